@@ -1,0 +1,28 @@
+"""The inference engine. Importing it is cheap: what is heavy is imported when it is first asked for.
+
+    from tui_llama.engine import open_model, open_tokenizer
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tui_llama.engine.model import Model, Sequence, open_model
+    from tui_llama.engine.tokenizer import Tokenizer, open_tokenizer
+
+__all__ = ["Model", "Sequence", "Tokenizer", "open_model", "open_tokenizer"]
+
+_HOMES = {
+    "Model": "model",
+    "Sequence": "model",
+    "open_model": "model",
+    "Tokenizer": "tokenizer",
+    "open_tokenizer": "tokenizer",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the module protocol says so
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,199 @@
+"""What may be asked of an engine and what it answers; the border between the screen and the tensors.
+
+Three engines speak it: `local` (our kernels, in a process of its own behind `worker`), `scripted` (replays a script)
+and, later, `remote` (an OpenAI-compatible server). Every message is a tagged msgspec structure, so the same types
+travel over pipes. Nothing here knows weights, arrays or widgets.
+"""
+
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from tui_llama.chat import ChatMessage, SamplingSettings, StopReason, Usage
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+class LoadRequest(msgspec.Struct, frozen=True, tag=True):
+    """Open a model and make it ready to answer.
+
+    `context_size` 0 means the smaller of the model's own context and `DEFAULT_CONTEXT_SIZE`; `threads` 0 means one
+    for each physical core; `batch_tokens` is the most that one pass over the weights reads.
+    """
+
+    model_path: str
+    context_size: int = 0
+    threads: int = 0
+    batch_tokens: int = 512
+
+
+class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
+    """Answer a conversation.
+
+    `ledger` is what this branch has fed to the model so far, token by token: what it covers is never tokenised
+    again. `state_path` names the chat's state file (restored before, saved after the answer); None keeps nothing.
+    `max_tokens` None leaves only the context as a limit.
+    """
+
+    turn: int
+    messages: tuple[ChatMessage, ...]
+    ledger: tuple[int, ...] = ()
+    sampling: SamplingSettings = SamplingSettings()
+    max_tokens: int | None = None
+    stop_texts: tuple[str, ...] = ()
+    state_path: str | None = None
+
+
+class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
+    """Continue `text` as it stands, without a chat template."""
+
+    turn: int
+    text: str
+    sampling: SamplingSettings = SamplingSettings()
+    max_tokens: int | None = None
+    stop_texts: tuple[str, ...] = ()
+
+
+class CancelRequest(msgspec.Struct, frozen=True, tag=True):
+    """Stop what the engine is doing for `turn` at the next token or prompt chunk."""
+
+    turn: int
+
+
+class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):
+    """Finish saving and end the process."""
+
+
+Request: TypeAlias = LoadRequest | ReplyRequest | CompleteRequest | CancelRequest | ShutdownRequest
+
+DEFAULT_CONTEXT_SIZE = 8192
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+class LoadStage(StrEnum):
+    """What loading is busy with; in this order."""
+
+    READ = "read"
+    REPACK = "repack"
+    COMPILE = "compile"
+    WARM_UP = "warm up"
+
+
+class LoadProgress(msgspec.Struct, frozen=True, tag=True):
+    """How far loading has come: `done` of `total` in units of the stage (bytes, kernels, steps)."""
+
+    stage: LoadStage
+    done: int
+    total: int
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What the screen says of a loaded model. Names come from the file and are not safe to print as they are."""
+
+    name: str
+    path: str
+    architecture: str
+    quantization: str
+    parameter_count: int
+    weight_bytes: int
+    vocab_size: int
+    context_size: int
+    trained_context_size: int
+    key_value_bytes_per_token: int
+    template_source: str
+
+
+class ModelLoaded(msgspec.Struct, frozen=True, tag=True):
+    """The model is ready. `notices` are one-liners that the user should see (guessed template, decoded types)."""
+
+    model: ModelInfo
+    notices: tuple[str, ...] = ()
+
+
+class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
+    """The prompt as tokens: the first `kept_tokens` of the request's ledger, then `token_ids`."""
+
+    turn: int
+    kept_tokens: int
+    token_ids: tuple[int, ...]
+
+
+class PromptProgress(msgspec.Struct, frozen=True, tag=True):
+    """Reading the prompt: `reused_tokens` were cached, `done_tokens` of `total_tokens` (reused ones counted) are in."""
+
+    turn: int
+    reused_tokens: int
+    done_tokens: int
+    total_tokens: int
+
+
+class TextPiece(msgspec.Struct, frozen=True, tag=True):
+    """A piece of the answer and the tokens sampled since the last piece.
+
+    `text` never ends inside a character, and may be empty while one is incomplete or a stop text may be forming.
+    """
+
+    turn: int
+    text: str
+    token_ids: tuple[int, ...]
+
+
+class Notice(msgspec.Struct, frozen=True, tag=True):
+    """One line that the user should see, such as why a state file was not used."""
+
+    text: str
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """The answer has ended; the last event of a turn. Saving of the state may follow in the background."""
+
+    turn: int
+    stop_reason: StopReason
+    usage: Usage
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """Loading (`turn` None) or an answer failed; the last event of it. The engine itself still lives."""
+
+    turn: int | None
+    message: str
+    hint: str = ""
+
+
+LoadEvent: TypeAlias = LoadProgress | ModelLoaded | Notice | Failed
+ReplyEvent: TypeAlias = PromptEncoded | PromptProgress | TextPiece | Notice | Finished | Failed
+Event: TypeAlias = LoadEvent | ReplyEvent
+
+
+class Engine(Protocol):
+    """Whoever can answer. One thing at a time: `load` or `reply`, never two together."""
+
+    def load(self, request: LoadRequest) -> AsyncIterator[LoadEvent]:
+        """Yields progress, then exactly one of `ModelLoaded` and `Failed`.
+
+        Raises:
+            EngineLostError: the engine's process ended.
+        """
+        ...
+
+    def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncIterator[ReplyEvent]:
+        """Yields what happens, then exactly one of `Finished` and `Failed`.
+
+        Raises:
+            EngineLostError: the engine's process ended; the next `load` starts a new one.
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Stops the reply or the load that is under way at the next token, chunk or stage; else does nothing.
+
+        A reply so stopped still ends with `Finished`, its reason `STOPPED`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends the engine after what is being saved is saved. May be called twice."""
+        ...

@@ -1,0 +1,58 @@
+"""The root of the error tree, ordered by who must act.
+
+The user acts on a `UserError`: its text says what is wrong, its `hint` what to try. Whoever called acts on a
+`CallerError`: it is a mistake in the program. A stop is no error; it is a `StopReason`.
+"""
+
+
+class TuiLlamaError(Exception):
+    """Everything that this program raises on purpose."""
+
+
+class UserError(TuiLlamaError):
+    """Something that the user can put right.
+
+    Args:
+        message: One line, what is wrong and where.
+        hint: One line, what to try; empty when there is nothing to try.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ModelFileError(UserError):
+    """A model file that cannot be used: damaged, hostile, or of a kind that the engine does not know."""
+
+
+class StateFileError(UserError):
+    """A file of stored keys and values that must not be used; the prompt is read again instead."""
+
+
+class StoreError(UserError):
+    """The chats on disk cannot be read or written."""
+
+
+class SettingsError(UserError):
+    """A setting or an argument with a value that makes no sense."""
+
+
+class EngineError(UserError):
+    """The engine could not do what was asked."""
+
+
+class EngineLostError(EngineError):
+    """The engine's process ended while something was asked of it; it can be started again."""
+
+
+class CallerError(TuiLlamaError):
+    """A mistake of the calling code."""
+
+
+class IllegalTransitionError(CallerError):
+    """An event that the turn's state does not allow; nothing was changed."""
+
+
+class ShapeMismatchError(CallerError):
+    """An array whose shape or element type is not the one asked for."""
