@@ -1,0 +1,59 @@
+"""How kernels are compiled and where the compiled code is kept.
+
+Numba's cache does not notice a change in another file (a helper, a global, an intrinsic), so the cache folder is named
+by a hash of every kernel source, the Numba and llvmlite versions and the processor: a stale kernel cannot run.
+"""
+
+import hashlib
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+
+from tui_llama import paths
+
+_SOURCES = ("compilation.py", "simd.py", "tiles.py", "matrix_kernels.py", "attention_kernels.py", "ops.py", "sampling_kernels.py")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def kernel(function: Function) -> Function:
+    """Compiles a kernel: no GIL, no bounds checks, C division, cached on disk. The one place for compile options."""
+    compiled: Function = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)(function)
+    return compiled
+
+
+def plan_kernel(signature: Any) -> Callable[[Function], Any]:  # noqa: ANN401 - Numba's types are untyped
+    """Compiles a kernel that a plan calls by its address; the options are those of `kernel`."""
+
+    def compile_it(function: Function) -> Any:  # noqa: ANN401
+        return numba.cfunc(signature, cache=True, nopython=True, error_model="numpy", fastmath=False)(function)
+
+    return compile_it
+
+
+def sources_hash() -> str:
+    """Sixteen hex digits that change with any kernel source, the compiler or the processor."""
+    digest = hashlib.blake2b(digest_size=8)
+    folder = Path(__file__).resolve().parent
+    for name in _SOURCES:
+        if (folder / name).exists():
+            digest.update((folder / name).read_bytes())
+    features = ",".join(sorted(name for name, on in llvm.get_host_cpu_features().items() if on))
+    for text in (numba.__version__, llvmlite.__version__, platform.machine(), llvm.get_host_cpu_name(), features):
+        digest.update(text.encode())
+    digest.update(os.environ.get("TUI_LLAMA_INSTRUCTION_SET", "").encode())
+    return digest.hexdigest()
+
+
+def _use_private_cache() -> None:
+    folder = paths.make_private_folder(paths.kernel_cache_folder() / sources_hash())
+    numba.config.CACHE_DIR = str(folder)
+
+
+_use_private_cache()

@@ -1,0 +1,75 @@
+"""Where things lie: models, chats, state files, settings, compiled kernels, style sheets.
+
+`TUI_LLAMA_HOME` puts everything below one folder (tests, portable installs); else the platform's own places are used.
+Folders that hold what was said are made with mode 0700.
+"""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+_NAME = "tui_llama"
+
+
+def data_folder() -> Path:
+    """Chats and state files: what must not be lost."""
+    return _below_home("data") or Path(platformdirs.user_data_dir(_NAME, appauthor=False))
+
+
+def cache_folder() -> Path:
+    """What can be made again."""
+    return _below_home("cache") or Path(platformdirs.user_cache_dir(_NAME, appauthor=False))
+
+
+def config_folder() -> Path:
+    """The user's settings."""
+    return _below_home("config") or Path(platformdirs.user_config_dir(_NAME, appauthor=False))
+
+
+def database_file() -> Path:
+    """The transcripts, in SQLite."""
+    return data_folder() / "chats.sqlite3"
+
+
+def state_folder() -> Path:
+    """Stored keys and values, one file for each chat."""
+    return data_folder() / "states"
+
+
+def models_folder() -> Path:
+    """Model files that belong to this program."""
+    return data_folder() / "models"
+
+
+def settings_file() -> Path:
+    """The user's settings, in TOML."""
+    return config_folder() / "settings.toml"
+
+
+def log_file() -> Path:
+    """What the engine's process says on standard error."""
+    return cache_folder() / "engine.log"
+
+
+def kernel_cache_folder() -> Path:
+    """Compiled kernels; each version of their sources has a folder of its own below."""
+    return cache_folder() / "kernels"
+
+
+def style_folder() -> Path:
+    """The style sheets: inside the package when installed from a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "styles"
+    return installed if installed.is_dir() else package.parent / "styles"
+
+
+def make_private_folder(path: Path) -> Path:
+    """Makes `path` and what is missing above it; only the user may enter it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _below_home(name: str) -> Path | None:
+    home = os.environ.get("TUI_LLAMA_HOME")
+    return Path(home) / name if home else None
