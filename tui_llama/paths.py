@@ -1,6 +1,7 @@
 """Where things lie: models, chats, state files, settings, compiled kernels, style sheets.
 
 `TUI_LLAMA_HOME` puts everything below one folder (tests, portable installs); else the platform's own places are used.
+`TUI_LLAMA_KERNEL_CACHE` moves the compiled kernels alone, so that homes which come and go can share them.
 Folders that hold what was said are made with mode 0700.
 """
 
@@ -8,6 +9,9 @@ import os
 from pathlib import Path
 
 import platformdirs
+
+HOME_VARIABLE = "TUI_LLAMA_HOME"
+KERNEL_CACHE_VARIABLE = "TUI_LLAMA_KERNEL_CACHE"
 
 _NAME = "tui_llama"
 
@@ -54,7 +58,8 @@ def log_file() -> Path:
 
 def kernel_cache_folder() -> Path:
     """Compiled kernels; each version of their sources has a folder of its own below."""
-    return cache_folder() / "kernels"
+    chosen = os.environ.get(KERNEL_CACHE_VARIABLE)
+    return Path(chosen) if chosen else cache_folder() / "kernels"
 
 
 def style_folder() -> Path:
@@ -65,11 +70,14 @@ def style_folder() -> Path:
 
 
 def make_private_folder(path: Path) -> Path:
-    """Makes `path` and what is missing above it; only the user may enter it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Makes `path` and what is missing above it; only the user may enter what was made."""
+    if not path.parent.is_dir():
+        # Not mkdir(parents=True): that gives `mode` to the last folder alone, and the chats lie above the models.
+        make_private_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
 def _below_home(name: str) -> Path | None:
-    home = os.environ.get("TUI_LLAMA_HOME")
+    home = os.environ.get(HOME_VARIABLE)
     return Path(home) / name if home else None

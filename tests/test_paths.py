@@ -1,0 +1,67 @@
+"""Where things lie, and who may enter."""
+
+import stat
+from pathlib import Path
+
+import platformdirs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_llama import paths
+
+
+def test_everything_is_below_the_home_that_the_environment_names(home_folder: Path) -> None:
+    places = (
+        paths.database_file(),
+        paths.state_folder(),
+        paths.models_folder(),
+        paths.settings_file(),
+        paths.log_file(),
+    )
+
+    assert all(place.is_relative_to(home_folder) for place in places)
+
+
+def test_without_a_home_the_platforms_own_places_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(paths.HOME_VARIABLE)
+
+    assert paths.data_folder() == Path(platformdirs.user_data_dir("tui_llama", appauthor=False))
+
+
+def test_compiled_kernels_can_lie_outside_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(paths.KERNEL_CACHE_VARIABLE, str(tmp_path))
+
+    assert paths.kernel_cache_folder() == tmp_path
+
+
+def test_compiled_kernels_are_below_the_home_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, home_folder: Path
+) -> None:
+    monkeypatch.delenv(paths.KERNEL_CACHE_VARIABLE)
+
+    assert paths.kernel_cache_folder() == home_folder / "cache" / "kernels"
+
+
+@given(st.just(None))
+def test_property_tests_have_a_home_of_their_own_too(_: None) -> None:
+    assert not paths.database_file().exists()
+
+
+def test_style_sheets_are_found() -> None:
+    assert paths.style_folder().name == "styles"
+
+
+def test_every_folder_that_is_made_is_the_users_alone(tmp_path: Path) -> None:
+    made = paths.make_private_folder(tmp_path / "outer" / "middle" / "inner")
+
+    modes = [stat.S_IMODE(folder.stat().st_mode) for folder in (made, made.parent, made.parent.parent)]
+    assert modes == [0o700] * 3
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o750)
+
+    paths.make_private_folder(tmp_path)
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
