@@ -1,4 +1,4 @@
-"""What every test gets: a home of its own, one shared cache of compiled kernels, and the way to llama.cpp's files."""
+"""What every test gets: a home of its own, one cache of compiled kernels, the way to llama.cpp's files."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 
 from tui_llama import paths
 
-# Named before any test replaces the home and before anything compiles: kernels take minutes to compile, and a folder
-# that outlives the test (and the run) lets them be compiled once.
+# Named before any test replaces the home and before anything compiles: kernels take long to compile, and a
+# folder that outlives the test (and the run) lets them be compiled once.
 os.environ.setdefault(paths.KERNEL_CACHE_VARIABLE, str(paths.kernel_cache_folder()))
 
 # A shared machine is slow at times, which is no failure of the code.
@@ -27,7 +27,7 @@ def home_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
-    """The files made by llama.cpp, for tests marked `shared`: TUI_LLAMA_SHARED, else `shared` beside the checkout."""
+    """llama.cpp's files, for tests marked `shared`: TUI_LLAMA_SHARED, else `shared` beside the checkout."""
     beside = Path(__file__).resolve().parents[2] / "shared"
     folder = Path(os.environ.get("TUI_LLAMA_SHARED") or beside)
     if not folder.is_dir():

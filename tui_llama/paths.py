@@ -1,6 +1,7 @@
 """Where things lie: models, chats, state files, settings, compiled kernels, style sheets.
 
-`TUI_LLAMA_HOME` puts everything below one folder (tests, portable installs); else the platform's own places are used.
+`TUI_LLAMA_HOME` puts everything below one folder (tests, portable installs); else the platform's own places
+are used.
 `TUI_LLAMA_KERNEL_CACHE` moves the compiled kernels alone, so that homes which come and go can share them.
 Folders that hold what was said are made with mode 0700.
 """
@@ -72,7 +73,7 @@ def style_folder() -> Path:
 def make_private_folder(path: Path) -> Path:
     """Makes `path` and what is missing above it; only the user may enter what was made."""
     if not path.parent.is_dir():
-        # Not mkdir(parents=True): that gives `mode` to the last folder alone, and the chats lie above the models.
+        # Not mkdir(parents=True): it gives `mode` to the last folder alone, and chats lie above models.
         make_private_folder(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
     return path
