@@ -1,0 +1,1 @@
+"""What draws the pages and pictures in docs."""

@@ -1,0 +1,87 @@
+"""Draws docs/state-machine.md from the table in tui_llama/conversation.py.
+
+python scripts/draw_state_machine.py
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+from tui_llama.conversation import TRANSITIONS, Event, Late, Row, State
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "state-machine.md"
+
+_HEAD = """# The turn as a state machine
+
+Drawn by `scripts/draw_state_machine.py` from the table in `tui_llama/conversation.py`; do not edit by hand.
+A pair of state and event that is not below is illegal: it raises and changes nothing.
+"""
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    return "\n".join([_HEAD, _diagram(), _table(), _too_late()])
+
+
+def _diagram() -> str:
+    """A Mermaid diagram of the rows that lead to another state."""
+    labels: dict[tuple[State, State], list[str]] = defaultdict(list)
+    for (state, event_type), row in TRANSITIONS.items():
+        if row.next_state not in (state, State.CLOSED):
+            labels[state, row.next_state].append(event_type.__name__)
+    arrows = [f"    {old.name} --> {new.name}: {', '.join(names)}" for (old, new), names in labels.items()]
+    return "\n".join(
+        [
+            "```mermaid",
+            "stateDiagram-v2",
+            "    [*] --> NO_MODEL",
+            *arrows,
+            "```",
+            "",
+            "`Quit` leads from every state to `CLOSED` and is left out of the picture.",
+            "",
+        ]
+    )
+
+
+def _table() -> str:
+    """Every row that does something, ordered by state."""
+    lines = ["| State | Event | Actions | Next state | Remark |", "|---|---|---|---|---|"]
+    for (state, event_type), row in _by_state():
+        if not _is_without_effect(state, row):
+            actions = ", ".join(effect.name for effect in row.effects) or "–"
+            name = event_type.__name__
+            lines.append(f"| {state.value} | {name} | {actions} | {row.next_state.value} | {row.remark} |")
+    return "\n".join([*lines, ""])
+
+
+def _too_late() -> str:
+    """The events that a state accepts and does not react to."""
+    lines = [
+        "Accepted without effect, because it can still be under way when it is over "
+        "(`Late` is any event of an older load or turn):",
+        "",
+        "| State | Events |",
+        "|---|---|",
+    ]
+    for state in State:
+        names = [
+            event_type.__name__
+            for (row_state, event_type), row in _by_state()
+            if row_state is state and event_type is not Late and _is_without_effect(state, row)
+        ]
+        lines.append(f"| {state.value} | {', '.join([*names, Late.__name__])} |")
+    return "\n".join([*lines, ""])
+
+
+def _by_state() -> list[tuple[tuple[State, type[Event]], Row]]:
+    order = list(State)
+    return sorted(TRANSITIONS.items(), key=lambda item: order.index(item[0][0]))
+
+
+def _is_without_effect(state: State, row: Row) -> bool:
+    return row.next_state is state and not row.effects and row.remark.startswith("too late")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)

@@ -1,0 +1,344 @@
+"""The turn machine, walked over every pair of state and event, and driven at random."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.draw_state_machine import PAGE, page
+from tui_llama.chat import StopReason, Usage
+from tui_llama.conversation import (
+    TRANSITIONS,
+    Action,
+    AppendText,
+    EngineLostInLoad,
+    EngineLostInTurn,
+    Event,
+    FinishAnswer,
+    Late,
+    LoadAdvanced,
+    LoadEvent,
+    LoadFailed,
+    LoadModel,
+    ModelReady,
+    OpenChat,
+    PromptAdvanced,
+    Quit,
+    Regenerate,
+    ReplyFailed,
+    ReplyFinished,
+    Retry,
+    SaveMessage,
+    SendMessage,
+    SetAnswerAside,
+    ShowFailure,
+    StartLoading,
+    StartReply,
+    State,
+    Stop,
+    StopLoading,
+    StopReply,
+    TextArrived,
+    TurnEvent,
+    TurnMachine,
+)
+from tui_llama.errors import IllegalTransitionError
+
+USAGE = Usage(read_tokens=5, generated_tokens=3)
+
+# How to get to each state by legal events; the numbers in the events are those of the state reached.
+PATHS: dict[State, tuple[Event, ...]] = {
+    State.NO_MODEL: (),
+    State.LOADING: (LoadModel("m"),),
+    State.WAITING: (LoadModel("m"), SendMessage("hi")),
+    State.READY: (LoadModel("m"), ModelReady(1)),
+    State.READING: (LoadModel("m"), ModelReady(1), SendMessage("hi")),
+    State.ANSWERING: (LoadModel("m"), ModelReady(1), SendMessage("hi"), TextArrived(1, "a")),
+    State.STOPPING: (LoadModel("m"), ModelReady(1), SendMessage("hi"), Stop()),
+    State.FAILED: (LoadModel("m"), ModelReady(1), SendMessage("hi"), ReplyFailed(1, "no")),
+    State.LOST: (LoadModel("m"), ModelReady(1), SendMessage("hi"), EngineLostInTurn(1, "gone")),
+    State.CLOSED: (Quit(),),
+}
+
+# What the user may do, written down once more and by hand: the table must say the same.
+USER_MAY: dict[State, set[type[Event]]] = {
+    State.NO_MODEL: {LoadModel, OpenChat, Quit},
+    State.LOADING: {LoadModel, SendMessage, Regenerate, OpenChat, Quit},
+    State.WAITING: {LoadModel, Stop, Quit},
+    State.READY: {LoadModel, SendMessage, Regenerate, OpenChat, Quit},
+    State.READING: {Stop, Quit},
+    State.ANSWERING: {Stop, Quit},
+    State.STOPPING: {Stop, Quit},
+    State.FAILED: {LoadModel, SendMessage, Regenerate, Retry, OpenChat, Quit},
+    State.LOST: {LoadModel, SendMessage, Regenerate, Retry, OpenChat, Quit},
+    State.CLOSED: set(),
+}
+# The engine may report anything at any time, but for a prompt that is read after the answer has begun.
+ENGINE_MAY_NOT = {(State.ANSWERING, PromptAdvanced)}
+USER_EVENTS = (LoadModel, SendMessage, Regenerate, Retry, Stop, OpenChat, Quit)
+
+
+def machine_in(state: State) -> TurnMachine:
+    machine = TurnMachine()
+    for event in PATHS[state]:
+        machine.handle(event)
+    assert machine.state is state
+    return machine
+
+
+def example(event_type: type[Event], machine: TurnMachine) -> Event:
+    """An event of this kind with the numbers that count now."""
+    load, turn = machine.numbers.load, machine.numbers.turn
+    examples: dict[type[Event], Event] = {
+        LoadModel: LoadModel("other"),
+        SendMessage: SendMessage("hello"),
+        Regenerate: Regenerate(),
+        Retry: Retry(),
+        Stop: Stop(),
+        OpenChat: OpenChat(),
+        Quit: Quit(),
+        LoadAdvanced: LoadAdvanced(load),
+        ModelReady: ModelReady(load),
+        LoadFailed: LoadFailed(load, "bad file", "try another"),
+        EngineLostInLoad: EngineLostInLoad(load, "gone"),
+        PromptAdvanced: PromptAdvanced(turn),
+        TextArrived: TextArrived(turn, "text", (7,)),
+        ReplyFinished: ReplyFinished(turn, StopReason.END_OF_GENERATION, USAGE),
+        ReplyFailed: ReplyFailed(turn, "no memory", "smaller context"),
+        EngineLostInTurn: EngineLostInTurn(turn, "gone"),
+        Late: TextArrived(turn - 1, "old"),
+    }
+    return examples[event_type]
+
+
+def is_expected_legal(state: State, event_type: type[Event]) -> bool:
+    if event_type in USER_EVENTS:
+        return event_type in USER_MAY[state]
+    return (state, event_type) not in ENGINE_MAY_NOT
+
+
+@pytest.mark.parametrize("event_type", TurnMachine.EVENT_TYPES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("state", State)
+def test_every_pair_is_legal_or_raises_and_changes_nothing(state: State, event_type: type[Event]) -> None:
+    machine = machine_in(state)
+    event = example(event_type, machine)
+    numbers = machine.numbers
+
+    assert machine.allows(event_type) == is_expected_legal(state, event_type)
+    if is_expected_legal(state, event_type):
+        machine.handle(event)
+        assert machine.state is TRANSITIONS[state, event_type].next_state
+    else:
+        with pytest.raises(IllegalTransitionError, match=event_type.__name__):
+            machine.handle(event)
+        assert (machine.state, machine.numbers) == (state, numbers)
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_is_late_changes_nothing(state: State) -> None:
+    machine = machine_in(state)
+    numbers = machine.numbers
+    assert machine.handle(TextArrived(numbers.turn - 1, "old")) == ()
+    assert machine.handle(ReplyFinished(numbers.turn - 1, StopReason.LENGTH, USAGE)) == ()
+    assert machine.handle(ModelReady(numbers.load - 1)) == ()
+    assert (machine.state, machine.numbers) == (state, numbers)
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_number_that_was_never_given_out_is_illegal(state: State) -> None:
+    machine = machine_in(state)
+    with pytest.raises(IllegalTransitionError, match="never started"):
+        machine.handle(TextArrived(machine.numbers.turn + 1, "from nowhere"))
+    with pytest.raises(IllegalTransitionError, match="never started"):
+        machine.handle(ModelReady(machine.numbers.load + 1))
+
+
+STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
+    (
+        "a turn from the message to the end",
+        State.READY,
+        [
+            (SendMessage("hi"), (SaveMessage("hi"), StartReply(1))),
+            (PromptAdvanced(1), ()),
+            (TextArrived(1, "a", (5,)), (AppendText(1, "a", (5,)),)),
+            (TextArrived(1, "b", (6,)), (AppendText(1, "b", (6,)),)),
+            (
+                ReplyFinished(1, StopReason.LENGTH, USAGE),
+                (FinishAnswer(1, StopReason.LENGTH, USAGE),),
+            ),
+            (SendMessage("more"), (SaveMessage("more"), StartReply(2))),
+        ],
+    ),
+    (
+        "a stop keeps what was shown and drops what comes after",
+        State.ANSWERING,
+        [
+            (Stop(), (StopReply(1),)),
+            (TextArrived(1, "late"), ()),
+            (Stop(), ()),
+            (
+                ReplyFinished(1, StopReason.END_OF_GENERATION, USAGE),
+                (FinishAnswer(1, StopReason.STOPPED, USAGE),),
+            ),
+            (TextArrived(1, "later still"), ()),
+        ],
+    ),
+    (
+        "a message that is sent early waits for the model",
+        State.LOADING,
+        [
+            (SendMessage("hi"), (SaveMessage("hi"),)),
+            (LoadAdvanced(1), ()),
+            (ModelReady(1), (StartReply(1),)),
+        ],
+    ),
+    (
+        "a message that waits can be taken back, and asked for again",
+        State.WAITING,
+        [
+            (Stop(), ()),
+            (Regenerate(), (SetAnswerAside(),)),
+            (ModelReady(1), (StartReply(1),)),
+        ],
+    ),
+    (
+        "another model while one loads",
+        State.WAITING,
+        [
+            (LoadModel("other"), (StopLoading(), StartLoading(2, "other"))),
+            (LoadFailed(1, "stopped"), ()),
+            (ModelReady(2), (StartReply(1),)),
+        ],
+    ),
+    (
+        "a failed answer is kept and can be tried again",
+        State.ANSWERING,
+        [
+            (
+                ReplyFailed(1, "bad", "try"),
+                (FinishAnswer(1, StopReason.FAILED, None), ShowFailure("bad", "try")),
+            ),
+            (Retry(), (SetAnswerAside(), StartReply(2))),
+            (TextArrived(1, "of the failed one"), ()),
+            (TextArrived(2, "good", (1,)), (AppendText(2, "good", (1,)),)),
+        ],
+    ),
+    (
+        "a lost engine starts again with the next message",
+        State.ANSWERING,
+        [
+            (
+                EngineLostInTurn(1, "gone"),
+                (FinishAnswer(1, StopReason.FAILED, None), ShowFailure("gone", "")),
+            ),
+            (SendMessage("still there?"), (SaveMessage("still there?"), StartLoading(2, None))),
+            (ModelReady(2), (StartReply(2),)),
+        ],
+    ),
+    (
+        "a lost engine while stopping is still a stop",
+        State.STOPPING,
+        [
+            (
+                EngineLostInTurn(1, "gone"),
+                (FinishAnswer(1, StopReason.STOPPED, None), ShowFailure("gone", "")),
+            ),
+            (Retry(), (SetAnswerAside(), StartLoading(2, None))),
+        ],
+    ),
+    (
+        "another version of an answer",
+        State.READY,
+        [(Regenerate(), (SetAnswerAside(), StartReply(1)))],
+    ),
+    (
+        "quitting keeps the partial answer",
+        State.ANSWERING,
+        [
+            (Quit(), (StopReply(1), FinishAnswer(1, StopReason.STOPPED, None))),
+            (TextArrived(1, "late"), ()),
+            (ReplyFinished(1, StopReason.STOPPED, USAGE), ()),
+        ],
+    ),
+    (
+        "another chat forgets the failure",
+        State.FAILED,
+        [(OpenChat(), ()), (SendMessage("new"), (SaveMessage("new"), StartReply(2)))],
+    ),
+    (
+        "a file that cannot be loaded leaves no model",
+        State.WAITING,
+        [
+            (LoadFailed(1, "bad", "try"), (ShowFailure("bad", "try"),)),
+            (LoadModel("good"), (StartLoading(2, "good"),)),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("state", "steps"), [step[1:] for step in STEPS], ids=[step[0] for step in STEPS])
+def test_story(state: State, steps: list[tuple[Event, tuple[Action, ...]]]) -> None:
+    machine = machine_in(state)
+    for event, actions in steps:
+        assert machine.handle(event) == actions
+
+
+@st.composite
+def wishes(draw: st.DrawFn) -> tuple[type[Event], int]:
+    """A kind of event, and how far its number lags behind the current one."""
+    return draw(st.sampled_from(TurnMachine.EVENT_TYPES)), draw(st.integers(0, 2))
+
+
+def made(event_type: type[Event], lag: int, machine: TurnMachine) -> Event:
+    event = example(event_type, machine)
+    fields: dict[str, Any] = {name: getattr(event, name) for name in event.__dataclass_fields__}
+    if isinstance(event, TurnEvent):
+        fields["turn"] = machine.numbers.turn - lag
+    if isinstance(event, LoadEvent):
+        fields["load"] = machine.numbers.load - lag
+    return type(event)(**fields)
+
+
+@given(st.lists(wishes(), max_size=60))
+def test_in_any_sequence_of_events_answers_open_and_close_in_pairs(
+    sequence: list[tuple[type[Event], int]],
+) -> None:
+    machine = TurnMachine()
+    open_turns: list[int] = []
+    started: list[int] = []
+    for event_type, lag in sequence:
+        if not machine.allows(event_type):
+            continue
+        actions = machine.handle(made(event_type, lag, machine))
+        for action in actions:
+            match action:
+                case StartReply(turn=turn):
+                    assert not open_turns
+                    open_turns.append(turn)
+                    started.append(turn)
+                case AppendText(turn=turn) | StopReply(turn=turn):
+                    assert open_turns == [turn]
+                case FinishAnswer(turn=turn):
+                    assert open_turns == [turn]
+                    open_turns.clear()
+                case StartLoading() | SetAnswerAside() | SaveMessage():
+                    assert not open_turns
+        assert machine.answer_is_open == bool(open_turns)
+        assert machine.allows(SendMessage) <= (not open_turns)
+    assert started == list(range(1, len(started) + 1))
+    assert machine.numbers.turn == len(started)
+
+
+@given(st.lists(st.sampled_from(["token", "stop", "progress"]), max_size=20))
+def test_after_a_stop_every_end_leads_back_to_ready(noise: list[str]) -> None:
+    machine = machine_in(State.STOPPING)
+    events: dict[str, Event] = {"token": TextArrived(1, "x"), "stop": Stop(), "progress": PromptAdvanced(1)}
+    for name in noise:
+        assert machine.handle(events[name]) == ()
+    machine.handle(ReplyFinished(1, StopReason.END_OF_GENERATION, USAGE))
+    assert machine.state is State.READY
+
+
+def test_the_page_in_docs_is_drawn_from_this_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page()

@@ -1,0 +1,534 @@
+"""The turn as a state machine: what may happen now, and what is to be done when it does.
+
+A chat is a sequence of turns. In one turn a message is sent, the engine reads the prompt, answers, and ends.
+Many things want to happen at their own time: the user stops, the model is still loading, a token arrives
+after the stop, the engine's process dies. Every one of them is an event here, and each pair of state and
+event is either a row of one table or illegal.
+
+    machine.handle(event)   returns the actions to carry out, in order; nothing is carried out here
+    machine.allows(Stop)    asks the same table what the user may do now
+
+Rules on top of the table:
+
+ *  A pair that is not in the table raises `IllegalTransitionError` and changes nothing.
+ *  Loads and turns are numbered from 1. Whatever comes from the engine carries its number. An event with an
+    older number than the current one is looked up as `Late`, which every state accepts and no state reacts
+    to. A number that was never given out is illegal.
+ *  An answer is open from `StartReply` to the `FinishAnswer` of the same turn, which is exactly while the
+    state is one of `READING`, `ANSWERING` and `STOPPING`. Nothing else opens or closes an answer.
+ *  Text that arrives after a stop is dropped: what the user saw when they stopped is what is kept.
+ *  `StartReply` answers the user's last message, whichever way the turn began: sent, retried or regenerated.
+
+Knows nothing of engines, stores, screens or clocks. The page docs/state-machine.md is drawn from the table.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import ClassVar
+
+from tui_llama.chat import StopReason, Usage
+from tui_llama.errors import IllegalTransitionError
+
+
+class State(StrEnum):
+    """Where the conversation stands; the value is what it is called on the screen and in the docs."""
+
+    NO_MODEL = "no model"
+    LOADING = "loading"
+    WAITING = "waiting for the model"
+    READY = "ready"
+    READING = "reading the prompt"
+    ANSWERING = "answering"
+    STOPPING = "stopping"
+    FAILED = "failed"
+    LOST = "engine lost"
+    CLOSED = "closed"
+
+
+ANSWER_IS_OPEN = frozenset({State.READING, State.ANSWERING, State.STOPPING})
+MODEL_IS_LOADING = frozenset({State.LOADING, State.WAITING})
+
+
+# --- events -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEvent(Event):
+    """Something that loading number `load` reports."""
+
+    load: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEvent(Event):
+    """Something that the reply of turn number `turn` reports."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel(Event):
+    """The user chose a model."""
+
+    model_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendMessage(Event):
+    """The user sent a message."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Regenerate(Event):
+    """The user wants another answer to their last message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(Event):
+    """The user wants the answer that failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Event):
+    """The user stops the answer, or takes back the wish for one that waits for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChat(Event):
+    """The user goes to another chat, new or old."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit(Event):
+    """The program ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadAdvanced(LoadEvent):
+    """Loading came further."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReady(LoadEvent):
+    """The model can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed(LoadEvent):
+    """The model cannot be used; the engine lives."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLostInLoad(LoadEvent):
+    """The engine ended while it was loading."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptAdvanced(TurnEvent):
+    """More of the prompt is known or read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextArrived(TurnEvent):
+    """A piece of the answer, and the tokens that it is made of."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFinished(TurnEvent):
+    """The engine has ended the answer."""
+
+    stop_reason: StopReason
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFailed(TurnEvent):
+    """The engine could not answer; it lives."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLostInTurn(TurnEvent):
+    """The engine ended while it was answering."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Late(Event):
+    """What an event of an older load or turn is looked up as."""
+
+
+# --- actions ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartLoading(Action):
+    """Load the model at `model_path`, None for the one that was loaded before, as load number `load`."""
+
+    load: int
+    model_path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopLoading(Action):
+    """Stop the load that is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveMessage(Action):
+    """Write the user's message down, before anything else is done with it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetAnswerAside(Action):
+    """Take the last answer, if there is one, out of the conversation; it stays in the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartReply(Action):
+    """Open an answer to the last message and ask the engine for it, as turn number `turn`."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopReply(Action):
+    """Ask the engine to stop."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppendText(Action):
+    """Add a piece to the open answer."""
+
+    turn: int
+    text: str
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishAnswer(Action):
+    """Close the open answer; what there is of it is kept. `usage` is None when the engine did not say."""
+
+    turn: int
+    stop_reason: StopReason
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShowFailure(Action):
+    """Tell the user what went wrong."""
+
+    message: str
+    hint: str
+
+
+# --- the table ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The current load and turn, 0 before the first."""
+
+    load: int = 0
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How a row makes one of its actions out of the event. `name` is what the docs call it."""
+
+    name: str
+    make: Callable[[Numbers, Event], Action]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a legal pair of state and event leads to."""
+
+    next_state: State
+    effects: tuple[Effect, ...] = ()
+    remark: str = ""
+
+
+def _start_loading(numbers: Numbers, event: Event) -> Action:
+    return StartLoading(numbers.load, event.model_path if isinstance(event, LoadModel) else None)
+
+
+def _save_message(_numbers: Numbers, event: Event) -> Action:
+    assert isinstance(event, SendMessage)
+    return SaveMessage(event.text)
+
+
+def _append_text(numbers: Numbers, event: Event) -> Action:
+    assert isinstance(event, TextArrived)
+    return AppendText(numbers.turn, event.text, event.token_ids)
+
+
+def _finish_as_reported(numbers: Numbers, event: Event) -> Action:
+    assert isinstance(event, ReplyFinished)
+    return FinishAnswer(numbers.turn, event.stop_reason, event.usage)
+
+
+def _finish_as_stopped(numbers: Numbers, event: Event) -> Action:
+    usage = event.usage if isinstance(event, ReplyFinished) else None
+    return FinishAnswer(numbers.turn, StopReason.STOPPED, usage)
+
+
+def _finish_as_failed(numbers: Numbers, _event: Event) -> Action:
+    return FinishAnswer(numbers.turn, StopReason.FAILED, None)
+
+
+def _show_failure(_numbers: Numbers, event: Event) -> Action:
+    assert isinstance(event, LoadFailed | EngineLostInLoad | ReplyFailed | EngineLostInTurn)
+    return ShowFailure(event.message, event.hint)
+
+
+START_LOADING = Effect("StartLoading", _start_loading)
+STOP_LOADING = Effect("StopLoading", lambda _numbers, _event: StopLoading())
+SAVE_MESSAGE = Effect("SaveMessage", _save_message)
+SET_ANSWER_ASIDE = Effect("SetAnswerAside", lambda _numbers, _event: SetAnswerAside())
+START_REPLY = Effect("StartReply", lambda numbers, _event: StartReply(numbers.turn))
+STOP_REPLY = Effect("StopReply", lambda numbers, _event: StopReply(numbers.turn))
+APPEND_TEXT = Effect("AppendText", _append_text)
+FINISH_AS_REPORTED = Effect("FinishAnswer (as reported)", _finish_as_reported)
+FINISH_AS_STOPPED = Effect("FinishAnswer (stopped)", _finish_as_stopped)
+FINISH_AS_FAILED = Effect("FinishAnswer (failed)", _finish_as_failed)
+SHOW_FAILURE = Effect("ShowFailure", _show_failure)
+
+_TOO_LATE = "too late: nothing happens"
+_TableKey = tuple[State, type[Event]]
+
+
+def _rows(state: State, rows: Mapping[type[Event], Row]) -> dict[_TableKey, Row]:
+    return {(state, event_type): row for event_type, row in rows.items()}
+
+
+def _too_late(states: Iterable[State], event_types: Iterable[type[Event]]) -> dict[_TableKey, Row]:
+    """Rows for what is still under way when it is already over: accepted, and without effect."""
+    event_types = tuple(event_types)
+    return {(state, kind): Row(state, remark=_TOO_LATE) for state in states for kind in event_types}
+
+
+_LOAD_REPORTS: tuple[type[LoadEvent], ...] = (LoadAdvanced, ModelReady, LoadFailed, EngineLostInLoad)
+_TURN_REPORTS: tuple[type[TurnEvent], ...] = (
+    PromptAdvanced,
+    TextArrived,
+    ReplyFinished,
+    ReplyFailed,
+    EngineLostInTurn,
+)
+_NOT_LOADING = tuple(state for state in State if state not in MODEL_IS_LOADING)
+_NOT_REPLYING = tuple(state for state in State if state not in ANSWER_IS_OPEN)
+
+TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
+    _too_late(State, (Late,))
+    | _too_late(_NOT_LOADING, _LOAD_REPORTS)
+    | _too_late(_NOT_REPLYING, _TURN_REPORTS)
+    | _rows(
+        State.NO_MODEL,
+        {
+            LoadModel: Row(State.LOADING, (START_LOADING,)),
+            OpenChat: Row(State.NO_MODEL),
+            Quit: Row(State.CLOSED),
+        },
+    )
+    | _rows(
+        State.LOADING,
+        {
+            LoadModel: Row(State.LOADING, (STOP_LOADING, START_LOADING), "another model after all"),
+            SendMessage: Row(State.WAITING, (SAVE_MESSAGE,), "sent early: waits for the model"),
+            Regenerate: Row(State.WAITING, (SET_ANSWER_ASIDE,)),
+            OpenChat: Row(State.LOADING),
+            Quit: Row(State.CLOSED, (STOP_LOADING,)),
+            LoadAdvanced: Row(State.LOADING),
+            ModelReady: Row(State.READY),
+            LoadFailed: Row(State.NO_MODEL, (SHOW_FAILURE,)),
+            EngineLostInLoad: Row(State.LOST, (SHOW_FAILURE,)),
+        },
+    )
+    | _rows(
+        State.WAITING,
+        {
+            LoadModel: Row(State.WAITING, (STOP_LOADING, START_LOADING), "the message waits for this one"),
+            Stop: Row(State.LOADING, remark="the message stays, unanswered"),
+            Quit: Row(State.CLOSED, (STOP_LOADING,)),
+            LoadAdvanced: Row(State.WAITING),
+            ModelReady: Row(State.READING, (START_REPLY,), "the message that waited"),
+            LoadFailed: Row(State.NO_MODEL, (SHOW_FAILURE,), "the message stays, unanswered"),
+            EngineLostInLoad: Row(State.LOST, (SHOW_FAILURE,), "the message stays, unanswered"),
+        },
+    )
+    | _rows(
+        State.READY,
+        {
+            LoadModel: Row(State.LOADING, (START_LOADING,)),
+            SendMessage: Row(State.READING, (SAVE_MESSAGE, START_REPLY)),
+            Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
+            OpenChat: Row(State.READY),
+            Quit: Row(State.CLOSED),
+        },
+    )
+    | _rows(
+        State.READING,
+        {
+            Stop: Row(State.STOPPING, (STOP_REPLY,)),
+            Quit: Row(State.CLOSED, (STOP_REPLY, FINISH_AS_STOPPED)),
+            PromptAdvanced: Row(State.READING),
+            TextArrived: Row(State.ANSWERING, (APPEND_TEXT,), "the first token"),
+            ReplyFinished: Row(State.READY, (FINISH_AS_REPORTED,), "an empty answer"),
+            ReplyFailed: Row(State.FAILED, (FINISH_AS_FAILED, SHOW_FAILURE)),
+            EngineLostInTurn: Row(State.LOST, (FINISH_AS_FAILED, SHOW_FAILURE)),
+        },
+    )
+    | _rows(
+        State.ANSWERING,
+        {
+            Stop: Row(State.STOPPING, (STOP_REPLY,)),
+            Quit: Row(State.CLOSED, (STOP_REPLY, FINISH_AS_STOPPED), "the partial answer is kept"),
+            TextArrived: Row(State.ANSWERING, (APPEND_TEXT,)),
+            ReplyFinished: Row(State.READY, (FINISH_AS_REPORTED,)),
+            ReplyFailed: Row(State.FAILED, (FINISH_AS_FAILED, SHOW_FAILURE), "the partial answer is kept"),
+            EngineLostInTurn: Row(State.LOST, (FINISH_AS_FAILED, SHOW_FAILURE), "the partial answer is kept"),
+        },
+    )
+    | _rows(
+        State.STOPPING,
+        {
+            Stop: Row(State.STOPPING, remark="asked already"),
+            Quit: Row(State.CLOSED, (FINISH_AS_STOPPED,)),
+            PromptAdvanced: Row(State.STOPPING, remark=_TOO_LATE),
+            TextArrived: Row(State.STOPPING, remark="a token after the stop: dropped"),
+            ReplyFinished: Row(State.READY, (FINISH_AS_STOPPED,), "stopped, whatever the engine says"),
+            ReplyFailed: Row(State.READY, (FINISH_AS_STOPPED, SHOW_FAILURE)),
+            EngineLostInTurn: Row(State.LOST, (FINISH_AS_STOPPED, SHOW_FAILURE)),
+        },
+    )
+    | _rows(
+        State.FAILED,
+        {
+            LoadModel: Row(State.LOADING, (START_LOADING,)),
+            SendMessage: Row(State.READING, (SAVE_MESSAGE, START_REPLY)),
+            Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
+            Retry: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
+            OpenChat: Row(State.READY),
+            Quit: Row(State.CLOSED),
+        },
+    )
+    | _rows(
+        State.LOST,
+        {
+            LoadModel: Row(State.LOADING, (START_LOADING,)),
+            SendMessage: Row(State.WAITING, (SAVE_MESSAGE, START_LOADING), "the engine starts again"),
+            Regenerate: Row(State.WAITING, (SET_ANSWER_ASIDE, START_LOADING)),
+            Retry: Row(State.WAITING, (SET_ANSWER_ASIDE, START_LOADING)),
+            OpenChat: Row(State.LOST),
+            Quit: Row(State.CLOSED),
+        },
+    )
+)
+
+
+# --- the machine --------------------------------------------------------------------------------------------
+
+
+class TurnMachine:
+    """One conversation's state and numbers.
+
+    Attributes:
+        state: Where it stands.
+        numbers: The load and the turn that count now.
+    """
+
+    EVENT_TYPES: ClassVar[tuple[type[Event], ...]] = (
+        LoadModel,
+        SendMessage,
+        Regenerate,
+        Retry,
+        Stop,
+        OpenChat,
+        Quit,
+        *_LOAD_REPORTS,
+        *_TURN_REPORTS,
+        Late,
+    )
+
+    def __init__(self) -> None:
+        self.state = State.NO_MODEL
+        self.numbers = Numbers()
+
+    @property
+    def answer_is_open(self) -> bool:
+        """Whether a reply is under way."""
+        return self.state in ANSWER_IS_OPEN
+
+    @property
+    def model_is_loading(self) -> bool:
+        """Whether a load is under way."""
+        return self.state in MODEL_IS_LOADING
+
+    def allows(self, event_type: type[Event]) -> bool:
+        """Whether an event of this kind is legal now."""
+        return (self.state, event_type) in TRANSITIONS
+
+    def handle(self, event: Event) -> tuple[Action, ...]:
+        """Takes note of `event` and says what is to be done, in order.
+
+        Raises:
+            IllegalTransitionError: the state has no row for the event; nothing has changed.
+        """
+        row = TRANSITIONS.get((self.state, self._kind(event)))
+        if row is None:
+            raise IllegalTransitionError(f"{type(event).__name__} makes no sense while {self.state.value}")
+        numbers = Numbers(
+            load=self.numbers.load + (START_LOADING in row.effects),
+            turn=self.numbers.turn + (START_REPLY in row.effects),
+        )
+        actions = tuple(effect.make(numbers, event) for effect in row.effects)
+        self.state, self.numbers = row.next_state, numbers
+        return actions
+
+    def _kind(self, event: Event) -> type[Event]:
+        """The event's own type, or `Late` when its load or turn is over."""
+        match event:
+            case LoadEvent(load=number):
+                current = self.numbers.load
+            case TurnEvent(turn=number):
+                current = self.numbers.turn
+            case _:
+                return type(event)
+        if number > current:
+            raise IllegalTransitionError(
+                f"{type(event).__name__} is of number {number}, which was never started"
+            )
+        return type(event) if number == current else Late
