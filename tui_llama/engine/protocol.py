@@ -57,9 +57,9 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):
-    """Stop what the engine is doing for `turn` at the next token or prompt chunk."""
+    """Stop what the engine is doing for `turn` (None: the load) at the next token, prompt chunk or stage."""
 
-    turn: int
+    turn: int | None
 
 
 class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):

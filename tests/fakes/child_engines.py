@@ -1,0 +1,101 @@
+"""An engine for the worker's child process that does what it is told in the request, without any model.
+
+`load` reads its instruction from the model's path, `reply` from the last message's text.
+"""
+
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+
+from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    Failed,
+    Finished,
+    LoadEvent,
+    LoadProgress,
+    LoadRequest,
+    LoadStage,
+    ModelInfo,
+    ModelLoaded,
+    Notice,
+    PromptProgress,
+    ReplyEvent,
+    ReplyRequest,
+    TextPiece,
+)
+
+PIECE_BYTES = 16 * 1024
+
+
+class ObedientEngine:
+    """Carries out one-word instructions; see the methods named after them."""
+
+    def __init__(self) -> None:
+        self._saving = ""
+
+    def load(self, request: LoadRequest, should_stop: Callable[[], bool]) -> Iterator[LoadEvent]:
+        yield LoadProgress(LoadStage.READ, 1, 2)
+        if request.model_path == "endless":
+            _wait_for(should_stop)
+            yield Failed(None, "loading was stopped")
+        elif request.model_path == "mistake":
+            raise ZeroDivisionError("a mistake in the engine")
+        else:
+            yield ModelLoaded(model_info(request.model_path))
+
+    def reply(
+        self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]
+    ) -> Iterator[ReplyEvent]:
+        text = request.messages[-1].text if isinstance(request, ReplyRequest) else request.text
+        instruction, _, argument = text.partition(" ")
+        self._saving = argument if instruction == "save" else ""
+        yield PromptProgress(request.turn, 0, 1, 1)
+        if instruction == "read":
+            _wait_for(should_stop)
+            yield Finished(request.turn, StopReason.STOPPED, Usage())
+            return
+        if instruction == "garbage":
+            _write_to_every_pipe(b"\xff" * 8)
+        if instruction == "print":
+            print("a stray line on standard output", flush=True)
+            os.write(1, b"and a stray write\n")
+        if instruction == "leave":
+            os._exit(7)
+        if instruction == "mistake":
+            raise ZeroDivisionError("a mistake in the engine")
+        if instruction == "pieces":
+            for number in range(int(argument)):
+                yield TextPiece(request.turn, "x" * PIECE_BYTES, (number,))
+        yield TextPiece(request.turn, argument, (1, 2))
+        if instruction == "write":
+            _wait_for(should_stop)
+            yield Finished(request.turn, StopReason.STOPPED, Usage())
+            return
+        yield Finished(request.turn, StopReason.END_OF_GENERATION, Usage(generated_tokens=2))
+
+    def save_pending(self) -> Notice | None:
+        if self._saving == "forever":
+            threading.Event().wait()
+        return Notice("the state was not saved") if self._saving else None
+
+
+def model_info(path: str) -> ModelInfo:
+    """What the screen would say of a model that does not exist."""
+    return ModelInfo("fake", path, "llama", "F32", 1, 4, 8, 64, 64, 16, "built in")
+
+
+def _wait_for(should_stop: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    while not should_stop():
+        pause.wait(0.001)
+
+
+def _write_to_every_pipe(data: bytes) -> None:
+    for descriptor in range(3, 32):
+        try:
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                os.write(descriptor, data)
+        except OSError:  # closed, or the end that one reads from
+            continue
