@@ -1,8 +1,8 @@
 """The sizes and constants of a model, read from its metadata and checked: nothing later has to doubt them.
 
-Keys begin with the architecture's name, as in `llama.block_count`. Unknown keys are ignored, a missing one that
-is required is named in the error. Every size is bounded, so that no product of them asks for an absurd amount of
-memory. What the sizes mean for the forward pass is the architectures' business.
+Keys begin with the architecture's name, as in `llama.block_count`. Unknown keys are ignored, a missing one is
+named in the error. Every size is bounded, so that no product of them asks for an absurd amount of memory.
+What the sizes mean for the forward pass is the architectures' business.
 
 Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/llama-arch.cpp.
 """
@@ -54,7 +54,7 @@ class RopeScaling:
     attention_factor: float
     """Multiplies sine and cosine, on top of what yarn computes."""
     extension_factor: float
-    """Weight of yarn's mix of stretched and original angles: 1 for yarn, else 0, unless the file has its own."""
+    """Weight of yarn's mix of stretched and original angles: the file's own, else 1 for yarn and 0."""
     beta_fast: float
     """Yarn: dimensions that turn more often than this within the original context keep their angles."""
     beta_slow: float
