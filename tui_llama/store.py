@@ -1,0 +1,573 @@
+"""Chats in SQLite: the transcript with exact token ids, the one thing that must never be lost.
+
+The messages of a chat are a tree: each names its parent, an edited or regenerated message is a sibling of
+the old one, and the chat's tip says which path is on the screen. Everything committed here survives `kill
+-9` and, with `synchronous=FULL`, a power cut; keys and values can be computed again from it.
+
+An answer grows in a journal of pieces (`answer_pieces`) and is folded into its message when it ends.
+Whoever reads sees message and pieces together, so an answer that was cut off reads like any other. The
+process that writes an answer holds a lock on one byte of a file beside the database, which the kernel lets
+go when the process dies: a second program that starts meanwhile can tell an answer under way from an
+abandoned one.
+
+Knows nothing of engines, screens or state files.
+"""
+
+import contextlib
+import re
+import sqlite3
+import struct
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.database import DAMAGED_HINT, AnswerLocks, connect, explained, make_private_file
+from tui_llama.errors import CallerError, StoreError
+
+TITLE_LENGTH: Final = 60
+
+# A parent is always older than its child, so the order of the ids is the order of the path; UNION ends a
+# cycle that a damaged file may contain.
+_PATH = """
+    WITH RECURSIVE path (message_id, parent_id) AS (
+        SELECT message_id, parent_id FROM messages WHERE message_id = ?
+        UNION
+        SELECT messages.message_id, messages.parent_id
+        FROM messages JOIN path ON messages.message_id = path.parent_id
+    )
+"""
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Row = TypeVar("Row")
+
+
+class MessageState(StrEnum):
+    """How far a message has come. What a user wrote is complete at once."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSummary:
+    """A chat as a line of the list. Neither `title` nor `model_name`, the file's name, is safe to print."""
+
+    chat_id: str
+    title: str
+    model_name: str
+    message_count: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat without its messages. `tip_message_id` ends the path that is shown; None: nothing was said."""
+
+    chat_id: str
+    title: str
+    model_path: str
+    system_prompt: str
+    tip_message_id: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One message of the tree; an answer's `text` is all that was committed of it so far."""
+
+    message_id: int
+    parent_id: int | None
+    role: Role
+    text: str
+    state: MessageState
+    stop_reason: StopReason | None
+    usage: Usage | None
+    created_at: datetime
+
+
+class Store:
+    """All chats of one database file. Made on first use, with mode 0600; safe to call from any thread.
+
+    Every method that changes something has committed it, through to the disk, when it returns.
+
+    Raises (every method):
+        StoreError: the database is damaged, not ours, newer than this program, not writable, or the disk is
+        full;
+            or a chat or message is no longer there. Nothing was changed.
+        CallerError: the call makes no sense, such as appending to a message of the user.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        with explained(path):
+            make_private_file(path)
+            self._answer_locks = AnswerLocks(path.with_name(path.name + ".lock"))
+            try:
+                with self._answer_locks.opening():
+                    self._connection = connect(path)
+            except BaseException:
+                self._answer_locks.close()
+                raise
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets the files go. May be called twice."""
+        with self._lock, explained(self.path):
+            self._connection.close()
+            self._answer_locks.close()
+
+    # --- chats ----------------------------------------------------------------------------------------------
+
+    def list_chats(self, limit: int = 200) -> list[ChatSummary]:
+        """The `limit` chats that were last spoken in, newest first. All branches count as messages."""
+        with self._transaction("DEFERRED") as database:
+            rows = database.execute(
+                """
+                SELECT *, (SELECT count(*) FROM messages WHERE messages.chat_id = chats.chat_id) AS count
+                FROM chats ORDER BY updated_at DESC, rowid DESC LIMIT ?
+                """,
+                (limit,),
+            ).fetchall()
+            return [_summary_from_row(_checked(row, _ChatRow), row["count"]) for row in rows]
+
+    def create_chat(self, *, title: str = "", model_path: str = "", system_prompt: str = "") -> str:
+        """Makes a chat and returns its id, 32 hexadecimal digits. Its first message may title it."""
+        chat_id = uuid.uuid4().hex
+        now = _now()
+        with self._transaction() as database:
+            database.execute(
+                "INSERT INTO chats (chat_id, title, model_path, system_prompt, created_at, updated_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (chat_id, _storable(title), _storable(model_path), _storable(system_prompt), now, now),
+            )
+        return chat_id
+
+    def chat(self, chat_id: str) -> Chat:
+        """The chat of that id."""
+        with self._transaction("DEFERRED") as database:
+            return _chat(database, chat_id)
+
+    def rename_chat(self, chat_id: str, title: str) -> None:
+        """Gives the chat another title; its place in the list stays."""
+        self._set_chat_column(chat_id, "title", _storable(title))
+
+    def set_chat_model(self, chat_id: str, model_path: str) -> None:
+        """Remembers which model file the chat is held with."""
+        self._set_chat_column(chat_id, "model_path", _storable(model_path))
+
+    def set_tip(self, chat_id: str, message_id: int | None) -> None:
+        """Shows the path that ends in `message_id`; None: the place before any first message."""
+        with self._transaction() as database:
+            _require_chat(database, chat_id)
+            if message_id is not None:
+                _require_message(database, chat_id, message_id)
+            _move_tip(database, chat_id, message_id)
+
+    def delete_chat(self, chat_id: str) -> None:
+        """Removes the chat and all that was said in it, and overwrites what it took on disk."""
+        with self._transaction() as database:
+            _require_chat(database, chat_id)
+            database.execute("DELETE FROM messages WHERE chat_id = ?", (chat_id,))
+            database.execute("DELETE FROM chats WHERE chat_id = ?", (chat_id,))
+        with self._lock, explained(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+
+    # --- messages -------------------------------------------------------------------------------------------
+
+    def messages(self, chat_id: str, tip_message_id: int | None = None) -> list[StoredMessage]:
+        """The path from the first message to `tip_message_id` (None: to the chat's tip), in order."""
+        with self._transaction("DEFERRED") as database:
+            tip = _chat(database, chat_id).tip_message_id
+            if tip_message_id is not None:
+                _require_message(database, chat_id, tip_message_id)
+                tip = tip_message_id
+            return [_message_from_row(message, pieces) for message, pieces in _path(database, tip)]
+
+    def versions(self, message_id: int) -> list[int]:
+        """The messages with the same parent and role as this one, itself included, oldest first."""
+        with self._transaction("DEFERRED") as database:
+            message = _message(database, message_id)
+            rows = database.execute(
+                "SELECT message_id FROM messages WHERE chat_id = ? AND parent_id IS ? AND role = ?"
+                " ORDER BY message_id",
+                (message.chat_id, message.parent_id, message.role),
+            )
+            return [row["message_id"] for row in rows.fetchall()]
+
+    def add_user_message(self, chat_id: str, text: str, parent_id: int | None = None) -> int:
+        """Commits what the user said below `parent_id` (None: below the tip) and moves the tip to it.
+
+        To say something else instead of the very first message, `set_tip(chat_id, None)` first.
+
+        Returns:
+            The message's id. The first message also titles a chat that has no title.
+        """
+        with self._transaction() as database:
+            chat = _chat(database, chat_id)
+            parent = chat.tip_message_id if parent_id is None else parent_id
+            message_id = _insert_message(database, chat_id, parent, Role.USER, text)
+            if not chat.title:
+                database.execute("UPDATE chats SET title = ? WHERE chat_id = ?", (_title_from(text), chat_id))
+            return message_id
+
+    def begin_answer(self, chat_id: str, parent_id: int) -> int:
+        """Makes an empty partial answer below `parent_id`, moves the tip to it and returns its id."""
+        with contextlib.ExitStack() as undo:
+            with self._transaction() as database:
+                _require_chat(database, chat_id)
+                message_id = _insert_message(database, chat_id, parent_id, Role.ASSISTANT, "")
+                # Before the commit shows the answer to others, who would take it for abandoned.
+                self._answer_locks.acquire(message_id)
+                undo.callback(self._answer_locks.release, message_id)
+            undo.pop_all()
+        return message_id
+
+    def set_answer_prompt(self, message_id: int, kept_tokens: int, token_ids: Sequence[int]) -> None:
+        """Records what is fed to the model for this answer: the first `kept_tokens` of the ledger, then
+        `token_ids`.
+
+        May be repeated as long as nothing was generated.
+        """
+        prompt_ids = _blob_from_ids(token_ids)
+        with self._transaction() as database:
+            parent_id = _open_answer(database, message_id).parent_id
+            if _full_ids(*_path(database, message_id)[-1]):
+                raise CallerError(f"The prompt of answer {message_id} was set after it had generated tokens.")
+            before = len(_ledger(database, parent_id))
+            if not 0 <= kept_tokens <= before:
+                raise CallerError(f"Cannot keep {kept_tokens} tokens of a ledger of {before}.")
+            database.execute(
+                "UPDATE messages SET kept_tokens = ?, prompt_ids = ? WHERE message_id = ?",
+                (kept_tokens, prompt_ids, message_id),
+            )
+
+    def append_to_answer(self, message_id: int, text: str, token_ids: Sequence[int]) -> None:
+        """Adds a piece to a partial or interrupted answer: one small row, however long the answer."""
+        piece_ids = _blob_from_ids(token_ids)
+        with self._transaction() as database:
+            message = _open_answer(database, message_id)
+            if piece_ids and message.kept_tokens is None:
+                raise CallerError(f"Tokens were appended to answer {message_id} before its prompt was set.")
+            database.execute(
+                "INSERT INTO answer_pieces (message_id, text, token_ids) VALUES (?, ?, ?)",
+                (message_id, _storable(text), piece_ids),
+            )
+
+    def finish_answer(self, message_id: int, stop_reason: StopReason, usage: Usage | None) -> None:
+        """Seals an answer, however it ended: it is complete from now on."""
+        encoded_usage = None if usage is None else msgspec.json.encode(usage).decode()
+        with self._transaction() as database:
+            message = _open_answer(database, message_id)
+            _fold_pieces(database, message_id)
+            database.execute(
+                "UPDATE messages SET state = ?, stop_reason = ?, usage = ? WHERE message_id = ?",
+                (MessageState.COMPLETE, stop_reason, encoded_usage, message_id),
+            )
+            _touch(database, message.chat_id)
+        with self._lock, explained(self.path):
+            self._answer_locks.release(message_id)
+
+    def ledger(self, message_id: int) -> list[int]:
+        """Every token fed to the model on the path to this message, as fed and as generated.
+
+        Each answer whose prompt is known keeps the first `kept_tokens` of what was there, then adds its
+        prompt's tokens and those it generated.
+        """
+        with self._transaction("DEFERRED") as database:
+            _message(database, message_id)
+            return _ledger(database, message_id)
+
+    def recover(self) -> list[int]:
+        """Marks the answers that nobody writes any more as interrupted; for the start of the program.
+
+        Returns:
+            The ids of the answers marked now. Those that another running program is writing stay partial.
+        """
+        with self._transaction() as database:
+            rows = database.execute(
+                "SELECT message_id FROM messages WHERE state = ?", (MessageState.PARTIAL,)
+            )
+            abandoned = [row["message_id"] for row in rows if self._answer_locks.is_free(row["message_id"])]
+            for message_id in abandoned:
+                _fold_pieces(database, message_id)
+                database.execute(
+                    "UPDATE messages SET state = ? WHERE message_id = ?",
+                    (MessageState.INTERRUPTED, message_id),
+                )
+            return abandoned
+
+    # --- preferences ----------------------------------------------------------------------------------------
+
+    def preference(self, key: str) -> str | None:
+        """What was last set for `key`, such as `last_model`."""
+        with self._transaction("DEFERRED") as database:
+            row = database.execute("SELECT value FROM preferences WHERE key = ?", (key,)).fetchone()
+            return None if row is None else str(row["value"])
+
+    def set_preference(self, key: str, value: str) -> None:
+        """Remembers one string for the next start."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO preferences VALUES (?, ?)", (key, _storable(value)))
+
+    # --- how -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """Commits at the end; on any exception nothing of it has happened."""
+        with self._lock, explained(self.path):
+            self._connection.execute(f"BEGIN {kind}")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors, a full disk among them.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _set_chat_column(self, chat_id: str, column: str, value: str) -> None:
+        with self._transaction() as database:
+            _require_chat(database, chat_id)
+            database.execute(f"UPDATE chats SET {column} = ? WHERE chat_id = ?", (value, chat_id))
+
+
+# --- inside one transaction ---
+
+
+def _chat(database: sqlite3.Connection, chat_id: str) -> Chat:
+    row = database.execute("SELECT * FROM chats WHERE chat_id = ?", (chat_id,)).fetchone()
+    if row is None:
+        raise StoreError(
+            "This chat is no longer there.", "It may have been deleted by another running program."
+        )
+    return _chat_from_row(_checked(row, _ChatRow))
+
+
+def _require_chat(database: sqlite3.Connection, chat_id: str) -> None:
+    _chat(database, chat_id)
+
+
+def _message(database: sqlite3.Connection, message_id: int) -> "_MessageRow":
+    row = database.execute("SELECT * FROM messages WHERE message_id = ?", (message_id,)).fetchone()
+    if row is None:
+        raise StoreError(
+            "This message is no longer there.", "It may have been deleted by another running program."
+        )
+    return _checked(row, _MessageRow)
+
+
+def _require_message(database: sqlite3.Connection, chat_id: str, message_id: int) -> None:
+    if _message(database, message_id).chat_id != chat_id:
+        raise CallerError(f"Message {message_id} belongs to another chat.")
+
+
+def _open_answer(database: sqlite3.Connection, message_id: int) -> "_MessageRow":
+    message = _message(database, message_id)
+    if message.role is not Role.ASSISTANT or message.state is MessageState.COMPLETE:
+        raise CallerError(f"Message {message_id} is no answer under way ({message.role}, {message.state}).")
+    return message
+
+
+def _insert_message(
+    database: sqlite3.Connection, chat_id: str, parent_id: int | None, role: Role, text: str
+) -> int:
+    if parent_id is not None:
+        _require_message(database, chat_id, parent_id)
+    state = MessageState.PARTIAL if role is Role.ASSISTANT else MessageState.COMPLETE
+    cursor = database.execute(
+        "INSERT INTO messages (chat_id, parent_id, role, state, text, prompt_ids, generated_ids, created_at)"
+        " VALUES (?, ?, ?, ?, ?, x'', x'', ?)",
+        (chat_id, parent_id, role, state, _storable(text), _now()),
+    )
+    message_id = cursor.lastrowid
+    assert message_id is not None  # an INSERT into a table with a rowid always has one
+    _move_tip(database, chat_id, message_id)
+    _touch(database, chat_id)
+    return message_id
+
+
+def _move_tip(database: sqlite3.Connection, chat_id: str, message_id: int | None) -> None:
+    database.execute("UPDATE chats SET tip_message_id = ? WHERE chat_id = ?", (message_id, chat_id))
+
+
+def _touch(database: sqlite3.Connection, chat_id: str) -> None:
+    database.execute("UPDATE chats SET updated_at = ? WHERE chat_id = ?", (_now(), chat_id))
+
+
+def _fold_pieces(database: sqlite3.Connection, message_id: int) -> None:
+    """Moves the journal of an answer into its message."""
+    message = _message(database, message_id)
+    rows = database.execute(
+        "SELECT message_id, text, token_ids FROM answer_pieces WHERE message_id = ? ORDER BY piece_id",
+        (message_id,),
+    )
+    pieces = [_checked(row, _PieceRow) for row in rows.fetchall()]
+    database.execute(
+        "UPDATE messages SET text = ?, generated_ids = ? WHERE message_id = ?",
+        (_full_text(message, pieces), _full_ids(message, pieces), message_id),
+    )
+    database.execute("DELETE FROM answer_pieces WHERE message_id = ?", (message_id,))
+
+
+def _path(database: sqlite3.Connection, tip: int | None) -> "list[tuple[_MessageRow, list[_PieceRow]]]":
+    """The messages from the first to `tip`, each with the journal that was not folded into it yet."""
+    messages = database.execute(
+        f"{_PATH} SELECT messages.* FROM messages JOIN path USING (message_id) ORDER BY message_id", (tip,)
+    ).fetchall()
+    pieces: defaultdict[int, list[_PieceRow]] = defaultdict(list)
+    for row in database.execute(
+        f"{_PATH} SELECT message_id, text, token_ids FROM answer_pieces JOIN path USING (message_id)"
+        " ORDER BY piece_id",
+        (tip,),
+    ):
+        piece = _checked(row, _PieceRow)
+        pieces[piece.message_id].append(piece)
+    return [
+        (message, pieces[message.message_id]) for message in (_checked(row, _MessageRow) for row in messages)
+    ]
+
+
+def _ledger(database: sqlite3.Connection, tip: int | None) -> list[int]:
+    ledger: list[int] = []
+    for message, pieces in _path(database, tip):
+        if message.kept_tokens is None:
+            continue
+        if message.kept_tokens > len(ledger):
+            raise StoreError("The chats on disk are damaged: tokens of an answer are missing.", DAMAGED_HINT)
+        del ledger[message.kept_tokens :]
+        ledger += _ids_from_blob(message.prompt_ids + _full_ids(message, pieces))
+    return ledger
+
+
+# --- rows and values ---
+
+
+@dataclass(frozen=True, slots=True)
+class _ChatRow:
+    chat_id: str
+    title: str
+    model_path: str
+    system_prompt: str
+    tip_message_id: int | None
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class _MessageRow:
+    message_id: int
+    chat_id: str
+    parent_id: int | None
+    role: Role
+    state: MessageState
+    text: str
+    kept_tokens: int | None
+    prompt_ids: bytes
+    generated_ids: bytes
+    stop_reason: StopReason | None
+    usage: str | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class _PieceRow:
+    message_id: int
+    text: str
+    token_ids: bytes
+
+
+def _checked(row: sqlite3.Row, kind: type[Row]) -> Row:
+    """The row with every column of the type that it must have, which SQLite does not insist on."""
+    return msgspec.convert(dict(row), kind)
+
+
+def _chat_from_row(row: _ChatRow) -> Chat:
+    return Chat(
+        chat_id=row.chat_id,
+        title=row.title,
+        model_path=row.model_path,
+        system_prompt=row.system_prompt,
+        tip_message_id=row.tip_message_id,
+        created_at=_time_from(row.created_at),
+        updated_at=_time_from(row.updated_at),
+    )
+
+
+def _summary_from_row(row: _ChatRow, message_count: int) -> ChatSummary:
+    return ChatSummary(
+        chat_id=row.chat_id,
+        title=row.title,
+        model_name=Path(row.model_path).name,
+        message_count=message_count,
+        updated_at=_time_from(row.updated_at),
+    )
+
+
+def _message_from_row(row: _MessageRow, pieces: list[_PieceRow]) -> StoredMessage:
+    return StoredMessage(
+        message_id=row.message_id,
+        parent_id=row.parent_id,
+        role=row.role,
+        text=_full_text(row, pieces),
+        state=row.state,
+        stop_reason=row.stop_reason,
+        usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
+        created_at=_time_from(row.created_at),
+    )
+
+
+def _full_text(message: _MessageRow, pieces: list[_PieceRow]) -> str:
+    return message.text + "".join(piece.text for piece in pieces)
+
+
+def _full_ids(message: _MessageRow, pieces: list[_PieceRow]) -> bytes:
+    return message.generated_ids + b"".join(piece.token_ids for piece in pieces)
+
+
+def _now() -> int:
+    return (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time_from(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _title_from(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(_storable(text[: 20 * TITLE_LENGTH]).split())
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
+
+
+def _storable(text: str) -> str:
+    """Half a surrogate pair, which a paste or a bad decoder can leave, is no text that SQLite could hold."""
+    return _LONE_SURROGATES.sub("\ufffd", text)
+
+
+def _blob_from_ids(token_ids: Sequence[int]) -> bytes:
+    try:
+        return struct.pack(f"<{len(token_ids)}I", *token_ids)
+    except struct.error as error:
+        raise CallerError(f"A token id does not fit 32 bits: {error}") from error
+
+
+def _ids_from_blob(blob: bytes) -> list[int]:
+    return list(struct.unpack(f"<{len(blob) // 4}I", blob))
