@@ -1,8 +1,8 @@
 """An engine that replays a written script: for tests of the screen, demonstrations and pictures.
 
 A script is a list of steps. An event is yielded as it is (its turn filled in), a `Gate` waits until somebody
-opens it, a `Pause` waits, a `Loss` ends the engine. Cancelling skips what is left, but for `AfterCancel`, which
-is how an engine that has not noticed yet looks from outside.
+opens it, a `Pause` waits, a `Loss` ends the engine. Cancelling skips what is left, but for `AfterCancel`,
+which is how an engine that has not noticed yet looks from outside.
 """
 
 import asyncio
@@ -89,8 +89,8 @@ class ScriptedEngine:
 
     Args:
         load: The steps of each load, or a function that makes them. The default is the demonstration's.
-        replies: The steps of each reply in turn, or a function that makes them from the request. When the list
-            is used up, the demonstration goes on.
+        replies: The steps of each reply in turn, or a function that makes them from the request. When the
+            list is used up, the demonstration goes on.
 
     Attributes:
         load_requests: The loads that were asked for.
