@@ -45,15 +45,14 @@ from tui_llama.errors import CallerError, ModelFileError
 MAGIC: Final = b"GGUF"
 DEFAULT_ALIGNMENT: Final = 32
 
-MAX_METADATA_ENTRIES: Final = 1 << 16
-MAX_TENSORS: Final = 1 << 16
+MAX_METADATA_ENTRIES: Final = 1 << 13
+MAX_TENSORS: Final = 1 << 14
 MAX_DIMENSIONS: Final = 4
 MAX_KEY_BYTES: Final = (1 << 16) - 1
 MAX_TENSOR_NAME_BYTES: Final = 63
 MAX_STRING_BYTES: Final = 1 << 24
-MAX_ARRAY_STRINGS: Final = (
-    1 << 22
-)  # all arrays of strings together; each costs a step of the reader's slowest loop
+# All arrays of strings together; each string costs a step of the slowest loop.
+MAX_ARRAY_STRINGS: Final = 3 << 19
 MAX_ALIGNMENT: Final = 1 << 20
 MAX_HEADER_BYTES: Final = 1 << 27
 
@@ -615,12 +614,13 @@ class _HeaderReader:
         first = at = self._at
         mapped, unpack, last = self._mapped, _U64.unpack_from, self._limit - _U64.size
         starts = array("q")
+        append = starts.append
         for _ in range(count):
             if at > last:
                 break
             (length,) = unpack(mapped, at)
             at += 8
-            starts.append(at)
+            append(at)
             at += length
         if len(starts) < count or at > self._limit:
             self._refuse(f"{where} ends after the end of the file, at string {len(starts)} of {count}")
@@ -656,9 +656,9 @@ class _HeaderReader:
         dimension_count = self._unsigned32(where)
         if dimension_count > MAX_DIMENSIONS:
             self._refuse(f"{where} has {dimension_count} dimensions, at most {MAX_DIMENSIONS} are possible")
-        shape = struct.unpack(f"<{dimension_count}q", self._take(8 * dimension_count, where))
-        type_id = self._unsigned32(where)
-        offset_bytes = self._unsigned64(where)
+        row = self._take(8 * dimension_count + 12, where)
+        *sizes, type_id, offset_bytes = struct.unpack(f"<{dimension_count}qIQ", row)
+        shape = tuple(sizes)
         return TensorInfo(name, type_id, shape, offset_bytes, self._size_bytes(where, type_id, shape))
 
     def _size_bytes(self, where: str, type_id: int, shape: tuple[int, ...]) -> int:
@@ -667,7 +667,7 @@ class _HeaderReader:
             self._refuse(
                 f"{where} has the type {type_id}, which this program does not know", _OTHER_TYPE_HINT
             )
-        if any(size < 0 for size in shape) or math.prod(max(size, 1) for size in shape) > _MAX_ELEMENTS:
+        if min(shape, default=0) < 0 or math.prod(filter(None, shape)) > _MAX_ELEMENTS:
             self._refuse(f"{where} has the impossible shape {_quote(shape)}")
         row_elements = shape[0] if shape else 1
         if row_elements % kind.block_elements:
