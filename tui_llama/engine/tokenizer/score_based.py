@@ -1,0 +1,142 @@
+"""Score-based tokenizing (SPM): merges by score, on the `sentencepiece` package.
+
+The model that the package wants is built in memory from the vocabulary, such that it does what llama.cpp
+does: no normalising, and every token may come out of a merge whatever its kind. What becomes of a character
+that is no token is decided here, since the package's own way with bytes keeps their tokens out of the
+merges. The message is small enough to be written by hand; the package needs no protobuf library to read it.
+"""
+
+import struct
+from collections.abc import Iterable
+
+import sentencepiece
+
+from tui_llama.engine.gguf_file import GgufFile
+from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults
+
+DEFAULTS = VocabularyDefaults(bos_id=1, eos_id=2, unknown_id=0, add_bos=True, add_space_prefix=True)
+SPACE = "\u2581"
+
+# Field numbers and values of sentencepiece_model.proto (https://github.com/google/sentencepiece).
+_PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
+_PIECE_TEXT, _PIECE_SCORE, _PIECE_TYPE = 1, 2, 3
+_TYPE_UNKNOWN = 2
+_MODEL_TYPE, _MODEL_TYPE_BPE, _VOCAB_SIZE, _UNKNOWN_TEXT = 3, 2, 4, 45
+_ADD_DUMMY_PREFIX, _REMOVE_EXTRA_WHITE_SPACE, _ESCAPE_WHITE_SPACE = 3, 4, 5
+_VARINT, _LENGTH_DELIMITED, _FIXED32 = 0, 2, 5
+
+# Longer than any one character, and no merge makes it: it never comes out.
+_UNREACHABLE = "\U0010ffff{}\U0010ffff"
+_UNKNOWN_PIECE = _UNREACHABLE.format("unknown").encode()
+
+
+class ScoreBasedEncoder:
+    """Cuts text that holds no special tokens into token ids."""
+
+    def __init__(self, file: GgufFile, vocabulary: Vocabulary) -> None:
+        if vocabulary.scores is None:
+            raise file.refuse("it has no tokenizer.ggml.scores, which a score-based vocabulary needs")
+        self._vocabulary = vocabulary
+        self._unknown_piece_id = len(vocabulary.texts)
+        self._byte_ids = [self._byte_id(byte) for byte in range(256)]
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(
+                _model_proto(vocabulary.texts, vocabulary.scores.tolist())
+            )
+        except RuntimeError as error:
+            raise file.refuse(f"its vocabulary cannot be used ({error})") from error
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of `text`, its spaces taken as U+2581; no space is put in front."""
+        text = text.replace(" ", SPACE)
+        ids: list[int] = self._processor.EncodeAsIds(text)
+        if self._unknown_piece_id not in ids:
+            return ids
+        pieces = self._processor.EncodeAsPieces(text)
+        return [token_id for piece in pieces for token_id in self._tokens_of(piece)]
+
+    def piece(self, token_id: int) -> bytes:
+        """The bytes that a normal or byte token stands for."""
+        text = self._vocabulary.texts[token_id]
+        if self._vocabulary.kind(token_id) is TokenKind.BYTE:
+            return byte_of(text)
+        return text.replace(SPACE, " ").encode()
+
+    def _tokens_of(self, piece: str) -> Iterable[int]:
+        """The token of a piece, or those of its bytes where it is none; a byte without a token is dropped."""
+        token_id = self._vocabulary.ids.get(piece)
+        if token_id is not None:
+            return (token_id,)
+        return (byte_id for byte in piece.encode() if (byte_id := self._byte_ids[byte]) is not None)
+
+    def _byte_id(self, byte: int) -> int | None:
+        ids = self._vocabulary.ids
+        spelled = ids.get(byte_text(byte))
+        if spelled is not None:
+            return spelled
+        return ids.get(chr(byte), self._vocabulary.unknown_id) if byte < 0x80 else self._vocabulary.unknown_id
+
+
+def byte_text(byte: int) -> str:
+    """How a vocabulary spells the token of a byte, such as `<0x0A>`."""
+    return f"<0x{byte:02X}>"
+
+
+def byte_of(text: str) -> bytes:
+    """The byte that such a text names, or the text itself where it names none."""
+    digits = text[3:-1]
+    if text[:3] == "<0x" and text[-1:] == ">" and len(digits) == 2 and digits.isascii() and digits.isalnum():
+        try:
+            return bytes([int(digits, 16)])
+        except ValueError:
+            return text.encode()
+    return text.encode()
+
+
+def _model_proto(texts: Iterable[str], scores: Iterable[float]) -> bytes:
+    """The serialized model: every token of the vocabulary as a normal piece, and one for what is unknown."""
+    pieces = [
+        _field(_PIECES, _text_field(_PIECE_TEXT, text.encode()) + _SCORE_TAG + struct.pack("<f", score))
+        for text, score in zip(_without_nulls(texts), scores, strict=True)
+    ]
+    pieces.append(
+        _field(_PIECES, _text_field(_PIECE_TEXT, _UNKNOWN_PIECE) + _number(_PIECE_TYPE, _TYPE_UNKNOWN))
+    )
+    trainer = (
+        _number(_MODEL_TYPE, _MODEL_TYPE_BPE)
+        + _number(_VOCAB_SIZE, len(pieces))
+        + _text_field(_UNKNOWN_TEXT, _UNKNOWN_PIECE)
+    )
+    normalizer = (
+        _number(_ADD_DUMMY_PREFIX, 0)
+        + _number(_REMOVE_EXTRA_WHITE_SPACE, 0)
+        + _number(_ESCAPE_WHITE_SPACE, 0)
+    )
+    return b"".join(pieces) + _field(_TRAINER, trainer) + _field(_NORMALIZER, normalizer)
+
+
+def _without_nulls(texts: Iterable[str]) -> Iterable[str]:
+    """The package takes no NUL inside of a piece, so such tokens get texts that no text can become."""
+    return (_UNREACHABLE.format(index) if "\0" in text else text for index, text in enumerate(texts))
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3 | _VARINT) + _varint(value)
+
+
+def _field(field: int, content: bytes) -> bytes:
+    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
+
+
+_text_field = _field
+_SCORE_TAG = _varint(_PIECE_SCORE << 3 | _FIXED32)

@@ -1,0 +1,249 @@
+"""The vocabulary of a model file, read from its metadata and checked: texts, kinds, scores, special tokens.
+
+The metadata is hostile until it was checked here. The fix-ups of kinds and the end-of-generation set follow
+llama.cpp, since model files are written for it. Knows nothing of how text is cut into tokens.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_llama.engine.gguf_file import GgufFile, StringArray
+
+MAX_VOCAB_SIZE = 1 << 24
+_PREFIX = "tokenizer.ggml."
+_NO_TOKEN = (-1, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
+
+_END_OF_TURN_TEXTS = (
+    *("<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<EOT>"),
+    *("_<EOT>", "[EOT]", "<｜end▁of▁sentence｜>", "<end_of_utterance>"),
+)
+_END_OF_MESSAGE_TEXTS = ("<|eom_id|>",)
+_FILL_TEXTS = {
+    "fim_pre": (
+        *("<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>"),
+        *("<|code_prefix|>", "<|prefix|>"),
+    ),
+    "fim_suf": (
+        *("<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>"),
+        *("<|code_suffix|>", "<|suffix|>"),
+    ),
+    "fim_mid": (
+        *("<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>"),
+        *("<|code_middle|>", "<|middle|>"),
+    ),
+    "fim_pad": ("<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"),
+    "fim_rep": ("<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"),
+    "fim_sep": ("<|file_sep|>",),
+}
+_FILL_THAT_ENDS = ("fim_pad", "fim_rep", "fim_sep")
+_END_OF_GENERATION_TEXTS = (
+    *("<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>"),
+    *("<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]"),
+    *("<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>"),
+    *("<｜end▁of▁sentence｜>", "[e~["),
+)
+_ALWAYS_SHOWN_TEXTS = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>")
+
+
+class TokenKind(IntEnum):
+    """What a token is for; the numbers are those of `tokenizer.ggml.token_type`."""
+
+    UNDEFINED = 0
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class VocabularyDefaults:
+    """What a kind of vocabulary assumes where the metadata is silent."""
+
+    bos_id: int | None
+    eos_id: int | None
+    unknown_id: int | None
+    add_bos: bool
+    add_space_prefix: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """A checked vocabulary; token `i` has text `texts[i]` and kind `kinds[i]`.
+
+    `scores` is (vocab,) float32, or None where the file has none. Every id in here is a valid index.
+    """
+
+    texts: Sequence[str]
+    ids: dict[str, int]
+    kinds: NDArray[np.uint8]
+    scores: NDArray[np.float32] | None
+    bos_id: int | None
+    eos_id: int | None
+    unknown_id: int | None
+    add_bos: bool
+    add_eos: bool
+    add_space_prefix: bool
+    end_of_generation: frozenset[int]
+
+    def kind(self, token_id: int) -> TokenKind:
+        """What token `token_id` is for."""
+        return TokenKind(int(self.kinds[token_id]))
+
+
+def read_vocabulary(file: GgufFile, defaults: VocabularyDefaults) -> Vocabulary:
+    """Reads and checks everything that is the same for all kinds of tokenizers.
+
+    Raises:
+        ModelFileError: something is missing, of the wrong type, too short or out of range.
+    """
+    texts, ids = _read_texts(file)
+    kinds = _read_kinds(file, len(texts))
+    special = _SpecialTokens(file, ids, kinds)
+    bos_id = special.stored("bos", defaults.bos_id)
+    eos_id = special.stored("eos", defaults.eos_id)
+    unknown_id = special.stored("unknown", defaults.unknown_id)
+    _hide_unused_controls(texts, kinds)
+    end_of_generation = special.end_of_generation(eos_id)
+    return Vocabulary(
+        texts=texts,
+        ids=ids,
+        kinds=kinds,
+        scores=_read_scores(file, len(texts)),
+        bos_id=bos_id,
+        eos_id=eos_id,
+        unknown_id=unknown_id,
+        add_bos=file.get_bool(_PREFIX + "add_bos_token", defaults.add_bos),
+        add_eos=file.get_bool(_PREFIX + "add_eos_token", False),
+        add_space_prefix=file.get_bool(_PREFIX + "add_space_prefix", defaults.add_space_prefix),
+        end_of_generation=end_of_generation,
+    )
+
+
+def _read_texts(file: GgufFile) -> tuple[list[str], dict[str, int]]:
+    texts = _decode_all(file.get_strings(_PREFIX + "tokens"))
+    if not 0 < len(texts) <= MAX_VOCAB_SIZE:
+        raise file.refuse(f"the vocabulary has {len(texts)} tokens")
+    ids = dict(zip(texts, range(len(texts)), strict=True))
+    if "" in ids:
+        texts = [text or f"[EMPTY_{token_id}]" for token_id, text in enumerate(texts)]
+        ids = dict(zip(texts, range(len(texts)), strict=True))
+    if len(ids) != len(texts):
+        repeated = next(text for token_id, text in enumerate(texts) if ids[text] != token_id)
+        raise file.refuse(f"the vocabulary has the token {repeated[:40]!r} twice")
+    return texts, ids
+
+
+def _decode_all(strings: StringArray) -> list[str]:
+    try:
+        return list(map(bytes.decode, strings.raw_list()))
+    except UnicodeDecodeError:
+        return list(strings)
+
+
+def _read_kinds(file: GgufFile, count: int) -> NDArray[np.uint8]:
+    value = file.get_int_array(_PREFIX + "token_type", None)
+    if value is None:
+        return np.full(count, TokenKind.NORMAL, np.uint8)
+    _check_length(file, "token_type", value, count)
+    known = (value >= min(TokenKind)) & (value <= max(TokenKind))
+    kinds: NDArray[np.uint8] = np.where(known, value, TokenKind.UNDEFINED)[:count].astype(np.uint8)
+    return kinds
+
+
+def _read_scores(file: GgufFile, count: int) -> NDArray[np.float32] | None:
+    key = _PREFIX + "scores"
+    if key not in file.metadata:
+        return None
+    value = file.get_int_array(key) if _is_whole(file.metadata[key]) else file.get_float_array(key)
+    _check_length(file, "scores", value, count)
+    with np.errstate(over="ignore"):
+        scores: NDArray[np.float32] = value[:count].astype(np.float32)
+    if np.isnan(scores).any():
+        raise file.refuse(f"{key} has values that are no numbers")
+    return scores
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "iu"
+
+
+def _check_length(file: GgufFile, name: str, value: NDArray[Any], count: int) -> None:
+    if len(value) < count:
+        raise file.refuse(f"{_PREFIX}{name} has {len(value)} entries for {count} tokens")
+
+
+def _hide_unused_controls(texts: Sequence[str], kinds: NDArray[np.uint8]) -> None:
+    for token_id in np.flatnonzero(kinds == TokenKind.CONTROL).tolist():
+        if "unused" in texts[token_id]:
+            kinds[token_id] = TokenKind.UNUSED
+
+
+class _SpecialTokens:
+    """Finds special tokens by their keys and texts and puts their kinds right."""
+
+    def __init__(self, file: GgufFile, ids: dict[str, int], kinds: NDArray[np.uint8]) -> None:
+        self._file = file
+        self._ids = ids
+        self._kinds = kinds
+
+    def stored(self, name: str, default: int | None = None) -> int | None:
+        """The id that the metadata gives for `name`, else `default` if the vocabulary is so long."""
+        key = f"{_PREFIX}{name}_token_id"
+        value = self._file.get_int(key, None)
+        if value is None:
+            return default if default is not None and default < len(self._ids) else None
+        if value in _NO_TOKEN:
+            return None
+        if not 0 <= value < len(self._ids):
+            raise self._file.refuse(f"{key} is {value}, and the vocabulary has {len(self._ids)} tokens")
+        return value
+
+    def end_of_generation(self, eos_id: int | None) -> frozenset[int]:
+        """Every token that ends an answer."""
+        found = {
+            self._by_key_or_text("eot", _END_OF_TURN_TEXTS),
+            self._by_key_or_text("eom", _END_OF_MESSAGE_TEXTS),
+        }
+        fills = {name: self._by_key_or_text(name, texts) for name, texts in _FILL_TEXTS.items()}
+        found |= {eos_id} | {fills[name] for name in _FILL_THAT_ENDS}
+        found |= set(self._force_control(_END_OF_GENERATION_TEXTS))
+        self._set_kind(_ALWAYS_SHOWN_TEXTS, TokenKind.USER_DEFINED)
+        ends = {token_id for token_id in found if token_id is not None}
+        self._take_back_false_ends(ends)
+        return frozenset(ends)
+
+    def _by_key_or_text(self, name: str, texts: Iterable[str]) -> int | None:
+        stored = self.stored(name)
+        return stored if stored is not None else next(self._force_control(texts), None)
+
+    def _force_control(self, texts: Iterable[str]) -> Iterator[int]:
+        for text in texts:
+            if text in self._ids:
+                self._kinds[self._ids[text]] = TokenKind.CONTROL
+                yield self._ids[text]
+
+    def _set_kind(self, texts: Iterable[str], kind: TokenKind) -> None:
+        for text in texts:
+            if text in self._ids:
+                self._kinds[self._ids[text]] = kind
+
+    def _take_back_false_ends(self, ends: set[int]) -> None:
+        """Some formats use an end marker inside of an answer (gpt-oss: `<|end|>` closes a channel)."""
+
+        def ends_with(text: str) -> bool:
+            return self._ids.get(text) in ends
+
+        calls = ends_with("<|call|>") or ends_with("<|calls|>")
+        if ends_with("<|end|>") and calls and (ends_with("<|return|>") or ends_with("<|flush|>")):
+            ends.discard(self._ids["<|end|>"])
+            self._set_kind(("<|end|>",), TokenKind.USER_DEFINED)
+        if ends_with("</s>") and (ends_with("<|tool_response>") or "<|plamo:eos|>" in self._ids):
+            ends.discard(self._ids["</s>"])
+            self._set_kind(("</s>",), TokenKind.NORMAL)
