@@ -1,0 +1,375 @@
+"""A model ready to run, and sequences of tokens on it.
+
+    with open_model("model.gguf") as model, model.new_sequence() as sequence:
+        logits = sequence.extend(model.tokenize("Once upon a time"))
+
+One caller at a time: a model and its sequences share work buffers and a team of threads. The same tokens give the same
+bits, whatever the batches they came in, the number of threads, or whether a prefix was restored from a file.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Tokens
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine import simd
+from tui_llama.engine.architectures import architecture_named
+from tui_llama.engine.architectures.decoder import emit_forward_pass
+from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
+from tui_llama.engine.gguf_file import GgufFile, open_gguf
+from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
+from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
+from tui_llama.engine.plan import Plan, PlanBuilder, PlanRunner, compile_kernels
+from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
+from tui_llama.engine.rotary import RotaryTable
+from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
+from tui_llama.engine.thread_team import ThreadTeam, physical_core_count
+from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf
+from tui_llama.engine.weights import Weights
+from tui_llama.errors import EngineError, SettingsError
+
+FloatArray = npt.NDArray[np.float32]
+OnProgress = Callable[[LoadStage, int, int], None]
+
+ENGINE_ABI = 1
+"""Goes up whenever kernels give other bits than before, or keys and values mean something else."""
+
+_FINGERPRINT_EDGE_BYTES = 64 << 10
+_FIRST_CHUNK_TOKENS = 16
+
+
+def open_model(
+    path: str | Path,
+    *,
+    context_size: int = 0,
+    threads: int = 0,
+    batch_tokens: int = 512,
+    on_progress: OnProgress | None = None,
+) -> "Model":
+    """Opens a GGUF model and makes it ready to run.
+
+    Args:
+        path: The file.
+        context_size: Tokens that a sequence may hold; 0 for the smaller of the model's own and 8192.
+        threads: Threads that compute; 0 for one for each physical core.
+        batch_tokens: Most tokens that one pass over the weights reads; changes speed and memory, never a result.
+        on_progress: Called with the stage, how much of it is done and how much there is.
+
+    Raises:
+        ModelFileError: the file cannot be used.
+        SettingsError: a size makes no sense.
+    """
+    if context_size < 0 or threads < 0 or batch_tokens < 1:
+        raise SettingsError("context size and threads must not be negative, and a batch needs at least one token")
+    report = on_progress or (lambda stage, done, total: None)
+    with open_gguf(path) as file:
+        return Model(file, context_size, threads or physical_core_count(), batch_tokens, report)
+
+
+class Model:
+    """A model in memory. Made by `open_model`; a context manager.
+
+    `info` is what the screen says of it, `notices` what the user should know.
+    """
+
+    def __init__(
+        self, file: GgufFile, context_size: int, threads: int, batch_tokens: int, report: OnProgress
+    ) -> None:
+        report(LoadStage.READ, 0, 1)
+        architecture = architecture_named(file.get_str("general.architecture", ""))
+        self._sizes = read_hyperparameters(file)
+        self.context_size = context_size or min(self._sizes.context_length, DEFAULT_CONTEXT_SIZE)
+        self.vocab_size = self._sizes.vocab_size
+        self.tokenizer: Tokenizer = tokenizer_from_gguf(file)
+        self.chat_template: ChatTemplate = template_from_gguf(file, self.tokenizer)
+        self._cache_shape = CacheShape(
+            self._sizes.layer_count, self._sizes.kv_head_count, self._sizes.head_dim, self.context_size
+        )
+        self.fingerprint = StateFingerprint(_model_hash(file), _configuration_hash(self._sizes), ENGINE_ABI)
+        self.state_shape = StateShape(self._sizes.layer_count, self._sizes.kv_head_count, self._sizes.head_dim, "f16")
+        report(LoadStage.READ, 1, 1)
+
+        self.batch_tokens = min(batch_tokens, self.context_size)
+        weights = Weights(file)
+        self._plan = self._build_plan(weights, architecture_named(architecture.name))
+        weights.repack(threads, lambda done, total: report(LoadStage.REPACK, done, total))
+        kernels = compile_kernels(
+            self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total)
+        )
+        self._plan.set_kernels(kernels)
+        self._runner = PlanRunner(self._plan, threads)
+        self._team = ThreadTeam(threads)
+        self.notices: tuple[str, ...] = (*weights.notices, *self.chat_template.notices)
+        self.info = _describe(file, self, weights)
+        self._warm_up(report)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the threads. May be repeated."""
+        self._team.close()
+
+    @property
+    def plan(self) -> Plan:
+        """What is run for every batch; printable."""
+        return self._plan
+
+    def tokenize(self, text: str, add_special: bool = False, parse_special: bool = False) -> list[int]:
+        """Text → token ids; see `Tokenizer.tokenize`."""
+        return self.tokenizer.tokenize(text, add_special=add_special, parse_special=parse_special)
+
+    def detokenize(self, ids: Tokens[int]) -> str:
+        """Token ids → text; see `Tokenizer.detokenize`."""
+        return self.tokenizer.detokenize(ids)
+
+    def new_sequence(self) -> "Sequence":
+        """An empty sequence with a cache of its own."""
+        return Sequence(self)
+
+    def logits(self, ids: Tokens[int]) -> FloatArray:
+        """The logits after every token of a fresh sequence.
+
+        Args:
+            ids: At least one token id, at most `context_size`.
+
+        Returns:
+            (tokens, vocab) float32.
+
+        Raises:
+            EngineError: an id is not in the vocabulary, or there are none or too many.
+        """
+        with self.new_sequence() as sequence:
+            return np.concatenate(
+                [self.run(sequence.cache, batch, every_token=True) for batch in sequence.batches(ids)]
+            )
+
+    def run(self, cache: KeyValueCache, token_ids: npt.NDArray[np.int32], *, every_token: bool) -> FloatArray:
+        """Feeds one batch to a cache; for `Sequence`, which checks the ids.
+
+        Args:
+            cache: Grows by the batch.
+            token_ids: (tokens,) int32, at most `batch_tokens`, each below `vocab_size`.
+            every_token: Whether the logits of every token are wanted, or only those of the last.
+
+        Returns:
+            (tokens or 1, vocab) float32, a copy.
+        """
+        count = len(token_ids)
+        first = 0 if every_token else count - 1
+        self._plan.rotary.prepare(cache.length + count)
+        self._runner.prepare(
+            token_ids=int(token_ids.ctypes.data), keys=cache.keys_address, values=cache.values_address,
+            token_count=count, first_position=cache.length, first_output_token=first,
+            context_size=cache.shape.padded_context,
+        )  # fmt: skip
+        self._team.run(self._runner.run)
+        cache.append(count)
+        logits = self._plan.logits.data[first:count, : self.vocab_size]
+        return np.array(logits, np.float32)
+
+    def new_cache(self) -> KeyValueCache:
+        """An empty cache of the model's shape."""
+        return KeyValueCache(self._cache_shape)
+
+    def _build_plan(self, weights: Weights, architecture: object) -> Plan:
+        factors = None
+        if weights.has("rope_freqs.weight"):
+            pairs = self._sizes.rope_dim // 2
+            factors = weights.vector("rope_freqs.weight", pairs)[:pairs]
+        rotary = RotaryTable(self._sizes, factors, self._cache_shape.padded_context)
+        builder = PlanBuilder(self._sizes, weights, rotary, self.batch_tokens)
+        emit_forward_pass(builder, architecture)  # type: ignore[arg-type]
+        return builder.build()
+
+    def _warm_up(self, report: OnProgress) -> None:
+        """Runs one token, so that the first answer finds threads, kernels and weights awake."""
+        report(LoadStage.WARM_UP, 0, 1)
+        self.run(self.new_cache(), np.zeros(1, np.int32), every_token=False)
+        report(LoadStage.WARM_UP, 1, 1)
+
+
+class Sequence:
+    """Tokens fed to a model, and their keys and values. Made by `Model.new_sequence`; a context manager."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._token_ids: list[int] = []
+        self.cache = model.new_cache()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the cache's memory back. May be repeated."""
+        self._token_ids = []
+        del self.cache
+
+    def __len__(self) -> int:
+        return len(self._token_ids)
+
+    @property
+    def token_ids(self) -> list[int]:
+        """A copy of the tokens in the cache."""
+        return list(self._token_ids)
+
+    def extend(self, ids: Tokens[int]) -> FloatArray:
+        """Feeds tokens and returns the logits of the last.
+
+        Args:
+            ids: At least one token id; together with those before at most the model's `context_size`.
+
+        Returns:
+            (vocab,) float32.
+
+        Raises:
+            EngineError: an id is not in the vocabulary, or there are none or too many; nothing was fed.
+        """
+        for batch in self.batches(ids):
+            logits = self._feed(batch)
+        return logits
+
+    def extend_in_chunks(
+        self, ids: Tokens[int], chunk_seconds: float = 0.25
+    ) -> Iterator[tuple[int, FloatArray | None]]:
+        """Feeds tokens in chunks that each take about `chunk_seconds`, to show progress and to be stopped between.
+
+        Yields:
+            How many tokens of `ids` are in so far, and after the last chunk the logits of the last token, else None.
+            Whoever stops iterating leaves a sequence that holds the chunks yielded so far.
+
+        Raises:
+            EngineError: as `extend`; nothing was fed.
+        """
+        tokens = self._checked(ids)
+        done, size = 0, min(_FIRST_CHUNK_TOKENS, self._model.batch_tokens)
+        while done < len(tokens):
+            batch = tokens[done : done + size]
+            started = time.perf_counter()
+            logits = self._feed(batch)
+            done += len(batch)
+            seconds = max(time.perf_counter() - started, 1e-6)
+            fitting = int(len(batch) * chunk_seconds / seconds)
+            size = max(1, min(fitting, 2 * size, self._model.batch_tokens))
+            yield done, logits if done == len(tokens) else None
+
+    def rewind(self, length: int) -> None:
+        """Forgets all tokens from position `length` on.
+
+        Raises:
+            CallerError: there are fewer.
+        """
+        self.cache.rewind(length)
+        del self._token_ids[length:]
+
+    def save(self, path: str | Path) -> None:
+        """Writes tokens, keys and values to a state file, in place of the one that may be there.
+
+        Raises:
+            StateFileError: it cannot be written; an older file is as it was.
+        """
+        write_state(
+            Path(path),
+            self._model.fingerprint,
+            self._model.state_shape,
+            np.array(self._token_ids, np.uint32),
+            (self.cache.layer_rows(layer) for layer in range(self.cache.shape.layer_count)),
+        )
+
+    def restore(self, path: str | Path) -> None:
+        """Takes tokens, keys and values from a state file instead of what the sequence holds.
+
+        Raises:
+            StateFileError: the file must not be used; the sequence is as it was.
+        """
+        state = read_state(
+            Path(path),
+            self._model.fingerprint,
+            self._model.state_shape,
+            max_tokens=self._model.context_size,
+            vocab_size=self._model.vocab_size,
+        )
+        for layer, (keys, values) in enumerate(state.layers):
+            self.cache.fill_layer(layer, keys, values)
+        self.cache.publish(len(state.token_ids))
+        self._token_ids = [int(token_id) for token_id in state.token_ids]
+
+    def batches(self, ids: Tokens[int]) -> Iterator[npt.NDArray[np.int32]]:
+        """Checks token ids and cuts them into batches.
+
+        Raises:
+            EngineError: as `extend`.
+        """
+        tokens, size = self._checked(ids), self._model.batch_tokens
+        return (tokens[first : first + size] for first in range(0, len(tokens), size))
+
+    def _feed(self, batch: npt.NDArray[np.int32]) -> FloatArray:
+        logits = self._model.run(self.cache, batch, every_token=False)
+        self._token_ids.extend(batch.tolist())
+        last: FloatArray = logits[0]
+        return last
+
+    def _checked(self, ids: Tokens[int]) -> npt.NDArray[np.int32]:
+        if len(ids) == 0:
+            raise EngineError("no tokens to feed")
+        room = self._model.context_size - len(self._token_ids)
+        if len(ids) > room:
+            raise EngineError(
+                f"{len(ids)} tokens do not fit into the context: {room} of {self._model.context_size} are free",
+                "Use a larger --ctx or a shorter text.",
+            )
+        tokens = np.array(ids, np.int64)
+        if tokens.min() < 0 or tokens.max() >= self._model.vocab_size:
+            raise EngineError(f"a token id is not in the vocabulary of {self._model.vocab_size}")
+        return tokens.astype(np.int32)
+
+
+def _model_hash(file: GgufFile) -> bytes:
+    """SHA-256 of the header and the edges of every tensor: other weights give another hash, in milliseconds."""
+    digest = hashlib.sha256(file.header_bytes)
+    for name in file.tensors:
+        data = file.tensor_bytes(name)
+        digest.update(data[:_FINGERPRINT_EDGE_BYTES].tobytes())
+        digest.update(data[-_FINGERPRINT_EDGE_BYTES:].tobytes())
+    return digest.digest()
+
+
+def _configuration_hash(sizes: Hyperparameters) -> bytes:
+    """What else decides which bits keys and values have: the positions' rotation and the instruction set."""
+    text = f"{sizes.rope_dim} {sizes.rope_base!r} {sizes.rope_scaling!r} {simd.INSTRUCTION_SET}"
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
+    sizes = [tensor.shape for tensor in file.tensors.values()]
+    types = [tensor.type_name for tensor in file.tensors.values() if len(tensor.shape) > 1]
+    return ModelInfo(
+        name=file.get_str("general.name", file.path.stem),
+        path=str(file.path),
+        architecture=file.get_str("general.architecture"),
+        quantization=max(set(types), key=types.count),
+        parameter_count=sum(int(np.prod(shape)) for shape in sizes),
+        weight_bytes=weights.matrix_bytes,
+        vocab_size=model.vocab_size,
+        context_size=model.context_size,
+        trained_context_size=model._sizes.context_length,
+        key_value_bytes_per_token=model._cache_shape.bytes_per_token,
+        template_source=model.chat_template.source,
+    )
+

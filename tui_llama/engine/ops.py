@@ -1,0 +1,359 @@
+"""The kernels that a plan is made of, and the compiled loop that runs it.
+
+Every kernel is called the same way: `kernel(row, batch, first, last, scratch)` does the units of work `first` … `last`
+- 1 of the plan row at address `row`, for the batch at address `batch`, with `scratch` as memory of its own. What a unit
+is stands in each docstring. Kernels trust their rows: `plan.py` checks shapes when it builds them.
+
+Naive twins of all of them are in tests/naive/ops.py.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from tui_llama.engine import attention_kernels, matrix_kernels, simd
+from tui_llama.engine.compilation import kernel
+from tui_llama.engine.rows import ROW
+from tui_llama.engine.simd import (
+    F32,
+    Builder,
+    Value,
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    batch_at,
+    call_kernel,
+    constant,
+    float32_at,
+    int32_at,
+    row_at,
+    store_half,
+)
+from tui_llama.engine.tiles import dequantize_row
+
+NEIGHBOURS, HALVES = 0, 1  # which components a rotation pairs: (2i, 2i + 1), or (i, i + rotated_dim / 2)
+PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP = 0, 1, 2  # what `units` of a row counts
+CACHE_LINE_BYTES = 64
+
+# --- vector helpers ---------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def _sum_of_squares(_: Any, address: Any, vectors: Any) -> Any:  # noqa: ANN401
+    """The sum of the squares of 16 × `vectors` float32 at an address, in one fixed order."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+        address, vectors = arguments
+        total = simd.lane_variable(b, constant(F32, 0.0))
+        b.store(constant(F32, 0.0), total)
+        with cgutils.for_range(b, vectors) as loop:
+            value = simd.load(b, simd.pointer(b, address, b.mul(loop.index, simd.integer(64))), 0, F32)
+            b.store(simd.fma(b, value, value, b.load(total)), total)
+        return simd.sum_lanes(b, b.load(total))
+
+    return types.float32(types.uintp, types.int64), generate
+
+
+@intrinsic
+def _gate_block(_: Any, gate: Any, up: Any, out: Any) -> Any:  # noqa: ANN401
+    """out = gate / (1 + exp(-gate)) × up for 16 float32 at each address."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+        gate_at, up_at, out_at = (simd.pointer(b, address) for address in arguments)
+        gate, up = simd.load(b, gate_at, 0, F32), simd.load(b, up_at, 0, F32)
+        one = constant(F32, 1.0)
+        sigmoid = b.fdiv(one, b.fadd(one, simd.exponential(b, b.fneg(gate))))
+        simd.store(b, b.fmul(b.fmul(gate, sigmoid), up), out_at)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp, types.uintp), generate
+
+
+@kernel
+def _first_token(row: Any, batch: Any) -> int:
+    """The first token of the batch that a row works on."""
+    return batch.first_output_token if row.output_tokens_only else 0
+
+
+@kernel
+def _normalize(source: int, target: int, weight: int, count: int, epsilon: float) -> None:
+    """Root-mean-square norm of `count` float32; the source is padded with zeros to 16 unless count % 16 == 0."""
+    x, y, w = float32_at(np.uintp(source)), float32_at(np.uintp(target)), float32_at(np.uintp(weight))
+    whole = count // 16
+    total = _sum_of_squares(np.uintp(source), whole)
+    for i in range(16 * whole, count):
+        total += x[i] * x[i]
+    scale = np.float32(1.0) / np.sqrt(total / np.float32(count) + epsilon)
+    for i in range(count):
+        y[i] = x[i] * scale * w[i]
+
+
+# --- kernels of a plan ------------------------------------------------------------------------------------------------
+
+
+def embed(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Decodes the embedding row of each token. Unit: a token.
+
+    Row: `weight` is the matrix as it lies in the file, `weight_stride` bytes a row, `mode` its GGUF type; `output`
+    float32 (tokens, columns).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    for token in range(first, last):
+        token_id = int32_at(np.uintp(batch.token_ids))[token]
+        out = carray_float32(np.uintp(row.output + token * row.output_stride), row.columns)
+        dequantize_row(row.weight + token_id * row.weight_stride, out, row.columns, row.mode)
+
+
+def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Divides vectors by their root mean square and multiplies by a weight. Unit: one of `heads` vectors of a token.
+
+    Row: `input`, `output` float32 (tokens, heads, columns), may be one; `weight` float32 (columns,).
+
+    Source: Zhang and Sennrich 2019 (RMSNorm).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = _first_token(row, batch)
+    for unit in range(first, last):
+        token, head = start + unit // row.heads, unit % row.heads
+        offset = head * row.columns * 4
+        source = row.input + token * row.input_stride + offset
+        target = row.output + token * row.output_stride + offset
+        _normalize(source, target, row.weight, row.columns, row.epsilon)
+
+
+def quantize_32(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Quantises activations in blocks of 32; see matrix_kernels.py. Unit: a token; `columns` counts blocks."""
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = _first_token(row, batch)
+    for token in range(start + first, start + last):
+        source, target = row.input + token * row.input_stride, row.output + token * row.output_stride
+        for block in range(row.columns):
+            matrix_kernels.quantize_block_32(np.uintp(source + 128 * block), np.uintp(target + 48 * block))
+
+
+def quantize_256(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Quantises activations in blocks of 256; see matrix_kernels.py. Unit: a token; `columns` counts blocks."""
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = _first_token(row, batch)
+    for token in range(start + first, start + last):
+        source, target = row.input + token * row.input_stride, row.output + token * row.output_stride
+        for block in range(row.columns):
+            matrix_kernels.quantize_block_256(np.uintp(source + 1024 * block), np.uintp(target + 368 * block))
+
+
+@kernel
+def _rotate(source: int, target: int, angles: int, head_dim: int, rotated_dim: int, mode: int) -> None:
+    """Rotates pairs of the first `rotated_dim` components by the (cosine, sine) pairs at `angles`, copies the rest."""
+    x, y, angle = float32_at(np.uintp(source)), float32_at(np.uintp(target)), float32_at(np.uintp(angles))
+    half = rotated_dim // 2
+    for i in range(half):
+        a, b = (i, i + half) if mode == HALVES else (2 * i, 2 * i + 1)
+        cosine, sine = angle[2 * i], angle[2 * i + 1]
+        first, second = x[a], x[b]
+        y[a] = first * cosine - second * sine
+        y[b] = first * sine + second * cosine
+    for i in range(rotated_dim, head_dim):
+        y[i] = x[i]
+
+
+def rotate_queries(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Rotary position embedding of the queries. Unit: a token.
+
+    Row: `input` float32 (tokens, heads · head_dim); `output` float32 (tokens, heads, padded_head_dim), its padding zero;
+    `extra` the table of angles, float32 (positions, rotated_dim / 2, 2) cosine and sine; `mode` NEIGHBOURS or HALVES.
+
+    Source: Su et al. 2021 (RoFormer).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = _first_token(row, batch)
+    for token in range(start + first, start + last):
+        angles = row.extra + (batch.first_position + token) * row.extra_stride
+        for head in range(row.heads):
+            source = row.input + token * row.input_stride + head * row.head_dim * 4
+            target = row.output + token * row.output_stride + head * row.padded_head_dim * 4
+            _rotate(source, target, angles, row.head_dim, row.rotated_dim, row.mode)
+
+
+def store_keys(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Rotates the keys of each token and puts them into the cache as float16. Unit: a token.
+
+    Row: as `rotate_queries`, without an output; the cache's layout is in attention_kernels.py.
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    width = row.padded_head_dim
+    for token in range(first, last):
+        position = batch.first_position + token
+        angles = row.extra + position * row.extra_stride
+        for head in range(row.kv_heads):
+            source = row.input + token * row.input_stride + head * row.head_dim * 4
+            _rotate(source, scratch, angles, row.head_dim, row.rotated_dim, row.mode)
+            rotated = float32_at(np.uintp(scratch))
+            lane = (row.layer * row.kv_heads + head) * batch.context_size * width
+            lane += position // 16 * 16 * width + position % 16
+            for i in range(row.head_dim):
+                store_half(np.uintp(batch.keys + 2 * (lane + 16 * i)), rotated[i])
+
+
+def store_values(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Puts the values of each token into the cache as float16. Unit: a token.
+
+    Row: `input` float32 (tokens, kv_heads · head_dim).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    width = row.padded_head_dim
+    for token in range(first, last):
+        position = batch.first_position + token
+        for head in range(row.kv_heads):
+            value = float32_at(np.uintp(row.input + token * row.input_stride + head * row.head_dim * 4))
+            at = ((row.layer * row.kv_heads + head) * batch.context_size + position) * width
+            for i in range(row.head_dim):
+                store_half(np.uintp(batch.values + 2 * (at + i)), value[i])
+
+
+def gate(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """SwiGLU: silu(gate) × up. Unit: a token.
+
+    Row: `input` gate, `extra` up, `output`, all float32 (tokens, columns), columns a multiple of 16.
+
+    Source: Shazeer 2020 (GLU variants improve transformer).
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start = _first_token(row, batch)
+    for token in range(start + first, start + last):
+        gates, ups = row.input + token * row.input_stride, row.extra + token * row.extra_stride
+        out = row.output + token * row.output_stride
+        for at in range(0, 4 * row.columns, 64):
+            _gate_block(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
+
+
+PLAIN_KERNELS: dict[str, Callable[..., None]] = {
+    "embed": embed,
+    "rms_norm": rms_norm,
+    "quantize_32": quantize_32,
+    "quantize_256": quantize_256,
+    "rotate_queries": rotate_queries,
+    "store_keys": store_keys,
+    "store_values": store_values,
+    "attention": attention_kernels.attention,
+    "gate": gate,
+}
+
+# --- the loop ---------------------------------------------------------------------------------------------------------
+
+_SPINS_BEFORE_YIELD = 2000
+
+
+@intrinsic
+def carray_float32(_: Any, address: Any, count: Any) -> Any:  # noqa: ANN401
+    """A one-dimensional float32 array over memory that somebody else owns."""
+    array_type = types.Array(types.float32, 1, "C")
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+        made = context.make_array(array_type)(context, b)
+        data = b.inttoptr(arguments[0], ir.FloatType().as_pointer())
+        context.populate_array(
+            made, data=data, shape=[arguments[1]], strides=[simd.integer(4)], itemsize=simd.integer(4), meminfo=None
+        )
+        return made._getvalue()
+
+    return array_type(types.uintp, types.int64), generate
+
+
+@intrinsic
+def _pause(_: Any) -> Any:  # noqa: ANN401
+    """Tells the processor that this thread is spinning; nothing where there is no such instruction."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+        if context.codegen().target_data and b.module.triple.startswith(("x86_64", "i686")):
+            simd.call(b, "llvm.x86.sse2.pause", ir.VoidType(), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def _yield_processor(_: Any) -> Any:  # noqa: ANN401
+    """Lets another runnable thread have the processor."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        simd.call(b, name, simd.I32, [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@kernel
+def _meet(barrier: int, thread_count: int) -> None:
+    """Waits until every thread of the team has come here; `barrier` is two int64, arrivals and rounds.
+
+    A thread spins for a while and then yields each time round, so that a crowded machine slows down but never stalls.
+    """
+    round_now = atomic_load(np.uintp(barrier + CACHE_LINE_BYTES))
+    if atomic_add(np.uintp(barrier), 1) == thread_count - 1:
+        atomic_store(np.uintp(barrier), 0)
+        atomic_add(np.uintp(barrier + CACHE_LINE_BYTES), 1)
+        return
+    spins = 0
+    while atomic_load(np.uintp(barrier + CACHE_LINE_BYTES)) == round_now:
+        spins += 1
+        if spins < _SPINS_BEFORE_YIELD:
+            _pause()
+        else:
+            _yield_processor()
+
+
+@kernel
+def _units(row: Any, batch: Any) -> int:
+    """How many units of work a row has in this batch."""
+    if row.per_token == PER_PLAN:
+        return row.units
+    tokens = batch.token_count - _first_token(row, batch)
+    if row.per_token == PER_TOKEN:
+        return row.units * tokens
+    return row.units * ((tokens + row.tokens_per_unit - 1) // row.tokens_per_unit)
+
+
+ROW_BYTES = ROW.itemsize
+RUN_PLAN = types.void(
+    types.uintp, types.int64, types.uintp, types.uintp, types.uintp, types.uintp, types.int64
+)
+
+
+@kernel
+def run_plan(
+    rows: int, row_count: int, batch: int, counters: int, barrier: int, scratch: int, thread_count: int
+) -> None:
+    """Runs all rows of a plan; every thread of the team calls this with the same arguments but its own `scratch`.
+
+    Units are handed out in chunks by an atomic counter for each row, since processors of a shared machine run at
+    unequal speed. Rows without a barrier after them may overlap with the next.
+
+    Args:
+        rows: Address of the rows.
+        row_count: How many there are.
+        batch: Address of the batch.
+        counters: Address of one int64 for each row, a cache line apart, all zero.
+        barrier: Address of two int64, a cache line apart, both 0 before the first run.
+        scratch: Address of this thread's working memory.
+        thread_count: Threads in the team.
+    """
+    for index in range(row_count):
+        row_address = np.uintp(rows + index * ROW_BYTES)
+        row = row_at(row_address)
+        units = _units(row, batch_at(batch))
+        chunk = max(1, units // (thread_count * 8))
+        counter = np.uintp(counters + index * CACHE_LINE_BYTES)
+        while True:
+            first = atomic_add(counter, chunk)
+            if first >= units:
+                break
+            call_kernel(np.uintp(row.kernel), row_address, batch, first, min(units, first + chunk), scratch)
+        if row.barrier and thread_count > 1:
+            _meet(barrier, thread_count)

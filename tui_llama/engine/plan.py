@@ -1,0 +1,366 @@
+"""The plan: a model's forward pass as a table of operations, built once and run for every batch.
+
+`PlanBuilder` offers the operations that architectures are written in; each checks shapes and appends rows. A `Plan`
+holds the finished table, the work buffers that its rows point into, and what is needed to print it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine import attention_kernels, matrix_kernels, ops
+from tui_llama.engine.hyperparameters import Hyperparameters
+from tui_llama.engine.memory import padded, zeroed_array
+from tui_llama.engine.rotary import RotaryTable
+from tui_llama.engine.rows import BATCH, ROW
+from tui_llama.engine.tiles import FORMATS
+from tui_llama.engine.weights import Matrix, Weights
+from tui_llama.errors import ShapeMismatchError
+
+_MATRIX_PREFIX = "matrix_"
+_PROMPT_ROWS = 16  # query rows that share a pass over the keys, where a prompt offers as many
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Working memory with one row for each token of a batch.
+
+    Args:
+        name: For printing.
+        width: Elements of a row that mean something.
+        data: (batch_tokens, padded width) float32, or bytes for quantised activations; padding stays zero.
+    """
+
+    name: str
+    width: int
+    data: npt.NDArray[np.generic]
+
+    @property
+    def address(self) -> int:
+        """Where it begins."""
+        return int(self.data.ctypes.data)
+
+    @property
+    def stride_bytes(self) -> int:
+        """Bytes from one token to the next."""
+        return int(self.data.strides[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is printed of a row.
+
+    Args:
+        operation: The kernel's name.
+        detail: What it works on.
+        weight_bytes: Bytes of weights that it reads.
+        macs_per_token: Multiply-accumulates for one token, attention left out.
+    """
+
+    operation: str
+    detail: str
+    weight_bytes: int = 0
+    macs_per_token: int = 0
+
+
+@dataclass
+class Plan:
+    """A finished plan. `rows` is ready to run once `set_kernels` was called."""
+
+    rows: npt.NDArray[np.void]
+    steps: list[Step]
+    logits: Buffer
+    rotary: RotaryTable
+    scratch_bytes: int
+    keep_alive: list[object]
+
+    @property
+    def kernel_names(self) -> list[str]:
+        """The kernels that the plan needs, each once, in order of first use."""
+        return list(dict.fromkeys(step.operation for step in self.steps))
+
+    def set_kernels(self, addresses: Mapping[str, int]) -> None:
+        """Fills in the addresses of compiled kernels."""
+        for row, step in zip(self.rows, self.steps, strict=True):
+            row["kernel"] = addresses[step.operation]
+
+    def __str__(self) -> str:
+        lines = [f"{'operation':<16}{'weights MB':>11}{'MMAC/token':>12}  on"]
+        for step in self.steps:
+            weights = f"{step.weight_bytes / 1e6:.1f}" if step.weight_bytes else ""
+            macs = f"{step.macs_per_token / 1e6:.1f}" if step.macs_per_token else ""
+            lines.append(f"{step.operation:<16}{weights:>11}{macs:>12}  {step.detail}")
+        return "\n".join(lines)
+
+
+def compile_kernels(names: list[str], on_progress: Callable[[int, int], None]) -> dict[str, int]:
+    """Compiles kernels or loads them from the cache, and the loop that runs them.
+
+    Args:
+        names: Kernels of a plan.
+        on_progress: Called with kernels done and kernels in all.
+
+    Returns:
+        The address of each.
+    """
+    functions = ops.PLAIN_KERNELS | {f.__name__: f for f in matrix_kernels.MATRIX_KERNELS.values()}
+    ops.run_plan.compile(ops.RUN_PLAN.args)  # type: ignore[attr-defined]
+    addresses = {}
+    for name in names:
+        on_progress(len(addresses), len(names))
+        addresses[name] = matrix_kernels.compiled_kernel(functions[name]).address
+    on_progress(len(names), len(names))
+    return addresses
+
+
+@dataclass
+class PlanBuilder:
+    """Builds a plan operation by operation; the methods are the vocabulary of the architectures.
+
+    Args:
+        sizes: The model's sizes.
+        weights: Where tensors come from.
+        rotary: The table of angles.
+        batch_tokens: Most tokens of a batch.
+    """
+
+    sizes: Hyperparameters
+    weights: Weights
+    rotary: RotaryTable
+    batch_tokens: int
+    _rows: list[npt.NDArray[np.void]] = field(default_factory=list)
+    _steps: list[Step] = field(default_factory=list)
+    _buffers: dict[str, Buffer] = field(default_factory=dict)
+    _keep_alive: list[object] = field(default_factory=list)
+    _output_tokens_only: bool = False
+
+    @property
+    def logits(self) -> Buffer:
+        """Where the logits go: float32 (batch_tokens, padded vocab)."""
+        return self.buffer("logits", self.sizes.vocab_size)
+
+    def has(self, name: str) -> bool:
+        """Whether the model has a tensor of that name."""
+        return self.weights.has(name)
+
+    def buffer(self, name: str, width: int) -> Buffer:
+        """The float32 buffer of that name, shared by all operations that ask for it.
+
+        Raises:
+            ShapeMismatchError: it exists with another width.
+        """
+        return self._shared(name, width, (padded(width),), np.float32)
+
+    def embed(self, name: str) -> Buffer:
+        """Token ids → embedding rows."""
+        residual = self.buffer("residual", self.sizes.embedding_size)
+        matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, residual.width)
+        self._keep_alive.append(matrix.data)
+        self._add(
+            Step("embed", name),
+            output=residual.address, output_stride=residual.stride_bytes, weight=int(matrix.data.ctypes.data),
+            weight_stride=matrix.row_bytes, columns=residual.width, mode=matrix.layout.type_id, units=1,
+        )  # fmt: skip
+        return residual
+
+    def rms_norm(self, source: Buffer, name: str) -> Buffer:
+        """Root-mean-square norm of whole rows, into a buffer that the next norm overwrites."""
+        target = self.buffer("normed", source.width)
+        self._add_norm(source, target, name, heads=1, columns=source.width)
+        return target
+
+    def head_norm(self, buffer: Buffer, name: str, heads: int) -> None:
+        """Root-mean-square norm of every head, in place."""
+        self._add_norm(buffer, buffer, name, heads, self.sizes.head_dim)
+
+    def multiply(
+        self, source: Buffer, targets: Mapping[str, Buffer], *, add: bool = False, bias_required: bool = False
+    ) -> None:
+        """Multiplies one input with one or more matrices: one quantisation of it and one meeting of the team.
+
+        Args:
+            source: The input.
+            targets: Names of matrices and where their products go.
+            add: Whether products are added to what the targets hold.
+            bias_required: Whether a missing bias is an error; one that is there is always added.
+        """
+        matrices = [
+            (self.weights.matrix(f"{name}.weight", target.width, source.width), name, target)
+            for name, target in targets.items()
+        ]
+        inputs = {1: source}
+        for matrix, _, _ in matrices:
+            if matrix.layout.columns not in inputs:
+                inputs[matrix.layout.columns] = self._quantize(source, matrix.layout.columns)
+        for matrix, name, target in matrices:
+            bias = self._bias(name, target.width, bias_required)
+            self._add_product(matrix, inputs[matrix.layout.columns], target, bias, add)
+        self._rows[-1]["barrier"] = 1
+
+    def rotate(self, queries: Buffer, neighbours: bool) -> Buffer:
+        """Rotary positions of the queries, heads spread out to multiples of 16."""
+        width = self.sizes.head_count * padded(self.sizes.head_dim)
+        rotated = self.buffer("rotated queries", width)
+        self._add(
+            Step("rotate_queries", "queries"),
+            **self._from_to(queries, rotated), **self._rotation(neighbours), heads=self.sizes.head_count, units=1,
+        )  # fmt: skip
+        return rotated
+
+    def store(self, keys: Buffer, values: Buffer, layer: int, neighbours: bool) -> None:
+        """Rotary positions of the keys; keys and values into the cache."""
+        common = {"kv_heads": self.sizes.kv_head_count, "layer": layer, "units": 1}
+        self._add(
+            Step("store_keys", f"layer {layer}"), barrier=False,
+            input=keys.address, input_stride=keys.stride_bytes, **self._rotation(neighbours), **common,
+        )  # fmt: skip
+        self._add(
+            Step("store_values", f"layer {layer}"), barrier=False,
+            input=values.address, input_stride=values.stride_bytes, **self._head_sizes(), **common,
+        )  # fmt: skip
+
+    def continue_with_output_tokens(self) -> None:
+        """From the next operation on, only tokens whose logits are wanted are worked on."""
+        self._output_tokens_only = True
+
+    def attention(self, rotated: Buffer, layer: int, scale: float) -> Buffer:
+        """Softmax attention over the cache."""
+        sizes = self.sizes
+        attended = self.buffer("attended", sizes.head_count * sizes.head_dim)
+        group = sizes.head_count // sizes.kv_head_count
+        if group > attention_kernels.MOST_ROWS:
+            raise self.weights.file.refuse(
+                f"{group} query heads share a key-value head, more than the {attention_kernels.MOST_ROWS} supported"
+            )
+        self._add(
+            Step("attention", f"layer {layer}"), per_token=ops.PER_TOKEN_GROUP,
+            **self._from_to(rotated, attended), **self._head_sizes(), heads=sizes.head_count,
+            kv_heads=sizes.kv_head_count, layer=layer, scale=scale, units=sizes.kv_head_count,
+            tokens_per_unit=max(1, _PROMPT_ROWS // group),
+        )  # fmt: skip
+        return attended
+
+    def gate(self, gates: Buffer, ups: Buffer) -> Buffer:
+        """silu(gates) × ups, over the gates."""
+        self._add(
+            Step("gate", "feed-forward"),
+            **self._from_to(gates, gates), extra=ups.address, extra_stride=ups.stride_bytes,
+            columns=padded(gates.width), units=1,
+        )  # fmt: skip
+        return gates
+
+    def build(self) -> Plan:
+        """The finished plan, without kernel addresses."""
+        width = padded(self.sizes.head_dim)
+        return Plan(
+            rows=np.array(self._rows, ROW),
+            steps=self._steps,
+            logits=self.logits,
+            rotary=self.rotary,
+            scratch_bytes=padded(attention_kernels.scratch_bytes(width), 64),
+            keep_alive=[*self._keep_alive, self._buffers],
+        )
+
+    def _quantize(self, source: Buffer, columns: int) -> Buffer:
+        blocks, block_bytes = source.width // columns, matrix_kernels.ACTIVATION_BYTES[columns]
+        name = f"{source.name}, quantised by {columns}"
+        target = self._shared(name, blocks, (blocks, block_bytes), np.uint8)
+        self._add(Step(f"quantize_{columns}", source.name), **self._from_to(source, target), columns=blocks, units=1)
+        return target
+
+    def _add_product(
+        self, matrix: Matrix, source: Buffer, target: Buffer, bias: npt.NDArray[np.float32] | None, add: bool
+    ) -> None:
+        self._keep_alive += [matrix.data, bias]
+        self._add(
+            Step(
+                _MATRIX_PREFIX + FORMATS[matrix.layout.type_id].name.lower(), matrix.name,
+                len(matrix.data), matrix.rows * matrix.columns,
+            ),
+            per_token=ops.PER_PLAN, barrier=False, **self._from_to(source, target),
+            weight=int(matrix.data.ctypes.data), weight_stride=matrix.tile_row_bytes, columns=matrix.blocks,
+            units=matrix.tile_count, extra=0 if bias is None else int(bias.ctypes.data), accumulate=int(add),
+        )  # fmt: skip
+
+    def _add_norm(self, source: Buffer, target: Buffer, name: str, heads: int, columns: int) -> None:
+        weight = self.weights.vector(f"{name}.weight", columns)
+        self._keep_alive.append(weight)
+        self._add(
+            Step("rms_norm", name),
+            **self._from_to(source, target), weight=int(weight.ctypes.data), heads=heads, columns=columns,
+            epsilon=self.sizes.rms_epsilon, units=heads,
+        )  # fmt: skip
+
+    def _bias(self, name: str, width: int, required: bool) -> npt.NDArray[np.float32] | None:
+        if required or self.weights.has(f"{name}.bias"):
+            return self.weights.vector(f"{name}.bias", width)
+        return None
+
+    def _rotation(self, neighbours: bool) -> dict[str, int]:
+        return self._head_sizes() | {
+            "rotated_dim": self.sizes.rope_dim,
+            "extra": self.rotary.address,
+            "extra_stride": self.rotary.stride_bytes,
+            "mode": ops.NEIGHBOURS if neighbours else ops.HALVES,
+        }
+
+    def _head_sizes(self) -> dict[str, int]:
+        return {"head_dim": self.sizes.head_dim, "padded_head_dim": padded(self.sizes.head_dim)}
+
+    def _from_to(self, source: Buffer, target: Buffer) -> dict[str, int]:
+        return {
+            "input": source.address,
+            "input_stride": source.stride_bytes,
+            "output": target.address,
+            "output_stride": target.stride_bytes,
+        }
+
+    def _add(self, step: Step, *, per_token: int = ops.PER_TOKEN, barrier: bool = True, **fields: float) -> None:
+        row = np.zeros((), ROW)
+        fields |= {"per_token": per_token, "barrier": barrier, "output_tokens_only": self._output_tokens_only}
+        for name, value in fields.items():
+            row[name] = value
+        self._rows.append(row)
+        self._steps.append(step)
+
+    def _shared(self, name: str, width: int, row_shape: tuple[int, ...], dtype: npt.DTypeLike) -> Buffer:
+        if name not in self._buffers:
+            self._buffers[name] = Buffer(name, width, zeroed_array((self.batch_tokens, *row_shape), dtype))
+        if self._buffers[name].width != width:
+            raise ShapeMismatchError(f"buffer {name!r} is {self._buffers[name].width} wide, not {width}")
+        return self._buffers[name]
+
+
+class PlanRunner:
+    """Runs a plan with a team of threads; the compiled loop's working memory lives here.
+
+    Args:
+        plan: A plan whose kernels are set.
+        thread_count: Threads of the team that will run it.
+    """
+
+    def __init__(self, plan: Plan, thread_count: int) -> None:
+        self._plan = plan
+        self._thread_count = thread_count
+        line = ops.CACHE_LINE_BYTES
+        self._counters = zeroed_array((len(plan.rows), line), np.uint8)
+        self._barrier = zeroed_array((2, line), np.uint8)
+        self._scratch = zeroed_array((thread_count, plan.scratch_bytes), np.uint8)
+        self._batch = np.zeros(1, BATCH)
+        self._arguments = (
+            int(plan.rows.ctypes.data), len(plan.rows), int(self._batch.ctypes.data),
+            int(self._counters.ctypes.data), int(self._barrier.ctypes.data),
+        )  # fmt: skip
+
+    def prepare(self, **fields: int) -> None:
+        """Sets the fields of the batch; see rows.py."""
+        for name, value in fields.items():
+            self._batch[name] = value
+        self._counters[:] = 0
+
+    def run(self, thread_index: int) -> None:
+        """One thread's part of the batch that was prepared; every thread of the team calls this."""
+        scratch = int(self._scratch[thread_index].ctypes.data)
+        ops.run_plan(*self._arguments, scratch, self._thread_count)

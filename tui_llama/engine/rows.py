@@ -1,0 +1,51 @@
+"""How a plan lies in memory: one row for each operation, and the few numbers that change from batch to batch.
+
+Both are structured NumPy arrays that the compiled code reads in place. Addresses are absolute, of buffers that the
+plan's owner keeps alive. What a field means beyond its name is up to the kernel; `ops.py` says so kernel by kernel.
+"""
+
+import numpy as np
+
+ROW = np.dtype(
+    [
+        ("kernel", np.uint64),  # address of the compiled kernel
+        ("input", np.uint64),
+        ("output", np.uint64),
+        ("weight", np.uint64),
+        ("extra", np.uint64),  # second input, bias or table; 0 where there is none
+        ("input_stride", np.int64),  # bytes from one token to the next
+        ("output_stride", np.int64),
+        ("extra_stride", np.int64),
+        ("weight_stride", np.int64),  # bytes from one tile row to the next
+        ("units", np.int64),  # units of work, or units for each token where `per_token` is set
+        ("columns", np.int64),  # length of a reduction, in elements or blocks
+        ("heads", np.int64),
+        ("kv_heads", np.int64),
+        ("head_dim", np.int64),
+        ("padded_head_dim", np.int64),
+        ("rotated_dim", np.int64),
+        ("layer", np.int64),
+        ("scale", np.float32),
+        ("epsilon", np.float32),
+        ("per_token", np.int32),
+        ("tokens_per_unit", np.int32),
+        ("output_tokens_only", np.int32),  # 1: only tokens whose logits are wanted
+        ("accumulate", np.int32),  # 1: add to the output instead of replacing it
+        ("barrier", np.int32),  # 1: the team meets after this row
+        ("mode", np.int32),  # variant of the kernel
+    ],
+    align=True,
+)
+
+BATCH = np.dtype(
+    [
+        ("token_ids", np.uint64),  # int32 (tokens,)
+        ("keys", np.uint64),  # float16, see kv_cache.py
+        ("values", np.uint64),
+        ("token_count", np.int64),
+        ("first_position", np.int64),
+        ("first_output_token", np.int64),  # logits are made from this token on
+        ("context_size", np.int64),  # positions that the cache has room for, a multiple of 64
+    ],
+    align=True,
+)

@@ -1,0 +1,201 @@
+"""The weights of a model in the form that kernels want: matrices in tiles, vectors in float32, the embedding in the file.
+
+Shapes are checked here against what the architecture says, before a kernel sees an address.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine import tiles
+from tui_llama.engine.gguf_file import GgufFile, TensorInfo
+from tui_llama.engine.memory import padded, zeroed_array, zeroed_bytes
+from tui_llama.engine.tiles import FORMATS, ROWS, TileFormat
+from tui_llama.errors import ModelFileError
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+_TARGET_BYTES_PER_TASK = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix in tiles.
+
+    Args:
+        name: The tensor's name.
+        layout: The format of its tiles.
+        rows: Outputs.
+        columns: Inputs.
+        data: (bytes,) uint8, the tiles.
+    """
+
+    name: str
+    layout: TileFormat
+    rows: int
+    columns: int
+    data: ByteArray
+
+    @property
+    def tile_count(self) -> int:
+        """Rows of tiles."""
+        return padded(self.rows, ROWS) // ROWS
+
+    @property
+    def blocks(self) -> int:
+        """Tiles in a row of tiles."""
+        return self.columns // self.layout.columns
+
+    @property
+    def tile_row_bytes(self) -> int:
+        """Bytes of a row of tiles."""
+        return self.blocks * self.layout.tile_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingMatrix:
+    """The embedding, as its rows lie in the file or in memory.
+
+    Args:
+        layout: The format of its rows.
+        columns: Length of a row, elements.
+        data: (bytes,) uint8, row after row.
+    """
+
+    layout: TileFormat
+    columns: int
+    data: ByteArray
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.layout.row_bytes(self.columns)
+
+
+@dataclass
+class Weights:
+    """Takes tensors from a file, on demand and only once, and says how many bytes there are to repack.
+
+    Matrices are only promised when they are asked for; `repack` fills them all.
+    """
+
+    file: GgufFile
+    notices: list[str] = field(default_factory=list)
+    _matrices: dict[str, Matrix] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        """Whether the file has a tensor of that name."""
+        return name in self.file.tensors
+
+    def matrix(self, name: str, rows: int, columns: int) -> Matrix:
+        """The matrix of that name; its tiles are zeros until `repack`.
+
+        Raises:
+            ModelFileError: it is missing or of another shape.
+        """
+        if name not in self._matrices:
+            info = self._info(name, (columns, rows))
+            layout = FORMATS.get(info.type_id, tiles.F16_FORMAT)
+            data = zeroed_bytes(layout.matrix_bytes(rows, columns))
+            self._matrices[name] = Matrix(name, layout, rows, columns, data)
+        return self._matrices[name]
+
+    def vector(self, name: str, count: int) -> FloatArray:
+        """A vector as float32, filled up with zeros to a multiple of 16: (padded count,).
+
+        Raises:
+            ModelFileError: it is missing, of another length, or not of a float type.
+        """
+        info = self._info(name, (count,))
+        if info.type_id not in FORMATS or not FORMATS[info.type_id].is_float:
+            raise self.file.refuse(f"tensor {name!r} has type {info.type_name}, but a vector must hold floats")
+        out = zeroed_array((padded(count),), np.float32).view(np.float32)
+        source = self.file.tensor_bytes(name)
+        tiles.dequantize_row(int(source.ctypes.data), out, count, info.type_id)
+        return out
+
+    def embedding(self, name: str, rows: int, columns: int) -> EmbeddingMatrix:
+        """The embedding of that name, read in place where its type is known.
+
+        Raises:
+            ModelFileError: it is missing or of another shape.
+        """
+        info = self._info(name, (columns, rows))
+        if info.type_id in FORMATS:
+            return EmbeddingMatrix(FORMATS[info.type_id], columns, self.file.tensor_bytes(name))
+        return EmbeddingMatrix(tiles.F16_FORMAT, columns, self._decoded(info).view(np.uint8).reshape(-1))
+
+    @property
+    def matrix_bytes(self) -> int:
+        """Bytes of all matrices in tiles."""
+        return sum(len(matrix.data) for matrix in self._matrices.values())
+
+    def repack(self, threads: int, on_progress: Callable[[int, int], None]) -> None:
+        """Fills the tiles of every matrix asked for so far, with `threads` threads.
+
+        Args:
+            threads: How many may work.
+            on_progress: Called with bytes done and bytes in all.
+        """
+        total, done = self.matrix_bytes, 0
+        with ThreadPoolExecutor(threads) as pool:
+            for matrix in self._matrices.values():
+                source, kind = self._source(matrix)
+                jobs = _tile_ranges(matrix)
+                for _ in pool.map(lambda job, m=matrix, s=source, k=kind: _repack_tiles(m, s, k, *job), jobs):
+                    pass
+                self.file.drop_pages(matrix.name)
+                done += len(matrix.data)
+                on_progress(done, total)
+
+    def _source(self, matrix: Matrix) -> tuple[ByteArray, TileFormat]:
+        info = self.file.tensors[matrix.name]
+        if info.type_id in FORMATS:
+            return self.file.tensor_bytes(matrix.name), matrix.layout
+        return self._decoded(info).view(np.uint8).reshape(-1), matrix.layout
+
+    def _decoded(self, info: TensorInfo) -> npt.NDArray[np.float16]:
+        """A tensor of a type without kernels, decoded to float16 by the gguf package."""
+        from gguf import GGMLQuantizationType
+        from gguf.quants import dequantize
+
+        try:
+            values = dequantize(self.file.tensor_bytes(info.name), GGMLQuantizationType(info.type_id))
+        except (NotImplementedError, ValueError) as error:
+            raise ModelFileError(
+                f"tensor {info.name!r} has type {info.type_name}, which cannot be decoded",
+                "Choose a file with another quantization, such as Q4_K_M or Q8_0.",
+            ) from error
+        notice = f"Weights of type {info.type_name} are decoded to F16: they take more memory and time than usual."
+        if notice not in self.notices:
+            self.notices.append(notice)
+        # float16 ends at 65504; weights beyond it would become infinite.
+        return np.ascontiguousarray(np.clip(values, -65504.0, 65504.0), np.float16)
+
+    def _info(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
+        if name not in self.file.tensors:
+            raise self.file.refuse(f"tensor {name!r} is missing")
+        info = self.file.tensors[name]
+        if info.shape != shape:
+            raise self.file.refuse(f"tensor {name!r} has shape {info.shape}, but the model's sizes ask for {shape}")
+        return info
+
+
+def _tile_ranges(matrix: Matrix) -> Iterable[tuple[int, int]]:
+    step = max(1, _TARGET_BYTES_PER_TASK // max(1, matrix.tile_row_bytes))
+    return [(first, min(matrix.tile_count, first + step)) for first in range(0, matrix.tile_count, step)]
+
+
+def _repack_tiles(matrix: Matrix, source: ByteArray, layout: TileFormat, first: int, last: int) -> None:
+    start, target = int(source.ctypes.data), int(matrix.data.ctypes.data)
+    if layout.is_float:
+        tiles.repack_floats(start, target, matrix.rows, matrix.columns, first, last, layout.block_bytes)
+        return
+    tiles.repack_quantized(
+        start, target, matrix.rows, matrix.blocks, first, last,
+        layout.type_id, layout.columns, layout.block_bytes, layout.code_bits,
+        layout.has_minimum, layout.scale_count, layout.codes_at, layout.high_at, layout.tile_bytes,
+    )  # fmt: skip
