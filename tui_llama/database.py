@@ -16,6 +16,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.errors import CallerError, StoreError
+from tui_llama.text_safety import sanitize_line
 
 APPLICATION_ID: Final = 0x74756C6C  # "tull": tells our database from any other SQLite file
 BUSY_SECONDS: Final = 10.0
@@ -184,7 +185,7 @@ def explained(path: Path) -> Iterator[None]:
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
     # Without a code it is the sqlite3 module that could not decode a text.
     primary_code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    otherwise = (f"cannot be used ({' '.join(str(error).split())})", "Start the program again.")
+    otherwise = (f"cannot be used ({sanitize_line(str(error))})", "Start the program again.")
     what, hint = _CAUSES.get(primary_code, otherwise)
     return StoreError(f"The file of your chats {what}: {path}", hint)
 

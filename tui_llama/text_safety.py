@@ -1,0 +1,166 @@
+"""The one gate for untrusted text on its way to the terminal: answers, pasted text, file names, metadata.
+
+A terminal obeys what it is sent: an escape sequence can write the clipboard, rename the window, hide a link's
+target or ask the terminal to type; a direction override makes text read otherwise than it is. So what passes
+here is text and line breaks only. What happens to each character:
+
+    line feed, tab                          kept
+    carriage return, with its line feed     one line feed; also for U+0085, U+2028 and U+2029, which end lines
+    ESC and the C1 introducers              dropped with the sequence that they introduce (below)
+    other C0, DEL, other C1                 dropped
+    U+061C, 200E, 200F, 202A–E, 2066–9      a visible ⇄ each: they change the direction of what follows
+    U+FEFF, U+FFF9–FFFB, U+206A–206F        dropped: invisible, obsolete, and only good for hiding
+    tag characters, U+E0000–E007F           dropped: an invisible alphabet; costs three flags their emblem
+    lone surrogates, U+FFFE, U+FFFF         U+FFFD: they are no characters and cannot be encoded or shown
+
+Joiners (emoji families, Persian), variation selectors, combining marks and soft hyphens are left alone.
+
+Sequences are those of ECMA-48, in their 7-bit and 8-bit forms: escape (intermediates, final), CSI
+(parameters, intermediates, final) and the strings OSC, DCS, SOS, PM, APC, up to BEL or ST. What does not end
+is dropped up to the end of its line or to a limit, so that it cannot swallow the rest of an answer.
+
+Source: ECMA-48 5th edition, sections 5.3, 5.4, 5.6; Unicode Technical Reports 36 and 51.
+"""
+
+import re
+from enum import Enum, auto
+from typing import Final
+
+DIRECTION_SYMBOL: Final = "⇄"
+STRING_LIMIT: Final = 1024  # characters; more than any title or link that an answer has a reason to set
+SEQUENCE_LIMIT: Final = 64  # characters of parameters and intermediates
+
+_ESCAPE: Final = "\x1b"
+_DIRECTION_CONTROLS: Final = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_LINE_ENDS: Final = "\r\x85\u2028\u2029"
+_NO_CHARACTERS: Final = "".join(map(chr, (*range(0xD800, 0xE000), 0xFFFE, 0xFFFF)))
+_REPLACEMENTS: Final = {
+    **dict.fromkeys(_LINE_ENDS, "\n"),
+    **dict.fromkeys(_DIRECTION_CONTROLS, DIRECTION_SYMBOL),
+    **dict.fromkeys(_NO_CHARACTERS, "\ufffd"),
+}
+_UNSAFE: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u206a-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
+    rf"\U000e0000-\U000e007f{_DIRECTION_CONTROLS}]"
+)
+_STRING_END: Final = re.compile(rf"[\x07\x18\x1a\x1b\x9c\n{_LINE_ENDS}]")
+_ONE_LINE: Final = str.maketrans("\n\t", "  ")
+
+
+class _State(Enum):
+    TEXT = auto()
+    AFTER_RETURN = (
+        auto()
+    )  # a carriage return was shown as a line feed; a line feed that follows belongs to it
+    ESCAPE = auto()
+    CONTROL = auto()  # CSI
+    STRING = auto()  # OSC, DCS, SOS, PM, APC
+
+
+_INTRODUCERS: Final = {
+    _ESCAPE: _State.ESCAPE,
+    "\x9b": _State.CONTROL,
+    **dict.fromkeys("\x90\x98\x9d\x9e\x9f", _State.STRING),
+}
+_AFTER_ESCAPE: Final = {"[": _State.CONTROL, **dict.fromkeys("PX]^_", _State.STRING)}
+
+
+class TextSanitizer:
+    """Cleans a text that arrives in chunks; the result is the same wherever it was cut.
+
+    Nothing is held back: what must wait for its end is what is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._state = _State.TEXT
+        self._length = 0  # of the sequence so far, its introducer left out
+
+    def push(self, chunk: str) -> str:
+        """The safe text of the next chunk."""
+        if self._state is _State.TEXT and _UNSAFE.search(chunk) is None:
+            return chunk
+        safe: list[str] = []
+        position = 0
+        while position < len(chunk):
+            position = self._step(chunk, position, safe)
+        return "".join(safe)
+
+    def finish(self) -> str:
+        """Ends the text, and with it whatever sequence is open; what is pushed next begins a new text."""
+        self._state = _State.TEXT
+        return ""
+
+    def _step(self, chunk: str, position: int, safe: list[str]) -> int:
+        """Takes at least one character, or leaves the state for one that will; returns the new position."""
+        match self._state:
+            case _State.TEXT:
+                return self._read_text(chunk, position, safe)
+            case _State.AFTER_RETURN:
+                self._state = _State.TEXT
+                return position + (chunk[position] == "\n")
+            case _State.ESCAPE:
+                return self._read_escape(chunk, position)
+            case _State.CONTROL:
+                return self._read_control(chunk, position)
+            case _State.STRING:
+                return self._read_string(chunk, position)
+
+    def _read_text(self, chunk: str, position: int, safe: list[str]) -> int:
+        unsafe = _UNSAFE.search(chunk, position)
+        if unsafe is None:
+            safe.append(chunk[position:])
+            return len(chunk)
+        character = unsafe.group()
+        safe.append(chunk[position : unsafe.start()])
+        safe.append(_REPLACEMENTS.get(character, ""))
+        if character == "\r":
+            self._state = _State.AFTER_RETURN
+        elif character in _INTRODUCERS:
+            self._begin(_INTRODUCERS[character])
+        return unsafe.end()
+
+    def _read_escape(self, chunk: str, position: int) -> int:
+        character = chunk[position]
+        if not self._length and character in _AFTER_ESCAPE:
+            self._begin(_AFTER_ESCAPE[character])
+            return position + 1
+        return self._read_parameter(character, position, first_final="0")
+
+    def _read_control(self, chunk: str, position: int) -> int:
+        return self._read_parameter(chunk[position], position, first_final="@")
+
+    def _read_parameter(self, character: str, position: int, first_final: str) -> int:
+        """One character of a sequence that ends with a character from `first_final` to `~`."""
+        if " " <= character < first_final and self._length < SEQUENCE_LIMIT:
+            self._length += 1
+            return position + 1
+        self._state = _State.TEXT
+        # Anything else than the final character interrupts the sequence and is read as text.
+        return position + (first_final <= character <= "~")
+
+    def _read_string(self, chunk: str, position: int) -> int:
+        limit = position + STRING_LIMIT - self._length
+        end = _STRING_END.search(chunk, position, limit)
+        if end is not None:
+            # Read as text, where a line end counts, an ESC begins the ST and the others are dropped.
+            self._state = _State.TEXT
+            return end.start()
+        taken = min(limit, len(chunk))
+        self._length += taken - position
+        if self._length == STRING_LIMIT:
+            self._state = _State.TEXT
+        return taken
+
+    def _begin(self, state: _State) -> None:
+        self._state = state
+        self._length = 0
+
+
+def sanitize(text: str) -> str:
+    """The text without anything that a terminal would obey; line feeds and tabs stay."""
+    return TextSanitizer().push(text)
+
+
+def sanitize_line(text: str) -> str:
+    """The same on one line, for names, titles and metadata: line feeds and tabs become spaces."""
+    return sanitize(text).translate(_ONE_LINE)
