@@ -1,0 +1,192 @@
+"""A model without weights: every token follows from the ones before it by a rule that a test can choose.
+
+The vocabulary is the 256 bytes and the two control tokens `<s>` and `</s>`, so every text is as many tokens
+as it has bytes. Keys and values are made from the tokens, so that state files can be written and read.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
+
+from tui_llama.chat import ChatMessage
+from tui_llama.engine.protocol import LoadStage, ModelInfo
+from tui_llama.engine.tokenizer import Tokenizer, TokenKind
+from tui_llama.engine.tokenizer.vocabulary import Vocabulary
+from tui_llama.errors import EngineError, ModelFileError
+
+BOS, EOS = 256, 257
+VOCAB_SIZE = 258
+CHUNK_TOKENS = 16
+
+Rule = Callable[[Sequence[int]], int]
+
+
+def any_letter(token_ids: Sequence[int]) -> int:
+    """A lower-case letter that depends on every token before it."""
+    checksum: int = zlib.crc32(np.asarray(token_ids, np.uint32).tobytes())
+    return ord("a") + checksum % 26
+
+
+def answering(text: str) -> Rule:
+    """After the last `:` the model says `text`, byte by byte, and ends. `text` itself must hold no `:`."""
+    answer = list(text.encode()) + [EOS]  # noqa: RUF005 - mypy loses the type of the other form
+
+    def rule(token_ids: Sequence[int]) -> int:
+        said = list(reversed(token_ids)).index(ord(":"))
+        return answer[min(said, len(answer) - 1)]
+
+    return rule
+
+
+class FakeSequence:
+    """The cache of a fake model: the tokens themselves."""
+
+    def __init__(self, model: "FakeModel") -> None:
+        self._model = model
+        self.token_ids: list[int] = []
+        self.computed_tokens = 0
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def extend(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        if len(self) + len(ids) > self._model.context_size:
+            raise EngineError("the context is full")
+        self.token_ids += ids
+        self.computed_tokens += len(ids)
+        logits = np.zeros(VOCAB_SIZE, np.float32)
+        logits[self._model.rule(self.token_ids)] = self._model.peak
+        return logits
+
+    def extend_in_chunks(self, ids: Sequence[int]) -> Iterator[tuple[int, npt.NDArray[np.float32] | None]]:
+        for start in range(0, len(ids), CHUNK_TOKENS):
+            logits = self.extend(ids[start : start + CHUNK_TOKENS])
+            done = min(start + CHUNK_TOKENS, len(ids))
+            yield done, logits if done == len(ids) else None
+
+    def rewind(self, length: int) -> None:
+        assert 0 <= length <= len(self)
+        del self.token_ids[length:]
+
+    def save(self, path: Path) -> None:
+        tokens = np.asarray(self.token_ids, np.uint32)
+        keys = (tokens % 1000).astype(np.float16).reshape(-1, 1, 1).repeat(2, axis=2)
+        model = self._model
+        write_state(path, model.fingerprint, model.state_shape, tokens, [(keys, -keys)])
+
+    def restore(self, path: Path) -> None:
+        model = self._model
+        stored = read_state(path, model.fingerprint, model.state_shape, model.context_size, VOCAB_SIZE)
+        self.token_ids = stored.token_ids.tolist()
+
+    def close(self) -> None:
+        self.token_ids = []
+
+
+class FakeTemplate:
+    """`<s>role: text</s>` for every message, then `assistant:`."""
+
+    def render(self, messages: Sequence[ChatMessage]) -> str:
+        return "".join(f"<s>{message.role}: {message.text}</s>" for message in messages) + "<s>assistant:"
+
+
+class FakeModel:
+    """A model whose next token is `rule(tokens so far)`.
+
+    Args:
+        rule: Chooses the most likely next token.
+        context_size: The most tokens that a sequence takes.
+        name: Another name is another model: its state files are not this one's.
+        peak: The logit of the chosen token, others are 0.
+    """
+
+    def __init__(
+        self, rule: Rule = any_letter, context_size: int = 512, name: str = "fake", peak: float = 1.0
+    ) -> None:
+        self.rule = rule
+        self.context_size = context_size
+        self.peak = peak
+        self.vocab_size = VOCAB_SIZE
+        self.notices: tuple[str, ...] = ()
+        self.tokenizer = byte_tokenizer()
+        self.chat_template = FakeTemplate()
+        self.fingerprint = StateFingerprint(name.encode().ljust(32), bytes(16), 1)
+        self.state_shape = StateShape(1, 1, 2, "f16")
+        self.info = ModelInfo(
+            name=name,
+            path=f"{name}.gguf",
+            architecture="llama",
+            quantization="F32",
+            parameter_count=1,
+            weight_bytes=4,
+            vocab_size=VOCAB_SIZE,
+            context_size=context_size,
+            trained_context_size=4096,
+            key_value_bytes_per_token=8,
+            template_source="fake",
+        )
+        self.sequences: list[FakeSequence] = []
+        self.closed = False
+
+    def new_sequence(self) -> FakeSequence:
+        self.sequences.append(FakeSequence(self))
+        return self.sequences[-1]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeOpener:
+    """Opens fake models, one for each file name it knows; remembers what it was asked."""
+
+    def __init__(self, *models: FakeModel) -> None:
+        self._models = {model.info.path: model for model in models or (FakeModel(),)}
+        self.asked: list[tuple[str, int, int, int]] = []
+
+    def __call__(
+        self,
+        path: str,
+        *,
+        context_size: int = 0,
+        threads: int = 0,
+        batch_tokens: int = 512,
+        on_progress: Callable[[LoadStage, int, int], None] | None = None,
+    ) -> FakeModel:
+        self.asked.append((path, context_size, threads, batch_tokens))
+        if path not in self._models:
+            raise ModelFileError(f"{path}: no such file", "Check the name.")
+        for stage in LoadStage:
+            if on_progress is not None:
+                on_progress(stage, 1, 1)
+        return self._models[path]
+
+
+class _ByteEncoder:
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def piece(self, token_id: int) -> bytes:
+        return bytes([token_id])
+
+
+def byte_tokenizer() -> Tokenizer:
+    """A tokenizer whose tokens are bytes."""
+    texts = [f"<0x{byte:02X}>" for byte in range(256)] + ["<s>", "</s>"]
+    vocabulary = Vocabulary(
+        texts=texts,
+        ids={text: token_id for token_id, text in enumerate(texts)},
+        kinds=np.asarray([TokenKind.NORMAL] * 256 + [TokenKind.CONTROL] * 2, np.uint8),
+        scores=None,
+        bos_id=BOS,
+        eos_id=EOS,
+        unknown_id=None,
+        add_bos=False,
+        add_eos=False,
+        add_space_prefix=False,
+        end_of_generation=frozenset({EOS}),
+    )
+    return Tokenizer(vocabulary, _ByteEncoder())

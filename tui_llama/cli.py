@@ -1,0 +1,316 @@
+"""The command line: arguments and settings become one command, which imports what it needs when it runs.
+
+Manners: only a command's result goes to standard output; progress, notices and errors go to standard error,
+coloured only on a terminal and not where `NO_COLOR` is set. Exit status: 0 fine, 1 an error, 2 wrong usage,
+130 stopped by Ctrl+C (what was answered so far is printed), 141 the reader of the result went away.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tui_llama import __version__
+from tui_llama.errors import ModelFileError, UserError
+
+if TYPE_CHECKING:
+    from tui_llama.settings import Settings
+
+_INTERRUPTED = 130
+_READER_GONE = 141
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _CommandLine(click.Group):
+    """Turns our errors, Ctrl+C and a vanished reader into messages and exit statuses."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise _ShownError(error) from error
+        except KeyboardInterrupt as error:
+            raise _SilentEnd(_INTERRUPTED) from error
+        except BrokenPipeError as error:
+            raise _SilentEnd(_READER_GONE) from error
+
+
+class _ShownError(click.ClickException):
+    def __init__(self, error: UserError) -> None:
+        super().__init__(str(error))
+        self._hint = error.hint
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        _say("error", self.message, "red")
+        if self._hint:
+            _say("hint", self._hint, "yellow")
+
+
+class _SilentEnd(click.ClickException):
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("")
+        self.exit_code = exit_code  # type: ignore[misc] # click declares it for the class alone
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Says nothing: whoever caused it knows."""
+
+
+def _say(label: str, text: str, colour: str) -> None:
+    from tui_llama.text_safety import sanitize_line
+
+    painted = False if os.environ.get("NO_COLOR") else None
+    click.secho(f"{label}:", fg=colour, bold=True, err=True, nl=False, color=painted)
+    click.echo(" " + sanitize_line(text), err=True)
+
+
+# --- options ----------------------------------------------------------------------------------------------
+
+# The parameter names are those of the settings, so that what is given here replaces what is set there.
+_MODEL_OPTION = (
+    click.option("-m", "--model", metavar="FILE", help="GGUF model file; else the one last used."),
+)
+_ENGINE_OPTIONS = (
+    click.option("--ctx", "context_size", type=click.IntRange(0), metavar="N", help="Context in tokens."),
+    click.option("-t", "--threads", type=click.IntRange(0), metavar="N", help="Threads; 0: one a core."),
+    click.option("--batch", "batch_tokens", type=click.IntRange(1), metavar="N", help="Tokens read at once."),
+)
+_SAMPLING_OPTIONS = (
+    click.option("--seed", type=click.IntRange(-1), metavar="N", help="-1: a new one every time."),
+    click.option("--temp", "temperature", type=click.FloatRange(0), metavar="X", help="0: greedy."),
+    click.option("--top-k", type=click.IntRange(0), metavar="N", help="0: off."),
+    click.option("--top-p", type=click.FloatRange(0, 1), metavar="X", help="1: off."),
+    click.option("--min-p", type=click.FloatRange(0, 1), metavar="X", help="0: off."),
+    click.option("--repeat-penalty", type=click.FloatRange(0, min_open=True), metavar="X", help="1: off."),
+    click.option("--frequency-penalty", type=float, metavar="X", help="0: off."),
+    click.option("--presence-penalty", type=float, metavar="X", help="0: off."),
+    click.option(
+        *("--repeat-last-n", "penalty_last_n"),
+        type=click.IntRange(0),
+        metavar="N",
+        help="Tokens that the penalties look back at.",
+    ),
+)
+_ANSWER_OPTIONS = (
+    click.option(
+        *("-n", "--predict", "max_tokens"),
+        type=click.IntRange(-1),
+        metavar="N",
+        help="Most tokens to answer with; -1: no limit.",
+    ),
+    click.option(
+        *("-r", "--stop", "stop_texts"),
+        multiple=True,
+        metavar="TEXT",
+        help="End before this text. Repeatable.",
+    ),
+)
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+# --- commands ---------------------------------------------------------------------------------------------
+
+
+@click.group(
+    cls=_CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_SAMPLING_OPTIONS)
+@click.pass_context
+def command_line(context: click.Context, /, **options: object) -> None:
+    """Chats with a GGUF model, full screen. The commands below do without the screen."""
+    context.obj = _given(options)
+    if context.invoked_subcommand is None:
+        _open_screen(context.obj)
+
+
+@command_line.command()
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_SAMPLING_OPTIONS, *_ANSWER_OPTIONS)
+@click.option("-s", "--system", "system_prompt", metavar="TEXT", help="System prompt.")
+@click.argument("question", nargs=-1)
+@click.pass_obj
+def ask(group_options: dict[str, object], /, question: tuple[str, ...], **options: object) -> None:
+    """Answers one QUESTION through the model's chat template.
+
+    What comes on standard input is put below the question.
+    """
+    from tui_llama import headless
+
+    text = _question_text(" ".join(question))
+    options = {**group_options, **_given(options)}
+    model, settings = _model_file(options), _settings(options)
+    headless.ask(model, settings, text, _stop_texts(options))
+
+
+@command_line.command()
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_SAMPLING_OPTIONS, *_ANSWER_OPTIONS)
+@click.argument("text")
+@click.pass_obj
+def complete(group_options: dict[str, object], /, text: str, **options: object) -> None:
+    """Continues TEXT as it stands ("-": standard input); prints the continuation alone."""
+    from tui_llama import headless
+
+    options = {**group_options, **_given(options)}
+    model, settings = _model_file(options), _settings(options)
+    headless.complete(model, settings, _text_or_input(text), _stop_texts(options))
+
+
+@command_line.command()
+@_options(*_MODEL_OPTION)
+@click.option("--special", is_flag=True, help="Special tokens written in TEXT become these tokens.")
+@click.option(
+    "--add-special", is_flag=True, help="Add the tokens that begin and end a text, if the model does."
+)
+@click.argument("text")
+@click.pass_obj
+def tokenize(
+    group_options: dict[str, object], /, text: str, special: bool, add_special: bool, **options: object
+) -> None:
+    """Prints the token ids of TEXT ("-": standard input) as a JSON list.
+
+    A file with nothing but a vocabulary is enough of a model.
+    """
+    import json
+
+    from tui_llama.engine import open_tokenizer
+
+    tokenizer = open_tokenizer(_model_file({**group_options, **_given(options)}))
+    token_ids = tokenizer.tokenize(_text_or_input(text), add_special=add_special, parse_special=special)
+    click.echo(json.dumps(token_ids))
+
+
+def main() -> None:
+    """Runs the command line and ends the process."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr] # a text stream of a real process
+    try:
+        command_line.main()
+    except SystemExit as end:
+        if end.code in (_INTERRUPTED, _READER_GONE):
+            _leave_at_once(int(end.code or 0))
+        raise
+
+
+def _leave_at_once(status: int) -> None:
+    """Ends without the interpreter's farewells, which a thread that is inside the compiler would disturb."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
+
+
+# --- what a command needs ---------------------------------------------------------------------------------
+
+
+def _open_screen(options: Mapping[str, object]) -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError('The screen needs a terminal. Without one, use: tui-llama ask "question"')
+    from tui_llama import paths
+    from tui_llama.app import ChatApp
+    from tui_llama.engine.worker import EngineWorker
+    from tui_llama.model_library import find_models
+    from tui_llama.store import Store
+
+    settings = _settings(options)
+    model = _named_model(options) or _last_model()
+    if model is not None and not Path(model).is_file():
+        raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
+    with Store(paths.database_file()) as store:
+        app = ChatApp(
+            engine_factory=EngineWorker,
+            store=store,
+            settings=settings,
+            model_path=model,
+            find_models=find_models,
+        )
+        app.run()
+    sys.exit(app.return_code or 0)
+
+
+def _given(options: Mapping[str, object]) -> dict[str, object]:
+    """The options that were written on the command line."""
+    return {name: value for name, value in options.items() if value not in (None, ())}
+
+
+def _settings(options: Mapping[str, object]) -> "Settings":
+    """The user's settings, with what the command line says instead."""
+    import dataclasses
+
+    import msgspec
+
+    from tui_llama import paths
+    from tui_llama.settings import load_settings
+
+    settings = load_settings(paths.settings_file(), os.environ)
+    known = {field.name for field in dataclasses.fields(settings)}
+    sampling = {name: value for name, value in options.items() if name in settings.sampling.__struct_fields__}
+    general = {name: value for name, value in options.items() if name in known}
+    # llama.cpp's -1: whatever comes, and no limit.
+    for values, name in ((sampling, "seed"), (general, "max_tokens")):
+        if values.get(name) == -1:
+            values[name] = None
+    return dataclasses.replace(
+        settings, **general, sampling=msgspec.structs.replace(settings.sampling, **sampling)
+    )
+
+
+def _stop_texts(options: Mapping[str, object]) -> tuple[str, ...]:
+    texts = options.get("stop_texts", ())
+    assert isinstance(texts, tuple)
+    return texts
+
+
+def _model_file(options: Mapping[str, object]) -> str:
+    model = _named_model(options) or _last_model()
+    if model is None:
+        raise click.UsageError("No model was used before, so name one: -m MODEL.gguf")
+    return model
+
+
+def _named_model(options: Mapping[str, object]) -> str | None:
+    name = options.get("model")
+    return None if name is None else str(Path(str(name)).expanduser().absolute())
+
+
+def _last_model() -> str | None:
+    """The model last used in the chat, if its file is still there."""
+    from tui_llama import paths
+
+    if not paths.database_file().exists():
+        return None
+    from tui_llama.store import Store
+
+    with Store(paths.database_file()) as store:
+        model = store.preference("last_model")
+    return model if model and Path(model).is_file() else None
+
+
+def _question_text(question: str) -> str:
+    piped = "" if sys.stdin.isatty() else _standard_input().strip("\n")
+    text = "\n\n".join(part for part in (question, piped) if part.strip())
+    if not text:
+        raise click.UsageError("There is no question.")
+    return text
+
+
+def _text_or_input(text: str) -> str:
+    return _standard_input() if text == "-" else text
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"standard input is not UTF-8 text: byte {error.start} is wrong") from error

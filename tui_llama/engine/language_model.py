@@ -1,0 +1,132 @@
+"""What an engine needs of a model: the part of `model` that a fake one has to offer too."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.chat import ChatMessage
+from tui_llama.engine.protocol import LoadStage, ModelInfo
+from tui_llama.engine.state_file import StateFingerprint, StateShape
+from tui_llama.engine.tokenizer import Tokenizer
+
+Logits: TypeAlias = npt.NDArray[np.float32]
+"""(vocab,) float32."""
+
+ReportProgress: TypeAlias = Callable[[LoadStage, int, int], None]
+"""Called with the stage, how much of it is done and how much there is; may raise to stop the loading."""
+
+
+class TokenSequence(Protocol):
+    """Tokens that a model has read, with their keys and values."""
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """The tokens in the cache."""
+        ...
+
+    def __len__(self) -> int:
+        """How many tokens are in the cache."""
+        ...
+
+    def extend(self, ids: Sequence[int]) -> Logits:
+        """Reads `ids` and returns the logits after the last."""
+        ...
+
+    def extend_in_chunks(self, ids: Sequence[int]) -> Iterator[tuple[int, Logits | None]]:
+        """Yields how many of `ids` are read so far, and at the end the logits; may be left at any yield."""
+        ...
+
+    def rewind(self, length: int) -> None:
+        """Forgets all but the first `length` tokens."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Writes a state file; raises `StateFileError`."""
+        ...
+
+    def restore(self, path: Path) -> None:
+        """Reads a state file; raises `StateFileError` and is then as it was."""
+        ...
+
+    def close(self) -> None:
+        """Gives back the cache's memory."""
+        ...
+
+
+class PromptTemplate(Protocol):
+    """Turns a conversation into the text that a model was trained on."""
+
+    def render(self, messages: Sequence[ChatMessage]) -> str:
+        """Returns the whole prompt, up to where the answer begins."""
+        ...
+
+
+class LanguageModel(Protocol):
+    """A model that is ready to run."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the screen says of it."""
+        ...
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know, one line each."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to tokens and back."""
+        ...
+
+    @property
+    def chat_template(self) -> PromptTemplate:
+        """Messages to text."""
+        ...
+
+    @property
+    def context_size(self) -> int:
+        """The most tokens that a sequence holds."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """How many logits there are."""
+        ...
+
+    @property
+    def fingerprint(self) -> StateFingerprint:
+        """Whose state files these are."""
+        ...
+
+    @property
+    def state_shape(self) -> StateShape:
+        """The shape of keys and values in a state file."""
+        ...
+
+    def new_sequence(self) -> TokenSequence:
+        """Returns an empty sequence."""
+        ...
+
+    def close(self) -> None:
+        """Gives back memory and threads."""
+        ...
+
+
+class ModelOpener(Protocol):
+    """`model.open_model`, or a test's own."""
+
+    def __call__(
+        self,
+        path: str,
+        *,
+        context_size: int,
+        threads: int,
+        batch_tokens: int,
+        on_progress: ReportProgress | None,
+    ) -> LanguageModel:
+        """Opens a model file; raises `UserError` where that fails."""
+        ...
