@@ -490,8 +490,8 @@ def _map_file(path: Path) -> mmap.mmap:
 
 def _quote(value: object) -> str:
     """`value` as Python would write it: short, in ASCII, so that nothing in it can act on a terminal."""
-    text = ascii(value[:61] if isinstance(value, str) else value)
-    return text if len(text) <= 80 else f"{text[:80]}…"
+    text = ascii(value[:61] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 @dataclass(frozen=True, slots=True)
