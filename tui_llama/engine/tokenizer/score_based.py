@@ -53,8 +53,12 @@ class ScoreBasedEncoder:
         ids: list[int] = self._processor.EncodeAsIds(text)
         if self._unknown_piece_id not in ids:
             return ids
-        pieces = self._processor.EncodeAsPieces(text)
-        return [token_id for piece in pieces for token_id in self._tokens_of(piece)]
+        pieces: list[str] = self._processor.EncodeAsPieces(text)
+        return [
+            token_id
+            for piece_id, piece in zip(ids, pieces, strict=True)
+            for token_id in (self._tokens_of_bytes(piece) if piece_id == self._unknown_piece_id else (piece_id,))
+        ]
 
     def piece(self, token_id: int) -> bytes:
         """The bytes that a normal or byte token stands for."""
@@ -63,12 +67,9 @@ class ScoreBasedEncoder:
             return byte_of(text)
         return text.replace(SPACE, " ").encode()
 
-    def _tokens_of(self, piece: str) -> Iterable[int]:
-        """The token of a piece, or those of its bytes where it is none; a byte without a token is dropped."""
-        token_id = self._vocabulary.ids.get(piece)
-        if token_id is not None:
-            return (token_id,)
-        return (byte_id for byte in piece.encode() if (byte_id := self._byte_ids[byte]) is not None)
+    def _tokens_of_bytes(self, text: str) -> Iterable[int]:
+        """The tokens for characters that are none; a byte without a token is dropped."""
+        return (byte_id for byte in text.encode() if (byte_id := self._byte_ids[byte]) is not None)
 
     def _byte_id(self, byte: int) -> int | None:
         ids = self._vocabulary.ids
