@@ -18,10 +18,21 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from tui_llama.engine import simd
-from tui_llama.engine.simd import F16, F32, I32, Builder, Value, batch_at, constant, float32_at, row_at, vector
+from tui_llama.engine.compilation import intrinsic, kernel
+from tui_llama.engine.simd import (
+    F16,
+    F32,
+    I32,
+    Builder,
+    Value,
+    batch_at,
+    constant,
+    float32_at,
+    row_at,
+    vector,
+)
 
 BLOCK_POSITIONS = 64
 MOST_ROWS = 32
@@ -29,11 +40,11 @@ _VECTORS = BLOCK_POSITIONS // simd.LANES
 _SCORE_BYTES = 4 * BLOCK_POSITIONS
 
 
-def _score_rows(rows: int, name: str) -> Any:  # noqa: ANN401
+def _score_rows(rows: int, name: str) -> Any:
     """Makes the intrinsic that computes queries · keys for `rows` query rows and one block of 64 positions."""
 
-    def score(_: Any, queries: Any, keys: Any, head_dim: Any, scores: Any) -> Any:  # noqa: ANN401
-        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def score(_: Any, queries: Any, keys: Any, head_dim: Any, scores: Any) -> Any:
+        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
             queries, keys, head_dim, scores = arguments
             query_stride = b.mul(head_dim, simd.integer(4))
             tile_stride = b.mul(head_dim, simd.integer(2 * simd.LANES))
@@ -63,11 +74,11 @@ def _score_rows(rows: int, name: str) -> Any:  # noqa: ANN401
     return intrinsic(score)
 
 
-def _value_rows(rows: int, vectors: int, name: str) -> Any:  # noqa: ANN401
+def _value_rows(rows: int, vectors: int, name: str) -> Any:
     """Makes the intrinsic: out = out × factor + probabilities · values, for `rows` rows and 16 × `vectors` columns."""
 
-    def weigh(_: Any, probabilities: Any, values: Any, count: Any, head_dim: Any, factors: Any, out: Any) -> Any:  # noqa: ANN401
-        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def weigh(_: Any, probabilities: Any, values: Any, count: Any, head_dim: Any, factors: Any, out: Any) -> Any:
+        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
             probabilities, values, count, head_dim, factors, out = arguments
             out_stride = b.mul(head_dim, simd.integer(4))
             value_stride = b.mul(head_dim, simd.integer(2))
@@ -111,7 +122,7 @@ _values_1x16 = _value_rows(1, 1, "values_1x16")
 
 
 @intrinsic
-def _softmax_block(_: Any, scores: Any, visible: Any, peak: Any, lane_sums: Any) -> Any:  # noqa: ANN401
+def _softmax_block(_: Any, scores: Any, visible: Any, peak: Any, lane_sums: Any) -> Any:
     """Turns 64 scores into weights against the running peak, which it raises; returns the factor for older weights.
 
     Args:
@@ -121,7 +132,7 @@ def _softmax_block(_: Any, scores: Any, visible: Any, peak: Any, lane_sums: Any)
         lane_sums: Address of 16 float32, the running sum of the weights lane by lane.
     """
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         scores, visible, peak, lane_sums = arguments
         base, peak_at, sums_at = (simd.pointer(b, address) for address in (scores, peak, lane_sums))
         limit = simd.splat(b, b.trunc(visible, I32))
@@ -148,10 +159,10 @@ def _softmax_block(_: Any, scores: Any, visible: Any, peak: Any, lane_sums: Any)
 
 
 @intrinsic
-def _lane_total(_: Any, lane_sums: Any) -> Any:  # noqa: ANN401
+def _lane_total(_: Any, lane_sums: Any) -> Any:
     """The sum of the 16 float32 at an address, in one fixed order."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         return simd.sum_lanes(b, simd.load(b, simd.pointer(b, arguments[0]), 0, F32))
 
     return types.float32(types.uintp), generate
@@ -160,6 +171,75 @@ def _lane_total(_: Any, lane_sums: Any) -> Any:  # noqa: ANN401
 def scratch_bytes(padded_head_dim: int) -> int:
     """Bytes of working memory that a thread needs for `attention`."""
     return MOST_ROWS * (_SCORE_BYTES + 2 * 4 * padded_head_dim + 64 + 4 + 4)
+
+
+@kernel
+def _gather(
+    row: Any, queries: int, outputs: int, lane_sums: int, peaks: int, token: int, kv_head: int, rows: int
+) -> None:
+    """Copies the query rows of one kv head, scaled, side by side, and clears what is summed up for them."""
+    width, group = row.padded_head_dim, row.heads // row.kv_heads
+    for r in range(rows):
+        head = kv_head * group + r % group
+        source = float32_at(np.uintp(row.input + (token + r // group) * row.input_stride + head * width * 4))
+        query, output = (
+            float32_at(np.uintp(queries + r * width * 4)),
+            float32_at(np.uintp(outputs + r * width * 4)),
+        )
+        for i in range(width):
+            query[i] = source[i] * row.scale
+            output[i] = np.float32(0.0)
+        for i in range(16):
+            float32_at(np.uintp(lane_sums + 64 * r))[i] = np.float32(0.0)
+        float32_at(np.uintp(peaks))[r] = np.float32(-np.inf)
+
+
+@kernel
+def _score(queries: int, keys: int, width: int, scores: int, rows: int) -> None:
+    """Scores of all rows against one block of keys, four rows at a time."""
+    r = 0
+    while r < rows:
+        query, score = np.uintp(queries + r * width * 4), np.uintp(scores + r * _SCORE_BYTES)
+        if r + 4 <= rows:
+            _score_4(query, np.uintp(keys), width, score)
+            r += 4
+        else:
+            _score_1(query, np.uintp(keys), width, score)
+            r += 1
+
+
+@kernel
+def _weigh(scores: int, values: int, count: int, width: int, factors: int, outputs: int, rows: int) -> None:
+    """Adds one block of weighted values to all rows, four rows and up to 64 columns at a time."""
+    step = 64 if width % 64 == 0 else 16
+    r = 0
+    while r < rows:
+        many = r + 4 <= rows
+        weights, factor = np.uintp(scores + r * _SCORE_BYTES), np.uintp(factors + 4 * r)
+        for column in range(0, width, step):
+            value, output = np.uintp(values + 2 * column), np.uintp(outputs + (r * width + column) * 4)
+            if many and step == 64:
+                _values_4x64(weights, value, count, width, factor, output)
+            elif many:
+                _values_4x16(weights, value, count, width, factor, output)
+            elif step == 64:
+                _values_1x64(weights, value, count, width, factor, output)
+            else:
+                _values_1x16(weights, value, count, width, factor, output)
+        r += 4 if many else 1
+
+
+@kernel
+def _scatter(row: Any, outputs: int, lane_sums: int, token: int, kv_head: int, rows: int) -> None:
+    """Divides each row by the sum of its weights and puts it where its token and head belong."""
+    head_dim, width, group = row.head_dim, row.padded_head_dim, row.heads // row.kv_heads
+    for r in range(rows):
+        head = kv_head * group + r % group
+        total = _lane_total(np.uintp(lane_sums + 64 * r))
+        output = float32_at(np.uintp(outputs + r * width * 4))
+        target = float32_at(np.uintp(row.output + (token + r // group) * row.output_stride + head * head_dim * 4))
+        for i in range(head_dim):
+            target[i] = output[i] / total
 
 
 def attention(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
@@ -171,9 +251,7 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     start = batch.first_output_token if row.output_tokens_only else 0
-    head_dim, width = row.head_dim, row.padded_head_dim
-    group = row.heads // row.kv_heads
-    cache_row = (row.layer * row.kv_heads) * batch.context_size * width
+    width, group = row.padded_head_dim, row.heads // row.kv_heads
     scores = scratch
     queries = scores + MOST_ROWS * _SCORE_BYTES
     outputs = queries + MOST_ROWS * 4 * width
@@ -185,71 +263,21 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
         token = start + unit // row.kv_heads * row.tokens_per_unit
         tokens = min(row.tokens_per_unit, batch.token_count - token)
         rows = tokens * group
-        for r in range(rows):
-            head = kv_head * group + r % group
-            from_query = float32_at(
-                np.uintp(row.input + (token + r // group) * row.input_stride + head * width * 4)
-            )
-            query, output = float32_at(np.uintp(queries + r * width * 4)), float32_at(np.uintp(outputs + r * width * 4))
-            for i in range(width):
-                query[i] = from_query[i] * row.scale
-                output[i] = np.float32(0.0)
-            for i in range(16):
-                float32_at(np.uintp(lane_sums + 64 * r))[i] = np.float32(0.0)
-            float32_at(np.uintp(peaks))[r] = np.float32(-np.inf)
+        _gather(row, queries, outputs, lane_sums, peaks, token, kv_head, rows)
         position = batch.first_position + token
         end = position + tokens
-        head_at = cache_row + kv_head * batch.context_size * width
-        for block in range((end + BLOCK_POSITIONS - 1) // BLOCK_POSITIONS):
-            block_start = block * BLOCK_POSITIONS
-            keys = batch.keys + 2 * (head_at + block_start * width)
-            values = batch.values + 2 * (head_at + block_start * width)
-            count = min(BLOCK_POSITIONS, end - block_start)
-            r = 0
-            while r + 4 <= rows:
-                _score_4(np.uintp(queries + r * width * 4), np.uintp(keys), width, np.uintp(scores + r * _SCORE_BYTES))
-                r += 4
-            while r < rows:
-                _score_1(np.uintp(queries + r * width * 4), np.uintp(keys), width, np.uintp(scores + r * _SCORE_BYTES))
-                r += 1
+        head_at = (row.layer * row.kv_heads + kv_head) * batch.context_size * width
+        for block_start in range(0, end, BLOCK_POSITIONS):
+            cached = 2 * (head_at + block_start * width)
+            _score(queries, batch.keys + cached, width, scores, rows)
             for r in range(rows):
                 visible = min(BLOCK_POSITIONS, max(0, position + r // group + 1 - block_start))
                 float32_at(np.uintp(factors))[r] = _softmax_block(
-                    np.uintp(scores + r * _SCORE_BYTES), visible, np.uintp(peaks + 4 * r), np.uintp(lane_sums + 64 * r)
+                    np.uintp(scores + r * _SCORE_BYTES),
+                    visible,
+                    np.uintp(peaks + 4 * r),
+                    np.uintp(lane_sums + 64 * r),
                 )
-            r = 0
-            while r + 4 <= rows:
-                at, to = np.uintp(scores + r * _SCORE_BYTES), np.uintp(outputs + r * width * 4)
-                if width % 64 == 0:
-                    for column in range(0, width, 64):
-                        _values_4x64(
-                            at, np.uintp(values + 2 * column), count, width, np.uintp(factors + 4 * r), np.uintp(to + 4 * column)
-                        )
-                else:
-                    for column in range(0, width, 16):
-                        _values_4x16(
-                            at, np.uintp(values + 2 * column), count, width, np.uintp(factors + 4 * r), np.uintp(to + 4 * column)
-                        )
-                r += 4
-            while r < rows:
-                at, to = np.uintp(scores + r * _SCORE_BYTES), np.uintp(outputs + r * width * 4)
-                if width % 64 == 0:
-                    for column in range(0, width, 64):
-                        _values_1x64(
-                            at, np.uintp(values + 2 * column), count, width, np.uintp(factors + 4 * r), np.uintp(to + 4 * column)
-                        )
-                else:
-                    for column in range(0, width, 16):
-                        _values_1x16(
-                            at, np.uintp(values + 2 * column), count, width, np.uintp(factors + 4 * r), np.uintp(to + 4 * column)
-                        )
-                r += 1
-        for r in range(rows):
-            head = kv_head * group + r % group
-            total = _lane_total(np.uintp(lane_sums + 64 * r))
-            output = float32_at(np.uintp(outputs + r * width * 4))
-            to_output = float32_at(
-                np.uintp(row.output + (token + r // group) * row.output_stride + head * head_dim * 4)
-            )
-            for i in range(head_dim):
-                to_output[i] = output[i] / total
+            count = min(BLOCK_POSITIONS, end - block_start)
+            _weigh(scores, batch.values + cached, count, width, factors, outputs, rows)
+        _scatter(row, outputs, lane_sums, token, kv_head, rows)

@@ -9,17 +9,29 @@ import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import llvmlite
 import llvmlite.binding as llvm
 import numba
+import numba.extending
 
 from tui_llama import paths
 
-_SOURCES = ("compilation.py", "simd.py", "tiles.py", "matrix_kernels.py", "attention_kernels.py", "ops.py", "sampling_kernels.py")
+_SOURCES = (
+    "compilation.py",
+    "simd.py",
+    "tiles.py",
+    "matrix_kernels.py",
+    "attention_kernels.py",
+    "ops.py",
+    "sampling_kernels.py",
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.extending.intrinsic
+"""Numba's decorator of functions that write LLVM IR, with a type."""
 
 
 def kernel(function: Function) -> Function:
@@ -28,13 +40,18 @@ def kernel(function: Function) -> Function:
     return compiled
 
 
-def plan_kernel(signature: Any) -> Callable[[Function], Any]:  # noqa: ANN401 - Numba's types are untyped
+def plan_kernel(signature: Any) -> Callable[[Function], Any]:
     """Compiles a kernel that a plan calls by its address; the options are those of `kernel`."""
 
-    def compile_it(function: Function) -> Any:  # noqa: ANN401
+    def compile_it(function: Function) -> Any:
         return numba.cfunc(signature, cache=True, nopython=True, error_model="numpy", fastmath=False)(function)
 
     return compile_it
+
+
+def compile_now(function: Callable[..., Any], signature: Any) -> None:  # noqa: ANN401
+    """Compiles a `kernel` for one signature, or loads it from the cache, before it is first called."""
+    cast(Any, function).compile(signature.args)
 
 
 def sources_hash() -> str:
@@ -45,7 +62,13 @@ def sources_hash() -> str:
         if (folder / name).exists():
             digest.update((folder / name).read_bytes())
     features = ",".join(sorted(name for name, on in llvm.get_host_cpu_features().items() if on))
-    for text in (numba.__version__, llvmlite.__version__, platform.machine(), llvm.get_host_cpu_name(), features):
+    for text in (
+        numba.__version__,
+        llvmlite.__version__,
+        platform.machine(),
+        llvm.get_host_cpu_name(),
+        features,
+    ):
         digest.update(text.encode())
     digest.update(os.environ.get("TUI_LLAMA_INSTRUCTION_SET", "").encode())
     return digest.hexdigest()

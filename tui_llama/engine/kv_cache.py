@@ -56,7 +56,12 @@ class KeyValueCache:
     def __init__(self, shape: CacheShape) -> None:
         self.shape = shape
         self.length = 0
-        layers, heads, width, positions = shape.layer_count, shape.kv_heads, shape.padded_head_dim, shape.padded_context
+        layers, heads, width, positions = (
+            shape.layer_count,
+            shape.kv_heads,
+            shape.padded_head_dim,
+            shape.padded_context,
+        )
         tiles = positions // POSITIONS_PER_TILE
         self._keys = zeroed_array((layers, heads, tiles, width, POSITIONS_PER_TILE), np.float16)
         self._values = zeroed_array((layers, heads, positions, width), np.float16)

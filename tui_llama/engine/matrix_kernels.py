@@ -16,10 +16,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from tui_llama.engine import simd, tiles
-from tui_llama.engine.compilation import plan_kernel
+from tui_llama.engine.compilation import intrinsic, plan_kernel
 from tui_llama.engine.simd import F16, F32, I8, I16, I32, Builder, Value, constant, vector
 from tui_llama.engine.tiles import TileFormat
 
@@ -175,8 +174,8 @@ def _finish(b: Builder, row: Value, lanes_at: Value, value: Value, output: Value
 def _product(layout: TileFormat, name: str) -> Callable[..., None]:
     """Makes the intrinsic that multiplies the rows of tiles first … last - 1 with all tokens of the batch."""
 
-    def multiply(_: Any, row: Any, batch: Any, first: Any, last: Any) -> Any:  # noqa: ANN401
-        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def multiply(_: Any, row: Any, batch: Any, first: Any, last: Any) -> Any:
+        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
             row, batch, first, last = arguments
             wanted = b.icmp_signed("!=", simd.field(b, row, "output_tokens_only"), simd.integer(0))
             start = b.select(wanted, simd.field(b, batch, "first_output_token"), simd.integer(0))
@@ -195,8 +194,7 @@ def _product(layout: TileFormat, name: str) -> Callable[..., None]:
         return types.void(types.uintp, types.uintp, types.int64, types.int64), generate
 
     multiply.__name__ = name
-    made: Callable[..., None] = intrinsic(multiply)
-    return made
+    return intrinsic(multiply)
 
 
 # Numba's cache wants kernels at module level that name their intrinsics as globals; hence one by one.
@@ -276,15 +274,11 @@ MATRIX_KERNELS = {
 # --- quantising activations -------------------------------------------------------------------------------------------
 
 
-def _lane_sum_16(b: Builder, quants: Value) -> Value:
-    return simd.sum_lanes(b, quants)
-
-
 def _quantize_block(columns: int, name: str) -> Callable[..., None]:
     """Makes the intrinsic that quantises one block of float32 at an address into the layout at the module's top."""
 
-    def quantize(_: Any, source: Any, target: Any) -> Any:  # noqa: ANN401
-        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def quantize(_: Any, source: Any, target: Any) -> Any:
+        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
             source, target = (simd.pointer(b, argument) for argument in arguments)
             values = [simd.load(b, source, 64 * i, F32) for i in range(columns // 16)]
             largest = constant(F32, 0.0)
@@ -306,8 +300,7 @@ def _quantize_block(columns: int, name: str) -> Callable[..., None]:
         return types.void(types.uintp, types.uintp), generate
 
     quantize.__name__ = name
-    made: Callable[..., None] = intrinsic(quantize)
-    return made
+    return intrinsic(quantize)
 
 
 def _store_sums(b: Builder, columns: int, d: Value, sums: list[Value], target: Value) -> None:
@@ -326,6 +319,6 @@ quantize_block_32 = _quantize_block(32, "quantize_block_32")
 quantize_block_256 = _quantize_block(256, "quantize_block_256")
 
 
-def compiled_kernel(function: Callable[..., None]) -> Any:  # noqa: ANN401
+def compiled_kernel(function: Callable[..., None]) -> Any:
     """Compiles a kernel of a plan, or loads it from the cache; `.address` is what a row wants."""
     return plan_kernel(KERNEL)(function)

@@ -78,9 +78,7 @@ class Model:
     `info` is what the screen says of it, `notices` what the user should know.
     """
 
-    def __init__(
-        self, file: GgufFile, context_size: int, threads: int, batch_tokens: int, report: OnProgress
-    ) -> None:
+    def __init__(self, file: GgufFile, context_size: int, threads: int, batch_tokens: int, report: OnProgress) -> None:
         report(LoadStage.READ, 0, 1)
         architecture = architecture_named(file.get_str("general.architecture", ""))
         self._sizes = read_hyperparameters(file)
@@ -99,9 +97,7 @@ class Model:
         weights = Weights(file)
         self._plan = self._build_plan(weights, architecture_named(architecture.name))
         weights.repack(threads, lambda done, total: report(LoadStage.REPACK, done, total))
-        kernels = compile_kernels(
-            self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total)
-        )
+        kernels = compile_kernels(self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total))
         self._plan.set_kernels(kernels)
         self._runner = PlanRunner(self._plan, threads)
         self._team = ThreadTeam(threads)
@@ -372,4 +368,3 @@ def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
         key_value_bytes_per_token=model._cache_shape.bytes_per_token,
         template_source=model.chat_template.source,
     )
-

@@ -15,10 +15,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from tui_llama.engine import attention_kernels, matrix_kernels, simd
-from tui_llama.engine.compilation import kernel
+from tui_llama.engine.compilation import intrinsic, kernel
 from tui_llama.engine.rows import ROW
 from tui_llama.engine.simd import (
     F32,
@@ -45,10 +44,10 @@ CACHE_LINE_BYTES = 64
 
 
 @intrinsic
-def _sum_of_squares(_: Any, address: Any, vectors: Any) -> Any:  # noqa: ANN401
+def _sum_of_squares(_: Any, address: Any, vectors: Any) -> Any:
     """The sum of the squares of 16 × `vectors` float32 at an address, in one fixed order."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         address, vectors = arguments
         total = simd.lane_variable(b, constant(F32, 0.0))
         b.store(constant(F32, 0.0), total)
@@ -61,10 +60,10 @@ def _sum_of_squares(_: Any, address: Any, vectors: Any) -> Any:  # noqa: ANN401
 
 
 @intrinsic
-def _gate_block(_: Any, gate: Any, up: Any, out: Any) -> Any:  # noqa: ANN401
+def _gate_block(_: Any, gate: Any, up: Any, out: Any) -> Any:
     """out = gate / (1 + exp(-gate)) × up for 16 float32 at each address."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         gate_at, up_at, out_at = (simd.pointer(b, address) for address in arguments)
         gate, up = simd.load(b, gate_at, 0, F32), simd.load(b, up_at, 0, F32)
         one = constant(F32, 1.0)
@@ -76,7 +75,7 @@ def _gate_block(_: Any, gate: Any, up: Any, out: Any) -> Any:  # noqa: ANN401
 
 
 @kernel
-def _first_token(row: Any, batch: Any) -> int:
+def _first_token(row: Any, batch: Any) -> Any:
     """The first token of the batch that a row works on."""
     return batch.first_output_token if row.output_tokens_only else 0
 
@@ -165,7 +164,7 @@ def _rotate(source: int, target: int, angles: int, head_dim: int, rotated_dim: i
 def rotate_queries(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Rotary position embedding of the queries. Unit: a token.
 
-    Row: `input` float32 (tokens, heads · head_dim); `output` float32 (tokens, heads, padded_head_dim), its padding zero;
+    Row: `input` float32 (tokens, heads · head_dim); `output` float32 (tokens, heads, padded_head_dim), padding zero;
     `extra` the table of angles, float32 (positions, rotated_dim / 2, 2) cosine and sine; `mode` NEIGHBOURS or HALVES.
 
     Source: Su et al. 2021 (RoFormer).
@@ -250,15 +249,20 @@ _SPINS_BEFORE_YIELD = 2000
 
 
 @intrinsic
-def carray_float32(_: Any, address: Any, count: Any) -> Any:  # noqa: ANN401
+def carray_float32(_: Any, address: Any, count: Any) -> Any:
     """A one-dimensional float32 array over memory that somebody else owns."""
     array_type = types.Array(types.float32, 1, "C")
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         made = context.make_array(array_type)(context, b)
         data = b.inttoptr(arguments[0], ir.FloatType().as_pointer())
         context.populate_array(
-            made, data=data, shape=[arguments[1]], strides=[simd.integer(4)], itemsize=simd.integer(4), meminfo=None
+            made,
+            data=data,
+            shape=[arguments[1]],
+            strides=[simd.integer(4)],
+            itemsize=simd.integer(4),
+            meminfo=None,
         )
         return made._getvalue()
 
@@ -266,10 +270,10 @@ def carray_float32(_: Any, address: Any, count: Any) -> Any:  # noqa: ANN401
 
 
 @intrinsic
-def _pause(_: Any) -> Any:  # noqa: ANN401
+def _pause(_: Any) -> Any:
     """Tells the processor that this thread is spinning; nothing where there is no such instruction."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         if context.codegen().target_data and b.module.triple.startswith(("x86_64", "i686")):
             simd.call(b, "llvm.x86.sse2.pause", ir.VoidType(), [])
         return context.get_dummy_value()
@@ -278,10 +282,10 @@ def _pause(_: Any) -> Any:  # noqa: ANN401
 
 
 @intrinsic
-def _yield_processor(_: Any) -> Any:  # noqa: ANN401
+def _yield_processor(_: Any) -> Any:
     """Lets another runnable thread have the processor."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
         simd.call(b, name, simd.I32, [])
         return context.get_dummy_value()
@@ -310,7 +314,7 @@ def _meet(barrier: int, thread_count: int) -> None:
 
 
 @kernel
-def _units(row: Any, batch: Any) -> int:
+def _units(row: Any, batch: Any) -> Any:
     """How many units of work a row has in this batch."""
     if row.per_token == PER_PLAN:
         return row.units
@@ -321,9 +325,7 @@ def _units(row: Any, batch: Any) -> int:
 
 
 ROW_BYTES = ROW.itemsize
-RUN_PLAN = types.void(
-    types.uintp, types.int64, types.uintp, types.uintp, types.uintp, types.uintp, types.int64
-)
+RUN_PLAN = types.void(types.uintp, types.int64, types.uintp, types.uintp, types.uintp, types.uintp, types.int64)
 
 
 @kernel

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine import attention_kernels, matrix_kernels, ops
+from tui_llama.engine.compilation import compile_now
 from tui_llama.engine.hyperparameters import Hyperparameters
 from tui_llama.engine.memory import padded, zeroed_array
 from tui_llama.engine.rotary import RotaryTable
@@ -106,8 +107,8 @@ def compile_kernels(names: list[str], on_progress: Callable[[int, int], None]) -
         The address of each.
     """
     functions = ops.PLAIN_KERNELS | {f.__name__: f for f in matrix_kernels.MATRIX_KERNELS.values()}
-    ops.run_plan.compile(ops.RUN_PLAN.args)  # type: ignore[attr-defined]
-    addresses = {}
+    compile_now(ops.run_plan, ops.RUN_PLAN)
+    addresses: dict[str, int] = {}
     for name in names:
         on_progress(len(addresses), len(names))
         addresses[name] = matrix_kernels.compiled_kernel(functions[name]).address
@@ -213,11 +214,11 @@ class PlanBuilder:
         """Rotary positions of the keys; keys and values into the cache."""
         common = {"kv_heads": self.sizes.kv_head_count, "layer": layer, "units": 1}
         self._add(
-            Step("store_keys", f"layer {layer}"), barrier=False,
+            Step("store_keys", f"layer {layer}"), barrier=0,
             input=keys.address, input_stride=keys.stride_bytes, **self._rotation(neighbours), **common,
         )  # fmt: skip
         self._add(
-            Step("store_values", f"layer {layer}"), barrier=False,
+            Step("store_values", f"layer {layer}"), barrier=0,
             input=values.address, input_stride=values.stride_bytes, **self._head_sizes(), **common,
         )  # fmt: skip
 
@@ -279,7 +280,7 @@ class PlanBuilder:
                 _MATRIX_PREFIX + FORMATS[matrix.layout.type_id].name.lower(), matrix.name,
                 len(matrix.data), matrix.rows * matrix.columns,
             ),
-            per_token=ops.PER_PLAN, barrier=False, **self._from_to(source, target),
+            per_token=ops.PER_PLAN, barrier=0, **self._from_to(source, target),
             weight=int(matrix.data.ctypes.data), weight_stride=matrix.tile_row_bytes, columns=matrix.blocks,
             units=matrix.tile_count, extra=0 if bias is None else int(bias.ctypes.data), accumulate=int(add),
         )  # fmt: skip
@@ -317,7 +318,7 @@ class PlanBuilder:
             "output_stride": target.stride_bytes,
         }
 
-    def _add(self, step: Step, *, per_token: int = ops.PER_TOKEN, barrier: bool = True, **fields: float) -> None:
+    def _add(self, step: Step, *, per_token: int = ops.PER_TOKEN, barrier: int = 1, **fields: float) -> None:
         row = np.zeros((), ROW)
         fields |= {"per_token": per_token, "barrier": barrier, "output_tokens_only": self._output_tokens_only}
         for name, value in fields.items():

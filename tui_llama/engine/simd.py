@@ -11,20 +11,22 @@ The ladder, best first: `avx512_vnni` (x86 with AVX-512 VNNI), `portable` (vecto
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+from tui_llama.engine.compilation import intrinsic
 from tui_llama.engine.rows import BATCH, ROW
 from tui_llama.errors import SettingsError
 
-Value = ir.Value
-Builder = ir.IRBuilder
+Value: TypeAlias = Any
+"""An llvmlite value; the package carries no types."""
+Builder: TypeAlias = Any
+"""An llvmlite IRBuilder."""
 
 I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 F16, F32 = ir.HalfType(), ir.FloatType()
@@ -150,7 +152,9 @@ def horizontal(b: Builder, combine: Callable[[Builder, Value, Value], Value], va
 
 def sum_lanes(b: Builder, value: Value) -> Value:
     """The sum of 16 lanes, added in one fixed order."""
-    return horizontal(b, lambda b, x, y: b.fadd(x, y) if isinstance(x.type.element, ir.FloatType) else b.add(x, y), value)
+    return horizontal(
+        b, lambda b, x, y: b.fadd(x, y) if isinstance(x.type.element, ir.FloatType) else b.add(x, y), value
+    )
 
 
 def maximum_lane(b: Builder, value: Value) -> Value:
@@ -169,7 +173,14 @@ def round_to_even(b: Builder, value: Value) -> Value:
 
 
 # Cephes' single-precision exponential: 2^n times a polynomial of the rest, relative error below 2e-7.
-_EXP_POLYNOMIAL = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+_EXP_POLYNOMIAL = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+)
 _LOG2_E = 1.44269504088896341
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 _EXP_LOWEST, _EXP_HIGHEST = -87.0, 88.0
@@ -232,13 +243,15 @@ def dot4(b: Builder, accumulator: Value, unsigned: Value, signed: Value) -> Valu
 
 # --- the plan's structures inside IR --------------------------------------------------------------------------------
 
+_FIELDS = {
+    name: (kind, offset) for layout in (ROW, BATCH) for name, (kind, offset, *_) in (layout.fields or {}).items()
+}
 _ELEMENTS = {"u8": I64, "i8": I64, "f4": F32, "i4": I32}
 
 
 def field(b: Builder, address: Value, name: str) -> Value:
     """Reads a field of the plan row or the batch at `address`; integers come widened to 64 bits."""
-    layout = ROW if name in ROW.fields else BATCH  # type: ignore[operator]
-    kind, offset = layout.fields[name][:2]  # type: ignore[index]
+    kind, offset = _FIELDS[name]
     value = load_scalar(b, pointer(b, address), offset, _ELEMENTS[kind.str[1:]])
     return b.sext(value, I64) if value.type == I32 else value
 
@@ -248,9 +261,9 @@ def field(b: Builder, address: Value, name: str) -> Value:
 ROW_TYPE, BATCH_TYPE = numba.from_dtype(ROW), numba.from_dtype(BATCH)
 
 
-def _reinterpret(result: Any, name: str) -> Any:  # noqa: ANN401 - Numba's types are untyped
-    def of_address(_: Any, address: Any) -> Any:  # noqa: ANN401
-        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+def _reinterpret(result: Any, name: str) -> Any:
+    def of_address(_: Any, address: Any) -> Any:
+        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
             return b.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
         return result(types.uintp), generate
@@ -268,10 +281,10 @@ uint8_at = _reinterpret(types.CPointer(types.uint8), "uint8_at")
 
 
 @intrinsic
-def store_half(_: Any, address: Any, value: Any) -> Any:  # noqa: ANN401
+def store_half(_: Any, address: Any, value: Any) -> Any:
     """Stores a float32 as float16 at `address`, rounded to nearest even."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         store(b, b.fptrunc(arguments[1], F16), pointer(b, arguments[0]))
         return context.get_dummy_value()
 
@@ -279,20 +292,20 @@ def store_half(_: Any, address: Any, value: Any) -> Any:  # noqa: ANN401
 
 
 @intrinsic
-def load_half(_: Any, address: Any) -> Any:  # noqa: ANN401
+def load_half(_: Any, address: Any) -> Any:
     """Loads the float16 at `address` as float32."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         return b.fpext(load_scalar(b, pointer(b, arguments[0]), 0, F16), F32)
 
     return types.float32(types.uintp), generate
 
 
 @intrinsic
-def atomic_add(_: Any, address: Any, amount: Any) -> Any:  # noqa: ANN401
+def atomic_add(_: Any, address: Any, amount: Any) -> Any:
     """Adds to the int64 at `address` for all threads to see; returns what was there before."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         place = b.inttoptr(arguments[0], I64.as_pointer())
         return b.atomic_rmw("add", place, arguments[1], "seq_cst")
 
@@ -300,20 +313,20 @@ def atomic_add(_: Any, address: Any, amount: Any) -> Any:  # noqa: ANN401
 
 
 @intrinsic
-def atomic_load(_: Any, address: Any) -> Any:  # noqa: ANN401
+def atomic_load(_: Any, address: Any) -> Any:
     """Reads the int64 at `address` as the last writer left it."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         return b.load_atomic(b.inttoptr(arguments[0], I64.as_pointer()), "acquire", 8)
 
     return types.int64(types.uintp), generate
 
 
 @intrinsic
-def atomic_store(_: Any, address: Any, value: Any) -> Any:  # noqa: ANN401
+def atomic_store(_: Any, address: Any, value: Any) -> Any:
     """Writes the int64 at `address` for all threads to see."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         b.store_atomic(arguments[1], b.inttoptr(arguments[0], I64.as_pointer()), "release", 8)
         return context.get_dummy_value()
 
@@ -321,10 +334,10 @@ def atomic_store(_: Any, address: Any, value: Any) -> Any:  # noqa: ANN401
 
 
 @intrinsic
-def call_kernel(_: Any, kernel: Any, row: Any, batch: Any, first: Any, last: Any, scratch: Any) -> Any:  # noqa: ANN401
+def call_kernel(_: Any, kernel: Any, row: Any, batch: Any, first: Any, last: Any, scratch: Any) -> Any:
     """Calls the compiled kernel at address `kernel`; see `ops.KERNEL`."""
 
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:  # noqa: ANN401
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         kind = ir.FunctionType(ir.VoidType(), [I64] * 5)
         b.call(b.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
         return context.get_dummy_value()

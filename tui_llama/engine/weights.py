@@ -1,4 +1,4 @@
-"""The weights of a model in the form that kernels want: matrices in tiles, vectors in float32, the embedding in the file.
+"""The weights of a model as kernels want them: matrices in tiles, vectors in float32, the embedding in the file.
 
 Shapes are checked here against what the architecture says, before a kernel sees an address.
 """

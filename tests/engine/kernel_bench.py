@@ -1,0 +1,28 @@
+"""Runs single kernels of a plan for tests: one row, one batch, one or more threads."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine.plan import Plan, PlanRunner, Step, compile_kernels
+from tui_llama.engine.rows import ROW
+from tui_llama.engine.thread_team import ThreadTeam
+
+
+def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any) -> None:
+    """Runs one row of kernel `name` over a batch."""
+    row = np.zeros(1, ROW)
+    for field, value in ({"barrier": 1, "units": 1} | fields).items():
+        row[field] = value
+    plan = Plan(row, [Step(name, "")], None, None, 1 << 20, [])  # type: ignore[arg-type]
+    plan.set_kernels(compile_kernels([name], lambda done, total: None))
+    runner = PlanRunner(plan, threads)
+    runner.prepare(**batch)
+    with ThreadTeam(threads) as team:
+        team.run(runner.run)
+
+
+def address(array: npt.NDArray[Any]) -> int:
+    """Where an array begins."""
+    return int(array.ctypes.data)

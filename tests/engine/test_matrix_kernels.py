@@ -1,0 +1,142 @@
+"""Tiles and matrix kernels of every weight type against the gguf package's decoders."""
+
+from typing import Any
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.engine.kernel_bench import address, run_kernel
+from tests.naive import ops as naive
+from tui_llama.engine import ops, tiles
+from tui_llama.engine.matrix_kernels import ACTIVATION_BYTES
+from tui_llama.engine.memory import padded
+from tui_llama.engine.tiles import FORMATS, TileFormat
+
+RNG = np.random.default_rng(3)
+FORMAT_IDS = [layout.name for layout in FORMATS.values()]
+EVERY_FORMAT = pytest.mark.parametrize("layout", FORMATS.values(), ids=FORMAT_IDS)
+
+
+def random_matrix(layout: TileFormat, rows: int, columns: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
+    """Random blocks as in a file and what the gguf package decodes them to."""
+    kind = gguf.GGMLQuantizationType(layout.type_id)
+    if layout.is_float:
+        raw = gguf.quants.quantize(RNG.standard_normal((rows, columns)).astype(np.float32), kind)
+    else:
+        raw = RNG.integers(0, 256, (rows, layout.row_bytes(columns)), np.uint8)
+        blocks = raw.reshape(-1, layout.block_bytes)
+        d_at = 208 if layout.name == "Q6_K" else 0
+        for at in (d_at, 2) if layout.has_minimum else (d_at,):
+            scale = RNG.uniform(-0.01, 0.01, len(blocks)).astype(np.float16)
+            blocks[:, at : at + 2] = scale[:, None].view(np.uint8)
+    decoded = gguf.quants.dequantize(raw, kind)
+    return np.ascontiguousarray(raw).view(np.uint8).reshape(rows, -1), decoded
+
+
+def repacked(layout: TileFormat, raw: npt.NDArray[np.uint8], rows: int, columns: int) -> npt.NDArray[np.uint8]:
+    out = np.zeros(layout.matrix_bytes(rows, columns), np.uint8)
+    tile_count = padded(rows) // 16
+    if layout.is_float:
+        tiles.repack_floats(address(raw), address(out), rows, columns, 0, tile_count, layout.block_bytes)
+    else:
+        tiles.repack_quantized(
+            address(raw), address(out), rows, columns // layout.columns, 0, tile_count,
+            layout.type_id, layout.columns, layout.block_bytes, layout.code_bits,
+            layout.has_minimum, layout.scale_count, layout.codes_at, layout.high_at, layout.tile_bytes,
+        )  # fmt: skip
+    return out
+
+
+def activations(layout: TileFormat, x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """The input as the kernel reads it, and the numbers that it stands for."""
+    if layout.is_float:
+        return x, x.astype(float)
+    size, blocks = ACTIVATION_BYTES[layout.columns], x.shape[1] // layout.columns
+    out = np.zeros((len(x), blocks, size), np.uint8)
+    run_kernel(
+        f"quantize_{layout.columns}", {"token_count": len(x)}, per_token=ops.PER_TOKEN, columns=blocks,
+        input=address(x), input_stride=x.strides[0], output=address(out), output_stride=out.strides[0],
+    )  # fmt: skip
+    quants = out[:, :, size - layout.columns :].view(np.int8).astype(float)
+    scales = out[:, :, :4].copy().view(np.float32).astype(float)
+    return out, (quants * scales).reshape(x.shape)
+
+
+def multiply(layout: TileFormat, rows: int, columns: int, tokens: int, threads: int = 1, **fields: Any) -> Any:
+    """The kernel's product and the exact one, with the fields given."""
+    raw, decoded = random_matrix(layout, rows, columns)
+    matrix = repacked(layout, raw, rows, columns)
+    source, exact_source = activations(layout, RNG.standard_normal((tokens, columns)).astype(np.float32))
+    out = np.ones((tokens, padded(rows)), np.float32)
+    run_kernel(
+        f"matrix_{layout.name.lower()}", {"token_count": tokens} | fields.pop("batch", {}), threads,
+        input=address(source), input_stride=source.strides[0], output=address(out), output_stride=out.strides[0],
+        weight=address(matrix), weight_stride=columns // layout.columns * layout.tile_bytes,
+        columns=columns // layout.columns, units=padded(rows) // 16, **fields,
+    )  # fmt: skip
+    return out, exact_source @ decoded.astype(float).T
+
+
+@EVERY_FORMAT
+@pytest.mark.parametrize(("rows", "tokens"), [(16, 1), (40, 8), (33, 19)])
+def test_products_agree_with_decoded_weights(layout: TileFormat, rows: int, tokens: int) -> None:
+    out, exact = multiply(layout, rows, 86 if layout.is_float else 2 * layout.columns, tokens)
+    np.testing.assert_allclose(out[:, :rows], exact, rtol=1e-4, atol=2e-5 * np.abs(exact).max())
+    assert np.all(out[:, rows:] == 0.0)
+
+
+@EVERY_FORMAT
+def test_bias_and_sum_are_added_where_the_row_says_so(layout: TileFormat) -> None:
+    bias = RNG.standard_normal(32).astype(np.float32)
+    out, exact = multiply(layout, 32, 256, 3, extra=address(bias), accumulate=1)
+    np.testing.assert_allclose(out, exact + bias + 1.0, rtol=1e-4, atol=2e-5 * np.abs(exact).max())
+
+
+@EVERY_FORMAT
+def test_only_wanted_tokens_are_multiplied(layout: TileFormat) -> None:
+    out, exact = multiply(layout, 16, 256, 10, output_tokens_only=1, batch={"first_output_token": 9})
+    assert np.all(out[:9] == 1.0)
+    np.testing.assert_allclose(out[9], exact[9], rtol=1e-4, atol=2e-5 * np.abs(exact).max())
+
+
+@EVERY_FORMAT
+def test_one_token_or_many_give_the_same_bits(layout: TileFormat) -> None:
+    rows, columns, tokens = 48, 512, 11
+    raw, _ = random_matrix(layout, rows, columns)
+    matrix = repacked(layout, raw, rows, columns)
+    source, _ = activations(layout, RNG.standard_normal((tokens, columns)).astype(np.float32))
+    together, apart = np.zeros((2, tokens, rows), np.float32)
+    common = {
+        "weight": address(matrix), "weight_stride": columns // layout.columns * layout.tile_bytes,
+        "columns": columns // layout.columns, "units": rows // 16,
+        "input_stride": source.strides[0], "output_stride": apart.strides[0],
+    }  # fmt: skip
+    name = f"matrix_{layout.name.lower()}"
+    run_kernel(name, {"token_count": tokens}, 2, input=address(source), output=address(together), **common)
+    for token in range(tokens):
+        run_kernel(name, {"token_count": 1}, input=address(source[token]), output=address(apart[token]), **common)
+    assert together.tobytes() == apart.tobytes()
+
+
+@EVERY_FORMAT
+def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileFormat) -> None:
+    raw, decoded = random_matrix(layout, 3, 512)
+    out = np.zeros(512, np.float32)
+    tiles.dequantize_row(address(raw[1]), out, 512, layout.type_id)
+    np.testing.assert_allclose(out, decoded[1], rtol=1e-6, atol=1e-9)
+
+
+@EVERY_FORMAT
+def test_formats_have_the_sizes_of_the_gguf_package(layout: TileFormat) -> None:
+    sizes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(layout.type_id)]
+    assert (layout.columns, layout.block_bytes) == sizes
+
+
+def test_quantised_zeros_give_zeros() -> None:
+    x = np.zeros((1, 256), np.float32)
+    _, meaning = activations(tiles.Q4_K_FORMAT, x)
+    assert not meaning.any()
+    quants, _ = naive.quantize(x.astype(float), 32)
+    assert not quants.any()

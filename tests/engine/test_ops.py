@@ -1,0 +1,174 @@
+"""The plain kernels against their naive twins."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.engine.kernel_bench import address, run_kernel
+from tests.naive import ops as naive
+from tui_llama.engine import ops
+from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
+from tui_llama.engine.memory import padded, zeroed_array
+
+PER_TOKEN = {"per_token": ops.PER_TOKEN}
+RNG = np.random.default_rng(7)
+
+
+def random(*shape: int) -> npt.NDArray[np.float32]:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def through(source: npt.NDArray[np.float32], target: npt.NDArray[np.float32]) -> dict[str, int]:
+    return {
+        "input": address(source), "input_stride": source.strides[0],
+        "output": address(target), "output_stride": target.strides[0],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [8, 16, 40, 64, 2048])
+@pytest.mark.parametrize("heads", [1, 3])
+def test_rms_norm_agrees_with_its_twin(columns: int, heads: int) -> None:
+    x, out, weight = random(5, heads * columns), random(5, heads * columns), random(columns)
+    fields: dict[str, Any] = {"weight": address(weight), "columns": columns, "heads": heads, "units": heads}
+    run_kernel("rms_norm", {"token_count": 5}, **through(x, out), **fields, epsilon=1e-5, **PER_TOKEN)
+    expected = naive.rms_norm(x.reshape(5, heads, columns).astype(float), weight.astype(float), 1e-5)
+    np.testing.assert_allclose(out.reshape(5, heads, columns), expected, rtol=2e-6, atol=1e-7)
+
+
+def test_a_row_for_output_tokens_leaves_the_others_alone() -> None:
+    x, out, weight = random(4, 16), np.full((4, 16), 9.0, np.float32), random(16)
+    fields = {"weight": address(weight), "columns": 16, "heads": 1, "output_tokens_only": 1}
+    run_kernel("rms_norm", {"token_count": 4, "first_output_token": 3}, **through(x, out), **fields, **PER_TOKEN)
+    assert np.all(out[:3] == 9.0)
+    np.testing.assert_allclose(out[3], naive.rms_norm(x[3].astype(float), weight.astype(float), 0.0), rtol=2e-6)
+
+
+@pytest.mark.parametrize("columns", [16, 96])
+def test_gate_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
+    gates, ups = random(3, columns), random(3, columns)
+    gates[0, :6] = [-200.0, -88.5, -87.0, 0.0, 60.0, 200.0]
+    expected = naive.gate(np.maximum(gates.astype(float), -700.0), ups.astype(float))
+    fields = {"extra": address(ups), "extra_stride": ups.strides[0], "columns": columns}
+    run_kernel("gate", {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
+    np.testing.assert_allclose(gates, expected, rtol=2e-6, atol=1e-35)
+
+
+@pytest.mark.parametrize("mode", [ops.NEIGHBOURS, ops.HALVES])
+@pytest.mark.parametrize(("head_dim", "rotated"), [(8, 8), (16, 16), (80, 80), (64, 32)])
+def test_rotated_queries_agree_with_their_twin(mode: int, head_dim: int, rotated: int) -> None:
+    tokens, heads, first = 3, 2, 5
+    x = random(tokens, heads * head_dim)
+    out = zeroed_array((tokens, heads, padded(head_dim)), np.float32).view(np.float32)
+    angles = RNG.uniform(-3, 3, (first + tokens, rotated // 2))
+    table = np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(np.float32)
+    sizes = {
+        "head_dim": head_dim,
+        "padded_head_dim": padded(head_dim),
+        "rotated_dim": rotated,
+        "heads": heads,
+    }
+    fields = {"extra": address(table), "extra_stride": table.strides[0], "mode": mode}
+    batch = {"token_count": tokens, "first_position": first}
+    run_kernel("rotate_queries", batch, **through(x, out), **sizes, **fields, **PER_TOKEN)
+    expected = naive.rotate(x.reshape(tokens, heads, head_dim).astype(float), angles[first:], mode == ops.NEIGHBOURS)
+    np.testing.assert_allclose(out[:, :, :head_dim], expected, rtol=1e-5, atol=1e-6)
+    assert np.all(out[:, :, head_dim:] == 0.0)
+
+
+@pytest.mark.parametrize(("columns", "name"), [(32, "quantize_32"), (256, "quantize_256")])
+def test_quantised_activations_are_the_nearest_whole_numbers(columns: int, name: str) -> None:
+    x = random(2, 3 * columns) * np.float32(10.0)
+    x[1, :columns] = 0.0
+    block_bytes = {32: 48, 256: 368}[columns]
+    out = np.zeros((2, 3, block_bytes), np.uint8)
+    run_kernel(name, {"token_count": 2}, **through(x, out.view(np.float32)), columns=3, **PER_TOKEN)
+    quants, scales = naive.quantize(x.astype(float), columns)
+    stored = out[:, :, block_bytes - columns :].view(np.int8)
+    # float32 and float64 may round a tie to different sides.
+    assert np.abs(stored.astype(int) - quants).max() <= 1
+    assert np.mean(stored != quants) < 0.001
+    np.testing.assert_allclose(out[:, :, :4].copy().view(np.float32)[..., 0], scales, rtol=1e-6)
+    if columns == 32:
+        sums = out[:, :, 4:8].copy().view(np.int32)[..., 0]
+        np.testing.assert_array_equal(sums, -stored.astype(np.int32).sum(-1))
+    else:
+        sums = out[:, :, 48:112].copy().view(np.int32)
+        np.testing.assert_array_equal(sums, -stored.astype(np.int32).reshape(2, 3, 16, 16).sum(-1))
+        halves = out[:, :, 16:48].copy().view(np.float32)
+        np.testing.assert_array_equal(halves, stored.astype(np.float32).reshape(2, 3, 8, 32).sum(-1))
+
+
+def filled_cache(
+    positions: int, kv_heads: int, head_dim: int, layer: int
+) -> tuple[KeyValueCache, list[npt.NDArray[np.float16]]]:
+    cache = KeyValueCache(CacheShape(2, kv_heads, head_dim, padded(positions, 64) + 64))
+    rows = [random(positions, kv_heads, head_dim).astype(np.float16) for _ in range(2)]
+    cache.fill_layer(layer, rows[0], rows[1])
+    cache.publish(positions)
+    return cache, rows
+
+
+def batch_of(cache: KeyValueCache, tokens: int, first: int) -> dict[str, int]:
+    return {
+        "keys": cache.keys_address, "values": cache.values_address, "token_count": tokens, "first_position": first,
+        "context_size": cache.shape.padded_context,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "heads", "kv_heads", "tokens", "first"),
+    [
+        (8, 8, 4, 1, 0), (8, 8, 4, 5, 60), (16, 4, 4, 1, 63), (64, 8, 2, 9, 0), (64, 4, 1, 1, 200),
+        (64, 7, 1, 3, 130), (80, 3, 3, 33, 1), (128, 8, 1, 2, 64), (16, 32, 1, 2, 100),
+    ],
+)  # fmt: skip
+def test_attention_agrees_with_its_twin(head_dim: int, heads: int, kv_heads: int, tokens: int, first: int) -> None:
+    cache, (keys, values) = filled_cache(first + tokens, kv_heads, head_dim, layer=1)
+    queries = zeroed_array((tokens, heads, padded(head_dim)), np.float32).view(np.float32)
+    queries[:, :, :head_dim] = random(tokens, heads, head_dim)
+    out = random(tokens, heads * head_dim)
+    fields = {"head_dim": head_dim, "padded_head_dim": padded(head_dim), "heads": heads, "kv_heads": kv_heads}
+    for threads in (1, 2):
+        run_kernel(
+            "attention", batch_of(cache, tokens, first), threads, **through(queries, out), **fields, layer=1,
+            scale=0.3, units=kv_heads, per_token=ops.PER_TOKEN_GROUP, tokens_per_unit=max(1, 16 * kv_heads // heads),
+        )  # fmt: skip
+        expected = naive.attention(
+            queries[:, :, :head_dim].astype(float), keys.astype(float), values.astype(float), first, 0.3
+        )
+        np.testing.assert_allclose(out.reshape(tokens, heads, head_dim), expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("head_dim", [8, 64])
+def test_stored_keys_and_values_come_back_as_rows(head_dim: int) -> None:
+    tokens, heads, first = 5, 3, 30
+    cache = KeyValueCache(CacheShape(2, heads, head_dim, 64))
+    keys, values = random(tokens, heads * head_dim), random(tokens, heads * head_dim)
+    table = np.zeros((64, head_dim // 2, 2), np.float32)
+    table[..., 0] = 1.0  # no rotation
+    sizes = {
+        "head_dim": head_dim,
+        "padded_head_dim": padded(head_dim),
+        "rotated_dim": head_dim,
+        "kv_heads": heads,
+    }
+    common = {"layer": 1, **PER_TOKEN, **sizes}
+    batch = batch_of(cache, tokens, first)
+    angles = {"extra": address(table), "extra_stride": table.strides[0]}
+    run_kernel("store_keys", batch, input=address(keys), input_stride=keys.strides[0], **angles, **common)
+    run_kernel("store_values", batch, input=address(values), input_stride=values.strides[0], **common)
+    cache.publish(first + tokens)
+    stored_keys, stored_values = cache.layer_rows(1)
+    shape = (tokens, heads, head_dim)
+    np.testing.assert_array_equal(stored_keys[first:], keys.astype(np.float16).reshape(shape))
+    np.testing.assert_array_equal(stored_values[first:], values.astype(np.float16).reshape(shape))
+    assert not cache.layer_rows(0)[0].any()
+
+
+def test_rows_without_a_barrier_do_all_their_units_with_many_threads() -> None:
+    x, out, weight = random(300, 16), np.zeros((300, 16), np.float32), np.ones(16, np.float32)
+    fields = {"weight": address(weight), "columns": 16, "heads": 1}
+    run_kernel("rms_norm", {"token_count": 300}, 5, **through(x, out), **fields, **PER_TOKEN)
+    assert np.all(np.any(out != 0.0, axis=1))
