@@ -49,7 +49,7 @@ def plan_kernel(signature: Any) -> Callable[[Function], Any]:
     return compile_it
 
 
-def compile_now(function: Callable[..., Any], signature: Any) -> None:  # noqa: ANN401
+def compile_now(function: Callable[..., Any], signature: Any) -> None:
     """Compiles a `kernel` for one signature, or loads it from the cache, before it is first called."""
     cast(Any, function).compile(signature.args)
 

@@ -48,6 +48,10 @@ class RotaryTable:
         """Bytes from one position to the next."""
         return int(self._table.strides[0])
 
+    def row(self, position: int) -> FloatArray:
+        """One position's (rope_dim / 2, 2) float32, zeros if it was not prepared."""
+        return np.array(self._table[position], np.float32)
+
     def prepare(self, position_count: int) -> None:
         """Makes sure that positions 0 … `position_count` - 1 are there."""
         while self._ready < position_count:
