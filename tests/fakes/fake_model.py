@@ -88,10 +88,10 @@ class FakeSequence:
 
 
 class FakeTemplate:
-    """`<s>role: text</s>` for every message, then `assistant:`."""
+    """`<s>role:text</s>` for every message, then `<s>assistant:`."""
 
     def render(self, messages: Sequence[ChatMessage]) -> str:
-        return "".join(f"<s>{message.role}: {message.text}</s>" for message in messages) + "<s>assistant:"
+        return "".join(f"<s>{message.role}:{message.text}</s>" for message in messages) + "<s>assistant:"
 
 
 class FakeModel:
@@ -104,9 +104,7 @@ class FakeModel:
         peak: The logit of the chosen token, others are 0.
     """
 
-    def __init__(
-        self, rule: Rule = any_letter, context_size: int = 512, name: str = "fake", peak: float = 1.0
-    ) -> None:
+    def __init__(self, rule: Rule = any_letter, context_size: int = 512, name: str = "fake", peak: float = 1.0) -> None:
         self.rule = rule
         self.context_size = context_size
         self.peak = peak

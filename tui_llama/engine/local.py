@@ -35,10 +35,11 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     TextPiece,
 )
-from tui_llama.engine.sampling import SamplerChain
+from tui_llama.engine.sampling import SamplerChain, compile_sampling_kernels
 from tui_llama.engine.state_file import read_state_tokens
 from tui_llama.engine.stop_text import StopTextFinder
 from tui_llama.errors import EngineError, StateFileError, UserError
+from tui_llama.paths import make_private_folder
 
 ShouldStop: TypeAlias = Callable[[], bool]
 
@@ -106,8 +107,9 @@ class LocalEngine:
         if path is None or self._sequence is None:
             return None
         try:
+            make_private_folder(path.parent)
             self._sequence.save(path)
-        except StateFileError as error:
+        except (StateFileError, OSError) as error:
             return Notice(f"The chat's state was not saved ({error}); its prompt will be read again.")
         return None
 
@@ -208,9 +210,7 @@ class _Reply:
         if self._state_path is None or in_memory >= prompt.kept_tokens:
             return
         model, path = self._model, Path(self._state_path)
-        stored = read_state_tokens(
-            path, model.fingerprint, model.state_shape, model.context_size, model.vocab_size
-        )
+        stored = read_state_tokens(path, model.fingerprint, model.state_shape, model.context_size, model.vocab_size)
         if _common_length(stored.tolist(), prompt.token_ids) > in_memory:
             self._sequence.restore(path)
 
@@ -377,6 +377,8 @@ def _open_our_model(
 ) -> LanguageModel:
     from tui_llama.engine.model import open_model
 
-    return open_model(
+    model = open_model(
         path, context_size=context_size, threads=threads, batch_tokens=batch_tokens, on_progress=on_progress
     )
+    compile_sampling_kernels()
+    return model

@@ -1,0 +1,87 @@
+"""How long from a key press until the character is on the screen, while the engine is at its busiest.
+
+    python -m benchmarks.key_latency -m MODEL.gguf
+
+Two phases, both in a pseudo-terminal of 120 × 40 cells with an empty home: while the model is loaded (its kernels are
+compiled anew, since the home has none), and while a long prompt is read. A key is typed every 50 ms; the clock stops
+when its character is drawn. The keys are letters that nothing else on the screen uses, and each is deleted again.
+Target: 50 ms at the 99th percentile. Take a model large enough for the phases to last.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.terminal import Terminal
+
+TARGET_SECONDS = 0.050
+_KEY_INTERVAL_SECONDS = 0.050
+_LOST_SECONDS = 5.0
+_LETTERS = "".join(map(chr, range(0x0431, 0x0450)))  # Cyrillic: the program's own texts have none
+_BACKSPACE = "\x7f"
+_SENTENCE = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all. "
+
+
+def main() -> None:
+    """Measures both phases and prints them."""
+    options = _parse_arguments()
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "TUI_LLAMA_HOME": home}
+        environment.pop("TUI_LLAMA_KERNEL_CACHE", None)
+        command = [sys.executable, "-m", "tui_llama", "-m", str(options.model.absolute())]
+        with Terminal(command, environment) as terminal:
+            if terminal.wait_for("loading", _LOST_SECONDS) is None:
+                raise SystemExit("the program does not say that it is loading")
+            _report("loading", _type_until(terminal, ("ready",), options.seconds))
+            terminal.paste(_SENTENCE * (options.prompt_words // len(_SENTENCE.split())))
+            terminal.forget()
+            terminal.type("\r")
+            if terminal.wait_for("reading", _LOST_SECONDS) is None:
+                raise SystemExit("the program does not say that it is reading the prompt")
+            _report("reading the prompt", _type_until(terminal, ("answering", "generated"), options.seconds))
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-m", "--model", type=Path, required=True, help="model file")
+    parser.add_argument("--seconds", type=float, default=60, help="longest time for a phase")
+    parser.add_argument("--prompt-words", type=int, default=3000, help="length of the prompt")
+    return parser.parse_args()
+
+
+def _type_until(terminal: Terminal, ends: tuple[str, ...], longest_seconds: float) -> list[float]:
+    """Types keys until one of the texts `ends` is drawn; returns the seconds that each took to be seen."""
+    seconds: list[float] = []
+    start = perf_counter()
+    while perf_counter() - start < longest_seconds:
+        terminal.forget()
+        letter = _LETTERS[len(seconds) % len(_LETTERS)]
+        pressed_at = perf_counter()
+        terminal.type(letter)
+        taken = terminal.wait_for(letter, _LOST_SECONDS)
+        if taken is None:
+            raise SystemExit(f"a key was not shown within {_LOST_SECONDS} s, after {len(seconds)} that were")
+        seconds.append(taken)
+        terminal.type(_BACKSPACE)
+        while (left := pressed_at + _KEY_INTERVAL_SECONDS - perf_counter()) > 0:
+            terminal.watch(left)
+        if terminal.has_drawn(*ends):
+            break
+    return seconds
+
+
+def _report(phase: str, seconds: list[float]) -> None:
+    ordered = sorted(seconds)
+    half, most = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    verdict = "met" if most <= TARGET_SECONDS else "missed"
+    print(
+        f"{phase}: {len(ordered)} keys, p50 {1000 * half:.1f} ms, p99 {1000 * most:.1f} ms, "
+        f"max {1000 * ordered[-1]:.1f} ms (target p99 {1000 * TARGET_SECONDS:.0f} ms: {verdict})"
+    )
+
+
+if __name__ == "__main__":
+    main()

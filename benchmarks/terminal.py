@@ -1,0 +1,116 @@
+"""A program in a pseudo-terminal, watched from outside: what it draws and when."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import termios
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # control sequences
+    r"|\x1b[\]PX^_].*?(?:\x1b\\|\x07)"  # strings: titles, queries
+    r"|\x1b[ -/]*[0-~]",
+    re.DOTALL,
+)
+_READ_BYTES = 1 << 16
+
+
+class Terminal:
+    """Runs a command in a pseudo-terminal of its own. A context manager; the program is ended at the end.
+
+    Args:
+        command: Program and arguments.
+        environment: All of its environment.
+        columns: Width in cells.
+        rows: Height in cells.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], columns: int = 120, rows: int = 40
+    ) -> None:
+        self.started_at = perf_counter()
+        self._process_id, self._descriptor = pty.fork()
+        if self._process_id == 0:
+            try:
+                os.execvpe(command[0], list(command), {**environment, "TERM": "xterm-256color"})
+            finally:
+                os._exit(127)
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, size)
+        self._drawn = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Hangs up, and kills what does not end by itself in five seconds."""
+        with suppress(ProcessLookupError):
+            os.kill(self._process_id, signal.SIGHUP)
+        deadline = perf_counter() + 5
+        while perf_counter() < deadline and self._read(0.1):
+            pass
+        with suppress(ProcessLookupError):
+            os.kill(self._process_id, signal.SIGKILL)
+        os.waitpid(self._process_id, 0)
+        os.close(self._descriptor)
+
+    def type(self, text: str) -> None:
+        """Sends keys."""
+        os.write(self._descriptor, text.encode())
+
+    def paste(self, text: str) -> None:
+        """Sends text as a terminal does for a paste, reading along so that neither side waits for the other."""
+        data = f"\x1b[200~{text}\x1b[201~".encode()
+        while data:
+            data = data[os.write(self._descriptor, data[:1024]) :]
+            self._read(0)
+
+    def forget(self) -> None:
+        """What was drawn so far is not looked at any more."""
+        self._drawn = ""
+
+    def has_drawn(self, *texts: str) -> bool:
+        """Whether one of `texts` was drawn since `forget`."""
+        visible = _ESCAPES.sub("", self._drawn)
+        return any(text in visible for text in texts)
+
+    def has_drawn_anything(self) -> bool:
+        """Whether any letter was drawn since `forget`."""
+        return any(character.isalpha() for character in _ESCAPES.sub("", self._drawn))
+
+    def watch(self, seconds: float) -> bool:
+        """Waits up to `seconds` for something to be drawn; False when the program has ended."""
+        return self._read(seconds)
+
+    def wait_for(self, text: str, seconds: float) -> float | None:
+        """Returns how many seconds it takes until `text` is drawn; None when it is not within `seconds`."""
+        start = perf_counter()
+        while not self.has_drawn(text):
+            left = start + seconds - perf_counter()
+            if left <= 0 or not self._read(left):
+                return None
+        return perf_counter() - start
+
+    def _read(self, seconds: float) -> bool:
+        ready, _, _ = select.select([self._descriptor], [], [], seconds)
+        if not ready:
+            return True
+        try:
+            data = os.read(self._descriptor, _READ_BYTES)
+        except OSError:  # the program has closed its side
+            return False
+        self._drawn += data.decode(errors="replace")
+        return bool(data)

@@ -1,0 +1,493 @@
+"""The story of a reply, told over a model without weights: what is read, reused, said, stopped and saved."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.fake_model import CHUNK_TOKENS, EOS, FakeModel, FakeOpener, Rule, answering, any_letter
+from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
+from tui_llama.engine.local import LocalEngine
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    Failed,
+    Finished,
+    LoadEvent,
+    LoadProgress,
+    LoadRequest,
+    LoadStage,
+    ModelLoaded,
+    Notice,
+    PromptEncoded,
+    PromptProgress,
+    ReplyEvent,
+    ReplyRequest,
+    TextPiece,
+)
+
+GREEDY = SamplingSettings(temperature=0.0)
+
+
+def never() -> bool:
+    return False
+
+
+def once_asked(count: int) -> Callable[[], bool]:
+    """A wish to stop that is there from the `count`-th question on."""
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > count
+
+    return should_stop
+
+
+class Talk:
+    """A conversation with an engine, kept as a program would keep it: messages, and a ledger of tokens."""
+
+    def __init__(self, engine: LocalEngine, state_path: Path | None = None) -> None:
+        self.engine = engine
+        self.state_path = state_path
+        self.messages: tuple[ChatMessage, ...] = ()
+        self.ledger: tuple[int, ...] = ()
+        self.turn = 0
+
+    def say(
+        self,
+        text: str,
+        should_stop: Callable[[], bool] = never,
+        max_tokens: int | None = None,
+        stop_texts: tuple[str, ...] = (),
+    ) -> list[ReplyEvent]:
+        self.turn += 1
+        self.messages += (ChatMessage(Role.USER, text),)
+        request = ReplyRequest(
+            turn=self.turn,
+            messages=self.messages,
+            ledger=self.ledger,
+            sampling=GREEDY,
+            max_tokens=max_tokens,
+            stop_texts=stop_texts,
+            state_path=None if self.state_path is None else str(self.state_path),
+        )
+        events = list(self.engine.reply(request, should_stop))
+        self._remember(events)
+        return events
+
+    def _remember(self, events: Iterable[ReplyEvent]) -> None:
+        for event in events:
+            if isinstance(event, PromptEncoded):
+                self.ledger = (*self.ledger[: event.kept_tokens], *event.token_ids)
+            elif isinstance(event, TextPiece):
+                self.ledger += event.token_ids
+        self.messages += (ChatMessage(Role.ASSISTANT, text_of(events)),)
+
+
+def text_of(events: Iterable[ReplyEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextPiece))
+
+
+def tokens_of(events: Iterable[ReplyEvent]) -> list[int]:
+    return [token for event in events if isinstance(event, TextPiece) for token in event.token_ids]
+
+
+def notices_of(events: Iterable[ReplyEvent]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice)]
+
+
+def finish_of(events: list[ReplyEvent]) -> Finished:
+    assert isinstance(events[-1], Finished), events[-1]
+    return events[-1]
+
+
+def usage_of(events: list[ReplyEvent]) -> Usage:
+    return finish_of(events).usage
+
+
+def load(engine: LocalEngine, request: LoadRequest, should_stop: Callable[[], bool] = never) -> list[LoadEvent]:
+    return list(engine.load(request, should_stop))
+
+
+def engine_with(model: FakeModel) -> LocalEngine:
+    engine = LocalEngine(FakeOpener(model))
+    load(engine, LoadRequest(model.info.path))
+    return engine
+
+
+def talk_with(rule: Rule = any_letter, **options: int) -> Talk:
+    return Talk(engine_with(FakeModel(rule, **options)))
+
+
+# --- loading ------------------------------------------------------------------------------------------------
+
+
+def test_loading_yields_the_progress_of_every_stage_and_then_the_model() -> None:
+    model = FakeModel()
+    events = load(LocalEngine(FakeOpener(model)), LoadRequest("fake.gguf"))
+    progress = [LoadProgress(stage, 1, 1) for stage in LoadStage]
+    assert events == [*progress, ModelLoaded(model.info)]
+
+
+def test_loading_passes_on_what_was_asked_for() -> None:
+    opener = FakeOpener()
+    load(LocalEngine(opener), LoadRequest("fake.gguf", context_size=99, threads=3, batch_tokens=7))
+    assert opener.asked == [("fake.gguf", 99, 3, 7)]
+
+
+def test_a_file_that_cannot_be_opened_is_a_failure_with_a_hint() -> None:
+    events = load(LocalEngine(FakeOpener()), LoadRequest("other.gguf"))
+    assert events == [Failed(None, "other.gguf: no such file", "Check the name.")]
+
+
+def test_loading_stops_at_the_next_step_when_told_to() -> None:
+    engine = LocalEngine(FakeOpener())
+    events = load(engine, LoadRequest("fake.gguf"), once_asked(2))
+    assert events == [
+        LoadProgress(LoadStage.READ, 1, 1),
+        LoadProgress(LoadStage.REPACK, 1, 1),
+        Failed(None, "loading was stopped"),
+    ]
+
+
+def test_a_model_that_does_not_fit_is_a_failure_and_not_a_crash() -> None:
+    def open_model(path: str, **options: object) -> FakeModel:
+        raise MemoryError
+
+    events = load(LocalEngine(open_model), LoadRequest("huge.gguf"))
+    assert isinstance(events[-1], Failed)
+    assert "memory" in events[-1].message
+
+
+def test_loading_another_model_closes_the_one_before() -> None:
+    first, second = FakeModel(name="first"), FakeModel(name="second")
+    engine = LocalEngine(FakeOpener(first, second))
+    load(engine, LoadRequest("first.gguf"))
+    load(engine, LoadRequest("second.gguf"))
+    assert (first.closed, second.closed) == (True, False)
+
+
+def test_a_reply_without_a_model_is_a_failure() -> None:
+    events = Talk(LocalEngine(FakeOpener())).say("hi")
+    assert events == [Failed(1, "no model is loaded", "Load a model first.")]
+
+
+def test_a_reply_after_a_failed_load_does_not_use_the_old_model() -> None:
+    talk = talk_with()
+    load(talk.engine, LoadRequest("other.gguf"))
+    assert isinstance(talk.say("hi")[-1], Failed)
+
+
+# --- the story ----------------------------------------------------------------------------------------------
+
+
+def test_a_reply_is_encoded_read_said_and_finished_in_this_order() -> None:
+    events = talk_with(answering("yes")).say("hi")
+    order = [type(event) for event in events]
+    assert order == [PromptEncoded, *[PromptProgress] * 3, *[TextPiece] * 4, Finished]
+
+
+def test_every_event_carries_the_turn() -> None:
+    talk = talk_with(answering("yes"))
+    talk.say("hi")
+    events = talk.say("again")
+    assert {event.turn for event in events if not isinstance(event, Notice)} == {2}
+
+
+def test_the_prompt_is_the_rendered_conversation() -> None:
+    events = talk_with().say("hi", max_tokens=1)
+    encoded = events[0]
+    assert isinstance(encoded, PromptEncoded)
+    text = FakeModel().tokenizer.detokenize(encoded.token_ids, special=True)
+    assert (encoded.kept_tokens, text) == (0, "<s>user:hi</s><s>assistant:")
+
+
+def test_reading_reports_every_chunk_up_to_the_whole_prompt() -> None:
+    events = talk_with().say("x" * CHUNK_TOKENS, max_tokens=0)
+    progress = [event for event in events if isinstance(event, PromptProgress)]
+    total = progress[0].total_tokens
+    assert [event.done_tokens for event in progress] == [0, CHUNK_TOKENS, 2 * CHUNK_TOKENS, total]
+
+
+def test_the_answer_is_what_the_model_says() -> None:
+    assert text_of(talk_with(answering("hello there")).say("hi")) == "hello there"
+
+
+def test_pieces_never_end_inside_a_character() -> None:
+    events = talk_with(answering("é✓🙂")).say("hi")
+    pieces = [event.text for event in events if isinstance(event, TextPiece)]
+    assert [piece for piece in pieces if piece] == ["é", "✓", "🙂"]
+
+
+def test_a_character_cut_off_by_the_limit_is_shown_as_damaged() -> None:
+    events = talk_with(answering("é")).say("hi", max_tokens=1)
+    assert text_of(events) == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_the_end_of_generation_token_is_in_the_ledger_but_not_in_the_text() -> None:
+    talk = talk_with(answering("yes"))
+    events = talk.say("hi")
+    assert events[-2] == TextPiece(1, "", (EOS,))
+    assert finish_of(events).stop_reason is StopReason.END_OF_GENERATION
+    assert talk.ledger[-1] == EOS
+
+
+def test_the_usage_counts_every_token() -> None:
+    events = talk_with(answering("yes")).say("hi")
+    usage = usage_of(events)
+    assert isinstance(events[0], PromptEncoded)
+    prompt = len(events[0].token_ids)
+    assert (usage.reused_tokens, usage.read_tokens, usage.generated_tokens) == (0, prompt, 4)
+    assert (usage.context_used, usage.context_size) == (prompt + 3, 512)
+
+
+def test_the_same_seed_says_the_same_again() -> None:
+    sampling = SamplingSettings(seed=5, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
+    request = CompleteRequest(1, "Once", sampling, max_tokens=20)
+    runs = [tokens_of(engine_with(FakeModel()).reply(request, never)) for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) > 1
+
+
+def test_a_raw_completion_continues_the_text_as_it_stands() -> None:
+    events = list(engine_with(FakeModel()).reply(CompleteRequest(1, "a</s>b", GREEDY, max_tokens=2), never))
+    assert events[0] == PromptEncoded(1, 0, (ord("a"), EOS, ord("b")))
+    assert len(tokens_of(events)) == 2
+
+
+def test_an_empty_prompt_is_a_failure() -> None:
+    events = list(engine_with(FakeModel()).reply(CompleteRequest(1, "", GREEDY), never))
+    assert isinstance(events[-1], Failed)
+    assert "empty" in events[-1].message
+
+
+# --- why an answer ends -------------------------------------------------------------------------------------
+
+
+def test_a_stop_text_ends_the_answer_and_is_not_shown() -> None:
+    events = talk_with(answering("one two three")).say("hi", stop_texts=("two",))
+    assert text_of(events) == "one "
+    assert finish_of(events).stop_reason is StopReason.STOP_TEXT
+
+
+def test_the_beginning_of_a_stop_text_is_shown_when_it_stays_a_beginning() -> None:
+    events = talk_with(answering("one tw")).say("hi", stop_texts=("two",))
+    assert text_of(events) == "one tw"
+    assert finish_of(events).stop_reason is StopReason.END_OF_GENERATION
+
+
+def test_the_answer_ends_after_the_most_tokens_allowed() -> None:
+    events = talk_with().say("hi", max_tokens=5)
+    assert len(tokens_of(events)) == 5
+    assert finish_of(events).stop_reason is StopReason.LENGTH
+
+
+def test_with_no_tokens_allowed_the_prompt_is_only_read() -> None:
+    events = talk_with().say("hi", max_tokens=0)
+    assert tokens_of(events) == []
+    assert usage_of(events).context_used == usage_of(events).read_tokens
+
+
+def test_the_answer_ends_when_the_context_is_full_to_the_last_place() -> None:
+    events = talk_with(context_size=64).say("hi")
+    usage = usage_of(events)
+    assert finish_of(events).stop_reason is StopReason.CONTEXT_FULL
+    assert usage.context_used == 64
+    assert usage.read_tokens + usage.generated_tokens == 65
+
+
+def test_a_prompt_that_does_not_fit_is_a_failure_that_names_the_numbers() -> None:
+    failed = talk_with(context_size=64).say("x" * 100)[-1]
+    assert isinstance(failed, Failed)
+    assert "118" in failed.message
+    assert "63" in failed.message
+    assert "4096" in failed.hint
+
+
+def test_a_prompt_one_token_below_the_context_is_answered() -> None:
+    talk = talk_with(context_size=64)
+    events = talk.say("x" * (63 - 18))
+    assert usage_of(events).read_tokens == 63
+    assert usage_of(events).generated_tokens == 2
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2])
+def test_a_stop_while_the_prompt_is_read_takes_effect_at_the_next_chunk(chunks: int) -> None:
+    events = talk_with().say("x" * 100, once_asked(chunks))
+    assert finish_of(events).stop_reason is StopReason.STOPPED
+    assert usage_of(events).read_tokens == chunks * CHUNK_TOKENS
+    assert usage_of(events).context_used == chunks * CHUNK_TOKENS
+    assert tokens_of(events) == []
+
+
+def test_what_was_read_before_a_stop_is_not_read_again() -> None:
+    talk = talk_with()
+    talk.say("x" * 100, once_asked(3))
+    usage = usage_of(talk.say("and", max_tokens=1))
+    assert usage.reused_tokens == 3 * CHUNK_TOKENS
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 7])
+def test_a_stop_during_the_answer_takes_effect_at_the_next_token(tokens: int) -> None:
+    talk = talk_with()
+    before_the_first_token = 3  # two chunks, and the end of the prompt
+    events = talk.say("hi", once_asked(before_the_first_token + tokens))
+    assert finish_of(events).stop_reason is StopReason.STOPPED
+    assert len(tokens_of(events)) == tokens
+
+
+# --- what is kept -------------------------------------------------------------------------------------------
+
+
+def test_the_next_turn_reads_only_what_is_new() -> None:
+    talk = talk_with(answering("yes"))
+    first = usage_of(talk.say("hi"))
+    second = usage_of(talk.say("and"))
+    assert second.reused_tokens == first.context_used
+    assert second.read_tokens == 1 + len("<user:and><assistant:")
+
+
+def test_what_was_generated_is_never_tokenized_again() -> None:
+    talk = talk_with(answering("yes"))
+    talk.say("hi")
+    ledger = talk.ledger
+    encoded = talk.say("and")[0]
+    assert isinstance(encoded, PromptEncoded)
+    assert encoded.kept_tokens == len(ledger)
+
+
+def test_an_answer_made_anew_computes_the_last_prompt_token_again_and_no_other() -> None:
+    engine = engine_with(FakeModel())
+    request = CompleteRequest(1, "Once upon a time", GREEDY, max_tokens=4)
+    first, second = (list(engine.reply(request, never)) for _ in range(2))
+    assert usage_of(second).read_tokens == 1
+    assert tokens_of(first) == tokens_of(second)
+
+
+def test_a_failure_in_the_middle_leaves_nothing_in_memory_that_would_be_believed() -> None:
+    model = FakeModel(peak=float("nan"))
+    talk = Talk(engine_with(model))
+    assert isinstance(talk.say("hi")[-1], Failed)
+    model.peak = 1.0
+    assert usage_of(talk.say("hi", max_tokens=1)).reused_tokens == 0
+
+
+def saved_talk(state_path: Path, rule: Rule = any_letter) -> Talk:
+    """A conversation of one turn whose state is on disk."""
+    talk = Talk(engine_with(FakeModel(rule)), state_path)
+    talk.say("hi", max_tokens=9)
+    assert talk.engine.save_pending() is None
+    return talk
+
+
+def reopened(talk: Talk, model: FakeModel | None = None) -> Talk:
+    """The same conversation in another process."""
+    other = Talk(engine_with(model or FakeModel()), talk.state_path)
+    other.messages, other.ledger, other.turn = talk.messages, talk.ledger, talk.turn
+    return other
+
+
+def test_nothing_is_saved_before_the_answer_has_ended(tmp_path: Path) -> None:
+    talk = Talk(engine_with(FakeModel()), tmp_path / "chat.state")
+    talk.say("hi", max_tokens=3)
+    assert not (tmp_path / "chat.state").exists()
+
+
+def test_a_reopened_chat_reuses_what_its_state_file_holds(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path / "chat.state")
+    events = reopened(talk).say("and", max_tokens=9)
+    assert notices_of(events) == []
+    assert usage_of(events).reused_tokens == len(talk.ledger) - 1
+
+
+def test_a_reopened_chat_says_what_it_would_have_said(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path / "chat.state")
+    after_reopening = tokens_of(reopened(talk).say("and", max_tokens=9))
+    assert after_reopening == tokens_of(talk.say("and", max_tokens=9))
+
+
+def test_a_new_chat_says_nothing_of_a_state_file_that_is_not_there(tmp_path: Path) -> None:
+    talk = Talk(engine_with(FakeModel()), tmp_path / "chat.state")
+    assert notices_of(talk.say("hi", max_tokens=1)) == []
+
+
+def test_an_old_chat_tells_that_its_state_file_is_missing(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path / "chat.state")
+    (tmp_path / "chat.state").unlink()
+    events = reopened(talk).say("and", max_tokens=1)
+    assert len(notices_of(events)) == 1
+    assert "missing" in notices_of(events)[0]
+    assert usage_of(events).reused_tokens == 0
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
+def test_a_damaged_state_file_is_told_of_and_the_prompt_is_read_again(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "chat.state"
+    talk = saved_talk(path)
+    data = path.read_bytes()
+    kept = {
+        "truncated": data[:-3],
+        "flipped": data[:-2] + bytes([data[-2] ^ 0x10]) + data[-1:],
+        "emptied": b"",
+    }
+    path.write_bytes(kept[damage])
+    events = reopened(talk).say("and", max_tokens=9)
+    assert len(notices_of(events)) == 1
+    assert "\n" not in notices_of(events)[0]
+    assert usage_of(events).reused_tokens == 0
+    assert tokens_of(events) == tokens_of(talk.say("and", max_tokens=9))
+
+
+def test_a_state_file_of_another_model_is_not_used(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path / "chat.state")
+    events = reopened(talk, FakeModel(name="other")).say("and", max_tokens=1)
+    assert "another model" in notices_of(events)[0]
+    assert usage_of(events).reused_tokens == 0
+
+
+def test_memory_that_holds_more_than_the_state_file_is_kept(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path / "chat.state")
+    talk.say("and", max_tokens=9)
+    events = talk.say("so", max_tokens=1)
+    assert usage_of(events).reused_tokens == len(talk.ledger) - usage_of(events).read_tokens - 1
+
+
+def test_going_from_chat_to_chat_restores_each_from_its_file(tmp_path: Path) -> None:
+    first = saved_talk(tmp_path / "first.state")
+    second = Talk(first.engine, tmp_path / "second.state")
+    second.say("something else", max_tokens=9)
+    second.engine.save_pending()
+    events = first.say("and", max_tokens=1)
+    assert notices_of(events) == []
+    assert usage_of(events).reused_tokens > len("user:hi")
+
+
+def test_a_stopped_answer_is_saved_too(tmp_path: Path) -> None:
+    talk = Talk(engine_with(FakeModel()), tmp_path / "chat.state")
+    talk.say("hi", once_asked(5))
+    assert talk.engine.save_pending() is None
+    assert (tmp_path / "chat.state").exists()
+
+
+def test_a_state_that_cannot_be_saved_is_a_notice(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    talk = Talk(engine_with(FakeModel()), tmp_path / "file" / "chat.state")
+    talk.say("hi", max_tokens=1)
+    notice = talk.engine.save_pending()
+    assert notice is not None
+    assert "not saved" in notice.text
+
+
+def test_saving_happens_once_for_an_answer(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path / "chat.state")
+    (tmp_path / "chat.state").unlink()
+    assert talk.engine.save_pending() is None
+    assert not (tmp_path / "chat.state").exists()
+
+
+def test_without_a_state_path_nothing_is_kept(tmp_path: Path, home_folder: Path) -> None:
+    talk = talk_with()
+    talk.say("hi", max_tokens=1)
+    assert talk.engine.save_pending() is None
+    assert list(home_folder.rglob("*")) == []

@@ -1,0 +1,404 @@
+"""The command line as a shell and its user see it: results, messages, exit statuses."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.fakes.fake_model import FakeModel, Rule, answering
+from tests.fakes.tiny_model import make_tiny_model
+from tui_llama import __version__, headless, paths
+from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.cli import command_line
+from tui_llama.engine import open_tokenizer
+from tui_llama.engine.protocol import CompleteRequest, LoadRequest, ReplyRequest
+from tui_llama.store import Store
+
+ROOT = Path(__file__).parents[1]
+MODEL = ("-m", "model.gguf")
+
+UseModel = Callable[[Rule], FakeModel]
+Asked = list[tuple[LoadRequest, ReplyRequest | CompleteRequest]]
+
+
+@pytest.fixture
+def use_model(monkeypatch: pytest.MonkeyPatch) -> UseModel:
+    """Lets every model file be a fake one."""
+
+    def use(rule: Rule) -> FakeModel:
+        model = FakeModel(rule)
+        monkeypatch.setattr("tui_llama.engine.local._open_our_model", lambda path, **options: model)
+        return model
+
+    return use
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """What the engine would have been asked, without one."""
+    requests: Asked = []
+    monkeypatch.setattr(headless, "_run", lambda load, request: requests.append((load, request)))
+    return requests
+
+
+def run(*arguments: str, stdin: str | bytes = "") -> Result:
+    return CliRunner().invoke(command_line, arguments, input=stdin)
+
+
+def reply_request(asked: Asked) -> ReplyRequest:
+    request = asked[0][1]
+    assert isinstance(request, ReplyRequest)
+    return request
+
+
+# --- results and messages
+
+
+def test_complete_prints_the_continuation_alone(use_model: UseModel) -> None:
+    use_model(answering(" was a llama"))
+    result = run("complete", "there:", *MODEL, "--temp", "0")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, " was a llama", "")
+
+
+def test_ask_answers_through_the_chat_template(use_model: UseModel) -> None:
+    model = use_model(answering("yes"))
+    result = run("ask", "is", "it?", *MODEL, "--temp", "0")
+    assert (result.exit_code, result.stdout) == (0, "yes")
+    assert model.closed
+
+
+def test_what_the_terminal_would_obey_does_not_reach_it(use_model: UseModel) -> None:
+    use_model(answering("a\x1b[31mb\x07c"))
+    assert run("complete", "x:", *MODEL, "--temp", "0").stdout == "abc"
+
+
+def test_a_failure_is_told_with_a_hint_on_standard_error() -> None:
+    result = run("complete", "x", "-m", "missing.gguf")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ")
+    assert "missing.gguf" in result.stderr
+
+
+def test_a_message_never_holds_what_the_terminal_would_obey() -> None:
+    result = run("complete", "x", "-m", "\x1b[31mred.gguf")
+    assert result.exit_code == 1
+    assert "\x1b" not in result.stderr
+
+
+def test_a_prompt_that_is_too_long_is_an_error_with_a_hint(use_model: UseModel) -> None:
+    use_model(answering("yes"))
+    result = run("complete", "x" * 1000, *MODEL)
+    assert result.exit_code == 1
+    assert "\nhint: " in result.stderr
+
+
+def test_an_answer_cut_off_by_the_context_is_noted_on_standard_error(use_model: UseModel) -> None:
+    use_model(lambda token_ids: ord("a"))
+    result = run("complete", "x", *MODEL, "--temp", "0")
+    assert (result.exit_code, result.stdout) == (0, "a" * 512)
+    assert result.stderr.startswith("note: the context of 512 tokens is full")
+
+
+# --- what is asked
+
+
+def test_standard_input_is_put_below_the_question(asked: Asked) -> None:
+    run("ask", "Sum", "up:", *MODEL, stdin="a text\n")
+    assert reply_request(asked).messages == (ChatMessage(Role.USER, "Sum up:\n\na text"),)
+
+
+def test_standard_input_alone_is_a_question(asked: Asked) -> None:
+    run("ask", *MODEL, stdin="a question\n")
+    assert reply_request(asked).messages == (ChatMessage(Role.USER, "a question"),)
+
+
+def test_a_system_prompt_comes_before_the_question(asked: Asked) -> None:
+    run("ask", "-s", "Be brief.", "Why?", *MODEL)
+    assert reply_request(asked).messages == (
+        ChatMessage(Role.SYSTEM, "Be brief."),
+        ChatMessage(Role.USER, "Why?"),
+    )
+
+
+def test_a_text_to_complete_can_come_from_standard_input_as_it_stands(asked: Asked) -> None:
+    run("complete", "-", *MODEL, stdin="Once upon\n a time \n")
+    request = asked[0][1]
+    assert isinstance(request, CompleteRequest)
+    assert request.text == "Once upon\n a time \n"
+
+
+def test_options_reach_the_engine_under_the_names_of_llama_cpp(asked: Asked) -> None:
+    run(
+        *("complete", "x", *MODEL, "--ctx", "128", "-t", "3", "--batch", "7", "-n", "9", "-r", "a", "--stop", "b"),
+        *("--seed", "5", "--temp", "0.5", "--top-k", "6", "--top-p", "0.7", "--min-p", "0.2"),
+        *("--repeat-penalty", "1.1", "--frequency-penalty", "0.3", "--presence-penalty", "0.4"),
+        *("--repeat-last-n", "32"),
+    )
+    load, request = asked[0]
+    assert load == LoadRequest(str(Path("model.gguf").absolute()), 128, 3, 7)
+    assert request.sampling == SamplingSettings(5, 0.5, 6, 0.7, 0.2, 1.1, 0.3, 0.4, 32)
+    assert (request.max_tokens, request.stop_texts) == (9, ("a", "b"))
+
+
+def test_minus_one_is_no_limit_and_no_seed(asked: Asked) -> None:
+    run("complete", "x", *MODEL, "-n", "-1", "--seed", "-1")
+    assert asked[0][1].max_tokens is None
+    assert asked[0][1].sampling.seed is None
+
+
+def test_options_before_the_command_hold_unless_it_has_its_own(asked: Asked) -> None:
+    run(*MODEL, "--temp", "0.1", "--top-k", "3", "complete", "x", "--temp", "0.2")
+    assert asked[0][0].model_path == str(Path("model.gguf").absolute())
+    assert (asked[0][1].sampling.temperature, asked[0][1].sampling.top_k) == (0.2, 3)
+
+
+def test_the_command_line_overrides_the_settings(asked: Asked) -> None:
+    file = paths.settings_file()
+    file.parent.mkdir(parents=True)
+    file.write_text("context_size = 256\nthreads = 2\n")
+    run("complete", "x", *MODEL, "-t", "1")
+    assert (asked[0][0].context_size, asked[0][0].threads) == (256, 1)
+
+
+def test_without_a_model_the_one_last_used_is_taken(asked: Asked, tmp_path: Path) -> None:
+    model = tmp_path / "last.gguf"
+    model.write_bytes(b"")
+    with Store(paths.database_file()) as store:
+        store.set_preference("last_model", str(model))
+    run("complete", "x")
+    assert asked[0][0].model_path == str(model)
+
+
+# --- wrong usage
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("complete", "x"),
+        ("ask", "-m", "model.gguf"),
+        ("complete", *MODEL),
+        ("complete", "x", *MODEL, "--top-p", "2"),
+        ("--nonsense",),
+        (),
+    ],
+    ids=["no model", "no question", "no text", "value out of range", "unknown option", "no terminal"],
+)
+def test_wrong_usage_ends_with_status_two_and_says_why(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error: " in result.stderr
+
+
+def test_a_model_last_used_that_is_gone_is_not_taken(tmp_path: Path) -> None:
+    with Store(paths.database_file()) as store:
+        store.set_preference("last_model", str(tmp_path / "gone.gguf"))
+    assert run("complete", "x").exit_code == 2
+
+
+def test_looking_for_the_model_last_used_leaves_no_database_behind() -> None:
+    run("complete", "x")
+    assert not paths.database_file().exists()
+
+
+def test_input_that_is_no_text_is_an_error(use_model: UseModel) -> None:
+    use_model(answering("yes"))
+    result = run("complete", "-", *MODEL, stdin=b"abc\xff")
+    assert result.exit_code == 1
+    assert "byte 3" in result.stderr
+
+
+def test_a_setting_that_makes_no_sense_is_an_error(asked: Asked) -> None:
+    file = paths.settings_file()
+    file.parent.mkdir(parents=True)
+    file.write_text('context_size = "large"\n')
+    result = run("complete", "x", *MODEL)
+    assert result.exit_code == 1
+    assert "context_size" in result.stderr
+
+
+def test_the_version_is_told() -> None:
+    assert run("--version").stdout == f"tui-llama, version {__version__}\n"
+
+
+# --- tokenize
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny.gguf")
+
+
+def test_tokenize_prints_a_json_list(tiny_model: Path) -> None:
+    result = run("tokenize", "hello there", "-m", str(tiny_model))
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == open_tokenizer(tiny_model).tokenize("hello there")
+
+
+def test_tokenize_reads_standard_input_to_the_last_newline(tiny_model: Path) -> None:
+    result = run("tokenize", "-", "-m", str(tiny_model), stdin="hello\n")
+    assert json.loads(result.stdout) == open_tokenizer(tiny_model).tokenize("hello\n")
+
+
+def test_tokenize_parses_and_adds_special_tokens_only_when_told_to(tiny_model: Path) -> None:
+    tokenizer = open_tokenizer(tiny_model)
+    assert tokenizer.eos_id is not None
+    text = tokenizer.token_text(tokenizer.eos_id)
+    plain, special = (
+        json.loads(run("tokenize", text, "-m", str(tiny_model), *options).stdout)
+        for options in ((), ("--special", "--add-special"))
+    )
+    assert tokenizer.eos_id not in plain
+    assert special == tokenizer.tokenize(text, add_special=True, parse_special=True)
+
+
+# --- on a terminal
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_result_ends_in_a_newline() -> None:
+    results = FakeTerminal()
+    output = headless._Output(results, io.StringIO())
+    with output.closing():
+        output.result("yes")
+    assert results.getvalue() == "yes\n"
+
+
+def test_on_a_terminal_progress_is_one_line_that_goes_away() -> None:
+    messages = FakeTerminal()
+    output = headless._Output(io.StringIO(), messages)
+    with output.closing():
+        output.progress("reading")
+        output.progress("still reading")
+        output.result("yes")
+    assert messages.getvalue() == "\r\x1b[Kreading\r\x1b[Kstill reading\r\x1b[K"
+
+
+def test_elsewhere_there_is_no_progress() -> None:
+    messages = io.StringIO()
+    headless._Output(io.StringIO(), messages).progress("reading")
+    assert messages.getvalue() == ""
+
+
+# --- real processes
+
+FAKE_PROGRAM = """
+import sys, threading
+from tests.fakes.fake_model import FakeModel
+from tui_llama.engine import local
+
+def open_model(path, *, on_progress, **options):
+    if path.endswith("endless.gguf"):
+        print("loading", file=sys.stderr, flush=True)
+        threading.Event().wait()
+    return FakeModel(context_size=10**9)
+
+local._open_our_model = open_model
+from tui_llama.cli import main
+main()
+"""
+
+
+def start(*arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-c", FAKE_PROGRAM, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+
+
+def test_ctrl_c_ends_an_answer_with_status_130_and_keeps_what_was_printed() -> None:
+    with start("complete", "Once", "-m", "long.gguf", "--temp", "0") as process:
+        assert process.stdout is not None
+        first = process.stdout.read(10)
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate()
+    assert process.returncode == 130
+    assert first.isalpha()
+    assert errors == b""
+    assert rest == b"" or rest.isalpha()
+
+
+def test_ctrl_c_ends_a_load_with_status_130_at_once() -> None:
+    with start("complete", "Once", "-m", "endless.gguf") as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (130, b"")
+
+
+def test_a_reader_that_goes_away_ends_the_answer_quietly() -> None:
+    with start("complete", "Once", "-m", "long.gguf", "--temp", "0") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (141, b"")
+
+
+HEAVY = ("numpy", "numba", "textual", "rich", "msgspec", "sqlite3", "jinja2", "asyncio", "tokenizers")
+
+
+def test_the_command_line_imports_nothing_heavy_before_it_knows_what_is_wanted() -> None:
+    program = f"import sys, tui_llama.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT, check=True)
+    assert result.stdout == b"[]\n"
+
+
+def program(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tui_llama", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_a_tiny_model_completes_a_text_in_a_real_process(tiny_model: Path) -> None:
+    arguments = ("complete", "once upon", "-m", str(tiny_model), "-n", "8", "--temp", "0", "-t", "1")
+    first, second = program(*arguments), program(*arguments)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout
+    assert first.stdout == second.stdout
+
+
+def test_a_tiny_model_answers_a_question_in_a_real_process(tiny_model: Path) -> None:
+    result = program("ask", "Hello?", "-m", str(tiny_model), "-n", "4", "--seed", "1", "-t", "1")
+    assert result.returncode == 0
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.shared
+def test_the_stories_model_tells_the_story_that_llama_cpp_tells(shared_folder: Path) -> None:
+    model = shared_folder / "data" / "stories260K.gguf"
+    golden = (shared_folder / "golden" / "text" / "stories260K-greedy-200.txt").read_text()
+    result = program(
+        *("complete", "Once upon a time, there was a little girl", "-m", str(model), "-n", "200", "--temp", "0")
+    )
+    assert (result.returncode, result.stdout) == (0, golden)
+
+
+def test_colours_appear_on_a_terminal_only_and_not_with_no_color() -> None:
+    def errors_on_terminal(environment: dict[str, str]) -> bytes:
+        ours, theirs = os.openpty()
+        command = [sys.executable, "-m", "tui_llama", "complete", "x", "-m", "missing.gguf"]
+        with subprocess.Popen(command, stderr=theirs, cwd=ROOT, env={**os.environ, **environment}) as process:
+            process.wait()
+        os.close(theirs)
+        drawn = os.read(ours, 4096)
+        os.close(ours)
+        return drawn
+
+    assert b"\x1b[" in errors_on_terminal({})
+    assert b"\x1b[3" not in errors_on_terminal({"NO_COLOR": "1"})
