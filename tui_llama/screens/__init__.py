@@ -1,0 +1,1 @@
+"""The screens: one to a file; each takes data and posts what the user wants."""

@@ -1,0 +1,98 @@
+"""Everything that a user can ask for, declared once: it becomes key, slash command, palette entry and help.
+
+The app has a method `action_<name>` for each. Knows nothing of how they are carried out.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing to ask for.
+
+    Attributes:
+        name: The app's action.
+        title: What the palette and the help call it.
+        explanation: One line.
+        slashes: What may be typed for it, without the slash; the first is the usual one.
+        keys: Keys in Textual's names, separated by commas; empty for none.
+        shown_keys: The keys as people write them.
+        argument: What may follow the slash command, empty for nothing.
+    """
+
+    name: str
+    title: str
+    explanation: str
+    slashes: tuple[str, ...] = ()
+    keys: str = ""
+    shown_keys: str = ""
+    argument: str = ""
+
+
+COMMANDS = (
+    Command("new_chat", "New chat", "Begin an empty chat", ("new", "clear"), "ctrl+n", "Ctrl+N"),
+    Command(
+        "list_chats",
+        "Chats",
+        "Open, rename or delete a chat",
+        ("chats", "resume"),
+        "ctrl+s,ctrl+o",
+        "Ctrl+S, Ctrl+O",
+    ),
+    Command(
+        "regenerate",
+        "Regenerate",
+        "Answer again; the old answer is kept",
+        ("regen", "retry"),
+        "ctrl+r",
+        "Ctrl+R",
+    ),
+    Command("stop", "Stop", "Stop the answer and keep what there is", ("stop",), "escape", "Esc"),
+    Command("copy_answer", "Copy answer", "Copy the last answer to the clipboard", ("copy",)),
+    Command("rename_chat", "Rename chat", "Give this chat another title", ("rename",), argument="title"),
+    Command("delete_chat", "Delete chat", "Delete this chat for good", ("delete",)),
+    Command(
+        "choose_model",
+        "Model",
+        "Choose a model file",
+        ("model", "models"),
+        "ctrl+l",
+        "Ctrl+L",
+        argument="path",
+    ),
+    Command("help", "Help", "Show the keys and commands", ("help", "?"), "f1", "F1"),
+    Command("quit", "Quit", "Leave; everything is kept", ("quit", "bye", "exit"), "ctrl+q", "Ctrl+Q"),
+)
+
+# Keys that belong to one widget and are no command, for the help.
+COMPOSER_KEYS = (
+    ("Enter", "Send"),
+    ("Ctrl+J, Alt+Enter", "New line; also Shift+Enter, and Enter after \\"),
+    ("↑ ↓", "Earlier messages, at the first and last line"),
+    ("Esc", "Stop the answer"),
+    ("Ctrl+C", "Copy, stop, clear, quit: the first that applies"),
+    ("Ctrl+D", "Quit, when nothing is written"),
+    ("Ctrl+P", "All commands"),
+)
+TRANSCRIPT_KEYS = (
+    ("PgUp, PgDn", "Scroll, as the mouse wheel does"),
+    ("Ctrl+Home, Ctrl+End", "To the beginning, to the end"),
+    ("End", "Follow the answer again"),
+)
+
+_SLASH_COMMAND = re.compile(r"/(\?|[A-Za-z]+)(?:[ \t]+(.*))?", re.DOTALL)
+
+
+def parse_slash(text: str) -> tuple[str, str] | None:
+    """The word after the slash and what follows it; None when `text` is no command but something to send.
+
+    A path such as /usr/bin is no command, and neither is anything that begins with a blank.
+    """
+    match = _SLASH_COMMAND.fullmatch(text.rstrip())
+    return (match[1].lower(), (match[2] or "").strip()) if match else None
+
+
+def find_slash(word: str) -> Command | None:
+    """The command of that name."""
+    return next((command for command in COMMANDS if word in command.slashes), None)

@@ -1,0 +1,250 @@
+"""The chat that is on the screen: its messages in memory, and each change written to the journal.
+
+Memory is what the screen and the engine see, so a store that fails costs the record and not the conversation. A
+chat is made in the store with its first message; an empty one leaves nothing behind.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_llama import paths
+from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.journal import Journal
+from tui_llama.store import MessageState, Store, StoredMessage
+
+
+@dataclass(slots=True)
+class Entry:
+    """One message on the path that is shown.
+
+    `message_id` is None until the store has it. An answer whose `stop_reason` is None is under way, or was
+    interrupted. `version` counts from 1, of `version_count` answers to the same message.
+    """
+
+    role: Role
+    text: str
+    message_id: int | None = None
+    stop_reason: StopReason | None = None
+    is_interrupted: bool = False
+    usage: Usage | None = None
+    prompt_is_known: bool = False
+    version: int = 1
+    version_count: int = 1
+
+
+class OpenChat:
+    """A chat, new or from the store.
+
+    Attributes:
+        chat_id: None until the first message is in the store.
+        title: As the store has it; empty for a new chat.
+        entries: The path that is shown, oldest first.
+    """
+
+    def __init__(self, journal: Journal, *, model_path: str = "", system_prompt: str = "") -> None:
+        self._journal = journal
+        self._unsaved_text: list[str] = []
+        self._unsaved_ids: list[int] = []
+        self._version_count = 0
+        self.chat_id: str | None = None
+        self.title = ""
+        self.model_path = model_path
+        self.system_prompt = system_prompt
+        self.entries: list[Entry] = []
+
+    @classmethod
+    async def restore(cls, journal: Journal, chat_id: str) -> "OpenChat":
+        """The chat of that id as the store has it.
+
+        Raises:
+            StoreError: it cannot be read, or is no longer there.
+        """
+        chat = await journal.read(lambda store: store.chat(chat_id))
+        opened = cls(journal, model_path=chat.model_path, system_prompt=chat.system_prompt)
+        opened.chat_id, opened.title = chat_id, chat.title
+        opened.entries = await journal.read(lambda store: _entries(store, chat_id))
+        return opened
+
+    # --- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was said yet."""
+        return not self.entries
+
+    @property
+    def last_answer(self) -> Entry | None:
+        """The newest answer on the path."""
+        return next((entry for entry in reversed(self.entries) if entry.role is Role.ASSISTANT), None)
+
+    @property
+    def user_texts(self) -> list[str]:
+        """What the user said, oldest first."""
+        return [entry.text for entry in self.entries if entry.role is Role.USER]
+
+    @property
+    def state_path(self) -> Path | None:
+        """Where the engine keeps the chat's keys and values; None while the store has no such chat."""
+        return state_path(self.chat_id) if self.chat_id else None
+
+    def prompt_messages(self) -> tuple[ChatMessage, ...]:
+        """What the engine is asked to answer: the system prompt and the path up to the user's last message."""
+        system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
+        entries = self.entries
+        if entries and entries[-1].role is Role.ASSISTANT:
+            entries = entries[:-1]
+        return (*system, *(ChatMessage(entry.role, entry.text) for entry in entries))
+
+    async def ledger(self) -> tuple[int, ...]:
+        """What was fed to the model before the answer that is open; nothing when the store does not know."""
+        question = self.entries[-2]
+        await self._journal.settle()
+        message_id = question.message_id
+        if message_id is None:
+            return ()
+        return tuple(await self._journal.read_or(lambda store: store.ledger(message_id), []))
+
+    # --- what happens to it -------------------------------------------------------------------------------------
+
+    def add_message(self, text: str) -> Entry:
+        """The user said something."""
+        entry = Entry(Role.USER, text)
+        self.entries.append(entry)
+        self._version_count = 0
+        self.title = self.title or _title_of(text)
+
+        def job(store: Store) -> None:
+            if self.chat_id is None:
+                self.chat_id = store.create_chat(
+                    title=self.title, model_path=self.model_path, system_prompt=self.system_prompt
+                )
+            entry.message_id = store.add_user_message(self.chat_id, text)
+
+        self._journal.write(job)
+        return entry
+
+    def begin_answer(self) -> Entry:
+        """An answer to the last message begins."""
+        question = self.entries[-1]
+        self._version_count += 1
+        entry = Entry(Role.ASSISTANT, "", version=self._version_count, version_count=self._version_count)
+        self.entries.append(entry)
+
+        def job(store: Store) -> None:
+            if self.chat_id is not None and question.message_id is not None:
+                entry.message_id = store.begin_answer(self.chat_id, question.message_id)
+
+        self._journal.write(job)
+        return entry
+
+    def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...]) -> None:
+        """The prompt of the open answer is known."""
+        entry = self.entries[-1]
+
+        def job(store: Store) -> None:
+            if entry.message_id is not None:
+                store.set_answer_prompt(entry.message_id, kept_tokens, token_ids)
+                entry.prompt_is_known = True
+
+        self._journal.write(job)
+
+    def append(self, text: str, token_ids: tuple[int, ...]) -> None:
+        """The open answer goes on. Written by the next `flush`."""
+        self.entries[-1].text += text
+        self._unsaved_text.append(text)
+        self._unsaved_ids.extend(token_ids)
+
+    def flush(self) -> None:
+        """Writes what was appended since the last time."""
+        if not self._unsaved_text:
+            return
+        entry = self.entries[-1]
+        text, token_ids = "".join(self._unsaved_text), tuple(self._unsaved_ids)
+        self._unsaved_text, self._unsaved_ids = [], []
+
+        def job(store: Store) -> None:
+            if entry.message_id is not None:
+                store.append_to_answer(entry.message_id, text, token_ids if entry.prompt_is_known else ())
+
+        self._journal.write(job)
+
+    def finish_answer(self, stop_reason: StopReason, usage: Usage | None) -> Entry:
+        """The open answer has ended."""
+        self.flush()
+        entry = self.entries[-1]
+        entry.stop_reason, entry.usage = stop_reason, usage
+
+        def job(store: Store) -> None:
+            if entry.message_id is not None:
+                store.finish_answer(entry.message_id, stop_reason, usage)
+
+        self._journal.write(job)
+        return entry
+
+    def set_answer_aside(self) -> Entry | None:
+        """Takes the last answer off the path, so that there can be another; the store keeps it."""
+        if not self.entries or self.entries[-1].role is not Role.ASSISTANT:
+            return None
+        entry = self.entries.pop()
+        self._version_count = entry.version_count
+        question = self.entries[-1]
+
+        def job(store: Store) -> None:
+            if self.chat_id is not None and question.message_id is not None:
+                store.set_tip(self.chat_id, question.message_id)
+
+        self._journal.write(job)
+        return entry
+
+    def rename(self, title: str) -> None:
+        """Gives the chat another title; a new chat keeps it until it is written."""
+        self.title = title
+
+        def job(store: Store) -> None:
+            if self.chat_id is not None:
+                store.rename_chat(self.chat_id, title)
+
+        self._journal.write(job)
+
+    def set_model(self, model_path: str) -> None:
+        """The chat goes on with another model."""
+        self.model_path = model_path
+
+        def job(store: Store) -> None:
+            if self.chat_id is not None:
+                store.set_chat_model(self.chat_id, model_path)
+
+        self._journal.write(job)
+
+
+def state_path(chat_id: str) -> Path:
+    """Where the engine keeps the keys and values of a chat."""
+    return paths.state_folder() / f"{chat_id}.state"
+
+
+_TITLE_LENGTH = 60
+
+
+def _title_of(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
+
+
+def _entries(store: Store, chat_id: str) -> list[Entry]:
+    return [_entry(store, message) for message in store.messages(chat_id)]
+
+
+def _entry(store: Store, message: StoredMessage) -> Entry:
+    is_answer = message.role is Role.ASSISTANT
+    versions = store.versions(message.message_id) if is_answer else [message.message_id]
+    return Entry(
+        role=message.role,
+        text=message.text,
+        message_id=message.message_id,
+        stop_reason=message.stop_reason,
+        is_interrupted=message.state is not MessageState.COMPLETE,
+        usage=message.usage,
+        prompt_is_known=True,
+        version=versions.index(message.message_id) + 1,
+        version_count=len(versions),
+    )

@@ -1,0 +1,35 @@
+"""Asks for one line of text."""
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Input, Static
+
+from tui_llama.screens.dialog import Dialog
+from tui_llama.text_safety import sanitize_line
+
+
+class AskText(Dialog[str | None]):
+    """Returns the line, or None when the user left.
+
+    Args:
+        question: What is asked for.
+        text: What stands there at first.
+    """
+
+    def __init__(self, question: str, text: str = "") -> None:
+        super().__init__()
+        self._question = question
+        self._text = sanitize_line(text)
+
+    def compose(self) -> ComposeResult:
+        """The question, the line, the keys."""
+        with Vertical(classes="dialog -small") as box:
+            box.border_title = self._question
+            yield Input(self._text, select_on_focus=True)
+            yield Static("Enter keep · Esc leave as it was", classes="keys")
+
+    @on(Input.Submitted)
+    def _keep(self, event: Input.Submitted) -> None:
+        text = sanitize_line(event.value).strip()
+        self.dismiss(text or None)

@@ -1,0 +1,52 @@
+"""Asks before something that cannot be undone."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Button, Static
+
+from tui_llama.screens.dialog import Dialog
+from tui_llama.text_safety import sanitize_line
+
+
+class AskWhether(Dialog[bool | None]):
+    """Returns whether the user said yes; None or False when not.
+
+    Args:
+        question: What would be done.
+        detail: To what; not trusted.
+        yes: What doing it is called.
+    """
+
+    AUTO_FOCUS = "#no"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes", show=False),
+        Binding("n", "answer(False)", "No", show=False),
+        Binding("left,right", "app.focus_next", "Other button", show=False),
+    ]
+
+    def __init__(self, question: str, detail: str, yes: str) -> None:
+        super().__init__()
+        self._question = question
+        self._detail = sanitize_line(detail)
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        """The question and two buttons; the harmless one has the focus."""
+        with Vertical(classes="dialog -small") as box:
+            box.border_title = self._question
+            yield Static(self._detail, markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button(f"{self._yes} (y)", id="yes", variant="error", compact=True)
+                yield Button("Keep (n)", id="no", compact=True)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, is_yes: bool) -> None:
+        """A key instead of a button."""
+        self.dismiss(is_yes)

@@ -1,0 +1,135 @@
+"""The main screen: title, conversation, composer, status. Takes data, posts what the user wants."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Static
+
+from tui_llama.commands import COMMANDS
+from tui_llama.widgets.composer import Composer
+from tui_llama.widgets.empty_state import EmptyState
+from tui_llama.widgets.message_view import ShownMessage
+from tui_llama.widgets.status_line import StatusLine
+from tui_llama.widgets.title_bar import TitleBar
+from tui_llama.widgets.transcript import Transcript
+
+_IDLE_KEYS = "Enter send · Ctrl+J new line · F1 help"
+_BUSY_KEYS = "Esc stop · F1 help"
+
+
+class ChatScreen(Screen[None]):
+    """One chat."""
+
+    class Ready(Message):
+        """The screen is there and can be told what to show."""
+
+    AUTO_FOCUS = "#composer"
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared without ClassVar by the base class
+        (0, "-narrow"),
+        (72, "-normal"),
+        (120, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-short"),
+        (18, "-tall"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # Before the composer and the screen see it, which would only copy.
+        Binding("ctrl+c,super+c", "app.interrupt", "Copy, stop, clear or quit", show=False, priority=True),
+        *(
+            Binding(command.keys, f"app.{command.name}", command.title, show=False, id=command.name)
+            for command in COMMANDS
+            if command.keys
+        ),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield TitleBar(id="titles")
+        with Vertical(id="stage"):
+            yield EmptyState(id="empty")
+            yield Transcript(id="transcript")
+            yield Static("↓ new text", id="more")
+        yield Composer(id="composer")
+        yield StatusLine(id="status")
+
+    def on_mount(self) -> None:
+        """An empty chat, nothing under way."""
+        self.add_class("-empty")
+        self.show_busy(False)
+        self.post_message(self.Ready())
+
+    # --- its parts ----------------------------------------------------------------------------------------------
+
+    @property
+    def titles(self) -> TitleBar:
+        """The line at the top."""
+        return self.query_one("#titles", TitleBar)
+
+    @property
+    def transcript(self) -> Transcript:
+        """The conversation."""
+        return self.query_one("#transcript", Transcript)
+
+    @property
+    def composer(self) -> Composer:
+        """Where the user writes."""
+        return self.query_one("#composer", Composer)
+
+    @property
+    def status(self) -> StatusLine:
+        """The line at the bottom."""
+        return self.query_one("#status", StatusLine)
+
+    @property
+    def empty_state(self) -> EmptyState:
+        """What an empty chat shows."""
+        return self.query_one("#empty", EmptyState)
+
+    # --- what it shows ------------------------------------------------------------------------------------------
+
+    async def show_chat(self, messages: Sequence[ShownMessage], history: Sequence[str]) -> None:
+        """Shows another chat; `history` is what Up brings back in the composer."""
+        with self.app.batch_update():
+            self.set_class(not messages, "-empty")
+            await self.transcript.show(messages)
+        self.composer.set_history(history)
+        self.composer.focus()
+
+    def add_message(self, text: str) -> None:
+        """The user said something."""
+        self.remove_class("-empty")
+        self.transcript.add_message(text)
+
+    def show_busy(self, is_busy: bool) -> None:
+        """Whether there is something to stop."""
+        self.set_class(is_busy, "-busy")
+        self.composer.border_subtitle = _BUSY_KEYS if is_busy else _IDLE_KEYS
+
+    # --- following the answer -----------------------------------------------------------------------------------
+
+    @on(Transcript.FollowChanged)
+    def _show_following(self, event: Transcript.FollowChanged) -> None:
+        if event.is_following:
+            self.remove_class("-unseen")
+
+    @on(Transcript.Grown)
+    def _show_unseen(self) -> None:
+        self.set_class(not self.transcript.is_following, "-unseen")
+
+    @on(Composer.ScrollRequested)
+    async def _scroll(self, event: Composer.ScrollRequested) -> None:
+        if event.action == "scroll_end":
+            self.transcript.follow()
+        else:
+            await self.transcript.run_action(event.action)
+
+    @on(Composer.KeyPressed)
+    def _forget_hint(self) -> None:
+        self.status.clear_hint()

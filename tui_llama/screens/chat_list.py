@@ -1,0 +1,121 @@
+"""The list of chats: open, rename, delete."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+
+from tui_llama.screens.ask_text import AskText
+from tui_llama.screens.ask_whether import AskWhether
+from tui_llama.screens.pick import PickDialog, two_sides
+from tui_llama.text_safety import sanitize_line
+
+
+@dataclass(frozen=True, slots=True)
+class ListedChat:
+    """A chat as a line of the list. The title and the model's name are not trusted."""
+
+    chat_id: str
+    title: str
+    model_name: str
+    message_count: int
+    updated_at: datetime
+    is_open: bool
+
+
+class ChatList(PickDialog[ListedChat, str | None]):
+    """Returns the id of the chat to open, or None.
+
+    Args:
+        chats: Newest first.
+        now: What "today" is compared with.
+    """
+
+    TITLE_TEXT = "Chats"
+    KEYS = "Enter open · F2 rename · Delete delete · Esc close"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f2", "rename", "Rename", show=False, priority=True),
+        Binding("delete,ctrl+x", "delete", "Delete", show=False, priority=True),
+    ]
+
+    class RenameWanted(Message):
+        """The chat should have another title."""
+
+        def __init__(self, chat_list: "ChatList", chat_id: str, title: str) -> None:
+            super().__init__()
+            self.chat_list = chat_list
+            self.chat_id = chat_id
+            self.title = title
+
+    class DeleteWanted(Message):
+        """The chat should be deleted; the user was asked."""
+
+        def __init__(self, chat_list: "ChatList", chat_id: str) -> None:
+            super().__init__()
+            self.chat_list = chat_list
+            self.chat_id = chat_id
+
+    def __init__(self, chats: Sequence[ListedChat], now: datetime) -> None:
+        super().__init__(chats)
+        self._now = now
+
+    def line(self, item: ListedChat, width: int) -> Content:
+        """Title, and on the right how many messages and when."""
+        mark = "● " if item.is_open else "  "
+        title = sanitize_line(item.title) or "Untitled"
+        detail = _when(item.updated_at, self._now)
+        if width > 50:
+            detail = f"{item.message_count:>4} messages  {detail:>10}"
+        return two_sides(mark + title, detail, width)
+
+    def words(self, item: ListedChat) -> str:
+        """Title and model."""
+        return f"{item.title} {item.model_name}"
+
+    def choose(self, item: ListedChat) -> None:
+        """Opens it."""
+        self.dismiss(item.chat_id)
+
+    def advice_when_empty(self, filter_text: str) -> str:
+        """Why there is nothing."""
+        if filter_text:
+            return "No chat has this in its title."
+        return "No chats yet. What you write is kept here without being asked."
+
+    def action_rename(self) -> None:
+        """Asks for another title."""
+        chat = self.highlighted
+        if chat is None:
+            return
+
+        def rename(title: str | None) -> None:
+            if title:
+                self.post_message(self.RenameWanted(self, chat.chat_id, title))
+
+        self.app.push_screen(AskText("Rename chat", chat.title), rename)
+
+    def action_delete(self) -> None:
+        """Asks whether to."""
+        chat = self.highlighted
+        if chat is None:
+            return
+
+        def delete(is_certain: bool | None) -> None:
+            if is_certain:
+                self.post_message(self.DeleteWanted(self, chat.chat_id))
+
+        self.app.push_screen(AskWhether("Delete this chat for good?", chat.title, "Delete"), delete)
+
+
+def _when(moment: datetime, now: datetime) -> str:
+    """The time for today, else the day."""
+    local, today = moment.astimezone(now.tzinfo), now
+    if local.date() == today.date():
+        return f"{local:%H:%M}"
+    if local.year == today.year:
+        return f"{local.day} {local:%b}"
+    return f"{local:%Y-%m-%d}"

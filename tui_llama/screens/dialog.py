@@ -1,0 +1,20 @@
+"""What all dialogs share: a box in the middle of the screen, closed by Esc or Ctrl+C."""
+
+from typing import ClassVar, TypeVar
+
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result]):
+    """A box over the chat. Its content stands in a container with the class `dialog`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,ctrl+c", "dismiss_dialog", "Close", show=False, priority=True)
+    ]
+
+    def action_dismiss_dialog(self) -> None:
+        """Closes it without a result."""
+        self.dismiss(None)

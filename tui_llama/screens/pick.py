@@ -1,0 +1,133 @@
+"""A dialog with a list that gets shorter as one types."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from tui_llama.screens.dialog import Dialog
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+class PickDialog(Dialog[Result], Generic[Item, Result]):
+    """Shows items, filters them by what is typed, and hands the chosen one to `choose`.
+
+    What a list is about is said by the methods that a subclass overrides.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"pick--detail"}
+    TITLE_TEXT = ""
+    PLACEHOLDER = "Type to search"
+    KEYS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move('cursor_up')", "Up", show=False, priority=True),
+        Binding("down", "move('cursor_down')", "Down", show=False, priority=True),
+        Binding("pageup", "move('page_up')", "Page up", show=False, priority=True),
+        Binding("pagedown", "move('page_down')", "Page down", show=False, priority=True),
+    ]
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        super().__init__()
+        self._items = list(items)
+        self._matching: list[Item] = []
+
+    # --- for subclasses -----------------------------------------------------------------------------------------
+
+    def line(self, item: Item, width: int) -> Content:
+        """How an item is shown, clean and at most `width` cells wide."""
+        raise NotImplementedError
+
+    def words(self, item: Item) -> str:
+        """What typing is compared with."""
+        raise NotImplementedError
+
+    def choose(self, item: Item) -> None:
+        """The user wants this one."""
+        raise NotImplementedError
+
+    def choose_typed(self, text: str) -> None:
+        """Enter was pressed, and nothing in the list matches what was typed."""
+
+    def advice_when_empty(self, filter_text: str) -> str:
+        """What to say when nothing is listed."""
+        raise NotImplementedError
+
+    # --- for everyone -------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        """Filter, list, advice, keys."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = self.TITLE_TEXT
+            yield Input(placeholder=self.PLACEHOLDER, compact=True)
+            yield OptionList(compact=True, markup=False)
+            yield Static("", classes="advice", markup=False)
+            yield Static(self.KEYS, classes="keys", markup=False)
+
+    def on_mount(self) -> None:
+        """The list is filled when its width is known."""
+        self.call_after_refresh(self.refill)
+
+    def on_resize(self) -> None:
+        """Lines are made for a width."""
+        self.call_after_refresh(self.refill)
+
+    @property
+    def highlighted(self) -> Item | None:
+        """The item under the cursor."""
+        index = self.query_one(OptionList).highlighted
+        return self._matching[index] if index is not None and index < len(self._matching) else None
+
+    def replace_items(self, items: Sequence[Item]) -> None:
+        """Lists these from now on; the cursor stays where it is."""
+        self._items = list(items)
+        self.refill()
+
+    @on(Input.Changed)
+    def refill(self) -> None:
+        """Lists what matches."""
+        text = self.query_one(Input).value
+        wanted = text.casefold().split()
+        self._matching = [item for item in self._items if all(word in self.words(item).casefold() for word in wanted)]
+        options = self.query_one(OptionList)
+        position = options.highlighted or 0
+        width = options.scrollable_content_region.width - 2
+        with self.app.batch_update():
+            options.clear_options()
+            options.add_options([Option(self.line(item, width)) for item in self._matching])
+            options.highlighted = min(position, len(self._matching) - 1) if self._matching else None
+            options.display = bool(self._matching)
+            advice = self.query_one(".advice", Static)
+            advice.display = not self._matching
+            advice.update("" if self._matching else self.advice_when_empty(text.strip()))
+
+    @on(Input.Submitted)
+    def _enter(self) -> None:
+        item = self.highlighted
+        if item is not None:
+            self.choose(item)
+        else:
+            self.choose_typed(self.query_one(Input).value.strip())
+
+    @on(OptionList.OptionSelected)
+    def _click(self, event: OptionList.OptionSelected) -> None:
+        self.choose(self._matching[event.option_index])
+
+    def action_move(self, action: str) -> None:
+        """Moves the cursor of the list while one types."""
+        getattr(self.query_one(OptionList), f"action_{action}")()
+
+
+def two_sides(left: str, right: str, width: int) -> Content:
+    """Two clean texts at the ends of a line; the left one is cut when there is no room."""
+    room = max(0, width - Content(right).cell_length - 2)
+    start = Content(left).truncate(room, ellipsis=True)
+    blank = " " * max(1, width - start.cell_length - Content(right).cell_length)
+    return Content.assemble(start, blank, (right, ".pick--detail"))

@@ -1,0 +1,150 @@
+"""The figures of a turn, and the words that the status line has for them. No clock of its own, no screen."""
+
+from tui_llama.chat import Usage
+from tui_llama.conversation import State
+
+_PLAIN_WORDS = {
+    State.NO_MODEL: "no model",
+    State.READY: "ready",
+    State.ANSWERING: "answering",
+    State.STOPPING: "stopping",
+    State.FAILED: "failed",
+    State.LOST: "engine lost",
+    State.CLOSED: "closed",
+}
+
+
+class TurnMeter:
+    """Notes what the engine reports and says it in words. Times are seconds on any clock that only goes up."""
+
+    def __init__(self) -> None:
+        self._load_stage = ""
+        self._load_fraction = 0.0
+        self._context_size = 0
+        self._usage: Usage | None = None
+        self.start_turn()
+
+    # --- what is reported ---------------------------------------------------------------------------------------
+
+    def note_load(self, stage: str, done: int, total: int) -> None:
+        """Loading has come so far in this stage."""
+        self._load_stage = stage
+        self._load_fraction = min(1.0, done / total) if total > 0 else 0.0
+
+    def note_model(self, context_size: int) -> None:
+        """A model is loaded; nothing of the last one counts any more."""
+        self._context_size = context_size
+        self.start_turn()
+
+    def start_turn(self) -> None:
+        """A reply begins, or another chat is shown."""
+        self._usage = None
+        self._reused_tokens = self._done_tokens = self._total_tokens = 0
+        self._first_progress: tuple[float, int] | None = None
+        self._last_progress_at = 0.0
+        self._generated_tokens = 0
+        self._first_token_at = self._last_token_at = 0.0
+
+    def note_prompt(self, reused_tokens: int, done_tokens: int, total_tokens: int, now: float) -> None:
+        """So much of the prompt is read."""
+        self._reused_tokens, self._done_tokens, self._total_tokens = reused_tokens, done_tokens, total_tokens
+        if self._first_progress is None:
+            self._first_progress = (now, done_tokens)
+        self._last_progress_at = now
+
+    def note_tokens(self, count: int, now: float) -> None:
+        """So many tokens were generated."""
+        if not self._generated_tokens:
+            self._first_token_at = now
+        self._generated_tokens += count
+        self._last_token_at = now
+
+    def note_usage(self, usage: Usage | None) -> None:
+        """The reply has ended at this cost; None leaves the figures as they were counted."""
+        self._usage = usage
+        if usage is not None and usage.context_size:
+            self._context_size = usage.context_size
+
+    # --- what it says -------------------------------------------------------------------------------------------
+
+    def words(self, state: State) -> str:
+        """The state of the turn, such as "reading the prompt 1,234 / 5,000 · 3 s left"."""
+        match state:
+            case State.LOADING:
+                return self._loading_words()
+            case State.WAITING:
+                return f"your message waits · {self._loading_words()}"
+            case State.READING:
+                return self._reading_words()
+        return _PLAIN_WORDS[state]
+
+    def figures(self, state: State) -> str:
+        """What the reply cost so far, or the last one cost."""
+        match state:
+            case State.READING:
+                return f"{self._reused_tokens:,} reused" if self._reused_tokens else ""
+            case State.ANSWERING | State.STOPPING:
+                return self._generated_words(self._generated_tokens, self._live_rate())
+        return self._usage_words()
+
+    def context(self) -> str:
+        """The context used of what there is, such as "1,234 / 8,192"; empty while there is no model."""
+        return f"{self._context_used():,} / {self._context_size:,}" if self._context_size else ""
+
+    def load_fraction(self, stage: str) -> float | None:
+        """How far the stage has come, from 0 to 1; None when it is not the one under way."""
+        return self._load_fraction if stage == self._load_stage else None
+
+    def _loading_words(self) -> str:
+        if not self._load_stage:
+            return "loading"
+        return f"loading · {self._load_stage} {self._load_fraction:.0%}".replace("%", " %")
+
+    def _reading_words(self) -> str:
+        if not self._total_tokens:
+            return "reading the prompt"
+        words = f"reading the prompt {self._done_tokens:,} / {self._total_tokens:,}"
+        seconds = self._seconds_left()
+        return words if seconds is None else f"{words} · {_duration(seconds)} left"
+
+    def _seconds_left(self) -> float | None:
+        if self._first_progress is None:
+            return None
+        started_at, first_done = self._first_progress
+        seconds, tokens = self._last_progress_at - started_at, self._done_tokens - first_done
+        if seconds <= 0 or tokens <= 0:
+            return None
+        return (self._total_tokens - self._done_tokens) * seconds / tokens
+
+    def _live_rate(self) -> float:
+        seconds = self._last_token_at - self._first_token_at
+        return (self._generated_tokens - 1) / seconds if seconds > 0 else 0.0
+
+    def _usage_words(self) -> str:
+        usage = self._usage
+        if usage is None:
+            return ""
+        rate = usage.generated_tokens / usage.generate_seconds if usage.generate_seconds > 0 else 0.0
+        generated = self._generated_words(usage.generated_tokens, rate)
+        return f"{usage.reused_tokens:,} reused · {usage.read_tokens:,} read · {generated}"
+
+    @staticmethod
+    def _generated_words(count: int, rate: float) -> str:
+        words = f"{count:,} generated"
+        return f"{words} · {_rate(rate)} tok/s" if rate > 0 else words
+
+    def _context_used(self) -> int:
+        if self._usage is not None and self._usage.context_used:
+            return self._usage.context_used
+        return self._done_tokens + self._generated_tokens
+
+
+def _rate(tokens_per_second: float) -> str:
+    return f"{tokens_per_second:,.0f}" if tokens_per_second >= 100 else f"{tokens_per_second:.1f}"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 100:
+        return f"{max(1, whole)} s"
+    return f"{round(whole / 60)} min"

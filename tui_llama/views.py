@@ -1,0 +1,104 @@
+"""What the screens are given, made from what the app has."""
+
+import tomllib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from textual.theme import Theme
+
+from tui_llama import paths
+from tui_llama.chat import Role, StopReason
+from tui_llama.conversation import MODEL_IS_LOADING, State
+from tui_llama.engine.protocol import LoadStage, ModelInfo
+from tui_llama.open_chat import Entry
+from tui_llama.store import ChatSummary
+from tui_llama.turn_meter import TurnMeter
+from tui_llama.widgets.empty_state import Stage
+from tui_llama.widgets.message_view import ShownMessage
+
+if TYPE_CHECKING:
+    from tui_llama.model_library import FoundModel
+    from tui_llama.screens.chat_list import ListedChat
+    from tui_llama.screens.model_picker import ListedModel
+
+_ENDINGS = {
+    StopReason.LENGTH: "ended at the limit of tokens",
+    StopReason.CONTEXT_FULL: "ended because the context is full",
+    StopReason.STOPPED: "stopped",
+    StopReason.FAILED: "failed",
+}
+_READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
+_LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
+_NO_MODEL_ADVICE = ("Press Ctrl+L to choose a model file.",)
+_LOST_ADVICE = ("Your next message starts the engine again.",)
+
+
+def themes() -> list[Theme]:
+    """The program's own themes, from the style sheets' folder."""
+    with (paths.style_folder() / "themes.toml").open("rb") as file:
+        return [Theme(name=name, **colours) for name, colours in tomllib.load(file).items()]
+
+
+def note_of(entry: Entry) -> str:
+    """What stands below an answer: how it ended, and which version it is."""
+    ending = "interrupted" if entry.is_interrupted else ""
+    if entry.stop_reason is not None:
+        ending = _ENDINGS.get(entry.stop_reason, "")
+    version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
+    return " · ".join(part for part in (ending, version) if part)
+
+
+def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
+    """The messages as the transcript takes them."""
+    return [
+        ShownMessage(entry.role is Role.ASSISTANT, entry.text, note_of(entry))
+        for entry in entries
+        if entry.role is not Role.SYSTEM
+    ]
+
+
+def model_line(model: ModelInfo | None) -> str:
+    """A model in a few words; not safe to print."""
+    if model is None:
+        return ""
+    is_told = model.quantization.casefold() in model.name.casefold()
+    return model.name if is_told else f"{model.name} · {model.quantization}"
+
+
+def stages(state: State, meter: TurnMeter) -> list[Stage]:
+    """How far each stage of loading has come; nothing when nothing loads."""
+    if state not in MODEL_IS_LOADING:
+        return []
+    names = [stage.value for stage in LoadStage]
+    current = next((index for index, name in enumerate(names) if meter.load_fraction(name) is not None), -1)
+    return [
+        Stage(name, meter.load_fraction(name) or 0.0 if index >= current else 1.0) for index, name in enumerate(names)
+    ]
+
+
+def advice(state: State) -> tuple[str, ...]:
+    """What to do next in an empty chat."""
+    if state in MODEL_IS_LOADING:
+        return _LOADING_ADVICE
+    return {State.NO_MODEL: _NO_MODEL_ADVICE, State.LOST: _LOST_ADVICE}.get(state, _READY_ADVICE)
+
+
+def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
+    """A chat as the list takes it."""
+    from tui_llama.screens.chat_list import ListedChat
+
+    return ListedChat(
+        chat_id=summary.chat_id,
+        title=summary.title,
+        model_name=summary.model_name,
+        message_count=summary.message_count,
+        updated_at=summary.updated_at,
+        is_open=summary.chat_id == open_chat_id,
+    )
+
+
+def listed_model(model: "FoundModel") -> "ListedModel":
+    """A model as the picker takes it."""
+    from tui_llama.screens.model_picker import ListedModel
+
+    return ListedModel(model.path, model.name, model.size_bytes, model.origin)

@@ -1,0 +1,136 @@
+"""Where the user writes: Enter sends, several keys make a new line, Up and Down go through what was sent."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.message import Message
+from textual.widgets import TextArea
+
+from tui_llama.text_safety import sanitize
+
+NEW_LINE_KEYS = frozenset({"shift+enter", "alt+enter", "ctrl+j", "ctrl+enter"})
+_SCROLL_KEYS = {
+    "pageup": "page_up",
+    "pagedown": "page_down",
+    "ctrl+home": "scroll_home",
+    "ctrl+end": "scroll_end",
+}
+
+
+class Composer(TextArea):
+    """A text area that grows with its text and knows what was sent before."""
+
+    class Submitted(Message):
+        """The user wants to send this. The text stays until `accept` is called."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class ScrollRequested(Message):
+        """A key that moves the transcript was pressed; `action` is the scroll action's name."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
+    class LeaveRequested(Message):
+        """Ctrl+D was pressed with nothing written."""
+
+    class KeyPressed(Message):
+        """Any key was pressed."""
+
+    # Selecting with the mouse over the transcript must not drag this text along.
+    ALLOW_SELECT: ClassVar[bool] = False
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(
+            id=id,
+            soft_wrap=True,
+            tab_behavior="focus",
+            show_line_numbers=False,
+            highlight_cursor_line=False,
+            compact=True,
+        )
+        self._history: list[str] = []
+        self._history_position = 0
+        self._draft = ""
+
+    # --- for the screen -----------------------------------------------------------------------------------------
+
+    def set_history(self, texts: Sequence[str]) -> None:
+        """What Up goes through, oldest first."""
+        self._history = list(texts)
+        self._history_position = len(self._history)
+
+    def remember(self, text: str) -> None:
+        """Up will bring this back."""
+        if text.strip() and (not self._history or self._history[-1] != text):
+            self._history.append(text)
+        self._history_position = len(self._history)
+
+    def accept(self) -> None:
+        """Takes the text away, into the history."""
+        self.remember(self.text)
+        self._draft = ""
+        self.text = ""
+
+    # --- keys ---------------------------------------------------------------------------------------------------
+
+    async def _on_key(self, event: events.Key) -> None:
+        self.post_message(self.KeyPressed())
+        if event.key == "enter":
+            self._enter()
+        elif event.key in NEW_LINE_KEYS:
+            self.insert("\n")
+        elif event.key in _SCROLL_KEYS:
+            self.post_message(self.ScrollRequested(_SCROLL_KEYS[event.key]))
+        elif event.key == "ctrl+d" and not self.text:
+            self.post_message(self.LeaveRequested())
+        elif event.key == "end" and self.cursor_at_end_of_text:
+            self.post_message(self.ScrollRequested("scroll_end"))
+        else:
+            await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        """Inserts the text as it was copied, but for what would be no text."""
+        event.prevent_default()
+        text = sanitize(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        self.replace(text, *self.selection, maintain_selection_offset=False)
+
+    def _enter(self) -> None:
+        row, column = self.cursor_location
+        line = self.document.get_line(row)
+        if column == len(line) and line.endswith("\\"):
+            self.replace("\n", (row, column - 1), (row, column), maintain_selection_offset=False)
+        elif self.text.strip():
+            self.post_message(self.Submitted(self.text))
+
+    # --- history ------------------------------------------------------------------------------------------------
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Up, and from the first line to what was sent before."""
+        if select or not self.navigator.is_first_wrapped_line(self.cursor_location):
+            super().action_cursor_up(select)
+        else:
+            self._recall(self._history_position - 1)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        """Down, and from the last line to what was sent later."""
+        if select or not self.navigator.is_last_wrapped_line(self.cursor_location):
+            super().action_cursor_down(select)
+        else:
+            self._recall(self._history_position + 1)
+
+    def _recall(self, position: int) -> None:
+        if not 0 <= position <= len(self._history):
+            return
+        if self._history_position == len(self._history):
+            self._draft = self.text
+        self._history_position = position
+        self.text = self._draft if position == len(self._history) else self._history[position]
+        self.move_cursor(self.document.end)

@@ -1,0 +1,163 @@
+"""One message of the transcript: what the user said, what the model answers, or a remark of the program's own."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from tui_llama.text_safety import TextSanitizer, sanitize, sanitize_line
+
+if TYPE_CHECKING:
+    from tui_llama.widgets.answer_markdown import AnswerMarkdown
+
+FRAME_SECONDS = 0.045  # at most 22 updates a second
+DRAWING_SHARE = 3.0  # waiting this many times as long as drawing took leaves the rest of the program three quarters
+_FENCE_OR_TABLE = ("```", "~~~", "|")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownMessage:
+    """What the transcript is given of one message. `note` stands below an answer: stopped, interrupted …"""
+
+    is_answer: bool
+    text: str
+    note: str = ""
+
+
+class UserMessage(Static):
+    """What the user said, as plain text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(sanitize(text), markup=False)
+        self._text = text
+
+    @property
+    def shown(self) -> ShownMessage:
+        """What it takes to show the same again."""
+        return ShownMessage(is_answer=False, text=self._text)
+
+
+class Remark(Static):
+    """One line that is not part of the conversation: a notice, or with a hint below it, a failure."""
+
+    def __init__(self, text: str, hint: str = "", *, is_failure: bool = False) -> None:
+        lines = [line for line in (sanitize_line(text), sanitize_line(hint)) if line]
+        super().__init__("\n".join(lines), markup=False, classes="-failure" if is_failure else "")
+
+
+class AnswerView(Vertical):
+    """An answer: Markdown that may grow, and a note below it.
+
+    Text that arrives is gathered and drawn at most 22 times a second, and less often when drawing is slow, by one
+    task from the first piece to the last.
+
+    Args:
+        text: What there is already.
+        note: What stands below it.
+        is_live: Whether more will come; `finish` ends it.
+        on_grown: Called after more was drawn.
+    """
+
+    def __init__(
+        self,
+        text: str = "",
+        note: str = "",
+        *,
+        is_live: bool = False,
+        on_grown: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._text = sanitize(text)
+        self._note = sanitize_line(note)
+        self._is_live = is_live
+        self._on_grown = on_grown
+        self._sanitizer = TextSanitizer()
+        self._pending: list[str] = []
+        self._more = asyncio.Event()
+        self.set_class(is_live, "-live")
+        self.set_class(not text, "-empty")
+
+    def compose(self) -> ComposeResult:
+        """The Markdown, a sign that nothing has come yet, and the note."""
+        # Imported here because the first frame needs no Markdown, and its import is slow.
+        from tui_llama.widgets.answer_markdown import AnswerMarkdown
+
+        yield Static("· · ·", classes="pending")
+        yield AnswerMarkdown(self._text or None)
+        yield Static(self._note, classes="note", markup=False)
+
+    def on_mount(self) -> None:
+        """A live answer draws itself from now on."""
+        self.set_class(bool(self._note), "-noted")
+        if self._is_live:
+            self.run_worker(self._draw_what_comes(), name="draw the answer")
+
+    @property
+    def shown(self) -> ShownMessage:
+        """What it takes to show the same again."""
+        return ShownMessage(is_answer=True, text=self.markdown.source, note=self._note)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether something may still be drawn."""
+        return self._is_live
+
+    @property
+    def markdown(self) -> "AnswerMarkdown":
+        """The widget with the text."""
+        from tui_llama.widgets.answer_markdown import AnswerMarkdown
+
+        return self.query_one(AnswerMarkdown)
+
+    def append(self, text: str) -> None:
+        """More of the answer, drawn soon."""
+        safe = self._sanitizer.push(text)
+        if safe:
+            self._pending.append(safe)
+            self._more.set()
+
+    def finish(self, note: str) -> None:
+        """The last piece was appended; `note` tells how it ended, if there is something to tell."""
+        self._pending.append(self._sanitizer.finish())
+        self._note = sanitize_line(note)
+        self._is_live = False
+        self._more.set()
+
+    async def _draw_what_comes(self) -> None:
+        while self._is_live:
+            await self._more.wait()
+            drawing_seconds = await self._draw_pending()
+            if self._is_live:
+                await asyncio.sleep(max(FRAME_SECONDS, DRAWING_SHARE * drawing_seconds))
+        await self._draw_pending()
+        await self._draw_end()
+
+    async def _draw_pending(self) -> float:
+        """Draws what was gathered; returns how many seconds it took."""
+        started_at = monotonic()
+        self._more.clear()
+        text, self._pending = "".join(self._pending), []
+        if text:
+            self.remove_class("-empty")
+            await self.markdown.append(text)
+            self._report_growth()
+        return monotonic() - started_at
+
+    async def _draw_end(self) -> None:
+        # Only fences and tables can look different when they are parsed as a whole.
+        source = self.markdown.source
+        if any(mark in source for mark in _FENCE_OR_TABLE):
+            await self.markdown.update(source)
+        self.query_one(".note", Static).update(self._note)
+        self.set_class(bool(self._note), "-noted")
+        self.remove_class("-live")
+        self._report_growth()
+
+    def _report_growth(self) -> None:
+        if self._on_grown is not None:
+            self._on_grown()

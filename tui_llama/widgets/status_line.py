@@ -1,0 +1,69 @@
+"""The line at the bottom: the state of the turn in words, its figures, and the context used."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from textual.content import Content
+from textual.timer import Timer
+
+from tui_llama.widgets.bar import Bar, joined, quiet
+
+
+class Mood(StrEnum):
+    """The style class of a state."""
+
+    CALM = "-calm"
+    BUSY = "-busy"
+    TROUBLED = "-troubled"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the line says."""
+
+    words: str = ""
+    figures: str = ""
+    context: str = ""
+    mood: Mood = Mood.CALM
+
+
+class StatusLine(Bar):
+    """Shows a `Status`, and for a short time a hint in its place."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._status = Status()
+        self._hint = ""
+        self._hint_timer: Timer | None = None
+
+    def show_status(self, status: Status) -> None:
+        """Shows the status, behind a hint if there is one."""
+        self._status = status
+        for mood in Mood:
+            self.set_class(mood is status.mood, mood.value)
+        self._show()
+
+    def show_hint(self, text: str, seconds: float) -> None:
+        """Shows one line of advice for some seconds."""
+        self.clear_hint()
+        self._hint = text
+        self._hint_timer = self.set_timer(seconds, self.clear_hint)
+        self._show()
+
+    def clear_hint(self) -> None:
+        """Shows the status again."""
+        self._hint = ""
+        if self._hint_timer is not None:
+            self._hint_timer.stop()
+            self._hint_timer = None
+        self._show()
+
+    def _show(self) -> None:
+        self.set_class(bool(self._hint), "-hint")
+        status = self._status
+        left = Content.styled(self._hint or f"● {status.words}", ".bar--strong")
+        if self._hint:
+            self.show(left, Content(""))
+        else:
+            label = "context " if status.context else ""
+            self.show(joined(left, quiet(status.figures)), quiet(label + status.context), quiet(status.context))

@@ -1,0 +1,160 @@
+"""The conversation, scrolling: follows the live answer until the user looks elsewhere.
+
+Only the newest messages are mounted; older ones are mounted when the user scrolls up to them and let go when the
+end is followed again, so that a long chat costs no more than a short one.
+"""
+
+from collections.abc import Sequence
+
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.reactive import Reactive, ReactiveType, var
+from textual.widget import Widget
+
+from tui_llama.widgets.message_view import AnswerView, Remark, ShownMessage, UserMessage
+
+MOUNTED_AT_FIRST = 24
+MOUNTED_AT_A_TIME = 16
+_NEAR = 2  # lines from the end that still count as the end
+_TOP = 4  # lines from the top at which older messages are mounted
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    """The messages of one chat."""
+
+    is_following: var[bool] = var(True, init=False)
+
+    class FollowChanged(Message):
+        """The end is followed now, or no longer."""
+
+        def __init__(self, is_following: bool) -> None:
+            super().__init__()
+            self.is_following = is_following
+
+    class Grown(Message):
+        """There is new text at the end."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._older: list[ShownMessage] = []
+        self._live: AnswerView | None = None
+        self._is_mounting = False
+
+    @property
+    def live_answer(self) -> AnswerView | None:
+        """The answer that grows."""
+        return self._live
+
+    # --- what is shown ------------------------------------------------------------------------------------------
+
+    async def show(self, messages: Sequence[ShownMessage]) -> None:
+        """Shows another chat, from its end."""
+        newest = messages[-MOUNTED_AT_FIRST:]
+        self._older = list(messages[: len(messages) - len(newest)])
+        self._live = None
+        self._is_mounting = True
+        async with self.batch():
+            await self.remove_children()
+            await self.mount_all(map(self._view, newest))
+        self._is_mounting = False
+        self.follow()
+
+    def add_message(self, text: str) -> None:
+        """What the user said goes below; the end is followed."""
+        self.mount(UserMessage(text))
+        self.follow()
+
+    def add_remark(self, remark: Remark) -> None:
+        """A remark goes below, before a live answer that has not begun."""
+        waiting = self._live if self._live is not None and self._live.has_class("-empty") else None
+        self.mount(remark, before=waiting)
+
+    def begin_answer(self) -> None:
+        """An answer goes below; it is empty and grows."""
+        self._live = AnswerView(is_live=True, on_grown=self._grown)
+        self.mount(self._live)
+
+    def append(self, text: str) -> None:
+        """More of the live answer."""
+        if self._live is not None:
+            self._live.append(text)
+
+    def finish_answer(self, note: str) -> None:
+        """The live answer is whole."""
+        if self._live is not None:
+            self._live.finish(note)
+        self._live = None
+
+    def remove_last_answer(self) -> None:
+        """Takes the last answer away, and the remarks below it."""
+        answers = [child for child in self.children if isinstance(child, AnswerView)]
+        if answers:
+            self.remove_children(list(self.children)[self.children.index(answers[-1]) :])
+
+    # --- following ----------------------------------------------------------------------------------------------
+
+    def follow(self) -> None:
+        """Goes to the end and stays there."""
+        self.is_following = True
+        self.anchor()
+        self.call_after_refresh(self._let_go_of_older)
+
+    def set_reactive(self, reactive: Reactive[ReactiveType], value: ReactiveType) -> None:
+        """An anchored container that is not full yet would be scrolled above its top."""
+        if reactive in (Widget.scroll_y, Widget.scroll_target_y) and isinstance(value, int | float):
+            super().set_reactive(reactive, max(0, value))  # type: ignore[misc] # a number is a number
+        else:
+            super().set_reactive(reactive, value)
+
+    def watch_is_following(self, is_following: bool) -> None:
+        """The flag is ours, because an anchor that was released once may never catch again."""
+        if not is_following:
+            self.release_anchor()
+        self.post_message(self.FollowChanged(is_following))
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Only the user scrolls up, and only to look elsewhere."""
+        super().watch_scroll_y(old_value, new_value)
+        distance = self.max_scroll_y - new_value
+        if new_value < old_value and distance > _NEAR:
+            self.is_following = False
+            if new_value <= _TOP:
+                self.run_worker(self._mount_older(), group="older messages")
+        elif new_value > old_value and distance <= _NEAR and not self.is_following:
+            self.follow()
+
+    def _grown(self) -> None:
+        self.post_message(self.Grown())
+
+    # --- the window ---------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _view(message: ShownMessage) -> Widget:
+        return AnswerView(message.text, message.note) if message.is_answer else UserMessage(message.text)
+
+    async def _mount_older(self) -> None:
+        if self._is_mounting or not self._older:
+            return
+        self._is_mounting = True
+        batch = self._older[-MOUNTED_AT_A_TIME:]
+        del self._older[-len(batch) :]
+        top = self.children[0] if self.children else None
+        distance_from_end = self.max_scroll_y - self.scroll_y
+        await self.mount_all(map(self._view, batch), before=top)
+
+        def keep_in_view() -> None:
+            self.scroll_to(y=self.max_scroll_y - distance_from_end, animate=False, immediate=True)
+            self._is_mounting = False
+
+        self.call_after_refresh(keep_in_view)
+
+    async def _let_go_of_older(self) -> None:
+        """Unmounts the oldest once there are many, while the end is followed and nobody looks at them."""
+        if self._is_mounting or not self.is_following:
+            return
+        surplus = len(self.children) - MOUNTED_AT_FIRST
+        if surplus < MOUNTED_AT_A_TIME:
+            return
+        oldest = list(self.children)[:surplus]
+        self._older += [view.shown for view in oldest if isinstance(view, UserMessage | AnswerView)]
+        await self.remove_children(oldest)
