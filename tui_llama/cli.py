@@ -71,9 +71,7 @@ def _say(label: str, text: str, colour: str) -> None:
 # --- options ----------------------------------------------------------------------------------------------
 
 # The parameter names are those of the settings, so that what is given here replaces what is set there.
-_MODEL_OPTION = (
-    click.option("-m", "--model", metavar="FILE", help="GGUF model file; else the one last used."),
-)
+_MODEL_OPTION = (click.option("-m", "--model", metavar="FILE", help="GGUF model file; else the one last used."),)
 _ENGINE_OPTIONS = (
     click.option("--ctx", "context_size", type=click.IntRange(0), metavar="N", help="Context in tokens."),
     click.option("-t", "--threads", type=click.IntRange(0), metavar="N", help="Threads; 0: one a core."),
@@ -123,9 +121,7 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 # --- commands ---------------------------------------------------------------------------------------------
 
 
-@click.group(
-    cls=_CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(cls=_CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
 @_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_SAMPLING_OPTIONS)
 @click.pass_context
@@ -170,9 +166,7 @@ def complete(group_options: dict[str, object], /, text: str, **options: object) 
 @command_line.command()
 @_options(*_MODEL_OPTION)
 @click.option("--special", is_flag=True, help="Special tokens written in TEXT become these tokens.")
-@click.option(
-    "--add-special", is_flag=True, help="Add the tokens that begin and end a text, if the model does."
-)
+@click.option("--add-special", is_flag=True, help="Add the tokens that begin and end a text, if the model does.")
 @click.argument("text")
 @click.pass_obj
 def tokenize(
@@ -224,7 +218,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     from tui_llama.store import Store
 
     settings = _settings(options)
-    model = _named_model(options) or _last_model()
+    model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
     if model is not None and not Path(model).is_file():
         raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
     with Store(paths.database_file()) as store:
@@ -261,9 +255,7 @@ def _settings(options: Mapping[str, object]) -> "Settings":
     for values, name in ((sampling, "seed"), (general, "max_tokens")):
         if values.get(name) == -1:
             values[name] = None
-    return dataclasses.replace(
-        settings, **general, sampling=msgspec.structs.replace(settings.sampling, **sampling)
-    )
+    return dataclasses.replace(settings, **general, sampling=msgspec.structs.replace(settings.sampling, **sampling))
 
 
 def _stop_texts(options: Mapping[str, object]) -> tuple[str, ...]:

@@ -116,8 +116,8 @@ def engine_with(model: FakeModel) -> LocalEngine:
     return engine
 
 
-def talk_with(rule: Rule = any_letter, **options: int) -> Talk:
-    return Talk(engine_with(FakeModel(rule, **options)))
+def talk_with(rule: Rule = any_letter, context_size: int = 512) -> Talk:
+    return Talk(engine_with(FakeModel(rule, context_size)))
 
 
 # --- loading ------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.protocol import LoadStage, ModelInfo
+from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
 from tui_llama.engine.tokenizer import Tokenizer, TokenKind
 from tui_llama.engine.tokenizer.vocabulary import Vocabulary
 from tui_llama.errors import EngineError, ModelFileError

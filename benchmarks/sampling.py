@@ -1,0 +1,63 @@
+"""How long choosing one token takes at a large vocabulary.
+
+    python -m benchmarks.sampling [--vocab 128256] [--tokens 300]
+
+Logits are drawn from a normal distribution with a few likely tokens on top, another set for every token. Targets:
+0.5 ms a token for the default chain, 0.1 ms for greedy.
+"""
+
+import argparse
+import statistics
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.chat import SamplingSettings
+from tui_llama.engine.sampling import SamplerChain, compile_sampling_kernels
+
+_CHAINS = {
+    "default": (SamplingSettings(seed=1), 0.5e-3),
+    "greedy": (SamplingSettings(temperature=0.0), 0.1e-3),
+    "with penalties": (SamplingSettings(seed=1, repeat_penalty=1.1, frequency_penalty=0.1), 0.5e-3),
+    "top_p alone": (SamplingSettings(seed=1, top_k=0, min_p=0.0), None),
+}
+_SETS = 16
+
+
+def main() -> None:
+    """Measures each chain and prints it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vocab", type=int, default=128256, help="tokens in the vocabulary")
+    parser.add_argument("--tokens", type=int, default=300, help="tokens to choose")
+    options = parser.parse_args()
+    compile_sampling_kernels()
+    sets = [_logits(options.vocab, seed) for seed in range(_SETS)]
+    for name, (settings, target) in _CHAINS.items():
+        chain = SamplerChain(settings, options.vocab)
+        seconds = _measure(chain, sets, options.tokens)
+        wanted = "" if target is None else f" (target {1000 * target:.1f} ms)"
+        print(f"{name}: median {1000 * statistics.median(seconds):.3f} ms{wanted}, {chain}")
+
+
+def _logits(vocab_size: int, seed: int) -> npt.NDArray[np.float32]:
+    """(vocab,) float32 as peaked as a language model's."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0.0, 2.5, vocab_size).astype(np.float32)
+    logits[generator.integers(0, vocab_size, 8)] += 12.0
+    return logits
+
+
+def _measure(chain: SamplerChain, sets: list[npt.NDArray[np.float32]], count: int) -> list[float]:
+    """Returns the seconds of each token, accepting included; the first ones warm up and do not count."""
+    seconds = []
+    for index in range(count + _SETS):
+        logits = sets[index % _SETS]
+        start = perf_counter()
+        chain.accept(chain.sample(logits))
+        seconds.append(perf_counter() - start)
+    return seconds[_SETS:]
+
+
+if __name__ == "__main__":
+    main()
