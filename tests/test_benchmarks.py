@@ -23,7 +23,7 @@ def test_a_benchmark_tells_how_it_is_used(name: str) -> None:
 
 
 def test_the_terminal_sees_what_a_program_draws_between_its_escape_sequences() -> None:
-    command = ["sh", "-c", r"printf '\033[1mre\033[0mady'; read line; printf 'heard %s' \"$line\"; cat"]
+    command = ["sh", "-c", r"printf '\033[1mre\033[0mady'; read line; printf 'heard %s' $line; cat"]
     with Terminal(command, dict(os.environ)) as terminal:
         assert terminal.wait_for("ready", 30) is not None
         assert not terminal.has_drawn("heard")
