@@ -1,0 +1,198 @@
+"""Every setting is declared once; what a file or a variable says is checked before anything uses it."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_llama.chat import SamplingSettings
+from tui_llama.errors import SettingsError
+from tui_llama.settings import SETTINGS, Settings, describe_settings, load_settings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.toml"
+
+
+def refused(file: Path, content: str) -> SettingsError:
+    file.write_text(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, {})
+    return caught.value
+
+
+def test_without_a_file_everything_is_as_declared(file: Path) -> None:
+    settings = load_settings(file, {})
+
+    assert settings == Settings()
+    assert settings.sampling == SamplingSettings()
+
+
+def test_the_file_sets_what_it_names_and_nothing_else(file: Path) -> None:
+    file.write_text('context_size = 4096\nsystem_prompt = "Be brief."\n[sampling]\ntemperature = 0\ntop_k = 7\n')
+
+    settings = load_settings(file, {})
+
+    assert settings == Settings(
+        context_size=4096, system_prompt="Be brief.", sampling=SamplingSettings(temperature=0.0, top_k=7)
+    )
+    assert isinstance(settings.sampling.temperature, float)
+
+
+def test_the_environment_wins_over_the_file(file: Path) -> None:
+    file.write_text("threads = 2\nbatch_tokens = 64\n")
+    environment = {
+        "TUI_LLAMA_THREADS": "3",
+        "TUI_LLAMA_SAMPLING_MIN_P": "0.25",
+        "TUI_LLAMA_HOME": "/x",
+        "TERM": "y",
+    }
+
+    settings = load_settings(file, environment)
+
+    assert (settings.threads, settings.batch_tokens, settings.sampling.min_p) == (3, 64, 0.25)
+
+
+def test_minus_one_leaves_open_what_can_be_left_open(file: Path) -> None:
+    file.write_text("max_tokens = -1\n[sampling]\nseed = 5\n")
+
+    settings = load_settings(file, {"TUI_LLAMA_SAMPLING_SEED": "-1"})
+
+    assert (settings.max_tokens, settings.sampling.seed) == (None, None)
+
+
+def test_every_setting_of_the_program_is_declared() -> None:
+    general = {field.name for field in dataclasses.fields(Settings)} - {"sampling"}
+    sampling = {f"sampling.{name}" for name in SamplingSettings.__struct_fields__}
+
+    assert set(SETTINGS) == general | sampling
+
+
+def test_every_default_is_allowed() -> None:
+    for setting in SETTINGS.values():
+        given_value = -1 if setting.default is None else setting.default
+        assert setting.check(given_value, "here") == setting.default
+
+
+def test_the_explanation_is_a_settings_file_of_the_defaults(file: Path) -> None:
+    file.write_text(describe_settings())
+
+    assert load_settings(file, {}) == Settings()
+    assert {*tomllib.loads(describe_settings())} == {field.name for field in dataclasses.fields(Settings)}
+
+
+def test_the_explanation_names_range_and_variable_of_each_setting() -> None:
+    text = describe_settings()
+
+    assert all(setting.explanation in text and setting.variable in text for setting in SETTINGS.values())
+    assert "# a number from 0 to 1; TUI_LLAMA_SAMPLING_TOP_P\ntop_p = 0.95\n" in text
+    assert "# a number above 0; TUI_LLAMA_SAMPLING_REPEAT_PENALTY\n" in text
+    assert "# a whole number from 0, or -1; TUI_LLAMA_MAX_TOKENS\nmax_tokens = -1\n" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("contextsize = 1", "Did you mean context_size?"),
+        ("context-size = 1", "Did you mean context_size?"),
+        ("top_k = 1", "Did you mean sampling.top_k?"),
+        ("[sampling]\ntemprature = 1", "Did you mean sampling.temperature?"),
+        ("[sampling]\nthreads = 1\n", "Did you mean threads?"),
+        ("[general]\nthreads = 1", "Known are theme, "),
+        ("xyzzy = 1", "Known are theme, "),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(file: Path, content: str, hint: str) -> None:
+    error = refused(file, content)
+
+    assert str(error).startswith(f"{file}: there is no setting ")
+    assert error.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("threads = 'two'", "threads: 'two' is not a whole number"),
+        ("threads = true", "threads: True is not a whole number"),
+        ("threads = 2.0", "threads: 2.0 is not a whole number"),
+        ("threads = -1", "threads: -1 makes no sense"),
+        ("batch_tokens = 0", "batch_tokens: 0 makes no sense"),
+        (f"context_size = {2**40}", f"context_size: {2**40} makes no sense"),
+        ("max_tokens = -2", "max_tokens: -2 makes no sense"),
+        ("theme = 3", "theme: 3 is not a text"),
+        ("theme = ['a']", "theme: ['a'] is not a text"),
+        ("[sampling]\ntop_p = 1.5", "sampling.top_p: 1.5 makes no sense"),
+        ("[sampling]\nrepeat_penalty = 0.0", "sampling.repeat_penalty: 0.0 makes no sense"),
+        ("[sampling]\ntemperature = nan", "sampling.temperature: nan makes no sense"),
+        ("[sampling]\nfrequency_penalty = inf", "sampling.frequency_penalty: inf makes no sense"),
+        (f"[sampling]\ntemperature = {10**400}", "sampling.temperature: inf makes no sense"),
+        ("[sampling]\ntemperature = false", "sampling.temperature: False is not a number"),
+        ("[sampling]\nseed = true", "sampling.seed: True is not a whole number"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_by_file_key_and_value(file: Path, content: str, message: str) -> None:
+    error = refused(file, content)
+
+    assert str(error) == f"{file}: {message}"
+    assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("THREADS", "many", "'many' is not a whole number"),
+        ("THREADS", "2.5", "'2.5' is not a whole number"),
+        ("THREADS", "-1", "-1 makes no sense"),
+        ("SAMPLING_TOP_P", "x", "'x' is not a number"),
+        ("SAMPLING_TOP_P", "nan", "nan makes no sense"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_refused_by_name(file: Path, name: str, value: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, {f"TUI_LLAMA_{name}": value})
+
+    assert str(caught.value) == f"TUI_LLAMA_{name}: {message}"
+
+
+def test_a_section_that_is_none_is_named(file: Path) -> None:
+    error = refused(file, "sampling = 3")
+
+    assert str(error) == f"{file}: sampling is no section"
+
+
+def test_a_file_that_is_no_toml_is_refused_with_the_place(file: Path) -> None:
+    assert "line 2" in str(refused(file, "threads = 2\nthreads 3\n"))
+
+
+def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe")
+
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        load_settings(file, {})
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load_settings(tmp_path, {})
+
+
+@given(
+    st.sampled_from(sorted(SETTINGS)),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()),
+)
+def test_whatever_is_given_the_result_is_allowed_or_it_is_refused(name: str, value: object) -> None:
+    setting = SETTINGS[name]
+    try:
+        checked = setting.check(value, "here")
+    except SettingsError:
+        return
+
+    assert type(checked) is setting.kind or checked is None is setting.default
+    if name.startswith("sampling."):
+        sampling = msgspec.structs.asdict(SamplingSettings()) | {name.removeprefix("sampling."): checked}
+        assert msgspec.convert(sampling, SamplingSettings)

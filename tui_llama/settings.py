@@ -1,0 +1,227 @@
+"""What the user can set: each setting declared once, with type, default, range and explanation.
+
+The declarations give the defaults, check what a file or the environment says, and print as a settings file
+with comments. What comes later wins: defaults, the file (TOML), `TUI_LLAMA_…` in the environment, the
+command line (which replaces fields of `Settings` itself).
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from tui_llama.chat import SamplingSettings
+from tui_llama.errors import SettingsError
+
+Value: TypeAlias = str | int | float | None
+
+VARIABLE_PREFIX: Final = "TUI_LLAMA_"
+NONE: Final = -1  # stands for None in files and variables, as it does for llama.cpp
+_SAMPLING: Final = "sampling"
+_MOST: Final = 2**31 - 1
+_KIND_NAMES: Final = {str: "a text", int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which numbers make sense: from `minimum` (not itself if `is_open`) to `maximum`."""
+
+    minimum: float
+    maximum: float = math.inf
+    is_open: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and self.minimum <= value <= self.maximum
+            and not (self.is_open and value == self.minimum)
+        )
+
+    def __str__(self) -> str:
+        if self.minimum == -math.inf:
+            return "that is finite"
+        lower = f"{'above' if self.is_open else 'from'} {self.minimum}"
+        return lower if self.maximum in (math.inf, _MOST) else f"{lower} to {self.maximum}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One declaration. `name` is as in the file, with its section; `default` None means that NONE may be given."""
+
+    name: str
+    kind: type[str] | type[int] | type[float]
+    default: Value
+    explanation: str
+    range: Range | None = None
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return VARIABLE_PREFIX + self.name.upper().replace(".", "_")
+
+    def check(self, value: object, source: str) -> Value:
+        """The value with the type of the setting.
+
+        Args:
+            value: As TOML gives it.
+            source: Where it stands, for the error: a file and a key, or a variable.
+
+        Raises:
+            SettingsError: it is of another type or outside of the range.
+        """
+        if self.default is None and value == NONE and not isinstance(value, bool):
+            return None
+        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value) if abs(value) <= _MOST else math.inf
+        if type(value) is not self.kind:
+            raise SettingsError(f"{source}: {value!r} is not {_KIND_NAMES[self.kind]}", self.explanation)
+        if self.range is not None and (isinstance(value, str) or value not in self.range):
+            raise SettingsError(f"{source}: {value!r} makes no sense", f"It must be {self.allowed}.")
+        return value
+
+    def parse(self, text: str, source: str) -> Value:
+        """The value from the text of a variable, checked; raises as `check`."""
+        try:
+            return self.check(self.kind(text), source)
+        except ValueError as error:
+            raise SettingsError(f"{source}: {text!r} is not {_KIND_NAMES[self.kind]}", self.explanation) from error
+
+    @property
+    def allowed(self) -> str:
+        """The values that make sense, in words."""
+        kind = _KIND_NAMES[self.kind]
+        allowed = kind if self.range is None else f"{kind} {self.range}"
+        return f"{allowed}, or {NONE}" if self.default is None else allowed
+
+
+def _declared(kind: type, default: Value, explanation: str, allowed: Range | None = None) -> Any:
+    return field(default=default, metadata={"declaration": (kind, default, explanation, allowed)})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the user can set, checked. `describe_settings` explains it."""
+
+    theme: str = _declared(str, "", "Colours of the screen by their name; empty: the program's own.")
+    context_size: int = _declared(
+        int, 0, "Context in tokens; 0: the model's own, or 8192 if that is larger.", Range(0, _MOST)
+    )
+    threads: int = _declared(int, 0, "Threads that compute; 0: one for each core.", Range(0, 1024))
+    batch_tokens: int = _declared(
+        int, 512, "Most tokens of a prompt that are read in one pass over the weights.", Range(1, _MOST)
+    )
+    max_tokens: int | None = _declared(
+        int, None, "Most tokens of an answer; -1: as many as the context holds.", Range(0, _MOST)
+    )
+    system_prompt: str = _declared(str, "", "What the model is told before a new chat.")
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+
+
+# The defaults are those of `SamplingSettings`, which the engine knows too.
+_SAMPLING_DECLARATIONS: Final[dict[str, tuple[type, str, Range | None]]] = {
+    "seed": (int, "Start of the random numbers; -1: another one for each answer.", Range(0, 2**32 - 1)),
+    "temperature": (float, "How freely tokens are chosen; 0: always the likeliest.", Range(0)),
+    "top_k": (int, "Choose among this many of the likeliest tokens; 0: off.", Range(0, _MOST)),
+    "top_p": (float, "Choose among the likeliest tokens that have this probability together; 1: off.", Range(0, 1)),
+    "min_p": (float, "Drop tokens less likely than this share of the likeliest; 0: off.", Range(0, 1)),
+    "repeat_penalty": (float, "Divides the weight of tokens used lately; 1: off.", Range(0, is_open=True)),
+    "frequency_penalty": (float, "Taken off for each use of a token lately; 0: off.", Range(-math.inf)),
+    "presence_penalty": (float, "Taken off once for a token used lately; 0: off.", Range(-math.inf)),
+    "penalty_last_n": (int, "How many tokens count as lately; 0: penalties are off.", Range(0, _MOST)),
+}
+
+
+def _declarations() -> Iterator[Setting]:
+    for each in dataclasses.fields(Settings):
+        if "declaration" in each.metadata:
+            yield Setting(each.name, *each.metadata["declaration"])
+    for name, (kind, explanation, allowed) in _SAMPLING_DECLARATIONS.items():
+        default = getattr(SamplingSettings(), name)
+        yield Setting(f"{_SAMPLING}.{name}", kind, default, explanation, allowed)
+
+
+SETTINGS: Final[dict[str, Setting]] = {setting.name: setting for setting in _declarations()}
+
+
+def load_settings(file: Path, environment: Mapping[str, str]) -> Settings:
+    """What the file and the environment set, checked; defaults for the rest.
+
+    Args:
+        file: TOML; need not be there.
+        environment: Variables; those that are no setting are left alone.
+
+    Raises:
+        SettingsError: names the file and the key, or the variable, and the value.
+    """
+    values: dict[str, Any] = {name: SETTINGS[name].check(value, f"{file}: {name}") for name, value in _read(file)}
+    for setting in SETTINGS.values():
+        if setting.variable in environment:
+            values[setting.name] = setting.parse(environment[setting.variable], setting.variable)
+    sampling = {name: values.pop(f"{_SAMPLING}.{name}", ...) for name in _SAMPLING_DECLARATIONS}
+    given = {name: value for name, value in sampling.items() if value is not ...}
+    return Settings(**values, sampling=msgspec.structs.replace(SamplingSettings(), **given))
+
+
+def describe_settings() -> str:
+    """A settings file that sets every setting to its default, with explanation, range and variable above each."""
+    lines = ["# Settings of tui_llama, as they are without this file."]
+    for name, setting in SETTINGS.items():
+        section, _, key = name.rpartition(".")
+        if section and f"[{section}]" not in lines:
+            lines += ["", f"[{section}]"]
+        lines += ["", f"# {setting.explanation}", f"# {setting.allowed}; {setting.variable}"]
+        lines.append(f"{key} = {_as_toml(setting.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _read(file: Path) -> Iterator[tuple[str, object]]:
+    """The settings in the file by name, all of them known ones."""
+    for key, value in _parsed(file).items():
+        if key != _SAMPLING:
+            yield _known(key, file), value
+            continue
+        if not isinstance(value, dict):
+            raise SettingsError(f"{file}: {key} is no section", f"Write [{key}] on a line of its own.")
+        for inner, inner_value in value.items():
+            yield _known(f"{key}.{inner}", file), inner_value
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}", "Check the file's permissions.") from error
+    except ValueError as error:  # neither TOML nor, perhaps, UTF-8
+        raise SettingsError(f"{file} is not valid TOML: {error}", "Mend or remove the file.") from error
+
+
+def _known(name: str, file: Path) -> str:
+    if name in SETTINGS:
+        return name
+    nearest = _nearest(name)
+    hint = f"Did you mean {nearest}?" if nearest else "Known are " + ", ".join(SETTINGS) + "."
+    raise SettingsError(f"{file}: there is no setting {name!r}", hint)
+
+
+def _nearest(name: str) -> str | None:
+    """The setting whose name, wherever its section, is most like this one's."""
+    import difflib
+
+    by_key = {known.rpartition(".")[2]: known for known in SETTINGS}
+    key = name.rpartition(".")[2].lower().replace("-", "_")
+    close = difflib.get_close_matches(key, by_key, n=1)
+    return by_key[close[0]] if close else None
+
+
+def _as_toml(value: Value) -> str:
+    import json
+
+    return json.dumps(NONE if value is None else value)
