@@ -140,13 +140,9 @@ class _Reader:
         head_dim = self._size("attention.key_length", MAX_HEAD_DIM, default=embedding_size // head_count)
         value_dim = self._size("attention.value_length", MAX_HEAD_DIM, default=embedding_size // head_count)
         if value_dim != head_dim:
-            raise self._refuse(
-                "attention.value_length", f"{value_dim} differs from the key length, {head_dim}"
-            )
+            raise self._refuse("attention.value_length", f"{value_dim} differs from the key length, {head_dim}")
         if head_count * head_dim > MAX_SIZE:
-            raise self._refuse(
-                "attention.key_length", f"{head_count} heads of {head_dim} are more than {MAX_SIZE}"
-            )
+            raise self._refuse("attention.key_length", f"{head_count} heads of {head_dim} are more than {MAX_SIZE}")
         return head_dim
 
     def _rope_dim(self, head_dim: int) -> int:
@@ -174,9 +170,7 @@ class _Reader:
         return RopeScaling(
             kind=kind,
             factor=1.0 if kind == "none" else factor,
-            original_context=self._size(
-                "rope.scaling.original_context_length", MAX_CONTEXT, default=context_length
-            ),
+            original_context=self._size("rope.scaling.original_context_length", MAX_CONTEXT, default=context_length),
             attention_factor=self._positive("rope.scaling.attn_factor", 1.0),
             extension_factor=extension_factor,
             beta_fast=self._positive("rope.scaling.yarn_beta_fast", 32.0),

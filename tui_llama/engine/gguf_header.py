@@ -1,0 +1,358 @@
+"""Reads the header of a GGUF file: version, metadata, tensor table. Trusts nothing that it has not checked.
+
+The format on a card (versions 2 and 3, little-endian, nothing padded before the data):
+
+    0   4 bytes  "GGUF"
+    4   u32      version
+    8   i64      number of tensors
+    16  i64      number of metadata entries
+    24           the entries: string key, u32 type, value
+                     string = u64 length in bytes, UTF-8 bytes
+                     array  = u32 element type, u64 count, elements; arrays of arrays are not read
+                 the tensor table: string name, u32 number of dimensions, i64 sizes (the first is contiguous),
+                     u32 type, u64 offset from the start of the data
+                 zeros up to a multiple of `general.alignment` (32 where absent)
+                 the data: tensors in the table's order, each padded to the alignment
+
+Every count, length, offset and type is compared with what is left of the file before anything is allocated
+for it, in Python's unbounded integers. Whatever the bytes, the only exception is a `ModelFileError`. Limits
+that no model comes near (the `MAX_…` below) bound the time and the memory that a hostile header can cost.
+
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; what is refused follows llama.cpp's
+ggml/src/gguf.cpp.
+"""
+
+import math
+import mmap
+import struct
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine.gguf_types import (
+    NUMERIC_DTYPES,
+    TENSOR_TYPES,
+    MetadataValue,
+    NumericArray,
+    StringArray,
+    TensorInfo,
+    ValueType,
+    quoted,
+)
+from tui_llama.errors import ModelFileError
+
+MAGIC: Final = b"GGUF"
+DEFAULT_ALIGNMENT: Final = 32
+
+MAX_METADATA_ENTRIES: Final = 1 << 13
+MAX_TENSORS: Final = 1 << 14
+MAX_DIMENSIONS: Final = 4
+MAX_KEY_BYTES: Final = (1 << 16) - 1
+MAX_TENSOR_NAME_BYTES: Final = 63
+MAX_STRING_BYTES: Final = 1 << 24
+# All arrays of strings together; each string costs a step of the slowest loop.
+MAX_ARRAY_STRINGS: Final = 3 << 19
+MAX_ALIGNMENT: Final = 1 << 20
+MAX_HEADER_BYTES: Final = 1 << 27
+
+_MAX_ELEMENTS: Final = (1 << 63) - 1
+_MIN_ENTRY_BYTES: Final = 8 + 1 + 4 + 1  # a one-byte key and a one-byte value
+_MIN_TENSOR_BYTES: Final = 8 + 1 + 4 + 4 + 8  # a one-byte name and no dimensions
+
+DAMAGED_HINT: Final = "The file is damaged or incomplete; download it again."
+_OTHER_TYPE_HINT: Final = "Choose a file of the same model with another quantization, such as Q4_K_M or Q8_0."
+
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_I64 = struct.Struct("<q")
+
+_FOREIGN_BEGINNINGS: Final[Mapping[bytes, str]] = {
+    b"ggml": "it has the older GGML format",
+    b"lmgg": "it has the older GGML format",
+    b"fmgg": "it has the older GGML format",
+    b"tjgg": "it has the older GGML format",
+    b"FUGG": "its bytes are in reverse order",
+    b"PK\x03\x04": "it is a ZIP archive, perhaps a PyTorch model",
+    b"vers": "it is perhaps a Git LFS pointer instead of the file itself",
+    b"<!DO": "it is a web page",
+    b"<htm": "it is a web page",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What stands before the data, checked; offsets of tensors count from the start of the file."""
+
+    version: int
+    alignment: int
+    metadata: Mapping[str, MetadataValue]
+    metadata_types: Mapping[str, ValueType]
+    tensors: Mapping[str, TensorInfo]
+    size_bytes: int
+    """Without the padding before the data."""
+
+
+def read_header(name: str, content: mmap.mmap) -> Header:
+    """Reads and checks everything before the data, and that the data is all there.
+
+    Args:
+        name: What errors call the file.
+        content: The whole file.
+
+    Raises:
+        ModelFileError: this is no sound GGUF file.
+    """
+    cursor = _Cursor(name, content)
+    version = _read_version(cursor)
+    tensor_count = _read_count(cursor, "tensors", MAX_TENSORS)
+    entry_count = _read_count(cursor, "metadata entries", MAX_METADATA_ENTRIES)
+    cursor.check_left(entry_count * _MIN_ENTRY_BYTES + tensor_count * _MIN_TENSOR_BYTES, "header")
+    entries = _MetadataReader(cursor)
+    for _ in range(entry_count):
+        entries.read_entry()
+    alignment = entries.alignment()
+    rows = _read_tensor_table(cursor, tensor_count)
+    return Header(
+        version=version,
+        alignment=alignment,
+        metadata=entries.metadata,
+        metadata_types=entries.types,
+        tensors=_placed(cursor, rows, alignment),
+        size_bytes=cursor.at,
+    )
+
+
+class _Cursor:
+    """Takes one piece of the file after another, never more than there is."""
+
+    def __init__(self, name: str, content: mmap.mmap) -> None:
+        self.name = name
+        self.content = content
+        self.limit = min(len(content), MAX_HEADER_BYTES)
+        self.at = 0
+
+    def take(self, size: int, what: str) -> bytes:
+        """The next `size` bytes, which hold `what`."""
+        self.check_left(size, what)
+        begin = self.at
+        self.at = begin + size
+        return self.content[begin : self.at]
+
+    def unsigned32(self, what: str) -> int:
+        (number,) = _U32.unpack(self.take(_U32.size, what))
+        return int(number)
+
+    def unsigned64(self, what: str) -> int:
+        (number,) = _U64.unpack(self.take(_U64.size, what))
+        return int(number)
+
+    def string(self, what: str, most_bytes: int) -> bytes:
+        length = self.unsigned64(what)
+        if length > most_bytes:
+            self.refuse(f"{what} has a length of {length} bytes, at most {most_bytes} are possible")
+        return self.take(length, what)
+
+    def identifier(self, what: str, most_bytes: int) -> str:
+        """A string that others refer to: it may not be empty and must be text."""
+        raw = self.string(what, most_bytes)
+        if not raw:
+            self.refuse(f"a {what} is empty")
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            self.refuse(f"the {what} {quoted(raw)} is not UTF-8")
+
+    def check_left(self, size: int, what: str) -> None:
+        """Refuses the file where it has not `size` more bytes."""
+        if size <= self.limit - self.at:
+            return
+        if self.limit < len(self.content):
+            self.refuse(f"{what} of {size} bytes makes the header longer than {MAX_HEADER_BYTES} bytes")
+        self.refuse(f"{what} needs {size} bytes, but the file ends after {self.limit - self.at}")
+
+    def refuse(self, message: str, hint: str = DAMAGED_HINT) -> NoReturn:
+        raise ModelFileError(f"{self.name}: {message} (at byte {self.at})", hint)
+
+
+def _read_version(cursor: _Cursor) -> int:
+    beginning = cursor.take(len(MAGIC), "magic number")
+    if beginning != MAGIC:
+        what = _FOREIGN_BEGINNINGS.get(beginning, f"it begins with {beginning!a}")
+        cursor.refuse(f"this is not a GGUF file: {what}", "Choose a file in the GGUF format.")
+    version = cursor.unsigned32("version")
+    if version != 0 and version & 0xFFFF == 0:
+        cursor.refuse("the file was written for big-endian machines", "Choose a little-endian file of the model.")
+    if version not in (2, 3):
+        cursor.refuse(
+            f"GGUF version {version} is not supported, only 2 and 3",
+            "Choose a newer file of the model." if version < 2 else "Update this program, or choose another file.",
+        )
+    return version
+
+
+def _read_count(cursor: _Cursor, what: str, most: int) -> int:
+    (count,) = _I64.unpack(cursor.take(_I64.size, f"number of {what}"))
+    if not 0 <= count <= most:
+        cursor.refuse(f"{count} {what} are not possible, at most {most}")
+    return int(count)
+
+
+class _MetadataReader:
+    """Reads metadata entries one by one."""
+
+    def __init__(self, cursor: _Cursor) -> None:
+        self._cursor = cursor
+        self._strings_left = MAX_ARRAY_STRINGS
+        self.metadata: dict[str, MetadataValue] = {}
+        self.types: dict[str, ValueType] = {}
+
+    def read_entry(self) -> None:
+        key = self._cursor.identifier("metadata key", MAX_KEY_BYTES)
+        if key in self.metadata:
+            self._cursor.refuse(f"metadata key {quoted(key)} appears twice")
+        where = f"metadata key {quoted(key)}"
+        kind = self._value_type(where)
+        self.metadata[key] = self._read_array(where) if kind is ValueType.ARRAY else self._read_scalar(kind, where)
+        self.types[key] = kind
+
+    def _value_type(self, where: str) -> ValueType:
+        number = self._cursor.unsigned32(f"type of {where}")
+        if number > ValueType.FLOAT64:
+            self._cursor.refuse(f"{where} has the unknown type {number}")
+        return ValueType(number)
+
+    def _read_scalar(self, kind: ValueType, where: str) -> int | float | bool | str:
+        if kind is ValueType.STRING:
+            return self._cursor.string(where, MAX_STRING_BYTES).decode("utf-8", "replace")
+        if kind is ValueType.BOOL:
+            return bool(self._booleans(1, where)[0])
+        number: int | float = self._numbers(kind, 1, where)[0].item()
+        return number
+
+    def _read_array(self, where: str) -> StringArray | NumericArray:
+        kind = self._value_type(f"{where} (elements)")
+        count = self._cursor.unsigned64(f"length of {where}")
+        if kind is ValueType.ARRAY:
+            self._cursor.refuse(f"{where} is an array of arrays, which is not supported")
+        if kind is ValueType.STRING:
+            return self._strings(count, where)
+        values = self._booleans(count, where) if kind is ValueType.BOOL else self._numbers(kind, count, where)
+        values.flags.writeable = False
+        return values
+
+    def _numbers(self, kind: ValueType, count: int, where: str) -> NumericArray:
+        dtype = NUMERIC_DTYPES[kind]
+        return np.frombuffer(self._cursor.take(count * dtype.itemsize, where), dtype)
+
+    def _booleans(self, count: int, where: str) -> npt.NDArray[np.bool_]:
+        values = np.frombuffer(self._cursor.take(count, where), np.uint8)
+        if values.size and values.max() > 1:
+            self._cursor.refuse(f"{where} has a truth value that is neither 0 nor 1")
+        return values.astype(np.bool_)
+
+    def _strings(self, count: int, where: str) -> StringArray:
+        """Finds `count` strings; written out, since this one loop runs hundreds of thousands of times."""
+        self._cursor.check_left(count * _U64.size, where)
+        if count > self._strings_left:
+            self._cursor.refuse(f"{where} has {count} strings; all arrays together may have {MAX_ARRAY_STRINGS}")
+        self._strings_left -= count
+        first = at = self._cursor.at
+        content, unpack, length_bytes = self._cursor.content, _U64.unpack_from, _U64.size
+        last = self._cursor.limit - length_bytes
+        starts = array("q")
+        append = starts.append
+        for _ in range(count):
+            if at > last:
+                break
+            (length,) = unpack(content, at)
+            at += length_bytes
+            append(at)
+            at += length
+        if len(starts) < count or at > self._cursor.limit:
+            self._cursor.refuse(f"{where} ends after the end of the file, at string {len(starts)} of {count}")
+        self._cursor.at = at
+        return StringArray(content[first:at], np.array(starts, np.int64) - first)
+
+    def alignment(self) -> int:
+        kind = self.types.get("general.alignment")
+        if kind is None:
+            return DEFAULT_ALIGNMENT
+        alignment = self.metadata["general.alignment"]
+        if kind is not ValueType.UINT32 or not isinstance(alignment, int):
+            self._cursor.refuse(f"general.alignment should be of type uint32, not {kind.name.lower()}")
+        if not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
+            self._cursor.refuse(f"general.alignment is {alignment}, which is not a power of two up to {MAX_ALIGNMENT}")
+        return alignment
+
+
+def _read_tensor_table(cursor: _Cursor, count: int) -> dict[str, TensorInfo]:
+    """The rows, their offsets still counted from the start of the data."""
+    rows: dict[str, TensorInfo] = {}
+    for _ in range(count):
+        row = _read_row(cursor)
+        if row.name in rows:
+            cursor.refuse(f"tensor {quoted(row.name)} appears twice")
+        rows[row.name] = row
+    return rows
+
+
+def _read_row(cursor: _Cursor) -> TensorInfo:
+    name = cursor.identifier("tensor name", MAX_TENSOR_NAME_BYTES)
+    where = f"tensor {quoted(name)}"
+    dimension_count = cursor.unsigned32(where)
+    if dimension_count > MAX_DIMENSIONS:
+        cursor.refuse(f"{where} has {dimension_count} dimensions, at most {MAX_DIMENSIONS} are possible")
+    row = cursor.take(8 * dimension_count + 12, where)
+    *sizes, type_id, offset_bytes = struct.unpack(f"<{dimension_count}qIQ", row)
+    shape = tuple(sizes)
+    return TensorInfo(name, type_id, shape, offset_bytes, _size_bytes(cursor, where, type_id, shape))
+
+
+def _size_bytes(cursor: _Cursor, where: str, type_id: int, shape: tuple[int, ...]) -> int:
+    kind = TENSOR_TYPES.get(type_id)
+    if kind is None:
+        cursor.refuse(f"{where} has the type {type_id}, which this program does not know", _OTHER_TYPE_HINT)
+    if min(shape, default=0) < 0 or math.prod(filter(None, shape)) > _MAX_ELEMENTS:
+        cursor.refuse(f"{where} has the impossible shape {quoted(shape)}")
+    row_elements = shape[0] if shape else 1
+    if row_elements % kind.block_elements:
+        cursor.refuse(
+            f"{where} has rows of {row_elements} elements, "
+            f"not a multiple of the {kind.block_elements} of a {kind.name} block"
+        )
+    size_bytes = math.prod(shape) // kind.block_elements * kind.block_bytes
+    if size_bytes > len(cursor.content):
+        cursor.refuse(f"{where} has {size_bytes} bytes, the file only {len(cursor.content)}")
+    return size_bytes
+
+
+def _placed(cursor: _Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
+    """Turns offsets within the data into offsets within the file.
+
+    As in llama.cpp, tensors follow one another in the table's order without gaps, so none can overlap.
+    """
+    data_start = _padded(cursor.at, alignment)
+    expected, end = data_start, cursor.at
+    tensors: dict[str, TensorInfo] = {}
+    for row in rows.values():
+        offset_bytes = data_start + row.offset_bytes
+        if offset_bytes != expected:
+            cursor.refuse(
+                f"tensor {quoted(row.name)} is said to begin at byte {offset_bytes}, "
+                f"but the one before it ends at {end} and the alignment is {alignment}"
+            )
+        end = offset_bytes + row.size_bytes
+        expected = _padded(end, alignment)
+        tensors[row.name] = TensorInfo(row.name, row.type_id, row.shape, offset_bytes, row.size_bytes)
+    # Some writers leave the last padding out; part of it means that the file was cut.
+    if tensors and len(cursor.content) != end and len(cursor.content) < expected:
+        cursor.refuse(f"the file has {len(cursor.content)} bytes, but the tensors reach to byte {expected}")
+    return tensors
+
+
+def _padded(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment
