@@ -386,7 +386,8 @@ def test_the_stories_model_tells_the_story_that_llama_cpp_tells(shared_folder: P
     result = program(
         *("complete", "Once upon a time, there was a little girl", "-m", str(model), "-n", "200", "--temp", "0")
     )
-    assert (result.returncode, result.stdout) == (0, golden)
+    # llama.cpp's program ends with two newlines that are not the model's.
+    assert (result.returncode, result.stdout) == (0, golden.removesuffix("\n\n"))
 
 
 def test_colours_appear_on_a_terminal_only_and_not_with_no_color() -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.fakes.child_engines import PIECE_BYTES, model_info
@@ -27,6 +28,7 @@ from tui_llama.engine.protocol import (
     LoadStage,
     ModelLoaded,
     Notice,
+    PromptEncoded,
     PromptProgress,
     ReplyRequest,
     TextPiece,
@@ -149,9 +151,7 @@ async def test_a_reply_that_nobody_listens_to_any_more_is_stopped_and_forgotten(
     async with aclosing(worker.reply(say("write one"))) as events:
         await anext(events)
     following = await reply(worker, "say two", turn=2)
-    assert [
-        event.turn for event in following if isinstance(event, PromptProgress | TextPiece | Finished)
-    ] == [2, 2, 2]
+    assert [event.turn for event in following if isinstance(event, PromptProgress | TextPiece | Finished)] == [2, 2, 2]
 
 
 async def test_killing_the_process_while_it_loads_is_an_engine_lost(worker: EngineWorker) -> None:
@@ -161,9 +161,7 @@ async def test_killing_the_process_while_it_loads_is_an_engine_lost(worker: Engi
 
 
 @pytest.mark.parametrize("instruction", ["read", "write"])
-async def test_killing_the_process_during_a_reply_is_an_engine_lost(
-    worker: EngineWorker, instruction: str
-) -> None:
+async def test_killing_the_process_during_a_reply_is_an_engine_lost(worker: EngineWorker, instruction: str) -> None:
     await load(worker)
     with pytest.raises(EngineLostError, match="SIGKILL"):
         async for _ in worker.reply(say(instruction)):
@@ -326,6 +324,43 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_the_process(worker: EngineW
     os.kill(worker.process_id, signal.SIGINT)
     assert os.getsid(worker.process_id) != os.getsid(0)
     assert isinstance((await reply(worker, "say hello"))[-1], Finished)
+
+
+async def first_turn(worker: EngineWorker, state_path: Path) -> tuple[ReplyRequest, tuple[int, ...]]:
+    """One turn with the real engine over a fake model; returns its request and the ledger after it."""
+    await load(worker, "fake.gguf")
+    request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), max_tokens=9, state_path=str(state_path))
+    ledger: tuple[int, ...] = ()
+    async for event in worker.reply(request):
+        if isinstance(event, PromptEncoded | TextPiece):
+            ledger += event.token_ids
+    return request, ledger
+
+
+async def test_after_a_kill_the_chat_goes_on_from_its_state_file(tmp_path: Path) -> None:
+    worker = EngineWorker("tests.fakes.child_engines:engine_without_weights")
+    request, ledger = await first_turn(worker, tmp_path / "chat.state")
+    await load(worker, "fake.gguf")  # served once the state is saved
+    kill(worker)
+    with pytest.raises(EngineLostError):
+        await reply(worker, "lost")
+    await load(worker, "fake.gguf")
+    again = msgspec.structs.replace(request, turn=2, ledger=ledger)
+    events = [event async for event in worker.reply(again)]
+    await worker.close()
+    assert not [event for event in events if isinstance(event, Notice)]
+    assert isinstance(events[-1], Finished)
+    assert events[-1].usage.reused_tokens == len(ledger) - 9 - 1
+
+
+async def test_closing_during_an_answer_saves_what_there_is_of_it(tmp_path: Path) -> None:
+    worker = EngineWorker("tests.fakes.child_engines:engine_without_weights")
+    await load(worker, "fake.gguf")
+    request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), state_path=str(tmp_path / "chat.state"))
+    async with aclosing(worker.reply(request)) as events:
+        await anext(events)
+        await worker.close()
+    assert (tmp_path / "chat.state").exists()
 
 
 PARENT = """

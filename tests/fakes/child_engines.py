@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.protocol import (
@@ -25,6 +26,9 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     TextPiece,
 )
+
+if TYPE_CHECKING:
+    from tui_llama.engine.local import LocalEngine
 
 PIECE_BYTES = 16 * 1024
 
@@ -45,9 +49,7 @@ class ObedientEngine:
         else:
             yield ModelLoaded(model_info(request.model_path))
 
-    def reply(
-        self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]
-    ) -> Iterator[ReplyEvent]:
+    def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
         text = request.messages[-1].text if isinstance(request, ReplyRequest) else request.text
         instruction, _, argument = text.partition(" ")
         self._saving = argument if instruction == "save" else ""
@@ -79,6 +81,14 @@ class ObedientEngine:
         if self._saving == "forever":
             threading.Event().wait()
         return Notice("the state was not saved") if self._saving else None
+
+
+def engine_without_weights() -> "LocalEngine":
+    """The real engine over a model that needs no weights: `fake.gguf`."""
+    from tests.fakes.fake_model import FakeOpener
+    from tui_llama.engine.local import LocalEngine
+
+    return LocalEngine(FakeOpener())
 
 
 def model_info(path: str) -> ModelInfo:
