@@ -727,16 +727,16 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def test_twenty_thousand_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
+def test_thousands_of_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     rng = random.Random(20260)
     content, path = sound_file(), tmp_path / "damaged.gguf"
     path.write_bytes(content)
     assert use_everything(path)
     sound = 0
-    for _ in range(20_000):
+    for _ in range(8_000):
         path.write_bytes(mutated(content, rng))
         sound += use_everything(path)
-    assert 0 < sound < 10_000
+    assert 0 < sound < 4_000
 
 
 hostile_numbers = st.one_of(st.integers(0, 64), st.sampled_from(HUGE), st.integers(0, 2**64 - 1))
@@ -775,7 +775,7 @@ hostile_tensors = st.builds(
     data=st.binary(max_size=100),
     wrong_count=st.none() | st.integers(-(2**63), 2**63 - 1),
 )
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_hostile_headers_are_read_or_refused(
     tmp_path: Path, entries: list[bytes], tensors: list[bytes], data: bytes, wrong_count: int | None
 ) -> None:
