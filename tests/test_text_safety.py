@@ -204,9 +204,7 @@ def test_tabs_stay() -> None:
     assert sanitize("one\ttwo") == "one\ttwo"
 
 
-@pytest.mark.parametrize(
-    "control", "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
+@pytest.mark.parametrize("control", "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 def test_a_direction_control_is_shown_as_a_symbol(control: str) -> None:
     assert sanitize(f"user{control}nimda") == f"user{DIRECTION_SYMBOL}nimda"
 

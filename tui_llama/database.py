@@ -132,9 +132,7 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
         return
     is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if not is_new or _pragma(connection, "application_id") or _pragma(connection, "user_version"):
-        raise StoreError(
-            f"{path} is a database of another program.", "Move it away, or choose another place."
-        )
+        raise StoreError(f"{path} is a database of another program.", "Move it away, or choose another place.")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,8 +1,8 @@
 """Chats in SQLite: the transcript with exact token ids, the one thing that must never be lost.
 
 The messages of a chat are a tree: each names its parent, an edited or regenerated message is a sibling of
-the old one, and the chat's tip says which path is on the screen. Everything committed here survives `kill
--9` and, with `synchronous=FULL`, a power cut; keys and values can be computed again from it.
+the old one, and the chat's tip says which path is on the screen. Everything committed here survives a kill
+and, with `synchronous=FULL`, a power cut; keys and values can be computed again from it.
 
 An answer grows in a journal of pieces (`answer_pieces`) and is folded into its message when it ends.
 Whoever reads sees message and pieces together, so an answer that was cut off reads like any other. The
@@ -37,7 +37,7 @@ TITLE_LENGTH: Final = 60
 
 # A parent is always older than its child, so the order of the ids is the order of the path; UNION ends a
 # cycle that a damaged file may contain.
-_PATH = """
+_PATH_QUERY = """
     WITH RECURSIVE path (message_id, parent_id) AS (
         SELECT message_id, parent_id FROM messages WHERE message_id = ?
         UNION
@@ -104,9 +104,8 @@ class Store:
     Every method that changes something has committed it, through to the disk, when it returns.
 
     Raises (every method):
-        StoreError: the database is damaged, not ours, newer than this program, not writable, or the disk is
-        full;
-            or a chat or message is no longer there. Nothing was changed.
+        StoreError: the database is damaged, not ours, newer than this program or not writable, the disk is
+            full, or a chat or message is no longer there. Nothing was changed.
         CallerError: the call makes no sense, such as appending to a message of the user.
     """
 
@@ -207,8 +206,7 @@ class Store:
         with self._transaction("DEFERRED") as database:
             message = _message(database, message_id)
             rows = database.execute(
-                "SELECT message_id FROM messages WHERE chat_id = ? AND parent_id IS ? AND role = ?"
-                " ORDER BY message_id",
+                "SELECT message_id FROM messages WHERE chat_id = ? AND parent_id IS ? AND role = ? ORDER BY message_id",
                 (message.chat_id, message.parent_id, message.role),
             )
             return [row["message_id"] for row in rows.fetchall()]
@@ -242,10 +240,10 @@ class Store:
         return message_id
 
     def set_answer_prompt(self, message_id: int, kept_tokens: int, token_ids: Sequence[int]) -> None:
-        """Records what is fed to the model for this answer: the first `kept_tokens` of the ledger, then
-        `token_ids`.
+        """Records what is fed to the model for this answer.
 
-        May be repeated as long as nothing was generated.
+        That is the first `kept_tokens` of the parent's ledger, then `token_ids`. May be repeated as long as
+        nothing was generated.
         """
         prompt_ids = _blob_from_ids(token_ids)
         with self._transaction() as database:
@@ -303,9 +301,7 @@ class Store:
             The ids of the answers marked now. Those that another running program is writing stay partial.
         """
         with self._transaction() as database:
-            rows = database.execute(
-                "SELECT message_id FROM messages WHERE state = ?", (MessageState.PARTIAL,)
-            )
+            rows = database.execute("SELECT message_id FROM messages WHERE state = ?", (MessageState.PARTIAL,))
             abandoned = [row["message_id"] for row in rows if self._answer_locks.is_free(row["message_id"])]
             for message_id in abandoned:
                 _fold_pieces(database, message_id)
@@ -328,7 +324,7 @@ class Store:
         with self._transaction() as database:
             database.execute("INSERT OR REPLACE INTO preferences VALUES (?, ?)", (key, _storable(value)))
 
-    # --- how -----------------------------------------------------------------------------
+    # --- how it is done -------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
@@ -350,15 +346,13 @@ class Store:
             database.execute(f"UPDATE chats SET {column} = ? WHERE chat_id = ?", (value, chat_id))
 
 
-# --- inside one transaction ---
+# --- inside one transaction ---------------------------------------------------------------------------------
 
 
 def _chat(database: sqlite3.Connection, chat_id: str) -> Chat:
     row = database.execute("SELECT * FROM chats WHERE chat_id = ?", (chat_id,)).fetchone()
     if row is None:
-        raise StoreError(
-            "This chat is no longer there.", "It may have been deleted by another running program."
-        )
+        raise StoreError("This chat is no longer there.", "It may have been deleted by another running program.")
     return _chat_from_row(_checked(row, _ChatRow))
 
 
@@ -369,9 +363,7 @@ def _require_chat(database: sqlite3.Connection, chat_id: str) -> None:
 def _message(database: sqlite3.Connection, message_id: int) -> "_MessageRow":
     row = database.execute("SELECT * FROM messages WHERE message_id = ?", (message_id,)).fetchone()
     if row is None:
-        raise StoreError(
-            "This message is no longer there.", "It may have been deleted by another running program."
-        )
+        raise StoreError("This message is no longer there.", "It may have been deleted by another running program.")
     return _checked(row, _MessageRow)
 
 
@@ -387,9 +379,7 @@ def _open_answer(database: sqlite3.Connection, message_id: int) -> "_MessageRow"
     return message
 
 
-def _insert_message(
-    database: sqlite3.Connection, chat_id: str, parent_id: int | None, role: Role, text: str
-) -> int:
+def _insert_message(database: sqlite3.Connection, chat_id: str, parent_id: int | None, role: Role, text: str) -> int:
     if parent_id is not None:
         _require_message(database, chat_id, parent_id)
     state = MessageState.PARTIAL if role is Role.ASSISTANT else MessageState.COMPLETE
@@ -431,19 +421,17 @@ def _fold_pieces(database: sqlite3.Connection, message_id: int) -> None:
 def _path(database: sqlite3.Connection, tip: int | None) -> "list[tuple[_MessageRow, list[_PieceRow]]]":
     """The messages from the first to `tip`, each with the journal that was not folded into it yet."""
     messages = database.execute(
-        f"{_PATH} SELECT messages.* FROM messages JOIN path USING (message_id) ORDER BY message_id", (tip,)
+        f"{_PATH_QUERY} SELECT messages.* FROM messages JOIN path USING (message_id) ORDER BY message_id", (tip,)
     ).fetchall()
     pieces: defaultdict[int, list[_PieceRow]] = defaultdict(list)
     for row in database.execute(
-        f"{_PATH} SELECT message_id, text, token_ids FROM answer_pieces JOIN path USING (message_id)"
+        f"{_PATH_QUERY} SELECT message_id, text, token_ids FROM answer_pieces JOIN path USING (message_id)"
         " ORDER BY piece_id",
         (tip,),
     ):
         piece = _checked(row, _PieceRow)
         pieces[piece.message_id].append(piece)
-    return [
-        (message, pieces[message.message_id]) for message in (_checked(row, _MessageRow) for row in messages)
-    ]
+    return [(message, pieces[message.message_id]) for message in (_checked(row, _MessageRow) for row in messages)]
 
 
 def _ledger(database: sqlite3.Connection, tip: int | None) -> list[int]:
@@ -458,7 +446,7 @@ def _ledger(database: sqlite3.Connection, tip: int | None) -> list[int]:
     return ledger
 
 
-# --- rows and values ---
+# --- rows and values ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,7 @@ _ONE_LINE: Final = str.maketrans("\n\t", "  ")
 
 class _State(Enum):
     TEXT = auto()
-    AFTER_RETURN = (
-        auto()
-    )  # a carriage return was shown as a line feed; a line feed that follows belongs to it
+    AFTER_RETURN = auto()  # a carriage return was shown as a line feed; a line feed that follows belongs to it
     ESCAPE = auto()
     CONTROL = auto()  # CSI
     STRING = auto()  # OSC, DCS, SOS, PM, APC

@@ -92,7 +92,7 @@ def sealed(content: bytes, offset: int, field: bytes) -> bytes:
     return bytes(header) + content[HEADER_BYTES:]
 
 
-# --- there and back ---------------------------------------------------------------------------------------
+# --- there and back -----------------------------------------------------------------------------------------
 
 
 @given(
@@ -157,7 +157,7 @@ def test_a_higher_minor_version_and_unknown_compatible_features_are_read(path: P
     assert_same(read(path), some_state())
 
 
-# --- not this one -----------------------------------------------------------------------------------------
+# --- not this one -------------------------------------------------------------------------------------------
 
 
 def test_a_missing_file_is_named_so(path: Path) -> None:
@@ -253,7 +253,7 @@ def test_nothing_is_allocated_for_more_than_the_file_holds(
             read_state(path, FINGERPRINT, SHAPE, max_tokens, VOCAB_SIZE)
 
 
-# --- damage -----------------------------------------------------------------------------------------------
+# --- damage -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
@@ -382,7 +382,7 @@ def assert_sound(state: StoredState) -> None:
         assert np.isfinite(plane).all()
 
 
-# --- what is at the path ----------------------------------------------------------------------------------
+# --- what is at the path ------------------------------------------------------------------------------------
 
 
 def test_a_link_is_not_followed(path: Path, tmp_path: Path, whole: bytes) -> None:
@@ -444,7 +444,7 @@ def test_an_error_of_the_disk_is_named(path: Path, monkeypatch: pytest.MonkeyPat
         read(path)
 
 
-# --- writing ----------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 def test_a_state_file_is_the_users_alone(path: Path) -> None:
@@ -587,7 +587,7 @@ def test_writers_at_once_leave_one_whole_state(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-# --- mistakes of the caller -------------------------------------------------------------------------------
+# --- mistakes of the caller ---------------------------------------------------------------------------------
 
 
 def wrong_planes() -> list[Plane]:

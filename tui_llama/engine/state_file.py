@@ -151,13 +151,11 @@ def write_state(
         shape: Sizes of every plane.
         token_ids: (tokens,) uint32.
         layers: Keys and values of each layer, (tokens, kv_heads, head_dim) float16, row-major. Taken one by
-        one
-            and never copied.
+            one and never copied.
 
     Raises:
-        StateFileError: it could not be written. The old file is still there, unless only the last sync
-        failed;
-            then the new one is, in full.
+        StateFileError: it could not be written. The old file is still there, or, when only the last sync
+            failed, the new one is, in full.
         ShapeMismatchError: an array is not as described.
     """
     path = Path(path)
@@ -188,8 +186,7 @@ def read_state(
 
     Raises:
         StateFileError: it must not be used. The text is the cause in a few words: "missing", "of another
-        model",
-            "truncated", "damaged (layer 3 values)".
+            model", "truncated", "damaged (layer 3 values)".
     """
     with _opened(Path(path)) as descriptor:
         layout, checksums = _read_header(descriptor, fingerprint, shape, max_tokens)
@@ -214,7 +211,7 @@ def read_state_tokens(
         return _read_token_ids(descriptor, layout, checksums[0], vocab_size)
 
 
-# --- writing ---
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -333,7 +330,7 @@ def _require(array: NDArray[Any], shape: tuple[int, ...], dtype: str, what: str)
         )
 
 
-# --- reading ---
+# --- reading ------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -461,7 +458,7 @@ def _is_finite(plane: Plane) -> bool:
     return True
 
 
-# --- both ---
+# --- both ---------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
