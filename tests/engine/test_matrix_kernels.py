@@ -43,8 +43,7 @@ def repacked(layout: TileFormat, raw: npt.NDArray[np.uint8], rows: int, columns:
     else:
         tiles.repack_quantized(
             address(raw), address(out), rows, columns // layout.columns, 0, tile_count,
-            layout.type_id, layout.columns, layout.block_bytes, layout.code_bits,
-            layout.has_minimum, layout.scale_count, layout.codes_at, layout.high_at, layout.tile_bytes,
+            layout.type_id, layout.block_bytes, layout.has_minimum, layout.codes_at, layout.high_at, layout.tile_bytes,
         )  # fmt: skip
     return out
 

@@ -302,6 +302,27 @@ def load_half(_: Any, address: Any) -> Any:
 
 
 @intrinsic
+def load_word(_: Any, address: Any) -> Any:
+    """Loads the uint32 at an address of any alignment."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        return load_scalar(b, pointer(b, arguments[0]), 0, I32)
+
+    return types.uint32(types.uintp), generate
+
+
+@intrinsic
+def store_word(_: Any, address: Any, value: Any) -> Any:
+    """Stores a uint32 at an address of any alignment."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        store(b, arguments[1], pointer(b, arguments[0]))
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uint32), generate
+
+
+@intrinsic
 def atomic_add(_: Any, address: Any, amount: Any) -> Any:
     """Adds to the int64 at `address` for all threads to see; returns what was there before."""
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from tui_llama.engine.compilation import kernel
-from tui_llama.engine.simd import float32_at, load_half, uint8_at
+from tui_llama.engine.simd import float32_at, load_half, load_word, store_word, uint8_at
 
 ROWS = 16
 
@@ -184,31 +184,108 @@ def _unpack_256(type_id: int, block: Any, codes: Any, scales: Any, minima: Any) 
             codes[column] |= (block[16 + column % 32] >> (column // 32) & 1) << 4
 
 
-# --- codes → tile -----------------------------------------------------------------------------------------------------
+# --- file block → tile ------------------------------------------------------------------------------------------------
+# Four columns of one row are one 32-bit word in the file as in the tile: word 16·q + lane of a 32-column part is group
+# q of a row. So codes move as words, and nibbles and bits are masked four at a time.
+
+_NIBBLES, _UPPER_NIBBLES, _BIT_PAIRS, _BITS, _SIGNS = 0x0F0F0F0F, 0xF0F0F0F0, 0x03030303, 0x01010101, 0x80808080
 
 
 @kernel
-def _pack_codes(codes: Any, columns: int, code_bits: int, lane: int, codes_out: Any, high_out: Any) -> None:
-    """Puts one row's codes where the tile wants them; see the module's top."""
-    for column in range(columns):
-        part, k = column // 32, column % 32
-        q, byte = k // 4, 4 * lane + k % 4
-        code = codes[column]
-        if code_bits == 8:
-            codes_out[512 * part + 64 * q + byte] = code
-            continue
-        codes_out[256 * part + 64 * (q % 4) + byte] |= (code & 15) << (4 * (q // 4))
-        if code_bits == 5:
-            high_out[64 * part + byte] |= (code >> 4) << q
-        elif code_bits == 6:
-            high_out[128 * part + 64 * (q // 4) + byte] |= (code >> 4) << (2 * (q % 4))
+def _word(address: int, index: int) -> Any:
+    """The 32-bit word number `index` from an address of any alignment."""
+    return load_word(np.uintp(address + 4 * index))
+
+
+@kernel
+def _put(address: int, group: int, lane: int, word: Any) -> None:
+    """Stores group `group` of row `lane` in a 32-column part of a tile."""
+    store_word(np.uintp(address + 64 * group + 4 * lane), word)
+
+
+@kernel
+def _pack_32(type_id: int, block: int, lane: int, codes: int, high: int) -> None:
+    """One row's codes of a block of 32 columns: 4 bits lie in the file as in a tile, 8 bits change their sign."""
+    if type_id == _Q8_0:
+        for q in range(8):
+            _put(codes, q, lane, _word(block + 2, q) ^ np.uint32(_SIGNS))
+        return
+    at = block + (4 if type_id in (_Q4_1, _Q5_1) else 2)
+    if type_id in (_Q5_0, _Q5_1):
+        bits, spread = _word(at, 0), np.uint32(0)
+        for column in range(32):
+            bit = bits >> np.uint32(column) & np.uint32(1)
+            spread |= bit << np.uint32(8 * (column % 4) + column // 4)
+        _put(high, 0, lane, spread)
+        at += 4
+    for q in range(4):
+        _put(codes, q, lane, _word(at, q))
+
+
+@kernel
+def _pack_nibbles(low: Any, high: Any, shift: int, codes: int, q: int, lane: int) -> None:
+    """Joins the nibbles at bit `shift` (0 or 4) of the words of groups q and q + 4."""
+    if shift == 0:
+        _put(codes, q, lane, low & np.uint32(_NIBBLES) | (high & np.uint32(_NIBBLES)) << np.uint32(4))
+    else:
+        _put(codes, q, lane, low >> np.uint32(4) & np.uint32(_NIBBLES) | high & np.uint32(_UPPER_NIBBLES))
+
+
+@kernel
+def _pack_k(block: int, lane: int, codes: int, high: int, has_fifth_bit: bool) -> None:
+    """One row's codes of a Q4_K or Q5_K block."""
+    quants = block + (48 if has_fifth_bit else 16)
+    for part in range(8):
+        for q in range(4):
+            low, upper = _word(quants, 8 * (part // 2) + q), _word(quants, 8 * (part // 2) + q + 4)
+            _pack_nibbles(low, upper, 4 * (part % 2), codes + 256 * part, q, lane)
+        if has_fifth_bit:
+            bits = np.uint32(0)
+            for q in range(8):
+                bits |= (_word(block + 16, q) >> np.uint32(part) & np.uint32(_BITS)) << np.uint32(q)
+            _put(high + 64 * part, 0, lane, bits)
+
+
+@kernel
+def _pack_q6(block: int, lane: int, codes: int, high: int) -> None:
+    """One row's codes of a Q6_K block."""
+    for part in range(8):
+        half, quarter = part // 4, part % 4
+        quants = block + 64 * half + 32 * (quarter % 2)
+        for q in range(4):
+            shift = 4 * (quarter // 2)
+            _pack_nibbles(_word(quants, q), _word(quants, q + 4), shift, codes + 256 * part, q, lane)
+        for vector in range(2):
+            bits = np.uint32(0)
+            for q in range(4):
+                pair = _word(block + 128 + 32 * half, 4 * vector + q) >> np.uint32(2 * quarter) & np.uint32(_BIT_PAIRS)
+                bits |= pair << np.uint32(2 * q)
+            _put(high + 128 * part, vector, lane, bits)
+
+
+@kernel
+def _pack_scales(type_id: int, block: int, lane: int, tile: int, has_minimum: bool, scales: Any, minima: Any) -> None:
+    """One row's scales and minima of a block of any quantised type."""
+    d_at = 208 if type_id == _Q6_K else 0
+    source, out = uint8_at(np.uintp(block)), uint8_at(np.uintp(tile))
+    for byte in range(2):
+        out[2 * lane + byte] = source[d_at + byte]
+        if has_minimum:
+            out[32 + 2 * lane + byte] = source[2 + byte]
+    if type_id == _Q6_K:
+        for s in range(16):
+            out[32 + 16 * s + lane] = source[192 + s]
+    elif type_id in (_Q4_K, _Q5_K):
+        _unpack_k_scales(source, 4, scales, minima)
+        for s in range(8):
+            out[64 + 16 * s + lane] = scales[s]
+            out[192 + 16 * s + lane] = minima[s]
 
 
 @kernel
 def repack_quantized(
     source: int, target: int, rows: int, blocks: int, first_tile: int, last_tile: int,
-    type_id: int, columns: int, block_bytes: int, code_bits: int,
-    has_minimum: bool, scale_count: int, codes_at: int, high_at: int, tile_bytes: int,
+    type_id: int, block_bytes: int, has_minimum: bool, codes_at: int, high_at: int, tile_bytes: int,
 ) -> None:  # fmt: skip
     """Turns file blocks into the tiles `first_tile` … `last_tile` - 1; `target` is zero-filled.
 
@@ -219,40 +296,26 @@ def repack_quantized(
         blocks: Blocks in a row.
         first_tile: First row of tiles to make.
         last_tile: One past the last.
-        type_id: GGUF type, as are the following the fields of its `TileFormat`.
-        columns: Columns of a block.
+        type_id: GGUF type; this and the following are fields of its `TileFormat`.
         block_bytes: Bytes of a block in the file.
-        code_bits: Bits of a code.
         has_minimum: Whether there are minima.
-        scale_count: Sub-block scales in a block.
         codes_at: Offset of the codes in a tile, bytes.
         high_at: Offset of the upper bits in a tile, bytes.
         tile_bytes: Bytes of a tile.
     """
-    codes, scales, minima = np.empty(256, np.uint8), np.empty(16, np.uint8), np.empty(16, np.uint8)
-    scale_at = 64 if has_minimum else 32
-    d_at = 208 if type_id == _Q6_K else 0
-    for tile in range(first_tile, last_tile):
+    scales, minima = np.empty(8, np.uint8), np.empty(8, np.uint8)
+    for tile_row in range(first_tile, last_tile):
         for block_index in range(blocks):
-            out = uint8_at(np.uintp(target + (tile * blocks + block_index) * tile_bytes))
-            codes_out = uint8_at(np.uintp(target + (tile * blocks + block_index) * tile_bytes + codes_at))
-            high_out = uint8_at(np.uintp(target + (tile * blocks + block_index) * tile_bytes + high_at))
-            for lane in range(min(ROWS, rows - tile * ROWS)):
-                row = tile * ROWS + lane
-                block = uint8_at(np.uintp(source + (row * blocks + block_index) * block_bytes))
-                if columns == 32:
-                    _unpack_32(type_id, block, codes)
+            tile = target + (tile_row * blocks + block_index) * tile_bytes
+            for lane in range(min(ROWS, rows - tile_row * ROWS)):
+                block = source + ((tile_row * ROWS + lane) * blocks + block_index) * block_bytes
+                _pack_scales(type_id, block, lane, tile, has_minimum, scales, minima)
+                if type_id == _Q6_K:
+                    _pack_q6(block, lane, tile + codes_at, tile + high_at)
+                elif type_id in (_Q4_K, _Q5_K):
+                    _pack_k(block, lane, tile + codes_at, tile + high_at, type_id == _Q5_K)
                 else:
-                    _unpack_256(type_id, block, codes, scales, minima)
-                for byte in range(2):
-                    out[2 * lane + byte] = block[d_at + byte]
-                    if has_minimum:
-                        out[32 + 2 * lane + byte] = block[2 + byte]
-                for s in range(scale_count):
-                    out[scale_at + 16 * s + lane] = scales[s]
-                    if has_minimum:
-                        out[scale_at + 16 * (scale_count + s) + lane] = minima[s]
-                _pack_codes(codes, columns, code_bits, lane, codes_out, high_out)
+                    _pack_32(type_id, block, lane, tile + codes_at, tile + high_at)
 
 
 @kernel

@@ -196,6 +196,5 @@ def _repack_tiles(matrix: Matrix, source: ByteArray, layout: TileFormat, first: 
         return
     tiles.repack_quantized(
         start, target, matrix.rows, matrix.blocks, first, last,
-        layout.type_id, layout.columns, layout.block_bytes, layout.code_bits,
-        layout.has_minimum, layout.scale_count, layout.codes_at, layout.high_at, layout.tile_bytes,
+        layout.type_id, layout.block_bytes, layout.has_minimum, layout.codes_at, layout.high_at, layout.tile_bytes,
     )  # fmt: skip
