@@ -63,9 +63,7 @@ def read(tmp_path: Path) -> Read:
     def read_them(changes: Mapping[str, Setting]) -> Hyperparameters:
         path = tmp_path / "model.gguf"
         merged = {**REQUIRED, **changes}
-        path.write_bytes(
-            gguf_bytes([encode(key, value) for key, value in merged.items() if value is not None])
-        )
+        path.write_bytes(gguf_bytes([encode(key, value) for key, value in merged.items() if value is not None]))
         with open_gguf(path) as file:
             return read_hyperparameters(file)
 
@@ -105,9 +103,7 @@ def test_a_tiny_models_sizes_are_its_shape(tmp_path: Path, architecture: Any, qu
 
 
 @pytest.mark.parametrize(("kind", "extension_factor"), [("linear", 0.0), ("yarn", 1.0)])
-def test_a_scaling_is_read_from_a_tiny_model(
-    tmp_path: Path, kind: ScalingKind, extension_factor: float
-) -> None:
+def test_a_scaling_is_read_from_a_tiny_model(tmp_path: Path, kind: ScalingKind, extension_factor: float) -> None:
     with open_gguf(make_tiny_model(tmp_path / "tiny.gguf", rope_scaling=kind)) as file:
         sizes = read_hyperparameters(file)
     assert sizes.rope_scaling.kind == kind
@@ -263,9 +259,7 @@ def test_a_linear_scaling_by_nothing_is_none(read: Read, factor: float) -> None:
 
 
 def test_the_scaling_none_has_no_factor(read: Read) -> None:
-    scaling = read(
-        {"llama.rope.scaling.type": text("none"), "llama.rope.scaling.factor": number(4.0)}
-    ).rope_scaling
+    scaling = read({"llama.rope.scaling.type": text("none"), "llama.rope.scaling.factor": number(4.0)}).rope_scaling
     assert (scaling.kind, scaling.factor) == ("none", 1.0)
 
 
@@ -308,9 +302,7 @@ def test_layers_of_different_sizes_are_refused(read: Read, key: str) -> None:
 
 @pytest.mark.parametrize("key", PER_LAYER)
 @pytest.mark.parametrize("sizes", [[], [4], [4, 4, 4]])
-def test_a_size_for_each_of_another_number_of_layers_is_refused(
-    read: Read, key: str, sizes: list[int]
-) -> None:
+def test_a_size_for_each_of_another_number_of_layers_is_refused(read: Read, key: str, sizes: list[int]) -> None:
     with pytest.raises(ModelFileError, match=f"{len(sizes)} values for 2 layers"):
         read({f"llama.{key}": sizes})
 

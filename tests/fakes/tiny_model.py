@@ -152,9 +152,7 @@ def default_shape(architecture: Architecture = "llama", quantization: str = "F32
     shape = TinyShape(256, 256, 4, 2, 64) if wide else TinyShape()
     if architecture != "qwen3":
         return shape
-    return TinyShape(
-        shape.embedding, shape.hidden, shape.heads, shape.kv_heads, 2 * shape.head_dim, shape.context
-    )
+    return TinyShape(shape.embedding, shape.hidden, shape.heads, shape.kv_heads, 2 * shape.head_dim, shape.context)
 
 
 def block_elements(type_name: str) -> int:
@@ -292,9 +290,7 @@ class _WeightWriter:
         kind = gguf.GGMLQuantizationType[type_name]
         self._writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
 
-    def _random_blocks(
-        self, blocks: _BlockFormat, rows: int, columns: int, deviation: float
-    ) -> npt.NDArray[np.uint8]:
+    def _random_blocks(self, blocks: _BlockFormat, rows: int, columns: int, deviation: float) -> npt.NDArray[np.uint8]:
         elements, size_bytes = gguf.GGML_QUANT_SIZES[blocks.type]
         block_count = rows * columns // elements
         data = self._rng.integers(0, 256, (block_count, size_bytes), dtype=np.uint8)
