@@ -10,9 +10,26 @@ import pytest
 from tests.fakes.tiny_model import make_tiny_model, make_vocabulary
 from tui_llama.engine.gguf_file import open_gguf
 
-QUANTIZATIONS = (
-    "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 Q4_K_M Q5_K_M".split()
-)
+QUANTIZATIONS = [
+    "F32",
+    "F16",
+    "BF16",
+    "Q4_0",
+    "Q4_1",
+    "Q5_0",
+    "Q5_1",
+    "Q8_0",
+    "Q2_K",
+    "Q3_K",
+    "Q4_K",
+    "Q5_K",
+    "Q6_K",
+    "IQ4_NL",
+    "IQ4_XS",
+    "MXFP4",
+    "Q4_K_M",
+    "Q5_K_M",
+]
 
 
 def test_the_same_arguments_make_the_same_file(tmp_path: Path) -> None:
