@@ -7,6 +7,8 @@ by a hash of every kernel source, the Numba and llvmlite versions and the proces
 import hashlib
 import os
 import platform
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,6 +22,7 @@ from tui_llama import paths
 
 _SOURCES = (
     "compilation.py",
+    "rows.py",
     "simd.py",
     "tiles.py",
     "matrix_kernels.py",
@@ -27,6 +30,8 @@ _SOURCES = (
     "ops.py",
     "sampling_kernels.py",
 )
+
+_UNUSED_CACHE_SECONDS = 30 * 24 * 3600
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -75,7 +80,14 @@ def sources_hash() -> str:
 
 
 def _use_private_cache() -> None:
-    folder = paths.make_private_folder(paths.kernel_cache_folder() / sources_hash())
+    """Points Numba to this version's folder and removes folders that nobody has used for a while."""
+    parent = paths.kernel_cache_folder()
+    folder = paths.make_private_folder(parent / sources_hash())
+    folder.touch()
+    oldest = time.time() - _UNUSED_CACHE_SECONDS
+    for other in parent.iterdir():
+        if other.is_dir() and other.stat().st_mtime < oldest:
+            shutil.rmtree(other, ignore_errors=True)  # another process may be removing it too
     numba.config.CACHE_DIR = str(folder)
 
 
