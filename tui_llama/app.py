@@ -586,6 +586,8 @@ class ChatApp(App[None]):
 
     def _show_status(self) -> None:
         self._status_is_due = False
+        if not self.is_running:
+            return  # the timer may ring once more while the screen is taken down
         state, meter, screen = self._machine.state, self._meter, self.chat_screen
         mood = _MOODS.get(state, Mood.CALM)
         screen.status.show_status(Status(meter.words(state), meter.figures(state), meter.context(), mood))
@@ -604,7 +606,7 @@ class ChatApp(App[None]):
         """Says once that the chat is not being kept; anything else than the store's own error is our mistake."""
         if not isinstance(error, StoreError):
             raise error
-        if not self._store_has_failed:
+        if not self._store_has_failed and self.is_running:
             self._store_has_failed = True
             remark = Remark(f"This chat is not being saved: {error}", error.hint, is_failure=True)
             self.chat_screen.transcript.add_remark(remark)

@@ -68,15 +68,15 @@ COMMANDS = (
 # Keys that belong to one widget and are no command, for the help.
 COMPOSER_KEYS = (
     ("Enter", "Send"),
-    ("Ctrl+J, Alt+Enter", "New line; also Shift+Enter, and Enter after \\"),
-    ("↑ ↓", "Earlier messages, at the first and last line"),
+    ("Ctrl+J, Alt+Enter", "New line; also Shift+Enter, or \\ and Enter"),
+    ("↑ ↓", "What was sent before"),
     ("Esc", "Stop the answer"),
-    ("Ctrl+C", "Copy, stop, clear, quit: the first that applies"),
+    ("Ctrl+C", "Copy, or stop, or clear, or quit"),
     ("Ctrl+D", "Quit, when nothing is written"),
     ("Ctrl+P", "All commands"),
 )
 TRANSCRIPT_KEYS = (
-    ("PgUp, PgDn", "Scroll, as the mouse wheel does"),
+    ("PgUp, PgDn", "Scroll"),
     ("Ctrl+Home, Ctrl+End", "To the beginning, to the end"),
     ("End", "Follow the answer again"),
 )

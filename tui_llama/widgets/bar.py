@@ -22,7 +22,7 @@ class Bar(Widget):
 
         Args:
             left: Cut when there is no room for it.
-            right: Never cut.
+            right: Has half of the line at least.
             short_right: Takes the place of `right` when that saves the left side from being cut.
         """
         short_right = right if short_right is None else short_right
@@ -35,7 +35,8 @@ class Bar(Widget):
         """Both sides, as wide as the widget."""
         width = self.content_size.width
         fits = self._left.cell_length + _GAP + self._right.cell_length <= width
-        right = (self._right if fits else self._short_right).truncate(width, ellipsis=True)
+        right = self._right if fits else self._short_right
+        right = right.truncate(max(width // 2, width - _GAP - self._left.cell_length), ellipsis=True)
         room = width - right.cell_length - (_GAP if right.cell_length else 0)
         left = self._left.truncate(max(0, room), ellipsis=True)
         blank = Content(" " * max(0, width - left.cell_length - right.cell_length))

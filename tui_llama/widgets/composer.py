@@ -98,6 +98,7 @@ class Composer(TextArea):
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Inserts the text as it was copied, but for what would be no text."""
+        event.stop()
         event.prevent_default()
         text = sanitize(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         self.replace(text, *self.selection, maintain_selection_offset=False)

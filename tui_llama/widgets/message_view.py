@@ -74,7 +74,7 @@ class AnswerView(Vertical):
         super().__init__()
         self._text = sanitize(text)
         self._note = sanitize_line(note)
-        self._is_live = is_live
+        self._has_ended = not is_live
         self._on_grown = on_grown
         self._sanitizer = TextSanitizer()
         self._pending: list[str] = []
@@ -94,7 +94,7 @@ class AnswerView(Vertical):
     def on_mount(self) -> None:
         """A live answer draws itself from now on."""
         self.set_class(bool(self._note), "-noted")
-        if self._is_live:
+        if self.is_live:
             self.run_worker(self._draw_what_comes(), name="draw the answer")
 
     @property
@@ -105,7 +105,7 @@ class AnswerView(Vertical):
     @property
     def is_live(self) -> bool:
         """Whether something may still be drawn."""
-        return self._is_live
+        return self.has_class("-live")
 
     @property
     def markdown(self) -> "AnswerMarkdown":
@@ -125,14 +125,14 @@ class AnswerView(Vertical):
         """The last piece was appended; `note` tells how it ended, if there is something to tell."""
         self._pending.append(self._sanitizer.finish())
         self._note = sanitize_line(note)
-        self._is_live = False
+        self._has_ended = True
         self._more.set()
 
     async def _draw_what_comes(self) -> None:
-        while self._is_live:
+        while not self._has_ended:
             await self._more.wait()
             drawing_seconds = await self._draw_pending()
-            if self._is_live:
+            if not self._has_ended:
                 await asyncio.sleep(max(FRAME_SECONDS, DRAWING_SHARE * drawing_seconds))
         await self._draw_pending()
         await self._draw_end()

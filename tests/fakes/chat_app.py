@@ -1,0 +1,160 @@
+"""Opens the chat headless, with an engine that replays a script and a store of its own."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from tui_llama import paths
+from tui_llama.app import ChatApp
+from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.protocol import Engine, Finished, PromptEncoded, ReplyEvent, TextPiece
+from tui_llama.engine.scripted import ScriptedEngine, Step
+from tui_llama.model_library import FoundModel
+from tui_llama.settings import Settings
+from tui_llama.store import Store
+from tui_llama.widgets.message_view import AnswerView, Remark, UserMessage
+
+MODEL = "/models/small.gguf"
+USAGE = Usage(reused_tokens=3, read_tokens=5, generated_tokens=2, generate_seconds=0.1, context_used=10)
+
+
+def spoken(*pieces: str) -> list[Step]:
+    """A whole reply: a short prompt, then these pieces, one token each."""
+    events: list[ReplyEvent] = [PromptEncoded(0, 0, (1, 2, 3))]
+    events += [TextPiece(0, piece, (10 + index,)) for index, piece in enumerate(pieces)]
+    return [*events, Finished(0, StopReason.END_OF_GENERATION, USAGE)]
+
+
+@dataclass
+class Driver:
+    """A running app and what a test does with it."""
+
+    app: ChatApp
+    pilot: Pilot[None]
+    engine: ScriptedEngine
+    store: Store
+
+    async def until(self, condition: Callable[[], object], what: str = "") -> None:
+        """Returns once `condition` holds; fails when it never does."""
+        for _ in range(600):
+            if condition():
+                return
+            await self.pilot.pause(0.01)
+        raise AssertionError(f"never happened: {what or condition}\n\n{self.screen_text()}")
+
+    async def until_state(self, words: str) -> None:
+        """Returns once the status line says this."""
+        await self.until(lambda: words in self.status, f"status {words!r}")
+
+    async def write(self, text: str) -> None:
+        """Puts text where the cursor is, as typing would."""
+        self.app.chat_screen.composer.insert(text)
+        await self.pilot.pause()
+
+    async def send(self, text: str) -> None:
+        """Writes a message and presses Enter."""
+        await self.write(text)
+        await self.pilot.press("enter")
+
+    async def ask(self, text: str) -> None:
+        """Sends a message and waits for the whole answer."""
+        answers = len(self.answers)
+        await self.send(text)
+        await self.until(lambda: len(self.answers) > answers and not self.views[-1].is_live, "an answer")
+        await self.until_state("ready")
+
+    # --- what is on the screen ----------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """The status line."""
+        return str(self.app.chat_screen.status.render().plain)
+
+    @property
+    def written(self) -> str:
+        """What stands in the composer."""
+        return self.app.chat_screen.composer.text
+
+    @property
+    def views(self) -> list[AnswerView]:
+        """The answers' widgets."""
+        return list(self.app.chat_screen.query(AnswerView))
+
+    @property
+    def answers(self) -> list[str]:
+        """The answers' Markdown, oldest first."""
+        return [view.markdown.source for view in self.views]
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands below each answer."""
+        return [str(view.query_one(".note", Static).content) for view in self.views]
+
+    @property
+    def questions(self) -> list[str]:
+        """What the user said, as it is shown."""
+        return [str(view.content) for view in self.app.chat_screen.query(UserMessage)]
+
+    @property
+    def remarks(self) -> list[str]:
+        """The program's own lines in the conversation."""
+        return [str(view.content) for view in self.app.chat_screen.query(Remark)]
+
+    def screen_text(self) -> str:
+        """All lines as a terminal would show them."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+def found_models(count: int = 3) -> list[FoundModel]:
+    """Models that do not exist."""
+    origins = ("our folder", "Hugging Face", "Ollama")
+    return [
+        FoundModel(Path(f"/models/model-{number}.gguf"), f"Model {number}", 10**9 * number, origins[number % 3])
+        for number in range(1, count + 1)
+    ]
+
+
+@asynccontextmanager
+async def opened(
+    *,
+    engine: ScriptedEngine | None = None,
+    replies: Iterable[Iterable[Step]] | None = None,
+    model_path: str | None = MODEL,
+    size: tuple[int, int] = (80, 24),
+    store: Store | None = None,
+    models: Sequence[FoundModel] = (),
+    settings: Settings | None = None,
+    until_ready: bool = True,
+) -> AsyncIterator[Driver]:
+    """Opens the chat and closes it again; the store is left as it was when it was given."""
+    engine = engine or ScriptedEngine(replies=replies)
+    opened_store = store or Store(paths.database_file())
+    made: list[Engine] = []
+
+    def make_engine() -> Engine:
+        made.append(engine)
+        return engine
+
+    app = ChatApp(
+        engine_factory=make_engine,
+        store=opened_store,
+        settings=settings or replace(Settings(), theme="llama-dusk"),
+        model_path=model_path,
+        find_models=lambda: list(models),
+    )
+    app.animation_level = "none"
+    try:
+        async with app.run_test(size=size) as pilot:
+            driver = Driver(app, pilot, engine, opened_store)
+            if until_ready:
+                await driver.until_state("ready")
+            yield driver
+    finally:
+        if store is None:
+            opened_store.close()
+    assert len(made) <= 1
