@@ -359,7 +359,7 @@ def test_evil_headers_with_right_checksums_are_refused_or_give_a_sound_state(pat
     chance = random.Random(12)
     fields = [*range(MAJOR, CHECKSUMS + 24)]
     refused = 0
-    for _ in range(3000):
+    for _ in range(1000):
         content = whole
         for _ in range(chance.randint(1, 3)):
             content = sealed(content, chance.choice(fields), chance.randbytes(chance.choice((1, 2, 4))))
@@ -369,7 +369,7 @@ def test_evil_headers_with_right_checksums_are_refused_or_give_a_sound_state(pat
         except StateFileError:
             refused += 1
 
-    assert refused > 1500
+    assert refused > 500
 
 
 def assert_sound(state: StoredState) -> None:
