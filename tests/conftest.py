@@ -31,7 +31,5 @@ def shared_folder() -> Path:
     beside = Path(__file__).resolve().parents[2] / "shared"
     folder = Path(os.environ.get("TUI_LLAMA_SHARED") or beside)
     if not folder.is_dir():
-        pytest.skip(
-            f"needs llama.cpp's files, which are not part of this repository, in {folder} (TUI_LLAMA_SHARED)"
-        )
+        pytest.skip(f"needs llama.cpp's files, which are not part of this repository, in {folder} (TUI_LLAMA_SHARED)")
     return folder
