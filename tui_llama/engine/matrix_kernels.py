@@ -25,6 +25,7 @@ from tui_llama.engine.tiles import TileFormat
 KERNEL = types.void(types.uintp, types.uintp, types.int64, types.int64, types.uintp)
 TOKENS_AT_ONCE = 8
 ACTIVATION_BYTES = {1: 4, 32: 48, 256: 368}
+_PREFETCH_BYTES = 6144
 _QUANTS_AT = {32: 16, 256: 112}
 _NEGATIVE_SUMS_AT = {32: 4, 256: 48}
 _SUMS_AT = 16
@@ -151,6 +152,10 @@ def _emit_tokens(b: Builder, layout: TileFormat, row: Value, tile_index: Value, 
         tile = simd.pointer(b, address, b.mul(loop.index, simd.integer(layout.tile_bytes)))
         step = b.mul(loop.index, simd.integer(ACTIVATION_BYTES[layout.columns]))
         inputs = [simd.pointer(b, input_address, step) for input_address in input_addresses]
+        if count == 1:
+            # One token reads weights at memory speed: the processor's own prefetching does not reach that far.
+            for line in range(0, layout.tile_bytes, 64):
+                simd.prefetch(b, tile, _PREFETCH_BYTES + line)
         _ADD[layout.columns](b, layout, tile, inputs, totals)
     lanes_at = b.mul(tile_index, simd.integer(4 * simd.LANES))
     first_output = b.add(b.add(simd.field(b, row, "output"), b.mul(token, output_stride)), lanes_at)

@@ -102,6 +102,12 @@ def store(b: Builder, value: Value, base: Value, offset: int = 0) -> None:
     b.store(value, b.bitcast(place, value.type.as_pointer())).align = 1
 
 
+def prefetch(b: Builder, base: Value, offset: int) -> None:
+    """Asks for the cache line at `offset` bytes from a byte pointer, which may lie outside any allocation."""
+    hints = [ir.Constant(I32, hint) for hint in (0, 3, 1)]  # a read, to be kept, of data
+    call(b, "llvm.prefetch.p0", ir.VoidType(), [b.gep(base, [integer(offset)]), *hints])
+
+
 def splat(b: Builder, scalar: Value, count: int = LANES) -> Value:
     """A vector with `scalar` in every lane."""
     undefined = ir.Constant(vector(scalar.type, count), ir.Undefined)
