@@ -1,5 +1,6 @@
 """A program in a pseudo-terminal, watched from outside: what it draws and when."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -45,6 +46,8 @@ class Terminal:
                 os._exit(127)
         size = struct.pack("HHHH", rows, columns, 0, 0)
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, size)
+        # A read may end inside a character.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._drawn = ""
 
     def __enter__(self) -> Self:
@@ -112,5 +115,5 @@ class Terminal:
             data = os.read(self._descriptor, _READ_BYTES)
         except OSError:  # the program has closed its side
             return False
-        self._drawn += data.decode(errors="replace")
+        self._drawn += self._decoder.decode(data)
         return bool(data)
