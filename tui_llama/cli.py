@@ -5,6 +5,7 @@ coloured only on a terminal and not where `NO_COLOR` is set. Exit status: 0 fine
 130 stopped by Ctrl+C (what was answered so far is printed), 141 the reader of the result went away.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -211,16 +212,21 @@ def _leave_at_once(status: int) -> None:
 def _open_screen(options: Mapping[str, object]) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError('The screen needs a terminal. Without one, use: tui-llama ask "question"')
+    settings = _settings(options)
+    model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
+    if model is not None and not Path(model).is_file():
+        raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
+    # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
+    # every later search would go through it again.
+    gc.disable()
     from tui_llama import paths
     from tui_llama.app import ChatApp
     from tui_llama.engine.worker import EngineWorker
     from tui_llama.model_library import find_models
     from tui_llama.store import Store
 
-    settings = _settings(options)
-    model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
-    if model is not None and not Path(model).is_file():
-        raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
+    gc.freeze()
+    gc.enable()
     with Store(paths.database_file()) as store:
         app = ChatApp(
             engine_factory=EngineWorker,
