@@ -153,6 +153,11 @@ def test_minus_one_is_no_limit_and_no_seed(asked: Asked) -> None:
     assert asked[0][1].sampling.seed is None
 
 
+def test_a_penalty_of_minus_one_is_a_penalty(asked: Asked) -> None:
+    run("complete", "x", *MODEL, "--presence-penalty", "-1")
+    assert asked[0][1].sampling.presence_penalty == -1.0
+
+
 def test_options_before_the_command_hold_unless_it_has_its_own(asked: Asked) -> None:
     run(*MODEL, "--temp", "0.1", "--top-k", "3", "complete", "x", "--temp", "0.2")
     assert asked[0][0].model_path == str(Path("model.gguf").absolute())

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 _READER_GONE = 141
 
+# As for llama.cpp: another seed every time, and no limit.
+_MINUS_ONE_IS_NONE = ("seed", "max_tokens")
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -255,12 +258,11 @@ def _settings(options: Mapping[str, object]) -> "Settings":
 
     settings = load_settings(paths.settings_file(), os.environ)
     known = {field.name for field in dataclasses.fields(settings)}
-    sampling = {name: value for name, value in options.items() if name in settings.sampling.__struct_fields__}
-    general = {name: value for name, value in options.items() if name in known}
-    # llama.cpp's -1: whatever comes, and no limit.
-    for values, name in ((sampling, "seed"), (general, "max_tokens")):
-        if values.get(name) == -1:
-            values[name] = None
+    given: dict[str, Any] = {
+        name: None if name in _MINUS_ONE_IS_NONE and value == -1 else value for name, value in options.items()
+    }
+    general = {name: value for name, value in given.items() if name in known}
+    sampling = {name: value for name, value in given.items() if name in settings.sampling.__struct_fields__}
     return dataclasses.replace(settings, **general, sampling=msgspec.structs.replace(settings.sampling, **sampling))
 
 

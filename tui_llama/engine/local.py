@@ -155,8 +155,8 @@ class _Reply:
     def events(self, note_unsaved: Callable[[str | None], None]) -> Iterator[ReplyEvent]:
         """Tells the story. `note_unsaved` learns, before the last event, what is then to be saved."""
         prompt = self._encode()
-        yield PromptEncoded(self._turn, prompt.kept_tokens, tuple(prompt.token_ids[prompt.kept_tokens :]))
         self._check_that_it_fits(prompt.token_ids)
+        yield PromptEncoded(self._turn, prompt.kept_tokens, tuple(prompt.token_ids[prompt.kept_tokens :]))
         yield from self._reuse_cache(prompt)
         logits = yield from self._read(prompt.token_ids)
         reason = StopReason.STOPPED
@@ -191,8 +191,7 @@ class _Reply:
     # --- reuse cache ----------------------------------------------------------------------------------------
 
     def _reuse_cache(self, prompt: "_Prompt") -> Iterator[Notice]:
-        """Leaves in the sequence the longest start of the prompt that is to be had, from memory or from the
-        file.
+        """Leaves in the sequence the longest start of the prompt that memory or the state file has.
 
         The last token is never among it: it has to be computed for its logits.
         """
