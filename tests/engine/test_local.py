@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.fake_model import CHUNK_TOKENS, EOS, FakeModel, FakeOpener, Rule, answering, any_letter
+from tests.fakes.tiny_model import CHATML_TEMPLATE, Architecture, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import (
@@ -491,3 +492,32 @@ def test_without_a_state_path_nothing_is_kept(tmp_path: Path, home_folder: Path)
     talk.say("hi", max_tokens=1)
     assert talk.engine.save_pending() is None
     assert list(home_folder.rglob("*")) == []
+
+
+# --- with a real model --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("architecture", "vocabulary"), [("llama", "spm"), ("qwen3", "bpe")])
+def test_a_chat_with_a_real_model_goes_on_in_another_process_as_if_nothing_had_been(
+    tmp_path: Path, architecture: Architecture, vocabulary: VocabularyKind
+) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", architecture, vocabulary=vocabulary, chat_template=CHATML_TEMPLATE)
+    talk = Talk(real_engine(path), tmp_path / "chat.state")
+    talk.say("hello there", max_tokens=12)
+    assert talk.engine.save_pending() is None
+
+    other = Talk(real_engine(path), talk.state_path)
+    other.messages, other.ledger, other.turn = talk.messages, talk.ledger, talk.turn
+    restored = other.say("and then", max_tokens=12)
+    continued = talk.say("and then", max_tokens=12)
+
+    assert notices_of(restored) == []
+    assert usage_of(restored).reused_tokens == usage_of(continued).reused_tokens > 0
+    assert tokens_of(restored) == tokens_of(continued)
+
+
+def real_engine(path: Path) -> LocalEngine:
+    engine = LocalEngine()
+    events = load(engine, LoadRequest(str(path), threads=1))
+    assert isinstance(events[-1], ModelLoaded), events[-1]
+    return engine
