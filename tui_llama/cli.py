@@ -194,7 +194,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr] # a text stream of a real process
     try:
-        command_line.main()
+        command_line.main(prog_name="tui-llama")
     except SystemExit as end:
         if end.code in (_INTERRUPTED, _READER_GONE):
             _leave_at_once(int(end.code or 0))
