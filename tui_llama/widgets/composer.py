@@ -1,15 +1,24 @@
 """Where the user writes: Enter sends, several keys make a new line, Up and Down go through what was sent."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import events
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
 from tui_llama.text_safety import sanitize
 
-NEW_LINE_KEYS = frozenset({"shift+enter", "alt+enter", "ctrl+j", "ctrl+enter"})
+# What Alt+Enter sends in a terminal without the kitty protocol. Textual would take the Alt off, which would send
+# what was meant to go on; as Ctrl+J it makes a new line.
+cast(dict[str, object], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)
+
+# The names with \r are how Textual calls the same keys in xterm's modifyOtherKeys form.
+NEW_LINE_KEYS = frozenset(
+    {"ctrl+j", *(f"{key}+{name}" for key in ("shift", "alt", "ctrl") for name in ("enter", "\r"))}
+)
 _SCROLL_KEYS = {
     "pageup": "page_up",
     "pagedown": "page_down",

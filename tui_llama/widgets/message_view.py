@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
+from time import thread_time
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tui_llama.widgets.answer_markdown import AnswerMarkdown
 
 FRAME_SECONDS = 0.045  # at most 22 updates a second
-DRAWING_SHARE = 3.0  # waiting this many times as long as drawing took leaves the rest of the program three quarters
+LONGEST_FRAME_SECONDS = 0.4
+REST_FOR_WORK = 3.0  # seconds of rest for each second of drawing, so that drawing takes a quarter of one core
 _FENCE_OR_TABLE = ("```", "~~~", "|")
 
 
@@ -53,8 +54,9 @@ class Remark(Static):
 class AnswerView(Vertical):
     """An answer: Markdown that may grow, and a note below it.
 
-    Text that arrives is gathered and drawn at most 22 times a second, and less often when drawing is slow, by one
-    task from the first piece to the last.
+    Text that arrives is gathered and drawn at most 22 times a second, by one task from the first piece to the
+    last. A paragraph or code block that grows is laid out and drawn as a whole each time, so the longer it gets,
+    the rarer that happens; the cores belong to the engine.
 
     Args:
         text: What there is already.
@@ -131,22 +133,30 @@ class AnswerView(Vertical):
     async def _draw_what_comes(self) -> None:
         while not self._has_ended:
             await self._more.wait()
-            drawing_seconds = await self._draw_pending()
+            busy_seconds = await self._draw_pending()
             if not self._has_ended:
-                await asyncio.sleep(max(FRAME_SECONDS, DRAWING_SHARE * drawing_seconds))
+                rest = min(REST_FOR_WORK * busy_seconds, LONGEST_FRAME_SECONDS)
+                await asyncio.sleep(max(FRAME_SECONDS, rest))
         await self._draw_pending()
         await self._draw_end()
 
     async def _draw_pending(self) -> float:
-        """Draws what was gathered; returns how many seconds it took."""
-        started_at = monotonic()
+        """Draws what was gathered; returns how many seconds of work that was, up to the terminal."""
+        started_at = thread_time()
         self._more.clear()
         text, self._pending = "".join(self._pending), []
         if text:
             self.remove_class("-empty")
             await self.markdown.append(text)
             self._report_growth()
-        return monotonic() - started_at
+            await self._drawn()
+        return thread_time() - started_at
+
+    async def _drawn(self) -> None:
+        """Returns after the next refresh."""
+        drawn = asyncio.Event()
+        self.call_after_refresh(drawn.set)
+        await drawn.wait()
 
     async def _draw_end(self) -> None:
         # Only fences and tables can look different when they are parsed as a whole.

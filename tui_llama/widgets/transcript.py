@@ -15,7 +15,7 @@ from tui_llama.widgets.message_view import AnswerView, Remark, ShownMessage, Use
 
 MOUNTED_AT_FIRST = 24
 MOUNTED_AT_A_TIME = 16
-_NEAR = 2  # lines from the end that still count as the end
+_NEAR = 2  # lines from the end at which scrolling down means to follow again
 _TOP = 4  # lines from the top at which older messages are mounted
 
 
@@ -116,7 +116,7 @@ class Transcript(VerticalScroll, can_focus=False):
         """Only the user scrolls up, and only to look elsewhere."""
         super().watch_scroll_y(old_value, new_value)
         distance = self.max_scroll_y - new_value
-        if new_value < old_value and distance > _NEAR:
+        if new_value < old_value and distance > 0:
             self.is_following = False
             if new_value <= _TOP:
                 self.run_worker(self._mount_older(), group="older messages")
@@ -124,6 +124,9 @@ class Transcript(VerticalScroll, can_focus=False):
             self.follow()
 
     def _grown(self) -> None:
+        if self.is_following:
+            # A scroll key that could not move anything has released the anchor all the same.
+            self.anchor()
         self.post_message(self.Grown())
 
     # --- the window ---------------------------------------------------------------------------------------------
