@@ -1,5 +1,7 @@
 """Stop texts in a stream that is cut anywhere."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +26,7 @@ def shown(pieces: list[str], stop_texts: list[str]) -> tuple[str, bool]:
 @given(text=TEXT, stop_texts=STOP_TEXTS, cuts=st.lists(st.integers(0, 30)))
 def test_every_way_of_cutting_gives_the_same_text(text: str, stop_texts: list[str], cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[start:end] for start, end in zip(places[:-1], places[1:], strict=True)]
+    pieces = [text[start:end] for start, end in pairwise(places)]
     assert shown(pieces, stop_texts) == shown([text], stop_texts) == shown(list(text), stop_texts)
 
 

@@ -23,9 +23,7 @@ FIRST_SPECIAL = 257
 OVERLAPPING = {"<s>": CONTROL, "[x]": USER_DEFINED, "<s>a": CONTROL}
 
 
-def make_splitter(
-    folder: Path, special: dict[str, int], strip: StripRules | None = None
-) -> SpecialTokenSplitter:
+def make_splitter(folder: Path, special: dict[str, int], strip: StripRules | None = None) -> SpecialTokenSplitter:
     path = write_vocabulary(folder / "special.gguf", pair_keys(["a b"], special))
     with open_gguf(path) as file:
         vocabulary = read_vocabulary(file, byte_pair_defaults(splitting_rule("qwen2")))

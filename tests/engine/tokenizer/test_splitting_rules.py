@@ -23,9 +23,7 @@ def split(name: str, text: str) -> list[str]:
     return [word for word, _ in pre_tokenizers.Sequence(steps).pre_tokenize_str(text)]
 
 
-@pytest.mark.parametrize(
-    "name", sorted({rule.patterns: name for name, rule in SPLITTING_RULES.items()}.values())
-)
+@pytest.mark.parametrize("name", sorted({rule.patterns: name for name, rule in SPLITTING_RULES.items()}.values()))
 @settings(max_examples=25)
 @given(text=TEXTS)
 def test_no_rule_loses_or_invents_text(name: str, text: str) -> None:
@@ -73,9 +71,7 @@ def test_words_are_those_of_llama_cpp(name: str, text: str, words: list[str]) ->
     assert split(name, text) == words
 
 
-@pytest.mark.parametrize(
-    ("category", "count"), [("L", 136726), ("M", 2450), ("N", 1831), ("P", 842), ("S", 7775)]
-)
+@pytest.mark.parametrize(("category", "count"), [("L", 136726), ("M", 2450), ("N", 1831), ("P", 842), ("S", 7775)])
 def test_categories_are_those_of_unicode_15_1(category: str, count: int) -> None:
     codes = [*range(0xD800), *range(0xE000, 0x33000), *range(0xE0000, 0xE0200)]
     every = "".join(map(chr, codes))  # beyond, there is nothing but private use

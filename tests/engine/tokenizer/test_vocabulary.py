@@ -50,9 +50,7 @@ def ends(tokenizer: Tokenizer) -> set[str]:
         ("merges", [1]),
     ],
 )
-def test_metadata_that_make_no_sense_are_refused_with_their_key(
-    tmp_path: Path, key: str, value: Value
-) -> None:
+def test_metadata_that_make_no_sense_are_refused_with_their_key(tmp_path: Path, key: str, value: Value) -> None:
     keys = pair_keys(["a b"]) if key in ("merges", "pre") else score_keys({"a": 0.0})
     with pytest.raises(ModelFileError, match=f"{key}"):
         open_vocabulary(tmp_path, {**keys, key: value})
@@ -94,9 +92,7 @@ def test_scores_may_be_whole_numbers(tmp_path: Path) -> None:
 
 
 def test_the_stored_end_tokens_end_an_answer(tmp_path: Path) -> None:
-    tokenizer = open_with_special(
-        tmp_path, "x1", "x2", "x3", eos_token_id=257, eot_token_id=258, eom_token_id=259
-    )
+    tokenizer = open_with_special(tmp_path, "x1", "x2", "x3", eos_token_id=257, eot_token_id=258, eom_token_id=259)
     assert ends(tokenizer) == {"x1", "x2", "x3"}
 
 
@@ -107,9 +103,7 @@ def test_well_known_end_texts_end_an_answer_and_become_control_tokens(tmp_path: 
 
 
 def test_file_separators_of_code_models_end_an_answer(tmp_path: Path) -> None:
-    tokenizer = open_with_special(
-        tmp_path, "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<end>", eos_token_id=260
-    )
+    tokenizer = open_with_special(tmp_path, "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<end>", eos_token_id=260)
     assert ends(tokenizer) == {"<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<end>"}
 
 

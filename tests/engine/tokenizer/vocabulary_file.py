@@ -46,9 +46,7 @@ def score_keys(pieces: Mapping[str, float], **more: Value) -> dict[str, Value]:
     return {"model": "llama", "tokens": tokens, "token_type": kinds, "scores": scores, **more}
 
 
-def pair_keys(
-    merges: Sequence[str], special: Mapping[str, int] | None = None, **more: Value
-) -> dict[str, Value]:
+def pair_keys(merges: Sequence[str], special: Mapping[str, int] | None = None, **more: Value) -> dict[str, Value]:
     """A byte-pair vocabulary: the byte alphabet, what the merges make from id 256 on, then `special`."""
     special = special or {}
     tokens = [*BYTE_ALPHABET, *dict.fromkeys(merge.replace(" ", "") for merge in merges), *special]

@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import Protocol
 
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
-from tui_llama.engine.tokenizer.special_tokens import SpecialTokenSplitter, StripRules, special_ids
+from tui_llama.engine.tokenizer.special_tokens import (
+    SPLITTING_KINDS,
+    Span,
+    SpecialTokenSplitter,
+    StripRules,
+    special_ids,
+)
 from tui_llama.engine.tokenizer.stream_decoder import StreamDecoder
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, read_vocabulary
 from tui_llama.errors import CallerError, ModelFileError
 
-__all__ = ["StreamDecoder", "TokenKind", "Tokenizer", "open_tokenizer", "tokenizer_from_gguf"]
+__all__ = ["Span", "StreamDecoder", "TokenKind", "Tokenizer", "open_tokenizer", "tokenizer_from_gguf", "valid_unicode"]
 
 _REPLACEMENT = "\ufffd"
 _MARKED_KINDS = (TokenKind.CONTROL, TokenKind.UNKNOWN)
@@ -75,7 +81,13 @@ class Tokenizer:
         self._splitter = SpecialTokenSplitter(vocabulary, strip)
 
     def tokenize(
-        self, text: str, add_special: bool = False, parse_special: bool = False, *, continues: bool = False
+        self,
+        text: str,
+        add_special: bool = False,
+        parse_special: bool = False,
+        *,
+        continues: bool = False,
+        plain_spans: Sequence[Span] = (),
     ) -> list[int]:
         """The tokens of `text`.
 
@@ -85,16 +97,15 @@ class Tokenizer:
             parse_special: Whether the texts of control tokens become these tokens; never for a user's own
                 text.
             continues: The text goes on in the middle of another, so no space is put in front.
+            plain_spans: Parts of the text, from character to before character, that no control token may touch.
         """
         ids = [self.bos_id] if add_special and self.add_bos and self.bos_id is not None else []
         after_special = not continues
-        for fragment in self._splitter.split(_valid_unicode(text), parse_special):
+        for fragment in self._splitter.split(valid_unicode(text), parse_special, plain_spans):
             if isinstance(fragment, int):
                 ids.append(fragment)
             else:
-                ids += self._encoder.encode(
-                    " " + fragment if self.add_space_prefix and after_special else fragment
-                )
+                ids += self._encoder.encode(" " + fragment if self.add_space_prefix and after_special else fragment)
             after_special = isinstance(fragment, int)
         if add_special and self.add_eos and self.eos_id is not None:
             ids.append(self.eos_id)
@@ -141,6 +152,22 @@ class Tokenizer:
     def token_id(self, text: str) -> int | None:
         """The token that the vocabulary writes as `text`, if there is one."""
         return self._vocabulary.ids.get(text)
+
+    def is_special(self, token_id: int) -> bool:
+        """Whether text is cut at this token, so that it stands between two separate texts.
+
+        Raises:
+            CallerError: the id is not in the vocabulary.
+        """
+        return self._kind(token_id) in SPLITTING_KINDS
+
+    def special_spans(self, text: str, plain_spans: Sequence[Span] = ()) -> list[Span]:
+        """Where the texts of special tokens are in `text`, which `tokenize` would find with `parse_special`."""
+        return self._splitter.special_spans(valid_unicode(text), plain_spans)
+
+    def swallows_after(self, token_id: int) -> bool:
+        """Whether white space behind this token is not part of any token (some models' special tokens)."""
+        return self._splitter.swallows_after(token_id)
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for tokens that arrive one by one; control tokens are not shown."""
@@ -192,9 +219,7 @@ def _open_byte_pair(file: GgufFile, rule_name: str) -> Tokenizer:
 
     notices = []
     if not rule_name:
-        notices.append(
-            "The model file does not say how to split text (tokenizer.ggml.pre); answers may be worse."
-        )
+        notices.append("The model file does not say how to split text (tokenizer.ggml.pre); answers may be worse.")
     rule = splitting_rule(rule_name or "default")
     vocabulary = read_vocabulary(file, byte_pair_defaults(rule))
     return Tokenizer(
@@ -218,7 +243,8 @@ def _strip_rules(file: GgufFile, vocabulary: Vocabulary) -> StripRules:
     return StripRules(left=frozenset(left))
 
 
-def _valid_unicode(text: str) -> str:
+def valid_unicode(text: str) -> str:
+    """The text with U+FFFD for every lone surrogate, which is all that can be wrong with a text."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -19,9 +19,7 @@ from tui_llama.errors import EngineError
 
 Merges: TypeAlias = list[tuple[str, str]]
 
-MAX_CHARACTERS = (
-    1 << 22
-)  # Oniguruma gives up, and the package with it, after 10 million steps back in one match
+MAX_CHARACTERS = 1 << 22  # Oniguruma gives up, and the package with it, after 10 million steps back in one match
 _NEWLINE_RUNS = re.compile(r"\n+|[^\n]+")
 _DEFAULT_ID = 11  # GPT-2's, in the vocabularies that the format was first made for
 
@@ -152,8 +150,7 @@ def _split_merge(file: GgufFile, line: str) -> tuple[str, str]:
 
 def _pre_tokenizer(rule: SplittingRule) -> pre_tokenizers.PreTokenizer:
     steps: list[pre_tokenizers.PreTokenizer] = [
-        pre_tokenizers.Split(Regex(oniguruma_pattern(pattern)), behavior="isolated")
-        for pattern in rule.patterns
+        pre_tokenizers.Split(Regex(oniguruma_pattern(pattern)), behavior="isolated") for pattern in rule.patterns
     ]
     if not rule.escapes_spaces:
         steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))

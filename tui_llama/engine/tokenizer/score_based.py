@@ -41,9 +41,7 @@ class ScoreBasedEncoder:
         self._byte_ids = [self._byte_id(byte) for byte in range(256)]
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
-            self._processor.LoadFromSerializedProto(
-                _model_proto(vocabulary.texts, vocabulary.scores.tolist())
-            )
+            self._processor.LoadFromSerializedProto(_model_proto(vocabulary.texts, vocabulary.scores.tolist()))
         except RuntimeError as error:
             raise file.refuse(f"its vocabulary cannot be used ({error})") from error
 
@@ -101,19 +99,13 @@ def _model_proto(texts: Iterable[str], scores: Iterable[float]) -> bytes:
         _field(_PIECES, _text_field(_PIECE_TEXT, text.encode()) + _SCORE_TAG + struct.pack("<f", score))
         for text, score in zip(_without_nulls(texts), scores, strict=True)
     ]
-    pieces.append(
-        _field(_PIECES, _text_field(_PIECE_TEXT, _UNKNOWN_PIECE) + _number(_PIECE_TYPE, _TYPE_UNKNOWN))
-    )
+    pieces.append(_field(_PIECES, _text_field(_PIECE_TEXT, _UNKNOWN_PIECE) + _number(_PIECE_TYPE, _TYPE_UNKNOWN)))
     trainer = (
         _number(_MODEL_TYPE, _MODEL_TYPE_BPE)
         + _number(_VOCAB_SIZE, len(pieces))
         + _text_field(_UNKNOWN_TEXT, _UNKNOWN_PIECE)
     )
-    normalizer = (
-        _number(_ADD_DUMMY_PREFIX, 0)
-        + _number(_REMOVE_EXTRA_WHITE_SPACE, 0)
-        + _number(_ESCAPE_WHITE_SPACE, 0)
-    )
+    normalizer = _number(_ADD_DUMMY_PREFIX, 0) + _number(_REMOVE_EXTRA_WHITE_SPACE, 0) + _number(_ESCAPE_WHITE_SPACE, 0)
     return b"".join(pieces) + _field(_TRAINER, trainer) + _field(_NORMALIZER, normalizer)
 
 

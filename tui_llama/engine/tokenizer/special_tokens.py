@@ -4,7 +4,7 @@ User-defined tokens always split; control and unknown tokens only where the call
 hold them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,9 +13,12 @@ import numpy as np
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary
 
 Fragment: TypeAlias = str | int  # text that is still to be cut, or the id of a special token
+Span: TypeAlias = tuple[int, int]  # part of a text: where it begins, and where it has ended
+
+_Piece: TypeAlias = tuple[int, int, int | None]  # a span, and the id of the special token that it is
 
 _C_WHITE_SPACE = " \t\n\v\f\r"
-_SPLITTING_KINDS = (TokenKind.CONTROL, TokenKind.USER_DEFINED, TokenKind.UNKNOWN)
+SPLITTING_KINDS = (TokenKind.CONTROL, TokenKind.USER_DEFINED, TokenKind.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class _SpecialToken:
 
 def special_ids(vocabulary: Vocabulary) -> list[int]:
     """The tokens that text is cut at, in the order of their ids."""
-    ids: list[int] = np.flatnonzero(np.isin(vocabulary.kinds, _SPLITTING_KINDS)).tolist()
+    ids: list[int] = np.flatnonzero(np.isin(vocabulary.kinds, SPLITTING_KINDS)).tolist()
     return ids
 
 
@@ -62,39 +65,62 @@ class SpecialTokenSplitter:
         ]
         self._all = sorted(tokens, key=lambda token: -len(token.text.encode()))
         self._always = [token for token in self._all if token.always]
+        self._stripping_right = {token.token_id for token in tokens if token.strip_right}
 
-    def split(self, text: str, parse_special: bool) -> list[Fragment]:
+    def split(self, text: str, parse_special: bool, plain_spans: Sequence[Span] = ()) -> list[Fragment]:
         """Fragments in the order of the text; none of them is empty.
 
         Args:
             text: Valid Unicode, without lone surrogates.
             parse_special: Whether control and unknown tokens are looked for too.
+            plain_spans: Parts of the text that no control or unknown token may touch.
         """
-        fragments: list[Fragment] = [text] if text else []
+        pieces = self._pieces(text, parse_special, plain_spans)
+        return [text[start:end] if token_id is None else token_id for start, end, token_id in pieces]
+
+    def special_spans(self, text: str, plain_spans: Sequence[Span] = ()) -> list[Span]:
+        """Where all special tokens of any kind are in `text`; the arguments are those of `split`."""
+        pieces = self._pieces(text, True, plain_spans)
+        return [(start, end) for start, end, token_id in pieces if token_id is not None]
+
+    def swallows_after(self, token_id: int) -> bool:
+        """Whether white space behind this token is not part of any token."""
+        return token_id in self._stripping_right
+
+    def _pieces(self, text: str, parse_special: bool, plain_spans: Sequence[Span]) -> list[_Piece]:
+        pieces: list[_Piece] = [(0, len(text), None)] if text else []
         for token in self._all if parse_special else self._always:
             if token.text in text:
-                fragments = list(_split_at(fragments, token))
-        return fragments
+                spans = () if token.always else plain_spans
+                pieces = [part for piece in pieces for part in _split_piece(text, piece, token, spans)]
+        return pieces
 
 
-def _split_at(fragments: Iterable[Fragment], token: _SpecialToken) -> Iterable[Fragment]:
-    for fragment in fragments:
-        if isinstance(fragment, int) or token.text not in fragment:
-            yield fragment
-        else:
-            yield from _split_text(fragment, token)
-
-
-def _split_text(text: str, token: _SpecialToken) -> Iterable[Fragment]:
-    before, found, rest = text.partition(token.text)
-    while found:
-        if token.strip_left:
-            before = before.rstrip(_C_WHITE_SPACE)
-        if before:
-            yield before
-        yield token.token_id
+def _split_piece(text: str, piece: _Piece, token: _SpecialToken, plain_spans: Sequence[Span]) -> Iterable[_Piece]:
+    start, end, token_id = piece
+    if token_id is not None:
+        yield piece
+        return
+    for found in _places(text, (start, end), token.text, plain_spans):
+        if found < start:
+            continue  # swallowed together with the white space behind the last one
+        before = start + len(text[start:found].rstrip(_C_WHITE_SPACE)) if token.strip_left else found
+        if before > start:
+            yield start, before, None
+        start = found + len(token.text)
+        yield found, start, token.token_id
         if token.strip_right:
-            rest = rest.lstrip(_C_WHITE_SPACE)
-        before, found, rest = rest.partition(token.text)
-    if before:
-        yield before
+            start = end - len(text[start:end].lstrip(_C_WHITE_SPACE))
+    if start < end:
+        yield start, end, None
+
+
+def _places(text: str, span: Span, token_text: str, plain_spans: Sequence[Span]) -> Iterable[int]:
+    """Where the token begins, one behind the other, wherever it touches no plain span."""
+    place, end = text.find(token_text, *span), span[1]
+    while place >= 0:
+        behind = place + len(token_text)
+        touches = any(span_start < behind and place < span_end for span_start, span_end in plain_spans)
+        if not touches:
+            yield place
+        place = text.find(token_text, place + 1 if touches else behind, end)
