@@ -1,8 +1,9 @@
 """Markdown as a model writes it: nothing in it is trusted, and nothing of it is lost.
 
-Differs from Textual's in five things: HTML is shown as it stands instead of vanishing, a single line break is kept,
-links never open by themselves, a code block without a language is not guessed at (which loads every lexer there
-is, at every token), and table cells have no tooltips, whose text would be read as markup.
+Differs from Textual's in six things: HTML is shown as it stands instead of vanishing, a single line break is
+kept, links never open by themselves, a code block without a language is not guessed at (which loads every lexer
+there is, at every token), table cells have no tooltips, whose text would be read as markup, and a list that
+grows does not make all its items anew.
 """
 
 from functools import cache
@@ -13,7 +14,11 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Markdown
 from textual.widgets._markdown import (
+    MarkdownBlock,
+    MarkdownBulletList,
     MarkdownFence,
+    MarkdownList,
+    MarkdownOrderedList,
     MarkdownTable,
     MarkdownTableCellContents,
     MarkdownTableContent,
@@ -70,11 +75,35 @@ class CodeBlock(MarkdownFence):
         return super().highlight(code, first_word or "text", ansi, dark)
 
 
+class GrowingList(MarkdownList):
+    """A list that keeps the items it has when it grows, and makes only the last one anew."""
+
+    async def _update_from_block(self, block: MarkdownBlock) -> None:
+        items, count = list(self.children), len(block._blocks)
+        is_same_list = type(block) is type(self) and 0 < len(items) <= count
+        # Numbers are padded to the longest, so one more digit changes all of them.
+        if not is_same_list or len(str(count)) != len(str(len(items))):
+            await super()._update_from_block(block)
+            return
+        await items[-1].remove()
+        await self.mount_all(list(block.compose())[len(items) - 1 :])
+
+
+class GrowingBulletList(GrowingList, MarkdownBulletList):
+    """A list with bullets."""
+
+
+class GrowingOrderedList(GrowingList, MarkdownOrderedList):
+    """A list with numbers."""
+
+
 class AnswerMarkdown(Markdown):
     """An answer, whole or growing."""
 
     BLOCKS = {  # noqa: RUF012 - declared without ClassVar by the base class
         **Markdown.BLOCKS,
+        "bullet_list_open": GrowingBulletList,
+        "ordered_list_open": GrowingOrderedList,
         "table_open": PlainTable,
         "fence": CodeBlock,
         "code_block": CodeBlock,
