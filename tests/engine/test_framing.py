@@ -37,9 +37,7 @@ from tui_llama.engine.protocol import (
 
 REQUESTS: list[Request] = [
     LoadRequest("model.gguf", 4096, 2, 64),
-    ReplyRequest(
-        3, (ChatMessage(Role.USER, "héllo"),), (1, 2, 3), SamplingSettings(seed=7), 5, ("stop",), "state"
-    ),
+    ReplyRequest(3, (ChatMessage(Role.USER, "héllo"),), (1, 2, 3), SamplingSettings(seed=7), 5, ("stop",), "state"),
     CompleteRequest(4, "Once upon a time"),
     CancelRequest(None),
     CancelRequest(4),

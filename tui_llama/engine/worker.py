@@ -113,9 +113,7 @@ class EngineWorker:
             if self._child is not None:
                 await self._child.end()
 
-    async def _converse(
-        self, request: LoadRequest | ReplyRequest | CompleteRequest
-    ) -> AsyncGenerator[Event, None]:
+    async def _converse(self, request: LoadRequest | ReplyRequest | CompleteRequest) -> AsyncGenerator[Event, None]:
         if self._exchange is not None:
             raise CallerError("the engine does one thing at a time")
         exchange = self._exchange = _Exchange(request)

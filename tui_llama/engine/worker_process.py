@@ -52,9 +52,7 @@ class SynchronousEngine(Protocol):
         """Yields progress, then exactly one of `ModelLoaded` and `Failed`."""
         ...
 
-    def reply(
-        self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]
-    ) -> Iterator[ReplyEvent]:
+    def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
         """Yields what happens, then exactly one of `Finished` and `Failed`."""
         ...
 
@@ -133,9 +131,7 @@ class EngineServer:
                 # traceback.
                 traceback.print_exc()
                 kind = type(error).__name__
-                self._send(
-                    Failed(job.turn, f"the engine failed: {kind}: {error}", "The engine's log has more.")
-                )
+                self._send(Failed(job.turn, f"the engine failed: {kind}: {error}", "The engine's log has more."))
 
     def _carry_out(self, engine: SynchronousEngine, job: _Job) -> None:
         if isinstance(job.request, LoadRequest):
