@@ -44,12 +44,13 @@ DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
 
 # A little more than the process allows itself for saving when it is told to end.
 _CLOSING_SECONDS = 12.0
+# How long a process that has closed its pipe may take to end by itself.
+_DYING_SECONDS = 2.0
 _MOST_WAITING_EVENTS = 256
 _MOST_LATE_NOTICES = 16
 _LARGEST_LOG_BYTES = 1024 * 1024
 
-# Runs the package that this process runs, wherever that was imported from, and nothing from the current
-# folder.
+# Runs the package that this process runs, wherever that was imported from, and nothing from the current folder.
 _START = """
 import sys
 root = sys.argv[1]
@@ -291,7 +292,7 @@ class _Child:
             pass
         # A process that closed its pipe but lives on is of no more use.
         try:
-            await asyncio.wait_for(self.process.wait(), _CLOSING_SECONDS)
+            await asyncio.wait_for(self.process.wait(), _DYING_SECONDS)
         except TimeoutError:
             self._kill()
             await self.process.wait()
