@@ -29,6 +29,15 @@ def spoken(*pieces: str) -> list[Step]:
     return [*events, Finished(0, StopReason.END_OF_GENERATION, USAGE)]
 
 
+async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
+    """Returns once `condition` holds; fails when it never does."""
+    for _ in range(600):
+        if condition():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError(f"never happened: {what or condition}")
+
+
 @dataclass
 class Driver:
     """A running app and what a test does with it."""
@@ -40,11 +49,10 @@ class Driver:
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Returns once `condition` holds; fails when it never does."""
-        for _ in range(600):
-            if condition():
-                return
-            await self.pilot.pause(0.01)
-        raise AssertionError(f"never happened: {what or condition}\n\n{self.screen_text()}")
+        try:
+            await wait_until(self.pilot, condition, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n\n{self.screen_text()}") from error
 
     async def until_state(self, words: str) -> None:
         """Returns once the status line says this."""

@@ -86,9 +86,10 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         return self._matching[index] if index is not None and index < len(self._matching) else None
 
     def replace_items(self, items: Sequence[Item]) -> None:
-        """Lists these from now on; the cursor stays where it is."""
+        """Lists these from now on, which may be before the dialog is drawn; the cursor stays where it is."""
         self._items = list(items)
-        self.refill()
+        if self.is_mounted:
+            self.refill()
 
     @on(Input.Changed)
     def refill(self) -> None:

@@ -1,0 +1,153 @@
+"""How the main screens look. After a wanted change: `pytest tests/test_app_snapshots.py --snapshot-update`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList
+
+from tests.fakes.chat_app import MODEL, found_models, wait_until
+from tui_llama import paths
+from tui_llama.app import ChatApp
+from tui_llama.engine.protocol import LoadProgress, LoadStage, PromptEncoded, PromptProgress
+from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
+from tui_llama.model_library import FoundModel
+from tui_llama.screens.chat_list import ChatList, ListedChat
+from tui_llama.screens.model_picker import ModelPicker
+from tui_llama.settings import Settings
+from tui_llama.store import Store
+from tui_llama.widgets.message_view import AnswerView
+
+SIZE = (80, 24)
+Compare = Callable[..., bool]
+NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store(paths.database_file()) as opened:
+        yield opened
+
+
+def app(
+    store: Store,
+    *,
+    load: Sequence[Step] | LoadScript | None = None,
+    replies: Sequence[Sequence[Step]] | ReplyScript | None = None,
+    model_path: str | None = MODEL,
+    models: Sequence[FoundModel] = (),
+    theme: str = "",
+) -> ChatApp:
+    """The app with nothing that moves by itself."""
+    engine = ScriptedEngine(load=load, replies=replies)
+    chat = ChatApp(
+        engine_factory=lambda: engine,
+        store=store,
+        settings=Settings(theme=theme),
+        model_path=model_path,
+        find_models=lambda: list(models),
+    )
+    chat.animation_level = "none"
+    return chat
+
+
+async def until_status(pilot: Pilot[None], words: str) -> None:
+    chat = pilot.app
+    assert isinstance(chat, ChatApp)
+    chat.chat_screen.composer.cursor_blink = False
+    await wait_until(pilot, lambda: words in chat.chat_screen.status.render().plain)
+
+
+async def ask(pilot: Pilot[None], text: str, status: str = "ready") -> None:
+    await until_status(pilot, "ready")
+    await pilot.press(*text, "enter")
+    await wait_until(pilot, lambda: len(pilot.app.query(AnswerView)) == 1)
+    await wait_until(pilot, lambda: status != "ready" or not pilot.app.query_one(AnswerView).is_live)
+    await until_status(pilot, status)
+
+
+def listed(chat_id: str, title: str, count: int, moment: datetime, *, is_open: bool = False) -> ListedChat:
+    return ListedChat(chat_id, title, "small.gguf", count, moment, is_open)
+
+
+def still_cursor(pilot: Pilot[None]) -> None:
+    for each in pilot.app.screen.query(Input):
+        each.cursor_blink = False
+        each._cursor_visible = True
+
+
+def test_empty_chat(store: Store, snap_compare: Compare) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await until_status(pilot, "ready")
+
+    assert snap_compare(app(store), terminal_size=SIZE, run_before=before)
+
+
+def test_loading(store: Store, snap_compare: Compare) -> None:
+    load: list[Step] = [LoadProgress(LoadStage.REPACK, 45, 100), Gate()]
+
+    async def before(pilot: Pilot[None]) -> None:
+        await until_status(pilot, "repack 45 %")
+
+    assert snap_compare(app(store, load=load), terminal_size=SIZE, run_before=before)
+
+
+@pytest.mark.parametrize("size", [(80, 40), (60, 20), (40, 12), (160, 40)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_chat_with_markdown(store: Store, snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await ask(pilot, "What is a llama?")
+
+    assert snap_compare(app(store), terminal_size=size, run_before=before)
+
+
+@pytest.mark.parametrize("theme", ["llama-dawn", "ansi-dark"])
+def test_chat_in_another_theme(store: Store, snap_compare: Compare, theme: str) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await ask(pilot, "What is a llama?")
+
+    assert snap_compare(app(store, theme=theme), terminal_size=(80, 40), run_before=before)
+
+
+def test_reading_a_prompt(store: Store, snap_compare: Compare) -> None:
+    steps: list[Step] = [PromptEncoded(0, 0, (1,)), PromptProgress(0, 1200, 1200, 5000), Gate()]
+
+    async def before(pilot: Pilot[None]) -> None:
+        await ask(pilot, "And now?", "reading the prompt 1,200 / 5,000")
+
+    assert snap_compare(app(store, replies=[steps]), terminal_size=SIZE, run_before=before)
+
+
+def test_chat_list(store: Store, snap_compare: Compare) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await until_status(pilot, "ready")
+        chats = [
+            listed("a", "What is a llama?", 12, NOON, is_open=True),
+            listed("b", "A haiku about rain in the mountains, with a very long title indeed", 2, NOON),
+            listed("c", "Last year", 240, NOON.replace(year=2025)),
+        ]
+        await pilot.app.push_screen(ChatList(chats, NOON))
+        await wait_until(pilot, lambda: pilot.app.screen.query_one(OptionList).option_count)
+        still_cursor(pilot)
+
+    assert snap_compare(app(store), terminal_size=SIZE, run_before=before)
+
+
+def test_model_picker(store: Store, snap_compare: Compare) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await wait_until(pilot, lambda: isinstance(pilot.app.screen, ModelPicker))
+        await wait_until(
+            pilot, lambda: pilot.app.screen.query(OptionList) and pilot.app.screen.query_one(OptionList).option_count
+        )
+        still_cursor(pilot)
+
+    chat = app(store, model_path=None, models=found_models(5))
+    assert snap_compare(chat, terminal_size=SIZE, run_before=before)
+
+
+def test_help(store: Store, snap_compare: Compare) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await until_status(pilot, "ready")
+        await pilot.press("f1")
+
+    assert snap_compare(app(store), terminal_size=(80, 36), run_before=before)
