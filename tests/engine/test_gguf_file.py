@@ -132,6 +132,7 @@ def test_an_array_of_strings_is_a_sequence(opened: Callable[[bytes], GgufFile]) 
     assert [strings[index] for index in range(-5, 5)] == words + words
     assert strings[1:4:2] == words[1:4:2]
     assert strings.raw_list() == [word.encode() for word in words]
+    assert strings.joined(ord("|")) == "|".join(words).encode()
     assert "zwölf" in strings
     assert file.get_int("z") == 7
 

@@ -123,6 +123,15 @@ class StringArray(Sequence[str]):
         data = self._data
         return [data[start:end] for start, end in self._bounds()]
 
+    def joined(self, separator: int) -> bytes:
+        """The bytes of all strings with one byte between them; much faster than joining `raw_list`."""
+        data = np.frombuffer(self._data, np.uint8).copy()
+        kept = np.ones(len(data), np.bool_)
+        for byte in range(2, _LENGTH_BYTES + 1):
+            kept[self._starts - byte] = False
+        data[self._starts - 1] = separator  # in place of the length's last byte
+        return data[kept].tobytes()[1:]
+
     def __len__(self) -> int:
         return len(self._starts)
 

@@ -130,14 +130,14 @@ def _tokens_of_bytes(symbol: str, ids: dict[str, int]) -> tuple[int, ...]:
 
 def _read_merges(file: GgufFile) -> list[tuple[str, str]]:
     """The merges by rank; a pair that is listed twice keeps the first of its ranks."""
-    lines = file.get_strings("tokenizer.ggml.merges").raw_list()
-    if len(set(lines)) != len(lines):
-        lines = list(dict.fromkeys(lines))
-    joined = b"\n".join(lines)
+    lines = file.get_strings("tokenizer.ggml.merges")
+    joined = lines.joined(ord("\n"))
     if joined.count(b" ") == len(lines) and joined.count(b"\n") == len(lines) - 1:
         symbols = iter(joined.replace(b" ", b"\n").decode("utf-8", "replace").split("\n"))
-        return list(zip(symbols, symbols, strict=True))
-    return [_split_merge(file, line.decode("utf-8", "replace")) for line in lines]
+        merges = list(zip(symbols, symbols, strict=True))
+    else:
+        merges = [_split_merge(file, line) for line in lines]
+    return merges if len(set(merges)) == len(merges) else list(dict.fromkeys(merges))
 
 
 def _split_merge(file: GgufFile, line: str) -> tuple[str, str]:

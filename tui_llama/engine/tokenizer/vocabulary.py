@@ -141,10 +141,9 @@ def _read_texts(file: GgufFile) -> tuple[list[str], dict[str, int]]:
 
 
 def _decode_all(strings: StringArray) -> list[str]:
-    try:
-        return list(map(bytes.decode, strings.raw_list()))
-    except UnicodeDecodeError:
-        return list(strings)
+    """All strings, decoded as one where no string has the separator."""
+    decoded = strings.joined(ord("\n")).decode("utf-8", "replace").split("\n")
+    return decoded if len(decoded) == len(strings) else list(strings)
 
 
 def _read_kinds(file: GgufFile, count: int) -> NDArray[np.uint8]:
