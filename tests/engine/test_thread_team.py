@@ -36,7 +36,7 @@ def test_a_call_returns_only_when_all_are_back() -> None:
 def test_the_caller_is_one_of_them() -> None:
     seen: dict[int, str] = {}
     with ThreadTeam(2) as team:
-        team.run(lambda index: seen.setdefault(index, threading.current_thread().name))
+        team.run(lambda index: seen.update({index: threading.current_thread().name}))
     assert seen[0] == threading.current_thread().name
     assert seen[1] == "engine-1"
 

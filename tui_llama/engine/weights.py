@@ -141,6 +141,7 @@ class Weights:
             on_progress: Called with bytes done and bytes in all.
         """
         total, done = self.matrix_bytes, 0
+        on_progress(done, total)
         with ThreadPoolExecutor(threads) as pool:
             for matrix in self._matrices.values():
                 source, kind = self._source(matrix)

@@ -1,0 +1,252 @@
+"""A model as a whole: exact against llama.cpp's references, and the same bits whatever the way."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.fakes.tiny_model import Architecture, make_tiny_model
+from tui_llama.engine import open_model
+from tui_llama.engine.protocol import LoadStage
+from tui_llama.engine.simd import available_instruction_sets
+from tui_llama.engine.tiles import FORMATS
+from tui_llama.errors import EngineError, ModelFileError, SettingsError, StateFileError
+
+SUPPORTED = {layout.name for layout in FORMATS.values()}
+GREEDY_PROMPT = "Once upon a time, there was a little girl"
+TEXT = "once upon a time there was a little girl who lived in a house near the forest and one day she went out"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny.gguf", quantization="Q4_K")
+
+
+def relative_error(got: npt.NDArray[np.float32], exact: npt.NDArray[np.float32]) -> float:
+    difference = got.astype(np.float64) - exact
+    return float(np.sqrt((difference**2).mean() / (exact.astype(np.float64) ** 2).mean()))
+
+
+GOLDEN = [
+    *(f"llama-tiny-{name}" for name in sorted(SUPPORTED)),
+    *(f"llama-tiny-F16+{name}" for name in ("factors", "linear", "yarn")),
+    *("llama-tiny-Q4_K_M", "llama-tiny-mha-Q4_K_M", "qwen2-tiny-F16", "qwen2-tiny-F16+yarn", "qwen2-tiny-Q4_K_M"),
+    *("qwen3-tiny-F16", "qwen3-tiny-Q4_K_M"),
+    *(f"llama-tiny-{name}" for name in ("IQ4_NL", "IQ4_XS", "MXFP4", "Q2_K", "Q3_K")),  # decoded to F16
+]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", GOLDEN)
+def test_logits_are_as_close_to_the_truth_as_the_peer_s(shared_folder: Path, name: str) -> None:
+    path = shared_folder / "golden" / "logits" / f"{name}.gguf"
+    reference = np.load(path.with_suffix(".npz") if "+" not in name else f"{str(path)[:-5]}.npz")
+    with open_model(path, threads=2) as model:
+        ours = relative_error(model.logits(reference["tokens"].tolist()), reference["exact"])
+    peer = relative_error(reference["peer"], reference["exact"])
+    assert ours <= 1.2 * peer
+    if "F16" in name or "F32" in name:
+        assert ours <= 5e-4
+
+
+@pytest.mark.shared
+def test_greedy_text_of_the_stories_model_is_the_peer_s(shared_folder: Path) -> None:
+    golden = (shared_folder / "golden" / "text" / "stories260K-greedy-200.txt").read_text()
+    with open_model(shared_folder / "data" / "stories260K.gguf", threads=2) as model, model.new_sequence() as sequence:
+        logits = sequence.extend(model.tokenize(GREEDY_PROMPT, add_special=True))
+        ids = []
+        for _ in range(200):
+            ids.append(int(logits.argmax()))
+            logits = sequence.extend(ids[-1:])
+        text = b"".join(model.tokenizer.piece(token_id) for token_id in ids).decode()
+    assert text == golden.removesuffix("\n\n")
+
+
+@pytest.mark.parametrize("quantization", sorted(SUPPORTED))
+def test_batches_and_threads_change_no_bit(tmp_path: Path, quantization: str) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", quantization=quantization)
+    with open_model(path, threads=1, batch_tokens=512) as model:
+        ids = model.tokenize(TEXT)
+        expected = model.logits(ids).tobytes()
+    for threads, batch_tokens in [(1, 1), (1, 7), (2, 512), (2, 3)]:
+        with open_model(path, threads=threads, batch_tokens=batch_tokens) as model:
+            assert model.logits(ids).tobytes() == expected
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3"])
+def test_tokens_one_by_one_or_together_give_the_same_bits(tmp_path: Path, architecture: Architecture) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", architecture=architecture)
+    with open_model(path, threads=2, batch_tokens=16) as model, model.new_sequence() as sequence:
+        ids = model.tokenize(TEXT)
+        together = model.logits(ids)
+        apart = np.stack([sequence.extend([token_id]) for token_id in ids])
+        assert together.tobytes() == apart.tobytes()
+        assert len(sequence) == len(ids)
+        assert sequence.token_ids == ids
+
+
+def test_a_rewound_sequence_is_as_if_it_had_never_gone_on(tiny: Path) -> None:
+    with open_model(tiny, threads=2) as model, model.new_sequence() as sequence:
+        ids = model.tokenize(TEXT)
+        sequence.extend(ids)
+        sequence.rewind(5)
+        again = sequence.extend(ids[5:20])
+        assert again.tobytes() == model.logits(ids[:20])[-1].tobytes()
+
+
+def test_chunks_give_progress_and_the_same_bits(tiny: Path) -> None:
+    with open_model(tiny, threads=2) as model, model.new_sequence() as sequence:
+        ids = model.tokenize(TEXT * 3)
+        chunks = list(sequence.extend_in_chunks(ids))
+        done = [count for count, _ in chunks]
+        assert len(done) > 1 and done == sorted(set(done)) and done[-1] == len(ids)
+        assert [logits is None for _, logits in chunks] == [True] * (len(chunks) - 1) + [False]
+        last = chunks[-1][1]
+        assert last is not None and last.tobytes() == model.logits(ids)[-1].tobytes()
+
+
+def test_a_reading_that_is_stopped_leaves_a_sequence_that_goes_on(tiny: Path) -> None:
+    with open_model(tiny, threads=2) as model, model.new_sequence() as sequence:
+        ids = model.tokenize(TEXT * 3)
+        done, _ = next(sequence.extend_in_chunks(ids))
+        assert sequence.token_ids == ids[:done]
+        assert sequence.extend(ids[done:]).tobytes() == model.logits(ids)[-1].tobytes()
+
+
+_RESTORE = """
+import sys
+from tui_llama.engine import open_model
+with open_model(sys.argv[1], threads=1) as model, model.new_sequence() as sequence:
+    sequence.restore(sys.argv[2])
+    assert sequence.token_ids == [int(text) for text in sys.argv[3].split(",")], "other tokens"
+    sys.stdout.buffer.write(sequence.extend([3]).tobytes())
+"""
+
+
+def run_python(script: str, *arguments: str, **environment: str) -> bytes:
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def test_a_saved_sequence_goes_on_in_a_new_process_with_the_same_bits(tiny: Path, tmp_path: Path) -> None:
+    with open_model(tiny, threads=2) as model, model.new_sequence() as sequence:
+        ids = model.tokenize(TEXT)
+        sequence.extend(ids)
+        sequence.save(tmp_path / "saved.state")
+        expected = sequence.extend([3]).tobytes()
+    restored = run_python(_RESTORE, str(tiny), str(tmp_path / "saved.state"), ",".join(map(str, ids)))
+    assert restored == expected
+
+
+def test_a_state_of_other_weights_is_refused_and_changes_nothing(tiny: Path, tmp_path: Path) -> None:
+    other = make_tiny_model(tmp_path / "other.gguf", quantization="Q4_K", seed=1)
+    with open_model(other) as model, model.new_sequence() as sequence:
+        sequence.extend([1, 2, 3])
+        sequence.save(tmp_path / "other.state")
+    with open_model(tiny) as model, model.new_sequence() as sequence:
+        sequence.extend([5, 6])
+        with pytest.raises(StateFileError):
+            sequence.restore(tmp_path / "other.state")
+        assert sequence.token_ids == [5, 6]
+        assert sequence.extend([7]).tobytes() == model.logits([5, 6, 7])[-1].tobytes()
+
+
+_LOGITS = """
+import sys
+from tui_llama.engine import open_model
+for path in sys.argv[1:]:
+    with open_model(path, threads=2) as model:
+        sys.stdout.buffer.write(model.logits(list(range(5, 40))).tobytes())
+"""
+
+
+def test_every_rung_that_this_machine_can_run_gives_the_same_bits(tmp_path: Path) -> None:
+    paths = [str(make_tiny_model(tmp_path / f"{name}.gguf", quantization=name)) for name in sorted(SUPPORTED)]
+    rungs = available_instruction_sets()
+    assert rungs[-1] == "portable"
+    outputs = {run_python(_LOGITS, *paths, TUI_LLAMA_INSTRUCTION_SET=rung) for rung in rungs}
+    assert len(outputs) == 1
+    assert len(outputs.pop()) > 0
+
+
+def test_a_rung_that_the_processor_lacks_is_refused() -> None:
+    script = """
+from tui_llama.errors import SettingsError
+try:
+    from tui_llama.engine import simd
+except SettingsError as error:
+    print(error)
+"""
+    assert b"made_up" in run_python(script, TUI_LLAMA_INSTRUCTION_SET="made_up")
+
+
+@pytest.mark.parametrize("ids", [[], [-1], [10**6], [1] * 513])
+def test_tokens_that_cannot_be_fed_are_refused_and_change_nothing(tiny: Path, ids: list[int]) -> None:
+    with open_model(tiny) as model, model.new_sequence() as sequence:
+        sequence.extend([1])
+        with pytest.raises(EngineError):
+            sequence.extend(ids)
+        with pytest.raises(EngineError):
+            list(sequence.extend_in_chunks(ids))
+        assert sequence.token_ids == [1]
+
+
+def test_sizes_that_make_no_sense_are_refused(tiny: Path) -> None:
+    for context_size, threads, batch_tokens in [(-1, 1, 1), (0, -1, 1), (0, 1, 0)]:
+        with pytest.raises(SettingsError):
+            open_model(tiny, context_size=context_size, threads=threads, batch_tokens=batch_tokens)
+
+
+def test_loading_reports_every_stage_in_order(tiny: Path) -> None:
+    seen: list[tuple[LoadStage, int, int]] = []
+    with open_model(tiny, on_progress=lambda stage, done, total: seen.append((stage, done, total))):
+        pass
+    assert list(dict.fromkeys(stage for stage, _, _ in seen)) == list(LoadStage)
+    for stage in LoadStage:
+        assert max(done for s, done, _ in seen if s is stage) == next(total for s, _, total in seen if s is stage)
+
+
+def test_types_without_kernels_are_decoded_with_a_notice(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", quantization="IQ4_NL")
+    with open_model(path) as model:
+        assert any("IQ4_NL" in notice for notice in model.notices)
+        assert np.isfinite(model.logits([1, 2, 3])).all()
+
+
+def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf")
+    data = path.read_bytes().replace(b"llama", b"lxama")
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match="lxama"):
+        open_model(path)
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf")
+    path.write_bytes(path.read_bytes().replace(b"blk.1.ffn_up.weight", b"blk.1.ffn_xx.weight"))
+    with pytest.raises(ModelFileError, match=r"blk\.1\.ffn_up\.weight"):
+        open_model(path)
+
+
+def test_the_plan_can_be_printed(tiny: Path) -> None:
+    with open_model(tiny) as model:
+        lines = str(model.plan).splitlines()
+    assert lines[0].split() == ["operation", "weights", "MB", "MMAC/token", "on"]
+    assert any(line.startswith("attention") and line.endswith("layer 1") for line in lines)
+    assert any(line.startswith("matrix_q4_k") and "blk.0.ffn_down.weight" in line for line in lines)
+
+
+def test_info_says_what_the_file_is(tiny: Path) -> None:
+    with open_model(tiny, context_size=100) as model:
+        info = model.info
+    assert (info.name, info.architecture, info.quantization) == ("Tiny", "llama", "Q4_K")
+    assert info.context_size == 100
+    assert info.vocab_size == model.vocab_size
+    assert info.key_value_bytes_per_token == 2 * 2 * 2 * model.state_shape.kv_heads * model.state_shape.head_dim
