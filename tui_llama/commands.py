@@ -38,7 +38,7 @@ COMMANDS = (
         "Open, rename or delete a chat",
         ("chats", "resume"),
         "ctrl+s,ctrl+o",
-        "Ctrl+S, Ctrl+O",
+        "Ctrl+S",
     ),
     Command(
         "regenerate",

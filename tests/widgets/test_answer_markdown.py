@@ -47,6 +47,12 @@ async def test_a_list_that_grew_looks_like_one_that_came_whole(source: str, cut:
         assert screen_lines(pilot) == whole
 
 
+async def test_the_items_of_a_list_stand_on_lines_that_follow_each_other() -> None:
+    async with grown(["- one\n", "- two\n- three\n"]) as pilot:
+        bullets = pilot.app.query(MarkdownBullet)
+        assert [bullet.region.y for bullet in bullets] == [0, 1, 2]
+
+
 async def test_a_list_that_grows_keeps_the_items_it_has() -> None:
     async with grown(["- one\n", "- two\n"]) as pilot:
         first = pilot.app.query(MarkdownBullet).first()

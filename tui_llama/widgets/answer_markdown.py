@@ -89,11 +89,12 @@ class GrowingList(MarkdownList):
         await self.mount_all(list(block.compose())[len(items) - 1 :])
 
 
-class GrowingBulletList(GrowingList, MarkdownBulletList):
+# Textual's first, because styles are inherited along first bases only.
+class GrowingBulletList(MarkdownBulletList, GrowingList):
     """A list with bullets."""
 
 
-class GrowingOrderedList(GrowingList, MarkdownOrderedList):
+class GrowingOrderedList(MarkdownOrderedList, GrowingList):
     """A list with numbers."""
 
 
