@@ -317,6 +317,18 @@ def test_selecting_is_as_its_naive_twin(logits: list[float], count: int) -> None
     assert list(zip(top.ids.tolist(), top.logits.tolist(), strict=True)) == expected
 
 
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_top_p_finds_the_same_with_and_without_sorting_first(p: float) -> None:
+    logits = random_logits(5000)
+    unsorted = TopP(p).apply(Candidates(logits))
+    presorted = TopP(p).apply(Candidates(logits).sorted())
+    assert unsorted.ids is not None
+    assert presorted.ids is not None
+    assert abs(len(unsorted.ids) - len(presorted.ids)) <= 1  # the sum of all is added up in another order
+    common = min(len(unsorted.ids), len(presorted.ids))
+    assert np.array_equal(unsorted.ids[:common], presorted.ids[:common])
+
+
 def test_selecting_from_a_large_vocabulary_is_as_its_naive_twin() -> None:
     logits = random_logits(20011)
     top = Candidates(logits).top(40)

@@ -24,7 +24,9 @@ from tui_llama.errors import EngineError, SettingsError, ShapeMismatchError
 FloatArray: TypeAlias = NDArray[np.float32]
 IdArray: TypeAlias = NDArray[np.int32]
 
-_FIRST_LOOK = 256  # how many candidates top_p sorts at first where nothing was sorted before it
+# How finely top_p looks at the logits before it sorts: what is 64 below the best is next to impossible.
+_BINS_PER_LOGIT = 16
+_BINS = 64 * _BINS_PER_LOGIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class Candidates:
         if self.is_sorted:
             return Candidates(self.logits[:count], None if self.ids is None else self.ids[:count], True)
         return self._select_top(count)
+
+    def sorted(self) -> "Candidates":
+        """All of them, sorted."""
+        order = np.argsort(-self.logits, kind="stable").astype(np.int32)
+        return Candidates(self.logits[order], order if self.ids is None else self.ids[order], True)
 
     def where(self, kept: NDArray[np.bool_]) -> "Candidates":
         """Those for which `kept` is true, in the same order."""
@@ -145,19 +152,20 @@ class TopP:
         return f"top_p {self.p:g}"
 
     def apply(self, candidates: Candidates) -> Candidates:
-        """The best, sorted. Sorts no more than it must: first some, then more if they do not add up."""
-        total = candidates.weights().sum(dtype=np.float32)
-        size = len(candidates.logits)
-        look = size if candidates.is_sorted else min(_FIRST_LOOK, size)
-        while True:
-            best = candidates.top(look)
-            sums = np.cumsum(best.weights() / total, dtype=np.float32)
-            reached = np.flatnonzero(sums >= np.float32(self.p))
-            if len(reached):
-                return best.top(int(reached[0]) + 1)
-            if look == size:
-                return best
-            look = min(4 * look, size)
+        """The best, sorted."""
+        total = _checked(candidates).weights().sum(dtype=np.float32)
+        best = candidates if candidates.is_sorted else self._holding(candidates).sorted()
+        sums = np.cumsum(best.weights() / total, dtype=np.float32)
+        reached = np.flatnonzero(sums >= np.float32(self.p))
+        return best.top(int(reached[0]) + 1) if len(reached) else best
+
+    def _holding(self, candidates: Candidates) -> Candidates:
+        """As few as can be told without sorting that hold a probability of `p`: sorting all takes much longer."""
+        below_best = (candidates.logits.max() - candidates.logits) * np.float32(_BINS_PER_LOGIT)
+        bins = np.minimum(below_best, _BINS - 1).astype(np.int64)
+        sums = np.cumsum(np.bincount(bins, candidates.weights(), _BINS))
+        last_bin = int(np.searchsorted(sums, self.p * sums[-1])) + 1  # one more, for what rounding does
+        return candidates.where(bins <= last_bin)
 
 
 @dataclass(frozen=True, slots=True)

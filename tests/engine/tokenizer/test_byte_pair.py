@@ -99,6 +99,25 @@ def test_spaces_are_escaped_where_the_vocabulary_says_so(tmp_path: Path) -> None
     assert tokenizer.detokenize(ids) == " a\n\né"
 
 
+def test_a_vocabulary_of_whole_words_is_text(tmp_path: Path) -> None:
+    keys: dict[str, Value] = {
+        "model": "gpt2",
+        "pre": "whitespace",
+        "tokens": [*BYTE_TOKENS, "é", "b", "éb", "▁"],
+        "token_type": [*[BYTE] * 256, *[NORMAL] * 4],
+        "merges": ["é b"],
+    }
+    tokenizer = open_vocabulary(tmp_path, keys)
+    assert tokenizer.tokenize("éb b") == [258, 0x20, 257]
+    assert tokenizer.piece(259) == "▁".encode()
+
+
+def test_gemma_4_begins_with_bos_even_where_the_file_says_no(tmp_path: Path) -> None:
+    keys: dict[str, Value] = {"model": "gemma4", "tokens": ["<s>", "a", "b", "ab"], "merges": ["a b"]}
+    tokenizer = open_vocabulary(tmp_path, {**keys, "bos_token_id": 0, "add_bos_token": False})
+    assert tokenizer.tokenize("ab", add_special=True) == [0, 3]
+
+
 def test_a_character_outside_of_the_alphabet_is_spelled_out(tmp_path: Path) -> None:
     tokenizer = open_vocabulary(tmp_path, pair_keys(["a b"], {"a€": NORMAL}))
     assert tokenizer.piece(257) == "a[UNK_BYTE_0xe282aca€]".encode()

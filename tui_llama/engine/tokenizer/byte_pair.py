@@ -31,6 +31,7 @@ def byte_pair_defaults(rule: SplittingRule) -> VocabularyDefaults:
         eos_id=_DEFAULT_ID,
         unknown_id=None,
         add_bos=rule.add_bos,
+        always_bos=rule.always_bos,
         add_space_prefix=False,
     )
 
@@ -73,11 +74,11 @@ class BytePairEncoder:
     def piece(self, token_id: int) -> bytes:
         """The bytes that a normal or byte token stands for."""
         text = self._vocabulary.texts[token_id]
-        if not self._rule.escapes_spaces:
+        if self._rule.has_byte_alphabet:
             return _bytes_of(text)
         if self._vocabulary.kind(token_id) is TokenKind.BYTE:
             return byte_of(text)
-        return text.replace(SPACE, " ").encode()
+        return (text.replace(SPACE, " ") if self._rule.escapes_spaces else text).encode()
 
     def _encode_run(self, run: str) -> list[int]:
         token_id = self._vocabulary.ids.get(run) if run[0] == "\n" else None
@@ -99,7 +100,7 @@ def _open_model(
     them.
     """
     merges = _read_merges(file)
-    known_symbols = [] if rule.escapes_spaces else BYTE_ALPHABET
+    known_symbols = BYTE_ALPHABET if rule.has_byte_alphabet else []
     try:
         return _model_with_stand_ins(ids, merges, known_symbols, rule)
     except Exception:  # the package raises nothing narrower
@@ -118,7 +119,7 @@ def _model_with_stand_ins(
         ids | missing if missing else ids,
         merges,
         ignore_merges=rule.ignore_merges,
-        byte_fallback=rule.escapes_spaces,
+        byte_fallback=not rule.has_byte_alphabet,
     )
     return model, {stand_in: _tokens_of_bytes(symbol, ids) for symbol, stand_in in missing.items()}
 
@@ -152,7 +153,7 @@ def _pre_tokenizer(rule: SplittingRule) -> pre_tokenizers.PreTokenizer:
     steps: list[pre_tokenizers.PreTokenizer] = [
         pre_tokenizers.Split(Regex(oniguruma_pattern(pattern)), behavior="isolated") for pattern in rule.patterns
     ]
-    if not rule.escapes_spaces:
+    if rule.has_byte_alphabet:
         steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
     return pre_tokenizers.Sequence(steps)
 

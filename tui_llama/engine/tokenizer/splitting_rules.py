@@ -130,18 +130,22 @@ class SplittingRule:
         patterns: Each splits every piece that the one before it left, into matches and the gaps between them.
         ignore_merges: A word that is a token is taken whole, without looking at the merges.
         add_bos: Whether the beginning-of-sequence token is added where the metadata is silent.
+        always_bos: The token is added even where the metadata says no.
         has_bos: False where the vocabulary has no such token, whatever the defaults say.
         clean_spaces: Whether detokenising takes back spaces before punctuation.
-        escapes_spaces: Spaces become U+2581 and unknown characters byte tokens, instead of GPT-2's byte
-            alphabet.
+        has_byte_alphabet: Whether tokens are written in GPT-2's characters for bytes; else they are text, and unknown
+            characters become byte tokens.
+        escapes_spaces: Spaces become U+2581; only without the byte alphabet.
         whole_newline_runs: A run of newlines that is a token is taken whole.
     """
 
     patterns: tuple[str, ...]
     ignore_merges: bool = False
     add_bos: bool = False
+    always_bos: bool = False
     has_bos: bool = True
     clean_spaces: bool = True
+    has_byte_alphabet: bool = True
     escapes_spaces: bool = False
     whole_newline_runs: bool = False
 
@@ -212,10 +216,15 @@ _ROWS: tuple[tuple[str, SplittingRule], ...] = (
     ("afmoe", SplittingRule((_THREES_FROM_THE_RIGHT, _ASIAN_SCRIPTS, _DEEPSEEK3), clean_spaces=False)),
     ("youtu", SplittingRule((_YOUTU_SCRIPTS, _uncased(r"\p{N}")), ignore_merges=True, clean_spaces=False)),
     ("chameleon", SplittingRule(_CHAMELEON, add_bos=True, clean_spaces=False)),
-    ("gemma4", SplittingRule((_LINES,), add_bos=True, escapes_spaces=True, whole_newline_runs=True)),
-    ("granite-embed-multi-311m", SplittingRule((_LINES,), escapes_spaces=True)),
-    ("sarvam-moe", SplittingRule((_LINES,), clean_spaces=False, escapes_spaces=True)),
-    ("whitespace", SplittingRule((r"\S+",), escapes_spaces=True)),
+    (
+        "gemma4",
+        SplittingRule(
+            (_LINES,), always_bos=True, has_byte_alphabet=False, escapes_spaces=True, whole_newline_runs=True
+        ),
+    ),
+    ("granite-embed-multi-311m", SplittingRule((_LINES,), has_byte_alphabet=False, escapes_spaces=True)),
+    ("sarvam-moe", SplittingRule((_LINES,), clean_spaces=False, has_byte_alphabet=False, escapes_spaces=True)),
+    ("whitespace", SplittingRule((r"\S+",), has_byte_alphabet=False)),
 )
 
 SPLITTING_RULES: dict[str, SplittingRule] = {name: rule for names, rule in _ROWS for name in names.split()}

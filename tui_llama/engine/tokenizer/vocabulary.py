@@ -71,6 +71,7 @@ class VocabularyDefaults:
     unknown_id: int | None
     add_bos: bool
     add_space_prefix: bool
+    always_bos: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def read_vocabulary(file: GgufFile, defaults: VocabularyDefaults) -> Vocabulary:
         bos_id=bos_id,
         eos_id=eos_id,
         unknown_id=unknown_id,
-        add_bos=file.get_bool(_PREFIX + "add_bos_token", defaults.add_bos),
+        add_bos=file.get_bool(_PREFIX + "add_bos_token", defaults.add_bos) or defaults.always_bos,
         add_eos=file.get_bool(_PREFIX + "add_eos_token", False),
         add_space_prefix=file.get_bool(_PREFIX + "add_space_prefix", defaults.add_space_prefix),
         end_of_generation=end_of_generation,
