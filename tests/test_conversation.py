@@ -1,10 +1,9 @@
 """The turn machine, walked over every pair of state and event, and driven at random."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from scripts.draw_state_machine import PAGE, page
 from tui_llama.chat import StopReason, Usage
@@ -292,12 +291,11 @@ def wishes(draw: st.DrawFn) -> tuple[type[Event], int]:
 
 def made(event_type: type[Event], lag: int, machine: TurnMachine) -> Event:
     event = example(event_type, machine)
-    fields: dict[str, Any] = {name: getattr(event, name) for name in event.__dataclass_fields__}
     if isinstance(event, TurnEvent):
-        fields["turn"] = machine.numbers.turn - lag
+        return replace(event, turn=machine.numbers.turn - lag)
     if isinstance(event, LoadEvent):
-        fields["load"] = machine.numbers.load - lag
-    return type(event)(**fields)
+        return replace(event, load=machine.numbers.load - lag)
+    return event
 
 
 @given(st.lists(wishes(), max_size=60))

@@ -23,10 +23,11 @@ Knows nothing of engines, stores, screens or clocks. The page docs/state-machine
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar
+
+from msgspec import Struct
 
 from tui_llama.chat import StopReason, Usage
 from tui_llama.errors import IllegalTransitionError
@@ -54,181 +55,153 @@ MODEL_IS_LOADING = frozenset({State.LOADING, State.WAITING})
 # --- events -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something that happened."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadEvent(Event):
+class LoadEvent(Event, frozen=True):
     """Something that loading number `load` reports."""
 
     load: int
 
 
-@dataclass(frozen=True, slots=True)
-class TurnEvent(Event):
+class TurnEvent(Event, frozen=True):
     """Something that the reply of turn number `turn` reports."""
 
     turn: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadModel(Event):
+class LoadModel(Event, frozen=True):
     """The user chose a model."""
 
     model_path: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendMessage(Event):
+class SendMessage(Event, frozen=True):
     """The user sent a message."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Regenerate(Event):
+class Regenerate(Event, frozen=True):
     """The user wants another answer to their last message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retry(Event):
+class Retry(Event, frozen=True):
     """The user wants the answer that failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop(Event):
+class Stop(Event, frozen=True):
     """The user stops the answer, or takes back the wish for one that waits for the model."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenChat(Event):
+class OpenChat(Event, frozen=True):
     """The user goes to another chat, new or old."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quit(Event):
+class Quit(Event, frozen=True):
     """The program ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadAdvanced(LoadEvent):
+class LoadAdvanced(LoadEvent, frozen=True):
     """Loading came further."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReady(LoadEvent):
+class ModelReady(LoadEvent, frozen=True):
     """The model can answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadFailed(LoadEvent):
+class LoadFailed(LoadEvent, frozen=True):
     """The model cannot be used; the engine lives."""
 
     message: str
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLostInLoad(LoadEvent):
+class EngineLostInLoad(LoadEvent, frozen=True):
     """The engine ended while it was loading."""
 
     message: str
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PromptAdvanced(TurnEvent):
+class PromptAdvanced(TurnEvent, frozen=True):
     """More of the prompt is known or read."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextArrived(TurnEvent):
+class TextArrived(TurnEvent, frozen=True):
     """A piece of the answer, and the tokens that it is made of."""
 
     text: str
     token_ids: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyFinished(TurnEvent):
+class ReplyFinished(TurnEvent, frozen=True):
     """The engine has ended the answer."""
 
     stop_reason: StopReason
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyFailed(TurnEvent):
+class ReplyFailed(TurnEvent, frozen=True):
     """The engine could not answer; it lives."""
 
     message: str
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLostInTurn(TurnEvent):
+class EngineLostInTurn(TurnEvent, frozen=True):
     """The engine ended while it was answering."""
 
     message: str
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Late(Event):
+class Late(Event, frozen=True):
     """What an event of an older load or turn is looked up as."""
 
 
 # --- actions ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """Something that is to be done."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartLoading(Action):
+class StartLoading(Action, frozen=True):
     """Load the model at `model_path`, None for the one that was loaded before, as load number `load`."""
 
     load: int
     model_path: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StopLoading(Action):
+class StopLoading(Action, frozen=True):
     """Stop the load that is under way."""
 
 
-@dataclass(frozen=True, slots=True)
-class SaveMessage(Action):
+class SaveMessage(Action, frozen=True):
     """Write the user's message down, before anything else is done with it."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetAnswerAside(Action):
+class SetAnswerAside(Action, frozen=True):
     """Take the last answer, if there is one, out of the conversation; it stays in the store."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartReply(Action):
+class StartReply(Action, frozen=True):
     """Open an answer to the last message and ask the engine for it, as turn number `turn`."""
 
     turn: int
 
 
-@dataclass(frozen=True, slots=True)
-class StopReply(Action):
+class StopReply(Action, frozen=True):
     """Ask the engine to stop."""
 
     turn: int
 
 
-@dataclass(frozen=True, slots=True)
-class AppendText(Action):
+class AppendText(Action, frozen=True):
     """Add a piece to the open answer."""
 
     turn: int
@@ -236,8 +209,7 @@ class AppendText(Action):
     token_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FinishAnswer(Action):
+class FinishAnswer(Action, frozen=True):
     """Close the open answer; what there is of it is kept. `usage` is None when the engine did not say."""
 
     turn: int
@@ -245,8 +217,7 @@ class FinishAnswer(Action):
     usage: Usage | None
 
 
-@dataclass(frozen=True, slots=True)
-class ShowFailure(Action):
+class ShowFailure(Action, frozen=True):
     """Tell the user what went wrong."""
 
     message: str
@@ -256,24 +227,21 @@ class ShowFailure(Action):
 # --- the table ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(Struct, frozen=True):
     """The current load and turn, 0 before the first."""
 
     load: int = 0
     turn: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Struct, frozen=True):
     """How a row makes one of its actions out of the event. `name` is what the docs call it."""
 
     name: str
     make: Callable[[Numbers, Event], Action]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """What a legal pair of state and event leads to."""
 
     next_state: State
@@ -528,7 +496,5 @@ class TurnMachine:
             case _:
                 return type(event)
         if number > current:
-            raise IllegalTransitionError(
-                f"{type(event).__name__} is of number {number}, which was never started"
-            )
+            raise IllegalTransitionError(f"{type(event).__name__} is of number {number}, which was never started")
         return type(event) if number == current else Late
