@@ -198,6 +198,14 @@ def test_tokens_that_cannot_be_fed_are_refused_and_change_nothing(tiny: Path, id
         assert sequence.token_ids == [1]
 
 
+def test_closing_twice_is_closing_once(tiny: Path) -> None:
+    model = open_model(tiny)
+    sequence = model.new_sequence()
+    for closed in (sequence, sequence, model, model):
+        closed.close()
+    assert len(sequence) == 0
+
+
 def test_sizes_that_make_no_sense_are_refused(tiny: Path) -> None:
     for context_size, threads, batch_tokens in [(-1, 1, 1), (0, -1, 1), (0, 1, 0)]:
         with pytest.raises(SettingsError):

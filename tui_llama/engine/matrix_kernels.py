@@ -11,6 +11,7 @@ Activations of quantised products are quantised once per input, in blocks as lon
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -324,6 +325,10 @@ quantize_block_32 = _quantize_block(32, "quantize_block_32")
 quantize_block_256 = _quantize_block(256, "quantize_block_256")
 
 
+@cache
 def compiled_kernel(function: Callable[..., None]) -> Any:
-    """Compiles a kernel of a plan, or loads it from the cache; `.address` is what a row wants."""
+    """Compiles a kernel of a plan, or loads it from the cache; `.address` is what a row wants.
+
+    Kept for the life of the process: the address is that of the object's code.
+    """
     return plan_kernel(KERNEL)(function)

@@ -213,9 +213,9 @@ class Sequence:
         self.close()
 
     def close(self) -> None:
-        """Gives the cache's memory back. May be repeated."""
+        """Gives the cache's memory back; the sequence is not used any more. May be repeated."""
         self._token_ids = []
-        del self.cache
+        self.__dict__.pop("cache", None)
 
     def __len__(self) -> int:
         return len(self._token_ids)
