@@ -4,7 +4,7 @@ Memory is what the screen and the engine see, so a store that fails costs the re
 chat is made in the store with its first message; an empty one leaves nothing behind.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tui_llama import paths
@@ -27,7 +27,7 @@ class Entry:
     stop_reason: StopReason | None = None
     is_interrupted: bool = False
     usage: Usage | None = None
-    prompt_is_known: bool = False
+    prompt_is_known: bool = field(default=False, compare=False)
     version: int = 1
     version_count: int = 1
 
@@ -244,7 +244,6 @@ def _entry(store: Store, message: StoredMessage) -> Entry:
         stop_reason=message.stop_reason,
         is_interrupted=message.state is not MessageState.COMPLETE,
         usage=message.usage,
-        prompt_is_known=True,
         version=versions.index(message.message_id) + 1,
         version_count=len(versions),
     )

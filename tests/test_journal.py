@@ -1,0 +1,52 @@
+"""The store behind one thread."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tui_llama import paths
+from tui_llama.errors import StoreError
+from tui_llama.journal import Journal
+from tui_llama.store import Store
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store(paths.database_file()) as opened:
+        yield opened
+
+
+async def test_everything_happens_in_order_on_another_thread(store: Store) -> None:
+    journal = Journal(store, lambda _error: None)
+    seen: list[object] = []
+    journal.write(lambda _store: seen.append(threading.get_ident()))
+    journal.write(lambda _store: seen.append("second"))
+    assert await journal.read(lambda _store: len(seen)) == 2
+    assert seen[0] != threading.get_ident()
+    await journal.close()
+
+
+async def test_a_write_that_fails_is_reported_and_the_next_one_happens(store: Store) -> None:
+    failures: list[Exception] = []
+    journal = Journal(store, failures.append)
+    journal.write(lambda each: each.rename_chat("no such chat", "title"))
+    journal.write(lambda each: each.set_preference("key", "value"))
+    assert await journal.read(lambda each: each.preference("key")) == "value"
+    await journal.close()
+    assert [type(failure) for failure in failures] == [StoreError]
+
+
+async def test_a_read_raises_what_the_store_raises(store: Store) -> None:
+    journal = Journal(store, lambda _error: None)
+    with pytest.raises(StoreError):
+        await journal.read(lambda each: each.chat("no such chat"))
+    await journal.close()
+
+
+async def test_a_read_can_have_an_answer_for_a_store_that_fails(store: Store) -> None:
+    failures: list[Exception] = []
+    journal = Journal(store, failures.append)
+    assert await journal.read_or(lambda each: each.chat("no such chat"), None) is None
+    assert len(failures) == 1
+    await journal.close()

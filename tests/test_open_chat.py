@@ -1,0 +1,139 @@
+"""The chat on the screen and its record in the store."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tui_llama import paths
+from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.errors import StoreError
+from tui_llama.journal import Journal
+from tui_llama.open_chat import OpenChat
+from tui_llama.store import Store
+
+USAGE = Usage(generated_tokens=2, context_used=9)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store(paths.database_file()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def failures() -> list[Exception]:
+    return []
+
+
+@pytest.fixture
+async def journal(store: Store, failures: list[Exception]) -> AsyncIterator[Journal]:
+    opened = Journal(store, failures.append)
+    yield opened
+    await opened.close()
+
+
+async def answered(chat: OpenChat, question: str, answer: str) -> None:
+    chat.add_message(question)
+    chat.begin_answer()
+    chat.set_prompt(0, (1, 2))
+    chat.append(answer, (3, 4))
+    chat.finish_answer(StopReason.END_OF_GENERATION, USAGE)
+
+
+async def test_a_chat_is_made_with_its_first_message_and_titled_after_it(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal, model_path="/models/m.gguf", system_prompt="Be brief.")
+    await journal.settle()
+    assert store.list_chats() == []
+    chat.add_message("What is\na llama?")
+    await journal.settle()
+    assert chat.chat_id is not None
+    stored = store.chat(chat.chat_id)
+    assert (stored.title, stored.model_path, stored.system_prompt) == (
+        "What is a llama?",
+        "/models/m.gguf",
+        "Be brief.",
+    )
+    assert stored.title == chat.title
+
+
+async def test_a_chat_comes_back_as_it_was(journal: Journal) -> None:
+    chat = OpenChat(journal, system_prompt="Be brief.")
+    await answered(chat, "one", "two")
+    await journal.settle()
+    assert chat.chat_id is not None
+    again = await OpenChat.restore(journal, chat.chat_id)
+    assert again.entries == chat.entries
+    assert again.title == "one"
+    assert again.prompt_messages() == (
+        ChatMessage(Role.SYSTEM, "Be brief."),
+        ChatMessage(Role.USER, "one"),
+    )
+
+
+async def test_the_prompt_is_what_was_said_before_the_open_answer(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    await answered(chat, "one", "two")
+    chat.add_message("three")
+    chat.begin_answer()
+    assert [message.text for message in chat.prompt_messages()] == ["one", "two", "three"]
+    assert await chat.ledger() == (1, 2, 3, 4)
+
+
+async def test_pieces_are_written_by_a_flush(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal)
+    chat.add_message("one")
+    entry = chat.begin_answer()
+    chat.append("half", ())
+    await journal.settle()
+    assert chat.chat_id is not None
+    assert store.messages(chat.chat_id)[-1].text == ""
+    chat.flush()
+    await journal.settle()
+    assert store.messages(chat.chat_id)[-1].text == "half"
+    assert entry.text == "half"
+
+
+async def test_an_answer_set_aside_stays_in_the_store_as_a_version(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal)
+    await answered(chat, "one", "first")
+    chat.set_answer_aside()
+    assert chat.last_answer is None
+    entry = chat.begin_answer()
+    chat.finish_answer(StopReason.STOPPED, None)
+    await journal.settle()
+    assert (entry.version, entry.version_count) == (2, 2)
+    assert entry.message_id is not None
+    assert len(store.versions(entry.message_id)) == 2
+
+
+async def test_there_is_nothing_to_set_aside_after_a_message(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    assert chat.set_answer_aside() is None
+    chat.add_message("one")
+    assert chat.set_answer_aside() is None
+    assert len(chat.entries) == 1
+
+
+async def test_a_failing_store_is_reported_and_memory_goes_on(
+    journal: Journal, failures: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(Store, "create_chat", full)
+    chat = OpenChat(journal)
+    await answered(chat, "one", "two")
+    assert [entry.text for entry in chat.entries] == ["one", "two"]
+    chat.add_message("three")
+    chat.begin_answer()
+    assert await chat.ledger() == ()
+    assert {str(failure) for failure in failures} == {"The disk is full."}
+    assert chat.state_path is None
+
+
+async def test_a_title_given_before_the_first_message_is_kept(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal)
+    chat.rename("Mine")
+    chat.add_message("one")
+    await journal.settle()
+    assert [summary.title for summary in store.list_chats()] == ["Mine"]

@@ -1,0 +1,77 @@
+"""The figures of a turn in words."""
+
+import pytest
+
+from tui_llama.chat import Usage
+from tui_llama.conversation import State
+from tui_llama.turn_meter import TurnMeter
+
+
+@pytest.fixture
+def meter() -> TurnMeter:
+    meter = TurnMeter()
+    meter.note_model(8192)
+    return meter
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_has_words(meter: TurnMeter, state: State) -> None:
+    assert meter.words(state)
+
+
+def test_loading_names_the_stage_and_how_far_it_is(meter: TurnMeter) -> None:
+    meter.note_load("repack", 45, 100)
+    assert meter.words(State.LOADING) == "loading · repack 45 %"
+    assert meter.words(State.WAITING) == "your message waits · loading · repack 45 %"
+
+
+def test_a_stage_without_an_end_is_at_its_beginning(meter: TurnMeter) -> None:
+    meter.note_load("compile", 3, 0)
+    assert meter.words(State.LOADING) == "loading · compile 0 %"
+
+
+def test_reading_says_how_long_it_will_take(meter: TurnMeter) -> None:
+    meter.note_prompt(200, 200, 5000, now=10.0)
+    assert meter.words(State.READING) == "reading the prompt 200 / 5,000"
+    meter.note_prompt(200, 2600, 5000, now=14.0)
+    assert meter.words(State.READING) == "reading the prompt 2,600 / 5,000 · 4 s left"
+    assert meter.figures(State.READING) == "200 reused"
+    assert meter.context() == "2,600 / 8,192"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (99, "99 s"), (150, "2 min")])
+def test_time_left_is_rounded_to_what_matters(meter: TurnMeter, seconds: float, words: str) -> None:
+    meter.note_prompt(0, 0, 2000, now=0.0)
+    meter.note_prompt(0, 1000, 2000, now=seconds)
+    assert meter.words(State.READING).endswith(f"· {words} left")
+
+
+def test_answering_counts_tokens_and_their_rate(meter: TurnMeter) -> None:
+    meter.note_prompt(0, 10, 10, now=0.0)
+    for second in range(5):
+        meter.note_tokens(1, now=1.0 + second / 2)
+    assert meter.figures(State.ANSWERING) == "5 generated · 2.0 tok/s"
+    assert meter.context() == "15 / 8,192"
+
+
+def test_one_token_has_no_rate(meter: TurnMeter) -> None:
+    meter.note_tokens(1, now=1.0)
+    assert meter.figures(State.ANSWERING) == "1 generated"
+
+
+def test_the_end_shows_what_the_engine_counted(meter: TurnMeter) -> None:
+    meter.note_tokens(1, now=1.0)
+    meter.note_usage(Usage(1000, 20, 30, 0.5, 0.2, 1050, 4096))
+    assert meter.figures(State.READY) == "1,000 reused · 20 read · 30 generated · 150 tok/s"
+    assert meter.context() == "1,050 / 4,096"
+
+
+def test_a_new_turn_forgets_the_last_one(meter: TurnMeter) -> None:
+    meter.note_usage(Usage(1, 2, 3, 0.5, 0.2, 6, 8192))
+    meter.start_turn()
+    assert meter.figures(State.READY) == ""
+    assert meter.context() == "0 / 8,192"
+
+
+def test_without_a_model_there_is_no_context() -> None:
+    assert TurnMeter().context() == ""
