@@ -1,5 +1,7 @@
 """Chat templates: what models expect, known ones by name, hostile ones."""
 
+import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -281,3 +283,8 @@ def test_known_templates_write_what_llama_cpp_writes(name: str) -> None:
 )  # fmt: skip
 def test_a_template_is_recognised_by_its_marks(source: str, name: str | None) -> None:
     assert recognize_template(source) == name
+
+
+def test_importing_chat_templates_does_not_import_jinja() -> None:
+    code = "import sys, tui_llama.engine.chat_template; sys.exit('jinja2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -45,6 +45,7 @@ def test_no_rule_loses_or_invents_text(name: str, text: str) -> None:
         ("falcon", "1234", ["123", "4"]),
         ("deepseek-coder", "a 漢字12", ["a", " ", "漢字", "1", "2"]),
         ("deepseek-llm", "ab  12  ", ["ab", "  ", "12", "  "]),
+        ("deepseek-llm", " " * 50000 + "12", [" " * 50000, "12"]),
         ("deepseek-v3", "漢字x 1234", ["漢字", "x", " ", "123", "4"]),
         ("tekken", "helloWorld12", ["hello", "World", "1", "2"]),
         ("gpt-4o", "HelloWorld's 1234", ["Hello", "World's", " ", "123", "4"]),

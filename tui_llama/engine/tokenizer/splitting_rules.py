@@ -155,7 +155,7 @@ _DEEPSEEK_LLM = (
     r"[\r\n]",
     rf"\s?[{_character_ranges(_LATIN_LIKE_RANGES)}]+",
     rf"\s?{_DEEPSEEK_SYMBOLS}+",
-    r"\s+\z",
+    r"(?<!\s)\s+\z",  # from the run's beginning only: every other start would go through all of it in vain
     _HAN_TO_HANGUL,
     r"\p{N}+",
 )
