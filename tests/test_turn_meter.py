@@ -70,7 +70,16 @@ def test_a_new_turn_forgets_the_last_one(meter: TurnMeter) -> None:
     meter.note_usage(Usage(1, 2, 3, 0.5, 0.2, 6, 8192))
     meter.start_turn()
     assert meter.figures(State.READY) == ""
+    assert meter.context() == "6 / 8,192"
+
+
+def test_another_chat_brings_its_own_figures(meter: TurnMeter) -> None:
+    meter.note_usage(Usage(1, 2, 3, 0.5, 0.2, 6, 8192))
+    meter.start_chat(None)
     assert meter.context() == "0 / 8,192"
+    meter.start_chat(Usage(0, 0, 5, 0.0, 1.0, 77, 8192))
+    assert meter.context() == "77 / 8,192"
+    assert "5 generated" in meter.figures(State.READY)
 
 
 def test_without_a_model_there_is_no_context() -> None:

@@ -6,7 +6,9 @@ and comes back as an event.
 """
 
 import asyncio
+import base64
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -28,7 +30,7 @@ from tui_llama.engine import protocol
 from tui_llama.engine.protocol import Engine, LoadRequest, ModelInfo, ReplyRequest
 from tui_llama.errors import EngineLostError, IllegalTransitionError, StoreError, UserError
 from tui_llama.journal import Journal
-from tui_llama.open_chat import OpenChat, state_path
+from tui_llama.open_chat import OpenChat, remove_orphaned_states, state_path
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.store import ChatSummary, Store
 from tui_llama.turn_meter import TurnMeter
@@ -153,6 +155,7 @@ class ChatApp(App[None]):
     async def _begin(self) -> None:
         """Loads the model that was asked for or used last, or lets the user choose."""
         await self._journal.read_or(lambda store: store.recover(), [])
+        self._journal.write(remove_orphaned_states)
         path = self._wanted_model_path
         if path is None:
             path = await self._journal.read_or(lambda store: store.preference(_LAST_MODEL), None)
@@ -414,6 +417,13 @@ class ChatApp(App[None]):
             self.copy_to_clipboard(answer.text)
             self.show_hint("The last answer was copied.")
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Asks the terminal to copy; inside tmux, which would keep it to itself, the terminal around it too."""
+        super().copy_to_clipboard(text)
+        if os.environ.get("TMUX") and self._driver is not None:
+            encoded = base64.b64encode(text.encode()).decode()
+            self._driver.write(f"\x1bPtmux;\x1b\x1b]52;c;{encoded}\a\x1b\\")
+
     def action_help(self) -> None:
         """The keys and commands."""
         from tui_llama.screens.help import HelpScreen
@@ -519,9 +529,8 @@ class ChatApp(App[None]):
             return
         self._machine.handle(turn.OpenChat())
         self._chat = chat
-        self._meter.start_turn()
         answer = chat.last_answer
-        self._meter.note_usage(answer.usage if answer else None)
+        self._meter.start_chat(answer.usage if answer else None)
         await self.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
         self._show_state()
 

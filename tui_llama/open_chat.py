@@ -10,7 +10,7 @@ from pathlib import Path
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.journal import Journal
-from tui_llama.store import MessageState, Store, StoredMessage
+from tui_llama.store import TITLE_LENGTH, MessageState, Store, StoredMessage
 
 
 @dataclass(slots=True)
@@ -222,12 +222,22 @@ def state_path(chat_id: str) -> Path:
     return paths.state_folder() / f"{chat_id}.state"
 
 
-_TITLE_LENGTH = 60
+def remove_orphaned_states(store: Store) -> None:
+    """Removes state files of chats that are gone: an engine may finish writing one just after its chat is deleted."""
+    # Files first: a chat that begins meanwhile is in the store before it has a file.
+    files = list(paths.state_folder().glob("*.state"))
+    known = {chat.chat_id for chat in store.list_chats(_ALL)} if files else set()
+    for file in files:
+        if file.stem not in known:
+            file.unlink(missing_ok=True)
+
+
+_ALL = 2**31
 
 
 def _title_of(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
 
 
 def _entries(store: Store, chat_id: str) -> list[Entry]:

@@ -20,8 +20,7 @@ class TurnMeter:
     def __init__(self) -> None:
         self._load_stage = ""
         self._load_fraction = 0.0
-        self._context_size = 0
-        self._usage: Usage | None = None
+        self._context_size = self._context_used = 0
         self.start_turn()
 
     # --- what is reported ---------------------------------------------------------------------------------------
@@ -33,12 +32,18 @@ class TurnMeter:
 
     def note_model(self, context_size: int) -> None:
         """A model is loaded; nothing of the last one counts any more."""
-        self._context_size = context_size
+        self._context_size, self._context_used = context_size, 0
         self.start_turn()
 
+    def start_chat(self, last_usage: Usage | None) -> None:
+        """Another chat is shown, whose last answer cost this."""
+        self._context_used = 0
+        self.start_turn()
+        self.note_usage(last_usage)
+
     def start_turn(self) -> None:
-        """A reply begins, or another chat is shown."""
-        self._usage = None
+        """A reply begins. The context is as full as it was until the prompt is known."""
+        self._usage: Usage | None = None
         self._reused_tokens = self._done_tokens = self._total_tokens = 0
         self._first_progress: tuple[float, int] | None = None
         self._last_progress_at = 0.0
@@ -51,17 +56,21 @@ class TurnMeter:
         if self._first_progress is None:
             self._first_progress = (now, done_tokens)
         self._last_progress_at = now
+        self._context_used = done_tokens
 
     def note_tokens(self, count: int, now: float) -> None:
         """So many tokens were generated."""
         if not self._generated_tokens:
             self._first_token_at = now
         self._generated_tokens += count
+        self._context_used += count
         self._last_token_at = now
 
     def note_usage(self, usage: Usage | None) -> None:
         """The reply has ended at this cost; None leaves the figures as they were counted."""
         self._usage = usage
+        if usage is not None and usage.context_used:
+            self._context_used = usage.context_used
         if usage is not None and usage.context_size:
             self._context_size = usage.context_size
 
@@ -89,7 +98,7 @@ class TurnMeter:
 
     def context(self) -> str:
         """The context used of what there is, such as "1,234 / 8,192"; empty while there is no model."""
-        return f"{self._context_used():,} / {self._context_size:,}" if self._context_size else ""
+        return f"{self._context_used:,} / {self._context_size:,}" if self._context_size else ""
 
     def load_fraction(self, stage: str) -> float | None:
         """How far the stage has come, from 0 to 1; None when it is not the one under way."""
@@ -132,11 +141,6 @@ class TurnMeter:
     def _generated_words(count: int, rate: float) -> str:
         words = f"{count:,} generated"
         return f"{words} · {_rate(rate)} tok/s" if rate > 0 else words
-
-    def _context_used(self) -> int:
-        if self._usage is not None and self._usage.context_used:
-            return self._usage.context_used
-        return self._done_tokens + self._generated_tokens
 
 
 def _rate(tokens_per_second: float) -> str:
