@@ -36,7 +36,7 @@ class ChatList(PickDialog[ListedChat, str | None]):
     """
 
     TITLE_TEXT = "Chats"
-    KEYS = "Enter open · F2 rename · Delete delete · Esc close"
+    KEYS = "Enter open · F2 rename · Del delete · Esc close"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "rename", "Rename", show=False, priority=True),
         Binding("delete,ctrl+x", "delete", "Delete", show=False, priority=True),

@@ -64,7 +64,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
 
     def compose(self) -> ComposeResult:
         """Filter, list, advice, keys."""
-        with Vertical(classes="dialog") as box:
+        with Vertical(classes="dialog -list") as box:
             box.border_title = self.TITLE_TEXT
             yield Input(placeholder=self.PLACEHOLDER, compact=True)
             yield OptionList(compact=True, markup=False)
