@@ -145,6 +145,14 @@ def test_a_model_without_a_template_gets_a_plain_one_and_a_notice(tmp_path: Path
     assert template.stop_texts == ("\nUser:",)
 
 
+def test_the_plain_template_writes_answers_as_they_were_generated(tmp_path: Path) -> None:
+    template = open_from_model(tmp_path, None)
+    prompt = template.render(QUESTION)
+    for answer in ("word", " word", "\n  word \n"):
+        later = template.render([*QUESTION, ChatMessage(Role.ASSISTANT, answer), ChatMessage(Role.USER, "More")])
+        assert later.startswith(prompt + answer)
+
+
 def test_a_template_that_cannot_be_read_is_replaced_by_the_one_that_it_means(tmp_path: Path) -> None:
     template = open_from_model(tmp_path, "{% if %}<|start_header_id|><|end_header_id|>")
     assert template.source == "built in: llama3"

@@ -272,6 +272,21 @@ def test_a_stop_text_ends_the_answer_and_is_not_shown() -> None:
     assert finish_of(events).stop_reason is StopReason.STOP_TEXT
 
 
+def test_a_stop_text_of_the_template_ends_an_answer() -> None:
+    model = FakeModel(answering("one two three"))
+    model.chat_template.stop_texts = ("two",)
+    events = Talk(engine_with(model)).say("hi")
+    assert text_of(events) == "one "
+    assert finish_of(events).stop_reason is StopReason.STOP_TEXT
+
+
+def test_a_stop_text_of_the_template_means_nothing_to_a_raw_continuation() -> None:
+    model = FakeModel(lambda token_ids: ord("x"))
+    model.chat_template.stop_texts = ("x",)
+    events = list(engine_with(model).reply(CompleteRequest(1, "a", GREEDY, max_tokens=3), never))
+    assert text_of(events) == "xxx"
+
+
 def test_the_beginning_of_a_stop_text_is_shown_when_it_stays_a_beginning() -> None:
     events = talk_with(answering("one tw")).say("hi", stop_texts=("two",))
     assert text_of(events) == "one tw"

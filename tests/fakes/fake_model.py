@@ -90,6 +90,8 @@ class FakeSequence:
 class FakeTemplate:
     """`<s>role:text</s>` for every message, then `<s>assistant:`."""
 
+    stop_texts: tuple[str, ...] = ()
+
     def render(self, messages: Sequence[ChatMessage]) -> str:
         return "".join(f"<s>{message.role}:{message.text}</s>" for message in messages) + "<s>assistant:"
 

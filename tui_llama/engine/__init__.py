@@ -1,6 +1,6 @@
 """The inference engine. Importing it is cheap: what is heavy is imported when it is first asked for.
 
-    from tui_llama.engine import open_model, open_tokenizer
+from tui_llama.engine import open_model, open_tokenizer
 """
 
 from typing import TYPE_CHECKING, Any

@@ -141,7 +141,7 @@ PLAIN_TEMPLATE = """\
 {% for m in messages %}
 {% if m.role == 'system' %}{{ m.content ~ '\\n\\n' }}
 {%- elif m.role == 'user' %}User: {{ m.content ~ '\\n' }}
-{%- else %}Assistant: {{ m.content | trim ~ '\\n' }}
+{%- else %}Assistant:{{ m.content ~ '\\n' }}
 {%- endif %}
 {% endfor %}
 {% if add_generation_prompt %}Assistant:{% endif %}"""

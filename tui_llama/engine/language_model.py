@@ -59,6 +59,11 @@ class TokenSequence(Protocol):
 class PromptTemplate(Protocol):
     """Turns a conversation into the text that a model was trained on."""
 
+    @property
+    def stop_texts(self) -> tuple[str, ...]:
+        """What ends an answer beside the model's own tokens."""
+        ...
+
     def render(self, messages: Sequence[ChatMessage]) -> str:
         """Returns the whole prompt, up to where the answer begins."""
         ...

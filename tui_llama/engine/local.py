@@ -238,7 +238,7 @@ class _Reply:
         """Yields one piece for each token; returns why it ended. The last token is not in the cache."""
         start = perf_counter()
         decoder = self._model.tokenizer.stream_decoder()
-        finder = StopTextFinder(self._request.stop_texts)
+        finder = StopTextFinder(self._stop_texts())
         last_token: tuple[int, ...] = ()
         reason = self._reason_to_end()
         while reason is None:
@@ -256,6 +256,12 @@ class _Reply:
             held_back, _ = finder.push(decoder.finish())
             yield from self._rest(held_back + finder.finish(), last_token)
         return reason
+
+    def _stop_texts(self) -> tuple[str, ...]:
+        """What the request names, and in a conversation what its template uses to tell the roles apart."""
+        if isinstance(self._request, CompleteRequest):
+            return self._request.stop_texts
+        return (*self._request.stop_texts, *self._model.chat_template.stop_texts)
 
     def _sample(self, logits: Logits) -> int:
         token_id = self._sampler.sample(logits)

@@ -101,7 +101,7 @@ class Model:
         self._plan.set_kernels(kernels)
         self._runner = PlanRunner(self._plan, threads)
         self._team = ThreadTeam(threads)
-        self.notices: tuple[str, ...] = (*weights.notices, *self.chat_template.notices)
+        self.notices: tuple[str, ...] = (*weights.notices, *self.tokenizer.notices, *self.chat_template.notices)
         self.info = _describe(file, self, weights)
         self._warm_up(report)
 

@@ -282,7 +282,5 @@ def _words(line: str) -> list[str]:
 
 def _prompt_tokens(request: ReplyRequest | CompleteRequest) -> int:
     """A plausible number of tokens: one for four characters, and five for each message's frame."""
-    texts = (
-        [request.text] if isinstance(request, CompleteRequest) else [item.text for item in request.messages]
-    )
+    texts = [request.text] if isinstance(request, CompleteRequest) else [item.text for item in request.messages]
     return sum(5 + len(text) // 4 for text in texts)
