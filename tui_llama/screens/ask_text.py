@@ -26,7 +26,7 @@ class AskText(Dialog[str | None]):
         """The question, the line, the keys."""
         with Vertical(classes="dialog -small") as box:
             box.border_title = self._question
-            yield Input(self._text, select_on_focus=True)
+            yield Input(self._text, select_on_focus=True, compact=True)
             yield Static("Enter keep · Esc leave as it was", classes="keys")
 
     @on(Input.Submitted)
