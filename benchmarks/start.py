@@ -1,6 +1,6 @@
 """How long it takes until something can be done: `--help`, a model file's header, its tokenizer.
 
-    python benchmarks/start.py VOCABULARY_OR_MODEL.gguf [--runs 10]
+    python -m benchmarks.start VOCABULARY_OR_MODEL.gguf [--runs 10]
 
 Prints medians and extremes. A vocabulary of 128k tokens is the interesting case.
 """
