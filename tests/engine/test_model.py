@@ -228,6 +228,32 @@ def test_types_without_kernels_are_decoded_with_a_notice(tmp_path: Path) -> None
         assert np.isfinite(model.logits([1, 2, 3])).all()
 
 
+def with_type(path: Path, tensor: str, type_id: int) -> Path:
+    """Changes the type of a matrix in the tensor table: after its name come two dimensions, then the type."""
+    data = bytearray(path.read_bytes())
+    at = data.index(tensor.encode()) + len(tensor) + 4 + 2 * 8
+    data[at : at + 4] = type_id.to_bytes(4, "little")
+    path.write_bytes(data)
+    return path
+
+
+def test_a_type_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    path = with_type(make_tiny_model(tmp_path / "tiny.gguf"), "blk.1.ffn_up.weight", 26)
+    with pytest.raises(ModelFileError, match=r"blk\.1\.ffn_up\.weight.*I32"):
+        open_model(path)
+
+
+def test_a_norm_that_is_no_float_is_named(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf")
+    data = bytearray(path.read_bytes())
+    name = b"blk.0.attn_norm.weight"
+    at = data.index(name) + len(name) + 4 + 8
+    data[at : at + 4] = (26).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match=r"blk\.0\.attn_norm\.weight.*I32"):
+        open_model(path)
+
+
 def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
     path = make_tiny_model(tmp_path / "tiny.gguf")
     data = path.read_bytes().replace(b"llama", b"lxama")
