@@ -237,6 +237,34 @@ async def test_a_failed_answer_can_be_tried_again() -> None:
         assert driver.questions == ["hi"]
 
 
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([PromptEncoded(0, 0, (1,)), TextPiece(0, "Half", (2,))], "ended without saying why"),
+        ([TextPiece(0, "Half", (2,)), PromptProgress(0, 0, 1, 2)], "out of step"),
+    ],
+    ids=["no end", "out of order"],
+)
+async def test_an_engine_that_breaks_its_word_is_a_failed_answer(steps: list[Step], told: str) -> None:
+    async with opened(replies=[steps, spoken("fine")]) as driver:
+        await driver.send("hi")
+        await driver.until_state("failed")
+        await driver.until(lambda: driver.remarks and told in driver.remarks[0])
+        assert driver.answers == ["Half"]
+        await driver.ask("again")
+        assert driver.answers == ["Half", "fine"]
+
+
+async def test_another_model_can_be_loaded_by_its_path() -> None:
+    async with opened(replies=[spoken("one")]) as driver:
+        await driver.ask("hi")
+        await driver.send("/model /models/other.gguf")
+        await driver.until(lambda: len(driver.engine.load_requests) == 2)
+        await driver.until_state("ready")
+        assert driver.engine.load_requests[1].model_path == "/models/other.gguf"
+        assert driver.answers == ["one"]
+
+
 async def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ QUIT_ARMED_SECONDS = 2.0
 CLOSING_SECONDS = 5.0
 DEFAULT_THEME = "llama-dusk"
 _LAST_MODEL = "last_model"
+_NO_END = "The engine ended without saying why."
 
 _MOODS = {
     State.LOADING: Mood.BUSY,
@@ -217,6 +218,8 @@ class ChatApp(App[None]):
         match action:
             case turn.StartLoading(load=load, model_path=path):
                 self._model_path = path or self._model_path
+                self._model = None
+                self._meter.start_load()
                 self.run_worker(self._load(load, self._model_path), name=f"load {load}")
             case turn.StopLoading() | turn.StopReply():
                 self._cancel_engine()
@@ -256,6 +259,8 @@ class ChatApp(App[None]):
                     self._engine = self._engine_factory()
                 async for event in self._engine.load(request):
                     self._take_load_event(load, event)
+                if self._machine.model_is_loading and load == self._machine.numbers.load:
+                    self.dispatch(turn.LoadFailed(load, _NO_END))
             except EngineLostError as error:
                 self.dispatch(turn.EngineLostInLoad(load, str(error), error.hint))
             except UserError as error:
@@ -296,11 +301,15 @@ class ChatApp(App[None]):
             try:
                 async for event in self._opened_engine().reply(self._request(number, chat, ledger)):
                     self._take_reply_event(number, event)
+                if self._machine.answer_is_open:
+                    self.dispatch(turn.ReplyFailed(number, _NO_END))
             except EngineLostError as error:
                 self.dispatch(turn.EngineLostInTurn(number, str(error), error.hint))
-            except (UserError, IllegalTransitionError) as error:
-                hint = error.hint if isinstance(error, UserError) else ""
-                self.dispatch(turn.ReplyFailed(number, str(error), hint))
+            except UserError as error:
+                self.dispatch(turn.ReplyFailed(number, str(error), error.hint))
+            except IllegalTransitionError as error:
+                self._cancel_engine()
+                self.dispatch(turn.ReplyFailed(number, f"The engine got out of step: {error}."))
 
     def _request(self, number: int, chat: OpenChat, ledger: tuple[int, ...]) -> ReplyRequest:
         settings = self._settings

@@ -18,12 +18,15 @@ class TurnMeter:
     """Notes what the engine reports and says it in words. Times are seconds on any clock that only goes up."""
 
     def __init__(self) -> None:
-        self._load_stage = ""
-        self._load_fraction = 0.0
+        self.start_load()
         self._context_size = self._context_used = 0
         self.start_turn()
 
     # --- what is reported ---------------------------------------------------------------------------------------
+
+    def start_load(self) -> None:
+        """Loading begins, at no stage yet."""
+        self._load_stage, self._load_fraction = "", 0.0
 
     def note_load(self, stage: str, done: int, total: int) -> None:
         """Loading has come so far in this stage."""
