@@ -109,8 +109,10 @@ class LocalEngine:
         try:
             make_private_folder(path.parent)
             self._sequence.save(path)
-        except (StateFileError, OSError) as error:
-            return Notice(f"The chat's state was not saved ({error}); its prompt will be read again.")
+        except StateFileError as error:
+            return _not_saved(str(error))
+        except OSError as error:
+            return _not_saved(f"not written ({error.strerror})")
         return None
 
     def close(self) -> None:
@@ -369,6 +371,10 @@ class _Opening:
         if self._abandoned or self._should_stop():
             raise _LoadStoppedError
         self._progress.put(LoadProgress(stage, done, total))
+
+
+def _not_saved(cause: str) -> Notice:
+    return Notice(f"The chat's state was {cause}; its prompt will be read again.")
 
 
 def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
