@@ -559,7 +559,7 @@ async def test_a_long_chat_mounts_its_end_and_fills_in_on_the_way_up(store: Stor
         await driver.until(lambda: "long" in driver.screen_text())
         await driver.pilot.press("enter")
         await driver.until(lambda: "answer 59" in driver.screen_text())
-        assert len(driver.questions) == 12
+        assert len(driver.questions) == 8
         transcript = driver.app.chat_screen.transcript
         for _ in range(30):
             await driver.pilot.press("ctrl+home")
@@ -568,7 +568,7 @@ async def test_a_long_chat_mounts_its_end_and_fills_in_on_the_way_up(store: Stor
                 break
         assert driver.questions[0] == "question 0"
         transcript.follow()
-        await driver.until(lambda: len(driver.questions) == 12)
+        await driver.until(lambda: len(driver.questions) == 8)
     store.close()
 
 

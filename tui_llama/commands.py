@@ -77,7 +77,7 @@ COMPOSER_KEYS = (
 )
 TRANSCRIPT_KEYS = (
     ("PgUp, PgDn", "Scroll"),
-    ("Ctrl+Home, Ctrl+End", "To the beginning, to the end"),
+    ("Ctrl+Home, Ctrl+End", "Towards the beginning, to the end"),
     ("End", "Follow the answer again"),
 )
 

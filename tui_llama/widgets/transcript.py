@@ -13,8 +13,8 @@ from textual.widget import Widget
 
 from tui_llama.widgets.message_view import AnswerView, Remark, ShownMessage, UserMessage
 
-MOUNTED_AT_FIRST = 24
-MOUNTED_AT_A_TIME = 16
+MOUNTED_AT_FIRST = 16
+MOUNTED_AT_A_TIME = 8
 _NEAR = 2  # lines from the end at which scrolling down means to follow again
 _TOP = 4  # lines from the top at which older messages are mounted
 
@@ -143,7 +143,8 @@ class Transcript(VerticalScroll, can_focus=False):
         del self._older[-len(batch) :]
         top = self.children[0] if self.children else None
         distance_from_end = self.max_scroll_y - self.scroll_y
-        await self.mount_all(map(self._view, batch), before=top)
+        async with self.batch():
+            await self.mount_all(map(self._view, batch), before=top)
 
         def keep_in_view() -> None:
             self.scroll_to(y=self.max_scroll_y - distance_from_end, animate=False, immediate=True)
