@@ -591,6 +591,8 @@ class ChatApp(App[None]):
 
     def _show_state(self) -> None:
         """Everything around the messages, as it is now."""
+        if not self.is_running:
+            return  # what takes its time may come back while the screen is taken down
         screen = self.chat_screen
         screen.titles.show_titles(self._chat.title, model_line(self._model))
         screen.show_busy(self._machine.allows(turn.Stop))

@@ -96,11 +96,11 @@ class ChatScreen(Screen[None]):
 
     async def show_chat(self, messages: Sequence[ShownMessage], history: Sequence[str]) -> None:
         """Shows another chat; `history` is what Up brings back in the composer."""
+        self.composer.set_history(history)
+        self.composer.focus()
         with self.app.batch_update():
             self.set_class(not messages, "-empty")
             await self.transcript.show(messages)
-        self.composer.set_history(history)
-        self.composer.focus()
 
     def add_message(self, text: str) -> None:
         """The user said something."""
