@@ -228,6 +228,18 @@ async def test_after_a_lost_engine_the_partial_answer_is_kept_and_the_next_messa
         assert len(engine.load_requests) == 2
 
 
+async def test_an_engine_that_ended_while_nothing_was_asked_is_started_by_the_next_message() -> None:
+    engine = ScriptedEngine(replies=[spoken("first"), spoken("second")])
+    async with opened(engine=engine) as driver:
+        await driver.ask("hi")
+        engine.is_alive = False
+        await driver.ask("still there?")
+        assert driver.answers == ["first", "second"]
+        assert driver.notes == ["", ""]
+        assert len(engine.load_requests) == 2
+        assert "The engine had ended; it is started again." in driver.remarks
+
+
 async def test_a_failed_answer_can_be_tried_again() -> None:
     async with opened(replies=[[Failed(0, "No memory.", "Close something.")], spoken("fine")]) as driver:
         await driver.send("hi")

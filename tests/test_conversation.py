@@ -11,6 +11,7 @@ from tui_llama.conversation import (
     TRANSITIONS,
     Action,
     AppendText,
+    EngineLostAtRest,
     EngineLostInLoad,
     EngineLostInTurn,
     Event,
@@ -106,6 +107,7 @@ def example(event_type: type[Event], machine: TurnMachine) -> Event:
         ReplyFinished: ReplyFinished(turn, StopReason.END_OF_GENERATION, USAGE),
         ReplyFailed: ReplyFailed(turn, "no memory", "smaller context"),
         EngineLostInTurn: EngineLostInTurn(turn, "gone"),
+        EngineLostAtRest: EngineLostAtRest(),
         Late: TextArrived(turn - 1, "old"),
     }
     return examples[event_type]
@@ -114,6 +116,8 @@ def example(event_type: type[Event], machine: TurnMachine) -> Event:
 def is_expected_legal(state: State, event_type: type[Event]) -> bool:
     if event_type in USER_EVENTS:
         return event_type in USER_MAY[state]
+    if event_type is EngineLostAtRest:
+        return state in (State.READY, State.FAILED)
     return (state, event_type) not in ENGINE_MAY_NOT
 
 

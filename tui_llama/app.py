@@ -207,11 +207,19 @@ class ChatApp(App[None]):
 
     def _wish(self, event: turn.Event) -> bool:
         """Dispatches what the user wants if it is possible now, and says so if not."""
+        self._notice_a_lost_engine()
         if self._machine.allows(type(event)):
             self.dispatch(event)
             return True
         self.show_hint(_CANNOT_NOW.get(type(event), "Not now."))
         return False
+
+    def _notice_a_lost_engine(self) -> None:
+        """An engine that ended while nothing was asked of it is started again like one that ended in a turn."""
+        is_lost = self._engine is not None and not self._engine.is_alive
+        if is_lost and self._machine.allows(turn.EngineLostAtRest):
+            self._show_notice("The engine had ended; it is started again.")
+            self.dispatch(turn.EngineLostAtRest())
 
     def _perform(self, action: turn.Action) -> None:
         screen = self.chat_screen

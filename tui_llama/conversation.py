@@ -157,6 +157,10 @@ class EngineLostInTurn(TurnEvent, frozen=True):
     hint: str = ""
 
 
+class EngineLostAtRest(Event, frozen=True):
+    """The engine has ended while nothing was asked of it."""
+
+
 class Late(Event, frozen=True):
     """What an event of an older load or turn is looked up as."""
 
@@ -365,6 +369,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
+            EngineLostAtRest: Row(State.LOST, remark="it starts again when it is needed"),
         },
     )
     | _rows(
@@ -411,6 +416,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             Retry: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
+            EngineLostAtRest: Row(State.LOST, remark="it starts again when it is needed"),
         },
     )
     | _rows(
@@ -448,6 +454,7 @@ class TurnMachine:
         Quit,
         *_LOAD_REPORTS,
         *_TURN_REPORTS,
+        EngineLostAtRest,
         Late,
     )
 

@@ -187,6 +187,11 @@ class Engine(Protocol):
         """
         ...
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a process to ask: false before the first load, and once it has ended."""
+        ...
+
     def cancel(self) -> None:
         """Stops the reply or the load that is under way at the next token, chunk or stage; else does nothing.
 

@@ -95,6 +95,7 @@ class ScriptedEngine:
     Attributes:
         load_requests: The loads that were asked for.
         reply_requests: The replies that were asked for.
+        is_alive: Whether there is a process to ask; a test may end it between two requests.
         is_closed: Whether the engine was ended.
     """
 
@@ -109,11 +110,13 @@ class ScriptedEngine:
         self._cancelled = asyncio.Event()
         self.load_requests: list[LoadRequest] = []
         self.reply_requests: list[ReplyRequest | CompleteRequest] = []
+        self.is_alive = False
         self.is_closed = False
 
     async def load(self, request: LoadRequest) -> AsyncIterator[LoadEvent]:
         """Replays the steps of a load."""
         self.load_requests.append(request)
+        self.is_alive = True
         self._cancelled.clear()
         for step in self._load_script(request):
             if self._cancelled.is_set():
@@ -141,7 +144,7 @@ class ScriptedEngine:
 
     async def close(self) -> None:
         """Ends the engine; a script that waits goes on and ends."""
-        self.is_closed = True
+        self.is_alive, self.is_closed = False, True
         self._cancelled.set()
 
     async def _is_event(self, step: Step) -> bool:
@@ -152,6 +155,7 @@ class ScriptedEngine:
             case Pause(seconds=seconds):
                 await self._unless_cancelled(asyncio.sleep(seconds))
             case Loss(message=message, hint=hint):
+                self.is_alive = False
                 raise EngineLostError(message, hint)
             case AfterCancel():
                 return False

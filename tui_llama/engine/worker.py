@@ -82,6 +82,11 @@ class EngineWorker:
         """The child's process id while there is one."""
         return self._child.process.pid if self._child is not None and self._child.lost is None else None
 
+    @property
+    def is_alive(self) -> bool:
+        """See `Engine.is_alive`."""
+        return self.process_id is not None
+
     def load(self, request: LoadRequest) -> AsyncGenerator[LoadEvent, None]:
         """See `Engine.load`. Starts the process if there is none.
 

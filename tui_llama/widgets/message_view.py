@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.css.query import NoMatches
+from textual.widget import MountError
 from textual.widgets import Static
 
 from tui_llama.text_safety import TextSanitizer, sanitize, sanitize_line
@@ -131,6 +133,14 @@ class AnswerView(Vertical):
         self._more.set()
 
     async def _draw_what_comes(self) -> None:
+        try:
+            await self._draw_until_the_end()
+        except (NoMatches, MountError):
+            # Another chat is shown now: Textual takes a view's parts away before the view and its tasks.
+            if self.is_attached and self.display:
+                raise
+
+    async def _draw_until_the_end(self) -> None:
         while not self._has_ended:
             await self._more.wait()
             busy_seconds = await self._draw_pending()
