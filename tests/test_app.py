@@ -240,6 +240,17 @@ async def test_an_engine_that_ended_while_nothing_was_asked_is_started_by_the_ne
         assert "The engine had ended; it is started again." in driver.remarks
 
 
+async def test_what_a_model_has_to_tell_is_told_once() -> None:
+    loaded = ModelLoaded(demo_model("m.gguf"), ("A plain template is used.",))
+    engine = ScriptedEngine(load=lambda request: [loaded], replies=[[Loss("The engine ended.")], spoken("back")])
+    async with opened(engine=engine) as driver:
+        await driver.send("hi")
+        await driver.until_state("engine lost")
+        await driver.ask("still there?")
+        assert len(engine.load_requests) == 2
+        assert driver.remarks.count("A plain template is used.") == 1
+
+
 async def test_a_failed_answer_can_be_tried_again() -> None:
     async with opened(replies=[[Failed(0, "No memory.", "Close something.")], spoken("fine")]) as driver:
         await driver.send("hi")

@@ -120,6 +120,7 @@ class ChatApp(App[None]):
         self._meter = TurnMeter()
         self._journal = Journal(store, self._store_failed)
         self._model: ModelInfo | None = None
+        self._notices_of_models: set[tuple[str, str]] = set()
         self._model_path = ""
         self._chat = self._new_chat()
         self._status_is_due = False
@@ -296,7 +297,10 @@ class ChatApp(App[None]):
         self._chat.set_model(path)
         self._journal.write(lambda store: store.set_preference(_LAST_MODEL, path))
         for notice in notices:
-            self._show_notice(notice)
+            # A model that is loaded again, after its engine was lost, has nothing new to tell.
+            if (path, notice) not in self._notices_of_models:
+                self._show_notice(notice)
+            self._notices_of_models.add((path, notice))
 
     async def _reply(self, number: int, chat: OpenChat) -> None:
         """Asks for an answer; what becomes of it are events of this number."""
