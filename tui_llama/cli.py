@@ -19,6 +19,8 @@ from tui_llama import __version__
 from tui_llama.errors import ModelFileError, UserError
 
 if TYPE_CHECKING:
+    from tui_llama.engine.protocol import Engine
+    from tui_llama.model_library import FoundModel
     from tui_llama.settings import Settings
 
 _INTERRUPTED = 130
@@ -224,22 +226,35 @@ def _open_screen(options: Mapping[str, object]) -> None:
     gc.disable()
     from tui_llama import paths
     from tui_llama.app import ChatApp
-    from tui_llama.engine.worker import EngineWorker
-    from tui_llama.model_library import find_models
     from tui_llama.store import Store
 
     gc.freeze()
     gc.enable()
     with Store(paths.database_file()) as store:
         app = ChatApp(
-            engine_factory=EngineWorker,
+            engine_factory=_make_engine,
             store=store,
             settings=settings,
             model_path=model,
-            find_models=find_models,
+            find_models=_find_models,
         )
         app.run()
     sys.exit(app.return_code or 0)
+
+
+# Both are imported when they are first used, which is after the first frame.
+
+
+def _make_engine() -> "Engine":
+    from tui_llama.engine.worker import EngineWorker
+
+    return EngineWorker()
+
+
+def _find_models() -> "list[FoundModel]":
+    from tui_llama.model_library import find_models
+
+    return find_models()
 
 
 def _given(options: Mapping[str, object]) -> dict[str, object]:

@@ -4,11 +4,11 @@ The app has a method `action_<name>` for each. Knows nothing of how they are car
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """One thing to ask for.
 
     Attributes:

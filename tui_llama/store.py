@@ -21,7 +21,6 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -60,8 +59,7 @@ class MessageState(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-@dataclass(frozen=True, slots=True)
-class ChatSummary:
+class ChatSummary(msgspec.Struct, frozen=True):
     """A chat as a line of the list. Neither `title` nor `model_name`, the file's name, is safe to print."""
 
     chat_id: str
@@ -71,8 +69,7 @@ class ChatSummary:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Chat:
+class Chat(msgspec.Struct, frozen=True):
     """A chat without its messages. `tip_message_id` ends the path that is shown; None: nothing was said."""
 
     chat_id: str
@@ -84,8 +81,7 @@ class Chat:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StoredMessage:
+class StoredMessage(msgspec.Struct, frozen=True):
     """One message of the tree; an answer's `text` is all that was committed of it so far."""
 
     message_id: int
@@ -449,8 +445,7 @@ def _ledger(database: sqlite3.Connection, tip: int | None) -> list[int]:
 # --- rows and values ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _ChatRow:
+class _ChatRow(msgspec.Struct, frozen=True):
     chat_id: str
     title: str
     model_path: str
@@ -460,8 +455,7 @@ class _ChatRow:
     updated_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class _MessageRow:
+class _MessageRow(msgspec.Struct, frozen=True):
     message_id: int
     chat_id: str
     parent_id: int | None
@@ -476,8 +470,7 @@ class _MessageRow:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class _PieceRow:
+class _PieceRow(msgspec.Struct, frozen=True):
     message_id: int
     text: str
     token_ids: bytes

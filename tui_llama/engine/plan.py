@@ -101,18 +101,20 @@ def compile_kernels(names: list[str], on_progress: Callable[[int, int], None]) -
 
     Args:
         names: Kernels of a plan.
-        on_progress: Called with kernels done and kernels in all.
+        on_progress: Called with kernels done and kernels in all, the loop counted as one.
 
     Returns:
         The address of each.
     """
     functions = ops.PLAIN_KERNELS | {f.__name__: f for f in matrix_kernels.MATRIX_KERNELS.values()}
+    total = len(names) + 1
+    on_progress(0, total)
     compile_now(ops.run_plan, ops.RUN_PLAN)
     addresses: dict[str, int] = {}
-    for name in names:
-        on_progress(len(addresses), len(names))
+    for done, name in enumerate(names, 1):
+        on_progress(done, total)
         addresses[name] = matrix_kernels.compiled_kernel(functions[name]).address
-    on_progress(len(names), len(names))
+    on_progress(total, total)
     return addresses
 
 

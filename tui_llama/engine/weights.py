@@ -113,8 +113,7 @@ class Weights:
         if info.type_id not in FORMATS or not FORMATS[info.type_id].is_float:
             raise self.file.refuse(f"tensor {name!r} has type {info.type_name}, but a vector must hold floats")
         out = zeroed_array((padded(count),), np.float32).view(np.float32)
-        source = self.file.tensor_bytes(name)
-        tiles.dequantize_row(int(source.ctypes.data), out, count, info.type_id)
+        out[:count] = _floats(self.file.tensor_bytes(name), FORMATS[info.type_id])
         return out
 
     def embedding(self, name: str, rows: int, columns: int) -> EmbeddingMatrix:
@@ -183,6 +182,13 @@ class Weights:
         if info.shape != shape:
             raise self.file.refuse(f"tensor {name!r} has shape {info.shape}, but the model's sizes ask for {shape}")
         return info
+
+
+def _floats(data: ByteArray, layout: TileFormat) -> FloatArray:
+    """Numbers of a float type as float32. The kernels could do it, but would have to be compiled first."""
+    if layout is tiles.BF16_FORMAT:
+        return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return data.view(np.float16 if layout is tiles.F16_FORMAT else np.float32).astype(np.float32)
 
 
 def _tile_ranges(matrix: Matrix) -> Iterable[tuple[int, int]]:

@@ -1,10 +1,10 @@
 """The list of chats: open, rename, delete."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+import msgspec
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
@@ -15,8 +15,7 @@ from tui_llama.screens.pick import PickDialog, two_sides
 from tui_llama.text_safety import sanitize_line
 
 
-@dataclass(frozen=True, slots=True)
-class ListedChat:
+class ListedChat(msgspec.Struct, frozen=True):
     """A chat as a line of the list. The title and the model's name are not trusted."""
 
     chat_id: str

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from tui_llama.commands import COMMANDS, COMPOSER_KEYS, TRANSCRIPT_KEYS
 from tui_llama.screens.dialog import Dialog
 
-_KEYS_WIDTH = 22
+_KEYS_WIDTH = 24
 
 
 class HelpTable(Widget):

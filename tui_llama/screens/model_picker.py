@@ -1,17 +1,16 @@
 """Chooses a model file: one that was found on this machine, or a path typed by hand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from textual.content import Content
 
 from tui_llama.screens.pick import PickDialog, two_sides
 from tui_llama.text_safety import sanitize_line
 
 
-@dataclass(frozen=True, slots=True)
-class ListedModel:
+class ListedModel(msgspec.Struct, frozen=True):
     """A model file as a line of the list. The name is not trusted."""
 
     path: Path

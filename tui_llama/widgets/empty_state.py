@@ -1,9 +1,9 @@
 """What an empty chat shows: which model there is or how far it has loaded, and what to do next."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
+import msgspec
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -15,8 +15,7 @@ _BAR_WIDTH = 20
 _LABEL_WIDTH = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(msgspec.Struct, frozen=True):
     """One stage of loading, from 0 to 1."""
 
     label: str

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import thread_time
 from typing import TYPE_CHECKING
 
+import msgspec
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.css.query import NoMatches
@@ -23,8 +23,7 @@ REST_FOR_WORK = 3.0  # seconds of rest for each second of drawing, so that drawi
 _FENCE_OR_TABLE = ("```", "~~~", "|")
 
 
-@dataclass(frozen=True, slots=True)
-class ShownMessage:
+class ShownMessage(msgspec.Struct, frozen=True):
     """What the transcript is given of one message. `note` stands below an answer: stopped, interrupted …"""
 
     is_answer: bool

@@ -1,8 +1,8 @@
 """The line at the bottom: the state of the turn in words, its figures, and the context used."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
 from textual.content import Content
 from textual.timer import Timer
 
@@ -17,8 +17,7 @@ class Mood(StrEnum):
     TROUBLED = "-troubled"
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """What the line says."""
 
     words: str = ""
