@@ -10,6 +10,7 @@ The ladder, best first: `avx512_vnni` (x86 with AVX-512 VNNI), `portable` (vecto
 """
 
 import os
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -21,7 +22,7 @@ from numba.core import cgutils
 
 from tui_llama.engine.compilation import intrinsic
 from tui_llama.engine.rows import BATCH, ROW
-from tui_llama.errors import SettingsError
+from tui_llama.errors import EngineError, SettingsError
 
 Value: TypeAlias = Any
 """An llvmlite value; the package carries no types."""
@@ -34,8 +35,13 @@ LANES = 16
 
 # --- instruction sets -----------------------------------------------------------------------------------------------
 
-_NEEDS = {"avx512_vnni": ("avx512f", "avx512bw", "avx512vl", "avx512vnni"), "portable": ()}
-INSTRUCTION_SETS = tuple(_NEEDS)
+# Half floats and fused multiply-adds are everywhere; without instructions for them LLVM would call functions that a
+# program has no use for otherwise. Every x86 processor with AVX2 has both, and so has every 64-bit ARM.
+_ON_X86 = platform.machine().lower() in ("x86_64", "amd64")
+_NEEDS = {
+    "avx512_vnni": ("avx512f", "avx512bw", "avx512vl", "avx512vnni"),
+    "portable": ("f16c", "fma") if _ON_X86 else (),
+}
 
 
 def available_instruction_sets() -> list[str]:
@@ -46,6 +52,8 @@ def available_instruction_sets() -> list[str]:
 
 def _chosen_instruction_set() -> str:
     available = available_instruction_sets()
+    if not available:
+        raise EngineError("This processor is too old: it has no instructions for half floats (F16C) and FMA.")
     forced = os.environ.get("TUI_LLAMA_INSTRUCTION_SET", "")
     if forced and forced not in available:
         raise SettingsError(
