@@ -1,6 +1,7 @@
 """The chat as its user sees it, driven headless."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -317,6 +318,55 @@ async def test_regenerating_gives_another_version_and_keeps_the_old_one() -> Non
         tip = driver.store.messages(chat_id)[-1]
         assert tip.text == "second"
         assert len(driver.store.versions(tip.message_id)) == 2
+
+
+async def test_left_and_right_page_through_versions_and_the_chat_goes_on_from_the_one_shown() -> None:
+    async with opened(replies=[spoken("first"), spoken("second"), spoken("third")]) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: driver.notes == ["version 2 of 2"])
+        await driver.pilot.press("left")
+        await driver.until(lambda: driver.notes == ["version 1 of 2"])
+        assert driver.answers == ["first"]
+        await driver.pilot.press("left")
+        await driver.pilot.press("right")
+        await driver.until(lambda: driver.answers == ["second"])
+        await driver.pilot.press("left")
+        await driver.until(lambda: driver.answers == ["first"])
+        await driver.ask("and on")
+        request = driver.engine.reply_requests[-1]
+        assert isinstance(request, ReplyRequest)
+        assert [message.text for message in request.messages] == ["hi", "first", "and on"]
+
+
+async def test_left_and_right_move_the_cursor_while_something_is_written() -> None:
+    async with opened(replies=[spoken("first"), spoken("second")]) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: driver.notes == ["version 2 of 2"])
+        await driver.write("ac")
+        await driver.pilot.press("left", "b")
+        assert driver.written == "abc"
+        assert driver.answers == ["second"]
+
+
+async def test_page_keys_with_ctrl_go_through_the_chats_in_the_list_s_order(store: Store) -> None:
+    for title in ("oldest", "middle", "newest"):
+        store.add_user_message(store.create_chat(title=title), f"in {title}")
+    async with opened(store=store) as driver:
+        for key, question in [
+            ("ctrl+pagedown", "in newest"),
+            ("ctrl+pagedown", "in middle"),
+            ("ctrl+pagedown", "in oldest"),
+            ("ctrl+pageup", "in middle"),
+        ]:
+            await driver.pilot.press(key)
+            await driver.until(partial(lambda expected: driver.questions == [expected], question))
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.questions == ["in oldest"])
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: "There is no older chat." in driver.screen_text())
+    store.close()
 
 
 async def test_a_chat_comes_back_as_it_was(store: Store) -> None:

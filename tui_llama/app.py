@@ -388,6 +388,11 @@ class ChatApp(App[None]):
         if asyncio.iscoroutine(result):
             await result
 
+    @on(Composer.VersionRequested)
+    def _turn_to_version(self, event: Composer.VersionRequested) -> None:
+        if self._machine.allows(turn.OpenChat):
+            self.run_worker(self._show_version(event.step), group="chats", exclusive=True)
+
     @on(Composer.LeaveRequested)
     async def _leave(self) -> None:
         await self.action_quit()
@@ -463,6 +468,23 @@ class ChatApp(App[None]):
     def action_new_chat(self) -> None:
         """An empty chat; the one on the screen is kept."""
         self.run_worker(self._show_chat(None), group="chats", exclusive=True)
+
+    def action_next_chat(self) -> None:
+        """The chat below this one in the list, which is older."""
+        self.run_worker(self._show_neighbour(1), group="chats", exclusive=True)
+
+    def action_previous_chat(self) -> None:
+        """The chat above this one in the list, which is newer."""
+        self.run_worker(self._show_neighbour(-1), group="chats", exclusive=True)
+
+    async def _show_neighbour(self, step: int) -> None:
+        chat_ids = [chat.chat_id for chat in await self._listed_chats()]
+        here = chat_ids.index(self._chat.chat_id) if self._chat.chat_id in chat_ids else -1
+        position = here + step
+        if not 0 <= position < len(chat_ids):
+            self.show_hint("There is no older chat." if step > 0 else "There is no newer chat.")
+            return
+        await self._show_chat(chat_ids[position])
 
     def action_rename_chat(self, title: str = "") -> None:
         """Another title for this chat."""
@@ -546,10 +568,24 @@ class ChatApp(App[None]):
         except StoreError as error:
             self._store_failed(error)
             return
-        if not self._machine.allows(turn.OpenChat):
+        if self._machine.allows(turn.OpenChat):
+            self._chat = chat
+            await self._show_path()
+
+    async def _show_version(self, step: int) -> None:
+        """Shows another version of the last answer; the chat goes on from there."""
+        try:
+            has_turned = await self._chat.turn_to_version(step)
+        except StoreError as error:
+            self._store_failed(error)
             return
+        if has_turned and self._machine.allows(turn.OpenChat):
+            await self._show_path()
+
+    async def _show_path(self) -> None:
+        """Shows the chat from its end, as it is now."""
         self._machine.handle(turn.OpenChat())
-        self._chat = chat
+        chat = self._chat
         answer = chat.last_answer
         self._meter.start_chat(answer.usage if answer else None)
         await self.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)

@@ -41,6 +41,17 @@ COMMANDS = (
         "Ctrl+S",
     ),
     Command(
+        "next_chat", "Next chat", "Go to the chat below this one in the list", ("next",), "ctrl+pagedown", "Ctrl+PgDn"
+    ),
+    Command(
+        "previous_chat",
+        "Previous chat",
+        "Go to the chat above this one in the list",
+        ("previous",),
+        "ctrl+pageup",
+        "Ctrl+PgUp",
+    ),
+    Command(
         "regenerate",
         "Regenerate",
         "Answer again; the old answer is kept",
@@ -70,6 +81,7 @@ COMPOSER_KEYS = (
     ("Enter", "Send"),
     ("Ctrl+J, Alt+Enter", "New line; also Shift+Enter, or \\ and Enter"),
     ("↑ ↓", "What was sent before"),
+    ("← →", "Other versions of the last answer, when nothing is written"),
     ("Esc", "Stop the answer"),
     ("Ctrl+C", "Copy, or stop, or clear, or quit"),
     ("Ctrl+D", "Quit, when nothing is written"),

@@ -196,6 +196,33 @@ class OpenChat:
         self._journal.write(job)
         return entry
 
+    async def turn_to_version(self, step: int) -> bool:
+        """Puts another version of the last answer on the path, `step` after the one that is there.
+
+        Returns:
+            Whether there is one; else nothing has changed.
+
+        Raises:
+            StoreError: the store cannot be read or written.
+        """
+        await self._journal.settle()
+        chat_id = self.chat_id
+        message_id = self.entries[-1].message_id if self.entries else None
+        if chat_id is None or message_id is None or self.entries[-1].role is not Role.ASSISTANT:
+            return False
+
+        def turned(store: Store) -> list[Entry] | None:
+            versions = store.versions(message_id)
+            position = versions.index(message_id) + step
+            if not 0 <= position < len(versions):
+                return None
+            store.set_tip(chat_id, versions[position])
+            return _entries(store, chat_id)
+
+        entries = await self._journal.read(turned)
+        self.entries = entries or self.entries
+        return entries is not None
+
     def rename(self, title: str) -> None:
         """Gives the chat another title; a new chat keeps it until it is written."""
         self.title = title

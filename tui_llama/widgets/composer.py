@@ -19,6 +19,7 @@ cast(dict[str, object], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)
 NEW_LINE_KEYS = frozenset(
     {"ctrl+j", *(f"{key}+{name}" for key in ("shift", "alt", "ctrl") for name in ("enter", "\r"))}
 )
+_VERSION_KEYS = {"left": -1, "right": 1}
 _SCROLL_KEYS = {
     "pageup": "page_up",
     "pagedown": "page_down",
@@ -43,6 +44,13 @@ class Composer(TextArea):
         def __init__(self, action: str) -> None:
             super().__init__()
             self.action = action
+
+    class VersionRequested(Message):
+        """Left or Right was pressed with nothing written: another version of the last answer, `step` from this one."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
 
     class LeaveRequested(Message):
         """Ctrl+D was pressed with nothing written."""
@@ -95,6 +103,8 @@ class Composer(TextArea):
             self.insert("\n")
         elif event.key in _SCROLL_KEYS:
             self.post_message(self.ScrollRequested(_SCROLL_KEYS[event.key]))
+        elif event.key in _VERSION_KEYS and not self.text:
+            self.post_message(self.VersionRequested(_VERSION_KEYS[event.key]))
         elif event.key == "ctrl+d" and not self.text:
             self.post_message(self.LeaveRequested())
         elif event.key == "end" and self.cursor_at_end_of_text:
