@@ -366,6 +366,7 @@ async def test_page_keys_with_ctrl_go_through_the_chats_in_the_list_s_order(stor
         await driver.until(lambda: driver.questions == ["in oldest"])
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: "There is no older chat." in driver.screen_text())
+        assert driver.questions == ["in oldest"]
     store.close()
 
 
@@ -651,3 +652,4 @@ async def test_waiting_events_do_not_block_quitting() -> None:
         async with opened(engine=ScriptedEngine(load=[never]), until_ready=False) as driver:
             await driver.until_state("loading")
             await driver.pilot.press("ctrl+q")
+        assert driver.engine.is_closed
