@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine import simd
-from tui_llama.engine.architectures import architecture_named
+from tui_llama.engine.architectures import Architecture, architecture_named
 from tui_llama.engine.architectures.decoder import emit_forward_pass
 from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
@@ -95,7 +95,7 @@ class Model:
 
         self.batch_tokens = min(batch_tokens, self.context_size)
         weights = Weights(file)
-        self._plan = self._build_plan(weights, architecture_named(architecture.name))
+        self._plan = self._build_plan(weights, architecture)
         weights.repack(threads, lambda done, total: report(LoadStage.REPACK, done, total))
         kernels = compile_kernels(self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total))
         self._plan.set_kernels(kernels)
@@ -103,7 +103,11 @@ class Model:
         self._team = ThreadTeam(threads)
         self.notices: tuple[str, ...] = (*weights.notices, *self.tokenizer.notices, *self.chat_template.notices)
         self.info = _describe(file, self, weights)
-        self._warm_up(report)
+        try:
+            self._warm_up(report)
+        except BaseException:
+            self._team.close()  # a stop comes out of `report`, and nobody has the model yet who could close it
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -179,14 +183,14 @@ class Model:
         """An empty cache of the model's shape."""
         return KeyValueCache(self._cache_shape)
 
-    def _build_plan(self, weights: Weights, architecture: object) -> Plan:
+    def _build_plan(self, weights: Weights, architecture: Architecture) -> Plan:
         factors = None
         if weights.has("rope_freqs.weight"):
             pairs = self._sizes.rope_dim // 2
             factors = weights.vector("rope_freqs.weight", pairs)[:pairs]
         rotary = RotaryTable(self._sizes, factors, self._cache_shape.padded_context)
         builder = PlanBuilder(self._sizes, weights, rotary, self.batch_tokens)
-        emit_forward_pass(builder, architecture)  # type: ignore[arg-type]
+        emit_forward_pass(builder, architecture)
         return builder.build()
 
     def _warm_up(self, report: OnProgress) -> None:
@@ -213,9 +217,9 @@ class Sequence:
         self.close()
 
     def close(self) -> None:
-        """Gives the cache's memory back; the sequence is not used any more. May be repeated."""
+        """Forgets all tokens and gives their memory back. May be repeated."""
         self._token_ids = []
-        self.__dict__.pop("cache", None)
+        self.cache = self._model.new_cache()  # takes no memory before something is written to it
 
     def __len__(self) -> int:
         return len(self._token_ids)

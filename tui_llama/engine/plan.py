@@ -16,7 +16,6 @@ from tui_llama.engine.hyperparameters import Hyperparameters
 from tui_llama.engine.memory import padded, zeroed_array
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.rows import BATCH, ROW
-from tui_llama.engine.tiles import FORMATS
 from tui_llama.engine.weights import Matrix, Weights
 from tui_llama.errors import ShapeMismatchError
 
@@ -279,7 +278,7 @@ class PlanBuilder:
         self._keep_alive += [matrix.data, bias]
         self._add(
             Step(
-                _MATRIX_PREFIX + FORMATS[matrix.layout.type_id].name.lower(), matrix.name,
+                _MATRIX_PREFIX + matrix.layout.name.lower(), matrix.name,
                 len(matrix.data), matrix.rows * matrix.columns,
             ),
             per_token=ops.PER_PLAN, barrier=0, **self._from_to(source, target),

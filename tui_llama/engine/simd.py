@@ -290,7 +290,6 @@ row_at = _reinterpret(ROW_TYPE, "row_at")
 batch_at = _reinterpret(BATCH_TYPE, "batch_at")
 float32_at = _reinterpret(types.CPointer(types.float32), "float32_at")
 int32_at = _reinterpret(types.CPointer(types.int32), "int32_at")
-int64_at = _reinterpret(types.CPointer(types.int64), "int64_at")
 uint8_at = _reinterpret(types.CPointer(types.uint8), "uint8_at")
 
 
@@ -370,7 +369,7 @@ def atomic_store(_: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def call_kernel(_: Any, kernel: Any, row: Any, batch: Any, first: Any, last: Any, scratch: Any) -> Any:
-    """Calls the compiled kernel at address `kernel`; see `ops.KERNEL`."""
+    """Calls the compiled kernel at address `kernel`; see `matrix_kernels.KERNEL`."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         kind = ir.FunctionType(ir.VoidType(), [I64] * 5)

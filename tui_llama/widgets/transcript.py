@@ -40,11 +40,6 @@ class Transcript(VerticalScroll, can_focus=False):
         self._live: AnswerView | None = None
         self._is_mounting = False
 
-    @property
-    def live_answer(self) -> AnswerView | None:
-        """The answer that grows."""
-        return self._live
-
     # --- what is shown ------------------------------------------------------------------------------------------
 
     async def show(self, messages: Sequence[ShownMessage]) -> None:
