@@ -63,6 +63,15 @@ def kill(worker: EngineWorker) -> None:
     os.kill(worker.process_id, signal.SIGKILL)
 
 
+async def kill_at_first_event(worker: EngineWorker, events: AsyncIterator[Event]) -> None:
+    """Kills the process once: events that it had sent already come later, when there is nobody to kill."""
+    is_killed = False
+    async for _ in events:
+        if not is_killed:
+            kill(worker)
+            is_killed = True
+
+
 def test_nothing_is_started_before_the_first_load() -> None:
     assert EngineWorker(OBEDIENT).process_id is None
 
@@ -156,17 +165,14 @@ async def test_a_reply_that_nobody_listens_to_any_more_is_stopped_and_forgotten(
 
 async def test_killing_the_process_while_it_loads_is_an_engine_lost(worker: EngineWorker) -> None:
     with pytest.raises(EngineLostError, match="SIGKILL"):
-        async for _ in worker.load(LoadRequest("endless")):
-            kill(worker)
+        await kill_at_first_event(worker, worker.load(LoadRequest("endless")))
 
 
 @pytest.mark.parametrize("instruction", ["read", "write"])
 async def test_killing_the_process_during_a_reply_is_an_engine_lost(worker: EngineWorker, instruction: str) -> None:
     await load(worker)
     with pytest.raises(EngineLostError, match="SIGKILL"):
-        async for _ in worker.reply(say(instruction)):
-            if worker.process_id is not None:
-                kill(worker)
+        await kill_at_first_event(worker, worker.reply(say(instruction)))
 
 
 async def test_what_came_before_the_process_was_killed_is_still_delivered(worker: EngineWorker) -> None:
