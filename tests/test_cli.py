@@ -34,7 +34,7 @@ def use_model(monkeypatch: pytest.MonkeyPatch) -> UseModel:
 
     def use(rule: Rule) -> FakeModel:
         model = FakeModel(rule)
-        monkeypatch.setattr("tui_llama.engine.local._open_our_model", lambda path, **options: model)
+        monkeypatch.setattr("tui_llama.engine.local._open_our_model", lambda request, on_progress: model)
         return model
 
     return use
@@ -145,6 +145,23 @@ def test_options_reach_the_engine_under_the_names_of_llama_cpp(asked: Asked) -> 
     assert load == LoadRequest(str(Path("model.gguf").absolute()), 128, 3, 7)
     assert request.sampling == SamplingSettings(5, 0.5, 6, 0.7, 0.2, 1.1, 0.3, 0.4, 32)
     assert (request.max_tokens, request.stop_texts) == (9, ("a", "b"))
+
+
+def test_options_of_the_threads_have_the_names_of_llama_cpp_too(asked: Asked) -> None:
+    run(
+        *("complete", "x", *MODEL, "-t", "2", "-tb", "4", "-C", "0xf", "-Cr", "0-1", "--prio", "-1", "--poll", "0"),
+        *("--numa", "isolate", "--cache-type", "f16"),
+    )
+    assert asked[0][0] == LoadRequest(
+        *(str(Path("model.gguf").absolute()), 0, 2, 512), batch_threads=4, cpu_mask="0xf", cpu_range="0-1",
+        priority=-1, poll=0, numa="isolate", cache_type="f16",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("option", [("--prio", "4"), ("--poll", "101"), ("--numa", "mirror"), ("--cache-type", "q2_k")])
+def test_options_of_the_threads_are_checked(asked: Asked, option: tuple[str, str]) -> None:
+    assert run("complete", "x", *MODEL, *option).exit_code == 2
+    assert not asked
 
 
 def test_minus_one_is_no_limit_and_no_seed(asked: Asked) -> None:
@@ -303,8 +320,8 @@ import sys, threading
 from tests.fakes.fake_model import FakeModel
 from tui_llama.engine import local
 
-def open_model(path, *, on_progress, **options):
-    if path.endswith("endless.gguf"):
+def open_model(request, on_progress):
+    if request.model_path.endswith("endless.gguf"):
         print("loading", file=sys.stderr, flush=True)
         threading.Event().wait()
     return FakeModel(context_size=10**9)

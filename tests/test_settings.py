@@ -117,6 +117,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(file: Path, conte
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("numa = 'mirror'", "numa: 'mirror' makes no sense"),
         ("threads = 'two'", "threads: 'two' is not a whole number"),
         ("threads = true", "threads: True is not a whole number"),
         ("threads = 2.0", "threads: 2.0 is not a whole number"),

@@ -27,7 +27,7 @@ from tui_llama.chat import StopReason, Usage
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
-from tui_llama.engine.protocol import Engine, LoadRequest, ModelInfo, ReplyRequest
+from tui_llama.engine.protocol import Engine, ModelInfo, ReplyRequest
 from tui_llama.errors import EngineLostError, IllegalTransitionError, StoreError, UserError
 from tui_llama.journal import Journal
 from tui_llama.open_chat import OpenChat, remove_orphaned_states, state_path
@@ -258,8 +258,7 @@ class ChatApp(App[None]):
 
     async def _load(self, load: int, path: str) -> None:
         """Loads a model; what becomes of it are events of this number."""
-        settings = self._settings
-        request = LoadRequest(path, settings.context_size, settings.threads, settings.batch_tokens)
+        request = self._settings.load_request(path)
         async with self._engine_is_free:
             if load != self._machine.numbers.load or not self._machine.model_is_loading:
                 return

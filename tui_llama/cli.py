@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from tui_llama import __version__
+from tui_llama.engine.placement import CACHE_TYPES, NUMA_MODES
 from tui_llama.errors import ModelFileError, UserError
 
 if TYPE_CHECKING:
@@ -81,7 +82,21 @@ _MODEL_OPTION = (click.option("-m", "--model", metavar="FILE", help="GGUF model 
 _ENGINE_OPTIONS = (
     click.option("--ctx", "context_size", type=click.IntRange(0), metavar="N", help="Context in tokens."),
     click.option("-t", "--threads", type=click.IntRange(0), metavar="N", help="Threads; 0: one a core."),
+    click.option(
+        *("-tb", "--threads-batch", "batch_threads"),
+        type=click.IntRange(0),
+        metavar="N",
+        help="Threads that read prompts; 0: as many.",
+    ),
     click.option("--batch", "batch_tokens", type=click.IntRange(1), metavar="N", help="Tokens read at once."),
+    click.option("--cache-type", type=click.Choice(CACHE_TYPES), help="How keys and values are kept."),
+    click.option("-C", "--cpu-mask", metavar="HEX", help="CPUs to run on, a bit each."),
+    click.option("-Cr", "--cpu-range", metavar="LO-HI", help="CPUs to run on, from one to another."),
+    click.option(
+        "--prio", "priority", type=click.IntRange(-1, 3), metavar="N", help="-1: low, 0: normal, 3: real time."
+    ),
+    click.option("--poll", type=click.IntRange(0, 100), metavar="N", help="Spinning before sleep; 0: none."),
+    click.option("--numa", type=click.Choice(NUMA_MODES), help="Where threads and weights go with several nodes."),
 )
 _SAMPLING_OPTIONS = (
     click.option("--seed", type=click.IntRange(-1), metavar="N", help="-1: a new one every time."),

@@ -53,7 +53,7 @@ def ask(model: str, settings: "Settings", question: str, stop_texts: tuple[str, 
         max_tokens=settings.max_tokens,
         stop_texts=stop_texts,
     )
-    _run(_load_request(model, settings), request)
+    _run(settings.load_request(model), request)
 
 
 def complete(model: str, settings: "Settings", text: str, stop_texts: tuple[str, ...]) -> None:
@@ -65,11 +65,7 @@ def complete(model: str, settings: "Settings", text: str, stop_texts: tuple[str,
         max_tokens=settings.max_tokens,
         stop_texts=stop_texts,
     )
-    _run(_load_request(model, settings), request)
-
-
-def _load_request(model: str, settings: "Settings") -> LoadRequest:
-    return LoadRequest(model, settings.context_size, settings.threads, settings.batch_tokens)
+    _run(settings.load_request(model), request)
 
 
 def _run(load: LoadRequest, request: ReplyRequest | CompleteRequest) -> None:

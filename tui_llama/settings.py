@@ -15,6 +15,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from tui_llama.chat import SamplingSettings
+from tui_llama.engine.placement import CACHE_TYPES, NUMA_MODES
+from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import SettingsError
 
 Value: TypeAlias = str | int | float | None
@@ -34,9 +36,10 @@ class Range:
     maximum: float = math.inf
     is_open: bool = False
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: object) -> bool:
         return (
-            math.isfinite(value)
+            isinstance(value, int | float)
+            and math.isfinite(value)
             and self.minimum <= value <= self.maximum
             and not (self.is_open and value == self.minimum)
         )
@@ -49,6 +52,19 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class OneOf:
+    """Which texts make sense."""
+
+    texts: tuple[str, ...]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.texts
+
+    def __str__(self) -> str:
+        return "out of " + ", ".join(text or '""' for text in self.texts)
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """One declaration. `name` is as in the file, with its section; `default` None means that NONE may be given."""
 
@@ -56,7 +72,7 @@ class Setting:
     kind: type[str] | type[int] | type[float]
     default: Value
     explanation: str
-    range: Range | None = None
+    range: Range | OneOf | None = None
 
     @property
     def variable(self) -> str:
@@ -79,7 +95,7 @@ class Setting:
             value = float(value) if abs(value) <= _MOST else math.inf
         if type(value) is not self.kind:
             raise SettingsError(f"{source}: {value!r} is not {_KIND_NAMES[self.kind]}", self.explanation)
-        if self.range is not None and (isinstance(value, str) or value not in self.range):
+        if self.range is not None and value not in self.range:
             raise SettingsError(f"{source}: {value!r} makes no sense", f"It must be {self.allowed}.")
         return value
 
@@ -98,7 +114,7 @@ class Setting:
         return f"{allowed}, or {NONE}" if self.default is None else allowed
 
 
-def _declared(kind: type, default: Value, explanation: str, allowed: Range | None = None) -> Any:
+def _declared(kind: type, default: Value, explanation: str, allowed: Range | OneOf | None = None) -> Any:
     return field(default=default, metadata={"declaration": (kind, default, explanation, allowed)})
 
 
@@ -111,14 +127,46 @@ class Settings:
         int, 0, "Context in tokens; 0: the model's own, or 8192 if that is larger.", Range(0, _MOST)
     )
     threads: int = _declared(int, 0, "Threads that compute; 0: one for each core.", Range(0, 1024))
+    batch_threads: int = _declared(int, 0, "Threads that read prompts; 0: as many as threads.", Range(0, 1024))
     batch_tokens: int = _declared(
         int, 512, "Most tokens of a prompt that are read in one pass over the weights.", Range(1, _MOST)
+    )
+    cache_type: str = _declared(
+        str, "f16", "How keys and values are kept; q8_0 takes half the memory.", OneOf(CACHE_TYPES)
+    )
+    cpu_mask: str = _declared(str, "", "Processors to run on, as the bits of a hexadecimal number; empty: all.")
+    cpu_range: str = _declared(str, "", "Processors to run on, from one to another, such as 0-3.")
+    priority: int = _declared(
+        int, 0, "How urgent the threads are: -1 low, 0 normal, 1 medium, 2 high, 3 real time.", Range(-1, 3)
+    )
+    poll: int = _declared(int, 50, "How long threads spin before they sleep, in percent.", Range(0, 100))
+    numa: str = _declared(
+        str,
+        "",
+        "Where threads and weights go on a machine with several nodes; empty: anywhere.",
+        OneOf(("", *NUMA_MODES)),
     )
     max_tokens: int | None = _declared(
         int, None, "Most tokens of an answer; -1: as many as the context holds.", Range(0, _MOST)
     )
     system_prompt: str = _declared(str, "", "What the model is told before a new chat.")
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+
+    def load_request(self, model_path: str) -> LoadRequest:
+        """How a model is to be opened."""
+        return LoadRequest(
+            model_path,
+            context_size=self.context_size,
+            threads=self.threads,
+            batch_tokens=self.batch_tokens,
+            batch_threads=self.batch_threads,
+            cache_type=self.cache_type,
+            cpu_mask=self.cpu_mask,
+            cpu_range=self.cpu_range,
+            priority=self.priority,
+            poll=self.poll,
+            numa=self.numa,
+        )
 
 
 # The defaults are those of `SamplingSettings`, which the engine knows too.

@@ -133,8 +133,9 @@ def test_loading_yields_the_progress_of_every_stage_and_then_the_model() -> None
 
 def test_loading_passes_on_what_was_asked_for() -> None:
     opener = FakeOpener()
-    load(LocalEngine(opener), LoadRequest("fake.gguf", context_size=99, threads=3, batch_tokens=7))
-    assert opener.asked == [("fake.gguf", 99, 3, 7)]
+    request = LoadRequest("fake.gguf", context_size=99, threads=3, batch_tokens=7, numa="isolate")
+    load(LocalEngine(opener), request)
+    assert opener.asked == [request]
 
 
 def test_a_file_that_cannot_be_opened_is_a_failure_with_a_hint() -> None:
@@ -153,7 +154,7 @@ def test_loading_stops_at_the_next_step_when_told_to() -> None:
 
 
 def test_a_model_that_does_not_fit_is_a_failure_and_not_a_crash() -> None:
-    def open_model(path: str, **options: object) -> FakeModel:
+    def open_model(request: LoadRequest, on_progress: object) -> FakeModel:
         raise MemoryError
 
     events = load(LocalEngine(open_model), LoadRequest("huge.gguf"))

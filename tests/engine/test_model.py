@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import pytest
 
 from tests.fakes.tiny_model import Architecture, make_tiny_model
 from tui_llama.engine import open_model
+from tui_llama.engine.placement import Placement
 from tui_llama.engine.protocol import LoadStage
 from tui_llama.engine.simd import available_instruction_sets
 from tui_llama.engine.tiles import FORMATS
@@ -211,6 +213,20 @@ def test_sizes_that_make_no_sense_are_refused(tiny: Path) -> None:
     for context_size, threads, batch_tokens in [(-1, 1, 1), (0, -1, 1), (0, 1, 0)]:
         with pytest.raises(SettingsError):
             open_model(tiny, context_size=context_size, threads=threads, batch_tokens=batch_tokens)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_threads": -1},
+        {"cache_type": "q2_k"},
+        {"placement": Placement(cpu_mask="x")},
+        {"placement": Placement(poll=101)},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tiny: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        open_model(tiny, **options)
 
 
 def test_loading_reports_every_stage_in_order(tiny: Path) -> None:

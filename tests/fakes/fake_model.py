@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import ChatMessage
-from tui_llama.engine.protocol import LoadStage, ModelInfo
+from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
 from tui_llama.engine.tokenizer import Tokenizer, TokenKind
 from tui_llama.engine.tokenizer.vocabulary import Vocabulary
@@ -145,24 +145,15 @@ class FakeOpener:
 
     def __init__(self, *models: FakeModel) -> None:
         self._models = {model.info.path: model for model in models or (FakeModel(),)}
-        self.asked: list[tuple[str, int, int, int]] = []
+        self.asked: list[LoadRequest] = []
 
-    def __call__(
-        self,
-        path: str,
-        *,
-        context_size: int = 0,
-        threads: int = 0,
-        batch_tokens: int = 512,
-        on_progress: Callable[[LoadStage, int, int], None] | None = None,
-    ) -> FakeModel:
-        self.asked.append((path, context_size, threads, batch_tokens))
-        if path not in self._models:
-            raise ModelFileError(f"{path}: no such file", "Check the name.")
+    def __call__(self, request: LoadRequest, on_progress: Callable[[LoadStage, int, int], None]) -> FakeModel:
+        self.asked.append(request)
+        if request.model_path not in self._models:
+            raise ModelFileError(f"{request.model_path}: no such file", "Check the name.")
         for stage in LoadStage:
-            if on_progress is not None:
-                on_progress(stage, 1, 1)
-        return self._models[path]
+            on_progress(stage, 1, 1)
+        return self._models[request.model_path]
 
 
 class _ByteEncoder:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import ChatMessage
-from tui_llama.engine.protocol import LoadStage, ModelInfo
+from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.state_file import StateFingerprint, StateShape
 from tui_llama.engine.tokenizer import Tokenizer
 
@@ -122,16 +122,8 @@ class LanguageModel(Protocol):
 
 
 class ModelOpener(Protocol):
-    """`model.open_model`, or a test's own."""
+    """Our own model's, or a test's."""
 
-    def __call__(
-        self,
-        path: str,
-        *,
-        context_size: int,
-        threads: int,
-        batch_tokens: int,
-        on_progress: ReportProgress | None,
-    ) -> LanguageModel:
-        """Opens a model file; raises `UserError` where that fails."""
+    def __call__(self, request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:
+        """Opens the model that is asked for; raises `UserError` where that fails."""
         ...

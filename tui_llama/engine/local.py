@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.engine.language_model import LanguageModel, Logits, ModelOpener, ReportProgress, TokenSequence
+from tui_llama.engine.placement import Placement
 from tui_llama.engine.prompt import encode_prompt
 from tui_llama.engine.protocol import (
     CompleteRequest,
@@ -48,7 +49,7 @@ class LocalEngine:
     """A loaded model and the sequence that it last worked on.
 
     Args:
-        open_model: Opens a model file; None is `model.open_model`.
+        open_model: Opens a model; None opens our own, with `model.open_model`.
     """
 
     def __init__(self, open_model: ModelOpener | None = None) -> None:
@@ -355,13 +356,7 @@ class _Opening:
 
     def _run(self) -> None:
         try:
-            self._outcome = self._open_model(
-                self._request.model_path,
-                context_size=self._request.context_size,
-                threads=self._request.threads,
-                batch_tokens=self._request.batch_tokens,
-                on_progress=self._report,
-            )
+            self._outcome = self._open_model(self._request, self._report)
         except BaseException as error:  # raised again where the model is asked for
             self._outcome = error
         finally:
@@ -383,13 +378,18 @@ def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
     return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
-def _open_our_model(
-    path: str, *, context_size: int, threads: int, batch_tokens: int, on_progress: ReportProgress | None
-) -> LanguageModel:
+def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:
     from tui_llama.engine.model import open_model
 
     model = open_model(
-        path, context_size=context_size, threads=threads, batch_tokens=batch_tokens, on_progress=on_progress
+        request.model_path,
+        context_size=request.context_size,
+        threads=request.threads,
+        batch_threads=request.batch_threads,
+        batch_tokens=request.batch_tokens,
+        cache_type=request.cache_type,
+        placement=Placement(request.cpu_mask, request.cpu_range, request.priority, request.poll, request.numa),
+        on_progress=on_progress,
     )
     compile_sampling_kernels()
     return model

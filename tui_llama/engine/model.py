@@ -25,6 +25,7 @@ from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
+from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors
 from tui_llama.engine.plan import Plan, PlanBuilder, PlanRunner, compile_kernels
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
@@ -42,6 +43,7 @@ ENGINE_ABI = 1
 
 _FINGERPRINT_EDGE_BYTES = 64 << 10
 _FIRST_CHUNK_TOKENS = 16
+_ANYWHERE = Placement()
 
 
 def open_model(
@@ -49,7 +51,10 @@ def open_model(
     *,
     context_size: int = 0,
     threads: int = 0,
+    batch_threads: int = 0,
     batch_tokens: int = 512,
+    cache_type: str = "f16",
+    placement: Placement = _ANYWHERE,
     on_progress: OnProgress | None = None,
 ) -> "Model":
     """Opens a GGUF model and makes it ready to run.
@@ -58,15 +63,23 @@ def open_model(
         path: The file.
         context_size: Tokens that a sequence may hold; 0 for the smaller of the model's own and 8192.
         threads: Threads that compute; 0 for one for each physical core.
+        batch_threads: Threads that read prompts; 0 for as many as `threads`.
         batch_tokens: Most tokens that one pass over the weights reads; changes speed and memory, never a result.
+        cache_type: How keys and values are kept.
+        placement: Where the threads run.
         on_progress: Called with the stage, how much of it is done and how much there is.
 
     Raises:
         ModelFileError: the file cannot be used.
-        SettingsError: a size makes no sense.
+        SettingsError: a size or a placement makes no sense.
     """
-    if context_size < 0 or threads < 0 or batch_tokens < 1:
+    if min(context_size, threads, batch_threads) < 0 or batch_tokens < 1:
         raise SettingsError("context size and threads must not be negative, and a batch needs at least one token")
+    if cache_type not in CACHE_TYPES:
+        raise SettingsError(f"there is no cache type {cache_type!r}", f"Use one of: {', '.join(CACHE_TYPES)}.")
+    if cache_type != "f16":
+        raise SettingsError(f"keys and values cannot be kept as {cache_type!r}", "Use --cache-type f16.")
+    chosen_processors(placement)
     report = on_progress or (lambda stage, done, total: None)
     with open_gguf(path) as file:
         return Model(file, context_size, threads or physical_core_count(), batch_tokens, report)

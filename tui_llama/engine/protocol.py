@@ -20,13 +20,22 @@ class LoadRequest(msgspec.Struct, frozen=True, tag=True):
     """Open a model and make it ready to answer.
 
     `context_size` 0 means the smaller of the model's own context and `DEFAULT_CONTEXT_SIZE`; `threads` 0 means one
-    for each physical core; `batch_tokens` is the most that one pass over the weights reads.
+    for each physical core, `batch_threads` (they read prompts) 0 as many as `threads`; `batch_tokens` is the most that
+    one pass over the weights reads; `cache_type` is how keys and values are kept. The rest says where threads run; see
+    `placement.Placement`.
     """
 
     model_path: str
     context_size: int = 0
     threads: int = 0
     batch_tokens: int = 512
+    batch_threads: int = 0
+    cache_type: str = "f16"
+    cpu_mask: str = ""
+    cpu_range: str = ""
+    priority: int = 0
+    poll: int = 50
+    numa: str = ""
 
 
 class ReplyRequest(msgspec.Struct, frozen=True, tag=True):

@@ -1,0 +1,94 @@
+"""Where the engine's threads run and how urgently: processors, priority, memory of several nodes.
+
+The names and meanings are llama.cpp's. What makes no sense is refused before a model is read; what the system refuses
+is told and done without.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tui_llama.errors import SettingsError
+
+CACHE_TYPES = ("f16", "q8_0")
+"""How keys and values may be kept. Here, since the command line must know it without loading anything heavy."""
+NUMA_MODES = ("distribute", "isolate", "numactl")
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What a user may say of the threads.
+
+    Args:
+        cpu_mask: Processors as the bits of a hexadecimal number, with or without 0x; empty: all.
+        cpu_range: Processors from one to another, such as "0-3"; either may be missing. Adds to the mask.
+        priority: -1 low, 0 normal, 1 medium, 2 high, 3 real time.
+        poll: How long threads spin before they sleep, percent: 0 not at all, 100 longest.
+        numa: One of `NUMA_MODES`, or empty: memory is where the system puts it.
+    """
+
+    cpu_mask: str = ""
+    cpu_range: str = ""
+    priority: int = 0
+    poll: int = 50
+    numa: str = ""
+
+
+def chosen_processors(placement: Placement) -> frozenset[int]:
+    """The processors that the threads may run on.
+
+    Raises:
+        SettingsError: the placement makes no sense, or names no processor that this process may use.
+    """
+    if not LOWEST_PRIORITY <= placement.priority <= HIGHEST_PRIORITY:
+        raise SettingsError(
+            f"priority {placement.priority} makes no sense", "It must be from -1 (low) to 3 (real time)."
+        )
+    if not 0 <= placement.poll <= 100:
+        raise SettingsError(f"poll {placement.poll} makes no sense", "It must be from 0 to 100, percent.")
+    if placement.numa and placement.numa not in NUMA_MODES:
+        raise SettingsError(f"there is no NUMA mode {placement.numa!r}", f"Use one of: {', '.join(NUMA_MODES)}.")
+    usable = usable_processors()
+    if not (placement.cpu_mask or placement.cpu_range):
+        return usable
+    chosen = (_in_mask(placement.cpu_mask) | _in_range(placement.cpu_range, max(usable))) & usable
+    if not chosen:
+        given = " ".join(text for text in (placement.cpu_mask, placement.cpu_range) if text)
+        raise SettingsError(f"{given} names no processor that is usable", f"Usable here: {_listed(usable)}.")
+    return chosen
+
+
+def usable_processors() -> frozenset[int]:
+    """The processors that the system lets this process use."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def _in_mask(text: str) -> frozenset[int]:
+    if not text:
+        return frozenset()
+    digits = text.lower().removeprefix("0x")
+    if not digits or set(digits) - set("0123456789abcdef"):
+        raise SettingsError(
+            f"the CPU mask {text!r} is no hexadecimal number", "Write one bit for each CPU, such as 0xf."
+        )
+    return frozenset(bit for bit, digit in enumerate(reversed(f"{int(digits, 16):b}")) if digit == "1")
+
+
+def _in_range(text: str, highest: int) -> frozenset[int]:
+    if not text:
+        return frozenset()
+    first, dash, last = text.partition("-")
+    ends = first or "0", last or str(highest)
+    if not (dash and (first or last) and all(end.isascii() and end.isdigit() for end in ends)):
+        raise SettingsError(f"the CPU range {text!r} is no range", "Write the first and the last CPU, such as 0-3.")
+    start, stop = (int(end) for end in ends)
+    if start > stop:
+        raise SettingsError(f"the CPU range {text!r} ends before it begins", "Write the lower number first.")
+    return frozenset(range(start, min(stop, highest) + 1))
+
+
+def _listed(processors: Iterable[int]) -> str:
+    return ", ".join(str(processor) for processor in sorted(processors))
