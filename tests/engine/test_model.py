@@ -13,9 +13,9 @@ import pytest
 
 from tests.fakes.tiny_model import Architecture, make_tiny_model
 from tui_llama.engine import open_model
+from tui_llama.engine.instruction_sets import available_instruction_sets
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.protocol import LoadStage
-from tui_llama.engine.simd import available_instruction_sets
 from tui_llama.engine.tiles import FORMATS
 from tui_llama.errors import EngineError, ModelFileError, SettingsError, StateFileError
 
@@ -183,7 +183,7 @@ def test_a_rung_that_the_processor_lacks_is_refused() -> None:
     script = """
 from tui_llama.errors import SettingsError
 try:
-    from tui_llama.engine import simd
+    import tui_llama.engine.instruction_sets
 except SettingsError as error:
     print(error)
 """

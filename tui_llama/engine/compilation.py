@@ -5,7 +5,6 @@ by a hash of every kernel source, the Numba and llvmlite versions and the proces
 """
 
 import hashlib
-import os
 import platform
 import shutil
 import time
@@ -19,9 +18,11 @@ import numba
 import numba.extending
 
 from tui_llama import paths
+from tui_llama.engine import instruction_sets
 
 _SOURCES = (
     "compilation.py",
+    "instruction_sets.py",
     "rows.py",
     "simd.py",
     "tiles.py",
@@ -73,10 +74,17 @@ def sources_hash() -> str:
         platform.machine(),
         llvm.get_host_cpu_name(),
         features,
+        instruction_sets.INSTRUCTION_SET,
     ):
         digest.update(text.encode())
-    digest.update(os.environ.get("TUI_LLAMA_INSTRUCTION_SET", "").encode())
     return digest.hexdigest()
+
+
+def _use_chosen_target() -> None:
+    """Has Numba compile for no more than a forced rung of the ladder."""
+    target = instruction_sets.restricted_target()
+    if target is not None:
+        numba.config.CPU_NAME, numba.config.CPU_FEATURES = target
 
 
 def _use_private_cache() -> None:
@@ -91,4 +99,5 @@ def _use_private_cache() -> None:
     numba.config.CACHE_DIR = str(folder)
 
 
+_use_chosen_target()
 _use_private_cache()

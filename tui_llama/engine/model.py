@@ -18,12 +18,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine import simd
 from tui_llama.engine.architectures import Architecture, architecture_named
 from tui_llama.engine.architectures.decoder import emit_forward_pass
 from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
+from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors
 from tui_llama.engine.plan import Plan, PlanBuilder, PlanRunner, compile_kernels
@@ -365,7 +365,7 @@ def _model_hash(file: GgufFile) -> bytes:
 
 def _configuration_hash(sizes: Hyperparameters) -> bytes:
     """What else decides which bits keys and values have: the positions' rotation and the instruction set."""
-    text = f"{sizes.rope_dim} {sizes.rope_base!r} {sizes.rope_scaling!r} {simd.INSTRUCTION_SET}"
+    text = f"{sizes.rope_dim} {sizes.rope_base!r} {sizes.rope_scaling!r} {INSTRUCTION_SET}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 

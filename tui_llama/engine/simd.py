@@ -1,69 +1,29 @@
-"""Vector building blocks: small functions that write LLVM IR, and the instruction sets behind them.
+"""Vector building blocks: small functions that write LLVM IR.
 
 A kernel is a Python function that calls these while Numba compiles: vectors are SSA values, Python loops unroll. All
 float sums are written out in one order and use fused multiply-adds everywhere, so that a result does not depend on
 how many tokens or threads took part. The same IR serves every processor; the integer dot product alone knows
-instruction sets.
-
-The ladder, best first: `avx512_vnni` (x86 with AVX-512 VNNI), `portable` (vector IR that LLVM lowers for any target).
-`TUI_LLAMA_INSTRUCTION_SET` forces a rung. Both give the same bits: integer sums are exact.
+instruction sets, see instruction_sets.py.
 """
 
-import os
-import platform
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
-import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from tui_llama.engine import instruction_sets
 from tui_llama.engine.compilation import intrinsic
 from tui_llama.engine.rows import BATCH, ROW
-from tui_llama.errors import EngineError, SettingsError
 
-Value: TypeAlias = Any
-"""An llvmlite value; the package carries no types."""
-Builder: TypeAlias = Any
-"""An llvmlite IRBuilder."""
+Value = instruction_sets.Value
+Builder = instruction_sets.Builder
 
 I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 F16, F32 = ir.HalfType(), ir.FloatType()
 LANES = 16
-
-# --- instruction sets -----------------------------------------------------------------------------------------------
-
-# Half floats and fused multiply-adds are everywhere; without instructions for them LLVM would call functions that a
-# program has no use for otherwise. Every x86 processor with AVX2 has both, and so has every 64-bit ARM.
-_ON_X86 = platform.machine().lower() in ("x86_64", "amd64")
-_NEEDS = {
-    "avx512_vnni": ("avx512f", "avx512bw", "avx512vl", "avx512vnni"),
-    "portable": ("f16c", "fma") if _ON_X86 else (),
-}
-
-
-def available_instruction_sets() -> list[str]:
-    """The rungs of the ladder that this processor can run, best first."""
-    features = llvm.get_host_cpu_features()
-    return [name for name, needs in _NEEDS.items() if all(features.get(need, False) for need in needs)]
-
-
-def _chosen_instruction_set() -> str:
-    available = available_instruction_sets()
-    if not available:
-        raise EngineError("This processor is too old: it has no instructions for half floats (F16C) and FMA.")
-    forced = os.environ.get("TUI_LLAMA_INSTRUCTION_SET", "")
-    if forced and forced not in available:
-        raise SettingsError(
-            f"TUI_LLAMA_INSTRUCTION_SET is {forced!r}, which this processor cannot run",
-            f"Use one of: {', '.join(available)}.",
-        )
-    return forced or available[0]
-
-
-INSTRUCTION_SET = _chosen_instruction_set()
 
 # --- constants, loads and stores ------------------------------------------------------------------------------------
 
@@ -230,7 +190,7 @@ def bfloat_to_float(b: Builder, value: Value) -> Value:
     return b.bitcast(b.shl(wide, constant(I32, 16)), vector(F32))
 
 
-def dot4(b: Builder, accumulator: Value, unsigned: Value, signed: Value) -> Value:
+def dot4(b: Builder, accumulator: Value, unsigned: Value, signed: Value, code_bits: int = 8) -> Value:
     """Adds to each 32-bit lane the sum of its four products of an unsigned and a signed byte, exactly.
 
     Args:
@@ -238,21 +198,16 @@ def dot4(b: Builder, accumulator: Value, unsigned: Value, signed: Value) -> Valu
         accumulator: 16 × i32.
         unsigned: 64 × u8, four for each lane.
         signed: 64 × i8, or 16 × i32 holding four each.
+        code_bits: How many bits of the unsigned bytes are in use: 4, 5, 6 or 8. Few make some rungs faster.
     """
-    if INSTRUCTION_SET == "avx512_vnni":
-        bytes_of = vector(I8, 64)
-        arguments = [accumulator, b.bitcast(unsigned, bytes_of), b.bitcast(signed, bytes_of)]
-        return call(b, "llvm.x86.avx512.vpdpbusd.512", accumulator.type, arguments)
-    pairs, eight = vector(I16, 32), constant(I16, 8, 32)
-    u, s = b.bitcast(unsigned, pairs), b.bitcast(signed, pairs)
-    # A u8 times an i8 fits into 16 bits; only the sums need 32.
-    even = b.mul(b.and_(u, constant(I16, 255, 32)), b.ashr(b.shl(s, eight), eight))
-    odd = b.mul(b.lshr(u, eight), b.ashr(s, eight))
-    sixteen = constant(I32, 16)
-    for products in (even, odd):
-        both = b.bitcast(products, vector(I32))
-        accumulator = b.add(accumulator, b.add(b.ashr(b.shl(both, sixteen), sixteen), b.ashr(both, sixteen)))
-    return accumulator
+    return dot4_sum(b, accumulator, [unsigned], [signed], code_bits)
+
+
+def dot4_sum(
+    b: Builder, accumulator: Value, unsigned: Sequence[Value], signed: Sequence[Value], code_bits: int = 8
+) -> Value:
+    """The same as `dot4` for pair after pair of vectors, which rungs without a dot product do faster together."""
+    return instruction_sets.emit_dot4(b, instruction_sets.INSTRUCTION_SET, accumulator, unsigned, signed, code_bits)
 
 
 # --- the plan's structures inside IR --------------------------------------------------------------------------------
