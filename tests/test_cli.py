@@ -19,6 +19,7 @@ from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.cli import command_line
 from tui_llama.engine import open_tokenizer
 from tui_llama.engine.protocol import CompleteRequest, LoadRequest, ReplyRequest
+from tui_llama.output import Output
 from tui_llama.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -291,7 +292,7 @@ class FakeTerminal(io.StringIO):
 
 def test_on_a_terminal_the_result_ends_in_a_newline() -> None:
     results = FakeTerminal()
-    output = headless._Output(results, io.StringIO())
+    output = Output(results, io.StringIO())
     with output.closing():
         output.result("yes")
     assert results.getvalue() == "yes\n"
@@ -299,7 +300,7 @@ def test_on_a_terminal_the_result_ends_in_a_newline() -> None:
 
 def test_on_a_terminal_progress_is_one_line_that_goes_away() -> None:
     messages = FakeTerminal()
-    output = headless._Output(io.StringIO(), messages)
+    output = Output(io.StringIO(), messages)
     with output.closing():
         output.progress("reading")
         output.progress("still reading")
@@ -309,7 +310,7 @@ def test_on_a_terminal_progress_is_one_line_that_goes_away() -> None:
 
 def test_elsewhere_there_is_no_progress() -> None:
     messages = io.StringIO()
-    headless._Output(io.StringIO(), messages).progress("reading")
+    Output(io.StringIO(), messages).progress("reading")
     assert messages.getvalue() == ""
 
 

@@ -1,14 +1,10 @@
 """Answers without a screen: runs the engine in this process and prints as it comes.
 
-The result goes to standard output through the same gate as on the screen, terminal or not: a control
-sequence in a file is as harmful once somebody looks at the file. Everything else goes to standard error. On
-a terminal the result ends in a newline; elsewhere nothing is added to it.
+On a terminal the result ends in a newline; elsewhere nothing is added to it.
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.protocol import (
@@ -23,8 +19,8 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     TextPiece,
 )
-from tui_llama.errors import EngineError, UserError
-from tui_llama.text_safety import TextSanitizer, sanitize_line
+from tui_llama.errors import EngineError
+from tui_llama.output import Output, percent
 
 if TYPE_CHECKING:
     from tui_llama.engine.local import LocalEngine
@@ -72,17 +68,17 @@ def _run(load: LoadRequest, request: ReplyRequest | CompleteRequest) -> None:
     from tui_llama.engine.local import LocalEngine
 
     engine = LocalEngine()
-    output = _Output(sys.stdout, sys.stderr)
+    output = Output(sys.stdout, sys.stderr)
     with output.closing():
         _load(engine, load, output)
         _reply(engine, request, output)
     engine.close()
 
 
-def _load(engine: "LocalEngine", request: LoadRequest, output: "_Output") -> None:
+def _load(engine: "LocalEngine", request: LoadRequest, output: "Output") -> None:
     for event in engine.load(request, _never):
         if isinstance(event, LoadProgress):
-            output.progress(f"loading the model: {event.stage} {_percent(event.done, event.total)}")
+            output.progress(f"loading the model: {event.stage} {percent(event.done, event.total)}")
         elif isinstance(event, ModelLoaded):
             for notice in event.notices:
                 output.notice(notice)
@@ -92,7 +88,7 @@ def _load(engine: "LocalEngine", request: LoadRequest, output: "_Output") -> Non
             raise EngineError(event.message, event.hint)
 
 
-def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, output: "_Output") -> None:
+def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, output: "Output") -> None:
     for event in engine.reply(request, _never):
         if isinstance(event, PromptProgress):
             output.progress(f"reading the prompt: {event.done_tokens} of {event.total_tokens} tokens")
@@ -104,66 +100,6 @@ def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, outpu
             raise EngineError(event.message, event.hint)
         elif isinstance(event, Finished) and event.stop_reason is StopReason.CONTEXT_FULL:
             output.notice(f"the context of {event.usage.context_size} tokens is full; the answer is cut off")
-
-
-class _Output:
-    """The result on one stream; on the other a line of progress that is written over, and notices."""
-
-    def __init__(self, results: TextIO, messages: TextIO) -> None:
-        self._results = results
-        self._messages = messages
-        self._sanitizer = TextSanitizer()
-        self._shows_progress = messages.isatty()
-        self._progress_is_shown = False
-        self._at_line_start = True
-
-    @contextmanager
-    def closing(self) -> Iterator[None]:
-        """Leaves the terminal tidy whatever happens inside."""
-        try:
-            yield
-            self._write(self._sanitizer.finish())
-        finally:
-            self._clear_progress()
-            if self._results.isatty() and not self._at_line_start:
-                self._write("\n")
-
-    def progress(self, text: str) -> None:
-        if self._shows_progress:
-            self._messages.write(f"\r\x1b[K{text}")
-            self._messages.flush()
-            self._progress_is_shown = True
-
-    def notice(self, text: str) -> None:
-        self._clear_progress()
-        self._messages.write(f"note: {sanitize_line(text)}\n")
-        self._messages.flush()
-
-    def result(self, text: str) -> None:
-        self._write(self._sanitizer.push(text))
-
-    def _write(self, text: str) -> None:
-        if not text:
-            return
-        self._clear_progress()
-        try:
-            self._results.write(text)
-            self._results.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise UserError(f"the result cannot be written: {error.strerror}") from error
-        self._at_line_start = text.endswith("\n")
-
-    def _clear_progress(self) -> None:
-        if self._progress_is_shown:
-            self._messages.write("\r\x1b[K")
-            self._messages.flush()
-            self._progress_is_shown = False
-
-
-def _percent(done: int, total: int) -> str:
-    return f"{100 * done // total} %" if total else ""
 
 
 def _never() -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.engine.language_model import LanguageModel, Logits, ModelOpener, ReportProgress, TokenSequence
@@ -41,6 +41,9 @@ from tui_llama.engine.state_file import read_state_tokens
 from tui_llama.engine.stop_text import StopTextFinder
 from tui_llama.errors import EngineError, StateFileError, UserError
 from tui_llama.paths import make_private_folder
+
+if TYPE_CHECKING:
+    from tui_llama.engine.model import Model
 
 ShouldStop: TypeAlias = Callable[[], bool]
 
@@ -379,9 +382,16 @@ def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:
+    model = open_requested(request, on_progress)
+    compile_sampling_kernels()
+    return model
+
+
+def open_requested(request: LoadRequest, on_progress: ReportProgress) -> "Model":
+    """Our own model, opened as it is asked for; raises as `model.open_model`."""
     from tui_llama.engine.model import open_model
 
-    model = open_model(
+    return open_model(
         request.model_path,
         context_size=request.context_size,
         threads=request.threads,
@@ -391,5 +401,3 @@ def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> Langua
         placement=Placement(request.cpu_mask, request.cpu_range, request.priority, request.poll, request.numa),
         on_progress=on_progress,
     )
-    compile_sampling_kernels()
-    return model

@@ -1,0 +1,81 @@
+"""What a command without a screen prints: the result on one stream, everything else on the other.
+
+The result goes through the same gate as on the screen, terminal or not: a control sequence in a file is as harmful
+once somebody looks at the file.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from tui_llama.errors import UserError
+from tui_llama.text_safety import TextSanitizer, sanitize_line
+
+
+class Output:
+    """The result on one stream; on the other a line of progress that is written over, and notices.
+
+    Args:
+        results: Where the result goes; on a terminal it ends in a newline.
+        messages: Where everything else goes.
+    """
+
+    def __init__(self, results: TextIO, messages: TextIO) -> None:
+        self._results = results
+        self._messages = messages
+        self._sanitizer = TextSanitizer()
+        self._shows_progress = messages.isatty()
+        self._progress_is_shown = False
+        self._at_line_start = True
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Leaves the terminal tidy whatever happens inside."""
+        try:
+            yield
+            self._write(self._sanitizer.finish())
+        finally:
+            self._clear_progress()
+            if self._results.isatty() and not self._at_line_start:
+                self._write("\n")
+
+    def progress(self, text: str) -> None:
+        """Shows how far something is, in place of what was shown before; on a terminal only."""
+        if self._shows_progress:
+            self._messages.write(f"\r\x1b[K{text}")
+            self._messages.flush()
+            self._progress_is_shown = True
+
+    def notice(self, text: str) -> None:
+        """Prints a line beside the result."""
+        self._clear_progress()
+        self._messages.write(f"note: {sanitize_line(text)}\n")
+        self._messages.flush()
+
+    def result(self, text: str) -> None:
+        """Prints a part of the result, through the gate; raises `UserError` where it cannot be written."""
+        self._write(self._sanitizer.push(text))
+
+    def _write(self, text: str) -> None:
+        if not text:
+            return
+        self._clear_progress()
+        try:
+            self._results.write(text)
+            self._results.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UserError(f"the result cannot be written: {error.strerror}") from error
+        self._at_line_start = text.endswith("\n")
+
+    def _clear_progress(self) -> None:
+        if self._progress_is_shown:
+            self._messages.write("\r\x1b[K")
+            self._messages.flush()
+            self._progress_is_shown = False
+
+
+def percent(done: int, total: int) -> str:
+    """How much of `total` is done; empty where there is no total."""
+    return f"{100 * done // total} %" if total else ""
