@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.plan import Plan, PlanRunner, Step, compile_kernels
+from tui_llama.engine.plan import Plan, Step, compile_kernels
+from tui_llama.engine.plan_runner import PlanRunner
+from tui_llama.engine.plan_team import PlanTeam
 from tui_llama.engine.rows import ROW
-from tui_llama.engine.thread_team import ThreadTeam
 
 
 def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any) -> None:
@@ -17,10 +18,8 @@ def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any
         row[field] = value
     plan = Plan(row, [Step(name, "")], None, None, 1 << 20, [])  # type: ignore[arg-type]
     plan.set_kernels(compile_kernels([name], lambda done, total: None))
-    runner = PlanRunner(plan, threads)
-    runner.prepare(**batch)
-    with ThreadTeam(threads) as team:
-        team.run(runner.run)
+    with PlanTeam(threads) as team:
+        PlanRunner(plan, team).run(**batch)
 
 
 def address(array: npt.NDArray[Any]) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
-from tui_llama.engine import ops, tiles
+from tui_llama.engine import rows, tiles
 from tui_llama.engine.matrix_kernels import ACTIVATION_BYTES
 from tui_llama.engine.memory import padded
 from tui_llama.engine.tiles import FORMATS, TileFormat
@@ -55,7 +55,7 @@ def activations(layout: TileFormat, x: npt.NDArray[np.float32]) -> tuple[npt.NDA
     size, blocks = ACTIVATION_BYTES[layout.columns], x.shape[1] // layout.columns
     out = np.zeros((len(x), blocks, size), np.uint8)
     run_kernel(
-        f"quantize_{layout.columns}", {"token_count": len(x)}, per_token=ops.PER_TOKEN, columns=blocks,
+        f"quantize_{layout.columns}", {"token_count": len(x)}, per_token=rows.PER_TOKEN, columns=blocks,
         input=address(x), input_stride=x.strides[0], output=address(out), output_stride=out.strides[0],
     )  # fmt: skip
     quants = out[:, :, size - layout.columns :].view(np.int8).astype(float)

@@ -8,11 +8,11 @@ import pytest
 
 from tests.engine.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
-from tui_llama.engine import ops
+from tui_llama.engine import ops, rows
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.memory import padded, zeroed_array
 
-PER_TOKEN = {"per_token": ops.PER_TOKEN}
+PER_TOKEN = {"per_token": rows.PER_TOKEN}
 RNG = np.random.default_rng(7)
 
 
@@ -133,7 +133,7 @@ def test_attention_agrees_with_its_twin(head_dim: int, heads: int, kv_heads: int
     for threads in (1, 2):
         run_kernel(
             "attention", batch_of(cache, tokens, first), threads, **through(queries, out), **fields, layer=1,
-            scale=0.3, units=kv_heads, per_token=ops.PER_TOKEN_GROUP, tokens_per_unit=max(1, 16 * kv_heads // heads),
+            scale=0.3, units=kv_heads, per_token=rows.PER_TOKEN_GROUP, tokens_per_unit=max(1, 16 * kv_heads // heads),
         )  # fmt: skip
         expected = naive.attention(
             queries[:, :, :head_dim].astype(float), keys.astype(float), values.astype(float), first, 0.3

@@ -29,6 +29,8 @@ _SOURCES = (
     "matrix_kernels.py",
     "attention_kernels.py",
     "ops.py",
+    "waiting.py",
+    "plan_loop.py",
     "sampling_kernels.py",
 )
 

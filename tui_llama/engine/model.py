@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Tokens
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,12 +26,13 @@ from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
-from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors
-from tui_llama.engine.plan import Plan, PlanBuilder, PlanRunner, compile_kernels
+from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors, physical_core_count
+from tui_llama.engine.plan import Plan, PlanBuilder, Step, compile_kernels
+from tui_llama.engine.plan_runner import PlanRunner
+from tui_llama.engine.plan_team import PlanTeam
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
-from tui_llama.engine.thread_team import ThreadTeam, physical_core_count
 from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf
 from tui_llama.engine.weights import Weights
 from tui_llama.errors import EngineError, SettingsError
@@ -79,10 +81,10 @@ def open_model(
         raise SettingsError(f"there is no cache type {cache_type!r}", f"Use one of: {', '.join(CACHE_TYPES)}.")
     if cache_type != "f16":
         raise SettingsError(f"keys and values cannot be kept as {cache_type!r}", "Use --cache-type f16.")
-    chosen_processors(placement)
+    threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
     with open_gguf(path) as file:
-        return Model(file, context_size, threads or physical_core_count(), batch_tokens, report)
+        return Model(file, context_size, threads, batch_threads, batch_tokens, placement, report)
 
 
 class Model:
@@ -91,7 +93,16 @@ class Model:
     `info` is what the screen says of it, `notices` what the user should know.
     """
 
-    def __init__(self, file: GgufFile, context_size: int, threads: int, batch_tokens: int, report: OnProgress) -> None:
+    def __init__(
+        self,
+        file: GgufFile,
+        context_size: int,
+        threads: int,
+        batch_threads: int,
+        batch_tokens: int,
+        placement: Placement,
+        report: OnProgress,
+    ) -> None:
         report(LoadStage.READ, 0, 1)
         architecture = architecture_named(file.get_str("general.architecture", ""))
         self._sizes = read_hyperparameters(file)
@@ -112,15 +123,17 @@ class Model:
         weights.repack(threads, lambda done, total: report(LoadStage.REPACK, done, total))
         kernels = compile_kernels(self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total))
         self._plan.set_kernels(kernels)
-        self._runner = PlanRunner(self._plan, threads)
-        self._team = ThreadTeam(threads)
-        self.notices: tuple[str, ...] = (*weights.notices, *self.tokenizer.notices, *self.chat_template.notices)
         self.info = _describe(file, self, weights)
+        self._team = PlanTeam(threads, batch_threads, placement)
         try:
+            self._runner = PlanRunner(self._plan, self._team)
             self._warm_up(report)
         except BaseException:
             self._team.close()  # a stop comes out of `report`, and nobody has the model yet who could close it
             raise
+        self.notices: tuple[str, ...] = (
+            *weights.notices, *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices,
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -182,15 +195,18 @@ class Model:
         count = len(token_ids)
         first = 0 if every_token else count - 1
         self._plan.rotary.prepare(cache.length + count)
-        self._runner.prepare(
+        self._runner.run(
             token_ids=int(token_ids.ctypes.data), keys=cache.keys_address, values=cache.values_address,
             token_count=count, first_position=cache.length, first_output_token=first,
             context_size=cache.shape.padded_context,
         )  # fmt: skip
-        self._team.run(self._runner.run)
         cache.append(count)
         logits = self._plan.logits.data[first:count, : self.vocab_size]
         return np.array(logits, np.float32)
+
+    def profile(self) -> AbstractContextManager[list[tuple[Step, float]]]:
+        """Measures what is run inside of a `with` block, step by step; see `PlanRunner.profile`."""
+        return self._runner.profile()
 
     def new_cache(self) -> KeyValueCache:
         """An empty cache of the model's shape."""

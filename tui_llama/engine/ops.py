@@ -1,4 +1,4 @@
-"""The kernels that a plan is made of, and the compiled loop that runs it.
+"""The kernels that a plan is made of; `plan_loop.py` runs them.
 
 Every kernel is called the same way: `kernel(row, batch, first, last, scratch)` does the units of work `first` … `last`
 - 1 of the plan row at address `row`, for the batch at address `batch`, with `scratch` as memory of its own. What a unit
@@ -7,7 +7,6 @@ is stands in each docstring. Kernels trust their rows: `plan.py` checks shapes w
 Naive twins of all of them are in tests/naive/ops.py.
 """
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,17 +17,13 @@ from numba.core import cgutils
 
 from tui_llama.engine import attention_kernels, matrix_kernels, simd
 from tui_llama.engine.compilation import intrinsic, kernel
-from tui_llama.engine.rows import ROW
 from tui_llama.engine.simd import (
     F32,
     Builder,
     Value,
-    atomic_add,
-    atomic_load,
-    atomic_store,
     batch_at,
-    call_kernel,
     constant,
+    first_token,
     float32_at,
     int32_at,
     row_at,
@@ -37,8 +32,6 @@ from tui_llama.engine.simd import (
 from tui_llama.engine.tiles import dequantize_row
 
 NEIGHBOURS, HALVES = 0, 1  # which components a rotation pairs: (2i, 2i + 1), or (i, i + rotated_dim / 2)
-PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP = 0, 1, 2  # what `units` of a row counts
-CACHE_LINE_BYTES = 64
 
 # --- vector helpers ---------------------------------------------------------------------------------------------------
 
@@ -74,10 +67,25 @@ def _gate_block(_: Any, gate: Any, up: Any, out: Any) -> Any:
     return types.void(types.uintp, types.uintp, types.uintp), generate
 
 
-@kernel
-def _first_token(row: Any, batch: Any) -> Any:
-    """The first token of the batch that a row works on."""
-    return batch.first_output_token if row.output_tokens_only else 0
+@intrinsic
+def carray_float32(_: Any, address: Any, count: Any) -> Any:
+    """A one-dimensional float32 array over memory that somebody else owns."""
+    array_type = types.Array(types.float32, 1, "C")
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        made = context.make_array(array_type)(context, b)
+        data = b.inttoptr(arguments[0], ir.FloatType().as_pointer())
+        context.populate_array(
+            made,
+            data=data,
+            shape=[arguments[1]],
+            strides=[simd.integer(4)],
+            itemsize=simd.integer(4),
+            meminfo=None,
+        )
+        return made._getvalue()
+
+    return array_type(types.uintp, types.int64), generate
 
 
 @kernel
@@ -117,7 +125,7 @@ def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratc
     Source: Zhang and Sennrich 2019 (RMSNorm).
     """
     row, batch = row_at(row_address), batch_at(batch_address)
-    start = _first_token(row, batch)
+    start = first_token(row, batch)
     for unit in range(first, last):
         token, head = start + unit // row.heads, unit % row.heads
         offset = head * row.columns * 4
@@ -129,7 +137,7 @@ def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratc
 def quantize_32(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Quantises activations in blocks of 32; see matrix_kernels.py. Unit: a token; `columns` counts blocks."""
     row, batch = row_at(row_address), batch_at(batch_address)
-    start = _first_token(row, batch)
+    start = first_token(row, batch)
     for token in range(start + first, start + last):
         source, target = row.input + token * row.input_stride, row.output + token * row.output_stride
         for block in range(row.columns):
@@ -139,7 +147,7 @@ def quantize_32(row_address: int, batch_address: int, first: int, last: int, scr
 def quantize_256(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Quantises activations in blocks of 256; see matrix_kernels.py. Unit: a token; `columns` counts blocks."""
     row, batch = row_at(row_address), batch_at(batch_address)
-    start = _first_token(row, batch)
+    start = first_token(row, batch)
     for token in range(start + first, start + last):
         source, target = row.input + token * row.input_stride, row.output + token * row.output_stride
         for block in range(row.columns):
@@ -170,7 +178,7 @@ def rotate_queries(row_address: int, batch_address: int, first: int, last: int, 
     Source: Su et al. 2021 (RoFormer).
     """
     row, batch = row_at(row_address), batch_at(batch_address)
-    start = _first_token(row, batch)
+    start = first_token(row, batch)
     for token in range(start + first, start + last):
         angles = row.extra + (batch.first_position + token) * row.extra_stride
         for head in range(row.heads):
@@ -223,7 +231,7 @@ def gate(row_address: int, batch_address: int, first: int, last: int, scratch: i
     Source: Shazeer 2020 (GLU variants improve transformer).
     """
     row, batch = row_at(row_address), batch_at(batch_address)
-    start = _first_token(row, batch)
+    start = first_token(row, batch)
     for token in range(start + first, start + last):
         gates, ups = row.input + token * row.input_stride, row.extra + token * row.extra_stride
         out = row.output + token * row.output_stride
@@ -242,120 +250,3 @@ PLAIN_KERNELS: dict[str, Callable[..., None]] = {
     "attention": attention_kernels.attention,
     "gate": gate,
 }
-
-# --- the loop ---------------------------------------------------------------------------------------------------------
-
-_SPINS_BEFORE_YIELD = 2000
-
-
-@intrinsic
-def carray_float32(_: Any, address: Any, count: Any) -> Any:
-    """A one-dimensional float32 array over memory that somebody else owns."""
-    array_type = types.Array(types.float32, 1, "C")
-
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        made = context.make_array(array_type)(context, b)
-        data = b.inttoptr(arguments[0], ir.FloatType().as_pointer())
-        context.populate_array(
-            made,
-            data=data,
-            shape=[arguments[1]],
-            strides=[simd.integer(4)],
-            itemsize=simd.integer(4),
-            meminfo=None,
-        )
-        return made._getvalue()
-
-    return array_type(types.uintp, types.int64), generate
-
-
-@intrinsic
-def _pause(_: Any) -> Any:
-    """Tells the processor that this thread is spinning; nothing where there is no such instruction."""
-
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        if context.codegen().target_data and b.module.triple.startswith(("x86_64", "i686")):
-            simd.call(b, "llvm.x86.sse2.pause", ir.VoidType(), [])
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
-@intrinsic
-def _yield_processor(_: Any) -> Any:
-    """Lets another runnable thread have the processor."""
-
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-        simd.call(b, name, simd.I32, [])
-        return context.get_dummy_value()
-
-    return types.void(), generate
-
-
-@kernel
-def _meet(barrier: int, thread_count: int) -> None:
-    """Waits until every thread of the team has come here; `barrier` is two int64, arrivals and rounds.
-
-    A thread spins for a while and then yields each time round, so that a crowded machine slows down but never stalls.
-    """
-    round_now = atomic_load(np.uintp(barrier + CACHE_LINE_BYTES))
-    if atomic_add(np.uintp(barrier), 1) == thread_count - 1:
-        atomic_store(np.uintp(barrier), 0)
-        atomic_add(np.uintp(barrier + CACHE_LINE_BYTES), 1)
-        return
-    spins = 0
-    while atomic_load(np.uintp(barrier + CACHE_LINE_BYTES)) == round_now:
-        spins += 1
-        if spins < _SPINS_BEFORE_YIELD:
-            _pause()
-        else:
-            _yield_processor()
-
-
-@kernel
-def _units(row: Any, batch: Any) -> Any:
-    """How many units of work a row has in this batch."""
-    if row.per_token == PER_PLAN:
-        return row.units
-    tokens = batch.token_count - _first_token(row, batch)
-    if row.per_token == PER_TOKEN:
-        return row.units * tokens
-    return row.units * ((tokens + row.tokens_per_unit - 1) // row.tokens_per_unit)
-
-
-ROW_BYTES = ROW.itemsize
-RUN_PLAN = types.void(types.uintp, types.int64, types.uintp, types.uintp, types.uintp, types.uintp, types.int64)
-
-
-@kernel
-def run_plan(
-    rows: int, row_count: int, batch: int, counters: int, barrier: int, scratch: int, thread_count: int
-) -> None:
-    """Runs all rows of a plan; every thread of the team calls this with the same arguments but its own `scratch`.
-
-    Units are handed out in chunks by an atomic counter for each row, since processors of a shared machine run at
-    unequal speed. Rows without a barrier after them may overlap with the next.
-
-    Args:
-        rows: Address of the rows.
-        row_count: How many there are.
-        batch: Address of the batch.
-        counters: Address of one int64 for each row, a cache line apart, all zero.
-        barrier: Address of two int64, a cache line apart, both 0 before the first run.
-        scratch: Address of this thread's working memory.
-        thread_count: Threads in the team.
-    """
-    for index in range(row_count):
-        row_address = np.uintp(rows + index * ROW_BYTES)
-        row = row_at(row_address)
-        units = _units(row, batch_at(batch))
-        chunk = max(1, units // (thread_count * 8))
-        counter = np.uintp(counters + index * CACHE_LINE_BYTES)
-        while True:
-            first = atomic_add(counter, chunk)
-            if first >= units:
-                break
-            call_kernel(np.uintp(row.kernel), row_address, batch, first, min(units, first + chunk), scratch)
-        if row.barrier and thread_count > 1:
-            _meet(barrier, thread_count)

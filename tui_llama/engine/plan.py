@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine import attention_kernels, matrix_kernels, ops
+from tui_llama.engine import attention_kernels, matrix_kernels, ops, plan_loop
 from tui_llama.engine.compilation import compile_now
 from tui_llama.engine.hyperparameters import Hyperparameters
 from tui_llama.engine.memory import padded, zeroed_array
 from tui_llama.engine.rotary import RotaryTable
-from tui_llama.engine.rows import BATCH, ROW
+from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
 from tui_llama.engine.weights import Matrix, Weights
 from tui_llama.errors import ShapeMismatchError
 
@@ -108,7 +108,7 @@ def compile_kernels(names: list[str], on_progress: Callable[[int, int], None]) -
     functions = ops.PLAIN_KERNELS | {f.__name__: f for f in matrix_kernels.MATRIX_KERNELS.values()}
     total = len(names) + 1
     on_progress(0, total)
-    compile_now(ops.run_plan, ops.RUN_PLAN)
+    compile_now(plan_loop.take_part, plan_loop.TAKE_PART)
     addresses: dict[str, int] = {}
     for done, name in enumerate(names, 1):
         on_progress(done, total)
@@ -237,7 +237,7 @@ class PlanBuilder:
                 f"{group} query heads share a key-value head, more than the {attention_kernels.MOST_ROWS} supported"
             )
         self._add(
-            Step("attention", f"layer {layer}"), per_token=ops.PER_TOKEN_GROUP,
+            Step("attention", f"layer {layer}"), per_token=PER_TOKEN_GROUP,
             **self._from_to(rotated, attended), **self._head_sizes(), heads=sizes.head_count,
             kv_heads=sizes.kv_head_count, layer=layer, scale=scale, units=sizes.kv_head_count,
             tokens_per_unit=max(1, _PROMPT_ROWS // group),
@@ -281,7 +281,7 @@ class PlanBuilder:
                 _MATRIX_PREFIX + matrix.layout.name.lower(), matrix.name,
                 len(matrix.data), matrix.rows * matrix.columns,
             ),
-            per_token=ops.PER_PLAN, barrier=0, **self._from_to(source, target),
+            per_token=PER_PLAN, barrier=0, **self._from_to(source, target),
             weight=int(matrix.data.ctypes.data), weight_stride=matrix.tile_row_bytes, columns=matrix.blocks,
             units=matrix.tile_count, extra=0 if bias is None else int(bias.ctypes.data), accumulate=int(add),
         )  # fmt: skip
@@ -319,7 +319,7 @@ class PlanBuilder:
             "output_stride": target.stride_bytes,
         }
 
-    def _add(self, step: Step, *, per_token: int = ops.PER_TOKEN, barrier: int = 1, **fields: float) -> None:
+    def _add(self, step: Step, *, per_token: int = PER_TOKEN, barrier: int = 1, **fields: float) -> None:
         row = np.zeros((), ROW)
         fields |= {"per_token": per_token, "barrier": barrier, "output_tokens_only": self._output_tokens_only}
         for name, value in fields.items():
@@ -333,36 +333,3 @@ class PlanBuilder:
         if self._buffers[name].width != width:
             raise ShapeMismatchError(f"buffer {name!r} is {self._buffers[name].width} wide, not {width}")
         return self._buffers[name]
-
-
-class PlanRunner:
-    """Runs a plan with a team of threads; the compiled loop's working memory lives here.
-
-    Args:
-        plan: A plan whose kernels are set.
-        thread_count: Threads of the team that will run it.
-    """
-
-    def __init__(self, plan: Plan, thread_count: int) -> None:
-        self._plan = plan
-        self._thread_count = thread_count
-        line = ops.CACHE_LINE_BYTES
-        self._counters = zeroed_array((len(plan.rows), line), np.uint8)
-        self._barrier = zeroed_array((2, line), np.uint8)
-        self._scratch = zeroed_array((thread_count, plan.scratch_bytes), np.uint8)
-        self._batch = np.zeros(1, BATCH)
-        self._arguments = (
-            int(plan.rows.ctypes.data), len(plan.rows), int(self._batch.ctypes.data),
-            int(self._counters.ctypes.data), int(self._barrier.ctypes.data),
-        )  # fmt: skip
-
-    def prepare(self, **fields: int) -> None:
-        """Sets the fields of the batch; see rows.py."""
-        for name, value in fields.items():
-            self._batch[name] = value
-        self._counters[:] = 0
-
-    def run(self, thread_index: int) -> None:
-        """One thread's part of the batch that was prepared; every thread of the team calls this."""
-        scratch = int(self._scratch[thread_index].ctypes.data)
-        ops.run_plan(*self._arguments, scratch, self._thread_count)

@@ -6,6 +6,8 @@ plan's owner keeps alive. What a field means beyond its name is up to the kernel
 
 import numpy as np
 
+PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP = 0, 1, 2  # what `units` of a row counts
+
 ROW = np.dtype(
     [
         ("kernel", np.uint64),  # address of the compiled kernel

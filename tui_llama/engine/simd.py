@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import instruction_sets
-from tui_llama.engine.compilation import intrinsic
+from tui_llama.engine.compilation import intrinsic, kernel
 from tui_llama.engine.rows import BATCH, ROW
 
 Value = instruction_sets.Value
@@ -230,7 +230,9 @@ def field(b: Builder, address: Value, name: str) -> Value:
 ROW_TYPE, BATCH_TYPE = numba.from_dtype(ROW), numba.from_dtype(BATCH)
 
 
-def _reinterpret(result: Any, name: str) -> Any:
+def at_address(result: Any, name: str) -> Any:
+    """An intrinsic of that name that takes an address for a pointer or a record of type `result`."""
+
     def of_address(_: Any, address: Any) -> Any:
         def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
             return b.inttoptr(arguments[0], context.get_value_type(signature.return_type))
@@ -241,11 +243,17 @@ def _reinterpret(result: Any, name: str) -> Any:
     return intrinsic(of_address)
 
 
-row_at = _reinterpret(ROW_TYPE, "row_at")
-batch_at = _reinterpret(BATCH_TYPE, "batch_at")
-float32_at = _reinterpret(types.CPointer(types.float32), "float32_at")
-int32_at = _reinterpret(types.CPointer(types.int32), "int32_at")
-uint8_at = _reinterpret(types.CPointer(types.uint8), "uint8_at")
+row_at = at_address(ROW_TYPE, "row_at")
+batch_at = at_address(BATCH_TYPE, "batch_at")
+float32_at = at_address(types.CPointer(types.float32), "float32_at")
+int32_at = at_address(types.CPointer(types.int32), "int32_at")
+uint8_at = at_address(types.CPointer(types.uint8), "uint8_at")
+
+
+@kernel
+def first_token(row: Any, batch: Any) -> Any:
+    """The first token of the batch that a row works on."""
+    return batch.first_output_token if row.output_tokens_only else 0
 
 
 @intrinsic

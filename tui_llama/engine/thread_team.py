@@ -1,30 +1,16 @@
-"""The threads that run a plan together.
+"""Threads that call a function side by side, and sleep between calls; the caller is one of them.
 
-They enter the compiled loop side by side, meet at its barriers, and sleep between calls: nothing runs while the user
-thinks. The caller is one of them.
+For measuring. The threads that run a plan wait inside compiled code instead; see plan_team.py.
 """
 
-import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_TOPOLOGY = Path("/sys/devices/system/cpu")
+from tui_llama.engine.placement import physical_core_count
 
-
-def physical_core_count() -> int:
-    """Cores that this process may use, counting those that share one core's units once."""
-    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    cores = set()
-    for processor in usable:
-        siblings = _TOPOLOGY / f"cpu{processor}" / "topology" / "thread_siblings_list"
-        try:
-            cores.add(siblings.read_text())
-        except OSError:  # not Linux, or a container that hides it: every processor counts
-            cores.add(str(processor))
-    return max(1, len(cores))
+__all__ = ["ThreadTeam", "physical_core_count"]
 
 
 class ThreadTeam:

@@ -1,0 +1,78 @@
+"""Runs a plan with a team of threads; the working memory of both lives here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine.memory import zeroed_array
+from tui_llama.engine.plan import Plan, Step
+from tui_llama.engine.plan_team import PlanTeam
+from tui_llama.engine.rows import BATCH
+from tui_llama.engine.waiting import CACHE_LINE_BYTES
+
+_FEW_TOKENS = 8  # a batch of so many reads weights more than it computes, as decoding does
+
+
+class PlanRunner:
+    """Runs a plan.
+
+    Args:
+        plan: A plan whose kernels are set.
+        team: Who runs it; nobody else may use the team.
+    """
+
+    def __init__(self, plan: Plan, team: PlanTeam) -> None:
+        self._plan = plan
+        self._team = team
+        self._batch = np.zeros(1, BATCH)
+        group_rows = _most_rows_between_meetings(plan.rows["barrier"])
+        self._counters = zeroed_array((2, group_rows, team.most_threads, CACHE_LINE_BYTES), np.uint8)
+        self._scratch = zeroed_array((team.most_threads, plan.scratch_bytes), np.uint8)
+        self._nanoseconds = np.zeros(len(plan.rows), np.int64)
+        team.set_fields(
+            rows=int(plan.rows.ctypes.data), row_count=len(plan.rows), batch=int(self._batch.ctypes.data),
+            scratch=int(self._scratch.ctypes.data), scratch_bytes=plan.scratch_bytes,
+            counters=int(self._counters.ctypes.data), counter_rows=group_rows, counter_threads=team.most_threads,
+        )  # fmt: skip
+
+    def run(self, **fields: int) -> None:
+        """Runs a batch and returns when it is done.
+
+        Args:
+            fields: The fields of the batch; see rows.py.
+        """
+        for name, value in fields.items():
+            self._batch[name] = value
+        team = self._team
+        team.run(team.threads if fields["token_count"] <= _FEW_TOKENS else team.batch_threads)
+
+    @contextmanager
+    def profile(self) -> Iterator[list[tuple[Step, float]]]:
+        """Measures the batches that are run inside of the `with` block.
+
+        Yields:
+            A list that is empty until the block ends, and then has each step of the plan with the seconds that all
+            batches have spent on it, waiting for the last thread included. They add up to the time that passed in
+            `run`, less what it costs to call it.
+        """
+        times: list[tuple[Step, float]] = []
+        self._nanoseconds[:] = 0
+        self._team.set_fields(profile=int(self._nanoseconds.ctypes.data))
+        try:
+            yield times
+        finally:
+            self._team.set_fields(profile=0)
+            seconds = (self._nanoseconds / 1e9).tolist()
+            times += zip(self._plan.steps, seconds, strict=True)
+
+
+def _most_rows_between_meetings(barriers: npt.NDArray[np.int32]) -> int:
+    longest = length = 0
+    for barrier in barriers:
+        length += 1
+        longest = max(longest, length)
+        if barrier:
+            length = 0
+    return longest
