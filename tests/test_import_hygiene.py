@@ -60,7 +60,8 @@ def test_no_part_of_the_engine_loads_the_screen() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["ask", "--help"], ["complete", "--help"], ["tokenize", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench"))],
 )
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
     statements = (

@@ -90,6 +90,8 @@ _ENGINE_OPTIONS = (
     ),
     click.option("--batch", "batch_tokens", type=click.IntRange(1), metavar="N", help="Tokens read at once."),
     click.option("--cache-type", type=click.Choice(CACHE_TYPES), help="How keys and values are kept."),
+)
+_PLACEMENT_OPTIONS = (
     click.option("-C", "--cpu-mask", metavar="HEX", help="CPUs to run on, a bit each."),
     click.option("-Cr", "--cpu-range", metavar="LO-HI", help="CPUs to run on, from one to another."),
     click.option(
@@ -139,12 +141,41 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return add
 
 
+class _Several(click.ParamType[tuple[Any, ...]]):
+    """Values of one kind with commas between them."""
+
+    name = "several"
+
+    def __init__(self, kind: click.ParamType[Any]) -> None:
+        self._kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        parts = value if isinstance(value, tuple) else value.split(",")
+        return tuple(self._kind.convert(part, param, ctx) for part in parts)
+
+
+_SOME, _SOME_OR_NONE = _Several(click.IntRange(1)), _Several(click.IntRange(0))
+_BENCH_LISTS = (
+    click.option("-t", "--threads", type=_SOME_OR_NONE, metavar="N,…", help="Threads; 0: one a core."),
+    click.option(
+        *("-tb", "--threads-batch", "batch_threads"),
+        type=_SOME_OR_NONE,
+        metavar="N,…",
+        help="Threads that read prompts; 0: as many.",
+    ),
+    click.option("--batch", "batch_tokens", type=_SOME, metavar="N,…", help="Tokens read at once."),
+    click.option(
+        "--cache-type", type=_Several(click.Choice(CACHE_TYPES)), metavar="TYPE,…", help=f"Of {', '.join(CACHE_TYPES)}."
+    ),
+)
+
+
 # --- commands ---------------------------------------------------------------------------------------------
 
 
 @click.group(cls=_CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_SAMPLING_OPTIONS)
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS)
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:
     """Chats with a GGUF model, full screen. The commands below do without the screen."""
@@ -154,7 +185,7 @@ def command_line(context: click.Context, /, **options: object) -> None:
 
 
 @command_line.command()
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_SAMPLING_OPTIONS, *_ANSWER_OPTIONS)
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_ANSWER_OPTIONS)
 @click.option("-s", "--system", "system_prompt", metavar="TEXT", help="System prompt.")
 @click.argument("question", nargs=-1)
 @click.pass_obj
@@ -172,7 +203,7 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
 
 
 @command_line.command()
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_SAMPLING_OPTIONS, *_ANSWER_OPTIONS)
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_ANSWER_OPTIONS)
 @click.argument("text")
 @click.pass_obj
 def complete(group_options: dict[str, object], /, text: str, **options: object) -> None:
@@ -204,6 +235,49 @@ def tokenize(
     tokenizer = open_tokenizer(_model_file({**group_options, **_given(options)}))
     token_ids = tokenizer.tokenize(_text_or_input(text), add_special=add_special, parse_special=special)
     click.echo(json.dumps(token_ids))
+
+
+@command_line.command()
+@click.option("-m", "--model", "models", multiple=True, metavar="FILE", help="GGUF model file. Repeatable.")
+@click.option("-p", "--prompt", "prompts", type=_SOME_OR_NONE, default="512", metavar="N,…", help="Tokens to read.")
+@click.option("-n", "--predict", "answers", type=_SOME_OR_NONE, default="64", metavar="N,…", help="Tokens to write.")
+@click.option("-d", "--depth", "depths", type=_SOME_OR_NONE, default="0", metavar="N,…", help="Tokens there before.")
+@click.option("-r", "--repetitions", type=click.IntRange(1), default=5, metavar="N", help="Samples of each test.")
+@click.option("-o", "--output", "form", type=click.Choice(["md", "json"]), default="md", help="A table, or JSON.")
+@click.option("--profile", is_flag=True, help="Also measure which operations take the time.")
+@_options(*_BENCH_LISTS, *_PLACEMENT_OPTIONS)
+@click.pass_obj
+def bench(
+    group_options: dict[str, object],
+    /,
+    models: tuple[str, ...],
+    prompts: tuple[int, ...],
+    answers: tuple[int, ...],
+    depths: tuple[int, ...],
+    repetitions: int,
+    form: str,
+    profile: bool,
+    **options: object,
+) -> None:
+    """Measures how fast models are, and how fast this machine would let them be.
+
+    Where an option takes numbers with commas, every one of them is measured.
+    """
+    from tui_llama import bench as measuring
+    from tui_llama.bench_report import print_results
+    from tui_llama.output import Output
+
+    options = {**group_options, **_given(options)}
+    lists: Any = {name: options.pop(name, None) for name in ("threads", "batch_threads", "batch_tokens", "cache_type")}
+    settings = _settings(options)
+    lists = {name: _several(values, getattr(settings, name)) for name, values in lists.items()}
+    paths = [_model_file({"model": model}) for model in models] or [_model_file(options)]
+    loads = measuring.make_loads(paths, settings, **lists)
+    tests = measuring.make_tests(prompts, answers, depths)
+    output = Output(sys.stdout, sys.stderr)
+    with output.closing():
+        results = measuring.measure(loads, tests, repetitions, profile=profile, say=output.progress)
+        print_results(results, loads, form, output)
 
 
 def main() -> None:
@@ -294,6 +368,13 @@ def _settings(options: Mapping[str, object]) -> "Settings":
     general = {name: value for name, value in given.items() if name in known}
     sampling = {name: value for name, value in given.items() if name in settings.sampling.__struct_fields__}
     return dataclasses.replace(settings, **general, sampling=msgspec.structs.replace(settings.sampling, **sampling))
+
+
+def _several(values: Any, default: Any) -> tuple[Any, ...]:
+    """The values of an option that may have several; given to the group it has one."""
+    if values is None:
+        return (default,)
+    return values if isinstance(values, tuple) else (values,)
 
 
 def _stop_texts(options: Mapping[str, object]) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ _SOURCES = (
     "ops.py",
     "waiting.py",
     "plan_loop.py",
+    "machine_limits.py",
     "sampling_kernels.py",
 )
 

@@ -1,0 +1,54 @@
+"""The limits: every kernel runs to its end on every thread, and what comes out can be divided by."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tui_llama.engine import machine_limits
+from tui_llama.engine.machine_limits import MachineLimits
+from tui_llama.engine.memory import zeroed_array
+from tui_llama.engine.waiting import prepare_gate
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize("thread_count", [1, 2, 5])
+def test_a_sample_has_two_rates(thread_count: int) -> None:
+    sample = MachineLimits(buffer_bytes=MEGABYTE).sample(thread_count)
+    assert all(math.isfinite(rate) and rate > 0 for rate in (sample.read_gb_s, sample.dot_gmac_s))
+
+
+def test_reading_reads_every_byte() -> None:
+    buffer = zeroed_array((2 * MEGABYTE,), np.uint8)
+    numbers = buffer.view(np.int64)
+    numbers[:] = np.arange(len(numbers)) % 1000
+    shared, times = zeroed_array((machine_limits._PASS_BYTES,), np.uint8), zeroed_array((2,), np.int64)
+    prepare_gate(int(shared.ctypes.data) + machine_limits._GATE_AT)
+
+    total = machine_limits._read_pass(
+        int(shared.ctypes.data), 1, int(times.ctypes.data), int(buffer.ctypes.data), 2, 2048, 3
+    )
+
+    # The sum is that of one lane in eight; a lap that were left out would be missing in it.
+    assert total == 3 * int(numbers.reshape(-1, 8)[:, 0].sum())
+    assert times[1] > times[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("multiply", "grid"),
+    [(machine_limits._multiply_pass_4_by_3, (4, 3)), (machine_limits._multiply_pass_2_by_3, (2, 3))],
+)
+def test_multiplying_computes_what_is_counted(multiply: Callable[..., None], grid: tuple[int, int]) -> None:
+    rounds, scratch = 3, machine_limits._random_bytes((1, machine_limits._SCRATCH_BYTES))[0] & 15
+    shared, times = zeroed_array((machine_limits._PASS_BYTES,), np.uint8), zeroed_array((2,), np.int64)
+    prepare_gate(int(shared.ctypes.data) + machine_limits._GATE_AT)
+    operands = scratch[: 64 * sum(grid)].reshape(-1, 16, 4).astype(np.int64)
+
+    multiply(int(shared.ctypes.data), 1, int(times.ctypes.data), int(scratch.ctypes.data), 1, rounds)
+
+    sums = scratch[machine_limits._SCRATCH_BYTES // 2 :].view(np.int32).reshape(-1, 16)
+    for index in range(grid[0] * grid[1]):
+        unsigned, signed = operands[index // grid[1]], operands[grid[0] + index % grid[1]]
+        assert (sums[index] == rounds * machine_limits._GROUPS * (unsigned * signed).sum(axis=1)).all()
