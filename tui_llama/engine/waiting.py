@@ -26,6 +26,7 @@ _SLEEPER_BITS = 16
 _ONE_OPENING = 1 << _SLEEPER_BITS
 _SLEEPERS = _ONE_OPENING - 1
 _SPINS = 100  # a few microseconds: longer than the others usually take, shorter than a sleep
+_YIELD_HINT = 1  # of ARM's hint instructions, the one for spinning
 
 
 def prepare_gate(address: int) -> None:
@@ -71,6 +72,8 @@ def _pause(_: Any) -> Any:
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         if b.module.triple.startswith(("x86_64", "i686")):
             simd.call(b, "llvm.x86.sse2.pause", ir.VoidType(), [])
+        elif b.module.triple.startswith(("aarch64", "arm64")):
+            simd.call(b, "llvm.aarch64.hint", ir.VoidType(), [ir.Constant(I32, _YIELD_HINT)])
         return context.get_dummy_value()
 
     return types.void(), generate
