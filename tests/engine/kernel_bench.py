@@ -16,7 +16,7 @@ def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any
     row = np.zeros(1, ROW)
     for field, value in ({"barrier": 1, "units": 1} | fields).items():
         row[field] = value
-    plan = Plan(row, [Step(name, "")], None, None, 1 << 20, [])  # type: ignore[arg-type]
+    plan = Plan(row, [Step(name, "")], None, None, 4 << 20, [])  # type: ignore[arg-type]
     plan.set_kernels(compile_kernels([name], lambda done, total: None))
     with PlanTeam(threads) as team:
         PlanRunner(plan, team).run(**batch)

@@ -9,9 +9,9 @@ import pytest
 
 from tests.engine.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
-from tui_llama.engine import rows, tiles
-from tui_llama.engine.matrix_kernels import ACTIVATION_BYTES
-from tui_llama.engine.memory import padded
+from tui_llama.engine import rows, tile_multiplier, tiles
+from tui_llama.engine.activations import SUMMARY_BYTES, activation_bytes
+from tui_llama.engine.memory import padded, zeroed_array
 from tui_llama.engine.tiles import FORMATS, TileFormat
 
 RNG = np.random.default_rng(3)
@@ -52,14 +52,16 @@ def activations(layout: TileFormat, x: npt.NDArray[np.float32]) -> tuple[npt.NDA
     """The input as the kernel reads it, and the numbers that it stands for."""
     if layout.is_float:
         return x, x.astype(float)
-    size, blocks = ACTIVATION_BYTES[layout.columns], x.shape[1] // layout.columns
-    out = np.zeros((len(x), blocks, size), np.uint8)
+    columns, blocks = x.shape[1], x.shape[1] // layout.columns
+    row_bytes = activation_bytes(columns, layout.columns)
+    out = zeroed_array((len(x) + tile_multiplier.SPARE_TOKENS, row_bytes), np.uint8)[: len(x)]
     run_kernel(
         f"quantize_{layout.columns}", {"token_count": len(x)}, per_token=rows.PER_TOKEN, columns=blocks,
         input=address(x), input_stride=x.strides[0], output=address(out), output_stride=out.strides[0],
     )  # fmt: skip
-    quants = out[:, :, size - layout.columns :].view(np.int8).astype(float)
-    scales = out[:, :, :4].copy().view(np.float32).astype(float)
+    quants = out[:, :columns].reshape(len(x), blocks, -1).view(np.int8).astype(float)
+    summaries = out[:, columns : columns + blocks * SUMMARY_BYTES[layout.columns]].reshape(len(x), blocks, -1)
+    scales = summaries[:, :, :4].copy().view(np.float32).astype(float)
     return out, (quants * scales).reshape(x.shape)
 
 
@@ -79,7 +81,7 @@ def multiply(layout: TileFormat, rows: int, columns: int, tokens: int, threads: 
 
 
 @EVERY_FORMAT
-@pytest.mark.parametrize(("rows", "tokens"), [(16, 1), (40, 8), (33, 19)])
+@pytest.mark.parametrize(("rows", "tokens"), [(16, 1), (40, 8), (33, 19), (40, 31), (200, 67)])
 def test_products_agree_with_decoded_weights(layout: TileFormat, rows: int, tokens: int) -> None:
     out, exact = multiply(layout, rows, 86 if layout.is_float else 2 * layout.columns, tokens)
     np.testing.assert_allclose(out[:, :rows], exact, rtol=1e-4, atol=2e-5 * np.abs(exact).max())
@@ -102,7 +104,7 @@ def test_only_wanted_tokens_are_multiplied(layout: TileFormat) -> None:
 
 @EVERY_FORMAT
 def test_one_token_or_many_give_the_same_bits(layout: TileFormat) -> None:
-    rows, columns, tokens = 48, 512, 11
+    rows, columns, tokens = 48, 512, 43
     raw, _ = random_matrix(layout, rows, columns)
     matrix = repacked(layout, raw, rows, columns)
     source, _ = activations(layout, RNG.standard_normal((tokens, columns)).astype(np.float32))

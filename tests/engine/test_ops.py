@@ -9,6 +9,14 @@ import pytest
 from tests.engine.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
 from tui_llama.engine import ops, rows
+from tui_llama.engine.activations import (
+    SCALED_SUM_AT,
+    START_32_AT,
+    START_256_AT,
+    SUMMARY_BYTES,
+    SUMS_AT,
+    activation_bytes,
+)
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.memory import padded, zeroed_array
 
@@ -81,23 +89,34 @@ def test_rotated_queries_agree_with_their_twin(mode: int, head_dim: int, rotated
 def test_quantised_activations_are_the_nearest_whole_numbers(columns: int, name: str) -> None:
     x = random(2, 3 * columns) * np.float32(10.0)
     x[1, :columns] = 0.0
-    block_bytes = {32: 48, 256: 368}[columns]
-    out = np.zeros((2, 3, block_bytes), np.uint8)
+    out = np.zeros((2, activation_bytes(3 * columns, columns)), np.uint8)
     run_kernel(name, {"token_count": 2}, **through(x, out.view(np.float32)), columns=3, **PER_TOKEN)
     quants, scales = naive.quantize(x.astype(float), columns)
-    stored = out[:, :, block_bytes - columns :].view(np.int8)
+    stored = out[:, : 3 * columns].reshape(2, 3, columns).view(np.int8)
     # float32 and float64 may round a tie to different sides.
     assert np.abs(stored.astype(int) - quants).max() <= 1
     assert np.mean(stored != quants) < 0.001
-    np.testing.assert_allclose(out[:, :, :4].copy().view(np.float32)[..., 0], scales, rtol=1e-6)
+    size = SUMMARY_BYTES[columns]
+    summaries = out[:, 3 * columns : 3 * (columns + size)].reshape(2, 3, size)
+
+    def numbers(start: int, count: int, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+        numbers: npt.NDArray[Any] = summaries[:, :, start : start + count * np.dtype(kind).itemsize].copy().view(kind)
+        return numbers
+
+    def sums(length: int) -> npt.NDArray[Any]:
+        totals: npt.NDArray[Any] = stored.astype(np.int32).reshape(2, 3, columns // length, length).sum(-1)
+        return totals
+
+    np.testing.assert_allclose(numbers(0, 1, np.float32)[..., 0], scales, rtol=1e-6)
     if columns == 32:
-        sums = out[:, :, 4:8].copy().view(np.int32)[..., 0]
-        np.testing.assert_array_equal(sums, -stored.astype(np.int32).sum(-1))
+        d = numbers(0, 1, np.float32)
+        np.testing.assert_array_equal(numbers(SCALED_SUM_AT, 1, np.float32), d * sums(32).astype(np.float32))
+        for offset, at in START_32_AT.items():
+            np.testing.assert_array_equal(numbers(at, 1, np.int32), -offset * sums(32))
     else:
-        sums = out[:, :, 48:112].copy().view(np.int32)
-        np.testing.assert_array_equal(sums, -stored.astype(np.int32).reshape(2, 3, 16, 16).sum(-1))
-        halves = out[:, :, 16:48].copy().view(np.float32)
-        np.testing.assert_array_equal(halves, stored.astype(np.float32).reshape(2, 3, 8, 32).sum(-1))
+        np.testing.assert_array_equal(numbers(SUMS_AT, 8, np.int16), sums(32))
+        for offset, at in START_256_AT.items():
+            np.testing.assert_array_equal(numbers(at, offset, np.int32), -offset * sums(256 // offset))
 
 
 def filled_cache(

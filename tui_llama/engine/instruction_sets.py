@@ -1,17 +1,21 @@
 """The ladder of instruction sets: what each rung needs, which one is used, and its integer dot product.
 
-Best first: `avx512_vnni`, `avx_vnni` (x86 with 256-bit VNNI), `avx2`, `neon_dotprod` (64-bit ARM), `portable` (vector
-IR that LLVM lowers for any target). `TUI_LLAMA_INSTRUCTION_SET` forces a rung; kernels are then compiled for a
+Best first: `amx_int8` (x86 servers with a tile multiplier, see tile_multiplier.py; elsewhere as the next),
+`avx512_vnni`, `avx_vnni` (x86 with 256-bit VNNI), `avx2`, `neon_dotprod` (64-bit ARM), `portable` (vector IR that LLVM
+lowers for any target). `TUI_LLAMA_INSTRUCTION_SET` forces a rung; kernels are then compiled for a
 processor that has no more than this rung, so that a forced rung is as fast and as slow as where it is the best. All
 rungs give the same bits: integer sums are exact, and nothing else differs.
 
 The dot products take a rung's name, so that code for a processor can be written, and looked at, on any other.
 """
 
+import ctypes
 import os
 import platform
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import llvmlite.binding as llvm
@@ -52,6 +56,12 @@ class InstructionSet:
 
 LADDER = (
     InstructionSet(
+        "amx_int8",
+        ("amx-tile", "amx-int8", "avx512f", "avx512bw", "avx512vl", "avx512vnni", "fma", "f16c"),
+        "x86-64-v4",
+        "+avx512vnni,+amx-tile,+amx-int8",
+    ),
+    InstructionSet(
         "avx512_vnni", ("avx512f", "avx512bw", "avx512vl", "avx512vnni", "fma", "f16c"), "x86-64-v4", "+avx512vnni"
     ),
     InstructionSet("avx_vnni", ("avxvnni", "avx2", "fma", "f16c"), "x86-64-v3", "+avxvnni"),
@@ -71,7 +81,20 @@ def instruction_set_named(name: str) -> InstructionSet:
 def available_instruction_sets() -> list[str]:
     """The rungs of the ladder that this processor can run, best first."""
     features = llvm.get_host_cpu_features()
-    return [rung.name for rung in LADDER if all(features.get(need, False) for need in rung.needs)]
+    rungs = [rung.name for rung in LADDER if all(features.get(need, False) for need in rung.needs)]
+    return [name for name in rungs if name != "amx_int8" or _tile_registers_are_granted()]
+
+
+@cache
+def _tile_registers_are_granted() -> bool:
+    """Asks the system for the tile registers, which it gives to a process on demand only.
+
+    Source: Linux, Documentation/arch/x86/xstate.rst.
+    """
+    if sys.platform != "linux":
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return int(ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data)) == 0
 
 
 def _chosen_instruction_set() -> str:
@@ -146,6 +169,13 @@ def emit_dot4(
         for i, total in enumerate(sums)
     ]
     return _joined(b, done)
+
+
+def emit_dot2(b: Builder, name: str, accumulator: Value, first: Value, second: Value) -> Value:
+    """Writes the code of rung `name` for `simd.dot2`, which see."""
+    lanes, emit = _PAIR_PRODUCTS[name]
+    pieces = [_pieces(b, value, _I32, lanes) for value in (accumulator, first, second)]
+    return _joined(b, [emit(b, *together) for together in zip(*pieces, strict=True)])
 
 
 def _dot_vnni(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
@@ -234,6 +264,7 @@ def _dot_by_pairs(pair_sums: Callable[..., Value], widened: Callable[..., Value]
 
 
 _DOT_PRODUCTS: dict[str, tuple[int, _Sum]] = {
+    "amx_int8": (16, _dot_vnni),
     "avx512_vnni": (16, _dot_vnni),
     "avx_vnni": (8, _dot_vnni),
     "avx2": (8, _dot_by_pairs(_pair_sums_avx2, _widened_avx2)),
@@ -241,3 +272,32 @@ _DOT_PRODUCTS: dict[str, tuple[int, _Sum]] = {
     "portable": (16, _dot_by_pairs(_pair_sums_portable, _widened_portable)),
 }
 """For each rung, how many 32-bit lanes its registers have and who writes its code."""
+
+
+def _pairs_vnni(b: Builder, total: Value, first: Value, second: Value) -> Value:
+    """VPDPWSSD: two products of 16-bit lanes, added to 32 bits."""
+    return _intrinsic(b, f"llvm.x86.avx512.vpdpwssd.{32 * total.type.count}", total.type, total, first, second)
+
+
+def _pairs_avx2(b: Builder, total: Value, first: Value, second: Value) -> Value:
+    pairs = ir.VectorType(_I16, 2 * total.type.count)
+    products = _intrinsic(b, "llvm.x86.avx2.pmadd.wd", total.type, b.bitcast(first, pairs), b.bitcast(second, pairs))
+    return b.add(total, products)
+
+
+def _pairs_portable(b: Builder, total: Value, first: Value, second: Value) -> Value:
+    sixteen = _constant(_I32, 16, total.type.count)
+    low = b.mul(b.ashr(b.shl(first, sixteen), sixteen), b.ashr(b.shl(second, sixteen), sixteen))
+    high = b.mul(b.ashr(first, sixteen), b.ashr(second, sixteen))
+    return b.add(total, b.add(low, high))
+
+
+_PAIR_PRODUCTS: dict[str, tuple[int, Callable[..., Value]]] = {
+    "amx_int8": (16, _pairs_vnni),
+    "avx512_vnni": (16, _pairs_vnni),
+    "avx_vnni": (8, _pairs_vnni),
+    "avx2": (8, _pairs_avx2),
+    "neon_dotprod": (4, _pairs_portable),
+    "portable": (16, _pairs_portable),
+}
+"""As `_DOT_PRODUCTS`, for products of 16-bit lanes."""

@@ -40,7 +40,7 @@ from tui_llama.errors import EngineError, SettingsError
 FloatArray = npt.NDArray[np.float32]
 OnProgress = Callable[[LoadStage, int, int], None]
 
-ENGINE_ABI = 1
+ENGINE_ABI = 2
 """Goes up whenever kernels give other bits than before, or keys and values mean something else."""
 
 _FINGERPRINT_EDGE_BYTES = 64 << 10

@@ -15,7 +15,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import attention_kernels, matrix_kernels, simd
+from tui_llama.engine import attention_kernels, simd
+from tui_llama.engine.activations import quantize_blocks_32, quantize_blocks_256
 from tui_llama.engine.compilation import intrinsic, kernel
 from tui_llama.engine.simd import (
     F32,
@@ -135,23 +136,21 @@ def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratc
 
 
 def quantize_32(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Quantises activations in blocks of 32; see matrix_kernels.py. Unit: a token; `columns` counts blocks."""
+    """Quantises activations in blocks of 32; see activations.py. Unit: a token; `columns` counts blocks."""
     row, batch = row_at(row_address), batch_at(batch_address)
     start = first_token(row, batch)
     for token in range(start + first, start + last):
         source, target = row.input + token * row.input_stride, row.output + token * row.output_stride
-        for block in range(row.columns):
-            matrix_kernels.quantize_block_32(np.uintp(source + 128 * block), np.uintp(target + 48 * block))
+        quantize_blocks_32(source, target, row.columns)
 
 
 def quantize_256(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Quantises activations in blocks of 256; see matrix_kernels.py. Unit: a token; `columns` counts blocks."""
+    """Quantises activations in blocks of 256; see activations.py. Unit: a token; `columns` counts blocks."""
     row, batch = row_at(row_address), batch_at(batch_address)
     start = first_token(row, batch)
     for token in range(start + first, start + last):
         source, target = row.input + token * row.input_stride, row.output + token * row.output_stride
-        for block in range(row.columns):
-            matrix_kernels.quantize_block_256(np.uintp(source + 1024 * block), np.uintp(target + 368 * block))
+        quantize_blocks_256(source, target, row.columns)
 
 
 @kernel

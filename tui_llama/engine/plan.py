@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine import attention_kernels, matrix_kernels, ops, plan_loop
+from tui_llama.engine import attention_kernels, matrix_kernels, ops, plan_loop, tile_multiplier
+from tui_llama.engine.activations import activation_bytes
 from tui_llama.engine.compilation import compile_now
 from tui_llama.engine.hyperparameters import Hyperparameters
 from tui_llama.engine.memory import padded, zeroed_array
@@ -261,14 +262,15 @@ class PlanBuilder:
             steps=self._steps,
             logits=self.logits,
             rotary=self.rotary,
-            scratch_bytes=padded(attention_kernels.scratch_bytes(width), 64),
+            scratch_bytes=padded(max(attention_kernels.scratch_bytes(width), tile_multiplier.SCRATCH_BYTES), 64),
             keep_alive=[*self._keep_alive, self._buffers],
         )
 
     def _quantize(self, source: Buffer, columns: int) -> Buffer:
-        blocks, block_bytes = source.width // columns, matrix_kernels.ACTIVATION_BYTES[columns]
-        name = f"{source.name}, quantised by {columns}"
-        target = self._shared(name, blocks, (blocks, block_bytes), np.uint8)
+        blocks, name = source.width // columns, f"{source.name}, quantised by {columns}"
+        target = self._shared(
+            name, blocks, (activation_bytes(source.width, columns),), np.uint8, tile_multiplier.SPARE_TOKENS
+        )
         self._add(Step(f"quantize_{columns}", source.name), **self._from_to(source, target), columns=blocks, units=1)
         return target
 
@@ -327,9 +329,12 @@ class PlanBuilder:
         self._rows.append(row)
         self._steps.append(step)
 
-    def _shared(self, name: str, width: int, row_shape: tuple[int, ...], dtype: npt.DTypeLike) -> Buffer:
+    def _shared(
+        self, name: str, width: int, row_shape: tuple[int, ...], dtype: npt.DTypeLike, spare_tokens: int = 0
+    ) -> Buffer:
         if name not in self._buffers:
-            self._buffers[name] = Buffer(name, width, zeroed_array((self.batch_tokens, *row_shape), dtype))
+            data = zeroed_array((self.batch_tokens + spare_tokens, *row_shape), dtype)
+            self._buffers[name] = Buffer(name, width, data)
         if self._buffers[name].width != width:
             raise ShapeMismatchError(f"buffer {name!r} is {self._buffers[name].width} wide, not {width}")
         return self._buffers[name]

@@ -210,6 +210,18 @@ def dot4_sum(
     return instruction_sets.emit_dot4(b, instruction_sets.INSTRUCTION_SET, accumulator, unsigned, signed, code_bits)
 
 
+def dot2(b: Builder, accumulator: Value, first: Value, second: Value) -> Value:
+    """Adds to each 32-bit lane the sum of its two products of signed 16-bit halves, exactly.
+
+    Args:
+        b: Where the code goes.
+        accumulator: 16 × i32.
+        first: 16 × i32 holding two i16 each.
+        second: The same.
+    """
+    return instruction_sets.emit_dot2(b, instruction_sets.INSTRUCTION_SET, accumulator, first, second)
+
+
 # --- the plan's structures inside IR --------------------------------------------------------------------------------
 
 _FIELDS = {

@@ -6,8 +6,9 @@ four are numbered q = 0 … 7. In this order a tile holds
 
     d         f16[16]        scale of each row
     m         f16[16]        minimum (Q4_1, Q5_1) or its scale (Q4_K, Q5_K)
-    scales    u8[8][16]      sub-block scales of Q4_K and Q5_K, unpacked from 6 bits; i8[16][16] for Q6_K
-    minima    u8[8][16]      sub-block minima of Q4_K and Q5_K
+    scales    u8[4][16][2]   sub-block scales of Q4_K and Q5_K, unpacked from 6 bits, in pairs of neighbours;
+                             i8[8][16][2] for Q6_K
+    minima    u8[4][16][2]   sub-block minima of Q4_K and Q5_K, in pairs too
     codes     for each 32 columns: u8[8][64], or u8[4][64] where group q has the low nibbles of vector q, q < 4, and
               the high nibbles of vector q - 4 otherwise
     high      for each 32 columns: one bit more, u8[64] with the bit of group q at bit q; or two bits more, u8[2][64]
@@ -274,12 +275,13 @@ def _pack_scales(type_id: int, block: int, lane: int, tile: int, has_minimum: bo
             out[32 + 2 * lane + byte] = source[2 + byte]
     if type_id == _Q6_K:
         for s in range(16):
-            out[32 + 16 * s + lane] = source[192 + s]
+            out[32 + 32 * (s // 2) + 2 * lane + s % 2] = source[192 + s]
     elif type_id in (_Q4_K, _Q5_K):
         _unpack_k_scales(source, 4, scales, minima)
         for s in range(8):
-            out[64 + 16 * s + lane] = scales[s]
-            out[192 + 16 * s + lane] = minima[s]
+            at = 32 * (s // 2) + 2 * lane + s % 2
+            out[64 + at] = scales[s]
+            out[192 + at] = minima[s]
 
 
 @kernel
