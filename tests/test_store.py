@@ -23,7 +23,7 @@ from tui_llama.errors import CallerError, StoreError
 from tui_llama.store import TITLE_LENGTH, MessageState, Store
 
 FIXTURES = Path(__file__).parent / "fixtures"
-USAGE = Usage(reused_tokens=5, read_tokens=3, generated_tokens=2, read_seconds=0.5, context_size=64)
+USAGE = Usage(5, 3, 2, read_seconds=0.5, context_size=64, drafted_tokens=4, accepted_tokens=1)
 
 
 @pytest.fixture

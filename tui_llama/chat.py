@@ -53,7 +53,8 @@ class Usage(msgspec.Struct, frozen=True):
     """What one answer cost, in tokens and seconds.
 
     `reused_tokens` were in the cache (memory or state file), `read_tokens` had to be read, and together they are
-    the prompt. `context_used` counts every token in the cache at the end, of `context_size` available.
+    the prompt. `context_used` counts every token in the cache at the end, of `context_size` available. Of
+    `drafted_tokens`, guessed from what stands in the context, `accepted_tokens` came true.
     """
 
     reused_tokens: int = 0
@@ -63,3 +64,5 @@ class Usage(msgspec.Struct, frozen=True):
     generate_seconds: float = 0.0
     context_used: int = 0
     context_size: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0

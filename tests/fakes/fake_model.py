@@ -48,19 +48,32 @@ class FakeSequence:
     def __init__(self, model: "FakeModel") -> None:
         self._model = model
         self.token_ids: list[int] = []
-        self.computed_tokens = 0
+        self.batch_sizes: list[int] = []
+        self._rows = np.zeros((0, VOCAB_SIZE), np.float32)
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     def extend(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
-        if len(self) + len(ids) > self._model.context_size:
-            raise EngineError("the context is full")
-        self.token_ids += ids
-        self.computed_tokens += len(ids)
+        self._take(ids)
         logits = np.zeros(VOCAB_SIZE, np.float32)
         logits[self._model.rule(self.token_ids)] = self._model.peak
         return logits
+
+    def verify(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        self._take(ids)
+        first = len(self) - len(ids)
+        self._rows = np.zeros((len(ids), VOCAB_SIZE), np.float32)
+        for index, row in enumerate(self._rows):
+            row[self._model.rule(self.token_ids[: first + index + 1])] = self._model.peak
+        return self._rows
+
+    def _take(self, ids: Sequence[int]) -> None:
+        if len(self) + len(ids) > self._model.context_size:
+            raise EngineError("the context is full")
+        self._rows[:] = np.nan  # what was returned before is valid no longer
+        self.token_ids += ids
+        self.batch_sizes.append(len(ids))
 
     def extend_in_chunks(self, ids: Sequence[int]) -> Iterator[tuple[int, npt.NDArray[np.float32] | None]]:
         for start in range(0, len(ids), CHUNK_TOKENS):

@@ -15,6 +15,9 @@ from tui_llama.engine.tokenizer import Tokenizer
 Logits: TypeAlias = npt.NDArray[np.float32]
 """(vocab,) float32."""
 
+LogitsRows: TypeAlias = npt.NDArray[np.float32]
+"""(tokens, vocab) float32."""
+
 ReportProgress: TypeAlias = Callable[[LoadStage, int, int], None]
 """Called with the stage, how much of it is done and how much there is; may raise to stop the loading."""
 
@@ -33,6 +36,10 @@ class TokenSequence(Protocol):
 
     def extend(self, ids: Sequence[int]) -> Logits:
         """Reads `ids` and returns the logits after the last."""
+        ...
+
+    def verify(self, ids: Sequence[int]) -> LogitsRows:
+        """Reads `ids` and returns the logits after each of them, valid until the model reads on."""
         ...
 
     def extend_in_chunks(self, ids: Sequence[int]) -> Iterator[tuple[int, Logits | None]]:

@@ -178,7 +178,7 @@ class Model:
         """
         with self.new_sequence() as sequence:
             return np.concatenate(
-                [self.run(sequence.cache, batch, every_token=True) for batch in sequence.batches(ids)]
+                [self.run(sequence.cache, batch, every_token=True).copy() for batch in sequence.batches(ids)]
             )
 
     def run(self, cache: KeyValueCache, token_ids: npt.NDArray[np.int32], *, every_token: bool) -> FloatArray:
@@ -190,7 +190,7 @@ class Model:
             every_token: Whether the logits of every token are wanted, or only those of the last.
 
         Returns:
-            (tokens or 1, vocab) float32, a copy.
+            (tokens or 1, vocab) float32, a view that the next run overwrites.
         """
         count = len(token_ids)
         first = 0 if every_token else count - 1
@@ -201,8 +201,7 @@ class Model:
             context_size=cache.shape.padded_context,
         )  # fmt: skip
         cache.append(count)
-        logits = self._plan.logits.data[first:count, : self.vocab_size]
-        return np.array(logits, np.float32)
+        return np.asarray(self._plan.logits.data[first:count, : self.vocab_size], np.float32)
 
     def profile(self) -> AbstractContextManager[list[tuple[Step, float]]]:
         """Measures what is run inside of a `with` block, step by step; see `PlanRunner.profile`."""
@@ -272,7 +271,24 @@ class Sequence:
         """
         for batch in self.batches(ids):
             logits = self._feed(batch)
-        return logits
+        return np.array(logits[0])
+
+    def verify(self, ids: Tokens[int]) -> FloatArray:
+        """Feeds tokens and returns the logits of each; those that turn out to be wrong are dropped by `rewind`.
+
+        Args:
+            ids: As for `extend`.
+
+        Returns:
+            (tokens, vocab) float32, valid until the model is run again: no copy is made of what fits into one batch.
+
+        Raises:
+            EngineError: as `extend`.
+        """
+        tokens = self._checked(ids)
+        if len(tokens) <= self._model.batch_tokens:
+            return self._feed(tokens, every_token=True)
+        return np.concatenate([self._feed(batch, every_token=True).copy() for batch in self.batches(ids)])
 
     def extend_in_chunks(
         self, ids: Tokens[int], chunk_seconds: float = 0.25
@@ -291,7 +307,7 @@ class Sequence:
         while done < len(tokens):
             batch = tokens[done : done + size]
             started = time.perf_counter()
-            logits = self._feed(batch)
+            logits = np.array(self._feed(batch)[0])
             done += len(batch)
             seconds = max(time.perf_counter() - started, 1e-6)
             fitting = int(len(batch) * chunk_seconds / seconds)
@@ -348,11 +364,10 @@ class Sequence:
         tokens, size = self._checked(ids), self._model.batch_tokens
         return (tokens[first : first + size] for first in range(0, len(tokens), size))
 
-    def _feed(self, batch: npt.NDArray[np.int32]) -> FloatArray:
-        logits = self._model.run(self.cache, batch, every_token=False)
+    def _feed(self, batch: npt.NDArray[np.int32], every_token: bool = False) -> FloatArray:
+        logits = self._model.run(self.cache, batch, every_token=every_token)
         self._token_ids.extend(batch.tolist())
-        last: FloatArray = logits[0]
-        return last
+        return logits
 
     def _checked(self, ids: Tokens[int]) -> npt.NDArray[np.int32]:
         if len(ids) == 0:

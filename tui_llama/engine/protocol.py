@@ -13,6 +13,11 @@ import msgspec
 
 from tui_llama.chat import ChatMessage, SamplingSettings, StopReason, Usage
 
+DEFAULT_CONTEXT_SIZE = 8192
+
+DEFAULT_DRAFT_MAX = 7
+"""With the token before them as many as the matrix kernels take in one pass."""
+
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
@@ -43,7 +48,8 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
 
     `ledger` is what this branch has fed to the model so far, token by token: what it covers is never tokenised
     again. `state_path` names the chat's state file (restored before, saved after the answer); None keeps nothing.
-    `max_tokens` None leaves only the context as a limit.
+    `max_tokens` None leaves only the context as a limit. `draft_max` is the most tokens that are guessed at once from
+    what stands in the context, 0 none; it changes the speed and never the answer.
     """
 
     turn: int
@@ -53,16 +59,18 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     max_tokens: int | None = None
     stop_texts: tuple[str, ...] = ()
     state_path: str | None = None
+    draft_max: int = DEFAULT_DRAFT_MAX
 
 
 class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
-    """Continue `text` as it stands, without a chat template."""
+    """Continue `text` as it stands, without a chat template; the rest is as in `ReplyRequest`."""
 
     turn: int
     text: str
     sampling: SamplingSettings = SamplingSettings()
     max_tokens: int | None = None
     stop_texts: tuple[str, ...] = ()
+    draft_max: int = DEFAULT_DRAFT_MAX
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):
@@ -76,8 +84,6 @@ class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):
 
 
 Request: TypeAlias = LoadRequest | ReplyRequest | CompleteRequest | CancelRequest | ShutdownRequest
-
-DEFAULT_CONTEXT_SIZE = 8192
 
 # --- events ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,246 @@
+"""One reply, told as a story: encoded, laid beside what the cache holds, read, then sampled, decoded and yielded.
+
+Knows nothing of where chats are kept, of who reads the answer, or of how guesses save time (`speculation`).
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TypeAlias
+
+from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
+from tui_llama.engine.prompt import encode_prompt
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    Finished,
+    Notice,
+    PromptEncoded,
+    PromptProgress,
+    ReplyEvent,
+    ReplyRequest,
+    TextPiece,
+)
+from tui_llama.engine.sampling import SamplerChain
+from tui_llama.engine.speculation import BatchCosts, Speculation
+from tui_llama.engine.state_file import read_state_tokens
+from tui_llama.engine.stop_text import StopTextFinder
+from tui_llama.errors import EngineError, StateFileError
+
+ShouldStop: TypeAlias = Callable[[], bool]
+
+
+class Reply:
+    """One reply: its request, the sequence it works on, and what it has cost so far.
+
+    Args:
+        model: The model that answers.
+        sequence: What the model has read before; afterwards it holds the prompt and all of the answer but the last
+            token.
+        request: What to answer or to continue.
+        should_stop: Asked before every token and every chunk of the prompt.
+        costs: What batches take; learned further here.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        sequence: TokenSequence,
+        request: ReplyRequest | CompleteRequest,
+        should_stop: ShouldStop,
+        costs: BatchCosts,
+    ) -> None:
+        self._model = model
+        self._sequence = sequence
+        self._request = request
+        self._turn = request.turn
+        self._should_stop = should_stop
+        self._state_path = request.state_path if isinstance(request, ReplyRequest) else None
+        self._sampler = SamplerChain(request.sampling, model.vocab_size)
+        self._batch_costs = costs
+        self._cost = _Cost()
+
+    def events(self, note_unsaved: Callable[[str | None], None]) -> Iterator[ReplyEvent]:
+        """Tells the story. `note_unsaved` learns, before the last event, what is then to be saved."""
+        prompt = self._encode()
+        self._check_that_it_fits(prompt.token_ids)
+        yield PromptEncoded(self._turn, prompt.kept_tokens, tuple(prompt.token_ids[prompt.kept_tokens :]))
+        yield from self._reuse_cache(prompt)
+        logits = yield from self._read(prompt.token_ids)
+        reason = StopReason.STOPPED
+        if logits is not None:
+            self._accept(prompt.token_ids)
+            draft_max = self._request.draft_max
+            ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs)
+            reason = yield from self._generate(logits, ahead)
+        note_unsaved(self._state_path)
+        yield Finished(self._turn, reason, self._usage())
+
+    # --- encode ---------------------------------------------------------------------------------------------
+
+    def _encode(self) -> "_Prompt":
+        request, tokenizer = self._request, self._model.tokenizer
+        if isinstance(request, CompleteRequest):
+            return _Prompt(0, tokenizer.tokenize(request.text, add_special=True, parse_special=True))
+        rendered = self._model.chat_template.render(request.messages)
+        user_texts = [message.text for message in request.messages if message.role is Role.USER]
+        encoded = encode_prompt(tokenizer, rendered, request.ledger, user_texts)
+        return _Prompt(encoded.kept_tokens, [*request.ledger[: encoded.kept_tokens], *encoded.token_ids])
+
+    def _check_that_it_fits(self, token_ids: list[int]) -> None:
+        if not token_ids:
+            raise EngineError("the prompt is empty", "Write something first.")
+        context = self._model.context_size
+        if len(token_ids) >= context:
+            trained = self._model.info.trained_context_size
+            raise EngineError(
+                f"the prompt has {len(token_ids)} tokens, but the context has room for {context - 1}",
+                f"Start a new chat, write less, or set a larger context; the model allows {trained}.",
+            )
+
+    # --- reuse cache ----------------------------------------------------------------------------------------
+
+    def _reuse_cache(self, prompt: "_Prompt") -> Iterator[Notice]:
+        """Leaves in the sequence the longest start of the prompt that memory or the state file has.
+
+        The last token is never among it: it has to be computed for its logits.
+        """
+        try:
+            self._restore_if_better(prompt)
+        except StateFileError as error:
+            yield Notice(f"The saved state was not used ({error}); reading the prompt again.")
+        reused = min(_common_length(self._sequence.token_ids, prompt.token_ids), len(prompt.token_ids) - 1)
+        self._sequence.rewind(reused)
+        self._cost.reused_tokens = reused
+
+    def _restore_if_better(self, prompt: "_Prompt") -> None:
+        in_memory = _common_length(self._sequence.token_ids, prompt.token_ids)
+        # A state file holds no more than the ledger tells; a new chat has neither.
+        if self._state_path is None or in_memory >= prompt.kept_tokens:
+            return
+        model, path = self._model, Path(self._state_path)
+        stored = read_state_tokens(path, model.fingerprint, model.state_shape, model.context_size, model.vocab_size)
+        if _common_length(stored.tolist(), prompt.token_ids) > in_memory:
+            self._sequence.restore(path)
+
+    # --- read the prompt ------------------------------------------------------------------------------------
+
+    def _read(self, token_ids: list[int]) -> Generator[PromptProgress, None, Logits | None]:
+        """Reads what the cache lacks; returns the last token's logits, or None when stopped before."""
+        start, reused, total = perf_counter(), self._cost.reused_tokens, len(token_ids)
+        yield PromptProgress(self._turn, reused, reused, total)
+        logits: Logits | None = None
+        chunks = self._sequence.extend_in_chunks(token_ids[reused:])
+        while not self._should_stop() and (chunk := next(chunks, None)) is not None:
+            self._cost.read_tokens, logits = chunk
+            self._cost.read_seconds = perf_counter() - start
+            yield PromptProgress(self._turn, reused, reused + self._cost.read_tokens, total)
+        return logits
+
+    def _accept(self, token_ids: list[int]) -> None:
+        """Shows the sampler the end of the prompt: penalties count it, as in llama.cpp."""
+        for token_id in token_ids[max(0, len(token_ids) - self._request.sampling.penalty_last_n) :]:
+            self._sampler.accept(token_id)
+
+    # --- sample, decode, yield ------------------------------------------------------------------------------
+
+    def _generate(self, logits: Logits, ahead: Speculation) -> Generator[TextPiece, None, StopReason]:
+        """Yields one piece for each token; returns why it ended. The last token is not in the cache."""
+        start = perf_counter()
+        decoder = self._model.tokenizer.stream_decoder()
+        finder = StopTextFinder(self._stop_texts())
+        last_token: tuple[int, ...] = ()
+        reason = self._reason_to_end(ahead)
+        while reason is None:
+            token_id = self._sample(logits)
+            if token_id in self._model.tokenizer.end_of_generation:
+                reason, last_token = StopReason.END_OF_GENERATION, (token_id,)
+                break
+            text, found = finder.push(decoder.push(token_id))
+            yield TextPiece(self._turn, text, (token_id,))
+            reason = StopReason.STOP_TEXT if found else self._reason_to_end(ahead)
+            if reason is None:
+                logits = ahead.extend(token_id, self._readable_tokens(ahead) - 1)
+        self._settle(ahead)
+        self._cost.generate_seconds = perf_counter() - start
+        if reason is not StopReason.STOP_TEXT:
+            held_back, _ = finder.push(decoder.finish())
+            yield from self._rest(held_back + finder.finish(), last_token)
+        return reason
+
+    def _stop_texts(self) -> tuple[str, ...]:
+        """What the request names, and in a conversation what its template uses to tell the roles apart."""
+        if isinstance(self._request, CompleteRequest):
+            return self._request.stop_texts
+        return (*self._request.stop_texts, *self._model.chat_template.stop_texts)
+
+    def _sample(self, logits: Logits) -> int:
+        token_id = self._sampler.sample(logits)
+        self._sampler.accept(token_id)
+        self._cost.generated_tokens += 1
+        return token_id
+
+    def _reason_to_end(self, ahead: Speculation) -> StopReason | None:
+        if self._should_stop():
+            return StopReason.STOPPED
+        most = self._request.max_tokens
+        if most is not None and self._cost.generated_tokens >= most:
+            return StopReason.LENGTH
+        return StopReason.CONTEXT_FULL if len(ahead) >= self._model.context_size else None
+
+    def _readable_tokens(self, ahead: Speculation) -> int:
+        """How many more tokens may be read: to the end of the context, and for no more tokens than are asked for."""
+        room = self._model.context_size - len(ahead)
+        most = self._request.max_tokens
+        return room if most is None else min(room, most - self._cost.generated_tokens)
+
+    def _settle(self, ahead: Speculation) -> None:
+        ahead.settle()
+        self._cost.drafted_tokens, self._cost.accepted_tokens = ahead.drafted_tokens, ahead.accepted_tokens
+
+    def _rest(self, text: str, token_ids: tuple[int, ...]) -> Iterator[TextPiece]:
+        """The text that waited for a character or a stop text to be whole, and a token that has no text."""
+        if text:
+            yield TextPiece(self._turn, text, ())
+        if token_ids:
+            yield TextPiece(self._turn, "", token_ids)
+
+    def _usage(self) -> Usage:
+        cost = self._cost
+        return Usage(
+            reused_tokens=cost.reused_tokens,
+            read_tokens=cost.read_tokens,
+            generated_tokens=cost.generated_tokens,
+            read_seconds=cost.read_seconds,
+            generate_seconds=cost.generate_seconds,
+            context_used=len(self._sequence),
+            context_size=self._model.context_size,
+            drafted_tokens=cost.drafted_tokens,
+            accepted_tokens=cost.accepted_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """All tokens of the prompt; the first `kept_tokens` are the ledger's."""
+
+    kept_tokens: int
+    token_ids: list[int]
+
+
+@dataclass(slots=True)
+class _Cost:
+    reused_tokens: int = 0
+    read_tokens: int = 0
+    generated_tokens: int = 0
+    read_seconds: float = 0.0
+    generate_seconds: float = 0.0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+
+def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens the two have in common at their start."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
