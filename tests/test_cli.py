@@ -18,7 +18,7 @@ from tui_llama import __version__, headless, paths
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.cli import command_line
 from tui_llama.engine import open_tokenizer
-from tui_llama.engine.protocol import CompleteRequest, LoadRequest, ReplyRequest
+from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX, CompleteRequest, LoadRequest, ReplyRequest
 from tui_llama.output import Output
 from tui_llama.store import Store
 
@@ -146,6 +146,13 @@ def test_options_reach_the_engine_under_the_names_of_llama_cpp(asked: Asked) -> 
     assert load == LoadRequest(str(Path("model.gguf").absolute()), 128, 3, 7)
     assert request.sampling == SamplingSettings(5, 0.5, 6, 0.7, 0.2, 1.1, 0.3, 0.4, 32)
     assert (request.max_tokens, request.stop_texts) == (9, ("a", "b"))
+
+
+@pytest.mark.parametrize("command", ["ask", "complete"])
+def test_the_most_guesses_can_be_set_and_are_the_default_otherwise(asked: Asked, command: str) -> None:
+    run(command, "x", *MODEL, "--draft-max", "3")
+    run(command, "x", *MODEL)
+    assert [request.draft_max for _, request in asked] == [3, DEFAULT_DRAFT_MAX]
 
 
 def test_options_of_the_threads_have_the_names_of_llama_cpp_too(asked: Asked) -> None:

@@ -66,6 +66,11 @@ def test_the_end_shows_what_the_engine_counted(meter: TurnMeter) -> None:
     assert meter.context() == "1,050 / 4,096"
 
 
+def test_the_end_tells_how_many_guesses_came_true_when_there_were_any(meter: TurnMeter) -> None:
+    meter.note_usage(Usage(0, 20, 30, 0.5, 0.2, 50, 8192, drafted_tokens=1020, accepted_tokens=12))
+    assert meter.figures(State.READY).endswith("30 generated · 150 tok/s · 12 of 1,020 guessed")
+
+
 def test_a_new_turn_forgets_the_last_one(meter: TurnMeter) -> None:
     meter.note_usage(Usage(1, 2, 3, 0.5, 0.2, 6, 8192))
     meter.start_turn()

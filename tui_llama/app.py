@@ -332,6 +332,7 @@ class ChatApp(App[None]):
             sampling=settings.sampling,
             max_tokens=settings.max_tokens,
             state_path=str(path) if path else None,
+            draft_max=settings.draft_max,
         )
 
     def _take_reply_event(self, number: int, event: protocol.ReplyEvent) -> None:

@@ -116,6 +116,11 @@ _SAMPLING_OPTIONS = (
         help="Tokens that the penalties look back at.",
     ),
 )
+_DRAFT_OPTION = (
+    click.option(
+        "--draft-max", type=click.IntRange(0, 63), metavar="N", help="Tokens guessed at once from the context; 0: none."
+    ),
+)
 _ANSWER_OPTIONS = (
     click.option(
         *("-n", "--predict", "max_tokens"),
@@ -175,7 +180,7 @@ _BENCH_LISTS = (
 
 @click.group(cls=_CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS)
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_DRAFT_OPTION)
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:
     """Chats with a GGUF model, full screen. The commands below do without the screen."""
@@ -185,7 +190,7 @@ def command_line(context: click.Context, /, **options: object) -> None:
 
 
 @command_line.command()
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_ANSWER_OPTIONS)
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_DRAFT_OPTION, *_ANSWER_OPTIONS)
 @click.option("-s", "--system", "system_prompt", metavar="TEXT", help="System prompt.")
 @click.argument("question", nargs=-1)
 @click.pass_obj
@@ -203,7 +208,7 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
 
 
 @command_line.command()
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_ANSWER_OPTIONS)
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_DRAFT_OPTION, *_ANSWER_OPTIONS)
 @click.argument("text")
 @click.pass_obj
 def complete(group_options: dict[str, object], /, text: str, **options: object) -> None:

@@ -48,6 +48,7 @@ def ask(model: str, settings: "Settings", question: str, stop_texts: tuple[str, 
         sampling=settings.sampling,
         max_tokens=settings.max_tokens,
         stop_texts=stop_texts,
+        draft_max=settings.draft_max,
     )
     _run(settings.load_request(model), request)
 
@@ -60,6 +61,7 @@ def complete(model: str, settings: "Settings", text: str, stop_texts: tuple[str,
         sampling=settings.sampling,
         max_tokens=settings.max_tokens,
         stop_texts=stop_texts,
+        draft_max=settings.draft_max,
     )
     _run(settings.load_request(model), request)
 

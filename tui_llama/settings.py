@@ -16,7 +16,7 @@ import msgspec
 
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine.placement import CACHE_TYPES, NUMA_MODES
-from tui_llama.engine.protocol import LoadRequest
+from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX, LoadRequest
 from tui_llama.errors import SettingsError
 
 Value: TypeAlias = str | int | float | None
@@ -148,6 +148,9 @@ class Settings:
     )
     max_tokens: int | None = _declared(
         int, None, "Most tokens of an answer; -1: as many as the context holds.", Range(0, _MOST)
+    )
+    draft_max: int = _declared(
+        int, DEFAULT_DRAFT_MAX, "Most tokens guessed at once from what stands in the context; 0: none.", Range(0, 63)
     )
     system_prompt: str = _declared(str, "", "What the model is told before a new chat.")
     sampling: SamplingSettings = field(default_factory=SamplingSettings)

@@ -138,7 +138,10 @@ class TurnMeter:
             return ""
         rate = usage.generated_tokens / usage.generate_seconds if usage.generate_seconds > 0 else 0.0
         generated = self._generated_words(usage.generated_tokens, rate)
-        return f"{usage.reused_tokens:,} reused · {usage.read_tokens:,} read · {generated}"
+        words = f"{usage.reused_tokens:,} reused · {usage.read_tokens:,} read · {generated}"
+        if not usage.drafted_tokens:
+            return words
+        return f"{words} · {usage.accepted_tokens:,} of {usage.drafted_tokens:,} guessed"
 
     @staticmethod
     def _generated_words(count: int, rate: float) -> str:
