@@ -33,6 +33,7 @@ _SOURCES = (
     "attention_kernels.py",
     "ops.py",
     "waiting.py",
+    "schedule.py",
     "plan_loop.py",
     "machine_limits.py",
     "sampling_kernels.py",

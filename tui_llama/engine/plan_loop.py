@@ -1,33 +1,21 @@
 """The compiled loop that runs a plan on every thread of a team.
 
-The threads go through the rows together. A row's units of work are dealt out in equal, contiguous ranges, one for each
-thread; who has finished takes from what is left of the others', since processors of a shared machine run at unequal
-speed. Threads meet after a row that asks for it. The last to come to a meeting does the rows that follow as long as
-they are a single unit of work, before anybody goes on: when one token is decoded, every other row is, and a meeting
-for each would cost more than the row.
+The threads go through the rows together, as `schedule.py` has laid out for a batch. A row's units of work are dealt out
+in equal, contiguous ranges, one for each thread; who has finished takes from what is left of the others', since
+processors of a shared machine run at unequal speed. Threads meet after a row that asks for it, and the last to come
+runs what needs only one of them before anybody goes on.
 
 Between runs the helpers wait inside the compiled code, so that no Python runs from one token to the next but the
-caller's.
+caller's. Few and flat functions, all numbers int64: what is called in several layers takes seconds to compile.
 """
 
-from typing import Any
-
-import numba
 import numpy as np
 from numba import types
 
 from tui_llama.engine.compilation import kernel
-from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, ROW
-from tui_llama.engine.simd import (
-    at_address,
-    atomic_add,
-    atomic_load,
-    atomic_store,
-    batch_at,
-    call_kernel,
-    first_token,
-    row_at,
-)
+from tui_llama.engine.rows import ROW
+from tui_llama.engine.schedule import ENTRY
+from tui_llama.engine.simd import atomic_add, atomic_load, atomic_store, call_kernel, int64_at
 from tui_llama.engine.waiting import (
     CACHE_LINE_BYTES,
     GATE_BYTES,
@@ -38,199 +26,137 @@ from tui_llama.engine.waiting import (
     wait_at,
 )
 
-# What the threads of a team share. `plan_runner` and `plan_team` fill it in between runs; addresses are absolute.
-_TEAM_FIELDS = [
-    ("rows", np.int64),
-    ("row_count", np.int64),
-    ("batch", np.int64),
-    ("scratch", np.int64),  # working memory, `scratch_bytes` for each thread
-    ("scratch_bytes", np.int64),
-    ("counters", np.int64),  # two sets of `counter_rows` × `counter_threads` int64, a cache line apart, zero at first
-    ("counter_rows", np.int64),  # the most rows between two meetings
-    ("counter_threads", np.int64),
-    ("thread_count", np.int64),  # threads that take part in this run
-    ("regular_threads", np.int64),  # threads that take part in every run; the others have a door of their own
-    ("first_row", np.int64),  # where the helpers begin
-    ("profile", np.int64),  # int64 nanoseconds for each row, added to; 0: nobody wants to know
-    ("serial_nanoseconds", np.int64),  # time that the last to come to a meeting spent on rows, while it is profiled
-    ("door_nanoseconds", np.int64),  # how long helpers poll for the next run before they sleep
-    ("meeting_nanoseconds", np.int64),  # how long threads poll for each other
-    ("is_closing", np.int64),  # 1: helpers that are let in return
-]
-_FIELD_BYTES = 2 * CACHE_LINE_BYTES
-_ARRIVED_AT = _FIELD_BYTES
+TEAM_FIELDS = (
+    "rows",  # address of the plan's rows
+    "row_count",
+    "batch",  # address of the batch
+    "schedule",  # address of the batch's schedule, an entry for each row
+    "first_row",  # the first row that needs more than one thread
+    "thread_count",  # threads that take part in this run
+    "regular_threads",  # threads that take part in every run; the others have a door of their own
+    "scratch",  # address of working memory, `scratch_bytes` for each thread
+    "scratch_bytes",
+    "counters",  # address of two sets of `counter_bytes`, zero at first: for each row between two meetings
+    "counter_bytes",  # … and each thread of `counter_threads` an int64 on a cache line of its own
+    "counter_threads",
+    "profile",  # address of int64 nanoseconds for each row, added to; 0: nobody wants to know
+    "alone_nanoseconds",  # what the last to come to a meeting spent on rows, while a profile is made
+    "door_nanoseconds",  # how long helpers poll for the next run before they sleep
+    "meeting_nanoseconds",  # how long threads poll for each other before they sleep
+    "is_closing",  # 1: helpers that are let in return
+)
+"""What the threads of a team share, int64 each; set by `plan_team` and `plan_runner` between runs."""
+
+(
+    _ROWS, _ROW_COUNT, _BATCH, _SCHEDULE, _FIRST_ROW, _THREAD_COUNT, _REGULAR_THREADS, _SCRATCH, _SCRATCH_BYTES,
+    _COUNTERS, _COUNTER_BYTES, _COUNTER_THREADS, _PROFILE, _ALONE_NANOSECONDS, _DOOR_NANOSECONDS,
+    _MEETING_NANOSECONDS, _IS_CLOSING,
+) = range(len(TEAM_FIELDS))  # fmt: skip
+
+_ARRIVED_AT = 8 * len(TEAM_FIELDS) // CACHE_LINE_BYTES * CACHE_LINE_BYTES + CACHE_LINE_BYTES
 _REGULAR_DOOR_AT = _ARRIVED_AT + CACHE_LINE_BYTES
 _EXTRA_DOOR_AT = _REGULAR_DOOR_AT + GATE_BYTES
 _MEETING_AT = _EXTRA_DOOR_AT + GATE_BYTES
-TEAM = np.dtype(
-    {
-        "names": [name for name, _ in _TEAM_FIELDS],
-        "formats": [kind for _, kind in _TEAM_FIELDS],
-        "itemsize": _MEETING_AT + GATE_BYTES,
-    }
-)
-_ROW_BYTES = ROW.itemsize
-_SHARE = 4  # a thread takes this part of what is left of a range, so that little is left for the end
+TEAM_BYTES = _MEETING_AT + GATE_BYTES
 
-_team_at = at_address(numba.from_dtype(TEAM), "team_at")
+_ROW_BYTES = ROW.itemsize
+_ENTRY_BYTES = ENTRY.itemsize
+_KERNEL, _UNITS, _MEETS, _FOLLOWING = range(len(ENTRY.names or ()))
+_SHARE = 4  # a thread takes this part of what is left of a range, so that little is left for the end
 
 
 def prepare_team(address: int) -> None:
-    """Makes zeroed memory at `address` fit for a team."""
+    """Makes `TEAM_BYTES` zeroed bytes at `address` fit for a team."""
     for gate_at in (_REGULAR_DOOR_AT, _EXTRA_DOOR_AT, _MEETING_AT):
         prepare_gate(address + gate_at)
 
 
 @kernel
-def _units(row: Any, batch: Any) -> Any:
-    """How many units of work a row has in this batch."""
-    if row.per_token == PER_PLAN:
-        return row.units
-    tokens = batch.token_count - first_token(row, batch)
-    if row.per_token == PER_TOKEN:
-        return row.units * tokens
-    return row.units * ((tokens + row.tokens_per_unit - 1) // row.tokens_per_unit)
+def _work(address: int, index: int, counters: int, thread: int) -> None:
+    """Does a thread's range of a row's units, then what is left of the others'.
 
-
-@kernel
-def _row_address(team: Any, index: int) -> Any:
-    return team.rows + index * _ROW_BYTES
-
-
-@kernel
-def _units_at(team: Any, index: int) -> Any:
-    return _units(row_at(np.uintp(_row_address(team, index))), batch_at(np.uintp(team.batch)))
-
-
-@kernel
-def _call(team: Any, index: int, first: int, last: int, thread: int) -> None:
-    """Does some units of a row."""
-    address = np.uintp(_row_address(team, index))
-    scratch = np.uintp(team.scratch + thread * team.scratch_bytes)
-    call_kernel(np.uintp(row_at(address).kernel), address, np.uintp(team.batch), first, last, scratch)
-
-
-@kernel
-def _note(team: Any, index: int, nanoseconds: int) -> None:
-    atomic_add(np.uintp(team.profile + 8 * index), nanoseconds)
-
-
-@kernel
-def _end_of_serial_rows(team: Any, index: int) -> Any:
-    """The first row from `index` on that more than one thread can work on."""
-    while index < team.row_count and (team.thread_count == 1 or _units_at(team, index) <= 1):
-        index += 1
-    return index
-
-
-@kernel
-def _run_serial_rows(team: Any, first: int, last: int, thread: int) -> None:
-    """Runs the rows `first` … `last` - 1, alone."""
-    if not team.profile:
-        for index in range(first, last):
-            _call(team, index, 0, _units_at(team, index), thread)
-        return
-    begun = start = clock_nanoseconds()
-    for index in range(first, last):
-        _call(team, index, 0, _units_at(team, index), thread)
-        now = clock_nanoseconds()
-        _note(team, index, now - start)
-        start = now
-    team.serial_nanoseconds = start - begun
-
-
-@kernel
-def _work(team: Any, index: int, counters: int, thread: int) -> None:
-    """Does a thread's range of a row's units, then what is left of the others'."""
-    units = _units_at(team, index)
-    for turn in range(team.thread_count):
-        owner = (thread + turn) % team.thread_count
-        begin = units * owner // team.thread_count
-        size = units * (owner + 1) // team.thread_count - begin
+    Args:
+        address: The team's.
+        index: The row's.
+        counters: Address of what is taken of each thread's range.
+        thread: Who works.
+    """
+    team = int64_at(np.uintp(address))
+    row, batch = np.uintp(team[_ROWS] + index * _ROW_BYTES), np.uintp(team[_BATCH])
+    scratch = np.uintp(team[_SCRATCH] + thread * team[_SCRATCH_BYTES])
+    entry = int64_at(np.uintp(team[_SCHEDULE] + index * _ENTRY_BYTES))
+    code, units, thread_count = np.uintp(entry[_KERNEL]), entry[_UNITS], team[_THREAD_COUNT]
+    for turn in range(thread_count):
+        owner = (thread + turn) % thread_count
+        begin = units * owner // thread_count
+        size = units * (owner + 1) // thread_count - begin
         counter = np.uintp(counters + owner * CACHE_LINE_BYTES)
         left = size - atomic_load(counter)
         while left > 0:
             share = max(1, left // _SHARE)
             first = atomic_add(counter, share)
             if first < size:
-                _call(team, index, begin + first, begin + min(size, first + share), thread)
+                call_kernel(code, row, batch, begin + first, begin + min(size, first + share), scratch)
             left = size - first - share
 
 
 @kernel
-def _meet(address: int, meeting: int, first: int, last: int, thread: int) -> None:
-    """Waits until every thread has come here, and until the last of them has run the rows `first` … `last` - 1.
-
-    Args:
-        address: The team's.
-        meeting: How many meetings the team has had before.
-        first: The row after the meeting.
-        last: The first row that more than one thread can work on.
-        thread: Who comes.
-    """
-    team = _team_at(np.uintp(address))
-    arrived = np.uintp(address + _ARRIVED_AT)
-    if atomic_add(arrived, 1) == team.thread_count - 1:
-        atomic_store(arrived, 0)
-        _run_serial_rows(team, first, last, thread)
-        open_gate(address + _MEETING_AT)
-    else:
-        wait_at(address + _MEETING_AT, meeting, team.meeting_nanoseconds)
+def _work_alone(address: int, first: int, last: int, thread: int) -> None:
+    """Does the rows `first` … `last` - 1 while the others wait."""
+    team = int64_at(np.uintp(address))
+    scratch = np.uintp(team[_SCRATCH] + thread * team[_SCRATCH_BYTES])
+    times = int64_at(np.uintp(team[_PROFILE]))
+    begun = start = clock_nanoseconds() if team[_PROFILE] else 0
+    for index in range(first, last):
+        entry = int64_at(np.uintp(team[_SCHEDULE] + index * _ENTRY_BYTES))
+        row = np.uintp(team[_ROWS] + index * _ROW_BYTES)
+        call_kernel(np.uintp(entry[_KERNEL]), row, np.uintp(team[_BATCH]), 0, entry[_UNITS], scratch)
+        if team[_PROFILE]:
+            now = clock_nanoseconds()
+            times[index] += now - start
+            start = now
+    if team[_PROFILE]:
+        team[_ALONE_NANOSECONDS] = start - begun
 
 
 @kernel
-def _counters(team: Any, meeting: int) -> Any:
-    """Where the counters of the rows before a meeting are: two sets take turns."""
-    return team.counters + (meeting & 1) * team.counter_rows * team.counter_threads * CACHE_LINE_BYTES
+def _work_together(address: int, index: int, thread: int) -> None:
+    """Goes through the rows from `index` on with the other threads.
 
-
-@kernel
-def _run_rows(address: int, index: int, thread: int) -> None:
-    """Goes through the rows from `index` on together with the other threads.
-
-    After the last meeting nothing of the team is read any more: the caller may be preparing the next run.
+    After the last meeting nothing is read any more: the caller may be preparing the next run.
     """
-    team = _team_at(np.uintp(address))
-    row_count, is_timed = team.row_count, team.profile != 0 and thread == 0
-    line = team.counter_threads * CACHE_LINE_BYTES
+    team = int64_at(np.uintp(address))
+    row_count, is_timed = team[_ROW_COUNT], team[_PROFILE] != 0 and thread == 0
+    line_bytes = team[_COUNTER_THREADS] * CACHE_LINE_BYTES
     meeting = times_opened(address + _MEETING_AT)
-    counters, used = _counters(team, meeting), 0
+    counters, used_bytes = team[_COUNTERS] + (meeting & 1) * team[_COUNTER_BYTES], 0
+    other_counters = 2 * team[_COUNTERS] + team[_COUNTER_BYTES] - counters
     start = clock_nanoseconds() if is_timed else 0
     while index < row_count:
-        _work(team, index, counters + used * line, thread)
-        used += 1
-        meets = row_at(np.uintp(_row_address(team, index))).barrier or index + 1 == row_count
-        following = index + 1
+        entry = int64_at(np.uintp(team[_SCHEDULE] + index * _ENTRY_BYTES))
+        meets, following = entry[_MEETS], entry[_FOLLOWING]
+        _work(address, index, counters + used_bytes, thread)
+        used_bytes += line_bytes
         if meets:
-            following = _end_of_serial_rows(team, index + 1)
-            next_counters = _counters(team, meeting + 1)
-            _meet(address, meeting, index + 1, following, thread)
+            arrived = np.uintp(address + _ARRIVED_AT)
+            if atomic_add(arrived, 1) == team[_THREAD_COUNT] - 1:
+                atomic_store(arrived, 0)
+                _work_alone(address, index + 1, following, thread)
+                open_gate(address + _MEETING_AT)
+            else:
+                wait_at(address + _MEETING_AT, meeting, team[_MEETING_NANOSECONDS])
         if is_timed:
             now = clock_nanoseconds()
-            _note(team, index, now - start - (team.serial_nanoseconds if meets else 0))
+            times = int64_at(np.uintp(team[_PROFILE]))
+            times[index] += now - start - (team[_ALONE_NANOSECONDS] if meets else 0)
             start = now
         if meets:
             # Nobody looks at these any more before the meeting after the next.
-            for row in range(used):
-                atomic_store(np.uintp(counters + row * line + thread * CACHE_LINE_BYTES), 0)
-            counters, used = next_counters, 0
+            for used in range(0, used_bytes, line_bytes):
+                atomic_store(np.uintp(counters + used + thread * CACHE_LINE_BYTES), 0)
+            counters, other_counters, used_bytes = other_counters, counters, 0
             meeting += 1
         index = following
-
-
-@kernel
-def _lead(address: int) -> None:
-    """The caller's part: lets the helpers in, and takes part itself."""
-    team = _team_at(np.uintp(address))
-    first = _end_of_serial_rows(team, 0)
-    _run_serial_rows(team, 0, first, 0)
-    if first == team.row_count:
-        return
-    team.first_row = first
-    open_gate(address + _REGULAR_DOOR_AT)
-    if team.thread_count > team.regular_threads:
-        open_gate(address + _EXTRA_DOOR_AT)
-    _run_rows(address, first, 0)
 
 
 TAKE_PART = types.void(types.int64, types.int64)
@@ -241,23 +167,29 @@ def take_part(address: int, thread: int) -> None:
     """What every thread of a team calls: thread 0 for each run, the others once.
 
     Args:
-        address: Of a `TEAM` that `prepare_team` has prepared, and whose fields are set. Thread 0 runs the plan once,
-            and returns when all are done; with `is_closing` it sends the helpers home instead.
+        address: Of a team that `prepare_team` has prepared, and whose fields are set. Thread 0 runs the plan once, and
+            returns when all are done; with `is_closing` it sends the helpers home instead.
         thread: 0 for the caller; 1 and up for helpers, which return only when they are sent home.
     """
-    team = _team_at(np.uintp(address))
-    if thread == 0:
-        if team.is_closing:
-            open_gate(address + _REGULAR_DOOR_AT)
-            open_gate(address + _EXTRA_DOOR_AT)
-        else:
-            _lead(address)
-        return
-    door = address + (_REGULAR_DOOR_AT if thread < team.regular_threads else _EXTRA_DOOR_AT)
+    team = int64_at(np.uintp(address))
+    door = address + (_REGULAR_DOOR_AT if thread < team[_REGULAR_THREADS] else _EXTRA_DOOR_AT)
     runs = 0
     while True:
-        wait_at(door, runs, team.door_nanoseconds)
-        runs += 1
-        if team.is_closing:
+        if thread > 0:
+            wait_at(door, runs, team[_DOOR_NANOSECONDS])
+            runs += 1
+            if team[_IS_CLOSING]:
+                return
+        else:
+            if not team[_IS_CLOSING]:
+                _work_alone(address, 0, team[_FIRST_ROW], 0)
+                if team[_FIRST_ROW] == team[_ROW_COUNT]:
+                    return
+            open_gate(address + _REGULAR_DOOR_AT)
+            if team[_IS_CLOSING] or team[_THREAD_COUNT] > team[_REGULAR_THREADS]:
+                open_gate(address + _EXTRA_DOOR_AT)
+            if team[_IS_CLOSING]:
+                return
+        _work_together(address, team[_FIRST_ROW], thread)
+        if thread == 0:
             return
-        _run_rows(address, team.first_row, thread)

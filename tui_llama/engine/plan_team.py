@@ -16,6 +16,7 @@ from tui_llama.engine.memory import zeroed_array
 from tui_llama.engine.placement import Placement, find_seats
 
 _ANYWHERE = Placement()
+_FIELD_INDEX = {name: index for index, name in enumerate(plan_loop.TEAM_FIELDS)}
 # Long enough for what a caller does between two tokens, and a short while for a processor to be busy in vain.
 _LONGEST_POLL_NANOSECONDS = 4_000_000
 # Threads that work poll for each other at least this long: going to sleep and waking up takes about as long.
@@ -39,8 +40,7 @@ class PlanTeam:
         self.most_threads = max(self.threads, self.batch_threads)
         self._seating = find_seats(placement)
         self._seated_caller = 0
-        self._memory = zeroed_array((plan_loop.TEAM.itemsize,), np.uint8)
-        self._fields = self._memory.view(plan_loop.TEAM)
+        self._memory = zeroed_array((plan_loop.TEAM_BYTES // 8,), np.int64)
         self._address = int(self._memory.ctypes.data)
         plan_loop.prepare_team(self._address)
         poll = placement.poll * _LONGEST_POLL_NANOSECONDS // 100
@@ -62,16 +62,15 @@ class PlanTeam:
         return self._seating.notices
 
     def set_fields(self, **fields: int) -> None:
-        """Sets what `plan_loop.TEAM` says that the threads share; not while they run."""
+        """Sets what the threads share, see `plan_loop.TEAM_FIELDS`; not while they run."""
         for name, value in fields.items():
-            self._fields[name] = value
+            self._memory[_FIELD_INDEX[name]] = value
 
-    def run(self, thread_count: int) -> None:
-        """Runs the plan that was set with so many threads, and returns when all have finished."""
+    def run(self) -> None:
+        """Runs what was set, and returns when all have finished."""
         if not self._seating.is_anywhere and threading.get_ident() != self._seated_caller:
             self._seated_caller = threading.get_ident()
             self._seating.sit_down(0)
-        self._fields["thread_count"] = thread_count
         plan_loop.take_part(self._address, 0)
 
     def close(self) -> None:
