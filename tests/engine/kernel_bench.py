@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from tui_llama.engine.plan import Plan, Step, compile_kernels
 from tui_llama.engine.plan_runner import PlanRunner
-from tui_llama.engine.plan_team import PlanTeam
 from tui_llama.engine.rows import ROW
+from tui_llama.engine.thread_team import ThreadTeam
 
 
 def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any) -> None:
@@ -18,7 +18,7 @@ def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any
         row[field] = value
     plan = Plan(row, [Step(name, "")], None, None, 4 << 20, [])  # type: ignore[arg-type]
     plan.set_kernels(compile_kernels([name], lambda done, total: None))
-    with PlanTeam(threads) as team:
+    with ThreadTeam(threads) as team:
         PlanRunner(plan, team).run(**batch)
 
 

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from tui_llama.engine.placement import Placement, chosen_processors, usable_processors
+from tui_llama.engine.placement import Placement, chosen_processors
+from tui_llama.engine.topology import usable_processors
 from tui_llama.errors import SettingsError
 
 

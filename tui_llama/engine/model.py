@@ -26,14 +26,15 @@ from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
-from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors, physical_core_count
+from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors
 from tui_llama.engine.plan import Plan, PlanBuilder, Step, compile_kernels
 from tui_llama.engine.plan_runner import PlanRunner
-from tui_llama.engine.plan_team import PlanTeam
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
+from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf
+from tui_llama.engine.topology import physical_core_count
 from tui_llama.engine.weights import Weights
 from tui_llama.errors import EngineError, SettingsError
 
@@ -124,7 +125,7 @@ class Model:
         kernels = compile_kernels(self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total))
         self._plan.set_kernels(kernels)
         self.info = _describe(file, self, weights)
-        self._team = PlanTeam(threads, batch_threads, placement)
+        self._team = ThreadTeam(threads, batch_threads, placement)
         try:
             self._runner = PlanRunner(self._plan, self._team)
             self._warm_up(report)

@@ -8,14 +8,14 @@ import os
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from tui_llama.engine.topology import current_processor, memory_nodes, usable_processors
 from tui_llama.errors import SettingsError
 
 CACHE_TYPES = ("f16", "q8_0")
 """How keys and values may be kept. Here, since the command line must know it without loading anything heavy."""
 NUMA_MODES = ("distribute", "isolate", "numactl")
-LOWEST_PRIORITY, HIGHEST_PRIORITY = -1, 3
+_LOW, _REAL_TIME = -1, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def chosen_processors(placement: Placement) -> frozenset[int]:
     Raises:
         SettingsError: the placement makes no sense, or names no processor that this process may use.
     """
-    if not LOWEST_PRIORITY <= placement.priority <= HIGHEST_PRIORITY:
+    if not _LOW <= placement.priority <= _REAL_TIME:
         raise SettingsError(
             f"priority {placement.priority} makes no sense", "It must be from -1 (low) to 3 (real time)."
         )
@@ -59,30 +59,6 @@ def chosen_processors(placement: Placement) -> frozenset[int]:
         given = " ".join(text for text in (placement.cpu_mask, placement.cpu_range) if text)
         raise SettingsError(f"{given} names no processor that is usable", f"Usable here: {_listed(usable)}.")
     return chosen
-
-
-def usable_processors() -> frozenset[int]:
-    """The processors that the system lets this process use."""
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
-
-
-def physical_core_count(processors: Iterable[int] | None = None) -> int:
-    """Cores among these processors, those that share one core's units counted once, as far as a quota allows.
-
-    Args:
-        processors: None for all that this process may use.
-    """
-    cores = set()
-    for processor in usable_processors() if processors is None else processors:
-        siblings = _DEVICES / "cpu" / f"cpu{processor}" / "topology" / "thread_siblings_list"
-        try:
-            cores.add(siblings.read_text())
-        except OSError:  # not Linux, or a container that hides it: every processor counts
-            cores.add(str(processor))
-    quota = _quota()
-    return max(1, len(cores) if quota is None else min(len(cores), int(quota)))
 
 
 @dataclass
@@ -114,8 +90,13 @@ class Seating:
         with self._lock:
             self._notices[text] = None
 
-    def sit_down(self, thread: int) -> None:
-        """Gives the calling thread, number `thread` of the team, its processors and its priority."""
+    def sit_down(self, thread: int) -> frozenset[int]:
+        """Gives the calling thread, number `thread` of the team, its processors and its priority.
+
+        Returns:
+            The processors that it had before; none where the system does not say.
+        """
+        before = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
         if self.seats:
             try:
                 os.sched_setaffinity(0, self.seats[thread % len(self.seats)])
@@ -126,6 +107,7 @@ class Seating:
                 _set_priority(self.priority)
             except (AttributeError, OSError):
                 self.note(f"The system does not allow priority {self.priority}; threads run with the usual one.")
+        return before
 
 
 def find_seats(placement: Placement) -> Seating:
@@ -138,78 +120,27 @@ def find_seats(placement: Placement) -> Seating:
     seats = [chosen] if placement.cpu_mask or placement.cpu_range else []
     seating = Seating(seats, placement.priority)
     if placement.numa in ("distribute", "isolate"):
-        nodes = [processors & chosen for processors in _nodes() if processors & chosen]
+        nodes = [processors & chosen for processors in memory_nodes() if processors & chosen]
         if len(nodes) < 2:
             seating.note("The processors in use belong to one memory node, so --numa changes nothing.")
         else:
-            here = _current_processor()
-            seating.seats = nodes if placement.numa == "distribute" else [node for node in nodes if here in node]
+            here = current_processor()
+            here_first = sorted(nodes, key=lambda node: here not in node)
+            seating.seats = nodes if placement.numa == "distribute" else here_first[:1]
     return seating
 
 
-_DEVICES = Path("/sys/devices/system")
-_CGROUPS = Path("/sys/fs/cgroup")
-_PROCESS = Path("/proc/self")
-_NICE = {-1: 5, 1: -5, 2: -10}
-_REAL_TIME = 3
+_LOW_NICENESS = 5
+_NICENESS = {_LOW: _LOW_NICENESS, 1: -5, 2: -10}
 
 
 def _set_priority(priority: int) -> None:
     """For the calling thread: by niceness, which Linux has for each thread, or by a real-time schedule."""
+    thread = threading.get_native_id()
     if priority == _REAL_TIME:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
-    else:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE[priority])
-
-
-def _nodes() -> list[frozenset[int]]:
-    """The processors of each memory node; none where the system does not say."""
-    lists = sorted((_DEVICES / "node").glob("node[0-9]*/cpulist"))
-    return [frozenset(_in_list(path.read_text())) for path in lists]
-
-
-def _in_list(text: str) -> Iterable[int]:
-    """The numbers in a list such as "0-3,8"."""
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        if first:
-            yield from range(int(first), int(last or first) + 1)
-
-
-def _current_processor() -> int:
-    """The processor that this thread runs on now: field 39 of its status, see proc(5)."""
-    return int((_PROCESS / "stat").read_text().rpartition(")")[2].split()[36])
-
-
-def _quota() -> float | None:
-    """How many processors' time the control groups of this process allow; None: no limit."""
-    try:
-        groups = (_PROCESS / "cgroup").read_text()
-    except OSError:
-        return None
-    quotas = []
-    for line in groups.splitlines():
-        number, controllers, group = line.split(":", 2)
-        if number == "0" or "cpu" in controllers.split(","):
-            quotas += _quotas_of_group(group.strip("/"), is_unified=number == "0")
-    return min(quotas, default=None)
-
-
-def _quotas_of_group(group: str, *, is_unified: bool) -> list[float]:
-    """The limits of a control group and of all above it, processors."""
-    root = _CGROUPS if is_unified else _CGROUPS / "cpu"
-    # In a container the path may be the host's; its own group is then at the root.
-    folders = [root, *(root.joinpath(*group.split("/")[:depth]) for depth in range(1, len(group.split("/")) + 1))]
-    names = ["cpu.max"] if is_unified else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-    quotas = []
-    for folder in folders:
-        try:
-            quota, period, *_ = " ".join((folder / name).read_text() for name in names).split()
-        except (OSError, ValueError):  # no limit is set here, or it is not shown
-            continue
-        if quota not in ("max", "-1"):
-            quotas.append(int(quota) / int(period))
-    return quotas
+    elif priority != _LOW or os.getpriority(os.PRIO_PROCESS, thread) < _LOW_NICENESS:
+        os.setpriority(os.PRIO_PROCESS, thread, _NICENESS[priority])
 
 
 def _in_mask(text: str) -> frozenset[int]:

@@ -36,8 +36,8 @@ TEAM_FIELDS = (
     "regular_threads",  # threads that take part in every run; the others have a door of their own
     "scratch",  # address of working memory, `scratch_bytes` for each thread
     "scratch_bytes",
-    "counters",  # address of two sets of `counter_bytes`, zero at first: for each row between two meetings
-    "counter_bytes",  # … and each thread of `counter_threads` an int64 on a cache line of its own
+    "counters",  # address of two sets of `counter_bytes`, zero at first, that take turns from meeting to meeting: an
+    "counter_bytes",  # … int64 on a line of its own for each row between two meetings and each of `counter_threads`
     "counter_threads",
     "profile",  # address of int64 nanoseconds for each row, added to; 0: nobody wants to know
     "alone_nanoseconds",  # what the last to come to a meeting spent on rows, while a profile is made
@@ -45,7 +45,7 @@ TEAM_FIELDS = (
     "meeting_nanoseconds",  # how long threads poll for each other before they sleep
     "is_closing",  # 1: helpers that are let in return
 )
-"""What the threads of a team share, int64 each; set by `plan_team` and `plan_runner` between runs."""
+"""What the threads of a team share, int64 each; set by `thread_team` and `plan_runner` between runs."""
 
 (
     _ROWS, _ROW_COUNT, _BATCH, _SCHEDULE, _FIRST_ROW, _THREAD_COUNT, _REGULAR_THREADS, _SCRATCH, _SCRATCH_BYTES,
@@ -127,10 +127,12 @@ def _work_together(address: int, index: int, thread: int) -> None:
     """
     team = int64_at(np.uintp(address))
     row_count, is_timed = team[_ROW_COUNT], team[_PROFILE] != 0 and thread == 0
-    line_bytes = team[_COUNTER_THREADS] * CACHE_LINE_BYTES
+    line_bytes, counter_bytes = team[_COUNTER_THREADS] * CACHE_LINE_BYTES, team[_COUNTER_BYTES]
     meeting = times_opened(address + _MEETING_AT)
-    counters, used_bytes = team[_COUNTERS] + (meeting & 1) * team[_COUNTER_BYTES], 0
-    other_counters = 2 * team[_COUNTERS] + team[_COUNTER_BYTES] - counters
+    counters, other_counters = team[_COUNTERS], team[_COUNTERS] + counter_bytes
+    if meeting & 1:
+        counters, other_counters = other_counters, counters
+    used_bytes = 0
     start = clock_nanoseconds() if is_timed else 0
     while index < row_count:
         entry = int64_at(np.uintp(team[_SCHEDULE] + index * _ENTRY_BYTES))
@@ -138,6 +140,10 @@ def _work_together(address: int, index: int, thread: int) -> None:
         _work(address, index, counters + used_bytes, thread)
         used_bytes += line_bytes
         if meets:
+            # Nobody has looked at these since the meeting before; from this one on they are in use again. Threads that
+            # take no part may have left something there in another run.
+            for line in range(thread * CACHE_LINE_BYTES, counter_bytes, team[_THREAD_COUNT] * CACHE_LINE_BYTES):
+                atomic_store(np.uintp(other_counters + line), 0)
             arrived = np.uintp(address + _ARRIVED_AT)
             if atomic_add(arrived, 1) == team[_THREAD_COUNT] - 1:
                 atomic_store(arrived, 0)
@@ -151,9 +157,6 @@ def _work_together(address: int, index: int, thread: int) -> None:
             times[index] += now - start - (team[_ALONE_NANOSECONDS] if meets else 0)
             start = now
         if meets:
-            # Nobody looks at these any more before the meeting after the next.
-            for used in range(0, used_bytes, line_bytes):
-                atomic_store(np.uintp(counters + used + thread * CACHE_LINE_BYTES), 0)
             counters, other_counters, used_bytes = other_counters, counters, 0
             meeting += 1
         index = following

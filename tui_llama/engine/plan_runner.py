@@ -7,9 +7,9 @@ import numpy as np
 
 from tui_llama.engine.memory import zeroed_array
 from tui_llama.engine.plan import Plan, Step
-from tui_llama.engine.plan_team import PlanTeam
 from tui_llama.engine.rows import BATCH
 from tui_llama.engine.schedule import Schedule, make_schedule, most_rows_between_meetings
+from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.waiting import CACHE_LINE_BYTES
 
 _FEW_TOKENS = 8  # a batch of so many reads weights more than it computes, as decoding does
@@ -23,7 +23,7 @@ class PlanRunner:
         team: Who runs it; nobody else may use the team.
     """
 
-    def __init__(self, plan: Plan, team: PlanTeam) -> None:
+    def __init__(self, plan: Plan, team: ThreadTeam) -> None:
         self._plan = plan
         self._team = team
         self._schedule: Schedule | None = None

@@ -1,57 +1,90 @@
-"""Threads that call a function side by side, and sleep between calls; the caller is one of them.
+"""The threads that run a plan together.
 
-For measuring. The threads that run a plan wait inside compiled code instead; see plan_team.py.
+The caller is one of them; the others wait inside compiled code, and sleep there soon after a run has ended: nothing
+runs while the user thinks.
 """
 
+import os
+import queue
 import threading
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from tui_llama.engine.placement import physical_core_count
+import numpy as np
 
-__all__ = ["ThreadTeam", "physical_core_count"]
+from tui_llama.engine import plan_loop
+from tui_llama.engine.memory import zeroed_array
+from tui_llama.engine.placement import Placement, find_seats
+
+_ANYWHERE = Placement()
+_FIELD_INDEX = {name: index for index, name in enumerate(plan_loop.TEAM_FIELDS)}
+# Long enough for what a caller does between two tokens, and a short while for a processor to be busy in vain.
+_LONGEST_POLL_NANOSECONDS = 4_000_000
+# Threads that work poll for each other at least this long: going to sleep and waking up takes about as long.
+_SHORTEST_MEETING_NANOSECONDS = 100_000
 
 
 class ThreadTeam:
-    """A fixed number of threads that call one function together.
+    """Threads that run a plan.
 
     Args:
-        thread_count: Threads, the caller among them; at least 1.
+        threads: How many run small batches, the caller among them; at least 1.
+        batch_threads: How many run large batches; 0 for as many.
+        placement: Where they run. A caller's thread is put there too, from its first run until it closes the team.
+
+    `notices` says, one line each, what of the placement the system refused.
     """
 
-    def __init__(self, thread_count: int) -> None:
-        self.thread_count = thread_count
-        self._work: Callable[[int], None] | None = None
-        self._wake = [threading.Semaphore(0) for _ in range(thread_count - 1)]
-        self._done = threading.Semaphore(0)
-        self._members = [
-            threading.Thread(target=self._serve, args=(index,), name=f"engine-{index}", daemon=True)
-            for index in range(1, thread_count)
-        ]
-        for member in self._members:
-            member.start()
+    def __init__(self, threads: int, batch_threads: int = 0, placement: Placement = _ANYWHERE) -> None:
+        self.threads = threads
+        self.batch_threads = batch_threads or threads
+        self.most_threads = max(self.threads, self.batch_threads)
+        self._seating = find_seats(placement)
+        self._seated_caller = 0
+        self._left_by_caller: frozenset[int] = frozenset()
+        self._memory = zeroed_array((plan_loop.TEAM_BYTES // 8,), np.int64)
+        self._address = int(self._memory.ctypes.data)
+        plan_loop.prepare_team(self._address)
+        poll = placement.poll * _LONGEST_POLL_NANOSECONDS // 100
+        self.set_fields(
+            regular_threads=min(self.threads, self.batch_threads),
+            door_nanoseconds=poll,
+            meeting_nanoseconds=max(poll, _SHORTEST_MEETING_NANOSECONDS),
+        )
+        self._helpers: list[threading.Thread] = []
+        try:
+            self._start_helpers()
+        except BaseException:
+            self.close()
+            raise
 
-    def run(self, work: Callable[[int], None]) -> None:
-        """Calls `work(thread_index)` on every thread at once and returns when all are back.
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What of the placement could not be had."""
+        return self._seating.notices
 
-        `work` must release the GIL while it waits for the others, and must not raise.
-        """
-        self._work = work
-        for wake in self._wake:
-            wake.release()
-        work(0)
-        for _ in self._members:
-            self._done.acquire()
+    def set_fields(self, **fields: int) -> None:
+        """Sets what the threads share, see `plan_loop.TEAM_FIELDS`; not while they run."""
+        for name, value in fields.items():
+            self._memory[_FIELD_INDEX[name]] = value
+
+    def run(self) -> None:
+        """Runs what was set, and returns when all have finished."""
+        if not self._seating.is_anywhere and threading.get_ident() != self._seated_caller:
+            self._seated_caller = threading.get_ident()
+            self._left_by_caller = self._seating.sit_down(0)
+        plan_loop.take_part(self._address, 0)
 
     def close(self) -> None:
-        """Ends the threads."""
-        self._work = None
-        for wake in self._wake:
-            wake.release()
-        for member in self._members:
-            member.join()
-        self._members, self._wake = [], []
+        """Ends the threads. May be repeated."""
+        self.set_fields(is_closing=1)
+        plan_loop.take_part(self._address, 0)
+        for helper in self._helpers:
+            helper.join()
+        self._helpers = []
+        if self._left_by_caller and threading.get_ident() == self._seated_caller:
+            os.sched_setaffinity(0, self._left_by_caller)
+            self._left_by_caller = frozenset()
 
     def __enter__(self) -> Self:
         return self
@@ -61,11 +94,17 @@ class ThreadTeam:
     ) -> None:
         self.close()
 
-    def _serve(self, index: int) -> None:
-        wake = self._wake[index - 1]
-        while True:
-            wake.acquire()
-            if self._work is None:
-                return
-            self._work(index)
-            self._done.release()
+    def _start_helpers(self) -> None:
+        """Starts the helpers and waits until each has its seat."""
+        seated: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for index in range(1, self.most_threads):
+            helper = threading.Thread(target=self._help, args=(index, seated), name=f"engine-{index}", daemon=True)
+            helper.start()
+            self._helpers.append(helper)
+        for _ in self._helpers:
+            seated.get()
+
+    def _help(self, index: int, seated: "queue.SimpleQueue[int]") -> None:
+        self._seating.sit_down(index)
+        seated.put(index)
+        plan_loop.take_part(self._address, index)
