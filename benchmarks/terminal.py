@@ -32,14 +32,16 @@ class Terminal:
         environment: All of its environment.
         columns: Width in cells.
         rows: Height in cells.
+
+    `process_id` is the program's, `started_at` when it was started, by `perf_counter`.
     """
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], columns: int = 120, rows: int = 40
     ) -> None:
         self.started_at = perf_counter()
-        self._process_id, self._descriptor = pty.fork()
-        if self._process_id == 0:
+        self.process_id, self._descriptor = pty.fork()
+        if self.process_id == 0:
             try:
                 os.execvpe(command[0], list(command), {**environment, "TERM": "xterm-256color"})
             finally:
@@ -61,13 +63,13 @@ class Terminal:
     def end(self) -> None:
         """Hangs up, and kills what does not end by itself in five seconds."""
         with suppress(ProcessLookupError):
-            os.kill(self._process_id, signal.SIGHUP)
+            os.kill(self.process_id, signal.SIGHUP)
         deadline = perf_counter() + 5
         while perf_counter() < deadline and self._read(0.1):
             pass
         with suppress(ProcessLookupError):
-            os.kill(self._process_id, signal.SIGKILL)
-        os.waitpid(self._process_id, 0)
+            os.kill(self.process_id, signal.SIGKILL)
+        os.waitpid(self.process_id, 0)
         os.close(self._descriptor)
 
     def type(self, text: str) -> None:

@@ -23,9 +23,10 @@ import numpy as np
 
 from tui_llama.engine.local import open_requested
 from tui_llama.engine.machine_limits import LimitSample, MachineLimits
-from tui_llama.engine.placement import Placement, chosen_processors, physical_core_count
+from tui_llama.engine.placement import Placement, chosen_processors
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.roofline import ATTENTION, Cost, batch_cost, batch_lengths
+from tui_llama.engine.topology import physical_core_count
 from tui_llama.errors import SettingsError
 from tui_llama.output import percent
 
@@ -256,8 +257,17 @@ class MeasuredModel:
             self._say(f"{test.name}: repetition {index + 1} of {repetitions}")
             seconds.append(self.repeat(test))
             samples.append(limits.sample(threads))
-        times = self._profile(test) if profile else ()
-        return Result(test, self.model.info, self._load, tuple(seconds), self.cost(test), tuple(samples), times)
+        return self.result(test, seconds, samples, self._profile(test) if profile else ())
+
+    def result(
+        self,
+        test: SpeedTest,
+        seconds: Iterable[float],
+        limits: Iterable[LimitSample],
+        profile: tuple[OperationTime, ...] = (),
+    ) -> Result:
+        """What came out of a test whose repetitions took so many seconds each."""
+        return Result(test, self.model.info, self._load, tuple(seconds), self.cost(test), tuple(limits), profile)
 
     def warm_up(self, test: SpeedTest) -> None:
         """Fills the cache to the test's depth and works on some tokens, so that nothing is done for the first time."""
