@@ -93,6 +93,19 @@ def test_tokens_one_by_one_or_together_give_the_same_bits(tmp_path: Path, archit
         assert sequence.token_ids == ids
 
 
+@pytest.mark.parametrize("batch_tokens", [512, 3])
+def test_tokens_are_verified_with_the_bits_that_they_have_one_by_one(tiny: Path, batch_tokens: int) -> None:
+    with open_model(tiny, threads=2, batch_tokens=batch_tokens) as model, model.new_sequence() as sequence:
+        ids = model.tokenize(TEXT)
+        expected = model.logits(ids)
+        sequence.extend(ids[:7])
+        assert sequence.verify([*ids[7:10], 1, 2, 3, 4])[:3].tobytes() == expected[7:10].tobytes()
+        sequence.rewind(10)
+        assert sequence.verify(ids[10:18]).tobytes() == expected[10:18].tobytes()
+        assert sequence.token_ids == ids[:18]
+        assert sequence.extend(ids[18:20]).tobytes() == expected[19].tobytes()
+
+
 def test_a_rewound_sequence_is_as_if_it_had_never_gone_on(tiny: Path) -> None:
     with open_model(tiny, threads=2) as model, model.new_sequence() as sequence:
         ids = model.tokenize(TEXT)

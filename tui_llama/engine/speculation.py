@@ -133,7 +133,8 @@ class BatchCosts:
         clock: Seconds on a clock that only goes up.
     """
 
-    _EXPECTED = 0.06
+    _EXPECTED = 0.08
+    _LEAST = 0.05  # cheaper it hardly is, and where it seems to be, one token was held up by something else
     _NEW_SHARE = 0.3
     _FADING = 1.0 / 256.0
     _MOST_RISE = 2.0  # what took longer than this many times the usual was held up by something else
@@ -172,8 +173,8 @@ class BatchCosts:
             self._added[tokens] = _between(added, self._EXPECTED, self._FADING)
 
     def _note_more(self, tokens: int, ratio: float) -> None:
-        """Neither takes a batch less time than one token, nor more than its tokens apart."""
-        added = min(max(0.0, (ratio - 1.0) / (tokens - 1)), 1.0)
+        """A batch takes no longer than its tokens apart."""
+        added = min(max(self._LEAST, (ratio - 1.0) / (tokens - 1)), 1.0)
         self._added[tokens] = _between(self._added.get(tokens, self._added_by_any), added, self._NEW_SHARE)
         self._added_by_any = _between(self._added_by_any, added, self._NEW_SHARE)
 
