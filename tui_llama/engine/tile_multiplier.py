@@ -12,8 +12,9 @@ that a whole block is summed up inside the unit:
 
 All of it is exact, so the floats that follow see the numbers that matrix_kernels.py computes for fewer tokens.
 
-A panel, the bytes of up to 8 blocks of 256 (or 32 of 32) columns of a row of tiles, is prepared once for up to 512
-tokens. Rows of tiles take turns chunk by chunk of columns, so that the tokens' part of that chunk stays in the cache.
+A panel, the bytes of up to 8 blocks of 256 (or 32 of 32) columns of two rows of tiles, is prepared once for up to 512
+tokens. Both rows of tiles use what was loaded of 32 tokens before the next 32 are loaded, and all rows of a unit take
+turns chunk by chunk of columns, so that the tokens' part of that chunk stays in the cache.
 
 Source of the instructions: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2 (TDPBSUD, TDPBSSD).
 """
@@ -34,19 +35,23 @@ from tui_llama.engine.tiles import TileFormat
 FEWEST_TOKENS = 24
 """From how many tokens on this is faster than vectors."""
 
-_GROUP_TOKENS = 32
-SPARE_TOKENS = _GROUP_TOKENS
+_GROUP_TOKENS = {32: 16, 256: 32}
+_BLOCKS_AT_ONCE = {32: 4, 256: 1}
+SPARE_TOKENS = max(_GROUP_TOKENS.values())
 """How many tokens beyond the last an input must be readable for."""
 
 _MOST_TOKENS = 512
 _MOST_TILES = 8
+_TILES_AT_ONCE = 2
 _CHUNK_BLOCKS = {32: 32, 256: 8}
 _STEP_BYTES = 1024  # of an operand: 16 × 64
-_PANEL_BYTES = {32: 512 + 128, 256: 8 * _STEP_BYTES}  # of a block: codes and two vectors of floats; lows and highs
+_STEPS = 4
+_PANEL_BYTES = {32: 512, 256: 8 * _STEP_BYTES}  # of a block: codes; lows and highs
 _CONFIG_AT = 0
-_SUMS_OF_GROUP_AT = 64
-_PANEL_AT = _SUMS_OF_GROUP_AT + 4 * _STEP_BYTES
-_TOTALS_AT = _PANEL_AT + max(_CHUNK_BLOCKS[columns] * size for columns, size in _PANEL_BYTES.items())
+_SUMS_AT = 64
+_SUMS_BYTES = 4 * _STEP_BYTES
+_PANEL_AT = _SUMS_AT + 2 * _SUMS_BYTES
+_TOTALS_AT = _PANEL_AT + _TILES_AT_ONCE * max(_CHUNK_BLOCKS[columns] * size for columns, size in _PANEL_BYTES.items())
 SCRATCH_BYTES = _TOTALS_AT + _MOST_TILES * _MOST_TOKENS * 64
 
 # Which tile register holds what.
@@ -60,6 +65,8 @@ class _Work:
     layout: TileFormat
     row: Value
     scratch: Value
+
+    pending: "_Pending"
 
     def field(self, b: Builder, name: str) -> Value:
         return simd.field(b, self.row, name)
@@ -87,7 +94,7 @@ def emit_product(
         scratch: Address of `SCRATCH_BYTES` of working memory.
         finish: Writes a result; see matrix_kernels.finish.
     """
-    work = _Work(layout, row, scratch)
+    work = _Work(layout, row, scratch, _Pending.nothing(b, layout, simd.field(b, row, "input_stride")))
     simd.store(b, _configuration(layout), simd.pointer(b, scratch), _CONFIG_AT)
     _tile(b, "ldtilecfg", simd.pointer(b, scratch))
     (first, last), (start, count) = units, tokens
@@ -97,11 +104,21 @@ def emit_product(
             token = b.add(start, token_offset)
             _clear_totals(b, work, tile_count, token_count)
             chunks = _blocks(b, work.field(b, "columns"), _CHUNK_BLOCKS[layout.columns])
-            with chunks as blocks, cgutils.for_range(b, tile_count) as loop:
-                _multiply_chunk(b, work, (tile, loop.index), (token, token_count), blocks)
+            with chunks as blocks, _blocks(b, tile_count, _TILES_AT_ONCE) as (index, together):
+                _multiply_chunk(b, work, _Tiles(tile, index, together), (token, token_count), blocks)
+            _settle(b, work.pending, _BLOCKS_AT_ONCE[layout.columns])
             with cgutils.for_range(b, tile_count) as loop:
                 _finish_tile(b, work, (tile, loop.index), (token, token_count), finish)
     _tile(b, "tilerelease")
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """Rows of tiles that are worked on together: `count` from number `index` on, counted from row `first`."""
+
+    first: Value
+    index: Value
+    count: Value
 
 
 def _configuration(layout: TileFormat) -> Value:
@@ -148,57 +165,132 @@ def _finish_tile(
 
 
 def _multiply_chunk(
-    b: Builder, work: _Work, tile: tuple[Value, Value], tokens: tuple[Value, Value], blocks: tuple[Value, Value]
+    b: Builder, work: _Work, together: _Tiles, tokens: tuple[Value, Value], blocks: tuple[Value, Value]
 ) -> None:
-    """Adds some blocks of one row of tiles to the totals of all tokens."""
-    layout = work.layout
-    weights = b.add(work.field(b, "weight"), b.mul(b.add(*tile), work.field(b, "weight_stride")))
-    weights = b.add(weights, b.mul(blocks[0], simd.integer(layout.tile_bytes)))
-    panel = b.add(work.scratch, simd.integer(_PANEL_AT))
-    prepare = _prepare_32 if layout.columns == 32 else _prepare_256
-    with cgutils.for_range(b, blocks[1]) as loop:
-        source = simd.pointer(b, weights, b.mul(loop.index, simd.integer(layout.tile_bytes)))
-        prepare(
-            b, layout, source, simd.pointer(b, panel, b.mul(loop.index, simd.integer(_PANEL_BYTES[layout.columns])))
-        )
-    stride = work.field(b, "input_stride")
-    add = _add_32 if layout.columns == 32 else _add_256
-    with _blocks(b, tokens[1], _GROUP_TOKENS) as (token, count):
-        inputs = b.add(work.field(b, "input"), b.mul(b.add(tokens[0], token), stride))
-        totals = work.totals(b, tile[1], token)
-        with cgutils.for_range(b, blocks[1]) as loop:
-            at = b.add(blocks[0], loop.index)
-            summaries = b.add(
-                b.mul(work.field(b, "columns"), simd.integer(layout.columns)),
-                b.mul(at, simd.integer(SUMMARY_BYTES[layout.columns])),
-            )
-            group = _Group(
-                simd.pointer(b, inputs, b.mul(at, simd.integer(layout.columns))),
-                b.add(inputs, summaries), stride, totals, count, simd.pointer(b, work.scratch, _SUMS_OF_GROUP_AT),
-            )  # fmt: skip
-            source = simd.pointer(b, weights, b.mul(loop.index, simd.integer(layout.tile_bytes)))
-            size = simd.integer(_PANEL_BYTES[layout.columns])
-            add(b, layout, source, simd.pointer(b, panel, b.mul(loop.index, size)), group)
+    """Adds some blocks of a few rows of tiles to the totals of all tokens."""
+    columns = work.layout.columns
+    prepare, most = _prepare_32 if columns == 32 else _prepare_256, _BLOCKS_AT_ONCE[columns]
+    chunk = _Chunk(work, together, tokens, blocks[0])
+    with cgutils.for_range(b, together.count) as tile_loop, cgutils.for_range(b, blocks[1]) as loop:
+        source, panel = chunk.source(b, tile_loop.index, loop.index), chunk.panel(b, tile_loop.index, loop.index)
+        prepare(b, work.layout, simd.pointer(b, source), panel)
+    rounds = b.sdiv(blocks[1], simd.integer(most))
+    done = b.mul(rounds, simd.integer(most))
+    with cgutils.for_range(b, rounds) as loop:
+        _multiply_blocks(b, chunk, b.mul(loop.index, simd.integer(most)), most)
+    if most > 1:
+        with b.if_then(b.icmp_signed("<", done, blocks[1])):
+            _settle(b, work.pending, most)
+            with cgutils.for_range(b, b.sub(blocks[1], done)) as loop:
+                _multiply_blocks(b, chunk, b.add(done, loop.index), 1)
+            _settle(b, work.pending, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """One block of up to 32 tokens: their quants, the address of the first summary, totals, and room for sums."""
+class _Chunk:
+    """Some blocks of columns from `first_block` on, of a few rows of tiles and all tokens."""
 
-    quants: Value
-    summaries: Value
+    work: _Work
+    together: _Tiles
+    tokens: tuple[Value, Value]
+    first_block: Value
+
+    def source(self, b: Builder, tile: Value, block: Value) -> Value:
+        """The address of a tile of the weights; both numbers count within the chunk."""
+        row = b.add(b.add(self.together.first, self.together.index), tile)
+        at = b.mul(b.add(self.first_block, block), simd.integer(self.work.layout.tile_bytes))
+        weights = b.add(self.work.field(b, "weight"), b.mul(row, self.work.field(b, "weight_stride")))
+        return b.add(weights, at)
+
+    def panel(self, b: Builder, tile: Value, block: Value) -> Value:
+        """What was prepared of that tile."""
+        columns = self.work.layout.columns
+        index = b.add(b.mul(tile, simd.integer(_CHUNK_BLOCKS[columns])), block)
+        at = b.add(simd.integer(_PANEL_AT), b.mul(index, simd.integer(_PANEL_BYTES[columns])))
+        return simd.pointer(b, self.work.scratch, at)
+
+
+def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> None:
+    """Multiplies `count` blocks from `block` on with all tokens, group by group."""
+    work, columns = chunk.work, chunk.work.layout.columns
+    stride = work.field(b, "input_stride")
+    at = b.add(chunk.first_block, block)
+    summaries_at = b.add(
+        b.mul(work.field(b, "columns"), simd.integer(columns)), b.mul(at, simd.integer(SUMMARY_BYTES[columns]))
+    )
+    multiply = _multiply_32 if columns == 32 else _multiply_256
+    with _blocks(b, chunk.tokens[1], _GROUP_TOKENS[columns]) as (token, tokens):
+        inputs = b.add(work.field(b, "input"), b.mul(b.add(chunk.tokens[0], token), stride))
+        quants = simd.pointer(b, inputs, b.mul(at, simd.integer(columns)))
+        with cgutils.for_range(b, chunk.together.count) as loop:
+            sums_at = b.load(work.pending.next_sums)
+            sums = simd.pointer(b, work.scratch, sums_at)
+            panel = chunk.panel(b, loop.index, block)
+            multiply(b, work, quants, panel, sums, count)
+            work.pending.replace(
+                b, sums, chunk.source(b, loop.index, block), b.add(inputs, summaries_at),
+                work.totals(b, b.add(chunk.together.index, loop.index), token), tokens,
+            )  # fmt: skip
+            b.store(b.sub(simd.integer(2 * _SUMS_AT + _SUMS_BYTES), sums_at), work.pending.next_sums)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """Sums that the unit has stored and nobody has added to the totals yet; places on the stack.
+
+    They are added while the unit multiplies the next group, which hides one behind the other.
+    """
+
+    layout: TileFormat
     stride: Value
+    next_sums: Value
+    sums: Value
+    source: Value
+    summaries: Value
     totals: Value
     count: Value
-    sums: Value
 
-    def token(self, b: Builder, index: Value) -> tuple[Value, Value, Value]:
-        """The summary, the total and the first sum of one token."""
-        line = b.mul(index, simd.integer(64))
-        return (
-            simd.pointer(b, self.summaries, b.mul(index, self.stride)), b.gep(self.totals, [line]),
-            b.gep(self.sums, [line]),
-        )  # fmt: skip
+    @classmethod
+    def nothing(cls, b: Builder, layout: TileFormat, stride: Value) -> "_Pending":
+        zero, nowhere = simd.integer(0), ir.Constant(I8.as_pointer(), None)
+        places = [
+            cgutils.alloca_once_value(b, value)
+            for value in (simd.integer(_SUMS_AT), nowhere, zero, zero, nowhere, zero)
+        ]
+        return cls(layout, stride, *places)
+
+    def replace(self, b: Builder, sums: Value, source: Value, summaries: Value, totals: Value, count: Value) -> None:
+        """Notes what is to be added next."""
+        places = (self.sums, self.source, self.summaries, self.totals, self.count)
+        for value, place in zip((sums, source, summaries, totals, count), places, strict=True):
+            b.store(value, place)
+
+
+def _settle(b: Builder, pending: _Pending, blocks: int) -> None:
+    """Adds all that is pending to the totals."""
+    _add_pending(b, pending, blocks, simd.integer(0), b.load(pending.count))
+    b.store(simd.integer(0), pending.count)
+
+
+def _settle_part(b: Builder, pending: _Pending, blocks: int, part: int) -> None:
+    """Adds the tokens of one step in four."""
+    tokens = _GROUP_TOKENS[pending.layout.columns] // _STEPS
+    count, last = b.load(pending.count), simd.integer(tokens * (part + 1))
+    end = b.select(b.icmp_signed("<", count, last), count, last)
+    _add_pending(b, pending, blocks, simd.integer(tokens * part), end)
+
+
+def _add_pending(b: Builder, pending: _Pending, blocks: int, first: Value, end: Value) -> None:
+    layout = pending.layout
+    with b.if_then(b.icmp_signed("<", first, end)):
+        source = simd.pointer(b, b.load(pending.source))
+        add = _addition_32(b, layout, source, blocks) if layout.columns == 32 else _addition_256(b, layout, source)
+        sums, summaries, totals = b.load(pending.sums), b.load(pending.summaries), b.load(pending.totals)
+        with cgutils.for_range_slice(b, first, end, simd.integer(1)) as (index, _):
+            line = b.mul(index, simd.integer(64))
+            summary = simd.pointer(b, summaries, b.mul(index, pending.stride))
+            total = b.gep(totals, [line])
+            simd.store(b, add(b.gep(sums, [line]), summary, simd.load(b, total, 0, F32)), total)
 
 
 # --- blocks of 256 columns --------------------------------------------------------------------------------------------
@@ -251,68 +343,86 @@ def _products_signed(
     return lows, highs
 
 
-def _add_256(b: Builder, layout: TileFormat, source: Value, panel: Value, group: _Group) -> None:
-    upper = "tdpbssd" if layout.code_offset else "tdpbsud"
-    second = b.gep(group.quants, [b.mul(group.stride, simd.integer(16))])
+def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
+    """Stores the sums of 32 tokens: lows of both halves, then highs of both."""
+    stride = work.pending.stride
+    upper = "tdpbssd" if work.layout.code_offset else "tdpbsud"
+    second = b.gep(quants, [b.mul(stride, simd.integer(16))])
     for register in _SUMS:
         _tile(b, "tilezero", register)
-    for step in range(4):
+    for step in range(_STEPS):
         _tile(b, "tileloadd64", _WEIGHTS[0], b.gep(panel, [simd.integer(_STEP_BYTES * step)]), simd.integer(64))
         _tile(b, "tileloadd64", _WEIGHTS[1], b.gep(panel, [simd.integer(_STEP_BYTES * (4 + step))]), simd.integer(64))
-        for half, quants in enumerate((group.quants, second)):
-            _tile(b, "tileloadd64", _TOKENS[half], b.gep(quants, [simd.integer(64 * step)]), group.stride)
+        for half, tokens in enumerate((quants, second)):
+            _tile(b, "tileloadd64", _TOKENS[half], b.gep(tokens, [simd.integer(64 * step)]), stride)
             _tile(b, "tdpbsud", _SUMS[half], _TOKENS[half], _WEIGHTS[0])
             _tile(b, upper, _SUMS[2 + half], _TOKENS[half], _WEIGHTS[1])
+        _settle_part(b, work.pending, count, step)
     for register in _SUMS:
-        _tile(b, "tilestored64", register, b.gep(group.sums, [simd.integer(_STEP_BYTES * register)]), simd.integer(64))
+        _tile(b, "tilestored64", register, b.gep(sums, [simd.integer(_STEP_BYTES * register)]), simd.integer(64))
+
+
+def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[Value, Value, Value], Value]:
+    """Loads what a tile says of its rows; returns what makes a token's new total of its sums, summary and total."""
     d = half_row(b, source, 0)
     shift = constant(I32, 8 if layout.code_offset else 3)
     minima, d_minimum = [], None
     if layout.has_minimum:
         minima = [scale_pairs(b, layout, source, layout.minima_at, simd.integer(i)) for i in range(4)]
         d_minimum = half_row(b, source, 32)
-    with cgutils.for_range(b, group.count) as loop:
-        summary, total, sums = group.token(b, loop.index)
+
+    def add(sums: Value, summary: Value, total: Value) -> Value:
         high = b.shl(simd.load(b, sums, 2 * _STEP_BYTES, I32), shift)
         value = b.fmul(b.sitofp(b.add(simd.load(b, sums, 0, I32), high), vector(F32)), d)
-        if layout.has_minimum:
+        if d_minimum is not None:
             minimum = constant(I32, 0)
             for i, pair in enumerate(minima):
                 minimum = simd.dot2(b, minimum, pair, simd.load_splat(b, summary, SUMS_AT + 4 * i, I32))
             value = b.fsub(value, b.fmul(b.sitofp(minimum, vector(F32)), d_minimum))
-        scale = simd.load_splat(b, summary, 0, F32)
-        simd.store(b, simd.fma(b, value, scale, simd.load(b, total, 0, F32)), total)
+        return simd.fma(b, value, simd.load_splat(b, summary, 0, F32), total)
+
+    return add
 
 
 # --- blocks of 32 columns ---------------------------------------------------------------------------------------------
 
 
 def _prepare_32(b: Builder, layout: TileFormat, source: Value, panel: Value) -> None:
-    """Codes as signed bytes, then d and the minimum as floats."""
+    """Codes as signed bytes."""
     for q, code in enumerate(tile_codes(b, source, layout, simd.integer(0))):
         # Taking 128 off an eight-bit code flips its upper bit; there is no borrow between bytes to keep.
         simd.store(b, b.sub(code, constant(I8, layout.code_offset, 64)), panel, 64 * q)
-    simd.store(b, half_row(b, source, 0), panel, 512)
-    if layout.has_minimum:
-        simd.store(b, half_row(b, source, 32), panel, 512 + 64)
 
 
-def _add_32(b: Builder, layout: TileFormat, source: Value, panel: Value, group: _Group) -> None:
-    second = b.gep(group.quants, [b.mul(group.stride, simd.integer(16))])
-    _tile(b, "tileloadd64", _WEIGHTS[0], panel, simd.integer(64))
-    for half, quants in enumerate((group.quants, second)):
-        _tile(b, "tilezero", _SUMS[half])
-        _tile(b, "tileloadd64", _TOKENS[half], quants, group.stride)
-        _tile(b, "tdpbssd", _SUMS[half], _TOKENS[half], _WEIGHTS[0])
-        place = b.gep(group.sums, [simd.integer(_STEP_BYTES * half)])
-        _tile(b, "tilestored64", _SUMS[half], place, simd.integer(64))
-    d = simd.load(b, panel, 512, F32)
-    minimum = simd.load(b, panel, 512 + 64, F32) if layout.has_minimum else None
-    with cgutils.for_range(b, group.count) as loop:
-        summary, total, sums = group.token(b, loop.index)
-        dot = b.sitofp(simd.load(b, sums, 0, I32), vector(F32))
-        scale = b.fmul(d, simd.load_splat(b, summary, 0, F32))
-        value = simd.fma(b, dot, scale, simd.load(b, total, 0, F32))
-        if minimum is not None:
-            value = simd.fma(b, minimum, simd.load_splat(b, summary, SCALED_SUM_AT, F32), value)
-        simd.store(b, value, total)
+def _multiply_32(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
+    """Stores the sums of 16 tokens for `count` blocks, at most four."""
+    for block in range(_STEPS):
+        if block < count:
+            place = b.gep(panel, [simd.integer(_PANEL_BYTES[32] * block)])
+            tokens = b.gep(quants, [simd.integer(32 * block)])
+            _tile(b, "tileloadd64", _TOKENS[block % 2], tokens, work.pending.stride)
+            _tile(b, "tileloadd64", _WEIGHTS[block % 2], place, simd.integer(64))
+            _tile(b, "tilezero", _SUMS[block])
+            _tile(b, "tdpbssd", _SUMS[block], _TOKENS[block % 2], _WEIGHTS[block % 2])
+        _settle_part(b, work.pending, count, block)
+    for block in range(count):
+        place = b.gep(sums, [simd.integer(_STEP_BYTES * block)])
+        _tile(b, "tilestored64", _SUMS[block], place, simd.integer(64))
+
+
+def _addition_32(b: Builder, layout: TileFormat, source: Value, blocks: int) -> Callable[[Value, Value, Value], Value]:
+    """As `_addition_256`, for `blocks` blocks."""
+    scales = [half_row(b, source, layout.tile_bytes * block) for block in range(blocks)]
+    minima = [half_row(b, source, layout.tile_bytes * block + 32) for block in range(blocks) if layout.has_minimum]
+
+    def add(sums: Value, summary: Value, total: Value) -> Value:
+        for block, d in enumerate(scales):
+            dot = b.sitofp(simd.load(b, sums, _STEP_BYTES * block, I32), vector(F32))
+            at = SUMMARY_BYTES[32] * block
+            total = simd.fma(b, dot, b.fmul(d, simd.load_splat(b, summary, at, F32)), total)
+            if minima:
+                scaled_sum = simd.load_splat(b, summary, at + SCALED_SUM_AT, F32)
+                total = simd.fma(b, minima[block], scaled_sum, total)
+        return total
+
+    return add
