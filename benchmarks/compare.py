@@ -38,6 +38,8 @@ from benchmarks.peer import (
     seconds_to_first_token,
 )
 from tui_llama.bench import MeasuredModel, Result, SpeedTest, make_tests
+from tui_llama.bench_report import describe_limits
+from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.machine_limits import LimitSample, MachineLimits
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.engine.topology import physical_core_count
@@ -209,11 +211,9 @@ def _compare_starts(model: Path, name: str, options: argparse.Namespace) -> Star
 
 def _conditions(peer: str, threads: int, results: Sequence[Result]) -> str:
     """A sentence on machine and programs."""
-    reads = [sample.read_gb_s for result in results for sample in result.limits]
-    dots = [sample.dot_gmac_s for result in results for sample in result.limits]
     return (
-        f"Tokens a second, medians; {_processor()}, {threads} threads, {peer}. Meanwhile the machine read "
-        f"{min(reads):.0f} … {max(reads):.0f} GB/s and did {min(dots):.0f} … {max(dots):.0f} GMAC/s of dot products."
+        f"Tokens a second, medians; {_processor()}, {threads} threads, {INSTRUCTION_SET}; {peer}. "
+        f"The machine meanwhile: {describe_limits(results)}."
     )
 
 

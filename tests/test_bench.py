@@ -118,6 +118,11 @@ def test_the_median_is_set_against_the_best_that_the_machine_has_shown() -> None
     computing = a_result(cost=Cost(weight_bytes=1, matrix_macs=200_000_000_000))
     assert computing.limit_tok_s == pytest.approx(10 / 2)
     assert not computing.is_limited_by_reading
+    with_tiles = a_result(
+        cost=Cost(weight_bytes=1, matrix_macs=200_000_000_000), limits=(LimitSample(30.0, 100.0, 400.0),)
+    )
+    assert with_tiles.limit_tok_s == pytest.approx(10 / 0.5)
+    assert with_tiles.vector_limit_tok_s == pytest.approx(10 / 2)
 
 
 # --- what is printed
@@ -130,17 +135,24 @@ def test_the_table_has_a_column_for_what_varies_and_none_for_what_does_not() -> 
     assert "| threads |" in bench_report.Table(loads[:1]).head()
 
 
-def test_a_row_of_the_table_shows_samples_median_and_share() -> None:
+def test_a_row_of_the_table_shows_samples_median_and_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_report, "HAS_TILE_MULTIPLIER", False)
     result = a_result()
-    row = bench_report.Table([result.load]).row(result)
-    assert row == "| Model \\| one Q4_K 2.00 GB | 2 | tg10 | 10.0 | 10.0 20.0 5.0 | 40.0 (read) | 25 % |\n"
+    table = bench_report.Table([result.load])
+    assert (
+        table.row(result) == "| Model \\| one Q4_K 2.00 GB | 2 | tg10 | 10.0 | 10.0 20.0 5.0 | 40.0 (read) | 25 % |\n"
+    )
+    monkeypatch.setattr(bench_report, "HAS_TILE_MULTIPLIER", True)
+    table = bench_report.Table([result.load])
+    assert "of vector limit" in table.head()
+    assert table.row(result).endswith("| 25 % | 25 % |\n")
 
 
 def test_below_the_table_stand_the_limits_and_the_profiles() -> None:
     times = (OperationTime("norm", 0.25, 0, 0), OperationTime("matrix", 0.75, 3_000_000_000, 6_000_000_000))
     text = bench_report.foot([a_result(), a_result(profile=times)])
     assert "30.0 … 40.0 GB/s" in text
-    assert "90.0 … 100.0 GMAC/s" in text
+    assert "90.0 … 100.0 GMAC/s of vector" in text
     assert "tg10: 100.000 ms a token" in text
     assert text.index("| matrix | 75.000 | 75.0 % | 4.0 | 8 |") < text.index("| norm | 25.000 | 25.0 % |  |  |")
 

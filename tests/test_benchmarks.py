@@ -128,8 +128,8 @@ def test_a_comparison_shows_medians_ratio_and_limit() -> None:
     start = StartComparison("one", our_seconds=(1.0, 1.5, 1.25), their_seconds=(2.0, 2.5, 3.0))
     table = readme_table([comparison()], [start], "Conditions.")
     assert table.startswith("Conditions.\n\n| model |")
-    assert "| one (Q4_K) | tg10 | 5.0 | 20.0 | 4.00 | 50.0 | 40 % |" in table
-    assert "| one | start to first token | 2.50 s | 1.25 s | 2.00 | | |" in table
+    assert "| one (Q4_K) | tg10 | 5.0 | 20.0 | 4.00 | 50.0 | 40 % | 40 % |" in table
+    assert "| one | start to first token | 2.50 s | 1.25 s | 2.00 | | | |" in table
     assert "[5.0 10.0 2.5]" in describe(comparison())
     row = json.loads(as_json([comparison()], [start], "Conditions."))["tests"][0]
     assert (row["their_samples_tok_s"], row["our_samples_tok_s"]) == ([5.0, 10.0, 2.5], [20.0, 10.0, 40.0])

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from tui_llama.engine.local import open_requested
-from tui_llama.engine.machine_limits import LimitSample, MachineLimits
+from tui_llama.engine.machine_limits import LimitSample, MachineLimits, best_of
 from tui_llama.engine.placement import Placement, chosen_processors
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.roofline import ATTENTION, Cost, batch_cost, batch_lengths
@@ -114,14 +114,18 @@ class Result:
     @property
     def best_limits(self) -> LimitSample:
         """The best that the machine has shown while the test ran."""
-        return LimitSample(
-            max(sample.read_gb_s for sample in self.limits), max(sample.dot_gmac_s for sample in self.limits)
-        )
+        return best_of(self.limits)
 
     @property
     def limit_tok_s(self) -> float:
         """Tokens a second that the machine could not exceed; see `engine/roofline`."""
         return self.test.token_count / self.cost.least_seconds(self.best_limits)
+
+    @property
+    def vector_limit_tok_s(self) -> float:
+        """The same for a machine without a tile multiplier."""
+        limits = dataclasses.replace(self.best_limits, tile_gmac_s=0.0)
+        return self.test.token_count / self.cost.least_seconds(limits)
 
     @property
     def share_of_limit(self) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tui_llama.bench import Result
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
+from tui_llama.engine.machine_limits import HAS_TILE_MULTIPLIER
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.output import Output
 from tui_llama.text_safety import sanitize_line
@@ -43,6 +44,10 @@ class Table:
             "limit": lambda result: f"{result.limit_tok_s:.1f} ({limiting(result)})",
             "of limit": lambda result: f"{100 * result.share_of_limit:.0f} %",
         }
+        if HAS_TILE_MULTIPLIER:
+            self._cells["of vector limit"] = lambda result: (
+                f"{100 * result.median_tok_s / result.vector_limit_tok_s:.0f} %"
+            )
 
     def head(self) -> str:
         """The names of the columns and the line below them."""
@@ -76,9 +81,8 @@ def print_results(results: Iterable[Result], loads: Sequence[LoadRequest], form:
 def foot(results: Sequence[Result]) -> str:
     """What the limits were, and the profiles."""
     limits = (
-        f"\nLimits of this machine meanwhile ({INSTRUCTION_SET}): it read {_range(results, 'read_gb_s')} GB/s and did "
-        f"{_range(results, 'dot_gmac_s')} GMAC/s of dot products.\nA test's limit is the best of what was measured "
-        "around its repetitions.\n"
+        f"\nLimits of this machine meanwhile ({INSTRUCTION_SET}): {describe_limits(results)}.\n"
+        "A test's limit is the best of what was measured around its repetitions.\n"
     )
     return limits + "".join("\n" + _profile_table(result) for result in results if result.profile)
 
@@ -88,9 +92,17 @@ def as_json(results: Sequence[Result]) -> str:
     return json.dumps([_as_object(result) for result in results], indent=2) + "\n"
 
 
+def describe_limits(results: Sequence[Result]) -> str:
+    """From the lowest to the highest sample of each kind of limit, in words."""
+    text = f"{_range(results, 'read_gb_s')} GB/s read, {_range(results, 'dot_gmac_s')} GMAC/s of vector dot products"
+    return f"{text}, {_range(results, 'tile_gmac_s')} GMAC/s of tile products" if HAS_TILE_MULTIPLIER else text
+
+
 def limiting(result: Result) -> str:
     """What the limit is made of, in a word."""
-    return "read" if result.is_limited_by_reading else "dot"
+    if result.is_limited_by_reading:
+        return "read"
+    return "tile" if result.best_limits.tile_gmac_s else "dot"
 
 
 def _as_object(result: Result) -> dict[str, object]:
@@ -100,6 +112,7 @@ def _as_object(result: Result) -> dict[str, object]:
         "samples_tok_s": result.samples_tok_s,
         "median_tok_s": result.median_tok_s,
         "limit_tok_s": result.limit_tok_s,
+        "vector_limit_tok_s": result.vector_limit_tok_s,
         "limited_by": limiting(result),
         "share_of_limit": result.share_of_limit,
         "prompt_tokens": test.token_count if test.reads else 0,
@@ -126,6 +139,7 @@ def _as_object(result: Result) -> dict[str, object]:
         "attention_macs_per_token": cost.attention_macs / test.token_count,
         "read_gb_s": [sample.read_gb_s for sample in result.limits],
         "dot_gmac_s": [sample.dot_gmac_s for sample in result.limits],
+        "tile_gmac_s": [sample.tile_gmac_s for sample in result.limits],
         "profile": [
             {
                 "operation": time.operation,
@@ -159,7 +173,7 @@ def _profile_table(result: Result) -> str:
 def _range(results: Iterable[Result], name: str) -> str:
     """From the lowest to the highest sample of one kind of limit."""
     values = [getattr(sample, name) for result in results for sample in result.limits]
-    return f"{min(values):.1f} … {max(values):.1f}"
+    return f"{min(values):.0f} … {max(values):.0f}" if min(values) >= 100 else f"{min(values):.1f} … {max(values):.1f}"
 
 
 def _model_name(result: Result) -> str:

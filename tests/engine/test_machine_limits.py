@@ -52,3 +52,19 @@ def test_multiplying_computes_what_is_counted(multiply: Callable[..., None], gri
     for index in range(grid[0] * grid[1]):
         unsigned, signed = operands[index // grid[1]], operands[grid[0] + index % grid[1]]
         assert (sums[index] == rounds * machine_limits._GROUPS * (unsigned * signed).sum(axis=1)).all()
+
+
+@pytest.mark.skipif(not machine_limits.HAS_TILE_MULTIPLIER, reason="needs a tile multiplier")
+def test_the_tile_multiplier_computes_what_is_counted() -> None:
+    rounds, scratch = 3, machine_limits._random_bytes((1, machine_limits._SCRATCH_BYTES))[0] & 15
+    shared, times = zeroed_array((machine_limits._PASS_BYTES,), np.uint8), zeroed_array((2,), np.int64)
+    prepare_gate(int(shared.ctypes.data) + machine_limits._GATE_AT)
+    tile = scratch[:1024].astype(np.int64).reshape(16, 64)
+
+    machine_limits._multiply_pass_tiles(
+        int(shared.ctypes.data), 1, int(times.ctypes.data), int(scratch.ctypes.data), 1, rounds
+    )
+
+    sums = scratch[machine_limits._SCRATCH_BYTES // 2 :][:1024].view(np.int32).reshape(16, 16)
+    columns = tile.reshape(16, 16, 4).transpose(1, 0, 2).reshape(16, 64)  # four rows of a column lie side by side
+    assert (sums == rounds * machine_limits._GROUPS * (tile @ columns.T)).all()

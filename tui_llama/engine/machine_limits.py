@@ -2,12 +2,13 @@
 
 Both are measured with the threads and instructions that a model runs with. Reading goes over a block that no cache
 holds, in huge pages where the system has them, as weights do. Multiplying is the integer dot product of the chosen
-instruction set on operands from the first-level cache. Shared machines are faster at one moment than at the next, so
-whoever compares with these limits measures them again beside what is compared.
+instruction set on operands from the first-level cache, and the tile multiplier on its own registers where the
+instruction set has one. Shared machines are faster at one moment than at the next, so whoever compares with these
+limits measures them again beside what is compared.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from numba.core import cgutils
 
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import compile_now, intrinsic, kernel
+from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.memory import zeroed_array, zeroed_bytes
 from tui_llama.engine.placement import Placement, find_seats
 from tui_llama.engine.simd import I8, I32, I64, Builder, at_address, atomic_add, constant
@@ -46,18 +48,36 @@ _CODE_BITS = 4  # the kind of weights that all instruction sets are fastest with
 _MACS_OF_A_DOT = 64  # 16 lanes, four products each
 _ANYWHERE = Placement()
 
+HAS_TILE_MULTIPLIER = INSTRUCTION_SET == "amx_int8"
+
 
 @dataclass(frozen=True, slots=True)
 class LimitSample:
     """What the machine did at one moment.
 
     Args:
-        read_gb_s: 10⁹ bytes read from memory a second, by the threads that write answers.
-        dot_gmac_s: 10⁹ multiply-accumulates of u8 × i8 a second, by the threads that read prompts.
+        read_gb_s: 10⁹ bytes read from memory a second.
+        dot_gmac_s: 10⁹ multiply-accumulates of u8 × i8 a second, by vector instructions.
+        tile_gmac_s: The same by the tile multiplier; 0 where the instruction set has none.
     """
 
     read_gb_s: float
     dot_gmac_s: float
+    tile_gmac_s: float = 0.0
+
+    @property
+    def multiply_gmac_s(self) -> float:
+        """10⁹ multiply-accumulates a second of what is fastest at it."""
+        return max(self.dot_gmac_s, self.tile_gmac_s)
+
+
+def best_of(samples: Sequence[LimitSample]) -> LimitSample:
+    """The best that the machine has shown of each."""
+    return LimitSample(
+        max(sample.read_gb_s for sample in samples),
+        max(sample.dot_gmac_s for sample in samples),
+        max(sample.tile_gmac_s for sample in samples),
+    )
 
 
 # --- kernels --------------------------------------------------------------------------------------------------------
@@ -133,6 +153,38 @@ def _unknown(b: Builder, value: Any) -> Any:
     return b.call(ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0", side_effect=True), [value])
 
 
+@intrinsic
+def _tiles(_: Any, scratch: Any, rounds: Any) -> Any:
+    """Multiplies tiles of 16 × 64 bytes on the tile multiplier: two by two of them, into four sums of 16 × 16."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Any:
+        scratch, rounds = arguments
+        base = simd.pointer(b, scratch)
+        # Palette 1; every tile register has 16 rows of 64 bytes.
+        shape = [1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8
+        simd.store(b, ir.Constant(ir.VectorType(I8, 64), shape), base, _SCRATCH_BYTES - 64)
+        _tile_instruction(b, "ldtilecfg", b.gep(base, [simd.integer(_SCRATCH_BYTES - 64)]))
+        for register in range(4):
+            _tile_instruction(b, "tilezero", register)
+            _tile_instruction(b, "tileloadd64", 4 + register, base, simd.integer(64))
+        with cgutils.for_range(b, rounds):
+            for _group in range(_GROUPS):
+                for register in range(4):
+                    _tile_instruction(b, "tdpbusd", register, 4 + register // 2, 6 + register % 2)
+        out = b.gep(base, [simd.integer(_SCRATCH_BYTES // 2)])
+        _tile_instruction(b, "tilestored64", 0, out, simd.integer(64))
+        _tile_instruction(b, "tilerelease")
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.int64), generate
+
+
+def _tile_instruction(b: Builder, name: str, *arguments: Any) -> None:
+    """Plain numbers are tile registers."""
+    values = [ir.Constant(I8, value) if isinstance(value, int) else value for value in arguments]
+    simd.call(b, f"llvm.x86.{name}", ir.VoidType(), values)
+
+
 # The first suits processors with 32 vector registers and an instruction for all of it, the second the others.
 _dots_4_by_3 = _dot_grid(4, 3, False, "dots_4_by_3")
 _dots_2_by_3 = _dot_grid(2, 3, True, "dots_2_by_3")
@@ -196,11 +248,23 @@ def _multiply_pass_2_by_3(shared: int, thread_count: int, times: int, scratch: i
     time[1] = clock_nanoseconds()
 
 
+@kernel
+def _multiply_pass_tiles(shared: int, thread_count: int, times: int, scratch: int, chunks: int, rounds: int) -> None:
+    """The same on the tile multiplier."""
+    time = int64_at(np.uintp(times))
+    time[0] = _start_together(shared, thread_count)
+    while atomic_add(np.uintp(shared + _CHUNK_AT), 1) < chunks:
+        _tiles(np.uintp(scratch), rounds)
+    time[1] = clock_nanoseconds()
+
+
 _SHARED = (types.uintp, types.int64, types.uintp)
 _READ = types.int64(*_SHARED, types.uintp, types.int64, types.int64, types.int64)
 _MULTIPLY = types.void(*_SHARED, types.uintp, types.int64, types.int64)
-_MULTIPLIERS = ((_multiply_pass_4_by_3, 4 * 3), (_multiply_pass_2_by_3, 2 * 3))
-"""Kernels, and how many dot products each does in a group of a round."""
+_DOT_PRODUCTS = ((_multiply_pass_4_by_3, 4 * 3), (_multiply_pass_2_by_3, 2 * 3))
+"""Kernels, and how many vector dot products each does in a group of a round."""
+_TILE_PRODUCTS = ((_multiply_pass_tiles, 4 * 16 * 16),) if HAS_TILE_MULTIPLIER else ()
+"""The same for the tile multiplier: each of 16 × 16 sums takes 64 products, as many as a vector dot product has."""
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------
@@ -216,17 +280,18 @@ class MachineLimits:
 
     def __init__(self, placement: Placement = _ANYWHERE, buffer_bytes: int = _BUFFER_BYTES) -> None:
         compile_now(_read_pass, _READ)
-        for multiply, _ in _MULTIPLIERS:
+        for multiply, _ in (*_DOT_PRODUCTS, *_TILE_PRODUCTS):
             compile_now(multiply, _MULTIPLY)
         self._seating = find_seats(placement)
         self._buffer = zeroed_bytes(buffer_bytes)
         self._buffer[:] = 1  # every page needs memory of its own
 
     def sample(self, thread_count: int) -> LimitSample:
-        """Measures both with so many threads, each as the best of a few passes: about a third of a second."""
+        """Measures everything with so many threads, each as the best of a few passes: about half a second."""
         reads = [self._read_rate(thread_count, distance) for distance in _PREFETCH_DISTANCES]
-        dots = [self._dot_rate(thread_count, multiply, dots) for multiply, dots in _MULTIPLIERS]
-        return LimitSample(max(reads) / 1e9, max(dots) / 1e9)
+        dots = [self._multiply_rate(thread_count, multiply, count) for multiply, count in _DOT_PRODUCTS]
+        tiles = [self._multiply_rate(thread_count, multiply, count) for multiply, count in _TILE_PRODUCTS]
+        return LimitSample(max(reads) / 1e9, max(dots) / 1e9, max(tiles, default=0.0) / 1e9)
 
     def _read_rate(self, thread_count: int, distance: int) -> float:
         """Bytes a second."""
@@ -240,11 +305,11 @@ class MachineLimits:
 
         return _best_rate(read, chunks * _CHUNK_BYTES)
 
-    def _dot_rate(self, thread_count: int, multiply: Any, dots: int) -> float:
+    def _multiply_rate(self, thread_count: int, multiply: Any, dots: int) -> float:
         """Multiply-accumulates a second."""
         scratch, chunks = _random_bytes((thread_count, _SCRATCH_BYTES)), thread_count * _CHUNKS_OF_A_THREAD
 
-        def dot(rounds: int) -> float:
+        def work(rounds: int) -> float:
             return self._seconds(
                 thread_count,
                 lambda index, shared, times: multiply(
@@ -252,7 +317,7 @@ class MachineLimits:
                 ),
             )
 
-        return _best_rate(dot, chunks * _ROUNDS * _GROUPS * dots * _MACS_OF_A_DOT)
+        return _best_rate(work, chunks * _ROUNDS * _GROUPS * dots * _MACS_OF_A_DOT)
 
     def _seconds(self, thread_count: int, work: Callable[[int, int, int], object]) -> float:
         """Calls `work` with a thread's number and two addresses on so many threads, and returns how long they took."""

@@ -10,8 +10,9 @@ The cost is counted from the plan that is run:
   keys, probabilities with values, for positions up to the token's own) are counted too, as if they could be done in
   bytes.
 
-A machine needs at least bytes / (bytes read a second) and at least multiply-accumulates / (integer dot products a
-second); the longer of both is the limit. Whatever else has to be done is not in it, so no program reaches it.
+A machine needs at least bytes / (bytes read a second) and at least multiply-accumulates / (multiply-accumulates of
+bytes a second, by what is fastest at them); the longer of both is the limit. Whatever else has to be done is not in it,
+so no program reaches it.
 
 Source of the idea: Williams, Waterman and Patterson 2009 (Roofline).
 """
@@ -66,7 +67,7 @@ class Cost:
 
     def multiply_seconds(self, limits: LimitSample) -> float:
         """How long multiplying takes at least."""
-        return self.macs / (limits.dot_gmac_s * 1e9)
+        return self.macs / (limits.multiply_gmac_s * 1e9)
 
     def least_seconds(self, limits: LimitSample) -> float:
         """How long all of it takes at least."""
