@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
-from tui_llama.engine.schedule import Schedule, make_schedule, most_rows_between_meetings
+from tui_llama.engine.schedule import MOST_UNITS, Schedule, make_schedule, most_rows_between_meetings
+from tui_llama.errors import ShapeMismatchError
 
 
 def rows_of(*fields: dict[str, int]) -> npt.NDArray[np.void]:
@@ -79,3 +80,10 @@ def test_counters_are_needed_for_the_longest_run_of_rows_without_a_meeting() -> 
     assert most_rows_between_meetings(rows_of(NORM)) == 1
     assert most_rows_between_meetings(rows_of(NORM, {"barrier": 0}, {"barrier": 0}, NORM, NORM)) == 3
     assert most_rows_between_meetings(rows_of(NORM, {"barrier": 0}, {"barrier": 0})) == 2
+
+
+def test_more_units_than_can_be_counted_are_refused() -> None:
+    rows = rows_of(NORM | {"units": MOST_UNITS})
+    assert column(batch(rows), "units") == [MOST_UNITS]
+    with pytest.raises(ShapeMismatchError):
+        batch(rows, token_count=2)

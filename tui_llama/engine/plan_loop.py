@@ -14,8 +14,8 @@ from numba import types
 
 from tui_llama.engine.compilation import kernel
 from tui_llama.engine.rows import ROW
-from tui_llama.engine.schedule import ENTRY
-from tui_llama.engine.simd import atomic_add, atomic_load, atomic_store, call_kernel, int64_at
+from tui_llama.engine.schedule import ENTRY, MOST_UNITS
+from tui_llama.engine.simd import atomic_add, atomic_load, atomic_replace, atomic_store, call_kernel, int64_at
 from tui_llama.engine.waiting import (
     CACHE_LINE_BYTES,
     GATE_BYTES,
@@ -36,9 +36,8 @@ TEAM_FIELDS = (
     "regular_threads",  # threads that take part in every run; the others have a door of their own
     "scratch",  # address of working memory, `scratch_bytes` for each thread
     "scratch_bytes",
-    "counters",  # address of two sets of `counter_bytes`, zero at first, that take turns from meeting to meeting: an
-    "counter_bytes",  # … int64 on a line of its own for each row between two meetings and each of `counter_threads`
-    "counter_threads",
+    "counters",  # address of an int64 on a line of its own for each row between two meetings and each thread
+    "counters_stride",  # bytes from one row's counters to the next row's
     "profile",  # address of int64 nanoseconds for each row, added to; 0: nobody wants to know
     "alone_nanoseconds",  # what the last to come to a meeting spent on rows, while a profile is made
     "door_nanoseconds",  # how long helpers poll for the next run before they sleep
@@ -49,7 +48,7 @@ TEAM_FIELDS = (
 
 (
     _ROWS, _ROW_COUNT, _BATCH, _SCHEDULE, _FIRST_ROW, _THREAD_COUNT, _REGULAR_THREADS, _SCRATCH, _SCRATCH_BYTES,
-    _COUNTERS, _COUNTER_BYTES, _COUNTER_THREADS, _PROFILE, _ALONE_NANOSECONDS, _DOOR_NANOSECONDS,
+    _COUNTERS, _COUNTERS_STRIDE, _PROFILE, _ALONE_NANOSECONDS, _DOOR_NANOSECONDS,
     _MEETING_NANOSECONDS, _IS_CLOSING,
 ) = range(len(TEAM_FIELDS))  # fmt: skip
 
@@ -62,6 +61,8 @@ TEAM_BYTES = _MEETING_AT + GATE_BYTES
 _ROW_BYTES = ROW.itemsize
 _ENTRY_BYTES = ENTRY.itemsize
 _KERNEL, _UNITS, _MEETS, _FOLLOWING = range(len(ENTRY.names or ()))
+# A counter says how many units are taken of a thread's range, and below which meeting, so that nobody resets it.
+_TAKEN_BITS = MOST_UNITS.bit_length()
 _SHARE = 4  # a thread takes this part of what is left of a range, so that little is left for the end
 
 
@@ -72,13 +73,14 @@ def prepare_team(address: int) -> None:
 
 
 @kernel
-def _work(address: int, index: int, counters: int, thread: int) -> None:
+def _work(address: int, index: int, counters: int, meeting: int, thread: int) -> None:
     """Does a thread's range of a row's units, then what is left of the others'.
 
     Args:
         address: The team's.
         index: The row's.
-        counters: Address of what is taken of each thread's range.
+        counters: Address of the row's counters.
+        meeting: How many meetings the team has had.
         thread: Who works.
     """
     team = int64_at(np.uintp(address))
@@ -91,13 +93,17 @@ def _work(address: int, index: int, counters: int, thread: int) -> None:
         begin = units * owner // thread_count
         size = units * (owner + 1) // thread_count - begin
         counter = np.uintp(counters + owner * CACHE_LINE_BYTES)
-        left = size - atomic_load(counter)
-        while left > 0:
-            share = max(1, left // _SHARE)
-            first = atomic_add(counter, share)
-            if first < size:
-                call_kernel(code, row, batch, begin + first, begin + min(size, first + share), scratch)
-            left = size - first - share
+        found = atomic_load(counter)
+        while True:
+            taken = found & MOST_UNITS if found >> _TAKEN_BITS == meeting else 0
+            if taken == size:
+                break
+            share = max(1, (size - taken) // _SHARE)
+            before = atomic_replace(counter, found, (meeting << _TAKEN_BITS) | (taken + share))
+            if before == found:
+                call_kernel(code, row, batch, begin + taken, begin + taken + share, scratch)
+                before = atomic_load(counter)
+            found = before
 
 
 @kernel
@@ -127,23 +133,16 @@ def _work_together(address: int, index: int, thread: int) -> None:
     """
     team = int64_at(np.uintp(address))
     row_count, is_timed = team[_ROW_COUNT], team[_PROFILE] != 0 and thread == 0
-    line_bytes, counter_bytes = team[_COUNTER_THREADS] * CACHE_LINE_BYTES, team[_COUNTER_BYTES]
     meeting = times_opened(address + _MEETING_AT)
-    counters, other_counters = team[_COUNTERS], team[_COUNTERS] + counter_bytes
-    if meeting & 1:
-        counters, other_counters = other_counters, counters
-    used_bytes = 0
+    counters = team[_COUNTERS]
     start = clock_nanoseconds() if is_timed else 0
     while index < row_count:
         entry = int64_at(np.uintp(team[_SCHEDULE] + index * _ENTRY_BYTES))
         meets, following = entry[_MEETS], entry[_FOLLOWING]
-        _work(address, index, counters + used_bytes, thread)
-        used_bytes += line_bytes
+        _work(address, index, counters, meeting, thread)
+        counters += team[_COUNTERS_STRIDE]
         if meets:
-            # Nobody has looked at these since the meeting before; from this one on they are in use again. Threads that
-            # take no part may have left something there in another run.
-            for line in range(thread * CACHE_LINE_BYTES, counter_bytes, team[_THREAD_COUNT] * CACHE_LINE_BYTES):
-                atomic_store(np.uintp(other_counters + line), 0)
+            counters = team[_COUNTERS]
             arrived = np.uintp(address + _ARRIVED_AT)
             if atomic_add(arrived, 1) == team[_THREAD_COUNT] - 1:
                 atomic_store(arrived, 0)
@@ -157,7 +156,6 @@ def _work_together(address: int, index: int, thread: int) -> None:
             times[index] += now - start - (team[_ALONE_NANOSECONDS] if meets else 0)
             start = now
         if meets:
-            counters, other_counters, used_bytes = other_counters, counters, 0
             meeting += 1
         index = following
 

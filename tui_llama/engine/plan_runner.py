@@ -30,15 +30,14 @@ class PlanRunner:
         self._scheduled = (0, 0)
         self._batch = np.zeros((), BATCH)
         self._counters = zeroed_array(
-            (2, most_rows_between_meetings(plan.rows), team.most_threads, CACHE_LINE_BYTES), np.uint8
+            (most_rows_between_meetings(plan.rows), team.most_threads, CACHE_LINE_BYTES), np.uint8
         )
         self._scratch = zeroed_array((team.most_threads, plan.scratch_bytes), np.uint8)
         self._nanoseconds = np.zeros(len(plan.rows), np.int64)
         team.set_fields(
             rows=int(plan.rows.ctypes.data), row_count=len(plan.rows), batch=int(self._batch.ctypes.data),
             scratch=int(self._scratch.ctypes.data), scratch_bytes=plan.scratch_bytes,
-            counters=int(self._counters.ctypes.data), counter_bytes=self._counters.strides[0],
-            counter_threads=team.most_threads,
+            counters=int(self._counters.ctypes.data), counters_stride=self._counters.strides[0],
         )  # fmt: skip
 
     def run(self, **fields: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP
+from tui_llama.errors import ShapeMismatchError
 
 ENTRY = np.dtype(
     [
@@ -20,6 +21,9 @@ ENTRY = np.dtype(
         ("following", np.int64),  # the next row that they do together; those between are done alone at the meeting
     ]
 )
+
+MOST_UNITS = (1 << 24) - 1
+"""The most units that a row may have in a batch: threads count them in so many bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,14 @@ def make_schedule(
         token_count: Tokens of the batch.
         first_output_token: As in BATCH.
         thread_count: Threads that take part.
+
+    Raises:
+        ShapeMismatchError: a row has more than `MOST_UNITS`.
     """
     count = len(rows)
     units = _units(rows, token_count, first_output_token)
+    if units.max() > MOST_UNITS:
+        raise ShapeMismatchError(f"{units.max()} units of work in one row are more than the {MOST_UNITS} that fit")
     is_last = np.arange(count) == count - 1
     meets = (rows["barrier"] == 1) | is_last
     together = np.flatnonzero((units > 1) & (thread_count > 1))

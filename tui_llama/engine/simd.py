@@ -323,6 +323,17 @@ def atomic_add(_: Any, address: Any, amount: Any) -> Any:
 
 
 @intrinsic
+def atomic_replace(_: Any, address: Any, expected: Any, value: Any) -> Any:
+    """Writes the int64 at `address` if it is as expected; returns what was there before."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        place = b.inttoptr(arguments[0], I64.as_pointer())
+        return b.extract_value(b.cmpxchg(place, arguments[1], arguments[2], "seq_cst", "seq_cst"), 0)
+
+    return types.int64(types.uintp, types.int64, types.int64), generate
+
+
+@intrinsic
 def atomic_load(_: Any, address: Any) -> Any:
     """Reads the int64 at `address` as the last writer left it."""
 
