@@ -9,7 +9,8 @@ each run, so it does all its repetitions in the middle of ours. llama.cpp runs a
 processor, batches of 512, flash attention on or off, whichever is faster while it warms up. Nothing else should run
 meanwhile.
 
-What is printed are samples and medians, tokens a second. --write-readme puts the table into the README.
+What is printed are samples and medians, tokens a second, and for the first model how long both take to the first token.
+--write-readme puts the table into the README.
 """
 
 import argparse
@@ -126,7 +127,7 @@ def main() -> None:
         finally:
             theirs.close()
         peers[theirs.name] = None
-        if options.start and options.llama_cpp_python is not None:
+        if options.start and not starts and options.llama_cpp_python is not None:
             starts.append(_compare_starts(model, model_name(comparisons[-1].ours), options))
             print(describe_start(starts[-1]), flush=True)
     conditions = _conditions(", ".join(peers), options.threads, [comparison.ours for comparison in comparisons])
