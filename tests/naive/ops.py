@@ -25,7 +25,17 @@ def rotate(x: Array, angles: Array, neighbours: bool) -> Array:
     return out
 
 
-def attention(queries: Array, keys: Array, values: Array, first_position: int, scale: float) -> Array:
+def attention(
+    queries: Array,
+    keys: Array,
+    values: Array,
+    first_position: int,
+    scale: float,
+    *,
+    window: int = 0,
+    soft_cap: float = 0.0,
+    sinks: Array | None = None,
+) -> Array:
     """Causal softmax attention.
 
     Args:
@@ -34,6 +44,9 @@ def attention(queries: Array, keys: Array, values: Array, first_position: int, s
         values: as keys.
         first_position: Position of the first query.
         scale: Multiplies the scores.
+        window: How many positions a token sees, its own included; 0: all up to its own.
+        soft_cap: Where scores level off; 0: nowhere.
+        sinks: (heads,) scores without a value.
 
     Returns:
         (tokens, heads, head_dim)
@@ -44,9 +57,13 @@ def attention(queries: Array, keys: Array, values: Array, first_position: int, s
     for token in range(tokens):
         seen = first_position + token + 1
         for head in range(heads):
-            scores = keys[:seen, head // group] @ queries[token, head] * scale
-            weights = np.exp(scores - scores.max())
-            out[token, head] = weights / weights.sum() @ values[:seen, head // group]
+            first = max(0, seen - window) if window else 0
+            scores = keys[first:seen, head // group] @ queries[token, head] * scale
+            if soft_cap:
+                scores = soft_cap * np.tanh(scores / soft_cap)
+            weights = np.exp(scores)
+            sink = 0.0 if sinks is None else np.exp(sinks[head])
+            out[token, head] = weights / (weights.sum() + sink) @ values[first:seen, head // group]
     return out
 
 

@@ -1,283 +1,235 @@
 """Attention: query rows against cached keys and values in blocks of 64 positions, with a running softmax.
 
 Query heads that share a key-value head, and several tokens of a prompt, form the rows of one unit of work, so that a
-key or value is read once for all of them. Blocks start at multiples of 64 positions and every row goes through them
-from position 0 on with the same operations in the same order, whatever rows go beside it: one answer, however the
-prompt was cut.
+key or value is read, and widened to float32, once for all of them.
 
-Keys lie in tiles of 16 positions, [kv_head][position / 16][head_dim][16], so that a vector holds one component of 16
-keys and no sum runs across lanes; values lie in rows, [kv_head][position][head_dim]. Both are float16, head_dim
-rounded up to 16 and filled with zeros.
+One answer, however the prompt was cut and whoever computes it: blocks start at multiples of 64 positions and runs of
+blocks at multiples of 512. Every run starts from nothing, and in it every row goes through its blocks with the same
+operations in the same order, whatever rows go beside it; then the runs are merged from the first to the last. So
+different threads may compute the runs of one token.
 
-Source of the running softmax: Milakov and Gimelshein 2018; of its use by blocks: Dao et al. 2022 (FlashAttention).
+kv_cache.py has the layouts of keys and values, attention_blocks.py the steps of a block.
 """
 
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 
-from tui_llama.engine import simd
-from tui_llama.engine.compilation import intrinsic, kernel
-from tui_llama.engine.simd import (
-    F16,
-    F32,
-    I32,
-    Builder,
-    Value,
-    batch_at,
-    constant,
-    float32_at,
-    row_at,
-    vector,
+from tui_llama.engine.attention_blocks import (
+    BLOCK_POSITIONS,
+    LOG2_E,
+    ROWS,
+    SCORE_BYTES,
+    WEIGHED_AT_ONCE,
+    add_floats,
+    add_halves,
+    cap_scores,
+    clear_rows,
+    lane_total,
+    mask_scores,
+    merge_rows,
+    scalar_power_of_two,
+    score_floats,
+    score_halves,
+    state_bytes,
+    weigh_positions,
+    widen_halves,
+    widen_quantised_keys,
+    widen_quantised_values,
 )
+from tui_llama.engine.compilation import kernel
+from tui_llama.engine.rows import QUANTISED
+from tui_llama.engine.simd import atomic_add, atomic_store, batch_at, first_token, float32_at, row_at
 
-BLOCK_POSITIONS = 64
-MOST_ROWS = 32
-_VECTORS = BLOCK_POSITIONS // simd.LANES
-_SCORE_BYTES = 4 * BLOCK_POSITIONS
-
-
-def _score_rows(rows: int, name: str) -> Any:
-    """Makes the intrinsic that computes queries · keys for `rows` query rows and one block of 64 positions."""
-
-    def score(_: Any, queries: Any, keys: Any, head_dim: Any, scores: Any) -> Any:
-        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-            queries, keys, head_dim, scores = arguments
-            query_stride = b.mul(head_dim, simd.integer(4))
-            tile_stride = b.mul(head_dim, simd.integer(2 * simd.LANES))
-            sums = [[simd.lane_variable(b, constant(F32, 0.0)) for _ in range(_VECTORS)] for _ in range(rows)]
-            for place in (place for line in sums for place in line):
-                b.store(constant(F32, 0.0), place)
-            with cgutils.for_range(b, head_dim) as loop:
-                step = b.mul(loop.index, simd.integer(2 * simd.LANES))
-                key = []
-                for t in range(_VECTORS):
-                    tile = b.add(keys, b.mul(tile_stride, simd.integer(t)))
-                    key.append(simd.half_to_float(b, simd.load(b, simd.pointer(b, tile, step), 0, F16)))
-                for r, line in enumerate(sums):
-                    at = b.add(b.mul(query_stride, simd.integer(r)), b.mul(loop.index, simd.integer(4)))
-                    query = simd.load_splat(b, simd.pointer(b, queries, at), 0, F32)
-                    for t, place in enumerate(line):
-                        b.store(simd.fma(b, query, key[t], b.load(place)), place)
-            out = simd.pointer(b, scores)
-            for r, line in enumerate(sums):
-                for t, place in enumerate(line):
-                    simd.store(b, b.load(place), out, _SCORE_BYTES * r + 4 * simd.LANES * t)
-            return context.get_dummy_value()
-
-        return types.void(types.uintp, types.uintp, types.int64, types.uintp), generate
-
-    score.__name__ = name
-    return intrinsic(score)
+MOST_ROWS = 128
+RUN_POSITIONS = 512
+_ROWS_AT_ONCE = 32  # go through a block together: few enough for their scores to stay in the fastest cache
+_MOST_ROWS_UNWIDENED = 8  # for more, widening a block once costs less than widening it for every four rows
+_COUNTER_BYTES = 64
 
 
-def _value_rows(rows: int, vectors: int, name: str) -> Any:
-    """Makes the intrinsic: out = out × factor + probabilities · values, for `rows` rows and 16 × `vectors` columns."""
-
-    def weigh(_: Any, probabilities: Any, values: Any, count: Any, head_dim: Any, factors: Any, out: Any) -> Any:
-        def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-            probabilities, values, count, head_dim, factors, out = arguments
-            out_stride = b.mul(head_dim, simd.integer(4))
-            value_stride = b.mul(head_dim, simd.integer(2))
-            outputs = [simd.pointer(b, out, b.mul(out_stride, simd.integer(r))) for r in range(rows)]
-            factor_at = simd.pointer(b, factors)
-            sums = []
-            for r, output in enumerate(outputs):
-                factor = simd.load_splat(b, factor_at, 4 * r, F32)
-                line = []
-                for c in range(vectors):
-                    place = simd.lane_variable(b, constant(F32, 0.0))
-                    b.store(b.fmul(simd.load(b, output, 64 * c, F32), factor), place)
-                    line.append(place)
-                sums.append(line)
-            with cgutils.for_range(b, count) as loop:
-                row = simd.pointer(b, values, b.mul(loop.index, value_stride))
-                value = [simd.half_to_float(b, simd.load(b, row, 32 * c, F16)) for c in range(vectors)]
-                for r, line in enumerate(sums):
-                    at = b.add(simd.integer(_SCORE_BYTES * r), b.mul(loop.index, simd.integer(4)))
-                    probability = simd.load_splat(b, simd.pointer(b, probabilities, at), 0, F32)
-                    for c, place in enumerate(line):
-                        b.store(simd.fma(b, probability, value[c], b.load(place)), place)
-            for output, line in zip(outputs, sums, strict=True):
-                for c, place in enumerate(line):
-                    simd.store(b, b.load(place), output, 64 * c)
-            return context.get_dummy_value()
-
-        address = types.uintp
-        return types.void(address, address, types.int64, types.int64, address, address), generate
-
-    weigh.__name__ = name
-    return intrinsic(weigh)
+def scratch_bytes(width: int) -> int:
+    """Bytes of working memory that a thread needs: queries, two states, scores, factors, a block of keys and values."""
+    queries_and_states = MOST_ROWS * 4 * width + 2 * state_bytes(MOST_ROWS, width)
+    return queries_and_states + _ROWS_AT_ONCE * (SCORE_BYTES + 16) + 2 * 4 * BLOCK_POSITIONS * width
 
 
-_score_4 = _score_rows(4, "score_4")
-_score_1 = _score_rows(1, "score_1")
-_values_4x64 = _value_rows(4, 4, "values_4x64")
-_values_1x64 = _value_rows(1, 4, "values_1x64")
-_values_4x16 = _value_rows(4, 1, "values_4x16")
-_values_1x16 = _value_rows(1, 1, "values_1x16")
-
-
-@intrinsic
-def _softmax_block(_: Any, scores: Any, visible: Any, peak: Any, lane_sums: Any) -> Any:
-    """Turns 64 scores into weights against the running peak, which it raises; returns the factor for older weights.
-
-    Args:
-        scores: Address of 64 float32; overwritten with exp(score - peak), 0 from index `visible` on.
-        visible: How many of the positions this row may see.
-        peak: Address of the largest score so far.
-        lane_sums: Address of 16 float32, the running sum of the weights lane by lane.
-    """
-
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        scores, visible, peak, lane_sums = arguments
-        base, peak_at, sums_at = (simd.pointer(b, address) for address in (scores, peak, lane_sums))
-        limit = simd.splat(b, b.trunc(visible, I32))
-        lowest = constant(F32, float("-inf"))
-        parts = []
-        for t in range(_VECTORS):
-            lane = ir.Constant(vector(I32), [simd.LANES * t + i for i in range(simd.LANES)])
-            seen = b.icmp_signed("<", lane, limit)
-            parts.append(b.select(seen, simd.load(b, base, 64 * t, F32), lowest))
-        best = simd.maximum(b, simd.maximum(b, parts[0], parts[1]), simd.maximum(b, parts[2], parts[3]))
-        before = simd.load_scalar(b, peak_at, 0, F32)
-        now = simd.maximum(b, before, simd.maximum_lane(b, best))
-        simd.store(b, now, peak_at)
-        shift = simd.splat(b, now)
-        factor = simd.exponential(b, b.fsub(simd.splat(b, before), shift))
-        weights = [simd.exponential(b, b.fsub(part, shift)) for part in parts]
-        for t, weight in enumerate(weights):
-            simd.store(b, weight, base, 64 * t)
-        block = b.fadd(b.fadd(weights[0], weights[1]), b.fadd(weights[2], weights[3]))
-        simd.store(b, simd.fma(b, simd.load(b, sums_at, 0, F32), factor, block), sums_at)
-        return b.extract_element(factor, ir.Constant(I32, 0))
-
-    return types.float32(types.uintp, types.int64, types.uintp, types.uintp), generate
-
-
-@intrinsic
-def _lane_total(_: Any, lane_sums: Any) -> Any:
-    """The sum of the 16 float32 at an address, in one fixed order."""
-
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        return simd.sum_lanes(b, simd.load(b, simd.pointer(b, arguments[0]), 0, F32))
-
-    return types.float32(types.uintp), generate
-
-
-def scratch_bytes(padded_head_dim: int) -> int:
-    """Bytes of working memory that a thread needs for `attention`."""
-    return MOST_ROWS * (_SCORE_BYTES + 2 * 4 * padded_head_dim + 64 + 4 + 4)
+def shared_bytes(width: int, kv_heads: int, runs: int) -> int:
+    """Bytes of the memory, zeros at first, in which threads leave each other `runs` runs for each kv head."""
+    return kv_heads * runs * (_COUNTER_BYTES + state_bytes(MOST_ROWS, width))
 
 
 @kernel
-def _gather(
-    row: Any, queries: int, outputs: int, lane_sums: int, peaks: int, token: int, kv_head: int, rows: int
-) -> None:
-    """Copies the query rows of one kv head, scaled, side by side, and clears what is summed up for them."""
+def _padded(rows: int) -> Any:
+    """Rows that are worked on: rounded up with rows of zeros."""
+    return (rows + ROWS - 1) // ROWS * ROWS
+
+
+@kernel
+def _first_block(row: Any, position: int) -> Any:
+    """Where the first block begins that a token at `position` can see."""
+    if row.window == 0:
+        return 0
+    return max(0, position - row.window + 1) // BLOCK_POSITIONS * BLOCK_POSITIONS
+
+
+@kernel
+def _gather(row: Any, queries: int, token: int, kv_head: int, rows: int) -> None:
+    """Copies the query rows of one kv head side by side, scaled, and fills up with zeros."""
     width, group = row.padded_head_dim, row.heads // row.kv_heads
-    for r in range(rows):
-        head = kv_head * group + r % group
-        source = float32_at(np.uintp(row.input + (token + r // group) * row.input_stride + head * width * 4))
-        query, output = (
-            float32_at(np.uintp(queries + r * width * 4)),
-            float32_at(np.uintp(outputs + r * width * 4)),
-        )
-        for i in range(width):
-            query[i] = source[i] * row.scale
-            output[i] = np.float32(0.0)
-        for i in range(16):
-            float32_at(np.uintp(lane_sums + 64 * r))[i] = np.float32(0.0)
-        float32_at(np.uintp(peaks))[r] = np.float32(-np.inf)
-
-
-@kernel
-def _score(queries: int, keys: int, width: int, scores: int, rows: int) -> None:
-    """Scores of all rows against one block of keys, four rows at a time."""
-    r = 0
-    while r < rows:
-        query, score = np.uintp(queries + r * width * 4), np.uintp(scores + r * _SCORE_BYTES)
-        if r + 4 <= rows:
-            _score_4(query, np.uintp(keys), width, score)
-            r += 4
+    scale = np.float32(row.scale / row.soft_cap) if row.soft_cap > 0 else np.float32(row.scale * np.float32(LOG2_E))
+    for r in range(_padded(rows)):
+        query = float32_at(np.uintp(queries + r * width * 4))
+        if r < rows:
+            at = (token + r // group) * row.input_stride + (kv_head * group + r % group) * width * 4
+            source = float32_at(np.uintp(np.int64(row.input) + at))
+            for i in range(width):
+                query[i] = source[i] * scale
         else:
-            _score_1(query, np.uintp(keys), width, score)
-            r += 1
+            for i in range(width):
+                query[i] = np.float32(0.0)
 
 
 @kernel
-def _weigh(scores: int, values: int, count: int, width: int, factors: int, outputs: int, rows: int) -> None:
-    """Adds one block of weighted values to all rows, four rows and up to 64 columns at a time."""
-    step = 64 if width % 64 == 0 else 16
-    r = 0
-    while r < rows:
-        many = r + 4 <= rows
-        weights, factor = np.uintp(scores + r * _SCORE_BYTES), np.uintp(factors + 4 * r)
-        for column in range(0, width, step):
-            value, output = np.uintp(values + 2 * column), np.uintp(outputs + (r * width + column) * 4)
-            if many and step == 64:
-                _values_4x64(weights, value, count, width, factor, output)
-            elif many:
-                _values_4x16(weights, value, count, width, factor, output)
-            elif step == 64:
-                _values_1x64(weights, value, count, width, factor, output)
+def _restrict(row: Any, scores: int, position: int, first_row: int, rows: int, block_start: int) -> None:
+    """Caps the scores of a block, and hides what lies ahead of a row or has left its window.
+
+    `position` is that of the unit's first row, and `first_row` the number of the first row at `scores`.
+    """
+    if row.soft_cap > 0:
+        for r in range(rows):
+            cap_scores(scores + r * SCORE_BYTES, np.float32(row.soft_cap * np.float32(LOG2_E)))
+    group = row.heads // row.kv_heads
+    first, last = position + first_row // group, position + (first_row + rows - 1) // group
+    if first < block_start + BLOCK_POSITIONS - 1 or (row.window > 0 and last - row.window >= block_start):
+        for r in range(rows):
+            end = position + (first_row + r) // group + 1 - block_start
+            mask_scores(scores + r * SCORE_BYTES, end - row.window if row.window > 0 else 0, end)
+
+
+@kernel
+def _attend(
+    row: Any, batch: Any, kv_head: int, position: int, rows: int, start: int, end: int, queries: int, state: int,
+    scratch: int,
+) -> None:  # fmt: skip
+    """Goes through the blocks of one run, positions `start` … `end` - 1; the first row is at `position`."""
+    width, quantised = row.padded_head_dim, row.cache_type == QUANTISED
+    padded_rows = _padded(rows)
+    tile_bytes = 17 * width if quantised else 32 * width
+    head_at = (row.layer * row.kv_heads + kv_head) * (batch.context_size // 16) * tile_bytes
+    factors = scratch + _ROWS_AT_ONCE * SCORE_BYTES
+    widened_keys = factors + _ROWS_AT_ONCE * 16
+    widened_values = widened_keys + 4 * BLOCK_POSITIONS * width
+    sums = state + padded_rows * width * 4
+    peaks = sums + padded_rows * 64
+    clear_rows(state, width, padded_rows)
+    for block_start in range(start, end, BLOCK_POSITIONS):
+        cached = head_at + block_start // 16 * tile_bytes
+        keys, values = np.int64(batch.keys) + cached, np.int64(batch.values) + cached
+        widened = quantised or rows > _MOST_ROWS_UNWIDENED
+        if quantised:
+            widen_quantised_keys(keys, widened_keys, width)
+            widen_quantised_values(values, widened_values, width)
+        elif widened:
+            widen_halves(keys, widened_keys, BLOCK_POSITIONS * width)
+            widen_halves(values, widened_values, BLOCK_POSITIONS * width)
+        count = min(BLOCK_POSITIONS, (end - block_start + WEIGHED_AT_ONCE - 1) // WEIGHED_AT_ONCE * WEIGHED_AT_ONCE)
+        for r in range(0, padded_rows, _ROWS_AT_ONCE):
+            some = min(_ROWS_AT_ONCE, padded_rows - r)
+            query, output = queries + r * width * 4, state + r * width * 4
+            if widened:
+                score_floats(query, widened_keys, width, scratch, some)
             else:
-                _values_1x16(weights, value, count, width, factor, output)
-        r += 4 if many else 1
+                score_halves(query, keys, width, scratch, some)
+            _restrict(row, scratch, position, r, min(some, rows - r), block_start)
+            weigh_positions(scratch, sums + 64 * r, peaks + 16 * r, factors, some)
+            if widened:
+                add_floats(scratch, widened_values, count, width, factors, output, some)
+            else:
+                add_halves(scratch, values, count, width, factors, output, some)
 
 
 @kernel
-def _scatter(row: Any, outputs: int, lane_sums: int, token: int, kv_head: int, rows: int) -> None:
+def _scatter(row: Any, state: int, token: int, kv_head: int, rows: int) -> None:
     """Divides each row by the sum of its weights and puts it where its token and head belong."""
     head_dim, width, group = row.head_dim, row.padded_head_dim, row.heads // row.kv_heads
+    padded_rows = _padded(rows)
+    sums = state + padded_rows * width * 4
+    peaks = float32_at(np.uintp(sums + padded_rows * 64))
     for r in range(rows):
         head = kv_head * group + r % group
-        total = _lane_total(np.uintp(lane_sums + 64 * r))
-        output = float32_at(np.uintp(outputs + r * width * 4))
-        target = float32_at(np.uintp(row.output + (token + r // group) * row.output_stride + head * head_dim * 4))
+        total = lane_total(sums + 64 * r)
+        factor = np.float32(1.0)
+        if row.extra != 0:
+            sink = float32_at(np.uintp(row.extra))[head] * np.float32(LOG2_E)
+            peak = max(peaks[4 * r], sink)
+            factor = scalar_power_of_two(peaks[4 * r] - peak)
+            total = total * factor + scalar_power_of_two(sink - peak)
+        factor = factor / total
+        output = float32_at(np.uintp(state + r * width * 4))
+        at = (token + r // group) * row.output_stride + head * head_dim * 4
+        target = float32_at(np.uintp(np.int64(row.output) + at))
         for i in range(head_dim):
-            target[i] = output[i] / total
+            target[i] = output[i] * factor
 
 
 def attention(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Attention of all query heads of one kv head, for the tokens of one unit.
+    """Attention of the query heads of one kv head, for a group of tokens. Units: kv heads × token groups × shares.
 
-    Units: token groups × kv heads, kv heads fastest. Row: `input` is float32 (tokens, heads, padded_head_dim), rotated;
-    `output` float32 (tokens, heads · head_dim); `scale` multiplies the scores; `tokens_per_unit` · heads / kv_heads is
-    at most `MOST_ROWS`. Naive twin: tests/naive/ops.py.
+    Row: `input` is float32 (tokens, heads, padded_head_dim), rotated; `output` float32 (tokens, heads · head_dim);
+    `scale` multiplies the scores; `tokens_per_unit` · heads / kv_heads is at most `MOST_ROWS`. `units` is kv heads ×
+    shares, of which threads may take the runs of a token group; they need `shared`, of `shared_bytes`, for it, or the
+    first share is everything. A `window` above 0 is how many positions a token sees, its own included. A `soft_cap`
+    above 0 makes soft_cap · tanh(score / soft_cap) of a score. `extra` is the address of float32 (heads,), the score
+    of a position without a value that every token sees, or 0.
+
+    Sources: of the window, Beltagy et al. 2020 (Longformer); of the cap, Gemma Team 2024 (Gemma 2); of the sinks, Xiao
+    et al. 2023 (StreamingLLM). Naive twin: tests/naive/ops.py.
     """
     row, batch = row_at(row_address), batch_at(batch_address)
-    start = batch.first_output_token if row.output_tokens_only else 0
-    width, group = row.padded_head_dim, row.heads // row.kv_heads
-    scores = scratch
-    queries = scores + MOST_ROWS * _SCORE_BYTES
-    outputs = queries + MOST_ROWS * 4 * width
-    lane_sums = outputs + MOST_ROWS * 4 * width
-    peaks = lane_sums + MOST_ROWS * 64
-    factors = peaks + MOST_ROWS * 4
+    start_token = first_token(row, batch)
+    width, group, shares = row.padded_head_dim, row.heads // row.kv_heads, row.units // row.kv_heads
+    token_count = batch.token_count - start_token
+    groups = (token_count + row.tokens_per_unit - 1) // row.tokens_per_unit
+    last_run = (batch.first_position + batch.token_count - 1) // RUN_POSITIONS
+    most_runs = last_run - _first_block(row, batch.first_position + start_token) // RUN_POSITIONS + 1
+    alone = most_runs == 1 or groups * most_runs > row.shared_runs
+    state_size = state_bytes(_padded(min(token_count, row.tokens_per_unit) * group), width)
+    own_states = np.int64(scratch) + MOST_ROWS * 4 * width
+    rest = own_states + 2 * state_bytes(MOST_ROWS, width)
     for unit in range(first, last):
-        kv_head = unit % row.kv_heads
-        token = start + unit // row.kv_heads * row.tokens_per_unit
+        share, task = unit % shares, unit // shares
+        token = start_token + task % groups * row.tokens_per_unit
         tokens = min(row.tokens_per_unit, batch.token_count - token)
         rows = tokens * group
-        _gather(row, queries, outputs, lane_sums, peaks, token, kv_head, rows)
         position = batch.first_position + token
-        end = position + tokens
-        head_at = (row.layer * row.kv_heads + kv_head) * batch.context_size * width
-        for block_start in range(0, end, BLOCK_POSITIONS):
-            cached = 2 * (head_at + block_start * width)
-            _score(queries, batch.keys + cached, width, scores, rows)
-            for r in range(rows):
-                visible = min(BLOCK_POSITIONS, max(0, position + r // group + 1 - block_start))
-                float32_at(np.uintp(factors))[r] = _softmax_block(
-                    np.uintp(scores + r * _SCORE_BYTES),
-                    visible,
-                    np.uintp(peaks + 4 * r),
-                    np.uintp(lane_sums + 64 * r),
-                )
-            count = min(BLOCK_POSITIONS, end - block_start)
-            _weigh(scores, batch.values + cached, count, width, factors, outputs, rows)
-        _scatter(row, outputs, lane_sums, token, kv_head, rows)
+        begin, end = _first_block(row, position), position + tokens
+        first_run = begin // RUN_POSITIONS
+        run_count = (end - 1) // RUN_POSITIONS - first_run + 1
+        run, run_end = run_count * share // shares, run_count * (share + 1) // shares
+        states = np.int64(row.shared) + row.kv_heads * row.shared_runs * _COUNTER_BYTES + task * most_runs * state_size
+        if alone:
+            run, run_end, states = 0, run_count if share == 0 else 0, own_states
+        if run == run_end:
+            continue
+        done = run_end - run
+        _gather(row, scratch, token, task // groups, rows)
+        while run < run_end:
+            start = max(begin, (first_run + run) * RUN_POSITIONS)
+            # Alone, a thread needs two states: that of the runs so far, and that of the next.
+            state = states + (min(run, 1) if alone else run) * state_size
+            _attend(
+                row, batch, task // groups, position, rows, start, min(end, (first_run + run + 1) * RUN_POSITIONS),
+                scratch, state, rest,
+            )  # fmt: skip
+            if alone and run > 0:
+                merge_rows(states, state, width, _padded(rows))
+            run += 1
+        if not alone:
+            counter = np.uintp(np.int64(row.shared) + task * _COUNTER_BYTES)
+            if atomic_add(counter, done) + done < run_count:
+                continue
+            atomic_store(counter, 0)  # whoever comes last finds the other runs done
+            for later in range(1, run_count):
+                merge_rows(states, states + later * state_size, width, _padded(rows))
+        _scatter(row, states, token, task // groups, rows)

@@ -30,6 +30,7 @@ _SOURCES = (
     "activations.py",
     "tile_multiplier.py",
     "matrix_kernels.py",
+    "attention_blocks.py",
     "attention_kernels.py",
     "ops.py",
     "waiting.py",
@@ -45,6 +46,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 intrinsic: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.extending.intrinsic
 """Numba's decorator of functions that write LLVM IR, with a type."""
+
+callable_from_kernels: Callable[[Function], Function] = numba.extending.register_jitable
+"""Numba's decorator of plain functions that kernels call as well, with a type."""
 
 
 def kernel(function: Function) -> Function:

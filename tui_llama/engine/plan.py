@@ -14,14 +14,14 @@ from tui_llama.engine import attention_kernels, matrix_kernels, ops, plan_loop, 
 from tui_llama.engine.activations import activation_bytes
 from tui_llama.engine.compilation import compile_now
 from tui_llama.engine.hyperparameters import Hyperparameters
-from tui_llama.engine.memory import padded, zeroed_array
+from tui_llama.engine.memory import padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
 from tui_llama.engine.weights import Matrix, Weights
 from tui_llama.errors import ShapeMismatchError
 
 _MATRIX_PREFIX = "matrix_"
-_PROMPT_ROWS = 16  # query rows that share a pass over the keys, where a prompt offers as many
+_ATTENTION_UNITS = 32  # of one token at depth: enough for many threads, few enough to cost nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ class PlanBuilder:
     _steps: list[Step] = field(default_factory=list)
     _buffers: dict[str, Buffer] = field(default_factory=dict)
     _keep_alive: list[object] = field(default_factory=list)
+    _shared_states: npt.NDArray[np.uint8] | None = None
     _output_tokens_only: bool = False
 
     @property
@@ -228,8 +229,19 @@ class PlanBuilder:
         """From the next operation on, only tokens whose logits are wanted are worked on."""
         self._output_tokens_only = True
 
-    def attention(self, rotated: Buffer, layer: int, scale: float) -> Buffer:
-        """Softmax attention over the cache."""
+    def attention(
+        self, rotated: Buffer, layer: int, scale: float, *, window: int = 0, soft_cap: float = 0.0, sinks: str = ""
+    ) -> Buffer:
+        """Softmax attention over the cache.
+
+        Args:
+            rotated: Queries from `rotate`.
+            layer: Whose keys and values.
+            scale: Multiplies the scores.
+            window: How many positions a token sees, its own included; 0 for all before it.
+            soft_cap: Scores level off there, as soft_cap · tanh(score / soft_cap); 0 for nowhere.
+            sinks: Name of a tensor (heads,) of scores that take part in the softmax's sum and have no value, or "".
+        """
         sizes = self.sizes
         attended = self.buffer("attended", sizes.head_count * sizes.head_dim)
         group = sizes.head_count // sizes.kv_head_count
@@ -237,11 +249,15 @@ class PlanBuilder:
             raise self.weights.file.refuse(
                 f"{group} query heads share a key-value head, more than the {attention_kernels.MOST_ROWS} supported"
             )
+        sinks_vector = self.weights.vector(sinks, sizes.head_count) if sinks else None
+        self._keep_alive.append(sinks_vector)
         self._add(
             Step("attention", f"layer {layer}"), per_token=PER_TOKEN_GROUP,
             **self._from_to(rotated, attended), **self._head_sizes(), heads=sizes.head_count,
-            kv_heads=sizes.kv_head_count, layer=layer, scale=scale, units=sizes.kv_head_count,
-            tokens_per_unit=max(1, _PROMPT_ROWS // group),
+            kv_heads=sizes.kv_head_count, layer=layer, scale=scale, window=window, soft_cap=soft_cap,
+            extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
+            units=sizes.kv_head_count * -(-_ATTENTION_UNITS // sizes.kv_head_count),
+            tokens_per_unit=attention_kernels.MOST_ROWS // group, **self._shared_runs(),
         )  # fmt: skip
         return attended
 
@@ -301,6 +317,15 @@ class PlanBuilder:
         if required or self.weights.has(f"{name}.bias"):
             return self.weights.vector(f"{name}.bias", width)
         return None
+
+    def _shared_runs(self) -> dict[str, int]:
+        """Memory in which the threads share the longest attention of one token; all layers use the same."""
+        runs = -(-self.rotary.position_count // attention_kernels.RUN_POSITIONS)
+        if self._shared_states is None:
+            width = padded(self.sizes.head_dim)
+            self._shared_states = zeroed_bytes(attention_kernels.shared_bytes(width, self.sizes.kv_head_count, runs))
+            self._keep_alive.append(self._shared_states)
+        return {"shared": int(self._shared_states.ctypes.data), "shared_runs": runs}
 
     def _rotation(self, neighbours: bool) -> dict[str, int]:
         return self._head_sizes() | {

@@ -6,6 +6,7 @@ plan's owner keeps alive. What a field means beyond its name is up to the kernel
 
 import numpy as np
 
+HALVES, QUANTISED = 0, 1  # types of the cache of keys and values; see kv_cache.py
 PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP = 0, 1, 2  # what `units` of a row counts
 
 ROW = np.dtype(
@@ -15,6 +16,7 @@ ROW = np.dtype(
         ("output", np.uint64),
         ("weight", np.uint64),
         ("extra", np.uint64),  # second input, bias or table; 0 where there is none
+        ("shared", np.uint64),  # memory in which threads leave each other results; 0 where there is none
         ("input_stride", np.int64),  # bytes from one token to the next
         ("output_stride", np.int64),
         ("extra_stride", np.int64),
@@ -27,14 +29,18 @@ ROW = np.dtype(
         ("padded_head_dim", np.int64),
         ("rotated_dim", np.int64),
         ("layer", np.int64),
+        ("window", np.int64),  # positions that a token sees, its own included; 0: all
+        ("shared_runs", np.int64),  # how many results for each kv head fit into `shared`
         ("scale", np.float32),
         ("epsilon", np.float32),
+        ("soft_cap", np.float32),  # where scores level off; 0: nowhere
         ("per_token", np.int32),
         ("tokens_per_unit", np.int32),
         ("output_tokens_only", np.int32),  # 1: only tokens whose logits are wanted
         ("accumulate", np.int32),  # 1: add to the output instead of replacing it
         ("barrier", np.int32),  # 1: the team meets after this row
         ("mode", np.int32),  # variant of the kernel
+        ("cache_type", np.int32),  # HALVES or QUANTISED
     ],
     align=True,
 )
@@ -42,7 +48,7 @@ ROW = np.dtype(
 BATCH = np.dtype(
     [
         ("token_ids", np.uint64),  # int32 (tokens,)
-        ("keys", np.uint64),  # float16, see kv_cache.py
+        ("keys", np.uint64),  # see kv_cache.py
         ("values", np.uint64),
         ("token_count", np.int64),
         ("first_position", np.int64),
