@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
-from tui_llama.engine.schedule import MOST_UNITS, Schedule, make_schedule, most_rows_between_meetings
+from tui_llama.engine.schedule import MOST_UNITS, Schedule, make_schedule, most_rows_of_a_stage
 from tui_llama.errors import ShapeMismatchError
 
 
@@ -47,39 +47,48 @@ def test_units_are_counted_by_plan_token_or_group(row: dict[str, int], units: in
     assert column(batch(rows_of(row), token_count=10, first_output_token=6), "units") == [units]
 
 
-def test_one_token_s_single_units_are_done_alone_at_the_meeting_before() -> None:
+def stages(schedule: Schedule) -> list[tuple[int, int, int]]:
+    """The last row of each stage, its units, and the first row of the next."""
+    ends = zip(column(schedule, "stage_units"), column(schedule, "following"), strict=True)
+    return [(row, units, following) for row, (units, following) in enumerate(ends) if units > 0]
+
+
+def test_one_token_s_single_units_are_left_to_one_thread_between_the_stages() -> None:
     schedule = batch(rows_of(NORM, NORM, MATRIX, NORM, NORM, MATRIX, NORM))
     assert schedule.first_row == 2
-    assert column(schedule, "following")[2] == 5
-    assert column(schedule, "following")[5] == 7
-    assert column(schedule, "meets") == [1] * 7
+    assert stages(schedule) == [(2, 100, 5), (5, 100, 7)]
 
 
 def test_many_tokens_are_done_together_row_by_row() -> None:
     schedule = batch(rows_of(NORM, MATRIX, NORM, MATRIX), token_count=2)
     assert schedule.first_row == 0
-    assert column(schedule, "following") == [1, 2, 3, 4]
+    assert stages(schedule) == [(0, 2, 1), (1, 100, 2), (2, 2, 3), (3, 100, 4)]
 
 
-def test_a_row_without_a_meeting_leads_to_the_next_even_if_that_is_a_single_unit() -> None:
-    schedule = batch(rows_of(MATRIX | {"barrier": 0}, NORM, NORM, MATRIX))
-    assert column(schedule, "following") == [1, 3, 3, 4]
-    assert column(schedule, "meets") == [0, 1, 1, 1]
+def test_rows_that_do_not_wait_for_each_other_are_one_stage() -> None:
+    free = {"barrier": 0}
+    schedule = batch(rows_of(NORM, MATRIX | free, MATRIX | free, MATRIX, NORM | free, NORM | free, NORM, MATRIX | free))
+    assert schedule.first_row == 1
+    assert stages(schedule) == [(3, 300, 7), (7, 100, 8)]
 
 
-def test_all_meet_at_the_end() -> None:
-    assert column(batch(rows_of(MATRIX, MATRIX | {"barrier": 0})), "meets") == [1, 1]
+def test_a_single_unit_inside_of_a_stage_is_part_of_it_but_not_one_in_front() -> None:
+    free = {"barrier": 0}
+    schedule = batch(rows_of(NORM | free, MATRIX | free, NORM, NORM | free, NORM | free, MATRIX))
+    assert schedule.first_row == 1
+    assert stages(schedule) == [(2, 101, 5), (5, 100, 6)]
 
 
 def test_a_single_thread_does_all_rows_alone() -> None:
     schedule = batch(rows_of(NORM, MATRIX, MATRIX), thread_count=1, token_count=9)
     assert schedule.first_row == 3
+    assert stages(schedule) == []
 
 
-def test_counters_are_needed_for_the_longest_run_of_rows_without_a_meeting() -> None:
-    assert most_rows_between_meetings(rows_of(NORM)) == 1
-    assert most_rows_between_meetings(rows_of(NORM, {"barrier": 0}, {"barrier": 0}, NORM, NORM)) == 3
-    assert most_rows_between_meetings(rows_of(NORM, {"barrier": 0}, {"barrier": 0})) == 2
+def test_counters_are_needed_for_the_longest_stage() -> None:
+    assert most_rows_of_a_stage(rows_of(NORM)) == 1
+    assert most_rows_of_a_stage(rows_of(NORM, {"barrier": 0}, {"barrier": 0}, NORM, NORM)) == 3
+    assert most_rows_of_a_stage(rows_of(NORM, {"barrier": 0}, {"barrier": 0})) == 2
 
 
 def test_more_units_than_can_be_counted_are_refused() -> None:

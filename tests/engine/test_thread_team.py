@@ -85,9 +85,9 @@ def random_chain(seed: int, rows: int = 40) -> Chain:
     [(1, 1, 50), (2, 2, 50), (2, 2, 0), (1, 3, 50), (3, 1, 0), (2, 9, 1), (9, 2, 50)],
 )
 def test_every_unit_is_done_once_and_after_what_it_needs(threads: int, batch_threads: int, poll: int) -> None:
-    with ThreadTeam(threads, batch_threads, Placement(poll=poll)) as team:
-        for seed in range(6):
-            chain = random_chain(seed)
+    for seed in range(6):
+        chain = random_chain(seed)
+        with ThreadTeam(threads, batch_threads, Placement(poll=poll)) as team:
             runner = PlanRunner(chain.plan, team)
             # Two tokens are a small batch; the sizes of large ones are in the chain's own rows.
             for tokens in (1, 2, 1, 1, 2):

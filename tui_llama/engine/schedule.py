@@ -1,8 +1,9 @@
-"""Which rows of a plan the threads do together, which one of them does alone, and where they meet: for one batch.
+"""Which rows of a plan the threads do together, stage by stage, and which one of them does alone: for one batch.
 
-A row that is a single unit of work needs one thread only. When one token is decoded every other row is, and a meeting
-before and after each would cost more than the row: so whoever comes last to a meeting does all such rows that follow,
-before the others go on. Knows nothing of threads and kernels but their number and address.
+A stage ends with a row that the next rows have to wait for. A row that is a single unit of work needs one thread only.
+When one token is decoded every other row is, and a stage for each would cost more than the row: so such rows between
+two stages are left to one thread, while the others wait. Knows nothing of threads and kernels but their number and
+address.
 """
 
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ ENTRY = np.dtype(
     [
         ("kernel", np.int64),  # address of the compiled kernel
         ("units", np.int64),  # units of work in this batch
-        ("meets", np.int64),  # 1: the threads meet after this row
-        ("following", np.int64),  # the next row that they do together; those between are done alone at the meeting
+        ("stage_units", np.int64),  # where this row ends a stage: the units of the whole stage; else 0
+        ("following", np.int64),  # where it does: the row that begins the next one, or the end; those between are alone
     ]
 )
 
@@ -32,16 +33,14 @@ class Schedule:
 
     Args:
         entries: (rows,) ENTRY.
-        first_row: The first row that the threads do together; those before are done alone. May be the end.
+        first_row: The row that begins the first stage; those before are done alone. May be the end.
     """
 
     entries: npt.NDArray[np.void]
     first_row: int
 
 
-def make_schedule(
-    rows: npt.NDArray[np.void], *, token_count: int, first_output_token: int, thread_count: int
-) -> Schedule:
+def make_schedule(rows: npt.NDArray[np.void], token_count: int, first_output_token: int, thread_count: int) -> Schedule:
     """Lays out a batch.
 
     Args:
@@ -57,15 +56,22 @@ def make_schedule(
     units = _units(rows, token_count, first_output_token)
     if units.max() > MOST_UNITS:
         raise ShapeMismatchError(f"{units.max()} units of work in one row are more than the {MOST_UNITS} that fit")
-    is_last = np.arange(count) == count - 1
-    meets = (rows["barrier"] == 1) | is_last
     together = np.flatnonzero((units > 1) & (thread_count > 1))
     # For each row and for the end: the first row from there on that is done together.
     next_together = np.append(together, count)[np.searchsorted(together, np.arange(count + 1))]
+    ends = stage_ends(rows)
+    begins = next_together[[0, *(ends[:-1] + 1)]]
+    units_before = np.concatenate([[0], np.cumsum(units)])
     entries = np.zeros(count, ENTRY)
-    entries["kernel"], entries["units"], entries["meets"] = rows["kernel"], units, meets
-    entries["following"] = np.where(meets, next_together[1:], np.arange(1, count + 1))
+    entries["kernel"], entries["units"] = rows["kernel"], units
+    entries["stage_units"][ends] = np.where(begins <= ends, units_before[ends + 1] - units_before[begins], 0)
+    entries["following"][ends] = next_together[ends + 1]
     return Schedule(entries, int(next_together[0]))
+
+
+def stage_ends(rows: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
+    """The rows that end a stage, if any of it is done together: (stages,), the last row among them."""
+    return np.flatnonzero((rows["barrier"] == 1) | (np.arange(len(rows)) == len(rows) - 1))
 
 
 def _units(rows: npt.NDArray[np.void], token_count: int, first_output_token: int) -> npt.NDArray[np.int64]:
@@ -77,7 +83,6 @@ def _units(rows: npt.NDArray[np.void], token_count: int, first_output_token: int
     return units
 
 
-def most_rows_between_meetings(rows: npt.NDArray[np.void]) -> int:
-    """The length of the longest run of rows that ends with a meeting."""
-    ends = np.flatnonzero(rows["barrier"][:-1] == 1)
-    return int(np.diff([-1, *ends, len(rows) - 1]).max())
+def most_rows_of_a_stage(rows: npt.NDArray[np.void]) -> int:
+    """How many rows the longest stage has."""
+    return int(np.diff(stage_ends(rows), prepend=-1).max())

@@ -344,6 +344,17 @@ def atomic_load(_: Any, address: Any) -> Any:
 
 
 @intrinsic
+def read_fence(_: Any) -> Any:
+    """Nothing that is read after this is read before what comes in front of it."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        b.fence("acquire")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def atomic_store(_: Any, address: Any, value: Any) -> Any:
     """Writes the int64 at `address` for all threads to see."""
 

@@ -10,10 +10,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from tui_llama.engine import plan_loop
-from tui_llama.engine.memory import zeroed_array
 from tui_llama.engine.placement import Placement, find_seats
 
 _ANYWHERE = Placement()
@@ -21,11 +18,11 @@ _FIELD_INDEX = {name: index for index, name in enumerate(plan_loop.TEAM_FIELDS)}
 # Long enough for what a caller does between two tokens, and a short while for a processor to be busy in vain.
 _LONGEST_POLL_NANOSECONDS = 4_000_000
 # Threads that work poll for each other at least this long: going to sleep and waking up takes about as long.
-_SHORTEST_MEETING_NANOSECONDS = 100_000
+_SHORTEST_STAGE_NANOSECONDS = 100_000
 
 
 class ThreadTeam:
-    """Threads that run a plan.
+    """Threads that run one plan, which has to live as long as they do.
 
     Args:
         threads: How many run small batches, the caller among them; at least 1.
@@ -42,14 +39,13 @@ class ThreadTeam:
         self._seating = find_seats(placement)
         self._seated_caller = 0
         self._left_by_caller: frozenset[int] = frozenset()
-        self._memory = zeroed_array((plan_loop.TEAM_BYTES // 8,), np.int64)
+        self._memory = plan_loop.new_team()
         self._address = int(self._memory.ctypes.data)
-        plan_loop.prepare_team(self._address)
         poll = placement.poll * _LONGEST_POLL_NANOSECONDS // 100
         self.set_fields(
             regular_threads=min(self.threads, self.batch_threads),
             door_nanoseconds=poll,
-            meeting_nanoseconds=max(poll, _SHORTEST_MEETING_NANOSECONDS),
+            stage_nanoseconds=max(poll, _SHORTEST_STAGE_NANOSECONDS),
         )
         self._helpers: list[threading.Thread] = []
         try:
