@@ -63,8 +63,9 @@ class KeyValueCache:
             shape.padded_context,
         )
         tiles = positions // POSITIONS_PER_TILE
-        self._keys = zeroed_array((layers, heads, tiles, width, POSITIONS_PER_TILE), np.float16)
-        self._values = zeroed_array((layers, heads, positions, width), np.float16)
+        # Not in huge pages, of which the heads of a short chat would take all that a full context needs.
+        self._keys = zeroed_array((layers, heads, tiles, width, POSITIONS_PER_TILE), np.float16, huge_pages=False)
+        self._values = zeroed_array((layers, heads, positions, width), np.float16, huge_pages=False)
 
     @property
     def keys_address(self) -> int:

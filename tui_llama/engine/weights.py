@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tui_llama.engine import tiles
 from tui_llama.engine.gguf_file import GgufFile, TensorInfo
-from tui_llama.engine.memory import padded, zeroed_array, zeroed_bytes
+from tui_llama.engine.memory import ZeroedRegions, padded, zeroed_array
 from tui_llama.engine.tiles import FORMATS, ROWS, TileFormat
 from tui_llama.errors import ModelFileError
 
@@ -85,6 +85,7 @@ class Weights:
     file: GgufFile
     notices: list[str] = field(default_factory=list)
     _matrices: dict[str, Matrix] = field(default_factory=dict)
+    _memory: ZeroedRegions = field(default_factory=ZeroedRegions)
 
     def has(self, name: str) -> bool:
         """Whether the file has a tensor of that name."""
@@ -99,7 +100,7 @@ class Weights:
         if name not in self._matrices:
             info = self._info(name, (columns, rows))
             layout = FORMATS.get(info.type_id, tiles.F16_FORMAT)
-            data = zeroed_bytes(layout.matrix_bytes(rows, columns))
+            data = self._memory.take(layout.matrix_bytes(rows, columns))
             self._matrices[name] = Matrix(name, layout, rows, columns, data)
         return self._matrices[name]
 
