@@ -107,6 +107,34 @@ def test_tokens_are_verified_with_the_bits_that_they_have_one_by_one(tiny: Path,
         assert sequence.extend(ids[18:20]).tobytes() == expected[19].tobytes()
 
 
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_a_quantised_cache_keeps_every_guarantee(tmp_path: Path, architecture: Architecture) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", architecture=architecture)
+    with open_model(path, threads=1) as model:
+        ids = model.tokenize(TEXT)
+        exact = model.logits(ids)
+    with open_model(path, threads=2, batch_tokens=7, cache_type="q8_0") as model, model.new_sequence() as sequence:
+        logits = model.logits(ids)
+        apart = np.stack([sequence.extend([token_id]) for token_id in ids])
+        assert apart.tobytes() == logits.tobytes()
+        sequence.rewind(9)
+        sequence.save(tmp_path / "saved.state")
+        with model.new_sequence() as restored:
+            restored.restore(tmp_path / "saved.state")
+            assert restored.extend(ids[9:]).tobytes() == logits[-1].tobytes()
+    assert 0 < relative_error(logits, exact) < 0.02
+
+
+def test_a_state_of_the_other_cache_type_is_refused(tiny: Path, tmp_path: Path) -> None:
+    with open_model(tiny, cache_type="q8_0") as model, model.new_sequence() as sequence:
+        sequence.extend([1, 2, 3])
+        sequence.save(tmp_path / "saved.state")
+    with open_model(tiny) as model, model.new_sequence() as sequence:
+        with pytest.raises(StateFileError, match="of another cache configuration"):
+            sequence.restore(tmp_path / "saved.state")
+        assert len(sequence) == 0
+
+
 def test_a_rewound_sequence_is_as_if_it_had_never_gone_on(tiny: Path) -> None:
     with open_model(tiny, threads=2) as model, model.new_sequence() as sequence:
         ids = model.tokenize(TEXT)

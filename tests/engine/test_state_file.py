@@ -47,10 +47,14 @@ FIRST_POSITION, TOKEN_COUNT, FILE_LENGTH, CHECKSUMS = 96, 104, 112, 192
 
 def some_state(token_count: int = TOKENS, shape: StateShape = SHAPE, seed: int = 0) -> StoredState:
     chance = np.random.default_rng(seed)
-    sizes = (token_count, shape.kv_heads, shape.head_dim)
+    sizes = shape.plane_shape(token_count)
 
     def plane() -> Plane:
-        return chance.standard_normal(sizes).astype(np.float16)
+        if shape.dtype == "f16":
+            return chance.standard_normal(sizes).astype(np.float16)
+        blocks = chance.integers(0, 256, (*sizes[:2], sizes[2] // 34, 34), np.uint8)
+        blocks[..., 1] &= 0x3F  # the upper byte of a scale, which must be finite
+        return blocks.reshape(sizes)
 
     token_ids = chance.integers(0, VOCAB_SIZE, token_count).astype(np.uint32)
     return StoredState(token_ids, [(plane(), plane()) for _ in range(shape.layer_count)])
@@ -97,7 +101,13 @@ def sealed(content: bytes, offset: int, field: bytes) -> bytes:
 
 @given(
     st.integers(0, 70),
-    st.builds(StateShape, layer_count=st.integers(1, 4), kv_heads=st.integers(1, 3), head_dim=st.integers(1, 40)),
+    st.builds(
+        StateShape,
+        layer_count=st.integers(1, 4),
+        kv_heads=st.integers(1, 3),
+        head_dim=st.integers(1, 40),
+        dtype=st.sampled_from(["f16", "q8_0"]),
+    ),
     st.integers(0, 9),
 )
 @settings(max_examples=60)
@@ -180,7 +190,7 @@ def test_a_state_that_belongs_to_something_else_is_refused(path: Path, change: d
             reader(path, replace(FINGERPRINT, **change), SHAPE, 8, VOCAB_SIZE)
 
 
-@pytest.mark.parametrize("change", [{"layer_count": 3}, {"kv_heads": 2}, {"head_dim": 2}])
+@pytest.mark.parametrize("change", [{"layer_count": 3}, {"kv_heads": 2}, {"head_dim": 2}, {"dtype": "q8_0"}])
 @pytest.mark.usefixtures("whole")
 def test_a_state_of_another_shape_is_refused(path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(StateFileError, match=r"^of another shape$"):
@@ -325,6 +335,16 @@ def test_values_that_are_not_finite_are_refused_under_a_right_checksum(path: Pat
 
     with pytest.raises(StateFileError, match=r"^damaged \(layer 1 values: not finite\)$"):
         read(path)
+
+
+def test_a_scale_that_is_not_finite_is_refused_under_a_right_checksum(path: Path) -> None:
+    shape = replace(SHAPE, head_dim=40, dtype="q8_0")
+    state = some_state(TOKENS, shape)
+    state.layers[0][1][2, 0, 34:36] = [0x00, 0x7C]
+    write_state(path, FINGERPRINT, shape, state.token_ids, state.layers)
+
+    with pytest.raises(StateFileError, match=r"^damaged \(layer 0 values: not finite\)$"):
+        read_state(path, FINGERPRINT, shape, 8, VOCAB_SIZE)
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:
@@ -590,7 +610,7 @@ def test_writers_at_once_leave_one_whole_state(path: Path) -> None:
 # --- mistakes of the caller ---------------------------------------------------------------------------------
 
 
-def wrong_planes() -> list[Plane]:
+def wrong_planes() -> list[Any]:
     sizes = (TOKENS, SHAPE.kv_heads, SHAPE.head_dim)
     return [
         np.zeros(sizes, np.float32),
@@ -631,6 +651,7 @@ def test_fingerprints_and_shapes_that_do_not_fit_are_refused() -> None:
         lambda: StateFingerprint(bytes(32), bytes(16), 1 << 32),
         lambda: StateShape(0, 1, 1),
         lambda: StateShape(5000, 1, 1),
+        lambda: StateShape(1, 1, 1, "q4_0"),
     ):
         with pytest.raises(CallerError):
             build()

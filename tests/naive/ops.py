@@ -79,3 +79,27 @@ def quantize(x: Array, columns: int) -> tuple[npt.NDArray[np.int8], Array]:
     safe = np.where(peaks == 0, 1.0, peaks)
     quants = np.rint(blocks * (127.0 / safe)[..., None])
     return quants.astype(np.int8), peaks / 127.0
+
+
+def cache_rows(x: npt.NDArray[np.float32], cache_type: str) -> npt.NDArray[np.float16] | npt.NDArray[np.uint8]:
+    """Keys or values, (tokens, kv_heads, head_dim), as rows of a cache; kv_cache.py says what these are."""
+    if cache_type == "f16":
+        return x.astype(np.float16)
+    filled = np.pad(x, ((0, 0), (0, 0), (0, -x.shape[-1] % 32)))
+    blocks = filled.reshape(*x.shape[:2], -1, 32)
+    scales = (np.abs(blocks).max(axis=-1) / np.float32(127.0)).astype(np.float16)
+    wide = scales.astype(np.float32)
+    inverses = np.where(wide > 0, np.float32(1.0) / np.where(wide > 0, wide, np.float32(1.0)), np.float32(0.0))
+    quants = np.rint(np.clip(blocks * inverses[..., None], -127, 127)).astype(np.int8)
+    parts = [scales[..., None].view(np.uint8), quants.view(np.uint8)]
+    return np.concatenate(parts, axis=-1).reshape(*x.shape[:2], -1)
+
+
+def from_cache_rows(rows: npt.NDArray[np.float16] | npt.NDArray[np.uint8], head_dim: int) -> Array:
+    """What rows of a cache stand for, (tokens, kv_heads, head_dim)."""
+    if rows.dtype == np.float16:
+        return rows.astype(np.float64)
+    blocks = rows.reshape(*rows.shape[:2], -1, 34)
+    scales = np.ascontiguousarray(blocks[..., :2]).view(np.float16).astype(np.float64)
+    components: Array = np.ascontiguousarray(blocks[..., 2:]).view(np.int8) * scales
+    return components.reshape(*rows.shape[:2], -1)[..., :head_dim]

@@ -38,7 +38,7 @@ from tui_llama.engine.attention_blocks import (
     widen_quantised_values,
 )
 from tui_llama.engine.compilation import kernel
-from tui_llama.engine.rows import QUANTISED
+from tui_llama.engine.rows import Q8_0_CACHE
 from tui_llama.engine.simd import atomic_add, atomic_store, batch_at, first_token, float32_at, row_at
 
 MOST_ROWS = 128
@@ -113,7 +113,7 @@ def _attend(
     scratch: int,
 ) -> None:  # fmt: skip
     """Goes through the blocks of one run, positions `start` … `end` - 1; the first row is at `position`."""
-    width, quantised = row.padded_head_dim, row.cache_type == QUANTISED
+    width, quantised = row.padded_head_dim, row.cache_type == Q8_0_CACHE
     padded_rows = _padded(rows)
     tile_bytes = 17 * width if quantised else 32 * width
     head_at = (row.layer * row.kv_heads + kv_head) * (batch.context_size // 16) * tile_bytes

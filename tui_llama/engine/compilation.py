@@ -32,6 +32,7 @@ _SOURCES = (
     "matrix_kernels.py",
     "attention_blocks.py",
     "attention_kernels.py",
+    "cache_kernels.py",
     "ops.py",
     "waiting.py",
     "schedule.py",

@@ -80,12 +80,10 @@ def open_model(
         raise SettingsError("context size and threads must not be negative, and a batch needs at least one token")
     if cache_type not in CACHE_TYPES:
         raise SettingsError(f"there is no cache type {cache_type!r}", f"Use one of: {', '.join(CACHE_TYPES)}.")
-    if cache_type != "f16":
-        raise SettingsError(f"keys and values cannot be kept as {cache_type!r}", "Use --cache-type f16.")
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
     with open_gguf(path) as file:
-        return Model(file, context_size, threads, batch_threads, batch_tokens, placement, report)
+        return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
 
 
 class Model:
@@ -101,6 +99,7 @@ class Model:
         threads: int,
         batch_threads: int,
         batch_tokens: int,
+        cache_type: str,
         placement: Placement,
         report: OnProgress,
     ) -> None:
@@ -112,10 +111,13 @@ class Model:
         self.tokenizer: Tokenizer = tokenizer_from_gguf(file)
         self.chat_template: ChatTemplate = template_from_gguf(file, self.tokenizer)
         self._cache_shape = CacheShape(
-            self._sizes.layer_count, self._sizes.kv_head_count, self._sizes.head_dim, self.context_size
+            self._sizes.layer_count, self._sizes.kv_head_count, self._sizes.head_dim, self.context_size, cache_type
         )
-        self.fingerprint = StateFingerprint(_model_hash(file), _configuration_hash(self._sizes), ENGINE_ABI)
-        self.state_shape = StateShape(self._sizes.layer_count, self._sizes.kv_head_count, self._sizes.head_dim, "f16")
+        configuration = _configuration_hash(self._sizes, cache_type)
+        self.fingerprint = StateFingerprint(_model_hash(file), configuration, ENGINE_ABI)
+        self.state_shape = StateShape(
+            self._sizes.layer_count, self._sizes.kv_head_count, self._sizes.head_dim, cache_type
+        )
         report(LoadStage.READ, 1, 1)
 
         self.batch_tokens = min(batch_tokens, self.context_size)
@@ -218,7 +220,7 @@ class Model:
             pairs = self._sizes.rope_dim // 2
             factors = weights.vector("rope_freqs.weight", pairs)[:pairs]
         rotary = RotaryTable(self._sizes, factors, self._cache_shape.padded_context)
-        builder = PlanBuilder(self._sizes, weights, rotary, self.batch_tokens)
+        builder = PlanBuilder(self._sizes, weights, rotary, self._cache_shape, self.batch_tokens)
         emit_forward_pass(builder, architecture)
         return builder.build()
 
@@ -395,9 +397,9 @@ def _model_hash(file: GgufFile) -> bytes:
     return digest.digest()
 
 
-def _configuration_hash(sizes: Hyperparameters) -> bytes:
-    """What else decides which bits keys and values have: the positions' rotation and the instruction set."""
-    text = f"{sizes.rope_dim} {sizes.rope_base!r} {sizes.rope_scaling!r} {INSTRUCTION_SET}"
+def _configuration_hash(sizes: Hyperparameters, cache_type: str) -> bytes:
+    """What else decides which bits keys and values have: rotation, the cache's type and the instruction set."""
+    text = f"{sizes.rope_dim} {sizes.rope_base!r} {sizes.rope_scaling!r} {cache_type} {INSTRUCTION_SET}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import attention_kernels, simd
+from tui_llama.engine import attention_kernels, cache_kernels, simd
 from tui_llama.engine.activations import quantize_blocks_32, quantize_blocks_256
 from tui_llama.engine.compilation import intrinsic, kernel
 from tui_llama.engine.simd import (
@@ -28,11 +28,8 @@ from tui_llama.engine.simd import (
     float32_at,
     int32_at,
     row_at,
-    store_half,
 )
 from tui_llama.engine.tiles import dequantize_row
-
-NEIGHBOURS, HALVES = 0, 1  # which components a rotation pairs: (2i, 2i + 1), or (i, i + rotated_dim / 2)
 
 # --- vector helpers ---------------------------------------------------------------------------------------------------
 
@@ -153,75 +150,6 @@ def quantize_256(row_address: int, batch_address: int, first: int, last: int, sc
         quantize_blocks_256(source, target, row.columns)
 
 
-@kernel
-def _rotate(source: int, target: int, angles: int, head_dim: int, rotated_dim: int, mode: int) -> None:
-    """Rotates pairs of the first `rotated_dim` components by the (cosine, sine) pairs at `angles`, copies the rest."""
-    x, y, angle = float32_at(np.uintp(source)), float32_at(np.uintp(target)), float32_at(np.uintp(angles))
-    half = rotated_dim // 2
-    for i in range(half):
-        a, b = (i, i + half) if mode == HALVES else (2 * i, 2 * i + 1)
-        cosine, sine = angle[2 * i], angle[2 * i + 1]
-        first, second = x[a], x[b]
-        y[a] = first * cosine - second * sine
-        y[b] = first * sine + second * cosine
-    for i in range(rotated_dim, head_dim):
-        y[i] = x[i]
-
-
-def rotate_queries(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Rotary position embedding of the queries. Unit: a token.
-
-    Row: `input` float32 (tokens, heads · head_dim); `output` float32 (tokens, heads, padded_head_dim), padding zero;
-    `extra` the table of angles, float32 (positions, rotated_dim / 2, 2) cosine and sine; `mode` NEIGHBOURS or HALVES.
-
-    Source: Su et al. 2021 (RoFormer).
-    """
-    row, batch = row_at(row_address), batch_at(batch_address)
-    start = first_token(row, batch)
-    for token in range(start + first, start + last):
-        angles = row.extra + (batch.first_position + token) * row.extra_stride
-        for head in range(row.heads):
-            source = row.input + token * row.input_stride + head * row.head_dim * 4
-            target = row.output + token * row.output_stride + head * row.padded_head_dim * 4
-            _rotate(source, target, angles, row.head_dim, row.rotated_dim, row.mode)
-
-
-def store_keys(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Rotates the keys of each token and puts them into the cache as float16. Unit: a token.
-
-    Row: as `rotate_queries`, without an output; the cache's layout is in attention_kernels.py.
-    """
-    row, batch = row_at(row_address), batch_at(batch_address)
-    width = row.padded_head_dim
-    for token in range(first, last):
-        position = batch.first_position + token
-        angles = row.extra + position * row.extra_stride
-        for head in range(row.kv_heads):
-            source = row.input + token * row.input_stride + head * row.head_dim * 4
-            _rotate(source, scratch, angles, row.head_dim, row.rotated_dim, row.mode)
-            rotated = float32_at(np.uintp(scratch))
-            lane = (row.layer * row.kv_heads + head) * batch.context_size * width
-            lane += position // 16 * 16 * width + position % 16
-            for i in range(row.head_dim):
-                store_half(np.uintp(batch.keys + 2 * (lane + 16 * i)), rotated[i])
-
-
-def store_values(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Puts the values of each token into the cache as float16. Unit: a token.
-
-    Row: `input` float32 (tokens, kv_heads · head_dim).
-    """
-    row, batch = row_at(row_address), batch_at(batch_address)
-    width = row.padded_head_dim
-    for token in range(first, last):
-        position = batch.first_position + token
-        for head in range(row.kv_heads):
-            value = float32_at(np.uintp(row.input + token * row.input_stride + head * row.head_dim * 4))
-            at = ((row.layer * row.kv_heads + head) * batch.context_size + position) * width
-            for i in range(row.head_dim):
-                store_half(np.uintp(batch.values + 2 * (at + i)), value[i])
-
-
 def gate(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """SwiGLU: silu(gate) × up. Unit: a token.
 
@@ -243,9 +171,9 @@ PLAIN_KERNELS: dict[str, Callable[..., None]] = {
     "rms_norm": rms_norm,
     "quantize_32": quantize_32,
     "quantize_256": quantize_256,
-    "rotate_queries": rotate_queries,
-    "store_keys": store_keys,
-    "store_values": store_values,
+    "rotate_queries": cache_kernels.rotate_queries,
+    "store_keys": cache_kernels.store_keys,
+    "store_values": cache_kernels.store_values,
     "attention": attention_kernels.attention,
     "gate": gate,
 }

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine import attention_kernels, matrix_kernels, ops, plan_loop, tile_multiplier
+from tui_llama.engine import attention_kernels, cache_kernels, matrix_kernels, ops, plan_loop, tile_multiplier
 from tui_llama.engine.activations import activation_bytes
 from tui_llama.engine.compilation import compile_now
 from tui_llama.engine.hyperparameters import Hyperparameters
+from tui_llama.engine.kv_cache import CacheShape
 from tui_llama.engine.memory import padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
@@ -126,12 +127,14 @@ class PlanBuilder:
         sizes: The model's sizes.
         weights: Where tensors come from.
         rotary: The table of angles.
+        cache: Sizes of the caches that the plan will run with.
         batch_tokens: Most tokens of a batch.
     """
 
     sizes: Hyperparameters
     weights: Weights
     rotary: RotaryTable
+    cache: CacheShape
     batch_tokens: int
     _rows: list[npt.NDArray[np.void]] = field(default_factory=list)
     _steps: list[Step] = field(default_factory=list)
@@ -205,7 +208,7 @@ class PlanBuilder:
 
     def rotate(self, queries: Buffer, neighbours: bool) -> Buffer:
         """Rotary positions of the queries, heads spread out to multiples of 16."""
-        width = self.sizes.head_count * padded(self.sizes.head_dim)
+        width = self.sizes.head_count * self.cache.padded_head_dim
         rotated = self.buffer("rotated queries", width)
         self._add(
             Step("rotate_queries", "queries"),
@@ -215,7 +218,7 @@ class PlanBuilder:
 
     def store(self, keys: Buffer, values: Buffer, layer: int, neighbours: bool) -> None:
         """Rotary positions of the keys; keys and values into the cache."""
-        common = {"kv_heads": self.sizes.kv_head_count, "layer": layer, "units": 1}
+        common = self._in_cache(layer) | {"units": 1}
         self._add(
             Step("store_keys", f"layer {layer}"), barrier=0,
             input=keys.address, input_stride=keys.stride_bytes, **self._rotation(neighbours), **common,
@@ -254,7 +257,7 @@ class PlanBuilder:
         self._add(
             Step("attention", f"layer {layer}"), per_token=PER_TOKEN_GROUP,
             **self._from_to(rotated, attended), **self._head_sizes(), heads=sizes.head_count,
-            kv_heads=sizes.kv_head_count, layer=layer, scale=scale, window=window, soft_cap=soft_cap,
+            **self._in_cache(layer), scale=scale, window=window, soft_cap=soft_cap,
             extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
             units=sizes.kv_head_count * -(-_ATTENTION_UNITS // sizes.kv_head_count),
             tokens_per_unit=attention_kernels.MOST_ROWS // group, **self._shared_runs(),
@@ -272,7 +275,7 @@ class PlanBuilder:
 
     def build(self) -> Plan:
         """The finished plan, without kernel addresses."""
-        width = padded(self.sizes.head_dim)
+        width = self.cache.padded_head_dim
         return Plan(
             rows=np.array(self._rows, ROW),
             steps=self._steps,
@@ -320,10 +323,10 @@ class PlanBuilder:
 
     def _shared_runs(self) -> dict[str, int]:
         """Memory in which the threads share the longest attention of one token; all layers use the same."""
-        runs = -(-self.rotary.position_count // attention_kernels.RUN_POSITIONS)
+        runs = -(-self.cache.padded_context // attention_kernels.RUN_POSITIONS)
         if self._shared_states is None:
-            width = padded(self.sizes.head_dim)
-            self._shared_states = zeroed_bytes(attention_kernels.shared_bytes(width, self.sizes.kv_head_count, runs))
+            size = attention_kernels.shared_bytes(self.cache.padded_head_dim, self.cache.kv_heads, runs)
+            self._shared_states = zeroed_bytes(size)
             self._keep_alive.append(self._shared_states)
         return {"shared": int(self._shared_states.ctypes.data), "shared_runs": runs}
 
@@ -332,11 +335,14 @@ class PlanBuilder:
             "rotated_dim": self.sizes.rope_dim,
             "extra": self.rotary.address,
             "extra_stride": self.rotary.stride_bytes,
-            "mode": ops.NEIGHBOURS if neighbours else ops.HALVES,
+            "mode": cache_kernels.NEIGHBOURS if neighbours else cache_kernels.HALVES,
         }
 
+    def _in_cache(self, layer: int) -> dict[str, int]:
+        return {"kv_heads": self.cache.kv_heads, "layer": layer, "cache_type": self.cache.kernel_type}
+
     def _head_sizes(self) -> dict[str, int]:
-        return {"head_dim": self.sizes.head_dim, "padded_head_dim": padded(self.sizes.head_dim)}
+        return {"head_dim": self.sizes.head_dim, "padded_head_dim": self.cache.padded_head_dim}
 
     def _from_to(self, source: Buffer, target: Buffer) -> dict[str, int]:
         return {

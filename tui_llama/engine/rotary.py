@@ -48,11 +48,6 @@ class RotaryTable:
         """Bytes from one position to the next."""
         return int(self._table.strides[0])
 
-    @property
-    def position_count(self) -> int:
-        """How many positions there can be."""
-        return len(self._table)
-
     def row(self, position: int) -> FloatArray:
         """One position's (rope_dim / 2, 2) float32, zeros if it was not prepared."""
         return np.array(self._table[position], np.float32)

@@ -6,7 +6,7 @@ plan's owner keeps alive. What a field means beyond its name is up to the kernel
 
 import numpy as np
 
-HALVES, QUANTISED = 0, 1  # types of the cache of keys and values; see kv_cache.py
+F16_CACHE, Q8_0_CACHE = 0, 1  # types of the cache of keys and values; see kv_cache.py
 PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP = 0, 1, 2  # what `units` of a row counts
 
 ROW = np.dtype(
@@ -40,7 +40,7 @@ ROW = np.dtype(
         ("accumulate", np.int32),  # 1: add to the output instead of replacing it
         ("barrier", np.int32),  # 1: the team meets after this row
         ("mode", np.int32),  # variant of the kernel
-        ("cache_type", np.int32),  # HALVES or QUANTISED
+        ("cache_type", np.int32),  # F16_CACHE or Q8_0_CACHE
     ],
     align=True,
 )

@@ -259,6 +259,7 @@ row_at = at_address(ROW_TYPE, "row_at")
 batch_at = at_address(BATCH_TYPE, "batch_at")
 float32_at = at_address(types.CPointer(types.float32), "float32_at")
 int64_at = at_address(types.CPointer(types.int64), "int64_at")
+int8_at = at_address(types.CPointer(types.int8), "int8_at")
 int32_at = at_address(types.CPointer(types.int32), "int32_at")
 uint8_at = at_address(types.CPointer(types.uint8), "uint8_at")
 

@@ -10,7 +10,7 @@
         24     32  fingerprint of the model
         56     16  fingerprint of the cache's configuration
         72      4  version of the engine's numerics and layout
-        76      4  element type: 1 = float16
+        76      4  element type: 1 = float16, 2 = q8_0
         80      4  layers
         84      4  kv_heads
         88      4  head_dim
@@ -23,7 +23,8 @@
          …         zeros
     header − 4  4  CRC-32 of all of the header before it
     header         part 0: token ids, uint32 (tokens,)
-         …         part 1 + 2 × layer: keys, float16 (tokens, kv_heads, head_dim), row-major
+         …         part 1 + 2 × layer: keys, float16 (tokens, kv_heads, head_dim), row-major; q8_0: (tokens, kv_heads,
+                   blocks) of 34 bytes, float16 scale and 32 × int8, with head_dim rounded up to blocks of 32
          …         part 2 + 2 × layer: values, likewise; each part is padded with zeros to 64
 
 Written beside the old file and renamed over it, so that what is read is the old state or the new one in
@@ -44,7 +45,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,8 @@ from numpy.typing import NDArray
 from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError
 
 TokenIds: TypeAlias = NDArray[np.uint32]
-Plane: TypeAlias = NDArray[np.float16]
+Plane: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]
+"""Keys or values of a layer: (tokens, kv_heads, head_dim) float16; q8_0: (tokens, kv_heads, 34 · blocks) uint8."""
 
 MAGIC: Final = b"\x89TLK\r\n\x1a\n"
 MAJOR_VERSION: Final = 1
@@ -61,7 +63,9 @@ MINOR_VERSION: Final = 0
 _FIELDS: Final = struct.Struct("<8sHHIII32s16sIIIIIIQQQ72x")
 _CHECKSUM: Final = struct.Struct("<I")
 _ALIGNMENT: Final = 64
-_FLOAT16: Final = 1
+_ELEMENT_TYPES: Final = {"f16": 1, "q8_0": 2}
+_QUANT_BLOCK: Final = 32
+_QUANT_BLOCK_BYTES: Final = 34
 _MOST_LAYERS: Final = 4096
 _CHUNK_BYTES: Final = 1 << 20  # what a core's cache holds while a chunk is copied, summed and looked through
 _READER_COUNT: Final = 4
@@ -93,17 +97,35 @@ class StateShape:
     layer_count: int
     kv_heads: int
     head_dim: int
-    dtype: Literal["f16"] = "f16"
+    dtype: str = "f16"  # or "q8_0"
 
     def __post_init__(self) -> None:
         sizes = (self.layer_count, self.kv_heads, self.head_dim)
         if not all(0 < size < 1 << 32 for size in sizes) or self.layer_count > _MOST_LAYERS:
             raise CallerError(f"No state can have {self.layer_count} layers of {self.kv_heads} × {self.head_dim}.")
+        if self.dtype not in _ELEMENT_TYPES:
+            raise CallerError(f"No state can have elements of type {self.dtype!r}.")
+
+    @property
+    def head_bytes(self) -> int:
+        """Bytes of one head of one token's keys."""
+        if self.dtype == "f16":
+            return 2 * self.head_dim
+        return -(-self.head_dim // _QUANT_BLOCK) * _QUANT_BLOCK_BYTES
+
+    @property
+    def element(self) -> np.dtype[Any]:
+        """What a plane is made of."""
+        return np.dtype("<f2" if self.dtype == "f16" else "u1")
+
+    def plane_shape(self, token_count: int) -> tuple[int, int, int]:
+        """The shape of a plane of so many tokens."""
+        return token_count, self.kv_heads, self.head_bytes // self.element.itemsize
 
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """What a file held: the token ids and, for each layer, keys and values (tokens, kv_heads, head_dim)."""
+    """What a file held: the token ids and, for each layer, keys and values."""
 
     token_ids: TokenIds
     layers: list[tuple[Plane, Plane]]
@@ -126,7 +148,7 @@ class _Layout:
 
     @property
     def plane_bytes(self) -> int:
-        return 2 * self.token_count * self.shape.kv_heads * self.shape.head_dim
+        return self.token_count * self.shape.kv_heads * self.shape.head_bytes
 
     @property
     def file_bytes(self) -> int:
@@ -150,8 +172,7 @@ def write_state(
         fingerprint: What the state belongs to.
         shape: Sizes of every plane.
         token_ids: (tokens,) uint32.
-        layers: Keys and values of each layer, (tokens, kv_heads, head_dim) float16, row-major. Taken one by
-            one and never copied.
+        layers: Keys and values of each layer, row-major. Taken one by one and never copied.
 
     Raises:
         StateFileError: it could not be written. The old file is still there, or, when only the last sync
@@ -297,7 +318,7 @@ def _header(fingerprint: StateFingerprint, layout: _Layout, checksums: list[int]
         fingerprint.model,
         fingerprint.configuration,
         fingerprint.engine_abi,
-        _FLOAT16,
+        _ELEMENT_TYPES[shape.dtype],
         shape.layer_count,
         shape.kv_heads,
         shape.head_dim,
@@ -312,11 +333,11 @@ def _header(fingerprint: StateFingerprint, layout: _Layout, checksums: list[int]
 
 
 def _checked_layers(layers: Iterable[tuple[Plane, Plane]], layout: _Layout) -> Iterator[tuple[Plane, Plane]]:
-    expected = (layout.token_count, layout.shape.kv_heads, layout.shape.head_dim)
+    expected, element = layout.shape.plane_shape(layout.token_count), layout.shape.element.str
     count = 0
     for keys, values in layers:
-        _require(keys, expected, "<f2", f"keys of layer {count}")
-        _require(values, expected, "<f2", f"values of layer {count}")
+        _require(keys, expected, element, f"keys of layer {count}")
+        _require(values, expected, element, f"values of layer {count}")
         yield keys, values
         count += 1
     if count != layout.shape.layer_count:
@@ -364,7 +385,7 @@ def _read_header(
     if engine_abi != fingerprint.engine_abi:
         raise StateFileError("of another version of the engine")
     if (element_type, layer_count, kv_heads, head_dim) != (
-        _FLOAT16,
+        _ELEMENT_TYPES[shape.dtype],
         shape.layer_count,
         shape.kv_heads,
         shape.head_dim,
@@ -412,7 +433,7 @@ def _read_token_ids(descriptor: int, layout: _Layout, checksum: int, vocab_size:
 def _read_plane(descriptor: int, layout: _Layout, checksums: list[int], part: int) -> Plane:
     layer, is_values = divmod(part - 1, 2)
     what = f"layer {layer} {'values' if is_values else 'keys'}"
-    plane = np.empty((layout.token_count, layout.shape.kv_heads, layout.shape.head_dim), dtype="<f2")
+    plane: Plane = np.empty(layout.shape.plane_shape(layout.token_count), layout.shape.element)
     _read_part(descriptor, layout.plane_offset(part), plane, checksums[part], what)
     if not _is_finite(plane):
         raise StateFileError(f"damaged ({what}: not finite)")
@@ -448,8 +469,10 @@ def _read_into(descriptor: int, offset: int, out: memoryview) -> None:
 
 
 def _is_finite(plane: Plane) -> bool:
-    """Whether no element is infinite or NaN; in pieces that stay in the cache, since a state is large."""
+    """Whether no float16 is infinite or NaN; in pieces that stay in the cache, since a state is large."""
     bits = plane.reshape(-1).view("<u2")
+    if plane.dtype == np.uint8:
+        bits = bits[:: _QUANT_BLOCK_BYTES // 2]  # a block begins with its scale
     magnitudes = np.empty(min(bits.size, _CHUNK_BYTES // 4), dtype="<u2")
     for start in range(0, bits.size, max(magnitudes.size, 1)):
         piece = bits[start : start + magnitudes.size]
