@@ -87,22 +87,10 @@ class KeyValueCache:
     def __init__(self, shape: CacheShape) -> None:
         self.shape = shape
         self.length = 0
-<<<<<<< Updated upstream
-        layers, heads, width, positions = (
-            shape.layer_count,
-            shape.kv_heads,
-            shape.padded_head_dim,
-            shape.padded_context,
-        )
-        tiles = positions // POSITIONS_PER_TILE
-        # Not in huge pages, of which the heads of a short chat would take all that a full context needs.
-        self._keys = zeroed_array((layers, heads, tiles, width, POSITIONS_PER_TILE), np.float16, huge_pages=False)
-        self._values = zeroed_array((layers, heads, positions, width), np.float16, huge_pages=False)
-=======
         tiles = shape.padded_context // POSITIONS_PER_TILE
         sizes = (shape.layer_count, shape.kv_heads, tiles, shape.tile_bytes)
-        self._keys, self._values = (zeroed_array(sizes, np.uint8).view(np.uint8) for _ in range(2))
->>>>>>> Stashed changes
+        # Not in huge pages, of which the heads of a short chat would take all that a full context needs.
+        self._keys, self._values = (zeroed_array(sizes, np.uint8, huge_pages=False).view(np.uint8) for _ in range(2))
 
     @property
     def keys_address(self) -> int:
