@@ -1,14 +1,17 @@
 """Weights out of a file: vectors of every float type, matrices of the shape that is asked for, each only once."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
 import pytest
 
+from tui_llama.engine import weights as weights_module
 from tui_llama.engine.gguf_file import open_gguf
-from tui_llama.engine.weights import Weights
+from tui_llama.engine.weights import Matrix, Weights
 from tui_llama.errors import ModelFileError
 
 VALUES = np.array([1.0, -2.5, 0.0, 3.140625, 1e-3, 100.0, -7.0, 0.5, 2.0], np.float32)
@@ -60,6 +63,27 @@ def test_a_matrix_is_repacked_with_progress_up_to_its_bytes(weights: Weights) ->
     weights.repack(2, lambda done, total: progress.append((done, total)))
     assert progress == [(0, matrix.data.size), (matrix.data.size, matrix.data.size)]
     assert matrix.data.any()
+
+
+def test_each_part_of_a_matrix_is_filled_by_the_thread_that_will_read_it(
+    weights: Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seats: dict[int, int] = {}
+    filled: dict[int, list[tuple[int, int]]] = {}
+    fill = weights_module._repack_tiles
+
+    def note_and_fill(matrix: Matrix, source: Any, kind: Any, first: int, last: int) -> None:
+        filled.setdefault(threading.get_ident(), []).append((first, last))
+        fill(matrix, source, kind, first, last)
+
+    monkeypatch.setattr(weights_module, "_repack_tiles", note_and_fill)
+    matrix = weights.matrix("matrix", 20, 64)
+    weights.repack(2, lambda done, total: None, lambda thread: seats.update({thread: threading.get_ident()}))
+    assert matrix.tile_count == 2
+    assert [filled[seats[thread]] for thread in (0, 1)] == [[(0, 1)], [(1, 2)]]
+    seated = matrix.data.copy()
+    weights.repack(2, lambda done, total: None)
+    np.testing.assert_array_equal(matrix.data, seated)
 
 
 def test_an_embedding_is_read_where_it_lies(weights: Weights) -> None:

@@ -26,7 +26,7 @@ from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
-from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors
+from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors, find_seats
 from tui_llama.engine.plan import Plan, PlanBuilder, Step, compile_kernels
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
@@ -123,7 +123,12 @@ class Model:
         self.batch_tokens = min(batch_tokens, self.context_size)
         weights = Weights(file)
         self._plan = self._build_plan(weights, architecture)
-        weights.repack(threads, lambda done, total: report(LoadStage.REPACK, done, total))
+        seating = find_seats(placement)
+        weights.repack(
+            threads,
+            lambda done, total: report(LoadStage.REPACK, done, total),
+            seating.sit_down if placement.numa and seating.seats else None,
+        )
         kernels = compile_kernels(self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total))
         self._plan.set_kernels(kernels)
         self.info = _describe(file, self, weights)

@@ -5,6 +5,7 @@ Shapes are checked here against what the architecture says, before a kernel sees
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,21 +134,37 @@ class Weights:
         """Bytes of all matrices in tiles."""
         return sum(len(matrix.data) for matrix in self._matrices.values())
 
-    def repack(self, threads: int, on_progress: Callable[[int, int], None]) -> None:
+    def repack(
+        self,
+        threads: int,
+        on_progress: Callable[[int, int], None],
+        sit_down: Callable[[int], object] | None = None,
+    ) -> None:
         """Fills the tiles of every matrix asked for so far, with `threads` threads.
 
         Args:
             threads: How many may work.
             on_progress: Called with bytes done and bytes in all.
+            sit_down: Puts the calling thread where the team's thread of that number runs. With it, each thread fills
+                the tiles that its fellow will read first when it decodes, so that they lie in that one's memory node.
         """
         total, done = self.matrix_bytes, 0
         on_progress(done, total)
-        with ThreadPoolExecutor(threads) as pool:
+        with ExitStack() as stack:
+            if sit_down is None:
+                pools = [stack.enter_context(ThreadPoolExecutor(threads))]
+            else:
+                seated = (ThreadPoolExecutor(1, initializer=sit_down, initargs=(thread,)) for thread in range(threads))
+                pools = [stack.enter_context(pool) for pool in seated]
             for matrix in self._matrices.values():
                 source, kind = self._source(matrix)
-                jobs = _tile_ranges(matrix)
-                for _ in pool.map(lambda job, m=matrix, s=source, k=kind: _repack_tiles(m, s, k, *job), jobs):
-                    pass
+                jobs = [
+                    pool.submit(_repack_tiles, matrix, source, kind, first, last)
+                    for index, pool in enumerate(pools)
+                    for first, last in _tile_ranges(matrix, index, len(pools))
+                ]
+                for job in jobs:
+                    job.result()
                 self.file.drop_pages(matrix.name)
                 done += len(matrix.data)
                 on_progress(done, total)
@@ -192,9 +209,11 @@ def _floats(data: ByteArray, layout: TileFormat) -> FloatArray:
     return data.view(np.float16 if layout is tiles.F16_FORMAT else np.float32).astype(np.float32)
 
 
-def _tile_ranges(matrix: Matrix) -> Iterable[tuple[int, int]]:
+def _tile_ranges(matrix: Matrix, part: int, parts: int) -> Iterable[tuple[int, int]]:
+    """Rows of tiles for tasks of a fitting size, out of one part of the matrix; parts are cut as `plan_loop` does."""
+    begin, end = matrix.tile_count * part // parts, matrix.tile_count * (part + 1) // parts
     step = max(1, _TARGET_BYTES_PER_TASK // max(1, matrix.tile_row_bytes))
-    return [(first, min(matrix.tile_count, first + step)) for first in range(0, matrix.tile_count, step)]
+    return [(first, min(end, first + step)) for first in range(begin, end, step)]
 
 
 def _repack_tiles(matrix: Matrix, source: ByteArray, layout: TileFormat, first: int, last: int) -> None:
