@@ -20,6 +20,8 @@ from numba.core.registry import cpu_target
 
 from tui_llama.engine import compilation, instruction_sets
 
+_WITH_TILE_INSTRUCTIONS = ("tile_multiplier.py", "machine_limits.py")  # in intrinsics that other rungs never call
+
 
 def main() -> None:
     """Compiles and prints."""
@@ -32,8 +34,10 @@ def main() -> None:
     for source in compilation._SOURCES:
         module = import_module(f"tui_llama.engine.{source.removesuffix('.py')}")
         for name, value in vars(module).items():
-            is_ours = isinstance(value, _Intrinsic) and value._defn.__module__ == module.__name__
-            if is_ours and (source != "matrix_kernels.py" or name in matrix_kernels):
+            is_its_own = isinstance(value, _Intrinsic) and value._defn.__module__ == module.__name__
+            left_out = rung != "amx_int8" and source in _WITH_TILE_INSTRUCTIONS
+            left_out |= source == "matrix_kernels.py" and name not in matrix_kernels
+            if is_its_own and not left_out:
                 made[name] = assembly(rung, value)
     print(json.dumps(made))
 

@@ -2,9 +2,9 @@
 
 Best first: `amx_int8` (x86 servers with a tile multiplier, see tile_multiplier.py; elsewhere as the next),
 `avx512_vnni`, `avx_vnni` (x86 with 256-bit VNNI), `avx2`, `neon_dotprod` (64-bit ARM), `portable` (vector IR that LLVM
-lowers for any target). `TUI_LLAMA_INSTRUCTION_SET` forces a rung; kernels are then compiled for a
-processor that has no more than this rung, so that a forced rung is as fast and as slow as where it is the best. All
-rungs give the same bits: integer sums are exact, and nothing else differs.
+lowers for any target). `TUI_LLAMA_INSTRUCTION_SET` forces a rung; kernels are then compiled for a processor that has no
+more than this rung, so that a forced rung is as fast and as slow as where it is the best. All rungs give the same bits:
+integer sums are exact, and nothing else differs.
 
 The dot products take a rung's name, so that code for a processor can be written, and looked at, on any other.
 """
