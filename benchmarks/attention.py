@@ -1,0 +1,210 @@
+"""How fast attention alone is, beside what the machine can do: fused multiply-adds, and reading memory.
+
+    python -m benchmarks.attention [--depths 0,1024,4096] [--threads 2] [--cache-type q8_0]
+
+Layers of attention, without anything between them, over a cache filled with random keys and values; the sizes of a
+Llama 3.2 1B by default. Prompts are given in 10⁹ multiply-accumulates of float32 a second, single tokens in 10⁹ bytes
+of keys and values that are read a second. Everything takes turns, run by run; medians are printed, and their share of
+the median of the limit.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Thread
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.core import cgutils
+
+from tui_llama.engine import attention_kernels, simd
+from tui_llama.engine.compilation import compile_now, intrinsic, kernel
+from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
+from tui_llama.engine.machine_limits import MachineLimits
+from tui_llama.engine.memory import zeroed_array
+from tui_llama.engine.plan import Plan, Step, compile_kernels
+from tui_llama.engine.plan_runner import PlanRunner
+from tui_llama.engine.rows import PER_TOKEN_GROUP, ROW
+from tui_llama.engine.thread_team import ThreadTeam
+
+_CHAINS = 16  # of multiply-adds that do not wait for each other
+_ROUNDS = 200_000
+
+
+@intrinsic
+def _multiply_add(_: Any, memory: Any, rounds: Any) -> Any:
+    """Does 16 × 16 multiply-adds for each of `rounds`, in registers."""
+
+    def generate(context: Any, b: simd.Builder, signature: Any, arguments: Any) -> simd.Value:
+        base = simd.pointer(b, arguments[0])
+        x, y = simd.load(b, base, 0, simd.F32), simd.load(b, base, 64, simd.F32)
+        sums = [simd.lane_variable(b, simd.constant(simd.F32, float(i))) for i in range(_CHAINS)]
+        with cgutils.for_range(b, arguments[1]):
+            for place in sums:
+                b.store(simd.fma(b, x, y, b.load(place)), place)
+        for i, place in enumerate(sums):
+            simd.store(b, b.load(place), base, 128 + 64 * i)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@kernel
+def _multiply(memory: int, rounds: int) -> None:
+    _multiply_add(memory, rounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What is measured: sizes of the model, threads, and how keys and values are kept."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    threads: int
+    cache_type: str
+
+
+class Attention:
+    """Layers of attention over a filled cache.
+
+    Args:
+        sizes: What to build.
+        positions: How many positions the cache has.
+        tokens: Most tokens of a batch.
+    """
+
+    def __init__(self, sizes: Sizes, positions: int, tokens: int) -> None:
+        self._sizes = sizes
+        shape = CacheShape(sizes.layers, sizes.kv_heads, sizes.head_dim, positions, sizes.cache_type)
+        self._cache = KeyValueCache(shape)
+        _fill(self._cache)
+        width = shape.padded_head_dim
+        queries = zeroed_array((tokens, sizes.heads, width), np.float32)
+        queries[...] = np.random.default_rng(1).standard_normal(queries.shape, np.float32)
+        outputs = zeroed_array((tokens, sizes.heads * sizes.head_dim), np.float32)
+        runs = -(-positions // attention_kernels.RUN_POSITIONS)
+        shared = zeroed_array((attention_kernels.shared_bytes(width, sizes.kv_heads, runs),), np.uint8)
+        rows = np.zeros(sizes.layers, ROW)
+        for name, value in {
+            "input": queries.ctypes.data, "input_stride": queries.strides[0], "output": outputs.ctypes.data,
+            "output_stride": outputs.strides[0], "shared": shared.ctypes.data, "shared_runs": runs,
+            "units": sizes.kv_heads * -(-32 // sizes.kv_heads), "heads": sizes.heads, "kv_heads": sizes.kv_heads,
+            "head_dim": sizes.head_dim, "padded_head_dim": width, "layer": np.arange(sizes.layers),
+            "scale": sizes.head_dim**-0.5, "per_token": PER_TOKEN_GROUP, "barrier": 1,
+            "tokens_per_unit": attention_kernels.MOST_ROWS * sizes.kv_heads // sizes.heads,
+            "cache_type": shape.kernel_type,
+        }.items():  # fmt: skip
+            rows[name] = value
+        steps = [Step("attention", "")] * sizes.layers
+        scratch = attention_kernels.scratch_bytes(width)
+        plan = Plan(rows, steps, None, None, scratch, [queries, outputs, shared])  # type: ignore[arg-type]
+        plan.set_kernels(compile_kernels(["attention"], lambda done, total: None))
+        self._team = ThreadTeam(sizes.threads)
+        self._runner = PlanRunner(plan, self._team)
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._team.close()
+
+    def prompt_rate(self, depth: int, tokens: int) -> float:
+        """10⁹ multiply-accumulates a second of a prompt after `depth` tokens."""
+        products = 2 * self._sizes.layers * self._sizes.heads * self._sizes.head_dim
+        return products * (tokens * depth + tokens * (tokens + 1) / 2) / self._seconds(depth, tokens) / 1e9
+
+    def token_rate(self, depth: int) -> float:
+        """10⁹ bytes of keys and values a second that one token after `depth` others reads."""
+        return self._cache.shape.bytes_per_token * (depth + 1) / self._seconds(depth, 1) / 1e9
+
+    def _seconds(self, depth: int, tokens: int) -> float:
+        start = perf_counter()
+        self._runner.run(
+            keys=self._cache.keys_address, values=self._cache.values_address, token_count=tokens, first_position=depth,
+            first_output_token=0, context_size=self._cache.shape.padded_context,
+        )  # fmt: skip
+        return perf_counter() - start
+
+
+def _fill(cache: KeyValueCache) -> None:
+    """Random keys and values, in range where they are quantised."""
+    chance, shape = np.random.default_rng(0), cache.shape
+    size, dtype = shape.row_type
+    for layer in range(shape.layer_count):
+        sizes = (shape.context_size, shape.kv_heads, size)
+        planes = [
+            chance.standard_normal(sizes, np.float32).astype(np.float16)
+            if dtype == np.float16
+            else np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:2], size // 34))
+            for _ in range(2)
+        ]
+        cache.fill_layer(layer, planes[0], planes[1])
+    cache.publish(shape.context_size)
+
+
+def _multiply_rate(threads: int) -> float:
+    """10⁹ float32 multiply-accumulates a second of all threads together."""
+    memories = [zeroed_array((2048,), np.uint8) for _ in range(threads)]
+    workers = [Thread(target=_multiply, args=(int(memory.ctypes.data), _ROUNDS)) for memory in memories]
+    start = perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return threads * _ROUNDS * _CHAINS * simd.LANES / (perf_counter() - start) / 1e9
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--depths", default="0,1024,4096", help="tokens before the prompt or token, with commas")
+    parser.add_argument("--tokens", type=int, default=512, help="tokens of a prompt")
+    parser.add_argument("--runs", type=int, default=7, help="how often everything is measured")
+    parser.add_argument("--threads", type=int, default=2, help="threads that compute")
+    parser.add_argument("--cache-type", default="f16", choices=("f16", "q8_0"), help="how keys and values are kept")
+    parser.add_argument("--layers", type=int, default=16, help="layers of the model")
+    parser.add_argument("--heads", type=int, default=32, help="query heads")
+    parser.add_argument("--kv-heads", type=int, default=8, help="key-value heads")
+    parser.add_argument("--head-dim", type=int, default=64, help="components of a head")
+    options = parser.parse_args()
+    depths = [int(depth) for depth in options.depths.split(",")]
+    sizes = Sizes(
+        options.layers, options.heads, options.kv_heads, options.head_dim, options.threads, options.cache_type
+    )
+    compile_now(_multiply, types.void(types.int64, types.int64))
+    limits = MachineLimits()
+    attention = Attention(sizes, max(depths) + options.tokens, options.tokens)
+    reading, multiplying = "reading memory", "multiply-adds alone"
+    measures: dict[str, Callable[[], float]] = {
+        multiplying: lambda: _multiply_rate(sizes.threads),
+        reading: lambda: limits.sample(sizes.threads).read_gb_s,
+    }
+    for depth in depths:
+        measures[f"{options.tokens} tokens after {depth}"] = lambda depth=depth: attention.prompt_rate(  # type: ignore[misc]
+            depth, options.tokens
+        )
+        measures[f"one token after {depth}"] = lambda depth=depth: attention.token_rate(depth)  # type: ignore[misc]
+    results = {name: statistics.median(values) for name, values in _in_turns(measures, options.runs).items()}
+    attention.close()
+    for name, value in results.items():
+        is_bytes = name == reading or name.startswith("one token")
+        limit = results[reading if is_bytes else multiplying]
+        print(f"{name:<24}{value:8.1f} {'GB/s' if is_bytes else 'GMAC/s':<7}{value / limit:6.0%}")
+
+
+def _in_turns(measures: dict[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
+    """Each measure `runs` times; one round before them warms up and does not count."""
+    results: dict[str, list[float]] = {name: [] for name in measures}
+    for turn in range(runs + 1):
+        for name, measure in measures.items():
+            value = measure()
+            if turn:
+                results[name].append(value)
+    return results
+
+
+if __name__ == "__main__":
+    main()
