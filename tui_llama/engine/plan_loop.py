@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from tui_llama.engine.compilation import kernel
+from tui_llama.engine.compilation import helper, kernel
 from tui_llama.engine.memory import zeroed_array
 from tui_llama.engine.rows import ROW
 from tui_llama.engine.schedule import ENTRY, MOST_UNITS
@@ -49,7 +49,7 @@ TEAM_FIELDS = (
     "scratch_bytes",
     "counters",  # address of an int64 on a line of its own for each row of a stage and each thread
     "counters_stride",  # bytes from one row's counters to the next row's
-    "profile",  # address of three times as many int64 nanoseconds as there are rows, see `_note`; 0: no profile
+    "profile",  # address of three times as many int64 nanoseconds as there are rows; 0: nobody wants to know
     "profiled_until",  # while a profile is made: to when time is accounted for, by `clock_nanoseconds`
     "door_nanoseconds",  # how long helpers poll for the next run before they sleep
     "stage_nanoseconds",  # how long threads poll for the next stage before they sleep
@@ -96,14 +96,7 @@ def new_team() -> npt.NDArray[np.int64]:
     return memory
 
 
-@kernel
-def _note(address: int, part: int, row: int, nanoseconds: int) -> None:
-    """Adds to a part of the profile."""
-    team = int64_at(np.uintp(address))
-    atomic_add(np.uintp(team[_PROFILE] + 8 * (part * team[_ROW_COUNT] + row)), nanoseconds)
-
-
-@kernel
+@helper
 def _work(address: int, index: int, counters: int, stage: int, thread: int) -> int:
     """Does a thread's range of a row's units, then what is left of the others'; returns how many units it did.
 
@@ -142,7 +135,7 @@ def _work(address: int, index: int, counters: int, stage: int, thread: int) -> i
     return done
 
 
-@kernel
+@helper
 def _open_stage(address: int, first: int, last: int, thread: int) -> None:
     """Does the rows `first` … `last` - 1 alone, while no stage is open, and opens the one that begins with `last`."""
     team = int64_at(np.uintp(address))
@@ -153,7 +146,8 @@ def _open_stage(address: int, first: int, last: int, thread: int) -> None:
         call_kernel(np.uintp(entry[_KERNEL]), row, np.uintp(team[_BATCH]), 0, entry[_UNITS], scratch)
         if team[_PROFILE]:
             now = clock_nanoseconds()
-            _note(address, PROFILE_ALONE, index, now - team[_PROFILED_UNTIL])
+            times = int64_at(np.uintp(team[_PROFILE]))
+            times[PROFILE_ALONE * team[_ROW_COUNT] + index] += now - team[_PROFILED_UNTIL]
             team[_PROFILED_UNTIL] = now
     next_stage = times_opened(address + _STAGE_AT) + 1
     begin = last if last < team[_ROW_COUNT] else _NO_ROW
@@ -161,7 +155,7 @@ def _open_stage(address: int, first: int, last: int, thread: int) -> None:
     open_gate(address + _STAGE_AT)
 
 
-@kernel
+@helper
 def _join(address: int, thread: int) -> None:
     """Takes part in the stages, from the one that is open now until the run is over."""
     team = int64_at(np.uintp(address))
@@ -178,7 +172,8 @@ def _join(address: int, thread: int) -> None:
             did = _work(address, index, counters, stage, thread)
             done += did
             if did > 0 and team[_PROFILE]:
-                _note(address, PROFILE_THREADS, index, clock_nanoseconds() - start)
+                place = team[_PROFILE] + 8 * (PROFILE_THREADS * team[_ROW_COUNT] + index)
+                atomic_add(np.uintp(place), clock_nanoseconds() - start)
             entry = int64_at(np.uintp(team[_SCHEDULE] + index * _ENTRY_BYTES))
             stage_units, following = entry[_STAGE_UNITS], entry[_FOLLOWING]
             read_fence()
@@ -191,29 +186,12 @@ def _join(address: int, thread: int) -> None:
             atomic_store(np.uintp(address + _DONE_AT), 0)
             if team[_PROFILE]:
                 now = clock_nanoseconds()
-                _note(address, PROFILE_STAGES, index, now - team[_PROFILED_UNTIL])
+                times = int64_at(np.uintp(team[_PROFILE]))
+                times[PROFILE_STAGES * team[_ROW_COUNT] + index] += now - team[_PROFILED_UNTIL]
                 team[_PROFILED_UNTIL] = now
             _open_stage(address, index + 1, following, thread)
         else:
             wait_at(address + _STAGE_AT, stage, team[_STAGE_NANOSECONDS])
-
-
-@kernel
-def _lead(address: int) -> None:
-    """The caller's part of a run; or, when the team closes, lets everybody in who waits at the doors."""
-    team = int64_at(np.uintp(address))
-    is_closing = team[_IS_CLOSING] != 0
-    if not is_closing:
-        if team[_PROFILE]:
-            team[_PROFILED_UNTIL] = clock_nanoseconds()
-        _open_stage(address, 0, team[_FIRST_ROW], 0)
-        if team[_FIRST_ROW] == team[_ROW_COUNT]:
-            return
-    open_gate(address + _REGULAR_DOOR_AT)
-    if is_closing or team[_THREAD_COUNT] > team[_REGULAR_THREADS]:
-        open_gate(address + _EXTRA_DOOR_AT)
-    if not is_closing:
-        _join(address, 0)
 
 
 TAKE_PART = types.void(types.int64, types.int64)
@@ -224,19 +202,28 @@ def take_part(address: int, thread: int) -> None:
     """What every thread of a team calls: thread 0 for each run, the others once.
 
     Args:
-        address: Of what `new_team` has made, with fields set. Thread 0 runs the plan once, and
-            returns when all is done; with `is_closing` it sends the helpers home instead.
+        address: Of what `new_team` has made, with fields set. Thread 0 runs the plan once, and returns when all is
+            done; with `is_closing` it sends the helpers home instead.
         thread: 0 for the caller; 1 and up for helpers, which return only when they are sent home.
     """
     team = int64_at(np.uintp(address))
-    if thread == 0:
-        _lead(address)
-        return
-    door = address + (_REGULAR_DOOR_AT if thread < team[_REGULAR_THREADS] else _EXTRA_DOOR_AT)
-    passed = 0
-    while True:
-        wait_at(door, passed, team[_DOOR_NANOSECONDS])
-        passed = times_opened(door)
-        if team[_IS_CLOSING]:
+    if thread > 0:
+        door = address + (_REGULAR_DOOR_AT if thread < team[_REGULAR_THREADS] else _EXTRA_DOOR_AT)
+        passed = 0
+        while True:
+            wait_at(door, passed, team[_DOOR_NANOSECONDS])
+            passed = times_opened(door)
+            if team[_IS_CLOSING]:
+                return
+            _join(address, thread)
+    if not team[_IS_CLOSING]:
+        if team[_PROFILE]:
+            team[_PROFILED_UNTIL] = clock_nanoseconds()
+        _open_stage(address, 0, team[_FIRST_ROW], 0)
+        if team[_FIRST_ROW] == team[_ROW_COUNT]:
             return
-        _join(address, thread)
+    open_gate(address + _REGULAR_DOOR_AT)
+    if team[_IS_CLOSING] or team[_THREAD_COUNT] > team[_REGULAR_THREADS]:
+        open_gate(address + _EXTRA_DOOR_AT)
+    if not team[_IS_CLOSING]:
+        _join(address, 0)

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import simd
-from tui_llama.engine.compilation import intrinsic, kernel
+from tui_llama.engine.compilation import helper, intrinsic
 from tui_llama.engine.simd import I32, I64, Builder, Value, atomic_add, atomic_load
 
 CACHE_LINE_BYTES = 64
@@ -107,13 +107,13 @@ def clock_nanoseconds(_: Any) -> Any:
 # --- gates --------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@helper
 def times_opened(gate: int) -> Any:
     """How often the gate was opened."""
     return atomic_load(np.uintp(gate)) >> _SLEEPER_BITS
 
 
-@kernel
+@helper
 def open_gate(gate: int) -> None:
     """Lets everybody through who waits at the gate."""
     if atomic_add(np.uintp(gate), _ONE_OPENING) & _SLEEPERS:
@@ -123,7 +123,7 @@ def open_gate(gate: int) -> None:
         _unlock(np.uintp(gate + _MUTEX_AT))
 
 
-@kernel
+@helper
 def wait_at(gate: int, openings: int, poll_nanoseconds: int) -> None:
     """Waits until the gate was opened more often than `openings` times.
 
