@@ -27,7 +27,7 @@ from tui_llama.engine import simd, tile_multiplier
 from tui_llama.engine.activations import activation_bytes
 from tui_llama.engine.compilation import intrinsic
 from tui_llama.engine.instruction_sets import available_instruction_sets
-from tui_llama.engine.matrix_kernels import MATRIX_KERNELS, compiled_kernel
+from tui_llama.engine.matrix_kernels import MATRIX_KERNELS, SPARE_TOKENS, compiled_kernel
 from tui_llama.engine.rows import BATCH, ROW
 from tui_llama.engine.tiles import FORMATS
 
@@ -137,7 +137,7 @@ def _timed(run: Callable[[], int], calls: int) -> float:
 def _kernel_run(type_name: str, tokens: int) -> Callable[[], int]:
     """A call of a matrix kernel over all rows; it returns how many multiply-accumulates that were."""
     layout = next(layout for layout in FORMATS.values() if layout.name == type_name)
-    blocks, readable = _COLUMNS // layout.columns, tokens + tile_multiplier.SPARE_TOKENS
+    blocks, readable = _COLUMNS // layout.columns, tokens + SPARE_TOKENS
     # Bytes from 56 to 63 are small positive numbers, whichever type of float they are read as.
     generator = np.random.default_rng(1)
     weights = generator.integers(56, 64, layout.matrix_bytes(_ROWS, _COLUMNS), np.uint8)

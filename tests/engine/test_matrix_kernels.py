@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
-from tui_llama.engine import rows, tile_multiplier, tiles
+from tui_llama.engine import matrix_kernels, rows, tiles
 from tui_llama.engine.activations import SUMMARY_BYTES, activation_bytes
 from tui_llama.engine.memory import padded, zeroed_array
 from tui_llama.engine.tiles import FORMATS, TileFormat
@@ -51,10 +51,12 @@ def repacked(layout: TileFormat, raw: npt.NDArray[np.uint8], rows: int, columns:
 def activations(layout: TileFormat, x: npt.NDArray[np.float32]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     """The input as the kernel reads it, and the numbers that it stands for."""
     if layout.is_float:
-        return x, x.astype(float)
+        padded_x = np.zeros((len(x) + matrix_kernels.SPARE_TOKENS, x.shape[1]), np.float32)
+        padded_x[: len(x)] = x
+        return padded_x[: len(x)], x.astype(float)
     columns, blocks = x.shape[1], x.shape[1] // layout.columns
     row_bytes = activation_bytes(columns, layout.columns)
-    out = zeroed_array((len(x) + tile_multiplier.SPARE_TOKENS, row_bytes), np.uint8)[: len(x)]
+    out = zeroed_array((len(x) + matrix_kernels.SPARE_TOKENS, row_bytes), np.uint8)[: len(x)]
     run_kernel(
         f"quantize_{layout.columns}", {"token_count": len(x)}, per_token=rows.PER_TOKEN, columns=blocks,
         input=address(x), input_stride=x.strides[0], output=address(out), output_stride=out.strides[0],
@@ -81,7 +83,7 @@ def multiply(layout: TileFormat, rows: int, columns: int, tokens: int, threads: 
 
 
 @EVERY_FORMAT
-@pytest.mark.parametrize(("rows", "tokens"), [(16, 1), (40, 8), (33, 19), (40, 31), (200, 67)])
+@pytest.mark.parametrize(("rows", "tokens"), [(16, 1), (16, 3), (40, 8), (33, 23), (40, 31), (200, 67)])
 def test_products_agree_with_decoded_weights(layout: TileFormat, rows: int, tokens: int) -> None:
     out, exact = multiply(layout, rows, 86 if layout.is_float else 2 * layout.columns, tokens)
     np.testing.assert_allclose(out[:, :rows], exact, rtol=1e-4, atol=2e-5 * np.abs(exact).max())
@@ -119,6 +121,11 @@ def test_one_token_or_many_give_the_same_bits(layout: TileFormat) -> None:
     for token in range(tokens):
         run_kernel(name, {"token_count": 1}, input=address(source[token]), output=address(apart[token]), **common)
     assert together.tobytes() == apart.tobytes()
+    for count in range(2, 9):
+        few = np.zeros((tokens, rows), np.float32)
+        run_kernel(name, {"token_count": count}, input=address(source), output=address(few), **common)
+        assert few[:count].tobytes() == apart[:count].tobytes()
+        assert not few[count:].any()
 
 
 @EVERY_FORMAT

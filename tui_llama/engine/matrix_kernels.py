@@ -23,6 +23,9 @@ from tui_llama.engine.tiles import TileFormat
 
 KERNEL = types.void(types.uintp, types.uintp, types.int64, types.int64, types.uintp)
 _PASSES = (8, 4, 2, 1)  # how many tokens share an unpacked tile
+SPARE_TOKENS = 32
+"""How many tokens beyond the last an input must be readable for; what it holds there does not matter."""
+
 _FLOAT_PASSES = (4, 1)
 _FLOAT_SUMS = 4
 _PREFETCH_BYTES = 6144
@@ -202,17 +205,20 @@ def _zero(b: Builder) -> Value:
     return place
 
 
-def _emit_tokens(b: Builder, layout: TileFormat, row: Value, tile_index: Value, token: Value, count: int) -> None:
-    """One row of tiles times `count` tokens from `token` on, to the output."""
+def _emit_tokens(
+    b: Builder, layout: TileFormat, row: Value, tile_index: Value, token: Value, width: int, count: Value
+) -> None:
+    """One row of tiles times `width` tokens from `token` on; the first `count` of the results are wanted."""
     weights = b.add(simd.field(b, row, "weight"), b.mul(tile_index, simd.field(b, row, "weight_stride")))
     input_stride, output_stride = simd.field(b, row, "input_stride"), simd.field(b, row, "output_stride")
     first_input = b.add(simd.field(b, row, "input"), b.mul(token, input_stride))
-    inputs = [b.add(first_input, b.mul(input_stride, simd.integer(m))) for m in range(count)]
+    inputs = [b.add(first_input, b.mul(input_stride, simd.integer(m))) for m in range(width)]
     sums = (_sum_columns if layout.is_float else _sum_blocks)(b, layout, row, weights, inputs)
     lanes_at = b.mul(tile_index, simd.integer(4 * simd.LANES))
     first_output = b.add(b.add(simd.field(b, row, "output"), b.mul(token, output_stride)), lanes_at)
     for m, total in enumerate(sums):
-        finish(b, row, lanes_at, total, simd.pointer(b, first_output, b.mul(output_stride, simd.integer(m))))
+        with b.if_then(b.icmp_signed("<", simd.integer(m), count)):
+            finish(b, row, lanes_at, total, simd.pointer(b, first_output, b.mul(output_stride, simd.integer(m))))
 
 
 def finish(b: Builder, row: Value, lanes_at: Value, value: Value, output: Value) -> None:
@@ -230,22 +236,22 @@ def finish(b: Builder, row: Value, lanes_at: Value, value: Value, output: Value)
 def _emit_group(
     b: Builder, layout: TileFormat, row: Value, tiles_of_unit: tuple[Value, Value], start: Value, count: Value
 ) -> None:
-    """Some rows of tiles times `count` tokens from `start` on: as many at once as fit, then half as many, and so on."""
+    """Some rows of tiles times `count` tokens from `start` on.
+
+    A pass that more than half of is wanted costs less than several shorter ones, since each of them unpacks the tile.
+    """
     first, last = tiles_of_unit
     passes = _FLOAT_PASSES if layout.is_float else _PASSES
-    most = simd.integer(passes[0])
-    full = b.sdiv(count, most)
     with cgutils.for_range(b, b.sub(last, first)) as tile_loop:
-        tile = b.add(first, tile_loop.index)
-        with cgutils.for_range(b, full) as loop:
-            _emit_tokens(b, layout, row, tile, b.add(start, b.mul(loop.index, most)), passes[0])
-        token = b.add(start, b.mul(full, most))
-        rest = b.sub(count, b.mul(full, most))
-        for tokens in passes[1:]:
-            with cgutils.for_range(b, b.sdiv(rest, simd.integer(tokens))) as loop:
-                _emit_tokens(b, layout, row, tile, b.add(token, b.mul(loop.index, simd.integer(tokens))), tokens)
-            done = b.mul(b.sdiv(rest, simd.integer(tokens)), simd.integer(tokens))
-            token, rest = b.add(token, done), b.sub(rest, done)
+        tile, done = b.add(first, tile_loop.index), simd.integer(0)
+        for width, next_width in zip(passes, (*passes[1:], 0), strict=True):
+            left = b.sub(count, done)
+            rounds = b.sdiv(b.add(left, simd.integer(width - next_width - 1)), simd.integer(width))
+            with cgutils.for_range(b, rounds) as loop:
+                offset = b.add(done, b.mul(loop.index, simd.integer(width)))
+                _emit_tokens(b, layout, row, tile, b.add(start, offset), width, b.sub(count, offset))
+            reached = b.add(done, b.mul(rounds, simd.integer(width)))
+            done = b.select(b.icmp_signed("<", reached, count), reached, count)
 
 
 def _product(layout: TileFormat, name: str) -> Callable[..., None]:

@@ -287,9 +287,7 @@ class PlanBuilder:
 
     def _quantize(self, source: Buffer, columns: int) -> Buffer:
         blocks, name = source.width // columns, f"{source.name}, quantised by {columns}"
-        target = self._shared(
-            name, blocks, (activation_bytes(source.width, columns),), np.uint8, tile_multiplier.SPARE_TOKENS
-        )
+        target = self._shared(name, blocks, (activation_bytes(source.width, columns),), np.uint8)
         self._add(Step(f"quantize_{columns}", source.name), **self._from_to(source, target), columns=blocks, units=1)
         return target
 
@@ -360,11 +358,9 @@ class PlanBuilder:
         self._rows.append(row)
         self._steps.append(step)
 
-    def _shared(
-        self, name: str, width: int, row_shape: tuple[int, ...], dtype: npt.DTypeLike, spare_tokens: int = 0
-    ) -> Buffer:
+    def _shared(self, name: str, width: int, row_shape: tuple[int, ...], dtype: npt.DTypeLike) -> Buffer:
         if name not in self._buffers:
-            data = zeroed_array((self.batch_tokens + spare_tokens, *row_shape), dtype)
+            data = zeroed_array((self.batch_tokens + matrix_kernels.SPARE_TOKENS, *row_shape), dtype)
             self._buffers[name] = Buffer(name, width, data)
         if self._buffers[name].width != width:
             raise ShapeMismatchError(f"buffer {name!r} is {self._buffers[name].width} wide, not {width}")

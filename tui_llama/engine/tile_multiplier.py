@@ -37,9 +37,6 @@ FEWEST_TOKENS = 24
 
 _GROUP_TOKENS = {32: 16, 256: 32}
 _BLOCKS_AT_ONCE = {32: 4, 256: 1}
-SPARE_TOKENS = max(_GROUP_TOKENS.values())
-"""How many tokens beyond the last an input must be readable for."""
-
 _MOST_TOKENS = 512
 _MOST_TILES = 8
 _TILES_AT_ONCE = 2
@@ -83,7 +80,7 @@ def emit_product(
 ) -> None:  # fmt: skip
     """Multiplies rows of tiles with tokens.
 
-    The input must be readable for whole groups of 32 tokens; what it holds beyond the last does not matter.
+    The input must be readable for whole groups of tokens; what it holds beyond the last does not matter.
 
     Args:
         b: Where the code goes.
