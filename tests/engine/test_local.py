@@ -148,7 +148,7 @@ def test_loading_stops_at_the_next_step_when_told_to() -> None:
     events = load(engine, LoadRequest("fake.gguf"), once_asked(2))
     assert events == [
         LoadProgress(LoadStage.READ, 1, 1),
-        LoadProgress(LoadStage.REPACK, 1, 1),
+        LoadProgress(LoadStage.COMPILE, 1, 1),
         Failed(None, "loading was stopped"),
     ]
 

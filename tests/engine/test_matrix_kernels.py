@@ -12,6 +12,7 @@ from tests.naive import ops as naive
 from tui_llama.engine import matrix_kernels, rows, tiles
 from tui_llama.engine.activations import SUMMARY_BYTES, activation_bytes
 from tui_llama.engine.memory import padded, zeroed_array
+from tui_llama.engine.repack_kernels import repack_units, units_of
 from tui_llama.engine.tiles import FORMATS, TileFormat
 
 RNG = np.random.default_rng(3)
@@ -37,14 +38,8 @@ def random_matrix(layout: TileFormat, rows: int, columns: int) -> tuple[npt.NDAr
 
 def repacked(layout: TileFormat, raw: npt.NDArray[np.uint8], rows: int, columns: int) -> npt.NDArray[np.uint8]:
     out = np.zeros(layout.matrix_bytes(rows, columns), np.uint8)
-    tile_count = padded(rows) // 16
-    if layout.is_float:
-        tiles.repack_floats(address(raw), address(out), rows, columns, 0, tile_count, layout.block_bytes)
-    else:
-        tiles.repack_quantized(
-            address(raw), address(out), rows, columns // layout.columns, 0, tile_count,
-            layout.type_id, layout.block_bytes, layout.has_minimum, layout.codes_at, layout.high_at, layout.tile_bytes,
-        )  # fmt: skip
+    units = units_of(layout, address(raw), address(out), rows, columns, 0, padded(rows) // 16)
+    repack_units(units, np.zeros(2, np.int64))
     return out
 
 

@@ -282,14 +282,15 @@ def test_loading_reports_every_stage_in_order(tiny: Path) -> None:
         assert max(done for s, done, _ in seen if s is stage) == next(total for s, _, total in seen if s is stage)
 
 
-def test_a_load_that_is_stopped_at_its_last_stage_leaves_no_threads(tiny: Path) -> None:
-    def stop_at_the_end(stage: LoadStage, done: int, total: int) -> None:
-        if stage is LoadStage.WARM_UP:
+@pytest.mark.parametrize("stopped", list(LoadStage))
+def test_a_load_that_is_stopped_leaves_no_threads(tiny: Path, stopped: LoadStage) -> None:
+    def stop(stage: LoadStage, done: int, total: int) -> None:
+        if stage is stopped:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        open_model(tiny, threads=3, on_progress=stop_at_the_end)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("engine-")]
+        open_model(tiny, threads=3, on_progress=stop)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("engine-", "repack"))]
 
 
 def test_types_without_kernels_are_decoded_with_a_notice(tmp_path: Path) -> None:

@@ -1,17 +1,19 @@
 """Weights out of a file: vectors of every float type, matrices of the shape that is asked for, each only once."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tui_llama.engine import weights as weights_module
+from tui_llama.engine import repacking as repacking_module
 from tui_llama.engine.gguf_file import open_gguf
-from tui_llama.engine.weights import Matrix, Weights
+from tui_llama.engine.repack_kernels import repack_units
+from tui_llama.engine.weights import Weights
 from tui_llama.errors import ModelFileError
 
 VALUES = np.array([1.0, -2.5, 0.0, 3.140625, 1e-3, 100.0, -7.0, 0.5, 2.0], np.float32)
@@ -60,8 +62,9 @@ def test_a_matrix_is_repacked_with_progress_up_to_its_bytes(weights: Weights) ->
     assert weights.matrix("matrix", 20, 64) is matrix
     assert matrix.data.size == 2 * 2 * 16 * 34 and not matrix.data.any()
     progress: list[tuple[int, int]] = []
-    weights.repack(2, lambda done, total: progress.append((done, total)))
-    assert progress == [(0, matrix.data.size), (matrix.data.size, matrix.data.size)]
+    with weights.repacking(2) as repacking:
+        repacking.finish(lambda done, total: progress.append((done, total)))
+    assert progress == sorted(progress) and progress[-1] == (matrix.data.size, matrix.data.size)
     assert matrix.data.any()
 
 
@@ -70,20 +73,69 @@ def test_each_part_of_a_matrix_is_filled_by_the_thread_that_will_read_it(
 ) -> None:
     seats: dict[int, int] = {}
     filled: dict[int, list[tuple[int, int]]] = {}
-    fill = weights_module._repack_tiles
 
-    def note_and_fill(matrix: Matrix, source: Any, kind: Any, first: int, last: int) -> None:
-        filled.setdefault(threading.get_ident(), []).append((first, last))
-        fill(matrix, source, kind, first, last)
+    def note_and_fill(units: NDArray[np.int64], progress: NDArray[np.int64]) -> None:
+        filled[threading.get_ident()] = [(int(first), int(last)) for first, last in units[:, -2:]]
+        repack_units(units, progress)
 
-    monkeypatch.setattr(weights_module, "_repack_tiles", note_and_fill)
+    monkeypatch.setattr(repacking_module, "repack_units", note_and_fill)
     matrix = weights.matrix("matrix", 20, 64)
-    weights.repack(2, lambda done, total: None, lambda thread: seats.update({thread: threading.get_ident()}))
+    with weights.repacking(2, lambda thread: seats.update({thread: threading.get_ident()})) as repacking:
+        repacking.finish(lambda done, total: None)
     assert matrix.tile_count == 2
     assert [filled[seats[thread]] for thread in (0, 1)] == [[(0, 1)], [(1, 2)]]
     seated = matrix.data.copy()
-    weights.repack(2, lambda done, total: None)
+    with weights.repacking(2) as repacking:
+        repacking.finish(lambda done, total: None)
     np.testing.assert_array_equal(matrix.data, seated)
+
+
+@pytest.mark.parametrize("kind", ["seated", "free"])
+def test_a_failure_of_a_thread_is_raised_where_the_tiles_are_waited_for(
+    weights: Weights, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(repacking_module, "repack_units", fail)
+    weights.matrix("matrix", 20, 64)
+    with (
+        weights.repacking(2, (lambda thread: None) if kind == "seated" else None) as repacking,
+        pytest.raises(MemoryError),
+    ):
+        repacking.finish(lambda done, total: None)
+
+
+def test_leaving_early_ends_the_threads_before_they_are_done(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, left = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def wait_and_fill(units: NDArray[np.int64], progress: NDArray[np.int64]) -> None:
+        threads.append(threading.current_thread())
+        began.set()
+        left.wait()
+        repack_units(units, progress)
+
+    def stop(done: int, total: int) -> None:
+        began.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(repacking_module, "repack_units", wait_and_fill)
+    matrix = weights.matrix("matrix", 20, 64)
+    with pytest.raises(KeyboardInterrupt), weights.repacking(1) as repacking:
+        monkeypatch.setattr(threading.Thread, "join", _joining_after(left))
+        repacking.finish(stop)
+    assert not matrix.data.any() and not threads[0].is_alive()
+
+
+def _joining_after(left: threading.Event) -> Callable[[threading.Thread], None]:
+    join = threading.Thread.join
+
+    def join_after(thread: threading.Thread, timeout: float | None = None) -> None:
+        left.set()
+        join(thread, timeout)
+
+    return join_after
 
 
 def test_an_embedding_is_read_where_it_lies(weights: Weights) -> None:

@@ -26,6 +26,7 @@ _SOURCES = (
     "rows.py",
     "simd.py",
     "tiles.py",
+    "repack_kernels.py",
     "tile_values.py",
     "activations.py",
     "tile_multiplier.py",
@@ -67,7 +68,7 @@ def helper(function: Function) -> Function:
 
 
 def plan_kernel(signature: Any) -> Callable[[Function], Any]:
-    """Compiles a kernel that a plan calls by its address; the options are those of `kernel`."""
+    """Compiles a kernel that others call by its address; the options are those of `kernel`."""
 
     def compile_it(function: Function) -> Any:
         return numba.cfunc(signature, cache=True, nopython=True, error_model="numpy", fastmath=False)(function)

@@ -108,29 +108,27 @@ class Model:
         self._sizes = read_hyperparameters(file)
         self.context_size = context_size or min(self._sizes.context_length, DEFAULT_CONTEXT_SIZE)
         self.vocab_size = self._sizes.vocab_size
-        self.tokenizer: Tokenizer = tokenizer_from_gguf(file)
-        self.chat_template: ChatTemplate = template_from_gguf(file, self.tokenizer)
         self._cache_shape = CacheShape(
             self._sizes.layer_count, self._sizes.kv_head_count, self._sizes.head_dim, self.context_size, cache_type
         )
-        configuration = _configuration_hash(self._sizes, cache_type)
-        self.fingerprint = StateFingerprint(_model_hash(file), configuration, ENGINE_ABI)
         self.state_shape = StateShape(
             self._sizes.layer_count, self._sizes.kv_head_count, self._sizes.head_dim, cache_type
         )
-        report(LoadStage.READ, 1, 1)
-
         self.batch_tokens = min(batch_tokens, self.context_size)
         weights = Weights(file)
         self._plan = self._build_plan(weights, architecture)
         seating = find_seats(placement)
-        weights.repack(
-            threads,
-            lambda done, total: report(LoadStage.REPACK, done, total),
-            seating.sit_down if placement.numa and seating.seats else None,
-        )
-        kernels = compile_kernels(self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total))
-        self._plan.set_kernels(kernels)
+        # Tiles are filled meanwhile: of all the rest, nearly everything is Python, which keeps one processor busy.
+        with weights.repacking(threads, seating.sit_down if placement.numa and seating.seats else None) as repacking:
+            self.tokenizer: Tokenizer = tokenizer_from_gguf(file)
+            self.chat_template: ChatTemplate = template_from_gguf(file, self.tokenizer)
+            configuration = _configuration_hash(self._sizes, cache_type)
+            self.fingerprint = StateFingerprint(_model_hash(file), configuration, ENGINE_ABI)
+            report(LoadStage.READ, 1, 1)
+            self._plan.set_kernels(
+                compile_kernels(self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total))
+            )
+            repacking.finish(lambda done, total: report(LoadStage.REPACK, done, total))
         self.info = _describe(file, self, weights)
         self._team = ThreadTeam(threads, batch_threads, placement)
         try:

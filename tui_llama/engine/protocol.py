@@ -92,8 +92,8 @@ class LoadStage(StrEnum):
     """What loading is busy with; in this order."""
 
     READ = "read"
-    REPACK = "repack"
     COMPILE = "compile"
+    REPACK = "repack"
     WARM_UP = "warm up"
 
 

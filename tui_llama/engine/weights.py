@@ -3,10 +3,9 @@
 Shapes are checked here against what the architecture says, before a kernel sees an address.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +13,12 @@ import numpy.typing as npt
 from tui_llama.engine import tiles
 from tui_llama.engine.gguf_file import GgufFile, TensorInfo
 from tui_llama.engine.memory import ZeroedRegions, padded, zeroed_array
+from tui_llama.engine.repacking import Repacking, Source
 from tui_llama.engine.tiles import FORMATS, ROWS, TileFormat
 from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
-_TARGET_BYTES_PER_TASK = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class EmbeddingMatrix:
 class Weights:
     """Takes tensors from a file, on demand and only once, and says how many bytes there are to repack.
 
-    Matrices are only promised when they are asked for; `repack` fills them all.
+    Matrices are only promised when they are asked for; `repacking` fills them all.
     """
 
     file: GgufFile
@@ -93,7 +92,7 @@ class Weights:
         return name in self.file.tensors
 
     def matrix(self, name: str, rows: int, columns: int) -> Matrix:
-        """The matrix of that name; its tiles are zeros until `repack`.
+        """The matrix of that name; its tiles are zeros until `repacking`.
 
         Raises:
             ModelFileError: it is missing or of another shape.
@@ -127,53 +126,25 @@ class Weights:
         info = self._info(name, (columns, rows))
         if info.type_id in FORMATS:
             return EmbeddingMatrix(FORMATS[info.type_id], columns, self.file.tensor_bytes(name))
-        return EmbeddingMatrix(tiles.F16_FORMAT, columns, self._decoded(info).view(np.uint8).reshape(-1))
+        return EmbeddingMatrix(tiles.F16_FORMAT, columns, self._decoded_bytes(info))
 
     @property
     def matrix_bytes(self) -> int:
         """Bytes of all matrices in tiles."""
         return sum(len(matrix.data) for matrix in self._matrices.values())
 
-    def repack(
-        self,
-        threads: int,
-        on_progress: Callable[[int, int], None],
-        sit_down: Callable[[int], object] | None = None,
-    ) -> None:
-        """Fills the tiles of every matrix asked for so far, with `threads` threads.
+    def repacking(self, threads: int, sit_down: Callable[[int], object] | None = None) -> Repacking:
+        """What fills the tiles of every matrix asked for so far; the arguments are those of `Repacking`."""
+        return Repacking(map(self._source, self._matrices.values()), threads, sit_down)
 
-        Args:
-            threads: How many may work.
-            on_progress: Called with bytes done and bytes in all.
-            sit_down: Puts the calling thread where the team's thread of that number runs. With it, each thread fills
-                the tiles that its fellow will read first when it decodes, so that they lie in that one's memory node.
-        """
-        total, done = self.matrix_bytes, 0
-        on_progress(done, total)
-        with ExitStack() as stack:
-            if sit_down is None:
-                pools = [stack.enter_context(ThreadPoolExecutor(threads))]
-            else:
-                seated = (ThreadPoolExecutor(1, initializer=sit_down, initargs=(thread,)) for thread in range(threads))
-                pools = [stack.enter_context(pool) for pool in seated]
-            for matrix in self._matrices.values():
-                source, kind = self._source(matrix)
-                jobs = [
-                    pool.submit(_repack_tiles, matrix, source, kind, first, last)
-                    for index, pool in enumerate(pools)
-                    for first, last in _tile_ranges(matrix, index, len(pools))
-                ]
-                for job in jobs:
-                    job.result()
-                self.file.drop_pages(matrix.name)
-                done += len(matrix.data)
-                on_progress(done, total)
-
-    def _source(self, matrix: Matrix) -> tuple[ByteArray, TileFormat]:
+    def _source(self, matrix: Matrix) -> Source:
         info = self.file.tensors[matrix.name]
-        if info.type_id in FORMATS:
-            return self.file.tensor_bytes(matrix.name), matrix.layout
-        return self._decoded(info).view(np.uint8).reshape(-1), matrix.layout
+        known = info.type_id in FORMATS
+        read = partial(self.file.tensor_bytes, matrix.name) if known else partial(self._decoded_bytes, info)
+        return Source(matrix, read, not known, partial(self.file.drop_pages, matrix.name))
+
+    def _decoded_bytes(self, info: TensorInfo) -> ByteArray:
+        return self._decoded(info).view(np.uint8).reshape(-1)
 
     def _decoded(self, info: TensorInfo) -> npt.NDArray[np.float16]:
         """A tensor of a type without kernels, decoded to float16 by the gguf package."""
@@ -207,21 +178,3 @@ def _floats(data: ByteArray, layout: TileFormat) -> FloatArray:
     if layout is tiles.BF16_FORMAT:
         return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return data.view(np.float16 if layout is tiles.F16_FORMAT else np.float32).astype(np.float32)
-
-
-def _tile_ranges(matrix: Matrix, part: int, parts: int) -> Iterable[tuple[int, int]]:
-    """Rows of tiles for tasks of a fitting size, out of one part of the matrix; parts are cut as `plan_loop` does."""
-    begin, end = matrix.tile_count * part // parts, matrix.tile_count * (part + 1) // parts
-    step = max(1, _TARGET_BYTES_PER_TASK // max(1, matrix.tile_row_bytes))
-    return [(first, min(end, first + step)) for first in range(begin, end, step)]
-
-
-def _repack_tiles(matrix: Matrix, source: ByteArray, layout: TileFormat, first: int, last: int) -> None:
-    start, target = int(source.ctypes.data), int(matrix.data.ctypes.data)
-    if layout.is_float:
-        tiles.repack_floats(start, target, matrix.rows, matrix.columns, first, last, layout.block_bytes)
-        return
-    tiles.repack_quantized(
-        start, target, matrix.rows, matrix.blocks, first, last,
-        layout.type_id, layout.block_bytes, layout.has_minimum, layout.codes_at, layout.high_at, layout.tile_bytes,
-    )  # fmt: skip
