@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine.kv_cache import KeyValueCache
 from tui_llama.engine.plan import Plan, Step, compile_kernels
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.rows import ROW
@@ -25,3 +26,19 @@ def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any
 def address(array: npt.NDArray[Any]) -> int:
     """Where an array begins."""
     return int(array.ctypes.data)
+
+
+def through(source: npt.NDArray[np.float32], target: npt.NDArray[np.float32]) -> dict[str, int]:
+    """The fields of a row that goes from one array to another, tokens first."""
+    return {
+        "input": address(source), "input_stride": source.strides[0],
+        "output": address(target), "output_stride": target.strides[0],
+    }  # fmt: skip
+
+
+def batch_of(cache: KeyValueCache, tokens: int, first: int) -> dict[str, int]:
+    """The fields of a batch of tokens from position `first` on."""
+    return {
+        "keys": cache.keys_address, "values": cache.values_address, "token_count": tokens, "first_position": first,
+        "context_size": cache.shape.padded_context,
+    }  # fmt: skip

@@ -8,7 +8,8 @@ blocks at multiples of 512. Every run starts from nothing, and in it every row g
 operations in the same order, whatever rows go beside it; then the runs are merged from the first to the last. So
 different threads may compute the runs of one token.
 
-kv_cache.py has the layouts of keys and values, attention_blocks.py the steps of a block.
+kv_cache.py has the layouts of keys and values, attention_blocks.py the steps of a block, attention_states.py what
+they leave.
 """
 
 from typing import Any
@@ -17,27 +18,22 @@ import numpy as np
 
 from tui_llama.engine.attention_blocks import (
     BLOCK_POSITIONS,
-    LOG2_E,
-    ROWS,
     SCORE_BYTES,
     WEIGHED_AT_ONCE,
     add_floats,
     add_halves,
     cap_scores,
-    clear_rows,
-    lane_total,
     mask_scores,
-    merge_rows,
-    scalar_power_of_two,
     score_floats,
     score_halves,
-    state_bytes,
     weigh_positions,
     widen_halves,
     widen_quantised_keys,
     widen_quantised_values,
 )
-from tui_llama.engine.compilation import kernel
+from tui_llama.engine.attention_states import clear_rows, lane_total, merge_rows, state_bytes
+from tui_llama.engine.attention_vectors import LOG2_E, ROWS, scalar_power_of_two
+from tui_llama.engine.compilation import helper
 from tui_llama.engine.rows import Q8_0_CACHE
 from tui_llama.engine.simd import atomic_add, atomic_store, batch_at, first_token, float32_at, row_at
 
@@ -59,13 +55,13 @@ def shared_bytes(width: int, kv_heads: int, runs: int) -> int:
     return kv_heads * runs * (_COUNTER_BYTES + state_bytes(MOST_ROWS, width))
 
 
-@kernel
+@helper
 def _padded(rows: int) -> Any:
     """Rows that are worked on: rounded up with rows of zeros."""
     return (rows + ROWS - 1) // ROWS * ROWS
 
 
-@kernel
+@helper
 def _first_block(row: Any, position: int) -> Any:
     """Where the first block begins that a token at `position` can see."""
     if row.window == 0:
@@ -73,7 +69,7 @@ def _first_block(row: Any, position: int) -> Any:
     return max(0, position - row.window + 1) // BLOCK_POSITIONS * BLOCK_POSITIONS
 
 
-@kernel
+@helper
 def _gather(row: Any, queries: int, token: int, kv_head: int, rows: int) -> None:
     """Copies the query rows of one kv head side by side, scaled, and fills up with zeros."""
     width, group = row.padded_head_dim, row.heads // row.kv_heads
@@ -90,7 +86,7 @@ def _gather(row: Any, queries: int, token: int, kv_head: int, rows: int) -> None
                 query[i] = np.float32(0.0)
 
 
-@kernel
+@helper
 def _restrict(row: Any, scores: int, position: int, first_row: int, rows: int, block_start: int) -> None:
     """Caps the scores of a block, and hides what lies ahead of a row or has left its window.
 
@@ -107,7 +103,7 @@ def _restrict(row: Any, scores: int, position: int, first_row: int, rows: int, b
             mask_scores(scores + r * SCORE_BYTES, end - row.window if row.window > 0 else 0, end)
 
 
-@kernel
+@helper
 def _attend(
     row: Any, batch: Any, kv_head: int, position: int, rows: int, start: int, end: int, queries: int, state: int,
     scratch: int,
@@ -149,7 +145,7 @@ def _attend(
                 add_halves(scratch, values, count, width, factors, output, some)
 
 
-@kernel
+@helper
 def _scatter(row: Any, state: int, token: int, kv_head: int, rows: int) -> None:
     """Divides each row by the sum of its weights and puts it where its token and head belong."""
     head_dim, width, group = row.head_dim, row.padded_head_dim, row.heads // row.kv_heads

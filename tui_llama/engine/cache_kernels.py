@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tui_llama.engine.attention_blocks import QUANT_COLUMNS
-from tui_llama.engine.compilation import kernel
+from tui_llama.engine.compilation import helper
 from tui_llama.engine.rows import Q8_0_CACHE
 from tui_llama.engine.simd import batch_at, first_token, float32_at, int8_at, load_half, row_at, store_half
 
@@ -17,7 +17,7 @@ NEIGHBOURS, HALVES = 0, 1  # which components a rotation pairs: (2i, 2i + 1), or
 _LARGEST_HALF = 65504.0
 
 
-@kernel
+@helper
 def _rotate(source: int, target: int, angles: int, head_dim: int, rotated_dim: int, mode: int) -> None:
     """Rotates pairs of the first `rotated_dim` components by the (cosine, sine) pairs at `angles`, copies the rest."""
     x, y, angle = float32_at(np.uintp(source)), float32_at(np.uintp(target)), float32_at(np.uintp(angles))
@@ -32,7 +32,7 @@ def _rotate(source: int, target: int, angles: int, head_dim: int, rotated_dim: i
         y[i] = x[i]
 
 
-@kernel
+@helper
 def _store(row: Any, batch: Any, memory: int, source: int, position: int, head: int, is_keys: bool) -> None:
     """Puts one head's components of one position into the cache; `memory` is where keys or values begin."""
     width, head_dim = row.padded_head_dim, row.head_dim
