@@ -292,7 +292,8 @@ def main() -> None:
     try:
         command_line.main(prog_name="tui-llama")
     except SystemExit as end:
-        if end.code in (_INTERRUPTED, _READER_GONE):
+        # After an answer there is nothing left to do, and to take the compiler and a model apart is a tenth of it all.
+        if end.code in (_INTERRUPTED, _READER_GONE) or (end.code in (None, 0) and "llvmlite" in sys.modules):
             _leave_at_once(int(end.code or 0))
         raise
 
