@@ -22,8 +22,8 @@ from tui_llama.engine.hyperparameters import read_hyperparameters
 _MEGABYTE = 1e6
 _ALLOWED_BESIDES_BYTES = 250_000_000
 _LONGEST_SECONDS = 300.0
-_SETTLING_SECONDS = 3.0
-_IDLE_PERCENT = 0.5  # what the clock of the system can still tell from nothing, and the caret may take
+_SETTLING_SECONDS = 22.0  # the caret blinks for ten to twenty
+_IDLE_PERCENT = 0.5  # what the clock of the system can still tell from nothing
 _PROCESSES = Path("/proc")
 
 

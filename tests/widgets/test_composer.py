@@ -106,3 +106,25 @@ async def test_a_paste_is_text_only() -> None:
         app.post_message(events.Paste("one\r\ntwo\rthree\x1b[31m\x07 four"))
         await pilot.pause()
         assert composer.text == "one\ntwo\nthree four"
+
+
+async def test_the_caret_stands_still_after_a_while_until_the_next_key() -> None:
+    async with opened() as (_, composer, pilot):
+        assert composer.cursor_blink
+        composer.rest()
+        assert not composer.cursor_blink and composer._cursor_visible
+        await pilot.press("a")
+        assert composer.cursor_blink
+
+
+async def test_a_caret_that_stood_still_blinks_again_when_the_text_is_pasted_into_or_focused() -> None:
+    async with opened() as (app, composer, pilot):
+        composer.rest()
+        composer.post_message(events.Paste("text"))
+        await pilot.pause()
+        assert composer.cursor_blink
+        composer.rest()
+        app.set_focus(None)
+        composer.focus()
+        await pilot.pause()
+        assert composer.cursor_blink

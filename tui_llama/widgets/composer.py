@@ -19,6 +19,7 @@ cast(dict[str, object], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)
 NEW_LINE_KEYS = frozenset(
     {"ctrl+j", *(f"{key}+{name}" for key in ("shift", "alt", "ctrl") for name in ("enter", "\r"))}
 )
+BLINKING_SECONDS = 10.0
 _VERSION_KEYS = {"left": -1, "right": 1}
 _SCROLL_KEYS = {
     "pageup": "page_up",
@@ -93,9 +94,27 @@ class Composer(TextArea):
         self._draft = ""
         self.text = ""
 
+    def on_mount(self) -> None:
+        """The caret blinks from now on."""
+        self._blinking = self.set_interval(BLINKING_SECONDS, self.rest)
+
+    def on_focus(self) -> None:
+        """The caret is looked for."""
+        self._wake()
+
+    def rest(self) -> None:
+        """Nothing was written for a while: the caret stands still, so that the program sleeps while the user thinks."""
+        self.cursor_blink = False
+        self._blinking.pause()
+
+    def _wake(self) -> None:
+        self.cursor_blink = True
+        self._blinking.reset()
+
     # --- keys ---------------------------------------------------------------------------------------------------
 
     async def _on_key(self, event: events.Key) -> None:
+        self._wake()
         self.post_message(self.KeyPressed())
         if event.key == "enter":
             self._enter()
@@ -117,6 +136,7 @@ class Composer(TextArea):
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Inserts the text as it was copied, but for what would be no text."""
+        self._wake()
         event.stop()
         event.prevent_default()
         text = sanitize(event.text.replace("\r\n", "\n").replace("\r", "\n"))
