@@ -91,6 +91,13 @@ def test_scores_level_off_at_a_soft_cap(soft_cap: float) -> None:
     np.testing.assert_allclose(run_attention(cache, queries, 97, soft_cap=soft_cap), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_far_apart_scores_give_weights_that_are_exact_or_nothing() -> None:
+    cache, (keys, values) = filled_cache(300, 1, 32, layer=1)
+    queries = random(4, 2, 32) * np.float32(60.0)
+    expected = naive.attention(queries.astype(float), keys, values, 296, 0.3)
+    np.testing.assert_allclose(run_attention(cache, queries, 296), expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("sinks", [(-3.0, 0.5), (40.0, -40.0), (-120.0, 3.0)])
 def test_sinks_take_weight_away_and_give_nothing(sinks: tuple[float, float]) -> None:
     cache, (keys, values) = filled_cache(600, 1, 32, layer=1)

@@ -115,7 +115,8 @@ def _attend(
     head_at = (row.layer * row.kv_heads + kv_head) * (batch.context_size // 16) * tile_bytes
     factors = scratch + _ROWS_AT_ONCE * SCORE_BYTES
     widened_keys = factors + _ROWS_AT_ONCE * 16
-    widened_values = widened_keys + 4 * BLOCK_POSITIONS * width
+    # Rows that go together are done with the keys when the values come: then half the cache is enough for both.
+    widened_values = widened_keys + (4 * BLOCK_POSITIONS * width if padded_rows > _ROWS_AT_ONCE else 0)
     sums = state + padded_rows * width * 4
     peaks = sums + padded_rows * 64
     clear_rows(state, width, padded_rows)
@@ -125,10 +126,8 @@ def _attend(
         widened = quantised or rows > _MOST_ROWS_UNWIDENED
         if quantised:
             widen_quantised_keys(keys, widened_keys, width)
-            widen_quantised_values(values, widened_values, width)
         elif widened:
             widen_halves(keys, widened_keys, BLOCK_POSITIONS * width)
-            widen_halves(values, widened_values, BLOCK_POSITIONS * width)
         count = min(BLOCK_POSITIONS, (end - block_start + WEIGHED_AT_ONCE - 1) // WEIGHED_AT_ONCE * WEIGHED_AT_ONCE)
         for r in range(0, padded_rows, _ROWS_AT_ONCE):
             some = min(_ROWS_AT_ONCE, padded_rows - r)
@@ -139,6 +138,10 @@ def _attend(
                 score_halves(query, keys, width, scratch, some)
             _restrict(row, scratch, position, r, min(some, rows - r), block_start)
             weigh_positions(scratch, sums + 64 * r, peaks + 16 * r, factors, some)
+            if r == 0 and quantised:
+                widen_quantised_values(values, widened_values, width)
+            elif r == 0 and widened:
+                widen_halves(values, widened_values, BLOCK_POSITIONS * width)
             if widened:
                 add_floats(scratch, widened_values, count, width, factors, output, some)
             else:
