@@ -20,9 +20,9 @@ from numba import types
 
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import intrinsic, kernel
+from tui_llama.engine.memory import odd_lines
 from tui_llama.engine.simd import F32, I8, I16, I32, Builder, Value, constant, vector
 
-_CACHE_LINE_BYTES = 64
 SUMMARY_BYTES = {32: 32, 256: 256}
 SCALED_SUM_AT = 4
 START_32_AT = {8: 8, 16: 12, 128: 16}  # by the offset of the codes
@@ -32,15 +32,13 @@ START_256_AT = {8: 32, 16: 64, 32: 128}  # by the offset of the codes; sums of 3
 
 
 def activation_bytes(columns: int, block_columns: int) -> int:
-    """Bytes from one token's quantised input to the next: an odd number of cache lines, since tokens an even power of
-    two apart would compete for the same few places of a cache.
+    """Bytes from one token's quantised input to the next.
 
     Args:
         columns: Columns of the input.
         block_columns: Columns of the weights' blocks: 32 or 256.
     """
-    lines = columns // block_columns * (block_columns + SUMMARY_BYTES[block_columns]) // _CACHE_LINE_BYTES
-    return _CACHE_LINE_BYTES * (lines | 1)
+    return odd_lines(columns // block_columns * (block_columns + SUMMARY_BYTES[block_columns]))
 
 
 def _quantize_block(columns: int, name: str) -> Callable[..., None]:

@@ -29,7 +29,7 @@ SPARE_TOKENS = 32
 _FLOAT_PASSES = (4, 1)
 _FLOAT_SUMS = 4
 _PREFETCH_BYTES = 6144
-_INPUT_BYTES_IN_CACHE = 1 << 20
+_INPUT_BYTES_IN_CACHE = 1 << 19
 
 
 def _dot(b: Builder, layout: TileFormat, start: Value, codes: list[Value], quants: Value, at: int) -> Value:

@@ -77,3 +77,12 @@ class ZeroedRegions:
 def padded(count: int, multiple: int = 16) -> int:
     """`count` rounded up to a multiple."""
     return -(-count // multiple) * multiple
+
+
+def odd_lines(size: int) -> int:
+    """`size` bytes rounded up to an odd number of cache lines.
+
+    That far apart rows of a table should lie that are used together: an even power of two apart they would compete for
+    the same few places of a cache.
+    """
+    return _ALIGNMENT_BYTES * (-(-size // _ALIGNMENT_BYTES) | 1)

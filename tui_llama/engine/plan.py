@@ -15,7 +15,7 @@ from tui_llama.engine.activations import activation_bytes
 from tui_llama.engine.compilation import compile_now
 from tui_llama.engine.hyperparameters import Hyperparameters
 from tui_llama.engine.kv_cache import CacheShape
-from tui_llama.engine.memory import padded, zeroed_array, zeroed_bytes
+from tui_llama.engine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
 from tui_llama.engine.weights import Matrix, Weights
@@ -158,7 +158,7 @@ class PlanBuilder:
         Raises:
             ShapeMismatchError: it exists with another width.
         """
-        return self._shared(name, width, (padded(width),), np.float32)
+        return self._shared(name, width, (odd_lines(4 * width) // 4,), np.float32)
 
     def embed(self, name: str) -> Buffer:
         """Token ids → embedding rows."""

@@ -12,7 +12,7 @@ that a whole block is summed up inside the unit:
 
 All of it is exact, so the floats that follow see the numbers that matrix_kernels.py computes for fewer tokens.
 
-A panel, the bytes of up to 8 blocks of 256 (or 32 of 32) columns of two rows of tiles, is prepared once for up to 512
+A panel, the bytes of up to 8 blocks of 256 (or 32 of 32) columns of two rows of tiles, is prepared once for up to 256
 tokens. Both rows of tiles use what was loaded of 32 tokens before the next 32 are loaded, and all rows of a unit take
 turns chunk by chunk of columns, so that the tokens' part of that chunk stays in the cache.
 
@@ -37,7 +37,7 @@ FEWEST_TOKENS = 24
 
 _GROUP_TOKENS = {32: 16, 256: 32}
 _BLOCKS_AT_ONCE = {32: 4, 256: 1}
-_MOST_TOKENS = 512
+_MOST_TOKENS = 256
 _MOST_TILES = 8
 _TILES_AT_ONCE = 2
 _CHUNK_BLOCKS = {32: 32, 256: 8}
