@@ -42,6 +42,7 @@ _SOURCES = (
     "plan_loop.py",
     "machine_limits.py",
     "sampling_kernels.py",
+    "merge_kernels.py",
 )
 
 _UNUSED_CACHE_SECONDS = 30 * 24 * 3600

@@ -123,6 +123,10 @@ class StringArray(Sequence[str]):
         data = self._data
         return [data[start:end] for start, end in self._bounds()]
 
+    def bounds(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Bytes in which all strings lie, where each begins in them, and where it has ended."""
+        return np.frombuffer(self._data, np.uint8), self._starts, self._ends
+
     def joined(self, separator: int) -> bytes:
         """The bytes of all strings with one byte between them; much faster than joining `raw_list`."""
         data = np.frombuffer(self._data, np.uint8).copy()

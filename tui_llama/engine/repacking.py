@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.repack_kernels import UNIT_FIELDS, repack_units, units_of
+from tui_llama.engine.repack_kernels import UNIT_FIELDS, compiled_repacking, repack_units, units_of
 
 if TYPE_CHECKING:
     from tui_llama.engine.weights import Matrix
@@ -110,6 +110,7 @@ class _Work:
     """
 
     def __init__(self, sources: Sequence[Source], parts: int, sit_down: Callable[[int], object] | None) -> None:
+        compiled_repacking()  # in a thread it would wait for the caller's Python at every step
         self.tile_bytes = sum(len(source.matrix.data) for source in sources)
         self._sources = sources
         self._rows = [source.read() for source in sources]

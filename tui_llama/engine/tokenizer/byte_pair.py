@@ -1,23 +1,24 @@
-"""Byte-pair tokenizing (BPE): merges by rank within words, on Hugging Face's `tokenizers` package.
+"""Byte-pair tokenizing (BPE): merges by rank within words, which the `tokenizers` package cuts out of the text.
 
-The package drops what llama.cpp would drop only if its vocabulary is complete, so symbols that merges
-mention and the vocabulary lacks get ids beyond the vocabulary's end; they are translated after encoding and
-never leave this module.
+Merges may speak of symbols that the vocabulary lacks. Such symbols get ids beyond the vocabulary's end; they are
+translated after merging and never leave this module.
 """
 
 import re
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Regex, pre_tokenizers
 
+from tui_llama.engine import merge_kernels
 from tui_llama.engine.gguf_file import GgufFile
+from tui_llama.engine.merge_kernels import NO_TOKEN
 from tui_llama.engine.tokenizer.score_based import SPACE, byte_of
 from tui_llama.engine.tokenizer.splitting_rules import SplittingRule, oniguruma_pattern
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults
 from tui_llama.errors import EngineError
-
-Merges: TypeAlias = list[tuple[str, str]]
 
 MAX_CHARACTERS = 1 << 22  # Oniguruma gives up, and the package with it, after 10 million steps back in one match
 _NEWLINE_RUNS = re.compile(r"\n+|[^\n]+")
@@ -53,9 +54,8 @@ class BytePairEncoder:
     def __init__(self, file: GgufFile, vocabulary: Vocabulary, rule: SplittingRule) -> None:
         self._vocabulary = vocabulary
         self._rule = rule
-        model, self._stand_ins = _open_model(file, vocabulary.ids, rule)
-        self._tokenizer = Tokenizer(model)
-        self._tokenizer.pre_tokenizer = _pre_tokenizer(rule)
+        self._splitter = _pre_tokenizer(rule)
+        self._merger = _Merger(file, vocabulary, rule)
 
     def encode(self, text: str) -> list[int]:
         """The tokens of `text`.
@@ -85,68 +85,72 @@ class BytePairEncoder:
         return self._encode(run) if token_id is None else [token_id]
 
     def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        if not self._stand_ins:
-            return ids
-        return [real_id for token_id in ids for real_id in self._stand_ins.get(token_id, (token_id,))]
+        return self._merger.tokens([word.encode() for word, _ in self._splitter.pre_tokenize_str(text)])
 
 
-def _open_model(
-    file: GgufFile, ids: dict[str, int], rule: SplittingRule
-) -> tuple[models.BPE, dict[int, tuple[int, ...]]]:
-    """The package's model, and what to put for each of its ids beyond the end of the vocabulary.
+class _Merger:
+    """Turns words into tokens, by the tables of `merge_kernels`."""
 
-    Looking for symbols that only the merges know takes time, so it is done only when the package refuses
-    them.
+    def __init__(self, file: GgufFile, vocabulary: Vocabulary, rule: SplittingRule) -> None:
+        merge_kernels.compile_merging()
+        self._whole_words = rule.ignore_merges
+        pool, starts, ends = file.get_strings("tokenizer.ggml.tokens").bounds()
+        table = _free_slots(len(starts))
+        self._texts = (table, pool, starts, ends)
+        merge_kernels.enter_texts(*self._texts)
+        self._merges, self._stand_ins = _read_merges(file, vocabulary, self._texts)
+        self._ranks = _free_slots(len(self._merges))
+        merge_kernels.enter_merges(self._ranks, self._merges)
+        texts = [] if rule.has_byte_alphabet else [f"<0x{byte:02X}>" for byte in range(256)]
+        self._bytes_as_tokens = np.array([vocabulary.ids.get(text, NO_TOKEN) for text in texts], np.int32)
+
+    def tokens(self, words: Sequence[bytes]) -> list[int]:
+        text = np.frombuffer(b"".join(words), np.uint8)
+        out = np.empty(len(text), np.int32)
+        word_ends = np.cumsum(np.fromiter(map(len, words), np.int64, len(words)))
+        count = merge_kernels.merge_words(
+            out, text, word_ends, self._whole_words, self._bytes_as_tokens, self._ranks, self._merges, *self._texts
+        )
+        ids: list[int] = out[:count].tolist()
+        if ids and (min(ids) < 0 or self._stand_ins):
+            return [real_id for token_id in ids for real_id in self._stand_ins.get(token_id, (token_id,))]
+        return ids
+
+
+def _free_slots(count: int) -> npt.NDArray[np.int32]:
+    """A hash table for `count` entries that is at most half full."""
+    return np.full(1 << max(1, 2 * count - 1).bit_length(), -1, np.int32)
+
+
+def _read_merges(
+    file: GgufFile, vocabulary: Vocabulary, texts: tuple[npt.NDArray[Any], ...]
+) -> tuple[npt.NDArray[np.int32], dict[int, tuple[int, ...]]]:
+    """The merges by rank, and what to put for each symbol without a token.
+
+    Returns:
+        (merges, 3) int32, two symbols and what becomes of them; tokens for each id that is not in the vocabulary.
     """
-    merges = _read_merges(file)
-    known_symbols = BYTE_ALPHABET if rule.has_byte_alphabet else []
-    try:
-        return _model_with_stand_ins(ids, merges, known_symbols, rule)
-    except Exception:  # the package raises nothing narrower
-        merged_symbols = {symbol for first, second in merges for symbol in (first, second, first + second)}
-    try:
-        return _model_with_stand_ins(ids, merges, {*known_symbols, *merged_symbols}, rule)
-    except Exception as error:
-        raise file.refuse(f"its merges cannot be used ({error})") from error
-
-
-def _model_with_stand_ins(
-    ids: dict[str, int], merges: Merges, symbols: Iterable[str], rule: SplittingRule
-) -> tuple[models.BPE, dict[int, tuple[int, ...]]]:
-    missing = {symbol: len(ids) + index for index, symbol in enumerate(sorted(set(symbols) - ids.keys()))}
-    model = models.BPE(
-        ids | missing if missing else ids,
-        merges,
-        ignore_merges=rule.ignore_merges,
-        byte_fallback=not rule.has_byte_alphabet,
-    )
-    return model, {stand_in: _tokens_of_bytes(symbol, ids) for symbol, stand_in in missing.items()}
+    lines = file.get_strings("tokenizer.ggml.merges")
+    merges = np.empty((len(lines), 3), np.int32)
+    bad = merge_kernels.read_merges(merges, *lines.bounds(), *texts)
+    if bad < len(lines):
+        raise file.refuse(f"tokenizer.ggml.merges has the line {lines[bad][:40]!r}, which is no pair")
+    ids = vocabulary.ids
+    new_ids: dict[str, int] = {}
+    for rank in np.flatnonzero((merges < 0).any(axis=1)).tolist():
+        line = lines[rank]
+        space = line.index(" ", 1)
+        first, second = line[:space], line[space + 1 :]
+        for column, symbol in enumerate((first, second, first + second)):
+            if merges[rank, column] < 0:
+                merges[rank, column] = new_ids.setdefault(symbol, len(ids) + len(new_ids))
+    stand_ins = {new_id: _tokens_of_bytes(symbol, ids) for symbol, new_id in new_ids.items()}
+    return merges, {NO_TOKEN: (), **stand_ins}
 
 
 def _tokens_of_bytes(symbol: str, ids: dict[str, int]) -> tuple[int, ...]:
     """What becomes of a symbol without a token: the tokens of its single bytes, as far as there are any."""
     return tuple(ids[character] for character in symbol if character.isascii() and character in ids)
-
-
-def _read_merges(file: GgufFile) -> list[tuple[str, str]]:
-    """The merges by rank; a pair that is listed twice keeps the first of its ranks."""
-    lines = file.get_strings("tokenizer.ggml.merges")
-    joined = lines.joined(ord("\n"))
-    if joined.count(b" ") == len(lines) and joined.count(b"\n") == len(lines) - 1:
-        symbols = iter(joined.replace(b" ", b"\n").decode("utf-8", "replace").split("\n"))
-        merges = list(zip(symbols, symbols, strict=True))
-    else:
-        merges = [_split_merge(file, line) for line in lines]
-    return merges if len(set(merges)) == len(merges) else list(dict.fromkeys(merges))
-
-
-def _split_merge(file: GgufFile, line: str) -> tuple[str, str]:
-    """Cuts at the first space that is not the line's first character: the first symbol may begin with one."""
-    space = line.find(" ", 1)
-    if space < 0:
-        raise file.refuse(f"tokenizer.ggml.merges has the line {line[:40]!r}, which is no pair")
-    return line[:space], line[space + 1 :]
 
 
 def _pre_tokenizer(rule: SplittingRule) -> pre_tokenizers.PreTokenizer:
