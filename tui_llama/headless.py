@@ -3,6 +3,7 @@
 On a terminal the result ends in a newline; elsewhere nothing is added to it.
 """
 
+import gc
 import sys
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ def complete(model: str, settings: "Settings", text: str, stop_texts: tuple[str,
 
 
 def _run(load: LoadRequest, request: ReplyRequest | CompleteRequest) -> None:
+    gc.disable()  # as in `LocalEngine.load`, which enables it again
     from tui_llama.engine.local import LocalEngine
 
     engine = LocalEngine()

@@ -7,6 +7,7 @@ One sequence is kept alive from reply to reply, so that a conversation is read o
 does the same across programs. Knows nothing of where chats are kept or of who reads the answer.
 """
 
+import gc
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -172,11 +173,14 @@ class _Opening:
         self._abandoned = True
 
     def _run(self) -> None:
+        # Hardly anything that is made here becomes garbage, and to look for some takes a tenth of the time.
+        gc.disable()
         try:
             self._outcome = self._open_model(self._request, self._report)
         except BaseException as error:  # raised again where the model is asked for
             self._outcome = error
         finally:
+            gc.enable()
             self._progress.put(None)
 
     def _report(self, stage: LoadStage, done: int, total: int) -> None:
