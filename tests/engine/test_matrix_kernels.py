@@ -127,7 +127,7 @@ def test_one_token_or_many_give_the_same_bits(layout: TileFormat) -> None:
 def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileFormat) -> None:
     raw, decoded = random_matrix(layout, 3, 512)
     out = np.zeros(512, np.float32)
-    tiles.dequantize_row(address(raw[1]), out, 512, layout.type_id)
+    tiles.dequantize_row(address(raw[1]), address(out), 512, layout.type_id)
     np.testing.assert_allclose(out, decoded[1], rtol=1e-6, atol=1e-9)
 
 

@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import types
 
 from tui_llama.engine import simd
-from tui_llama.engine.compilation import intrinsic, kernel
+from tui_llama.engine.compilation import helper, intrinsic
 from tui_llama.engine.memory import odd_lines
 from tui_llama.engine.simd import F32, I8, I16, I32, Builder, Value, constant, vector
 
@@ -107,7 +107,7 @@ _quantize_block_32 = _quantize_block(32, "quantize_block_32")
 _quantize_block_256 = _quantize_block(256, "quantize_block_256")
 
 
-@kernel
+@helper
 def quantize_blocks_32(source: int, target: int, blocks: int) -> None:
     """Quantises 32 × `blocks` float32 at address `source` into one token's row at `target`."""
     summaries = target + 32 * blocks
@@ -117,7 +117,7 @@ def quantize_blocks_32(source: int, target: int, blocks: int) -> None:
         )
 
 
-@kernel
+@helper
 def quantize_blocks_256(source: int, target: int, blocks: int) -> None:
     """Quantises 256 × `blocks` float32 at address `source` into one token's row at `target`."""
     summaries = target + 256 * blocks

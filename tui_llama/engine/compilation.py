@@ -16,6 +16,7 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numba.extending
+from numba import types
 
 from tui_llama import paths
 from tui_llama.engine import instruction_sets
@@ -58,16 +59,39 @@ callable_from_kernels: Callable[[Function], Function] = numba.extending.register
 
 def kernel(function: Function) -> Function:
     """Compiles a kernel: no GIL, no bounds checks, C division, cached on disk. The one place for compile options."""
-    compiled: Function = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)(function)
+    compiled: Function = _for_types_only(
+        numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)(function)
+    )
     return compiled
 
 
 def helper(function: Function) -> Function:
-    """Compiles what only kernels call: as `kernel`, but with no way in from Python, which is a quarter of the work."""
-    compiled: Function = numba.njit(
-        nogil=True, cache=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)
+    """Compiles what only kernels call: as `kernel`, but with no way in from Python, which is a quarter of the work.
+
+    It is not cached: it becomes a part of the kernels that call it, and they are.
+    """
+    compiled: Function = _for_types_only(
+        numba.njit(nogil=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+            function
+        )
+    )
     return compiled
+
+
+def _for_types_only(dispatcher: Any) -> Any:
+    """Has a function compiled once for int64, and not once more for every constant that it is called with.
+
+    LLVM brings constants to where they are used anyway.
+    """
+    find = dispatcher.get_call_template
+
+    def find_for_types(arguments: Any, keywords: Any) -> Any:
+        return find(
+            [*map(types.unliteral, arguments)], {name: types.unliteral(kind) for name, kind in keywords.items()}
+        )
+
+    dispatcher.get_call_template = find_for_types
+    return dispatcher
 
 
 def plan_kernel(signature: Any) -> Callable[[Function], Any]:

@@ -30,7 +30,6 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
 )
 from tui_llama.engine.reply import Reply, ShouldStop
-from tui_llama.engine.sampling import compile_sampling_kernels
 from tui_llama.engine.speculation import BatchCosts
 from tui_llama.errors import EngineError, StateFileError, UserError
 from tui_llama.paths import make_private_folder
@@ -194,9 +193,7 @@ def _not_saved(cause: str) -> Notice:
 
 
 def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:
-    model = open_requested(request, on_progress)
-    compile_sampling_kernels()
-    return model
+    return open_requested(request, on_progress)
 
 
 def open_requested(request: LoadRequest, on_progress: ReportProgress) -> "Model":

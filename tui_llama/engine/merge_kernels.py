@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from tui_llama.engine.compilation import compile_now, kernel
+from tui_llama.engine.compilation import compile_now, helper, kernel
 
 ByteArray = npt.NDArray[np.uint8]
 IdArray = npt.NDArray[np.int32]
@@ -24,14 +24,14 @@ _PAIR_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hashing: 
 _RANK_BITS = 32
 
 
-@kernel
+@helper
 def _hash(state: Any, text: Any, start: int, end: int) -> Any:
     for at in range(start, end):
         state = (state ^ np.uint64(text[at])) * _FNV_PRIME
     return state
 
 
-@kernel
+@helper
 def _same(pool: Any, at: int, text: Any, start: int, end: int) -> Any:
     same = 0
     while start + same < end and pool[at + same] == text[start + same]:
@@ -39,7 +39,7 @@ def _same(pool: Any, at: int, text: Any, start: int, end: int) -> Any:
     return start + same >= end
 
 
-@kernel
+@helper
 def _find(table: Any, pool: Any, starts: Any, ends: Any, text: Any, first: Any, second: Any) -> Any:
     """The token whose text is that of two spans of `text`, one behind the other; the second may be empty."""
     state = _hash(_hash(_FNV_START, text, first[0], first[1]), text, second[0], second[1])
@@ -112,7 +112,7 @@ def read_merges(
     return len(line_starts)
 
 
-@kernel
+@helper
 def _pair_slot(ranks: Any, merges: Any, first: Any, second: Any) -> Any:
     """Where the rank of a pair stands, or the free slot where it would."""
     mask = np.uint64(len(ranks) - 1)
@@ -137,7 +137,7 @@ def enter_merges(ranks: IdArray, merges: IdArray) -> None:
             ranks[slot] = rank
 
 
-@kernel
+@helper
 def _push(heap: Any, count: int, entry: Any) -> int:
     at = count
     while at > 0 and heap[(at - 1) // 2] > entry:
@@ -147,7 +147,7 @@ def _push(heap: Any, count: int, entry: Any) -> int:
     return count + 1
 
 
-@kernel
+@helper
 def _pop(heap: Any, count: int) -> int:
     """Takes the smallest entry, which is the first, away; returns how many are left."""
     count -= 1
@@ -164,7 +164,7 @@ def _pop(heap: Any, count: int) -> int:
     return count
 
 
-@kernel
+@helper
 def _push_pair(heap: Any, count: int, ranks: Any, merges: Any, symbols: Any, place: int, following: int) -> int:
     """Offers the merge of the symbols at two places, if there is one: the lowest rank, then the first place, wins."""
     if symbols[place] < 0 or symbols[following] < 0:
@@ -173,7 +173,7 @@ def _push_pair(heap: Any, count: int, ranks: Any, merges: Any, symbols: Any, pla
     return count if rank < 0 else _push(heap, count, np.int64(rank) << _RANK_BITS | place)
 
 
-@kernel
+@helper
 def _merge(symbols: Any, count: int, links: Any, heap: Any, ranks: Any, merges: Any) -> int:
     """Merges the first `count` symbols in place and moves what is left together; returns how many there are."""
     size = 0
@@ -204,7 +204,7 @@ def _merge(symbols: Any, count: int, links: Any, heap: Any, ranks: Any, merges: 
     return kept
 
 
-@kernel
+@helper
 def _characters(
     text: ByteArray, start: int, end: int, symbols: IdArray, bytes_as_tokens: IdArray,
     table: IdArray, pool: ByteArray, starts: IntArray, ends: IntArray,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Tokens
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,9 +32,10 @@ from tui_llama.engine.plan import Plan, PlanBuilder, Step, compile_kernels
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
+from tui_llama.engine.sampling import compile_sampling_kernels
 from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
 from tui_llama.engine.thread_team import ThreadTeam
-from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf
+from tui_llama.engine.tokenizer import Tokenizer, compile_tokenizer, tokenizer_from_gguf
 from tui_llama.engine.topology import physical_core_count
 from tui_llama.engine.weights import Weights
 from tui_llama.errors import EngineError, SettingsError
@@ -117,17 +119,20 @@ class Model:
         self.batch_tokens = min(batch_tokens, self.context_size)
         weights = Weights(file)
         self._plan = self._build_plan(weights, architecture)
+        report(LoadStage.READ, 1, 1)
         seating = find_seats(placement)
         # Tiles are filled meanwhile: of all the rest, nearly everything is Python, which keeps one processor busy.
         with weights.repacking(threads, seating.sit_down if placement.numa and seating.seats else None) as repacking:
+            others = (partial(compile_tokenizer, file), compile_sampling_kernels)
+            self._plan.set_kernels(
+                compile_kernels(
+                    self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total), others
+                )
+            )
             self.tokenizer: Tokenizer = tokenizer_from_gguf(file)
             self.chat_template: ChatTemplate = template_from_gguf(file, self.tokenizer)
             configuration = _configuration_hash(self._sizes, cache_type)
             self.fingerprint = StateFingerprint(_model_hash(file), configuration, ENGINE_ABI)
-            report(LoadStage.READ, 1, 1)
-            self._plan.set_kernels(
-                compile_kernels(self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total))
-            )
             repacking.finish(lambda done, total: report(LoadStage.REPACK, done, total))
         self.info = _describe(file, self, weights)
         self._team = ThreadTeam(threads, batch_threads, placement)

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import attention_kernels, cache_kernels, simd
 from tui_llama.engine.activations import quantize_blocks_32, quantize_blocks_256
-from tui_llama.engine.compilation import intrinsic, kernel
+from tui_llama.engine.compilation import helper, intrinsic
 from tui_llama.engine.simd import (
     F32,
     Builder,
@@ -65,28 +64,7 @@ def _gate_block(_: Any, gate: Any, up: Any, out: Any) -> Any:
     return types.void(types.uintp, types.uintp, types.uintp), generate
 
 
-@intrinsic
-def carray_float32(_: Any, address: Any, count: Any) -> Any:
-    """A one-dimensional float32 array over memory that somebody else owns."""
-    array_type = types.Array(types.float32, 1, "C")
-
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        made = context.make_array(array_type)(context, b)
-        data = b.inttoptr(arguments[0], ir.FloatType().as_pointer())
-        context.populate_array(
-            made,
-            data=data,
-            shape=[arguments[1]],
-            strides=[simd.integer(4)],
-            itemsize=simd.integer(4),
-            meminfo=None,
-        )
-        return made._getvalue()
-
-    return array_type(types.uintp, types.int64), generate
-
-
-@kernel
+@helper
 def _normalize(source: int, target: int, weight: int, count: int, epsilon: float) -> None:
     """Root-mean-square norm of `count` float32; the source is padded with zeros to 16 unless count % 16 == 0."""
     x, y, w = float32_at(np.uintp(source)), float32_at(np.uintp(target)), float32_at(np.uintp(weight))
@@ -111,8 +89,8 @@ def embed(row_address: int, batch_address: int, first: int, last: int, scratch: 
     row, batch = row_at(row_address), batch_at(batch_address)
     for token in range(first, last):
         token_id = int32_at(np.uintp(batch.token_ids))[token]
-        out = carray_float32(np.uintp(row.output + token * row.output_stride), row.columns)
-        dequantize_row(row.weight + token_id * row.weight_stride, out, row.columns, row.mode)
+        target = row.output + token * row.output_stride
+        dequantize_row(row.weight + token_id * row.weight_stride, target, row.columns, row.mode)
 
 
 def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:

@@ -4,8 +4,9 @@
 holds the finished table, the work buffers that its rows point into, and what is needed to print it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -97,24 +98,29 @@ class Plan:
         return "\n".join(lines)
 
 
-def compile_kernels(names: list[str], on_progress: Callable[[int, int], None]) -> dict[str, int]:
+def compile_kernels(
+    names: list[str], on_progress: Callable[[int, int], None], others: Sequence[Callable[[], object]] = ()
+) -> dict[str, int]:
     """Compiles kernels or loads them from the cache, and the loop that runs them.
 
     Args:
         names: Kernels of a plan.
-        on_progress: Called with kernels done and kernels in all, the loop counted as one.
+        on_progress: Called with kernels done and kernels in all, the loop and each of the others counted as one.
+        others: What compiles kernels that no plan runs.
 
     Returns:
-        The address of each.
+        The address of each kernel of a plan.
     """
     functions = ops.PLAIN_KERNELS | {f.__name__: f for f in matrix_kernels.MATRIX_KERNELS.values()}
-    total = len(names) + 1
-    on_progress(0, total)
-    compile_now(plan_loop.take_part, plan_loop.TAKE_PART)
+    others = [partial(compile_now, plan_loop.take_part, plan_loop.TAKE_PART), *others]
+    total = len(names) + len(others)
     addresses: dict[str, int] = {}
-    for done, name in enumerate(names, 1):
+    for done, name in enumerate(names):
         on_progress(done, total)
         addresses[name] = matrix_kernels.compiled_kernel(functions[name]).address
+    for done, compile_other in enumerate(others, len(names)):
+        on_progress(done, total)
+        compile_other()
     on_progress(total, total)
     return addresses
 

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import simd, tiles
-from tui_llama.engine.compilation import intrinsic, kernel, plan_kernel
+from tui_llama.engine.compilation import helper, intrinsic, plan_kernel
 from tui_llama.engine.simd import I16, I32, Builder, Value, atomic_add, constant, int64_at, uint8_at, vector
 from tui_llama.engine.tiles import ROWS, TileFormat
 
@@ -285,14 +285,14 @@ def _compiled_packer(type_id: int) -> Any:
     return plan_kernel(types.void(*[types.int64] * 4))(PACKERS[type_id])
 
 
-@kernel
+@helper
 def _copy(source: int, target: int, count: int) -> None:
     from_bytes, to_bytes = uint8_at(np.uintp(source)), uint8_at(np.uintp(target))
     for byte in range(count):
         to_bytes[byte] = from_bytes[byte]
 
 
-@kernel
+@helper
 def _clear(target: int, count: int) -> None:
     to_bytes = uint8_at(np.uintp(target))
     for byte in range(count):
@@ -311,7 +311,7 @@ def _call_packer(_: Any, packer: Any, source: Any, row_bytes: Any, target: Any, 
     return types.void(*[types.int64] * 5), generate
 
 
-@kernel
+@helper
 def _pack_tile_row(
     packer: int, source: int, row_bytes: int, target: int, lanes: int, step_bytes: int, tile_bytes: int, staging: int
 ) -> None:

@@ -6,13 +6,13 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.compilation import compile_now, kernel
+from tui_llama.engine.compilation import compile_now, helper, kernel
 
 NOT_A_NUMBER = -1
 _BLOCK = 64  # logits looked at together: almost every block holds nothing better than what was found
 
 
-@kernel
+@helper
 def _sift_down(ids: NDArray[np.int32], logits: NDArray[np.float32], count: int) -> None:
     """Lets the first entry sink to its place among the first `count`, which are a heap but for it.
 
@@ -36,7 +36,7 @@ def _sift_down(ids: NDArray[np.int32], logits: NDArray[np.float32], count: int) 
     ids[place], logits[place] = token_id, logit
 
 
-@kernel
+@helper
 def _sift_up(ids: NDArray[np.int32], logits: NDArray[np.float32], place: int) -> None:
     """Lets the entry at `place` rise to its place in the heap before it."""
     token_id, logit = ids[place], logits[place]
@@ -49,7 +49,7 @@ def _sift_up(ids: NDArray[np.int32], logits: NDArray[np.float32], place: int) ->
     ids[place], logits[place] = token_id, logit
 
 
-@kernel
+@helper
 def _has_better(logits: NDArray[np.float32], start: int, end: int, worst: np.float32) -> bool:
     """Whether any logit from `start` to before `end` is above `worst`, or not a number; without a branch inside."""
     better = False

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import instruction_sets
-from tui_llama.engine.compilation import intrinsic, kernel
+from tui_llama.engine.compilation import helper, intrinsic
 from tui_llama.engine.rows import BATCH, ROW
 
 Value = instruction_sets.Value
@@ -264,7 +264,7 @@ int32_at = at_address(types.CPointer(types.int32), "int32_at")
 uint8_at = at_address(types.CPointer(types.uint8), "uint8_at")
 
 
-@kernel
+@helper
 def first_token(row: Any, batch: Any) -> Any:
     """The first token of the batch that a row works on."""
     return batch.first_output_token if row.output_tokens_only else 0

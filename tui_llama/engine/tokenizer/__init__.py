@@ -24,8 +24,18 @@ from tui_llama.engine.tokenizer.stream_decoder import StreamDecoder
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, read_vocabulary
 from tui_llama.errors import CallerError, ModelFileError
 
-__all__ = ["Span", "StreamDecoder", "TokenKind", "Tokenizer", "open_tokenizer", "tokenizer_from_gguf", "valid_unicode"]
+__all__ = [
+    "Span",
+    "StreamDecoder",
+    "TokenKind",
+    "Tokenizer",
+    "compile_tokenizer",
+    "open_tokenizer",
+    "tokenizer_from_gguf",
+    "valid_unicode",
+]
 
+_BYTE_PAIR_KINDS = ("gpt2", "gemma4")
 _REPLACEMENT = "\ufffd"
 _MARKED_KINDS = (TokenKind.CONTROL, TokenKind.UNKNOWN)
 _SILENT_KINDS = (TokenKind.UNUSED, TokenKind.UNDEFINED)
@@ -198,12 +208,20 @@ def tokenizer_from_gguf(file: GgufFile) -> Tokenizer:
     kind = file.get_str("tokenizer.ggml.model")
     if kind == "llama":
         return _open_score_based(file)
-    if kind in ("gpt2", "gemma4"):
+    if kind in _BYTE_PAIR_KINDS:
         return _open_byte_pair(file, "gemma4" if kind == "gemma4" else file.get_str("tokenizer.ggml.pre", ""))
     raise ModelFileError(
         f"{file.path.name}: its vocabulary is of the unsupported kind {kind[:40]!r}",
         "Models with a score-based (llama) or byte-pair (gpt2) vocabulary can be used.",
     )
+
+
+def compile_tokenizer(file: GgufFile) -> None:
+    """Compiles what the tokenizer of `file` needs, or loads it from the cache; else `tokenizer_from_gguf` does."""
+    if file.get_str("tokenizer.ggml.model", "") in _BYTE_PAIR_KINDS:
+        from tui_llama.engine.merge_kernels import compile_merging
+
+        compile_merging()
 
 
 def _open_score_based(file: GgufFile) -> Tokenizer:
