@@ -44,6 +44,7 @@ _SOURCES = (
     "machine_limits.py",
     "sampling_kernels.py",
     "merge_kernels.py",
+    "header_kernels.py",
 )
 
 _UNUSED_CACHE_SECONDS = 30 * 24 * 3600

@@ -17,7 +17,7 @@ from typing import Final, Self, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.gguf_header import DAMAGED_HINT, Header, read_header
+from tui_llama.engine.gguf_header import DAMAGED_HINT, FindStrings, Header, find_strings, read_header
 from tui_llama.engine.gguf_types import (
     TENSOR_TYPES,
     MetadataValue,
@@ -245,15 +245,19 @@ class GgufFile:
         return f"{self.metadata_types[key].name.lower()} {quoted(value)}"
 
 
-def open_gguf(path: str | Path) -> GgufFile:
+def open_gguf(path: str | Path, find: FindStrings = find_strings) -> GgufFile:
     """Opens a model file and checks its header and tensor table; no weights are read.
+
+    Args:
+        path: The file.
+        find: As for `read_header`.
 
     Raises:
         ModelFileError: there is no such file, it cannot be read, or it is not a sound GGUF file of one part.
     """
     path = Path(path)
     mapped = _map_file(path)
-    header = read_header(path.name, mapped)
+    header = read_header(path.name, mapped, find)
     file = GgufFile(path, mapped, header)
     if file.get_int("split.count", 0) > 1:
         raise file.refuse(

@@ -26,9 +26,9 @@ import math
 import mmap
 import struct
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -96,12 +96,43 @@ class Header:
     """Without the padding before the data."""
 
 
-def read_header(name: str, content: mmap.mmap) -> Header:
+def find_strings(content: mmap.mmap, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Where the strings of an array begin.
+
+    Args:
+        content: The whole file.
+        at: Where the first string's length is.
+        limit: Where the header must have ended.
+        count: How many strings there should be.
+
+    Returns:
+        (strings,) int64, fewer than `count` or with an end beyond `limit` where the array goes on after it; and where
+        the last of them ends.
+    """
+    unpack, length_bytes = _U64.unpack_from, _U64.size
+    starts = array("q")
+    append = starts.append
+    for _ in range(count):
+        if at > limit - length_bytes:
+            break
+        (length,) = unpack(content, at)
+        at += length_bytes
+        append(at)
+        at += length
+    return np.array(starts, np.int64), at
+
+
+FindStrings: TypeAlias = Callable[[mmap.mmap, int, int, int], tuple[npt.NDArray[np.int64], int]]
+"""`find_strings`, or a faster way of doing the same."""
+
+
+def read_header(name: str, content: mmap.mmap, find: FindStrings = find_strings) -> Header:
     """Reads and checks everything before the data, and that the data is all there.
 
     Args:
         name: What errors call the file.
         content: The whole file.
+        find: How the hundreds of thousands of strings of a vocabulary are found.
 
     Raises:
         ModelFileError: this is no sound GGUF file.
@@ -111,7 +142,7 @@ def read_header(name: str, content: mmap.mmap) -> Header:
     tensor_count = _read_count(cursor, "tensors", MAX_TENSORS)
     entry_count = _read_count(cursor, "metadata entries", MAX_METADATA_ENTRIES)
     cursor.check_left(entry_count * _MIN_ENTRY_BYTES + tensor_count * _MIN_TENSOR_BYTES, "header")
-    entries = _MetadataReader(cursor)
+    entries = _MetadataReader(cursor, find)
     for _ in range(entry_count):
         entries.read_entry()
     alignment = entries.alignment()
@@ -204,8 +235,9 @@ def _read_count(cursor: _Cursor, what: str, most: int) -> int:
 class _MetadataReader:
     """Reads metadata entries one by one."""
 
-    def __init__(self, cursor: _Cursor) -> None:
+    def __init__(self, cursor: _Cursor, find: FindStrings) -> None:
         self._cursor = cursor
+        self._find = find
         self._strings_left = MAX_ARRAY_STRINGS
         self.metadata: dict[str, MetadataValue] = {}
         self.types: dict[str, ValueType] = {}
@@ -255,27 +287,17 @@ class _MetadataReader:
         return values.astype(np.bool_)
 
     def _strings(self, count: int, where: str) -> StringArray:
-        """Finds `count` strings; written out, since this one loop runs hundreds of thousands of times."""
+        """The next `count` strings."""
         self._cursor.check_left(count * _U64.size, where)
         if count > self._strings_left:
             self._cursor.refuse(f"{where} has {count} strings; all arrays together may have {MAX_ARRAY_STRINGS}")
         self._strings_left -= count
-        first = at = self._cursor.at
-        content, unpack, length_bytes = self._cursor.content, _U64.unpack_from, _U64.size
-        last = self._cursor.limit - length_bytes
-        starts = array("q")
-        append = starts.append
-        for _ in range(count):
-            if at > last:
-                break
-            (length,) = unpack(content, at)
-            at += length_bytes
-            append(at)
-            at += length
+        first = self._cursor.at
+        starts, at = self._find(self._cursor.content, first, self._cursor.limit, count)
         if len(starts) < count or at > self._cursor.limit:
             self._cursor.refuse(f"{where} ends after the end of the file, at string {len(starts)} of {count}")
         self._cursor.at = at
-        return StringArray(content[first:at], np.array(starts, np.int64) - first)
+        return StringArray(self._cursor.content[first:at], starts - first)
 
     def alignment(self) -> int:
         kind = self.types.get("general.alignment")

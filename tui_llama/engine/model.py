@@ -24,6 +24,7 @@ from tui_llama.engine.architectures import Architecture, architecture_named
 from tui_llama.engine.architectures.decoder import emit_forward_pass
 from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
+from tui_llama.engine.header_kernels import find_strings
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
@@ -84,7 +85,7 @@ def open_model(
         raise SettingsError(f"there is no cache type {cache_type!r}", f"Use one of: {', '.join(CACHE_TYPES)}.")
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
-    with open_gguf(path) as file:
+    with open_gguf(path, find_strings) as file:
         return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
 
 

@@ -1,0 +1,35 @@
+"""Strings of a header, found in compiled code and by the plain twin."""
+
+import mmap
+
+import pytest
+
+from tui_llama.engine import gguf_header, header_kernels
+
+
+def strings(*lengths: int) -> bytes:
+    """Strings as in a file, each with the length given and as many bytes as there is room for."""
+    return b"".join(length.to_bytes(8, "little") + b"x" * min(length, 20) for length in lengths)
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [
+        (strings(3, 0, 20, 1), 4),
+        (strings(3, 0, 20, 1), 2),
+        (strings(), 0),
+        (strings(3)[:-1], 1),
+        (strings(3, 4)[:-6], 2),
+        (strings(3, 1 << 30, 4), 3),
+        (strings(3, (1 << 64) - 1), 2),
+        (strings(3, (1 << 63) - 8, 5), 3),
+    ],
+)
+def test_strings_are_found_as_by_the_plain_twin(content: bytes, count: int) -> None:
+    with mmap.mmap(-1, len(content) + 64) as mapped:
+        mapped.write(content)
+        limit = len(content)
+        starts, end = header_kernels.find_strings(mapped, 0, limit, count)
+        expected, expected_end = gguf_header.find_strings(mapped, 0, limit, count)
+        assert starts.tolist() == expected.tolist()
+        assert end == expected_end or min(end, expected_end) > limit
