@@ -55,8 +55,8 @@ def app(
 async def until_status(pilot: Pilot[None], words: str) -> None:
     chat = pilot.app
     assert isinstance(chat, ChatApp)
-    chat.chat_screen.composer.cursor_blink = False
     await wait_until(pilot, lambda: words in chat.chat_screen.status.render().plain)
+    chat.chat_screen.composer.rest()
 
 
 async def ask(pilot: Pilot[None], text: str, status: str = "ready") -> None:

@@ -71,16 +71,16 @@ def test_a_matrix_is_repacked_with_progress_up_to_its_bytes(weights: Weights) ->
 def test_each_part_of_a_matrix_is_filled_by_the_thread_that_will_read_it(
     weights: Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seats: dict[int, int] = {}
-    filled: dict[int, list[tuple[int, int]]] = {}
+    seats: dict[int, threading.Thread] = {}
+    filled: dict[threading.Thread, list[tuple[int, int]]] = {}
 
     def note_and_fill(units: NDArray[np.int64], progress: NDArray[np.int64]) -> None:
-        filled[threading.get_ident()] = [(int(first), int(last)) for first, last in units[:, -2:]]
+        filled[threading.current_thread()] = [(int(first), int(last)) for first, last in units[:, -2:]]
         repack_units(units, progress)
 
     monkeypatch.setattr(repacking_module, "repack_units", note_and_fill)
     matrix = weights.matrix("matrix", 20, 64)
-    with weights.repacking(2, lambda thread: seats.update({thread: threading.get_ident()})) as repacking:
+    with weights.repacking(2, lambda thread: seats.update({thread: threading.current_thread()})) as repacking:
         repacking.finish(lambda done, total: None)
     assert matrix.tile_count == 2
     assert [filled[seats[thread]] for thread in (0, 1)] == [[(0, 1)], [(1, 2)]]
