@@ -301,7 +301,7 @@ def engine_with(model: FakeModel) -> LocalEngine:
     return engine
 
 
-def with_and_without(
+def assert_same_with_and_without(
     make_model: Callable[[], FakeModel], request: CompleteRequest, stop_after: int | None = None
 ) -> tuple[Answers, Answers]:
     """Both answers; asserts that they and what is in the cache afterwards are the same."""
@@ -340,13 +340,15 @@ def test_a_reply_is_the_same_with_and_without_guessing(
     stop_after: int | None,
 ) -> None:
     request = CompleteRequest(1, "abcabcaba", sampling, max_tokens, stop_texts, draft_max)
-    with_and_without(lambda: FakeModel(rambling(seed, memory, letters), context_size, peak=peak), request, stop_after)
+    assert_same_with_and_without(
+        lambda: FakeModel(rambling(seed, memory, letters), context_size, peak=peak), request, stop_after
+    )
 
 
 def test_a_stop_text_in_the_middle_of_what_was_guessed_ends_the_answer_there() -> None:
     request = CompleteRequest(1, "one two three; one", GREEDY, stop_texts=("wo",))
     rule = echoing("one two three; one two three; one two three; ")
-    guessed, _ = with_and_without(lambda: FakeModel(rule), request)
+    guessed, _ = assert_same_with_and_without(lambda: FakeModel(rule), request)
     assert "".join(text for text, _ in guessed.pieces) == " t"
     assert guessed.stop_reason is StopReason.STOP_TEXT
     assert 0 < guessed.accepted_tokens < guessed.drafted_tokens
@@ -360,7 +362,7 @@ def echoing(text: str) -> Rule:
 @pytest.mark.parametrize("max_tokens", range(8))
 def test_the_most_tokens_allowed_are_never_exceeded_by_guesses(max_tokens: int) -> None:
     request = CompleteRequest(1, "abcabcabc", GREEDY, max_tokens)
-    guessed, _ = with_and_without(lambda: FakeModel(echoing("abc")), request)
+    guessed, _ = assert_same_with_and_without(lambda: FakeModel(echoing("abc")), request)
     assert guessed.stop_reason is StopReason.LENGTH
     assert guessed.usage.generated_tokens == max_tokens
     assert guessed.accepted_tokens == guessed.drafted_tokens == max(0, max_tokens - 3)
@@ -369,7 +371,7 @@ def test_the_most_tokens_allowed_are_never_exceeded_by_guesses(max_tokens: int) 
 @pytest.mark.parametrize("context_size", range(10, 20))
 def test_the_context_is_filled_to_the_last_place_and_no_further(context_size: int) -> None:
     request = CompleteRequest(1, "abcabcabc", GREEDY)
-    guessed, _ = with_and_without(lambda: FakeModel(echoing("abc"), context_size), request)
+    guessed, _ = assert_same_with_and_without(lambda: FakeModel(echoing("abc"), context_size), request)
     assert guessed.stop_reason is StopReason.CONTEXT_FULL
     assert guessed.usage.context_used == context_size
 
@@ -377,7 +379,7 @@ def test_the_context_is_filled_to_the_last_place_and_no_further(context_size: in
 @pytest.mark.parametrize("stop_after", range(2, 14))
 def test_a_stop_takes_effect_at_the_next_token_guessed_or_not(stop_after: int) -> None:
     request = CompleteRequest(1, "abcabcabc", GREEDY)
-    guessed, _ = with_and_without(lambda: FakeModel(echoing("abc")), request, stop_after)
+    guessed, _ = assert_same_with_and_without(lambda: FakeModel(echoing("abc")), request, stop_after)
     assert guessed.stop_reason is StopReason.STOPPED
     assert len(guessed.pieces) == stop_after - 2
 
