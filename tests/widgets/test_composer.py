@@ -117,6 +117,16 @@ async def test_the_caret_stands_still_after_a_while_until_the_next_key() -> None
         assert composer.cursor_blink
 
 
+async def test_the_caret_shows_when_it_stands_still_after_a_moment_in_which_it_did_not() -> None:
+    async with opened() as (_, composer, pilot):
+        await pilot.press("a")
+        shown = composer.render_line(0)
+        composer._toggle_cursor_blink_visible()
+        hidden = composer.render_line(0)
+        composer.rest()
+        assert composer.render_line(0) == shown != hidden
+
+
 async def test_a_caret_that_stood_still_blinks_again_when_the_text_is_pasted_into_or_focused() -> None:
     async with opened() as (app, composer, pilot):
         composer.rest()

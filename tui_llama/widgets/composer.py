@@ -104,12 +104,19 @@ class Composer(TextArea):
 
     def rest(self) -> None:
         """Nothing was written for a while: the caret stands still, so that the program sleeps while the user thinks."""
-        self.cursor_blink = False
+        self._set_blinking(False)
         self._blinking.pause()
 
     def _wake(self) -> None:
-        self.cursor_blink = True
+        self._set_blinking(True)
         self._blinking.reset()
+
+    def _set_blinking(self, blinking: bool) -> None:
+        if blinking != self.cursor_blink:
+            self.cursor_blink = blinking
+            # Textual keeps a line by whether the caret shows while it blinks: it would draw a caret that stands still
+            # from a line kept without one.
+            self.notify_style_update()
 
     # --- keys ---------------------------------------------------------------------------------------------------
 
