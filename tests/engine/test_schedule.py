@@ -47,6 +47,12 @@ def test_units_are_counted_by_plan_token_or_group(row: dict[str, int], units: in
     assert column(batch(rows_of(row), token_count=10, first_output_token=6), "units") == [units]
 
 
+def test_threads_take_several_rows_of_tiles_at_once_where_many_tokens_share_them() -> None:
+    rows = rows_of(MATRIX, NORM)
+    assert column(batch(rows, token_count=10), "least_share") == [4, 1]
+    assert column(batch(rows, token_count=1), "least_share") == [1, 1]
+
+
 def stages(schedule: Schedule) -> list[tuple[int, int, int]]:
     """The last row of each stage, its units, and the first row of the next."""
     ends = zip(column(schedule, "stage_units"), column(schedule, "following"), strict=True)

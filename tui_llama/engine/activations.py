@@ -7,6 +7,13 @@ that nobody has to add them up again:
     256 columns    f32 d · 12 bytes unused · i16 sums of 32 quants [8] · i32 -8 × sums of 32 [8]
                    i32 -16 × sums of 16 [16] · i32 -32 × sums of 8 [32]                                     256 bytes
 
+The tile multiplier wants the same 64 columns of 16 tokens together (or 32, where blocks are no longer). So what is
+written for many tokens is interleaved, group by group of 16 tokens: 64 columns of the first token, of the second and so
+on, then the next 64 columns; after all quants, for every block, what this unit's kernels need:
+
+    32 columns     f32 d [16] · f32 d × sum [16]                                                             128 bytes
+    256 columns    f32 d [16] · i16 sums of 32 quants [16][8]                                                320 bytes
+
 A dot product with codes that have an offset starts from minus the offset times the sum: the codes of a type, as they
 are summed up between two scales, then stay within 16 bits (see matrix_kernels.py).
 """
@@ -20,6 +27,7 @@ from numba import types
 
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import helper, intrinsic
+from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.memory import odd_lines
 from tui_llama.engine.simd import F32, I8, I16, I32, Builder, Value, constant, vector
 
@@ -29,6 +37,25 @@ START_32_AT = {8: 8, 16: 12, 128: 16}  # by the offset of the codes
 SUMS_AT = 16
 
 START_256_AT = {8: 32, 16: 64, 32: 128}  # by the offset of the codes; sums of 32, 16 and 8 quants
+
+GROUP_TOKENS = 16
+"""How many tokens are interleaved."""
+
+GROUP_SUMS_AT = 64
+GROUP_SUMS_BYTES = {32: 4, 256: 16}  # of one token
+GROUP_SUMMARY_BYTES = {columns: GROUP_SUMS_AT + GROUP_TOKENS * size for columns, size in GROUP_SUMS_BYTES.items()}
+_SUMS_BYTES_32, _SUMS_BYTES_256 = GROUP_SUMS_BYTES[32], GROUP_SUMS_BYTES[256]
+_SUMMARY_BYTES_32, _SUMMARY_BYTES_256 = GROUP_SUMMARY_BYTES[32], GROUP_SUMMARY_BYTES[256]
+
+FEWEST_GROUPED_TOKENS = 24
+"""From how many tokens on they are, where there is a tile multiplier, which is faster than vectors from there on."""
+
+_HAS_TILE_MULTIPLIER = INSTRUCTION_SET == "amx_int8"
+
+
+def grouped_columns(block_columns: int) -> int:
+    """How many columns of a token stand together where tokens are interleaved."""
+    return min(64, block_columns)
 
 
 def activation_bytes(columns: int, block_columns: int) -> int:
@@ -42,11 +69,17 @@ def activation_bytes(columns: int, block_columns: int) -> int:
 
 
 def _quantize_block(columns: int, name: str) -> Callable[..., None]:
-    """Makes the intrinsic that quantises one block of float32 at an address."""
+    """Makes the intrinsic that quantises one block of float32 at an address.
 
-    def quantize(_: Any, source: Any, quants: Any, summary: Any) -> Any:
+    It stores as many columns together as in a group of tokens, and the next ones `step` bytes further on. Of the
+    summary, `scale`, `sums` and `starts` are the addresses of d, of the sums and of what products start from.
+    """
+    together = grouped_columns(columns)
+
+    def quantize(_: Any, source: Any, quants: Any, step: Any, scale: Any, sums: Any, starts: Any) -> Any:
         def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-            source, quants, summary = (simd.pointer(b, argument) for argument in arguments)
+            step = arguments[2]
+            source, quants, scale, sums, starts = (simd.pointer(b, arguments[i]) for i in (0, 1, 3, 4, 5))
             values = [simd.load(b, source, 64 * i, F32) for i in range(columns // 16)]
             largest = constant(F32, 0.0)
             for value in values:
@@ -55,32 +88,34 @@ def _quantize_block(columns: int, name: str) -> Callable[..., None]:
             empty = b.fcmp_ordered("==", peak, ir.Constant(F32, 0.0))
             inverse = b.select(empty, ir.Constant(F32, 0.0), b.fdiv(ir.Constant(F32, 127.0), peak))
             d = b.fdiv(peak, ir.Constant(F32, 127.0))
-            simd.store(b, d, summary)
+            simd.store(b, d, scale)
             rounded = [
                 b.fptosi(simd.round_to_even(b, b.fmul(value, simd.splat(b, inverse))), vector(I32)) for value in values
             ]
             for i, quant in enumerate(rounded):
-                simd.store(b, b.trunc(quant, vector(I8)), quants, 16 * i)
+                piece, at = divmod(16 * i, together)
+                place = b.gep(quants, [b.mul(step, simd.integer(piece))])
+                simd.store(b, b.trunc(quant, vector(I8)), place, at)
             if columns == 32:
-                _store_summary_32(b, d, rounded, summary)
+                _store_summary_32(b, d, rounded, sums, starts)
             else:
-                _store_summary_256(b, rounded, summary)
+                _store_summary_256(b, rounded, sums, starts)
             return context.get_dummy_value()
 
-        return types.void(types.uintp, types.uintp, types.uintp), generate
+        return types.void(types.uintp, types.uintp, types.int64, types.uintp, types.uintp, types.uintp), generate
 
     quantize.__name__ = name
     return intrinsic(quantize)
 
 
-def _store_summary_32(b: Builder, d: Value, quants: list[Value], summary: Value) -> None:
+def _store_summary_32(b: Builder, d: Value, quants: list[Value], scaled_sum: Value, starts: Value) -> None:
     total = simd.sum_lanes(b, b.add(*quants))
-    simd.store(b, b.fmul(d, b.sitofp(total, F32)), summary, SCALED_SUM_AT)
+    simd.store(b, b.fmul(d, b.sitofp(total, F32)), scaled_sum)
     for offset, at in START_32_AT.items():
-        simd.store(b, b.mul(total, ir.Constant(I32, -offset)), summary, at)
+        simd.store(b, b.mul(total, ir.Constant(I32, -offset)), starts, at)
 
 
-def _store_summary_256(b: Builder, quants: list[Value], summary: Value) -> None:
+def _store_summary_256(b: Builder, quants: list[Value], sums_of_32: Value, starts: Value) -> None:
     sums = quants
     length = 1  # quants behind each lane
     while len(sums) > 1:
@@ -89,12 +124,12 @@ def _store_summary_256(b: Builder, quants: list[Value], summary: Value) -> None:
         offset = 256 // length
         if offset in START_256_AT:
             for i, part in enumerate(sums):
-                simd.store(b, b.mul(part, constant(I32, -offset)), summary, START_256_AT[offset] + 64 * i)
+                simd.store(b, b.mul(part, constant(I32, -offset)), starts, START_256_AT[offset] + 64 * i)
     eight = ir.VectorType(I16, 8)
     halves = _neighbours_added(b, sums[0], sums[0])
     low = b.shuffle_vector(halves, halves, ir.Constant(vector(I32, 8), list(range(8))))
-    simd.store(b, b.mul(low, constant(I32, -8, 8)), summary, START_256_AT[8])
-    simd.store(b, b.trunc(low, eight), summary, SUMS_AT)
+    simd.store(b, b.mul(low, constant(I32, -8, 8)), starts, START_256_AT[8])
+    simd.store(b, b.trunc(low, eight), sums_of_32)
 
 
 def _neighbours_added(b: Builder, first: Value, second: Value) -> Value:
@@ -108,20 +143,64 @@ _quantize_block_256 = _quantize_block(256, "quantize_block_256")
 
 
 @helper
-def quantize_blocks_32(source: int, target: int, blocks: int) -> None:
-    """Quantises 32 × `blocks` float32 at address `source` into one token's row at `target`."""
-    summaries = target + 32 * blocks
-    for block in range(blocks):
-        _quantize_block_32(
-            np.uintp(source + 128 * block), np.uintp(target + 32 * block), np.uintp(summaries + 32 * block)
-        )
+def are_interleaved(count: int) -> bool:
+    """Whether the input of that many tokens is interleaved."""
+    return _HAS_TILE_MULTIPLIER and count >= FEWEST_GROUPED_TOKENS
 
 
 @helper
-def quantize_blocks_256(source: int, target: int, blocks: int) -> None:
-    """Quantises 256 × `blocks` float32 at address `source` into one token's row at `target`."""
-    summaries = target + 256 * blocks
+def quantize_token_32(source: int, output: int, stride: int, index: int, blocks: int, spare: int) -> None:
+    """Quantises the input of one token in blocks of 32.
+
+    Args:
+        source: Address of 32 × `blocks` float32.
+        output: Address of all tokens' rows.
+        stride: Bytes from one token's row to the next; does not matter where tokens are interleaved.
+        index: The token's number in there.
+        blocks: How many blocks there are.
+        spare: 0: the token has a row of its own. Otherwise tokens are interleaved, and this is the address of
+            256 bytes for what nobody reads then.
+    """
+    if spare:
+        start, member = (
+            output + index // GROUP_TOKENS * (GROUP_TOKENS * 32 + _SUMMARY_BYTES_32) * blocks,
+            index % GROUP_TOKENS,
+        )
+        quants, step = start + 32 * member, GROUP_TOKENS * 32
+        scales = start + GROUP_TOKENS * 32 * blocks + 4 * member
+        sums = start + GROUP_TOKENS * 32 * blocks + GROUP_SUMS_AT + _SUMS_BYTES_32 * member
+        starts, summary_step, starts_step = spare, _SUMMARY_BYTES_32, 0
+    else:
+        quants, step = output + index * stride, 32
+        scales = starts = quants + 32 * blocks
+        sums, summary_step, starts_step = scales + SCALED_SUM_AT, 32, 32
+    for block in range(blocks):
+        _quantize_block_32(
+            np.uintp(source + 128 * block), np.uintp(quants + step * block), step,
+            np.uintp(scales + summary_step * block), np.uintp(sums + summary_step * block),
+            np.uintp(starts + starts_step * block),
+        )  # fmt: skip
+
+
+@helper
+def quantize_token_256(source: int, output: int, stride: int, index: int, blocks: int, spare: int) -> None:
+    """As `quantize_token_32`, in blocks of 256."""
+    if spare:
+        start, member = (
+            output + index // GROUP_TOKENS * (GROUP_TOKENS * 256 + _SUMMARY_BYTES_256) * blocks,
+            index % GROUP_TOKENS,
+        )
+        quants, step = start + 64 * member, GROUP_TOKENS * 64
+        scales = start + GROUP_TOKENS * 256 * blocks + 4 * member
+        sums = start + GROUP_TOKENS * 256 * blocks + GROUP_SUMS_AT + _SUMS_BYTES_256 * member
+        starts, summary_step, starts_step = spare, _SUMMARY_BYTES_256, 0
+    else:
+        quants, step = output + index * stride, 64
+        scales = starts = quants + 256 * blocks
+        sums, summary_step, starts_step = scales + SUMS_AT, 256, 256
     for block in range(blocks):
         _quantize_block_256(
-            np.uintp(source + 1024 * block), np.uintp(target + 256 * block), np.uintp(summaries + 256 * block)
-        )
+            np.uintp(source + 1024 * block), np.uintp(quants + 4 * step * block), step,
+            np.uintp(scales + summary_step * block), np.uintp(sums + summary_step * block),
+            np.uintp(starts + starts_step * block),
+        )  # fmt: skip

@@ -14,7 +14,14 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import simd, tile_multiplier, tiles
-from tui_llama.engine.activations import SCALED_SUM_AT, START_32_AT, START_256_AT, SUMMARY_BYTES, SUMS_AT
+from tui_llama.engine.activations import (
+    FEWEST_GROUPED_TOKENS,
+    SCALED_SUM_AT,
+    START_32_AT,
+    START_256_AT,
+    SUMMARY_BYTES,
+    SUMS_AT,
+)
 from tui_llama.engine.compilation import intrinsic, plan_kernel
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.simd import F32, I16, I32, Builder, Value, constant, vector
@@ -265,7 +272,7 @@ def _product(layout: TileFormat, name: str) -> Callable[..., None]:
             if INSTRUCTION_SET != "amx_int8" or layout.is_float:
                 _emit_groups(b, layout, row, (first, last), (start, count))
                 return context.get_dummy_value()
-            many = b.icmp_signed(">=", count, simd.integer(tile_multiplier.FEWEST_TOKENS))
+            many = b.icmp_signed(">=", count, simd.integer(FEWEST_GROUPED_TOKENS))
             with b.if_else(many) as (then, otherwise):
                 with then:
                     tile_multiplier.emit_product(b, layout, row, (first, last), (start, count), scratch, finish)

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import attention_kernels, cache_kernels, simd
-from tui_llama.engine.activations import quantize_blocks_32, quantize_blocks_256
+from tui_llama.engine.activations import are_interleaved, quantize_token_32, quantize_token_256
 from tui_llama.engine.compilation import helper, intrinsic
 from tui_llama.engine.simd import (
     F32,
@@ -114,18 +114,20 @@ def quantize_32(row_address: int, batch_address: int, first: int, last: int, scr
     """Quantises activations in blocks of 32; see activations.py. Unit: a token; `columns` counts blocks."""
     row, batch = row_at(row_address), batch_at(batch_address)
     start = first_token(row, batch)
+    spare = scratch if are_interleaved(batch.token_count - start) else 0
     for token in range(start + first, start + last):
-        source, target = row.input + token * row.input_stride, row.output + token * row.output_stride
-        quantize_blocks_32(source, target, row.columns)
+        source, index = row.input + token * row.input_stride, token - start if spare else token
+        quantize_token_32(source, row.output, row.output_stride, index, row.columns, spare)
 
 
 def quantize_256(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Quantises activations in blocks of 256; see activations.py. Unit: a token; `columns` counts blocks."""
     row, batch = row_at(row_address), batch_at(batch_address)
     start = first_token(row, batch)
+    spare = scratch if are_interleaved(batch.token_count - start) else 0
     for token in range(start + first, start + last):
-        source, target = row.input + token * row.input_stride, row.output + token * row.output_stride
-        quantize_blocks_256(source, target, row.columns)
+        source, index = row.input + token * row.input_stride, token - start if spare else token
+        quantize_token_256(source, row.output, row.output_stride, index, row.columns, spare)
 
 
 def gate(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:

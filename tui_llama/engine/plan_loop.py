@@ -77,7 +77,7 @@ _NO_ROW = -1  # the run is over
 
 _ROW_BYTES = ROW.itemsize
 _ENTRY_BYTES = ENTRY.itemsize
-_KERNEL, _UNITS, _STAGE_UNITS, _FOLLOWING = range(len(ENTRY.names or ()))
+_KERNEL, _UNITS, _LEAST_SHARE, _STAGE_UNITS, _FOLLOWING = range(len(ENTRY.names or ()))
 # A counter says how many units are taken of a thread's range, and in which stage, so that nobody has to reset it.
 _TAKEN_BITS = MOST_UNITS.bit_length()
 _SHARE = 4  # a thread takes this part of what is left of a range, so that little is left for the end
@@ -111,7 +111,8 @@ def _work(address: int, index: int, counters: int, stage: int, thread: int) -> i
     row, batch = np.uintp(team[_ROWS] + index * _ROW_BYTES), np.uintp(team[_BATCH])
     scratch = np.uintp(team[_SCRATCH] + thread * team[_SCRATCH_BYTES])
     entry = int64_at(np.uintp(team[_SCHEDULE] + index * _ENTRY_BYTES))
-    code, units, thread_count = np.uintp(entry[_KERNEL]), entry[_UNITS], team[_THREAD_COUNT]
+    code, units, least_share = np.uintp(entry[_KERNEL]), entry[_UNITS], entry[_LEAST_SHARE]
+    thread_count = team[_THREAD_COUNT]
     done = 0
     for turn in range(thread_count):
         owner = (thread + turn) % thread_count
@@ -128,7 +129,8 @@ def _work(address: int, index: int, counters: int, stage: int, thread: int) -> i
             read_fence()
             if times_opened(address + _STAGE_AT) != stage:
                 return done
-            share = max(1, (size - taken) // _SHARE)
+            share = (size - taken) // _SHARE
+            share = min(size - taken, max(least_share, share - share % least_share))
             if atomic_replace(counter, found, (stage << _TAKEN_BITS) | (taken + share)) == found:
                 call_kernel(code, row, batch, begin + taken, begin + taken + share, scratch)
                 done += share

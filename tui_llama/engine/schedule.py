@@ -18,10 +18,13 @@ ENTRY = np.dtype(
     [
         ("kernel", np.int64),  # address of the compiled kernel
         ("units", np.int64),  # units of work in this batch
+        ("least_share", np.int64),  # how many of them a thread takes at least, if there are so many left
         ("stage_units", np.int64),  # where this row ends a stage: the units of the whole stage; else 0
         ("following", np.int64),  # where it does: the row that begins the next one, or the end; those between are alone
     ]
 )
+
+_TILE_ROWS_TOGETHER = 4  # rows of tiles share what is loaded of many tokens
 
 MOST_UNITS = (1 << 24) - 1
 """The most units that a row may have in a batch: threads count them in so many bits."""
@@ -64,6 +67,8 @@ def make_schedule(rows: npt.NDArray[np.void], token_count: int, first_output_tok
     units_before = np.concatenate([[0], np.cumsum(units)])
     entries = np.zeros(count, ENTRY)
     entries["kernel"], entries["units"] = rows["kernel"], units
+    many_tokens = (rows["per_token"] == PER_PLAN) & (token_count > 1)
+    entries["least_share"] = np.where(many_tokens, _TILE_ROWS_TOGETHER, 1)
     entries["stage_units"][ends] = np.where(begins <= ends, units_before[ends + 1] - units_before[begins], 0)
     entries["following"][ends] = next_together[ends + 1]
     return Schedule(entries, int(next_together[0]))

@@ -12,6 +12,8 @@ that a whole block is summed up inside the unit:
 
 All of it is exact, so the floats that follow see the numbers that matrix_kernels.py computes for fewer tokens.
 
+The input of 16 tokens is interleaved, so that a tile register is loaded from one place; see activations.py.
+
 A panel, the bytes of up to 8 blocks of 256 (or 32 of 32) columns of two rows of tiles, is prepared once for up to 256
 tokens. Both rows of tiles use what was loaded of 32 tokens before the next 32 are loaded, and all rows of a unit take
 turns chunk by chunk of columns, so that the tokens' part of that chunk stays in the cache.
@@ -27,18 +29,21 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from tui_llama.engine import simd
-from tui_llama.engine.activations import SCALED_SUM_AT, SUMMARY_BYTES, SUMS_AT
+from tui_llama.engine.activations import (
+    GROUP_SUMMARY_BYTES,
+    GROUP_SUMS_AT,
+    GROUP_SUMS_BYTES,
+    GROUP_TOKENS,
+    grouped_columns,
+)
 from tui_llama.engine.simd import F32, I8, I16, I32, Builder, Value, constant, vector
 from tui_llama.engine.tile_values import half_row, scale_pairs, tile_codes
 from tui_llama.engine.tiles import TileFormat
 
-FEWEST_TOKENS = 24
-"""From how many tokens on this is faster than vectors."""
-
-_GROUP_TOKENS = {32: 16, 256: 32}
+_TOKENS_AT_ONCE = {32: 16, 256: 32}
 _BLOCKS_AT_ONCE = {32: 4, 256: 1}
 _MOST_TOKENS = 256
-_MOST_TILES = 8
+_MOST_TILES = 16
 _TILES_AT_ONCE = 2
 _CHUNK_BLOCKS = {32: 32, 256: 8}
 _STEP_BYTES = 1024  # of an operand: 16 × 64
@@ -48,8 +53,11 @@ _CONFIG_AT = 0
 _SUMS_AT = 64
 _SUMS_BYTES = 4 * _STEP_BYTES
 _PANEL_AT = _SUMS_AT + 2 * _SUMS_BYTES
-_TOTALS_AT = _PANEL_AT + _TILES_AT_ONCE * max(_CHUNK_BLOCKS[columns] * size for columns, size in _PANEL_BYTES.items())
-SCRATCH_BYTES = _TOTALS_AT + _MOST_TILES * _MOST_TOKENS * 64
+_MOST_PANEL_BYTES = max(_CHUNK_BLOCKS[columns] * size for columns, size in _PANEL_BYTES.items())
+_IDLE_TOTALS_AT = _PANEL_AT + _TILES_AT_ONCE * _MOST_PANEL_BYTES
+_TOTALS_AT = _IDLE_TOTALS_AT + 64 * max(_TOKENS_AT_ONCE.values())
+_TOTALS_BYTES = 64 * (_MOST_TOKENS + 1)  # of a row of tiles; no power of two, which would crowd a cache's sets
+SCRATCH_BYTES = _TOTALS_AT + _MOST_TILES * _TOTALS_BYTES
 
 # Which tile register holds what.
 _SUMS, _TOKENS, _WEIGHTS = (0, 1, 2, 3), (4, 5), (6, 7)
@@ -70,8 +78,8 @@ class _Work:
 
     def totals(self, b: Builder, tile: Value, token: Value) -> Value:
         """The running sums of a token: 16 float32."""
-        index = b.add(b.mul(tile, simd.integer(_MOST_TOKENS)), token)
-        return simd.pointer(b, self.scratch, b.add(simd.integer(_TOTALS_AT), b.mul(index, simd.integer(64))))
+        at = b.add(b.mul(tile, simd.integer(_TOTALS_BYTES)), b.mul(token, simd.integer(64)))
+        return simd.pointer(b, self.scratch, b.add(simd.integer(_TOTALS_AT), at))
 
 
 def emit_product(
@@ -91,21 +99,20 @@ def emit_product(
         scratch: Address of `SCRATCH_BYTES` of working memory.
         finish: Writes a result; see matrix_kernels.finish.
     """
-    work = _Work(layout, row, scratch, _Pending.nothing(b, layout, simd.field(b, row, "input_stride")))
+    work = _Work(layout, row, scratch, _Pending.nothing(b, layout, row, scratch))
     simd.store(b, _configuration(layout), simd.pointer(b, scratch), _CONFIG_AT)
     _tile(b, "ldtilecfg", simd.pointer(b, scratch))
     (first, last), (start, count) = units, tokens
     with _blocks(b, b.sub(last, first), _MOST_TILES) as (tile_offset, tile_count):
         tile = b.add(first, tile_offset)
         with _blocks(b, count, _MOST_TOKENS) as (token_offset, token_count):
-            token = b.add(start, token_offset)
+            token, inputs = b.add(start, token_offset), (token_offset, token_count)
             _clear_totals(b, work, tile_count, token_count)
             chunks = _blocks(b, work.field(b, "columns"), _CHUNK_BLOCKS[layout.columns])
             with chunks as blocks, _blocks(b, tile_count, _TILES_AT_ONCE) as (index, together):
-                _multiply_chunk(b, work, _Tiles(tile, index, together), (token, token_count), blocks)
-            _settle(b, work.pending, _BLOCKS_AT_ONCE[layout.columns])
-            with cgutils.for_range(b, tile_count) as loop:
-                _finish_tile(b, work, (tile, loop.index), (token, token_count), finish)
+                _multiply_chunk(b, work, _Tiles(tile, index, together), inputs, blocks)
+            work.pending.settle(b, _BLOCKS_AT_ONCE[layout.columns])
+            _finish_tiles(b, work, (tile, tile_count), (token, token_count), finish)
     _tile(b, "tilerelease")
 
 
@@ -120,7 +127,7 @@ class _Tiles:
 
 def _configuration(layout: TileFormat) -> Value:
     """The shapes of the tile registers: palette 1, bytes of a row for each, rows for each."""
-    columns = min(layout.columns, 64)
+    columns = grouped_columns(layout.columns)
     config = [0] * 64
     config[0] = 1
     for register in range(8):
@@ -150,14 +157,15 @@ def _clear_totals(b: Builder, work: _Work, tile_count: Value, token_count: Value
         simd.store(b, constant(F32, 0.0), work.totals(b, tile_loop.index, loop.index))
 
 
-def _finish_tile(
-    b: Builder, work: _Work, tile: tuple[Value, Value], tokens: tuple[Value, Value], finish: Callable[..., None]
+def _finish_tiles(
+    b: Builder, work: _Work, tiles: tuple[Value, Value], tokens: tuple[Value, Value], finish: Callable[..., None]
 ) -> None:
-    lanes_at = b.mul(b.add(*tile), simd.integer(4 * simd.LANES))
-    output = b.add(work.field(b, "output"), lanes_at)
-    with cgutils.for_range(b, tokens[1]) as loop:
-        total = simd.load(b, work.totals(b, tile[1], loop.index), 0, F32)
-        at = b.mul(b.add(tokens[0], loop.index), work.field(b, "output_stride"))
+    """Writes the totals, token by token: rows of tiles lie side by side in the output."""
+    with cgutils.for_range(b, tokens[1]) as token_loop, cgutils.for_range(b, tiles[1]) as loop:
+        total = simd.load(b, work.totals(b, loop.index, token_loop.index), 0, F32)
+        lanes_at = b.mul(b.add(tiles[0], loop.index), simd.integer(4 * simd.LANES))
+        output = b.add(work.field(b, "output"), lanes_at)
+        at = b.mul(b.add(tokens[0], token_loop.index), work.field(b, "output_stride"))
         finish(b, work.row, lanes_at, total, simd.pointer(b, output, at))
 
 
@@ -177,10 +185,9 @@ def _multiply_chunk(
         _multiply_blocks(b, chunk, b.mul(loop.index, simd.integer(most)), most)
     if most > 1:
         with b.if_then(b.icmp_signed("<", done, blocks[1])):
-            _settle(b, work.pending, most)
+            work.pending.settle(b, most)
             with cgutils.for_range(b, b.sub(blocks[1], done)) as loop:
                 _multiply_blocks(b, chunk, b.add(done, loop.index), 1)
-            _settle(b, work.pending, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +215,17 @@ class _Chunk:
 
 
 def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> None:
-    """Multiplies `count` blocks from `block` on with all tokens, group by group."""
+    """Multiplies `count` blocks from `block` on with all tokens, group by group; single ones are settled at once."""
     work, columns = chunk.work, chunk.work.layout.columns
-    stride = work.field(b, "input_stride")
-    at = b.add(chunk.first_block, block)
+    at, all_blocks = b.add(chunk.first_block, block), work.field(b, "columns")
     summaries_at = b.add(
-        b.mul(work.field(b, "columns"), simd.integer(columns)), b.mul(at, simd.integer(SUMMARY_BYTES[columns]))
+        b.mul(all_blocks, simd.integer(GROUP_TOKENS * columns)), b.mul(at, simd.integer(GROUP_SUMMARY_BYTES[columns]))
     )
     multiply = _multiply_32 if columns == 32 else _multiply_256
-    with _blocks(b, chunk.tokens[1], _GROUP_TOKENS[columns]) as (token, tokens):
-        inputs = b.add(work.field(b, "input"), b.mul(b.add(chunk.tokens[0], token), stride))
-        quants = simd.pointer(b, inputs, b.mul(at, simd.integer(columns)))
+    with _blocks(b, chunk.tokens[1], _TOKENS_AT_ONCE[columns]) as (token, _):
+        group = b.udiv(b.add(chunk.tokens[0], token), simd.integer(GROUP_TOKENS))
+        inputs = b.add(work.field(b, "input"), b.mul(group, work.pending.group_bytes))
+        quants = simd.pointer(b, inputs, b.mul(at, simd.integer(GROUP_TOKENS * columns)))
         with cgutils.for_range(b, chunk.together.count) as loop:
             sums_at = b.load(work.pending.next_sums)
             sums = simd.pointer(b, work.scratch, sums_at)
@@ -226,68 +233,107 @@ def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> Non
             multiply(b, work, quants, panel, sums, count)
             work.pending.replace(
                 b, sums, chunk.source(b, loop.index, block), b.add(inputs, summaries_at),
-                work.totals(b, b.add(chunk.together.index, loop.index), token), tokens,
+                work.totals(b, b.add(chunk.together.index, loop.index), token),
             )  # fmt: skip
             b.store(b.sub(simd.integer(2 * _SUMS_AT + _SUMS_BYTES), sums_at), work.pending.next_sums)
+            if count < _BLOCKS_AT_ONCE[columns]:
+                work.pending.settle(b, count)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
     """Sums that the unit has stored and nobody has added to the totals yet; places on the stack.
 
-    They are added while the unit multiplies the next group, which hides one behind the other.
+    They are added while the unit multiplies the next group, which hides one behind the other. Whole groups of tokens
+    are, wanted or not: there is room for all of them. Where nothing is pending, what is added to is never read.
     """
 
     layout: TileFormat
-    stride: Value
+    group_bytes: Value
+    idle_totals: Value
     next_sums: Value
     sums: Value
     source: Value
     summaries: Value
     totals: Value
-    count: Value
 
     @classmethod
-    def nothing(cls, b: Builder, layout: TileFormat, stride: Value) -> "_Pending":
-        zero, nowhere = simd.integer(0), ir.Constant(I8.as_pointer(), None)
-        places = [
-            cgutils.alloca_once_value(b, value)
-            for value in (simd.integer(_SUMS_AT), nowhere, zero, zero, nowhere, zero)
-        ]
-        return cls(layout, stride, *places)
+    def nothing(cls, b: Builder, layout: TileFormat, row: Value, scratch: Value) -> "_Pending":
+        idle = simd.pointer(b, scratch, _IDLE_TOTALS_AT)
+        weights, inputs = (simd.field(b, row, name) for name in ("weight", "input"))
+        values = [simd.integer(_SUMS_AT), simd.pointer(b, scratch, _SUMS_AT), weights, inputs, idle]
+        places = [cgutils.alloca_once_value(b, value) for value in values]
+        for value, place in zip(values, places, strict=True):
+            b.store(value, place)
+        group_bytes = b.mul(
+            simd.field(b, row, "columns"),
+            simd.integer(GROUP_TOKENS * layout.columns + GROUP_SUMMARY_BYTES[layout.columns]),
+        )
+        return cls(layout, group_bytes, idle, *places)
 
-    def replace(self, b: Builder, sums: Value, source: Value, summaries: Value, totals: Value, count: Value) -> None:
+    def replace(self, b: Builder, sums: Value, source: Value, summaries: Value, totals: Value) -> None:
         """Notes what is to be added next."""
-        places = (self.sums, self.source, self.summaries, self.totals, self.count)
-        for value, place in zip((sums, source, summaries, totals, count), places, strict=True):
+        places = (self.sums, self.source, self.summaries, self.totals)
+        for value, place in zip((sums, source, summaries, totals), places, strict=True):
             b.store(value, place)
 
+    def loaded(self, b: Builder, blocks: int) -> "_Addition":
+        """What is pending, of `blocks` blocks, ready to be added."""
+        source = simd.pointer(b, b.load(self.source))
+        if self.layout.columns == 32:
+            add = _addition_32(b, self.layout, source, blocks)
+        else:
+            add = _addition_256(b, self.layout, source)
+        return _Addition(
+            self.layout, self.group_bytes, b.load(self.sums), b.load(self.summaries), b.load(self.totals), add
+        )
 
-def _settle(b: Builder, pending: _Pending, blocks: int) -> None:
-    """Adds all that is pending to the totals."""
-    _add_pending(b, pending, blocks, simd.integer(0), b.load(pending.count))
-    b.store(simd.integer(0), pending.count)
+    def settle(self, b: Builder, blocks: int) -> None:
+        """Adds all that is pending."""
+        addition = self.loaded(b, blocks)
+        tokens = _TOKENS_AT_ONCE[self.layout.columns] // _STEPS
+        with cgutils.for_range(b, simd.integer(_STEPS)) as loop:
+            addition.add_tokens(b, b.mul(loop.index, simd.integer(tokens)), tokens)
+        b.store(self.idle_totals, self.totals)
 
 
-def _settle_part(b: Builder, pending: _Pending, blocks: int, part: int) -> None:
-    """Adds the tokens of one step in four."""
-    tokens = _GROUP_TOKENS[pending.layout.columns] // _STEPS
-    count, last = b.load(pending.count), simd.integer(tokens * (part + 1))
-    end = b.select(b.icmp_signed("<", count, last), count, last)
-    _add_pending(b, pending, blocks, simd.integer(tokens * part), end)
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """Addresses of what is known of a token: its products with a row of tiles, its d, and the sums of its quants."""
+
+    products: Value
+    scale: Value
+    sums: Value
 
 
-def _add_pending(b: Builder, pending: _Pending, blocks: int, first: Value, end: Value) -> None:
-    layout = pending.layout
-    with b.if_then(b.icmp_signed("<", first, end)):
-        source = simd.pointer(b, b.load(pending.source))
-        add = _addition_32(b, layout, source, blocks) if layout.columns == 32 else _addition_256(b, layout, source)
-        sums, summaries, totals = b.load(pending.sums), b.load(pending.summaries), b.load(pending.totals)
-        with cgutils.for_range_slice(b, first, end, simd.integer(1)) as (index, _):
-            line = b.mul(index, simd.integer(64))
-            summary = simd.pointer(b, summaries, b.mul(index, pending.stride))
-            total = b.gep(totals, [line])
-            simd.store(b, add(b.gep(sums, [line]), summary, simd.load(b, total, 0, F32)), total)
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    """Sums of a group of tokens that are added to their totals, with what all tokens need in registers."""
+
+    layout: TileFormat
+    group_bytes: Value
+    sums: Value
+    summaries: Value
+    totals: Value
+    add: Callable[[_Token, Value], Value]
+
+    def add_tokens(self, b: Builder, first: Value, count: int) -> None:
+        """Adds those of `count` tokens, all among the same 16."""
+        group = b.udiv(first, simd.integer(GROUP_TOKENS))
+        member = b.and_(first, simd.integer(GROUP_TOKENS - 1))
+        scales = b.add(self.summaries, b.mul(group, self.group_bytes))
+        sums_bytes = GROUP_SUMS_BYTES[self.layout.columns]
+        scale_at = simd.pointer(b, scales, b.mul(member, simd.integer(4)))
+        sums_at = simd.pointer(b, b.add(scales, simd.integer(GROUP_SUMS_AT)), b.mul(member, simd.integer(sums_bytes)))
+        line = b.mul(first, simd.integer(64))
+        sums, totals = b.gep(self.sums, [line]), b.gep(self.totals, [line])
+        for i in range(count):
+            at = [simd.integer(64 * i)]
+            token = _Token(
+                b.gep(sums, at), b.gep(scale_at, [simd.integer(4 * i)]), b.gep(sums_at, [simd.integer(sums_bytes * i)])
+            )
+            total = b.gep(totals, at)
+            simd.store(b, self.add(token, simd.load(b, total, 0, F32)), total)
 
 
 # --- blocks of 256 columns --------------------------------------------------------------------------------------------
@@ -342,25 +388,29 @@ def _products_signed(
 
 def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
     """Stores the sums of 32 tokens: lows of both halves, then highs of both."""
-    stride = work.pending.stride
-    upper = "tdpbssd" if work.layout.code_offset else "tdpbsud"
-    second = b.gep(quants, [b.mul(stride, simd.integer(16))])
+    pending = work.pending.loaded(b, count)
+    products = ("tdpbsud", "tdpbssd" if work.layout.code_offset else "tdpbsud")
+    second = b.gep(quants, [work.pending.group_bytes])
     for register in _SUMS:
         _tile(b, "tilezero", register)
-    for step in range(_STEPS):
-        _tile(b, "tileloadd64", _WEIGHTS[0], b.gep(panel, [simd.integer(_STEP_BYTES * step)]), simd.integer(64))
-        _tile(b, "tileloadd64", _WEIGHTS[1], b.gep(panel, [simd.integer(_STEP_BYTES * (4 + step))]), simd.integer(64))
-        for half, tokens in enumerate((quants, second)):
-            _tile(b, "tileloadd64", _TOKENS[half], b.gep(tokens, [simd.integer(64 * step)]), stride)
-            _tile(b, "tdpbsud", _SUMS[half], _TOKENS[half], _WEIGHTS[0])
-            _tile(b, upper, _SUMS[2 + half], _TOKENS[half], _WEIGHTS[1])
-        _settle_part(b, work.pending, count, step)
+    tokens = _TOKENS_AT_ONCE[256] // _STEPS // len(_SUMS)
+    with cgutils.for_range(b, simd.integer(_STEPS)) as loop:
+        at, next_token = b.mul(loop.index, simd.integer(_STEP_BYTES)), b.mul(loop.index, simd.integer(8))
+        weights = [b.gep(panel, [b.add(at, simd.integer(upper))]) for upper in (0, _STEPS * _STEP_BYTES)]
+        for register, place in zip(_WEIGHTS, weights, strict=True):
+            _tile(b, "tileloadd64", register, place, simd.integer(64))
+        for half, inputs in enumerate((quants, second)):
+            _tile(b, "tileloadd64", _TOKENS[half], b.gep(inputs, [at]), simd.integer(64))
+            for upper, product in enumerate(products):
+                _tile(b, product, _SUMS[2 * upper + half], _TOKENS[half], _WEIGHTS[upper])
+                pending.add_tokens(b, next_token, tokens)
+                next_token = b.add(next_token, simd.integer(tokens))
     for register in _SUMS:
         _tile(b, "tilestored64", register, b.gep(sums, [simd.integer(_STEP_BYTES * register)]), simd.integer(64))
 
 
-def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[Value, Value, Value], Value]:
-    """Loads what a tile says of its rows; returns what makes a token's new total of its sums, summary and total."""
+def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[_Token, Value], Value]:
+    """Loads what a tile says of its rows; returns what adds a token's products to its total."""
     d = half_row(b, source, 0)
     shift = constant(I32, 8 if layout.code_offset else 3)
     minima, d_minimum = [], None
@@ -368,15 +418,15 @@ def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[Va
         minima = [scale_pairs(b, layout, source, layout.minima_at, simd.integer(i)) for i in range(4)]
         d_minimum = half_row(b, source, 32)
 
-    def add(sums: Value, summary: Value, total: Value) -> Value:
-        high = b.shl(simd.load(b, sums, 2 * _STEP_BYTES, I32), shift)
-        value = b.fmul(b.sitofp(b.add(simd.load(b, sums, 0, I32), high), vector(F32)), d)
+    def add(token: _Token, total: Value) -> Value:
+        high = b.shl(simd.load(b, token.products, 2 * _STEP_BYTES, I32), shift)
+        value = b.fmul(b.sitofp(b.add(simd.load(b, token.products, 0, I32), high), vector(F32)), d)
         if d_minimum is not None:
             minimum = constant(I32, 0)
             for i, pair in enumerate(minima):
-                minimum = simd.dot2(b, minimum, pair, simd.load_splat(b, summary, SUMS_AT + 4 * i, I32))
+                minimum = simd.dot2(b, minimum, pair, simd.load_splat(b, token.sums, 4 * i, I32))
             value = b.fsub(value, b.fmul(b.sitofp(minimum, vector(F32)), d_minimum))
-        return simd.fma(b, value, simd.load_splat(b, summary, 0, F32), total)
+        return simd.fma(b, value, simd.load_splat(b, token.scale, 0, F32), total)
 
     return add
 
@@ -393,32 +443,34 @@ def _prepare_32(b: Builder, layout: TileFormat, source: Value, panel: Value) -> 
 
 def _multiply_32(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
     """Stores the sums of 16 tokens for `count` blocks, at most four."""
-    for block in range(_STEPS):
-        if block < count:
-            place = b.gep(panel, [simd.integer(_PANEL_BYTES[32] * block)])
-            tokens = b.gep(quants, [simd.integer(32 * block)])
-            _tile(b, "tileloadd64", _TOKENS[block % 2], tokens, work.pending.stride)
-            _tile(b, "tileloadd64", _WEIGHTS[block % 2], place, simd.integer(64))
-            _tile(b, "tilezero", _SUMS[block])
-            _tile(b, "tdpbssd", _SUMS[block], _TOKENS[block % 2], _WEIGHTS[block % 2])
-        _settle_part(b, work.pending, count, block)
+    pending = work.pending.loaded(b, count) if count == _STEPS else None
+    tokens = _TOKENS_AT_ONCE[32] // _STEPS
+    for block in range(count):
+        place = b.gep(panel, [simd.integer(_PANEL_BYTES[32] * block)])
+        inputs = b.gep(quants, [simd.integer(32 * GROUP_TOKENS * block)])
+        _tile(b, "tileloadd64", _TOKENS[block % 2], inputs, simd.integer(32))
+        _tile(b, "tileloadd64", _WEIGHTS[block % 2], place, simd.integer(64))
+        _tile(b, "tilezero", _SUMS[block])
+        _tile(b, "tdpbssd", _SUMS[block], _TOKENS[block % 2], _WEIGHTS[block % 2])
+        if pending is not None:
+            pending.add_tokens(b, simd.integer(tokens * block), tokens)
     for block in range(count):
         place = b.gep(sums, [simd.integer(_STEP_BYTES * block)])
         _tile(b, "tilestored64", _SUMS[block], place, simd.integer(64))
 
 
-def _addition_32(b: Builder, layout: TileFormat, source: Value, blocks: int) -> Callable[[Value, Value, Value], Value]:
+def _addition_32(b: Builder, layout: TileFormat, source: Value, blocks: int) -> Callable[[_Token, Value], Value]:
     """As `_addition_256`, for `blocks` blocks."""
     scales = [half_row(b, source, layout.tile_bytes * block) for block in range(blocks)]
     minima = [half_row(b, source, layout.tile_bytes * block + 32) for block in range(blocks) if layout.has_minimum]
 
-    def add(sums: Value, summary: Value, total: Value) -> Value:
+    def add(token: _Token, total: Value) -> Value:
         for block, d in enumerate(scales):
-            dot = b.sitofp(simd.load(b, sums, _STEP_BYTES * block, I32), vector(F32))
-            at = SUMMARY_BYTES[32] * block
-            total = simd.fma(b, dot, b.fmul(d, simd.load_splat(b, summary, at, F32)), total)
+            dot = b.sitofp(simd.load(b, token.products, _STEP_BYTES * block, I32), vector(F32))
+            at = GROUP_SUMMARY_BYTES[32] * block
+            total = simd.fma(b, dot, b.fmul(d, simd.load_splat(b, token.scale, at, F32)), total)
             if minima:
-                scaled_sum = simd.load_splat(b, summary, at + SCALED_SUM_AT, F32)
+                scaled_sum = simd.load_splat(b, token.sums, at, F32)
                 total = simd.fma(b, minima[block], scaled_sum, total)
         return total
 
