@@ -129,6 +129,11 @@ def sources_hash() -> str:
     return digest.hexdigest()
 
 
+def cache_folder() -> Path:
+    """Where what these kernels were compiled to is kept."""
+    return Path(numba.config.CACHE_DIR)
+
+
 def _use_chosen_target() -> None:
     """Has Numba compile for no more than a forced rung of the ladder."""
     target = instruction_sets.restricted_target()

@@ -34,6 +34,7 @@ from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.sampling import compile_sampling_kernels
+from tui_llama.engine.second_compiler import SecondCompiler
 from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
 from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, compile_tokenizer, tokenizer_from_gguf
@@ -85,8 +86,10 @@ def open_model(
         raise SettingsError(f"there is no cache type {cache_type!r}", f"Use one of: {', '.join(CACHE_TYPES)}.")
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
-    with open_gguf(path, find_strings) as file:
-        return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
+    with SecondCompiler() as second_compiler, open_gguf(path, find_strings) as file:
+        return Model(
+            file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report, second_compiler
+        )
 
 
 class Model:
@@ -105,6 +108,7 @@ class Model:
         cache_type: str,
         placement: Placement,
         report: OnProgress,
+        second_compiler: SecondCompiler,
     ) -> None:
         report(LoadStage.READ, 0, 1)
         architecture = architecture_named(file.get_str("general.architecture", ""))
@@ -127,7 +131,10 @@ class Model:
             others = (partial(compile_tokenizer, file), compile_sampling_kernels)
             self._plan.set_kernels(
                 compile_kernels(
-                    self._plan.kernel_names, lambda done, total: report(LoadStage.COMPILE, done, total), others
+                    self._plan.kernel_names,
+                    lambda done, total: report(LoadStage.COMPILE, done, total),
+                    others,
+                    second_compiler,
                 )
             )
             self.tokenizer: Tokenizer = tokenizer_from_gguf(file)

@@ -19,6 +19,7 @@ from tui_llama.engine.kv_cache import CacheShape
 from tui_llama.engine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
+from tui_llama.engine.second_compiler import PLAN_KERNELS, SecondCompiler
 from tui_llama.engine.weights import Matrix, Weights
 from tui_llama.errors import ShapeMismatchError
 
@@ -99,7 +100,10 @@ class Plan:
 
 
 def compile_kernels(
-    names: list[str], on_progress: Callable[[int, int], None], others: Sequence[Callable[[], object]] = ()
+    names: list[str],
+    on_progress: Callable[[int, int], None],
+    others: Sequence[Callable[[], object]] = (),
+    second_compiler: SecondCompiler | None = None,
 ) -> dict[str, int]:
     """Compiles kernels or loads them from the cache, and the loop that runs them.
 
@@ -107,21 +111,32 @@ def compile_kernels(
         names: Kernels of a plan.
         on_progress: Called with kernels done and kernels in all, the loop and each of the others counted as one.
         others: What compiles kernels that no plan runs.
+        second_compiler: A process that is compiling some of them and what no plan runs.
 
     Returns:
         The address of each kernel of a plan.
     """
     functions = ops.PLAIN_KERNELS | {f.__name__: f for f in matrix_kernels.MATRIX_KERNELS.values()}
-    others = [partial(compile_now, plan_loop.take_part, plan_loop.TAKE_PART), *others]
-    total = len(names) + len(others)
     addresses: dict[str, int] = {}
-    for done, name in enumerate(names):
-        on_progress(done, total)
+
+    def compile_one(name: str) -> None:
         addresses[name] = matrix_kernels.compiled_kernel(functions[name]).address
-    for done, compile_other in enumerate(others, len(names)):
-        on_progress(done, total)
-        compile_other()
-    on_progress(total, total)
+
+    last = [name for name in names if name in PLAN_KERNELS]
+    first_jobs: list[Callable[[], object]] = [partial(compile_one, name) for name in names if name not in last]
+    last_jobs = [partial(compile_one, name) for name in last]
+    jobs: list[Callable[[], object]] = [
+        *first_jobs,
+        *last_jobs,
+        partial(compile_now, plan_loop.take_part, plan_loop.TAKE_PART),
+        *others,
+    ]
+    for done, job in enumerate(jobs):
+        if done == len(first_jobs) and second_compiler is not None:
+            second_compiler.finish(lambda: on_progress(len(first_jobs), len(jobs)))
+        on_progress(done, len(jobs))
+        job()
+    on_progress(len(jobs), len(jobs))
     return addresses
 
 

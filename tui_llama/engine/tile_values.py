@@ -35,14 +35,6 @@ def tile_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list
     return codes
 
 
-def _dot(b: Builder, accumulator: Value, codes: list[Value], activations: Value, at: int) -> Value:
-    """Adds the products of the code vectors with the activation quants from byte `at` on."""
-    for group, code in enumerate(codes):
-        quants = simd.load_splat(b, activations, at + 4 * group, I32)
-        accumulator = simd.dot4(b, accumulator, code, quants)
-    return accumulator
-
-
 def half_row(b: Builder, tile: Value, at: int) -> Value:
     """16 float16 of a tile as float32."""
     return simd.half_to_float(b, simd.load(b, tile, at, F16))
