@@ -41,7 +41,7 @@ from benchmarks.peer import (
 from tui_llama.bench import MeasuredModel, Result, SpeedTest, make_tests
 from tui_llama.bench_report import describe_limits
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
-from tui_llama.engine.machine_limits import LimitSample, MachineLimits
+from tui_llama.engine.machine_limits import LimitSample, MachineLimits, best_of
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.engine.topology import physical_core_count
 
@@ -73,14 +73,17 @@ class Duel:
         flash = self._faster_attention(test)
         ours: list[float] = []
         theirs: list[float] = []
-        samples: list[LimitSample] = [self._limits.sample(self._threads)]
+        limits: list[LimitSample] = []
+        before = self._limits.sample(self._threads)
         for is_ours, count in turns(repetitions, self._theirs.takes_turns):
             if is_ours:
                 ours += [self._ours.repeat(test) for _ in range(count)]
             else:
                 theirs += self._theirs.seconds(test, count, flash)
-            samples.append(self._limits.sample(self._threads))
-        return Comparison(self._ours.result(test, ours, samples), tuple(theirs), flash)
+            after = self._limits.sample(self._threads)
+            limits += [best_of([before, after])] * (count if is_ours else 0)
+            before = after
+        return Comparison(self._ours.result(test, ours, limits), tuple(theirs), flash)
 
     def _faster_attention(self, test: SpeedTest) -> bool:
         """Warms llama.cpp up, each way of attention for some tokens, and returns which was faster."""

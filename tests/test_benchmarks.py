@@ -86,7 +86,7 @@ def comparison() -> Comparison:
         weight_bytes=10, vocab_size=3, context_size=512, trained_context_size=512, key_value_bytes_per_token=1,
         template_source="none",
     )  # fmt: skip
-    limits = (LimitSample(40.0, 100.0), LimitSample(30.0, 200.0))
+    limits = (LimitSample(40.0, 100.0), LimitSample(40.0, 200.0), LimitSample(30.0, 200.0))
     load = LoadRequest("/models/one.gguf", threads=2)
     ours = Result(SpeedTest(False, 10), info, load, (0.5, 1.0, 0.25), Cost(weight_bytes=8 * 10**9), limits)
     return Comparison(ours, (2.0, 1.0, 4.0), flash=True)

@@ -89,7 +89,7 @@ class Result:
         load: How the model was opened, every number filled in.
         seconds: Of each repetition.
         cost: Of one repetition, at least.
-        limits: The machine's, measured before, between and after the repetitions.
+        limits: The machine's, for each repetition the better of what was measured right before and right after it.
         profile: Times of operations in one more repetition; empty where none was asked for.
     """
 
@@ -118,19 +118,34 @@ class Result:
 
     @property
     def limit_tok_s(self) -> float:
-        """Tokens a second that the machine could not exceed; see `engine/roofline`."""
-        return self.test.token_count / self.cost.least_seconds(self.best_limits)
+        """Tokens a second that the machine could not exceed, the median of the repetitions; see `engine/roofline`."""
+        return statistics.median(self._limits_tok_s(self.limits))
 
     @property
     def vector_limit_tok_s(self) -> float:
         """The same for a machine without a tile multiplier."""
-        limits = dataclasses.replace(self.best_limits, tile_gmac_s=0.0)
-        return self.test.token_count / self.cost.least_seconds(limits)
+        return statistics.median(self._limits_tok_s(self._vector_limits))
 
     @property
     def share_of_limit(self) -> float:
-        """How much of the limit the median reaches."""
-        return self.median_tok_s / self.limit_tok_s
+        """How much of its limit a repetition reaches, their median."""
+        return self._share_of(self.limits)
+
+    @property
+    def share_of_vector_limit(self) -> float:
+        """The same for a machine without a tile multiplier."""
+        return self._share_of(self._vector_limits)
+
+    @property
+    def _vector_limits(self) -> list[LimitSample]:
+        return [dataclasses.replace(sample, tile_gmac_s=0.0) for sample in self.limits]
+
+    def _limits_tok_s(self, limits: Iterable[LimitSample]) -> list[float]:
+        return [self.test.token_count / self.cost.least_seconds(sample) for sample in limits]
+
+    def _share_of(self, limits: Iterable[LimitSample]) -> float:
+        pairs = zip(self.samples_tok_s, self._limits_tok_s(limits), strict=True)
+        return statistics.median(sample / limit for sample, limit in pairs)
 
     @property
     def is_limited_by_reading(self) -> bool:
@@ -256,11 +271,13 @@ class MeasuredModel:
         self._say(f"{test.name}: warming up")
         self.warm_up(test)
         threads = self._load.batch_threads if test.reads else self._load.threads
-        samples, seconds = [limits.sample(threads)], []
+        before, samples, seconds = limits.sample(threads), [], []
         for index in range(repetitions):
             self._say(f"{test.name}: repetition {index + 1} of {repetitions}")
             seconds.append(self.repeat(test))
-            samples.append(limits.sample(threads))
+            after = limits.sample(threads)
+            samples.append(best_of([before, after]))
+            before = after
         return self.result(test, seconds, samples, self._profile(test) if profile else ())
 
     def result(

@@ -45,9 +45,7 @@ class Table:
             "of limit": lambda result: f"{100 * result.share_of_limit:.0f} %",
         }
         if HAS_TILE_MULTIPLIER:
-            self._cells["of vector limit"] = lambda result: (
-                f"{100 * result.median_tok_s / result.vector_limit_tok_s:.0f} %"
-            )
+            self._cells["of vector limit"] = lambda result: f"{100 * result.share_of_vector_limit:.0f} %"
 
     def head(self) -> str:
         """The names of the columns and the line below them."""
@@ -82,7 +80,7 @@ def foot(results: Sequence[Result]) -> str:
     """What the limits were, and the profiles."""
     limits = (
         f"\nLimits of this machine meanwhile ({INSTRUCTION_SET}): {describe_limits(results)}.\n"
-        "A test's limit is the best of what was measured around its repetitions.\n"
+        "A repetition's limit is the better of what was measured right before and after it; medians of these pairs.\n"
     )
     return limits + "".join("\n" + _profile_table(result) for result in results if result.profile)
 
@@ -115,6 +113,7 @@ def _as_object(result: Result) -> dict[str, object]:
         "vector_limit_tok_s": result.vector_limit_tok_s,
         "limited_by": limiting(result),
         "share_of_limit": result.share_of_limit,
+        "share_of_vector_limit": result.share_of_vector_limit,
         "prompt_tokens": test.token_count if test.reads else 0,
         "generated_tokens": 0 if test.reads else test.token_count,
         "depth": test.depth,
