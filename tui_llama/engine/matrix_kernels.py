@@ -7,9 +7,10 @@ quantised products look like stands in activations.py.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
@@ -39,10 +40,17 @@ _PREFETCH_BYTES = 6144
 _INPUT_BYTES_IN_CACHE = 1 << 19
 
 
-def _dot(b: Builder, layout: TileFormat, start: Value, codes: list[Value], quants: Value, at: int) -> Value:
-    """Adds to `start` the products of the code vectors with the quants from byte `at` on."""
+def _dot(
+    b: Builder, layout: TileFormat, start: Value, codes: list[Value], quants: Value, at: int, sum_count: int
+) -> Value:
+    """Adds to `start` the products of the code vectors with the quants from byte `at` on, in so many running sums."""
     groups = [simd.load_splat(b, quants, at + 4 * group, I32) for group in range(len(codes))]
-    return simd.dot4_sum(b, start, codes, groups, layout.code_bits)
+    step = -(-len(codes) // sum_count)
+    total = simd.dot4_sum(b, start, codes[:step], groups[:step], layout.code_bits)
+    for first in range(step, len(codes), step):
+        mine = slice(first, first + step)
+        total = b.add(total, simd.dot4_sum(b, constant(I32, 0), codes[mine], groups[mine], layout.code_bits))
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,11 @@ class _Pass:
     summaries: list[Value]
     totals: list[Value]
 
+    @property
+    def sum_count(self) -> int:
+        """How many running sums hide the latency of adding: the tokens of wider passes do that for each other."""
+        return 2 if len(self.totals) == 1 else 1
+
 
 def _add_block_32(b: Builder, layout: TileFormat, tile: Value, block: _Pass) -> None:
     d = half_row(b, tile, 0)
@@ -62,7 +75,7 @@ def _add_block_32(b: Builder, layout: TileFormat, tile: Value, block: _Pass) -> 
         start = constant(I32, 0)
         if layout.code_offset:
             start = simd.load_splat(b, summary, START_32_AT[layout.code_offset], I32)
-        dot = b.sitofp(_dot(b, layout, start, codes, quants, 0), vector(F32))
+        dot = b.sitofp(_dot(b, layout, start, codes, quants, 0, block.sum_count), vector(F32))
         scale = b.fmul(d, simd.load_splat(b, summary, 0, F32))
         value = simd.fma(b, dot, scale, b.load(total))
         if minimum is not None:
@@ -77,10 +90,8 @@ _COLUMNS_IN_16_BITS = {4: 32, 5: 16, 6: 8}
 
 
 def _add_block_256(b: Builder, layout: TileFormat, tile: Value, block: _Pass) -> None:
-    count = len(block.totals)
-    scaled = [simd.lane_variable(b, constant(I32, 0)) for _ in range(count)]
-    for place in scaled:
-        b.store(constant(I32, 0), place)
+    pieces = 32 // _COLUMNS_IN_16_BITS[layout.code_bits]
+    places = [[_zero(b, I32) for _ in range(min(block.sum_count, pieces))] for _ in block.totals]
     parts_of_a_pair = 512 // layout.scale_count // 32
     with cgutils.for_range(b, simd.integer(layout.scale_count // 2)) as loop:
         pair = scale_pairs(b, layout, tile, layout.scales_at, loop.index)
@@ -88,21 +99,15 @@ def _add_block_256(b: Builder, layout: TileFormat, tile: Value, block: _Pass) ->
         for j in range(parts_of_a_pair):
             part = b.add(b.mul(loop.index, simd.integer(parts_of_a_pair)), simd.integer(j))
             codes = tile_codes(b, tile, layout, part)
-            for quants, summary, place in zip(block.quants, block.summaries, scaled, strict=True):
-                _add_part(
-                    b,
-                    layout,
-                    (part, codes),
-                    scales if parts_of_a_pair == 1 else scales[j : j + 1],
-                    quants,
-                    summary,
-                    place,
-                )
+            mine = scales if parts_of_a_pair == 1 else scales[j : j + 1]
+            for quants, summary, sums in zip(block.quants, block.summaries, places, strict=True):
+                _add_part(b, layout, (part, codes), mine, quants, summary, sums, block.sum_count // len(sums))
+    scaled = [reduce(b.add, [b.load(place) for place in sums]) for sums in places]
     d, minima = half_row(b, tile, 0), None
     if layout.has_minimum:
         minima = _minima(b, layout, tile, block, scaled)
     for m, (summary, total) in enumerate(zip(block.summaries, block.totals, strict=True)):
-        value = b.fmul(b.sitofp(b.load(scaled[m]), vector(F32)), d)
+        value = b.fmul(b.sitofp(scaled[m], vector(F32)), d)
         if minima is not None:
             value = b.fsub(value, b.fmul(b.sitofp(minima[m], vector(F32)), half_row(b, tile, 32)))
         b.store(simd.fma(b, value, simd.load_splat(b, summary, 0, F32), b.load(total)), total)
@@ -115,21 +120,21 @@ def _add_part(
     scales: Sequence[Value],
     quants: Value,
     summary: Value,
-    place: Value,
+    places: Sequence[Value],
+    sum_count: int,
 ) -> None:
-    """Adds 32 columns of one token, scaled."""
+    """Adds 32 columns of one token, scaled, to the sums at `places` in turn."""
     part, codes = part_and_codes
     columns = _COLUMNS_IN_16_BITS[layout.code_bits]
     pieces = 32 // columns
     quants = b.gep(quants, [b.mul(part, simd.integer(32))])
     starts = b.gep(summary, [b.mul(part, simd.integer(4 * pieces))])
-    total = b.load(place)
     for piece in range(pieces):
+        place = places[piece % len(places)]
         start = simd.load_splat(b, starts, START_256_AT[_OFFSETS[layout.code_bits]] + 4 * piece, I32)
         mine = codes[piece * columns // 4 : (piece + 1) * columns // 4]
-        dot = _dot(b, layout, start, mine, quants, piece * columns)
-        total = simd.dot2(b, total, dot, scales[piece * len(scales) // pieces])
-    b.store(total, place)
+        dot = _dot(b, layout, start, mine, quants, piece * columns, sum_count)
+        b.store(simd.dot2(b, b.load(place), dot, scales[piece * len(scales) // pieces]), place)
 
 
 def _minima(b: Builder, layout: TileFormat, tile: Value, block: _Pass, scaled: list[Value]) -> list[Value]:
@@ -144,8 +149,8 @@ def _minima(b: Builder, layout: TileFormat, tile: Value, block: _Pass, scaled: l
             offsets[m] = simd.dot2(b, offsets[m], scale, sums)
             minima[m] = simd.dot2(b, minima[m], minimum, sums)
     shift = constant(I32, _OFFSETS[layout.code_bits].bit_length() - 1)
-    for place, offset in zip(scaled, offsets, strict=True):
-        b.store(b.add(b.load(place), b.shl(offset, shift)), place)
+    for m, offset in enumerate(offsets):
+        scaled[m] = b.add(scaled[m], b.shl(offset, shift))
     return minima
 
 
@@ -206,9 +211,10 @@ def _add_column(
         b.store(simd.fma(b, values, activation, b.load(total)), total)
 
 
-def _zero(b: Builder) -> Value:
-    place = simd.lane_variable(b, constant(F32, 0.0))
-    b.store(constant(F32, 0.0), place)
+def _zero(b: Builder, element: ir.Type = F32) -> Value:
+    zero = constant(element, 0)
+    place = simd.lane_variable(b, zero)
+    b.store(zero, place)
     return place
 
 
