@@ -93,12 +93,14 @@ def _add_block_256(b: Builder, layout: TileFormat, tile: Value, block: _Pass) ->
     pieces = 32 // _COLUMNS_IN_16_BITS[layout.code_bits]
     places = [[_zero(b, I32) for _ in range(min(block.sum_count, pieces))] for _ in block.totals]
     parts_of_a_pair = 512 // layout.scale_count // 32
+    part_bytes = layout.tile_bytes * 32 // layout.columns
     with cgutils.for_range(b, simd.integer(layout.scale_count // 2)) as loop:
         pair = scale_pairs(b, layout, tile, layout.scales_at, loop.index)
         scales = (b.and_(pair, constant(I32, 0xFFFF)), b.lshr(pair, constant(I32, 16)))
         for j in range(parts_of_a_pair):
             part = b.add(b.mul(loop.index, simd.integer(parts_of_a_pair)), simd.integer(j))
             codes = tile_codes(b, tile, layout, part)
+            _ask_ahead(b, b.gep(tile, [b.mul(part, simd.integer(part_bytes))]), part_bytes)
             mine = scales if parts_of_a_pair == 1 else scales[j : j + 1]
             for quants, summary, sums in zip(block.quants, block.summaries, places, strict=True):
                 _add_part(b, layout, (part, codes), mine, quants, summary, sums, block.sum_count // len(sums))
@@ -154,6 +156,15 @@ def _minima(b: Builder, layout: TileFormat, tile: Value, block: _Pass, scaled: l
     return minima
 
 
+def _ask_ahead(b: Builder, place: Value, size: int) -> None:
+    """Asks for the weights that are needed a while after the `size` bytes at `place`.
+
+    A few at a time: to ask for more than a core can wait for holds up everything else.
+    """
+    for line in range(0, size, 64):
+        simd.prefetch(b, place, _PREFETCH_BYTES + line)
+
+
 def _sum_blocks(b: Builder, layout: TileFormat, row: Value, weights: Value, inputs: list[Value]) -> list[Value]:
     """A row of tiles times some tokens, block by block."""
     blocks = simd.field(b, row, "columns")
@@ -161,8 +172,8 @@ def _sum_blocks(b: Builder, layout: TileFormat, row: Value, weights: Value, inpu
     totals = [_zero(b) for _ in inputs]
     with cgutils.for_range(b, blocks) as loop:
         tile = simd.pointer(b, weights, b.mul(loop.index, simd.integer(layout.tile_bytes)))
-        for line in range(0, layout.tile_bytes, 64):
-            simd.prefetch(b, tile, _PREFETCH_BYTES + line)
+        if layout.columns == 32:
+            _ask_ahead(b, tile, layout.tile_bytes)
         quants_step = b.mul(loop.index, simd.integer(layout.columns))
         summary_step = b.add(summaries_at, b.mul(loop.index, simd.integer(SUMMARY_BYTES[layout.columns])))
         block = _Pass(

@@ -25,6 +25,7 @@ from tui_llama.engine.simd import (
     atomic_store,
     call_kernel,
     int64_at,
+    prefetch_line,
     read_fence,
 )
 from tui_llama.engine.waiting import (
@@ -77,9 +78,12 @@ _NO_ROW = -1  # the run is over
 
 _ROW_BYTES = ROW.itemsize
 _ENTRY_BYTES = ENTRY.itemsize
+_WEIGHT, _WEIGHT_STRIDE = (dict(ROW.fields or {})[name][1] // 8 for name in ("weight", "weight_stride"))
 _KERNEL, _UNITS, _LEAST_SHARE, _STAGE_UNITS, _FOLLOWING = range(len(ENTRY.names or ()))
 # A counter says how many units are taken of a thread's range, and in which stage, so that nobody has to reset it.
 _TAKEN_BITS = MOST_UNITS.bit_length()
+_AHEAD_BYTES = 256 << 10  # of weights that a waiting thread asks for: less than half of a core's second cache
+_AHEAD_LINES = 8  # between two looks at whether the wait is over
 _SHARE = 4  # a thread takes this part of what is left of a range, so that little is left for the end
 
 PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS = range(3)
@@ -138,6 +142,26 @@ def _work(address: int, index: int, counters: int, stage: int, thread: int) -> i
 
 
 @helper
+def _fetch_ahead(address: int, index: int, stage: int, thread: int) -> None:
+    """Brings the first weights that a thread needs of row `index` nearer, until the stage is over or they are enough.
+
+    While one thread does a few rows alone, memory would stand still.
+    """
+    team = int64_at(np.uintp(address))
+    if index >= team[_ROW_COUNT]:
+        return
+    row = int64_at(np.uintp(team[_ROWS] + index * _ROW_BYTES))
+    units = int64_at(np.uintp(team[_SCHEDULE] + index * _ENTRY_BYTES))[_UNITS]
+    begin, end = units * thread // team[_THREAD_COUNT], units * (thread + 1) // team[_THREAD_COUNT]
+    first, size = row[_WEIGHT] + begin * row[_WEIGHT_STRIDE], (end - begin) * row[_WEIGHT_STRIDE]
+    for at in range(0, min(size, _AHEAD_BYTES), _AHEAD_LINES * CACHE_LINE_BYTES):
+        if times_opened(address + _STAGE_AT) != stage:
+            return
+        for line in range(_AHEAD_LINES):
+            prefetch_line(np.uintp(first + at + line * CACHE_LINE_BYTES))
+
+
+@helper
 def _open_stage(address: int, first: int, last: int, thread: int) -> None:
     """Does the rows `first` … `last` - 1 alone, while no stage is open, and opens the one that begins with `last`."""
     team = int64_at(np.uintp(address))
@@ -193,6 +217,8 @@ def _join(address: int, thread: int) -> None:
                 team[_PROFILED_UNTIL] = now
             _open_stage(address, index + 1, following, thread)
         else:
+            if done > 0:
+                _fetch_ahead(address, following, stage, thread)
             wait_at(address + _STAGE_AT, stage, team[_STAGE_NANOSECONDS])
 
 

@@ -302,6 +302,17 @@ def load_word(_: Any, address: Any) -> Any:
 
 
 @intrinsic
+def prefetch_line(_: Any, address: Any) -> Any:
+    """Asks for the cache line at an address, which may lie outside any allocation."""
+
+    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
+        prefetch(b, pointer(b, arguments[0]), 0)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp), generate
+
+
+@intrinsic
 def store_word(_: Any, address: Any, value: Any) -> Any:
     """Stores a uint32 at an address of any alignment."""
 
