@@ -1,5 +1,6 @@
 """A line with something on the left and something on the right."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.content import Content
@@ -16,19 +17,23 @@ class Bar(Widget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._left = self._right = self._short_right = Content("")
+        self._short_lefts: Sequence[Content] = ()
 
-    def show(self, left: Content, right: Content, short_right: Content | None = None) -> None:
+    def show(
+        self, left: Content, right: Content, short_right: Content | None = None, short_lefts: Sequence[Content] = ()
+    ) -> None:
         """Shows these from now on; nothing is drawn again when nothing changed.
 
         Args:
             left: Cut when there is no room for it.
             right: Has half of the line at least.
             short_right: Takes the place of `right` when that saves the left side from being cut.
+            short_lefts: One of these, the first that fits, takes the place of `left` when that would still be cut.
         """
         short_right = right if short_right is None else short_right
         if left.is_same(self._left) and right.is_same(self._right):
             return
-        self._left, self._right, self._short_right = left, right, short_right
+        self._left, self._right, self._short_right, self._short_lefts = left, right, short_right, short_lefts
         self.refresh()
 
     def render(self) -> Content:
@@ -36,9 +41,11 @@ class Bar(Widget):
         width = self.content_size.width
         fits = self._left.cell_length + _GAP + self._right.cell_length <= width
         right = self._right if fits else self._short_right
-        right = right.truncate(max(width // 2, width - _GAP - self._left.cell_length), ellipsis=True)
+        shortest = (self._left, *self._short_lefts)[-1]
+        right = right.truncate(max(width // 2, width - _GAP - shortest.cell_length), ellipsis=True)
         room = width - right.cell_length - (_GAP if right.cell_length else 0)
-        left = self._left.truncate(max(0, room), ellipsis=True)
+        fitting = (left for left in (self._left, *self._short_lefts) if left.cell_length <= room)
+        left = next(fitting, self._left).truncate(max(0, room), ellipsis=True)
         blank = Content(" " * max(0, width - left.cell_length - right.cell_length))
         return Content.assemble(left, blank, right)
 

@@ -9,6 +9,9 @@ from textual.timer import Timer
 from tui_llama.widgets.bar import Bar, joined, quiet
 
 
+FIGURE_GAP = " · "
+
+
 class Mood(StrEnum):
     """The style class of a state."""
 
@@ -65,4 +68,7 @@ class StatusLine(Bar):
             self.show(left, Content(""))
         else:
             label = "context " if status.context else ""
-            self.show(joined(left, quiet(status.figures)), quiet(label + status.context), quiet(status.context))
+            figures = status.figures.split(FIGURE_GAP)
+            # Where there is no room for all figures, the last ones are left out, and none is cut in the middle.
+            lefts = [joined(left, quiet(FIGURE_GAP.join(figures[:count]))) for count in range(len(figures), -1, -1)]
+            self.show(lefts[0], quiet(label + status.context), quiet(status.context), lefts[1:])
