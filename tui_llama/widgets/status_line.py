@@ -8,7 +8,6 @@ from textual.timer import Timer
 
 from tui_llama.widgets.bar import Bar, joined, quiet
 
-
 FIGURE_GAP = " · "
 
 
