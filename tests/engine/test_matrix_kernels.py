@@ -45,7 +45,7 @@ def repacked(layout: TileFormat, raw: npt.NDArray[np.uint8], rows: int, columns:
 
 def padded_tokens(tokens: int, row_bytes: int) -> npt.NDArray[np.uint8]:
     """Room for an input that may be read beyond its last token, (tokens, row_bytes)."""
-    return zeroed_array((tokens + matrix_kernels.SPARE_TOKENS, row_bytes), np.uint8)[:tokens]
+    return zeroed_array((tokens + matrix_kernels.SPARE_TOKENS, row_bytes), np.uint8)[:tokens].view(np.uint8)
 
 
 def activations(
@@ -77,7 +77,8 @@ def meaning(layout: TileFormat, x: npt.NDArray[np.float32]) -> npt.NDArray[np.fl
     quants = token_rows[:, :columns].reshape(len(x), blocks, -1).view(np.int8).astype(float)
     summaries = token_rows[:, columns : columns + blocks * SUMMARY_BYTES[layout.columns]].reshape(len(x), blocks, -1)
     scales = summaries[:, :, :4].copy().view(np.float32).astype(float)
-    return (quants * scales).reshape(x.shape)
+    values: npt.NDArray[np.float64] = (quants * scales).reshape(x.shape)
+    return values
 
 
 def multiply(layout: TileFormat, rows: int, columns: int, tokens: int, threads: int = 1, **fields: Any) -> Any:
