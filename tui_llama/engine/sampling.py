@@ -68,17 +68,23 @@ class Candidates:
         places = np.flatnonzero(kept).astype(np.int32)
         return Candidates(self.logits[places], places if self.ids is None else self.ids[places], self.is_sorted)
 
+    def highest(self) -> np.float32:
+        """The highest logit; what is not a number counts as higher than all."""
+        best: np.float32 = self.logits[0] if self.is_sorted else self.logits.max()
+        return best
+
     def weights(self) -> FloatArray:
         """(candidates,) float32, proportional to the probabilities; the best one's is 1."""
-        weights: FloatArray = np.exp(self.logits - self.logits.max())
+        weights: FloatArray = np.exp(self.logits - self.highest())
         return weights
 
     def _select_top(self, count: int) -> "Candidates":
-        from tui_llama.engine.sampling_kernels import NOT_A_NUMBER, select_top
+        from tui_llama.engine.sampling_kernels import select_top
 
-        places, logits = np.empty(count, np.int32), np.empty(count, np.float32)
-        if select_top(self.logits, places, logits) == NOT_A_NUMBER:
-            raise _no_numbers()
+        try:
+            places, logits = select_top(self.logits, count)
+        except FloatingPointError:
+            raise _no_numbers() from None
         return Candidates(logits, places if self.ids is None else self.ids[places], True)
 
 
@@ -161,7 +167,7 @@ class TopP:
 
     def _holding(self, candidates: Candidates) -> Candidates:
         """As few as can be told without sorting that hold a probability of `p`: sorting all takes much longer."""
-        below_best = (candidates.logits.max() - candidates.logits) * np.float32(_BINS_PER_LOGIT)
+        below_best = (candidates.highest() - candidates.logits) * np.float32(_BINS_PER_LOGIT)
         bins = np.minimum(below_best, _BINS - 1).astype(np.int64)
         sums = np.cumsum(np.bincount(bins, candidates.weights(), _BINS))
         last_bin = int(np.searchsorted(sums, self.p * sums[-1])) + 1  # one more, for what rounding does
@@ -179,7 +185,7 @@ class MinP:
 
     def apply(self, candidates: Candidates) -> Candidates:
         """Those that are probable enough, in the same order; at least the best."""
-        best = candidates.logits.max()
+        best = candidates.highest()
         return candidates.where(candidates.logits >= min(best, best + np.float32(math.log(self.p))))
 
 
@@ -195,7 +201,7 @@ class Temperature:
     def apply(self, candidates: Candidates) -> Candidates:
         """The same candidates with new logits."""
         with np.errstate(over="ignore"):
-            shifted = candidates.logits - candidates.logits.max()  # no division of it leads beyond the numbers
+            shifted = candidates.logits - candidates.highest()  # no division of it leads beyond the numbers
             divided = shifted / np.float32(self.temperature)
         return Candidates(divided, candidates.ids, candidates.is_sorted)
 
@@ -357,7 +363,7 @@ def choosing_steps(settings: SamplingSettings) -> Iterable[Step]:
 
 def _checked(candidates: Candidates) -> Candidates:
     """The same; refuses logits without a highest one. What is no number is also the highest to NumPy."""
-    if not math.isfinite(candidates.logits.max()):
+    if not math.isfinite(candidates.highest()):
         raise _no_numbers()
     return candidates
 
