@@ -21,6 +21,7 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import attention_kernels, simd
+from tui_llama.engine.attention_kernels import RUN_POSITIONS
 from tui_llama.engine.compilation import compile_now, intrinsic, kernel
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.machine_limits import MachineLimits
@@ -133,15 +134,13 @@ def _fill(cache: KeyValueCache) -> None:
     """Random keys and values, in range where they are quantised."""
     chance, shape = np.random.default_rng(0), cache.shape
     size, dtype = shape.row_type
-    for layer in range(shape.layer_count):
-        sizes = (shape.context_size, shape.kv_heads, size)
-        planes = [
-            chance.standard_normal(sizes, np.float32).astype(np.float16)
-            if dtype == np.float16
-            else np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:2], size // 34))
-            for _ in range(2)
-        ]
-        cache.fill_layer(layer, planes[0], planes[1])
+    sizes = (shape.layer_count, 2, RUN_POSITIONS, shape.kv_heads, size)
+    for first in range(0, shape.context_size, RUN_POSITIONS):
+        if dtype == np.float16:
+            rows: Any = chance.standard_normal(sizes, np.float32).astype(np.float16)
+        else:
+            rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], size // 34))
+        cache.fill(first, rows[:, :, : shape.context_size - first])
     cache.publish(shape.context_size)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from textual import events
 
+from tests.fakes import stored_prompts
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
@@ -66,8 +67,8 @@ async def test_the_engine_is_asked_with_the_conversation_and_the_ledger() -> Non
             ChatMessage(Role.USER, "second"),
         )
         assert request.ledger == (1, 2, 3, 10)
-        chat_id = driver.store.list_chats()[0].chat_id
-        assert request.state_path == str(paths.state_folder() / f"{chat_id}.state")
+        assert request.chat_id == driver.store.list_chats()[0].chat_id
+        assert driver.engine.load_requests[0].prompt_cache_folder == str(paths.prompt_cache_folder())
 
 
 async def test_the_message_is_in_the_store_before_the_engine_is_asked() -> None:
@@ -446,13 +447,11 @@ async def test_a_chat_can_be_renamed_in_the_list(store: Store) -> None:
     store.close()
 
 
-async def test_deleting_a_chat_asks_first_and_takes_its_state_file_along(store: Store) -> None:
+async def test_deleting_a_chat_asks_first_and_takes_what_is_stored_of_it_along(store: Store) -> None:
     async with opened(store=store, replies=[spoken("a")]) as driver:
         await driver.ask("hi")
-        chat_id = store.list_chats()[0].chat_id
-        state = paths.state_folder() / f"{chat_id}.state"
-        state.parent.mkdir(parents=True)
-        state.touch()
+        owner = bytes.fromhex(store.list_chats()[0].chat_id)
+        stored_prompts.store(stored_prompts.cache_on(paths.prompt_cache_folder()), range(100), owner)
         await driver.send("/delete")
         await driver.until(lambda: "Delete this chat for good?" in driver.screen_text())
         await driver.pilot.press("n")
@@ -463,7 +462,7 @@ async def test_deleting_a_chat_asks_first_and_takes_its_state_file_along(store: 
         await driver.until(lambda: driver.questions == [])
         await driver.app._journal.settle()
         assert store.list_chats() == []
-        assert not state.exists()
+        assert not list(paths.prompt_cache_folder().rglob("*.tlk"))
     store.close()
 
 

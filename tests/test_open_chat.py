@@ -8,7 +8,7 @@ from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.errors import StoreError
 from tui_llama.journal import Journal
-from tui_llama.open_chat import OpenChat, remove_orphaned_states, state_path
+from tui_llama.open_chat import OpenChat
 from tui_llama.store import Store
 
 USAGE = Usage(generated_tokens=2, context_used=9)
@@ -128,17 +128,6 @@ async def test_a_failing_store_is_reported_and_memory_goes_on(
     chat.begin_answer()
     assert await chat.ledger() == ()
     assert {str(failure) for failure in failures} == {"The disk is full."}
-    assert chat.state_path is None
-
-
-async def test_state_files_of_chats_that_are_gone_are_removed(store: Store) -> None:
-    chat_id = store.create_chat()
-    kept, gone = state_path(chat_id), state_path("0" * 32)
-    kept.parent.mkdir(parents=True)
-    kept.touch()
-    gone.touch()
-    remove_orphaned_states(store)
-    assert (kept.exists(), gone.exists()) == (True, False)
 
 
 async def test_a_title_given_before_the_first_message_is_kept(store: Store, journal: Journal) -> None:

@@ -14,7 +14,7 @@ from tui_llama import paths
 def test_everything_is_below_the_home_that_the_environment_names(home_folder: Path) -> None:
     places = (
         paths.database_file(),
-        paths.state_folder(),
+        paths.prompt_cache_folder(),
         paths.models_folder(),
         paths.settings_file(),
         paths.log_file(),

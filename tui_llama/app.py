@@ -22,15 +22,15 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from tui_llama import conversation as turn
-from tui_llama import paths
+from tui_llama import paths, saved_prompts
 from tui_llama.chat import StopReason, Usage
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.protocol import Engine, ModelInfo, ReplyRequest
-from tui_llama.errors import EngineLostError, IllegalTransitionError, StoreError, UserError
+from tui_llama.errors import EngineLostError, IllegalTransitionError, StateFileError, StoreError, UserError
 from tui_llama.journal import Journal
-from tui_llama.open_chat import OpenChat, remove_orphaned_states, state_path
+from tui_llama.open_chat import OpenChat
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.store import ChatSummary, Store
 from tui_llama.turn_meter import TurnMeter
@@ -157,7 +157,7 @@ class ChatApp(App[None]):
     async def _begin(self) -> None:
         """Loads the model that was asked for or used last, or lets the user choose."""
         await self._journal.read_or(lambda store: store.recover(), [])
-        self._journal.write(remove_orphaned_states)
+        self._journal.write(saved_prompts.forget_orphans)
         path = self._wanted_model_path
         if path is None:
             path = await self._journal.read_or(lambda store: store.preference(_LAST_MODEL), None)
@@ -258,7 +258,7 @@ class ChatApp(App[None]):
 
     async def _load(self, load: int, path: str) -> None:
         """Loads a model; what becomes of it are events of this number."""
-        request = self._settings.load_request(path)
+        request = saved_prompts.with_prompt_cache(self._settings.load_request(path), self._settings.prompt_cache_mib)
         async with self._engine_is_free:
             if load != self._machine.numbers.load or not self._machine.model_is_loading:
                 return
@@ -324,14 +324,13 @@ class ChatApp(App[None]):
 
     def _request(self, number: int, chat: OpenChat, ledger: tuple[int, ...]) -> ReplyRequest:
         settings = self._settings
-        path = chat.state_path
         return ReplyRequest(
             turn=number,
             messages=chat.prompt_messages(),
             ledger=ledger,
             sampling=settings.sampling,
             max_tokens=settings.max_tokens,
-            state_path=str(path) if path else None,
+            chat_id=chat.chat_id,
             draft_max=settings.draft_max,
         )
 
@@ -556,7 +555,7 @@ class ChatApp(App[None]):
 
         def job(store: Store) -> None:
             store.delete_chat(chat_id)
-            state_path(chat_id).unlink(missing_ok=True)
+            saved_prompts.forget_chat(chat_id)
 
         self._journal.write(job)
 
@@ -671,7 +670,10 @@ class ChatApp(App[None]):
         return model_line(self._model)
 
     def _store_failed(self, error: Exception) -> None:
-        """Says once that the chat is not being kept; anything else than the store's own error is our mistake."""
+        """Says once that the chat is not being kept; anything else than such an error is our mistake."""
+        if isinstance(error, StateFileError):
+            self._show_notice(str(error))
+            return
         if not isinstance(error, StoreError):
             raise error
         if not self._store_has_failed and self.is_running:

@@ -30,6 +30,10 @@ class StateFileError(UserError):
     """A file of stored keys and values that must not be used; the prompt is read again instead."""
 
 
+class StateVersionError(StateFileError):
+    """A state file of another version; there is nothing wrong with it."""
+
+
 class StoreError(UserError):
     """The chats on disk cannot be read or written."""
 

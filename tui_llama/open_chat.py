@@ -5,9 +5,7 @@ chat is made in the store with its first message; an empty one leaves nothing be
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.journal import Journal
 from tui_llama.store import TITLE_LENGTH, MessageState, Store, StoredMessage
@@ -81,11 +79,6 @@ class OpenChat:
     def user_texts(self) -> list[str]:
         """What the user said, oldest first."""
         return [entry.text for entry in self.entries if entry.role is Role.USER]
-
-    @property
-    def state_path(self) -> Path | None:
-        """Where the engine keeps the chat's keys and values; None while the store has no such chat."""
-        return state_path(self.chat_id) if self.chat_id else None
 
     def prompt_messages(self) -> tuple[ChatMessage, ...]:
         """What the engine is asked to answer: the system prompt and the path up to the user's last message."""
@@ -242,24 +235,6 @@ class OpenChat:
                 store.set_chat_model(self.chat_id, model_path)
 
         self._journal.write(job)
-
-
-def state_path(chat_id: str) -> Path:
-    """Where the engine keeps the keys and values of a chat."""
-    return paths.state_folder() / f"{chat_id}.state"
-
-
-def remove_orphaned_states(store: Store) -> None:
-    """Removes state files of chats that are gone: an engine may finish writing one just after its chat is deleted."""
-    # Files first: a chat that begins meanwhile is in the store before it has a file.
-    files = list(paths.state_folder().glob("*.state"))
-    known = {chat.chat_id for chat in store.list_chats(_ALL)} if files else set()
-    for file in files:
-        if file.stem not in known:
-            file.unlink(missing_ok=True)
-
-
-_ALL = 2**31
 
 
 def _title_of(text: str) -> str:

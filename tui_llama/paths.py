@@ -1,4 +1,4 @@
-"""Where things lie: models, chats, state files, settings, compiled kernels, style sheets.
+"""Where things lie: models, chats, stored prompts, settings, compiled kernels, style sheets.
 
 `TUI_LLAMA_HOME` puts everything below one folder (tests, portable installs); else the platform's own places
 are used.
@@ -18,7 +18,7 @@ _NAME = "tui_llama"
 
 
 def data_folder() -> Path:
-    """Chats and state files: what must not be lost."""
+    """Chats: what must not be lost."""
     return _below_home("data") or Path(platformdirs.user_data_dir(_NAME, appauthor=False))
 
 
@@ -37,9 +37,9 @@ def database_file() -> Path:
     return data_folder() / "chats.sqlite3"
 
 
-def state_folder() -> Path:
-    """Stored keys and values, one file for each chat."""
-    return data_folder() / "states"
+def prompt_cache_folder() -> Path:
+    """Stored keys and values of all chats, which can be computed again."""
+    return cache_folder() / "prompts"
 
 
 def models_folder() -> Path:

@@ -134,6 +134,10 @@ class Settings:
     cache_type: str = _declared(
         str, "f16", "How keys and values are kept; q8_0 takes half the memory.", OneOf(CACHE_TYPES)
     )
+    prompt_cache_mib: int = _declared(
+        int, 0, "Most MiB that stored prompts take on disk; 0: a tenth of what is free, at most 10 GiB; -1: none.",
+        Range(-1, _MOST),
+    )  # fmt: skip
     cpu_mask: str = _declared(str, "", "Processors to run on, as the bits of a hexadecimal number; empty: all.")
     cpu_range: str = _declared(str, "", "Processors to run on, from one to another, such as 0-3.")
     priority: int = _declared(
@@ -156,7 +160,7 @@ class Settings:
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
 
     def load_request(self, model_path: str) -> LoadRequest:
-        """How a model is to be opened."""
+        """How a model is to be opened by a program that stores nothing."""
         return LoadRequest(
             model_path,
             context_size=self.context_size,

@@ -28,7 +28,9 @@ def filled_cache(
     cache = KeyValueCache(shape)
     components = [random(positions, kv_heads, head_dim) for _ in range(2)]
     planes = [naive.cache_rows(x, cache_type) for x in components]
-    cache.fill_layer(layer, planes[0], planes[1])
+    rows = np.zeros((2, 2, *planes[0].shape), planes[0].dtype)
+    rows[layer] = planes
+    cache.fill(0, rows)
     cache.publish(positions)
     return cache, [naive.from_cache_rows(plane, head_dim) for plane in planes]
 

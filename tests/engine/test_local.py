@@ -48,9 +48,9 @@ def once_asked(count: int) -> Callable[[], bool]:
 class Talk:
     """A conversation with an engine, kept as a program would keep it: messages, and a ledger of tokens."""
 
-    def __init__(self, engine: LocalEngine, state_path: Path | None = None) -> None:
+    def __init__(self, engine: LocalEngine, chat_id: str | None = None) -> None:
         self.engine = engine
-        self.state_path = state_path
+        self.chat_id = chat_id
         self.messages: tuple[ChatMessage, ...] = ()
         self.ledger: tuple[int, ...] = ()
         self.turn = 0
@@ -71,7 +71,7 @@ class Talk:
             sampling=GREEDY,
             max_tokens=max_tokens,
             stop_texts=stop_texts,
-            state_path=None if self.state_path is None else str(self.state_path),
+            chat_id=self.chat_id,
         )
         events = list(self.engine.reply(request, should_stop))
         self._remember(events)
@@ -390,89 +390,98 @@ def test_a_failure_in_the_middle_leaves_nothing_in_memory_that_would_be_believed
     assert usage_of(talk.say("hi", max_tokens=1)).reused_tokens == 0
 
 
-def saved_talk(state_path: Path, rule: Rule = any_letter) -> Talk:
+CHAT, OTHER_CHAT = "c" * 32, "d" * 32
+
+
+def engine_storing_in(folder: Path, model: FakeModel | None = None) -> LocalEngine:
+    """An engine whose prompt cache is in `folder`."""
+    model = model or FakeModel()
+    engine = LocalEngine(FakeOpener(model))
+    load(engine, LoadRequest(model.info.path, prompt_cache_folder=str(folder), prompt_cache_bytes=1 << 20))
+    return engine
+
+
+def saved_talk(folder: Path, rule: Rule = any_letter) -> Talk:
     """A conversation of one turn whose state is on disk."""
-    talk = Talk(engine_with(FakeModel(rule)), state_path)
+    talk = Talk(engine_storing_in(folder, FakeModel(rule)), CHAT)
     talk.say("hi", max_tokens=9)
     assert talk.engine.save_pending() is None
     return talk
 
 
-def reopened(talk: Talk, model: FakeModel | None = None) -> Talk:
+def reopened(talk: Talk, folder: Path, model: FakeModel | None = None) -> Talk:
     """The same conversation in another process."""
-    other = Talk(engine_with(model or FakeModel()), talk.state_path)
+    other = Talk(engine_storing_in(folder, model), talk.chat_id)
     other.messages, other.ledger, other.turn = talk.messages, talk.ledger, talk.turn
     return other
 
 
+def state_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.tlk"))
+
+
 def test_nothing_is_saved_before_the_answer_has_ended(tmp_path: Path) -> None:
-    talk = Talk(engine_with(FakeModel()), tmp_path / "chat.state")
+    talk = Talk(engine_storing_in(tmp_path), CHAT)
     talk.say("hi", max_tokens=3)
-    assert not (tmp_path / "chat.state").exists()
+    assert state_files(tmp_path) == []
 
 
-def test_a_reopened_chat_reuses_what_its_state_file_holds(tmp_path: Path) -> None:
-    talk = saved_talk(tmp_path / "chat.state")
-    events = reopened(talk).say("and", max_tokens=9)
+def test_a_reopened_chat_reuses_what_is_stored(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path)
+    events = reopened(talk, tmp_path).say("and", max_tokens=9)
     assert notices_of(events) == []
     assert usage_of(events).reused_tokens == len(talk.ledger) - 1
 
 
 def test_a_reopened_chat_says_what_it_would_have_said(tmp_path: Path) -> None:
-    talk = saved_talk(tmp_path / "chat.state")
-    after_reopening = tokens_of(reopened(talk).say("and", max_tokens=9))
+    talk = saved_talk(tmp_path)
+    after_reopening = tokens_of(reopened(talk, tmp_path).say("and", max_tokens=9))
     assert after_reopening == tokens_of(talk.say("and", max_tokens=9))
 
 
-def test_a_new_chat_says_nothing_of_a_state_file_that_is_not_there(tmp_path: Path) -> None:
-    talk = Talk(engine_with(FakeModel()), tmp_path / "chat.state")
-    assert notices_of(talk.say("hi", max_tokens=1)) == []
-
-
-def test_an_old_chat_tells_that_its_state_file_is_missing(tmp_path: Path) -> None:
-    talk = saved_talk(tmp_path / "chat.state")
-    (tmp_path / "chat.state").unlink()
-    events = reopened(talk).say("and", max_tokens=1)
-    assert len(notices_of(events)) == 1
-    assert "missing" in notices_of(events)[0]
+def test_a_chat_whose_state_is_gone_is_read_again_without_a_word(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path)
+    for path in state_files(tmp_path):
+        path.unlink()
+    events = reopened(talk, tmp_path).say("and", max_tokens=1)
+    assert notices_of(events) == []
     assert usage_of(events).reused_tokens == 0
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
-def test_a_damaged_state_file_is_told_of_and_the_prompt_is_read_again(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "chat.state"
-    talk = saved_talk(path)
+@pytest.mark.parametrize("damage", ["flipped", "emptied"])
+def test_a_damaged_state_is_told_of_set_aside_and_read_again(tmp_path: Path, damage: str) -> None:
+    talk = saved_talk(tmp_path)
+    (path,) = state_files(tmp_path)
     data = path.read_bytes()
-    kept = {
-        "truncated": data[:-3],
-        "flipped": data[:-2] + bytes([data[-2] ^ 0x10]) + data[-1:],
-        "emptied": b"",
-    }
-    path.write_bytes(kept[damage])
-    events = reopened(talk).say("and", max_tokens=9)
+    place = 256 + 64 + 64 + 10  # among the keys
+    path.write_bytes(b"" if damage == "emptied" else data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
+    again = reopened(talk, tmp_path)
+    events = again.say("and", max_tokens=9)
     assert len(notices_of(events)) == 1
     assert "\n" not in notices_of(events)[0]
     assert usage_of(events).reused_tokens == 0
     assert tokens_of(events) == tokens_of(talk.say("and", max_tokens=9))
+    assert not path.exists() and path.with_name(path.name + ".damaged").exists()
+    assert again.engine.save_pending() is None
+    assert notices_of(reopened(again, tmp_path).say("so", max_tokens=1)) == []
 
 
-def test_a_state_file_of_another_model_is_not_used(tmp_path: Path) -> None:
-    talk = saved_talk(tmp_path / "chat.state")
-    events = reopened(talk, FakeModel(name="other")).say("and", max_tokens=1)
-    assert "another model" in notices_of(events)[0]
+def test_a_state_of_another_model_is_not_used(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path)
+    events = reopened(talk, tmp_path, FakeModel(name="other")).say("and", max_tokens=1)
     assert usage_of(events).reused_tokens == 0
 
 
-def test_memory_that_holds_more_than_the_state_file_is_kept(tmp_path: Path) -> None:
-    talk = saved_talk(tmp_path / "chat.state")
+def test_memory_that_holds_more_than_is_stored_is_kept(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path)
     talk.say("and", max_tokens=9)
     events = talk.say("so", max_tokens=1)
     assert usage_of(events).reused_tokens == len(talk.ledger) - usage_of(events).read_tokens - 1
 
 
-def test_going_from_chat_to_chat_restores_each_from_its_file(tmp_path: Path) -> None:
-    first = saved_talk(tmp_path / "first.state")
-    second = Talk(first.engine, tmp_path / "second.state")
+def test_going_from_chat_to_chat_restores_each(tmp_path: Path) -> None:
+    first = saved_talk(tmp_path)
+    second = Talk(first.engine, OTHER_CHAT)
     second.say("something else", max_tokens=9)
     second.engine.save_pending()
     events = first.say("and", max_tokens=1)
@@ -480,34 +489,62 @@ def test_going_from_chat_to_chat_restores_each_from_its_file(tmp_path: Path) -> 
     assert usage_of(events).reused_tokens > len("user:hi")
 
 
+def test_a_new_chat_with_a_known_beginning_reuses_it(tmp_path: Path) -> None:
+    saved_talk(tmp_path)
+    new = Talk(engine_storing_in(tmp_path), OTHER_CHAT)
+    events = new.say("hi there", max_tokens=1)
+    assert usage_of(events).reused_tokens == len("<s>user:hi") - 2  # <s> is one token
+
+
 def test_a_stopped_answer_is_saved_too(tmp_path: Path) -> None:
-    talk = Talk(engine_with(FakeModel()), tmp_path / "chat.state")
+    talk = Talk(engine_storing_in(tmp_path), CHAT)
     talk.say("hi", once_asked(5))
     assert talk.engine.save_pending() is None
-    assert (tmp_path / "chat.state").exists()
+    assert len(state_files(tmp_path)) == 1
 
 
 def test_a_state_that_cannot_be_saved_is_a_notice(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    talk = Talk(engine_with(FakeModel()), tmp_path / "file" / "chat.state")
+    talk = Talk(engine_storing_in(tmp_path / "file"), CHAT)
     talk.say("hi", max_tokens=1)
     notice = talk.engine.save_pending()
     assert notice is not None
-    assert notice.text.startswith("The chat's state was not written")
+    assert notice.text.startswith("The chat's state was not saved")
+
+
+def test_a_budget_that_is_too_small_is_said_once(tmp_path: Path) -> None:
+    engine = LocalEngine(FakeOpener(FakeModel()))
+    load(engine, LoadRequest("fake.gguf", prompt_cache_folder=str(tmp_path), prompt_cache_bytes=100))
+    talk = Talk(engine, CHAT)
+    talk.say("hi", max_tokens=1)
+    assert talk.engine.save_pending() is not None
+    talk.say("and", max_tokens=1)
+    assert talk.engine.save_pending() is None
+    assert state_files(tmp_path) == []
 
 
 def test_saving_happens_once_for_an_answer(tmp_path: Path) -> None:
-    talk = saved_talk(tmp_path / "chat.state")
-    (tmp_path / "chat.state").unlink()
+    talk = saved_talk(tmp_path)
+    for path in state_files(tmp_path):
+        path.unlink()
     assert talk.engine.save_pending() is None
-    assert not (tmp_path / "chat.state").exists()
+    assert state_files(tmp_path) == []
 
 
-def test_without_a_state_path_nothing_is_kept(tmp_path: Path, home_folder: Path) -> None:
-    talk = talk_with()
+def test_without_a_chat_nothing_is_kept(tmp_path: Path) -> None:
+    talk = Talk(engine_storing_in(tmp_path))
     talk.say("hi", max_tokens=1)
     assert talk.engine.save_pending() is None
-    assert list(home_folder.rglob("*")) == []
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_each_turn_appends_to_the_chats_own_segment(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path)
+    before = state_files(tmp_path)[0].stat().st_size
+    talk.say("and", max_tokens=9)
+    talk.engine.save_pending()
+    (path,) = state_files(tmp_path)
+    assert path.stat().st_size > before
 
 
 # --- with a real model --------------------------------------------------------------------------------------
@@ -518,11 +555,11 @@ def test_a_chat_with_a_real_model_goes_on_in_another_process_as_if_nothing_had_b
     tmp_path: Path, architecture: Architecture, vocabulary: VocabularyKind
 ) -> None:
     path = make_tiny_model(tmp_path / "tiny.gguf", architecture, vocabulary=vocabulary, chat_template=CHATML_TEMPLATE)
-    talk = Talk(real_engine(path), tmp_path / "chat.state")
+    talk = Talk(real_engine(path, tmp_path / "prompts"), CHAT)
     talk.say("hello there", max_tokens=12)
     assert talk.engine.save_pending() is None
 
-    other = Talk(real_engine(path), talk.state_path)
+    other = Talk(real_engine(path, tmp_path / "prompts"), CHAT)
     other.messages, other.ledger, other.turn = talk.messages, talk.ledger, talk.turn
     restored = other.say("and then", max_tokens=12)
     continued = talk.say("and then", max_tokens=12)
@@ -532,8 +569,8 @@ def test_a_chat_with_a_real_model_goes_on_in_another_process_as_if_nothing_had_b
     assert tokens_of(restored) == tokens_of(continued)
 
 
-def real_engine(path: Path) -> LocalEngine:
+def real_engine(path: Path, folder: Path) -> LocalEngine:
     engine = LocalEngine()
-    events = load(engine, LoadRequest(str(path), threads=1))
+    events = load(engine, LoadRequest(str(path), threads=1, prompt_cache_folder=str(folder)))
     assert isinstance(events[-1], ModelLoaded), events[-1]
     return engine

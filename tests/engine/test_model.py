@@ -15,10 +15,13 @@ import pytest
 from tests.fakes.tiny_model import Architecture, make_tiny_model
 from tui_llama.engine import open_model
 from tui_llama.engine.instruction_sets import available_instruction_sets
+from tui_llama.engine.model import Model
 from tui_llama.engine.placement import Placement
+from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import LoadStage
+from tui_llama.engine.storage import DiskStorage
 from tui_llama.engine.tiles import FORMATS
-from tui_llama.errors import EngineError, ModelFileError, SettingsError, StateFileError
+from tui_llama.errors import EngineError, ModelFileError, SettingsError
 
 SUPPORTED = {layout.name for layout in FORMATS.values()}
 GREEDY_PROMPT = "Once upon a time, there was a little girl"
@@ -117,22 +120,11 @@ def test_a_quantised_cache_keeps_every_guarantee(tmp_path: Path, architecture: A
         logits = model.logits(ids)
         apart = np.stack([sequence.extend([token_id]) for token_id in ids])
         assert apart.tobytes() == logits.tobytes()
-        sequence.rewind(9)
-        sequence.save(tmp_path / "saved.state")
         with model.new_sequence() as restored:
-            restored.restore(tmp_path / "saved.state")
+            restored.fill(0, sequence.rows(0, 9))
+            restored.adopt(ids[:9])
             assert restored.extend(ids[9:]).tobytes() == logits[-1].tobytes()
     assert 0 < relative_error(logits, exact) < 0.02
-
-
-def test_a_state_of_the_other_cache_type_is_refused(tiny: Path, tmp_path: Path) -> None:
-    with open_model(tiny, cache_type="q8_0") as model, model.new_sequence() as sequence:
-        sequence.extend([1, 2, 3])
-        sequence.save(tmp_path / "saved.state")
-    with open_model(tiny) as model, model.new_sequence() as sequence:
-        with pytest.raises(StateFileError, match="of another cache configuration"):
-            sequence.restore(tmp_path / "saved.state")
-        assert len(sequence) == 0
 
 
 def test_a_rewound_sequence_is_as_if_it_had_never_gone_on(tiny: Path) -> None:
@@ -165,10 +157,15 @@ def test_a_reading_that_is_stopped_leaves_a_sequence_that_goes_on(tiny: Path) ->
 
 _RESTORE = """
 import sys
+from pathlib import Path
 from tui_llama.engine import open_model
+from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.storage import DiskStorage
 with open_model(sys.argv[1], threads=1) as model, model.new_sequence() as sequence:
-    sequence.restore(sys.argv[2])
-    assert sequence.token_ids == [int(text) for text in sys.argv[3].split(",")], "other tokens"
+    cache = PromptCache(DiskStorage(Path(sys.argv[2])), model.fingerprint, model.state_shape, 1 << 30)
+    ids = [int(text) for text in sys.argv[3].split(",")]
+    outcome = cache.restore(sequence, ids)
+    assert (outcome.tokens, outcome.troubles, sequence.token_ids) == (len(ids), (), ids), outcome
     sys.stdout.buffer.write(sequence.extend([3]).tobytes())
 """
 
@@ -180,27 +177,32 @@ def run_python(script: str, *arguments: str, **environment: str) -> bytes:
     return done.stdout
 
 
-def test_a_saved_sequence_goes_on_in_a_new_process_with_the_same_bits(tiny: Path, tmp_path: Path) -> None:
-    with open_model(tiny, threads=2) as model, model.new_sequence() as sequence:
+def prompt_cache(model: Model, folder: Path) -> PromptCache:
+    return PromptCache(DiskStorage(folder), model.fingerprint, model.state_shape, 1 << 30)
+
+
+@pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
+def test_a_saved_sequence_goes_on_in_a_new_process_with_the_same_bits(
+    tiny: Path, tmp_path: Path, cache_type: str
+) -> None:
+    with open_model(tiny, threads=2, cache_type=cache_type) as model, model.new_sequence() as sequence:
         ids = model.tokenize(TEXT)
         sequence.extend(ids)
-        sequence.save(tmp_path / "saved.state")
+        prompt_cache(model, tmp_path).save(bytes(16), sequence)
         expected = sequence.extend([3]).tobytes()
-    restored = run_python(_RESTORE, str(tiny), str(tmp_path / "saved.state"), ",".join(map(str, ids)))
-    assert restored == expected
+    script = _RESTORE.replace("threads=1", f"threads=1, cache_type={cache_type!r}")
+    assert run_python(script, str(tiny), str(tmp_path), ",".join(map(str, ids))) == expected
 
 
-def test_a_state_of_other_weights_is_refused_and_changes_nothing(tiny: Path, tmp_path: Path) -> None:
+def test_a_state_of_other_weights_or_another_configuration_is_not_used(tiny: Path, tmp_path: Path) -> None:
     other = make_tiny_model(tmp_path / "other.gguf", quantization="Q4_K", seed=1)
-    with open_model(other) as model, model.new_sequence() as sequence:
-        sequence.extend([1, 2, 3])
-        sequence.save(tmp_path / "other.state")
+    for path, cache_type in ((other, "f16"), (tiny, "q8_0")):
+        with open_model(path, cache_type=cache_type) as model, model.new_sequence() as sequence:
+            sequence.extend([5, 6, 7])
+            prompt_cache(model, tmp_path).save(bytes(16), sequence)
     with open_model(tiny) as model, model.new_sequence() as sequence:
-        sequence.extend([5, 6])
-        with pytest.raises(StateFileError):
-            sequence.restore(tmp_path / "other.state")
-        assert sequence.token_ids == [5, 6]
-        assert sequence.extend([7]).tobytes() == model.logits([5, 6, 7])[-1].tobytes()
+        assert prompt_cache(model, tmp_path).restore(sequence, [5, 6, 7]).tokens == 0
+        assert sequence.extend([5, 6, 7]).tobytes() == model.logits([5, 6, 7])[-1].tobytes()
 
 
 _LOGITS = """

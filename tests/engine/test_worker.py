@@ -46,8 +46,8 @@ async def worker() -> AsyncIterator[EngineWorker]:
     await worker.close()
 
 
-async def load(worker: EngineWorker, path: str = "model.gguf") -> list[Event]:
-    return [event async for event in worker.load(LoadRequest(path))]
+async def load(worker: EngineWorker, path: str = "model.gguf", folder: Path | str = "") -> list[Event]:
+    return [event async for event in worker.load(LoadRequest(path, prompt_cache_folder=str(folder)))]
 
 
 def say(text: str, turn: int = 1) -> ReplyRequest:
@@ -332,10 +332,10 @@ async def test_ctrl_c_in_the_terminal_does_not_reach_the_process(worker: EngineW
     assert isinstance((await reply(worker, "say hello"))[-1], Finished)
 
 
-async def first_turn(worker: EngineWorker, state_path: Path) -> tuple[ReplyRequest, tuple[int, ...]]:
+async def first_turn(worker: EngineWorker, folder: Path) -> tuple[ReplyRequest, tuple[int, ...]]:
     """One turn with the real engine over a fake model; returns its request and the ledger after it."""
-    await load(worker, "fake.gguf")
-    request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), max_tokens=9, state_path=str(state_path))
+    await load(worker, "fake.gguf", folder)
+    request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), max_tokens=9, chat_id="c" * 32)
     ledger: tuple[int, ...] = ()
     async for event in worker.reply(request):
         if isinstance(event, PromptEncoded | TextPiece):
@@ -345,12 +345,12 @@ async def first_turn(worker: EngineWorker, state_path: Path) -> tuple[ReplyReque
 
 async def test_after_a_kill_the_chat_goes_on_from_its_state_file(tmp_path: Path) -> None:
     worker = EngineWorker("tests.fakes.child_engines:engine_without_weights")
-    request, ledger = await first_turn(worker, tmp_path / "chat.state")
-    await load(worker, "fake.gguf")  # served once the state is saved
+    request, ledger = await first_turn(worker, tmp_path)
+    await load(worker, "fake.gguf", tmp_path)  # served once the state is saved
     kill(worker)
     with pytest.raises(EngineLostError):
         await reply(worker, "lost")
-    await load(worker, "fake.gguf")
+    await load(worker, "fake.gguf", tmp_path)
     again = msgspec.structs.replace(request, turn=2, ledger=ledger)
     events = [event async for event in worker.reply(again)]
     await worker.close()
@@ -361,12 +361,12 @@ async def test_after_a_kill_the_chat_goes_on_from_its_state_file(tmp_path: Path)
 
 async def test_closing_during_an_answer_saves_what_there_is_of_it(tmp_path: Path) -> None:
     worker = EngineWorker("tests.fakes.child_engines:engine_without_weights")
-    await load(worker, "fake.gguf")
-    request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), state_path=str(tmp_path / "chat.state"))
+    await load(worker, "fake.gguf", tmp_path)
+    request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), chat_id="c" * 32)
     async with aclosing(worker.reply(request)) as events:
         await anext(events)
         await worker.close()
-    assert (tmp_path / "chat.state").exists()
+    assert len(list(tmp_path.rglob("*.tlk"))) == 1
 
 
 PARENT = """

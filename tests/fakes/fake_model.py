@@ -1,19 +1,18 @@
 """A model without weights: every token follows from the ones before it by a rule that a test can choose.
 
 The vocabulary is the 256 bytes and the two control tokens `<s>` and `</s>`, so every text is as many tokens
-as it has bytes. Keys and values are made from the tokens, so that state files can be written and read.
+as it has bytes. Keys and values are made from the tokens, so that they can be stored and looked at.
 """
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
-from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
+from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.tokenizer import Tokenizer, TokenKind
 from tui_llama.engine.tokenizer.vocabulary import Vocabulary
 from tui_llama.errors import EngineError, ModelFileError
@@ -49,6 +48,8 @@ class FakeSequence:
         self._model = model
         self.token_ids: list[int] = []
         self.batch_sizes: list[int] = []
+        self._numbers: list[int] = []
+        self._filled: dict[int, int] = {}
         self._rows = np.zeros((0, VOCAB_SIZE), np.float32)
 
     def __len__(self) -> int:
@@ -72,6 +73,9 @@ class FakeSequence:
         if len(self) + len(ids) > self._model.context_size:
             raise EngineError("the context is full")
         self._rows[:] = np.nan  # what was returned before is valid no longer
+        for token_id in ids:
+            before = self._numbers[-1] if self._numbers else 0
+            self._numbers.append((before * 31 + token_id * 7 + 3) % 1009)
         self.token_ids += ids
         self.batch_sizes.append(len(ids))
 
@@ -84,20 +88,26 @@ class FakeSequence:
     def rewind(self, length: int) -> None:
         assert 0 <= length <= len(self)
         del self.token_ids[length:]
+        del self._numbers[length:]
 
-    def save(self, path: Path) -> None:
-        tokens = np.asarray(self.token_ids, np.uint32)
-        keys = (tokens % 1000).astype(np.float16).reshape(-1, 1, 1).repeat(2, axis=2)
-        model = self._model
-        write_state(path, model.fingerprint, model.state_shape, tokens, [(keys, -keys)])
+    def rows(self, first: int, last: int) -> Rows:
+        """(1, 2, tokens, 1, 2) float16; the numbers of a token follow from it and from those of the token before."""
+        assert 0 <= first <= last <= len(self)
+        keys = np.array([[number, -number] for number in self._numbers[first:last]], np.float16).reshape(-1, 2)
+        return np.stack([keys, keys + 1])[None, :, :, None, :]
 
-    def restore(self, path: Path) -> None:
-        model = self._model
-        stored = read_state(path, model.fingerprint, model.state_shape, model.context_size, VOCAB_SIZE)
-        self.token_ids = stored.token_ids.tolist()
+    def fill(self, first: int, rows: Rows) -> None:
+        for place in range(rows.shape[2]):
+            self._filled[first + place] = int(rows[0, 0, place, 0, 0])
+
+    def adopt(self, token_ids: Sequence[int]) -> None:
+        for token_id in token_ids:
+            self._numbers.append(self._filled[len(self)])
+            self.token_ids.append(token_id)
 
     def close(self) -> None:
         self.token_ids = []
+        self._numbers = []
 
 
 class FakeTemplate:

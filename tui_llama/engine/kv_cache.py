@@ -9,10 +9,12 @@ In memory, heads are rounded up with zeros to `width` components, and 16 positio
 
 A component of a q8_0 cache is its quant times the scale of its position's block of 32 components.
 
-Outside, a token's keys or values are rows (tokens, kv_heads, …), and … is head_dim float16 or, for q8_0, blocks of 34
-bytes: a float16 scale and 32 quants, as GGUF's type of that name has them; the last block is filled with zeros.
+Outside, they are rows (layers, 2, tokens, kv_heads, …), keys before values, and … is head_dim float16 or, for q8_0,
+blocks of 34 bytes: a float16 scale and 32 quants, as GGUF's type of that name has them; the last block is filled with
+zeros.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -122,23 +124,36 @@ class KeyValueCache:
             raise CallerError(f"cannot rewind to {length} of {self.length} tokens")
         self.length = length
 
-    def layer_rows(self, layer: int) -> tuple[CacheRows, CacheRows]:
-        """Copies of a layer's keys and values as rows, see the top, C-contiguous."""
-        return self._rows(self._keys[layer], is_keys=True), self._rows(self._values[layer], is_keys=False)
+    def rows(self, first: int, last: int) -> CacheRows:
+        """A copy of the keys and values at positions `first` … `last` - 1: rows of every layer, see the top.
 
-    def fill_layer(self, layer: int, keys: CacheRows, values: CacheRows) -> None:
-        """Writes a layer's rows from position 0 on; `length` stays as it is until `publish`.
+        Raises:
+            CallerError: there are fewer tokens.
+        """
+        if not 0 <= first <= last <= self.length:
+            raise CallerError(f"there are no rows {first} … {last - 1} of {self.length} tokens")
+        size, dtype = self.shape.row_type
+        rows = np.empty((self.shape.layer_count, 2, last - first, self.shape.kv_heads, size), dtype)
+        for index, memory in enumerate((self._keys, self._values)):
+            self._copy_rows(memory, first, rows[:, index], is_keys=index == 0)
+        return rows
+
+    def fill(self, first: int, rows: CacheRows) -> None:
+        """Writes rows of every layer from position `first` on; `length` stays as it is until `publish`.
+
+        May be called by several threads for different positions.
 
         Raises:
             ShapeMismatchError: they are not rows of the cache's type, or more than fit.
         """
         size, dtype = self.shape.row_type
-        expected = (len(keys), self.shape.kv_heads, size)
-        for rows in (keys, values):
-            if rows.shape != expected or rows.dtype != dtype or len(rows) > self.shape.context_size:
-                raise ShapeMismatchError(f"a layer's rows are {dtype} {expected}, not {rows.dtype} {rows.shape}")
-        self._fill(self._keys[layer], keys, is_keys=True)
-        self._fill(self._values[layer], values, is_keys=False)
+        expected = (self.shape.layer_count, 2, rows.shape[2] if rows.ndim == 5 else 0, self.shape.kv_heads, size)
+        if rows.shape != expected or rows.dtype != dtype or not 0 <= first <= self.shape.context_size - expected[2]:
+            raise ShapeMismatchError(
+                f"rows at {first} of {self.shape.context_size} are {dtype} {expected}, not {rows.dtype} {rows.shape}"
+            )
+        for index, memory in enumerate((self._keys, self._values)):
+            self._fill_rows(memory, first, rows[:, index], is_keys=index == 0)
 
     def publish(self, length: int) -> None:
         """Says that positions 0 … `length` - 1 are filled in every layer.
@@ -149,58 +164,71 @@ class KeyValueCache:
         self.length = 0
         self.append(length)
 
-    def _rows(self, memory: npt.NDArray[np.uint8], *, is_keys: bool) -> CacheRows:
-        length, heads, blocks = self.length, self.shape.kv_heads, self.shape.padded_head_dim // QUANT_BLOCK
+    def _copy_rows(self, memory: npt.NDArray[np.uint8], first: int, rows: npt.NDArray[Any], *, is_keys: bool) -> None:
         if self.shape.cache_type == "f16":
             components = _positions(memory.view(np.float16), transposed=is_keys)
-            return _copied_rows(components, length)[:, :, : self.shape.head_dim].copy()
-        scales, quants = self._quantised_parts(memory, is_keys=is_keys)
-        rows = np.empty((length, heads, blocks, QUANT_BLOCK_BYTES), np.uint8)
-        rows[..., :2] = _copied_rows(scales, length)[..., None].view(np.uint8)
-        rows[..., 2:] = _copied_rows(quants, length).reshape(length, heads, blocks, QUANT_BLOCK)
-        return rows.reshape(length, heads, blocks * QUANT_BLOCK_BYTES)
-
-    def _fill(self, memory: npt.NDArray[np.uint8], rows: CacheRows, *, is_keys: bool) -> None:
-        if self.shape.cache_type == "f16":
-            components = _positions(memory.view(np.float16), transposed=is_keys)
-            _write_rows(components[..., : self.shape.head_dim], rows)
+            _copy(components[..., : self.shape.head_dim], first, rows)
             return
         scales, quants = self._quantised_parts(memory, is_keys=is_keys)
-        length, heads, _ = rows.shape
-        count = self.shape.padded_head_dim // QUANT_BLOCK
-        blocks = rows.reshape(length, heads, count, QUANT_BLOCK_BYTES)
-        _write_rows(scales, np.ascontiguousarray(blocks[..., :2]).view(np.float16)[..., 0])
-        _write_rows(quants, blocks[..., 2:].reshape(length, heads, count * QUANT_BLOCK))
+        blocks = rows.reshape(*rows.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
+        row_scales = np.empty(blocks.shape[:-1], np.float16)
+        row_quants = np.empty((*rows.shape[:3], self.shape.padded_head_dim), np.uint8)
+        _copy(scales, first, row_scales)
+        _copy(quants, first, row_quants)
+        blocks[..., :2] = row_scales[..., None].view(np.uint8)
+        blocks[..., 2:] = row_quants.reshape(*blocks.shape[:-1], QUANT_BLOCK)
+
+    def _fill_rows(self, memory: npt.NDArray[np.uint8], first: int, rows: npt.NDArray[Any], *, is_keys: bool) -> None:
+        if self.shape.cache_type == "f16":
+            components = _positions(memory.view(np.float16), transposed=is_keys)
+            _fill(components[..., : self.shape.head_dim], first, rows)
+            return
+        scales, quants = self._quantised_parts(memory, is_keys=is_keys)
+        blocks = rows.reshape(*rows.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
+        _fill(scales, first, np.ascontiguousarray(blocks[..., :2]).view(np.float16)[..., 0])
+        _fill(quants, first, blocks[..., 2:].reshape(*rows.shape[:3], self.shape.padded_head_dim))
 
     def _quantised_parts(
         self, memory: npt.NDArray[np.uint8], *, is_keys: bool
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Views of scales, (kv_heads, tiles, 16, W / 32), and quants, (kv_heads, tiles, 16, W)."""
+        """Views of scales, (layers, kv_heads, tiles, 16, W / 32), and quants, (layers, kv_heads, tiles, 16, W)."""
         width = self.shape.padded_head_dim
         scales = _positions(memory[..., :width].view(np.float16), transposed=True)
         return scales, _positions(memory[..., width:], transposed=is_keys)
 
 
 def _positions(tiles: npt.NDArray[Any], *, transposed: bool) -> npt.NDArray[Any]:
-    """A view of tiles, (kv_heads, tiles, …), as (kv_heads, tiles, 16 positions, components)."""
+    """A view of tiles, (layers, kv_heads, tiles, …), as (layers, kv_heads, tiles, 16 positions, components)."""
     if transposed:
-        return tiles.reshape(*tiles.shape[:2], -1, POSITIONS_PER_TILE).swapaxes(2, 3)
-    return tiles.reshape(*tiles.shape[:2], POSITIONS_PER_TILE, -1)
+        return tiles.reshape(*tiles.shape[:3], -1, POSITIONS_PER_TILE).swapaxes(3, 4)
+    return tiles.reshape(*tiles.shape[:3], POSITIONS_PER_TILE, -1)
 
 
-def _copied_rows(components: npt.NDArray[Any], length: int) -> npt.NDArray[Any]:
-    """A copy of the first positions as (tokens, kv_heads, components)."""
-    heads, _, _, width = components.shape
-    tiles = components[:, : padded(length, POSITIONS_PER_TILE) // POSITIONS_PER_TILE]
-    return tiles.transpose(1, 2, 0, 3).reshape(-1, heads, width)[:length]
+def _copy(components: npt.NDArray[Any], first: int, rows: npt.NDArray[Any]) -> None:
+    """Copies positions from `first` on to rows (layers, tokens, kv_heads, components)."""
+    for tile, tiles, lane, lanes, row in _pieces(first, rows.shape[1]):
+        source = components[:, :, tile : tile + tiles, lane : lane + lanes].transpose(0, 2, 3, 1, 4)
+        target = rows[:, row : row + tiles * lanes]
+        target.reshape(len(rows), tiles, lanes, *rows.shape[2:])[:] = source
 
 
-def _write_rows(components: npt.NDArray[Any], rows: npt.NDArray[Any]) -> None:
-    """Writes rows (tokens, kv_heads, components) from position 0 on."""
-    length, heads, width = rows.shape
-    whole = length // POSITIONS_PER_TILE
-    split = whole * POSITIONS_PER_TILE
-    tiled = rows[:split].reshape(whole, POSITIONS_PER_TILE, heads, width)
-    components[:, :whole] = tiled.transpose(2, 0, 1, 3)
-    if split < length:
-        components[:, whole, : length - split] = rows[split:].swapaxes(0, 1)
+def _fill(components: npt.NDArray[Any], first: int, rows: npt.NDArray[Any]) -> None:
+    """Writes rows (layers, tokens, kv_heads, components) to positions from `first` on."""
+    for tile, tiles, lane, lanes, row in _pieces(first, rows.shape[1]):
+        source = rows[:, row : row + tiles * lanes].reshape(len(rows), tiles, lanes, *rows.shape[2:])
+        components[:, :, tile : tile + tiles, lane : lane + lanes] = source.transpose(0, 3, 1, 2, 4)
+
+
+def _pieces(first: int, count: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """Cuts positions into the end of a tile, whole tiles, and the beginning of one.
+
+    Yields:
+        The first tile and how many, the first position in each and how many, and the first row.
+    """
+    row = 0
+    while row < count:
+        tile, lane = divmod(first + row, POSITIONS_PER_TILE)
+        whole = (count - row) // POSITIONS_PER_TILE if lane == 0 else 0
+        lanes = POSITIONS_PER_TILE if whole else min(POSITIONS_PER_TILE - lane, count - row)
+        yield tile, max(whole, 1), lane, lanes, row
+        row += max(whole, 1) * lanes

@@ -1,7 +1,6 @@
 """What an engine needs of a model: the part of `model` that a fake one has to offer too."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
-from tui_llama.engine.state_file import StateFingerprint, StateShape
+from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.tokenizer import Tokenizer
 
 Logits: TypeAlias = npt.NDArray[np.float32]
@@ -50,12 +49,16 @@ class TokenSequence(Protocol):
         """Forgets all but the first `length` tokens."""
         ...
 
-    def save(self, path: Path) -> None:
-        """Writes a state file; raises `StateFileError`."""
+    def rows(self, first: int, last: int) -> Rows:
+        """A copy of the keys and values at positions `first` … `last` - 1."""
         ...
 
-    def restore(self, path: Path) -> None:
-        """Reads a state file; raises `StateFileError` and is then as it was."""
+    def fill(self, first: int, rows: Rows) -> None:
+        """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it."""
+        ...
+
+    def adopt(self, token_ids: Sequence[int]) -> None:
+        """Appends tokens whose keys and values were filled in."""
         ...
 
     def close(self) -> None:

@@ -3,8 +3,8 @@
 All of it is synchronous: the worker's process runs it for the screen, the command line runs it directly. How a reply
 comes about is told in `reply`.
 
-One sequence is kept alive from reply to reply, so that a conversation is read only once; a chat's state file
-does the same across programs. Knows nothing of where chats are kept or of who reads the answer.
+One sequence is kept alive from reply to reply, so that a conversation is read only once; the prompt cache does the
+same for all chats and across programs. Knows nothing of where chats are kept or of who reads the answer.
 """
 
 import gc
@@ -15,8 +15,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from tui_llama.engine.cache_upkeep import default_budget_bytes
 from tui_llama.engine.language_model import LanguageModel, ModelOpener, ReportProgress, TokenSequence
 from tui_llama.engine.placement import Placement
+from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Failed,
@@ -31,8 +33,8 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.engine.reply import Reply, ShouldStop
 from tui_llama.engine.speculation import BatchCosts
-from tui_llama.errors import EngineError, StateFileError, UserError
-from tui_llama.paths import make_private_folder
+from tui_llama.engine.storage import DiskStorage
+from tui_llama.errors import EngineError, UserError
 
 if TYPE_CHECKING:
     from tui_llama.engine.model import Model
@@ -52,7 +54,8 @@ class LocalEngine:
         self._costs = BatchCosts(clock)
         self._model: LanguageModel | None = None
         self._sequence: TokenSequence | None = None
-        self._unsaved: Path | None = None
+        self._prompt_cache: PromptCache | None = None
+        self._unsaved_chat_id: str | None = None
 
     def load(self, request: LoadRequest, should_stop: ShouldStop) -> Iterator[LoadEvent]:
         """Yields progress, then exactly one of `ModelLoaded` and `Failed`; a model loaded before is closed.
@@ -68,6 +71,7 @@ class LocalEngine:
             yield from opening.progress()
             self._model = opening.model()
             self._sequence = self._model.new_sequence()
+            self._prompt_cache = _prompt_cache(request, self._model)
         except _LoadStoppedError:
             yield Failed(None, "loading was stopped")
         except MemoryError:
@@ -91,7 +95,7 @@ class LocalEngine:
         try:
             if self._model is None or self._sequence is None:
                 raise EngineError("no model is loaded", "Load a model first.")
-            reply = Reply(self._model, self._sequence, request, should_stop, self._costs)
+            reply = Reply(self._model, self._sequence, request, should_stop, self._costs, self._prompt_cache)
             yield from reply.events(self._note_unsaved)
         except UserError as error:
             self._forget()
@@ -101,22 +105,19 @@ class LocalEngine:
             raise
 
     def save_pending(self) -> Notice | None:
-        """Saves the state that the last reply left; returns a notice where that failed."""
-        path, self._unsaved = self._unsaved, None
-        if path is None or self._sequence is None:
+        """Stores what the last reply left; returns a notice where that failed."""
+        chat_id, self._unsaved_chat_id = self._unsaved_chat_id, None
+        if chat_id is None or self._sequence is None or self._prompt_cache is None:
             return None
-        try:
-            make_private_folder(path.parent)
-            self._sequence.save(path)
-        except StateFileError as error:
-            return _not_saved(str(error))
-        except OSError as error:
-            return _not_saved(f"not written ({error.strerror})")
-        return None
+        outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
+        if not outcome.troubles:
+            return None
+        return Notice(f"The chat's state was not saved ({'; '.join(outcome.troubles)}); the chat itself is safe.")
 
     def close(self) -> None:
         """Gives back the model's memory. May be called twice."""
-        self._unsaved = None
+        self._unsaved_chat_id = None
+        self._prompt_cache = None
         if self._sequence is not None:
             self._sequence.close()
             self._sequence = None
@@ -124,12 +125,12 @@ class LocalEngine:
             self._model.close()
             self._model = None
 
-    def _note_unsaved(self, path: str | None) -> None:
-        self._unsaved = None if path is None else Path(path)
+    def _note_unsaved(self, chat_id: str | None) -> None:
+        self._unsaved_chat_id = chat_id
 
     def _forget(self) -> None:
         """After a failure nothing that is in memory is believed."""
-        self._unsaved = None
+        self._unsaved_chat_id = None
         if self._sequence is not None:
             self._sequence.rewind(0)
 
@@ -188,8 +189,12 @@ class _Opening:
         self._progress.put(LoadProgress(stage, done, total))
 
 
-def _not_saved(cause: str) -> Notice:
-    return Notice(f"The chat's state was {cause}; its prompt will be read again.")
+def _prompt_cache(request: LoadRequest, model: LanguageModel) -> PromptCache | None:
+    if not request.prompt_cache_folder:
+        return None
+    storage = DiskStorage(Path(request.prompt_cache_folder))
+    budget_bytes = request.prompt_cache_bytes or default_budget_bytes(storage)
+    return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes)
 
 
 def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:

@@ -35,7 +35,7 @@ from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.sampling import compile_sampling_kernels
 from tui_llama.engine.second_compiler import SecondCompiler
-from tui_llama.engine.state_file import StateFingerprint, StateShape, read_state, write_state
+from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, compile_tokenizer, tokenizer_from_gguf
 from tui_llama.engine.topology import physical_core_count
@@ -342,37 +342,30 @@ class Sequence:
         self.cache.rewind(length)
         del self._token_ids[length:]
 
-    def save(self, path: str | Path) -> None:
-        """Writes tokens, keys and values to a state file, in place of the one that may be there.
+    def rows(self, first: int, last: int) -> Rows:
+        """A copy of the keys and values at positions `first` … `last` - 1: (layers, 2, tokens, kv_heads, head).
 
         Raises:
-            StateFileError: it cannot be written; an older file is as it was.
+            CallerError: there are fewer tokens.
         """
-        write_state(
-            Path(path),
-            self._model.fingerprint,
-            self._model.state_shape,
-            np.array(self._token_ids, np.uint32),
-            (self.cache.layer_rows(layer) for layer in range(self.cache.shape.layer_count)),
-        )
+        return self.cache.rows(first, last)
 
-    def restore(self, path: str | Path) -> None:
-        """Takes tokens, keys and values from a state file instead of what the sequence holds.
+    def fill(self, first: int, rows: Rows) -> None:
+        """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it.
 
         Raises:
-            StateFileError: the file must not be used; the sequence is as it was.
+            ShapeMismatchError: they are not rows of this model, or more than fit.
         """
-        state = read_state(
-            Path(path),
-            self._model.fingerprint,
-            self._model.state_shape,
-            max_tokens=self._model.context_size,
-            vocab_size=self._model.vocab_size,
-        )
-        for layer, (keys, values) in enumerate(state.layers):
-            self.cache.fill_layer(layer, keys, values)
-        self.cache.publish(len(state.token_ids))
-        self._token_ids = [int(token_id) for token_id in state.token_ids]
+        self.cache.fill(first, rows)
+
+    def adopt(self, token_ids: Tokens[int]) -> None:
+        """Appends tokens whose keys and values were filled in.
+
+        Raises:
+            CallerError: they do not fit.
+        """
+        self.cache.append(len(token_ids))
+        self._token_ids += token_ids
 
     def batches(self, ids: Tokens[int]) -> Iterator[npt.NDArray[np.int32]]:
         """Checks token ids and cuts them into batches.

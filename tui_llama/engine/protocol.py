@@ -26,8 +26,9 @@ class LoadRequest(msgspec.Struct, frozen=True, tag=True):
 
     `context_size` 0 means the smaller of the model's own context and `DEFAULT_CONTEXT_SIZE`; `threads` 0 means one
     for each physical core, `batch_threads` (they read prompts) 0 as many as `threads`; `batch_tokens` is the most that
-    one pass over the weights reads; `cache_type` is how keys and values are kept. The rest says where threads run; see
-    `placement.Placement`.
+    one pass over the weights reads; `cache_type` is how keys and values are kept. They are stored from chat to chat in
+    `prompt_cache_folder`, "" for nowhere, where all together take at most `prompt_cache_bytes`, 0 for the smaller of
+    10 GiB and a tenth of what is free. The rest says where threads run; see `placement.Placement`.
     """
 
     model_path: str
@@ -36,6 +37,8 @@ class LoadRequest(msgspec.Struct, frozen=True, tag=True):
     batch_tokens: int = 512
     batch_threads: int = 0
     cache_type: str = "f16"
+    prompt_cache_folder: str = ""
+    prompt_cache_bytes: int = 0
     cpu_mask: str = ""
     cpu_range: str = ""
     priority: int = 0
@@ -47,9 +50,10 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     """Answer a conversation.
 
     `ledger` is what this branch has fed to the model so far, token by token: what it covers is never tokenised
-    again. `state_path` names the chat's state file (restored before, saved after the answer); None keeps nothing.
-    `max_tokens` None leaves only the context as a limit. `draft_max` is the most tokens that are guessed at once from
-    what stands in the context, 0 none; it changes the speed and never the answer.
+    again. `chat_id`, 32 hexadecimal digits, says whose keys and values are stored after the answer; with None nothing
+    is taken from the prompt cache and nothing goes there. `max_tokens` None leaves only the context as a limit.
+    `draft_max` is the most tokens that are guessed at once from what stands in the context, 0 none; it changes the
+    speed and never the answer.
     """
 
     turn: int
@@ -58,7 +62,7 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     sampling: SamplingSettings = SamplingSettings()
     max_tokens: int | None = None
     stop_texts: tuple[str, ...] = ()
-    state_path: str | None = None
+    chat_id: str | None = None
     draft_max: int = DEFAULT_DRAFT_MAX
 
 

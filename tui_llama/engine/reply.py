@@ -5,13 +5,13 @@ Knows nothing of where chats are kept, of who reads the answer, or of how guesse
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import TypeAlias
 
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.prompt import encode_prompt
+from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Finished,
@@ -24,9 +24,8 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.engine.sampling import SamplerChain
 from tui_llama.engine.speculation import BatchCosts, Speculation
-from tui_llama.engine.state_file import read_state_tokens
 from tui_llama.engine.stop_text import StopTextFinder
-from tui_llama.errors import EngineError, StateFileError
+from tui_llama.errors import EngineError
 
 ShouldStop: TypeAlias = Callable[[], bool]
 
@@ -41,6 +40,7 @@ class Reply:
         request: What to answer or to continue.
         should_stop: Asked before every token and every chunk of the prompt.
         costs: What batches take; learned further here.
+        prompt_cache: Where keys and values of this and other chats are stored; None if nowhere.
     """
 
     def __init__(
@@ -50,13 +50,15 @@ class Reply:
         request: ReplyRequest | CompleteRequest,
         should_stop: ShouldStop,
         costs: BatchCosts,
+        prompt_cache: PromptCache | None = None,
     ) -> None:
         self._model = model
         self._sequence = sequence
         self._request = request
         self._turn = request.turn
         self._should_stop = should_stop
-        self._state_path = request.state_path if isinstance(request, ReplyRequest) else None
+        self._chat_id = request.chat_id if isinstance(request, ReplyRequest) else None
+        self._prompt_cache = None if self._chat_id is None else prompt_cache
         self._sampler = SamplerChain(request.sampling, model.vocab_size)
         self._batch_costs = costs
         self._cost = _Cost()
@@ -74,7 +76,7 @@ class Reply:
             draft_max = self._request.draft_max
             ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs)
             reason = yield from self._generate(logits, ahead)
-        note_unsaved(self._state_path)
+        note_unsaved(self._chat_id)
         yield Finished(self._turn, reason, self._usage())
 
     # --- encode ---------------------------------------------------------------------------------------------
@@ -102,27 +104,18 @@ class Reply:
     # --- reuse cache ----------------------------------------------------------------------------------------
 
     def _reuse_cache(self, prompt: "_Prompt") -> Iterator[Notice]:
-        """Leaves in the sequence the longest start of the prompt that memory or the state file has.
+        """Leaves in the sequence the longest start of the prompt that memory or the prompt cache has.
 
         The last token is never among it: it has to be computed for its logits.
         """
-        try:
-            self._restore_if_better(prompt)
-        except StateFileError as error:
-            yield Notice(f"The saved state was not used ({error}); reading the prompt again.")
-        reused = min(_common_length(self._sequence.token_ids, prompt.token_ids), len(prompt.token_ids) - 1)
+        reusable = prompt.token_ids[:-1]
+        if self._prompt_cache is not None:
+            outcome = self._prompt_cache.restore(self._sequence, reusable)
+            for trouble in outcome.troubles:
+                yield Notice(f"A saved state was not used ({trouble}); what it held is read again.")
+        reused = _common_length(self._sequence.token_ids, reusable)
         self._sequence.rewind(reused)
         self._cost.reused_tokens = reused
-
-    def _restore_if_better(self, prompt: "_Prompt") -> None:
-        in_memory = _common_length(self._sequence.token_ids, prompt.token_ids)
-        # A state file holds no more than the ledger tells; a new chat has neither.
-        if self._state_path is None or in_memory >= prompt.kept_tokens:
-            return
-        model, path = self._model, Path(self._state_path)
-        stored = read_state_tokens(path, model.fingerprint, model.state_shape, model.context_size, model.vocab_size)
-        if _common_length(stored.tolist(), prompt.token_ids) > in_memory:
-            self._sequence.restore(path)
 
     # --- read the prompt ------------------------------------------------------------------------------------
 

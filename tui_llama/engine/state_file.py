@@ -1,74 +1,91 @@
-"""The file of stored keys and values: arrays to disk and back, bit by bit, or not at all.
+"""A file of stored keys and values, a segment: the tokens of one branch from some position on, turn after turn.
 
-    offset  bytes  everything little-endian, every part begins at a multiple of 64
+A segment without a parent begins at position 0; another one goes on from a position of its parent, so that branches
+share what they have in common. It is only ever appended to: records of up to 64 tokens, then a record that says that
+all before it belongs together. What comes after the last of those counts for nothing.
+
+    header     256 bytes, see `SegmentHeader`; everything little-endian, every part a multiple of 64 bytes
          0      8  magic: 89 54 4C 4B 0D 0A 1A 0A
-         8      2  major version: 1; another one is refused
+         8      2  major version: 2; another one is refused
         10      2  minor version: 0; a higher one is read
-        12      4  length of the header in bytes: 192 + 4 × parts + 4, rounded up to 64
+        12      4  length of the header in bytes: 256
         16      4  incompatible features: an unknown bit is refused; none so far
         20      4  compatible features: an unknown bit is ignored; none so far
         24     32  fingerprint of the model
-        56     16  fingerprint of the cache's configuration
+        56     16  fingerprint of the configuration
         72      4  version of the engine's numerics and layout
         76      4  element type: 1 = float16, 2 = q8_0
         80      4  layers
         84      4  kv_heads
         88      4  head_dim
-        92      4  parts: 1 + 2 × layers
-        96      8  position of the first token: 0
-       104      8  tokens
-       112      8  length of the whole file in bytes
-       120     72  reserved, zero
-       192      4  for each part: CRC-32 of the part, its padding included
-         …         zeros
-    header − 4  4  CRC-32 of all of the header before it
-    header         part 0: token ids, uint32 (tokens,)
-         …         part 1 + 2 × layer: keys, float16 (tokens, kv_heads, head_dim), row-major; q8_0: (tokens, kv_heads,
-                   blocks) of 34 bytes, float16 scale and 32 × int8, with head_dim rounded up to blocks of 32
-         …         part 2 + 2 × layer: values, likewise; each part is padded with zeros to 64
+        92      4  zero
+        96     16  the segment's own id
+       112     16  its parent's id; zeros: none
+       128      8  position of the first token
+       136     16  digest of all tokens before it, see token_chain.py
+       152     16  whose it is, an id of the writer's choice
+       168     84  zeros
+       252      4  CRC-32 of the 252 bytes before
 
-Written beside the old file and renamed over it, so that what is read is the old state or the new one in
-full. Everything is checked before anything is returned: the checksums find accidents, and the bounds and the
-check for values that are not finite hold against a file that was made to harm. Knows no models and no chats.
+    record     64 bytes, token ids, keys and values
+         0      4  kind: "TOKS" or "DONE"
+         4      4  tokens: 1 … 64; of DONE 0
+         8      8  position of the first token; of DONE that after the last
+        16      8  the first 8 bytes of the segment's id
+        24      4  number of the record in the segment, from 0
+        28     16  digest of all tokens up to the end of the record
+        44      4  CRC-32 of keys and values with their padding
+        48     12  zeros
+        60      4  CRC-32 of the 60 bytes before and of the token ids with their padding, going on from the same
+                   checksum of the record before (of the header for the first one)
+        64         token ids, uint32 (tokens,), padded with zeros
+         …         keys and values: (layers, 2, tokens, kv_heads, head), keys before values, padded with zeros; head is
+                   float16 (head_dim,), or for q8_0 as many blocks of 34 bytes as it takes: a float16 scale, 32 × int8
+
+Whoever appends or cuts holds an exclusive lock on the file, whoever reads keys and values a shared one. Knows no
+models, no chats, and of other segments only their ids.
 """
 
-import contextlib
-import errno
-import fcntl
-import os
-import secrets
-import stat
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError
+from tui_llama.engine.storage import Storage
+from tui_llama.engine.token_chain import BLOCK_TOKENS, TokenChain
+from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError, StateVersionError
 
 TokenIds: TypeAlias = NDArray[np.uint32]
-Plane: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]
-"""Keys or values of a layer: (tokens, kv_heads, head_dim) float16; q8_0: (tokens, kv_heads, 34 · blocks) uint8."""
+Rows: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]
+"""Keys and values of some tokens: (layers, 2, tokens, kv_heads, head), see above."""
+
+RowsOf: TypeAlias = Callable[[int, int], Rows]
+"""Gives the rows of the positions from the first number to before the second."""
 
 MAGIC: Final = b"\x89TLK\r\n\x1a\n"
-MAJOR_VERSION: Final = 1
+MAJOR_VERSION: Final = 2
 MINOR_VERSION: Final = 0
+ID_BYTES: Final = 16
+NO_PARENT: Final = bytes(ID_BYTES)
+RECORD_TOKENS: Final = BLOCK_TOKENS
+HEADER_BYTES: Final = 256
 
-_FIELDS: Final = struct.Struct("<8sHHIII32s16sIIIIIIQQQ72x")
+_HEADER: Final = struct.Struct("<8sHHIII32s16sIIIIII16s16sQ16s16s84x")
+_RECORD: Final = struct.Struct("<4sIQ8sI16sI12x")
 _CHECKSUM: Final = struct.Struct("<I")
+_HEAD_BYTES: Final = 64
+_TOKENS, _DONE = b"TOKS", b"DONE"
 _ALIGNMENT: Final = 64
 _ELEMENT_TYPES: Final = {"f16": 1, "q8_0": 2}
 _QUANT_BLOCK: Final = 32
 _QUANT_BLOCK_BYTES: Final = 34
 _MOST_LAYERS: Final = 4096
-_CHUNK_BYTES: Final = 1 << 20  # what a core's cache holds while a chunk is copied, summed and looked through
-_READER_COUNT: Final = 4
+_MOST_RECORD_BYTES: Final = 1 << 30
+_SEARCH_BYTES: Final = 1 << 20
 _INFINITE: Final = 0x7C00  # the exponent of float16 infinities and NaNs, and the smallest of their magnitudes
 _MAGNITUDE: Final = 0x7FFF
 
@@ -89,6 +106,11 @@ class StateFingerprint:
         if (len(self.model), len(self.configuration)) != (32, 16) or not 0 <= self.engine_abi < 1 << 32:
             raise CallerError("A state's fingerprint has 32 bytes, 16 bytes and an unsigned 32-bit number.")
 
+    @property
+    def chain(self) -> TokenChain:
+        """The chain that tokens of this model begin with."""
+        return TokenChain.beginning(self.model + self.configuration + self.engine_abi.to_bytes(4, "little"))
+
 
 @dataclass(frozen=True, slots=True)
 class StateShape:
@@ -105,6 +127,8 @@ class StateShape:
             raise CallerError(f"No state can have {self.layer_count} layers of {self.kv_heads} × {self.head_dim}.")
         if self.dtype not in _ELEMENT_TYPES:
             raise CallerError(f"No state can have elements of type {self.dtype!r}.")
+        if self.token_bytes * RECORD_TOKENS > _MOST_RECORD_BYTES:
+            raise CallerError(f"No state can have {self.token_bytes} bytes a token.")
 
     @property
     def head_bytes(self) -> int:
@@ -114,392 +138,389 @@ class StateShape:
         return -(-self.head_dim // _QUANT_BLOCK) * _QUANT_BLOCK_BYTES
 
     @property
+    def token_bytes(self) -> int:
+        """Bytes of one token's keys and values in all layers."""
+        return self.layer_count * 2 * self.kv_heads * self.head_bytes
+
+    @property
     def element(self) -> np.dtype[Any]:
-        """What a plane is made of."""
+        """What rows are made of."""
         return np.dtype("<f2" if self.dtype == "f16" else "u1")
 
-    def plane_shape(self, token_count: int) -> tuple[int, int, int]:
-        """The shape of a plane of so many tokens."""
-        return token_count, self.kv_heads, self.head_bytes // self.element.itemsize
+    def rows_shape(self, token_count: int) -> tuple[int, int, int, int, int]:
+        """The shape of the rows of so many tokens."""
+        return self.layer_count, 2, token_count, self.kv_heads, self.head_bytes // self.element.itemsize
 
 
 @dataclass(frozen=True, slots=True)
-class StoredState:
-    """What a file held: the token ids and, for each layer, keys and values."""
+class SegmentHeader:
+    """What never changes of a segment.
 
-    token_ids: TokenIds
-    layers: list[tuple[Plane, Plane]]
+    Attributes:
+        fingerprint: What keys and values belong to.
+        shape: Their sizes.
+        segment_id: 16 random bytes.
+        parent_id: The segment that this one goes on from, or `NO_PARENT`.
+        first_position: That of the first token: where the parent is left.
+        chain_digest: 16 bytes that stand for all tokens before.
+        owner: 16 bytes of the writer's choice.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where the parts of a file lie, from its shape and its number of tokens alone."""
-
+    fingerprint: StateFingerprint
     shape: StateShape
+    segment_id: bytes
+    parent_id: bytes
+    first_position: int
+    chain_digest: bytes
+    owner: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPlace:
+    """Where keys and values of `token_count` tokens from `position` on lie in a file."""
+
+    position: int
     token_count: int
+    offset: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Up to where a segment was complete at some time: tokens, records and bytes, and how to go on from there."""
+
+    position: int
+    record_count: int
+    offset: int
+    number: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What is known of a segment without its keys and values; only what is committed.
+
+    Attributes:
+        header: See there.
+        end_digest: 16 bytes that stand for all tokens up to the end, those before the segment among them.
+        token_ids: (tokens,) uint32, from the first position on.
+        records: In order.
+        commits: In order, at least one.
+        has_lost_tail: Whether committed records follow that cannot be read any more.
+    """
+
+    header: SegmentHeader
+    end_digest: bytes
+    token_ids: TokenIds
+    records: tuple[RecordPlace, ...]
+    commits: tuple[Commit, ...]
+    has_lost_tail: bool = False
 
     @property
-    def part_count(self) -> int:
-        return 1 + 2 * self.shape.layer_count
+    def end(self) -> int:
+        """The position after the last token."""
+        return self.commits[-1].position
 
     @property
-    def header_bytes(self) -> int:
-        return _padded(_FIELDS.size + _CHECKSUM.size * (self.part_count + 1))
-
-    @property
-    def plane_bytes(self) -> int:
-        return self.token_count * self.shape.kv_heads * self.shape.head_bytes
-
-    @property
-    def file_bytes(self) -> int:
-        return self.plane_offset(self.part_count)
-
-    def plane_offset(self, part: int) -> int:
-        return self.header_bytes + _padded(4 * self.token_count) + (part - 1) * _padded(self.plane_bytes)
+    def size(self) -> int:
+        """Bytes of the file that count."""
+        return self.commits[-1].offset
 
 
-def write_state(
-    path: str | Path,
-    fingerprint: StateFingerprint,
-    shape: StateShape,
-    token_ids: TokenIds,
-    layers: Iterable[tuple[Plane, Plane]],
-) -> None:
-    """Replaces the file at `path` in one step; when it returns, the new state is on the disk.
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def begin_segment(storage: Storage, descriptor: int, header: SegmentHeader) -> Segment:
+    """Writes the header of a new, empty file; what is returned has no commit yet and is only good for `append`."""
+    content = _encoded_header(header)
+    _write_all(storage, descriptor, content, 0)
+    start = Commit(header.first_position, 0, len(content), 0, _CHECKSUM.unpack(content[-_CHECKSUM.size :])[0])
+    return Segment(header, header.chain_digest, np.empty(0, np.uint32), (), (start,))
+
+
+def append(
+    storage: Storage, descriptor: int, segment: Segment, chain: TokenChain, token_ids: TokenIds, rows_of: RowsOf
+) -> Segment:
+    """Appends tokens and commits them; when it returns they are on the disk.
+
+    The caller holds an exclusive lock and has made sure that `segment` is what the file holds. What lies behind its
+    last commit is overwritten. If anything fails the file is as good as before, and may be cut back by `cut`.
 
     Args:
-        path: In a folder that is there; the file gets mode 0600.
-        fingerprint: What the state belongs to.
-        shape: Sizes of every plane.
-        token_ids: (tokens,) uint32.
-        layers: Keys and values of each layer, row-major. Taken one by one and never copied.
+        storage: Where the file is.
+        descriptor: The file, open for writing.
+        segment: What the file holds.
+        chain: The chain of all tokens up to the segment's end.
+        token_ids: (tokens,) uint32, at least one.
+        rows_of: Gives their rows; asked once for each record.
 
     Raises:
-        StateFileError: it could not be written. The old file is still there, or, when only the last sync
-            failed, the new one is, in full.
-        ShapeMismatchError: an array is not as described.
+        OSError: as the storage says.
+        ShapeMismatchError: rows are not as the header has them.
     """
-    path = Path(path)
-    _require(token_ids, (len(token_ids),), "<u4", "token ids")
-    layout = _Layout(shape, len(token_ids))
-    with _explained("not written"), _replacing(path) as descriptor:
-        _write_all(descriptor, bytes(layout.header_bytes))
-        checksums = [_write_part(descriptor, token_ids)]
-        for keys, values in _checked_layers(layers, layout):
-            checksums.append(_write_part(descriptor, keys))
-            checksums.append(_write_part(descriptor, values))
-        # Last: a file without its header is none, should anyone find it.
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        _write_all(descriptor, _header(fingerprint, layout, checksums))
+    writer = _Writer(storage, descriptor, segment)
+    if storage.size(descriptor) > segment.size:
+        storage.truncate(descriptor, segment.size)
+    position, last = segment.end, segment.end + len(token_ids)
+    places = []
+    while position < last:
+        count = min(RECORD_TOKENS - position % RECORD_TOKENS, last - position)
+        some = token_ids[position - segment.end : position - segment.end + count]
+        chain = chain.extended(some)
+        places.append(writer.add_tokens(position, some, chain.digest, rows_of(position, position + count)))
+        position += count
+    commit = writer.commit(position, len(segment.records) + len(places), chain.digest)
+    storage.sync(descriptor)
+    is_new = not segment.records
+    return Segment(
+        header=segment.header,
+        end_digest=chain.digest,
+        token_ids=np.concatenate([segment.token_ids, token_ids]),
+        records=(*segment.records, *places),
+        commits=(commit,) if is_new else (*segment.commits, commit),
+    )
 
 
-def read_state(
-    path: str | Path, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int, vocab_size: int
-) -> StoredState:
-    """Reads a whole state after checking all of it.
-
-    Args:
-        path: A regular file; links are refused.
-        fingerprint: What the state must belong to.
-        shape: The sizes that it must have.
-        max_tokens: More are refused.
-        vocab_size: Token ids from here on are refused.
-
-    Raises:
-        StateFileError: it must not be used. The text is the cause in a few words: "missing", "of another
-            model", "truncated", "damaged (layer 3 values)".
-    """
-    with _opened(Path(path)) as descriptor:
-        layout, checksums = _read_header(descriptor, fingerprint, shape, max_tokens)
-        token_ids = _read_token_ids(descriptor, layout, checksums[0], vocab_size)
-        # Reading, summing and looking through all release the GIL, and one core alone is slower than a disk.
-        with ThreadPoolExecutor(_READER_COUNT) as readers:
-            parts = range(1, layout.part_count)
-            planes = list(readers.map(partial(_read_plane, descriptor, layout, checksums), parts))
-        return StoredState(token_ids, list(zip(planes[0::2], planes[1::2], strict=True)))
+def cut(storage: Storage, descriptor: int, size: int) -> None:
+    """Cuts a file back to the end of a commit. The caller holds an exclusive lock."""
+    if storage.size(descriptor) > size:
+        storage.truncate(descriptor, size)
 
 
-def read_state_tokens(
-    path: str | Path, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int, vocab_size: int
-) -> TokenIds:
-    """Reads only the token ids of a state, (tokens,) uint32, to see whether the rest is worth reading.
+class _Writer:
+    """Writes records one behind the other."""
 
-    Raises:
-        StateFileError: as for `read_state`, as far as header and token ids can tell.
-    """
-    with _opened(Path(path)) as descriptor:
-        layout, checksums = _read_header(descriptor, fingerprint, shape, max_tokens)
-        return _read_token_ids(descriptor, layout, checksums[0], vocab_size)
+    def __init__(self, storage: Storage, descriptor: int, segment: Segment) -> None:
+        self._storage = storage
+        self._descriptor = descriptor
+        self._header = segment.header
+        last = segment.commits[-1]
+        self._offset, self._number, self._checksum = last.offset, last.number, last.checksum
 
+    def add_tokens(self, position: int, token_ids: TokenIds, digest: bytes, rows: Rows) -> RecordPlace:
+        shape = self._header.shape
+        expected = shape.rows_shape(len(token_ids))
+        if rows.shape != expected or rows.dtype != shape.element or not rows.flags.c_contiguous:
+            raise ShapeMismatchError(
+                f"rows must be {shape.element} {expected}, row-major, not {rows.dtype} {rows.shape}"
+            )
+        content = rows.reshape(-1).view(np.uint8).data
+        padding = bytes(_padded(len(content)) - len(content))
+        checksum = zlib.crc32(padding, zlib.crc32(content))
+        self._write_head(_TOKENS, position, token_ids, digest, checksum)
+        place = RecordPlace(position, len(token_ids), self._offset, checksum)
+        self._write(content)
+        self._write(padding)
+        return place
 
-# --- writing ------------------------------------------------------------------------------------------------
+    def commit(self, position: int, record_count: int, digest: bytes) -> Commit:
+        self._write_head(_DONE, position, np.empty(0, np.uint32), digest, 0)
+        return Commit(position, record_count, self._offset, self._number, self._checksum)
 
+    def _write_head(self, kind: bytes, position: int, token_ids: TokenIds, digest: bytes, checksum: int) -> None:
+        part_of_id = self._header.segment_id[:8]
+        fixed = _RECORD.pack(kind, len(token_ids), position, part_of_id, self._number, digest, checksum)
+        ids = token_ids.astype("<u4").tobytes()
+        ids += bytes(_padded(len(ids)) - len(ids))
+        self._checksum = zlib.crc32(ids, zlib.crc32(fixed, self._checksum))
+        self._number += 1
+        self._write(fixed + _CHECKSUM.pack(self._checksum) + ids)
 
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[int]:
-    """A new file that takes the place of `path` when the block ends well, and disappears when it does not."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _remove_abandoned(folder, path.name)
-        name, descriptor = _create_locked(folder, path.name)
-        try:
-            yield descriptor
-            os.fsync(descriptor)
-            os.replace(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-            raise
-        finally:
-            os.close(descriptor)
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _create_locked(folder: int, name: str) -> tuple[str, int]:
-    """Makes the file that is to become `name`; its lock says that someone is writing it."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    while True:
-        part_name = f".{name}.{secrets.token_hex(8)}.part"
-        descriptor = os.open(part_name, flags, 0o600, dir_fd=folder)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return part_name, descriptor
-        # Another writer took it for abandoned before it was locked.
-        os.close(descriptor)
+    def _write(self, content: bytes | memoryview) -> None:
+        _write_all(self._storage, self._descriptor, content, self._offset)
+        self._offset += len(content)
 
 
-def _remove_abandoned(folder: int, name: str) -> None:
-    """Removes what a program that was killed while writing `name` left; a living one holds a lock on it."""
-    for entry in os.listdir(folder):
-        if not (entry.startswith(f".{name}.") and entry.endswith(".part")):
-            continue
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(entry, dir_fd=folder)
-            finally:
-                os.close(descriptor)
+def _encoded_header(header: SegmentHeader) -> bytes:
+    shape, fingerprint = header.shape, header.fingerprint
+    fields = _HEADER.pack(
+        MAGIC, MAJOR_VERSION, MINOR_VERSION, HEADER_BYTES, 0, 0,
+        fingerprint.model, fingerprint.configuration, fingerprint.engine_abi,
+        _ELEMENT_TYPES[shape.dtype], shape.layer_count, shape.kv_heads, shape.head_dim, 0,
+        header.segment_id, header.parent_id, header.first_position, header.chain_digest, header.owner,
+    )  # fmt: skip
+    return fields + _CHECKSUM.pack(zlib.crc32(fields))
 
 
-def _write_part(descriptor: int, array: NDArray[Any]) -> int:
-    """Writes an array and its padding; returns the checksum of both."""
-    content = array.reshape(-1).view(np.uint8).data
-    checksum = 0
-    for start in range(0, len(content), _CHUNK_BYTES):
-        chunk = content[start : start + _CHUNK_BYTES]
-        checksum = zlib.crc32(chunk, checksum)
-        _write_all(descriptor, chunk)
-    padding = bytes(_padded(len(content)) - len(content))
-    _write_all(descriptor, padding)
-    return zlib.crc32(padding, checksum)
-
-
-def _write_all(descriptor: int, content: bytes | memoryview) -> None:
+def _write_all(storage: Storage, descriptor: int, content: bytes | memoryview, offset: int) -> None:
     rest = memoryview(content)
     while rest:
-        rest = rest[os.write(descriptor, rest) :]
+        count = storage.write(descriptor, rest, offset)
+        rest, offset = rest[count:], offset + count
 
 
-def _header(fingerprint: StateFingerprint, layout: _Layout, checksums: list[int]) -> bytes:
-    shape = layout.shape
-    header = bytearray(layout.header_bytes)
-    _FIELDS.pack_into(
-        header,
-        0,
-        MAGIC,
-        MAJOR_VERSION,
-        MINOR_VERSION,
-        layout.header_bytes,
-        0,
-        0,
-        fingerprint.model,
-        fingerprint.configuration,
-        fingerprint.engine_abi,
-        _ELEMENT_TYPES[shape.dtype],
-        shape.layer_count,
-        shape.kv_heads,
-        shape.head_dim,
-        layout.part_count,
-        0,
-        layout.token_count,
-        layout.file_bytes,
-    )
-    struct.pack_into(f"<{len(checksums)}I", header, _FIELDS.size, *checksums)
-    _CHECKSUM.pack_into(header, len(header) - _CHECKSUM.size, zlib.crc32(header[: -_CHECKSUM.size]))
-    return bytes(header)
+# --- reading --------------------------------------------------------------------------------------------------------
 
 
-def _checked_layers(layers: Iterable[tuple[Plane, Plane]], layout: _Layout) -> Iterator[tuple[Plane, Plane]]:
-    expected, element = layout.shape.plane_shape(layout.token_count), layout.shape.element.str
-    count = 0
-    for keys, values in layers:
-        _require(keys, expected, element, f"keys of layer {count}")
-        _require(values, expected, element, f"values of layer {count}")
-        yield keys, values
-        count += 1
-    if count != layout.shape.layer_count:
-        raise ShapeMismatchError(f"{count} layers were given for a state of {layout.shape.layer_count}.")
+def read_header(storage: Storage, descriptor: int) -> SegmentHeader:
+    """Reads and checks what a file says of itself.
+
+    Raises:
+        StateFileError: it is no segment, or not one of this version. The text is the cause in a few words.
+        OSError: as the storage says.
+    """
+    return _header_and_checksum(storage, descriptor)[0]
 
 
-def _require(array: NDArray[Any], shape: tuple[int, ...], dtype: str, what: str) -> None:
-    if array.shape != shape or array.dtype != np.dtype(dtype) or not array.flags.c_contiguous:
-        raise ShapeMismatchError(
-            f"The {what} must be {dtype} {shape}, row-major; they are {array.dtype.str} {array.shape}."
+def _header_and_checksum(storage: Storage, descriptor: int) -> tuple[SegmentHeader, int]:
+    content = _read(storage, descriptor, 0, min(HEADER_BYTES, storage.size(descriptor)))
+    if content[:8] != MAGIC[: len(content)]:
+        raise StateFileError("not a state file")
+    if len(content) < 12:
+        raise StateFileError("truncated" if content else "empty")
+    major_version = int.from_bytes(content[8:10], "little")
+    if major_version != MAJOR_VERSION:
+        raise StateVersionError(f"of {'a newer' if major_version > MAJOR_VERSION else 'an older'} version")
+    if len(content) < HEADER_BYTES:
+        raise StateFileError("truncated")
+    (checksum,) = _CHECKSUM.unpack(content[-_CHECKSUM.size :])
+    if zlib.crc32(content[: -_CHECKSUM.size]) != checksum:
+        raise StateFileError("damaged (header)")
+    return _header_from(_HEADER.unpack(content[: _HEADER.size])), checksum
+
+
+def _header_from(fields: tuple[Any, ...]) -> SegmentHeader:
+    """The fields of a header whose checksum is right; it may still have been made to harm."""
+    header_bytes, features = fields[3:5]
+    model, configuration, engine_abi, element_type, layer_count, kv_heads, head_dim, _, *rest = fields[6:]
+    segment_id, parent_id, first_position, chain_digest, owner = rest
+    if features:
+        raise StateVersionError("of a newer version")
+    dtype = next((name for name, number in _ELEMENT_TYPES.items() if number == element_type), "")
+    if header_bytes != HEADER_BYTES or first_position >= 1 << 32 or (parent_id == NO_PARENT and first_position > 0):
+        raise StateFileError("damaged (header)")
+    try:
+        shape = StateShape(layer_count, kv_heads, head_dim, dtype)
+        fingerprint = StateFingerprint(model, configuration, engine_abi)
+    except CallerError as error:
+        raise StateFileError("damaged (header)") from error
+    return SegmentHeader(fingerprint, shape, segment_id, parent_id, first_position, chain_digest, owner)
+
+
+def scan(storage: Storage, descriptor: int) -> Segment:
+    """Reads all of a file but keys and values, up to its last good commit.
+
+    Raises:
+        StateFileError: as `read_header`, or nothing was ever committed.
+        OSError: as the storage says.
+    """
+    header, checksum = _header_and_checksum(storage, descriptor)
+    scanner = _Scanner(storage, descriptor, header, checksum)
+    while scanner.take_record():
+        pass
+    return scanner.segment()
+
+
+class _Scanner:
+    """Goes through the records of a file as far as they are good."""
+
+    def __init__(self, storage: Storage, descriptor: int, header: SegmentHeader, checksum: int) -> None:
+        self._storage = storage
+        self._descriptor = descriptor
+        self._header = header
+        self._size = storage.size(descriptor)
+        self._offset, self._number, self._checksum = HEADER_BYTES, 0, checksum
+        self._position = header.first_position
+        self._records: list[RecordPlace] = []
+        self._token_ids: list[TokenIds] = []
+        self._commits: list[Commit] = []
+        self._end_digest = header.chain_digest
+
+    def segment(self) -> Segment:
+        if not self._commits:
+            raise StateFileError("nothing was committed")
+        count = self._commits[-1].record_count
+        token_ids = np.concatenate(self._token_ids[:count]) if count else np.empty(0, np.uint32)
+        return Segment(
+            header=self._header,
+            end_digest=self._end_digest,
+            token_ids=token_ids,
+            records=tuple(self._records[:count]),
+            commits=tuple(self._commits),
+            has_lost_tail=self._has_lost_tail(),
         )
 
+    def take_record(self) -> bool:
+        """Takes the next record; returns whether it is good."""
+        most = _HEAD_BYTES + 4 * RECORD_TOKENS
+        content = _read(self._storage, self._descriptor, self._offset, max(0, min(most, self._size - self._offset)))
+        if len(content) < _HEAD_BYTES:
+            return False
+        kind, count, position, part_of_id, number, digest, payload_checksum = _RECORD.unpack(content[: _RECORD.size])
+        head_bytes = _HEAD_BYTES + _padded(4 * count)
+        is_ours = part_of_id == self._header.segment_id[:8] and (number, position) == (self._number, self._position)
+        is_right = count == 0 if kind == _DONE else kind == _TOKENS and 0 < count <= RECORD_TOKENS
+        if not (is_ours and is_right and head_bytes <= len(content)):
+            return False
+        (stated,) = _CHECKSUM.unpack(content[_RECORD.size : _HEAD_BYTES])
+        checksum = zlib.crc32(content[: _RECORD.size], self._checksum)
+        if zlib.crc32(content[_HEAD_BYTES:head_bytes], checksum) != stated:
+            return False
+        payload_at = self._offset + head_bytes
+        end = payload_at + _padded(count * self._header.shape.token_bytes)
+        if end > self._size:
+            return False
+        self._offset, self._number, self._checksum, self._position = end, number + 1, stated, position + count
+        if kind == _DONE:
+            self._commits.append(Commit(position, len(self._records), end, self._number, stated))
+            self._end_digest = digest
+        else:
+            self._records.append(RecordPlace(position, count, payload_at, payload_checksum))
+            self._token_ids.append(np.frombuffer(content, "<u4", count, _HEAD_BYTES).astype(np.uint32))
+        return True
 
-# --- reading ------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    with _explained("not readable"):
-        descriptor = os.open(path, flags)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-
-def _read_header(
-    descriptor: int, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int
-) -> tuple[_Layout, list[int]]:
-    """Checks the header, and the length of the file against it; returns the layout and the parts' checksums."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise StateFileError("not a regular file")
-    fields, header = _read_fields(descriptor, status.st_size)
-    (_, _, _, _, features, _, model, configuration, engine_abi, element_type, *sizes) = fields
-    layer_count, kv_heads, head_dim, part_count, first_position, token_count, file_bytes = sizes
-    if features:
-        raise StateFileError("of a newer version")
-    if model != fingerprint.model:
-        raise StateFileError("of another model")
-    if configuration != fingerprint.configuration:
-        raise StateFileError("of another cache configuration")
-    if engine_abi != fingerprint.engine_abi:
-        raise StateFileError("of another version of the engine")
-    if (element_type, layer_count, kv_heads, head_dim) != (
-        _ELEMENT_TYPES[shape.dtype],
-        shape.layer_count,
-        shape.kv_heads,
-        shape.head_dim,
-    ):
-        raise StateFileError("of another shape")
-    if token_count > max_tokens:
-        raise StateFileError(f"longer than the context ({token_count} of {max_tokens} tokens)")
-    layout = _Layout(shape, token_count)
-    stated = (len(header), part_count, first_position, file_bytes)
-    if stated != (layout.header_bytes, layout.part_count, 0, layout.file_bytes):
-        raise StateFileError("damaged (header)")
-    if status.st_size != layout.file_bytes:
-        raise StateFileError("truncated" if status.st_size < layout.file_bytes else "longer than it says")
-    return layout, list(struct.unpack_from(f"<{part_count}I", header, _FIELDS.size))
+    def _has_lost_tail(self) -> bool:
+        """Whether a commit of this segment lies somewhere behind the last good one."""
+        part_of_id = self._header.segment_id[:8]
+        for start in range(self._commits[-1].offset, self._size, _SEARCH_BYTES):
+            content = _read(self._storage, self._descriptor, start, min(_SEARCH_BYTES, self._size - start))
+            at = content.find(part_of_id)
+            while at >= 0:
+                if content[at - 16 : at - 12] == _DONE and at - 16 + _HEAD_BYTES <= len(content):
+                    return True
+                at = content.find(part_of_id, at + 1)
+        return False
 
 
-def _read_fields(descriptor: int, file_bytes: int) -> tuple[tuple[Any, ...], bytes]:
-    """The header's fields and all of its bytes, after its own checksum was found right."""
-    if file_bytes < _FIELDS.size:
-        raise StateFileError("truncated" if file_bytes else "empty")
-    fields = _FIELDS.unpack(_read_bytes(descriptor, 0, _FIELDS.size))
-    magic, major_version, _, header_bytes = fields[:4]
-    if magic != MAGIC:
-        raise StateFileError("not a state file")
-    if major_version != MAJOR_VERSION:
-        raise StateFileError("of a newer version" if major_version > MAJOR_VERSION else "damaged (header)")
-    if not _FIELDS.size < header_bytes <= _Layout(StateShape(_MOST_LAYERS, 1, 1), 0).header_bytes:
-        raise StateFileError("damaged (header)")
-    if file_bytes < header_bytes:
-        raise StateFileError("truncated")
-    header = _read_bytes(descriptor, 0, header_bytes)
-    if _CHECKSUM.pack(zlib.crc32(header[: -_CHECKSUM.size])) != header[-_CHECKSUM.size :]:
-        raise StateFileError("damaged (header)")
-    return _FIELDS.unpack_from(header), header
+def read_rows(storage: Storage, descriptor: int, shape: StateShape, place: RecordPlace) -> Rows:
+    """Reads and checks the keys and values of one record. The caller holds a shared lock.
 
-
-def _read_token_ids(descriptor: int, layout: _Layout, checksum: int, vocab_size: int) -> TokenIds:
-    token_ids = np.empty(layout.token_count, dtype="<u4")
-    _read_part(descriptor, layout.header_bytes, token_ids, checksum, "token ids")
-    if layout.token_count and int(token_ids.max()) >= vocab_size:
-        raise StateFileError("of another vocabulary")
-    return token_ids
-
-
-def _read_plane(descriptor: int, layout: _Layout, checksums: list[int], part: int) -> Plane:
-    layer, is_values = divmod(part - 1, 2)
-    what = f"layer {layer} {'values' if is_values else 'keys'}"
-    plane: Plane = np.empty(layout.shape.plane_shape(layout.token_count), layout.shape.element)
-    _read_part(descriptor, layout.plane_offset(part), plane, checksums[part], what)
-    if not _is_finite(plane):
-        raise StateFileError(f"damaged ({what}: not finite)")
-    return plane
-
-
-def _read_part(descriptor: int, offset: int, out: NDArray[Any], expected_checksum: int, what: str) -> None:
-    """Fills `out`, and checks it and the padding that follows."""
-    content = out.reshape(-1).view(np.uint8).data
-    checksum = 0
-    for start in range(0, len(content), _CHUNK_BYTES):
-        chunk = content[start : start + _CHUNK_BYTES]
-        _read_into(descriptor, offset + start, chunk)
-        checksum = zlib.crc32(chunk, checksum)
-    padding = _read_bytes(descriptor, offset + len(content), _padded(len(content)) - len(content))
-    if any(padding) or zlib.crc32(padding, checksum) != expected_checksum:
+    Raises:
+        StateFileError: "damaged (…)", "truncated"; nothing of it may be used.
+        OSError: as the storage says.
+    """
+    what = f"tokens {place.position}–{place.position + place.token_count - 1}"
+    wanted = place.token_count * shape.token_bytes
+    content = np.empty(_padded(wanted), np.uint8)
+    _read_into(storage, descriptor, content.data, place.offset)
+    if zlib.crc32(content.data) != place.checksum or content[wanted:].any():
         raise StateFileError(f"damaged ({what})")
+    rows: Rows = content[:wanted].view(shape.element).reshape(shape.rows_shape(place.token_count))
+    if not _is_finite(content[:wanted], shape.dtype):
+        raise StateFileError(f"damaged ({what}: not finite)")
+    return rows
 
 
-def _read_bytes(descriptor: int, offset: int, count: int) -> bytes:
+def _is_finite(content: NDArray[np.uint8], dtype: str) -> bool:
+    """Whether no float16 is infinite or NaN."""
+    bits = content.view("<u2")
+    if dtype == "q8_0":
+        bits = bits[:: _QUANT_BLOCK_BYTES // 2]  # a block begins with its scale
+    return not bits.size or int((bits & _MAGNITUDE).max()) < _INFINITE
+
+
+def _read(storage: Storage, descriptor: int, offset: int, count: int) -> bytes:
     content = bytearray(count)
-    _read_into(descriptor, offset, memoryview(content))
+    _read_into(storage, descriptor, memoryview(content), offset)
     return bytes(content)
 
 
-def _read_into(descriptor: int, offset: int, out: memoryview) -> None:
+def _read_into(storage: Storage, descriptor: int, out: memoryview, offset: int) -> None:
     while out:
-        count = os.preadv(descriptor, [out], offset)
+        count = storage.read(descriptor, out, offset)
         if count == 0:
-            # It was long enough a moment ago: someone is cutting it while we read.
             raise StateFileError("truncated")
         out, offset = out[count:], offset + count
-
-
-def _is_finite(plane: Plane) -> bool:
-    """Whether no float16 is infinite or NaN; in pieces that stay in the cache, since a state is large."""
-    bits = plane.reshape(-1).view("<u2")
-    if plane.dtype == np.uint8:
-        bits = bits[:: _QUANT_BLOCK_BYTES // 2]  # a block begins with its scale
-    magnitudes = np.empty(min(bits.size, _CHUNK_BYTES // 4), dtype="<u2")
-    for start in range(0, bits.size, max(magnitudes.size, 1)):
-        piece = bits[start : start + magnitudes.size]
-        if np.bitwise_and(piece, _MAGNITUDE, out=magnitudes[: piece.size]).max() >= _INFINITE:
-            return False
-    return True
-
-
-# --- both ---------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StateFileError(_cause(error, what)) from error
-
-
-def _cause(error: OSError, what: str) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "missing" if what == "not readable" else f"{what} (the folder is missing)"
-    if error.errno == errno.ELOOP:
-        return "a link and not a file"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{what} (the disk is full)"
-    return f"{what} ({error.strerror or type(error).__name__})"
 
 
 def _padded(count: int) -> int:

@@ -84,8 +84,8 @@ class Storage(Protocol):
         """Locks a file for this descriptor, without waiting; returns whether that worked."""
         ...
 
-    def touch(self, descriptor: int) -> None:
-        """Notes that a file was used now."""
+    def touch(self, descriptor: int, seconds: float | None = None) -> None:
+        """Notes that a file was used now, or at a time in seconds since 1970."""
         ...
 
     def free_bytes(self) -> tuple[int, int]:
@@ -104,7 +104,7 @@ class DiskStorage:
 
     def list_folder(self, name: str) -> list[str]:  # noqa: D102
         try:
-            return os.listdir(self.root / name)
+            return [path.name for path in (self.root / name).iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -150,10 +150,10 @@ class DiskStorage:
             os.fsync(descriptor)
 
     def rename(self, name: str, new_name: str) -> None:  # noqa: D102
-        os.rename(self.root / name, self.root / new_name)
+        (self.root / name).rename(self.root / new_name)
 
     def unlink(self, name: str) -> None:  # noqa: D102
-        os.unlink(self.root / name)
+        (self.root / name).unlink()
 
     def sync_folder(self, name: str) -> None:  # noqa: D102
         descriptor = os.open(self.root / name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -169,8 +169,8 @@ class DiskStorage:
             return False
         return True
 
-    def touch(self, descriptor: int) -> None:  # noqa: D102
-        os.utime(descriptor)
+    def touch(self, descriptor: int, seconds: float | None = None) -> None:  # noqa: D102
+        os.utime(descriptor, None if seconds is None else (seconds, seconds))
 
     def free_bytes(self) -> tuple[int, int]:  # noqa: D102
         folder = self.root

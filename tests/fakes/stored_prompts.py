@@ -1,0 +1,30 @@
+"""Prompts of a model without weights in a real prompt cache."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.fakes.fake_model import FakeModel, FakeSequence
+from tui_llama.engine.prompt_cache import Outcome, PromptCache
+from tui_llama.engine.storage import DiskStorage, Storage
+
+MODEL = FakeModel(context_size=100_000)
+OWNER, OTHER_OWNER = b"o" * 16, b"p" * 16
+TOKEN_BYTES = MODEL.state_shape.token_bytes
+
+
+def cache_on(storage: Storage | Path, budget_bytes: int = 1 << 30, model: FakeModel = MODEL) -> PromptCache:
+    """A prompt cache of a fake model."""
+    storage = DiskStorage(storage) if isinstance(storage, Path) else storage
+    return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes)
+
+
+def sequence_of(token_ids: Sequence[int], model: FakeModel = MODEL) -> FakeSequence:
+    """A sequence that has read these tokens."""
+    sequence = FakeSequence(model)
+    sequence.extend(list(token_ids))
+    return sequence
+
+
+def store(cache: PromptCache, token_ids: Sequence[int], owner: bytes = OWNER) -> Outcome:
+    """Stores what a sequence of these tokens holds."""
+    return cache.save(owner, sequence_of(token_ids))

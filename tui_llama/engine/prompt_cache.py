@@ -1,0 +1,371 @@
+"""Keys and values of every chat and branch on disk: what was read once is not read again.
+
+    cache = PromptCache(DiskStorage(folder), model.fingerprint, model.state_shape, budget_bytes)
+    restored = cache.restore(sequence, token_ids)   # before a prompt is read
+    cache.save(owner, sequence)                     # after an answer
+
+Segments form a tree (segment_tree.py), whose paths are found by comparing tokens: a chat finds its own past, a new chat
+whatever begins like it. Saving appends to the chat's own segment where that ends the path, else it begins a child. So a
+turn costs what it adds, and branches share what they have in common.
+
+It is a cache: the transcript is the truth. Whatever is wrong with a file, it is set aside, said in one line, and its
+tokens are read again. Locks are held for as long as something is read or written, never from turn to turn; a program
+that finds a segment changed by another one begins a child of its own instead of waiting.
+"""
+
+import errno
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from tui_llama.engine.cache_upkeep import make_room
+from tui_llama.engine.segment_tree import PART_SUFFIX, SUFFIX, Known, Piece, SegmentTree, tokens_of
+from tui_llama.engine.state_file import (
+    HEADER_BYTES,
+    ID_BYTES,
+    NO_PARENT,
+    RECORD_TOKENS,
+    RecordPlace,
+    Rows,
+    SegmentHeader,
+    StateFingerprint,
+    StateShape,
+    TokenIds,
+    append,
+    begin_segment,
+    cut,
+    read_rows,
+)
+from tui_llama.engine.storage import Storage
+from tui_llama.engine.token_chain import TokenChain
+from tui_llama.errors import StateFileError
+
+_READERS: Final = 2
+_LOCK_SECONDS: Final = 1.0
+_LOCK_STEP_SECONDS: Final = 0.005
+_ATTEMPTS: Final = 3
+_MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
+_DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class RowSequence(Protocol):
+    """Tokens with their keys and values, as the cache needs them."""
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """The tokens."""
+        ...
+
+    def rows(self, first: int, last: int) -> Rows:
+        """Keys and values of the positions `first` … `last` - 1."""
+        ...
+
+    def fill(self, first: int, rows: Rows) -> None:
+        """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it."""
+        ...
+
+    def adopt(self, token_ids: Sequence[int]) -> None:
+        """Appends tokens whose keys and values were filled in."""
+        ...
+
+    def extend(self, ids: Sequence[int]) -> object:
+        """Computes tokens behind those that are there."""
+        ...
+
+    def rewind(self, length: int) -> None:
+        """Forgets all but the first `length` tokens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of restoring or saving: how many tokens, and what the user should know, a few words each."""
+
+    tokens: int
+    troubles: tuple[str, ...] = ()
+
+
+class PromptCache:
+    """The stored segments of one model in one configuration.
+
+    Args:
+        storage: Where all models' folders are.
+        fingerprint: What keys and values belong to.
+        shape: Their sizes.
+        budget_bytes: The most that all files together may take.
+    """
+
+    def __init__(self, storage: Storage, fingerprint: StateFingerprint, shape: StateShape, budget_bytes: int) -> None:
+        self._storage = storage
+        self._fingerprint = fingerprint
+        self._shape = shape
+        self._budget_bytes = budget_bytes
+        self._folder = folder_name(fingerprint, shape)
+        self._tree = SegmentTree(storage, self._folder, fingerprint)
+        self._is_paused = False
+
+    # --- out of the cache ---------------------------------------------------------------------------------------
+
+    def stored_length(self, token_ids: Sequence[int]) -> int:
+        """How many of the tokens' beginning are stored."""
+        pieces = self._find(np.asarray(token_ids, np.uint32))
+        return pieces[-1].last if pieces else 0
+
+    def restore(self, sequence: RowSequence, token_ids: Sequence[int]) -> Outcome:
+        """Lets a sequence hold the longest beginning of the tokens that it or the cache has.
+
+        The last token that comes from the cache is computed again and must give the same keys and values, bit by bit;
+        they depend on all tokens before it. Where they do not, nothing is taken from the cache.
+
+        Returns:
+            How many tokens the sequence holds then: those that it has in common with `token_ids`.
+        """
+        wanted = np.asarray(token_ids, np.uint32)
+        held = np.asarray(sequence.token_ids, np.uint32)
+        in_memory = _common_length(held, wanted)
+        pieces = self._find(wanted)
+        sequence.rewind(in_memory)
+        if not pieces or pieces[-1].last <= in_memory:
+            return Outcome(in_memory, tuple(self._tree.take_damages()))
+        reached = self._load(pieces, in_memory, sequence)
+        if reached > in_memory:
+            sequence.adopt([int(token_id) for token_id in wanted[in_memory:reached]])
+            if not _is_reproduced(sequence):
+                sequence.rewind(in_memory)
+                for piece in pieces:
+                    if piece.last > in_memory:
+                        self._tree.set_aside(piece.known.name, "not what the model computes")
+                reached = in_memory
+        return Outcome(reached, tuple(self._tree.take_damages()))
+
+    def _find(self, token_ids: TokenIds) -> list[Piece]:
+        """The path that holds the longest beginning of the tokens, whose digests are right."""
+        with suppress(OSError):
+            self._tree.refresh()
+        while True:
+            pieces = self._tree.find(token_ids)
+            wrong = next((piece.known for piece in pieces if not self._has_right_digest(pieces, piece)), None)
+            if wrong is None:
+                return pieces
+            self._tree.set_aside(wrong.name, "damaged (its tokens)")
+
+    def _has_right_digest(self, pieces: list[Piece], piece: Piece) -> bool:
+        before = [each for each in pieces if each.last <= piece.first and each is not piece]
+        chain = self._fingerprint.chain.extended(tokens_of(before))
+        header = piece.known.segment.header
+        if chain.length != header.first_position or chain.digest != header.chain_digest:
+            return False
+        return chain.extended(piece.known.segment.token_ids).digest == piece.known.segment.end_digest
+
+    def _load(self, pieces: list[Piece], first: int, sequence: RowSequence) -> int:
+        """Fills in the rows of positions from `first` on; returns up to where all are there."""
+        with ExitStack() as opened, ThreadPoolExecutor(_READERS) as readers:
+            jobs = []
+            for piece in pieces:
+                if piece.last <= first:
+                    continue
+                descriptor = self._opened_for_reading(piece.known)
+                if descriptor is None:
+                    break
+                opened.callback(self._storage.close, descriptor)
+                for place in piece.known.segment.records:
+                    if place.position + place.token_count > first and place.position < piece.last:
+                        span = max(first, place.position), min(piece.last, place.position + place.token_count)
+                        jobs.append((piece.known, descriptor, place, *span))
+            # Reading, summing, looking through and copying all release the interpreter.
+            results = [readers.submit(self._load_record, sequence, *job[1:]) for job in jobs]
+            reached = first
+            for job, result in zip(jobs, results, strict=True):
+                try:
+                    result.result()
+                except (StateFileError, OSError) as error:
+                    for later in results:
+                        later.cancel()
+                    cause = str(error) if isinstance(error, StateFileError) else f"not readable ({error.strerror})"
+                    self._tree.set_aside(job[0].name, cause)
+                    break
+                reached = job[4]
+            for _, descriptor, *_ in jobs:
+                with suppress(OSError):
+                    self._storage.touch(descriptor)
+        return reached
+
+    def _opened_for_reading(self, known: Known) -> int | None:
+        """A descriptor with a shared lock; None where the file is gone, was cut, or is being written for long."""
+        try:
+            descriptor = self._storage.open(f"{self._folder}/{known.name}")
+        except OSError:
+            self._tree.forget(known.name)
+            return None
+        if self._locked(descriptor, exclusive=False) and self._storage.size(descriptor) >= known.segment.size:
+            return descriptor
+        self._storage.close(descriptor)
+        self._tree.look_at(known.name)
+        return None
+
+    def _load_record(self, sequence: RowSequence, descriptor: int, place: RecordPlace, first: int, last: int) -> None:
+        rows = read_rows(self._storage, descriptor, self._shape, place)
+        sequence.fill(first, rows[:, :, first - place.position : last - place.position])
+
+    def _locked(self, descriptor: int, *, exclusive: bool) -> bool:
+        """Locks a file; waits for a moment where somebody else is at it."""
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not self._storage.lock(descriptor, exclusive=exclusive):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOCK_STEP_SECONDS)
+        return True
+
+    # --- into the cache -----------------------------------------------------------------------------------------
+
+    def save(self, owner: bytes, sequence: RowSequence) -> Outcome:
+        """Stores what a sequence holds and the cache does not.
+
+        Args:
+            owner: Whose it is: 16 bytes, the same for all branches of a chat.
+            sequence: What to store.
+
+        Returns:
+            How many tokens were written, and why not all of them.
+        """
+        token_ids = np.asarray(sequence.token_ids, np.uint32)
+        if not len(token_ids):
+            return Outcome(0)
+        try:
+            written = self._save(owner, token_ids, sequence)
+        except OSError as error:
+            # A full disk is said once, until something could be saved again.
+            is_full = error.errno in _DISK_IS_FULL
+            trouble = "the disk is full" if is_full else error.strerror or type(error).__name__
+            troubles = () if is_full and self._is_paused else (trouble,)
+            self._is_paused = is_full
+            return Outcome(0, (*self._tree.take_damages(), *troubles))
+        self._is_paused = False
+        return Outcome(written, tuple(self._tree.take_damages()))
+
+    def _save(self, owner: bytes, token_ids: TokenIds, sequence: RowSequence) -> int:
+        for _ in range(_ATTEMPTS):
+            pieces = self._find(token_ids)
+            stored = pieces[-1].last if pieces else 0
+            if stored == len(token_ids):
+                return 0
+            self._make_room(len(token_ids) - stored, pieces)
+            tip = pieces[-1].known if pieces else None
+            if tip is None or tip.segment.header.owner != owner or tip.segment.end != stored:
+                self._begin(owner, pieces, token_ids, sequence)
+                return len(token_ids) - stored
+            if self._append(tip, pieces, token_ids, sequence):
+                return len(token_ids) - stored
+        # Somebody else appends as fast as we look: a branch of our own needs no waiting.
+        pieces = self._find(token_ids)
+        stored = pieces[-1].last if pieces else 0
+        if stored < len(token_ids):
+            self._begin(owner, pieces, token_ids, sequence)
+        return len(token_ids) - stored
+
+    def _append(self, tip: Known, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
+        """Appends to the segment that ends the path; returns whether it was still as we knew it."""
+        try:
+            descriptor = self._storage.open(f"{self._folder}/{tip.name}", writable=True)
+        except FileNotFoundError:
+            self._tree.forget(tip.name)
+            return False
+        try:
+            if not self._locked(descriptor, exclusive=True) or not self._storage.is_linked(descriptor):
+                self._tree.forget(tip.name)
+                return False
+            known = self._tree.look_at(tip.name)
+            if known is None or known.segment.size != tip.segment.size or known.segment.has_lost_tail:
+                if known is not None and known.segment.has_lost_tail:
+                    self._tree.set_aside(known.name, "damaged (its end is lost)")
+                return False
+            chain = self._chain_of(pieces)
+            try:
+                segment = append(
+                    self._storage, descriptor, tip.segment, chain, token_ids[tip.segment.end :], sequence.rows
+                )
+            except OSError as error:
+                self._undo(tip, descriptor, error)
+                raise
+            self._tree.add(Known(tip.name, segment, self._storage.used_at(descriptor)))
+            return True
+        finally:
+            self._storage.close(descriptor)
+
+    def _undo(self, tip: Known, descriptor: int, error: OSError) -> None:
+        """After a failed append: with a full disk the file is as before; else nobody knows what it holds."""
+        if error.errno in _DISK_IS_FULL:
+            with suppress(OSError):
+                cut(self._storage, descriptor, tip.segment.size)
+        else:
+            self._tree.set_aside(tip.name, f"not written ({error.strerror or type(error).__name__})")
+
+    def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> None:
+        """Writes what is not stored to a segment of its own, which goes on from where the path ends."""
+        stored = pieces[-1].last if pieces else 0
+        chain = self._chain_of(pieces)
+        header = SegmentHeader(
+            fingerprint=self._fingerprint, shape=self._shape, segment_id=secrets.token_bytes(ID_BYTES),
+            parent_id=pieces[-1].known.segment_id if pieces else NO_PARENT, first_position=stored,
+            chain_digest=chain.digest, owner=owner,
+        )  # fmt: skip
+        name = header.segment_id.hex() + SUFFIX
+        part = name + PART_SUFFIX
+        self._storage.make_folder("")
+        self._storage.make_folder(self._folder)
+        descriptor = self._storage.create(f"{self._folder}/{part}")
+        try:
+            self._storage.lock(descriptor, exclusive=True)  # says that somebody is writing it
+            try:
+                segment = begin_segment(self._storage, descriptor, header)
+                segment = append(self._storage, descriptor, segment, chain, token_ids[stored:], sequence.rows)
+                self._storage.rename(f"{self._folder}/{part}", f"{self._folder}/{name}")
+            except BaseException:
+                with suppress(OSError):
+                    self._storage.unlink(f"{self._folder}/{part}")
+                raise
+            self._tree.add(Known(name, segment, self._storage.used_at(descriptor)))
+        finally:
+            self._storage.close(descriptor)
+        self._storage.sync_folder(self._folder)
+
+    def _make_room(self, token_count: int, pieces: list[Piece]) -> None:
+        """Raises `OSError` where neither the disk nor the budget has room, though all else was removed."""
+        records = token_count // RECORD_TOKENS + 2
+        needed_bytes = token_count * self._shape.token_bytes + records * _MOST_RECORD_HEAD_BYTES + HEADER_BYTES
+        pinned = {(self._folder, piece.known.name): piece.last for piece in pieces}
+        if not make_room(self._storage, needed_bytes, self._budget_bytes, pinned):
+            raise OSError(errno.EDQUOT, "no room")
+
+    def _chain_of(self, pieces: list[Piece]) -> TokenChain:
+        return self._fingerprint.chain.extended(tokens_of(pieces))
+
+
+def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
+    """The folder of everything that can be used together: 32 hexadecimal digits."""
+    text = f"{shape.layer_count} {shape.kv_heads} {shape.head_dim} {shape.dtype}".encode()
+    meaning = fingerprint.model + fingerprint.configuration + fingerprint.engine_abi.to_bytes(4, "little") + text
+    return hashlib.blake2b(meaning, digest_size=ID_BYTES).hexdigest()
+
+
+def _is_reproduced(sequence: RowSequence) -> bool:
+    """Whether the model computes the last token's keys and values as they are."""
+    last = len(sequence.token_ids) - 1
+    token_id = int(sequence.token_ids[last])
+    stored = sequence.rows(last, last + 1)
+    sequence.rewind(last)
+    sequence.extend([token_id])
+    return stored.tobytes() == sequence.rows(last, last + 1).tobytes()
+
+
+def _common_length(first: TokenIds, second: TokenIds) -> int:
+    length = min(len(first), len(second))
+    different = np.flatnonzero(first[:length] != second[:length])
+    return int(different[0]) if len(different) else length
