@@ -4,6 +4,7 @@ Names are relative to one folder and have at most two parts, `folder/file`. File
 opening them gave. Nothing is retried and nothing is hidden here: writing may be short, and every error is an `OSError`.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -81,7 +82,10 @@ class Storage(Protocol):
         ...
 
     def lock(self, descriptor: int, *, exclusive: bool) -> bool:
-        """Locks a file for this descriptor, without waiting; returns whether that worked."""
+        """Locks a file for this descriptor, without waiting; returns whether that worked.
+
+        A lock of the other kind is let go first: if that did not work, the descriptor has none.
+        """
         ...
 
     def touch(self, descriptor: int, seconds: float | None = None) -> None:
@@ -115,7 +119,12 @@ class DiskStorage:
     def open(self, name: str, *, writable: bool = False) -> int:  # noqa: D102
         # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
         flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(self.root / name, flags)
+        try:
+            descriptor = os.open(self.root / name, flags)
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # what O_NOFOLLOW says of a link
+                raise PermissionError(f"{name} is a link") from error
+            raise
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             os.close(descriptor)
