@@ -252,8 +252,8 @@ class SimulatedDisk:
         own.is_exclusive = exclusive
         return True
 
-    def touch(self, descriptor: int) -> None:
-        self._opened(descriptor).file.used_at = self.now
+    def touch(self, descriptor: int, seconds: float | None = None) -> None:
+        self._opened(descriptor).file.used_at = self.now if seconds is None else seconds
 
     def free_bytes(self) -> tuple[int, int]:
         files = {file for file in self._names.values() if file is not None}

@@ -90,9 +90,9 @@ class ForwardingStorage:
         self.before("lock")
         return self.inner.lock(descriptor, exclusive=exclusive)
 
-    def touch(self, descriptor: int) -> None:
+    def touch(self, descriptor: int, seconds: float | None = None) -> None:
         self.before("touch")
-        self.inner.touch(descriptor)
+        self.inner.touch(descriptor, seconds)
 
     def free_bytes(self) -> tuple[int, int]:
         self.before("free_bytes")

@@ -17,7 +17,7 @@ import errno
 import hashlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -90,6 +90,17 @@ class Outcome:
 
     tokens: int
     troubles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The positions `first` … `last` - 1 of a record that are to be loaded."""
+
+    known: Known
+    descriptor: int
+    place: RecordPlace
+    first: int
+    last: int
 
 
 class PromptCache:
@@ -166,36 +177,43 @@ class PromptCache:
 
     def _load(self, pieces: list[Piece], first: int, sequence: RowSequence) -> int:
         """Fills in the rows of positions from `first` on; returns up to where all are there."""
+        reached, damage = first, None
         with ExitStack() as opened, ThreadPoolExecutor(_READERS) as readers:
-            jobs = []
-            for piece in pieces:
-                if piece.last <= first:
-                    continue
-                descriptor = self._opened_for_reading(piece.known)
-                if descriptor is None:
-                    break
-                opened.callback(self._storage.close, descriptor)
-                for place in piece.known.segment.records:
-                    if place.position + place.token_count > first and place.position < piece.last:
-                        span = max(first, place.position), min(piece.last, place.position + place.token_count)
-                        jobs.append((piece.known, descriptor, place, *span))
+            jobs = list(self._reading_jobs(pieces, first, opened))
             # Reading, summing, looking through and copying all release the interpreter.
-            results = [readers.submit(self._load_record, sequence, *job[1:]) for job in jobs]
-            reached = first
+            results = [readers.submit(self._load_record, sequence, job) for job in jobs]
             for job, result in zip(jobs, results, strict=True):
                 try:
                     result.result()
                 except (StateFileError, OSError) as error:
-                    for later in results:
-                        later.cancel()
-                    cause = str(error) if isinstance(error, StateFileError) else f"not readable ({error.strerror})"
-                    self._tree.set_aside(job[0].name, cause)
+                    readers.shutdown(cancel_futures=True)
+                    damage = (
+                        job,
+                        str(error) if isinstance(error, StateFileError) else f"not readable ({error.strerror})",
+                    )
                     break
-                reached = job[4]
-            for _, descriptor, *_ in jobs:
+                reached = job.last
+            for descriptor in {job.descriptor for job in jobs}:
                 with suppress(OSError):
                     self._storage.touch(descriptor)
+        if damage is not None:
+            job, cause = damage
+            self._tree.cut_back(job.known, job.place.position, cause)
         return reached
+
+    def _reading_jobs(self, pieces: list[Piece], first: int, opened: ExitStack) -> Iterator["_Job"]:
+        """The records that hold the positions from `first` on, up to a file that cannot be read now."""
+        for piece in pieces:
+            if piece.last <= first:
+                continue
+            descriptor = self._opened_for_reading(piece.known)
+            if descriptor is None:
+                return
+            opened.callback(self._close, descriptor)
+            for place in piece.known.segment.records:
+                start, end = max(first, place.position), min(piece.last, place.position + place.token_count)
+                if start < end:
+                    yield _Job(piece.known, descriptor, place, start, end)
 
     def _opened_for_reading(self, known: Known) -> int | None:
         """A descriptor with a shared lock; None where the file is gone, was cut, or is being written for long."""
@@ -204,15 +222,20 @@ class PromptCache:
         except OSError:
             self._tree.forget(known.name)
             return None
-        if self._locked(descriptor, exclusive=False) and self._storage.size(descriptor) >= known.segment.size:
-            return descriptor
-        self._storage.close(descriptor)
+        with suppress(OSError):
+            if self._locked(descriptor, exclusive=False) and self._storage.size(descriptor) >= known.segment.size:
+                return descriptor
+        self._close(descriptor)
         self._tree.look_at(known.name)
         return None
 
-    def _load_record(self, sequence: RowSequence, descriptor: int, place: RecordPlace, first: int, last: int) -> None:
-        rows = read_rows(self._storage, descriptor, self._shape, place)
-        sequence.fill(first, rows[:, :, first - place.position : last - place.position])
+    def _close(self, descriptor: int) -> None:
+        with suppress(OSError):  # what was to be on the disk was synced before
+            self._storage.close(descriptor)
+
+    def _load_record(self, sequence: RowSequence, job: "_Job") -> None:
+        rows = read_rows(self._storage, job.descriptor, self._shape, job.place)
+        sequence.fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
 
     def _locked(self, descriptor: int, *, exclusive: bool) -> bool:
         """Locks a file; waits for a moment where somebody else is at it."""
@@ -282,30 +305,23 @@ class PromptCache:
                 self._tree.forget(tip.name)
                 return False
             known = self._tree.look_at(tip.name)
-            if known is None or known.segment.size != tip.segment.size or known.segment.has_lost_tail:
-                if known is not None and known.segment.has_lost_tail:
-                    self._tree.set_aside(known.name, "damaged (its end is lost)")
+            if known is None or known.segment.size != tip.segment.size:
                 return False
             chain = self._chain_of(pieces)
             try:
                 segment = append(
                     self._storage, descriptor, tip.segment, chain, token_ids[tip.segment.end :], sequence.rows
                 )
-            except OSError as error:
-                self._undo(tip, descriptor, error)
+            except BaseException:
+                # What was synced before is still there. What is written there next is new to the system, which
+                # forgets what it failed to write.
+                with suppress(OSError):
+                    cut(self._storage, descriptor, tip.segment.size)
                 raise
             self._tree.add(Known(tip.name, segment, self._storage.used_at(descriptor)))
             return True
         finally:
-            self._storage.close(descriptor)
-
-    def _undo(self, tip: Known, descriptor: int, error: OSError) -> None:
-        """After a failed append: with a full disk the file is as before; else nobody knows what it holds."""
-        if error.errno in _DISK_IS_FULL:
-            with suppress(OSError):
-                cut(self._storage, descriptor, tip.segment.size)
-        else:
-            self._tree.set_aside(tip.name, f"not written ({error.strerror or type(error).__name__})")
+            self._close(descriptor)
 
     def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> None:
         """Writes what is not stored to a segment of its own, which goes on from where the path ends."""
@@ -318,8 +334,10 @@ class PromptCache:
         )  # fmt: skip
         name = header.segment_id.hex() + SUFFIX
         part = name + PART_SUFFIX
-        self._storage.make_folder("")
-        self._storage.make_folder(self._folder)
+        if self._folder not in self._storage.list_folder(""):
+            self._storage.make_folder("")
+            self._storage.make_folder(self._folder)
+            self._storage.sync_folder("")
         descriptor = self._storage.create(f"{self._folder}/{part}")
         try:
             self._storage.lock(descriptor, exclusive=True)  # says that somebody is writing it
@@ -333,7 +351,7 @@ class PromptCache:
                 raise
             self._tree.add(Known(name, segment, self._storage.used_at(descriptor)))
         finally:
-            self._storage.close(descriptor)
+            self._close(descriptor)
         self._storage.sync_folder(self._folder)
 
     def _make_room(self, token_count: int, pieces: list[Piece]) -> None:

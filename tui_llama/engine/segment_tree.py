@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from tui_llama.engine.state_file import NO_PARENT, Segment, StateFingerprint, TokenIds, scan
+from tui_llama.engine.state_file import NO_PARENT, Segment, StateFingerprint, TokenIds, cut, scan
 from tui_llama.engine.storage import Storage
 from tui_llama.errors import StateFileError, StateVersionError
 
@@ -130,6 +130,25 @@ class SegmentTree:
         # Where that fails it is gone, or on a disk that cannot be written; then it is found damaged again next time.
         with suppress(OSError):
             self._storage.rename(f"{self._folder}/{name}", f"{self._folder}/{name}{DAMAGED_SUFFIX}")
+
+    def cut_back(self, known: Known, position: int, cause: str) -> None:
+        """Cuts a segment back to the last turn before a position where it is damaged; notes why.
+
+        What comes before is good, and others may go on from it. Where there is no such turn, it is set aside.
+        """
+        good = [commit for commit in known.segment.commits if commit.position <= position]
+        if not good:
+            self.set_aside(known.name, cause)
+            return
+        self._damages.append(cause)
+        with suppress(OSError):
+            descriptor = self._storage.open(f"{self._folder}/{known.name}", writable=True)
+            try:
+                if self._storage.lock(descriptor, exclusive=True):
+                    cut(self._storage, descriptor, good[-1].offset)
+            finally:
+                self._storage.close(descriptor)
+        self.look_at(known.name)
 
     def take_damages(self) -> list[str]:
         """What was found wrong since the last call, in a few words each."""

@@ -1,0 +1,157 @@
+"""The prompt cache on a disk that loses power, fails and fills up: warmth may be lost, nothing wrong is ever used."""
+
+import errno
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from tests.fakes.power_cuts import crash_states, every_crash_point
+from tests.fakes.simulated_disk import SimulatedDisk
+from tests.fakes.storage_wrappers import CountingStorage, every_fault
+from tests.fakes.stored_prompts import OWNER, TOKEN_BYTES, cache_on, sequence_of, store
+from tui_llama.engine.cache_upkeep import make_room, remove_owner, used_bytes
+from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.storage import Storage
+
+
+def tokens(count: int, seed: int = 0) -> list[int]:
+    return [int(token_id) for token_id in np.random.default_rng(seed).integers(0, 250, count)]
+
+
+def script(first: int, second: int, fork: int, more: int) -> tuple[list[int], ...]:
+    """Two turns, and a branch that leaves them at `fork`."""
+    past = tokens(second)
+    return past[:first], past, past[:fork] + tokens(more, 1)
+
+
+SCRIPTS = (script(180, 400, 30, 150), script(64, 256, 64, 192), script(10, 330, 200, 130))
+TURNS = SCRIPTS[0]
+PAST = TURNS[1]
+EXPECTED = {tuple(turn): sequence_of(turn) for turns in SCRIPTS for turn in turns}
+
+
+def stored(storage: Storage, token_ids: Sequence[int], cache: PromptCache | None = None) -> int:
+    """How many of the tokens another program finds; what it takes over must be what would have been computed."""
+    sequence = sequence_of([])
+    outcome = (cache or cache_on(storage)).restore(sequence, token_ids)
+    assert all(trouble.startswith("damaged (") for trouble in outcome.troubles)
+    assert sequence.token_ids == token_ids[: outcome.tokens]
+    expected = EXPECTED[tuple(token_ids)].rows(0, outcome.tokens)
+    assert sequence.rows(0, outcome.tokens).tobytes() == expected.tobytes()
+    return outcome.tokens
+
+
+def saved_turns(turns: Sequence[Sequence[int]]) -> Callable[[SimulatedDisk], None]:
+    """Saves one turn after the other, with a promise once each is saved."""
+
+    def save(disk: SimulatedDisk) -> None:
+        cache = cache_on(disk)
+        for turn in turns:
+            assert store(cache, turn).troubles == ()
+            disk.mark(str(len(disk.marks)))
+
+    return save
+
+
+@pytest.mark.parametrize("turns", SCRIPTS)
+def test_after_every_power_cut_what_was_promised_is_there_and_the_chat_goes_on(turns: Sequence[Sequence[int]]) -> None:
+    count = 0
+    for state in every_crash_point(saved_turns(turns)):
+        count += 1
+        promised, cache = len(state.marks), cache_on(state)
+        lengths = [stored(state, turn, cache) for turn in turns]
+        assert lengths[:promised] == [len(turn) for turn in turns[:promised]], state.history
+        if count % 4 == 0:
+            for turn in turns:
+                cache.save(OWNER, EXPECTED[tuple(turn)])
+            assert [stored(state, turn) for turn in turns] == [len(turn) for turn in turns], state.history
+    assert count > 1000
+
+
+def test_a_power_cut_while_room_is_made_or_a_chat_removed_leaves_only_what_is_right() -> None:
+    start = SimulatedDisk()
+    saved_turns(TURNS)(start)
+
+    def remove(disk: SimulatedDisk) -> None:
+        make_room(disk, 0, used_bytes(disk) - 100, {})
+        remove_owner(disk, OWNER)
+
+    states = list(every_crash_point(remove, start.copy()))
+    assert len(states) >= 4
+    for state in states:
+        for turn in TURNS:
+            stored(state, turn)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EINTR, errno.EDQUOT, None])
+def test_whichever_call_fails_nothing_is_raised_and_nothing_wrong_is_kept(error: int | None, persistent: bool) -> None:
+    calls = 0
+    for storage in every_fault(SimulatedDisk, error, persistent=persistent, short_first=error == errno.ENOSPC):
+        calls += 1
+        cache = cache_on(storage)
+        for turn in TURNS:
+            store(cache, turn)
+            sequence = sequence_of(PAST[:10])
+            outcome = cache.restore(sequence, turn)
+            assert sequence.token_ids == turn[: outcome.tokens]
+            assert sequence.rows(0, outcome.tokens).tobytes() == sequence_of(turn).rows(0, outcome.tokens).tobytes()
+        disk = storage.inner
+        assert isinstance(disk, SimulatedDisk)
+        disk.close_all()
+        for turn in TURNS:
+            stored(disk, turn)
+            assert store(cache_on(disk), turn).troubles == ()
+            assert stored(disk, turn) == len(turn)
+    assert calls > 30
+
+
+def test_a_failed_sync_is_never_taken_for_a_good_one() -> None:
+    for storage in every_fault(SimulatedDisk, errno.EIO, method="sync"):
+        disk = storage.inner
+        assert isinstance(disk, SimulatedDisk)
+        cache = cache_on(storage)
+        promised = [turn for turn in TURNS if not store(cache, turn).troubles]
+        for state in crash_states(disk):
+            assert [stored(state, turn) for turn in promised] == [len(turn) for turn in promised], state.history
+
+
+def test_a_full_disk_pauses_saving_and_says_so_once() -> None:
+    disk = SimulatedDisk(capacity_bytes=(512 << 20) + 5000)
+    cache = cache_on(disk)
+    assert store(cache, PAST[:180]).troubles == ()
+    outcomes = [store(cache, [*PAST, *tokens(count, 2)]) for count in (100, 200, 300)]
+    assert [outcome.troubles for outcome in outcomes] == [("the disk is full",), (), ()]
+    assert stored(disk, PAST) == 180
+    disk.capacity_bytes *= 2
+    assert store(cache, PAST).troubles == ()
+    assert stored(disk, PAST) == len(PAST)
+
+
+def written_by(action: Callable[[PromptCache], None]) -> CountingStorage:
+    storage = CountingStorage(SimulatedDisk())
+    action(cache_on(storage))
+    return storage
+
+
+def test_a_turn_writes_what_it_adds_and_syncs_once() -> None:
+    storage = CountingStorage(SimulatedDisk())
+    cache, past = cache_on(storage), tokens(4000)
+    store(cache, past[:10])
+    for before, length in ((10, 200), (200, 201), (201, 1500), (1500, 4000)):
+        written, syncs = storage.written_bytes, storage.syncs
+        store(cache, past[:length])
+        added = (length - before) * TOKEN_BYTES
+        # A token of this model is 8 bytes of keys and values beside its id of 4, and a record of 64 has 64 more.
+        assert storage.written_bytes - written <= added + 4 * (length - before) + (length - before) // 64 * 64 + 8192
+        assert storage.syncs - syncs == 1
+
+
+def test_loading_reads_each_byte_once() -> None:
+    storage = CountingStorage(SimulatedDisk())
+    past = tokens(4000)
+    store(cache_on(storage), past)
+    cache, sequence, before = cache_on(storage), sequence_of([]), storage.read_bytes
+    assert cache.restore(sequence, past).tokens == 4000
+    assert storage.read_bytes - before <= 4000 * (TOKEN_BYTES + 4 + 4) + 63 * 320 + 1000
