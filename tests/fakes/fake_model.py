@@ -48,6 +48,8 @@ class FakeSequence:
     def __init__(self, model: "FakeModel") -> None:
         self._model = model
         self.token_ids: list[int] = []
+        self.positions: list[int] = []
+        self.exact_tokens = 0
         self.batch_sizes: list[int] = []
         self._rows = np.zeros((0, VOCAB_SIZE), np.float32)
 
@@ -72,6 +74,10 @@ class FakeSequence:
         if len(self) + len(ids) > self._model.context_size:
             raise EngineError("the context is full")
         self._rows[:] = np.nan  # what was returned before is valid no longer
+        if self.exact_tokens == len(self):
+            self.exact_tokens += len(ids)
+        next_position = self.positions[-1] + 1 if self.positions else 0
+        self.positions += range(next_position, next_position + len(ids))
         self.token_ids += ids
         self.batch_sizes.append(len(ids))
 
@@ -83,9 +89,22 @@ class FakeSequence:
 
     def rewind(self, length: int) -> None:
         assert 0 <= length <= len(self)
-        del self.token_ids[length:]
+        del self.token_ids[length:], self.positions[length:]
+        self.exact_tokens = min(self.exact_tokens, length)
+
+    def shift(self, first: int, count: int) -> None:
+        assert 0 <= first < first + count < len(self)
+        del self.token_ids[first : first + count], self.positions[-count:]
+        self.exact_tokens = min(self.exact_tokens, first)
+
+    def set_positions(self, positions: Sequence[int]) -> None:
+        assert len(positions) == len(self)
+        changed = [new != old for new, old in zip(positions, self.positions, strict=True)]
+        self.exact_tokens = min(self.exact_tokens, changed.index(True) if True in changed else len(self))
+        self.positions = list(positions)
 
     def save(self, path: Path) -> None:
+        assert self.exact_tokens == len(self)
         tokens = np.asarray(self.token_ids, np.uint32)
         keys = (tokens % 1000).astype(np.float16).reshape(-1, 1, 1).repeat(2, axis=2)
         model = self._model
@@ -95,9 +114,10 @@ class FakeSequence:
         model = self._model
         stored = read_state(path, model.fingerprint, model.state_shape, model.context_size, VOCAB_SIZE)
         self.token_ids = stored.token_ids.tolist()
+        self.positions, self.exact_tokens = list(range(len(self))), len(self)
 
     def close(self) -> None:
-        self.token_ids = []
+        self.token_ids, self.positions, self.exact_tokens = [], [], 0
 
 
 class FakeTemplate:
