@@ -32,7 +32,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     TextPiece,
 )
-from tui_llama.errors import SettingsError
+from tui_llama.errors import CallerError, SettingsError
 
 GREEDY = SamplingSettings(temperature=0.0)
 STOP, SHIFT = Overflow(OverflowMode.STOP), Overflow(OverflowMode.SHIFT)
@@ -348,6 +348,9 @@ def test_a_group_of_one_extends_nothing() -> None:
     sequence = FakeModel().new_sequence()
     room = room_in(sequence, 512, Overflow(OverflowMode.EXTEND, group_size=1, group_width=7), 5, False)
     assert type(room) is ContextRoom
+    assert not room.can_be_made(512)
+    with pytest.raises(CallerError):
+        room.make()
 
 
 # --- what was moved is nobody else's ------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.language_model import Logits, TokenSequence
 from tui_llama.engine.prompt import EncodedPrompt
 from tui_llama.engine.protocol import Overflow, OverflowMode
-from tui_llama.errors import SettingsError
+from tui_llama.errors import CallerError, SettingsError
 
 _LARGEST_RESERVE = 4  # of the context, for an answer that may be long
 _LEFT_WHEN_CUT = 2  # of the context may be filled by a prompt that turns are left out of
@@ -132,8 +132,12 @@ class ContextRoom:
         return False
 
     def make(self) -> None:
-        """Makes room. There must be none left behind the tokens of the sequence, and it can be made."""
-        raise NotImplementedError
+        """Makes room behind the tokens of the sequence, where none is left.
+
+        Raises:
+            CallerError: it cannot be made.
+        """
+        raise CallerError("there is no room behind the end of this context")
 
 
 class ShiftingRoom(ContextRoom):
