@@ -112,6 +112,15 @@ async def test_a_notice_is_one_line_of_the_conversation() -> None:
         assert driver.remarks == ["The saved state was not used (damaged)."]
 
 
+async def test_messages_that_are_left_out_are_told_of_when_their_number_changes() -> None:
+    replies = [[PromptEncoded(0, 0, (1,), left_out), *spoken("a")[1:]] for left_out in (0, 4, 4, 6, 0)]
+    async with opened(replies=replies) as driver:
+        for count in (0, 1, 1, 2, 2):
+            await driver.ask("hi")
+            assert len(driver.remarks) == count
+        assert driver.remarks == [f"{number} older messages no longer fit and are left out." for number in (4, 6)]
+
+
 # --- before the model is there ----------------------------------------------------------------------------------
 
 

@@ -18,7 +18,14 @@ from tui_llama import __version__, headless, paths
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.cli import command_line
 from tui_llama.engine import open_tokenizer
-from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX, CompleteRequest, LoadRequest, ReplyRequest
+from tui_llama.engine.protocol import (
+    DEFAULT_DRAFT_MAX,
+    CompleteRequest,
+    LoadRequest,
+    Overflow,
+    OverflowMode,
+    ReplyRequest,
+)
 from tui_llama.output import Output
 from tui_llama.store import Store
 
@@ -153,6 +160,57 @@ def test_the_most_guesses_can_be_set_and_are_the_default_otherwise(asked: Asked,
     run(command, "x", *MODEL, "--draft-max", "3")
     run(command, "x", *MODEL)
     assert [request.draft_max for _, request in asked] == [3, DEFAULT_DRAFT_MAX]
+
+
+@pytest.mark.parametrize("command", ["ask", "complete"])
+@pytest.mark.parametrize(
+    ("options", "overflow"),
+    [
+        ((), Overflow()),
+        (("--context-shift",), Overflow(OverflowMode.SHIFT)),
+        (("--context-shift", "--keep", "-1"), Overflow(OverflowMode.SHIFT, -1)),
+        (("--no-context-shift",), Overflow(OverflowMode.STOP)),
+        (("--grp-attn-n", "8", "--grp-attn-w", "64"), Overflow(OverflowMode.EXTEND, 0, 8, 64)),
+        (("-gan", "2", "-gaw", "64", "--context-shift"), Overflow(OverflowMode.EXTEND, 0, 2, 64)),
+        (("--grp-attn-n", "1"), Overflow(group_size=1)),
+    ],
+)
+def test_what_is_done_about_a_full_context_has_the_names_of_llama_cpp(
+    asked: Asked, command: str, options: tuple[str, ...], overflow: Overflow
+) -> None:
+    run(command, "x", *MODEL, *options)
+    run(*options, command, "x", *MODEL)
+    assert [request.overflow for _, request in asked] == [overflow] * 2
+
+
+def test_the_command_line_decides_about_a_full_context_before_the_settings(asked: Asked) -> None:
+    file = paths.settings_file()
+    file.parent.mkdir(parents=True)
+    file.write_text('context_overflow = "shift"\nkeep_tokens = 4\n')
+    run("complete", "x", *MODEL)
+    run("complete", "x", *MODEL, "--no-context-shift")
+    assert [request.overflow.mode for _, request in asked] == [OverflowMode.SHIFT, OverflowMode.STOP]
+    assert asked[0][1].overflow.keep_tokens == 4
+
+
+@pytest.mark.parametrize("option", [("--keep", "-2"), ("--grp-attn-n", "0"), ("--grp-attn-w", "0")])
+def test_options_of_a_full_context_are_checked(asked: Asked, option: tuple[str, str]) -> None:
+    assert run("complete", "x", *MODEL, *option).exit_code == 2
+    assert not asked
+
+
+@pytest.mark.parametrize("command", ["ask", "complete"])
+def test_the_end_of_an_answer_is_ignored_when_told_to(asked: Asked, command: str) -> None:
+    run(command, "x", *MODEL, "--ignore-eos")
+    run(command, "x", *MODEL)
+    assert [request.ignore_eos for _, request in asked] == [True, False]
+
+
+def test_a_shifted_continuation_is_noted_on_standard_error(use_model: UseModel) -> None:
+    use_model(lambda token_ids: ord("a"))
+    result = run("complete", "x", *MODEL, "--temp", "0", "-n", "700", "--context-shift")
+    assert (result.exit_code, result.stdout) == (0, "a" * 700)
+    assert result.stderr.startswith("note: The context of 512 tokens is full")
 
 
 def test_options_of_the_threads_have_the_names_of_llama_cpp_too(asked: Asked) -> None:

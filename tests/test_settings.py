@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_llama.chat import SamplingSettings
+from tui_llama.engine.protocol import Overflow, OverflowMode
 from tui_llama.errors import SettingsError
 from tui_llama.settings import SETTINGS, Settings, describe_settings, load_settings
 
@@ -66,6 +67,13 @@ def test_minus_one_leaves_open_what_can_be_left_open(file: Path) -> None:
     assert (settings.max_tokens, settings.sampling.seed) == (None, None)
 
 
+def test_what_is_done_about_a_full_context_is_one_request(file: Path) -> None:
+    file.write_text('context_overflow = "extend"\nkeep_tokens = -1\ngroup_size = 8\ngroup_width = 64\n')
+
+    assert load_settings(file, {}).overflow() == Overflow(OverflowMode.EXTEND, -1, 8, 64)
+    assert Settings().overflow() == Overflow()
+
+
 def test_every_setting_of_the_program_is_declared() -> None:
     general = {field.name for field in dataclasses.fields(Settings)} - {"sampling"}
     sampling = {f"sampling.{name}" for name in SamplingSettings.__struct_fields__}
@@ -118,6 +126,8 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(file: Path, conte
     ("content", "message"),
     [
         ("numa = 'mirror'", "numa: 'mirror' makes no sense"),
+        ("context_overflow = 'explode'", "context_overflow: 'explode' makes no sense"),
+        ("keep_tokens = -2", "keep_tokens: -2 makes no sense"),
         ("threads = 'two'", "threads: 'two' is not a whole number"),
         ("threads = true", "threads: True is not a whole number"),
         ("threads = 2.0", "threads: 2.0 is not a whole number"),

@@ -36,6 +36,7 @@ from tui_llama.store import ChatSummary, Store
 from tui_llama.turn_meter import TurnMeter
 from tui_llama.views import (
     advice,
+    left_out_words,
     listed_chat,
     listed_model,
     model_line,
@@ -332,12 +333,14 @@ class ChatApp(App[None]):
             max_tokens=settings.max_tokens,
             chat_id=chat.chat_id,
             draft_max=settings.draft_max,
+            overflow=settings.overflow(),
         )
 
     def _take_reply_event(self, number: int, event: protocol.ReplyEvent) -> None:
         match event:
-            case protocol.PromptEncoded(kept_tokens=kept, token_ids=token_ids):
+            case protocol.PromptEncoded(kept_tokens=kept, token_ids=token_ids, left_out_messages=left_out):
                 self._chat.set_prompt(kept, token_ids)
+                self._tell_what_is_left_out(left_out)
             case protocol.PromptProgress(reused_tokens=reused, done_tokens=done, total_tokens=total):
                 self._meter.note_prompt(reused, done, total, monotonic())
                 self._machine.handle(turn.PromptAdvanced(number))
@@ -353,6 +356,12 @@ class ChatApp(App[None]):
                 self.dispatch(turn.ReplyFinished(number, reason, usage))
             case protocol.Failed(message=message, hint=hint):
                 self.dispatch(turn.ReplyFailed(number, message, hint))
+
+    def _tell_what_is_left_out(self, message_count: int) -> None:
+        """Says when more or fewer of the chat's messages are left out of the prompt than so far."""
+        if message_count not in (0, self._chat.left_out_messages):
+            self._show_notice(left_out_words(message_count))
+        self._chat.left_out_messages = message_count
 
     def _opened_engine(self) -> Engine:
         assert self._engine is not None  # a reply follows a load

@@ -121,6 +121,35 @@ _DRAFT_OPTION = (
         "--draft-max", type=click.IntRange(0, 63), metavar="N", help="Tokens guessed at once from the context; 0: none."
     ),
 )
+_OVERFLOW_OPTIONS = (
+    click.option(
+        "--context-shift",
+        "context_overflow",
+        flag_value="shift",
+        help="When the context is full, forget its older half and go on.",
+    ),
+    click.option(
+        "--no-context-shift", "context_overflow", flag_value="stop", help="When the context is full, end the answer."
+    ),
+    click.option(
+        *("--keep", "keep_tokens"),
+        type=click.IntRange(-1),
+        metavar="N",
+        help="Tokens that a shift never forgets; -1: the prompt.",
+    ),
+    click.option(
+        *("-gan", "--grp-attn-n", "group_size"),
+        type=click.IntRange(1),
+        metavar="N",
+        help="Let N older tokens share a position; 1: off.",
+    ),
+    click.option(
+        *("-gaw", "--grp-attn-w", "group_width"),
+        type=click.IntRange(1),
+        metavar="N",
+        help="Positions that are shared at once.",
+    ),
+)
 _ANSWER_OPTIONS = (
     click.option(
         *("-n", "--predict", "max_tokens"),
@@ -134,6 +163,7 @@ _ANSWER_OPTIONS = (
         metavar="TEXT",
         help="End before this text. Repeatable.",
     ),
+    click.option("--ignore-eos", is_flag=True, default=None, help="Never let the model end the answer."),
 )
 
 
@@ -180,7 +210,7 @@ _BENCH_LISTS = (
 
 @click.group(cls=_CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_DRAFT_OPTION)
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_DRAFT_OPTION, *_OVERFLOW_OPTIONS)
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:
     """Chats with a GGUF model, full screen. The commands below do without the screen."""
@@ -190,7 +220,15 @@ def command_line(context: click.Context, /, **options: object) -> None:
 
 
 @command_line.command()
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_DRAFT_OPTION, *_ANSWER_OPTIONS)
+@_options(
+    *_MODEL_OPTION,
+    *_ENGINE_OPTIONS,
+    *_PLACEMENT_OPTIONS,
+    *_SAMPLING_OPTIONS,
+    *_DRAFT_OPTION,
+    *_OVERFLOW_OPTIONS,
+    *_ANSWER_OPTIONS,
+)
 @click.option("-s", "--system", "system_prompt", metavar="TEXT", help="System prompt.")
 @click.argument("question", nargs=-1)
 @click.pass_obj
@@ -204,11 +242,19 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
     text = _question_text(" ".join(question))
     options = {**group_options, **_given(options)}
     model, settings = _model_file(options), _settings(options)
-    headless.ask(model, settings, text, _stop_texts(options))
+    headless.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
 
 
 @command_line.command()
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_DRAFT_OPTION, *_ANSWER_OPTIONS)
+@_options(
+    *_MODEL_OPTION,
+    *_ENGINE_OPTIONS,
+    *_PLACEMENT_OPTIONS,
+    *_SAMPLING_OPTIONS,
+    *_DRAFT_OPTION,
+    *_OVERFLOW_OPTIONS,
+    *_ANSWER_OPTIONS,
+)
 @click.argument("text")
 @click.pass_obj
 def complete(group_options: dict[str, object], /, text: str, **options: object) -> None:
@@ -217,7 +263,9 @@ def complete(group_options: dict[str, object], /, text: str, **options: object) 
 
     options = {**group_options, **_given(options)}
     model, settings = _model_file(options), _settings(options)
-    headless.complete(model, settings, _text_or_input(text), _stop_texts(options))
+    headless.complete(
+        model, settings, _text_or_input(text), _stop_texts(options), ignore_eos=bool(options.get("ignore_eos"))
+    )
 
 
 @command_line.command()
@@ -371,6 +419,8 @@ def _settings(options: Mapping[str, object]) -> "Settings":
     given: dict[str, Any] = {
         name: None if name in _MINUS_ONE_IS_NONE and value == -1 else value for name, value in options.items()
     }
+    if given.get("group_size", 1) != 1:
+        given["context_overflow"] = "extend"  # as for llama.cpp, where a group wins over a shift
     general = {name: value for name, value in given.items() if name in known}
     sampling = {name: value for name, value in given.items() if name in settings.sampling.__struct_fields__}
     return dataclasses.replace(settings, **general, sampling=msgspec.structs.replace(settings.sampling, **sampling))

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 _TURN = 1
 
 
-def ask(model: str, settings: "Settings", question: str, stop_texts: tuple[str, ...]) -> None:
+def ask(
+    model: str, settings: "Settings", question: str, stop_texts: tuple[str, ...], *, ignore_eos: bool = False
+) -> None:
     """Prints the answer to one question.
 
     Args:
@@ -38,6 +40,7 @@ def ask(model: str, settings: "Settings", question: str, stop_texts: tuple[str, 
         settings: What was set and given.
         question: The user's message.
         stop_texts: Texts that end the answer.
+        ignore_eos: Whether the model may not end the answer itself.
 
     Raises:
         UserError: the model cannot be loaded or the answer failed.
@@ -50,11 +53,15 @@ def ask(model: str, settings: "Settings", question: str, stop_texts: tuple[str, 
         max_tokens=settings.max_tokens,
         stop_texts=stop_texts,
         draft_max=settings.draft_max,
+        overflow=settings.overflow(),
+        ignore_eos=ignore_eos,
     )
     _run(settings.load_request(model), request)
 
 
-def complete(model: str, settings: "Settings", text: str, stop_texts: tuple[str, ...]) -> None:
+def complete(
+    model: str, settings: "Settings", text: str, stop_texts: tuple[str, ...], *, ignore_eos: bool = False
+) -> None:
     """Prints how `text` goes on; the arguments are those of `ask`."""
     request = CompleteRequest(
         turn=_TURN,
@@ -63,6 +70,8 @@ def complete(model: str, settings: "Settings", text: str, stop_texts: tuple[str,
         max_tokens=settings.max_tokens,
         stop_texts=stop_texts,
         draft_max=settings.draft_max,
+        overflow=settings.overflow(),
+        ignore_eos=ignore_eos,
     )
     _run(settings.load_request(model), request)
 

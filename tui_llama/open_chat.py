@@ -37,6 +37,7 @@ class OpenChat:
         chat_id: None until the first message is in the store.
         title: As the store has it; empty for a new chat.
         entries: The path that is shown, oldest first.
+        left_out_messages: How many of the oldest did not fit into the last prompt.
     """
 
     def __init__(self, journal: Journal, *, model_path: str = "", system_prompt: str = "") -> None:
@@ -49,6 +50,7 @@ class OpenChat:
         self.model_path = model_path
         self.system_prompt = system_prompt
         self.entries: list[Entry] = []
+        self.left_out_messages = 0
 
     @classmethod
     async def restore(cls, journal: Journal, chat_id: str) -> "OpenChat":

@@ -16,7 +16,7 @@ import msgspec
 
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine.placement import CACHE_TYPES, NUMA_MODES
-from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX, LoadRequest
+from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX, LoadRequest, Overflow, OverflowMode
 from tui_llama.errors import SettingsError
 
 Value: TypeAlias = str | int | float | None
@@ -156,6 +156,22 @@ class Settings:
     draft_max: int = _declared(
         int, DEFAULT_DRAFT_MAX, "Most tokens guessed at once from what stands in the context; 0: none.", Range(0, 63)
     )
+    context_overflow: str = _declared(
+        str,
+        OverflowMode.DROP_TURNS.value,
+        "What is done when the context is full: the oldest turns are left out; the older half is forgotten, and the "
+        "answer goes on; older tokens share positions; or nothing.",
+        OneOf(tuple(mode.value for mode in OverflowMode)),
+    )
+    keep_tokens: int = _declared(
+        int, 0, "Tokens at the start that a shift never forgets; -1: all of the prompt.", Range(-1, _MOST)
+    )
+    group_size: int = _declared(
+        int, 4, "How many tokens share a position when the context is extended.", Range(1, _MOST)
+    )
+    group_width: int = _declared(
+        int, 512, "How many positions are shared at once; a multiple of group_size.", Range(1, _MOST)
+    )
     system_prompt: str = _declared(str, "", "What the model is told before a new chat.")
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
 
@@ -174,6 +190,10 @@ class Settings:
             poll=self.poll,
             numa=self.numa,
         )
+
+    def overflow(self) -> Overflow:
+        """What is to be done when the context is full."""
+        return Overflow(OverflowMode(self.context_overflow), self.keep_tokens, self.group_size, self.group_width)
 
 
 # The defaults are those of `SamplingSettings`, which the engine knows too.

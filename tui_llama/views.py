@@ -48,6 +48,13 @@ def note_of(entry: Entry) -> str:
     return " · ".join(part for part in (ending, version) if part)
 
 
+def left_out_words(message_count: int) -> str:
+    """That so many of the oldest messages are not shown to the model."""
+    if message_count == 1:
+        return "The oldest message no longer fits and is left out."
+    return f"{message_count} older messages no longer fit and are left out."
+
+
 def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
     """The messages as the transcript takes them."""
     return [

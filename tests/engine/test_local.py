@@ -300,6 +300,15 @@ def test_the_answer_ends_after_the_most_tokens_allowed() -> None:
     assert finish_of(events).stop_reason is StopReason.LENGTH
 
 
+def test_an_answer_that_may_not_end_goes_on_after_its_end() -> None:
+    request = CompleteRequest(1, "a:", GREEDY, max_tokens=6, ignore_eos=True)
+    events = list(engine_with(FakeModel(answering("yes"))).reply(request, never))
+    assert bytes(tokens_of(events)[:3]) == b"yes"
+    assert len(tokens_of(events)) == 6
+    assert EOS not in tokens_of(events)
+    assert finish_of(events).stop_reason is StopReason.LENGTH
+
+
 def test_with_no_tokens_allowed_the_prompt_is_only_read() -> None:
     events = talk_with().say("hi", max_tokens=0)
     assert tokens_of(events) == []

@@ -47,6 +47,8 @@ class FakeSequence:
     def __init__(self, model: "FakeModel") -> None:
         self._model = model
         self.token_ids: list[int] = []
+        self.positions: list[int] = []
+        self.exact_tokens = 0
         self.batch_sizes: list[int] = []
         self._numbers: list[int] = []
         self._filled: dict[int, int] = {}
@@ -76,6 +78,10 @@ class FakeSequence:
         for token_id in ids:
             before = self._numbers[-1] if self._numbers else 0
             self._numbers.append((before * 31 + token_id * 7 + 3) % 1009)
+        if self.exact_tokens == len(self):
+            self.exact_tokens += len(ids)
+        next_position = self.positions[-1] + 1 if self.positions else 0
+        self.positions += range(next_position, next_position + len(ids))
         self.token_ids += ids
         self.batch_sizes.append(len(ids))
 
@@ -87,8 +93,19 @@ class FakeSequence:
 
     def rewind(self, length: int) -> None:
         assert 0 <= length <= len(self)
-        del self.token_ids[length:]
-        del self._numbers[length:]
+        del self.token_ids[length:], self.positions[length:], self._numbers[length:]
+        self.exact_tokens = min(self.exact_tokens, length)
+
+    def shift(self, first: int, count: int) -> None:
+        assert 0 <= first < first + count < len(self)
+        del self.token_ids[first : first + count], self.positions[-count:], self._numbers[first : first + count]
+        self.exact_tokens = min(self.exact_tokens, first)
+
+    def set_positions(self, positions: Sequence[int]) -> None:
+        assert len(positions) == len(self)
+        changed = [new != old for new, old in zip(positions, self.positions, strict=True)]
+        self.exact_tokens = min(self.exact_tokens, changed.index(True) if True in changed else len(self))
+        self.positions = list(positions)
 
     def rows(self, first: int, last: int) -> Rows:
         """(1, 2, tokens, 1, 2) float16; the numbers of a token follow from it and from those of the token before."""
@@ -101,13 +118,15 @@ class FakeSequence:
             self._filled[first + place] = int(rows[0, 0, place, 0, 0])
 
     def adopt(self, token_ids: Sequence[int]) -> None:
+        assert self.exact_tokens == len(self)
         for token_id in token_ids:
             self._numbers.append(self._filled[len(self)])
+            self.positions.append(len(self))
             self.token_ids.append(token_id)
+        self.exact_tokens = len(self)
 
     def close(self) -> None:
-        self.token_ids = []
-        self._numbers = []
+        self.token_ids, self.positions, self._numbers, self.exact_tokens = [], [], [], 0
 
 
 class FakeTemplate:

@@ -103,3 +103,21 @@ def from_cache_rows(rows: npt.NDArray[np.float16] | npt.NDArray[np.uint8], head_
     scales = np.ascontiguousarray(blocks[..., :2]).view(np.float16).astype(np.float64)
     components: Array = np.ascontiguousarray(blocks[..., 2:]).view(np.int8) * scales
     return components.reshape(*rows.shape[:2], -1)[..., :head_dim]
+
+
+def turned_rows(
+    rows: npt.NDArray[np.float16] | npt.NDArray[np.uint8],
+    turns: npt.NDArray[np.float32],
+    head_dim: int,
+    neighbours: bool,
+) -> npt.NDArray[np.float16] | npt.NDArray[np.uint8]:
+    """Rows of keys, (tokens, kv_heads, …), turned on by (tokens, pairs, 2) cosines and sines, all in float32."""
+    pairs = turns.shape[1]
+    x = from_cache_rows(rows, head_dim).astype(np.float32)
+    out = x.copy()
+    first = np.arange(pairs) * 2 if neighbours else np.arange(pairs)
+    second = first + 1 if neighbours else first + pairs
+    cosine, sine = turns[:, None, :, 0], turns[:, None, :, 1]
+    out[..., first] = x[..., first] * cosine - x[..., second] * sine
+    out[..., second] = x[..., first] * sine + x[..., second] * cosine
+    return cache_rows(out, "f16" if rows.dtype == np.float16 else "q8_0")

@@ -18,7 +18,7 @@ _LARGEST_HALF = 65504.0
 
 
 @helper
-def _rotate(source: int, target: int, angles: int, head_dim: int, rotated_dim: int, mode: int) -> None:
+def rotate_components(source: int, target: int, angles: int, head_dim: int, rotated_dim: int, mode: int) -> None:
     """Rotates pairs of the first `rotated_dim` components by the (cosine, sine) pairs at `angles`, copies the rest."""
     x, y, angle = float32_at(np.uintp(source)), float32_at(np.uintp(target)), float32_at(np.uintp(angles))
     half = rotated_dim // 2
@@ -33,7 +33,7 @@ def _rotate(source: int, target: int, angles: int, head_dim: int, rotated_dim: i
 
 
 @helper
-def _store(row: Any, batch: Any, memory: int, source: int, position: int, head: int, is_keys: bool) -> None:
+def store_components(row: Any, batch: Any, memory: int, source: int, position: int, head: int, is_keys: bool) -> None:
     """Puts one head's components of one position into the cache; `memory` is where keys or values begin."""
     width, head_dim = row.padded_head_dim, row.head_dim
     x = float32_at(np.uintp(source))
@@ -73,11 +73,11 @@ def rotate_queries(row_address: int, batch_address: int, first: int, last: int, 
     row, batch = row_at(row_address), batch_at(batch_address)
     start = first_token(row, batch)
     for token in range(start + first, start + last):
-        angles = row.extra + (batch.first_position + token) * row.extra_stride
+        angles = row.extra + (batch.first_position + batch.rotation_offset + token) * row.extra_stride
         for head in range(row.heads):
             source = row.input + token * row.input_stride + head * row.head_dim * 4
             target = row.output + token * row.output_stride + head * row.padded_head_dim * 4
-            _rotate(source, target, angles, row.head_dim, row.rotated_dim, row.mode)
+            rotate_components(source, target, angles, row.head_dim, row.rotated_dim, row.mode)
 
 
 def store_keys(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
@@ -88,11 +88,11 @@ def store_keys(row_address: int, batch_address: int, first: int, last: int, scra
     row, batch = row_at(row_address), batch_at(batch_address)
     for token in range(first, last):
         position = batch.first_position + token
-        angles = row.extra + position * row.extra_stride
+        angles = row.extra + (position + batch.rotation_offset) * row.extra_stride
         for head in range(row.kv_heads):
             source = row.input + token * row.input_stride + head * row.head_dim * 4
-            _rotate(source, scratch, angles, row.head_dim, row.rotated_dim, row.mode)
-            _store(row, batch, batch.keys, scratch, position, head, True)
+            rotate_components(source, scratch, angles, row.head_dim, row.rotated_dim, row.mode)
+            store_components(row, batch, batch.keys, scratch, position, head, True)
 
 
 def store_values(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
@@ -105,4 +105,4 @@ def store_values(row_address: int, batch_address: int, first: int, last: int, sc
         position = batch.first_position + token
         for head in range(row.kv_heads):
             source = row.input + token * row.input_stride + head * row.head_dim * 4
-            _store(row, batch, batch.values, source, position, head, False)
+            store_components(row, batch, batch.values, source, position, head, False)

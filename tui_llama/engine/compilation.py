@@ -37,6 +37,7 @@ _SOURCES = (
     "attention_states.py",
     "attention_kernels.py",
     "cache_kernels.py",
+    "position_kernels.py",
     "ops.py",
     "waiting.py",
     "schedule.py",

@@ -49,6 +49,24 @@ class TokenSequence(Protocol):
         """Forgets all but the first `length` tokens."""
         ...
 
+    @property
+    def positions(self) -> Sequence[int]:
+        """The positions that the tokens count as, never descending; the next token follows the last."""
+        ...
+
+    @property
+    def exact_tokens(self) -> int:
+        """How many tokens at the start are cached as reading them leaves them: all, unless some moved."""
+        ...
+
+    def shift(self, first: int, count: int) -> None:
+        """Forgets `count` tokens from the `first` on; those behind move down."""
+        ...
+
+    def set_positions(self, positions: Sequence[int]) -> None:
+        """Gives the tokens other positions, never descending, of which several tokens may share one."""
+        ...
+
     def rows(self, first: int, last: int) -> Rows:
         """A copy of the keys and values at positions `first` … `last` - 1."""
         ...

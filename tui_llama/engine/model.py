@@ -31,6 +31,7 @@ from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors, find_seats
 from tui_llama.engine.plan import Plan, PlanBuilder, Step, compile_kernels
 from tui_llama.engine.plan_runner import PlanRunner
+from tui_llama.engine.position_moves import PositionMoves
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.sampling import compile_sampling_kernels
@@ -40,7 +41,7 @@ from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, compile_tokenizer, tokenizer_from_gguf
 from tui_llama.engine.topology import physical_core_count
 from tui_llama.engine.weights import Weights
-from tui_llama.errors import EngineError, SettingsError
+from tui_llama.errors import CallerError, EngineError, SettingsError
 
 FloatArray = npt.NDArray[np.float32]
 OnProgress = Callable[[LoadStage, int, int], None]
@@ -95,7 +96,8 @@ def open_model(
 class Model:
     """A model in memory. Made by `open_model`; a context manager.
 
-    `info` is what the screen says of it, `notices` what the user should know.
+    `info` is what the screen says of it, `notices` what the user should know; `moves` takes tokens in its caches to
+    other positions.
     """
 
     def __init__(
@@ -146,6 +148,7 @@ class Model:
         self._team = ThreadTeam(threads, batch_threads, placement)
         try:
             self._runner = PlanRunner(self._plan, self._team)
+            self.moves = PositionMoves(self._plan)
             self._warm_up(report)
         except BaseException:
             self._team.close()  # a stop comes out of `report`, and nobody has the model yet who could close it
@@ -200,13 +203,21 @@ class Model:
                 [self.run(sequence.cache, batch, every_token=True).copy() for batch in sequence.batches(ids)]
             )
 
-    def run(self, cache: KeyValueCache, token_ids: npt.NDArray[np.int32], *, every_token: bool) -> FloatArray:
+    def run(
+        self,
+        cache: KeyValueCache,
+        token_ids: npt.NDArray[np.int32],
+        *,
+        every_token: bool,
+        rotation_offset: int = 0,
+    ) -> FloatArray:
         """Feeds one batch to a cache; for `Sequence`, which checks the ids.
 
         Args:
             cache: Grows by the batch.
             token_ids: (tokens,) int32, at most `batch_tokens`, each below `vocab_size`.
             every_token: Whether the logits of every token are wanted, or only those of the last.
+            rotation_offset: What is added to positions in the cache before queries and keys are rotated; at most 0.
 
         Returns:
             (tokens or 1, vocab) float32, a view that the next run overwrites.
@@ -216,7 +227,7 @@ class Model:
         self._plan.rotary.prepare(cache.length + count)
         self._runner.run(
             token_ids=int(token_ids.ctypes.data), keys=cache.keys_address, values=cache.values_address,
-            token_count=count, first_position=cache.length, first_output_token=first,
+            token_count=count, first_position=cache.length, rotation_offset=rotation_offset, first_output_token=first,
             context_size=cache.shape.padded_context,
         )  # fmt: skip
         cache.append(count)
@@ -248,11 +259,18 @@ class Model:
 
 
 class Sequence:
-    """Tokens fed to a model, and their keys and values. Made by `Model.new_sequence`; a context manager."""
+    """Tokens fed to a model, and their keys and values. Made by `Model.new_sequence`; a context manager.
+
+    Tokens can be forgotten from the middle, and positions be shared. From there on keys and values are not those that
+    reading the tokens gives, since they were computed beside other tokens or positions: the sequence says so, and is
+    not saved.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._token_ids: list[int] = []
+        self._positions: list[int] = []
+        self._exact_tokens: int | None = None  # None: all
         self.cache = model.new_cache()
 
     def __enter__(self) -> Self:
@@ -265,7 +283,7 @@ class Sequence:
 
     def close(self) -> None:
         """Forgets all tokens and gives their memory back. May be repeated."""
-        self._token_ids = []
+        self._token_ids, self._positions, self._exact_tokens = [], [], None
         self.cache = self._model.new_cache()  # takes no memory before something is written to it
 
     def __len__(self) -> int:
@@ -275,6 +293,16 @@ class Sequence:
     def token_ids(self) -> list[int]:
         """A copy of the tokens in the cache."""
         return list(self._token_ids)
+
+    @property
+    def positions(self) -> list[int]:
+        """A copy of the positions that the tokens' keys are rotated for; never descending."""
+        return list(self._positions)
+
+    @property
+    def exact_tokens(self) -> int:
+        """How many tokens at the start have the keys and values that reading them gives: all, unless some moved."""
+        return len(self) if self._exact_tokens is None else self._exact_tokens
 
     def extend(self, ids: Tokens[int]) -> FloatArray:
         """Feeds tokens and returns the logits of the last.
@@ -341,6 +369,42 @@ class Sequence:
         """
         self.cache.rewind(length)
         del self._token_ids[length:]
+        del self._positions[length:]
+        if self._exact_tokens is not None and self._exact_tokens >= length:
+            self._exact_tokens = None
+
+    def shift(self, first: int, count: int) -> None:
+        """Forgets `count` tokens from the `first` on; those behind move down, their keys rotated for where they are.
+
+        Raises:
+            CallerError: there are not so many, or positions are shared.
+        """
+        if self._positions != list(range(len(self))):
+            raise CallerError("tokens that share positions cannot be shifted")
+        self._model.moves.remove(self.cache, first, count)
+        del self._token_ids[first : first + count]
+        del self._positions[len(self._token_ids) :]
+        if count > 0 and first < len(self):
+            self._exact_tokens = min(self.exact_tokens, first)
+
+    def set_positions(self, positions: Tokens[int]) -> None:
+        """Rotates the keys for other positions, of which several tokens may share one; the next token follows the last.
+
+        Args:
+            positions: One for each token, not below 0, never descending, none further on than its token.
+
+        Raises:
+            CallerError: they are not of that kind; nothing was changed.
+        """
+        new, old = np.array(positions, np.int64), np.array(self._positions, np.int64)
+        fits = new.shape == old.shape and np.all(new >= 0) and np.all(np.diff(new) >= 0)
+        if not (fits and np.all(new <= np.arange(len(new)))):
+            raise CallerError(f"{len(positions)} positions do not fit the {len(old)} tokens")
+        self._model.moves.turn(self.cache, new - old)
+        changed = np.flatnonzero(new != old)
+        if len(changed):
+            self._exact_tokens = min(self.exact_tokens, int(changed[0]))
+        self._positions = new.tolist()
 
     def rows(self, first: int, last: int) -> Rows:
         """A copy of the keys and values at positions `first` … `last` - 1: (layers, 2, tokens, kv_heads, head).
@@ -366,6 +430,7 @@ class Sequence:
         """
         self.cache.append(len(token_ids))
         self._token_ids += token_ids
+        self._positions += range(len(self._positions), len(self._token_ids))
 
     def batches(self, ids: Tokens[int]) -> Iterator[npt.NDArray[np.int32]]:
         """Checks token ids and cuts them into batches.
@@ -377,8 +442,11 @@ class Sequence:
         return (tokens[first : first + size] for first in range(0, len(tokens), size))
 
     def _feed(self, batch: npt.NDArray[np.int32], every_token: bool = False) -> FloatArray:
-        logits = self._model.run(self.cache, batch, every_token=every_token)
+        next_position = self._positions[-1] + 1 if self._positions else 0
+        offset = next_position - len(self)
+        logits = self._model.run(self.cache, batch, every_token=every_token, rotation_offset=offset)
         self._token_ids.extend(batch.tolist())
+        self._positions.extend(range(next_position, next_position + len(batch)))
         return logits
 
     def _checked(self, ids: Tokens[int]) -> npt.NDArray[np.int32]:

@@ -63,6 +63,11 @@ class RowSequence(Protocol):
         """The tokens."""
         ...
 
+    @property
+    def exact_tokens(self) -> int:
+        """How many tokens at the start are cached as reading them leaves them; others are never stored nor shared."""
+        ...
+
     def rows(self, first: int, last: int) -> Rows:
         """Keys and values of the positions `first` … `last` - 1."""
         ...
@@ -139,7 +144,7 @@ class PromptCache:
             How many tokens the sequence holds then: those that it has in common with `token_ids`.
         """
         wanted = np.asarray(token_ids, np.uint32)
-        held = np.asarray(sequence.token_ids, np.uint32)
+        held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
         in_memory = _common_length(held, wanted)
         pieces = self._find(wanted)
         sequence.rewind(in_memory)
@@ -249,7 +254,7 @@ class PromptCache:
     # --- into the cache -----------------------------------------------------------------------------------------
 
     def save(self, owner: bytes, sequence: RowSequence) -> Outcome:
-        """Stores what a sequence holds and the cache does not.
+        """Stores what a sequence holds and the cache does not; of tokens that have moved, nothing.
 
         Args:
             owner: Whose it is: 16 bytes, the same for all branches of a chat.
@@ -258,7 +263,7 @@ class PromptCache:
         Returns:
             How many tokens were written, and why not all of them.
         """
-        token_ids = np.asarray(sequence.token_ids, np.uint32)
+        token_ids = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
         if not len(token_ids):
             return Outcome(0)
         try:

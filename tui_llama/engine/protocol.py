@@ -18,6 +18,32 @@ DEFAULT_CONTEXT_SIZE = 8192
 DEFAULT_DRAFT_MAX = 7
 """With the token before them as many as the matrix kernels take in one pass."""
 
+
+class OverflowMode(StrEnum):
+    """What is done when the context is full."""
+
+    DROP_TURNS = "drop turns"
+    SHIFT = "shift"
+    EXTEND = "extend"
+    STOP = "stop"
+
+
+class Overflow(msgspec.Struct, frozen=True):
+    """What is done when the context is full.
+
+    Dropping turns leaves the oldest ones out of the prompt; an answer ends where the context ends, and so does a
+    continuation. A shift forgets the older half of all but the first `keep_tokens` (-1: the prompt) and goes on, as
+    llama.cpp does. To extend is to let older tokens share positions, `group_size` at a time, as soon as another
+    `group_width` positions are taken; llama.cpp calls the two `grp-attn-n` and `grp-attn-w`. To stop is to do nothing:
+    a prompt that is too long is refused.
+    """
+
+    mode: OverflowMode = OverflowMode.DROP_TURNS
+    keep_tokens: int = 0
+    group_size: int = 4
+    group_width: int = 512
+
+
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
@@ -53,7 +79,8 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     again. `chat_id`, 32 hexadecimal digits, says whose keys and values are stored after the answer; with None nothing
     is taken from the prompt cache and nothing goes there. `max_tokens` None leaves only the context as a limit.
     `draft_max` is the most tokens that are guessed at once from what stands in the context, 0 none; it changes the
-    speed and never the answer.
+    speed and never the answer. `overflow` is what is done when the context is full. `ignore_eos` never lets the model
+    end its answer.
     """
 
     turn: int
@@ -64,6 +91,8 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     stop_texts: tuple[str, ...] = ()
     chat_id: str | None = None
     draft_max: int = DEFAULT_DRAFT_MAX
+    overflow: Overflow = Overflow()
+    ignore_eos: bool = False
 
 
 class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
@@ -75,6 +104,8 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     max_tokens: int | None = None
     stop_texts: tuple[str, ...] = ()
     draft_max: int = DEFAULT_DRAFT_MAX
+    overflow: Overflow = Overflow()
+    ignore_eos: bool = False
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):
@@ -133,11 +164,15 @@ class ModelLoaded(msgspec.Struct, frozen=True, tag=True):
 
 
 class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
-    """The prompt as tokens: the first `kept_tokens` of the request's ledger, then `token_ids`."""
+    """The prompt as tokens: the first `kept_tokens` of the request's ledger, then `token_ids`.
+
+    The oldest `left_out_messages` after the system prompt did not fit into the context.
+    """
 
     turn: int
     kept_tokens: int
     token_ids: tuple[int, ...]
+    left_out_messages: int = 0
 
 
 class PromptProgress(msgspec.Struct, frozen=True, tag=True):

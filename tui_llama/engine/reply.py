@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeAlias
 
-from tui_llama.chat import Role, StopReason, Usage
+import numpy as np
+
+from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.engine.context_overflow import ContextRoom, fit_turns, most_prompt_tokens, read_in_chunks, room_in
 from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
-from tui_llama.engine.prompt import encode_prompt
+from tui_llama.engine.prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Finished,
     Notice,
+    OverflowMode,
     PromptEncoded,
     PromptProgress,
     ReplyEvent,
@@ -62,13 +66,20 @@ class Reply:
         self._sampler = SamplerChain(request.sampling, model.vocab_size)
         self._batch_costs = costs
         self._cost = _Cost()
+        self._ruled_out = sorted(model.tokenizer.end_of_generation) if request.ignore_eos else []
+        self._room = ContextRoom(sequence, model.context_size)
+        self._has_told_of_room = False
 
     def events(self, note_unsaved: Callable[[str | None], None]) -> Iterator[ReplyEvent]:
         """Tells the story. `note_unsaved` learns, before the last event, what is then to be saved."""
+        self._forget_what_moved()
         prompt = self._encode()
         self._check_that_it_fits(prompt.token_ids)
-        yield PromptEncoded(self._turn, prompt.kept_tokens, tuple(prompt.token_ids[prompt.kept_tokens :]))
+        self._room = self._room_for(len(prompt.token_ids))
+        new_ids = tuple(prompt.token_ids[prompt.kept_tokens :])
+        yield PromptEncoded(self._turn, prompt.kept_tokens, new_ids, prompt.left_out_messages)
         yield from self._reuse_cache(prompt)
+        self._forget_what_will_move()
         logits = yield from self._read(prompt.token_ids)
         reason = StopReason.STOPPED
         if logits is not None:
@@ -76,8 +87,10 @@ class Reply:
             draft_max = self._request.draft_max
             ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs)
             reason = yield from self._generate(logits, ahead)
+        usage = self._usage()
+        self._forget_what_moved()
         note_unsaved(self._chat_id)
-        yield Finished(self._turn, reason, self._usage())
+        yield Finished(self._turn, reason, usage)
 
     # --- encode ---------------------------------------------------------------------------------------------
 
@@ -85,10 +98,24 @@ class Reply:
         request, tokenizer = self._request, self._model.tokenizer
         if isinstance(request, CompleteRequest):
             return _Prompt(0, tokenizer.tokenize(request.text, add_special=True, parse_special=True))
-        rendered = self._model.chat_template.render(request.messages)
-        user_texts = [message.text for message in request.messages if message.role is Role.USER]
-        encoded = encode_prompt(tokenizer, rendered, request.ledger, user_texts)
-        return _Prompt(encoded.kept_tokens, [*request.ledger[: encoded.kept_tokens], *encoded.token_ids])
+        encoded, left_out = self._encode_what_fits(request)
+        token_ids = [*request.ledger[: encoded.kept_tokens], *encoded.token_ids]
+        return _Prompt(encoded.kept_tokens, token_ids, left_out)
+
+    def _encode_what_fits(self, request: ReplyRequest) -> tuple[EncodedPrompt, int]:
+        """The prompt, and how many messages are left out of it."""
+
+        def encode(messages: Sequence[ChatMessage]) -> EncodedPrompt:
+            rendered = self._model.chat_template.render(messages)
+            user_texts = [message.text for message in messages if message.role is Role.USER]
+            return encode_prompt(self._model.tokenizer, rendered, request.ledger, user_texts)
+
+        if request.overflow.mode is OverflowMode.STOP:
+            return encode(request.messages), 0
+        context = self._model.context_size
+        most = most_prompt_tokens(request.overflow, context, request.max_tokens)
+        fitted = fit_turns(request.messages, encode, most, context)
+        return fitted.encoded, fitted.left_out_messages
 
     def _check_that_it_fits(self, token_ids: list[int]) -> None:
         if not token_ids:
@@ -117,18 +144,50 @@ class Reply:
         self._sequence.rewind(reused)
         self._cost.reused_tokens = reused
 
+    # --- room in the context --------------------------------------------------------------------------------
+
+    def _room_for(self, prompt_tokens: int) -> ContextRoom:
+        model = self._model
+        adds_bos = model.tokenizer.add_bos
+        return room_in(self._sequence, model.context_size, self._request.overflow, prompt_tokens, adds_bos)
+
+    def _make_room(self, ahead: Speculation) -> Iterator[Notice]:
+        """Makes room for a token where there is none, and tells so the first time."""
+        if self._room.left(len(ahead)) <= 0:
+            yield from self._tell_of_room()  # first: to compile what makes room may take a moment
+            ahead.make_room(self._room.make)
+
+    def _tell_of_room(self) -> Iterator[Notice]:
+        if not self._has_told_of_room:
+            self._has_told_of_room = True
+            yield Notice(self._room.notice)
+
+    def _forget_what_will_move(self) -> None:
+        """Whether a part of the prompt was read before must not show in the answer."""
+        reused = min(len(self._sequence), self._room.reusable_tokens)
+        self._sequence.rewind(reused)
+        self._cost.reused_tokens = reused
+
+    def _forget_what_moved(self) -> int:
+        """Leaves the tokens that are as reading leaves them: others are nobody's to reuse. Returns how many go."""
+        moved = len(self._sequence) - self._sequence.exact_tokens
+        self._sequence.rewind(self._sequence.exact_tokens)
+        return moved
+
     # --- read the prompt ------------------------------------------------------------------------------------
 
-    def _read(self, token_ids: list[int]) -> Generator[PromptProgress, None, Logits | None]:
+    def _read(self, token_ids: list[int]) -> Generator[PromptProgress | Notice, None, Logits | None]:
         """Reads what the cache lacks; returns the last token's logits, or None when stopped before."""
         start, reused, total = perf_counter(), self._cost.reused_tokens, len(token_ids)
         yield PromptProgress(self._turn, reused, reused, total)
         logits: Logits | None = None
-        chunks = self._sequence.extend_in_chunks(token_ids[reused:])
+        chunks = read_in_chunks(self._sequence, self._room, token_ids[reused:])
         while not self._should_stop() and (chunk := next(chunks, None)) is not None:
             self._cost.read_tokens, logits = chunk
             self._cost.read_seconds = perf_counter() - start
             yield PromptProgress(self._turn, reused, reused + self._cost.read_tokens, total)
+        if self._sequence.exact_tokens < len(self._sequence):
+            yield from self._tell_of_room()
         return logits
 
     def _accept(self, token_ids: list[int]) -> None:
@@ -138,7 +197,7 @@ class Reply:
 
     # --- sample, decode, yield ------------------------------------------------------------------------------
 
-    def _generate(self, logits: Logits, ahead: Speculation) -> Generator[TextPiece, None, StopReason]:
+    def _generate(self, logits: Logits, ahead: Speculation) -> Generator[TextPiece | Notice, None, StopReason]:
         """Yields one piece for each token; returns why it ended. The last token is not in the cache."""
         start = perf_counter()
         decoder = self._model.tokenizer.stream_decoder()
@@ -154,6 +213,7 @@ class Reply:
             yield TextPiece(self._turn, text, (token_id,))
             reason = StopReason.STOP_TEXT if found else self._reason_to_end(ahead)
             if reason is None:
+                yield from self._make_room(ahead)
                 logits = ahead.extend(token_id, self._readable_tokens(ahead) - 1)
         self._settle(ahead)
         self._cost.generate_seconds = perf_counter() - start
@@ -169,6 +229,9 @@ class Reply:
         return (*self._request.stop_texts, *self._model.chat_template.stop_texts)
 
     def _sample(self, logits: Logits) -> int:
+        if self._ruled_out:
+            logits = logits.copy()
+            logits[self._ruled_out] = -np.inf
         token_id = self._sampler.sample(logits)
         self._sampler.accept(token_id)
         self._cost.generated_tokens += 1
@@ -180,11 +243,12 @@ class Reply:
         most = self._request.max_tokens
         if most is not None and self._cost.generated_tokens >= most:
             return StopReason.LENGTH
-        return StopReason.CONTEXT_FULL if len(ahead) >= self._model.context_size else None
+        has_room = self._room.left(len(ahead)) > 0 or self._room.can_be_made(len(ahead))
+        return None if has_room else StopReason.CONTEXT_FULL
 
     def _readable_tokens(self, ahead: Speculation) -> int:
-        """How many more tokens may be read: to the end of the context, and for no more tokens than are asked for."""
-        room = self._model.context_size - len(ahead)
+        """How many more tokens may be read: as far as there is room, and for no more tokens than are asked for."""
+        room = self._room.left(len(ahead))
         most = self._request.max_tokens
         return room if most is None else min(room, most - self._cost.generated_tokens)
 
@@ -216,10 +280,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
-    """All tokens of the prompt; the first `kept_tokens` are the ledger's."""
+    """All tokens of the prompt; the first `kept_tokens` are the ledger's, and `left_out_messages` are not in it."""
 
     kept_tokens: int
     token_ids: list[int]
+    left_out_messages: int = 0
 
 
 @dataclass(slots=True)

@@ -52,6 +52,20 @@ class RotaryTable:
         """One position's (rope_dim / 2, 2) float32, zeros if it was not prepared."""
         return np.array(self._table[position], np.float32)
 
+    def turns(self, differences: npt.NDArray[np.int64]) -> FloatArray:
+        """What takes rotated components on by so many positions, or back where a number is below 0.
+
+        What the components were multiplied by when they were rotated they keep, so that none is multiplied again.
+
+        Args:
+            differences: (turns,) int64.
+
+        Returns:
+            (turns, rope_dim / 2, 2) float32, cosine and sine.
+        """
+        angles = differences.astype(np.float64)[:, None] * self._angles_per_position
+        return np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(np.float32)
+
     def prepare(self, position_count: int) -> None:
         """Makes sure that positions 0 … `position_count` - 1 are there."""
         while self._ready < position_count:

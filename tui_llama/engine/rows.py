@@ -51,7 +51,8 @@ BATCH = np.dtype(
         ("keys", np.uint64),  # see kv_cache.py
         ("values", np.uint64),
         ("token_count", np.int64),
-        ("first_position", np.int64),
+        ("first_position", np.int64),  # where in the cache the first token goes; what lies before it, it sees
+        ("rotation_offset", np.int64),  # what is added to a token's position before it is rotated; at most 0
         ("first_output_token", np.int64),  # logits are made from this token on
         ("context_size", np.int64),  # positions that the cache has room for, a multiple of 64
     ],

@@ -241,6 +241,15 @@ class Speculation:
             self._sequence.rewind(self._length)
         self._draft, self._said, self._rows = [], 0, None
 
+    def make_room(self, make: Callable[[], None]) -> None:
+        """Lets `make` take tokens out of the sequence, or to other positions, where no guessed ones are any more.
+
+        Guesses are made from the text, in which those tokens still stand.
+        """
+        self.settle()
+        make()
+        self._length = len(self._sequence)
+
     def _read(self, token_id: int, most_guesses: int) -> LogitsRows:
         self._draft = self._guess(most_guesses)
         self.drafted_tokens += len(self._draft)
