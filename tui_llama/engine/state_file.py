@@ -32,12 +32,7 @@ full. Everything is checked before anything is returned: the checksums find acci
 check for values that are not finite hold against a file that was made to harm. Knows no models and no chats.
 """
 
-import contextlib
-import errno
-import fcntl
 import os
-import secrets
-import stat
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -50,6 +45,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_llama.engine.guarded_files import opened, read_bytes, read_into, regular_file_bytes, replacing, write_all
 from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError
 
 TokenIds: TypeAlias = NDArray[np.uint32]
@@ -179,18 +175,17 @@ def write_state(
             failed, the new one is, in full.
         ShapeMismatchError: an array is not as described.
     """
-    path = Path(path)
-    _require(token_ids, (len(token_ids),), "<u4", "token ids")
+    require_array(token_ids, (len(token_ids),), "<u4", "token ids")
     layout = _Layout(shape, len(token_ids))
-    with _explained("not written"), _replacing(path) as descriptor:
-        _write_all(descriptor, bytes(layout.header_bytes))
+    with replacing(Path(path)) as descriptor:
+        write_all(descriptor, bytes(layout.header_bytes))
         checksums = [_write_part(descriptor, token_ids)]
-        for keys, values in _checked_layers(layers, layout):
+        for keys, values in checked_layers(layers, shape, layout.token_count):
             checksums.append(_write_part(descriptor, keys))
             checksums.append(_write_part(descriptor, values))
         # Last: a file without its header is none, should anyone find it.
         os.lseek(descriptor, 0, os.SEEK_SET)
-        _write_all(descriptor, _header(fingerprint, layout, checksums))
+        write_all(descriptor, _header(fingerprint, layout, checksums))
 
 
 def read_state(
@@ -209,7 +204,7 @@ def read_state(
         StateFileError: it must not be used. The text is the cause in a few words: "missing", "of another
             model", "truncated", "damaged (layer 3 values)".
     """
-    with _opened(Path(path)) as descriptor:
+    with opened(Path(path)) as descriptor:
         layout, checksums = _read_header(descriptor, fingerprint, shape, max_tokens)
         token_ids = _read_token_ids(descriptor, layout, checksums[0], vocab_size)
         # Reading, summing and looking through all release the GIL, and one core alone is slower than a disk.
@@ -227,61 +222,55 @@ def read_state_tokens(
     Raises:
         StateFileError: as for `read_state`, as far as header and token ids can tell.
     """
-    with _opened(Path(path)) as descriptor:
+    with opened(Path(path)) as descriptor:
         layout, checksums = _read_header(descriptor, fingerprint, shape, max_tokens)
         return _read_token_ids(descriptor, layout, checksums[0], vocab_size)
 
 
+# --- planes, in this format or another ----------------------------------------------------------------------
+
+
+def checked_layers(
+    layers: Iterable[tuple[Plane, Plane]], shape: StateShape, token_count: int
+) -> Iterator[tuple[Plane, Plane]]:
+    """Passes on the keys and values of each layer, one by one.
+
+    Raises:
+        ShapeMismatchError: a plane is not as the shape says, or there are more or fewer layers.
+    """
+    expected, element = shape.plane_shape(token_count), shape.element.str
+    count = 0
+    for keys, values in layers:
+        require_array(keys, expected, element, f"keys of layer {count}")
+        require_array(values, expected, element, f"values of layer {count}")
+        yield keys, values
+        count += 1
+    if count != shape.layer_count:
+        raise ShapeMismatchError(f"{count} layers were given for a state of {shape.layer_count}.")
+
+
+def require_array(array: NDArray[Any], shape: tuple[int, ...], dtype: str, what: str) -> None:
+    """Raises `ShapeMismatchError` unless the array has that shape and element type and is row-major."""
+    if array.shape != shape or array.dtype != np.dtype(dtype) or not array.flags.c_contiguous:
+        raise ShapeMismatchError(
+            f"The {what} must be {dtype} {shape}, row-major; they are {array.dtype.str} {array.shape}."
+        )
+
+
+def is_finite(plane: Plane) -> bool:
+    """Whether no float16 is infinite or NaN; in pieces that stay in the cache, since a state is large."""
+    bits = plane.reshape(-1).view("<u2")
+    if plane.dtype == np.uint8:
+        bits = bits[:: _QUANT_BLOCK_BYTES // 2]  # a block begins with its scale
+    magnitudes = np.empty(min(bits.size, _CHUNK_BYTES // 4), dtype="<u2")
+    for start in range(0, bits.size, max(magnitudes.size, 1)):
+        piece = bits[start : start + magnitudes.size]
+        if np.bitwise_and(piece, _MAGNITUDE, out=magnitudes[: piece.size]).max() >= _INFINITE:
+            return False
+    return True
+
+
 # --- writing ------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[int]:
-    """A new file that takes the place of `path` when the block ends well, and disappears when it does not."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _remove_abandoned(folder, path.name)
-        name, descriptor = _create_locked(folder, path.name)
-        try:
-            yield descriptor
-            os.fsync(descriptor)
-            os.replace(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-            raise
-        finally:
-            os.close(descriptor)
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _create_locked(folder: int, name: str) -> tuple[str, int]:
-    """Makes the file that is to become `name`; its lock says that someone is writing it."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    while True:
-        part_name = f".{name}.{secrets.token_hex(8)}.part"
-        descriptor = os.open(part_name, flags, 0o600, dir_fd=folder)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
-            return part_name, descriptor
-        # Another writer took it for abandoned before it was locked.
-        os.close(descriptor)
-
-
-def _remove_abandoned(folder: int, name: str) -> None:
-    """Removes what a program that was killed while writing `name` left; a living one holds a lock on it."""
-    for entry in os.listdir(folder):
-        if not (entry.startswith(f".{name}.") and entry.endswith(".part")):
-            continue
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(entry, dir_fd=folder)
-            finally:
-                os.close(descriptor)
 
 
 def _write_part(descriptor: int, array: NDArray[Any]) -> int:
@@ -291,16 +280,10 @@ def _write_part(descriptor: int, array: NDArray[Any]) -> int:
     for start in range(0, len(content), _CHUNK_BYTES):
         chunk = content[start : start + _CHUNK_BYTES]
         checksum = zlib.crc32(chunk, checksum)
-        _write_all(descriptor, chunk)
+        write_all(descriptor, chunk)
     padding = bytes(_padded(len(content)) - len(content))
-    _write_all(descriptor, padding)
+    write_all(descriptor, padding)
     return zlib.crc32(padding, checksum)
-
-
-def _write_all(descriptor: int, content: bytes | memoryview) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _header(fingerprint: StateFingerprint, layout: _Layout, checksums: list[int]) -> bytes:
@@ -332,48 +315,15 @@ def _header(fingerprint: StateFingerprint, layout: _Layout, checksums: list[int]
     return bytes(header)
 
 
-def _checked_layers(layers: Iterable[tuple[Plane, Plane]], layout: _Layout) -> Iterator[tuple[Plane, Plane]]:
-    expected, element = layout.shape.plane_shape(layout.token_count), layout.shape.element.str
-    count = 0
-    for keys, values in layers:
-        _require(keys, expected, element, f"keys of layer {count}")
-        _require(values, expected, element, f"values of layer {count}")
-        yield keys, values
-        count += 1
-    if count != layout.shape.layer_count:
-        raise ShapeMismatchError(f"{count} layers were given for a state of {layout.shape.layer_count}.")
-
-
-def _require(array: NDArray[Any], shape: tuple[int, ...], dtype: str, what: str) -> None:
-    if array.shape != shape or array.dtype != np.dtype(dtype) or not array.flags.c_contiguous:
-        raise ShapeMismatchError(
-            f"The {what} must be {dtype} {shape}, row-major; they are {array.dtype.str} {array.shape}."
-        )
-
-
 # --- reading ------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    with _explained("not readable"):
-        descriptor = os.open(path, flags)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
 
 def _read_header(
     descriptor: int, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int
 ) -> tuple[_Layout, list[int]]:
     """Checks the header, and the length of the file against it; returns the layout and the parts' checksums."""
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise StateFileError("not a regular file")
-    fields, header = _read_fields(descriptor, status.st_size)
+    actual_bytes = regular_file_bytes(descriptor)
+    fields, header = _read_fields(descriptor, actual_bytes)
     (_, _, _, _, features, _, model, configuration, engine_abi, element_type, *sizes) = fields
     layer_count, kv_heads, head_dim, part_count, first_position, token_count, file_bytes = sizes
     if features:
@@ -397,8 +347,8 @@ def _read_header(
     stated = (len(header), part_count, first_position, file_bytes)
     if stated != (layout.header_bytes, layout.part_count, 0, layout.file_bytes):
         raise StateFileError("damaged (header)")
-    if status.st_size != layout.file_bytes:
-        raise StateFileError("truncated" if status.st_size < layout.file_bytes else "longer than it says")
+    if actual_bytes != layout.file_bytes:
+        raise StateFileError("truncated" if actual_bytes < layout.file_bytes else "longer than it says")
     return layout, list(struct.unpack_from(f"<{part_count}I", header, _FIELDS.size))
 
 
@@ -406,7 +356,7 @@ def _read_fields(descriptor: int, file_bytes: int) -> tuple[tuple[Any, ...], byt
     """The header's fields and all of its bytes, after its own checksum was found right."""
     if file_bytes < _FIELDS.size:
         raise StateFileError("truncated" if file_bytes else "empty")
-    fields = _FIELDS.unpack(_read_bytes(descriptor, 0, _FIELDS.size))
+    fields = _FIELDS.unpack(read_bytes(descriptor, 0, _FIELDS.size))
     magic, major_version, _, header_bytes = fields[:4]
     if magic != MAGIC:
         raise StateFileError("not a state file")
@@ -416,7 +366,7 @@ def _read_fields(descriptor: int, file_bytes: int) -> tuple[tuple[Any, ...], byt
         raise StateFileError("damaged (header)")
     if file_bytes < header_bytes:
         raise StateFileError("truncated")
-    header = _read_bytes(descriptor, 0, header_bytes)
+    header = read_bytes(descriptor, 0, header_bytes)
     if _CHECKSUM.pack(zlib.crc32(header[: -_CHECKSUM.size])) != header[-_CHECKSUM.size :]:
         raise StateFileError("damaged (header)")
     return _FIELDS.unpack_from(header), header
@@ -435,7 +385,7 @@ def _read_plane(descriptor: int, layout: _Layout, checksums: list[int], part: in
     what = f"layer {layer} {'values' if is_values else 'keys'}"
     plane: Plane = np.empty(layout.shape.plane_shape(layout.token_count), layout.shape.element)
     _read_part(descriptor, layout.plane_offset(part), plane, checksums[part], what)
-    if not _is_finite(plane):
+    if not is_finite(plane):
         raise StateFileError(f"damaged ({what}: not finite)")
     return plane
 
@@ -446,60 +396,14 @@ def _read_part(descriptor: int, offset: int, out: NDArray[Any], expected_checksu
     checksum = 0
     for start in range(0, len(content), _CHUNK_BYTES):
         chunk = content[start : start + _CHUNK_BYTES]
-        _read_into(descriptor, offset + start, chunk)
+        read_into(descriptor, offset + start, chunk)
         checksum = zlib.crc32(chunk, checksum)
-    padding = _read_bytes(descriptor, offset + len(content), _padded(len(content)) - len(content))
+    padding = read_bytes(descriptor, offset + len(content), _padded(len(content)) - len(content))
     if any(padding) or zlib.crc32(padding, checksum) != expected_checksum:
         raise StateFileError(f"damaged ({what})")
 
 
-def _read_bytes(descriptor: int, offset: int, count: int) -> bytes:
-    content = bytearray(count)
-    _read_into(descriptor, offset, memoryview(content))
-    return bytes(content)
-
-
-def _read_into(descriptor: int, offset: int, out: memoryview) -> None:
-    while out:
-        count = os.preadv(descriptor, [out], offset)
-        if count == 0:
-            # It was long enough a moment ago: someone is cutting it while we read.
-            raise StateFileError("truncated")
-        out, offset = out[count:], offset + count
-
-
-def _is_finite(plane: Plane) -> bool:
-    """Whether no float16 is infinite or NaN; in pieces that stay in the cache, since a state is large."""
-    bits = plane.reshape(-1).view("<u2")
-    if plane.dtype == np.uint8:
-        bits = bits[:: _QUANT_BLOCK_BYTES // 2]  # a block begins with its scale
-    magnitudes = np.empty(min(bits.size, _CHUNK_BYTES // 4), dtype="<u2")
-    for start in range(0, bits.size, max(magnitudes.size, 1)):
-        piece = bits[start : start + magnitudes.size]
-        if np.bitwise_and(piece, _MAGNITUDE, out=magnitudes[: piece.size]).max() >= _INFINITE:
-            return False
-    return True
-
-
 # --- both ---------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _explained(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StateFileError(_cause(error, what)) from error
-
-
-def _cause(error: OSError, what: str) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "missing" if what == "not readable" else f"{what} (the folder is missing)"
-    if error.errno == errno.ELOOP:
-        return "a link and not a file"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{what} (the disk is full)"
-    return f"{what} ({error.strerror or type(error).__name__})"
 
 
 def _padded(count: int) -> int:
