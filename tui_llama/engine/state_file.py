@@ -496,12 +496,12 @@ def read_rows(storage: Storage, descriptor: int, shape: StateShape, place: Recor
     if zlib.crc32(content.data) != place.checksum or content[wanted:].any():
         raise StateFileError(f"damaged ({what})")
     rows: Rows = content[:wanted].view(shape.element).reshape(shape.rows_shape(place.token_count))
-    if not _is_finite(content[:wanted], shape.dtype):
+    if not is_finite(content[:wanted], shape.dtype):
         raise StateFileError(f"damaged ({what}: not finite)")
     return rows
 
 
-def _is_finite(content: NDArray[np.uint8], dtype: str) -> bool:
+def is_finite(content: NDArray[np.uint8], dtype: str) -> bool:
     """Whether no float16 is infinite or NaN."""
     bits = content.view("<u2")
     if dtype == "q8_0":
