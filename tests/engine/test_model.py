@@ -21,7 +21,7 @@ from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import LoadStage
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.engine.tiles import FORMATS
-from tui_llama.errors import EngineError, ModelFileError, SettingsError
+from tui_llama.errors import EngineError, ModelFileError, SettingsError, StateFileError
 
 SUPPORTED = {layout.name for layout in FORMATS.values()}
 GREEDY_PROMPT = "Once upon a time, there was a little girl"
@@ -192,6 +192,53 @@ def test_a_saved_sequence_goes_on_in_a_new_process_with_the_same_bits(
         expected = sequence.extend([3]).tobytes()
     script = _RESTORE.replace("threads=1", f"threads=1, cache_type={cache_type!r}")
     assert run_python(script, str(tiny), str(tmp_path), ",".join(map(str, ids))) == expected
+
+
+@pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
+def test_a_session_that_was_saved_to_a_file_goes_on_with_the_same_bits(
+    tiny: Path, tmp_path: Path, cache_type: str
+) -> None:
+    path = tmp_path / "session"
+    with open_model(tiny, cache_type=cache_type) as model, model.new_sequence() as sequence:
+        ids = model.tokenize(TEXT * 3)
+        for length in (len(ids), 20):  # the second file takes the place of the first
+            sequence.rewind(0)
+            sequence.extend(ids[:length])
+            sequence.save(path)
+            expected = sequence.extend([3]).tobytes()
+            with model.new_sequence() as restored:
+                restored.extend([9, 9])
+                restored.restore(path)
+                assert restored.token_ids == ids[:length]
+                assert restored.extend([3]).tobytes() == expected
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in tmp_path.iterdir() if each != tiny] == ["session"]
+
+
+def test_a_session_file_that_must_not_be_used_is_refused_with_its_cause(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "session"
+    other = make_tiny_model(tmp_path / "other.gguf", quantization="Q4_K", seed=1)
+    with open_model(other) as model, model.new_sequence() as sequence:
+        sequence.extend([1, 2, 3])
+        sequence.save(path)
+    with open_model(tiny) as model, model.new_sequence() as sequence:
+        sequence.extend([5, 6])
+        with pytest.raises(StateFileError, match="of another model"):
+            sequence.restore(path)
+        with pytest.raises(StateFileError, match="missing"):
+            sequence.restore(tmp_path / "nothing")
+        assert sequence.token_ids == [5, 6]
+        sequence.save(path)
+        content = bytearray(path.read_bytes())
+        content[-100] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(StateFileError, match="damaged"):
+            sequence.restore(path)
+        with pytest.raises(StateFileError, match="not written"):
+            sequence.save(tmp_path / "no folder" / "session")
+        sequence.rewind(0)
+        with pytest.raises(StateFileError, match="not written"):
+            sequence.save(path)
 
 
 def test_a_state_of_other_weights_or_another_configuration_is_not_used(tiny: Path, tmp_path: Path) -> None:

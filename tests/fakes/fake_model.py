@@ -113,6 +113,9 @@ class FakeSequence:
         keys = np.array([[number, -number] for number in self._numbers[first:last]], np.float16).reshape(-1, 2)
         return np.stack([keys, keys + 1])[None, :, :, None, :]
 
+    def expect(self, length: int) -> None:
+        assert 0 <= length <= self._model.context_size
+
     def fill(self, first: int, rows: Rows) -> None:
         for place in range(rows.shape[2]):
             self._filled[first + place] = int(rows[0, 0, place, 0, 0])

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.memory import padded, zeroed_array
+from tui_llama.engine.memory import ask_for_huge_pages, padded, zeroed_array
 from tui_llama.engine.rows import F16_CACHE, Q8_0_CACHE
 from tui_llama.errors import CallerError, ShapeMismatchError
 
@@ -137,6 +137,12 @@ class KeyValueCache:
         for index, memory in enumerate((self._keys, self._values)):
             self._copy_rows(memory, first, rows[:, index], is_keys=index == 0)
         return rows
+
+    def expect(self, length: int) -> None:
+        """Says that many positions will be filled soon: then most of the memory is needed, and huge pages are faster."""
+        if 2 * length >= self.shape.context_size:
+            for memory in (self._keys, self._values):
+                ask_for_huge_pages(memory)
 
     def fill(self, first: int, rows: CacheRows) -> None:
         """Writes rows of every layer from position `first` on; `length` stays as it is until `publish`.

@@ -71,6 +71,10 @@ class TokenSequence(Protocol):
         """A copy of the keys and values at positions `first` … `last` - 1."""
         ...
 
+    def expect(self, length: int) -> None:
+        """Says that rows up to a position will be filled in soon."""
+        ...
+
     def fill(self, first: int, rows: Rows) -> None:
         """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it."""
         ...

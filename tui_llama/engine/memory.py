@@ -33,6 +33,15 @@ def zeroed_bytes(size: int, *, huge_pages: bool = True) -> npt.NDArray[np.uint8]
     return np.frombuffer(block, np.uint8, size)
 
 
+def ask_for_huge_pages(array: npt.NDArray[np.generic]) -> None:
+    """Lets the system use huge pages for what is not touched yet of an array of `zeroed_array`, if that is large."""
+    owner: object = array
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = getattr(owner, "base", None) if isinstance(owner, np.ndarray) else getattr(owner, "obj", None)
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_HUGEPAGE"):
+        owner.madvise(mmap.MADV_HUGEPAGE)
+
+
 def _private_map(size: int) -> mmap.mmap:
     # Python's maps are shared with child processes unless told otherwise, and shared memory has no huge pages.
     flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}

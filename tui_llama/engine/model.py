@@ -36,6 +36,7 @@ from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.sampling import compile_sampling_kernels
 from tui_llama.engine.second_compiler import SecondCompiler
+from tui_llama.engine.session_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, compile_tokenizer, tokenizer_from_gguf
@@ -406,6 +407,23 @@ class Sequence:
             self._exact_tokens = min(self.exact_tokens, int(changed[0]))
         self._positions = new.tolist()
 
+    def save(self, path: str | Path) -> None:
+        """Writes tokens, keys and values to a file, in place of the one that may be there.
+
+        Raises:
+            StateFileError: it cannot be written, and an older file is as it was; or tokens were moved.
+        """
+        save_session(Path(path), self._model.fingerprint, self._model.state_shape, self)
+
+    def restore(self, path: str | Path) -> None:
+        """Takes tokens, keys and values from a file instead of what the sequence holds.
+
+        Raises:
+            StateFileError: the file must not be used.
+        """
+        model = self._model
+        restore_session(Path(path), model.fingerprint, model.state_shape, model.context_size, self)
+
     def rows(self, first: int, last: int) -> Rows:
         """A copy of the keys and values at positions `first` … `last` - 1: (layers, 2, tokens, kv_heads, head).
 
@@ -413,6 +431,10 @@ class Sequence:
             CallerError: there are fewer tokens.
         """
         return self.cache.rows(first, last)
+
+    def expect(self, length: int) -> None:
+        """Says that rows up to a position will be filled in soon."""
+        self.cache.expect(length)
 
     def fill(self, first: int, rows: Rows) -> None:
         """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it.

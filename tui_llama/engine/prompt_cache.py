@@ -72,6 +72,10 @@ class RowSequence(Protocol):
         """Keys and values of the positions `first` … `last` - 1."""
         ...
 
+    def expect(self, length: int) -> None:
+        """Says that rows up to a position will be filled in soon."""
+        ...
+
     def fill(self, first: int, rows: Rows) -> None:
         """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it."""
         ...
@@ -150,6 +154,7 @@ class PromptCache:
         sequence.rewind(in_memory)
         if not pieces or pieces[-1].last <= in_memory:
             return Outcome(in_memory, tuple(self._tree.take_damages()))
+        sequence.expect(pieces[-1].last)
         reached = self._load(pieces, in_memory, sequence)
         if reached > in_memory:
             sequence.adopt([int(token_id) for token_id in wanted[in_memory:reached]])
