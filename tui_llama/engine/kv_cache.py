@@ -139,7 +139,7 @@ class KeyValueCache:
         return rows
 
     def expect(self, length: int) -> None:
-        """Says that many positions will be filled soon: then most of the memory is needed, and huge pages are faster."""
+        """Says that rows up to a position will be filled in soon; if that is most of the memory, in huge pages."""
         if 2 * length >= self.shape.context_size:
             for memory in (self._keys, self._values):
                 ask_for_huge_pages(memory)
