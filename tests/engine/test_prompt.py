@@ -15,7 +15,9 @@ from tui_llama.engine.prompt import EncodedPrompt, RenderedPrompt, encode_prompt
 from tui_llama.engine.tokenizer import Tokenizer, open_tokenizer
 
 TEMPLATE = ChatTemplate(CHATML_TEMPLATE, "test")
-TEXT = st.text(alphabet=st.one_of(st.sampled_from("the and \n"), st.characters(codec="utf-8")), max_size=30)
+# Not U+2581: score-based vocabularies write spaces so, and cannot tell one from the other.
+CHARACTERS = st.characters(codec="utf-8", exclude_characters="\u2581")
+TEXT = st.text(alphabet=st.one_of(st.sampled_from("the and \n"), CHARACTERS), max_size=30)
 
 
 @pytest.fixture(scope="module", params=["spm", "bpe"])

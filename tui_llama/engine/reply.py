@@ -139,7 +139,7 @@ class Reply:
         if self._prompt_cache is not None:
             outcome = self._prompt_cache.restore(self._sequence, reusable)
             for trouble in outcome.troubles:
-                yield Notice(f"A saved state was not used ({trouble}); what it held is read again.")
+                yield Notice(f"A saved state could not be used in full ({trouble}); the rest is read again.")
         reused = _common_length(self._sequence.token_ids, reusable)
         self._sequence.rewind(reused)
         self._cost.reused_tokens = reused

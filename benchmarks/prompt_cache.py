@@ -1,0 +1,164 @@
+"""How long it takes to store and to load the keys and values of a chat.
+
+    python -m benchmarks.prompt_cache [--tokens 8192] [--layers 16] [--kv-heads 8] [--head-dim 64] [--cache-type q8_0]
+
+The sizes are those of a Llama 3.2 1B by default: 256 MB for 8192 tokens in float16. No model is run: what is loaded is
+checked as always but for the last token, which a model would compute again. Beside each load stands how long the same
+file takes to be read without looking at it, in turns: from the page cache, and from the disk after the system was asked
+to forget it. Targets: 0.5 s from the page cache, 1 s from a disk of 1 GB/s, and little more than the new tokens' keys
+and values written for a turn.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
+from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.state_file import RECORD_TOKENS, Rows, StateFingerprint, StateShape
+from tui_llama.engine.storage import DiskStorage
+
+_OWNER = bytes(range(16))
+_TURN_TOKENS = 200
+_READ_BYTES = 8 << 20
+_BUDGET_BYTES = 1 << 40
+
+
+class _Tokens:
+    """Tokens with keys and values in a real cache, and no model: computed again, a token stays as it was."""
+
+    def __init__(self, shape: CacheShape) -> None:
+        self.cache = KeyValueCache(shape)
+        self.token_ids: list[int] = []
+
+    @property
+    def exact_tokens(self) -> int:
+        return len(self.token_ids)
+
+    def rows(self, first: int, last: int) -> Rows:
+        return self.cache.rows(first, last)
+
+    def expect(self, length: int) -> None:
+        self.cache.expect(length)
+
+    def fill(self, first: int, rows: Rows) -> None:
+        self.cache.fill(first, rows)
+
+    def adopt(self, token_ids: Sequence[int]) -> None:
+        self.cache.append(len(token_ids))
+        self.token_ids += token_ids
+
+    def extend(self, ids: Sequence[int]) -> None:
+        self.adopt(ids)
+
+    def rewind(self, length: int) -> None:
+        self.cache.rewind(length)
+        del self.token_ids[length:]
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=8192, help="tokens of the chat")
+    parser.add_argument("--layers", type=int, default=16)
+    parser.add_argument("--kv-heads", type=int, default=8)
+    parser.add_argument("--head-dim", type=int, default=64)
+    parser.add_argument("--cache-type", choices=["f16", "q8_0"], default="f16")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--folder", type=Path, help="where to write; else a temporary folder")
+    options = parser.parse_args()
+    sizes = (options.layers, options.kv_heads, options.head_dim)
+    cache_shape = CacheShape(*sizes, options.tokens + 1, options.cache_type)
+    state_shape = StateShape(*sizes, options.cache_type)
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+
+        def opened() -> PromptCache:
+            return PromptCache(
+                DiskStorage(folder), StateFingerprint(bytes(32), bytes(16), 1), state_shape, _BUDGET_BYTES
+            )
+
+        chat = _filled(cache_shape, options.tokens)
+        _save(opened(), chat, folder, state_shape)
+        (path,) = folder.rglob("*.tlk")
+        for where, forgets in (("page cache", False), ("disk", True)):
+            _load(opened, chat, cache_shape, path, options.runs, where, forgets)
+
+
+def _filled(shape: CacheShape, count: int) -> _Tokens:
+    chat, chance = _Tokens(shape), np.random.default_rng(0)
+    size, dtype = shape.row_type
+    sizes = (shape.layer_count, 2, RECORD_TOKENS, shape.kv_heads, size)
+    if dtype == np.float16:
+        rows: Any = chance.standard_normal(sizes, np.float32).astype(np.float16)
+    else:
+        rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], size // 34))
+    for first in range(0, count, RECORD_TOKENS):
+        chat.fill(first, rows[:, :, : count - first])
+    chat.adopt([int(token_id) for token_id in chance.integers(0, 30000, count)])
+    return chat
+
+
+def _save(cache: PromptCache, chat: _Tokens, folder: Path, shape: StateShape) -> None:
+    """All but the last turn, and then that turn."""
+    count = len(chat.token_ids)
+    whole = chat.token_ids[:]
+    before = 0
+    for length in (count - _TURN_TOKENS, count):
+        chat.rewind(min(length, len(chat.token_ids)))
+        chat.adopt(whole[len(chat.token_ids) : length])
+        started = perf_counter()
+        written = cache.save(_OWNER, chat).tokens
+        seconds = perf_counter() - started
+        size = sum(path.stat().st_size for path in folder.rglob("*.tlk"))
+        share = (size - before) / (written * shape.token_bytes)
+        print(f"saved {written} tokens in {seconds:.3f} s: {(size - before) / 1e6:.1f} MB, {share:.4f} × their own")
+        before = size
+
+
+def _load(opened: Any, chat: _Tokens, shape: CacheShape, path: Path, runs: int, where: str, forgets: bool) -> None:
+    loads, reads = [], []
+    for _ in range(runs):
+        if forgets:
+            _forget(path)
+        sequence, cache = _Tokens(shape), opened()
+        started = perf_counter()
+        outcome = cache.restore(sequence, chat.token_ids)
+        loads.append(perf_counter() - started)
+        assert outcome.tokens == len(chat.token_ids), outcome
+        if forgets:
+            _forget(path)
+        started = perf_counter()
+        _read(path)
+        reads.append(perf_counter() - started)
+    megabytes = path.stat().st_size / 1e6
+    load, read = statistics.median(loads), statistics.median(reads)
+    print(
+        f"loaded {len(chat.token_ids)} tokens, {megabytes:.0f} MB, from the {where}: median {load:.3f} s"
+        f" ({min(loads):.3f} … {max(loads):.3f}); read alone {read:.3f} s, {megabytes / 1e3 / read:.1f} GB/s"
+    )
+
+
+def _read(path: Path) -> None:
+    content = memoryview(bytearray(_READ_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(content):
+            pass
+
+
+def _forget(path: Path) -> None:
+    """Asks the system to drop a file from its page cache."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+if __name__ == "__main__":
+    main()
