@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: chat check format lint types contracts test clean
+.PHONY: chat check release-check format lint types contracts test clean
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml
@@ -36,6 +36,12 @@ contracts: $(VENV)/installed-dev
 
 test: $(VENV)/installed-dev
 	$(BIN)/pytest
+
+# What CI has no time for: the same tests of stored prompts with many more tries, and how fast they are stored and loaded.
+release-check: $(VENV)/installed-dev
+	TUI_LLAMA_RELEASE_CHECK=1 $(BIN)/pytest tests/engine/test_state_file.py tests/engine/test_prompt_cache.py \
+		tests/engine/test_prompt_cache_faults.py tests/engine/test_resume.py tests/engine/test_reuse.py
+	$(BIN)/python -m benchmarks.prompt_cache
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
