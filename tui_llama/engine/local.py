@@ -32,6 +32,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
 )
 from tui_llama.engine.reply import Reply, ShouldStop
+from tui_llama.engine.session_transfer import SessionTransfer
 from tui_llama.engine.speculation import BatchCosts
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import EngineError, UserError
@@ -115,6 +116,17 @@ class LocalEngine:
         if not outcome.troubles:
             return None
         return Notice(f"The chat's state was not saved ({'; '.join(outcome.troubles)}); the chat itself is safe.")
+
+    def session_transfer(self) -> SessionTransfer:
+        """Takes in and writes sessions of llama.cpp, in the sequence that replies are computed in.
+
+        Raises:
+            EngineError: no model is loaded.
+        """
+        if self._model is None or self._sequence is None:
+            raise EngineError("no model is loaded", "Load a model first.")
+        self._last_chat_id = None
+        return SessionTransfer(self._model, self._sequence, self._prompt_cache)
 
     def close(self) -> None:
         """Gives back the model's memory. May be called twice."""
