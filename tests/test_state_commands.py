@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import paths
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, Usage
+from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
 from tui_llama.cli import command_line
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import (
@@ -159,10 +159,13 @@ def test_flash_attention_is_as_the_versions_have_it_unless_told(
     assert (tmp_path / "out").read_bytes()[4] == version
 
 
-def test_the_screen_goes_on_from_an_import_by_reading_it_as_a_conversation(tiny_model: Path, session: Path) -> None:
-    chat_id = imported(session, tiny_model)
+def next_turn(chat_id: str, tiny_model: Path) -> tuple[PromptEncoded, Usage]:
+    """What the screen asks of the engine when the user writes: how much of the ledger is kept, and what it costs."""
     with Store(paths.database_file()) as store:
-        messages = tuple(ChatMessage(message.role, message.text) for message in store.messages(chat_id))
+        system_prompt = store.chat(chat_id).system_prompt
+        messages = [ChatMessage(message.role, message.text) for message in store.messages(chat_id)]
+    if system_prompt:
+        messages.insert(0, ChatMessage(Role.SYSTEM, system_prompt))
     engine = LocalEngine()
     folder = str(paths.prompt_cache_folder())
     loaded = list(engine.load(LoadRequest(str(tiny_model), threads=1, prompt_cache_folder=folder), lambda: False))
@@ -178,8 +181,37 @@ def test_the_screen_goes_on_from_an_import_by_reading_it_as_a_conversation(tiny_
     events = list(engine.reply(request, lambda: False))
     engine.close()
     assert isinstance(events[0], PromptEncoded)
-    assert events[0].kept_tokens <= 1  # the template puts other tokens before the text
     assert isinstance(events[-1], Finished)
+    return events[0], events[-1].usage
+
+
+def test_a_text_goes_on_in_the_program_as_an_answer_that_is_read_anew(tiny_model: Path, session: Path) -> None:
+    encoded, usage = next_turn(imported(session, tiny_model), tiny_model)
+    assert encoded.kept_tokens <= 1  # the template puts other tokens before the text
+    assert usage.reused_tokens <= 1
+
+
+CONVERSATION = (
+    "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\nthere"
+    "<|im_end|>\n<|im_start|>user\nand then?<|im_end|>\n<|im_start|>assistant\nonce upon a time"
+)
+
+
+@pytest.mark.parametrize("end", ["", "<|im_end|>"])
+def test_a_conversation_becomes_its_messages_and_goes_on_in_the_program_warm(
+    tiny_model: Path, tmp_path: Path, end: str
+) -> None:
+    run("state", "export", str(tmp_path / "talk"), "-m", str(tiny_model), "--text", CONVERSATION + end)
+    chat_id = imported(tmp_path / "talk", tiny_model)
+    with Store(paths.database_file()) as store:
+        chat, messages = store.chat(chat_id), store.messages(chat_id)
+    assert chat.system_prompt == "Be brief."
+    assert [message.text for message in messages] == ["hello", "there", "and then?", "once upon a time"]
+    assert messages[-1].stop_reason is (StopReason.END_OF_GENERATION if end else StopReason.STOPPED)
+    count = len(find_chat(chat_id).ledger)
+    encoded, usage = next_turn(chat_id, tiny_model)
+    assert encoded.kept_tokens == count
+    assert usage.reused_tokens == count - 1  # the last has no keys and values in a session of version 10
 
 
 # --- refused --------------------------------------------------------------------------------------------------------

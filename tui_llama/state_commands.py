@@ -1,10 +1,11 @@
 """Sessions of llama.cpp as chats of ours, and the other way round: what `tui-llama state` does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tui_llama import paths
-from tui_llama.chat import StopReason
+from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.errors import SettingsError, StateFileError
 from tui_llama.headless import opened_engine
 from tui_llama.saved_prompts import with_prompt_cache
@@ -21,8 +22,9 @@ _FLASH_VERSION: Final = 10
 def import_session(model: str, settings: "Settings", file: str, title: str | None) -> None:
     """Makes a chat of a session that llama.cpp wrote, and prints its id.
 
-    The session's text is the answer to a message that says where it is from. The chat's ledger are the session's
-    tokens, and their keys and values are stored for this chat alone.
+    The chat has the messages of the session, where the model's chat template has written them; the next message then
+    goes on from it as in any chat. Else the session's text is the answer to a message that says where it is from, and
+    goes on as a text. The chat's ledger are the session's tokens, whose keys and values are stored for it alone.
 
     Args:
         model: Path of the model file that the session is of.
@@ -48,9 +50,14 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
                 "It must be a session that llama.cpp wrote with this model, keys and values in f16.",
             ) from error
         with Store(paths.database_file()) as store:
-            chat_id = store.create_chat(title=title or Path(file).name, model_path=model)
+            messages = list(session.messages) or [
+                ChatMessage(Role.USER, f"Session of llama.cpp: {Path(file).name}"),
+                ChatMessage(Role.ASSISTANT, session.text),
+            ]
+            system_prompt = messages.pop(0).text if messages[0].role is Role.SYSTEM else ""
+            chat_id = store.create_chat(title=title or Path(file).name, model_path=model, system_prompt=system_prompt)
             try:
-                _say(store, chat_id, f"Session of llama.cpp: {Path(file).name}", session)
+                _say(store, chat_id, messages, session)
                 transfer.store(bytes.fromhex(chat_id))
             except BaseException:
                 store.delete_chat(chat_id)
@@ -115,10 +122,14 @@ def _require_f16(settings: "Settings") -> None:
         )
 
 
-def _say(store: Store, chat_id: str, origin: str, session: "TakenSession") -> None:
-    """Writes the chat: an answer needs a message that it answers, and templates want one too."""
-    question_id = store.add_user_message(chat_id, origin)
-    answer_id = store.begin_answer(chat_id, question_id)
-    store.set_answer_prompt(answer_id, 0, ())
-    store.append_to_answer(answer_id, session.text, session.token_ids)
-    store.finish_answer(answer_id, StopReason.END_OF_GENERATION if session.has_ended else StopReason.STOPPED, None)
+def _say(store: Store, chat_id: str, messages: Sequence[ChatMessage], session: "TakenSession") -> None:
+    """Writes messages of the user and answers in turn; all tokens are those of the last answer."""
+    for place in range(0, len(messages), 2):
+        question, answer = messages[place : place + 2]
+        is_last = answer is messages[-1]
+        answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, question.text))
+        if is_last:
+            store.set_answer_prompt(answer_id, 0, ())
+        store.append_to_answer(answer_id, answer.text, session.token_ids if is_last else ())
+        has_ended = session.has_ended or not is_last
+        store.finish_answer(answer_id, StopReason.END_OF_GENERATION if has_ended else StopReason.STOPPED, None)

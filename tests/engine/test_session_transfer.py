@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes.fake_model import EOS, VOCAB_SIZE, FakeModel, FakeSequence
 from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, cache_on, sequence_of, store
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.llama_session import LlamaSession, read_llama_session, write_llama_session
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.session_transfer import SessionTransfer, WrittenSession
@@ -67,6 +68,13 @@ def test_a_session_says_whether_the_model_had_ended_it(tmp_path: Path) -> None:
     open_ended = write_session(tmp_path / "open", sequence_of([5, EOS]), 6)
     taken = [transfer_into(sequence_of([])).take(str(path)) for path in (ended, open_ended)]
     assert [session.has_ended for session in taken] == [True, False]
+
+
+def test_a_session_of_a_conversation_has_its_messages(tmp_path: Path) -> None:
+    question, answer = ChatMessage(Role.USER, "hello"), ChatMessage(Role.ASSISTANT, "yes")
+    past = MODEL.tokenizer.tokenize(MODEL.chat_template.render([question]) + answer.text, parse_special=True)
+    taken = transfer_into(sequence_of([])).take(str(write_session(tmp_path / "session", sequence_of(past))))
+    assert taken.messages == (question, answer)
 
 
 def test_what_another_program_rounded_otherwise_is_kept_as_it_came(tmp_path: Path) -> None:

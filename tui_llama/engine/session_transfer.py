@@ -2,7 +2,8 @@
 
 A session comes from anywhere, and nothing in it says which weights its keys and values are of. So two tokens are
 computed again before anything of it is used. That does not show whether every other token is the one whose keys and
-values stand there: what was taken in stays with the chat that it was taken in for. Knows nothing of chats.
+values stand there: what was taken in stays with the chat that it was taken in for. Knows nothing of where chats are
+kept.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,10 +12,12 @@ from itertools import dropwhile
 
 import numpy as np
 
+from tui_llama.chat import ChatMessage
 from tui_llama.engine.canary import is_reproduced
 from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.llama_session import Plane, StoredState, read_llama_session, write_llama_session
 from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.session_messages import messages_in
 from tui_llama.engine.state_file import Rows
 from tui_llama.errors import EngineError, StateFileError
 
@@ -23,10 +26,18 @@ _LOGITS_VERSION = 9
 
 @dataclass(frozen=True, slots=True)
 class TakenSession:
-    """What a session held: its tokens, of which all but perhaps the last have keys and values, and their text."""
+    """What a session held.
+
+    Attributes:
+        token_ids: All but perhaps the last have keys and values.
+        text: That of the tokens.
+        messages: The conversation that the model's template has written as these tokens; empty where it has not.
+        has_ended: Whether the model has ended what it said last.
+    """
 
     token_ids: tuple[int, ...]
     text: str
+    messages: tuple[ChatMessage, ...]
     has_ended: bool
 
 
@@ -81,7 +92,9 @@ class SessionTransfer:
         has_ended = token_ids[-1] in model.tokenizer.end_of_generation
         # Behind what begins a text, as if it had not been there: a space that tokenizing put in front goes away.
         text_ids = list(dropwhile(model.tokenizer.is_special, token_ids))
-        return TakenSession(token_ids, model.tokenizer.detokenize(text_ids), has_ended)
+        text = model.tokenizer.detokenize(text_ids)
+        messages = messages_in(token_ids, model.tokenizer, model.chat_template)
+        return TakenSession(token_ids, text, messages, has_ended)
 
     def store(self, owner: bytes) -> None:
         """Stores what was taken in, for its owner alone.
