@@ -167,7 +167,7 @@ def test_what_was_computed_elsewhere_need_not_be_what_we_compute_to_the_last_bit
 
 def test_what_was_computed_elsewhere_and_is_far_from_what_we_compute_is_set_aside(tmp_path: Path) -> None:
     past = large_past()
-    cache_on(tmp_path).save(OWNER, foreign_sequence_of(past, error=100))
+    cache_on(tmp_path).save(OWNER, foreign_sequence_of(past, error=-2000))
     outcome = cache_on(tmp_path).restore(sequence_of([]), past, OWNER)
     assert (outcome.tokens, outcome.troubles) == (0, ("not what the model computes",))
     assert segments(tmp_path) == []
