@@ -1,11 +1,13 @@
 """Sessions of llama.cpp as chats of ours, and the other way round: what `tui-llama state` does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
+from tui_llama.engine.guarded_files import opened, regular_file_bytes
 from tui_llama.errors import SettingsError, StateFileError
 from tui_llama.headless import opened_engine
 from tui_llama.saved_prompts import with_prompt_cache
@@ -38,17 +40,12 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
     _require_f16(settings)
     if settings.prompt_cache_mib < 0:
         raise SettingsError("nothing is stored, so nothing can be imported", "Set prompt_cache_mib to 0 or more.")
-    if not Path(file).exists():  # said before a model is loaded for it
-        raise StateFileError(f"{file}: no such file", "Check the name.")
+    with _not_imported(file), opened(Path(file)) as descriptor:
+        regular_file_bytes(descriptor)  # what is no file at all is said before a model is loaded for it
     with opened_engine(with_prompt_cache(settings.load_request(model), settings.prompt_cache_mib)) as (engine, output):
         transfer = engine.session_transfer()
-        try:
+        with _not_imported(file):
             session = transfer.take(file)
-        except StateFileError as error:
-            raise StateFileError(
-                f"{file} is not imported: {error}",
-                "It must be a session that llama.cpp wrote with this model, keys and values in f16.",
-            ) from error
         with Store(paths.database_file()) as store:
             messages = list(session.messages) or [
                 ChatMessage(Role.USER, f"Session of llama.cpp: {Path(file).name}"),
@@ -113,6 +110,17 @@ def export_session(
             f"{file}: session of version {version}, {'with' if flash_attention else 'without'} flash attention, "
             f"{written.tokens} tokens, keys and values of {written.cells} ({written.reused_tokens} were stored)\n"
         )
+
+
+@contextmanager
+def _not_imported(file: str) -> Iterator[None]:
+    try:
+        yield
+    except StateFileError as error:
+        raise StateFileError(
+            f"{file} is not imported: {error}",
+            "It must be a session that llama.cpp wrote with this model, keys and values in f16.",
+        ) from error
 
 
 def _require_f16(settings: "Settings") -> None:

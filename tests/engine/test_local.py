@@ -26,6 +26,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     TextPiece,
 )
+from tui_llama.errors import EngineError
 
 GREEDY = SamplingSettings(temperature=0.0)
 
@@ -174,6 +175,22 @@ def test_loading_another_model_closes_the_one_before() -> None:
 def test_a_reply_without_a_model_is_a_failure() -> None:
     events = Talk(LocalEngine(FakeOpener())).say("hi")
     assert events == [Failed(1, "no model is loaded", "Load a model first.")]
+
+
+def test_sessions_cannot_be_taken_in_without_a_model() -> None:
+    with pytest.raises(EngineError, match="no model is loaded"):
+        LocalEngine(FakeOpener()).session_transfer()
+
+
+def test_what_was_taken_in_is_no_replys_before_it_is_stored_for_its_chat() -> None:
+    model = FakeModel()
+    engine = engine_with(model)
+    engine.session_transfer()
+    past = list(range(40))
+    model.sequences[0].fill(0, sequence_of(past).rows(0, 40))
+    model.sequences[0].adopt(past, is_foreign=True)
+    events = list(engine.reply(CompleteRequest(1, "", GREEDY, max_tokens=1, ledger=(*past, 7)), never))
+    assert usage_of(events).reused_tokens == 0
 
 
 def test_a_reply_after_a_failed_load_does_not_use_the_old_model() -> None:
