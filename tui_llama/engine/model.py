@@ -395,7 +395,8 @@ class Sequence:
         if count > 0 and first < len(self):
             self._exact_tokens = min(self.exact_tokens, first)
         if self._own_tokens is not None:
-            self._own_tokens = min(self._own_tokens, first)
+            own_tokens = min(self._own_tokens, first)
+            self._own_tokens = own_tokens if own_tokens < len(self) else None
 
     def set_positions(self, positions: Tokens[int]) -> None:
         """Rotates the keys for other positions, of which several tokens may share one; the next token follows the last.
