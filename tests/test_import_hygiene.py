@@ -61,7 +61,10 @@ def test_no_part_of_the_engine_loads_the_screen() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench"))],
+    [
+        *(["--help"], ["--version"], ["state", "import", "--help"], ["state", "export", "--help"]),
+        *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench", "state")),
+    ],
 )
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
     statements = (

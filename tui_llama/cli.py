@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
     from tui_llama.model_library import FoundModel
     from tui_llama.settings import Settings
+    from tui_llama.stored_chat import StoredChat
 
 _INTERRUPTED = 130
 _READER_GONE = 141
@@ -255,17 +256,28 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
     *_OVERFLOW_OPTIONS,
     *_ANSWER_OPTIONS,
 )
-@click.argument("text")
+@click.option(
+    *("--continue", "chat_id"),
+    metavar="CHAT",
+    help="Go on behind all tokens of this chat, named by its id or the beginning of it. TEXT may be left out.",
+)
+@click.argument("text", required=False)
 @click.pass_obj
-def complete(group_options: dict[str, object], /, text: str, **options: object) -> None:
-    """Continues TEXT as it stands ("-": standard input); prints the continuation alone."""
+def complete(group_options: dict[str, object], /, text: str | None, chat_id: str | None, **options: object) -> None:
+    """Continues TEXT as it stands ("-": standard input); prints the continuation alone.
+
+    A chat that is continued stays as it is. Its model is taken where none is named.
+    """
+    if text is None and chat_id is None:
+        raise click.UsageError("Missing argument 'TEXT'.")
     from tui_llama import headless
 
     options = {**group_options, **_given(options)}
-    model, settings = _model_file(options), _settings(options)
-    headless.complete(
-        model, settings, _text_or_input(text), _stop_texts(options), ignore_eos=bool(options.get("ignore_eos"))
-    )
+    chat = None if chat_id is None else _chat(chat_id)
+    model, settings = _model_file(options, chat), _settings(options)
+    text = "" if text is None else _text_or_input(text)
+    ignore_eos = bool(options.get("ignore_eos"))
+    headless.complete(model, settings, text, _stop_texts(options), ignore_eos=ignore_eos, chat=chat)
 
 
 @command_line.command()
@@ -288,6 +300,77 @@ def tokenize(
     tokenizer = open_tokenizer(_model_file({**group_options, **_given(options)}))
     token_ids = tokenizer.tokenize(_text_or_input(text), add_special=add_special, parse_special=special)
     click.echo(json.dumps(token_ids))
+
+
+@command_line.group()
+def state() -> None:
+    """Reads and writes what other programs keep of a model that has read something."""
+
+
+@state.command("import")
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS)
+@click.option("--title", metavar="TEXT", help="Title of the chat; else the file's name.")
+@click.argument("file")
+@click.pass_obj
+def import_state(group_options: dict[str, object], /, file: str, title: str | None, **options: object) -> None:
+    """Makes a chat of FILE, a session of llama.cpp (--prompt-cache), and prints the chat's id.
+
+    Its keys and values must be of f16, and this model must compute them too.
+    """
+    from tui_llama import state_commands
+
+    options = {**group_options, **_given(options)}
+    model, settings = _model_file(options), _settings(options)
+    state_commands.import_session(model, settings, file, title)
+
+
+@state.command("export")
+@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS)
+@click.option("--chat", "chat_id", metavar="CHAT", help="Write this chat; its id or the beginning of it.")
+@click.option("--text", metavar="TEXT", help='Write this text ("-": standard input).')
+@click.option(
+    "--session-version",
+    type=click.Choice(["9", "10"]),
+    default="10",
+    show_default=True,
+    help="9: llama.cpp of early 2025; 10: of late 2026.",
+)
+@click.option(
+    "--flash-attention/--no-flash-attention",
+    default=None,
+    help="Whether llama.cpp will run with it; else as it does on a processor: in version 10, and not in version 9.",
+)
+@click.argument("file", metavar="OUT")
+@click.pass_obj
+def export_state(
+    group_options: dict[str, object],
+    /,
+    file: str,
+    chat_id: str | None,
+    text: str | None,
+    session_version: str,
+    flash_attention: bool | None,
+    **options: object,
+) -> None:
+    """Writes OUT, a session that llama.cpp continues (--prompt-cache), and says what is in it.
+
+    Keys and values that are not stored are computed. A chat's model is taken where none is named.
+    """
+    if (chat_id is None) == (text is None):
+        raise click.UsageError("Give either --chat or --text.")
+    from tui_llama import state_commands
+
+    options = {**group_options, **_given(options)}
+    chat = None if chat_id is None else _chat(chat_id)
+    model, settings = _model_file(options, chat), _settings(options)
+    state_commands.export_session(
+        model,
+        settings,
+        file,
+        chat or _text_or_input(text or ""),
+        version=int(session_version),
+        flash_attention=flash_attention,
+    )
 
 
 @command_line.command()
@@ -439,8 +522,14 @@ def _stop_texts(options: Mapping[str, object]) -> tuple[str, ...]:
     return texts
 
 
-def _model_file(options: Mapping[str, object]) -> str:
-    model = _named_model(options) or _last_model()
+def _chat(beginning: str) -> "StoredChat":
+    from tui_llama.stored_chat import find_chat
+
+    return find_chat(beginning)
+
+
+def _model_file(options: Mapping[str, object], chat: "StoredChat | None" = None) -> str:
+    model = _named_model(options) or (chat and chat.model_path) or _last_model()
     if model is None:
         raise click.UsageError("No model was used before, so name one: -m MODEL.gguf")
     return model

@@ -5,7 +5,11 @@ On a terminal the result ends in a newline; elsewhere nothing is added to it.
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.protocol import (
@@ -22,10 +26,12 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.errors import EngineError
 from tui_llama.output import Output, percent
+from tui_llama.saved_prompts import with_prompt_cache
 
 if TYPE_CHECKING:
     from tui_llama.engine.local import LocalEngine
     from tui_llama.settings import Settings
+    from tui_llama.stored_chat import StoredChat
 
 _TURN = 1
 
@@ -60,9 +66,20 @@ def ask(
 
 
 def complete(
-    model: str, settings: "Settings", text: str, stop_texts: tuple[str, ...], *, ignore_eos: bool = False
+    model: str,
+    settings: "Settings",
+    text: str,
+    stop_texts: tuple[str, ...],
+    *,
+    ignore_eos: bool = False,
+    chat: "StoredChat | None" = None,
 ) -> None:
-    """Prints how `text` goes on; the arguments are those of `ask`."""
+    """Prints how `text` goes on; the arguments are those of `ask`.
+
+    With a `chat`, the text stands behind all that the chat has said, of which nothing that is stored is read again.
+    The chat stays as it is.
+    """
+    load = settings.load_request(model)
     request = CompleteRequest(
         turn=_TURN,
         text=text,
@@ -73,10 +90,24 @@ def complete(
         overflow=settings.overflow(),
         ignore_eos=ignore_eos,
     )
-    _run(settings.load_request(model), request)
+    if chat is not None:
+        load = with_prompt_cache(load, settings.prompt_cache_mib)
+        request = msgspec.structs.replace(request, ledger=chat.ledger, chat_id=chat.chat_id)
+    _run(load, request)
 
 
 def _run(load: LoadRequest, request: ReplyRequest | CompleteRequest) -> None:
+    with opened_engine(load) as (engine, output):
+        _reply(engine, request, output)
+
+
+@contextmanager
+def opened_engine(load: LoadRequest) -> Iterator[tuple["LocalEngine", Output]]:
+    """An engine with a model, and where to print; loading reports its progress there.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
     gc.disable()  # as in `LocalEngine.load`, which enables it again
     from tui_llama.engine.local import LocalEngine
 
@@ -84,7 +115,7 @@ def _run(load: LoadRequest, request: ReplyRequest | CompleteRequest) -> None:
     output = Output(sys.stdout, sys.stderr)
     with output.closing():
         _load(engine, load, output)
-        _reply(engine, request, output)
+        yield engine, output
     engine.close()
 
 

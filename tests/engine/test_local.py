@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.fake_model import CHUNK_TOKENS, EOS, FakeModel, FakeOpener, Rule, answering, any_letter
+from tests.fakes.fake_model import CHUNK_TOKENS, EOS, FakeModel, FakeOpener, FakeSequence, Rule, answering, any_letter
+from tests.fakes.stored_prompts import cache_on, sequence_of
 from tests.fakes.tiny_model import CHATML_TEMPLATE, Architecture, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
 from tui_llama.engine.local import LocalEngine
@@ -25,6 +26,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     TextPiece,
 )
+from tui_llama.errors import EngineError
 
 GREEDY = SamplingSettings(temperature=0.0)
 
@@ -173,6 +175,22 @@ def test_loading_another_model_closes_the_one_before() -> None:
 def test_a_reply_without_a_model_is_a_failure() -> None:
     events = Talk(LocalEngine(FakeOpener())).say("hi")
     assert events == [Failed(1, "no model is loaded", "Load a model first.")]
+
+
+def test_sessions_cannot_be_taken_in_without_a_model() -> None:
+    with pytest.raises(EngineError, match="no model is loaded"):
+        LocalEngine(FakeOpener()).session_transfer()
+
+
+def test_what_was_taken_in_is_no_replys_before_it_is_stored_for_its_chat() -> None:
+    model = FakeModel()
+    engine = engine_with(model)
+    engine.session_transfer()
+    past = list(range(40))
+    model.sequences[0].fill(0, sequence_of(past).rows(0, 40))
+    model.sequences[0].adopt(past, is_foreign=True)
+    events = list(engine.reply(CompleteRequest(1, "", GREEDY, max_tokens=1, ledger=(*past, 7)), never))
+    assert usage_of(events).reused_tokens == 0
 
 
 def test_a_reply_after_a_failed_load_does_not_use_the_old_model() -> None:
@@ -554,6 +572,62 @@ def test_each_turn_appends_to_the_chats_own_segment(tmp_path: Path) -> None:
     talk.engine.save_pending()
     (path,) = state_files(tmp_path)
     assert path.stat().st_size > before
+
+
+# --- going on from a ledger ---------------------------------------------------------------------------------
+
+
+def continuation(talk: Talk, text: str = "", chat_id: str | None = CHAT) -> CompleteRequest:
+    return CompleteRequest(9, text, GREEDY, max_tokens=5, ledger=tuple(talk.ledger), chat_id=chat_id)
+
+
+def test_a_ledger_is_continued_as_it_is_and_all_but_its_last_token_is_reused(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path)
+    events = list(engine_storing_in(tmp_path).reply(continuation(talk), never))
+    assert events[0] == PromptEncoded(9, len(talk.ledger), ())
+    assert usage_of(events).reused_tokens == len(talk.ledger) - 1
+    ledger = list(talk.ledger)
+    for token_id in tokens_of(events):
+        assert token_id == any_letter(ledger)
+        ledger.append(token_id)
+
+
+def test_a_text_stands_behind_the_ledger_without_what_begins_a_text(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path)
+    events = list(engine_storing_in(tmp_path).reply(continuation(talk, "ab</s>"), never))
+    assert events[0] == PromptEncoded(9, len(talk.ledger), (97, 98, EOS))
+    assert usage_of(events).reused_tokens == len(talk.ledger) - 1
+
+
+def test_without_a_chat_a_ledger_is_read_anew(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path)
+    events = list(engine_storing_in(tmp_path).reply(continuation(talk, chat_id=None), never))
+    assert usage_of(events).reused_tokens == 0
+
+
+def test_a_ledger_of_tokens_that_the_model_does_not_know_is_a_failure() -> None:
+    events = list(engine_with(FakeModel()).reply(CompleteRequest(1, "", ledger=(5, 258)), never))
+    assert isinstance(events[-1], Failed)
+    assert "does not know" in events[-1].message
+
+
+def test_what_was_computed_elsewhere_stays_in_memory_only_for_its_chat(tmp_path: Path) -> None:
+    model = FakeModel()
+    sequence = FakeSequence(model)
+    past = list(range(40))
+    sequence.fill(0, sequence_of(past).rows(0, 40))
+    sequence.adopt(past, is_foreign=True)
+    cache_on(tmp_path, model=model).save(bytes.fromhex(CHAT), sequence)
+    engine = engine_storing_in(tmp_path, model)
+
+    def reused(chat_id: str | None) -> int:
+        request = CompleteRequest(1, "", GREEDY, max_tokens=3, ledger=(*past, 7), chat_id=chat_id)
+        return usage_of(list(engine.reply(request, never))).reused_tokens
+
+    assert [reused(chat_id) for chat_id in (CHAT, CHAT, None)] == [40, 40, 0]
+    engine = engine_storing_in(tmp_path, model)
+    assert [reused(chat_id) for chat_id in (CHAT, OTHER_CHAT)] == [40, 0]
+    assert [reused(chat_id) for chat_id in (OTHER_CHAT, CHAT, None)] == [40, 40, 40]  # read by now, and none foreign
 
 
 # --- with a real model --------------------------------------------------------------------------------------

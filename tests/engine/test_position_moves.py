@@ -192,6 +192,30 @@ def test_a_sequence_says_which_tokens_are_as_reading_leaves_them(tiny: Path) -> 
         assert sequence.exact_tokens == 5
 
 
+def test_a_sequence_says_which_tokens_are_its_own(tiny: Path) -> None:
+    with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
+        sequence.extend(IDS)
+        rows = sequence.rows(0, 40)
+        sequence.rewind(20)
+        sequence.fill(20, rows[:, :, 20:30])
+        sequence.adopt(IDS[20:30], is_foreign=True)
+        sequence.extend(IDS[30:])  # computed beside them
+        assert (sequence.own_tokens, len(sequence)) == (20, 40)
+        sequence.rewind(21)
+        assert sequence.own_tokens == 20
+        sequence.shift(20, 1)
+        sequence.extend(IDS[20:])
+        assert sequence.own_tokens == len(sequence) == 40
+        sequence.rewind(20)
+        sequence.fill(20, rows[:, :, 20:])
+        sequence.adopt(IDS[20:], is_foreign=True)
+        sequence.shift(4, 4)
+        assert sequence.own_tokens == 4
+        sequence.rewind(4)
+        sequence.extend(IDS[4:])
+        assert sequence.own_tokens == len(sequence) == 40
+
+
 def test_of_a_sequence_whose_tokens_have_moved_only_the_start_is_stored(tiny: Path, tmp_path: Path) -> None:
     with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
         expected = sequence.extend(IDS).tobytes()

@@ -123,6 +123,107 @@ def test_two_programs_in_one_chat_branch_and_lose_nothing(tmp_path: Path) -> Non
         assert restored(tmp_path, [*past, *tokens(count, seed)]) == 100 + count
 
 
+# --- what was computed elsewhere --------------------------------------------------------------------------------------
+
+
+def foreign_sequence_of(token_ids: list[int], error: int = 0) -> FakeSequence:
+    """Tokens taken over from another program, which computed other last numbers."""
+    theirs = sequence_of(token_ids)
+    theirs._numbers[-1] += error
+    sequence = sequence_of([])
+    sequence.fill(0, theirs.rows(0, len(theirs)))
+    sequence.adopt(token_ids, is_foreign=True)
+    return sequence
+
+
+def large_past() -> list[int]:
+    """Tokens whose last number is so large that one more is within what another program may differ by."""
+    return next(past for seed in range(99) if sequence_of(past := tokens(100, seed))._numbers[-1] > 200)
+
+
+def test_what_was_computed_elsewhere_is_for_its_owner_alone(tmp_path: Path) -> None:
+    past = tokens(100)
+    assert cache_on(tmp_path).save(OWNER, foreign_sequence_of(past)).tokens == 100
+    lengths = [cache_on(tmp_path).stored_length([*past, 1], owner) for owner in (OWNER, OTHER_OWNER, None)]
+    assert lengths == [100, 0, 0]
+
+
+def test_another_chat_stores_the_same_tokens_again_and_they_are_everybodys(tmp_path: Path) -> None:
+    past = tokens(100)
+    cache_on(tmp_path).save(OWNER, foreign_sequence_of(past))
+    assert store(cache_on(tmp_path), past, OTHER_OWNER).tokens == 100
+    sequence = sequence_of([])
+    assert cache_on(tmp_path).restore(sequence, past, OWNER).tokens == 100
+    assert sequence.own_tokens == 100  # of two that are equally long, ours is taken
+    assert cache_on(tmp_path).restore(sequence_of([]), past).tokens == 100
+
+
+def test_what_was_computed_elsewhere_need_not_be_what_we_compute_to_the_last_bit(tmp_path: Path) -> None:
+    past = large_past()
+    cache_on(tmp_path).save(OWNER, foreign_sequence_of(past, error=1))
+    sequence = sequence_of([])
+    assert cache_on(tmp_path).restore(sequence, past, OWNER).troubles == ()
+    assert (len(sequence), sequence.own_tokens) == (100, 0)
+
+
+def test_what_was_computed_elsewhere_and_is_far_from_what_we_compute_is_set_aside(tmp_path: Path) -> None:
+    past = large_past()
+    cache_on(tmp_path).save(OWNER, foreign_sequence_of(past, error=-2000))
+    outcome = cache_on(tmp_path).restore(sequence_of([]), past, OWNER)
+    assert (outcome.tokens, outcome.troubles) == (0, ("not what the model computes",))
+    assert segments(tmp_path) == []
+
+
+def test_ours_must_still_come_out_bit_by_bit(tmp_path: Path) -> None:
+    past = large_past()
+    wrong = sequence_of(past)
+    wrong._numbers[-1] += 1
+    cache_on(tmp_path).save(OWNER, wrong)
+    assert cache_on(tmp_path).restore(sequence_of([]), past, OWNER).tokens == 0
+
+
+def test_what_goes_on_from_what_was_computed_elsewhere_is_its_owners_too(tmp_path: Path) -> None:
+    past = tokens(100)
+    cache_on(tmp_path).save(OWNER, foreign_sequence_of(past))
+    sequence = sequence_of([])
+    cache = cache_on(tmp_path)
+    cache.restore(sequence, past, OWNER)
+    sequence.extend(tokens(20, 1))
+    assert cache.save(OWNER, sequence).tokens == 20
+    assert len(segments(tmp_path)) == 1
+    branch = past[:50] + tokens(30, 2)
+    cache.restore(sequence, branch, OWNER)
+    sequence.extend(branch[50:])
+    assert cache.save(OWNER, sequence).tokens == 30
+    for path in ([*past, *tokens(20, 1)], branch):
+        assert cache_on(tmp_path).stored_length(path, OWNER) == len(path)
+        assert cache_on(tmp_path).stored_length(path, OTHER_OWNER) == 0
+
+
+def test_what_is_computed_beside_it_in_memory_is_marked_wherever_it_is_stored(tmp_path: Path) -> None:
+    past = tokens(100)
+    store(cache_on(tmp_path), past[:60])  # an unmarked segment of the same owner
+    sequence = foreign_sequence_of(past)
+    sequence.extend(tokens(10, 1))
+    assert cache_on(tmp_path).save(OWNER, sequence).tokens == 50
+    assert len(segments(tmp_path)) == 2
+    assert cache_on(tmp_path).stored_length(past, OTHER_OWNER) == 60
+    assert cache_on(tmp_path).stored_length([*past, *tokens(10, 1)], OWNER) == 110
+
+
+def test_a_sequence_is_its_own_again_once_it_has_forgotten_what_was_foreign() -> None:
+    sequence = sequence_of(tokens(10))
+    sequence.fill(10, sequence_of(tokens(15)).rows(10, 15))
+    sequence.adopt(tokens(15)[10:], is_foreign=True)
+    sequence.extend([1, 2])
+    assert sequence.own_tokens == 10
+    sequence.rewind(12)
+    assert sequence.own_tokens == 10
+    sequence.rewind(10)
+    sequence.extend([1, 2])
+    assert sequence.own_tokens == len(sequence) == 12
+
+
 # --- nothing wrong is ever used ---------------------------------------------------------------------------------------
 
 

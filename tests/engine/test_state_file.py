@@ -183,6 +183,16 @@ def test_the_digest_is_that_of_all_tokens_however_they_came(file: File) -> None:
     assert file.segment.end_digest == FINGERPRINT.chain.extended(tokens).digest == file.chain.digest
 
 
+def test_the_mark_of_what_was_computed_elsewhere_is_a_bit_that_others_need_not_know(tmp_path: Path) -> None:
+    file = File(tmp_path, replace(HEADER, is_foreign=True))
+    file.append(some_tokens(3), some_rows(3))
+    file.close()
+    segment, _ = reopened(file.content, tmp_path)
+    assert segment.header == replace(HEADER, is_foreign=True)
+    assert file.content[INCOMPATIBLE : COMPATIBLE + 4] == bytes(4) + struct.pack("<I", 1)
+    assert read_plainly(file.content).token_ids == some_tokens(3).tolist()
+
+
 # --- versions -------------------------------------------------------------------------------------------------------
 
 
@@ -229,7 +239,7 @@ def test_a_file_of_version_2_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_higher_minor_version_and_unknown_compatible_features_are_read(tmp_path: Path, file: File) -> None:
-    content = sealed(sealed(file.content, MINOR, b"\x05\x00"), COMPATIBLE, b"\xff\xff\xff\xff")
+    content = sealed(sealed(file.content, MINOR, b"\x05\x00"), COMPATIBLE, b"\xfe\xff\xff\xff")
     (tmp_path / "newer").write_bytes(content)
     storage = DiskStorage(tmp_path)
     descriptor = storage.open("newer")

@@ -49,6 +49,7 @@ class FakeSequence:
         self.token_ids: list[int] = []
         self.positions: list[int] = []
         self.exact_tokens = 0
+        self._own_tokens: int | None = None
         self.batch_sizes: list[int] = []
         self._numbers: list[int] = []
         self._filled: dict[int, int] = {}
@@ -95,6 +96,12 @@ class FakeSequence:
         assert 0 <= length <= len(self)
         del self.token_ids[length:], self.positions[length:], self._numbers[length:]
         self.exact_tokens = min(self.exact_tokens, length)
+        if self._own_tokens is not None and self._own_tokens >= length:
+            self._own_tokens = None
+
+    @property
+    def own_tokens(self) -> int:
+        return len(self) if self._own_tokens is None else self._own_tokens
 
     def shift(self, first: int, count: int) -> None:
         assert 0 <= first < first + count < len(self)
@@ -120,8 +127,10 @@ class FakeSequence:
         for place in range(rows.shape[2]):
             self._filled[first + place] = int(rows[0, 0, place, 0, 0])
 
-    def adopt(self, token_ids: Sequence[int]) -> None:
+    def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
         assert self.exact_tokens == len(self)
+        if is_foreign:
+            self._own_tokens = self.own_tokens
         for token_id in token_ids:
             self._numbers.append(self._filled[len(self)])
             self.positions.append(len(self))
@@ -130,6 +139,7 @@ class FakeSequence:
 
     def close(self) -> None:
         self.token_ids, self.positions, self._numbers, self.exact_tokens = [], [], [], 0
+        self._own_tokens = None
 
 
 class FakeTemplate:

@@ -79,8 +79,13 @@ class TokenSequence(Protocol):
         """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it."""
         ...
 
-    def adopt(self, token_ids: Sequence[int]) -> None:
-        """Appends tokens whose keys and values were filled in."""
+    def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
+        """Appends tokens whose keys and values were filled in; `is_foreign` where another program computed them."""
+        ...
+
+    @property
+    def own_tokens(self) -> int:
+        """How many tokens at the start have keys and values of this program: all, unless foreign ones were adopted."""
         ...
 
     def close(self) -> None:

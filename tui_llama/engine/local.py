@@ -32,6 +32,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
 )
 from tui_llama.engine.reply import Reply, ShouldStop
+from tui_llama.engine.session_transfer import SessionTransfer
 from tui_llama.engine.speculation import BatchCosts
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import EngineError, UserError
@@ -56,6 +57,7 @@ class LocalEngine:
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
         self._unsaved_chat_id: str | None = None
+        self._last_chat_id: str | None = None
 
     def load(self, request: LoadRequest, should_stop: ShouldStop) -> Iterator[LoadEvent]:
         """Yields progress, then exactly one of `ModelLoaded` and `Failed`; a model loaded before is closed.
@@ -95,6 +97,7 @@ class LocalEngine:
         try:
             if self._model is None or self._sequence is None:
                 raise EngineError("no model is loaded", "Load a model first.")
+            self._keep_foreign_for(request.chat_id)
             reply = Reply(self._model, self._sequence, request, should_stop, self._costs, self._prompt_cache)
             yield from reply.events(self._note_unsaved)
         except UserError as error:
@@ -114,6 +117,17 @@ class LocalEngine:
             return None
         return Notice(f"The chat's state was not saved ({'; '.join(outcome.troubles)}); the chat itself is safe.")
 
+    def session_transfer(self) -> SessionTransfer:
+        """Takes in and writes sessions of llama.cpp, in the sequence that replies are computed in.
+
+        Raises:
+            EngineError: no model is loaded.
+        """
+        if self._model is None or self._sequence is None:
+            raise EngineError("no model is loaded", "Load a model first.")
+        self._last_chat_id = None
+        return SessionTransfer(self._model, self._sequence, self._prompt_cache)
+
     def close(self) -> None:
         """Gives back the model's memory. May be called twice."""
         self._unsaved_chat_id = None
@@ -127,6 +141,12 @@ class LocalEngine:
 
     def _note_unsaved(self, chat_id: str | None) -> None:
         self._unsaved_chat_id = chat_id
+
+    def _keep_foreign_for(self, chat_id: str | None) -> None:
+        """Leaves in memory what another program computed only for the chat that it was taken in for."""
+        if self._sequence is not None and (chat_id is None or chat_id != self._last_chat_id):
+            self._sequence.rewind(self._sequence.own_tokens)
+        self._last_chat_id = chat_id
 
     def _forget(self) -> None:
         """After a failure nothing that is in memory is believed."""

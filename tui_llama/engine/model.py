@@ -272,6 +272,7 @@ class Sequence:
         self._token_ids: list[int] = []
         self._positions: list[int] = []
         self._exact_tokens: int | None = None  # None: all
+        self._own_tokens: int | None = None  # None: all
         self.cache = model.new_cache()
 
     def __enter__(self) -> Self:
@@ -284,7 +285,7 @@ class Sequence:
 
     def close(self) -> None:
         """Forgets all tokens and gives their memory back. May be repeated."""
-        self._token_ids, self._positions, self._exact_tokens = [], [], None
+        self._token_ids, self._positions, self._exact_tokens, self._own_tokens = [], [], None, None
         self.cache = self._model.new_cache()  # takes no memory before something is written to it
 
     def __len__(self) -> int:
@@ -304,6 +305,11 @@ class Sequence:
     def exact_tokens(self) -> int:
         """How many tokens at the start have the keys and values that reading them gives: all, unless some moved."""
         return len(self) if self._exact_tokens is None else self._exact_tokens
+
+    @property
+    def own_tokens(self) -> int:
+        """How many tokens at the start have keys and values of this program, computed beside such: all, unless told."""
+        return len(self) if self._own_tokens is None else self._own_tokens
 
     def extend(self, ids: Tokens[int]) -> FloatArray:
         """Feeds tokens and returns the logits of the last.
@@ -373,6 +379,8 @@ class Sequence:
         del self._positions[length:]
         if self._exact_tokens is not None and self._exact_tokens >= length:
             self._exact_tokens = None
+        if self._own_tokens is not None and self._own_tokens >= length:
+            self._own_tokens = None
 
     def shift(self, first: int, count: int) -> None:
         """Forgets `count` tokens from the `first` on; those behind move down, their keys rotated for where they are.
@@ -387,6 +395,9 @@ class Sequence:
         del self._positions[len(self._token_ids) :]
         if count > 0 and first < len(self):
             self._exact_tokens = min(self.exact_tokens, first)
+        if self._own_tokens is not None:
+            own_tokens = min(self._own_tokens, first)
+            self._own_tokens = own_tokens if own_tokens < len(self) else None
 
     def set_positions(self, positions: Tokens[int]) -> None:
         """Rotates the keys for other positions, of which several tokens may share one; the next token follows the last.
@@ -444,12 +455,18 @@ class Sequence:
         """
         self.cache.fill(first, rows)
 
-    def adopt(self, token_ids: Tokens[int]) -> None:
+    def adopt(self, token_ids: Tokens[int], *, is_foreign: bool = False) -> None:
         """Appends tokens whose keys and values were filled in.
+
+        Args:
+            token_ids: As many as are now read from what was filled in.
+            is_foreign: Whether another program computed them, or they were computed beside such.
 
         Raises:
             CallerError: they do not fit.
         """
+        if is_foreign:
+            self._own_tokens = self.own_tokens
         self.cache.append(len(token_ids))
         self._token_ids += token_ids
         self._positions += range(len(self._positions), len(self._token_ids))

@@ -8,6 +8,9 @@ Segments form a tree (segment_tree.py), whose paths are found by comparing token
 whatever begins like it. Saving appends to the chat's own segment where that ends the path, else it begins a child. So a
 turn costs what it adds, and branches share what they have in common.
 
+Keys and values that another program computed are not those that we compute, to the last bit. They, and all that is
+computed beside them, are marked and are for their owner alone.
+
 It is a cache: the transcript is the truth. Whatever is wrong with a file, it is set aside, said in one line, and its
 tokens are read again. Locks are held for as long as something is read or written, never from turn to turn; a program
 that finds a segment changed by another one begins a child of its own instead of waiting.
@@ -26,7 +29,8 @@ from typing import Final, Protocol
 import numpy as np
 
 from tui_llama.engine.cache_upkeep import make_room
-from tui_llama.engine.segment_tree import PART_SUFFIX, SUFFIX, Known, Piece, SegmentTree, tokens_of
+from tui_llama.engine.canary import CanarySequence, is_reproduced
+from tui_llama.engine.segment_tree import PART_SUFFIX, SUFFIX, Known, Piece, SegmentTree, has_foreign, tokens_of
 from tui_llama.engine.state_file import (
     HEADER_BYTES,
     ID_BYTES,
@@ -55,21 +59,17 @@ _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
 _DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
-class RowSequence(Protocol):
+class RowSequence(CanarySequence, Protocol):
     """Tokens with their keys and values, as the cache needs them."""
-
-    @property
-    def token_ids(self) -> Sequence[int]:
-        """The tokens."""
-        ...
 
     @property
     def exact_tokens(self) -> int:
         """How many tokens at the start are cached as reading them leaves them; others are never stored nor shared."""
         ...
 
-    def rows(self, first: int, last: int) -> Rows:
-        """Keys and values of the positions `first` … `last` - 1."""
+    @property
+    def own_tokens(self) -> int:
+        """How many tokens at the start have keys and values of this program: all, unless foreign ones were adopted."""
         ...
 
     def expect(self, length: int) -> None:
@@ -80,16 +80,8 @@ class RowSequence(Protocol):
         """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it."""
         ...
 
-    def adopt(self, token_ids: Sequence[int]) -> None:
-        """Appends tokens whose keys and values were filled in."""
-        ...
-
-    def extend(self, ids: Sequence[int]) -> object:
-        """Computes tokens behind those that are there."""
-        ...
-
-    def rewind(self, length: int) -> None:
-        """Forgets all but the first `length` tokens."""
+    def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
+        """Appends tokens whose keys and values were filled in; `is_foreign` where another program computed them."""
         ...
 
 
@@ -133,16 +125,22 @@ class PromptCache:
 
     # --- out of the cache ---------------------------------------------------------------------------------------
 
-    def stored_length(self, token_ids: Sequence[int]) -> int:
-        """How many of the tokens' beginning are stored."""
-        pieces = self._find(np.asarray(token_ids, np.uint32))
+    def stored_length(self, token_ids: Sequence[int], owner: bytes | None = None) -> int:
+        """How many of the tokens' beginning are stored, and may be used by this owner."""
+        pieces = self._find(np.asarray(token_ids, np.uint32), owner)
         return pieces[-1].last if pieces else 0
 
-    def restore(self, sequence: RowSequence, token_ids: Sequence[int]) -> Outcome:
+    def restore(self, sequence: RowSequence, token_ids: Sequence[int], owner: bytes | None = None) -> Outcome:
         """Lets a sequence hold the longest beginning of the tokens that it or the cache has.
 
         The last token that comes from the cache is computed again and must give the same keys and values, bit by bit;
-        they depend on all tokens before it. Where they do not, nothing is taken from the cache.
+        they depend on all tokens before it. Where they do not, nothing is taken from the cache. Where some were
+        computed elsewhere, they must be as close as `canary` says.
+
+        Args:
+            sequence: What it holds that was computed elsewhere is the owner's too.
+            token_ids: What it should hold.
+            owner: Who asks; None finds only what may be shared.
 
         Returns:
             How many tokens the sequence holds then: those that it has in common with `token_ids`.
@@ -150,15 +148,19 @@ class PromptCache:
         wanted = np.asarray(token_ids, np.uint32)
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
         in_memory = _common_length(held, wanted)
-        pieces = self._find(wanted)
+        pieces = self._find(wanted, owner)
         sequence.rewind(in_memory)
         if not pieces or pieces[-1].last <= in_memory:
             return Outcome(in_memory, tuple(self._tree.take_damages()))
         sequence.expect(pieces[-1].last)
         reached = self._load(pieces, in_memory, sequence)
         if reached > in_memory:
-            sequence.adopt([int(token_id) for token_id in wanted[in_memory:reached]])
-            if not _is_reproduced(sequence):
+            for piece in pieces:
+                first, last = max(piece.first, in_memory), min(piece.last, reached)
+                if first < last:
+                    some = [int(token_id) for token_id in wanted[first:last]]
+                    sequence.adopt(some, is_foreign=piece.known.segment.header.is_foreign)
+            if not is_reproduced(sequence, reached - 1, must_be_equal=sequence.own_tokens == reached):
                 sequence.rewind(in_memory)
                 for piece in pieces:
                     if piece.last > in_memory:
@@ -166,12 +168,12 @@ class PromptCache:
                 reached = in_memory
         return Outcome(reached, tuple(self._tree.take_damages()))
 
-    def _find(self, token_ids: TokenIds) -> list[Piece]:
-        """The path that holds the longest beginning of the tokens, whose digests are right."""
+    def _find(self, token_ids: TokenIds, owner: bytes | None) -> list[Piece]:
+        """The path that holds the longest beginning of the tokens, for that owner, whose digests are right."""
         with suppress(OSError):
             self._tree.refresh()
         while True:
-            pieces = self._tree.find(token_ids)
+            pieces = self._tree.find(token_ids, owner)
             wrong = next((piece.known for piece in pieces if not self._has_right_digest(pieces, piece)), None)
             if wrong is None:
                 return pieces
@@ -285,19 +287,19 @@ class PromptCache:
 
     def _save(self, owner: bytes, token_ids: TokenIds, sequence: RowSequence) -> int:
         for _ in range(_ATTEMPTS):
-            pieces = self._find(token_ids)
+            pieces = self._find(token_ids, owner)
             stored = pieces[-1].last if pieces else 0
             if stored == len(token_ids):
                 return 0
             self._make_room(len(token_ids) - stored, pieces)
             tip = pieces[-1].known if pieces else None
-            if tip is None or tip.segment.header.owner != owner or tip.segment.end != stored:
+            if tip is None or not _can_grow(tip, owner, stored, _is_foreign(pieces, token_ids, sequence)):
                 self._begin(owner, pieces, token_ids, sequence)
                 return len(token_ids) - stored
             if self._append(tip, pieces, token_ids, sequence):
                 return len(token_ids) - stored
         # Somebody else appends as fast as we look: a branch of our own needs no waiting.
-        pieces = self._find(token_ids)
+        pieces = self._find(token_ids, owner)
         stored = pieces[-1].last if pieces else 0
         if stored < len(token_ids):
             self._begin(owner, pieces, token_ids, sequence)
@@ -340,7 +342,7 @@ class PromptCache:
         header = SegmentHeader(
             fingerprint=self._fingerprint, shape=self._shape, segment_id=secrets.token_bytes(ID_BYTES),
             parent_id=pieces[-1].known.segment_id if pieces else NO_PARENT, first_position=stored,
-            chain_digest=chain.digest, owner=owner,
+            chain_digest=chain.digest, owner=owner, is_foreign=_is_foreign(pieces, token_ids, sequence),
         )  # fmt: skip
         name = header.segment_id.hex() + SUFFIX
         part = name + PART_SUFFIX
@@ -383,14 +385,15 @@ def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
     return hashlib.blake2b(meaning, digest_size=ID_BYTES).hexdigest()
 
 
-def _is_reproduced(sequence: RowSequence) -> bool:
-    """Whether the model computes the last token's keys and values as they are."""
-    last = len(sequence.token_ids) - 1
-    token_id = int(sequence.token_ids[last])
-    stored = sequence.rows(last, last + 1)
-    sequence.rewind(last)
-    sequence.extend([token_id])
-    return stored.tobytes() == sequence.rows(last, last + 1).tobytes()
+def _is_foreign(pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
+    """Whether what is written behind the pieces was computed elsewhere or beside such, or would be read beside it."""
+    return has_foreign(pieces) or sequence.own_tokens < len(token_ids)
+
+
+def _can_grow(tip: Known, owner: bytes, stored: int, is_foreign: bool) -> bool:
+    """Whether what comes behind the stored tokens may be appended to the segment that ends them."""
+    header = tip.segment.header
+    return header.owner == owner and tip.segment.end == stored and header.is_foreign == is_foreign
 
 
 def _common_length(first: TokenIds, second: TokenIds) -> int:

@@ -96,7 +96,10 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
 
 
 class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
-    """Continue `text` as it stands, without a chat template; the rest is as in `ReplyRequest`."""
+    """Continue `text` as it stands, without a chat template; the rest is as in `ReplyRequest`.
+
+    Where there is a `ledger`, the text stands behind its tokens, all of which are kept; it may then be empty.
+    """
 
     turn: int
     text: str
@@ -106,6 +109,8 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     draft_max: int = DEFAULT_DRAFT_MAX
     overflow: Overflow = Overflow()
     ignore_eos: bool = False
+    ledger: tuple[int, ...] = ()
+    chat_id: str | None = None
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):

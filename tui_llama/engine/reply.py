@@ -61,8 +61,9 @@ class Reply:
         self._request = request
         self._turn = request.turn
         self._should_stop = should_stop
-        self._chat_id = request.chat_id if isinstance(request, ReplyRequest) else None
-        self._prompt_cache = None if self._chat_id is None else prompt_cache
+        self._chat_id = request.chat_id
+        self._owner = None if request.chat_id is None else bytes.fromhex(request.chat_id)
+        self._prompt_cache = None if self._owner is None else prompt_cache
         self._sampler = SamplerChain(request.sampling, model.vocab_size)
         self._batch_costs = costs
         self._cost = _Cost()
@@ -95,12 +96,23 @@ class Reply:
     # --- encode ---------------------------------------------------------------------------------------------
 
     def _encode(self) -> "_Prompt":
-        request, tokenizer = self._request, self._model.tokenizer
+        request = self._request
         if isinstance(request, CompleteRequest):
-            return _Prompt(0, tokenizer.tokenize(request.text, add_special=True, parse_special=True))
+            return self._encode_continuation(request)
         encoded, left_out = self._encode_what_fits(request)
         token_ids = [*request.ledger[: encoded.kept_tokens], *encoded.token_ids]
         return _Prompt(encoded.kept_tokens, token_ids, left_out)
+
+    def _encode_continuation(self, request: CompleteRequest) -> "_Prompt":
+        """The ledger as it is, and the text behind it."""
+        ledger, tokenizer = list(request.ledger), self._model.tokenizer
+        if ledger and max(ledger) >= self._model.vocab_size:
+            raise EngineError(
+                "the chat has tokens that this model does not know", "Use the model that it was held with."
+            )
+        continues = bool(ledger) and not tokenizer.is_special(ledger[-1])
+        new = tokenizer.tokenize(request.text, add_special=not ledger, parse_special=True, continues=continues)
+        return _Prompt(len(ledger), [*ledger, *new])
 
     def _encode_what_fits(self, request: ReplyRequest) -> tuple[EncodedPrompt, int]:
         """The prompt, and how many messages are left out of it."""
@@ -137,7 +149,7 @@ class Reply:
         """
         reusable = prompt.token_ids[:-1]
         if self._prompt_cache is not None:
-            outcome = self._prompt_cache.restore(self._sequence, reusable)
+            outcome = self._prompt_cache.restore(self._sequence, reusable, self._owner)
             for trouble in outcome.troubles:
                 yield Notice(f"A saved state could not be used in full ({trouble}); the rest is read again.")
         reused = _common_length(self._sequence.token_ids, reusable)

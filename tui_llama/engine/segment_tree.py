@@ -155,16 +155,23 @@ class SegmentTree:
         damages, self._damages = self._damages, []
         return damages
 
-    def find(self, token_ids: TokenIds) -> list[Piece]:
-        """The segments that hold the longest beginning of the tokens, (tokens,) uint32, from the root on."""
+    def find(self, token_ids: TokenIds, owner: bytes | None = None) -> list[Piece]:
+        """The segments that hold the longest beginning of the tokens, (tokens,) uint32, from the root on.
+
+        What was computed elsewhere is found by its owner alone. Of beginnings that are equally long, one that was
+        not is found first.
+        """
         children = self._children()
         best: list[Piece] = []
         open_paths: list[tuple[Known, list[Piece]]] = [(root, []) for root in children.get(NO_PARENT, [])]
         while open_paths:
             known, before = open_paths.pop()
+            if known.segment.header.is_foreign and known.segment.header.owner != owner:
+                continue
             reach = known.first + _common_length(known.segment.token_ids, token_ids[known.first :])
             path = [*before, Piece(known, known.first, reach)]
-            if reach > (best[-1].last if best else 0):
+            longest = best[-1].last if best else 0
+            if reach > longest or (best and reach == longest and has_foreign(best) and not has_foreign(path)):
                 best = path
             for child in children.get(known.segment_id, []):
                 if known.first <= child.first <= reach and child.first < len(token_ids):
@@ -193,6 +200,11 @@ class SegmentTree:
         for known in self._known.values():
             children.setdefault(known.segment.header.parent_id, []).append(known)
         return children
+
+
+def has_foreign(pieces: Iterable[Piece]) -> bool:
+    """Whether keys and values of any of them were computed elsewhere."""
+    return any(piece.known.segment.header.is_foreign for piece in pieces)
 
 
 def tokens_of(pieces: Iterable[Piece]) -> TokenIds:

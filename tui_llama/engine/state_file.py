@@ -10,7 +10,8 @@ all before it belongs together. What comes after the last of those counts for no
         10      2  minor version: 0; a higher one is read
         12      4  length of the header in bytes: 256
         16      4  incompatible features: an unknown bit is refused; none so far
-        20      4  compatible features: an unknown bit is ignored; none so far
+        20      4  compatible features: an unknown bit is ignored; 1 = keys and values were computed by another
+                   program, or beside such, and are not the bits that this engine computes: for their owner alone
         24     32  fingerprint of the model
         56     16  fingerprint of the configuration
         72      4  version of the engine's numerics and layout
@@ -81,6 +82,7 @@ _HEAD_BYTES: Final = 64
 _TOKENS, _DONE = b"TOKS", b"DONE"
 _ALIGNMENT: Final = 64
 _ELEMENT_TYPES: Final = {"f16": 1, "q8_0": 2}
+_FOREIGN: Final = 1  # of the compatible features
 _QUANT_BLOCK: Final = 32
 _QUANT_BLOCK_BYTES: Final = 34
 _MOST_LAYERS: Final = 4096
@@ -164,6 +166,7 @@ class SegmentHeader:
         first_position: That of the first token: where the parent is left.
         chain_digest: 16 bytes that stand for all tokens before.
         owner: 16 bytes of the writer's choice.
+        is_foreign: Whether another program computed keys and values of it, or of what it goes on from.
     """
 
     fingerprint: StateFingerprint
@@ -173,6 +176,7 @@ class SegmentHeader:
     first_position: int
     chain_digest: bytes
     owner: bytes
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +338,7 @@ class _Writer:
 def _encoded_header(header: SegmentHeader) -> bytes:
     shape, fingerprint = header.shape, header.fingerprint
     fields = _HEADER.pack(
-        MAGIC, MAJOR_VERSION, MINOR_VERSION, HEADER_BYTES, 0, 0,
+        MAGIC, MAJOR_VERSION, MINOR_VERSION, HEADER_BYTES, 0, _FOREIGN if header.is_foreign else 0,
         fingerprint.model, fingerprint.configuration, fingerprint.engine_abi,
         _ELEMENT_TYPES[shape.dtype], shape.layer_count, shape.kv_heads, shape.head_dim, 0,
         header.segment_id, header.parent_id, header.first_position, header.chain_digest, header.owner,
@@ -381,7 +385,7 @@ def _header_and_checksum(storage: Storage, descriptor: int) -> tuple[SegmentHead
 
 def _header_from(fields: tuple[Any, ...]) -> SegmentHeader:
     """The fields of a header whose checksum is right; it may still have been made to harm."""
-    header_bytes, features = fields[3:5]
+    header_bytes, features, compatible_features = fields[3:6]
     model, configuration, engine_abi, element_type, layer_count, kv_heads, head_dim, _, *rest = fields[6:]
     segment_id, parent_id, first_position, chain_digest, owner = rest
     if features:
@@ -394,7 +398,8 @@ def _header_from(fields: tuple[Any, ...]) -> SegmentHeader:
         fingerprint = StateFingerprint(model, configuration, engine_abi)
     except CallerError as error:
         raise StateFileError("damaged (header)") from error
-    return SegmentHeader(fingerprint, shape, segment_id, parent_id, first_position, chain_digest, owner)
+    is_foreign = bool(compatible_features & _FOREIGN)
+    return SegmentHeader(fingerprint, shape, segment_id, parent_id, first_position, chain_digest, owner, is_foreign)
 
 
 def scan(storage: Storage, descriptor: int) -> Segment:
