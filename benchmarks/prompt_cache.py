@@ -42,6 +42,10 @@ class _Tokens:
     def exact_tokens(self) -> int:
         return len(self.token_ids)
 
+    @property
+    def own_tokens(self) -> int:
+        return len(self.token_ids)
+
     def rows(self, first: int, last: int) -> Rows:
         return self.cache.rows(first, last)
 
@@ -51,7 +55,7 @@ class _Tokens:
     def fill(self, first: int, rows: Rows) -> None:
         self.cache.fill(first, rows)
 
-    def adopt(self, token_ids: Sequence[int]) -> None:
+    def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
         self.cache.append(len(token_ids))
         self.token_ids += token_ids
 

@@ -168,6 +168,16 @@ _ANSWER_OPTIONS = (
 )
 
 
+_CACHE_OPTION = (
+    click.option(
+        "--prompt-cache-mib",
+        type=click.IntRange(-1),
+        metavar="N",
+        help="Most MiB that stored prompts take on disk; 0: a tenth of what is free, -1: none.",
+    ),
+)
+
+
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     def add(command: Command) -> Command:
         for option in reversed(options):
@@ -211,7 +221,15 @@ _BENCH_LISTS = (
 
 @click.group(cls=_CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS, *_SAMPLING_OPTIONS, *_DRAFT_OPTION, *_OVERFLOW_OPTIONS)
+@_options(
+    *_MODEL_OPTION,
+    *_ENGINE_OPTIONS,
+    *_PLACEMENT_OPTIONS,
+    *_SAMPLING_OPTIONS,
+    *_DRAFT_OPTION,
+    *_OVERFLOW_OPTIONS,
+    *_CACHE_OPTION,
+)
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:
     """Chats with a GGUF model, full screen. The commands below do without the screen."""
@@ -414,6 +432,54 @@ def bench(
     with output.closing():
         results = measuring.measure(loads, tests, repetitions, profile=profile, say=output.progress)
         print_results(results, loads, form, output)
+
+
+@command_line.group()
+def cache() -> None:
+    """Shows and removes stored prompts: what was read of chats, so that it need not be read again.
+
+    What is removed is read again when its chat goes on; what was said is kept.
+    """
+
+
+@cache.command()
+@_options(*_CACHE_OPTION)
+@click.pass_obj
+def show(group_options: dict[str, object], /, **options: object) -> None:
+    """Prints what is stored of each chat, the last used first, and how much room there is."""
+    from tui_llama import cache_commands
+    from tui_llama.output import Output
+
+    settings = _settings({**group_options, **_given(options)})
+    output = Output(sys.stdout, sys.stderr)
+    with output.closing():
+        cache_commands.show(output, settings.prompt_cache_mib)
+
+
+@cache.command()
+@click.argument("chat_ids", nargs=-1, metavar="[CHAT_ID]...")
+@click.option("--all", "is_all", is_flag=True, help="Of all chats.")
+def strip(chat_ids: tuple[str, ...], is_all: bool) -> None:
+    """Removes what is stored of the chats with these ids, or ids that begin so."""
+    from tui_llama import cache_commands
+
+    if is_all == bool(chat_ids):
+        raise click.UsageError("Name chats by their ids, or give --all.")
+    if is_all:
+        cache_commands.strip_all()
+    else:
+        click.echo(f"Removed of {cache_commands.summary(cache_commands.strip(chat_ids))}.", err=True)
+
+
+@cache.command("clear")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def clear_cache(yes: bool) -> None:
+    """Removes everything that is stored."""
+    from tui_llama import cache_commands
+
+    if not yes:
+        click.confirm("Remove all stored prompts? The chats are kept.", abort=True, err=True)
+    cache_commands.strip_all()
 
 
 def main() -> None:

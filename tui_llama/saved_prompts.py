@@ -28,7 +28,7 @@ def forget_chat(chat_id: str) -> None:
     from tui_llama.engine.cache_upkeep import remove_owner
     from tui_llama.engine.storage import DiskStorage
 
-    with _explained():
+    with explained(_NOT_REMOVED):
         remove_owner(DiskStorage(paths.prompt_cache_folder()), bytes.fromhex(chat_id))
 
 
@@ -42,7 +42,7 @@ def forget_orphans(store: Store) -> None:
     from tui_llama.engine.storage import DiskStorage
 
     # Files first: a chat that begins meanwhile is in the store before it has any.
-    with _explained():
+    with explained(_NOT_REMOVED):
         owners = [use.owner.hex() for use in cache_uses(DiskStorage(paths.prompt_cache_folder())) if any(use.owner)]
     known = {chat.chat_id for chat in store.list_chats(_ALL)} if owners else set()
     for owner in owners:
@@ -51,12 +51,18 @@ def forget_orphans(store: Store) -> None:
 
 
 _ALL = 2**31
+_NOT_REMOVED = "What is stored of a deleted chat could not be removed"
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained(failure: str) -> Iterator[None]:
+    """Turns what the disk says into an error for the user.
+
+    Raises:
+        StateFileError: `failure`, with the cause.
+    """
     try:
         yield
     except OSError as error:
         cause = error.strerror or type(error).__name__
-        raise StateFileError(f"What is stored of a deleted chat could not be removed ({cause}).") from error
+        raise StateFileError(f"{failure} ({cause}).") from error

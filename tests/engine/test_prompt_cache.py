@@ -413,6 +413,56 @@ def test_removing_an_owner_leaves_what_others_go_on_from(tmp_path: Path) -> None
     assert segments(tmp_path) == []
 
 
+def test_what_others_go_on_from_is_kept_however_many_turns_it_was(tmp_path: Path) -> None:
+    cache, past = cache_on(tmp_path), tokens(400)
+    for length in (50, 130, 400):
+        store(cache, past[:length])
+    store(cache, past[:300] + tokens(50, 1))
+    other = past[:300] + tokens(30, 1) + tokens(50, 2)
+    store(cache, other, OTHER_OWNER)
+    remove_owner(DiskStorage(tmp_path), OWNER)
+    assert restored(tmp_path, other) == 380
+    assert [(use.owner, use.segments) for use in cache_uses(DiskStorage(tmp_path))] == [(OTHER_OWNER, 3)]
+
+
+def test_removing_an_owner_takes_along_what_was_set_aside_or_left_half_written(tmp_path: Path) -> None:
+    store(cache_on(tmp_path), tokens(100))
+    (path,) = segments(tmp_path)
+    path.with_name(path.name + ".part").write_bytes(path.read_bytes())
+    path.rename(path.with_name(path.name + ".damaged"))
+    remove_owner(DiskStorage(tmp_path), OWNER)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_program_sees_what_another_one_has_cut_off_and_written_since(tmp_path: Path) -> None:
+    past = tokens(300)
+    cache, other = cache_on(tmp_path), cache_on(tmp_path)
+    for length in (100, 300):
+        store(cache, past[:length])
+    assert make_room(DiskStorage(tmp_path), 0, used_bytes(DiskStorage(tmp_path)) - 1, {})
+    turn = past[:100] + tokens(200, 1)
+    assert store(other, turn).tokens == 200
+    branch = past[:200] + tokens(10, 2)
+    assert store(cache, branch, OTHER_OWNER).tokens == 110
+    for wanted in (turn, branch):
+        assert cache.restore(sequence_of([]), wanted).tokens == len(wanted)
+        assert restored(tmp_path, wanted) == len(wanted)
+
+
+def test_what_goes_on_from_a_file_in_use_keeps_what_it_goes_on_from(tmp_path: Path) -> None:
+    cache, storage, past = cache_on(tmp_path), DiskStorage(tmp_path), tokens(200)
+    store(cache, past)
+    (parent,) = segments(tmp_path)
+    branch = past + tokens(50, 1)
+    store(cache, branch, OTHER_OWNER)
+    (child,) = (path for path in segments(tmp_path) if path != parent)
+    descriptor = storage.open(str(child.relative_to(tmp_path)))
+    assert storage.lock(descriptor, exclusive=False)
+    assert not make_room(storage, 0, 0, {})
+    storage.close(descriptor)
+    assert restored(tmp_path, branch) == 250
+
+
 def test_uses_say_what_each_owner_takes(tmp_path: Path) -> None:
     cache, storage = cache_on(tmp_path), DiskStorage(tmp_path)
     store(cache, tokens(100))

@@ -51,8 +51,14 @@ def errno_of(call: Callable[[], object]) -> int | None:
     return caught.value.errno
 
 
+def test_sizes_are_those_of_the_files_in_a_folder(full: Storage) -> None:
+    full.close(make_file(full, "a/y", b""))
+    assert (full.file_sizes("a"), full.file_sizes("")) == ({"x": 9, "y": 0}, {})
+
+
 def test_nothing_is_there_before_a_folder_is_made(storage: Storage) -> None:
     assert storage.list_folder("") == storage.list_folder("a") == []
+    assert storage.file_sizes("") == storage.file_sizes("a") == {}
     with pytest.raises(FileNotFoundError):
         storage.create("x")
     with pytest.raises(FileNotFoundError):
@@ -113,6 +119,7 @@ def test_what_is_no_file_is_not_opened(full: Storage) -> None:
     with pytest.raises(NotADirectoryError):
         full.sync_folder("a/x")
     assert full.list_folder("a/x") == []
+    assert full.file_sizes("a/x") == {}
 
 
 def test_a_file_opened_to_read_is_not_written(full: Storage) -> None:

@@ -56,6 +56,18 @@ def crash_states(disk: SimulatedDisk) -> Iterator[SimulatedDisk]:
     yield from _states(disk.moment(), set(), _Contents())
 
 
+def random_crash_state(moment: Moment, chance: random.Random) -> SimulatedDisk:
+    """One of the states that a power cut at a moment may leave."""
+    choice = tuple([chance.choice(operation.reaches) for operation in moment.unsynced])
+    growth, contents, applied = chance.choice(list(_Growth)), _Contents(), _applied(moment, choice)
+    names = _names_after(moment, choice)
+    found = {
+        path: None if file is None else contents.outcome(moment.stored[file], applied.get(file, ()), growth)
+        for path, file in names.items()
+    }
+    return _state(moment, names, found, contents, _history(moment, choice, growth))
+
+
 def every_crash_point(
     script: Callable[[SimulatedDisk], None], start: SimulatedDisk | None = None
 ) -> Iterator[SimulatedDisk]:

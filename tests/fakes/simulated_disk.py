@@ -129,6 +129,11 @@ class SimulatedDisk:
             return []
         return [path.rpartition("/")[2] for path in reversed(self._names) if path and folder_of(path) == name]
 
+    def file_sizes(self, name: str) -> dict[str, int]:
+        prefix = f"{name}/" if name else ""
+        files = {each: self._names[prefix + each] for each in self.list_folder(name)}
+        return {each: len(file.content) for each, file in files.items() if file is not None}
+
     def create(self, name: str) -> int:
         self._check_folder_of(name)
         if name in self._names:

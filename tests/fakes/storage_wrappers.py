@@ -31,6 +31,10 @@ class ForwardingStorage:
         self.before("list_folder")
         return self.inner.list_folder(name)
 
+    def file_sizes(self, name: str) -> dict[str, int]:
+        self.before("file_sizes")
+        return self.inner.file_sizes(name)
+
     def create(self, name: str) -> int:
         self.before("create")
         return self.inner.create(name)

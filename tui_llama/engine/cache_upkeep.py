@@ -5,20 +5,32 @@ that others share outlives what follows it. Files that nobody can use go first. 
 writing at the moment is left alone.
 """
 
+import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from itertools import pairwise
+from typing import Final, TypeAlias
+
+import numpy as np
 
 from tui_llama.engine.segment_tree import DAMAGED_SUFFIX, PART_SUFFIX, SUFFIX, Known, SegmentTree
-from tui_llama.engine.state_file import Commit, Rows, append, begin_segment, cut, read_rows
+from tui_llama.engine.state_file import Rows, append, begin_segment, cut, read_rows
 from tui_llama.engine.storage import Storage
-from tui_llama.engine.token_chain import TokenChain
 from tui_llama.errors import StateFileError
 
 KEPT_FREE_BYTES: Final = 512 << 20
 """The cache does not take a disk's last bytes."""
+
+_MOST_LOCKED: Final = 64  # files at once, of the few hundred that a process may have open
+_Place: TypeAlias = tuple[float, str, str]
+"""When a segment was used, its folder and its name: what goes first is the smallest."""
+_LockedPlace: TypeAlias = tuple[str, str, int]
+"""A segment's folder, its name and its descriptor."""
+
+NOBODY: Final = bytes(16)
+"""The owner of what nobody can use."""
 
 _MOST_DEFAULT_BYTES: Final = 10 << 30
 _SPARE_PART: Final = 10  # a tenth of the budget is freed beyond what is needed, so that it need not be every turn
@@ -49,19 +61,35 @@ def used_bytes(storage: Storage) -> int:
     return sum(size for _, _, size in _files(storage))
 
 
+def folder_bytes(storage: Storage) -> dict[str, int]:
+    """Bytes of each folder, that is, of each model in one configuration.
+
+    Raises:
+        OSError: as the storage says.
+    """
+    sizes: dict[str, int] = defaultdict(int)
+    for folder, _, size in _files(storage):
+        sizes[folder] += size
+    return dict(sizes)
+
+
 def cache_uses(storage: Storage) -> list[CacheUse]:
-    """What each owner's segments take, the last used first. What nobody can use counts for the owner of 16 zeros."""
+    """What each owner's segments take, the last used first. What nobody can use counts for the owner of 16 zeros.
+
+    Raises:
+        OSError: as the storage says.
+    """
     uses: dict[bytes, list[CacheUse]] = defaultdict(list)
     sizes = {(folder, name): size for folder, name, size in _files(storage)}
     for folder in _folders(storage):
-        for known in _tree(storage, folder):
-            size = sizes.pop((folder, known.name), known.segment.size)
-            header = known.segment.header
-            tokens = known.segment.end - header.first_position
-            uses[header.owner].append(CacheUse(header.owner, size, tokens, 1, known.used_at))
+        tree = _tree(storage, folder)
+        for path in tree.paths():
+            known = path[-1]
+            size = sizes.pop((folder, known.name), known.file_bytes)
+            uses[known.owner].append(CacheUse(known.owner, size, known.segment.end - known.first, 1, known.used_at))
     rest = sum(sizes.values())
     if rest:
-        uses[bytes(16)].append(CacheUse(bytes(16), rest, 0, len(sizes), 0.0))
+        uses[NOBODY].append(CacheUse(NOBODY, rest, 0, len(sizes), 0.0))
     summed = [
         CacheUse(
             owner, sum(use.bytes for use in parts), sum(use.tokens for use in parts),
@@ -88,34 +116,43 @@ def make_room(storage: Storage, needed_bytes: int, budget_bytes: int, pinned: Ma
     excess = max(used + needed_bytes - budget_bytes, needed_bytes + KEPT_FREE_BYTES - free)
     if excess <= 0:
         return True
-    aim, freed = excess + budget_bytes // _SPARE_PART, 0
-    for size in _removals(storage, pinned):
-        freed += size
-        if freed >= aim:
-            break
-    return freed >= excess
+    eviction = _Eviction(storage, pinned)
+    eviction.free(excess + budget_bytes // _SPARE_PART)
+    return eviction.freed_bytes >= excess
 
 
 def remove_owner(storage: Storage, owner: bytes) -> None:
     """Removes all that belongs to an owner, but for what the segments of others go on from.
 
+    What others go on from and is damaged is removed too. Files that nobody can use go along: they may be the owner's.
+
     Raises:
-        OSError: as the storage says.
-        StateFileError: what others go on from is damaged; it was removed too.
+        OSError: as the storage says, after all that can be removed is.
     """
+    errors: list[OSError] = []
     for folder in _folders(storage):
         tree = _tree(storage, folder)
-        owned = [known for known in tree if known.segment.header.owner == owner]
-        # Children begin behind what their parents begin with, or at the same place and then are looked at twice.
-        for _ in range(len(owned)):
-            for known in [each for each in owned if tree.kept_until(each) == each.first and not _has_child(tree, each)]:
-                storage.unlink(f"{folder}/{known.name}")
-                tree.forget(known.name)
-                owned.remove(known)
-        for known in owned:
-            _shorten(storage, folder, tree, known)
-        if storage.list_folder(folder):
+        for path in list(tree.paths()):
+            if path[-1].owner != owner:
+                continue
+            try:
+                # Whoever goes on from it has been looked at before.
+                if tree.children(path[-1]):
+                    _shorten(storage, folder, tree, path)
+                else:
+                    storage.unlink(f"{folder}/{path[-1].name}")
+                    tree.forget(path[-1].name)
+            except FileNotFoundError:
+                tree.forget(path[-1].name)
+            except OSError as error:
+                errors.append(error)
+        try:
+            _remove_unusable(storage, folder, tree)
             storage.sync_folder(folder)
+        except OSError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def clear(storage: Storage) -> None:
@@ -129,37 +166,25 @@ def clear(storage: Storage) -> None:
             storage.unlink(f"{folder}/{name}")
 
 
-def _has_child(tree: SegmentTree, known: Known) -> bool:
-    return any(other.segment.header.parent_id == known.segment_id for other in tree)
-
-
-def _shorten(storage: Storage, folder: str, tree: SegmentTree, known: Known) -> None:
-    """Writes a segment anew with only what others go on from, as one of theirs."""
-    children = [each for each in tree if each.segment.header.parent_id == known.segment_id]
-    heir = max(children, key=lambda each: each.first)
-    header = replace(known.segment.header, owner=heir.segment.header.owner)
-    part = f"{folder}/{known.name}{PART_SUFFIX}"
+def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[Known]) -> None:
+    """Writes a segment anew with only what others go on from, as one of theirs; removes it where it is damaged."""
+    known = path[-1]
+    heir = max(tree.children(known), key=lambda each: each.first)
+    name, part = f"{folder}/{known.name}", f"{folder}/{known.name}{PART_SUFFIX}"
     with suppress(FileNotFoundError):
         storage.unlink(part)
-    source, target = storage.open(f"{folder}/{known.name}"), storage.create(part)
+    source, target = storage.open(name), storage.create(part)
     try:
-        storage.lock(source, exclusive=False)
-
-        def rows_of(first: int, last: int) -> Rows:
-            place = next(
-                each for each in known.segment.records if each.position <= first < each.position + each.token_count
-            )
-            rows = read_rows(storage, source, header.shape, place)
-            return rows[:, :, first - place.position : last - place.position].copy()
-
-        segment = begin_segment(storage, target, header)
-        token_ids = known.segment.token_ids[: heir.first - known.first]
-        append(storage, target, segment, _chain_before(tree, known), token_ids, rows_of)
-        storage.rename(part, f"{folder}/{known.name}")
-    except (OSError, StateFileError):
-        for name in (part, f"{folder}/{known.name}"):
-            with suppress(OSError):
-                storage.unlink(name)
+        storage.lock(target, exclusive=True)  # says that somebody is writing it
+        storage.lock(source, exclusive=False)  # nobody cuts it; whoever appends to it does no harm
+        _copy_beginning(storage, (source, target), path, heir)
+        storage.rename(part, name)
+    except StateFileError:
+        storage.unlink(part)
+        storage.unlink(name)
+    except BaseException:
+        with suppress(OSError):
+            storage.unlink(part)
         raise
     finally:
         storage.close(source)
@@ -167,99 +192,126 @@ def _shorten(storage: Storage, folder: str, tree: SegmentTree, known: Known) -> 
     tree.look_at(known.name)
 
 
-def _chain_before(tree: SegmentTree, known: Known) -> TokenChain:
-    """The chain of all tokens before a segment."""
-    by_id = {each.segment_id: each for each in tree}
-    parts = []
-    first, header = known.first, known.segment.header
-    while header.parent_id in by_id:
-        parent = by_id[header.parent_id]
-        parts.append(parent.segment.token_ids[: first - parent.first])
-        first, header = parent.first, parent.segment.header
-    chain = header.fingerprint.chain
-    for part in reversed(parts):
-        chain = chain.extended(part)
-    return chain
+def _copy_beginning(storage: Storage, descriptors: tuple[int, int], path: list[Known], heir: Known) -> None:
+    """Copies what a segment holds before its heir begins, from one file to another."""
+    source, target = descriptors
+    known = path[-1]
+
+    def rows_of(first: int, last: int) -> Rows:
+        parts = []
+        for place in known.segment.records:
+            start, end = max(first, place.position), min(last, place.position + place.token_count)
+            if start < end:
+                rows = read_rows(storage, source, known.segment.header.shape, place)
+                parts.append(rows[:, :, start - place.position : end - place.position])
+        return _joined(parts)
+
+    chain = known.segment.header.fingerprint.chain
+    for ancestor, child in pairwise(path):
+        chain = chain.extended(ancestor.segment.token_ids[: child.first - ancestor.first])
+    segment = begin_segment(storage, target, replace(known.segment.header, owner=heir.owner))
+    append(storage, target, segment, chain, known.segment.token_ids[: heir.first - known.first], rows_of)
 
 
-def _removals(storage: Storage, pinned: Mapping[tuple[str, str], int]) -> Iterator[int]:
-    """Removes one thing after the other, the most dispensable first; yields the bytes of each."""
-    for folder, name, size in list(_files(storage)):
-        if not name.endswith(SUFFIX) and _remove(storage, folder, name):
-            yield size
-    trees = {folder: _tree(storage, folder) for folder in _folders(storage)}
-    for folder, tree in trees.items():
-        while orphans := [known for known in tree.orphans() if (folder, known.name) not in pinned]:
-            for known in orphans:
-                tree.forget(known.name)
-                if _remove(storage, folder, known.name):
-                    yield known.segment.size
-    while True:
-        leaves = [
-            (known.used_at, folder, known)
-            for folder, tree in trees.items()
-            for known in tree
-            if known.segment.end > _needed_until(tree, known, pinned.get((folder, known.name), 0))
-        ]
-        if not leaves:
-            return
-        _, folder, known = min(leaves, key=lambda leaf: leaf[:2])
-        yield _take_last_turn(storage, folder, trees[folder], known, pinned.get((folder, known.name), 0))
+def _joined(parts: list[Rows]) -> Rows:
+    """Rows of tokens that follow each other, as those of one record."""
+    joined: Rows = np.concatenate([part.view(np.uint8) for part in parts], axis=2).view(parts[0].dtype)
+    return joined
 
 
-def _needed_until(tree: SegmentTree, known: Known, pinned_until: int) -> int:
-    """The position that must stay: the end of the first commit that holds all that is needed; the first one if none."""
-    needed = max(tree.kept_until(known), pinned_until)
-    if needed <= known.first and not _has_child(tree, known):
-        return known.first
-    return next(
-        commit.position for commit in known.segment.commits if commit.position >= min(needed, known.segment.end)
-    )
+class _Eviction:
+    """Frees bytes, what is most dispensable first; whatever somebody is reading or writing is left alone."""
+
+    def __init__(self, storage: Storage, pinned: Mapping[tuple[str, str], int]) -> None:
+        self._storage = storage
+        self._pinned = pinned
+        self._trees = {folder: _tree(storage, folder) for folder in _folders(storage)}
+        self.freed_bytes = 0
+
+    def free(self, wanted_bytes: int) -> None:
+        """Goes on until so many bytes are freed, or nothing is left that may go."""
+        for folder, tree in self._trees.items():
+            self.freed_bytes += _remove_unusable(self._storage, folder, tree)
+        queue = [(known.used_at, folder, known.name) for folder, tree in self._trees.items() for known in tree]
+        heapq.heapify(queue)
+        while queue and self.freed_bytes < wanted_bytes:
+            with ExitStack() as locks:
+                parents = self._shrink(self._next_locked(queue, wanted_bytes - self.freed_bytes, locks), wanted_bytes)
+            for folder, parent in parents:
+                heapq.heappush(queue, (parent.used_at, folder, parent.name))
+
+    def _next_locked(self, queue: "list[_Place]", wanted_bytes: int, locks: ExitStack) -> "list[_LockedPlace]":
+        """The next of the queue, as many as have so many bytes to give, locked."""
+        places: list[_LockedPlace] = []
+        while queue and wanted_bytes > 0 and len(places) < _MOST_LOCKED:
+            _, folder, name = heapq.heappop(queue)
+            known = self._trees[folder].get(name)
+            if known is None or (kept_bytes := self._kept_bytes(folder, known, 0)) >= known.file_bytes:
+                continue
+            descriptor = locks.enter_context(_locked(self._storage, f"{folder}/{name}"))
+            if descriptor is not None:
+                places.append((folder, name, descriptor))
+                wanted_bytes -= known.file_bytes - kept_bytes
+        return places
+
+    def _shrink(self, places: "list[_LockedPlace]", wanted_bytes: int) -> list[tuple[str, Known]]:
+        """Takes turns off segments until so many bytes are freed in all; returns the parents of those that went."""
+        for folder in {folder for folder, _, _ in places}:
+            self._trees[folder].refresh()  # what others have begun since goes on from something, too
+        parents = []
+        for folder, name, descriptor in places:
+            tree = self._trees[folder]
+            known = tree.get(name)
+            if known is None or self.freed_bytes >= wanted_bytes:
+                continue
+            size = self._storage.size(descriptor)
+            kept_bytes = self._kept_bytes(folder, known, size - (wanted_bytes - self.freed_bytes))
+            if kept_bytes == 0:
+                self._storage.unlink(f"{folder}/{name}")
+                tree.forget(name)
+                parent = tree.parent(known)
+                parents += [] if parent is None else [(folder, parent)]
+            elif kept_bytes < size:
+                cut(self._storage, descriptor, kept_bytes)
+                self._storage.touch(descriptor, known.used_at)
+            self.freed_bytes += max(0, size - kept_bytes)
+        return parents
+
+    def _kept_bytes(self, folder: str, known: Known, wanted_bytes: int) -> int:
+        """What stays of a segment: whole turns, at most `wanted_bytes`, or if that is too little what must stay."""
+        tree, pinned_until = self._trees[folder], self._pinned.get((folder, known.name), 0)
+        needed_until, possible = max(tree.kept_until(known), pinned_until), [0]
+        if needed_until > known.first or tree.children(known):
+            needed_until, possible = min(needed_until, known.segment.end), []
+        possible += [commit.offset for commit in known.segment.commits if commit.position >= needed_until]
+        return max((size for size in possible if size <= wanted_bytes), default=possible[0])
 
 
-def _take_last_turn(storage: Storage, folder: str, tree: SegmentTree, known: Known, pinned_until: int) -> int:
-    """Cuts a segment back by one commit, or removes it; returns the bytes. Forgets it where it is in use."""
-    needed = _needed_until(tree, known, pinned_until)
-    commits: list[Commit] = [
-        commit for commit in known.segment.commits[:-1] if commit.position >= max(needed, known.first + 1)
-    ]
-    if not commits:
-        tree.forget(known.name)
-        if needed > known.first:
-            return 0
-        return known.segment.size if _remove(storage, folder, known.name) else 0
-    size = known.segment.size
+def _remove_unusable(storage: Storage, folder: str, tree: SegmentTree) -> int:
+    """Removes what nobody can use any more; returns the bytes."""
+    freed = 0
+    orphans = {known.name for known in tree.orphans()}
+    for name, size in storage.file_sizes(folder).items():
+        if name in orphans or name.endswith((PART_SUFFIX, DAMAGED_SUFFIX)):
+            tree.forget(name)
+            with suppress(FileNotFoundError), _locked(storage, f"{folder}/{name}") as descriptor:
+                if descriptor is not None:
+                    storage.unlink(f"{folder}/{name}")
+                    freed += size
+    return freed
+
+
+@contextmanager
+def _locked(storage: Storage, name: str) -> Iterator[int | None]:
+    """A descriptor with an exclusive lock on a file that has this name; None where somebody is at it."""
     try:
-        descriptor = storage.open(f"{folder}/{known.name}", writable=True)
+        descriptor = storage.open(name, writable=True)
     except OSError:
-        tree.forget(known.name)
-        return 0
+        yield None
+        return
     try:
-        if not storage.lock(descriptor, exclusive=True):
-            tree.forget(known.name)
-            return 0
-        used_at = storage.used_at(descriptor)
-        cut(storage, descriptor, commits[-1].offset)
-        storage.touch(descriptor, used_at)
-    finally:
-        storage.close(descriptor)
-    tree.look_at(known.name)
-    return size - commits[-1].offset
-
-
-def _remove(storage: Storage, folder: str, name: str) -> bool:
-    """Removes a file unless somebody is at it."""
-    try:
-        descriptor = storage.open(f"{folder}/{name}", writable=True)
-    except OSError:
-        return False
-    try:
-        if not storage.lock(descriptor, exclusive=True):
-            return False
-        storage.unlink(f"{folder}/{name}")
-        return True
-    except FileNotFoundError:
-        return False
+        is_ours = storage.lock(descriptor, exclusive=True) and storage.is_linked(descriptor)
+        yield descriptor if is_ours else None
     finally:
         storage.close(descriptor)
 
@@ -277,12 +329,6 @@ def _folders(storage: Storage) -> list[str]:
 def _files(storage: Storage) -> Iterator[tuple[str, str, int]]:
     """Every file: its folder, its name and its bytes."""
     for folder in _folders(storage):
-        for name in sorted(storage.list_folder(folder)):
-            if not name.endswith((SUFFIX, PART_SUFFIX, DAMAGED_SUFFIX)):
-                continue
-            with suppress(OSError):
-                descriptor = storage.open(f"{folder}/{name}")
-                try:
-                    yield folder, name, storage.size(descriptor)
-                finally:
-                    storage.close(descriptor)
+        for name, size in sorted(storage.file_sizes(folder).items()):
+            if name.endswith((SUFFIX, PART_SUFFIX, DAMAGED_SUFFIX)):
+                yield folder, name, size

@@ -22,7 +22,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -46,6 +46,7 @@ from tui_llama.engine.state_file import (
     begin_segment,
     cut,
     read_rows,
+    still_holds,
 )
 from tui_llama.engine.storage import Storage
 from tui_llama.engine.token_chain import TokenChain
@@ -147,25 +148,29 @@ class PromptCache:
         """
         wanted = np.asarray(token_ids, np.uint32)
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
-        in_memory = _common_length(held, wanted)
-        pieces = self._find(wanted, owner)
-        sequence.rewind(in_memory)
-        if not pieces or pieces[-1].last <= in_memory:
-            return Outcome(in_memory, tuple(self._tree.take_damages()))
-        sequence.expect(pieces[-1].last)
-        reached = self._load(pieces, in_memory, sequence)
-        if reached > in_memory:
+        reached = _common_length(held, wanted)
+        sequence.rewind(reached)
+        patience = _Patience()
+        for _ in range(_ATTEMPTS):  # another one where a file was cut, damaged or removed since we looked
+            pieces = self._find(wanted, owner)
+            if not pieces or pieces[-1].last <= reached:
+                break
+            sequence.expect(pieces[-1].last)
+            loaded = self._load(pieces, reached, sequence, patience)
+            if loaded == reached:
+                continue
             for piece in pieces:
-                first, last = max(piece.first, in_memory), min(piece.last, reached)
+                first, last = max(piece.first, reached), min(piece.last, loaded)
                 if first < last:
                     some = [int(token_id) for token_id in wanted[first:last]]
                     sequence.adopt(some, is_foreign=piece.known.segment.header.is_foreign)
-            if not is_reproduced(sequence, reached - 1, must_be_equal=sequence.own_tokens == reached):
-                sequence.rewind(in_memory)
+            if not is_reproduced(sequence, loaded - 1, must_be_equal=sequence.own_tokens == loaded):
+                sequence.rewind(reached)
                 for piece in pieces:
-                    if piece.last > in_memory:
+                    if piece.last > reached:
                         self._tree.set_aside(piece.known.name, "not what the model computes")
-                reached = in_memory
+                break
+            reached = loaded
         return Outcome(reached, tuple(self._tree.take_damages()))
 
     def _find(self, token_ids: TokenIds, owner: bytes | None) -> list[Piece]:
@@ -174,24 +179,29 @@ class PromptCache:
             self._tree.refresh()
         while True:
             pieces = self._tree.find(token_ids, owner)
-            wrong = next((piece.known for piece in pieces if not self._has_right_digest(pieces, piece)), None)
+            wrong = self._first_wrong(pieces)
             if wrong is None:
                 return pieces
             self._tree.set_aside(wrong.name, "damaged (its tokens)")
 
-    def _has_right_digest(self, pieces: list[Piece], piece: Piece) -> bool:
-        before = [each for each in pieces if each.last <= piece.first and each is not piece]
-        chain = self._fingerprint.chain.extended(tokens_of(before))
-        header = piece.known.segment.header
-        if chain.length != header.first_position or chain.digest != header.chain_digest:
-            return False
-        return chain.extended(piece.known.segment.token_ids).digest == piece.known.segment.end_digest
+    def _first_wrong(self, pieces: list[Piece]) -> Known | None:
+        """The first segment whose tokens are not those that its digests stand for."""
+        chain = self._fingerprint.chain
+        for piece in pieces:
+            segment = piece.known.segment
+            if (chain.length, chain.digest) != (segment.header.first_position, segment.header.chain_digest):
+                return piece.known
+            whole = chain.extended(segment.token_ids)
+            if whole.digest != segment.end_digest:
+                return piece.known
+            chain = whole if piece.last == segment.end else chain.extended(tokens_of([piece]))
+        return None
 
-    def _load(self, pieces: list[Piece], first: int, sequence: RowSequence) -> int:
+    def _load(self, pieces: list[Piece], first: int, sequence: RowSequence, patience: "_Patience") -> int:
         """Fills in the rows of positions from `first` on; returns up to where all are there."""
         reached, damage = first, None
         with ExitStack() as opened, ThreadPoolExecutor(_READERS) as readers:
-            jobs = list(self._reading_jobs(pieces, first, opened))
+            jobs = list(self._reading_jobs(pieces, first, opened, patience))
             # Reading, summing, looking through and copying all release the interpreter.
             results = [readers.submit(self._load_record, sequence, job) for job in jobs]
             for job, result in zip(jobs, results, strict=True):
@@ -213,50 +223,60 @@ class PromptCache:
             self._tree.cut_back(job.known, job.place.position, cause)
         return reached
 
-    def _reading_jobs(self, pieces: list[Piece], first: int, opened: ExitStack) -> Iterator["_Job"]:
+    def _reading_jobs(
+        self, pieces: list[Piece], first: int, opened: ExitStack, patience: "_Patience"
+    ) -> Iterator["_Job"]:
         """The records that hold the positions from `first` on, up to a file that cannot be read now."""
         for piece in pieces:
             if piece.last <= first:
                 continue
-            descriptor = self._opened_for_reading(piece.known)
+            descriptor = opened.enter_context(self._locked(piece.known, patience))
             if descriptor is None:
                 return
-            opened.callback(self._close, descriptor)
             for place in piece.known.segment.records:
                 start, end = max(first, place.position), min(piece.last, place.position + place.token_count)
                 if start < end:
                     yield _Job(piece.known, descriptor, place, start, end)
 
-    def _opened_for_reading(self, known: Known) -> int | None:
-        """A descriptor with a shared lock; None where the file is gone, was cut, or is being written for long."""
+    @contextmanager
+    def _locked(self, known: Known, patience: "_Patience", *, to_append: bool = False) -> Iterator[int | None]:
+        """A descriptor with a lock, exclusive to append; None where the file is another than we knew, or in use."""
         try:
-            descriptor = self._storage.open(f"{self._folder}/{known.name}")
+            descriptor = self._storage.open(f"{self._folder}/{known.name}", writable=to_append)
         except OSError:
             self._tree.forget(known.name)
-            return None
-        with suppress(OSError):
-            if self._locked(descriptor, exclusive=False) and self._storage.size(descriptor) >= known.segment.size:
-                return descriptor
-        self._close(descriptor)
-        self._tree.look_at(known.name)
-        return None
+            yield None
+            return
+        try:
+            is_ours = False
+            with suppress(OSError):
+                is_ours = self._is_locked(descriptor, patience, exclusive=to_append) and self._is_known(
+                    descriptor, known, is_all=to_append
+                )
+            if not is_ours:
+                self._tree.look_at(known.name)
+            yield descriptor if is_ours else None
+        finally:
+            with suppress(OSError):  # what was to be on the disk was synced before
+                self._storage.close(descriptor)
 
-    def _close(self, descriptor: int) -> None:
-        with suppress(OSError):  # what was to be on the disk was synced before
-            self._storage.close(descriptor)
+    def _is_locked(self, descriptor: int, patience: "_Patience", *, exclusive: bool) -> bool:
+        """Locks a file; waits for a moment where somebody else is at it."""
+        while not self._storage.lock(descriptor, exclusive=exclusive):
+            if not patience.wait():
+                return False
+        return True
+
+    def _is_known(self, descriptor: int, known: Known, *, is_all: bool) -> bool:
+        """Whether a file, or its beginning, is still as we knew it."""
+        is_as_long = not is_all or self._storage.size(descriptor) == known.file_bytes
+        return (
+            is_as_long and self._storage.is_linked(descriptor) and still_holds(self._storage, descriptor, known.segment)
+        )
 
     def _load_record(self, sequence: RowSequence, job: "_Job") -> None:
         rows = read_rows(self._storage, job.descriptor, self._shape, job.place)
         sequence.fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
-
-    def _locked(self, descriptor: int, *, exclusive: bool) -> bool:
-        """Locks a file; waits for a moment where somebody else is at it."""
-        deadline = time.monotonic() + _LOCK_SECONDS
-        while not self._storage.lock(descriptor, exclusive=exclusive):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_LOCK_STEP_SECONDS)
-        return True
 
     # --- into the cache -----------------------------------------------------------------------------------------
 
@@ -286,57 +306,65 @@ class PromptCache:
         return Outcome(written, tuple(self._tree.take_damages()))
 
     def _save(self, owner: bytes, token_ids: TokenIds, sequence: RowSequence) -> int:
+        patience = _Patience()
         for _ in range(_ATTEMPTS):
             pieces = self._find(token_ids, owner)
             stored = pieces[-1].last if pieces else 0
             if stored == len(token_ids):
                 return 0
             self._make_room(len(token_ids) - stored, pieces)
-            tip = pieces[-1].known if pieces else None
-            if tip is None or not _can_grow(tip, owner, stored, _is_foreign(pieces, token_ids, sequence)):
-                self._begin(owner, pieces, token_ids, sequence)
+            if self._write(owner, pieces, token_ids, sequence, patience):
                 return len(token_ids) - stored
-            if self._append(tip, pieces, token_ids, sequence):
-                return len(token_ids) - stored
-        # Somebody else appends as fast as we look: a branch of our own needs no waiting.
+        # Somebody else is at it for as long as we would wait: a branch of our own needs no waiting. Should what it
+        # goes on from be cut off meanwhile, it is an orphan, and what it holds is read again.
         pieces = self._find(token_ids, owner)
         stored = pieces[-1].last if pieces else 0
         if stored < len(token_ids):
             self._begin(owner, pieces, token_ids, sequence)
         return len(token_ids) - stored
 
-    def _append(self, tip: Known, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
-        """Appends to the segment that ends the path; returns whether it was still as we knew it."""
-        try:
-            descriptor = self._storage.open(f"{self._folder}/{tip.name}", writable=True)
-        except FileNotFoundError:
-            self._tree.forget(tip.name)
-            return False
-        try:
-            if not self._locked(descriptor, exclusive=True) or not self._storage.is_linked(descriptor):
-                self._tree.forget(tip.name)
+    def _write(
+        self,
+        owner: bytes,
+        pieces: list[Piece],
+        token_ids: TokenIds,
+        sequence: RowSequence,
+        patience: "_Patience",
+    ) -> bool:
+        """Writes what is not stored; returns whether what it goes on from was still as we knew it."""
+        if not pieces:
+            return self._begin(owner, pieces, token_ids, sequence)
+        tip = pieces[-1].known
+        goes_on = _can_grow(tip, owner, pieces[-1].last, _is_foreign(pieces, token_ids, sequence))
+        with self._locked(tip, patience, to_append=goes_on) as descriptor:
+            if descriptor is None:
                 return False
-            known = self._tree.look_at(tip.name)
-            if known is None or known.segment.size != tip.segment.size:
-                return False
-            chain = self._chain_of(pieces)
-            try:
-                segment = append(
-                    self._storage, descriptor, tip.segment, chain, token_ids[tip.segment.end :], sequence.rows
-                )
-            except BaseException:
-                # What was synced before is still there. What is written there next is new to the system, which
-                # forgets what it failed to write.
-                with suppress(OSError):
-                    cut(self._storage, descriptor, tip.segment.size)
-                raise
-            self._tree.add(Known(tip.name, segment, self._storage.used_at(descriptor)))
+            if not goes_on:
+                # The lock keeps others from cutting off what this goes on from before they can see it.
+                return self._begin(owner, pieces, token_ids, sequence)
+            self._append(descriptor, pieces, token_ids, sequence)
             return True
-        finally:
-            self._close(descriptor)
 
-    def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> None:
-        """Writes what is not stored to a segment of its own, which goes on from where the path ends."""
+    def _append(self, descriptor: int, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> None:
+        """Appends to the segment that ends the path."""
+        tip = pieces[-1].known
+        chain, added = self._chain_of(pieces), token_ids[tip.segment.end :]
+        try:
+            segment = append(self._storage, descriptor, tip.segment, chain, added, sequence.rows)
+        except BaseException:
+            # What was synced before is still there. What is written there next is new to the system, which
+            # forgets what it failed to write.
+            with suppress(OSError):
+                cut(self._storage, descriptor, tip.segment.size)
+            raise
+        self._tree.add(Known(tip.name, segment, segment.size, self._storage.used_at(descriptor)))
+
+    def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
+        """Writes what is not stored to a segment of its own, which goes on from where the path ends.
+
+        Returns:
+            Whether nobody removed it while it was being written.
+        """
         stored = pieces[-1].last if pieces else 0
         chain = self._chain_of(pieces)
         header = SegmentHeader(
@@ -352,7 +380,9 @@ class PromptCache:
             self._storage.sync_folder("")
         descriptor = self._storage.create(f"{self._folder}/{part}")
         try:
-            self._storage.lock(descriptor, exclusive=True)  # says that somebody is writing it
+            # The lock says that somebody is writing it. Until then others take it for what a dead program left.
+            if not self._storage.lock(descriptor, exclusive=True) or not self._storage.is_linked(descriptor):
+                return False
             try:
                 segment = begin_segment(self._storage, descriptor, header)
                 segment = append(self._storage, descriptor, segment, chain, token_ids[stored:], sequence.rows)
@@ -361,10 +391,12 @@ class PromptCache:
                 with suppress(OSError):
                     self._storage.unlink(f"{self._folder}/{part}")
                 raise
-            self._tree.add(Known(name, segment, self._storage.used_at(descriptor)))
+            self._tree.add(Known(name, segment, segment.size, self._storage.used_at(descriptor)))
         finally:
-            self._close(descriptor)
+            with suppress(OSError):  # it was synced
+                self._storage.close(descriptor)
         self._storage.sync_folder(self._folder)
+        return True
 
     def _make_room(self, token_count: int, pieces: list[Piece]) -> None:
         """Raises `OSError` where neither the disk nor the budget has room, though all else was removed."""
@@ -376,6 +408,20 @@ class PromptCache:
 
     def _chain_of(self, pieces: list[Piece]) -> TokenChain:
         return self._fingerprint.chain.extended(tokens_of(pieces))
+
+
+class _Patience:
+    """How long one call waits for the locks of others, all of them together."""
+
+    def __init__(self) -> None:
+        self._deadline = time.monotonic() + _LOCK_SECONDS
+
+    def wait(self) -> bool:
+        """Waits for a moment; returns whether it makes sense to ask again."""
+        if time.monotonic() > self._deadline:
+            return False
+        time.sleep(_LOCK_STEP_SECONDS)
+        return True
 
 
 def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:

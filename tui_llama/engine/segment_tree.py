@@ -4,6 +4,7 @@ Files are the truth and may change under us: another program appends, cuts and r
 is looked at again before it is used.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,18 +21,29 @@ PART_SUFFIX: Final = ".part"
 DAMAGED_SUFFIX: Final = ".damaged"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Known:
-    """A segment, its file, and when it was last used, in seconds since 1970."""
+    """A segment and its file: how many bytes that had, and when it was last used, in seconds since 1970."""
 
     name: str
     segment: Segment
+    file_bytes: int
     used_at: float
 
     @property
     def segment_id(self) -> bytes:
         """The segment's id."""
         return self.segment.header.segment_id
+
+    @property
+    def parent_id(self) -> bytes:
+        """The id of the segment that it goes on from, or `NO_PARENT`."""
+        return self.segment.header.parent_id
+
+    @property
+    def owner(self) -> bytes:
+        """Whose it is."""
+        return self.segment.header.owner
 
     @property
     def first(self) -> int:
@@ -62,6 +74,7 @@ class SegmentTree:
         self._folder = folder
         self._fingerprint = fingerprint
         self._known: dict[str, Known] = {}
+        self._children: dict[bytes, dict[str, Known]] = defaultdict(dict)
         self._damages: list[str] = []
 
     def __iter__(self) -> Iterator[Known]:
@@ -70,37 +83,45 @@ class SegmentTree:
     def __len__(self) -> int:
         return len(self._known)
 
+    def get(self, name: str) -> Known | None:
+        """The segment in the file of that name."""
+        return self._known.get(name)
+
     def refresh(self) -> None:
-        """Looks for files that came and went.
+        """Looks at files that came, went, or have another size than before.
 
         Raises:
             OSError: the folder cannot be read.
         """
-        names = {name for name in self._storage.list_folder(self._folder) if name.endswith(SUFFIX)}
-        for name in self._known.keys() - names:
-            del self._known[name]
-        for name in sorted(names - self._known.keys()):
-            self.look_at(name)
+        sizes = self._storage.file_sizes(self._folder)
+        for name in self._known.keys() - sizes.keys():
+            self.forget(name)
+        for name in sorted(name for name in sizes if name.endswith(SUFFIX)):
+            known = self._known.get(name)
+            if known is None or known.file_bytes != sizes[name]:
+                self.look_at(name)
 
     def look_at(self, name: str) -> Known | None:
         """Reads again what a file holds; None if it is gone, or cannot be used and was set aside.
 
         What is of another version or another model is left alone.
         """
-        self._known.pop(name, None)
+        self.forget(name)
         known = self._scanned(name)
         if known is None or self._fingerprint not in (None, known.segment.header.fingerprint):
             return None
-        if known.segment.has_lost_tail:
-            self._damages.append("damaged (its end is lost)")
-        self._known[name] = known
+        self.add(known)
         return known
 
     def _scanned(self, name: str) -> Known | None:
+        is_calm = False
         try:
             descriptor = self._storage.open(f"{self._folder}/{name}")
             try:
-                known = Known(name, scan(self._storage, descriptor), self._storage.used_at(descriptor))
+                # While somebody cuts and writes, what is read may be half of one and half of the other.
+                is_calm = self._storage.lock(descriptor, exclusive=False)
+                size, segment = self._storage.size(descriptor), scan(self._storage, descriptor)
+                known = Known(name, segment, size, self._storage.used_at(descriptor))
             finally:
                 self._storage.close(descriptor)
             if name != known.segment_id.hex() + SUFFIX:
@@ -111,17 +132,23 @@ class SegmentTree:
             self._damages.append(f"not readable ({error.strerror or type(error).__name__})")
             return None
         except StateFileError as error:
-            self.set_aside(name, str(error))
+            if is_calm:
+                self.set_aside(name, str(error))
             return None
+        if is_calm and segment.has_lost_tail:
+            self._damages.append("damaged (its end is lost)")
         return known
 
     def add(self, known: Known) -> None:
         """Takes in what was just written."""
         self._known[known.name] = known
+        self._children[known.parent_id][known.name] = known
 
     def forget(self, name: str) -> None:
         """Leaves a file out from now on."""
-        self._known.pop(name, None)
+        known = self._known.pop(name, None)
+        if known is not None:
+            del self._children[known.parent_id][name]
 
     def set_aside(self, name: str, cause: str) -> None:
         """Gives a file that must not be used another name, under which nobody looks for it; notes why."""
@@ -161,45 +188,59 @@ class SegmentTree:
         What was computed elsewhere is found by its owner alone. Of beginnings that are equally long, one that was
         not is found first.
         """
-        children = self._children()
         best: list[Piece] = []
-        open_paths: list[tuple[Known, list[Piece]]] = [(root, []) for root in children.get(NO_PARENT, [])]
+        open_paths: list[tuple[Known, list[Piece]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
         while open_paths:
             known, before = open_paths.pop()
-            if known.segment.header.is_foreign and known.segment.header.owner != owner:
+            if known.segment.header.is_foreign and known.owner != owner:
                 continue
-            reach = known.first + _common_length(known.segment.token_ids, token_ids[known.first :])
+            own = known.segment.token_ids
+            # Most are ruled out by their first token: then they hold nothing that their parent does not.
+            if known.first >= len(token_ids) or not len(own) or own[0] != token_ids[known.first]:
+                continue
+            reach = known.first + _common_length(own, token_ids[known.first :])
             path = [*before, Piece(known, known.first, reach)]
             longest = best[-1].last if best else 0
-            if reach > longest or (best and reach == longest and has_foreign(best) and not has_foreign(path)):
+            if reach > longest or (reach == longest and has_foreign(best) and not has_foreign(path)):
                 best = path
-            for child in children.get(known.segment_id, []):
-                if known.first <= child.first <= reach and child.first < len(token_ids):
+            for child in self.children(known):
+                if known.first <= child.first <= reach:
                     open_paths.append((child, [*before, Piece(known, known.first, child.first)]))
         return best
 
+    def children(self, known: Known) -> list[Known]:
+        """The segments that go on from one."""
+        return self._with_parent(known.segment_id)
+
+    def parent(self, known: Known) -> Known | None:
+        """The segment that one goes on from."""
+        return self._known.get(known.parent_id.hex() + SUFFIX)
+
+    def _with_parent(self, parent_id: bytes) -> list[Known]:
+        # Not by the index itself, which would make an entry for each that was asked for.
+        return list(self._children.get(parent_id, {}).values())
+
     def kept_until(self, known: Known) -> int:
         """The position up to which a segment is needed by those that go on from it; its first where by none."""
-        children = self._children().get(known.segment_id, [])
-        return max((child.first for child in children), default=known.first)
+        return max((child.first for child in self.children(known)), default=known.first)
+
+    def paths(self) -> Iterator[list[Known]]:
+        """Every segment that can be used, after those that go on from it: from the root of its tree to itself."""
+        open_paths = [([root], False) for root in self._with_parent(NO_PARENT)]
+        while open_paths:
+            path, is_below_done = open_paths.pop()
+            if is_below_done:
+                yield path
+                continue
+            open_paths.append((path, True))
+            for child in self.children(path[-1]):
+                if path[-1].first <= child.first <= path[-1].segment.end:
+                    open_paths.append(([*path, child], False))
 
     def orphans(self) -> list[Known]:
-        """Segments whose parent is not there any more, or no longer holds what they go on from."""
-        by_id = {known.segment_id: known for known in self}
-        lost: list[Known] = []
-        for known in self:
-            parent = by_id.get(known.segment.header.parent_id)
-            if known.segment.header.parent_id != NO_PARENT and (
-                parent is None or not parent.first <= known.first <= parent.segment.end
-            ):
-                lost.append(known)
-        return lost
-
-    def _children(self) -> dict[bytes, list[Known]]:
-        children: dict[bytes, list[Known]] = {}
-        for known in self._known.values():
-            children.setdefault(known.segment.header.parent_id, []).append(known)
-        return children
+        """Segments that cannot be used: what they go on from is not there any more, or does not reach them."""
+        usable = {path[-1].name for path in self.paths()}
+        return [known for known in self if known.name not in usable]
 
 
 def has_foreign(pieces: Iterable[Piece]) -> bool:

@@ -285,6 +285,18 @@ def append(
     )
 
 
+def still_holds(storage: Storage, descriptor: int, segment: Segment) -> bool:
+    """Whether a file begins with what is known of it: the last commit's checksum goes on from all those before it.
+
+    Raises:
+        OSError: as the storage says.
+    """
+    if storage.size(descriptor) < segment.size:
+        return False
+    checksum = _read(storage, descriptor, segment.size - _CHECKSUM.size, _CHECKSUM.size)
+    return checksum == _CHECKSUM.pack(segment.commits[-1].checksum)
+
+
 def cut(storage: Storage, descriptor: int, size: int) -> None:
     """Cuts a file back to the end of a commit. The caller holds an exclusive lock."""
     if storage.size(descriptor) > size:

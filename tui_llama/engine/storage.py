@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,10 @@ class Storage(Protocol):
 
     def list_folder(self, name: str) -> list[str]:
         """What lies in a folder, in any order; nothing if it is not there."""
+        ...
+
+    def file_sizes(self, name: str) -> dict[str, int]:
+        """The names and bytes of the regular files in a folder; nothing if it is not there."""
         ...
 
     def create(self, name: str) -> int:
@@ -111,6 +116,18 @@ class DiskStorage:
             return [path.name for path in (self.root / name).iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def file_sizes(self, name: str) -> dict[str, int]:  # noqa: D102
+        sizes = {}
+        try:
+            with os.scandir(self.root / name) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):  # gone since the folder was read
+                        if entry.is_file(follow_symlinks=False):
+                            sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        return sizes
 
     def create(self, name: str) -> int:  # noqa: D102
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

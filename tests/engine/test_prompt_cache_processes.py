@@ -1,0 +1,37 @@
+"""The prompt cache between processes: killed at any moment, and several in one chat at once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+KILLS = int(os.environ.get("TUI_LLAMA_KILLS", "300"))
+SECONDS = float(os.environ.get("TUI_LLAMA_STRESS_SECONDS", "3"))
+PROCESSES = 4
+
+
+def outcome_of(kind: str, folder: Path, *arguments: float) -> dict[str, Any]:
+    """What the processes report; nobody may have a word to say on standard error."""
+    command = [sys.executable, "-m", "tests.fakes.prompt_cache_processes", kind, str(folder), *map(str, arguments)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    print(done.stdout)
+    outcome: dict[str, Any] = json.loads(done.stdout)
+    return outcome
+
+
+def test_a_kill_at_any_moment_loses_no_committed_turn_and_leaves_nothing_wrong(tmp_path: Path) -> None:
+    outcome = outcome_of("kill", tmp_path, KILLS, 0)
+    assert (outcome["kills"], outcome["lost"]) == (KILLS, 0)
+    assert outcome["committed"] > KILLS / 2
+    assert outcome["found_tokens"] > 0
+
+
+def test_processes_in_one_chat_never_get_or_leave_anything_wrong(tmp_path: Path) -> None:
+    outcome = outcome_of("share", tmp_path, PROCESSES, SECONDS)
+    assert (outcome["wrong"], outcome["troubles"], outcome["damaged_files"]) == (0, {}, 0)
+    assert outcome["turns"] > PROCESSES
+    assert outcome["restored_tokens"] > 0

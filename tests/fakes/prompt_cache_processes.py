@@ -1,0 +1,218 @@
+"""Processes that save turns until they are killed, or side by side in one chat; prints what came of it as JSON.
+
+    python -m tests.fakes.prompt_cache_processes kill FOLDER KILLS SEED
+    python -m tests.fakes.prompt_cache_processes share FOLDER PROCESSES SECONDS
+
+A program of its own, for it forks: in the tests' process there may be threads.
+"""
+
+import json
+import os
+import random
+import select
+import signal
+import sys
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tests.fakes.stored_prompts import OWNER, TOKEN_BYTES, cache_on, sequence_of
+from tui_llama.chat import StopReason
+from tui_llama.engine.cache_upkeep import make_room, remove_owner
+from tui_llama.engine.storage import DiskStorage
+from tui_llama.store import Store
+
+BUDGET_BYTES: Final = 400 * TOKEN_BYTES * 20
+MOST_LIFE_SECONDS: Final = 0.06
+
+
+def answer_of(chat_id: str, question: str) -> list[int]:
+    """The tokens of an answer, which follow from the chat and the question."""
+    chance = random.Random(zlib.crc32(f"{chat_id} {question}".encode()))
+    return [chance.randrange(250) for _ in range(chance.choice([5, 64, 130]))]
+
+
+def is_right(folder: Path, token_ids: list[int]) -> int:
+    """How many of the tokens another program finds; raises where they are not as they would be computed."""
+    sequence = sequence_of([])
+    outcome = cache_on(folder, BUDGET_BYTES).restore(sequence, token_ids)
+    assert outcome.troubles == (), outcome
+    assert sequence.token_ids == token_ids[: outcome.tokens]
+    expected = sequence_of(token_ids[: outcome.tokens])
+    assert sequence.rows(0, outcome.tokens).tobytes() == expected.rows(0, outcome.tokens).tobytes()
+    return outcome.tokens
+
+
+def forked(work: Callable[[int], None]) -> tuple[int, int]:
+    """A child that does this with the writing end of a pipe; its process id, and the reading end."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        return child, reading
+    status = 1
+    try:
+        os.close(reading)
+        work(writing)
+        status = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def said(reading: int) -> list[list[str]]:
+    """All lines that a child has written, in words."""
+    with os.fdopen(reading) as lines:
+        return [line.split() for line in lines if line.endswith("\n")]
+
+
+# --- killed ---------------------------------------------------------------------------------------------------------
+
+
+def save_turns(folder: Path, seed: int, pipe: int) -> None:
+    """Saves turns as the program does, the transcript first; says what is committed. Only a kill ends it."""
+    chance, prompts = random.Random(seed), folder / "prompts"
+
+    def say(*words: object) -> None:
+        os.write(pipe, (" ".join(map(str, words)) + "\n").encode())
+
+    with Store(folder / "chats.sqlite3") as store:
+        store.recover()
+        cache = cache_on(prompts, BUDGET_BYTES)
+        say("ready")
+        for number in range(1_000_000):
+            chats = [chat.chat_id for chat in store.list_chats()]
+            chat_id = chance.choice(chats) if len(chats) > 5 else store.create_chat(title="a chat")
+            question = store.add_user_message(chat_id, f"{seed} {number}")
+            answer = store.begin_answer(chat_id, question)
+            past = store.ledger(question)
+            store.set_answer_prompt(answer, len(past), [1, 2, number % 250])
+            store.append_to_answer(answer, f"to {question}", answer_of(chat_id, str(question)))
+            store.finish_answer(answer, StopReason.END_OF_GENERATION, None)
+            say("committed", chat_id, question, answer)
+            outcome = cache.save(bytes.fromhex(chat_id), sequence_of(store.ledger(answer)))
+            assert outcome.troubles == (), outcome
+            say("saved", chat_id, answer)
+            if chance.random() < 0.1:
+                make_room(DiskStorage(prompts), 0, chance.randrange(BUDGET_BYTES), {})
+            if chance.random() < 0.1:
+                say("deleting", chat_id)
+                store.delete_chat(chat_id)
+                remove_owner(DiskStorage(prompts), bytes.fromhex(chat_id))
+
+
+def kill_savers(folder: Path, kills: int, seed: int) -> dict[str, int]:
+    """Kills one child after the other, at random moments, and looks at what each has left.
+
+    Returns:
+        Counts: kills, turns committed and saved, those of them that were lost, and tokens that were found again.
+    """
+    chance, counts = random.Random(seed), Counter[str]()
+    expected: dict[int, tuple[str, int]] = {}
+    for number in range(kills):
+        child, reading = forked(lambda pipe, number=number: save_turns(folder, seed + number, pipe))  # type: ignore[misc]
+        select.select([reading], [], [])
+        time.sleep(chance.random() * MOST_LIFE_SECONDS)
+        os.kill(child, signal.SIGKILL)
+        counts["kills"] += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        for word, *words in said(reading):
+            counts[word] += 1
+            if word == "committed":
+                expected[int(words[2])] = words[0], int(words[1])
+            elif word == "deleting":
+                expected = {answer: turn for answer, turn in expected.items() if turn[0] != words[0]}
+        check_all = number % 50 == 49 or number == kills - 1
+        _look_at(folder, expected if check_all else dict(list(expected.items())[-3:]), counts)
+    return dict(counts)
+
+
+def _look_at(folder: Path, expected: dict[int, tuple[str, int]], counts: Counter[str]) -> None:
+    with Store(folder / "chats.sqlite3") as store:
+        store.recover()
+        known = {chat.chat_id for chat in store.list_chats(2**31)}
+        for answer, (chat_id, question) in expected.items():
+            messages = store.messages(chat_id, answer) if chat_id in known else []
+            is_there = bool(messages) and messages[-1].text == f"to {question}"
+            ledger = store.ledger(answer) if is_there else []
+            is_whole = ledger[-len(answer_of(chat_id, str(question))) :] == answer_of(chat_id, str(question))
+            counts["lost"] += not (is_there and is_whole)
+            counts["found_tokens"] += is_right(folder / "prompts", ledger) if ledger else 0
+
+
+# --- side by side ---------------------------------------------------------------------------------------------------
+
+
+def take_turns(folder: Path, seed: int, seconds: float, pipe: int) -> None:
+    """Restores and saves what all processes may think of, for some seconds; says how long that took at most."""
+    chance, cache, end = random.Random(seed), cache_on(folder, BUDGET_BYTES), time.monotonic() + seconds
+    longest, counts, troubles = 0.0, Counter[str](), Counter[str]()
+    while time.monotonic() < end:
+        # Few different turns, so that all of them are at the same segments at the same time.
+        token_ids = [
+            token_id
+            for _ in range(chance.randrange(1, 7))
+            for token_id in answer_of("shared", str(chance.randrange(3)))
+        ]
+        sequence, start = sequence_of(token_ids[: chance.randrange(len(token_ids))]), time.monotonic()
+        restored = cache.restore(sequence, token_ids)
+        between = time.monotonic()
+        expected = sequence_of(token_ids[: restored.tokens])
+        counts["wrong"] += (
+            sequence.token_ids != expected.token_ids
+            or sequence.rows(0, restored.tokens).tobytes() != expected.rows(0, restored.tokens).tobytes()
+        )
+        sequence.extend(token_ids[restored.tokens :])
+        begin = time.monotonic()
+        saved = cache.save(OWNER, sequence)
+        longest = max(longest, between - start, time.monotonic() - begin)
+        counts["turns"] += 1
+        counts["restored_tokens"] += restored.tokens
+        counts["saved_tokens"] += saved.tokens
+        troubles.update((*restored.troubles, *saved.troubles))
+        if chance.random() < 0.02:
+            make_room(DiskStorage(folder), 0, chance.randrange(BUDGET_BYTES), {})
+    report = {"longest_seconds": longest, "troubles": dict(troubles), **counts}
+    os.write(pipe, (json.dumps(report).replace(" ", "") + "\n").encode())
+
+
+def share(folder: Path, processes: int, seconds: float) -> dict[str, object]:
+    """Lets some processes take turns in one chat; returns their counts together, and the longest wait."""
+    children = [
+        forked(lambda pipe, seed=seed: take_turns(folder, seed, seconds, pipe))  # type: ignore[misc]
+        for seed in range(processes)
+    ]
+    reports = [json.loads(said(reading)[0][0]) for _, reading in children]
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child, _ in children]
+    assert statuses == [0] * processes
+    troubles: Counter[str] = Counter()
+    for report in reports:
+        troubles.update(report["troubles"])
+    found = sum(is_right(folder, answer_of("shared", str(first)) + answer_of("shared", "0")) for first in range(3))
+    sums = {
+        name: sum(report[name] for report in reports) for name in ("turns", "wrong", "restored_tokens", "saved_tokens")
+    }
+    return {
+        **sums,
+        "longest_seconds": max(report["longest_seconds"] for report in reports),
+        "troubles": dict(troubles),
+        "damaged_files": len(list(folder.rglob("*.damaged"))),
+        "found_tokens_at_the_end": found,
+    }
+
+
+def main(kind: str, folder: str, count: str, number: str) -> None:
+    """Does what is asked for on the command line."""
+    if kind == "kill":
+        print(json.dumps(kill_savers(Path(folder), int(count), int(number))))
+    else:
+        print(json.dumps(share(Path(folder), int(count), float(number))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
