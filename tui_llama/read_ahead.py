@@ -40,7 +40,7 @@ def finished_part(draft: str) -> str:
 class Running(Protocol):
     """Something that runs beside the event loop's other tasks."""
 
-    def cancel(self) -> None:
+    def cancel(self) -> object:
         """Ends it at its next await."""
         ...
 
@@ -74,7 +74,6 @@ class ReadingAhead:
         self._part: str | None = None
         self._running: Running | None = None
         self._being_read: ReadAheadRequest | None = None
-        self._was_read: ReadAheadRequest | None = None
         self._has_failed = False
 
     def rest(self, draft: str) -> None:
@@ -96,7 +95,7 @@ class ReadingAhead:
     def stop(self) -> None:
         """There is other work to do."""
         self._drop()
-        self._part = self._was_read = None
+        self._part = None
 
     def _start(self) -> None:
         self._running = self._spawn(self._run())
@@ -111,27 +110,29 @@ class ReadingAhead:
         while True:
             await asyncio.sleep(REST_SECONDS)
             asked_for = await self._make_request(self._part or "")
-            if asked_for is None or asked_for[1] == self._was_read:
+            if asked_for is None:
+                self._on_progress(0, 0)
                 break
             engine, request = asked_for
             self._being_read = request
             if not await self._read(engine, request):
                 break
-            self._was_read, self._being_read = request, None
+            self._being_read = None
             if request.draft == self._part:
                 break
         self._running = self._being_read = None
 
     async def _read(self, engine: Engine, request: ReadAheadRequest) -> bool:
-        """Whether the request was carried out."""
-        ready = 0
+        """Whether the request was carried out; else nothing is told to be ready."""
+        is_finished = False
         try:
             async for event in engine.read_ahead(request):
                 match event:
                     case ReadAheadProgress(ready_tokens=ready, total_tokens=total):
                         self._on_progress(ready, total)
                     case ReadAheadFinished(ready_tokens=ready):
-                        return True
+                        is_finished = True
+                        self._on_progress(ready, ready)
                     case Notice(text=text):
                         self._on_notice(text)
                     case Failed(message=message):
@@ -140,9 +141,9 @@ class ReadingAhead:
             pass  # told when the user wants something next, which starts the engine again
         except UserError as error:
             self._tell_of_failure(str(error))
-        finally:
-            self._on_progress(ready, ready)
-        return False
+        if not is_finished:
+            self._on_progress(0, 0)
+        return is_finished
 
     def _tell_of_failure(self, message: str) -> None:
         """Once: what fails here fails again with every word that is written, and in the turn it is told anyway."""

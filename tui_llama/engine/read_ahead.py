@@ -21,7 +21,9 @@ from tui_llama.engine.reply import ShouldStop, not_used_words
 from tui_llama.errors import EngineError
 
 CHUNK_SECONDS = 0.1
-"""How long one chunk takes at most, unless a single token takes longer."""
+"""About how long one chunk takes at most, unless the few tokens that are read at once in any case take longer."""
+
+FIRST_CHUNK_TOKENS = 8
 
 CONTINUATIONS = (" a", "\n\n1", "a")
 """What may follow a draft: another word, a paragraph, the rest of a word.
@@ -71,7 +73,7 @@ class ReadAhead:
             for trouble in troubles:
                 yield Notice(not_used_words(trouble))
             missing = wanted[ready:]
-            chunks = self._sequence.extend_in_chunks(missing, CHUNK_SECONDS)
+            chunks = self._sequence.extend_in_chunks(missing, CHUNK_SECONDS, FIRST_CHUNK_TOKENS)
             done, start = 0, clock()
             while not self._should_stop() and (chunk := next(chunks, None)) is not None:
                 note_read(chunk[0] - done, clock() - start)
