@@ -223,6 +223,18 @@ def test_where_a_template_drops_what_was_thought_the_next_turn_reads_only_the_me
     assert text_of(cold_events) == text_of(warm_events)
 
 
+def test_where_turns_will_be_left_out_the_rest_is_read_without_them() -> None:
+    talk = talk_with(FakeModel(answering("yes"), context_size=512))
+    for letter in "wlm":
+        talk.say(f"{letter}ord " * 20)
+    talk.rest("nord " * 19 + "nord")
+    events = talk.say("nord " * 20)
+    assert isinstance(events[0], PromptEncoded)
+    assert events[0].left_out_messages
+    assert usage_of(events).read_tokens == len(" ") + 1 + len("<assistant:")
+    assert cause_of(events) is None
+
+
 def test_a_template_that_takes_no_such_messages_leaves_nothing_to_read() -> None:
     model = FakeModel()
     model.chat_template = RefusingTemplate()

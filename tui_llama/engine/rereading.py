@@ -26,8 +26,11 @@ def why_read_again(
     """
     if not any(message.role is Role.ASSISTANT for message in request.messages):
         return None  # nothing of it can have been read before
+    unread_tokens = len(prompt.token_ids) - reused_tokens
+    if unread_tokens < _WORTH_TELLING_TOKENS:
+        return None  # without a look at the message, which may be long: the first token waits for this
     new_tokens = len(model.tokenizer.tokenize(request.messages[-1].text)) + _FRAME_TOKENS
-    read_again = len(prompt.token_ids) - reused_tokens - new_tokens
+    read_again = unread_tokens - new_tokens
     if read_again < _WORTH_TELLING_TOKENS:
         return None
     lost_tokens = prompt.kept_tokens - reused_tokens
