@@ -115,6 +115,8 @@ def test_what_is_read_ahead_is_told_while_it_is_read_and_behind_the_rest_once_it
     meter.note_usage(Usage(reused_tokens=1, read_tokens=2, generated_tokens=3))
     meter.note_ready(1024, 1747)
     assert meter.figures(State.READY) == "reading ahead 1,024 / 1,747 · 1 reused · 2 read · 3 generated"
+    meter.note_ready(1740, 1747)
+    assert meter.figures(State.READY) == "1 reused · 2 read · 3 generated · 1,740 ready"
     meter.note_ready(1747, 1747)
     assert meter.figures(State.READY) == "1 reused · 2 read · 3 generated · 1,747 ready"
     assert "ready" not in meter.figures(State.READING)

@@ -13,6 +13,9 @@ _PLAIN_WORDS = {
     State.LOST: "engine lost",
     State.CLOSED: "closed",
 }
+_WORTH_SHOWING_TOKENS = 64
+"""Fewer are read ahead in no time after every turn; the figures should not jump for them."""
+
 _REREAD_WORDS = {
     RereadCause.TEMPLATE_CHANGES_ANSWERS: "the template drops earlier thinking",
     RereadCause.MESSAGE_CHANGED: "an earlier message was changed",
@@ -153,7 +156,7 @@ class TurnMeter:
 
     def _ready_words(self) -> str:
         """The last reply's cost; before it what is being read ahead, behind it how much is."""
-        if self._ready_tokens < self._certain_tokens:
+        if self._certain_tokens - self._ready_tokens >= _WORTH_SHOWING_TOKENS:
             reading = f"reading ahead {self._ready_tokens:,} / {self._certain_tokens:,}"
             return _joined(reading, self._usage_words())
         return _joined(self._usage_words(), f"{self._ready_tokens:,} ready" if self._ready_tokens else "")
