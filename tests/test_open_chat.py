@@ -56,6 +56,18 @@ async def test_a_chat_is_made_with_its_first_message_and_titled_after_it(store: 
     assert stored.title == chat.title
 
 
+async def test_the_next_prompt_will_have_the_whole_path_and_what_was_fed_on_it(journal: Journal) -> None:
+    chat = OpenChat(journal, system_prompt="Be brief.")
+    assert (chat.messages(), await chat.whole_ledger()) == ((ChatMessage(Role.SYSTEM, "Be brief."),), ())
+    await answered(chat, "hi", "yes")
+    assert chat.messages() == (
+        ChatMessage(Role.SYSTEM, "Be brief."),
+        ChatMessage(Role.USER, "hi"),
+        ChatMessage(Role.ASSISTANT, "yes"),
+    )
+    assert await chat.whole_ledger() == (1, 2, 3, 4)
+
+
 async def test_a_chat_comes_back_as_it_was(journal: Journal) -> None:
     chat = OpenChat(journal, system_prompt="Be brief.")
     await answered(chat, "one", "two")

@@ -45,6 +45,12 @@ def test_the_file_sets_what_it_names_and_nothing_else(file: Path) -> None:
     assert isinstance(settings.sampling.temperature, float)
 
 
+def test_reading_ahead_is_on_until_it_is_turned_off(file: Path) -> None:
+    assert load_settings(file, {}).read_ahead == "on"
+    assert load_settings(file, {"TUI_LLAMA_READ_AHEAD": "off"}).read_ahead == "off"
+    assert "read_ahead" in str(refused(file, 'read_ahead = "sometimes"'))
+
+
 def test_the_environment_wins_over_the_file(file: Path) -> None:
     file.write_text("threads = 2\nbatch_tokens = 64\n")
     environment = {

@@ -4,6 +4,7 @@ import pytest
 
 from tui_llama.chat import Usage
 from tui_llama.conversation import State
+from tui_llama.engine.protocol import RereadCause
 from tui_llama.turn_meter import TurnMeter
 
 
@@ -89,3 +90,35 @@ def test_another_chat_brings_its_own_figures(meter: TurnMeter) -> None:
 
 def test_without_a_model_there_is_no_context() -> None:
     assert TurnMeter().context() == ""
+
+
+@pytest.mark.parametrize("cause", RereadCause)
+def test_every_cause_of_reading_again_has_words(meter: TurnMeter, cause: RereadCause) -> None:
+    meter.note_prompt(200, 200, 5000, 1.0, cause)
+    reused, words = meter.figures(State.READING).split(" · ")
+    assert reused == "200 reused"
+    assert words
+
+
+def test_the_cause_of_reading_again_stays_until_the_next_turn(meter: TurnMeter) -> None:
+    meter.start_turn()
+    meter.note_prompt(200, 200, 5000, 1.0, RereadCause.MESSAGE_CHANGED)
+    meter.note_tokens(1, 2.0)
+    assert meter.figures(State.ANSWERING) == "1 generated · an earlier message was changed"
+    meter.note_usage(Usage(reused_tokens=200, read_tokens=4800, generated_tokens=1))
+    assert meter.figures(State.READY) == "200 reused · 4,800 read · 1 generated · an earlier message was changed"
+    meter.start_turn()
+    assert meter.figures(State.READY) == ""
+
+
+def test_what_is_read_ahead_is_told_while_it_is_read_and_behind_the_rest_once_it_is(meter: TurnMeter) -> None:
+    meter.note_usage(Usage(reused_tokens=1, read_tokens=2, generated_tokens=3))
+    meter.note_ready(1024, 1747)
+    assert meter.figures(State.READY) == "reading ahead 1,024 / 1,747 · 1 reused · 2 read · 3 generated"
+    meter.note_ready(1740, 1747)
+    assert meter.figures(State.READY) == "1 reused · 2 read · 3 generated · 1,740 ready"
+    meter.note_ready(1747, 1747)
+    assert meter.figures(State.READY) == "1 reused · 2 read · 3 generated · 1,747 ready"
+    assert "ready" not in meter.figures(State.READING)
+    meter.start_turn()
+    assert meter.figures(State.READY) == ""

@@ -27,10 +27,11 @@ from tui_llama.chat import StopReason, Usage
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
-from tui_llama.engine.protocol import Engine, ModelInfo, ReplyRequest
+from tui_llama.engine.protocol import Engine, ModelInfo, ReadAheadRequest, ReplyRequest
 from tui_llama.errors import EngineLostError, IllegalTransitionError, StateFileError, StoreError, UserError
 from tui_llama.journal import Journal
 from tui_llama.open_chat import OpenChat
+from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.store import ChatSummary, Store
 from tui_llama.turn_meter import TurnMeter
@@ -124,6 +125,12 @@ class ChatApp(App[None]):
         self._notices_of_models: set[tuple[str, str]] = set()
         self._model_path = ""
         self._chat = self._new_chat()
+        self._reading_ahead = ReadingAhead(
+            self._read_ahead_request,
+            lambda reading: self.run_worker(reading, name="read ahead", group="read ahead"),
+            self._note_ready,
+            self._show_notice,
+        )
         self._status_is_due = False
         self._store_has_failed = False
         self._quit_armed_until = 0.0
@@ -181,6 +188,7 @@ class ChatApp(App[None]):
 
     async def _close(self) -> None:
         self._chat.flush()
+        self._reading_ahead.stop()
         if self._engine is not None:
             await self._engine.close()
         await self._journal.close()
@@ -206,6 +214,7 @@ class ChatApp(App[None]):
         for action in self._machine.handle(event):
             self._perform(action)
         self._show_state()
+        self._read_ahead_if_at_rest()
 
     def _wish(self, event: turn.Event) -> bool:
         """Dispatches what the user wants if it is possible now, and says so if not."""
@@ -341,8 +350,10 @@ class ChatApp(App[None]):
             case protocol.PromptEncoded(kept_tokens=kept, token_ids=token_ids, left_out_messages=left_out):
                 self._chat.set_prompt(kept, token_ids)
                 self._tell_what_is_left_out(left_out)
-            case protocol.PromptProgress(reused_tokens=reused, done_tokens=done, total_tokens=total):
-                self._meter.note_prompt(reused, done, total, monotonic())
+            case protocol.PromptProgress(
+                reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause
+            ):
+                self._meter.note_prompt(reused, done, total, monotonic(), cause)
                 self._machine.handle(turn.PromptAdvanced(number))
                 self._show_status_soon()
             case protocol.TextPiece(text=text, token_ids=token_ids):
@@ -362,6 +373,44 @@ class ChatApp(App[None]):
         if message_count not in (0, self._chat.left_out_messages):
             self._show_notice(left_out_words(message_count))
         self._chat.left_out_messages = message_count
+
+    # --- reading ahead ------------------------------------------------------------------------------------------
+
+    def _read_ahead_if_at_rest(self) -> None:
+        """Reading ahead is no state of the turn: it begins when there is nothing else to do, and ends with that."""
+        if self._machine.state is State.READY and self._settings.read_ahead == "on" and self.is_running:
+            self._reading_ahead.rest(self._draft())
+        else:
+            self._reading_ahead.stop()
+
+    @on(Composer.Changed)
+    def _read_on(self) -> None:
+        self._reading_ahead.edit(self._draft())
+
+    def _draft(self) -> str:
+        """What will be sent of what is written; a command is not."""
+        text = self.chat_screen.composer.text.lstrip("\n")
+        return "" if parse_slash(text) else text
+
+    async def _read_ahead_request(self, draft: str) -> tuple[Engine, ReadAheadRequest] | None:
+        chat, settings = self._chat, self._settings
+        if not draft and not chat.messages():
+            return None
+        async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
+            ledger = await chat.whole_ledger()
+        return self._opened_engine(), ReadAheadRequest(
+            messages=chat.messages(),
+            draft=draft,
+            ledger=ledger,
+            max_tokens=settings.max_tokens,
+            chat_id=chat.chat_id,
+            overflow=settings.overflow(),
+        )
+
+    def _note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
+        self._meter.note_ready(ready_tokens, certain_tokens)
+        if self._machine.state is State.READY:
+            self._show_status_soon()
 
     def _opened_engine(self) -> Engine:
         assert self._engine is not None  # a reply follows a load
@@ -598,6 +647,7 @@ class ChatApp(App[None]):
         self._meter.start_chat(answer.usage if answer else None)
         await self.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
         self._show_state()
+        self._read_ahead_if_at_rest()
 
     async def _stop_and_wait(self) -> None:
         """Ends the turn; when it returns, no answer is open and none waits."""

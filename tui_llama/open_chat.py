@@ -90,11 +90,22 @@ class OpenChat:
             entries = entries[:-1]
         return (*system, *(ChatMessage(entry.role, entry.text) for entry in entries))
 
+    def messages(self) -> tuple[ChatMessage, ...]:
+        """The system prompt and the whole path, to which the user's next message will be added."""
+        system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
+        return (*system, *(ChatMessage(entry.role, entry.text) for entry in self.entries))
+
     async def ledger(self) -> tuple[int, ...]:
         """What was fed to the model before the answer that is open; nothing when the store does not know."""
-        question = self.entries[-2]
+        return await self._ledger_up_to(self.entries[-2])
+
+    async def whole_ledger(self) -> tuple[int, ...]:
+        """What was fed to the model on the whole path, while no answer is open."""
+        return await self._ledger_up_to(self.entries[-1]) if self.entries else ()
+
+    async def _ledger_up_to(self, entry: Entry) -> tuple[int, ...]:
         await self._journal.settle()
-        message_id = question.message_id
+        message_id = entry.message_id
         if message_id is None:
             return ()
         return tuple(await self._journal.read_or(lambda store: store.ledger(message_id), []))

@@ -172,6 +172,12 @@ class Settings:
     group_width: int = _declared(
         int, 512, "How many positions are shared at once; a multiple of group_size.", Range(1, _MOST)
     )
+    read_ahead: str = _declared(
+        str,
+        "on",
+        "Whether the conversation and the finished part of what is being written are read while nothing else is done.",
+        OneOf(("on", "off")),
+    )
     system_prompt: str = _declared(str, "", "What the model is told before a new chat.")
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
 

@@ -2,6 +2,7 @@
 
 from tui_llama.chat import Usage
 from tui_llama.conversation import State
+from tui_llama.engine.protocol import RereadCause
 
 _PLAIN_WORDS = {
     State.NO_MODEL: "no model",
@@ -11,6 +12,16 @@ _PLAIN_WORDS = {
     State.FAILED: "failed",
     State.LOST: "engine lost",
     State.CLOSED: "closed",
+}
+_WORTH_SHOWING_TOKENS = 64
+"""Fewer are read ahead in no time after every turn; the figures should not jump for them."""
+
+_REREAD_WORDS = {
+    RereadCause.TEMPLATE_CHANGES_ANSWERS: "the template drops earlier thinking",
+    RereadCause.MESSAGE_CHANGED: "an earlier message was changed",
+    RereadCause.ANOTHER_MODEL: "another model",
+    RereadCause.NOT_STORED: "nothing was stored for this model",
+    RereadCause.MESSAGES_LEFT_OUT: "older messages are left out",
 }
 
 
@@ -48,13 +59,22 @@ class TurnMeter:
         """A reply begins. The context is as full as it was until the prompt is known."""
         self._usage: Usage | None = None
         self._reused_tokens = self._done_tokens = self._total_tokens = 0
+        self._reread_cause: RereadCause | None = None
+        self._ready_tokens = self._certain_tokens = 0
         self._first_progress: tuple[float, int] | None = None
         self._last_progress_at = 0.0
         self._generated_tokens = 0
         self._first_token_at = self._last_token_at = 0.0
 
-    def note_prompt(self, reused_tokens: int, done_tokens: int, total_tokens: int, now: float) -> None:
-        """So much of the prompt is read."""
+    def note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
+        """So much of the next prompt is read ahead, of so much that can be."""
+        self._ready_tokens, self._certain_tokens = ready_tokens, certain_tokens
+
+    def note_prompt(
+        self, reused_tokens: int, done_tokens: int, total_tokens: int, now: float, cause: RereadCause | None = None
+    ) -> None:
+        """So much of the prompt is read; `cause` says why more than the new message has to be."""
+        self._reread_cause = cause
         self._reused_tokens, self._done_tokens, self._total_tokens = reused_tokens, done_tokens, total_tokens
         if self._first_progress is None:
             self._first_progress = (now, done_tokens)
@@ -94,9 +114,11 @@ class TurnMeter:
         """What the reply cost so far, or the last one cost."""
         match state:
             case State.READING:
-                return f"{self._reused_tokens:,} reused" if self._reused_tokens else ""
+                return _joined(f"{self._reused_tokens:,} reused" if self._reused_tokens else "", self._cause_words())
             case State.ANSWERING | State.STOPPING:
-                return self._generated_words(self._generated_tokens, self._live_rate())
+                return _joined(self._generated_words(self._generated_tokens, self._live_rate()), self._cause_words())
+            case State.READY:
+                return self._ready_words()
         return self._usage_words()
 
     def context(self) -> str:
@@ -132,6 +154,13 @@ class TurnMeter:
         seconds = self._last_token_at - self._first_token_at
         return (self._generated_tokens - 1) / seconds if seconds > 0 else 0.0
 
+    def _ready_words(self) -> str:
+        """The last reply's cost; before it what is being read ahead, behind it how much is."""
+        if self._certain_tokens - self._ready_tokens >= _WORTH_SHOWING_TOKENS:
+            reading = f"reading ahead {self._ready_tokens:,} / {self._certain_tokens:,}"
+            return _joined(reading, self._usage_words())
+        return _joined(self._usage_words(), f"{self._ready_tokens:,} ready" if self._ready_tokens else "")
+
     def _usage_words(self) -> str:
         usage = self._usage
         if usage is None:
@@ -139,14 +168,21 @@ class TurnMeter:
         rate = usage.generated_tokens / usage.generate_seconds if usage.generate_seconds > 0 else 0.0
         generated = self._generated_words(usage.generated_tokens, rate)
         words = f"{usage.reused_tokens:,} reused · {usage.read_tokens:,} read · {generated}"
-        if not usage.drafted_tokens:
-            return words
-        return f"{words} · {usage.accepted_tokens:,} of {usage.drafted_tokens:,} guessed"
+        guessed = f"{usage.accepted_tokens:,} of {usage.drafted_tokens:,} guessed" if usage.drafted_tokens else ""
+        return _joined(words, guessed, self._cause_words())
+
+    def _cause_words(self) -> str:
+        """Why more than the new message was read, if it was."""
+        return "" if self._reread_cause is None else _REREAD_WORDS[self._reread_cause]
 
     @staticmethod
     def _generated_words(count: int, rate: float) -> str:
         words = f"{count:,} generated"
         return f"{words} · {_rate(rate)} tok/s" if rate > 0 else words
+
+
+def _joined(*parts: str) -> str:
+    return " · ".join(part for part in parts if part)
 
 
 def _rate(tokens_per_second: float) -> str:

@@ -20,6 +20,7 @@ from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.framing import MOST_MESSAGE_BYTES
 from tui_llama.engine.protocol import (
     CompleteRequest,
+    EstimateRequest,
     Event,
     Failed,
     Finished,
@@ -29,7 +30,11 @@ from tui_llama.engine.protocol import (
     ModelLoaded,
     Notice,
     PromptEncoded,
+    PromptEstimate,
     PromptProgress,
+    ReadAheadFinished,
+    ReadAheadProgress,
+    ReadAheadRequest,
     ReplyRequest,
     TextPiece,
 )
@@ -324,6 +329,157 @@ async def test_close_may_be_called_twice_and_before_anything(worker: EngineWorke
     assert worker.process_id is None
 
 
+# --- reading ahead ----------------------------------------------------------------------------------------------------
+
+
+def ahead(draft: str = "") -> ReadAheadRequest:
+    return ReadAheadRequest((ChatMessage(Role.USER, "hi"),), draft)
+
+
+async def read_ahead(worker: EngineWorker, draft: str = "") -> list[Event]:
+    return [event async for event in worker.read_ahead(ahead(draft))]
+
+
+async def endless(worker: EngineWorker) -> asyncio.Task[list[Event]]:
+    """A reading ahead that has begun and does not end by itself."""
+    began = asyncio.Event()
+
+    async def listen() -> list[Event]:
+        events: list[Event] = []
+        async for event in worker.read_ahead(ahead("endless")):
+            events.append(event)
+            began.set()
+        return events
+
+    task = asyncio.create_task(listen())
+    await began.wait()
+    return task
+
+
+async def test_reading_ahead_says_how_far_it_is_and_ends(worker: EngineWorker) -> None:
+    await load(worker)
+    assert await read_ahead(worker) == [ReadAheadProgress(1, 2), ReadAheadFinished(2)]
+
+
+async def test_a_reply_ends_what_is_read_ahead_and_gets_its_own_events_only(worker: EngineWorker) -> None:
+    await load(worker)
+    reading = await endless(worker)
+    events = await reply(worker, "say hello")
+    assert [type(event) for event in events] == [PromptProgress, TextPiece, Finished]
+    assert await reading == [ReadAheadProgress(1, 2)]
+
+
+async def test_a_load_ends_what_is_read_ahead(worker: EngineWorker) -> None:
+    await load(worker)
+    reading = await endless(worker)
+    assert await load(worker, "other.gguf") == [
+        LoadProgress(LoadStage.READ, 1, 2),
+        ModelLoaded(model_info("other.gguf")),
+    ]
+    assert await reading == [ReadAheadProgress(1, 2)]
+
+
+async def test_another_draft_ends_what_is_read_ahead(worker: EngineWorker) -> None:
+    await load(worker)
+    reading = await endless(worker)
+    assert await read_ahead(worker) == [ReadAheadProgress(1, 2), ReadAheadFinished(2)]
+    assert await reading == [ReadAheadProgress(1, 2)]
+
+
+async def test_an_estimate_ends_what_is_read_ahead(worker: EngineWorker) -> None:
+    await load(worker)
+    reading = await endless(worker)
+    assert await worker.estimate(EstimateRequest((ChatMessage(Role.USER, "hi"),))) == PromptEstimate(7, 1, None)
+    assert await reading == [ReadAheadProgress(1, 2)]
+
+
+async def test_cancel_ends_what_is_read_ahead(worker: EngineWorker) -> None:
+    await load(worker)
+    reading = await endless(worker)
+    worker.cancel()
+    assert (await reading)[-1] == ReadAheadFinished(1)
+
+
+async def test_a_task_that_is_cancelled_while_it_reads_ahead_stops_the_reading(worker: EngineWorker) -> None:
+    await load(worker)
+    reading = await endless(worker)
+    reading.cancel()
+    await asyncio.wait((reading,))
+    assert await read_ahead(worker) == [ReadAheadProgress(1, 2), ReadAheadFinished(2)]
+
+
+async def test_many_drafts_one_after_the_other_keep_the_order_of_the_pipe(worker: EngineWorker) -> None:
+    await load(worker)
+    for turn in range(1, 30):
+        reading = await endless(worker)
+        events = await reply(worker, f"say {turn}", turn)
+        assert TextPiece(turn, str(turn), (1, 2)) in events
+        assert await reading == [ReadAheadProgress(1, 2)]
+
+
+async def test_reading_ahead_while_a_reply_is_under_way_is_refused(worker: EngineWorker) -> None:
+    await load(worker)
+    async with aclosing(worker.reply(say("write"))) as events:
+        await anext(events)
+        with pytest.raises(CallerError):
+            await read_ahead(worker)
+
+
+async def test_a_notice_while_reading_ahead_opens_the_next_reply(worker: EngineWorker) -> None:
+    await load(worker)
+    assert await read_ahead(worker, "troubled") == [ReadAheadProgress(1, 2), ReadAheadFinished(2)]
+    assert (await reply(worker, "say hello"))[0] == Notice("a saved state was not used")
+
+
+async def test_a_notice_of_a_failed_save_outlives_a_reading_ahead(worker: EngineWorker) -> None:
+    await load(worker)
+    await reply(worker, "save badly")
+    await read_ahead(worker)
+    assert (await reply(worker, "say hello", turn=2))[0] == Notice("the state was not saved")
+
+
+async def test_a_mistake_while_reading_ahead_is_a_failure_and_the_process_lives_on(worker: EngineWorker) -> None:
+    await load(worker)
+    (failed,) = await read_ahead(worker, "mistake")
+    assert isinstance(failed, Failed)
+    assert isinstance((await reply(worker, "say hello"))[-1], Finished)
+
+
+async def test_killing_the_process_while_it_reads_ahead_is_an_engine_lost(worker: EngineWorker) -> None:
+    await load(worker)
+    reading = await endless(worker)
+    kill(worker)
+    with pytest.raises(EngineLostError, match="SIGKILL"):
+        await reading
+
+
+async def test_close_does_not_wait_for_what_is_read_ahead(worker: EngineWorker) -> None:
+    await load(worker)
+    reading = await endless(worker)
+    await worker.close()
+    await asyncio.wait((reading,))
+    assert worker.process_id is None
+
+
+async def test_an_estimate_that_is_refused_says_why(worker: EngineWorker) -> None:
+    await load(worker)
+    with pytest.raises(EngineError, match="too long"):
+        await worker.estimate(EstimateRequest((ChatMessage(Role.USER, "too long"),)))
+    assert isinstance((await reply(worker, "say hello"))[-1], Finished)
+
+
+async def test_what_was_read_ahead_is_reused_by_the_reply(worker: EngineWorker) -> None:
+    worker = EngineWorker("tests.fakes.child_engines:engine_without_weights")
+    await load(worker, "fake.gguf")
+    (*_, finished) = [event async for event in worker.read_ahead(ReadAheadRequest((), "a long draft"))]
+    request = ReplyRequest(1, (ChatMessage(Role.USER, "a long draft of text"),), max_tokens=1)
+    events = [event async for event in worker.reply(request)]
+    await worker.close()
+    assert isinstance(finished, ReadAheadFinished)
+    assert isinstance(events[-1], Finished)
+    assert events[-1].usage.reused_tokens == finished.ready_tokens == len("<user:a long draft")
+
+
 async def test_ctrl_c_in_the_terminal_does_not_reach_the_process(worker: EngineWorker) -> None:
     await load(worker)
     assert worker.process_id is not None
@@ -364,7 +520,8 @@ async def test_closing_during_an_answer_saves_what_there_is_of_it(tmp_path: Path
     await load(worker, "fake.gguf", tmp_path)
     request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), chat_id="c" * 32)
     async with aclosing(worker.reply(request)) as events:
-        await anext(events)
+        while not isinstance(await anext(events), TextPiece):
+            pass  # before anything is read there is nothing to save
         await worker.close()
     assert len(list(tmp_path.rglob("*.tlk"))) == 1
 

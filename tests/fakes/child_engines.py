@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.protocol import (
     CompleteRequest,
+    EstimateRequest,
     Failed,
     Finished,
     LoadEvent,
@@ -21,7 +22,12 @@ from tui_llama.engine.protocol import (
     ModelInfo,
     ModelLoaded,
     Notice,
+    PromptEstimate,
     PromptProgress,
+    ReadAheadEvent,
+    ReadAheadFinished,
+    ReadAheadProgress,
+    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     TextPiece,
@@ -76,6 +82,22 @@ class ObedientEngine:
             yield Finished(request.turn, StopReason.STOPPED, Usage())
             return
         yield Finished(request.turn, StopReason.END_OF_GENERATION, Usage(generated_tokens=2))
+
+    def read_ahead(self, request: ReadAheadRequest, should_stop: Callable[[], bool]) -> Iterator[ReadAheadEvent]:
+        """Is told by the draft what to do; `endless` until it is stopped."""
+        if request.draft == "mistake":
+            raise ZeroDivisionError("a mistake in the engine")
+        if request.draft == "troubled":
+            yield Notice("a saved state was not used")
+        yield ReadAheadProgress(1, 2)
+        if request.draft == "endless":
+            _wait_for(should_stop)
+        yield ReadAheadFinished(1 if request.draft == "endless" else 2)
+
+    def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
+        if request.messages[-1].text == "too long":
+            return Failed(None, "the prompt is too long", "Write less.")
+        return PromptEstimate(7, len(request.messages), None)
 
     def save_pending(self) -> Notice | None:
         if self._saving == "forever":

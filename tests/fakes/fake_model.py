@@ -86,7 +86,9 @@ class FakeSequence:
         self.token_ids += ids
         self.batch_sizes.append(len(ids))
 
-    def extend_in_chunks(self, ids: Sequence[int]) -> Iterator[tuple[int, npt.NDArray[np.float32] | None]]:
+    def extend_in_chunks(
+        self, ids: Sequence[int], chunk_seconds: float = 0.25, first_tokens: int = 16
+    ) -> Iterator[tuple[int, npt.NDArray[np.float32] | None]]:
         for start in range(0, len(ids), CHUNK_TOKENS):
             logits = self.extend(ids[start : start + CHUNK_TOKENS])
             done = min(start + CHUNK_TOKENS, len(ids))

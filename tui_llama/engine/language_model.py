@@ -41,8 +41,13 @@ class TokenSequence(Protocol):
         """Reads `ids` and returns the logits after each of them, valid until the model reads on."""
         ...
 
-    def extend_in_chunks(self, ids: Sequence[int]) -> Iterator[tuple[int, Logits | None]]:
-        """Yields how many of `ids` are read so far, and at the end the logits; may be left at any yield."""
+    def extend_in_chunks(
+        self, ids: Sequence[int], chunk_seconds: float = 0.25, first_tokens: int = 16
+    ) -> Iterator[tuple[int, Logits | None]]:
+        """Yields how many of `ids` are read so far, and at the end the logits; may be left at any yield.
+
+        One chunk takes about `chunk_seconds`, if that is enough for a few tokens; the first has `first_tokens`.
+        """
         ...
 
     def rewind(self, length: int) -> None:

@@ -19,23 +19,30 @@ from tui_llama.engine.cache_upkeep import default_budget_bytes
 from tui_llama.engine.language_model import LanguageModel, ModelOpener, ReportProgress, TokenSequence
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.prompt_estimate import ReadingSpeed, estimate_prompt
 from tui_llama.engine.protocol import (
     CompleteRequest,
+    EstimateRequest,
     Failed,
+    Finished,
     LoadEvent,
     LoadProgress,
     LoadRequest,
     LoadStage,
     ModelLoaded,
     Notice,
+    PromptEstimate,
+    ReadAheadEvent,
+    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
 )
+from tui_llama.engine.read_ahead import ReadAhead
 from tui_llama.engine.reply import Reply, ShouldStop
 from tui_llama.engine.session_transfer import SessionTransfer
 from tui_llama.engine.speculation import BatchCosts
 from tui_llama.engine.storage import DiskStorage
-from tui_llama.errors import EngineError, UserError
+from tui_llama.errors import CallerError, EngineError, UserError
 
 if TYPE_CHECKING:
     from tui_llama.engine.model import Model
@@ -53,6 +60,7 @@ class LocalEngine:
         self._open_model = open_model or _open_our_model
         self._clock = clock
         self._costs = BatchCosts(clock)
+        self._speed = ReadingSpeed()
         self._model: LanguageModel | None = None
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
@@ -67,7 +75,7 @@ class LocalEngine:
             should_stop: Asked at every step of progress; a load so stopped ends with `Failed`.
         """
         self.close()
-        self._costs = BatchCosts(self._clock)
+        self._costs, self._speed = BatchCosts(self._clock), ReadingSpeed()
         opening = _Opening(self._open_model, request, should_stop)
         try:
             yield from opening.progress()
@@ -95,17 +103,51 @@ class LocalEngine:
             should_stop: Asked before every token and every chunk of the prompt.
         """
         try:
-            if self._model is None or self._sequence is None:
-                raise EngineError("no model is loaded", "Load a model first.")
+            model, sequence = self._loaded()
             self._keep_foreign_for(request.chat_id)
-            reply = Reply(self._model, self._sequence, request, should_stop, self._costs, self._prompt_cache)
-            yield from reply.events(self._note_unsaved)
+            reply = Reply(model, sequence, request, should_stop, self._costs, self._prompt_cache)
+            for event in reply.events(self._note_unsaved):
+                if isinstance(event, Finished):
+                    self._speed.note(event.usage.read_tokens, event.usage.read_seconds)
+                yield event
         except UserError as error:
             self._forget()
             yield Failed(request.turn, str(error), error.hint)
         except Exception:
             self._forget()
             raise
+
+    def read_ahead(self, request: ReadAheadRequest, should_stop: ShouldStop) -> Iterator[ReadAheadEvent]:
+        """Yields how far it is, then exactly one of `ReadAheadFinished` and `Failed`.
+
+        Args:
+            request: What the next prompt is certain to begin with.
+            should_stop: Asked before every chunk, which takes at most about `read_ahead.CHUNK_SECONDS`.
+
+        Raises:
+            CallerError: what the last reply left is not saved yet, and would be lost.
+        """
+        if self._unsaved_chat_id is not None:
+            raise CallerError("there is something to be saved before anything is read ahead")
+        try:
+            model, sequence = self._loaded()
+            self._keep_foreign_for(request.chat_id)
+            ahead = ReadAhead(model, sequence, request, should_stop, self._prompt_cache)
+            yield from ahead.events(self._speed.note, self._clock)
+        except UserError as error:
+            self._forget()
+            yield Failed(None, str(error), error.hint)
+        except Exception:
+            self._forget()
+            raise
+
+    def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
+        """What a reply to this would have to read; `Failed` where there can be no such prompt."""
+        try:
+            model, sequence = self._loaded()
+            return estimate_prompt(model, sequence, request, self._speed, self._prompt_cache)
+        except UserError as error:
+            return Failed(None, str(error), error.hint)
 
     def save_pending(self) -> Notice | None:
         """Stores what the last reply left; returns a notice where that failed."""
@@ -138,6 +180,11 @@ class LocalEngine:
         if self._model is not None:
             self._model.close()
             self._model = None
+
+    def _loaded(self) -> tuple[LanguageModel, TokenSequence]:
+        if self._model is None or self._sequence is None:
+            raise EngineError("no model is loaded", "Load a model first.")
+        return self._model, self._sequence
 
     def _note_unsaved(self, chat_id: str | None) -> None:
         self._unsaved_chat_id = chat_id

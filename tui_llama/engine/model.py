@@ -51,7 +51,7 @@ ENGINE_ABI = 2
 """Goes up whenever kernels give other bits than before, or keys and values mean something else."""
 
 _FINGERPRINT_EDGE_BYTES = 64 << 10
-_FIRST_CHUNK_TOKENS = 16
+_LEAST_CHUNK_TOKENS = 8
 _ANYWHERE = Placement()
 
 
@@ -345,9 +345,12 @@ class Sequence:
         return np.concatenate([self._feed(batch, every_token=True).copy() for batch in self.batches(ids)])
 
     def extend_in_chunks(
-        self, ids: Tokens[int], chunk_seconds: float = 0.25
+        self, ids: Tokens[int], chunk_seconds: float = 0.25, first_tokens: int = 16
     ) -> Iterator[tuple[int, FloatArray | None]]:
         """Feeds tokens in chunks that each take about `chunk_seconds`, to show progress and to be stopped between.
+
+        The first chunk has `first_tokens`, as nobody knows yet how long they take. None but the last has fewer than
+        8 of them: so many are hardly slower than one, as the weights are read once for all.
 
         Yields:
             How many tokens of `ids` are in so far, and after the last chunk the logits of the last token, else None.
@@ -357,7 +360,7 @@ class Sequence:
             EngineError: as `extend`; nothing was fed.
         """
         tokens = self._checked(ids)
-        done, size = 0, min(_FIRST_CHUNK_TOKENS, self._model.batch_tokens)
+        done, size = 0, min(first_tokens, self._model.batch_tokens)
         while done < len(tokens):
             batch = tokens[done : done + size]
             started = time.perf_counter()
@@ -365,7 +368,7 @@ class Sequence:
             done += len(batch)
             seconds = max(time.perf_counter() - started, 1e-6)
             fitting = int(len(batch) * chunk_seconds / seconds)
-            size = max(1, min(fitting, 2 * size, self._model.batch_tokens))
+            size = min(max(fitting, _LEAST_CHUNK_TOKENS), 2 * size, self._model.batch_tokens)
             yield done, logits if done == len(tokens) else None
 
     def rewind(self, length: int) -> None:

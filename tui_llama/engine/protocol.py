@@ -113,6 +113,36 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     chat_id: str | None = None
 
 
+class ReadAheadRequest(msgspec.Struct, frozen=True, tag=True):
+    """Read, while there is nothing else to do, what the next prompt is certain to begin with.
+
+    `messages` is the conversation up to now and `draft` the beginning of the message that will follow it: what is
+    certain to stay, as far as anybody can tell. It may be empty. The rest is as in `ReplyRequest`, and as the next one
+    will have it. Any other request ends the reading; nothing of it is stored by itself.
+    """
+
+    messages: tuple[ChatMessage, ...]
+    draft: str = ""
+    ledger: tuple[int, ...] = ()
+    max_tokens: int | None = None
+    chat_id: str | None = None
+    overflow: Overflow = Overflow()
+
+
+class StopReadingAhead(msgspec.Struct, frozen=True, tag=True):
+    """Read ahead no further than to the end of the chunk that is being read; else without effect."""
+
+
+class EstimateRequest(msgspec.Struct, frozen=True, tag=True):
+    """Say what a `ReplyRequest` of the same fields would have to read, without reading anything."""
+
+    messages: tuple[ChatMessage, ...]
+    ledger: tuple[int, ...] = ()
+    max_tokens: int | None = None
+    chat_id: str | None = None
+    overflow: Overflow = Overflow()
+
+
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):
     """Stop what the engine is doing for `turn` (None: the load) at the next token, prompt chunk or stage."""
 
@@ -123,7 +153,8 @@ class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):
     """Finish saving and end the process."""
 
 
-Request: TypeAlias = LoadRequest | ReplyRequest | CompleteRequest | CancelRequest | ShutdownRequest
+AnsweredRequest: TypeAlias = LoadRequest | ReplyRequest | CompleteRequest | ReadAheadRequest | EstimateRequest
+Request: TypeAlias = AnsweredRequest | StopReadingAhead | CancelRequest | ShutdownRequest
 
 # --- events ---------------------------------------------------------------------------------------------------------
 
@@ -180,13 +211,27 @@ class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
     left_out_messages: int = 0
 
 
+class RereadCause(StrEnum):
+    """Why much of a conversation that was read before has to be read again."""
+
+    TEMPLATE_CHANGES_ANSWERS = "template changes answers"
+    MESSAGE_CHANGED = "message changed"
+    ANOTHER_MODEL = "another model"
+    NOT_STORED = "not stored"
+    MESSAGES_LEFT_OUT = "messages left out"
+
+
 class PromptProgress(msgspec.Struct, frozen=True, tag=True):
-    """Reading the prompt: `reused_tokens` were cached, `done_tokens` of `total_tokens` (reused ones counted) are in."""
+    """Reading the prompt: `reused_tokens` were cached, `done_tokens` of `total_tokens` (reused ones counted) are in.
+
+    `reread_cause` says why, if clearly more has to be read than the new message.
+    """
 
     turn: int
     reused_tokens: int
     done_tokens: int
     total_tokens: int
+    reread_cause: RereadCause | None = None
 
 
 class TextPiece(msgspec.Struct, frozen=True, tag=True):
@@ -214,8 +259,32 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     usage: Usage
 
 
+class ReadAheadProgress(msgspec.Struct, frozen=True, tag=True):
+    """Of the `total_tokens` that the next prompt is certain to begin with, `ready_tokens` need not be read again."""
+
+    ready_tokens: int
+    total_tokens: int
+
+
+class ReadAheadFinished(msgspec.Struct, frozen=True, tag=True):
+    """Nothing more is read ahead; `ready_tokens` of the next prompt need not be read again."""
+
+    ready_tokens: int
+
+
+class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
+    """What a reply would cost: of its prompt, `kept_tokens` are cached and `read_tokens` have to be read.
+
+    That would take `read_seconds`; None as long as this engine has read nothing to go by.
+    """
+
+    kept_tokens: int
+    read_tokens: int
+    read_seconds: float | None
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """Loading (`turn` None) or an answer failed; the last event of it. The engine itself still lives."""
+    """An answer (of `turn`) or anything else (None) failed; the last event of it. The engine itself still lives."""
 
     turn: int | None
     message: str
@@ -224,11 +293,12 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 LoadEvent: TypeAlias = LoadProgress | ModelLoaded | Notice | Failed
 ReplyEvent: TypeAlias = PromptEncoded | PromptProgress | TextPiece | Notice | Finished | Failed
-Event: TypeAlias = LoadEvent | ReplyEvent
+ReadAheadEvent: TypeAlias = ReadAheadProgress | Notice | ReadAheadFinished | Failed
+Event: TypeAlias = LoadEvent | ReplyEvent | ReadAheadEvent | PromptEstimate
 
 
 class Engine(Protocol):
-    """Whoever can answer. One thing at a time: `load` or `reply`, never two together."""
+    """Whoever can answer. One thing at a time, but reading ahead gives way to whatever else is asked."""
 
     def load(self, request: LoadRequest) -> AsyncIterator[LoadEvent]:
         """Yields progress, then exactly one of `ModelLoaded` and `Failed`.
@@ -246,13 +316,32 @@ class Engine(Protocol):
         """
         ...
 
+    def read_ahead(self, request: ReadAheadRequest) -> AsyncIterator[ReadAheadEvent]:
+        """Yields what happens, then exactly one of `ReadAheadFinished` and `Failed`.
+
+        Whoever stops iterating stops the reading. When anything else is asked meanwhile, the events just end.
+
+        Raises:
+            EngineLostError: the engine's process ended.
+        """
+        ...
+
+    async def estimate(self, request: EstimateRequest) -> PromptEstimate:
+        """What a reply would have to read.
+
+        Raises:
+            EngineError: there can be no such prompt, and why.
+            EngineLostError: the engine's process ended.
+        """
+        ...
+
     @property
     def is_alive(self) -> bool:
         """Whether there is a process to ask: false before the first load, and once it has ended."""
         ...
 
     def cancel(self) -> None:
-        """Stops the reply or the load that is under way at the next token, chunk or stage; else does nothing.
+        """Stops what is under way at the next token, chunk or stage; else does nothing.
 
         A reply so stopped still ends with `Finished`, its reason `STOPPED`.
         """

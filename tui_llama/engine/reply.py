@@ -3,29 +3,30 @@
 Knows nothing of where chats are kept, of who reads the answer, or of how guesses save time (`speculation`).
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeAlias
 
 import numpy as np
 
-from tui_llama.chat import ChatMessage, Role, StopReason, Usage
-from tui_llama.engine.context_overflow import ContextRoom, fit_turns, most_prompt_tokens, read_in_chunks, room_in
+from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.context_overflow import ContextRoom, read_in_chunks, room_in
+from tui_llama.engine.conversation_prompt import Prompt, check_that_it_fits, encode_conversation, hold_beginning
 from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
-from tui_llama.engine.prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Finished,
     Notice,
-    OverflowMode,
     PromptEncoded,
     PromptProgress,
     ReplyEvent,
     ReplyRequest,
+    RereadCause,
     TextPiece,
 )
+from tui_llama.engine.rereading import why_read_again
 from tui_llama.engine.sampling import SamplerChain
 from tui_llama.engine.speculation import BatchCosts, Speculation
 from tui_llama.engine.stop_text import StopTextFinder
@@ -62,8 +63,7 @@ class Reply:
         self._turn = request.turn
         self._should_stop = should_stop
         self._chat_id = request.chat_id
-        self._owner = None if request.chat_id is None else bytes.fromhex(request.chat_id)
-        self._prompt_cache = None if self._owner is None else prompt_cache
+        self._prompt_cache = prompt_cache
         self._sampler = SamplerChain(request.sampling, model.vocab_size)
         self._batch_costs = costs
         self._cost = _Cost()
@@ -75,13 +75,13 @@ class Reply:
         """Tells the story. `note_unsaved` learns, before the last event, what is then to be saved."""
         self._forget_what_moved()
         prompt = self._encode()
-        self._check_that_it_fits(prompt.token_ids)
+        check_that_it_fits(self._model, prompt.token_ids)
         self._room = self._room_for(len(prompt.token_ids))
         new_ids = tuple(prompt.token_ids[prompt.kept_tokens :])
         yield PromptEncoded(self._turn, prompt.kept_tokens, new_ids, prompt.left_out_messages)
         yield from self._reuse_cache(prompt)
         self._forget_what_will_move()
-        logits = yield from self._read(prompt.token_ids)
+        logits = yield from self._read(prompt.token_ids, self._why_read_again(prompt))
         reason = StopReason.STOPPED
         if logits is not None:
             self._accept(prompt.token_ids)
@@ -95,15 +95,13 @@ class Reply:
 
     # --- encode ---------------------------------------------------------------------------------------------
 
-    def _encode(self) -> "_Prompt":
+    def _encode(self) -> Prompt:
         request = self._request
         if isinstance(request, CompleteRequest):
             return self._encode_continuation(request)
-        encoded, left_out = self._encode_what_fits(request)
-        token_ids = [*request.ledger[: encoded.kept_tokens], *encoded.token_ids]
-        return _Prompt(encoded.kept_tokens, token_ids, left_out)
+        return encode_conversation(self._model, request, request.messages)
 
-    def _encode_continuation(self, request: CompleteRequest) -> "_Prompt":
+    def _encode_continuation(self, request: CompleteRequest) -> Prompt:
         """The ledger as it is, and the text behind it."""
         ledger, tokenizer = list(request.ledger), self._model.tokenizer
         if ledger and max(ledger) >= self._model.vocab_size:
@@ -112,49 +110,24 @@ class Reply:
             )
         continues = bool(ledger) and not tokenizer.is_special(ledger[-1])
         new = tokenizer.tokenize(request.text, add_special=not ledger, parse_special=True, continues=continues)
-        return _Prompt(len(ledger), [*ledger, *new])
-
-    def _encode_what_fits(self, request: ReplyRequest) -> tuple[EncodedPrompt, int]:
-        """The prompt, and how many messages are left out of it."""
-
-        def encode(messages: Sequence[ChatMessage]) -> EncodedPrompt:
-            rendered = self._model.chat_template.render(messages)
-            user_texts = [message.text for message in messages if message.role is Role.USER]
-            return encode_prompt(self._model.tokenizer, rendered, request.ledger, user_texts)
-
-        if request.overflow.mode is OverflowMode.STOP:
-            return encode(request.messages), 0
-        context = self._model.context_size
-        most = most_prompt_tokens(request.overflow, context, request.max_tokens)
-        fitted = fit_turns(request.messages, encode, most, context)
-        return fitted.encoded, fitted.left_out_messages
-
-    def _check_that_it_fits(self, token_ids: list[int]) -> None:
-        if not token_ids:
-            raise EngineError("the prompt is empty", "Write something first.")
-        context = self._model.context_size
-        if len(token_ids) >= context:
-            trained = self._model.info.trained_context_size
-            raise EngineError(
-                f"the prompt has {len(token_ids)} tokens, but the context has room for {context - 1}",
-                f"Start a new chat, write less, or set a larger context; the model allows {trained}.",
-            )
+        return Prompt(len(ledger), [*ledger, *new])
 
     # --- reuse cache ----------------------------------------------------------------------------------------
 
-    def _reuse_cache(self, prompt: "_Prompt") -> Iterator[Notice]:
+    def _reuse_cache(self, prompt: Prompt) -> Iterator[Notice]:
         """Leaves in the sequence the longest start of the prompt that memory or the prompt cache has.
 
         The last token is never among it: it has to be computed for its logits.
         """
-        reusable = prompt.token_ids[:-1]
-        if self._prompt_cache is not None:
-            outcome = self._prompt_cache.restore(self._sequence, reusable, self._owner)
-            for trouble in outcome.troubles:
-                yield Notice(f"A saved state could not be used in full ({trouble}); the rest is read again.")
-        reused = _common_length(self._sequence.token_ids, reusable)
-        self._sequence.rewind(reused)
-        self._cost.reused_tokens = reused
+        reusable, chat_id = prompt.token_ids[:-1], self._request.chat_id
+        self._cost.reused_tokens, troubles = hold_beginning(self._sequence, self._prompt_cache, reusable, chat_id)
+        for trouble in troubles:
+            yield Notice(not_used_words(trouble))
+
+    def _why_read_again(self, prompt: Prompt) -> RereadCause | None:
+        if isinstance(self._request, CompleteRequest):
+            return None
+        return why_read_again(self._model, self._request, prompt, self._cost.reused_tokens)
 
     # --- room in the context --------------------------------------------------------------------------------
 
@@ -188,16 +161,18 @@ class Reply:
 
     # --- read the prompt ------------------------------------------------------------------------------------
 
-    def _read(self, token_ids: list[int]) -> Generator[PromptProgress | Notice, None, Logits | None]:
+    def _read(
+        self, token_ids: list[int], cause: RereadCause | None
+    ) -> Generator[PromptProgress | Notice, None, Logits | None]:
         """Reads what the cache lacks; returns the last token's logits, or None when stopped before."""
         start, reused, total = perf_counter(), self._cost.reused_tokens, len(token_ids)
-        yield PromptProgress(self._turn, reused, reused, total)
+        yield PromptProgress(self._turn, reused, reused, total, cause)
         logits: Logits | None = None
         chunks = read_in_chunks(self._sequence, self._room, token_ids[reused:])
         while not self._should_stop() and (chunk := next(chunks, None)) is not None:
             self._cost.read_tokens, logits = chunk
             self._cost.read_seconds = perf_counter() - start
-            yield PromptProgress(self._turn, reused, reused + self._cost.read_tokens, total)
+            yield PromptProgress(self._turn, reused, reused + self._cost.read_tokens, total, cause)
         if self._sequence.exact_tokens < len(self._sequence):
             yield from self._tell_of_room()
         return logits
@@ -290,15 +265,6 @@ class Reply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    """All tokens of the prompt; the first `kept_tokens` are the ledger's, and `left_out_messages` are not in it."""
-
-    kept_tokens: int
-    token_ids: list[int]
-    left_out_messages: int = 0
-
-
 @dataclass(slots=True)
 class _Cost:
     reused_tokens: int = 0
@@ -310,7 +276,6 @@ class _Cost:
     accepted_tokens: int = 0
 
 
-def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens the two have in common at their start."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
+def not_used_words(trouble: str) -> str:
+    """One line about something stored that could not be used."""
+    return f"A saved state could not be used in full ({trouble}); the rest is read again."

@@ -16,6 +16,7 @@ import msgspec
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.protocol import (
     CompleteRequest,
+    EstimateRequest,
     Failed,
     Finished,
     LoadEvent,
@@ -26,7 +27,11 @@ from tui_llama.engine.protocol import (
     ModelLoaded,
     Notice,
     PromptEncoded,
+    PromptEstimate,
     PromptProgress,
+    ReadAheadEvent,
+    ReadAheadFinished,
+    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     TextPiece,
@@ -79,9 +84,10 @@ class AfterCancel:
     event: ReplyEvent
 
 
-Step: TypeAlias = LoadEvent | ReplyEvent | Gate | Pause | Loss | AfterCancel
+Step: TypeAlias = LoadEvent | ReplyEvent | ReadAheadEvent | Gate | Pause | Loss | AfterCancel
 ReplyScript: TypeAlias = Callable[[ReplyRequest | CompleteRequest], Iterable[Step]]
 LoadScript: TypeAlias = Callable[[LoadRequest], Iterable[Step]]
+ReadAheadScript: TypeAlias = Callable[[ReadAheadRequest], Iterable[Step]]
 
 
 class ScriptedEngine:
@@ -91,10 +97,12 @@ class ScriptedEngine:
         load: The steps of each load, or a function that makes them. The default is the demonstration's.
         replies: The steps of each reply in turn, or a function that makes them from the request. When the
             list is used up, the demonstration goes on.
+        read_ahead: Makes the steps of each reading ahead; by default it ends at once.
 
     Attributes:
         load_requests: The loads that were asked for.
         reply_requests: The replies that were asked for.
+        read_ahead_requests: The readings ahead that were asked for.
         is_alive: Whether there is a process to ask; a test may end it between two requests.
         is_closed: Whether the engine was ended.
     """
@@ -104,12 +112,15 @@ class ScriptedEngine:
         *,
         load: Iterable[Step] | LoadScript | None = None,
         replies: Iterable[Iterable[Step]] | ReplyScript | None = None,
+        read_ahead: ReadAheadScript | None = None,
     ) -> None:
         self._load_script = _load_script(load)
         self._reply_script = _reply_script(replies)
+        self._read_ahead_script = read_ahead or (lambda _request: (ReadAheadFinished(0),))
         self._cancelled = asyncio.Event()
         self.load_requests: list[LoadRequest] = []
         self.reply_requests: list[ReplyRequest | CompleteRequest] = []
+        self.read_ahead_requests: list[ReadAheadRequest] = []
         self.is_alive = False
         self.is_closed = False
 
@@ -137,6 +148,20 @@ class ScriptedEngine:
                 yield _of_turn(cast(ReplyEvent, step), request.turn)
         if self._cancelled.is_set():
             yield Finished(request.turn, StopReason.STOPPED, Usage(context_size=CONTEXT_SIZE))
+
+    async def read_ahead(self, request: ReadAheadRequest) -> AsyncIterator[ReadAheadEvent]:
+        """Replays the steps of a reading ahead."""
+        self.read_ahead_requests.append(request)
+        self._cancelled.clear()
+        for step in self._read_ahead_script(request):
+            if not self._cancelled.is_set() and await self._is_event(step):
+                yield cast(ReadAheadEvent, step)
+
+    async def estimate(self, request: EstimateRequest) -> PromptEstimate:
+        """What the demonstration's reply would cost."""
+        tokens = _prompt_tokens(request)
+        kept = min(len(request.ledger), tokens - 1)
+        return PromptEstimate(kept, tokens - kept, None)
 
     def cancel(self) -> None:
         """Skips what is left of the script."""
@@ -284,7 +309,7 @@ def _words(line: str) -> list[str]:
     return [words[0], *(f" {word}" for word in words[1:])]
 
 
-def _prompt_tokens(request: ReplyRequest | CompleteRequest) -> int:
+def _prompt_tokens(request: ReplyRequest | CompleteRequest | EstimateRequest) -> int:
     """A plausible number of tokens: one for four characters, and five for each message's frame."""
     texts = [request.text] if isinstance(request, CompleteRequest) else [item.text for item in request.messages]
     return sum(5 + len(text) // 4 for text in texts)

@@ -14,15 +14,17 @@ import signal
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import cast
 
 from tui_llama import paths
 from tui_llama.engine.framing import FrameError, decode_event, encode_frame, receive_frame
 from tui_llama.engine.protocol import (
+    AnsweredRequest,
     CancelRequest,
     CompleteRequest,
+    EstimateRequest,
     Event,
     Failed,
     Finished,
@@ -31,14 +33,20 @@ from tui_llama.engine.protocol import (
     LoadRequest,
     ModelLoaded,
     Notice,
+    PromptEstimate,
     PromptProgress,
+    ReadAheadEvent,
+    ReadAheadFinished,
+    ReadAheadProgress,
+    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     Request,
     ShutdownRequest,
+    StopReadingAhead,
     TextPiece,
 )
-from tui_llama.errors import CallerError, EngineLostError
+from tui_llama.errors import CallerError, EngineError, EngineLostError
 
 DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
 
@@ -105,6 +113,31 @@ class EngineWorker:
         """
         return cast("AsyncGenerator[ReplyEvent, None]", self._converse(request))
 
+    def read_ahead(self, request: ReadAheadRequest) -> AsyncGenerator[ReadAheadEvent, None]:
+        """See `Engine.read_ahead`. What the engine has to notify of comes with the next load or reply.
+
+        Raises:
+            EngineLostError: the process ended.
+            CallerError: something else is under way.
+        """
+        return cast("AsyncGenerator[ReadAheadEvent, None]", self._converse(request))
+
+    async def estimate(self, request: EstimateRequest) -> PromptEstimate:
+        """See `Engine.estimate`.
+
+        Raises:
+            EngineError: there can be no such prompt, and why.
+            EngineLostError: the process ended.
+            CallerError: something else is under way.
+        """
+        async with aclosing(self._converse(request)) as events:
+            async for event in events:
+                if isinstance(event, PromptEstimate):
+                    return event
+                if isinstance(event, Failed):
+                    raise EngineError(event.message, event.hint)
+        raise EngineError("the engine was asked for something else meanwhile")
+
     def cancel(self) -> None:
         """See `Engine.cancel`. To be called from the event loop's thread."""
         if self._exchange is not None:
@@ -119,9 +152,11 @@ class EngineWorker:
             if self._child is not None:
                 await self._child.end()
 
-    async def _converse(self, request: LoadRequest | ReplyRequest | CompleteRequest) -> AsyncGenerator[Event, None]:
+    async def _converse(self, request: AnsweredRequest) -> AsyncGenerator[Event, None]:
         if self._exchange is not None:
-            raise CallerError("the engine does one thing at a time")
+            if not self._exchange.reads_ahead:
+                raise CallerError("the engine does one thing at a time")
+            self._exchange.abandon()
         exchange = self._exchange = _Exchange(request)
         try:
             child = await self._started_child() if isinstance(request, LoadRequest) else self._living_child()
@@ -131,7 +166,8 @@ class EngineWorker:
         finally:
             # Whoever stops listening early wants no more of it; the child's remaining events are dropped.
             exchange.abandon()
-            self._exchange = None
+            if self._exchange is exchange:
+                self._exchange = None
 
     async def _started_child(self) -> "_Child":
         async with self._changing:
@@ -150,7 +186,7 @@ class EngineWorker:
 class _Exchange:
     """One request and the events that answer it."""
 
-    def __init__(self, request: LoadRequest | ReplyRequest | CompleteRequest) -> None:
+    def __init__(self, request: AnsweredRequest) -> None:
         self.request = request
         self._events: deque[Event] = deque()
         self._lost: EngineLostError | None = None
@@ -161,28 +197,46 @@ class _Exchange:
         self._child: _Child | None = None
 
     @property
-    def turn(self) -> int | None:
-        return None if isinstance(self.request, LoadRequest) else self.request.turn
+    def reads_ahead(self) -> bool:
+        return isinstance(self.request, ReadAheadRequest)
+
+    @property
+    def takes_notices(self) -> bool:
+        """Whether somebody will show them; others are for whoever asks next."""
+        return not self._abandoned and isinstance(self.request, LoadRequest | ReplyRequest | CompleteRequest)
 
     def attach(self, child: "_Child") -> None:
         """Notes who answers; a cancel that came before is sent now."""
         self._child = child
         if self._cancelled:
-            child.send(CancelRequest(self.turn))
+            self._send_stop(child)
 
     def cancel(self) -> None:
         if not self._cancelled and not self._ended and self._child is not None:
-            self._child.send(CancelRequest(self.turn))
+            self._send_stop(self._child)
         self._cancelled = True
 
     def abandon(self) -> None:
+        """Nobody wants its events any more; who waits for one hears that there is none."""
         self._abandoned = True
         self._events.clear()
         self.cancel()
+        self._changed.set()
+
+    def _send_stop(self, child: "_Child") -> None:
+        match self.request:
+            case LoadRequest():
+                child.send(CancelRequest(None))
+            case ReplyRequest(turn=turn) | CompleteRequest(turn=turn):
+                child.send(CancelRequest(turn))
+            case ReadAheadRequest():
+                child.send(StopReadingAhead())
+            case EstimateRequest():
+                pass  # it takes no longer than making a prompt
 
     def offer(self, event: Event) -> None:
         """Takes the next event; the last one of the request ends the exchange."""
-        if isinstance(event, ModelLoaded | Finished | Failed):
+        if isinstance(event, ModelLoaded | Finished | ReadAheadFinished | PromptEstimate | Failed):
             self._ended = True
         if not self._abandoned:
             self._events.append(event)
@@ -199,13 +253,13 @@ class _Exchange:
         self._changed.set()
 
     async def next(self) -> Event | None:
-        """Waits for the next event; None after the last one.
+        """Waits for the next event; None after the last one, or when nobody wants any more.
 
         Raises:
             EngineLostError: the process ended before the last one.
         """
         while not self._events:
-            if self._ended:
+            if self._ended or self._abandoned:
                 return None
             if self._lost is not None:
                 raise self._lost
@@ -231,7 +285,7 @@ class _Child:
         frame = encode_frame(exchange.request)
         if self.lost is not None:
             raise self.lost
-        while self._late_notices:
+        while self._late_notices and exchange.takes_notices:
             exchange.offer(self._late_notices.popleft())
         self._exchanges.append(exchange)
         self._write(frame)
@@ -279,12 +333,13 @@ class _Child:
         await self._bury(fault)
 
     def _route(self, event: Event) -> None:
-        if self._exchanges:
-            self._exchanges[0].offer(event)
-            if self._exchanges[0].ended:
-                self._exchanges.popleft()
-        elif isinstance(event, Notice):
+        answered = self._exchanges[0] if self._exchanges else None
+        if isinstance(event, Notice) and not (answered is not None and answered.takes_notices):
             self._late_notices.append(event)
+        elif answered is not None:
+            answered.offer(event)
+            if answered.ended:
+                self._exchanges.popleft()
         else:
             raise FrameError(f"a {type(event).__name__} that nothing asked for")
 
@@ -379,6 +434,8 @@ def _folded(events: deque[Event]) -> deque[Event]:
 def _supersedes(newer: Event, older: Event) -> bool:
     if isinstance(newer, LoadProgress) and isinstance(older, LoadProgress):
         return newer.stage == older.stage
+    if isinstance(newer, ReadAheadProgress) and isinstance(older, ReadAheadProgress):
+        return True
     return isinstance(newer, PromptProgress) and isinstance(older, PromptProgress)
 
 

@@ -23,17 +23,23 @@ from typing import BinaryIO, Protocol
 
 from tui_llama.engine.framing import FrameError, decode_request, encode_frame, read_frame
 from tui_llama.engine.protocol import (
+    AnsweredRequest,
     CancelRequest,
     CompleteRequest,
+    EstimateRequest,
     Event,
     Failed,
     LoadEvent,
     LoadRequest,
     Notice,
+    PromptEstimate,
+    ReadAheadEvent,
+    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     Request,
     ShutdownRequest,
+    StopReadingAhead,
 )
 
 DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
@@ -56,6 +62,14 @@ class SynchronousEngine(Protocol):
         """Yields what happens, then exactly one of `Finished` and `Failed`."""
         ...
 
+    def read_ahead(self, request: ReadAheadRequest, should_stop: Callable[[], bool]) -> Iterator[ReadAheadEvent]:
+        """Yields what happens, then exactly one of `ReadAheadFinished` and `Failed`."""
+        ...
+
+    def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
+        """What a reply would have to read."""
+        ...
+
     def save_pending(self) -> Notice | None:
         """Saves what the last reply left to be saved; returns a notice where that failed."""
         ...
@@ -63,12 +77,20 @@ class SynchronousEngine(Protocol):
 
 @dataclass
 class _Job:
-    request: LoadRequest | ReplyRequest | CompleteRequest
+    request: AnsweredRequest
     stop: threading.Event = field(default_factory=threading.Event)
 
     @property
     def turn(self) -> int | None:
-        return None if isinstance(self.request, LoadRequest) else self.request.turn
+        return self.request.turn if isinstance(self.request, ReplyRequest | CompleteRequest) else None
+
+    @property
+    def reads_ahead(self) -> bool:
+        return isinstance(self.request, ReadAheadRequest)
+
+    def is_cancelled_by(self, request: CancelRequest) -> bool:
+        names_a_turn = isinstance(self.request, LoadRequest | ReplyRequest | CompleteRequest)
+        return names_a_turn and self.turn == request.turn
 
 
 class EngineServer:
@@ -101,10 +123,9 @@ class EngineServer:
         status = _EXIT_ENDED
         try:
             while not isinstance(request := self._next_request(), ShutdownRequest):
-                if isinstance(request, CancelRequest):
-                    if newest is not None and newest.turn == request.turn:
-                        newest.stop.set()
-                else:
+                if newest is not None and self._ends(newest, request):
+                    newest.stop.set()
+                if not isinstance(request, CancelRequest | StopReadingAhead):
                     newest = _Job(request)
                     self._jobs.put(newest)
         except FrameError:
@@ -114,6 +135,11 @@ class EngineServer:
             newest.stop.set()
         self._keeping.acquire(timeout=KEEPING_SECONDS)
         return status
+
+    @staticmethod
+    def _ends(job: _Job, request: Request) -> bool:
+        """Whether a job is stopped by a request: by a cancel of its own, and reading ahead by whatever comes."""
+        return job.is_cancelled_by(request) if isinstance(request, CancelRequest) else job.reads_ahead
 
     def _next_request(self) -> Request:
         body = read_frame(self._requests)
@@ -134,13 +160,24 @@ class EngineServer:
                 self._send(Failed(job.turn, f"the engine failed: {kind}: {error}", "The engine's log has more."))
 
     def _carry_out(self, engine: SynchronousEngine, job: _Job) -> None:
-        if isinstance(job.request, LoadRequest):
-            for load_event in engine.load(job.request, job.stop.is_set):
-                self._send(load_event)
-            return
+        match job.request:
+            case LoadRequest() as request:
+                for load_event in engine.load(request, job.stop.is_set):
+                    self._send(load_event)
+            case ReadAheadRequest() as request:
+                for read_event in engine.read_ahead(request, job.stop.is_set):
+                    self._send(read_event)
+            case EstimateRequest() as request:
+                self._send(engine.estimate(request))
+            case ReplyRequest() | CompleteRequest() as request:
+                self._reply(engine, request, job.stop.is_set)
+
+    def _reply(
+        self, engine: SynchronousEngine, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]
+    ) -> None:
         with self._keeping:
-            for reply_event in engine.reply(job.request, job.stop.is_set):
-                self._send(reply_event)
+            for event in engine.reply(request, should_stop):
+                self._send(event)
             notice = engine.save_pending()
             if notice is not None:
                 self._send(notice)

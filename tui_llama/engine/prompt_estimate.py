@@ -1,0 +1,49 @@
+"""What a prompt would cost before it is read: how much of it is there already, and how long the rest would take."""
+
+from tui_llama.engine.conversation_prompt import check_that_it_fits, common_length, encode_conversation
+from tui_llama.engine.language_model import LanguageModel, TokenSequence
+from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.protocol import EstimateRequest, PromptEstimate
+
+_REMEMBERED_TOKENS = 4096
+"""Older measurements fade: a machine becomes slower when it gets warm, and attention when a text gets longer."""
+
+
+class ReadingSpeed:
+    """How fast prompts were read lately."""
+
+    def __init__(self) -> None:
+        self._tokens = self._seconds = 0.0
+
+    def note(self, tokens: int, seconds: float) -> None:
+        """So many tokens were read in this time."""
+        if tokens <= 0 or seconds <= 0:
+            return
+        kept = min(1.0, _REMEMBERED_TOKENS / (self._tokens + tokens))
+        self._tokens, self._seconds = kept * (self._tokens + tokens), kept * (self._seconds + seconds)
+
+    def seconds_for(self, tokens: int) -> float | None:
+        """How long so many tokens take; None as long as nothing was read."""
+        return tokens * self._seconds / self._tokens if self._tokens else None
+
+
+def estimate_prompt(
+    model: LanguageModel,
+    sequence: TokenSequence,
+    request: EstimateRequest,
+    speed: ReadingSpeed,
+    prompt_cache: PromptCache | None,
+) -> PromptEstimate:
+    """What a reply to the request would keep and read; nothing is read or loaded for it.
+
+    Raises:
+        EngineError: there can be no such prompt.
+    """
+    token_ids = encode_conversation(model, request, request.messages).token_ids
+    check_that_it_fits(model, token_ids)
+    reusable = token_ids[:-1]
+    kept = common_length(sequence.token_ids[: sequence.exact_tokens], reusable)
+    if prompt_cache is not None and request.chat_id is not None:
+        kept = max(kept, prompt_cache.stored_length(reusable, bytes.fromhex(request.chat_id)))
+    read = len(token_ids) - kept
+    return PromptEstimate(kept, read, speed.seconds_for(read))
