@@ -475,6 +475,42 @@ async def test_deleting_a_chat_asks_first_and_takes_what_is_stored_of_it_along(s
     store.close()
 
 
+async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one"), spoken("two"), spoken("three")]) as driver:
+        await driver.send("/incognito")
+        await driver.until(lambda: "Nothing of this chat is kept." in driver.screen_text())
+        await driver.ask("a secret")
+        assert "Incognito: a secret" in driver.screen_text()
+        await driver.ask("again")
+        requests = [request for request in driver.engine.reply_requests if isinstance(request, ReplyRequest)]
+        assert [request.chat_id for request in requests] == [None, None]
+        assert requests[1].ledger == (1, 2, 3, 10)
+        await driver.send("/rename Still a secret")
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: driver.answers == ["one", "three"])
+        await driver.until_state("ready")
+        assert driver.notes == ["", ""]
+        await driver.app._journal.settle()
+        assert store.list_chats() == []
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: "New chat" in driver.screen_text())
+        assert driver.questions == []
+    written = b"".join(path.read_bytes() for path in paths.data_folder().rglob("*") if path.is_file())
+    assert b"CREATE TABLE" in written and b"secret" not in written
+    store.close()
+
+
+async def test_the_chat_after_an_incognito_one_is_kept(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one"), spoken("two")], is_incognito=True) as driver:
+        assert "Incognito chat" in driver.screen_text()
+        await driver.ask("a secret")
+        await driver.send("/new")
+        await driver.until(lambda: "New chat" in driver.screen_text())
+        await driver.ask("no secret")
+    assert [chat.title for chat in store.list_chats()] == ["no secret"]
+    store.close()
+
+
 # --- keys -------------------------------------------------------------------------------------------------------
 
 

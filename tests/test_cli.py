@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from tests.fakes.fake_model import FakeModel, Rule, answering
 from tests.fakes.tiny_model import make_tiny_model
-from tui_llama import __version__, headless, paths
+from tui_llama import __version__, cli, headless, paths
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.cli import command_line
 from tui_llama.engine import open_tokenizer
@@ -265,6 +265,16 @@ def test_without_a_model_the_one_last_used_is_taken(asked: Asked, tmp_path: Path
 
 
 # --- wrong usage
+
+
+def test_what_is_kept_of_chats_can_be_set_for_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[dict[str, object]] = []
+    monkeypatch.setattr(cli, "_open_screen", opened.append)
+    assert run("--incognito", "--prompt-cache-mib", "5").exit_code == 0
+    assert run().exit_code == 0
+    assert opened == [{"incognito": True, "prompt_cache_mib": 5}, {}]
+    assert cli._settings(opened[0]).prompt_cache_mib == 5
+    assert run("--prompt-cache-mib", "-2").exit_code == 2
 
 
 @pytest.mark.parametrize(

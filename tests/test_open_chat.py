@@ -148,3 +148,20 @@ async def test_a_title_given_before_the_first_message_is_kept(store: Store, jour
     chat.add_message("one")
     await journal.settle()
     assert [summary.title for summary in store.list_chats()] == ["Mine"]
+
+
+async def test_an_incognito_chat_never_reaches_the_store(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal, is_incognito=True)
+    await answered(chat, "one", "two")
+    chat.add_message("three")
+    chat.begin_answer()
+    assert await chat.ledger() == (1, 2, 3, 4)
+    chat.set_answer_aside()
+    chat.begin_answer()
+    assert await chat.ledger() == (1, 2, 3, 4)
+    assert chat.entries[-1].version_count == 1
+    assert not await chat.turn_to_version(-1)
+    chat.rename("Mine")
+    chat.set_model("/models/m.gguf")
+    await journal.settle()
+    assert (chat.chat_id, chat.title, store.list_chats()) == (None, "Mine", [])

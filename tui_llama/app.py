@@ -37,6 +37,7 @@ from tui_llama.store import ChatSummary, Store
 from tui_llama.turn_meter import TurnMeter
 from tui_llama.views import (
     advice,
+    chat_title,
     left_out_words,
     listed_chat,
     listed_model,
@@ -92,6 +93,7 @@ class ChatApp(App[None]):
         settings: As the user set them.
         model_path: The model to begin with; None for the one used last, or a choice.
         find_models: Looks for model files on this machine; may take its time.
+        is_incognito: Whether to begin with a chat of which nothing is kept.
     """
 
     TITLE = "tui_llama"
@@ -109,6 +111,7 @@ class ChatApp(App[None]):
         settings: "Settings",
         model_path: str | None,
         find_models: "Callable[[], list[FoundModel]]",
+        is_incognito: bool = False,
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
@@ -124,7 +127,7 @@ class ChatApp(App[None]):
         self._model: ModelInfo | None = None
         self._notices_of_models: set[tuple[str, str]] = set()
         self._model_path = ""
-        self._chat = self._new_chat()
+        self._chat = self._new_chat(is_incognito=is_incognito)
         self._reading_ahead = ReadingAhead(
             self._read_ahead_request,
             lambda reading: self.run_worker(reading, name="read ahead", group="read ahead"),
@@ -526,6 +529,10 @@ class ChatApp(App[None]):
         """An empty chat; the one on the screen is kept."""
         self.run_worker(self._show_chat(None), group="chats", exclusive=True)
 
+    def action_incognito(self) -> None:
+        """An empty chat that is never written; it is gone when another one is opened."""
+        self.run_worker(self._show_chat(None, is_incognito=True), group="chats", exclusive=True)
+
     def action_next_chat(self) -> None:
         """The chat below this one in the list, which is older."""
         self.run_worker(self._show_neighbour(1), group="chats", exclusive=True)
@@ -617,11 +624,15 @@ class ChatApp(App[None]):
 
         self._journal.write(job)
 
-    async def _show_chat(self, chat_id: str | None) -> None:
+    async def _show_chat(self, chat_id: str | None, *, is_incognito: bool = False) -> None:
         """Leaves this chat for another, or for a new one; an answer under way is stopped and kept."""
         await self._stop_and_wait()
         try:
-            chat = self._new_chat() if chat_id is None else await OpenChat.restore(self._journal, chat_id)
+            chat = (
+                self._new_chat(is_incognito=is_incognito)
+                if chat_id is None
+                else await OpenChat.restore(self._journal, chat_id)
+            )
         except StoreError as error:
             self._store_failed(error)
             return
@@ -657,8 +668,13 @@ class ChatApp(App[None]):
             async with self._engine_is_free:
                 return
 
-    def _new_chat(self) -> OpenChat:
-        return OpenChat(self._journal, model_path=self._model_path, system_prompt=self._settings.system_prompt)
+    def _new_chat(self, *, is_incognito: bool = False) -> OpenChat:
+        return OpenChat(
+            self._journal,
+            model_path=self._model_path,
+            system_prompt=self._settings.system_prompt,
+            is_incognito=is_incognito,
+        )
 
     # --- models -------------------------------------------------------------------------------------------------
 
@@ -700,7 +716,7 @@ class ChatApp(App[None]):
         if not self.is_running:
             return  # what takes its time may come back while the screen is taken down
         screen = self.chat_screen
-        screen.titles.show_titles(self._chat.title, model_line(self._model))
+        screen.titles.show_titles(chat_title(self._chat), model_line(self._model))
         screen.show_busy(self._machine.allows(turn.Stop))
         self._show_status()
 
@@ -718,7 +734,7 @@ class ChatApp(App[None]):
         mood = _MOODS.get(state, Mood.CALM)
         screen.status.show_status(Status(meter.words(state), meter.figures(state), meter.context(), mood))
         if self._chat.is_empty:
-            screen.empty_state.show_model(self._model_words(), advice(state), stages(state, meter))
+            screen.empty_state.show_model(self._model_words(), advice(state, self._chat), stages(state, meter))
 
     def _model_words(self) -> str:
         """The model, or which one is loading, or that there is none; not safe to print."""

@@ -230,6 +230,7 @@ _BENCH_LISTS = (
     *_OVERFLOW_OPTIONS,
     *_CACHE_OPTION,
 )
+@click.option("--incognito", is_flag=True, default=None, help="Begin with a chat of which nothing is kept.")
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:
     """Chats with a GGUF model, full screen. The commands below do without the screen."""
@@ -529,6 +530,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
             settings=settings,
             model_path=model,
             find_models=_find_models,
+            is_incognito=bool(options.get("incognito")),
         )
         app.run()
     sys.exit(app.return_code or 0)

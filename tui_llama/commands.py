@@ -32,6 +32,7 @@ class Command(msgspec.Struct, frozen=True):
 
 COMMANDS = (
     Command("new_chat", "New chat", "Begin an empty chat", ("new", "clear"), "ctrl+n", "Ctrl+N"),
+    Command("incognito", "Incognito chat", "Begin a chat of which nothing is kept", ("incognito",)),
     Command(
         "list_chats",
         "Chats",

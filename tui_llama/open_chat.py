@@ -1,9 +1,10 @@
 """The chat that is on the screen: its messages in memory, and each change written to the journal.
 
 Memory is what the screen and the engine see, so a store that fails costs the record and not the conversation. A
-chat is made in the store with its first message; an empty one leaves nothing behind.
+chat is made in the store with its first message; an empty one leaves nothing behind. An incognito one stays in memory.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
@@ -16,7 +17,8 @@ class Entry:
     """One message on the path that is shown.
 
     `message_id` is None until the store has it. An answer whose `stop_reason` is None is under way, or was
-    interrupted. `version` counts from 1, of `version_count` answers to the same message.
+    interrupted. `ledger` is what was fed to the model up to an answer, of incognito chats only. `version` counts from
+    1, of `version_count` answers to the same message.
     """
 
     role: Role
@@ -26,6 +28,7 @@ class Entry:
     is_interrupted: bool = False
     usage: Usage | None = None
     prompt_is_known: bool = field(default=False, compare=False)
+    ledger: tuple[int, ...] = field(default=(), compare=False)
     version: int = 1
     version_count: int = 1
 
@@ -36,12 +39,16 @@ class OpenChat:
     Attributes:
         chat_id: None until the first message is in the store.
         title: As the store has it; empty for a new chat.
+        is_incognito: Whether it is only in memory: nothing of it is written, and no other chat is told of it.
         entries: The path that is shown, oldest first.
         left_out_messages: How many of the oldest did not fit into the last prompt.
     """
 
-    def __init__(self, journal: Journal, *, model_path: str = "", system_prompt: str = "") -> None:
+    def __init__(
+        self, journal: Journal, *, model_path: str = "", system_prompt: str = "", is_incognito: bool = False
+    ) -> None:
         self._journal = journal
+        self.is_incognito = is_incognito
         self._unsaved_text: list[str] = []
         self._unsaved_ids: list[int] = []
         self._version_count = 0
@@ -97,10 +104,12 @@ class OpenChat:
 
     async def ledger(self) -> tuple[int, ...]:
         """What was fed to the model before the answer that is open; nothing when the store does not know."""
-        return await self._ledger_up_to(self.entries[-2])
+        return self._ledger_in_memory() if self.is_incognito else await self._ledger_up_to(self.entries[-2])
 
     async def whole_ledger(self) -> tuple[int, ...]:
         """What was fed to the model on the whole path, while no answer is open."""
+        if self.is_incognito:
+            return self.last_answer.ledger if self.last_answer is not None else ()
         return await self._ledger_up_to(self.entries[-1]) if self.entries else ()
 
     async def _ledger_up_to(self, entry: Entry) -> tuple[int, ...]:
@@ -109,6 +118,15 @@ class OpenChat:
         if message_id is None:
             return ()
         return tuple(await self._journal.read_or(lambda store: store.ledger(message_id), []))
+
+    def _ledger_in_memory(self) -> tuple[int, ...]:
+        """The same of an incognito chat."""
+        return self.entries[-3].ledger if len(self.entries) > 2 else ()
+
+    def _write(self, job: Callable[[Store], None]) -> None:
+        """Has the store do something, unless nothing is to be written."""
+        if not self.is_incognito:
+            self._journal.write(job)
 
     # --- what happens to it -------------------------------------------------------------------------------------
 
@@ -126,7 +144,7 @@ class OpenChat:
                 )
             entry.message_id = store.add_user_message(self.chat_id, text)
 
-        self._journal.write(job)
+        self._write(job)
         return entry
 
     def begin_answer(self) -> Entry:
@@ -140,19 +158,21 @@ class OpenChat:
             if self.chat_id is not None and question.message_id is not None:
                 entry.message_id = store.begin_answer(self.chat_id, question.message_id)
 
-        self._journal.write(job)
+        self._write(job)
         return entry
 
     def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...]) -> None:
         """The prompt of the open answer is known."""
         entry = self.entries[-1]
+        if self.is_incognito:
+            entry.ledger = (*self._ledger_in_memory()[:kept_tokens], *token_ids)
 
         def job(store: Store) -> None:
             if entry.message_id is not None:
                 store.set_answer_prompt(entry.message_id, kept_tokens, token_ids)
                 entry.prompt_is_known = True
 
-        self._journal.write(job)
+        self._write(job)
 
     def append(self, text: str, token_ids: tuple[int, ...]) -> None:
         """The open answer goes on. Written by the next `flush`."""
@@ -167,12 +187,14 @@ class OpenChat:
         entry = self.entries[-1]
         text, token_ids = "".join(self._unsaved_text), tuple(self._unsaved_ids)
         self._unsaved_text, self._unsaved_ids = [], []
+        if self.is_incognito:
+            entry.ledger += token_ids
 
         def job(store: Store) -> None:
             if entry.message_id is not None:
                 store.append_to_answer(entry.message_id, text, token_ids if entry.prompt_is_known else ())
 
-        self._journal.write(job)
+        self._write(job)
 
     def finish_answer(self, stop_reason: StopReason, usage: Usage | None) -> Entry:
         """The open answer has ended."""
@@ -184,22 +206,22 @@ class OpenChat:
             if entry.message_id is not None:
                 store.finish_answer(entry.message_id, stop_reason, usage)
 
-        self._journal.write(job)
+        self._write(job)
         return entry
 
     def set_answer_aside(self) -> Entry | None:
-        """Takes the last answer off the path, so that there can be another; the store keeps it."""
+        """Takes the last answer off the path, so that there can be another; the store keeps it, if it has it."""
         if not self.entries or self.entries[-1].role is not Role.ASSISTANT:
             return None
         entry = self.entries.pop()
-        self._version_count = entry.version_count
+        self._version_count = 0 if self.is_incognito else entry.version_count
         question = self.entries[-1]
 
         def job(store: Store) -> None:
             if self.chat_id is not None and question.message_id is not None:
                 store.set_tip(self.chat_id, question.message_id)
 
-        self._journal.write(job)
+        self._write(job)
         return entry
 
     async def turn_to_version(self, step: int) -> bool:
@@ -237,7 +259,7 @@ class OpenChat:
             if self.chat_id is not None:
                 store.rename_chat(self.chat_id, title)
 
-        self._journal.write(job)
+        self._write(job)
 
     def set_model(self, model_path: str) -> None:
         """The chat goes on with another model."""
@@ -247,7 +269,7 @@ class OpenChat:
             if self.chat_id is not None:
                 store.set_chat_model(self.chat_id, model_path)
 
-        self._journal.write(job)
+        self._write(job)
 
 
 def _title_of(text: str) -> str:

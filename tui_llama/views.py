@@ -10,7 +10,7 @@ from tui_llama import paths
 from tui_llama.chat import Role, StopReason
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
-from tui_llama.open_chat import Entry
+from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.store import ChatSummary
 from tui_llama.turn_meter import TurnMeter
 from tui_llama.widgets.empty_state import Stage
@@ -83,11 +83,19 @@ def stages(state: State, meter: TurnMeter) -> list[Stage]:
     ]
 
 
-def advice(state: State) -> tuple[str, ...]:
+def chat_title(chat: OpenChat) -> str:
+    """What the chat is called on the screen; empty for a new one, and not safe to print."""
+    if not chat.is_incognito:
+        return chat.title
+    return f"Incognito: {chat.title}" if chat.title else "Incognito chat"
+
+
+def advice(state: State, chat: OpenChat) -> tuple[str, ...]:
     """What to do next in an empty chat."""
+    promise = ("Nothing of this chat is kept.",) if chat.is_incognito else ()
     if state in MODEL_IS_LOADING:
-        return _LOADING_ADVICE
-    return {State.NO_MODEL: _NO_MODEL_ADVICE, State.LOST: _LOST_ADVICE}.get(state, _READY_ADVICE)
+        return (*promise, *_LOADING_ADVICE)
+    return promise + {State.NO_MODEL: _NO_MODEL_ADVICE, State.LOST: _LOST_ADVICE}.get(state, _READY_ADVICE)
 
 
 def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.fakes.fake_model import CHUNK_TOKENS, EOS, FakeModel, FakeOpener, FakeSequence, Rule, answering, any_letter
@@ -451,6 +452,19 @@ def test_nothing_is_saved_before_the_answer_has_ended(tmp_path: Path) -> None:
     talk = Talk(engine_storing_in(tmp_path), CHAT)
     talk.say("hi", max_tokens=3)
     assert state_files(tmp_path) == []
+
+
+def test_nothing_of_a_chat_without_an_id_is_stored_not_even_with_the_next_chat(tmp_path: Path) -> None:
+    talk = saved_talk(tmp_path)
+    incognito = Talk(talk.engine)
+    incognito.say("a secret", max_tokens=9)
+    assert talk.engine.save_pending() is None
+    talk.say("and", max_tokens=9)
+    assert talk.engine.save_pending() is None
+    (path,) = state_files(tmp_path)
+    written = path.read_bytes()
+    said, secret = (np.frombuffer(text, np.uint8).astype("<u4").tobytes() for text in (b"and", b"secret"))
+    assert said in written and secret not in written
 
 
 def test_a_reopened_chat_reuses_what_is_stored(tmp_path: Path) -> None:

@@ -138,6 +138,7 @@ async def opened(
     models: Sequence[FoundModel] = (),
     settings: Settings | None = None,
     until_ready: bool = True,
+    is_incognito: bool = False,
 ) -> AsyncIterator[Driver]:
     """Opens the chat and closes it again; the store is left as it was when it was given."""
     engine = engine or ScriptedEngine(replies=replies)
@@ -154,6 +155,7 @@ async def opened(
         settings=settings or replace(Settings(), theme="llama-dusk"),
         model_path=model_path,
         find_models=lambda: list(models),
+        is_incognito=is_incognito,
     )
     app.animation_level = "none"
     try:

@@ -178,7 +178,7 @@ def take_turns(folder: Path, seed: int, seconds: float, pipe: int) -> None:
         if chance.random() < 0.02:
             make_room(DiskStorage(folder), 0, chance.randrange(BUDGET_BYTES), {})
     report = {"longest_seconds": longest, "troubles": dict(troubles), **counts}
-    os.write(pipe, (json.dumps(report).replace(" ", "") + "\n").encode())
+    os.write(pipe, (json.dumps(report) + "\n").encode())
 
 
 def share(folder: Path, processes: int, seconds: float) -> dict[str, object]:
@@ -187,7 +187,7 @@ def share(folder: Path, processes: int, seconds: float) -> dict[str, object]:
         forked(lambda pipe, seed=seed: take_turns(folder, seed, seconds, pipe))  # type: ignore[misc]
         for seed in range(processes)
     ]
-    reports = [json.loads(said(reading)[0][0]) for _, reading in children]
+    reports = [json.loads(" ".join(said(reading)[0])) for _, reading in children]
     statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child, _ in children]
     assert statuses == [0] * processes
     troubles: Counter[str] = Counter()
