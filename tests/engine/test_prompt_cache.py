@@ -480,3 +480,12 @@ def test_a_chat_larger_than_the_budget_is_not_stored(tmp_path: Path) -> None:
     outcome = store(cache_on(tmp_path, 1000), tokens(500))
     assert (outcome.tokens, outcome.troubles) == (0, ("the disk is full",))
     assert MODEL.context_size > 500
+
+
+def test_what_another_program_shortened_is_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    cache, past = cache_on(tmp_path), tokens(3)
+    store(cache, past[:2], OTHER_OWNER)
+    store(cache, [past[0], 251])
+    remove_owner(DiskStorage(tmp_path), OTHER_OWNER)  # its segment is as long as before, padding included
+    assert store(cache, past[:2]).tokens == 1
+    assert restored(tmp_path, past[:2]) == 2

@@ -62,7 +62,7 @@ def test_after_every_power_cut_what_was_promised_is_there_and_the_chat_goes_on(t
         promised, cache = len(state.marks), cache_on(state)
         lengths = [stored(state, turn, cache) for turn in turns]
         assert lengths[:promised] == [len(turn) for turn in turns[:promised]], state.history
-        if count % 4 == 0:
+        if count % 16 == 0:
             for turn in turns:
                 cache.save(OWNER, EXPECTED[tuple(turn)])
             assert [stored(state, turn) for turn in turns] == [len(turn) for turn in turns], state.history

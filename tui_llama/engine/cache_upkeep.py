@@ -24,6 +24,7 @@ KEPT_FREE_BYTES: Final = 512 << 20
 """The cache does not take a disk's last bytes."""
 
 _MOST_LOCKED: Final = 64  # files at once, of the few hundred that a process may have open
+_MARK_BYTES: Final = 64
 _Place: TypeAlias = tuple[float, str, str]
 """When a segment was used, its folder and its name: what goes first is the smallest."""
 _LockedPlace: TypeAlias = tuple[str, str, int]
@@ -178,6 +179,9 @@ def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[Known]
         storage.lock(target, exclusive=True)  # says that somebody is writing it
         storage.lock(source, exclusive=False)  # nobody cuts it; whoever appends to it does no harm
         _copy_beginning(storage, (source, target), path, heir)
+        if storage.size(target) == storage.size(source):
+            # Others see by its size that a file is another one. What stands behind the last commit does not count.
+            storage.write(target, memoryview(bytes(_MARK_BYTES)), storage.size(target))
         storage.rename(part, name)
     except StateFileError:
         storage.unlink(part)

@@ -20,10 +20,11 @@ import errno
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
@@ -53,6 +54,7 @@ from tui_llama.engine.token_chain import TokenChain
 from tui_llama.errors import StateFileError
 
 _READERS: Final = 2
+_FEW_BYTES: Final = 4 << 20  # are loaded before a second thread would have begun
 _LOCK_SECONDS: Final = 1.0
 _LOCK_STEP_SECONDS: Final = 0.005
 _ATTEMPTS: Final = 3
@@ -200,19 +202,15 @@ class PromptCache:
     def _load(self, pieces: list[Piece], first: int, sequence: RowSequence, patience: "_Patience") -> int:
         """Fills in the rows of positions from `first` on; returns up to where all are there."""
         reached, damage = first, None
-        with ExitStack() as opened, ThreadPoolExecutor(_READERS) as readers:
+        with ExitStack() as opened:
             jobs = list(self._reading_jobs(pieces, first, opened, patience))
-            # Reading, summing, looking through and copying all release the interpreter.
-            results = [readers.submit(self._load_record, sequence, job) for job in jobs]
-            for job, result in zip(jobs, results, strict=True):
+            loads = opened.enter_context(closing(self._loads(sequence, jobs)))
+            for job in jobs:
                 try:
-                    result.result()
+                    next(loads)
                 except (StateFileError, OSError) as error:
-                    readers.shutdown(cancel_futures=True)
-                    damage = (
-                        job,
-                        str(error) if isinstance(error, StateFileError) else f"not readable ({error.strerror})",
-                    )
+                    cause = str(error) if isinstance(error, StateFileError) else f"not readable ({error.strerror})"
+                    damage = job, cause
                     break
                 reached = job.last
             for descriptor in {job.descriptor for job in jobs}:
@@ -222,6 +220,18 @@ class PromptCache:
             job, cause = damage
             self._tree.cut_back(job.known, job.place.position, cause)
         return reached
+
+    def _loads(self, sequence: RowSequence, jobs: list["_Job"]) -> Generator[None, None, None]:
+        """Fills in one record after the other; each step is one, or raises what is wrong with it."""
+        tokens = sum(job.last - job.first for job in jobs)
+        if tokens * self._shape.token_bytes < _FEW_BYTES:
+            for job in jobs:
+                self._load_record(sequence, job)
+                yield
+            return
+        # Reading, summing, looking through and copying all release the interpreter.
+        with ThreadPoolExecutor(_READERS) as readers:
+            yield from readers.map(partial(self._load_record, sequence), jobs)
 
     def _reading_jobs(
         self, pieces: list[Piece], first: int, opened: ExitStack, patience: "_Patience"
