@@ -31,7 +31,16 @@ import numpy as np
 
 from tui_llama.engine.cache_upkeep import make_room
 from tui_llama.engine.canary import CanarySequence, is_reproduced
-from tui_llama.engine.segment_tree import PART_SUFFIX, SUFFIX, Known, Piece, SegmentTree, has_foreign, tokens_of
+from tui_llama.engine.segment_tree import (
+    PART_SUFFIX,
+    SUFFIX,
+    Known,
+    Piece,
+    SegmentTree,
+    common_length,
+    has_foreign,
+    tokens_of,
+)
 from tui_llama.engine.state_file import (
     HEADER_BYTES,
     ID_BYTES,
@@ -150,7 +159,7 @@ class PromptCache:
         """
         wanted = np.asarray(token_ids, np.uint32)
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
-        reached = _common_length(held, wanted)
+        reached = common_length(held, wanted)
         sequence.rewind(reached)
         patience = _Patience()
         for _ in range(_ATTEMPTS):  # another one where a file was cut, damaged or removed since we looked
@@ -450,9 +459,3 @@ def _can_grow(tip: Known, owner: bytes, stored: int, is_foreign: bool) -> bool:
     """Whether what comes behind the stored tokens may be appended to the segment that ends them."""
     header = tip.segment.header
     return header.owner == owner and tip.segment.end == stored and header.is_foreign == is_foreign
-
-
-def _common_length(first: TokenIds, second: TokenIds) -> int:
-    length = min(len(first), len(second))
-    different = np.flatnonzero(first[:length] != second[:length])
-    return int(different[0]) if len(different) else length

@@ -198,7 +198,7 @@ class SegmentTree:
             # Most are ruled out by their first token: then they hold nothing that their parent does not.
             if known.first >= len(token_ids) or not len(own) or own[0] != token_ids[known.first]:
                 continue
-            reach = known.first + _common_length(own, token_ids[known.first :])
+            reach = known.first + common_length(own, token_ids[known.first :])
             path = [*before, Piece(known, known.first, reach)]
             longest = best[-1].last if best else 0
             if reach > longest or (reach == longest and has_foreign(best) and not has_foreign(path)):
@@ -257,7 +257,8 @@ def tokens_of(pieces: Iterable[Piece]) -> TokenIds:
     return np.concatenate(parts) if parts else np.empty(0, np.uint32)
 
 
-def _common_length(first: TokenIds, second: TokenIds) -> int:
+def common_length(first: TokenIds, second: TokenIds) -> int:
+    """How many tokens two rows of them, (tokens,) uint32 each, have in common at their start."""
     length = min(len(first), len(second))
     different = np.flatnonzero(first[:length] != second[:length])
     return int(different[0]) if len(different) else length
