@@ -7,7 +7,7 @@ user's cache folder. Both programs hold the model and take turns: one repetition
 the other way round; the machine's limits are measured before, between and after. llama-bench loads the model anew for
 each run, so it does all its repetitions in the middle of ours. llama.cpp runs as it is fastest: made for this
 processor, batches of 512, flash attention on or off, whichever is faster while it warms up. Nothing else should run
-meanwhile.
+meanwhile; what other virtual machines disturb is measured again (quiet.py).
 
 What is printed are samples and medians, tokens a second, and for the first model how long both take to the first token.
 --write-readme puts the table into the README.
@@ -17,6 +17,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -38,6 +39,7 @@ from benchmarks.peer import (
     build_llama_cpp_python,
     seconds_to_first_token,
 )
+from benchmarks.quiet import MOST_STOLEN, undisturbed
 from tui_llama.bench import MeasuredModel, Result, SpeedTest, make_tests
 from tui_llama.bench_report import describe_limits
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
@@ -74,13 +76,14 @@ class Duel:
         ours: list[float] = []
         theirs: list[float] = []
         limits: list[LimitSample] = []
-        before = self._limits.sample(self._threads)
+        measure_limits = partial(self._limits.sample, self._threads)
+        before = undisturbed(measure_limits)
         for is_ours, count in turns(repetitions, self._theirs.takes_turns):
             if is_ours:
-                ours += [self._ours.repeat(test) for _ in range(count)]
+                ours += [undisturbed(partial(self._ours.repeat, test)) for _ in range(count)]
             else:
-                theirs += self._theirs.seconds(test, count, flash)
-            after = self._limits.sample(self._threads)
+                theirs += undisturbed(partial(self._theirs.seconds, test, count, flash))
+            after = undisturbed(measure_limits)
             limits += [best_of([before, after])] * (count if is_ours else 0)
             before = after
         return Comparison(self._ours.result(test, ours, limits), tuple(theirs), flash)
@@ -91,7 +94,9 @@ class Duel:
             return self._attentions[0]  # llama-bench warms up by itself
         count = min(test.token_count, _READING_TRIAL_TOKENS if test.reads else _WRITING_TRIAL_TOKENS)
         trial = SpeedTest(test.reads, count, test.depth)
-        seconds = {flash: min(self._theirs.seconds(trial, 2, flash)) for flash in self._attentions}
+        seconds = {
+            flash: min(undisturbed(partial(self._theirs.seconds, trial, 2, flash))) for flash in self._attentions
+        }
         return min(seconds, key=lambda flash: seconds[flash])
 
 
@@ -205,11 +210,18 @@ def _compare_starts(model: Path, name: str, options: argparse.Namespace) -> Star
         *("-m", str(model), "-t", str(options.threads), "--ctx", str(_START_CONTEXT)),
     ]
     ours, theirs = [], []
-    for _ in range(options.repetitions + 1):
+
+    def our_seconds() -> float:
         started = perf_counter()
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-        ours.append(perf_counter() - started)
-        theirs.append(seconds_to_first_token(options.llama_cpp_python, model, options.threads, _START_CONTEXT))
+        return perf_counter() - started
+
+    def their_seconds() -> float:
+        return seconds_to_first_token(options.llama_cpp_python, model, options.threads, _START_CONTEXT)
+
+    for _ in range(options.repetitions + 1):
+        ours.append(undisturbed(our_seconds))
+        theirs.append(undisturbed(their_seconds))
     return StartComparison(name, tuple(ours[1:]), tuple(theirs[1:]))
 
 
@@ -217,7 +229,8 @@ def _conditions(peer: str, threads: int, results: Sequence[Result]) -> str:
     """A sentence on machine and programs."""
     return (
         f"Tokens a second, medians; {_processor()}, {threads} threads, {INSTRUCTION_SET}; {peer}. "
-        f"The machine meanwhile: {describe_limits(results)}."
+        f"The machine meanwhile: {describe_limits(results)}. "
+        f"What other machines disturbed, by more than {MOST_STOLEN * 100:.0f} % of the time, was measured again."
     )
 
 

@@ -100,7 +100,7 @@ async def test_reading_the_prompt_is_shown_in_words() -> None:
     steps = [PromptEncoded(0, 0, (1,)), PromptProgress(0, 200, 1234, 5000), gate, *spoken("a")[1:]]
     async with opened(replies=[steps]) as driver:
         await driver.send("hi")
-        await driver.until_state("reading the prompt 1,234 / 5,000")
+        await driver.until_state("reading 1,234 / 5,000")
         assert "200 reused" in driver.status
         gate.open()
         await driver.until_state("ready")
@@ -484,6 +484,7 @@ async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> N
         await driver.ask("again")
         requests = [request for request in driver.engine.reply_requests if isinstance(request, ReplyRequest)]
         assert [request.chat_id for request in requests] == [None, None]
+        assert {request.chat_id for request in driver.engine.read_ahead_requests} <= {None}
         assert requests[1].ledger == (1, 2, 3, 10)
         await driver.send("/rename Still a secret")
         await driver.pilot.press("ctrl+r")

@@ -113,7 +113,7 @@ def test_reading_a_prompt(store: Store, snap_compare: Compare) -> None:
     steps: list[Step] = [PromptEncoded(0, 0, (1,)), PromptProgress(0, 1200, 1200, 5000), Gate()]
 
     async def before(pilot: Pilot[None]) -> None:
-        await ask(pilot, "And now?", "reading the prompt 1,200 / 5,000")
+        await ask(pilot, "And now?", "reading 1,200 / 5,000")
 
     assert snap_compare(app(store, replies=[steps]), terminal_size=SIZE, run_before=before)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import quiet
 from benchmarks.compare import turns
 from benchmarks.comparison_table import (
     README_BEGIN,
@@ -148,3 +149,26 @@ def test_the_table_goes_between_the_markers(tmp_path: Path) -> None:
 def test_the_readme_has_the_markers() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert 0 <= text.index(README_BEGIN) < text.index(README_END)
+
+
+# --- measuring while it is quiet --------------------------------------------------------------------------------------
+
+
+def test_stolen_time_is_a_part_of_the_wanted_time() -> None:
+    before, after = (100, 0, 0, 900, 0, 0, 0, 0, 5, 0), (160, 0, 0, 990, 10, 0, 0, 20, 65, 0)
+    assert quiet.stolen_share(before, after) == 20 / 80
+    assert quiet.stolen_share(before, before) == quiet.stolen_share((), ()) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("stolen", "result", "attempts"), [([1], 1, 1), ([9, 2], 2, 2), ([9, 7, 8, 9], 2, 4), ([9, 9, 3], 3, 3)]
+)
+def test_what_is_disturbed_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch, stolen: list[int], result: int, attempts: int
+) -> None:
+    ticks = iter([each for taken in stolen for each in ((0,) * 10, (100 - taken, 0, 0, 0, 0, 0, 0, taken, 0, 0))])
+    monkeypatch.setattr(quiet, "_ticks", lambda: next(ticks))
+    monkeypatch.setattr(quiet, "_wait_until_quiet", lambda: None)
+    samples = iter(range(1, 10))
+    assert quiet.undisturbed(lambda: next(samples)) == result
+    assert next(samples) == attempts + 1

@@ -227,10 +227,14 @@ async def test_an_empty_chat_asks_for_nothing() -> None:
 
 async def test_a_system_prompt_is_read_as_soon_as_the_model_is_ready() -> None:
     settings = Settings(theme="llama-dusk", system_prompt="Be brief.")
-    async with opened(engine=engine_that_reads(), settings=settings) as driver:
+    async with opened(engine=engine_that_reads(replies=[spoken("one")]), settings=settings) as driver:
         await driver.until(lambda: driver.engine.read_ahead_requests)
-        assert last_asked(driver).messages == (ChatMessage(Role.SYSTEM, "Be brief."),)
+        asked = last_asked(driver)
+        assert asked.messages == (ChatMessage(Role.SYSTEM, "Be brief."),)
         await driver.until(lambda: "1,747 ready" in driver.status)
+        await driver.ask("first")
+        # Whatever is stored for the same system prompt could be found before the chat was in the store.
+        assert asked.chat_id == driver.store.list_chats()[0].chat_id
 
 
 async def test_after_a_turn_the_conversation_is_read_and_then_the_draft() -> None:

@@ -315,7 +315,7 @@ def test_a_chat_whose_keys_and_values_cannot_be_stored_is_not_made(
     monkeypatch.setattr("tui_llama.state_commands.with_prompt_cache", with_little_room)
     result = run("state", "import", str(session), "-m", str(tiny_model))
     assert result.exit_code == 1
-    assert "not stored (the disk is full)" in result.stderr
+    assert "not stored (the space allowed for it is used up)" in result.stderr
     assert (chats(), segments()) == ([], [])
 
 

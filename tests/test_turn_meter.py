@@ -33,9 +33,9 @@ def test_a_stage_without_an_end_is_at_its_beginning(meter: TurnMeter) -> None:
 
 def test_reading_says_how_long_it_will_take(meter: TurnMeter) -> None:
     meter.note_prompt(200, 200, 5000, now=10.0)
-    assert meter.words(State.READING) == "reading the prompt 200 / 5,000"
+    assert meter.words(State.READING) == "reading 200 / 5,000"
     meter.note_prompt(200, 2600, 5000, now=14.0)
-    assert meter.words(State.READING) == "reading the prompt 2,600 / 5,000 · 4 s left"
+    assert meter.words(State.READING) == "reading 2,600 / 5,000 · 4 s left"
     assert meter.figures(State.READING) == "200 reused"
     assert meter.context() == "2,600 / 8,192"
 

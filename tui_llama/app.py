@@ -406,7 +406,7 @@ class ChatApp(App[None]):
             draft=draft,
             ledger=ledger,
             max_tokens=settings.max_tokens,
-            chat_id=chat.chat_id,
+            chat_id=chat.owner_id,
             overflow=settings.overflow(),
         )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.journal import Journal
-from tui_llama.store import TITLE_LENGTH, MessageState, Store, StoredMessage
+from tui_llama.store import TITLE_LENGTH, MessageState, Store, StoredMessage, new_chat_id
 
 
 @dataclass(slots=True)
@@ -38,6 +38,8 @@ class OpenChat:
 
     Attributes:
         chat_id: None until the first message is in the store.
+        owner_id: Whose the keys and values of its prompts are: its id, which a new chat has only in mind; None where
+            nothing may be kept.
         title: As the store has it; empty for a new chat.
         is_incognito: Whether it is only in memory: nothing of it is written, and no other chat is told of it.
         entries: The path that is shown, oldest first.
@@ -53,6 +55,7 @@ class OpenChat:
         self._unsaved_ids: list[int] = []
         self._version_count = 0
         self.chat_id: str | None = None
+        self.owner_id = None if is_incognito else new_chat_id()
         self.title = ""
         self.model_path = model_path
         self.system_prompt = system_prompt
@@ -68,7 +71,8 @@ class OpenChat:
         """
         chat = await journal.read(lambda store: store.chat(chat_id))
         opened = cls(journal, model_path=chat.model_path, system_prompt=chat.system_prompt)
-        opened.chat_id, opened.title = chat_id, chat.title
+        opened.chat_id = opened.owner_id = chat_id
+        opened.title = chat.title
         opened.entries = await journal.read(lambda store: _entries(store, chat_id))
         return opened
 
@@ -140,7 +144,10 @@ class OpenChat:
         def job(store: Store) -> None:
             if self.chat_id is None:
                 self.chat_id = store.create_chat(
-                    title=self.title, model_path=self.model_path, system_prompt=self.system_prompt
+                    title=self.title,
+                    model_path=self.model_path,
+                    system_prompt=self.system_prompt,
+                    chat_id=self.owner_id,
                 )
             entry.message_id = store.add_user_message(self.chat_id, text)
 

@@ -94,6 +94,11 @@ class StoredMessage(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+def new_chat_id() -> str:
+    """An id that no chat has: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
 class Store:
     """All chats of one database file. Made on first use, with mode 0600; safe to call from any thread.
 
@@ -144,9 +149,11 @@ class Store:
             ).fetchall()
             return [_summary_from_row(_checked(row, _ChatRow), row["count"]) for row in rows]
 
-    def create_chat(self, *, title: str = "", model_path: str = "", system_prompt: str = "") -> str:
-        """Makes a chat and returns its id, 32 hexadecimal digits. Its first message may title it."""
-        chat_id = uuid.uuid4().hex
+    def create_chat(
+        self, *, title: str = "", model_path: str = "", system_prompt: str = "", chat_id: str | None = None
+    ) -> str:
+        """Makes a chat and returns its id: one of `new_chat_id`, by default a new one. A message may title it."""
+        chat_id = chat_id or new_chat_id()
         now = _now()
         with self._transaction() as database:
             database.execute(

@@ -100,7 +100,7 @@ class TurnMeter:
     # --- what it says -------------------------------------------------------------------------------------------
 
     def words(self, state: State) -> str:
-        """The state of the turn, such as "reading the prompt 1,234 / 5,000 · 3 s left"."""
+        """The state of the turn, such as "reading 1,234 / 5,000 · 3 s left"."""
         match state:
             case State.LOADING:
                 return self._loading_words()
@@ -137,7 +137,7 @@ class TurnMeter:
     def _reading_words(self) -> str:
         if not self._total_tokens:
             return "reading the prompt"
-        words = f"reading the prompt {self._done_tokens:,} / {self._total_tokens:,}"
+        words = f"reading {self._done_tokens:,} / {self._total_tokens:,}"
         seconds = self._seconds_left()
         return words if seconds is None else f"{words} · {_duration(seconds)} left"
 

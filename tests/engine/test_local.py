@@ -6,7 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fakes.fake_model import CHUNK_TOKENS, EOS, FakeModel, FakeOpener, FakeSequence, Rule, answering, any_letter
+from tests.fakes.fake_model import (
+    CHUNK_TOKENS,
+    EOS,
+    FakeModel,
+    FakeOpener,
+    FakeSequence,
+    FakeTemplate,
+    Rule,
+    answering,
+    any_letter,
+)
 from tests.fakes.stored_prompts import cache_on, sequence_of
 from tests.fakes.tiny_model import CHATML_TEMPLATE, Architecture, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
@@ -294,7 +304,7 @@ def test_a_stop_text_ends_the_answer_and_is_not_shown() -> None:
 
 def test_a_stop_text_of_the_template_ends_an_answer() -> None:
     model = FakeModel(answering("one two three"))
-    model.chat_template.stop_texts = ("two",)
+    model.chat_template = FakeTemplate(stop_texts=("two",))
     events = Talk(engine_with(model)).say("hi")
     assert text_of(events) == "one "
     assert finish_of(events).stop_reason is StopReason.STOP_TEXT
@@ -302,7 +312,7 @@ def test_a_stop_text_of_the_template_ends_an_answer() -> None:
 
 def test_a_stop_text_of_the_template_means_nothing_to_a_raw_continuation() -> None:
     model = FakeModel(lambda token_ids: ord("x"))
-    model.chat_template.stop_texts = ("x",)
+    model.chat_template = FakeTemplate(stop_texts=("x",))
     events = list(engine_with(model).reply(CompleteRequest(1, "a", GREEDY, max_tokens=3), never))
     assert text_of(events) == "xxx"
 

@@ -478,7 +478,7 @@ def test_uses_say_what_each_owner_takes(tmp_path: Path) -> None:
 
 def test_a_chat_larger_than_the_budget_is_not_stored(tmp_path: Path) -> None:
     outcome = store(cache_on(tmp_path, 1000), tokens(500))
-    assert (outcome.tokens, outcome.troubles) == (0, ("the disk is full",))
+    assert (outcome.tokens, outcome.troubles) == (0, ("the space allowed for it is used up",))
     assert MODEL.context_size > 500
 
 

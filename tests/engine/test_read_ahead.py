@@ -396,7 +396,7 @@ def test_hardly_a_token_is_read_in_vain(shared_folder: Path, name: str, template
     model = FakeModel(context_size=1 << 16)
     model.tokenizer = open_tokenizer(shared_folder / "data" / "vocab" / f"ggml-vocab-{name}.gguf")
     template = known_template(template_name, model.tokenizer)
-    model.chat_template = template  # type: ignore[assignment]
+    model.chat_template = template
     talk = talk_with(model)
     talk.messages = (ChatMessage(Role.USER, "hello"), ChatMessage(Role.ASSISTANT, "Hello! How are you?\n"))
     texts = [text for text in some_texts(shared_folder) if text.strip()]

@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.fakes.tiny_model import Architecture, make_tiny_model
+from tests.scale import scaled
 from tui_llama.engine import Model, open_model
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.state_file import StateFingerprint
@@ -19,6 +22,7 @@ from tui_llama.engine.storage import DiskStorage
 
 REPOSITORY = Path(__file__).parents[2]
 OWNER = b"o" * 16
+ARCHITECTURES: tuple[Architecture, ...] = ("llama", "qwen2", "qwen3")
 
 
 def tokens(count: int, seed: int) -> list[int]:
@@ -48,14 +52,25 @@ with open_model(path, threads=1, batch_tokens=33, cache_type=cache_type) as mode
 """
 
 
-@pytest.mark.parametrize(
-    ("architecture", "cache_type", "count"),
-    [("llama", "f16", 7), ("qwen3", "f16", 5), ("qwen2", "q8_0", 4), ("qwen3", "q8_0", 4)],
-)
-def test_twenty_chats_go_on_in_another_process_with_the_same_bits(
-    tmp_path: Path, architecture: Architecture, cache_type: str, count: int
+SOME_MODELS: list[tuple[Architecture, str, str, int]] = [
+    ("llama", "Q4_K", "f16", 7),
+    ("qwen3", "Q8_0", "f16", 5),
+    ("qwen2", "Q8_0", "q8_0", 4),
+    ("qwen3", "Q8_0", "q8_0", 4),
+]
+ALL_MODELS: list[tuple[Architecture, str, str, int]] = [
+    (architecture, quantization, cache_type, 9)
+    for architecture, quantization, cache_type in product(
+        ARCHITECTURES, ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q4_K_M"), ("f16", "q8_0")
+    )
+]
+
+
+@pytest.mark.parametrize(("architecture", "quantization", "cache_type", "count"), scaled(SOME_MODELS, ALL_MODELS))
+def test_chats_go_on_in_another_process_with_the_same_bits(
+    tmp_path: Path, architecture: Architecture, quantization: str, cache_type: str, count: int
 ) -> None:
-    path = make_tiny_model(tmp_path / "tiny.gguf", architecture, "Q4_K" if architecture == "llama" else "Q8_0")
+    path = make_tiny_model(tmp_path / "tiny.gguf", architecture, quantization)
     chats: list[list[int]] = []
     expected: list[str] = []
     with open_model(path, threads=2, cache_type=cache_type) as model, model.new_sequence() as sequence:
@@ -85,12 +100,25 @@ def _one_weight(path: Path) -> None:
     path.write_bytes(content)
 
 
+def _one_bit(path: Path, seed: int) -> None:
+    """Flips a bit somewhere in the weights, which are the last part of the file."""
+    content, chance = bytearray(path.read_bytes()), np.random.default_rng(seed)
+    content[-int(chance.integers(1, len(content) // 2))] ^= 1 << int(chance.integers(8))
+    path.write_bytes(content)
+
+
 def _layers_swapped(path: Path) -> None:
     content = path.read_bytes()
     for tensor in (b"attn_k.weight", b"attn_v.weight", b"attn_q.weight", b"ffn_up.weight"):
         one, other = b"blk.0." + tensor, b"blk.1." + tensor
         content = content.replace(one, b"blk.X." + tensor).replace(other, one).replace(b"blk.X." + tensor, other)
     path.write_bytes(content)
+
+
+def _changed(path: Path, change: Callable[[Path], None]) -> Path:
+    make_tiny_model(path)
+    change(path)
+    return path
 
 
 IDENTITIES: dict[str, Callable[[Path], Path]] = {
@@ -105,6 +133,15 @@ IDENTITIES: dict[str, Callable[[Path], Path]] = {
     "one weight": lambda path: _changed(path, _one_weight),
     "layers swapped": lambda path: _changed(path, _layers_swapped),
 }
+MORE_IDENTITIES: dict[str, Callable[[Path], Path]] = {
+    **{f"weights {seed}": partial(make_tiny_model, seed=seed) for seed in range(2, 12)},
+    **{f"bit {seed}": partial(_changed, change=partial(_one_bit, seed=seed)) for seed in range(30)},
+    **{
+        f"{architecture} {quantization}": partial(make_tiny_model, architecture=architecture, quantization=quantization)
+        for architecture, quantization in product(ARCHITECTURES, ("F16", "Q4_0", "Q4_K"))
+    },
+}
+IDENTITIES |= scaled({}, MORE_IDENTITIES)
 GROSS = (
     "all weights",
     "another type",
@@ -114,12 +151,6 @@ GROSS = (
     "another architecture",
     "layers swapped",
 )
-
-
-def _changed(path: Path, change: Callable[[Path], None]) -> Path:
-    make_tiny_model(path)
-    change(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +188,7 @@ def test_what_another_engine_or_configuration_stored_is_not_used(
         assert cache_of(model, folder, expected).restore(sequence, ids).tokens == 0
 
 
-@pytest.mark.parametrize("identity", GROSS)
+@pytest.mark.parametrize("identity", [*GROSS, *(name for name in IDENTITIES if name.startswith("weights "))])
 def test_without_a_fingerprint_the_last_token_still_tells(tmp_path: Path, identity: str) -> None:
     ids = tokens(150, 0)
     with open_model(make_tiny_model(tmp_path / "one.gguf")) as model, model.new_sequence() as sequence:

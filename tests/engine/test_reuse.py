@@ -1,34 +1,59 @@
 """Reuse really happens: whatever the user does next, and in another program, at most one shared token is read again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, never, text_of, tokens_of, usage_of
-from tests.fakes.fake_model import FakeModel, FakeTemplate
+from tests.fakes.fake_model import FakeModel, FakeTemplate, byte_tokenizer
+from tests.scale import scaled
 from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.chat_template import known_template
+from tui_llama.engine.language_model import PromptTemplate
 from tui_llama.engine.protocol import PromptEncoded, ReplyEvent, ReplyRequest
 
-Messages = tuple[ChatMessage, ...]
+Messages: TypeAlias = tuple[ChatMessage, ...]
+
+QUESTION = "a long question " * 8
+ANSWER_TOKENS = 40
+TEMPLATES = scaled(["fake"], ["fake", "chatml", "llama3", "gemma", "mistral-v7", "phi4", "zephyr"])
+
+
+class ChangingAnswers:
+    """A template that does not write answers as they were given, or not all of them."""
+
+    stop_texts: tuple[str, ...] = ()
+
+    def __init__(self, template: PromptTemplate, change: Callable[[str], str]) -> None:
+        self._template = template
+        self._change = change
+
+    def render(self, messages: Sequence[ChatMessage]) -> str:
+        changed = [
+            ChatMessage(each.role, self._change(each.text)) if each.role is Role.ASSISTANT else each
+            for each in messages
+        ]
+        return self._template.render(changed)
 
 
 class Programs:
     """A chat whose every turn is answered by another program; what they store is in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, template: PromptTemplate) -> None:
         self.folder = folder
+        self.template = template
         self.stored: list[list[int]] = []
 
     def answer(
-        self, messages: Messages, ledger: Sequence[int] = (), template: FakeTemplate | None = None
+        self, messages: Messages, ledger: Sequence[int] = (), change: Callable[[str], str] | None = None
     ) -> tuple[Messages, list[int], list[ReplyEvent]]:
         """Answers the last message; returns the messages with the answer, the ledger, and what happened."""
-        model = FakeModel(context_size=2000)
-        if template is not None:
-            model.chat_template = template
+        model = FakeModel(context_size=4000)
+        model.chat_template = ChangingAnswers(self.template, change) if change else self.template
         engine = engine_storing_in(self.folder, model)
-        request = ReplyRequest(1, messages, tuple(ledger), GREEDY, max_tokens=40, chat_id=CHAT)
+        request = ReplyRequest(1, messages, tuple(ledger), GREEDY, max_tokens=ANSWER_TOKENS, chat_id=CHAT)
         events = list(engine.reply(request, never))
         (encoded,) = (event for event in events if isinstance(event, PromptEncoded))
         prompt = [*ledger[: encoded.kept_tokens], *encoded.token_ids]
@@ -52,13 +77,14 @@ def said(text: str) -> ChatMessage:
     return ChatMessage(Role.USER, text)
 
 
-@pytest.fixture
-def programs(tmp_path: Path) -> Programs:
-    return Programs(tmp_path)
+@pytest.fixture(params=TEMPLATES)
+def programs(request: pytest.FixtureRequest, tmp_path: Path) -> Programs:
+    name: str = request.param
+    return Programs(tmp_path, FakeTemplate() if name == "fake" else known_template(name, byte_tokenizer()))
 
 
 def test_a_plain_chat(programs: Programs) -> None:
-    messages, ledger, events = programs.answer((said("a long question " * 8),))
+    messages, ledger, events = programs.answer((said(QUESTION),))
     for text in ("and", "so", "then"):
         before = len(ledger)
         messages, ledger, events = programs.answer((*messages, said(text)), ledger)
@@ -66,7 +92,7 @@ def test_a_plain_chat(programs: Programs) -> None:
 
 
 def test_answering_again(programs: Programs) -> None:
-    messages, ledger, _ = programs.answer((said("a long question " * 8),))
+    messages, ledger, _ = programs.answer((said(QUESTION),))
     asked = (*messages, said("and"))
     programs.answer(asked, ledger)
     _, _, events = programs.answer(asked, ledger)
@@ -74,7 +100,7 @@ def test_answering_again(programs: Programs) -> None:
 
 
 def test_editing_an_earlier_message(programs: Programs) -> None:
-    messages, ledger, _ = programs.answer((said("a long question " * 8),))
+    messages, ledger, _ = programs.answer((said(QUESTION),))
     full, _, _ = programs.answer((*messages, said("and the second")), ledger)
     _, _, events = programs.answer((*messages, said("and another second")), ledger)
     assert usage_of(events).reused_tokens >= len(ledger)
@@ -84,7 +110,7 @@ def test_editing_an_earlier_message(programs: Programs) -> None:
 
 
 def test_deleting_the_last_turns(programs: Programs) -> None:
-    messages, first, _ = programs.answer((said("a long question " * 8),))
+    messages, first, _ = programs.answer((said(QUESTION),))
     longer, second, _ = programs.answer((*messages, said("and")), first)
     programs.answer((*longer, said("so")), second)
     _, _, events = programs.answer((*messages, said("something else")), first)
@@ -92,41 +118,32 @@ def test_deleting_the_last_turns(programs: Programs) -> None:
 
 
 def test_going_back_to_another_branch(programs: Programs) -> None:
-    messages, first, _ = programs.answer((said("a long question " * 8),))
+    messages, first, _ = programs.answer((said(QUESTION),))
     left, left_ledger, _ = programs.answer((*messages, said("left")), first)
     programs.answer((*messages, said("right")), first)
     _, _, events = programs.answer((*left, said("on")), left_ledger)
     assert usage_of(events).reused_tokens >= len(left_ledger) - 2
 
 
-class Stripping(FakeTemplate):
-    """A template that leaves the first half of every answer but the last out, as if it were thinking."""
-
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        kept = [
-            ChatMessage(each.role, each.text[len(each.text) // 2 :]) if each.role is Role.ASSISTANT else each
-            for each in messages
-        ]
-        return super().render(kept)
+def without_first_half(text: str) -> str:
+    """An answer as if its first half were thinking."""
+    return text[len(text) // 2 :]
 
 
 def test_a_template_that_drops_thinking(programs: Programs) -> None:
-    messages, ledger, _ = programs.answer((said("a long question " * 8),), template=Stripping())
-    messages, ledger, events = programs.answer((*messages, said("and")), ledger, Stripping())
-    assert usage_of(events).reused_tokens >= len("a long question " * 8)
+    messages, ledger, _ = programs.answer((said(QUESTION),), change=without_first_half)
+    messages, ledger, events = programs.answer((*messages, said("and")), ledger, without_first_half)
+    assert usage_of(events).reused_tokens >= len(QUESTION)
     before = usage_of(events).context_used
-    _, _, events = programs.answer((*messages, said("so")), ledger, Stripping())
-    assert usage_of(events).reused_tokens >= before - 60  # the last answer and what came after it
+    _, _, events = programs.answer((*messages, said("so")), ledger, without_first_half)
+    # Read again: the last answer, and what the template writes before and after it.
+    assert usage_of(events).reused_tokens >= before - ANSWER_TOKENS - len(programs.template.render((said(""),)))
 
 
 def test_another_template(programs: Programs) -> None:
-    class Shouting(FakeTemplate):
-        def render(self, messages: Sequence[ChatMessage]) -> str:
-            return super().render(messages).replace("assistant", "ASSISTANT")
-
-    messages, ledger, _ = programs.answer((said("a long question " * 8),))
-    _, _, events = programs.answer((*messages, said("and")), ledger, Shouting())
-    assert usage_of(events).reused_tokens >= len("a long question " * 8)
+    messages, ledger, _ = programs.answer((said(QUESTION),))
+    _, _, events = programs.answer((*messages, said("and")), ledger, str.upper)
+    assert usage_of(events).reused_tokens >= len(QUESTION)
 
 
 def test_a_new_chat_with_the_same_system_prompt(programs: Programs) -> None:

@@ -87,9 +87,9 @@ class ObedientEngine:
         """Is told by the draft what to do; `endless` until it is stopped."""
         if request.draft == "mistake":
             raise ZeroDivisionError("a mistake in the engine")
+        yield ReadAheadProgress(1, 2)
         if request.draft == "troubled":
             yield Notice("a saved state was not used")
-        yield ReadAheadProgress(1, 2)
         if request.draft == "endless":
             _wait_for(should_stop)
         yield ReadAheadFinished(1 if request.draft == "endless" else 2)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import ChatMessage
+from tui_llama.engine.language_model import PromptTemplate
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.tokenizer import Tokenizer, TokenKind
@@ -147,7 +148,8 @@ class FakeSequence:
 class FakeTemplate:
     """`<s>role:text</s>` for every message, then `<s>assistant:`."""
 
-    stop_texts: tuple[str, ...] = ()
+    def __init__(self, stop_texts: tuple[str, ...] = ()) -> None:
+        self.stop_texts = stop_texts
 
     def render(self, messages: Sequence[ChatMessage]) -> str:
         return "".join(f"<s>{message.role}:{message.text}</s>" for message in messages) + "<s>assistant:"
@@ -170,7 +172,7 @@ class FakeModel:
         self.vocab_size = VOCAB_SIZE
         self.notices: tuple[str, ...] = ()
         self.tokenizer = byte_tokenizer()
-        self.chat_template = FakeTemplate()
+        self.chat_template: PromptTemplate = FakeTemplate()
         self.fingerprint = StateFingerprint(name.encode().ljust(32), bytes(16), 1)
         self.state_shape = StateShape(1, 1, 2, "f16")
         self.info = ModelInfo(

@@ -1,7 +1,7 @@
 """Processes that save turns until they are killed, or side by side in one chat; prints what came of it as JSON.
 
     python -m tests.fakes.prompt_cache_processes kill FOLDER KILLS SEED
-    python -m tests.fakes.prompt_cache_processes share FOLDER PROCESSES SECONDS
+    python -m tests.fakes.prompt_cache_processes share FOLDER PROCESSES SECONDS IS_KILLING
 
 A program of its own, for it forks: in the tests' process there may be threads.
 """
@@ -27,6 +27,7 @@ from tui_llama.store import Store
 
 BUDGET_BYTES: Final = 400 * TOKEN_BYTES * 20
 MOST_LIFE_SECONDS: Final = 0.06
+SECONDS_BETWEEN_KILLS: Final = 0.3
 
 
 def answer_of(chat_id: str, question: str) -> list[int]:
@@ -98,7 +99,7 @@ def save_turns(folder: Path, seed: int, pipe: int) -> None:
             say("committed", chat_id, question, answer)
             outcome = cache.save(bytes.fromhex(chat_id), sequence_of(store.ledger(answer)))
             # A chat may grow larger than all that is stored may be.
-            assert outcome.troubles in ((), ("the disk is full",)), outcome
+            assert outcome.troubles in ((), ("the space allowed for it is used up",)), outcome
             if outcome.tokens:
                 say("saved", chat_id, answer)
             if chance.random() < 0.1:
@@ -150,9 +151,9 @@ def _look_at(folder: Path, expected: dict[int, tuple[str, int]], counts: Counter
 # --- side by side ---------------------------------------------------------------------------------------------------
 
 
-def take_turns(folder: Path, seed: int, seconds: float, pipe: int) -> None:
-    """Restores and saves what all processes may think of, for some seconds; says how long that took at most."""
-    chance, cache, end = random.Random(seed), cache_on(folder, BUDGET_BYTES), time.monotonic() + seconds
+def take_turns(folder: Path, seed: int, end: float, pipe: int) -> None:
+    """Restores and saves what all processes may think of, until `end`; says how long that took at most."""
+    chance, cache = random.Random(seed), cache_on(folder, BUDGET_BYTES)
     longest, counts, troubles = 0.0, Counter[str](), Counter[str]()
     while time.monotonic() < end:
         # Few different turns, so that all of them are at the same segments at the same time.
@@ -183,12 +184,25 @@ def take_turns(folder: Path, seed: int, seconds: float, pipe: int) -> None:
     os.write(pipe, (json.dumps(report) + "\n").encode())
 
 
-def share(folder: Path, processes: int, seconds: float) -> dict[str, object]:
-    """Lets some processes take turns in one chat; returns their counts together, and the longest wait."""
-    children = [
-        forked(lambda pipe, seed=seed: take_turns(folder, seed, seconds, pipe))  # type: ignore[misc]
-        for seed in range(processes)
-    ]
+def share(folder: Path, processes: int, seconds: float, is_killing: bool) -> dict[str, object]:
+    """Lets some processes take turns in one chat; returns their counts together, and the longest wait.
+
+    Where it kills, one of them is killed now and then and another begins in its place.
+    """
+    chance, end, kills = random.Random(0), time.monotonic() + seconds, 0
+
+    def begin(seed: int) -> tuple[int, int]:
+        return forked(lambda pipe: take_turns(folder, seed, end, pipe))
+
+    children = [begin(seed) for seed in range(processes)]
+    while is_killing and time.monotonic() < end - 2 * SECONDS_BETWEEN_KILLS:
+        time.sleep(chance.random() * 2 * SECONDS_BETWEEN_KILLS)
+        child, reading = children.pop(chance.randrange(processes))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        os.close(reading)
+        kills += 1
+        children.append(begin(processes + kills))
     reports = [json.loads(" ".join(said(reading)[0])) for _, reading in children]
     statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child, _ in children]
     assert statuses == [0] * processes
@@ -201,6 +215,7 @@ def share(folder: Path, processes: int, seconds: float) -> dict[str, object]:
     }
     return {
         **sums,
+        "kills": kills,
         "longest_seconds": max(report["longest_seconds"] for report in reports),
         "troubles": dict(troubles),
         "damaged_files": len(list(folder.rglob("*.damaged"))),
@@ -208,12 +223,14 @@ def share(folder: Path, processes: int, seconds: float) -> dict[str, object]:
     }
 
 
-def main(kind: str, folder: str, count: str, number: str) -> None:
+def main(kind: str, folder: str, *numbers: str) -> None:
     """Does what is asked for on the command line."""
     if kind == "kill":
-        print(json.dumps(kill_savers(Path(folder), int(count), int(number))))
+        kills, seed = map(int, numbers)
+        print(json.dumps(kill_savers(Path(folder), kills, seed)))
     else:
-        print(json.dumps(share(Path(folder), int(count), float(number))))
+        processes, seconds, is_killing = map(int, numbers)
+        print(json.dumps(share(Path(folder), processes, seconds, bool(is_killing))))
 
 
 if __name__ == "__main__":

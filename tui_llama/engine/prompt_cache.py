@@ -29,7 +29,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from tui_llama.engine.cache_upkeep import make_room
+from tui_llama.engine.cache_upkeep import KEPT_FREE_BYTES, make_room
 from tui_llama.engine.canary import CanarySequence, is_reproduced
 from tui_llama.engine.segment_tree import (
     PART_SUFFIX,
@@ -68,7 +68,8 @@ _LOCK_SECONDS: Final = 1.0
 _LOCK_STEP_SECONDS: Final = 0.005
 _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
-_DISK_IS_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space allowed for it is used up"}
+"""What is said once, until something could be saved again."""
 
 
 class RowSequence(CanarySequence, Protocol):
@@ -315,11 +316,10 @@ class PromptCache:
         try:
             written = self._save(owner, token_ids, sequence)
         except OSError as error:
-            # A full disk is said once, until something could be saved again.
-            is_full = error.errno in _DISK_IS_FULL
-            trouble = "the disk is full" if is_full else error.strerror or type(error).__name__
-            troubles = () if is_full and self._is_paused else (trouble,)
-            self._is_paused = is_full
+            no_room = _NO_ROOM.get(error.errno or 0)
+            trouble = no_room or error.strerror or type(error).__name__
+            troubles = () if no_room and self._is_paused else (trouble,)
+            self._is_paused = no_room is not None
             return Outcome(0, (*self._tree.take_damages(), *troubles))
         self._is_paused = False
         return Outcome(written, tuple(self._tree.take_damages()))
@@ -423,7 +423,8 @@ class PromptCache:
         needed_bytes = token_count * self._shape.token_bytes + records * _MOST_RECORD_HEAD_BYTES + HEADER_BYTES
         pinned = {(self._folder, piece.known.name): piece.last for piece in pieces}
         if not make_room(self._storage, needed_bytes, self._budget_bytes, pinned):
-            raise OSError(errno.EDQUOT, "no room")
+            is_disk_full = self._storage.free_bytes()[0] < needed_bytes + KEPT_FREE_BYTES
+            raise OSError(errno.ENOSPC if is_disk_full else errno.EDQUOT, "no room")
 
     def _chain_of(self, pieces: list[Piece]) -> TokenChain:
         return self._fingerprint.chain.extended(tokens_of(pieces))

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import cast
@@ -114,7 +114,7 @@ class EngineWorker:
         return cast("AsyncGenerator[ReplyEvent, None]", self._converse(request))
 
     def read_ahead(self, request: ReadAheadRequest) -> AsyncGenerator[ReadAheadEvent, None]:
-        """See `Engine.read_ahead`. What the engine has to notify of comes with the next load or reply.
+        """See `Engine.read_ahead`.
 
         Raises:
             EngineLostError: the process ended.
@@ -203,7 +203,7 @@ class _Exchange:
     @property
     def takes_notices(self) -> bool:
         """Whether somebody will show them; others are for whoever asks next."""
-        return not self._abandoned and isinstance(self.request, LoadRequest | ReplyRequest | CompleteRequest)
+        return not self._abandoned and not isinstance(self.request, EstimateRequest)
 
     def attach(self, child: "_Child") -> None:
         """Notes who answers; a cancel that came before is sent now."""
@@ -219,6 +219,8 @@ class _Exchange:
     def abandon(self) -> None:
         """Nobody wants its events any more; who waits for one hears that there is none."""
         self._abandoned = True
+        if self._child is not None:
+            self._child.keep_notices(self._events)
         self._events.clear()
         self.cancel()
         self._changed.set()
@@ -296,6 +298,10 @@ class _Child:
     def send(self, request: Request) -> None:
         """Sends a request that is not answered."""
         self._write(encode_frame(request))
+
+    def keep_notices(self, unseen: Iterable[Event]) -> None:
+        """Has what nobody has seen yet shown by whoever asks next."""
+        self._late_notices.extend(event for event in unseen if isinstance(event, Notice))
 
     async def end(self) -> None:
         """Asks the process to end, waits, and in the end sees to it."""
