@@ -10,7 +10,6 @@ and values written for a turn.
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.resume import forget
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.state_file import RECORD_TOKENS, Rows, StateFingerprint, StateShape
@@ -131,14 +131,14 @@ def _load(opened: Any, chat: _Tokens, shape: CacheShape, path: Path, runs: int, 
     loads, reads = [], []
     for _ in range(runs):
         if forgets:
-            _forget(path)
+            forget(path)
         sequence, cache = _Tokens(shape), opened()
         started = perf_counter()
         outcome = cache.restore(sequence, chat.token_ids)
         loads.append(perf_counter() - started)
         assert outcome.tokens == len(chat.token_ids), outcome
         if forgets:
-            _forget(path)
+            forget(path)
         started = perf_counter()
         _read(path)
         reads.append(perf_counter() - started)
@@ -155,13 +155,6 @@ def _read(path: Path) -> None:
     with path.open("rb", buffering=0) as file:
         while file.readinto(content):
             pass
-
-
-def _forget(path: Path) -> None:
-    """Asks the system to drop a file from its page cache."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from typing import Final, TypeAlias
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -46,6 +47,9 @@ class CacheMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        # Of two files that were used at the same time one goes first, by its name: always the same one.
+        self._names = patch("tui_llama.engine.prompt_cache.secrets.token_bytes", random.Random(0).randbytes)
+        self._names.start()
         self.disk = SimulatedDisk()
         self.cache, self.other_cache = cache_on(self.disk, BUDGET_BYTES), cache_on(self.disk, BUDGET_BYTES)
         self.chats: dict[bytes, Tokens] = dict.fromkeys(OWNERS, ())
@@ -164,6 +168,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert not self.disk._open_files
 
     def teardown(self) -> None:
+        self._names.stop()
         self.disk.close_all()
         cache = cache_on(self.disk, BUDGET_BYTES)
         for path in self.promised:
