@@ -12,6 +12,7 @@ import argparse
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from threading import Thread
 from time import perf_counter
 from typing import Any
@@ -20,13 +21,14 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import attention_kernels, simd
-from tui_llama.engine.attention_kernels import RUN_POSITIONS
-from tui_llama.engine.compilation import compile_now, intrinsic, kernel
+from tui_llama.engine import attention_sizes, simd
+from tui_llama.engine.attention_sizes import RUN_POSITIONS
+from tui_llama.engine.compilation import intrinsic, machine_code
+from tui_llama.engine.kernel_code import link
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.machine_limits import MachineLimits
 from tui_llama.engine.memory import zeroed_array
-from tui_llama.engine.plan import Plan, Step, compile_kernels
+from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.rows import PER_TOKEN_GROUP, ROW
 from tui_llama.engine.thread_team import ThreadTeam
@@ -53,9 +55,13 @@ def _multiply_add(_: Any, memory: Any, rounds: Any) -> Any:
     return types.void(types.int64, types.int64), generate
 
 
-@kernel
 def _multiply(memory: int, rounds: int) -> None:
     _multiply_add(memory, rounds)
+
+
+@cache
+def _compiled_multiply() -> Callable[[int, int], None]:
+    return link(machine_code(_multiply, "ii"), "ii")[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +94,8 @@ class Attention:
         queries = zeroed_array((tokens, sizes.heads, width), np.float32)
         queries[...] = np.random.default_rng(1).standard_normal(queries.shape, np.float32)
         outputs = zeroed_array((tokens, sizes.heads * sizes.head_dim), np.float32)
-        runs = -(-positions // attention_kernels.RUN_POSITIONS)
-        shared = zeroed_array((attention_kernels.shared_bytes(width, sizes.kv_heads, runs),), np.uint8)
+        runs = -(-positions // attention_sizes.RUN_POSITIONS)
+        shared = zeroed_array((attention_sizes.shared_bytes(width, sizes.kv_heads, runs),), np.uint8)
         rows = np.zeros(sizes.layers, ROW)
         for name, value in {
             "input": queries.ctypes.data, "input_stride": queries.strides[0], "output": outputs.ctypes.data,
@@ -97,14 +103,14 @@ class Attention:
             "units": sizes.kv_heads * -(-32 // sizes.kv_heads), "heads": sizes.heads, "kv_heads": sizes.kv_heads,
             "head_dim": sizes.head_dim, "padded_head_dim": width, "layer": np.arange(sizes.layers),
             "scale": sizes.head_dim**-0.5, "per_token": PER_TOKEN_GROUP, "barrier": 1,
-            "tokens_per_unit": attention_kernels.MOST_ROWS * sizes.kv_heads // sizes.heads,
+            "tokens_per_unit": attention_sizes.MOST_ROWS * sizes.kv_heads // sizes.heads,
             "cache_type": shape.kernel_type,
         }.items():  # fmt: skip
             rows[name] = value
         steps = [Step("attention", "")] * sizes.layers
-        scratch = attention_kernels.scratch_bytes(width)
+        scratch = attention_sizes.scratch_bytes(width)
         plan = Plan(rows, steps, None, None, scratch, [queries, outputs, shared])  # type: ignore[arg-type]
-        plan.set_kernels(compile_kernels(["attention"], lambda done, total: None))
+        plan.set_kernels()
         self._team = ThreadTeam(sizes.threads)
         self._runner = PlanRunner(plan, self._team)
 
@@ -147,7 +153,8 @@ def _fill(cache: KeyValueCache) -> None:
 def _multiply_rate(threads: int) -> float:
     """10⁹ float32 multiply-accumulates a second of all threads together."""
     memories = [zeroed_array((2048,), np.uint8) for _ in range(threads)]
-    workers = [Thread(target=_multiply, args=(int(memory.ctypes.data), _ROUNDS)) for memory in memories]
+    multiply = _compiled_multiply()
+    workers = [Thread(target=multiply, args=(int(memory.ctypes.data), _ROUNDS)) for memory in memories]
     start = perf_counter()
     for worker in workers:
         worker.start()
@@ -173,7 +180,6 @@ def main() -> None:
     sizes = Sizes(
         options.layers, options.heads, options.kv_heads, options.head_dim, options.threads, options.cache_type
     )
-    compile_now(_multiply, types.void(types.int64, types.int64))
     limits = MachineLimits()
     attention = Attention(sizes, max(depths) + options.tokens, options.tokens)
     reading, multiplying = "reading memory", "multiply-adds alone"

@@ -23,11 +23,11 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import simd, tile_multiplier
-from tui_llama.engine.activations import activation_bytes
+from tui_llama.engine import panels, simd
+from tui_llama.engine.activations import SPARE_TOKENS, activation_bytes
 from tui_llama.engine.compilation import intrinsic
 from tui_llama.engine.instruction_sets import available_instruction_sets
-from tui_llama.engine.matrix_kernels import MATRIX_KERNELS, SPARE_TOKENS, compiled_kernel
+from tui_llama.engine.plan import kernel_named
 from tui_llama.engine.rows import BATCH, ROW
 from tui_llama.engine.tiles import FORMATS
 
@@ -142,14 +142,14 @@ def _kernel_run(type_name: str, tokens: int) -> Callable[[], int]:
     generator = np.random.default_rng(1)
     weights = generator.integers(56, 64, layout.matrix_bytes(_ROWS, _COLUMNS), np.uint8)
     inputs = generator.integers(56, 64, (readable, activation_bytes(_COLUMNS, layout.columns)), np.uint8)
-    scratch = np.zeros(tile_multiplier.SCRATCH_BYTES, np.uint8)
+    scratch = np.zeros(panels.SCRATCH_BYTES, np.uint8)
     outputs = np.zeros((tokens, _ROWS), np.float32)
     row, batch = np.zeros(1, ROW), np.zeros(1, BATCH)
     row["weight"], row["input"], row["output"] = (array.ctypes.data for array in (weights, inputs, outputs))
     row["weight_stride"], row["columns"] = blocks * layout.tile_bytes, blocks
     row["input_stride"], row["output_stride"] = inputs.strides[0], outputs.strides[0]
     batch["token_count"] = tokens
-    kernel = compiled_kernel(MATRIX_KERNELS[layout.type_id]).ctypes
+    kernel = kernel_named(f"matrix_{type_name.lower()}")
     arrays = [weights, inputs, outputs, scratch]
 
     def run() -> int:

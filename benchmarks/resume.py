@@ -31,8 +31,8 @@ async def first_token(request: LoadRequest, text: str) -> tuple[float, Usage]:
     """Seconds from the request to the first token in a new process, and what that cost."""
     worker = EngineWorker()
     try:
-        async for event in worker.load(request):
-            _check(event)
+        async for progress in worker.load(request):
+            _check(progress)
         seconds, started = 0.0, perf_counter()
         ask = CompleteRequest(1, text, SamplingSettings(temperature=0.0), max_tokens=1, ignore_eos=True, chat_id=_CHAT)
         async for event in worker.reply(ask):

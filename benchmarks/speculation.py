@@ -22,11 +22,13 @@ from time import perf_counter
 
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine import open_model
+from tui_llama.engine.kernel_code import load_kernels
 from tui_llama.engine.language_model import Logits
 from tui_llama.engine.model import Model
 from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX
-from tui_llama.engine.sampling import SamplerChain, compile_sampling_kernels
+from tui_llama.engine.sampling import SamplerChain
 from tui_llama.engine.speculation import BatchCosts, Speculation
+from tui_llama.engine.top_logits import SAMPLING_KERNELS
 
 _TEXTS = Path(__file__).parent / "texts"
 _TARGETS = {"edit": 1.8, "quotes": 1.8, "prose": 0.97}
@@ -136,7 +138,7 @@ def main() -> None:
     parser.add_argument("--draft-max", type=int, default=DEFAULT_DRAFT_MAX, help="most tokens guessed at once")
     parser.add_argument("--text", action="append", choices=_TARGETS, help="only this text; may be repeated")
     options = parser.parse_args()
-    compile_sampling_kernels()
+    load_kernels(SAMPLING_KERNELS)
     costs = BatchCosts()
     with open_model(options.model, context_size=4096, threads=options.threads) as model:
         for name in options.text or _TARGETS:

@@ -2,8 +2,9 @@
 
     python -m tests.engine.cross_compile RUNG [MATRIX_KERNEL …]
 
-One JSON object: the assembly by the name of the intrinsic, of all there are; of the matrix kernels, which take longest,
-only of those named. It is a program of its own because LLVM ends the process where it has no instruction for something.
+One JSON object: the assembly by the module and name of the intrinsic, of all there are; of the matrix kernels, which
+take longest, only of those named. It is a program of its own because LLVM ends the process where it has no instruction
+for something.
 """
 
 import inspect
@@ -18,27 +19,29 @@ from numba import types
 from numba.core.extending import _Intrinsic
 from numba.core.registry import cpu_target
 
-from tui_llama.engine import compilation, instruction_sets
+from tui_llama.engine import instruction_sets
+from tui_llama.engine.kernel_code import KERNEL_SOURCES
 
-_WITH_TILE_INSTRUCTIONS = ("tile_multiplier.py", "machine_limits.py")  # in intrinsics that other rungs never call
+_WITH_TILE_INSTRUCTIONS = ("tile_multiplier.py", "limit_kernels.py")  # in intrinsics that other rungs never call
 
 
 def main() -> None:
     """Compiles and prints."""
     rung, *matrix_kernels = sys.argv[1:]
-    # Once the compiler is set up for this processor, and before the kernels are imported, which may look at it then.
+    import_module("tui_llama.engine.compilation")  # sets the compiler up, for this processor
+    # Before the kernels are imported, which look at it then.
     instruction_sets.INSTRUCTION_SET = rung
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     made = {}
-    for source in compilation._SOURCES:
+    for source in KERNEL_SOURCES:
         module = import_module(f"tui_llama.engine.{source.removesuffix('.py')}")
         for name, value in vars(module).items():
             is_its_own = isinstance(value, _Intrinsic) and value._defn.__module__ == module.__name__
             left_out = rung != "amx_int8" and source in _WITH_TILE_INSTRUCTIONS
             left_out |= source == "matrix_kernels.py" and name not in matrix_kernels
             if is_its_own and not left_out:
-                made[name] = assembly(rung, value)
+                made[f"{module.__name__.rpartition('.')[2]}.{name}"] = assembly(rung, value)
     print(json.dumps(made))
 
 

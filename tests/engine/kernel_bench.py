@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.kv_cache import KeyValueCache
-from tui_llama.engine.plan import Plan, Step, compile_kernels
+from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.rows import ROW
 from tui_llama.engine.thread_team import ThreadTeam
@@ -18,7 +18,7 @@ def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any
     for field, value in ({"barrier": 1, "units": 1} | fields).items():
         row[field] = value
     plan = Plan(row, [Step(name, "")], None, None, 4 << 20, [])  # type: ignore[arg-type]
-    plan.set_kernels(compile_kernels([name], lambda done, total: None))
+    plan.set_kernels()
     with ThreadTeam(threads) as team:
         PlanRunner(plan, team).run(**batch)
 

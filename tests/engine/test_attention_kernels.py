@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.kernel_bench import address, batch_of, run_kernel, through
 from tests.naive import ops as naive
-from tui_llama.engine import attention_kernels, rows
+from tui_llama.engine import attention_sizes, rows
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.memory import padded, zeroed_array
 
@@ -44,8 +44,8 @@ def run_attention(
     wide = zeroed_array((tokens, heads, width), np.float32).view(np.float32)
     wide[:, :, :head_dim] = queries
     out = random(tokens, heads * head_dim)
-    runs = -(-(first + tokens) // attention_kernels.RUN_POSITIONS)
-    shared = zeroed_array((attention_kernels.shared_bytes(width, kv_heads, runs),), np.uint8)
+    runs = -(-(first + tokens) // attention_sizes.RUN_POSITIONS)
+    shared = zeroed_array((attention_sizes.shared_bytes(width, kv_heads, runs),), np.uint8)
     sharing = {"shared": address(shared), "shared_runs": runs, "units": 4 * kv_heads}
     run_kernel(
         "attention", batch_of(cache, tokens, first), threads, **through(wide, out), head_dim=head_dim,

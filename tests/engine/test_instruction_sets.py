@@ -18,7 +18,8 @@ from numba import types
 from tests.engine.kernel_bench import address
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import intrinsic
-from tui_llama.engine.instruction_sets import available_instruction_sets, emit_dot2, emit_dot4, instruction_set_named
+from tui_llama.engine.dot_products import emit_dot2, emit_dot4
+from tui_llama.engine.instruction_sets import available_instruction_sets, instruction_set_named
 from tui_llama.engine.simd import I8, I32
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -133,7 +134,7 @@ def test_vector_code_compiles_for_every_rung_and_calls_nobody(rung: str) -> None
     kernels = ("_q4_k", "_q8_0")
     made: dict[str, str] = json.loads(run_python("-m", "tests.engine.cross_compile", rung, *kernels))
     for kernel in kernels:
-        assert all(instruction in made[kernel] for instruction in _HAS[rung])
+        assert all(instruction in made[f"matrix_kernels.{kernel}"] for instruction in _HAS[rung])
     for name, text in made.items():
         assert not any(instruction in text for instruction in _LACKS[rung]), name
         # A processor without an instruction would get a function for it, of half floats for one.

@@ -9,10 +9,10 @@ import pytest
 
 from tests.engine.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
-from tui_llama.engine import matrix_kernels, rows, tiles
-from tui_llama.engine.activations import SUMMARY_BYTES, activation_bytes
+from tui_llama.engine import rows, tiles
+from tui_llama.engine.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
 from tui_llama.engine.memory import padded, zeroed_array
-from tui_llama.engine.repack_kernels import repack_units, units_of
+from tui_llama.engine.repacking import repack_units, units_of
 from tui_llama.engine.tiles import FORMATS, TileFormat
 
 RNG = np.random.default_rng(3)
@@ -45,7 +45,7 @@ def repacked(layout: TileFormat, raw: npt.NDArray[np.uint8], rows: int, columns:
 
 def padded_tokens(tokens: int, row_bytes: int) -> npt.NDArray[np.uint8]:
     """Room for an input that may be read beyond its last token, (tokens, row_bytes)."""
-    return zeroed_array((tokens + matrix_kernels.SPARE_TOKENS, row_bytes), np.uint8)[:tokens].view(np.uint8)
+    return zeroed_array((tokens + SPARE_TOKENS, row_bytes), np.uint8)[:tokens].view(np.uint8)
 
 
 def activations(
@@ -149,9 +149,12 @@ def test_one_token_or_many_give_the_same_bits(layout: TileFormat) -> None:
 @EVERY_FORMAT
 def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileFormat) -> None:
     raw, decoded = random_matrix(layout, 3, 512)
-    out = np.zeros(512, np.float32)
-    tiles.dequantize_row(address(raw[1]), address(out), 512, layout.type_id)
-    np.testing.assert_allclose(out, decoded[1], rtol=1e-6, atol=1e-9)
+    out, token_ids = np.zeros((2, 512), np.float32), np.array([1, 2], np.int32)
+    run_kernel(
+        "embed", {"token_ids": address(token_ids), "token_count": 2}, output=address(out), output_stride=out.strides[0],
+        weight=address(raw), weight_stride=raw.strides[0], columns=512, mode=layout.type_id, per_token=rows.PER_TOKEN,
+    )  # fmt: skip
+    np.testing.assert_allclose(out, decoded[1:], rtol=1e-6, atol=1e-9)
 
 
 @EVERY_FORMAT

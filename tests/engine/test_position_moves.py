@@ -11,7 +11,6 @@ import pytest
 from tests.fakes.tiny_model import Architecture, ScalingKind, make_tiny_model
 from tests.naive import ops as naive
 from tui_llama.engine import open_model
-from tui_llama.engine.cache_kernels import HALVES, NEIGHBOURS
 from tui_llama.engine.gguf_file import open_gguf
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.kv_cache import CacheRows, CacheShape, KeyValueCache
@@ -20,7 +19,7 @@ from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.position_moves import PositionMoves
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.rotary import RotaryTable
-from tui_llama.engine.rows import ROW
+from tui_llama.engine.rows import HALVES, NEIGHBOURS, ROW
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import CallerError, ShapeMismatchError
 

@@ -77,7 +77,7 @@ def test_chats_go_on_in_another_process_with_the_same_bits(
         cache = cache_of(model, tmp_path / "prompts")
         for number in range(count):
             # Every chat but the first begins as the one before, leaves it somewhere, and goes on for three turns.
-            shared = chats[-1][: 40 * number % len(chats[-1])] if chats else []
+            shared = chats[-1][: 40 * (number % 6) % len(chats[-1])] if chats else []
             ids = [*shared, *tokens(150 + 13 * number, number)]
             sequence.rewind(0)
             for end in (60 + len(shared) // 2, 101, len(ids) - 1):

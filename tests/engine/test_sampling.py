@@ -23,7 +23,6 @@ from tui_llama.engine.sampling import (
     TopP,
     UniformNumbers,
     choosing_steps,
-    compile_sampling_kernels,
     draw,
 )
 from tui_llama.errors import EngineError, SettingsError, ShapeMismatchError
@@ -353,10 +352,3 @@ def test_a_logit_that_is_no_number_is_found_in_every_block(place: int) -> None:
     logits[place] = math.nan
     with pytest.raises(EngineError, match="no numbers"):
         Candidates(logits).top(10)
-
-
-def test_compiling_ahead_makes_the_kernels_ready() -> None:
-    compile_sampling_kernels()
-    from tui_llama.engine import sampling_kernels
-
-    assert all(function.signatures for function in sampling_kernels._SIGNATURES)

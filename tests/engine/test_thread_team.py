@@ -3,16 +3,17 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pytest
-from numba import types
 
 from tests.engine.kernel_bench import address
 from tui_llama.engine import placement
+from tui_llama.engine.compilation import machine_code
+from tui_llama.engine.kernel_code import link
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.plan_runner import PlanRunner
@@ -24,7 +25,6 @@ Numbers = npt.NDArray[np.int64]
 MOST_UNITS = 70
 
 
-@numba.cfunc(types.void(*[types.int64] * 5))  # type: ignore[untyped-decorator]
 def total(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Adds to the output of each unit its number and all that the row before has put out."""
     row = row_at(np.uintp(row_address))
@@ -33,6 +33,12 @@ def total(row_address: int, batch_address: int, first: int, last: int, scratch: 
         for i in range(MOST_UNITS):
             target[unit] += source[i]
         target[unit] += unit + 1
+
+
+@cache
+def total_address() -> int:
+    """The compiled code of `total`."""
+    return link(machine_code(total, "iiiii"), "iiiii")[0]
 
 
 class Chain:
@@ -50,7 +56,7 @@ class Chain:
         self.sources = self._sources()
         rows = np.zeros(len(units), ROW)
         for index, row in enumerate(rows):
-            row["kernel"], row["units"], row["barrier"] = total.address, units[index], barriers[index]
+            row["kernel"], row["units"], row["barrier"] = total_address(), units[index], barriers[index]
             row["per_token"] = PER_TOKEN if per_token[index] else PER_PLAN
             row["input"], row["output"] = address(self.values[self.sources[index]]), address(self.values[index + 1])
         self.plan = Plan(rows, [Step("total", "")] * len(rows), None, None, 64, [])  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tui_llama.engine import repacking as repacking_module
 from tui_llama.engine.gguf_file import open_gguf
-from tui_llama.engine.repack_kernels import repack_units
+from tui_llama.engine.repacking import repack_units
 from tui_llama.engine.weights import Weights
 from tui_llama.errors import ModelFileError
 

@@ -18,6 +18,7 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import simd
+from tui_llama.engine.attention_sizes import BLOCK_POSITIONS, SCORE_BYTES
 from tui_llama.engine.attention_vectors import (
     LOG2_E,
     ROWS,
@@ -33,8 +34,6 @@ from tui_llama.engine.compilation import intrinsic
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.simd import F16, F32, I8, I32, Builder, Value, constant, integer, pointer, vector
 
-BLOCK_POSITIONS = 64
-SCORE_BYTES = 4 * BLOCK_POSITIONS
 QUANT_COLUMNS = 32
 """Components of a key or value that share a scale in a quantised cache."""
 WEIGHED_AT_ONCE = 2

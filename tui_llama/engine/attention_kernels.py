@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 
 from tui_llama.engine.attention_blocks import (
-    BLOCK_POSITIONS,
-    SCORE_BYTES,
     WEIGHED_AT_ONCE,
     add_floats,
     add_halves,
@@ -31,28 +29,21 @@ from tui_llama.engine.attention_blocks import (
     widen_quantised_keys,
     widen_quantised_values,
 )
+from tui_llama.engine.attention_sizes import (
+    BLOCK_POSITIONS,
+    COUNTER_BYTES,
+    MOST_ROWS,
+    ROWS_AT_ONCE,
+    RUN_POSITIONS,
+    SCORE_BYTES,
+)
 from tui_llama.engine.attention_states import clear_rows, lane_total, merge_rows, state_bytes
 from tui_llama.engine.attention_vectors import LOG2_E, ROWS, scalar_power_of_two
 from tui_llama.engine.compilation import helper
 from tui_llama.engine.rows import Q8_0_CACHE
 from tui_llama.engine.simd import atomic_add, atomic_store, batch_at, first_token, float32_at, row_at
 
-MOST_ROWS = 128
-RUN_POSITIONS = 512
-_ROWS_AT_ONCE = 32  # go through a block together: few enough for their scores to stay in the fastest cache
 _MOST_ROWS_UNWIDENED = 8  # for more, widening a block once costs less than widening it for every four rows
-_COUNTER_BYTES = 64
-
-
-def scratch_bytes(width: int) -> int:
-    """Bytes of working memory that a thread needs: queries, two states, scores, factors, a block of keys and values."""
-    queries_and_states = MOST_ROWS * 4 * width + 2 * state_bytes(MOST_ROWS, width)
-    return queries_and_states + _ROWS_AT_ONCE * (SCORE_BYTES + 16) + 2 * 4 * BLOCK_POSITIONS * width
-
-
-def shared_bytes(width: int, kv_heads: int, runs: int) -> int:
-    """Bytes of the memory, zeros at first, in which threads leave each other `runs` runs for each kv head."""
-    return kv_heads * runs * (_COUNTER_BYTES + state_bytes(MOST_ROWS, width))
 
 
 @helper
@@ -113,10 +104,10 @@ def _attend(
     padded_rows = _padded(rows)
     tile_bytes = 17 * width if quantised else 32 * width
     head_at = (row.layer * row.kv_heads + kv_head) * (batch.context_size // 16) * tile_bytes
-    factors = scratch + _ROWS_AT_ONCE * SCORE_BYTES
-    widened_keys = factors + _ROWS_AT_ONCE * 16
+    factors = scratch + ROWS_AT_ONCE * SCORE_BYTES
+    widened_keys = factors + ROWS_AT_ONCE * 16
     # Rows that go together are done with the keys when the values come: then half the cache is enough for both.
-    widened_values = widened_keys + (4 * BLOCK_POSITIONS * width if padded_rows > _ROWS_AT_ONCE else 0)
+    widened_values = widened_keys + (4 * BLOCK_POSITIONS * width if padded_rows > ROWS_AT_ONCE else 0)
     sums = state + padded_rows * width * 4
     peaks = sums + padded_rows * 64
     clear_rows(state, width, padded_rows)
@@ -129,8 +120,8 @@ def _attend(
         elif widened:
             widen_halves(keys, widened_keys, BLOCK_POSITIONS * width)
         count = min(BLOCK_POSITIONS, (end - block_start + WEIGHED_AT_ONCE - 1) // WEIGHED_AT_ONCE * WEIGHED_AT_ONCE)
-        for r in range(0, padded_rows, _ROWS_AT_ONCE):
-            some = min(_ROWS_AT_ONCE, padded_rows - r)
+        for r in range(0, padded_rows, ROWS_AT_ONCE):
+            some = min(ROWS_AT_ONCE, padded_rows - r)
             query, output = queries + r * width * 4, state + r * width * 4
             if widened:
                 score_floats(query, widened_keys, width, scratch, some)
@@ -206,7 +197,7 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
         first_run = begin // RUN_POSITIONS
         run_count = (end - 1) // RUN_POSITIONS - first_run + 1
         run, run_end = run_count * share // shares, run_count * (share + 1) // shares
-        states = np.int64(row.shared) + row.kv_heads * row.shared_runs * _COUNTER_BYTES + task * most_runs * state_size
+        states = np.int64(row.shared) + row.kv_heads * row.shared_runs * COUNTER_BYTES + task * most_runs * state_size
         if alone:
             run, run_end, states = 0, run_count if share == 0 else 0, own_states
         if run == run_end:
@@ -225,7 +216,7 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
                 merge_rows(states, state, width, _padded(rows))
             run += 1
         if not alone:
-            counter = np.uintp(np.int64(row.shared) + task * _COUNTER_BYTES)
+            counter = np.uintp(np.int64(row.shared) + task * COUNTER_BYTES)
             if atomic_add(counter, done) + done < run_count:
                 continue
             atomic_store(counter, 0)  # whoever comes last finds the other runs done

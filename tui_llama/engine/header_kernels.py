@@ -1,42 +1,40 @@
 """Reading a header in compiled code: what takes Python a tenth of a second for a large vocabulary."""
 
-import mmap
-
 import numpy as np
-import numpy.typing as npt
-from numba import types
 
-from tui_llama.engine.compilation import compile_now, kernel
+from tui_llama.engine.compilation import helper
+from tui_llama.engine.simd import int64_at, uint8_at
 
 _LENGTH_BYTES = 8
 
 
-@kernel
-def _find_strings(content: npt.NDArray[np.uint8], at: int, limit: int, starts: npt.NDArray[np.int64]) -> int:
+@helper
+def _length_at(address: int) -> np.uint64:
+    """The uint64 at an address of any alignment, little-endian."""
+    content, length = uint8_at(np.uintp(address)), np.uint64(0)
+    for byte in range(_LENGTH_BYTES):
+        length |= np.uint64(content[byte]) << np.uint64(8 * byte)
+    return length
+
+
+def find_strings(content: int, at: int, limit: int, starts: int, count: int) -> int:
     """Writes to `starts` where each string begins, and behind them where the last one ends; returns how many there are.
 
     What is beyond `limit` is not read; a string that ends there is the last one, and its end is `limit` + 1.
+
+    Args:
+        content: Address of the file.
+        at: Where in it the first string is.
+        limit: Where in it all strings end at the latest.
+        starts: Address of (count + 1,) int64.
+        count: How many strings are looked for.
     """
-    found = 0
-    while found < len(starts) - 1 and at <= limit - _LENGTH_BYTES:
-        length = np.uint64(0)
-        for byte in range(_LENGTH_BYTES):
-            length |= np.uint64(content[at + byte]) << np.uint64(8 * byte)
+    found, out = 0, int64_at(np.uintp(starts))
+    while found < count and at <= limit - _LENGTH_BYTES:
+        length = _length_at(content + at)
         at += _LENGTH_BYTES
-        starts[found] = at
+        out[found] = at
         found += 1
         at = int(at + np.int64(length)) if length <= np.uint64(limit - at) else limit + 1
-    starts[found] = at
+    out[found] = at
     return found
-
-
-_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
-_FIND_STRINGS = types.int64(_BYTES, types.int64, types.int64, types.int64[::1])
-
-
-def find_strings(content: mmap.mmap, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
-    """Does what `gguf_header.find_strings` does, but an end beyond `limit` may be any such place."""
-    compile_now(_find_strings, _FIND_STRINGS)
-    starts = np.empty(count + 1, np.int64)
-    found = _find_strings(np.frombuffer(content, np.uint8), at, limit, starts)
-    return starts[:found], int(starts[found])

@@ -1,34 +1,22 @@
-"""The ladder of instruction sets: what each rung needs, which one is used, and its integer dot product.
+"""The ladder of instruction sets: what each rung needs, and which one is used; dot_products.py has their code.
 
 Best first: `amx_int8` (x86 servers with a tile multiplier, see tile_multiplier.py; elsewhere as the next),
 `avx512_vnni`, `avx_vnni` (x86 with 256-bit VNNI), `avx2`, `neon_dotprod` (64-bit ARM), `portable` (vector IR that LLVM
 lowers for any target). `TUI_LLAMA_INSTRUCTION_SET` forces a rung; kernels are then compiled for a processor that has no
 more than this rung, so that a forced rung is as fast and as slow as where it is the best. All rungs give the same bits:
 integer sums are exact, and nothing else differs.
-
-The dot products take a rung's name, so that code for a processor can be written, and looked at, on any other.
 """
 
 import ctypes
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
 
 import llvmlite.binding as llvm
-from llvmlite import ir
 
 from tui_llama.errors import EngineError, SettingsError
-
-Value: TypeAlias = Any
-"""An llvmlite value; the package carries no types."""
-Builder: TypeAlias = Any
-"""An llvmlite IRBuilder."""
-
-_I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 
 # --- the ladder -----------------------------------------------------------------------------------------------------
 
@@ -119,185 +107,3 @@ def restricted_target() -> tuple[str, str] | None:
         return None
     rung = instruction_set_named(INSTRUCTION_SET)
     return rung.processor, rung.features
-
-
-# --- pieces of vectors ----------------------------------------------------------------------------------------------
-
-
-def _constant(element: ir.Type, value: int, count: int) -> Value:
-    return ir.Constant(ir.VectorType(element, count), [value] * count)
-
-
-def _pieces(b: Builder, value: Value, element: ir.Type, count: int) -> list[Value]:
-    """Cuts a vector into vectors of `count` lanes of `element`, all of the value's bits in order."""
-    lanes = value.type.count * value.type.element.width // element.width
-    whole = b.bitcast(value, ir.VectorType(element, lanes))
-    undefined = ir.Constant(whole.type, ir.Undefined)
-    picks = [list(range(first, first + count)) for first in range(0, lanes, count)]
-    return [b.shuffle_vector(whole, undefined, ir.Constant(ir.VectorType(_I32, count), pick)) for pick in picks]
-
-
-def _joined(b: Builder, pieces: list[Value]) -> Value:
-    """Puts vectors of equal length, a power of two of them, one after the other."""
-    while len(pieces) > 1:
-        order = list(range(2 * pieces[0].type.count))
-        mask = ir.Constant(ir.VectorType(_I32, len(order)), order)
-        pieces = [b.shuffle_vector(pieces[i], pieces[i + 1], mask) for i in range(0, len(pieces), 2)]
-    return pieces[0]
-
-
-def _intrinsic(b: Builder, name: str, result: ir.Type, *arguments: Value) -> Value:
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    return b.call(b.module.declare_intrinsic(name, fnty=kind), arguments)
-
-
-# --- dot products ---------------------------------------------------------------------------------------------------
-
-_Sum: TypeAlias = Callable[[Builder, Value, list[Value], list[Value], int], Value]
-
-
-def emit_dot4(
-    b: Builder, name: str, accumulator: Value, unsigned: Sequence[Value], signed: Sequence[Value], code_bits: int
-) -> Value:
-    """Writes the code of rung `name` for `simd.dot4_sum`, which see."""
-    lanes, emit = _DOT_PRODUCTS[name]
-    sums = _pieces(b, accumulator, _I32, lanes)
-    codes = [_pieces(b, value, _I8, 4 * lanes) for value in unsigned]
-    quants = [_pieces(b, value, _I8, 4 * lanes) for value in signed]
-    done = [
-        emit(b, total, [code[i] for code in codes], [quant[i] for quant in quants], code_bits)
-        for i, total in enumerate(sums)
-    ]
-    return _joined(b, done)
-
-
-def emit_dot2(b: Builder, name: str, accumulator: Value, first: Value, second: Value) -> Value:
-    """Writes the code of rung `name` for `simd.dot2`, which see."""
-    lanes, emit = _PAIR_PRODUCTS[name]
-    pieces = [_pieces(b, value, _I32, lanes) for value in (accumulator, first, second)]
-    return _joined(b, [emit(b, *together) for together in zip(*pieces, strict=True)])
-
-
-def _dot_vnni(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
-    """VPDPBUSD: four products of an unsigned and a signed byte, added to 32 bits."""
-    # Operands as 32-bit lanes: what older LLVMs ask for, and newer ones still read.
-    name = f"llvm.x86.avx512.vpdpbusd.{32 * total.type.count}"
-    for code, quant in zip(codes, quants, strict=True):
-        total = _intrinsic(b, name, total.type, total, b.bitcast(code, total.type), b.bitcast(quant, total.type))
-    return total
-
-
-def _dot_neon(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
-    """SDOT: four products of signed bytes, added to 32 bits.
-
-    A code of eight bits is read as signed with its upper bit flipped, hence 128 less: 128 times the sum of the other
-    side is added. That is the same for all pieces where the other side is one value in all lanes, and computed once.
-    """
-    name, missing = "llvm.aarch64.neon.sdot.v4i32.v16i8", _constant(_I32, 0, 4)
-    for code, quant in zip(codes, quants, strict=True):
-        as_signed = b.xor(code, _constant(_I8, 128, 16)) if code_bits == 8 else code
-        total = _intrinsic(b, name, total.type, total, as_signed, quant)
-        if code_bits == 8:
-            missing = _intrinsic(b, name, total.type, missing, _constant(_I8, 1, 16), quant)
-    return b.add(total, b.shl(missing, _constant(_I32, 7, 4)))
-
-
-def _pair_sums_avx2(b: Builder, code: Value, quant: Value) -> Value:
-    """VPMADDUBSW: sums of two products in 16 bits, which must not need more."""
-    return _intrinsic(b, "llvm.x86.avx2.pmadd.ub.sw", ir.VectorType(_I16, code.type.count // 2), code, quant)
-
-
-def _widened_avx2(b: Builder, pairs: Value, factor: int) -> Value:
-    """VPMADDWD: sums of two 16-bit lanes, times a factor, in 32 bits."""
-    count = pairs.type.count
-    return _intrinsic(
-        b, "llvm.x86.avx2.pmadd.wd", ir.VectorType(_I32, count // 2), pairs, _constant(_I16, factor, count)
-    )
-
-
-def _pair_sums_portable(b: Builder, code: Value, quant: Value) -> Value:
-    pairs = ir.VectorType(_I16, code.type.count // 2)
-    low, eight = _constant(_I16, 255, pairs.count), _constant(_I16, 8, pairs.count)
-    u, s = b.bitcast(code, pairs), b.bitcast(quant, pairs)
-    even = b.mul(b.and_(u, low), b.ashr(b.shl(s, eight), eight))
-    return b.add(even, b.mul(b.lshr(u, eight), b.ashr(s, eight)))
-
-
-def _widened_portable(b: Builder, pairs: Value, factor: int) -> Value:
-    both = b.bitcast(pairs, ir.VectorType(_I32, pairs.type.count // 2))
-    sixteen = _constant(_I32, 16, both.type.count)
-    total = b.add(b.ashr(b.shl(both, sixteen), sixteen), b.ashr(both, sixteen))
-    return b.mul(total, _constant(_I32, factor, both.type.count))
-
-
-_LARGEST_I16 = 32767
-
-
-def _dot_by_pairs(pair_sums: Callable[..., Value], widened: Callable[..., Value]) -> _Sum:
-    """Makes the dot product that sums up in 16 bits for as long as nothing can overflow, and then in 32.
-
-    Codes of eight bits are two of four bits: two sums in 16 bits cost less than one that has to be widened each time.
-    """
-
-    def dot(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
-        factors = {1: codes}
-        if code_bits == 8:
-            nibble, four = _constant(_I8, 15, codes[0].type.count), _constant(_I16, 4, codes[0].type.count // 2)
-            pairs = four.type
-            upper = [b.bitcast(b.lshr(b.bitcast(code, pairs), four), code.type) for code in codes]
-            factors = {1: [b.and_(code, nibble) for code in codes], 16: [b.and_(code, nibble) for code in upper]}
-            code_bits = 4
-        at_once = _LARGEST_I16 // (2 * 128 * (2**code_bits - 1))
-        for factor, parts in factors.items():
-            for first in range(0, len(parts), at_once):
-                products = [
-                    pair_sums(b, part, quant)
-                    for part, quant in zip(parts[first : first + at_once], quants[first : first + at_once], strict=True)
-                ]
-                pairs_total = products[0]
-                for product in products[1:]:
-                    pairs_total = b.add(pairs_total, product)
-                total = b.add(total, widened(b, pairs_total, factor))
-        return total
-
-    return dot
-
-
-_DOT_PRODUCTS: dict[str, tuple[int, _Sum]] = {
-    "amx_int8": (16, _dot_vnni),
-    "avx512_vnni": (16, _dot_vnni),
-    "avx_vnni": (8, _dot_vnni),
-    "avx2": (8, _dot_by_pairs(_pair_sums_avx2, _widened_avx2)),
-    "neon_dotprod": (4, _dot_neon),
-    "portable": (16, _dot_by_pairs(_pair_sums_portable, _widened_portable)),
-}
-"""For each rung, how many 32-bit lanes its registers have and who writes its code."""
-
-
-def _pairs_vnni(b: Builder, total: Value, first: Value, second: Value) -> Value:
-    """VPDPWSSD: two products of 16-bit lanes, added to 32 bits."""
-    return _intrinsic(b, f"llvm.x86.avx512.vpdpwssd.{32 * total.type.count}", total.type, total, first, second)
-
-
-def _pairs_avx2(b: Builder, total: Value, first: Value, second: Value) -> Value:
-    pairs = ir.VectorType(_I16, 2 * total.type.count)
-    products = _intrinsic(b, "llvm.x86.avx2.pmadd.wd", total.type, b.bitcast(first, pairs), b.bitcast(second, pairs))
-    return b.add(total, products)
-
-
-def _pairs_portable(b: Builder, total: Value, first: Value, second: Value) -> Value:
-    sixteen = _constant(_I32, 16, total.type.count)
-    low = b.mul(b.ashr(b.shl(first, sixteen), sixteen), b.ashr(b.shl(second, sixteen), sixteen))
-    high = b.mul(b.ashr(first, sixteen), b.ashr(second, sixteen))
-    return b.add(total, b.add(low, high))
-
-
-_PAIR_PRODUCTS: dict[str, tuple[int, Callable[..., Value]]] = {
-    "amx_int8": (16, _pairs_vnni),
-    "avx512_vnni": (16, _pairs_vnni),
-    "avx_vnni": (8, _pairs_vnni),
-    "avx2": (8, _pairs_avx2),
-    "neon_dotprod": (4, _pairs_portable),
-    "portable": (16, _pairs_portable),
-}
-"""As `_DOT_PRODUCTS`, for products of 16-bit lanes."""

@@ -47,6 +47,9 @@ from tui_llama.errors import CallerError, EngineError, UserError
 if TYPE_CHECKING:
     from tui_llama.engine.model import Model
 
+# A Ctrl+C that comes just before the main thread begins to wait does not end the wait, so that is never long.
+_POLL_SECONDS = 0.1
+
 
 class LocalEngine:
     """A loaded model and the sequence that it last worked on.
@@ -222,7 +225,13 @@ class _Opening:
 
     def progress(self) -> Iterator[LoadProgress]:
         threading.Thread(target=self._run, name="open model", daemon=True).start()
-        while (progress := self._progress.get()) is not None:
+        while True:
+            try:
+                progress = self._progress.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if progress is None:
+                return
             yield progress
 
     def model(self) -> LanguageModel:

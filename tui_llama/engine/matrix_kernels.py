@@ -7,7 +7,7 @@ quantised products look like stands in activations.py.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import reduce
 from typing import Any
 
 from llvmlite import ir
@@ -23,17 +23,13 @@ from tui_llama.engine.activations import (
     SUMMARY_BYTES,
     SUMS_AT,
 )
-from tui_llama.engine.compilation import intrinsic, plan_kernel
+from tui_llama.engine.compilation import intrinsic
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.simd import F32, I16, I32, Builder, Value, constant, vector
 from tui_llama.engine.tile_values import half_row, scale_pairs, tile_codes
 from tui_llama.engine.tiles import TileFormat
 
-KERNEL = types.void(types.uintp, types.uintp, types.int64, types.int64, types.uintp)
 _PASSES = (8, 4, 2, 1)  # how many tokens share an unpacked tile
-SPARE_TOKENS = 32
-"""How many tokens beyond the last an input must be readable for; what it holds there does not matter."""
-
 _FLOAT_PASSES = (4, 1)
 _FLOAT_SUMS = 4
 _PREFETCH_BYTES = 6144
@@ -392,18 +388,3 @@ def matrix_q5_k(row: int, batch: int, first: int, last: int, scratch: int) -> No
 def matrix_q6_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
     """Q6_K tiles times activations quantised by 256."""
     _q6_k(row, batch, first, last, scratch)
-
-
-MATRIX_KERNELS = {
-    0: matrix_f32, 1: matrix_f16, 30: matrix_bf16, 2: matrix_q4_0, 3: matrix_q4_1, 6: matrix_q5_0, 7: matrix_q5_1,
-    8: matrix_q8_0, 12: matrix_q4_k, 13: matrix_q5_k, 14: matrix_q6_k,
-}  # fmt: skip
-
-
-@cache
-def compiled_kernel(function: Callable[..., None]) -> Any:
-    """Compiles a kernel of a plan, or loads it from the cache; `.address` is what a row wants.
-
-    Kept for the life of the process: the address is that of the object's code.
-    """
-    return plan_kernel(KERNEL)(function)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Tokens
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,22 +23,22 @@ from tui_llama.engine.architectures import Architecture, architecture_named
 from tui_llama.engine.architectures.decoder import emit_forward_pass
 from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
-from tui_llama.engine.header_kernels import find_strings
+from tui_llama.engine.header_strings import FIND_STRINGS, quickest_find_strings
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
+from tui_llama.engine.kernel_code import load_kernels
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors, find_seats
-from tui_llama.engine.plan import Plan, PlanBuilder, Step, compile_kernels
+from tui_llama.engine.plan import Plan, PlanBuilder, Step
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.position_moves import PositionMoves
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
-from tui_llama.engine.sampling import compile_sampling_kernels
-from tui_llama.engine.second_compiler import SecondCompiler
 from tui_llama.engine.session_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
-from tui_llama.engine.thread_team import ThreadTeam
-from tui_llama.engine.tokenizer import Tokenizer, compile_tokenizer, tokenizer_from_gguf
+from tui_llama.engine.thread_team import TAKE_PART, ThreadTeam
+from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
+from tui_llama.engine.top_logits import SAMPLING_KERNELS
 from tui_llama.engine.topology import physical_core_count
 from tui_llama.engine.weights import Weights
 from tui_llama.errors import CallerError, EngineError, SettingsError
@@ -88,10 +87,8 @@ def open_model(
         raise SettingsError(f"there is no cache type {cache_type!r}", f"Use one of: {', '.join(CACHE_TYPES)}.")
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
-    with SecondCompiler() as second_compiler, open_gguf(path, find_strings) as file:
-        return Model(
-            file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report, second_compiler
-        )
+    with open_gguf(path, quickest_find_strings()) as file:
+        return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
 
 
 class Model:
@@ -111,7 +108,6 @@ class Model:
         cache_type: str,
         placement: Placement,
         report: OnProgress,
-        second_compiler: SecondCompiler,
     ) -> None:
         report(LoadStage.READ, 0, 1)
         architecture = architecture_named(file.get_str("general.architecture", ""))
@@ -128,18 +124,17 @@ class Model:
         weights = Weights(file)
         self._plan = self._build_plan(weights, architecture)
         report(LoadStage.READ, 1, 1)
+        load_kernels(
+            [
+                *self._plan.kernels, *weights.kernels(), *tokenizer_kernels(file), *SAMPLING_KERNELS, TAKE_PART,
+                FIND_STRINGS,
+            ],
+            lambda done, total: report(LoadStage.COMPILE, done, total),
+        )  # fmt: skip
+        self._plan.set_kernels()
         seating = find_seats(placement)
         # Tiles are filled meanwhile: of all the rest, nearly everything is Python, which keeps one processor busy.
         with weights.repacking(threads, seating.sit_down if placement.numa and seating.seats else None) as repacking:
-            others = (partial(compile_tokenizer, file), compile_sampling_kernels)
-            self._plan.set_kernels(
-                compile_kernels(
-                    self._plan.kernel_names,
-                    lambda done, total: report(LoadStage.COMPILE, done, total),
-                    others,
-                    second_compiler,
-                )
-            )
             self.tokenizer: Tokenizer = tokenizer_from_gguf(file)
             self.chat_template: ChatTemplate = template_from_gguf(file, self.tokenizer)
             configuration = _configuration_hash(self._sizes, cache_type)

@@ -7,16 +7,16 @@ is stands in each docstring. Kernels trust their rows: `plan.py` checks shapes w
 Naive twins of all of them are in tests/naive/ops.py.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import attention_kernels, cache_kernels, simd
-from tui_llama.engine.activations import are_interleaved, quantize_token_32, quantize_token_256
+from tui_llama.engine import simd
 from tui_llama.engine.compilation import helper, intrinsic
+from tui_llama.engine.dequantize_kernels import dequantize_row
+from tui_llama.engine.quantize_kernels import are_interleaved, quantize_token_32, quantize_token_256
 from tui_llama.engine.simd import (
     F32,
     Builder,
@@ -28,7 +28,6 @@ from tui_llama.engine.simd import (
     int32_at,
     row_at,
 )
-from tui_llama.engine.tiles import dequantize_row
 
 # --- vector helpers ---------------------------------------------------------------------------------------------------
 
@@ -144,16 +143,3 @@ def gate(row_address: int, batch_address: int, first: int, last: int, scratch: i
         out = row.output + token * row.output_stride
         for at in range(0, 4 * row.columns, 64):
             _gate_block(np.uintp(gates + at), np.uintp(ups + at), np.uintp(out + at))
-
-
-PLAIN_KERNELS: dict[str, Callable[..., None]] = {
-    "embed": embed,
-    "rms_norm": rms_norm,
-    "quantize_32": quantize_32,
-    "quantize_256": quantize_256,
-    "rotate_queries": cache_kernels.rotate_queries,
-    "store_keys": cache_kernels.store_keys,
-    "store_values": cache_kernels.store_values,
-    "attention": attention_kernels.attention,
-    "gate": gate,
-}

@@ -4,26 +4,32 @@
 holds the finished table, the work buffers that its rows point into, and what is needed to print it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine import attention_kernels, cache_kernels, matrix_kernels, ops, plan_loop, tile_multiplier
-from tui_llama.engine.activations import activation_bytes
-from tui_llama.engine.compilation import compile_now
+from tui_llama.engine import attention_sizes, panels
+from tui_llama.engine.activations import SPARE_TOKENS, activation_bytes
 from tui_llama.engine.hyperparameters import Hyperparameters
+from tui_llama.engine.kernel_code import PLAN_ARGUMENTS, Kernel
 from tui_llama.engine.kv_cache import CacheShape
 from tui_llama.engine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.rotary import RotaryTable
-from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
-from tui_llama.engine.second_compiler import PLAN_KERNELS, SecondCompiler
+from tui_llama.engine.rows import HALVES, NEIGHBOURS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
 from tui_llama.engine.weights import Matrix, Weights
 from tui_llama.errors import ShapeMismatchError
 
 _MATRIX_PREFIX = "matrix_"
+_OTHER_MODULES = {
+    "rotate_queries": "cache_kernels",
+    "store_keys": "cache_kernels",
+    "store_values": "cache_kernels",
+    "attention": "attention_kernels",
+}
+"""Where kernels are that are neither matrix kernels nor in `ops`."""
+
 _ATTENTION_UNITS = 32  # of one token at depth: enough for many threads, few enough to cost nothing
 
 
@@ -81,12 +87,13 @@ class Plan:
     keep_alive: list[object]
 
     @property
-    def kernel_names(self) -> list[str]:
+    def kernels(self) -> list[Kernel]:
         """The kernels that the plan needs, each once, in order of first use."""
-        return list(dict.fromkeys(step.operation for step in self.steps))
+        return list(dict.fromkeys(kernel_named(step.operation) for step in self.steps))
 
-    def set_kernels(self, addresses: Mapping[str, int]) -> None:
-        """Fills in the addresses of compiled kernels."""
+    def set_kernels(self) -> None:
+        """Fills in the addresses of the kernels, and loads those that nobody has loaded."""
+        addresses = {kernel.name: kernel.address for kernel in self.kernels}
         for row, step in zip(self.rows, self.steps, strict=True):
             row["kernel"] = addresses[step.operation]
 
@@ -99,45 +106,10 @@ class Plan:
         return "\n".join(lines)
 
 
-def compile_kernels(
-    names: list[str],
-    on_progress: Callable[[int, int], None],
-    others: Sequence[Callable[[], object]] = (),
-    second_compiler: SecondCompiler | None = None,
-) -> dict[str, int]:
-    """Compiles kernels or loads them from the cache, and the loop that runs them.
-
-    Args:
-        names: Kernels of a plan.
-        on_progress: Called with kernels done and kernels in all, the loop and each of the others counted as one.
-        others: What compiles kernels that no plan runs.
-        second_compiler: A process that is compiling some of them and what no plan runs.
-
-    Returns:
-        The address of each kernel of a plan.
-    """
-    functions = ops.PLAIN_KERNELS | {f.__name__: f for f in matrix_kernels.MATRIX_KERNELS.values()}
-    addresses: dict[str, int] = {}
-
-    def compile_one(name: str) -> None:
-        addresses[name] = matrix_kernels.compiled_kernel(functions[name]).address
-
-    last = [name for name in names if name in PLAN_KERNELS]
-    first_jobs: list[Callable[[], object]] = [partial(compile_one, name) for name in names if name not in last]
-    last_jobs = [partial(compile_one, name) for name in last]
-    jobs: list[Callable[[], object]] = [
-        *first_jobs,
-        *last_jobs,
-        partial(compile_now, plan_loop.take_part, plan_loop.TAKE_PART),
-        *others,
-    ]
-    for done, job in enumerate(jobs):
-        if done == len(first_jobs) and second_compiler is not None:
-            second_compiler.finish(lambda: on_progress(len(first_jobs), len(jobs)))
-        on_progress(done, len(jobs))
-        job()
-    on_progress(len(jobs), len(jobs))
-    return addresses
+def kernel_named(operation: str) -> Kernel:
+    """The kernel of an operation."""
+    module = "matrix_kernels" if operation.startswith(_MATRIX_PREFIX) else _OTHER_MODULES.get(operation, "ops")
+    return Kernel(module, operation, PLAN_ARGUMENTS)
 
 
 @dataclass
@@ -269,9 +241,9 @@ class PlanBuilder:
         sizes = self.sizes
         attended = self.buffer("attended", sizes.head_count * sizes.head_dim)
         group = sizes.head_count // sizes.kv_head_count
-        if group > attention_kernels.MOST_ROWS:
+        if group > attention_sizes.MOST_ROWS:
             raise self.weights.file.refuse(
-                f"{group} query heads share a key-value head, more than the {attention_kernels.MOST_ROWS} supported"
+                f"{group} query heads share a key-value head, more than the {attention_sizes.MOST_ROWS} supported"
             )
         sinks_vector = self.weights.vector(sinks, sizes.head_count) if sinks else None
         self._keep_alive.append(sinks_vector)
@@ -281,7 +253,7 @@ class PlanBuilder:
             **self._in_cache(layer), scale=scale, window=window, soft_cap=soft_cap,
             extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
             units=sizes.kv_head_count * -(-_ATTENTION_UNITS // sizes.kv_head_count),
-            tokens_per_unit=attention_kernels.MOST_ROWS // group, **self._shared_runs(),
+            tokens_per_unit=attention_sizes.MOST_ROWS // group, **self._shared_runs(),
         )  # fmt: skip
         return attended
 
@@ -302,7 +274,7 @@ class PlanBuilder:
             steps=self._steps,
             logits=self.logits,
             rotary=self.rotary,
-            scratch_bytes=padded(max(attention_kernels.scratch_bytes(width), tile_multiplier.SCRATCH_BYTES), 64),
+            scratch_bytes=padded(max(attention_sizes.scratch_bytes(width), panels.SCRATCH_BYTES), 64),
             keep_alive=[*self._keep_alive, self._buffers],
         )
 
@@ -342,9 +314,9 @@ class PlanBuilder:
 
     def _shared_runs(self) -> dict[str, int]:
         """Memory in which the threads share the longest attention of one token; all layers use the same."""
-        runs = -(-self.cache.padded_context // attention_kernels.RUN_POSITIONS)
+        runs = -(-self.cache.padded_context // attention_sizes.RUN_POSITIONS)
         if self._shared_states is None:
-            size = attention_kernels.shared_bytes(self.cache.padded_head_dim, self.cache.kv_heads, runs)
+            size = attention_sizes.shared_bytes(self.cache.padded_head_dim, self.cache.kv_heads, runs)
             self._shared_states = zeroed_bytes(size)
             self._keep_alive.append(self._shared_states)
         return {"shared": int(self._shared_states.ctypes.data), "shared_runs": runs}
@@ -354,7 +326,7 @@ class PlanBuilder:
             "rotated_dim": self.sizes.rope_dim,
             "extra": self.rotary.address,
             "extra_stride": self.rotary.stride_bytes,
-            "mode": cache_kernels.NEIGHBOURS if neighbours else cache_kernels.HALVES,
+            "mode": NEIGHBOURS if neighbours else HALVES,
         }
 
     def _in_cache(self, layer: int) -> dict[str, int]:
@@ -381,7 +353,7 @@ class PlanBuilder:
 
     def _shared(self, name: str, width: int, row_shape: tuple[int, ...], dtype: npt.DTypeLike) -> Buffer:
         if name not in self._buffers:
-            data = zeroed_array((self.batch_tokens + matrix_kernels.SPARE_TOKENS, *row_shape), dtype)
+            data = zeroed_array((self.batch_tokens + SPARE_TOKENS, *row_shape), dtype)
             self._buffers[name] = Buffer(name, width, data)
         if self._buffers[name].width != width:
             raise ShapeMismatchError(f"buffer {name!r} is {self._buffers[name].width} wide, not {width}")

@@ -11,11 +11,9 @@ caller's. Few and flat functions, all numbers int64: what is called in several l
 """
 
 import numpy as np
-import numpy.typing as npt
-from numba import types
 
-from tui_llama.engine.compilation import helper, kernel
-from tui_llama.engine.memory import zeroed_array
+from tui_llama.engine.compilation import helper
+from tui_llama.engine.gates import CACHE_LINE_BYTES
 from tui_llama.engine.rows import ROW
 from tui_llama.engine.schedule import ENTRY, MOST_UNITS
 from tui_llama.engine.simd import (
@@ -28,53 +26,24 @@ from tui_llama.engine.simd import (
     prefetch_line,
     read_fence,
 )
-from tui_llama.engine.waiting import (
-    CACHE_LINE_BYTES,
-    GATE_BYTES,
-    clock_nanoseconds,
-    open_gate,
-    prepare_gate,
-    times_opened,
-    wait_at,
+from tui_llama.engine.team_memory import (
+    DONE_AT,
+    EXTRA_DOOR_AT,
+    NO_ROW,
+    PROFILE_ALONE,
+    PROFILE_STAGES,
+    PROFILE_THREADS,
+    REGULAR_DOOR_AT,
+    STAGE_AT,
+    STAGE_ROWS_AT,
+    TEAM_FIELDS,
 )
-
-TEAM_FIELDS = (
-    "rows",  # address of the plan's rows
-    "row_count",
-    "batch",  # address of the batch
-    "schedule",  # address of the batch's schedule, an entry for each row
-    "first_row",  # the first row of the first stage; those before need one thread only
-    "thread_count",  # threads that a row's units are dealt out to
-    "regular_threads",  # threads that take part in every run; the others have a door of their own
-    "scratch",  # address of working memory, `scratch_bytes` for each thread
-    "scratch_bytes",
-    "counters",  # address of an int64 on a line of its own for each row of a stage and each thread
-    "counters_stride",  # bytes from one row's counters to the next row's
-    "profile",  # address of three times as many int64 nanoseconds as there are rows; 0: nobody wants to know
-    "profiled_until",  # while a profile is made: to when time is accounted for, by `clock_nanoseconds`
-    "door_nanoseconds",  # how long helpers poll for the next run before they sleep
-    "stage_nanoseconds",  # how long threads poll for the next stage before they sleep
-    "is_closing",  # 1: helpers that are let in return
-)
-"""What the threads of a team share, int64 each; set by `thread_team` and `plan_runner` between runs.
-
-All memory that is named here stays where it is as long as the team lives: late threads may look at it any time.
-"""
+from tui_llama.engine.waiting import clock_nanoseconds, open_gate, times_opened, wait_at
 
 (
     _ROWS, _ROW_COUNT, _BATCH, _SCHEDULE, _FIRST_ROW, _THREAD_COUNT, _REGULAR_THREADS, _SCRATCH, _SCRATCH_BYTES,
     _COUNTERS, _COUNTERS_STRIDE, _PROFILE, _PROFILED_UNTIL, _DOOR_NANOSECONDS, _STAGE_NANOSECONDS, _IS_CLOSING,
 ) = range(len(TEAM_FIELDS))  # fmt: skip
-
-# After the fields: how many units of the stage are done, and the stages' gate with the row that begins the stage. For
-# that row there are two places, for stages of even and odd number, so that it can be written before the gate is opened.
-_DONE_AT = 2 * CACHE_LINE_BYTES
-_STAGE_ROWS_AT = _DONE_AT + CACHE_LINE_BYTES
-_STAGE_AT = _STAGE_ROWS_AT + CACHE_LINE_BYTES
-_REGULAR_DOOR_AT = _STAGE_AT + GATE_BYTES
-_EXTRA_DOOR_AT = _REGULAR_DOOR_AT + GATE_BYTES
-_TEAM_BYTES = _EXTRA_DOOR_AT + GATE_BYTES
-_NO_ROW = -1  # the run is over
 
 _ROW_BYTES = ROW.itemsize
 _ENTRY_BYTES = ENTRY.itemsize
@@ -85,19 +54,6 @@ _TAKEN_BITS = MOST_UNITS.bit_length()
 _AHEAD_BYTES = 256 << 10  # of weights that a waiting thread asks for: less than half of a core's second cache
 _AHEAD_LINES = 8  # between two looks at whether the wait is over
 _SHARE = 4  # a thread takes this part of what is left of a range, so that little is left for the end
-
-PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS = range(3)
-"""The parts of a profile: what a row took that was done alone; what stages took, at their last row; and what the
-threads together spent on each row of the stages."""
-
-
-def new_team() -> npt.NDArray[np.int64]:
-    """Memory that a team shares, (at least the number of fields,) int64: the fields, all 0, and what only it uses."""
-    memory = zeroed_array((_TEAM_BYTES // 8,), np.int64).view(np.int64)
-    memory[_STAGE_ROWS_AT // 8 : _STAGE_ROWS_AT // 8 + 2] = _NO_ROW
-    for gate_at in (_REGULAR_DOOR_AT, _EXTRA_DOOR_AT, _STAGE_AT):
-        prepare_gate(int(memory.ctypes.data) + gate_at)
-    return memory
 
 
 @helper
@@ -131,7 +87,7 @@ def _work(address: int, index: int, counters: int, stage: int, thread: int) -> i
             # Was all of that read while the stage was open? If so, and if the counter is then still as it was found,
             # some of the stage's units were not even taken, and it is open now.
             read_fence()
-            if times_opened(address + _STAGE_AT) != stage:
+            if times_opened(address + STAGE_AT) != stage:
                 return done
             share = (size - taken) // _SHARE
             share = min(size - taken, max(least_share, share - share % least_share))
@@ -155,7 +111,7 @@ def _fetch_ahead(address: int, index: int, stage: int, thread: int) -> None:
     begin, end = units * thread // team[_THREAD_COUNT], units * (thread + 1) // team[_THREAD_COUNT]
     first, size = row[_WEIGHT] + begin * row[_WEIGHT_STRIDE], (end - begin) * row[_WEIGHT_STRIDE]
     for at in range(0, min(size, _AHEAD_BYTES), _AHEAD_LINES * CACHE_LINE_BYTES):
-        if times_opened(address + _STAGE_AT) != stage:
+        if times_opened(address + STAGE_AT) != stage:
             return
         for line in range(_AHEAD_LINES):
             prefetch_line(np.uintp(first + at + line * CACHE_LINE_BYTES))
@@ -175,10 +131,10 @@ def _open_stage(address: int, first: int, last: int, thread: int) -> None:
             times = int64_at(np.uintp(team[_PROFILE]))
             times[PROFILE_ALONE * team[_ROW_COUNT] + index] += now - team[_PROFILED_UNTIL]
             team[_PROFILED_UNTIL] = now
-    next_stage = times_opened(address + _STAGE_AT) + 1
-    begin = last if last < team[_ROW_COUNT] else _NO_ROW
-    atomic_store(np.uintp(address + _STAGE_ROWS_AT + 8 * (next_stage & 1)), begin)
-    open_gate(address + _STAGE_AT)
+    next_stage = times_opened(address + STAGE_AT) + 1
+    begin = last if last < team[_ROW_COUNT] else NO_ROW
+    atomic_store(np.uintp(address + STAGE_ROWS_AT + 8 * (next_stage & 1)), begin)
+    open_gate(address + STAGE_AT)
 
 
 @helper
@@ -186,11 +142,11 @@ def _join(address: int, thread: int) -> None:
     """Takes part in the stages, from the one that is open now until the run is over."""
     team = int64_at(np.uintp(address))
     while True:
-        stage = times_opened(address + _STAGE_AT)
-        index = atomic_load(np.uintp(address + _STAGE_ROWS_AT + 8 * (stage & 1)))
-        if times_opened(address + _STAGE_AT) != stage:
+        stage = times_opened(address + STAGE_AT)
+        index = atomic_load(np.uintp(address + STAGE_ROWS_AT + 8 * (stage & 1)))
+        if times_opened(address + STAGE_AT) != stage:
             continue
-        if index == _NO_ROW:
+        if index == NO_ROW:
             return
         counters, done = team[_COUNTERS], 0
         while True:
@@ -203,13 +159,13 @@ def _join(address: int, thread: int) -> None:
             entry = int64_at(np.uintp(team[_SCHEDULE] + index * _ENTRY_BYTES))
             stage_units, following = entry[_STAGE_UNITS], entry[_FOLLOWING]
             read_fence()
-            if stage_units > 0 or times_opened(address + _STAGE_AT) != stage:
+            if stage_units > 0 or times_opened(address + STAGE_AT) != stage:
                 break
             index += 1
             counters += team[_COUNTERS_STRIDE]
         # A stage is not over before those who did something have said so: what they read is of this stage.
-        if done > 0 and atomic_add(np.uintp(address + _DONE_AT), done) + done == stage_units:
-            atomic_store(np.uintp(address + _DONE_AT), 0)
+        if done > 0 and atomic_add(np.uintp(address + DONE_AT), done) + done == stage_units:
+            atomic_store(np.uintp(address + DONE_AT), 0)
             if team[_PROFILE]:
                 now = clock_nanoseconds()
                 times = int64_at(np.uintp(team[_PROFILE]))
@@ -219,13 +175,9 @@ def _join(address: int, thread: int) -> None:
         else:
             if done > 0:
                 _fetch_ahead(address, following, stage, thread)
-            wait_at(address + _STAGE_AT, stage, team[_STAGE_NANOSECONDS])
+            wait_at(address + STAGE_AT, stage, team[_STAGE_NANOSECONDS])
 
 
-TAKE_PART = types.void(types.int64, types.int64)
-
-
-@kernel
 def take_part(address: int, thread: int) -> None:
     """What every thread of a team calls: thread 0 for each run, the others once.
 
@@ -236,7 +188,7 @@ def take_part(address: int, thread: int) -> None:
     """
     team = int64_at(np.uintp(address))
     if thread > 0:
-        door = address + (_REGULAR_DOOR_AT if thread < team[_REGULAR_THREADS] else _EXTRA_DOOR_AT)
+        door = address + (REGULAR_DOOR_AT if thread < team[_REGULAR_THREADS] else EXTRA_DOOR_AT)
         passed = 0
         while True:
             wait_at(door, passed, team[_DOOR_NANOSECONDS])
@@ -250,8 +202,8 @@ def take_part(address: int, thread: int) -> None:
         _open_stage(address, 0, team[_FIRST_ROW], 0)
         if team[_FIRST_ROW] == team[_ROW_COUNT]:
             return
-    open_gate(address + _REGULAR_DOOR_AT)
+    open_gate(address + REGULAR_DOOR_AT)
     if team[_IS_CLOSING] or team[_THREAD_COUNT] > team[_REGULAR_THREADS]:
-        open_gate(address + _EXTRA_DOOR_AT)
+        open_gate(address + EXTRA_DOOR_AT)
     if not team[_IS_CLOSING]:
         _join(address, 0)

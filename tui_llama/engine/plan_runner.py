@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from tui_llama.engine.gates import CACHE_LINE_BYTES
 from tui_llama.engine.memory import zeroed_array
 from tui_llama.engine.plan import Plan, Step
-from tui_llama.engine.plan_loop import PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS
 from tui_llama.engine.rows import BATCH
 from tui_llama.engine.schedule import ENTRY, Schedule, make_schedule, most_rows_of_a_stage, stage_ends
+from tui_llama.engine.team_memory import PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS
 from tui_llama.engine.thread_team import ThreadTeam
-from tui_llama.engine.waiting import CACHE_LINE_BYTES
 
 _PROFILE_PARTS = (PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS)
 _FEW_TOKENS = 8  # a batch of so many reads weights more than it computes, as decoding does

@@ -13,11 +13,10 @@ import numpy as np
 
 from tui_llama.engine.attention_blocks import QUANT_COLUMNS
 from tui_llama.engine.cache_kernels import rotate_components, store_components
-from tui_llama.engine.compilation import helper, kernel
-from tui_llama.engine.rows import Q8_0_CACHE, ROW
+from tui_llama.engine.compilation import helper
+from tui_llama.engine.rows import Q8_0_CACHE, ROW, UNTURNED
 from tui_llama.engine.simd import batch_at, float32_at, int8_at, int32_at, load_half, row_at, store_half
 
-UNTURNED = -1
 _ROW_BYTES = ROW.itemsize
 
 
@@ -60,7 +59,6 @@ def _move_values(row: Any, batch: Any, source: int, target: int, head: int) -> N
         new[i] = old[i]
 
 
-@kernel
 def move_positions(
     rows: int, row_count: int, batch_address: int, first: int, count: int, distance: int, turns: int, angles: int,
     scratch: int,

@@ -6,13 +6,14 @@ Knows where tokens lie and how keys are rotated; nothing of which tokens ought t
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.kv_cache import KeyValueCache
 from tui_llama.engine.plan import Plan
-from tui_llama.engine.position_kernels import UNTURNED, move_positions
-from tui_llama.engine.rows import BATCH
+from tui_llama.engine.rows import BATCH, UNTURNED
 from tui_llama.errors import CallerError, ShapeMismatchError
 
 _KEY_KERNEL = "store_keys"
+_move_positions = Kernel("position_kernels", "move_positions", "iiiiiiiii")
 
 
 class PositionMoves:
@@ -62,7 +63,7 @@ class PositionMoves:
         batch = np.zeros((), BATCH)
         batch["keys"], batch["values"] = cache.keys_address, cache.values_address
         batch["context_size"] = cache.shape.padded_context
-        move_positions(
+        _move_positions(
             int(self._rows.ctypes.data), len(self._rows), int(batch.ctypes.data), first, len(differences), distance,
             int(turns.ctypes.data), int(angles.ctypes.data), int(self._scratch.ctypes.data),
         )  # fmt: skip

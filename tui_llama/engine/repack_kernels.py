@@ -6,24 +6,18 @@ time. All other work is told to the kernel in a table of units, so that threads 
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import simd, tiles
-from tui_llama.engine.compilation import helper, intrinsic, plan_kernel
+from tui_llama.engine.compilation import helper, intrinsic
+from tui_llama.engine.repacking import UNIT_FIELDS
 from tui_llama.engine.simd import I16, I32, Builder, Value, atomic_add, constant, int64_at, uint8_at, vector
-from tui_llama.engine.tiles import ROWS, TileFormat
-
-_UNIT_BYTES = 1 << 20
-_GROUP_BYTES = 16  # of one row: four words
-_STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and what comes of it
-UNIT_FIELDS = 9
+from tui_llama.engine.tiles import GROUP_BYTES, ROWS, TileFormat
 
 # --- vectors --------------------------------------------------------------------------------------------------------
 
@@ -57,7 +51,7 @@ def _words(b: Builder, rows: Sequence[Value], offset: int) -> list[Value]:
 
 def _many_words(b: Builder, rows: Sequence[Value], offset: int, count: int) -> list[Value]:
     """`count` words, a multiple of four, from `offset` bytes on."""
-    return [word for group in range(count // 4) for word in _words(b, rows, offset + _GROUP_BYTES * group)]
+    return [word for group in range(count // 4) for word in _words(b, rows, offset + GROUP_BYTES * group)]
 
 
 def _masked(b: Builder, words: Value, mask: int) -> Value:
@@ -179,19 +173,12 @@ def _pack_q6(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value)
                 simd.store(b, bits, tile, layout.high_at + 128 * part + 64 * upper)
 
 
-def _step(layout: TileFormat) -> tuple[int, int]:
-    """Bytes of a row that are packed at once, and bytes of tiles that come of them."""
-    if layout.is_float:
-        return _GROUP_BYTES, ROWS * _GROUP_BYTES
-    return layout.block_bytes, layout.tile_bytes
-
-
 def _packer(layout: TileFormat, name: str) -> Callable[..., Any]:
     """Makes the intrinsic that packs blocks one after the other: (source, row bytes, target, blocks)."""
     pack = _pack_floats if layout.is_float else _pack_32 if layout.columns == 32 else _pack_k
     if layout is tiles.Q6_K_FORMAT:
         pack = _pack_q6
-    step_bytes, tile_bytes = _step(layout)
+    step_bytes, tile_bytes = layout.packed_at_once
 
     def pack_blocks(_: Any, source: Any, row_bytes: Any, target: Any, blocks: Any) -> Any:
         def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
@@ -272,19 +259,6 @@ def pack_q6_k(source: int, row_bytes: int, target: int, blocks: int) -> None:
     _q6_k(source, row_bytes, target, blocks)
 
 
-PACKERS = {
-    0: pack_f32, 1: pack_f16, 30: pack_f16, 2: pack_q4_0, 3: pack_q4_1, 6: pack_q5_0, 7: pack_q5_1, 8: pack_q8_0,
-    12: pack_q4_k, 13: pack_q5_k, 14: pack_q6_k,
-}  # fmt: skip
-"""What packs the blocks of a type, by the type's number in GGUF."""
-
-
-@cache
-def _compiled_packer(type_id: int) -> Any:
-    """Compiles a packer, or loads it from the cache, for the life of the process."""
-    return plan_kernel(types.void(*[types.int64] * 4))(PACKERS[type_id])
-
-
 @helper
 def _copy(source: int, target: int, count: int) -> None:
     from_bytes, to_bytes = uint8_at(np.uintp(source)), uint8_at(np.uintp(target))
@@ -329,8 +303,8 @@ def _pack_tile_row(
         _copy(packed, target + block * tile_bytes, tile_bytes * count // step_bytes)
 
 
-def _repack_units(units: int, unit_count: int, progress: int, staging: int) -> None:
-    """Fills tiles, unit after unit; see `repack_units`."""
+def repack_units(units: int, unit_count: int, progress: int, staging: int) -> None:
+    """Fills tiles, unit after unit; see `repacking.repack_units`."""
     while True:
         index = atomic_add(np.uintp(progress), 1)
         if index >= unit_count:
@@ -345,49 +319,3 @@ def _repack_units(units: int, unit_count: int, progress: int, staging: int) -> N
                 min(ROWS, rows - tile_row * ROWS), step_bytes, tile_bytes, staging,
             )  # fmt: skip
         atomic_add(np.uintp(progress + 8), 1)
-
-
-@cache
-def compiled_repacking() -> Any:
-    """Compiles what `repack_units` runs, or loads it from the cache, for the life of the process."""
-    return plan_kernel(types.void(*[types.int64] * 4))(_repack_units)
-
-
-def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) -> None:
-    """Fills tiles, unit after unit, together with all other threads that are given the same arrays; without the GIL.
-
-    Args:
-        units: (units, 9) int64 from `units_of`.
-        progress: (2,) int64: the next unit that nobody has taken, which may be set to `len(units)` to make everybody
-            stop, and how many are done.
-    """
-    staging = np.empty(_STAGING_BYTES, np.uint8)
-    compiled_repacking().ctypes(units.ctypes.data, len(units), progress.ctypes.data, staging.ctypes.data)
-
-
-def units_of(
-    layout: TileFormat, source: int, target: int, rows: int, columns: int, first_tile: int, last_tile: int
-) -> npt.NDArray[np.int64]:
-    """What there is to do for some rows of tiles of one matrix.
-
-    Args:
-        layout: The format of its tiles.
-        source: Address of its rows, one after the other as in a file.
-        target: Address of its tiles.
-        rows: Its rows; what is beyond the last one in the last tile stands for zeros.
-        columns: Its columns, a multiple of a block.
-        first_tile: First row of tiles to fill.
-        last_tile: One past the last.
-
-    Returns:
-        (units, 9) int64, in the order of the tiles.
-    """
-    packer = _compiled_packer(layout.type_id).address
-    row_bytes = layout.row_bytes(columns)
-    step_bytes, tile_bytes = _step(layout)
-    step = max(1, _UNIT_BYTES // max(1, ROWS * row_bytes))
-    units = [
-        (packer, source, row_bytes, target, rows, step_bytes, tile_bytes, first, min(first + step, last_tile))
-        for first in range(first_tile, last_tile, step)
-    ]
-    return np.array(units, np.int64).reshape(-1, UNIT_FIELDS)

@@ -13,14 +13,21 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.repack_kernels import UNIT_FIELDS, compiled_repacking, repack_units, units_of
+from tui_llama.engine.kernel_code import Kernel, load_kernels
+from tui_llama.engine.tiles import ROWS, TileFormat
 
 if TYPE_CHECKING:
     from tui_llama.engine.weights import Matrix
 
 ByteArray = npt.NDArray[np.uint8]
 _PROGRESS_SECONDS = 0.02
+_UNIT_BYTES = 1 << 20
+_STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and what comes of it
+UNIT_FIELDS = 9
 _NO_UNITS = np.empty((0, UNIT_FIELDS), np.int64)
+
+_REPACK_UNITS = Kernel("repack_kernels", "repack_units", "iiii")
+_PACKED_AS = {"BF16": "F16"}  # what is packed as another type is
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class _Work:
     """
 
     def __init__(self, sources: Sequence[Source], parts: int, sit_down: Callable[[int], object] | None) -> None:
-        compiled_repacking()  # in a thread it would wait for the caller's Python at every step
+        load_kernels([_REPACK_UNITS])
         self.tile_bytes = sum(len(source.matrix.data) for source in sources)
         self._sources = sources
         self._rows = [source.read() for source in sources]
@@ -187,3 +194,53 @@ def _ends(units: Sequence[Sequence[npt.NDArray[np.int64]]]) -> npt.NDArray[np.in
     """
     counts = [[len(of_matrix) for of_matrix in of_part] for of_part in units]
     return np.cumsum(np.array(counts, np.int64), axis=1).T
+
+
+def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) -> None:
+    """Fills tiles, unit after unit, together with all other threads that are given the same arrays; without the GIL.
+
+    Args:
+        units: (units, 9) int64 from `units_of`.
+        progress: (2,) int64: the next unit that nobody has taken, which may be set to `len(units)` to make everybody
+            stop, and how many are done.
+    """
+    staging = np.empty(_STAGING_BYTES, np.uint8)
+    _REPACK_UNITS(units.ctypes.data, len(units), progress.ctypes.data, staging.ctypes.data)
+
+
+def units_of(
+    layout: TileFormat, source: int, target: int, rows: int, columns: int, first_tile: int, last_tile: int
+) -> npt.NDArray[np.int64]:
+    """What there is to do for some rows of tiles of one matrix.
+
+    Args:
+        layout: The format of its tiles.
+        source: Address of its rows, one after the other as in a file.
+        target: Address of its tiles.
+        rows: Its rows; what is beyond the last one in the last tile stands for zeros.
+        columns: Its columns, a multiple of a block.
+        first_tile: First row of tiles to fill.
+        last_tile: One past the last.
+
+    Returns:
+        (units, 9) int64, in the order of the tiles.
+    """
+    row_bytes = layout.row_bytes(columns)
+    step_bytes, tile_bytes = layout.packed_at_once
+    step = max(1, _UNIT_BYTES // max(1, ROWS * row_bytes))
+    packer = packer_of(layout).address
+    units = [
+        (packer, source, row_bytes, target, rows, step_bytes, tile_bytes, first, min(first + step, last_tile))
+        for first in range(first_tile, last_tile, step)
+    ]
+    return np.array(units, np.int64).reshape(-1, UNIT_FIELDS)
+
+
+def packer_of(layout: TileFormat) -> Kernel:
+    """The kernel that packs blocks of a format."""
+    return Kernel("repack_kernels", f"pack_{_PACKED_AS.get(layout.name, layout.name).lower()}", "iiii")
+
+
+def repack_kernels(layouts: Iterable[TileFormat]) -> list[Kernel]:
+    """All that it takes to fill tiles of some formats."""
+    return [_REPACK_UNITS, *map(packer_of, layouts)]

@@ -8,6 +8,8 @@ import numpy as np
 
 F16_CACHE, Q8_0_CACHE = 0, 1  # types of the cache of keys and values; see kv_cache.py
 PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP = 0, 1, 2  # what `units` of a row counts
+NEIGHBOURS, HALVES = 0, 1  # which components a rotation pairs: (2i, 2i + 1), or (i, i + rotated_dim / 2)
+UNTURNED = -1  # among the rotations of `move_positions`: a key that is left as it is
 
 ROW = np.dtype(
     [

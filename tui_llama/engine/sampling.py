@@ -79,7 +79,7 @@ class Candidates:
         return weights
 
     def _select_top(self, count: int) -> "Candidates":
-        from tui_llama.engine.sampling_kernels import select_top
+        from tui_llama.engine.top_logits import select_top
 
         try:
             places, logits = select_top(self.logits, count)
@@ -296,13 +296,6 @@ class SamplerChain:
         for step in self._steps:
             candidates = step.apply(candidates)
         return draw(_checked(candidates), self._uniform_numbers.next())
-
-
-def compile_sampling_kernels() -> None:
-    """Compiles the kernels, or loads them from the cache, so that the first token need not wait."""
-    from tui_llama.engine import sampling_kernels
-
-    sampling_kernels.compile_sampling_kernels()
 
 
 def check_settings(settings: SamplingSettings) -> None:

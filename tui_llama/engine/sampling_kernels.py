@@ -1,21 +1,19 @@
-"""The one part of sampling that looks at every token of the vocabulary, most of it compiled."""
+"""The compiled part of finding the highest logits; top_logits.py calls it."""
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numpy.typing import NDArray
 
 from tui_llama.engine import simd
-from tui_llama.engine.compilation import compile_now, helper, intrinsic, kernel
-
-_BLOCK = 64  # logits that are summed up by their highest
+from tui_llama.engine.compilation import helper, intrinsic
+from tui_llama.engine.simd import float32_at, int32_at
+from tui_llama.engine.top_logits import BLOCK_LOGITS
 
 
 @helper
-def _sift_down(ids: NDArray[np.int32], logits: NDArray[np.float32], count: int) -> None:
+def _sift_down(ids: Any, logits: Any, count: int) -> None:
     """Lets the first entry sink to its place among the first `count`, which are a heap but for it.
 
     The worst entry is on top: the lowest logit, and of equal ones the highest id.
@@ -39,7 +37,7 @@ def _sift_down(ids: NDArray[np.int32], logits: NDArray[np.float32], count: int) 
 
 
 @helper
-def _sift_up(ids: NDArray[np.int32], logits: NDArray[np.float32], place: int) -> None:
+def _sift_up(ids: Any, logits: Any, place: int) -> None:
     """Lets the entry at `place` rise to its place in the heap before it."""
     token_id, logit = ids[place], logits[place]
     while place > 0:
@@ -53,15 +51,15 @@ def _sift_up(ids: NDArray[np.int32], logits: NDArray[np.float32], place: int) ->
 
 @intrinsic
 def _highest_of_block(_: Any, address: Any) -> Any:
-    """The highest of the `_BLOCK` float32 at an address; not a number if one of them is not."""
+    """The highest of the `BLOCK_LOGITS` float32 at an address; not a number if one of them is not."""
 
     def generate(context: Any, b: simd.Builder, signature: Any, arguments: Any) -> simd.Value:
         base = simd.pointer(b, arguments[0])
-        parts = [simd.load(b, base, 64 * i, simd.F32) for i in range(_BLOCK // simd.LANES)]
+        parts = [simd.load(b, base, 64 * i, simd.F32) for i in range(BLOCK_LOGITS // simd.LANES)]
         is_bad = simd.constant(ir.IntType(1), 0)
         while len(parts) > 1:
             pairs = list(zip(parts[::2], parts[1::2], strict=True))
-            if len(pairs) == _BLOCK // simd.LANES // 2:
+            if len(pairs) == BLOCK_LOGITS // simd.LANES // 2:
                 for x, y in pairs:
                     is_bad = b.or_(is_bad, b.fcmp_unordered("uno", x, y))
             parts = [simd.maximum(b, x, y) for x, y in pairs]
@@ -74,10 +72,11 @@ def _highest_of_block(_: Any, address: Any) -> Any:
 
 
 @helper
-def _highest_of_rest(logits: NDArray[np.float32], start: int) -> np.float32:
-    """As `_highest_of_block`, of the logits from `start` on."""
+def _highest_of_rest(address: int, start: int, end: int) -> np.float32:
+    """As `_highest_of_block`, of the logits `start` … `end` - 1."""
+    logits = float32_at(np.uintp(address))
     best: np.float32 = logits[start]
-    for token_id in range(start, logits.size):
+    for token_id in range(start, end):
         if not logits[token_id] <= best:
             best = logits[token_id]
             if np.isnan(best):
@@ -85,81 +84,50 @@ def _highest_of_rest(logits: NDArray[np.float32], start: int) -> np.float32:
     return best
 
 
-@kernel
-def _summarise(logits: NDArray[np.float32], highest: NDArray[np.float32]) -> None:
-    """Writes the highest logit of each block to `highest`, (blocks,); what is not a number stays one."""
-    address = logits.ctypes.data
-    for block in range(logits.size // _BLOCK):
-        highest[block] = _highest_of_block(np.uintp(address + 4 * _BLOCK * block))
-    if logits.size % _BLOCK:
-        highest[-1] = _highest_of_rest(logits, logits.size // _BLOCK * _BLOCK)
+def summarise(logits: int, count: int, highest: int) -> None:
+    """Writes the highest logit of each block; what is not a number stays one.
+
+    Args:
+        logits: Address of (count,) float32.
+        count: How many there are.
+        highest: Address of (blocks,) float32; the last block may be shorter than `BLOCK_LOGITS`.
+    """
+    out = float32_at(np.uintp(highest))
+    for block in range(count // BLOCK_LOGITS):
+        out[block] = _highest_of_block(np.uintp(logits + 4 * BLOCK_LOGITS * block))
+    if count % BLOCK_LOGITS:
+        out[count // BLOCK_LOGITS] = _highest_of_rest(logits, count // BLOCK_LOGITS * BLOCK_LOGITS, count)
 
 
-@kernel
-def _collect(
-    logits: NDArray[np.float32],
-    highest: NDArray[np.float32],
-    least: np.float32,
-    top_ids: NDArray[np.int32],
-    top_logits: NDArray[np.float32],
-) -> None:
-    """Finds the best of at least `least`, of which there are enough, and sorts them: highest first, then lowest id."""
-    held, count = 0, top_ids.size
-    for block in range(highest.size):
-        if highest[block] >= least:
-            for token_id in range(block * _BLOCK, min((block + 1) * _BLOCK, logits.size)):
-                logit = logits[token_id]
+def collect(logits: int, size: int, highest: int, blocks: int, top_ids: int, top_logits: int, count: int) -> None:
+    """Finds the best of those that are high enough, of which there are enough, and sorts them: highest, then lowest id.
+
+    Args:
+        logits: Address of (size,) float32.
+        size: How many there are.
+        highest: Address of (blocks,) float32 from `summarise`.
+        blocks: How many there are.
+        top_ids: Address of (count,) int32, overwritten.
+        top_logits: Address of (count,) float32; the first says how high is high enough, and all are overwritten.
+        count: How many are wanted.
+    """
+    all_logits, highest_of = float32_at(np.uintp(logits)), float32_at(np.uintp(highest))
+    ids, best = int32_at(np.uintp(top_ids)), float32_at(np.uintp(top_logits))
+    least, held = best[0], 0
+    for block in range(blocks):
+        if highest_of[block] >= least:
+            for token_id in range(block * BLOCK_LOGITS, min((block + 1) * BLOCK_LOGITS, size)):
+                logit = all_logits[token_id]
                 if logit < least:
                     continue
                 if held < count:
-                    top_ids[held], top_logits[held] = token_id, logit
-                    _sift_up(top_ids, top_logits, held)
+                    ids[held], best[held] = token_id, logit
+                    _sift_up(ids, best, held)
                     held += 1
-                elif logit > top_logits[0]:  # ids rise, so that of equal ones the new one is never better
-                    top_ids[0], top_logits[0] = token_id, logit
-                    _sift_down(top_ids, top_logits, count)
+                elif logit > best[0]:  # ids rise, so that of equal ones the new one is never better
+                    ids[0], best[0] = token_id, logit
+                    _sift_down(ids, best, count)
     for last in range(count - 1, 0, -1):
-        top_ids[0], top_ids[last] = top_ids[last], top_ids[0]
-        top_logits[0], top_logits[last] = top_logits[last], top_logits[0]
-        _sift_down(top_ids, top_logits, last)
-
-
-def select_top(logits: NDArray[np.float32], count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Finds the highest logits, highest first; of equal ones the lowest id comes first.
-
-    As many blocks of the vocabulary as there are logits to find, those with the highest, hold all of them. So all
-    others are looked at only once, without a branch for each logit.
-
-    Args:
-        logits: (vocab,) float32, contiguous.
-        count: From 1 to vocab.
-
-    Returns:
-        (count,) int32 ids and (count,) float32 logits.
-
-    Raises:
-        FloatingPointError: a logit is not a number.
-
-    Naive twin: tests/naive/sampling.py.
-    """
-    highest = np.empty(-(-logits.size // _BLOCK), np.float32)
-    _summarise(logits, highest)
-    if np.isnan(highest.max()):
-        raise FloatingPointError
-    least = np.partition(highest, -count)[-count] if count < len(highest) else np.float32(-np.inf)
-    top_ids, top_logits = np.empty(count, np.int32), np.empty(count, np.float32)
-    _collect(logits, highest, least, top_ids, top_logits)
-    return top_ids, top_logits
-
-
-_LOGITS, _IDS = numba.float32[::1], numba.int32[::1]
-_SIGNATURES: dict[Any, Any] = {
-    _summarise: numba.void(_LOGITS, _LOGITS),
-    _collect: numba.void(_LOGITS, _LOGITS, numba.float32, _IDS, _LOGITS),
-}
-
-
-def compile_sampling_kernels() -> None:
-    """Compiles what sampling needs, or loads it from the cache, before the first token asks for it."""
-    for function, signature in _SIGNATURES.items():
-        compile_now(function, signature)
+        ids[0], ids[last] = ids[last], ids[0]
+        best[0], best[last] = best[last], best[0]
+        _sift_down(ids, best, last)

@@ -14,12 +14,13 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import instruction_sets
+from tui_llama.engine import dot_products
 from tui_llama.engine.compilation import helper, intrinsic
+from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.rows import BATCH, ROW
 
-Value = instruction_sets.Value
-Builder = instruction_sets.Builder
+Value = dot_products.Value
+Builder = dot_products.Builder
 
 I8, I16, I32, I64 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 F16, F32 = ir.HalfType(), ir.FloatType()
@@ -207,7 +208,7 @@ def dot4_sum(
     b: Builder, accumulator: Value, unsigned: Sequence[Value], signed: Sequence[Value], code_bits: int = 8
 ) -> Value:
     """The same as `dot4` for pair after pair of vectors, which rungs without a dot product do faster together."""
-    return instruction_sets.emit_dot4(b, instruction_sets.INSTRUCTION_SET, accumulator, unsigned, signed, code_bits)
+    return dot_products.emit_dot4(b, INSTRUCTION_SET, accumulator, unsigned, signed, code_bits)
 
 
 def dot2(b: Builder, accumulator: Value, first: Value, second: Value) -> Value:
@@ -219,7 +220,7 @@ def dot2(b: Builder, accumulator: Value, first: Value, second: Value) -> Value:
         first: 16 × i32 holding two i16 each.
         second: The same.
     """
-    return instruction_sets.emit_dot2(b, instruction_sets.INSTRUCTION_SET, accumulator, first, second)
+    return dot_products.emit_dot2(b, INSTRUCTION_SET, accumulator, first, second)
 
 
 # --- the plan's structures inside IR --------------------------------------------------------------------------------
@@ -379,7 +380,7 @@ def atomic_store(_: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def call_kernel(_: Any, kernel: Any, row: Any, batch: Any, first: Any, last: Any, scratch: Any) -> Any:
-    """Calls the compiled kernel at address `kernel`; see `matrix_kernels.KERNEL`."""
+    """Calls the compiled kernel at address `kernel`; see `kernel_code.PLAN_ARGUMENTS`."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         kind = ir.FunctionType(ir.VoidType(), [I64] * 5)

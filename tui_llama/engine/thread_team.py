@@ -10,11 +10,15 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from tui_llama.engine import plan_loop
+from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.placement import Placement, find_seats
+from tui_llama.engine.team_memory import TEAM_FIELDS, new_team
+
+TAKE_PART = Kernel("plan_loop", "take_part", "ii")
+"""What every thread of a team calls."""
 
 _ANYWHERE = Placement()
-_FIELD_INDEX = {name: index for index, name in enumerate(plan_loop.TEAM_FIELDS)}
+_FIELD_INDEX = {name: index for index, name in enumerate(TEAM_FIELDS)}
 # Long enough for what a caller does between two tokens, and a short while for a processor to be busy in vain.
 _LONGEST_POLL_NANOSECONDS = 4_000_000
 # Threads that work poll for each other at least this long: going to sleep and waking up takes about as long.
@@ -39,7 +43,7 @@ class ThreadTeam:
         self._seating = find_seats(placement)
         self._seated_caller = 0
         self._left_by_caller: frozenset[int] = frozenset()
-        self._memory = plan_loop.new_team()
+        self._memory = new_team()
         self._address = int(self._memory.ctypes.data)
         poll = placement.poll * _LONGEST_POLL_NANOSECONDS // 100
         self.set_fields(
@@ -60,7 +64,7 @@ class ThreadTeam:
         return self._seating.notices
 
     def set_fields(self, **fields: int) -> None:
-        """Sets what the threads share, see `plan_loop.TEAM_FIELDS`; not while they run."""
+        """Sets what the threads share, see `team_memory.TEAM_FIELDS`; not while they run."""
         for name, value in fields.items():
             self._memory[_FIELD_INDEX[name]] = value
 
@@ -69,12 +73,12 @@ class ThreadTeam:
         if not self._seating.is_anywhere and threading.get_ident() != self._seated_caller:
             self._seated_caller = threading.get_ident()
             self._left_by_caller = self._seating.sit_down(0)
-        plan_loop.take_part(self._address, 0)
+        TAKE_PART(self._address, 0)
 
     def close(self) -> None:
         """Ends the threads. May be repeated."""
         self.set_fields(is_closing=1)
-        plan_loop.take_part(self._address, 0)
+        TAKE_PART(self._address, 0)
         for helper in self._helpers:
             helper.join()
         self._helpers = []
@@ -103,4 +107,4 @@ class ThreadTeam:
     def _help(self, index: int, seated: "queue.SimpleQueue[int]") -> None:
         self._seating.sit_down(index)
         seated.put(index)
-        plan_loop.take_part(self._address, index)
+        TAKE_PART(self._address, index)

@@ -36,28 +36,27 @@ from tui_llama.engine.activations import (
     GROUP_TOKENS,
     grouped_columns,
 )
+from tui_llama.engine.panels import (
+    BLOCKS_AT_ONCE,
+    CHUNK_BLOCKS,
+    CONFIG_AT,
+    IDLE_TOTALS_AT,
+    MOST_TILES,
+    MOST_TOKENS,
+    PANEL_AT,
+    PANEL_BYTES,
+    STEP_BYTES,
+    STEPS,
+    SUMS_AT,
+    SUMS_BYTES,
+    TILES_AT_ONCE,
+    TOKENS_AT_ONCE,
+    TOTALS_AT,
+    TOTALS_BYTES,
+)
 from tui_llama.engine.simd import F32, I8, I16, I32, Builder, Value, constant, vector
 from tui_llama.engine.tile_values import half_row, scale_pairs, tile_codes
 from tui_llama.engine.tiles import TileFormat
-
-_TOKENS_AT_ONCE = {32: 16, 256: 32}
-_BLOCKS_AT_ONCE = {32: 4, 256: 1}
-_MOST_TOKENS = 256
-_MOST_TILES = 16
-_TILES_AT_ONCE = 2
-_CHUNK_BLOCKS = {32: 32, 256: 8}
-_STEP_BYTES = 1024  # of an operand: 16 × 64
-_STEPS = 4
-_PANEL_BYTES = {32: 512, 256: 8 * _STEP_BYTES}  # of a block: codes; lows and highs
-_CONFIG_AT = 0
-_SUMS_AT = 64
-_SUMS_BYTES = 4 * _STEP_BYTES
-_PANEL_AT = _SUMS_AT + 2 * _SUMS_BYTES
-_MOST_PANEL_BYTES = max(_CHUNK_BLOCKS[columns] * size for columns, size in _PANEL_BYTES.items())
-_IDLE_TOTALS_AT = _PANEL_AT + _TILES_AT_ONCE * _MOST_PANEL_BYTES
-_TOTALS_AT = _IDLE_TOTALS_AT + 64 * max(_TOKENS_AT_ONCE.values())
-_TOTALS_BYTES = 64 * (_MOST_TOKENS + 1)  # of a row of tiles; no power of two, which would crowd a cache's sets
-SCRATCH_BYTES = _TOTALS_AT + _MOST_TILES * _TOTALS_BYTES
 
 # Which tile register holds what.
 _SUMS, _TOKENS, _WEIGHTS = (0, 1, 2, 3), (4, 5), (6, 7)
@@ -78,8 +77,8 @@ class _Work:
 
     def totals(self, b: Builder, tile: Value, token: Value) -> Value:
         """The running sums of a token: 16 float32."""
-        at = b.add(b.mul(tile, simd.integer(_TOTALS_BYTES)), b.mul(token, simd.integer(64)))
-        return simd.pointer(b, self.scratch, b.add(simd.integer(_TOTALS_AT), at))
+        at = b.add(b.mul(tile, simd.integer(TOTALS_BYTES)), b.mul(token, simd.integer(64)))
+        return simd.pointer(b, self.scratch, b.add(simd.integer(TOTALS_AT), at))
 
 
 def emit_product(
@@ -100,18 +99,18 @@ def emit_product(
         finish: Writes a result; see matrix_kernels.finish.
     """
     work = _Work(layout, row, scratch, _Pending.nothing(b, layout, row, scratch))
-    simd.store(b, _configuration(layout), simd.pointer(b, scratch), _CONFIG_AT)
+    simd.store(b, _configuration(layout), simd.pointer(b, scratch), CONFIG_AT)
     _tile(b, "ldtilecfg", simd.pointer(b, scratch))
     (first, last), (start, count) = units, tokens
-    with _blocks(b, b.sub(last, first), _MOST_TILES) as (tile_offset, tile_count):
+    with _blocks(b, b.sub(last, first), MOST_TILES) as (tile_offset, tile_count):
         tile = b.add(first, tile_offset)
-        with _blocks(b, count, _MOST_TOKENS) as (token_offset, token_count):
+        with _blocks(b, count, MOST_TOKENS) as (token_offset, token_count):
             token, inputs = b.add(start, token_offset), (token_offset, token_count)
             _clear_totals(b, work, tile_count, token_count)
-            chunks = _blocks(b, work.field(b, "columns"), _CHUNK_BLOCKS[layout.columns])
-            with chunks as blocks, _blocks(b, tile_count, _TILES_AT_ONCE) as (index, together):
+            chunks = _blocks(b, work.field(b, "columns"), CHUNK_BLOCKS[layout.columns])
+            with chunks as blocks, _blocks(b, tile_count, TILES_AT_ONCE) as (index, together):
                 _multiply_chunk(b, work, _Tiles(tile, index, together), inputs, blocks)
-            work.pending.settle(b, _BLOCKS_AT_ONCE[layout.columns])
+            work.pending.settle(b, BLOCKS_AT_ONCE[layout.columns])
             _finish_tiles(b, work, (tile, tile_count), (token, token_count), finish)
     _tile(b, "tilerelease")
 
@@ -174,7 +173,7 @@ def _multiply_chunk(
 ) -> None:
     """Adds some blocks of a few rows of tiles to the totals of all tokens."""
     columns = work.layout.columns
-    prepare, most = _prepare_32 if columns == 32 else _prepare_256, _BLOCKS_AT_ONCE[columns]
+    prepare, most = _prepare_32 if columns == 32 else _prepare_256, BLOCKS_AT_ONCE[columns]
     chunk = _Chunk(work, together, tokens, blocks[0])
     with cgutils.for_range(b, together.count) as tile_loop, cgutils.for_range(b, blocks[1]) as loop:
         source, panel = chunk.source(b, tile_loop.index, loop.index), chunk.panel(b, tile_loop.index, loop.index)
@@ -209,8 +208,8 @@ class _Chunk:
     def panel(self, b: Builder, tile: Value, block: Value) -> Value:
         """What was prepared of that tile."""
         columns = self.work.layout.columns
-        index = b.add(b.mul(tile, simd.integer(_CHUNK_BLOCKS[columns])), block)
-        at = b.add(simd.integer(_PANEL_AT), b.mul(index, simd.integer(_PANEL_BYTES[columns])))
+        index = b.add(b.mul(tile, simd.integer(CHUNK_BLOCKS[columns])), block)
+        at = b.add(simd.integer(PANEL_AT), b.mul(index, simd.integer(PANEL_BYTES[columns])))
         return simd.pointer(b, self.work.scratch, at)
 
 
@@ -222,7 +221,7 @@ def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> Non
         b.mul(all_blocks, simd.integer(GROUP_TOKENS * columns)), b.mul(at, simd.integer(GROUP_SUMMARY_BYTES[columns]))
     )
     multiply = _multiply_32 if columns == 32 else _multiply_256
-    with _blocks(b, chunk.tokens[1], _TOKENS_AT_ONCE[columns]) as (token, _):
+    with _blocks(b, chunk.tokens[1], TOKENS_AT_ONCE[columns]) as (token, _):
         group = b.udiv(b.add(chunk.tokens[0], token), simd.integer(GROUP_TOKENS))
         inputs = b.add(work.field(b, "input"), b.mul(group, work.pending.group_bytes))
         quants = simd.pointer(b, inputs, b.mul(at, simd.integer(GROUP_TOKENS * columns)))
@@ -235,8 +234,8 @@ def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> Non
                 b, sums, chunk.source(b, loop.index, block), b.add(inputs, summaries_at),
                 work.totals(b, b.add(chunk.together.index, loop.index), token),
             )  # fmt: skip
-            b.store(b.sub(simd.integer(2 * _SUMS_AT + _SUMS_BYTES), sums_at), work.pending.next_sums)
-            if count < _BLOCKS_AT_ONCE[columns]:
+            b.store(b.sub(simd.integer(2 * SUMS_AT + SUMS_BYTES), sums_at), work.pending.next_sums)
+            if count < BLOCKS_AT_ONCE[columns]:
                 work.pending.settle(b, count)
 
 
@@ -259,9 +258,9 @@ class _Pending:
 
     @classmethod
     def nothing(cls, b: Builder, layout: TileFormat, row: Value, scratch: Value) -> "_Pending":
-        idle = simd.pointer(b, scratch, _IDLE_TOTALS_AT)
+        idle = simd.pointer(b, scratch, IDLE_TOTALS_AT)
         weights, inputs = (simd.field(b, row, name) for name in ("weight", "input"))
-        values = [simd.integer(_SUMS_AT), simd.pointer(b, scratch, _SUMS_AT), weights, inputs, idle]
+        values = [simd.integer(SUMS_AT), simd.pointer(b, scratch, SUMS_AT), weights, inputs, idle]
         places = [cgutils.alloca_once_value(b, value) for value in values]
         for value, place in zip(values, places, strict=True):
             b.store(value, place)
@@ -291,8 +290,8 @@ class _Pending:
     def settle(self, b: Builder, blocks: int) -> None:
         """Adds all that is pending."""
         addition = self.loaded(b, blocks)
-        tokens = _TOKENS_AT_ONCE[self.layout.columns] // _STEPS
-        with cgutils.for_range(b, simd.integer(_STEPS)) as loop:
+        tokens = TOKENS_AT_ONCE[self.layout.columns] // STEPS
+        with cgutils.for_range(b, simd.integer(STEPS)) as loop:
             addition.add_tokens(b, b.mul(loop.index, simd.integer(tokens)), tokens)
         b.store(self.idle_totals, self.totals)
 
@@ -347,7 +346,7 @@ def _prepare_256(b: Builder, layout: TileFormat, source: Value, panel: Value) ->
         place = b.gep(panel, [b.mul(loop.index, simd.integer(512))])
         for q, (low, high) in enumerate(zip(lows, highs, strict=True)):
             simd.store(b, low, place, 64 * q)
-            simd.store(b, high, place, 4 * _STEP_BYTES + 64 * q)
+            simd.store(b, high, place, 4 * STEP_BYTES + 64 * q)
 
 
 def _products(
@@ -393,10 +392,10 @@ def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Va
     second = b.gep(quants, [work.pending.group_bytes])
     for register in _SUMS:
         _tile(b, "tilezero", register)
-    tokens = _TOKENS_AT_ONCE[256] // _STEPS // len(_SUMS)
-    with cgutils.for_range(b, simd.integer(_STEPS)) as loop:
-        at, next_token = b.mul(loop.index, simd.integer(_STEP_BYTES)), b.mul(loop.index, simd.integer(8))
-        weights = [b.gep(panel, [b.add(at, simd.integer(upper))]) for upper in (0, _STEPS * _STEP_BYTES)]
+    tokens = TOKENS_AT_ONCE[256] // STEPS // len(_SUMS)
+    with cgutils.for_range(b, simd.integer(STEPS)) as loop:
+        at, next_token = b.mul(loop.index, simd.integer(STEP_BYTES)), b.mul(loop.index, simd.integer(8))
+        weights = [b.gep(panel, [b.add(at, simd.integer(upper))]) for upper in (0, STEPS * STEP_BYTES)]
         for register, place in zip(_WEIGHTS, weights, strict=True):
             _tile(b, "tileloadd64", register, place, simd.integer(64))
         for half, inputs in enumerate((quants, second)):
@@ -406,7 +405,7 @@ def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Va
                 pending.add_tokens(b, next_token, tokens)
                 next_token = b.add(next_token, simd.integer(tokens))
     for register in _SUMS:
-        _tile(b, "tilestored64", register, b.gep(sums, [simd.integer(_STEP_BYTES * register)]), simd.integer(64))
+        _tile(b, "tilestored64", register, b.gep(sums, [simd.integer(STEP_BYTES * register)]), simd.integer(64))
 
 
 def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[_Token, Value], Value]:
@@ -419,7 +418,7 @@ def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[_T
         d_minimum = half_row(b, source, 32)
 
     def add(token: _Token, total: Value) -> Value:
-        high = b.shl(simd.load(b, token.products, 2 * _STEP_BYTES, I32), shift)
+        high = b.shl(simd.load(b, token.products, 2 * STEP_BYTES, I32), shift)
         value = b.fmul(b.sitofp(b.add(simd.load(b, token.products, 0, I32), high), vector(F32)), d)
         if d_minimum is not None:
             minimum = constant(I32, 0)
@@ -443,10 +442,10 @@ def _prepare_32(b: Builder, layout: TileFormat, source: Value, panel: Value) -> 
 
 def _multiply_32(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
     """Stores the sums of 16 tokens for `count` blocks, at most four."""
-    pending = work.pending.loaded(b, count) if count == _STEPS else None
-    tokens = _TOKENS_AT_ONCE[32] // _STEPS
+    pending = work.pending.loaded(b, count) if count == STEPS else None
+    tokens = TOKENS_AT_ONCE[32] // STEPS
     for block in range(count):
-        place = b.gep(panel, [simd.integer(_PANEL_BYTES[32] * block)])
+        place = b.gep(panel, [simd.integer(PANEL_BYTES[32] * block)])
         inputs = b.gep(quants, [simd.integer(32 * GROUP_TOKENS * block)])
         _tile(b, "tileloadd64", _TOKENS[block % 2], inputs, simd.integer(32))
         _tile(b, "tileloadd64", _WEIGHTS[block % 2], place, simd.integer(64))
@@ -455,7 +454,7 @@ def _multiply_32(b: Builder, work: _Work, quants: Value, panel: Value, sums: Val
         if pending is not None:
             pending.add_tokens(b, simd.integer(tokens * block), tokens)
     for block in range(count):
-        place = b.gep(sums, [simd.integer(_STEP_BYTES * block)])
+        place = b.gep(sums, [simd.integer(STEP_BYTES * block)])
         _tile(b, "tilestored64", _SUMS[block], place, simd.integer(64))
 
 
@@ -466,7 +465,7 @@ def _addition_32(b: Builder, layout: TileFormat, source: Value, blocks: int) -> 
 
     def add(token: _Token, total: Value) -> Value:
         for block, d in enumerate(scales):
-            dot = b.sitofp(simd.load(b, token.products, _STEP_BYTES * block, I32), vector(F32))
+            dot = b.sitofp(simd.load(b, token.products, STEP_BYTES * block, I32), vector(F32))
             at = GROUP_SUMMARY_BYTES[32] * block
             total = simd.fma(b, dot, b.fmul(d, simd.load_splat(b, token.scale, at, F32)), total)
             if minima:

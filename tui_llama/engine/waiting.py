@@ -1,11 +1,9 @@
 """How compiled threads wait for each other: spin, then yield, then sleep; and the clock they wait by.
 
-A gate is a block of `GATE_BYTES`: a count of its openings that threads wait on to change, and, apart from it, a mutex
-and a condition for those that sleep. Its first word counts openings in the upper bits and sleepers in the lower 16, so
-that one atomic addition both opens it and tells whether somebody has to be woken. Knows nothing of what is waited for.
+gates.py tells what a gate is. Its first word counts openings in the upper bits and sleepers in the lower 16, so that
+one atomic addition both opens it and tells whether somebody has to be woken. Knows nothing of what is waited for.
 """
 
-import ctypes
 import time
 from typing import Any
 
@@ -16,24 +14,14 @@ from numba.core import cgutils
 
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import helper, intrinsic
+from tui_llama.engine.gates import CONDITION_AT, MUTEX_AT
 from tui_llama.engine.simd import I32, I64, Builder, Value, atomic_add, atomic_load
 
-CACHE_LINE_BYTES = 64
-# A line for the count, and room for the mutex (at most 64 bytes on Linux and macOS) and the condition (at most 48).
-GATE_BYTES = 3 * CACHE_LINE_BYTES
-_MUTEX_AT, _CONDITION_AT = CACHE_LINE_BYTES, 2 * CACHE_LINE_BYTES
 _SLEEPER_BITS = 16
 _ONE_OPENING = 1 << _SLEEPER_BITS
 _SLEEPERS = _ONE_OPENING - 1
 _SPINS = 100  # a few microseconds: longer than the others usually take, shorter than a sleep
 _YIELD_HINT = 1  # of ARM's hint instructions, the one for spinning
-
-
-def prepare_gate(address: int) -> None:
-    """Makes zeroed memory at `address` a gate that was never opened."""
-    library = ctypes.CDLL(None)
-    for initialise, at in ((library.pthread_mutex_init, _MUTEX_AT), (library.pthread_cond_init, _CONDITION_AT)):
-        initialise(ctypes.c_void_p(address + at), None)
 
 
 # --- the system ---------------------------------------------------------------------------------------------------
@@ -118,9 +106,9 @@ def open_gate(gate: int) -> None:
     """Lets everybody through who waits at the gate."""
     if atomic_add(np.uintp(gate), _ONE_OPENING) & _SLEEPERS:
         # A sleeper counts itself and falls asleep under the mutex: whoever was counted hears this.
-        _lock(np.uintp(gate + _MUTEX_AT))
-        _wake_all(np.uintp(gate + _CONDITION_AT))
-        _unlock(np.uintp(gate + _MUTEX_AT))
+        _lock(np.uintp(gate + MUTEX_AT))
+        _wake_all(np.uintp(gate + CONDITION_AT))
+        _unlock(np.uintp(gate + MUTEX_AT))
 
 
 @helper
@@ -140,10 +128,10 @@ def wait_at(gate: int, openings: int, poll_nanoseconds: int) -> None:
             if times_opened(gate) != openings:
                 return
             _yield_processor()
-    _lock(np.uintp(gate + _MUTEX_AT))
+    _lock(np.uintp(gate + MUTEX_AT))
     still_closed = atomic_add(np.uintp(gate), 1) >> _SLEEPER_BITS == openings
     while still_closed:
-        _sleep(np.uintp(gate + _CONDITION_AT), np.uintp(gate + _MUTEX_AT))
+        _sleep(np.uintp(gate + CONDITION_AT), np.uintp(gate + MUTEX_AT))
         still_closed = times_opened(gate) == openings
     atomic_add(np.uintp(gate), -1)
-    _unlock(np.uintp(gate + _MUTEX_AT))
+    _unlock(np.uintp(gate + MUTEX_AT))

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from tui_llama.engine import tiles
 from tui_llama.engine.gguf_file import GgufFile, TensorInfo
+from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.memory import ZeroedRegions, padded, zeroed_array
-from tui_llama.engine.repacking import Repacking, Source
+from tui_llama.engine.repacking import Repacking, Source, repack_kernels
 from tui_llama.engine.tiles import FORMATS, ROWS, TileFormat
 from tui_llama.errors import ModelFileError
 
@@ -132,6 +133,10 @@ class Weights:
     def matrix_bytes(self) -> int:
         """Bytes of all matrices in tiles."""
         return sum(len(matrix.data) for matrix in self._matrices.values())
+
+    def kernels(self) -> list[Kernel]:
+        """What it takes to fill the tiles of every matrix asked for so far."""
+        return repack_kernels({matrix.layout for matrix in self._matrices.values()})
 
     def repacking(self, threads: int, sit_down: Callable[[int], object] | None = None) -> Repacking:
         """What fills the tiles of every matrix asked for so far; the arguments are those of `Repacking`."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
+from tui_llama.engine.kernel_code import Kernel
+from tui_llama.engine.merging import MERGE_KERNELS
 from tui_llama.engine.tokenizer.special_tokens import (
     SPLITTING_KINDS,
     Span,
@@ -29,9 +31,9 @@ __all__ = [
     "StreamDecoder",
     "TokenKind",
     "Tokenizer",
-    "compile_tokenizer",
     "open_tokenizer",
     "tokenizer_from_gguf",
+    "tokenizer_kernels",
     "valid_unicode",
 ]
 
@@ -216,12 +218,9 @@ def tokenizer_from_gguf(file: GgufFile) -> Tokenizer:
     )
 
 
-def compile_tokenizer(file: GgufFile) -> None:
-    """Compiles what the tokenizer of `file` needs, or loads it from the cache; else `tokenizer_from_gguf` does."""
-    if file.get_str("tokenizer.ggml.model", "") in _BYTE_PAIR_KINDS:
-        from tui_llama.engine.merge_kernels import compile_merging
-
-        compile_merging()
+def tokenizer_kernels(file: GgufFile) -> tuple[Kernel, ...]:
+    """The kernels that the tokenizer of `file` needs."""
+    return MERGE_KERNELS if file.get_str("tokenizer.ggml.model", "") in _BYTE_PAIR_KINDS else ()
 
 
 def _open_score_based(file: GgufFile) -> Tokenizer:

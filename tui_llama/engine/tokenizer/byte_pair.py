@@ -6,15 +6,13 @@ translated after merging and never leave this module.
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Regex, pre_tokenizers
 
-from tui_llama.engine import merge_kernels
 from tui_llama.engine.gguf_file import GgufFile
-from tui_llama.engine.merge_kernels import NO_TOKEN
+from tui_llama.engine.merging import NO_TOKEN, Merger, TextTable
 from tui_llama.engine.tokenizer.score_based import SPACE, byte_of
 from tui_llama.engine.tokenizer.splitting_rules import SplittingRule, oniguruma_pattern
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults
@@ -89,41 +87,24 @@ class BytePairEncoder:
 
 
 class _Merger:
-    """Turns words into tokens, by the tables of `merge_kernels`."""
+    """Turns words into tokens, by the tables of the file."""
 
     def __init__(self, file: GgufFile, vocabulary: Vocabulary, rule: SplittingRule) -> None:
-        merge_kernels.compile_merging()
-        self._whole_words = rule.ignore_merges
-        pool, starts, ends = file.get_strings("tokenizer.ggml.tokens").bounds()
-        table = _free_slots(len(starts))
-        self._texts = (table, pool, starts, ends)
-        merge_kernels.enter_texts(*self._texts)
-        self._merges, self._stand_ins = _read_merges(file, vocabulary, self._texts)
-        self._ranks = _free_slots(len(self._merges))
-        merge_kernels.enter_merges(self._ranks, self._merges)
+        table = TextTable(*file.get_strings("tokenizer.ggml.tokens").bounds())
+        merges, self._stand_ins = _read_merges(file, vocabulary, table)
         texts = [] if rule.has_byte_alphabet else [f"<0x{byte:02X}>" for byte in range(256)]
-        self._bytes_as_tokens = np.array([vocabulary.ids.get(text, NO_TOKEN) for text in texts], np.int32)
+        bytes_as_tokens = np.array([vocabulary.ids.get(text, NO_TOKEN) for text in texts], np.int32)
+        self._merger = Merger(table, merges, bytes_as_tokens, rule.ignore_merges)
 
     def tokens(self, words: Sequence[bytes]) -> list[int]:
-        text = np.frombuffer(b"".join(words), np.uint8)
-        out = np.empty(len(text), np.int32)
-        word_ends = np.cumsum(np.fromiter(map(len, words), np.int64, len(words)))
-        count = merge_kernels.merge_words(
-            out, text, word_ends, self._whole_words, self._bytes_as_tokens, self._ranks, self._merges, *self._texts
-        )
-        ids: list[int] = out[:count].tolist()
+        ids: list[int] = self._merger.merge(words).tolist()
         if ids and (min(ids) < 0 or self._stand_ins):
             return [real_id for token_id in ids for real_id in self._stand_ins.get(token_id, (token_id,))]
         return ids
 
 
-def _free_slots(count: int) -> npt.NDArray[np.int32]:
-    """A hash table for `count` entries that is at most half full."""
-    return np.full(1 << max(1, 2 * count - 1).bit_length(), -1, np.int32)
-
-
 def _read_merges(
-    file: GgufFile, vocabulary: Vocabulary, texts: tuple[npt.NDArray[Any], ...]
+    file: GgufFile, vocabulary: Vocabulary, texts: TextTable
 ) -> tuple[npt.NDArray[np.int32], dict[int, tuple[int, ...]]]:
     """The merges by rank, and what to put for each symbol without a token.
 
@@ -131,8 +112,7 @@ def _read_merges(
         (merges, 3) int32, two symbols and what becomes of them; tokens for each id that is not in the vocabulary.
     """
     lines = file.get_strings("tokenizer.ggml.merges")
-    merges = np.empty((len(lines), 3), np.int32)
-    bad = merge_kernels.read_merges(merges, *lines.bounds(), *texts)
+    merges, bad = texts.read_merges(*lines.bounds())
     if bad < len(lines):
         raise file.refuse(f"tokenizer.ggml.merges has the line {lines[bad][:40]!r}, which is no pair")
     ids = vocabulary.ids

@@ -4,7 +4,7 @@ import mmap
 
 import pytest
 
-from tui_llama.engine import gguf_header, header_kernels
+from tui_llama.engine import gguf_header, header_strings
 
 
 def strings(*lengths: int) -> bytes:
@@ -29,7 +29,7 @@ def test_strings_are_found_as_by_the_plain_twin(content: bytes, count: int) -> N
     with mmap.mmap(-1, len(content) + 64) as mapped:
         mapped.write(content)
         limit = len(content)
-        starts, end = header_kernels.find_strings(mapped, 0, limit, count)
+        starts, end = header_strings.find_strings(mapped, 0, limit, count)
         expected, expected_end = gguf_header.find_strings(mapped, 0, limit, count)
         assert starts.tolist() == expected.tolist()
         assert end == expected_end or min(end, expected_end) > limit

@@ -1,0 +1,191 @@
+"""Machine code: compiled elsewhere, kept, checked, linked and called; whatever goes wrong is said or mended."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.engine.kernel_bench import address
+from tui_llama import paths
+from tui_llama.engine import kernel_code, kernel_compiler
+from tui_llama.engine.compilation import machine_code
+from tui_llama.engine.kernel_code import KERNEL_SOURCES, Kernel, keep, link, load_kernels
+from tui_llama.engine.simd import int64_at
+from tui_llama.engine.top_logits import SAMPLING_KERNELS
+from tui_llama.errors import EngineError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENGINE = Path(kernel_code.__file__).parent
+SUMMARISE = SAMPLING_KERNELS[0]
+DOUBLED = Kernel("tests", "doubled", "i", returns=True)
+
+
+def doubled(number: int) -> int:
+    """A kernel."""
+    return 2 * number
+
+
+def first_of(array: int, target: int) -> None:
+    """Copies a number."""
+    int64_at(np.uintp(target))[0] = int64_at(np.uintp(array))[0]
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing is kept, and nothing is loaded."""
+    monkeypatch.setenv(paths.KERNEL_CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(kernel_code, "code_folder", kernel_code.code_folder.__wrapped__)
+    monkeypatch.setattr(kernel_code, "_loaded", {})
+    return kernel_code.code_folder()
+
+
+@pytest.fixture
+def kept(empty_folder: Path) -> Path:
+    """The file of a kernel that doubles numbers, which nobody has loaded."""
+    keep(DOUBLED, machine_code(doubled, "i", returns=True))
+    return empty_folder / "tests.doubled.o"
+
+
+def compiling(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Has another program run where kernels are compiled."""
+    monkeypatch.setattr(kernel_compiler, "_START", program)
+
+
+# --- code -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_kernel_takes_and_returns_whole_numbers_and_addresses() -> None:
+    _, double = link(machine_code(doubled, "i", returns=True), "i", returns=True)
+    assert [double(number) for number in (3, -(2**62), 0)] == [6, -(2**63), 0]
+    source, target = np.array([7]), np.array([0])
+    assert link(machine_code(first_of, "pp"), "pp")[1](address(source), address(target)) is None
+    assert target[0] == 7
+
+
+def test_what_is_kept_is_loaded_and_not_compiled(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiling(monkeypatch, "raise SystemExit")
+    assert DOUBLED.is_kept and DOUBLED(21) == 42
+    assert DOUBLED.address > 0
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_the_program_never_imports_the_compiler(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ANSWER, str(tmp_path / "tiny.gguf")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split()[0] == "3"
+
+
+_ANSWER = """
+import sys
+from tests.fakes.tiny_model import make_tiny_model
+from tui_llama.chat import SamplingSettings
+from tui_llama.engine.local import LocalEngine
+from tui_llama.engine.protocol import CompleteRequest, Finished, LoadRequest
+path = make_tiny_model(__import__("pathlib").Path(sys.argv[1]), quantization="Q4_K")
+before = set(sys.modules)
+engine = LocalEngine()
+for event in engine.load(LoadRequest(str(path)), lambda: False):
+    pass
+request = CompleteRequest(1, "one two", SamplingSettings(top_k=5), max_tokens=3, ignore_eos=True)
+for event in engine.reply(request, lambda: False):
+    if isinstance(event, Finished):
+        print(event.usage.generated_tokens)
+engine.close()
+assert not [name for name in sys.modules if name.partition(".")[0] == "numba"]
+"""
+
+
+def test_every_source_of_a_kernel_is_part_of_the_hash() -> None:
+    """Whatever a module of kernels imports of the engine, and what its compiled functions take constants from."""
+    script = """
+import importlib, sys
+for name in sys.argv[1:]:
+    importlib.import_module(f"tui_llama.engine.{name}")
+print(*(name.rpartition(".")[2] + ".py" for name in sys.modules if name.startswith("tui_llama.engine.")))
+"""
+    kernels = [path.stem for path in ENGINE.glob("*.py") if "compilation import" in path.read_text(encoding="utf-8")]
+    kernels.remove("kernel_compiler")
+    done = subprocess.run([sys.executable, "-c", script, *kernels], capture_output=True, text=True, check=True)
+    without_constants = {"kernel_code.py", "memory.py", "placement.py", "topology.py"}
+    assert set(kernels) >= {"ops", "simd", "plan_loop", "merge_kernels"}
+    assert {f"{name}.py" for name in kernels} <= set(KERNEL_SOURCES)
+    assert all((ENGINE / name).exists() for name in KERNEL_SOURCES)
+    assert {name for name in done.stdout.split() if (ENGINE / name).exists()} - without_constants <= set(KERNEL_SOURCES)
+
+
+# --- compiled by other processes --------------------------------------------------------------------------------------
+
+
+def test_what_nobody_has_compiled_is_compiled_with_reports(empty_folder: Path) -> None:
+    reports: list[tuple[int, int]] = []
+    load_kernels(SAMPLING_KERNELS, lambda done, total: reports.append((done, total)))
+    assert reports[0] == (0, 2) and reports[-1] == (2, 2)
+    assert len(list(empty_folder.iterdir())) == 2
+    logits, highest = np.arange(64, dtype=np.float32), np.zeros(1, np.float32)
+    SUMMARISE(address(logits), 64, address(highest))
+    assert highest[0] == 63
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 500])
+def test_a_damaged_file_is_compiled_again(empty_folder: Path, damage: bytes) -> None:
+    load_kernels([SUMMARISE])
+    (path,) = empty_folder.iterdir()
+    sound = path.read_bytes()
+    path.write_bytes(damage)
+    kernel_code._loaded.clear()
+    load_kernels([SUMMARISE])
+    assert len(path.read_bytes()) == len(sound)
+
+
+def test_a_function_that_cannot_be_compiled_is_an_error_with_its_cause() -> None:
+    with pytest.raises(EngineError, match=r"sampling_kernels\.nothing could not be compiled: AttributeError"):
+        load_kernels([Kernel("sampling_kernels", "nothing", "i")])
+
+
+def test_a_compiler_that_ends_is_an_error(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiling(monkeypatch, "import sys; sys.stdin.readline()")
+    with pytest.raises(EngineError, match="the compiler ended"):
+        load_kernels(SAMPLING_KERNELS)
+
+
+def test_a_compiler_that_cannot_keep_its_code_is_an_error(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiling(monkeypatch, "import sys\nfor line in sys.stdin: print('done', flush=True)")
+    with pytest.raises(EngineError, match="could not be kept"):
+        load_kernels([SUMMARISE])
+
+
+def test_compilers_end_with_a_load_that_is_stopped(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[str]] = []
+    start = kernel_compiler._start
+
+    def noted() -> subprocess.Popen[str]:
+        started.append(start())
+        return started[-1]
+
+    def stop(done: int, total: int) -> None:
+        if started:
+            raise StopAsyncIteration
+
+    compiling(monkeypatch, "import time; time.sleep(600)")
+    monkeypatch.setattr(kernel_compiler, "_start", noted)
+    with pytest.raises(StopAsyncIteration):
+        load_kernels([SUMMARISE], stop)
+    assert [process.returncode for process in started] == [-9]
+
+
+def test_a_compiler_ends_when_the_program_is_gone(empty_folder: Path) -> None:
+    process = kernel_compiler._start()
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(60) == 0
+    process.stdin = None
+    process.communicate()

@@ -1,0 +1,265 @@
+"""The machine code of kernels: where it is kept, how it is loaded, and how a kernel is called. Nothing here compiles.
+
+To import the compiler takes longer than to load a model, and it stays in memory. So the program never does: what was
+not compiled yet is compiled by processes of its own (kernel_compiler.py) and kept as object files, which are linked
+into this process.
+
+The folder is named by a hash of every kernel source, the versions of Numba and llvmlite, and the processor: stale code
+cannot run. A file is a checksum and an object; one that is damaged is compiled again.
+"""
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import platform
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from tui_llama import paths
+from tui_llama.engine import instruction_sets
+from tui_llama.errors import EngineError
+
+KERNEL_SOURCES: Final = (
+    "activations.py",
+    "attention_blocks.py",
+    "attention_kernels.py",
+    "attention_sizes.py",
+    "attention_states.py",
+    "attention_vectors.py",
+    "cache_kernels.py",
+    "compilation.py",
+    "dequantize_kernels.py",
+    "dot_products.py",
+    "gates.py",
+    "header_kernels.py",
+    "instruction_sets.py",
+    "limit_kernels.py",
+    "machine_limits.py",
+    "matrix_kernels.py",
+    "merge_kernels.py",
+    "merging.py",
+    "ops.py",
+    "panels.py",
+    "plan_loop.py",
+    "position_kernels.py",
+    "quantize_kernels.py",
+    "repack_kernels.py",
+    "repacking.py",
+    "rows.py",
+    "sampling_kernels.py",
+    "schedule.py",
+    "simd.py",
+    "team_memory.py",
+    "tile_multiplier.py",
+    "tile_values.py",
+    "tiles.py",
+    "top_logits.py",
+    "waiting.py",
+)
+"""All that machine code depends on: the modules of kernels, and those that have sizes and formats for them."""
+
+ENTRY_NAME: Final = "tui_llama_kernel"
+"""What the function is called in every object."""
+
+PLAN_ARGUMENTS: Final = "ppiip"
+"""What a kernel of a plan takes: row, batch, first and last unit, scratch."""
+
+_CHECKSUM_BYTES: Final = 16
+_UNUSED_CACHE_SECONDS: Final = 30 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A compiled function.
+
+    Args:
+        module: The module of `tui_llama.engine` that has it.
+        name: Its name there.
+        arguments: A letter for each argument: "p" for an address, "i" for a whole number, all of 64 bits.
+        returns: Whether it returns a whole number, or nothing.
+    """
+
+    module: str
+    name: str
+    arguments: str
+    returns: bool = False
+
+    @property
+    def address(self) -> int:
+        """Where its code is in this process, for as long as that lives; loaded if it was not yet.
+
+        Raises:
+            EngineError: it cannot be compiled.
+        """
+        return _code_of(self).address
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it was compiled before, in this program or another."""
+        return self in _loaded or _path_of(self).exists()
+
+    def __call__(self, *arguments: int) -> Any:
+        """Runs it, without the interpreter's lock."""
+        return _code_of(self).call(*arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A kernel in this process; the engine owns the memory."""
+
+    address: int
+    call: Callable[..., Any]
+    engine: Any
+
+
+_loaded: dict[Kernel, _Code] = {}
+_loading = threading.Lock()
+
+
+def load_kernels(kernels: Iterable[Kernel], on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+    """Loads kernels, and has those compiled that nobody has compiled yet.
+
+    Args:
+        kernels: Those that are loaded already cost nothing.
+        on_progress: Called with kernels done and kernels in all; may raise to stop.
+
+    Raises:
+        EngineError: one cannot be compiled.
+    """
+    wanted = list(dict.fromkeys(kernels))
+    with _loading:
+        kept = {kernel: _read(kernel) for kernel in wanted if kernel not in _loaded}
+        absent = [kernel for kernel, code in kept.items() if code is None]
+        done = len(wanted) - len(absent)
+        on_progress(done, len(wanted))
+        if absent:
+            from tui_llama.engine.kernel_compiler import compile_in_processes
+
+            compile_in_processes(absent, lambda more: on_progress(done + more, len(wanted)))
+            kept |= {kernel: _read(kernel) for kernel in absent}
+        for kernel, code in kept.items():
+            if code is None:
+                raise EngineError(f"{kernel.module}.{kernel.name} was compiled, but could not be kept")
+            _loaded[kernel] = _linked(code, kernel.arguments, kernel.returns)
+    on_progress(len(wanted), len(wanted))
+
+
+def keep(kernel: Kernel, code: bytes) -> None:
+    """Puts an object where `load_kernels` finds it.
+
+    Raises:
+        OSError: as the system says.
+    """
+    path = _path_of(kernel)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(_checksum(code) + code)
+    part.replace(path)
+
+
+def link(code: bytes, arguments: str, *, returns: bool = False) -> tuple[int, Callable[..., Any]]:
+    """Links an object into this process, for its whole life; returns the function's address and a way to call it."""
+    linked = _linked(code, arguments, returns)
+    _linked_alone.append(linked)
+    return linked.address, linked.call
+
+
+_linked_alone: list[_Code] = []
+
+
+@cache
+def sources_hash() -> str:
+    """Sixteen hexadecimal digits that change with any kernel source, the compiler or the processor."""
+    digest = hashlib.blake2b(digest_size=8)
+    folder = Path(__file__).resolve().parent
+    for name in KERNEL_SOURCES:
+        digest.update((folder / name).read_bytes())
+    features = ",".join(sorted(name for name, on in llvm.get_host_cpu_features().items() if on))
+    digest.update(_version_of_numba())
+    for text in (
+        llvmlite.__version__,
+        platform.machine(),
+        llvm.get_host_cpu_name(),
+        features,
+        instruction_sets.INSTRUCTION_SET,
+    ):
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+@cache
+def code_folder() -> Path:
+    """Where the objects are; made if need be. Folders that nobody has used for long are removed."""
+    parent = paths.kernel_cache_folder()
+    folder = paths.make_private_folder(parent / sources_hash())
+    os.utime(folder)
+    oldest = time.time() - _UNUSED_CACHE_SECONDS
+    for other in parent.iterdir():
+        if other.is_dir() and other.stat().st_mtime < oldest:
+            shutil.rmtree(other, ignore_errors=True)  # another process may be removing it too
+    return folder
+
+
+def _version_of_numba() -> bytes:
+    """What it says of its version, in its own words: the package is not imported, and metadata take long to read."""
+    found = importlib.util.find_spec("numba")
+    if found is None or found.origin is None:
+        raise EngineError("Numba is not installed", "Install the program again, with its packages.")
+    return Path(found.origin).with_name("_version.py").read_bytes()
+
+
+def _code_of(kernel: Kernel) -> _Code:
+    if kernel not in _loaded:
+        load_kernels([kernel])
+    return _loaded[kernel]
+
+
+def _path_of(kernel: Kernel) -> Path:
+    return code_folder() / f"{kernel.module}.{kernel.name}.o"
+
+
+def _read(kernel: Kernel) -> bytes | None:
+    """The object of a kernel; None where there is none, or one that is damaged."""
+    try:
+        content = _path_of(kernel).read_bytes()
+    except OSError:
+        return None
+    checksum, code = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
+    return code if checksum == _checksum(code) else None
+
+
+def _checksum(code: bytes) -> bytes:
+    return hashlib.blake2b(code, digest_size=_CHECKSUM_BYTES).digest()
+
+
+def _linked(code: bytes, arguments: str, returns: bool) -> _Code:
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    address = engine.get_function_address(ENTRY_NAME)
+    result = ctypes.c_int64 if returns else None
+    call = ctypes.CFUNCTYPE(result, *[ctypes.c_int64] * len(arguments))(address)
+    return _Code(address, call, engine)
+
+
+def _target_machine() -> Any:
+    _initialize()
+    return llvm.Target.from_default_triple().create_target_machine(jit=True)
+
+
+@cache
+def _initialize() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()

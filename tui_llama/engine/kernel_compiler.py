@@ -1,0 +1,130 @@
+"""Compiles kernels in processes of their own, side by side: the program has no compiler in its memory.
+
+Each process is given one kernel after the other and leaves its code where `kernel_code` finds it. Numba compiles one
+function at a time in a process, whatever the number of threads. A compiler cannot be interrupted, but a process can.
+"""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from tui_llama.engine.kernel_code import Kernel, keep
+from tui_llama.engine.topology import usable_processors
+from tui_llama.errors import EngineError
+
+_MOST_PROCESSES: Final = 4  # each has a compiler of its own, which takes memory
+_POLL_SECONDS: Final = 0.1
+_SLOW: Final = ("attention", "merge_words", "take_part", "matrix_", "_collect")
+"""What takes longest comes first, so that no process is left with it at the end."""
+
+# Runs the package that this process runs, and ends when its input does: with the process that started it.
+_START: Final = """
+import sys
+root = sys.argv[1]
+if root not in sys.path:
+    sys.path.insert(0, root)
+from tui_llama.engine.kernel_compiler import main
+main()
+"""
+_DONE: Final = "done"
+
+
+def compile_in_processes(kernels: Sequence[Kernel], on_done: Callable[[int], None]) -> None:
+    """Compiles kernels and keeps their code.
+
+    Args:
+        kernels: At least one.
+        on_done: Called from time to time with how many are done; may raise to stop.
+
+    Raises:
+        EngineError: one cannot be compiled.
+    """
+    jobs = deque(sorted(kernels, key=_place_in_line))
+    answers: queue.SimpleQueue[tuple[Kernel, str]] = queue.SimpleQueue()
+    count = min(len(usable_processors()), len(kernels), _MOST_PROCESSES)
+    with ExitStack() as ending:
+        for _ in range(count):
+            process = _start()
+            thread = threading.Thread(target=_give_jobs, args=(process, jobs, answers), daemon=True)
+            thread.start()
+            ending.callback(_end, process, thread)
+        done = 0
+        while done < len(kernels):
+            on_done(done)
+            with suppress(queue.Empty):
+                kernel, answer = answers.get(timeout=_POLL_SECONDS)
+                if answer != _DONE:
+                    cause = answer or "the compiler ended"
+                    raise EngineError(f"{kernel.module}.{kernel.name} could not be compiled: {cause}")
+                done += 1
+
+
+def _place_in_line(kernel: Kernel) -> int:
+    places = (place for place, beginning in enumerate(_SLOW) if kernel.name.startswith(beginning))
+    return next(places, len(_SLOW))
+
+
+def _start() -> "subprocess.Popen[str]":
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _START, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def _end(process: "subprocess.Popen[str]", thread: threading.Thread) -> None:
+    process.kill()
+    thread.join()
+    process.communicate()
+
+
+def _give_jobs(
+    process: "subprocess.Popen[str]", jobs: deque[Kernel], answers: "queue.SimpleQueue[tuple[Kernel, str]]"
+) -> None:
+    """Hands a process one job after the other, until there are none or it has ended."""
+    assert process.stdin is not None and process.stdout is not None
+    while True:
+        try:
+            kernel = jobs.popleft()
+        except IndexError:
+            return
+        answer = ""
+        with suppress(OSError, ValueError):  # it has ended
+            print(kernel.module, kernel.name, kernel.arguments, int(kernel.returns), file=process.stdin, flush=True)
+            answer = process.stdout.readline().strip()
+        answers.put((kernel, answer))
+        if answer != _DONE:
+            return
+
+
+def main() -> None:
+    """A process: compiles what is asked for on standard input, and says so; ends when that ends."""
+    from tui_llama.engine.compilation import machine_code
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed is no answer
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    while True:
+        module, name, arguments, returns = jobs.get().split()
+        kernel = Kernel(module, name, arguments, returns == "1")
+        try:
+            function = getattr(import_module(f"tui_llama.engine.{module}"), name)
+            keep(kernel, machine_code(function, arguments, returns=kernel.returns))
+        except Exception as error:  # told by who asked
+            print(" ".join(f"{type(error).__name__}: {error}".split()), file=answers, flush=True)
+            raise
+        print(_DONE, file=answers, flush=True)
+
+
+def _read_jobs(jobs: "queue.SimpleQueue[str]") -> None:
+    for line in sys.stdin:
+        jobs.put(line)
+    os._exit(0)
