@@ -206,7 +206,7 @@ async def test_reading_the_prompt_can_be_stopped() -> None:
     gate = Gate()
     async with opened(replies=[[PromptProgress(0, 0, 100, 9000), gate], spoken("next")]) as driver:
         await driver.send("hi")
-        await driver.until_state("reading the prompt")
+        await driver.until_state("reading 100 / 9,000")
         await driver.pilot.press("escape")
         await driver.until_state("ready")
         await driver.ask("again")

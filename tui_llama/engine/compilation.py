@@ -80,9 +80,7 @@ def _entry(context: Any, library: Any, function: Any, signature: Any) -> Any:
 
 
 def _jit() -> Any:
-    return numba.njit(
-        nogil=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False
-    )
+    return numba.njit(nogil=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def _for_types_only(dispatcher: Any) -> Any:

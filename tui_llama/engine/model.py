@@ -31,7 +31,7 @@ from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors, find_seats
 from tui_llama.engine.plan import Plan, PlanBuilder, Step
 from tui_llama.engine.plan_runner import PlanRunner
-from tui_llama.engine.position_moves import PositionMoves
+from tui_llama.engine.position_moves import MOVE_POSITIONS, PositionMoves
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.session_file import restore_session, save_session
@@ -49,6 +49,7 @@ OnProgress = Callable[[LoadStage, int, int], None]
 ENGINE_ABI = 2
 """Goes up whenever kernels give other bits than before, or keys and values mean something else."""
 
+_KERNELS_OF_EVERY_MODEL = (*SAMPLING_KERNELS, TAKE_PART, FIND_STRINGS, MOVE_POSITIONS)
 _FINGERPRINT_EDGE_BYTES = 64 << 10
 _LEAST_CHUNK_TOKENS = 8
 _ANYWHERE = Placement()
@@ -124,13 +125,8 @@ class Model:
         weights = Weights(file)
         self._plan = self._build_plan(weights, architecture)
         report(LoadStage.READ, 1, 1)
-        load_kernels(
-            [
-                *self._plan.kernels, *weights.kernels(), *tokenizer_kernels(file), *SAMPLING_KERNELS, TAKE_PART,
-                FIND_STRINGS,
-            ],
-            lambda done, total: report(LoadStage.COMPILE, done, total),
-        )  # fmt: skip
+        kernels = [*self._plan.kernels, *weights.kernels(), *tokenizer_kernels(file), *_KERNELS_OF_EVERY_MODEL]
+        load_kernels(kernels, lambda done, total: report(LoadStage.COMPILE, done, total))
         self._plan.set_kernels()
         seating = find_seats(placement)
         # Tiles are filled meanwhile: of all the rest, nearly everything is Python, which keeps one processor busy.

@@ -13,7 +13,7 @@ from tui_llama.engine.rows import BATCH, UNTURNED
 from tui_llama.errors import CallerError, ShapeMismatchError
 
 _KEY_KERNEL = "store_keys"
-_move_positions = Kernel("position_kernels", "move_positions", "iiiiiiiii")
+MOVE_POSITIONS = Kernel("position_kernels", "move_positions", "i" * 9)
 
 
 class PositionMoves:
@@ -63,7 +63,7 @@ class PositionMoves:
         batch = np.zeros((), BATCH)
         batch["keys"], batch["values"] = cache.keys_address, cache.values_address
         batch["context_size"] = cache.shape.padded_context
-        _move_positions(
+        MOVE_POSITIONS(
             int(self._rows.ctypes.data), len(self._rows), int(batch.ctypes.data), first, len(differences), distance,
             int(turns.ctypes.data), int(angles.ctypes.data), int(self._scratch.ctypes.data),
         )  # fmt: skip
