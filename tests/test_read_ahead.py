@@ -302,6 +302,8 @@ async def test_an_opened_chat_is_read_ahead() -> None:
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.questions == ["first"])
         await driver.until(lambda: len(driver.engine.read_ahead_requests) == 2)
+        first, second = driver.engine.read_ahead_requests
+        assert second == first
 
 
 async def test_a_command_is_no_draft() -> None:

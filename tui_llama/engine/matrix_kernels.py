@@ -321,7 +321,7 @@ def first_token(b: Builder, row: Value, batch: Value) -> Value:
     return b.select(wanted, simd.field(b, batch, "first_output_token"), simd.integer(0))
 
 
-# Numba's cache wants kernels at module level that name their intrinsics as globals; hence one by one.
+# One by one: who compiles finds a kernel by its name in the module.
 _f32 = _product(tiles.F32_FORMAT, "f32")
 _f16 = _product(tiles.F16_FORMAT, "f16")
 _bf16 = _product(tiles.BF16_FORMAT, "bf16")

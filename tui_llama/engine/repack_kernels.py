@@ -196,7 +196,7 @@ def _packer(layout: TileFormat, name: str) -> Callable[..., Any]:
     return intrinsic(pack_blocks)
 
 
-# Kernels can name intrinsics only as globals of a module: others make a new cache entry at every start.
+# One by one: who compiles finds a kernel by its name in the module.
 _f32 = _packer(tiles.F32_FORMAT, "f32")
 _f16 = _packer(tiles.F16_FORMAT, "f16")
 _q4_0 = _packer(tiles.Q4_0_FORMAT, "q4_0")

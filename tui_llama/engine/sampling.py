@@ -4,8 +4,8 @@
     chain.accept(token_id)           # for every token of the prompt and of the answer
     token_id = chain.sample(logits)
 
-Every step takes candidates and gives candidates; the random number is passed into the last one. Numba is
-imported only when the first step needs a kernel.
+Every step takes candidates and gives candidates; the random number is passed into the last one. What loads kernels
+is imported only when the first step needs one.
 """
 
 import math

@@ -3,7 +3,7 @@
 A kernel is a Python function that calls these while Numba compiles: vectors are SSA values, Python loops unroll. All
 float sums are written out in one order and use fused multiply-adds everywhere, so that a result does not depend on
 how many tokens or threads took part. The same IR serves every processor; the integer dot product alone knows
-instruction sets, see instruction_sets.py.
+instruction sets, see dot_products.py.
 """
 
 from collections.abc import Callable, Sequence
