@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.engine.tokenizer.vocabulary_file import open_vocabulary, score_keys
@@ -76,6 +76,42 @@ def test_a_generated_answer_keeps_its_tokens(
 def _is_text(tokenizer: Tokenizer, ids: Sequence[int]) -> bool:
     data = b"".join(tokenizer.piece(token_id) for token_id in ids)
     return data.decode("utf-8", "ignore").encode() == data
+
+
+BLANK_BEFORE_ANSWERS = ["deepseek2", "mistral-v1", "mistral-v7", "vicuna"]
+
+
+@pytest.mark.parametrize("name", BLANK_BEFORE_ANSWERS)
+@given(data=st.data(), question=TEXT, following=TEXT)
+def test_an_answer_without_the_templates_blank_keeps_its_tokens(
+    tokenizer: Tokenizer, name: str, data: st.DataObject, question: str, following: str
+) -> None:
+    template = known_template(name, tokenizer)
+    plain = [token_id for token_id in range(tokenizer.vocab_size) if not tokenizer.is_special(token_id)]
+    tokens = st.lists(st.sampled_from(plain), min_size=1, max_size=20)
+    generated = data.draw(tokens.filter(lambda ids: _is_text(tokenizer, ids)))
+    answer = b"".join(tokenizer.piece(token_id) for token_id in generated).decode()
+    assume(answer.strip())
+    ledger = [*encode_prompt(tokenizer, template.render([user(question)]), []).token_ids, *generated]
+    rendered = template.render([user(question), assistant(answer), user(following)])
+    assert encode_prompt(tokenizer, rendered, ledger).kept_tokens == len(ledger)
+
+
+@pytest.mark.parametrize("answer", ["the hill", " the hill", "\n\nthe hill"])
+def test_only_a_blank_before_an_answer_may_be_left_out(tokenizer: Tokenizer, answer: str) -> None:
+    template = known_template("vicuna", tokenizer)
+    rendered = template.render([user("the sun"), assistant(answer), user("and")])
+    (blank,) = rendered.answer_blanks
+    assert rendered[slice(*blank)] == " " + answer.removesuffix("the hill")
+    without = str(rendered)[: blank[0]] + str(rendered)[blank[1] :]
+    assert encode_prompt(tokenizer, rendered, tokens_of(tokenizer, without)).token_ids == []
+    for changed in (without.replace("the hill", "the  hill"), without.replace("USER: the", "USER:the")):
+        ledger = tokens_of(tokenizer, changed)
+        assert encode_prompt(tokenizer, rendered, ledger).kept_tokens < len(ledger) - 3
+
+
+def tokens_of(tokenizer: Tokenizer, text: str) -> list[int]:
+    return encode_prompt(tokenizer, text, []).token_ids
 
 
 def test_an_answer_keeps_tokens_that_tokenizing_would_not_give(tokenizer: Tokenizer) -> None:

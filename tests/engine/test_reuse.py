@@ -18,7 +18,9 @@ Messages: TypeAlias = tuple[ChatMessage, ...]
 
 QUESTION = "a long question " * 8
 ANSWER_TOKENS = 40
-TEMPLATES = scaled(["fake"], ["fake", "chatml", "llama3", "gemma", "mistral-v7", "phi4", "zephyr"])
+TEMPLATES = scaled(
+    ["fake", "mistral-v7"], ["fake", "chatml", "llama3", "gemma", "mistral-v1", "mistral-v7", "phi4", "vicuna", "zephyr"]
+)
 
 
 class ChangingAnswers:

@@ -3,7 +3,9 @@
 Jinja is imported when a template is first opened. What a template may do and cost is bounded in `template_sandbox`.
 """
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from tui_llama.engine.known_templates import (
     recognize_template,
 )
 from tui_llama.engine.prompt import RenderedPrompt
-from tui_llama.engine.tokenizer import Tokenizer
+from tui_llama.engine.tokenizer import Span, Tokenizer
 from tui_llama.errors import EngineError, SettingsError
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
 
 _KEY = "tokenizer.chat_template"
 _HINT = "Try another copy or a newer conversion of the model."
-_PROBE = "a system message to be found again"
+_PROBE = "a message to be found again"
 # Noncharacters: no text has them, no template looks for them.
-_USER_TEXT_BEGINS, _USER_TEXT_ENDS = "\ufdd0", "\ufdd1"
+_USER_TEXT_BEGINS, _USER_TEXT_ENDS, _ANSWER_BEGINS = "\ufdd0", "\ufdd1", "\ufdd2"
+_MARKS = re.compile(f"([{_USER_TEXT_BEGINS}{_USER_TEXT_ENDS}{_ANSWER_BEGINS}])")
 
 
 class ChatTemplate:
@@ -66,6 +69,7 @@ class ChatTemplate:
         self._strip_front = bos_text if adds_bos else ""
         self._strip_back = eos_text if adds_eos else ""
         self._takes_system: bool | None = None
+        self._blanks: bool | None = None
 
     def render(
         self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
@@ -79,7 +83,8 @@ class ChatTemplate:
             now: What a template that asks for the date is told; by default the present.
 
         Returns:
-            The text, which knows which parts of it the user wrote.
+            The text, which knows which parts of it the user wrote, and where the template writes a blank before an
+            answer that the model may have left out.
 
         Raises:
             EngineError: the template refused these messages, failed, or took too much.
@@ -88,7 +93,15 @@ class ChatTemplate:
         if any(message.role is Role.SYSTEM for message in messages) and not self._has_place_for_system(now):
             messages = _merge_system(messages)
         text = self._run(messages, add_generation_prompt, now)
-        return RenderedPrompt(text, self._user_spans(text, messages, add_generation_prompt, now))
+        marks_answers = any(message.role is Role.ASSISTANT for message in messages) and self._writes_blanks(now)
+        marked_messages = [_marked(message, marks_answers) for message in messages]
+        try:
+            marked = _take_out_marks(self._run(marked_messages, add_generation_prompt, now))
+        except EngineError:
+            return RenderedPrompt(text)
+        if marked.text != text:
+            return RenderedPrompt(text)
+        return RenderedPrompt(text, marked.user_spans, [_space_before(text, answer) for answer in marked.answers])
 
     def _run(self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime) -> str:
         from tui_llama.engine.template_sandbox import TemplateRefusalError
@@ -112,17 +125,20 @@ class ChatTemplate:
                 self._takes_system = False
         return self._takes_system
 
-    def _user_spans(
-        self, text: str, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime
-    ) -> tuple[tuple[int, int], ...] | None:
-        """Where the user's own texts are: found by marks that are rendered along, if nothing else changes."""
-        marked = [_marked(message) if message.role is Role.USER else message for message in messages]
-        try:
-            marked_text = self._run(marked, add_generation_prompt, now)
-        except EngineError:
-            return None
-        spans, plain = _take_out_marks(marked_text)
-        return spans if plain == text else None
+    def _writes_blanks(self, now: datetime) -> bool:
+        """Whether white space is written before an answer that is not there where an answer begins; asked once."""
+        if self._blanks is None:
+            asked = (ChatMessage(Role.USER, "Hello"),)
+            answered = (*asked, ChatMessage(Role.ASSISTANT, _PROBE))
+            try:
+                generation_prompt = self._run(asked, True, now)
+                text = self._run(answered, False, now)
+            except EngineError:
+                generation_prompt = text = ""
+            before, found, _ = text.partition(_PROBE)
+            blank = before.removeprefix(generation_prompt)
+            self._blanks = bool(found) and before.startswith(generation_prompt) and blank.isspace()
+        return self._blanks
 
 
 def template_from_gguf(file: GgufFile, tokenizer: Tokenizer) -> ChatTemplate:
@@ -211,26 +227,56 @@ def _merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return merged
 
 
-def _marked(message: ChatMessage) -> ChatMessage:
-    """The same with marks around its text, inside of the white space that templates take away."""
+def _marked(message: ChatMessage, marks_answers: bool) -> ChatMessage:
+    """The same with marks around the user's text, inside of the white space that templates take away.
+
+    Of an answer, which templates may look into, the beginning is marked, and only if that is asked for.
+    """
     text = message.text
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
     if start >= end:
         return message
-    marked = f"{text[:start]}{_USER_TEXT_BEGINS}{text[start:end]}{_USER_TEXT_ENDS}{text[end:]}"
-    return ChatMessage(message.role, marked)
+    if message.role is Role.USER:
+        text = f"{text[:start]}{_USER_TEXT_BEGINS}{text[start:end]}{_USER_TEXT_ENDS}{text[end:]}"
+    elif message.role is Role.ASSISTANT and marks_answers:
+        text = f"{text[:start]}{_ANSWER_BEGINS}{text[start:]}"
+    return ChatMessage(message.role, text)
 
 
-def _take_out_marks(text: str) -> tuple[tuple[tuple[int, int], ...], str]:
-    """The spans between marks, in places of the text without them, and that text."""
-    spans, plain, length = [], [], 0
-    for part in text.split(_USER_TEXT_BEGINS):
-        inside, mark, outside = part.partition(_USER_TEXT_ENDS)
-        if mark:
-            spans.append((length, length + len(inside)))
-        plain += [inside, outside]
-        length += len(inside) + len(outside)
-    return tuple(spans), "".join(plain)
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """A rendered text without its marks, and where they were in it."""
+
+    text: str
+    user_spans: tuple[Span, ...]
+    answers: tuple[int, ...]
+
+
+def _take_out_marks(marked: str) -> _Marked:
+    plain: list[str] = []
+    user_spans: list[Span] = []
+    answers: list[int] = []
+    begins: int | None = None
+    length = 0
+    for part in _MARKS.split(marked):
+        if part == _USER_TEXT_BEGINS:
+            begins = length
+        elif part == _USER_TEXT_ENDS and begins is not None:
+            user_spans.append((begins, length))
+            begins = None
+        elif part == _ANSWER_BEGINS:
+            answers.append(length)
+        elif part != _USER_TEXT_ENDS:
+            plain.append(part)
+            length += len(part)
+    return _Marked("".join(plain), tuple(user_spans), tuple(answers))
+
+
+def _space_before(text: str, place: int) -> Span:
+    start = place
+    while start and text[start - 1].isspace():
+        start -= 1
+    return start, place
 
 
 def _short(error: BaseException) -> str:

@@ -2,7 +2,8 @@
 
 The ledger holds what this branch of the chat has fed to the model, token by token. Its beginning that agrees with the
 rendered text is kept as it is, only the rest is tokenized: a generated answer keeps its tokens, though tokenizing its
-text might give others, and the keys and values that were computed for it stay valid.
+text might give others, and the keys and values that were computed for it stay valid. It stays also where the template
+writes a blank before an answer that the model did not generate.
 """
 
 from collections.abc import Sequence
@@ -18,15 +19,20 @@ class RenderedPrompt(str):
 
     Attributes:
         user_spans: From character to before character, in order; None where that is not known.
+        answer_blanks: White space before answers that the model may have left out, in order.
     """
 
-    __slots__ = ("user_spans",)
+    __slots__ = ("answer_blanks", "user_spans")
 
     user_spans: tuple[Span, ...] | None
+    answer_blanks: tuple[Span, ...]
 
-    def __new__(cls, text: str, user_spans: tuple[Span, ...] | None = None) -> "RenderedPrompt":  # noqa: D102
+    def __new__(  # noqa: D102
+        cls, text: str, user_spans: Sequence[Span] | None = None, answer_blanks: Sequence[Span] = ()
+    ) -> "RenderedPrompt":
         rendered = super().__new__(cls, text)
-        rendered.user_spans = user_spans
+        rendered.user_spans = None if user_spans is None else tuple(user_spans)
+        rendered.answer_blanks = tuple(answer_blanks)
         return rendered
 
 
@@ -50,11 +56,13 @@ def encode_prompt(
         user_texts: What the user wrote, in order. What looks like a control token in there is text. Looked for only
             if `rendered` does not know where it is.
     """
-    spans = rendered.user_spans if isinstance(rendered, RenderedPrompt) else None
+    spans, blanks = None, ()
+    if isinstance(rendered, RenderedPrompt):
+        spans, blanks = rendered.user_spans, rendered.answer_blanks
     if spans is None:
         spans = _find_texts(rendered, user_texts)
     valid = valid_unicode(str(rendered))
-    text = _PromptText(valid, spans, tokenizer.special_spans(valid, spans))
+    text = _PromptText(valid, spans, tokenizer.special_spans(valid, spans), blanks)
     matcher = _LedgerMatcher(tokenizer, text, ledger)
     kept, covered = matcher.match()
     rest, rest_spans = text.after(covered)
@@ -65,14 +73,25 @@ def encode_prompt(
 
 
 class _PromptText:
-    """The rendered text as bytes, which of them the user wrote, and where the texts of special tokens are."""
+    """The rendered text as bytes, which of them the user wrote, and where special tokens and answers' blanks are."""
 
-    def __init__(self, text: str, user_spans: Sequence[Span], special_spans: Sequence[Span]) -> None:
+    def __init__(
+        self, text: str, user_spans: Sequence[Span], special_spans: Sequence[Span], answer_blanks: Sequence[Span]
+    ) -> None:
         self.data = text.encode()
         self._text = text
         self._spans = user_spans
         self._user_bytes = self._to_bytes(user_spans)
         self._special_bytes = self._to_bytes(special_spans)
+        self._blank_bytes = frozenset(byte for span in self._to_bytes(answer_blanks) for byte in range(*span))
+
+    def start_of(self, piece: bytes, place: int) -> int | None:
+        """Where the next token of this text begins: at `place`, or behind an answer's blank there; None if nowhere."""
+        while not self.data.startswith(piece, place):
+            if place not in self._blank_bytes:
+                return None
+            place += 1
+        return place
 
     def is_by_user(self, start: int, end: int) -> bool:
         """Whether the user wrote any of the bytes from `start` to before `end`."""
@@ -169,9 +188,10 @@ class _LedgerMatcher:
                 if not piece.startswith(b" "):
                     break
                 piece = piece[1:]
-            if not self._text.data.startswith(piece, place):
+            start = self._text.start_of(piece, place)
+            if start is None:
                 break
-            place += len(piece)
+            place = start + len(piece)
             ends.append(place)
         return ends
 
