@@ -266,7 +266,14 @@ def test_known_templates_write_what_llama_cpp_writes(name: str) -> None:
 def test_blanks_before_answers_are_known_where_answers_begin_without(name: str) -> None:
     rendered = ChatTemplate(KNOWN_TEMPLATES[name], "test").render(CONVERSATION, now=NOW)
     blanks = [rendered[slice(*blank)] for blank in rendered.answer_blanks]
-    before = {"deepseek2": " ", "mistral-v1": " ", "mistral-v7": " ", "vicuna": " ", "vicuna-orca": " ", "chatglm4": "\n"}
+    before = {
+        "deepseek2": " ",
+        "mistral-v1": " ",
+        "mistral-v7": " ",
+        "vicuna": " ",
+        "vicuna-orca": " ",
+        "chatglm4": "\n",
+    }
     trimmed = {"mistral-v3": " "}
     answers = [before[name], before[name] + "   "] if name in before else [trimmed[name]] * 2 if name in trimmed else []
     assert blanks == answers

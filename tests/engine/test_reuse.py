@@ -19,7 +19,8 @@ Messages: TypeAlias = tuple[ChatMessage, ...]
 QUESTION = "a long question " * 8
 ANSWER_TOKENS = 40
 TEMPLATES = scaled(
-    ["fake", "mistral-v7"], ["fake", "chatml", "llama3", "gemma", "mistral-v1", "mistral-v7", "phi4", "vicuna", "zephyr"]
+    ["fake", "mistral-v7"],
+    ["fake", "chatml", "llama3", "gemma", "mistral-v1", "mistral-v7", "phi4", "vicuna", "zephyr"],
 )
 
 

@@ -4,13 +4,16 @@ Only who compiles imports this, and the modules of kernels: `kernel_compiler`, t
 what `kernel_code` loads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 import numba
 import numba.extending
 from llvmlite import ir
 from numba import types
+from numba.core.codegen import CPUCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
@@ -48,18 +51,74 @@ def machine_code(function: Callable[..., Any], arguments: str, *, returns: bool 
     """
     kinds = [_TYPES[letter] for letter in arguments]
     signature = types.int64(*kinds) if returns else types.void(*kinds)
-    compiled = _jit()(function)
-    compiled.compile(signature.args)
-    (result,) = compiled.overloads.values()
     context = cpu_target.target_context
-    library = context.codegen().create_library(ENTRY_NAME)
-    library.enable_object_caching()
-    library.add_linking_library(result.library)
-    library.add_ir_module(_entry(context, library, result.fndesc, signature))
-    library.finalize()
-    library.get_pointer_to_function(ENTRY_NAME)
-    _, _, (code, _) = library.serialize_using_object_code()
-    return bytes(code)
+    compiled = _jit()(function)
+    with _code_that_is_not_run(context):
+        compiled.compile(signature.args)
+        (result,) = compiled.overloads.values()
+        kernel = _Kernel(context.codegen(), ENTRY_NAME)
+        kernel.add_linking_library(result.library)
+        kernel.add_ir_module(_entry(context, kernel, result.fndesc, signature))
+        kernel.finalize()
+        return kernel.object_code()
+
+
+@contextmanager
+def _code_that_is_not_run(context: Any) -> Iterator[None]:
+    """Has Numba collect what functions a kernel calls, and leave the rest to the kernel.
+
+    By default it optimises each of them, and makes machine code of it with all that it calls in turn, to be ready to
+    run it: twice the time.
+    """
+    runs = context._internal_codegen
+    context._internal_codegen = _not_run()
+    try:
+        yield
+    finally:
+        context._internal_codegen = runs
+
+
+@cache
+def _not_run() -> Any:
+    return _Codegen("tui_llama")
+
+
+class _Function(CPUCodeLibrary):  # type: ignore[misc]
+    """What a function was lowered to, for those that call it."""
+
+    def get_pointer_to_function(self, name: str) -> int:
+        self._ensure_finalized()
+        return 0  # as of a function that Python cannot call
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_specific(self) -> None:
+        pass
+
+
+class _Kernel(_Function):
+    """A kernel with all that it calls."""
+
+    def object_code(self) -> bytes:
+        """The machine code of all of it."""
+        self._ensure_finalized()
+        return bytes(self._codegen._tm.emit_object(self._final_module))
+
+    def _optimize_final_module(self) -> None:
+        CPUCodeLibrary._optimize_final_module(self)
+
+
+class _Codegen(JITCPUCodegen):  # type: ignore[misc]
+    """Knows the processor as Numba's own does, but nothing goes into its engine."""
+
+    _library_class = _Function
+
+    def _add_module(self, module: Any) -> None:
+        pass
+
+    def set_env(self, env_name: str, env: Any) -> None:
+        pass
 
 
 def _entry(context: Any, library: Any, function: Any, signature: Any) -> Any:

@@ -56,13 +56,12 @@ def encode_prompt(
         user_texts: What the user wrote, in order. What looks like a control token in there is text. Looked for only
             if `rendered` does not know where it is.
     """
-    spans, blanks = None, ()
-    if isinstance(rendered, RenderedPrompt):
-        spans, blanks = rendered.user_spans, rendered.answer_blanks
+    known = rendered if isinstance(rendered, RenderedPrompt) else RenderedPrompt(rendered)
+    spans = known.user_spans
     if spans is None:
         spans = _find_texts(rendered, user_texts)
     valid = valid_unicode(str(rendered))
-    text = _PromptText(valid, spans, tokenizer.special_spans(valid, spans), blanks)
+    text = _PromptText(valid, spans, tokenizer.special_spans(valid, spans), known.answer_blanks)
     matcher = _LedgerMatcher(tokenizer, text, ledger)
     kept, covered = matcher.match()
     rest, rest_spans = text.after(covered)
