@@ -29,7 +29,7 @@ from tui_llama.store import MessageState, Store
 
 
 def machine_state(driver: Driver) -> State:
-    return driver.app._machine.state
+    return driver.app._turns.state
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
-from tests.fakes.chat_app import MODEL, found_models, wait_until
+from tests.fakes.chat_app import MODEL, found_models, spoken, wait_until
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.engine.protocol import LoadProgress, LoadStage, PromptEncoded, PromptProgress
 from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
 from tui_llama.model_library import FoundModel
+from tui_llama.screens.branch_list import BranchList, ListedBranch
 from tui_llama.screens.chat_list import ChatList, ListedChat
 from tui_llama.screens.model_picker import ModelPicker
 from tui_llama.settings import Settings
@@ -116,6 +117,30 @@ def test_reading_a_prompt(store: Store, snap_compare: Compare) -> None:
         await ask(pilot, "And now?", "reading 1,200 / 5,000")
 
     assert snap_compare(app(store, replies=[steps]), terminal_size=SIZE, run_before=before)
+
+
+def test_editing(store: Store, snap_compare: Compare) -> None:
+    chat = app(store, replies=[spoken("Llamas are camelids."), spoken("Alpacas are smaller.")])
+    async def before(pilot: Pilot[None]) -> None:
+        await ask(pilot, "What is a llama?")
+        await pilot.press("alt+up")
+        await until_status(pilot, "keeps")
+
+    assert snap_compare(chat, terminal_size=SIZE, run_before=before)
+
+
+def test_branch_list(store: Store, snap_compare: Compare) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await until_status(pilot, "ready")
+        branches = [
+            ListedBranch(9, "And an alpaca, with all that one should know of it?", "Smaller.", 4, NOON, is_open=True),
+            ListedBranch(5, "What is a llama?", "A camelid of the Andes.", 2, NOON, is_open=False),
+        ]
+        await pilot.app.push_screen(BranchList(branches, NOON))
+        await wait_until(pilot, lambda: pilot.app.screen.query_one(OptionList).option_count)
+        still_cursor(pilot)
+
+    assert snap_compare(app(store), terminal_size=SIZE, run_before=before)
 
 
 def test_chat_list(store: Store, snap_compare: Compare) -> None:

@@ -11,6 +11,7 @@ from tui_llama.conversation import (
     TRANSITIONS,
     Action,
     AppendText,
+    EditMessage,
     EngineLostAtRest,
     EngineLostInLoad,
     EngineLostInTurn,
@@ -26,6 +27,7 @@ from tui_llama.conversation import (
     PromptAdvanced,
     Quit,
     Regenerate,
+    ReplaceMessage,
     ReplyFailed,
     ReplyFinished,
     Retry,
@@ -64,19 +66,19 @@ PATHS: dict[State, tuple[Event, ...]] = {
 # What the user may do, written down once more and by hand: the table must say the same.
 USER_MAY: dict[State, set[type[Event]]] = {
     State.NO_MODEL: {LoadModel, OpenChat, Quit},
-    State.LOADING: {LoadModel, SendMessage, Regenerate, OpenChat, Quit},
+    State.LOADING: {LoadModel, SendMessage, EditMessage, Regenerate, OpenChat, Quit},
     State.WAITING: {LoadModel, Stop, Quit},
-    State.READY: {LoadModel, SendMessage, Regenerate, OpenChat, Quit},
+    State.READY: {LoadModel, SendMessage, EditMessage, Regenerate, OpenChat, Quit},
     State.READING: {Stop, Quit},
     State.ANSWERING: {Stop, Quit},
     State.STOPPING: {Stop, Quit},
-    State.FAILED: {LoadModel, SendMessage, Regenerate, Retry, OpenChat, Quit},
-    State.LOST: {LoadModel, SendMessage, Regenerate, Retry, OpenChat, Quit},
+    State.FAILED: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, OpenChat, Quit},
+    State.LOST: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, OpenChat, Quit},
     State.CLOSED: set(),
 }
 # The engine may report anything at any time, but for a prompt that is read after the answer has begun.
 ENGINE_MAY_NOT = {(State.ANSWERING, PromptAdvanced)}
-USER_EVENTS = (LoadModel, SendMessage, Regenerate, Retry, Stop, OpenChat, Quit)
+USER_EVENTS = (LoadModel, SendMessage, EditMessage, Regenerate, Retry, Stop, OpenChat, Quit)
 
 
 def machine_in(state: State) -> TurnMachine:
@@ -93,6 +95,7 @@ def example(event_type: type[Event], machine: TurnMachine) -> Event:
     examples: dict[type[Event], Event] = {
         LoadModel: LoadModel("other"),
         SendMessage: SendMessage("hello"),
+        EditMessage: EditMessage(0, "hello there"),
         Regenerate: Regenerate(),
         Retry: Retry(),
         Stop: Stop(),
@@ -256,6 +259,19 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
         [(Regenerate(), (SetAnswerAside(), StartReply(1)))],
     ),
     (
+        "an edited message is answered like a new one",
+        State.READY,
+        [(EditMessage(2, "rather"), (ReplaceMessage(2, "rather"), StartReply(1)))],
+    ),
+    (
+        "an edited message waits for an engine that was lost",
+        State.LOST,
+        [
+            (EditMessage(0, "rather"), (ReplaceMessage(0, "rather"), StartLoading(2, None))),
+            (ModelReady(2), (StartReply(2),)),
+        ],
+    ),
+    (
         "quitting keeps the partial answer",
         State.ANSWERING,
         [
@@ -324,7 +340,7 @@ def test_in_any_sequence_of_events_answers_open_and_close_in_pairs(
                 case FinishAnswer(turn=turn):
                     assert open_turns == [turn]
                     open_turns.clear()
-                case StartLoading() | SetAnswerAside() | SaveMessage():
+                case StartLoading() | SetAnswerAside() | SaveMessage() | ReplaceMessage():
                     assert not open_turns
         assert machine.answer_is_open == bool(open_turns)
         assert machine.allows(SendMessage) <= (not open_turns)

@@ -105,6 +105,44 @@ async def test_pieces_are_written_by_a_flush(store: Store, journal: Journal) -> 
     assert entry.text == "half"
 
 
+async def test_another_version_of_a_message_leaves_what_followed_in_the_store(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal, system_prompt="Be brief.")
+    await answered(chat, "one", "two")
+    await answered(chat, "three", "four")
+    assert chat.messages_before(2) == chat.messages()[:3]
+    assert await chat.ledger_before(2) == (1, 2, 3, 4)
+    assert await chat.ledger_before(0) == ()
+    entry = chat.replace_message(2, "third")
+    assert [each.text for each in chat.entries] == ["one", "two", "third"]
+    assert (entry.version, entry.version_count) == (2, 2)
+    await journal.settle()
+    assert chat.chat_id is not None
+    assert [each.text for each in store.messages(chat.chat_id)] == ["one", "two", "third"]
+    assert [branch.question for branch in await chat.branches()] == ["third", "three"]
+    again = await OpenChat.restore(journal, chat.chat_id)
+    assert again.entries == chat.entries
+    await again.turn_to_branch((await again.branches())[1].tip_message_id)
+    assert [each.text for each in again.entries] == ["one", "two", "three", "four"]
+    assert (again.entries[2].version, again.entries[2].version_count) == (1, 2)
+
+
+async def test_the_first_message_can_have_another_version_and_the_title_stays(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal)
+    await answered(chat, "one", "two")
+    chat.replace_message(0, "first")
+    chat.begin_answer()
+    assert chat.prompt_messages() == (ChatMessage(Role.USER, "first"),)
+    assert await chat.ledger() == ()
+    await journal.settle()
+    assert chat.chat_id is not None
+    assert store.chat(chat.chat_id).title == chat.title == "one"
+    assert [each.text for each in store.messages(chat.chat_id)] == ["first", ""]
+
+
+async def test_a_chat_that_is_not_in_the_store_has_no_branches(journal: Journal) -> None:
+    assert await OpenChat(journal).branches() == []
+
+
 async def test_an_answer_set_aside_stays_in_the_store_as_a_version(store: Store, journal: Journal) -> None:
     chat = OpenChat(journal)
     await answered(chat, "one", "first")

@@ -192,6 +192,42 @@ def test_the_first_question_can_be_asked_in_another_way(store: Store) -> None:
     assert [message.text for message in store.messages(chat_id)] == ["Hello"]
 
 
+def test_another_version_of_a_message_is_beside_it_and_becomes_the_tip(store: Store) -> None:
+    chat_id = store.create_chat()
+    question = store.add_user_message(chat_id, "first")
+    reply = answer(store, chat_id, question, "reply")
+    second = store.add_user_message(chat_id, "second")
+    answer(store, chat_id, second, "its reply")
+
+    other = store.replace_user_message(second, "other")
+
+    assert [message.text for message in store.messages(chat_id)] == ["first", "reply", "other"]
+    assert store.versions(other) == [second, other]
+    begun_anew = store.replace_user_message(question, "anew")
+    assert [message.text for message in store.messages(chat_id)] == ["anew"]
+    assert store.versions(begun_anew) == [question, begun_anew]
+    with pytest.raises(CallerError):
+        store.replace_user_message(reply, "not the user's")
+
+
+def test_branches_are_the_ends_of_all_paths_newest_first(store: Store) -> None:
+    chat_id, another = store.create_chat(), store.create_chat()
+    assert store.branches(chat_id) == []
+    store.add_user_message(another, "elsewhere")
+    question = store.add_user_message(chat_id, "first")
+    one = answer(store, chat_id, question, "re", "ply")
+    two = answer(store, chat_id, question, "another reply")
+    asked = store.add_user_message(chat_id, "and?", parent_id=two)
+
+    branches = store.branches(chat_id)
+
+    assert [(each.tip_message_id, each.question, each.answer, each.message_count) for each in branches] == [
+        (asked, "and?", "", 3),
+        (one, "first", "reply", 2),
+    ]
+    assert [each.tip_message_id for each in store.branches(chat_id, limit=1)] == [asked]
+
+
 def test_a_message_can_be_added_below_any_other(store: Store) -> None:
     chat_id = store.create_chat()
     question = store.add_user_message(chat_id, "Hello")

@@ -1,8 +1,6 @@
-"""The wiring of the screen: carries out the turn machine's actions, and turns engine events into machine events.
+"""The wiring of the screen: keys and commands become wishes to the turns, and what comes of them is shown.
 
-Everything that changes the conversation passes `dispatch`, on the event loop and without waiting in between, so
-that no two things happen at once. What takes time (the engine, the store, the search for models) runs beside it
-and comes back as an event.
+What takes time (the store, the search for models) runs beside it.
 """
 
 import asyncio
@@ -10,7 +8,7 @@ import base64
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -23,22 +21,22 @@ from textual.screen import Screen
 
 from tui_llama import conversation as turn
 from tui_llama import paths, saved_prompts
-from tui_llama.chat import StopReason, Usage
+from tui_llama.chat import Role
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
-from tui_llama.conversation import State, TurnMachine
-from tui_llama.engine import protocol
-from tui_llama.engine.protocol import Engine, ModelInfo, ReadAheadRequest, ReplyRequest
-from tui_llama.errors import EngineLostError, IllegalTransitionError, StateFileError, StoreError, UserError
+from tui_llama.conversation import State
+from tui_llama.editing import Editing
+from tui_llama.engine.protocol import Engine, PromptEstimate
+from tui_llama.errors import StateFileError, StoreError
 from tui_llama.journal import Journal
-from tui_llama.open_chat import OpenChat
+from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.store import ChatSummary, Store
-from tui_llama.turn_meter import TurnMeter
+from tui_llama.turns import LAST_MODEL, Turns
 from tui_llama.views import (
     advice,
     chat_title,
-    left_out_words,
+    listed_branch,
     listed_chat,
     listed_model,
     model_line,
@@ -63,8 +61,6 @@ HINT_SECONDS = 4.0
 QUIT_ARMED_SECONDS = 2.0
 CLOSING_SECONDS = 5.0
 DEFAULT_THEME = "llama-dusk"
-_LAST_MODEL = "last_model"
-_NO_END = "The engine ended without saying why."
 
 _MOODS = {
     State.LOADING: Mood.BUSY,
@@ -78,6 +74,7 @@ _MOODS = {
 }
 _CANNOT_NOW = {
     turn.SendMessage: "Not yet; your text stays here.",
+    turn.EditMessage: "Not yet; your text stays here.",
     turn.Regenerate: "There is nothing to answer again now.",
     turn.LoadModel: "Not while the engine is busy.",
     turn.Stop: "There is nothing to stop.",
@@ -115,25 +112,30 @@ class ChatApp(App[None]):
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
-        self._engine_factory = engine_factory
-        self._engine: Engine | None = None
-        self._engine_is_free = asyncio.Lock()
         self._settings = settings
         self._wanted_model_path = model_path
         self._find_models = find_models
-        self._machine = TurnMachine()
-        self._meter = TurnMeter()
         self._journal = Journal(store, self._store_failed)
-        self._model: ModelInfo | None = None
-        self._notices_of_models: set[tuple[str, str]] = set()
-        self._model_path = ""
-        self._chat = self._new_chat(is_incognito=is_incognito)
+        self._turns = Turns(
+            engine_factory,
+            settings,
+            self._journal,
+            self._new_chat("", is_incognito=is_incognito),
+            self,
+            lambda working, name: self.run_worker(working, name=name),
+        )
         self._reading_ahead = ReadingAhead(
-            self._read_ahead_request,
+            self._turns.read_ahead_request,
             lambda reading: self.run_worker(reading, name="read ahead", group="read ahead"),
             self._note_ready,
-            self._show_notice,
+            self.add_notice,
         )
+        self._editing = Editing(
+            self._turns.estimate,
+            lambda asking: self.run_worker(asking, name="price", group="price"),
+            self._show_price,
+        )
+        self._price = ""
         self._status_is_due = False
         self._store_has_failed = False
         self._quit_armed_until = 0.0
@@ -163,7 +165,7 @@ class ChatApp(App[None]):
         self.run_worker(self._begin(), name="begin")
 
     def _flush_journal(self) -> None:
-        self._chat.flush()
+        self._turns.chat.flush()
 
     async def _begin(self) -> None:
         """Loads the model that was asked for or used last, or lets the user choose."""
@@ -171,17 +173,17 @@ class ChatApp(App[None]):
         self._journal.write(saved_prompts.forget_orphans)
         path = self._wanted_model_path
         if path is None:
-            path = await self._journal.read_or(lambda store: store.preference(_LAST_MODEL), None)
+            path = await self._journal.read_or(lambda store: store.preference(LAST_MODEL), None)
             path = path if path and Path(path).is_file() else None
         if path is None:
             self.action_choose_model()
-        elif self._machine.allows(turn.LoadModel):
-            self.dispatch(turn.LoadModel(path))
+        elif self._turns.allows(turn.LoadModel):
+            self._turns.dispatch(turn.LoadModel(path))
 
     async def action_quit(self) -> None:
         """Ends the program; what there is of an answer is kept."""
-        if self._machine.allows(turn.Quit):
-            self.dispatch(turn.Quit())
+        if self._turns.allows(turn.Quit):
+            self._turns.dispatch(turn.Quit())
         self.exit()
 
     async def on_unmount(self) -> None:
@@ -190,10 +192,9 @@ class ChatApp(App[None]):
             await asyncio.wait_for(self._close(), CLOSING_SECONDS)
 
     async def _close(self) -> None:
-        self._chat.flush()
+        self._turns.chat.flush()
         self._reading_ahead.stop()
-        if self._engine is not None:
-            await self._engine.close()
+        await self._turns.close()
         await self._journal.close()
 
     def _listen_for_signals(self) -> None:
@@ -206,182 +207,58 @@ class ChatApp(App[None]):
     def _quit_soon(self) -> None:
         self.run_worker(self.action_quit(), name="quit")
 
-    # --- the machine --------------------------------------------------------------------------------------------
+    # --- what is told of the turn: a TurnView -------------------------------------------------------------------
 
-    def dispatch(self, event: turn.Event) -> None:
-        """Tells the machine, and does what it says.
+    def add_message(self, entry: Entry) -> None:
+        """See `TurnView`."""
+        self.chat_screen.add_message(entry.text, note_of(entry))
 
-        Raises:
-            IllegalTransitionError: the machine does not allow it; nothing has changed.
-        """
-        for action in self._machine.handle(event):
-            self._perform(action)
+    def replace_message(self, position: int, entry: Entry) -> None:
+        """See `TurnView`."""
+        self.chat_screen.transcript.cut(position)
+        self.add_message(entry)
+
+    def remove_last_answer(self) -> None:
+        """See `TurnView`."""
+        self.chat_screen.transcript.remove_last_answer()
+
+    def begin_answer(self) -> None:
+        """See `TurnView`."""
+        self.chat_screen.transcript.begin_answer()
+
+    def append(self, text: str) -> None:
+        """See `TurnView`."""
+        self.chat_screen.transcript.append(text)
+
+    def finish_answer(self, entry: Entry) -> None:
+        """See `TurnView`."""
+        self.chat_screen.transcript.finish_answer(note_of(entry))
+
+    def add_notice(self, text: str) -> None:
+        """See `TurnView`."""
+        self.chat_screen.transcript.add_remark(Remark(text))
+
+    def add_failure(self, message: str, hint: str) -> None:
+        """See `TurnView`."""
+        self.chat_screen.transcript.add_remark(Remark(message, hint, is_failure=True))
+
+    def show_state(self) -> None:
+        """See `TurnView`."""
         self._show_state()
         self._read_ahead_if_at_rest()
 
-    def _wish(self, event: turn.Event) -> bool:
-        """Dispatches what the user wants if it is possible now, and says so if not."""
-        self._notice_a_lost_engine()
-        if self._machine.allows(type(event)):
-            self.dispatch(event)
-            return True
-        self.show_hint(_CANNOT_NOW.get(type(event), "Not now."))
-        return False
-
-    def _notice_a_lost_engine(self) -> None:
-        """An engine that ended while nothing was asked of it is started again like one that ended in a turn."""
-        is_lost = self._engine is not None and not self._engine.is_alive
-        if is_lost and self._machine.allows(turn.EngineLostAtRest):
-            self._show_notice("The engine had ended; it is started again.")
-            self.dispatch(turn.EngineLostAtRest())
-
-    def _perform(self, action: turn.Action) -> None:
-        screen = self.chat_screen
-        match action:
-            case turn.StartLoading(load=load, model_path=path):
-                self._model_path = path or self._model_path
-                self._model = None
-                self._meter.start_load()
-                self.run_worker(self._load(load, self._model_path), name=f"load {load}")
-            case turn.StopLoading() | turn.StopReply():
-                self._cancel_engine()
-            case turn.SaveMessage(text=text):
-                self._chat.add_message(text)
-                screen.add_message(text)
-            case turn.SetAnswerAside():
-                if self._chat.set_answer_aside():
-                    screen.transcript.remove_last_answer()
-            case turn.StartReply(turn=number):
-                self._meter.start_turn()
-                self._chat.begin_answer()
-                screen.transcript.begin_answer()
-                self.run_worker(self._reply(number, self._chat), name=f"turn {number}")
-            case turn.AppendText(text=text, token_ids=token_ids):
-                self._chat.append(text, token_ids)
-                self._meter.note_tokens(len(token_ids), monotonic())
-                screen.transcript.append(text)
-            case turn.FinishAnswer(stop_reason=reason, usage=usage):
-                entry = self._chat.finish_answer(reason, usage)
-                self._meter.note_usage(usage)
-                screen.transcript.finish_answer(note_of(entry))
-            case turn.ShowFailure(message=message, hint=hint):
-                screen.transcript.add_remark(Remark(message, hint, is_failure=True))
-
-    # --- the engine ---------------------------------------------------------------------------------------------
-
-    async def _load(self, load: int, path: str) -> None:
-        """Loads a model; what becomes of it are events of this number."""
-        request = saved_prompts.with_prompt_cache(self._settings.load_request(path), self._settings.prompt_cache_mib)
-        async with self._engine_is_free:
-            if load != self._machine.numbers.load or not self._machine.model_is_loading:
-                return
-            try:
-                if self._engine is None:
-                    self._engine = self._engine_factory()
-                async for event in self._engine.load(request):
-                    self._take_load_event(load, event)
-                if self._machine.model_is_loading and load == self._machine.numbers.load:
-                    self.dispatch(turn.LoadFailed(load, _NO_END))
-            except EngineLostError as error:
-                self.dispatch(turn.EngineLostInLoad(load, str(error), error.hint))
-            except UserError as error:
-                self.dispatch(turn.LoadFailed(load, str(error), error.hint))
-
-    def _take_load_event(self, load: int, event: protocol.LoadEvent) -> None:
-        match event:
-            case protocol.LoadProgress(stage=stage, done=done, total=total):
-                self._meter.note_load(stage, done, total)
-                self._machine.handle(turn.LoadAdvanced(load))
-                self._show_status_soon()
-            case protocol.ModelLoaded(model=model, notices=notices):
-                if load == self._machine.numbers.load:
-                    self._note_model(model, notices)
-                self.dispatch(turn.ModelReady(load))
-            case protocol.Notice(text=text):
-                self._show_notice(text)
-            case protocol.Failed(message=message, hint=hint):
-                self.dispatch(turn.LoadFailed(load, message, hint))
-
-    def _note_model(self, model: ModelInfo, notices: Sequence[str]) -> None:
-        self._model = model
-        self._meter.note_model(model.context_size)
-        path = self._model_path
-        self._chat.set_model(path)
-        self._journal.write(lambda store: store.set_preference(_LAST_MODEL, path))
-        for notice in notices:
-            # A model that is loaded again, after its engine was lost, has nothing new to tell.
-            if (path, notice) not in self._notices_of_models:
-                self._show_notice(notice)
-            self._notices_of_models.add((path, notice))
-
-    async def _reply(self, number: int, chat: OpenChat) -> None:
-        """Asks for an answer; what becomes of it are events of this number."""
-        async with self._engine_is_free:
-            ledger = await chat.ledger()
-            if self._machine.state is not State.READING:
-                # Stopped before the engine was asked.
-                self.dispatch(turn.ReplyFinished(number, StopReason.STOPPED, Usage()))
-                return
-            try:
-                async for event in self._opened_engine().reply(self._request(number, chat, ledger)):
-                    self._take_reply_event(number, event)
-                if self._machine.answer_is_open:
-                    self.dispatch(turn.ReplyFailed(number, _NO_END))
-            except EngineLostError as error:
-                self.dispatch(turn.EngineLostInTurn(number, str(error), error.hint))
-            except UserError as error:
-                self.dispatch(turn.ReplyFailed(number, str(error), error.hint))
-            except IllegalTransitionError as error:
-                self._cancel_engine()
-                self.dispatch(turn.ReplyFailed(number, f"The engine got out of step: {error}."))
-
-    def _request(self, number: int, chat: OpenChat, ledger: tuple[int, ...]) -> ReplyRequest:
-        settings = self._settings
-        return ReplyRequest(
-            turn=number,
-            messages=chat.prompt_messages(),
-            ledger=ledger,
-            sampling=settings.sampling,
-            max_tokens=settings.max_tokens,
-            chat_id=chat.chat_id,
-            draft_max=settings.draft_max,
-            overflow=settings.overflow(),
-        )
-
-    def _take_reply_event(self, number: int, event: protocol.ReplyEvent) -> None:
-        match event:
-            case protocol.PromptEncoded(kept_tokens=kept, token_ids=token_ids, left_out_messages=left_out):
-                self._chat.set_prompt(kept, token_ids)
-                self._tell_what_is_left_out(left_out)
-            case protocol.PromptProgress(
-                reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause
-            ):
-                self._meter.note_prompt(reused, done, total, monotonic(), cause)
-                self._machine.handle(turn.PromptAdvanced(number))
-                self._show_status_soon()
-            case protocol.TextPiece(text=text, token_ids=token_ids):
-                was_answering = self._machine.state is State.ANSWERING
-                for action in self._machine.handle(turn.TextArrived(number, text, token_ids)):
-                    self._perform(action)
-                self._show_status_soon() if was_answering else self._show_state()
-            case protocol.Notice(text=text):
-                self._show_notice(text)
-            case protocol.Finished(stop_reason=reason, usage=usage):
-                self.dispatch(turn.ReplyFinished(number, reason, usage))
-            case protocol.Failed(message=message, hint=hint):
-                self.dispatch(turn.ReplyFailed(number, message, hint))
-
-    def _tell_what_is_left_out(self, message_count: int) -> None:
-        """Says when more or fewer of the chat's messages are left out of the prompt than so far."""
-        if message_count not in (0, self._chat.left_out_messages):
-            self._show_notice(left_out_words(message_count))
-        self._chat.left_out_messages = message_count
+    def show_figures(self) -> None:
+        """See `TurnView`. Once in a while is enough for what changes with every token."""
+        if not self._status_is_due:
+            self._status_is_due = True
+            self.set_timer(STATUS_SECONDS, self._show_status)
 
     # --- reading ahead ------------------------------------------------------------------------------------------
 
     def _read_ahead_if_at_rest(self) -> None:
         """Reading ahead is no state of the turn: it begins when there is nothing else to do, and ends with that."""
-        if self._machine.state is State.READY and self._settings.read_ahead == "on" and self.is_running:
+        is_at_rest = self._turns.state is State.READY and self._editing.position is None
+        if is_at_rest and self._settings.read_ahead == "on" and self.is_running:
             self._reading_ahead.rest(self._draft())
         else:
             self._reading_ahead.stop()
@@ -389,41 +266,93 @@ class ChatApp(App[None]):
     @on(Composer.Changed)
     def _read_on(self) -> None:
         self._reading_ahead.edit(self._draft())
+        self._editing.ask_price(self.chat_screen.composer.text)
 
     def _draft(self) -> str:
         """What will be sent of what is written; a command is not."""
         text = self.chat_screen.composer.text.lstrip("\n")
         return "" if parse_slash(text) else text
 
-    async def _read_ahead_request(self, draft: str) -> tuple[Engine, ReadAheadRequest] | None:
-        chat, settings = self._chat, self._settings
-        if not draft and not chat.messages():
-            return None
-        async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
-            ledger = await chat.whole_ledger()
-        return self._opened_engine(), ReadAheadRequest(
-            messages=chat.messages(),
-            draft=draft,
-            ledger=ledger,
-            max_tokens=settings.max_tokens,
-            chat_id=chat.owner_id,
-            overflow=settings.overflow(),
-        )
-
     def _note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
-        self._meter.note_ready(ready_tokens, certain_tokens)
-        if self._machine.state is State.READY:
-            self._show_status_soon()
+        self._turns.meter.note_ready(ready_tokens, certain_tokens)
+        if self._turns.state is State.READY:
+            self.show_figures()
 
-    def _opened_engine(self) -> Engine:
-        assert self._engine is not None  # a reply follows a load
-        return self._engine
+    # --- editing an earlier message -----------------------------------------------------------------------------
 
-    def _cancel_engine(self) -> None:
-        if self._engine is not None:
-            self._engine.cancel()
+    def action_edit_message(self) -> None:
+        """Goes to the user's last message, or to the one before that which is being edited."""
+        self._edit(-1)
 
-    # --- what the user sends ------------------------------------------------------------------------------------
+    @on(Composer.LaterRequested)
+    def _edit_later(self) -> None:
+        if self._editing.position is not None:
+            self._edit(1)
+
+    def _edit(self, step: int) -> None:
+        """Puts an earlier message where the user writes; behind the last of them is what was there before.
+
+        Nothing is read ahead meanwhile, so that leaving the message costs nothing.
+        """
+        positions = [number for number, entry in enumerate(self._turns.chat.entries) if entry.role is Role.USER]
+        if not positions:
+            self.show_hint("There is no message to edit yet.")
+        elif not self._turns.allows(turn.EditMessage):
+            self.show_hint("Not while the engine is busy.")
+        elif step < 0 and self._editing.position == positions[0]:
+            self.show_hint("This is the first message.")
+        else:
+            self._remember_edited()
+            position = self._editing.move(positions, step, self.chat_screen.composer.text)
+            if position is None:
+                self._leave_editing()
+            else:
+                self._show_edited(position)
+
+    def _show_edited(self, position: int) -> None:
+        self._reading_ahead.stop()
+        self.chat_screen.composer.replace_text(self._turns.chat.entries[position].text)
+        self._mark_edited(position)
+        self._editing.ask_price(self.chat_screen.composer.text)
+
+    def _leave_editing(self) -> None:
+        """Back to what was being written before."""
+        self._remember_edited()
+        self.chat_screen.composer.replace_text(self._editing.end())
+        self._mark_edited(None)
+        self._read_ahead_if_at_rest()
+
+    def _remember_edited(self) -> None:
+        """What was written of another version is not lost: Up brings it back."""
+        position, composer = self._editing.position, self.chat_screen.composer
+        if position is not None and composer.text != self._turns.chat.entries[position].text:
+            composer.remember(composer.text)
+
+    def _mark_edited(self, position: int | None) -> None:
+        self.run_worker(self.chat_screen.transcript.mark(position), group="mark", exclusive=True)
+        self._show_state()
+
+    def _send_edited(self, position: int, text: str) -> None:
+        if text == self._turns.chat.entries[position].text:
+            self.show_hint("Nothing was changed; Ctrl+R answers the last message again.")
+            return
+        if self._wished(turn.EditMessage(position, text)):
+            self.chat_screen.composer.remember(text)
+            self.chat_screen.composer.replace_text(self._editing.end())
+            self._show_state()
+
+    def _show_price(self, price: PromptEstimate | str | None) -> None:
+        self._price = self._turns.meter.price(price) if isinstance(price, PromptEstimate) else price or ""
+        self.show_figures()
+
+    # --- what the user wants ------------------------------------------------------------------------------------
+
+    def _wished(self, event: turn.Event) -> bool:
+        """Whether it could be done now; if not, the user is told."""
+        is_done = self._turns.wish(event)
+        if not is_done:
+            self.show_hint(_CANNOT_NOW.get(type(event), "Not now."))
+        return is_done
 
     @on(Composer.Submitted)
     async def _submit(self, event: Composer.Submitted) -> None:
@@ -431,10 +360,12 @@ class ChatApp(App[None]):
         slash = parse_slash(event.text)
         if slash is not None:
             await self._run_slash(*slash)
-        elif self._machine.state is State.NO_MODEL:
+        elif self._turns.state is State.NO_MODEL:
             self.show_hint("There is no model yet; your text stays here.")
             self.action_choose_model()
-        elif self._wish(turn.SendMessage(event.text.strip("\n"))):
+        elif self._editing.position is not None:
+            self._send_edited(self._editing.position, event.text.strip("\n"))
+        elif self._wished(turn.SendMessage(event.text.strip("\n"))):
             self.chat_screen.composer.accept()
 
     async def _run_slash(self, word: str, argument: str) -> None:
@@ -450,7 +381,7 @@ class ChatApp(App[None]):
 
     @on(Composer.VersionRequested)
     def _turn_to_version(self, event: Composer.VersionRequested) -> None:
-        if self._machine.allows(turn.OpenChat):
+        if self._turns.allows(turn.OpenChat):
             self.run_worker(self._show_version(event.step), group="chats", exclusive=True)
 
     @on(Composer.LeaveRequested)
@@ -469,8 +400,10 @@ class ChatApp(App[None]):
             self.copy_to_clipboard(selected)
             self.chat_screen.clear_selection()
             self.show_hint("Copied.")
-        elif self._machine.allows(turn.Stop):
-            self.dispatch(turn.Stop())
+        elif self._turns.allows(turn.Stop):
+            self._turns.dispatch(turn.Stop())
+        elif self._editing.position is not None:
+            self._leave_editing()
         elif composer.text:
             composer.accept()
             self.show_hint("Cleared; ↑ brings it back.")
@@ -481,22 +414,26 @@ class ChatApp(App[None]):
             self.show_hint("Press Ctrl+C again to quit.", QUIT_ARMED_SECONDS)
 
     def action_stop(self) -> None:
-        """Esc: stops what can be stopped, and never anything else."""
-        if self._machine.allows(turn.Stop):
-            self.dispatch(turn.Stop())
+        """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""
+        if self._turns.allows(turn.Stop):
+            self._turns.dispatch(turn.Stop())
+        elif self._editing.position is not None:
+            self._leave_editing()
 
     def action_regenerate(self) -> None:
         """Another answer to the last message; after a failure, the one that failed."""
-        if self._chat.is_empty:
+        if self._editing.position is not None:
+            self._leave_editing()
+        if self._turns.chat.is_empty:
             self.show_hint("There is no message to answer yet.")
-        elif self._machine.allows(turn.Retry):
-            self.dispatch(turn.Retry())
+        elif self._turns.allows(turn.Retry):
+            self._turns.dispatch(turn.Retry())
         else:
-            self._wish(turn.Regenerate())
+            self._wished(turn.Regenerate())
 
     def action_copy_answer(self) -> None:
         """Copies the last answer as it was written."""
-        answer = self._chat.last_answer
+        answer = self._turns.chat.last_answer
         if answer is None:
             self.show_hint("There is no answer to copy yet.")
         else:
@@ -543,7 +480,7 @@ class ChatApp(App[None]):
 
     async def _show_neighbour(self, step: int) -> None:
         chat_ids = [chat.chat_id for chat in await self._listed_chats()]
-        here = chat_ids.index(self._chat.chat_id) if self._chat.chat_id in chat_ids else -1
+        here = chat_ids.index(self._turns.chat.chat_id) if self._turns.chat.chat_id in chat_ids else -1
         position = here + step
         if not 0 <= position < len(chat_ids):
             self.show_hint("There is no older chat." if step > 0 else "There is no newer chat.")
@@ -553,28 +490,28 @@ class ChatApp(App[None]):
     def action_rename_chat(self, title: str = "") -> None:
         """Another title for this chat."""
         if title:
-            self._rename(self._chat.chat_id, title)
+            self._rename(self._turns.chat.chat_id, title)
             return
         from tui_llama.screens.ask_text import AskText
 
         def rename(answer: str | None) -> None:
             if answer:
-                self._rename(self._chat.chat_id, answer)
+                self._rename(self._turns.chat.chat_id, answer)
 
-        self.push_screen(AskText("Rename chat", self._chat.title), rename)
+        self.push_screen(AskText("Rename chat", self._turns.chat.title), rename)
 
     def action_delete_chat(self) -> None:
         """Deletes this chat, if the user means it."""
-        if self._chat.is_empty:
+        if self._turns.chat.is_empty:
             self.show_hint("This chat is empty; there is nothing to delete.")
             return
         from tui_llama.screens.ask_whether import AskWhether
 
         def delete(is_certain: bool | None) -> None:
             if is_certain:
-                self.run_worker(self._delete(self._chat.chat_id), group="chats")
+                self.run_worker(self._delete(self._turns.chat.chat_id), group="chats")
 
-        self.push_screen(AskWhether("Delete this chat for good?", self._chat.title, "Delete"), delete)
+        self.push_screen(AskWhether("Delete this chat for good?", self._turns.chat.title, "Delete"), delete)
 
     def action_list_chats(self) -> None:
         """The list of chats."""
@@ -584,7 +521,7 @@ class ChatApp(App[None]):
         from tui_llama.screens.chat_list import ChatList
 
         def chosen(chat_id: str | None) -> None:
-            if chat_id is not None and chat_id != self._chat.chat_id:
+            if chat_id is not None and chat_id != self._turns.chat.chat_id:
                 self.run_worker(self._show_chat(chat_id), group="chats", exclusive=True)
 
         chats = await self._listed_chats()
@@ -593,7 +530,7 @@ class ChatApp(App[None]):
     async def _listed_chats(self) -> "list[ListedChat]":
         nothing: list[ChatSummary] = []
         summaries = await self._journal.read_or(lambda store: store.list_chats(), nothing)
-        return [listed_chat(summary, self._chat.chat_id) for summary in summaries]
+        return [listed_chat(summary, self._turns.chat.chat_id) for summary in summaries]
 
     async def on_chat_list_rename_wanted(self, event: "ChatList.RenameWanted") -> None:
         """Renames, and shows the list as it is now."""
@@ -606,14 +543,14 @@ class ChatApp(App[None]):
         event.chat_list.replace_items(await self._listed_chats())
 
     def _rename(self, chat_id: str | None, title: str) -> None:
-        if chat_id == self._chat.chat_id:
-            self._chat.rename(title)
+        if chat_id == self._turns.chat.chat_id:
+            self._turns.chat.rename(title)
             self._show_state()
         elif chat_id is not None:
             self._journal.write(lambda store: store.rename_chat(chat_id, title))
 
     async def _delete(self, chat_id: str | None) -> None:
-        if chat_id == self._chat.chat_id:
+        if chat_id == self._turns.chat.chat_id:
             await self._show_chat(None)
         if chat_id is None:
             return
@@ -626,52 +563,77 @@ class ChatApp(App[None]):
 
     async def _show_chat(self, chat_id: str | None, *, is_incognito: bool = False) -> None:
         """Leaves this chat for another, or for a new one; an answer under way is stopped and kept."""
-        await self._stop_and_wait()
+        await self._turns.stop_and_wait()
         try:
             chat = (
-                self._new_chat(is_incognito=is_incognito)
+                self._new_chat(self._turns.model_path, is_incognito=is_incognito)
                 if chat_id is None
                 else await OpenChat.restore(self._journal, chat_id)
             )
         except StoreError as error:
             self._store_failed(error)
             return
-        if self._machine.allows(turn.OpenChat):
-            self._chat = chat
-            await self._show_path()
+        if self._turns.allows(turn.OpenChat):
+            await self._show_path(chat)
 
     async def _show_version(self, step: int) -> None:
         """Shows another version of the last answer; the chat goes on from there."""
         try:
-            has_turned = await self._chat.turn_to_version(step)
+            has_turned = await self._turns.chat.turn_to_version(step)
         except StoreError as error:
             self._store_failed(error)
             return
-        if has_turned and self._machine.allows(turn.OpenChat):
-            await self._show_path()
+        if has_turned and self._turns.allows(turn.OpenChat):
+            await self._show_path(self._turns.chat)
 
-    async def _show_path(self) -> None:
-        """Shows the chat from its end, as it is now."""
-        self._machine.handle(turn.OpenChat())
-        chat = self._chat
-        answer = chat.last_answer
-        self._meter.start_chat(answer.usage if answer else None)
+    def action_list_branches(self) -> None:
+        """The ways that this chat went."""
+        self.run_worker(self._list_branches(), group="lists", exclusive=True)
+
+    async def _list_branches(self) -> None:
+        from tui_llama.screens.branch_list import BranchList
+
+        if self._turns.chat.is_incognito:
+            self.show_hint("Nothing of an incognito chat is kept, and so no other branches.")
+            return
+        try:
+            branches = await self._turns.chat.branches()
+        except StoreError as error:
+            self._store_failed(error)
+            return
+        here = self._turns.chat.entries[-1].message_id if self._turns.chat.entries else None
+
+        def chosen(tip_message_id: int | None) -> None:
+            if tip_message_id is not None and tip_message_id != here:
+                self.run_worker(self._show_branch(tip_message_id), group="chats", exclusive=True)
+
+        listed = [listed_branch(branch, here) for branch in branches]
+        await self.push_screen(BranchList(listed, datetime.now().astimezone()), chosen)
+
+    async def _show_branch(self, tip_message_id: int) -> None:
+        """Goes to another way that the chat went; an answer under way is stopped and kept."""
+        await self._turns.stop_and_wait()
+        try:
+            await self._turns.chat.turn_to_branch(tip_message_id)
+        except StoreError as error:
+            self._store_failed(error)
+            return
+        if self._turns.allows(turn.OpenChat):
+            await self._show_path(self._turns.chat)
+
+    async def _show_path(self, chat: OpenChat) -> None:
+        """Shows a chat from its end, as it is now."""
+        self._turns.open_chat(chat)
+        if self._editing.position is not None:
+            self.chat_screen.composer.replace_text(self._editing.end())
         await self.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
         self._show_state()
         self._read_ahead_if_at_rest()
 
-    async def _stop_and_wait(self) -> None:
-        """Ends the turn; when it returns, no answer is open and none waits."""
-        if self._machine.allows(turn.Stop):
-            self.dispatch(turn.Stop())
-        if self._machine.answer_is_open:
-            async with self._engine_is_free:
-                return
-
-    def _new_chat(self, *, is_incognito: bool = False) -> OpenChat:
+    def _new_chat(self, model_path: str, *, is_incognito: bool = False) -> OpenChat:
         return OpenChat(
             self._journal,
-            model_path=self._model_path,
+            model_path=model_path,
             system_prompt=self._settings.system_prompt,
             is_incognito=is_incognito,
         )
@@ -698,9 +660,9 @@ class ChatApp(App[None]):
         self.run_worker(self._load_another(path), group="chats", exclusive=True)
 
     async def _load_another(self, path: str) -> None:
-        if self._machine.state is not State.WAITING:
-            await self._stop_and_wait()
-        self._wish(turn.LoadModel(path))
+        if self._turns.state is not State.WAITING:
+            await self._turns.stop_and_wait()
+        self._wished(turn.LoadModel(path))
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
@@ -708,46 +670,40 @@ class ChatApp(App[None]):
         """One line of advice in the status line, for some seconds or until the next key."""
         self.chat_screen.status.show_hint(text, seconds)
 
-    def _show_notice(self, text: str) -> None:
-        self.chat_screen.transcript.add_remark(Remark(text))
-
     def _show_state(self) -> None:
         """Everything around the messages, as it is now."""
         if not self.is_running:
             return  # what takes its time may come back while the screen is taken down
         screen = self.chat_screen
-        screen.titles.show_titles(chat_title(self._chat), model_line(self._model))
-        screen.show_busy(self._machine.allows(turn.Stop))
+        screen.titles.show_titles(chat_title(self._turns.chat), model_line(self._turns.model))
+        screen.show_busy(self._turns.allows(turn.Stop), is_editing=self._editing.position is not None)
         self._show_status()
-
-    def _show_status_soon(self) -> None:
-        """Once in a while is enough for figures that change with every token."""
-        if not self._status_is_due:
-            self._status_is_due = True
-            self.set_timer(STATUS_SECONDS, self._show_status)
 
     def _show_status(self) -> None:
         self._status_is_due = False
         if not self.is_running:
             return  # the timer may ring once more while the screen is taken down
-        state, meter, screen = self._machine.state, self._meter, self.chat_screen
+        state, meter, screen = self._turns.state, self._turns.meter, self.chat_screen
         mood = _MOODS.get(state, Mood.CALM)
-        screen.status.show_status(Status(meter.words(state), meter.figures(state), meter.context(), mood))
-        if self._chat.is_empty:
-            screen.empty_state.show_model(self._model_words(), advice(state, self._chat), stages(state, meter))
+        words, figures = meter.words(state), meter.figures(state)
+        if self._editing.position is not None:
+            words, figures = "editing", self._price
+        screen.status.show_status(Status(words, figures, meter.context(), mood))
+        if self._turns.chat.is_empty:
+            screen.empty_state.show_model(self._model_words(), advice(state, self._turns.chat), stages(state, meter))
 
     def _model_words(self) -> str:
         """The model, or which one is loading, or that there is none; not safe to print."""
-        if self._machine.model_is_loading:
-            return f"Loading {Path(self._model_path).name}"
-        if self._machine.state is State.NO_MODEL or self._model is None:
+        if self._turns.model_is_loading:
+            return f"Loading {Path(self._turns.model_path).name}"
+        if self._turns.state is State.NO_MODEL or self._turns.model is None:
             return "No model is loaded."
-        return model_line(self._model)
+        return model_line(self._turns.model)
 
     def _store_failed(self, error: Exception) -> None:
         """Says once that the chat is not being kept; anything else than such an error is our mistake."""
         if isinstance(error, StateFileError):
-            self._show_notice(str(error))
+            self.add_notice(str(error))
             return
         if not isinstance(error, StoreError):
             raise error

@@ -17,7 +17,7 @@ Rules on top of the table:
  *  An answer is open from `StartReply` to the `FinishAnswer` of the same turn, which is exactly while the
     state is one of `READING`, `ANSWERING` and `STOPPING`. Nothing else opens or closes an answer.
  *  Text that arrives after a stop is dropped: what the user saw when they stopped is what is kept.
- *  `StartReply` answers the user's last message, whichever way the turn began: sent, retried or regenerated.
+ *  `StartReply` answers the user's last message, whichever way the turn began: sent, edited, retried or regenerated.
 
 Knows nothing of engines, stores, screens or clocks. The page docs/state-machine.md is drawn from the table.
 """
@@ -80,6 +80,13 @@ class LoadModel(Event, frozen=True):
 class SendMessage(Event, frozen=True):
     """The user sent a message."""
 
+    text: str
+
+
+class EditMessage(Event, frozen=True):
+    """The user says something else in place of message number `position` of the conversation, counted from 0."""
+
+    position: int
     text: str
 
 
@@ -189,6 +196,13 @@ class SaveMessage(Action, frozen=True):
     text: str
 
 
+class ReplaceMessage(Action, frozen=True):
+    """Write another version of message number `position` down; the old one, and what followed it, stay in the store."""
+
+    position: int
+    text: str
+
+
 class SetAnswerAside(Action, frozen=True):
     """Take the last answer, if there is one, out of the conversation; it stays in the store."""
 
@@ -262,6 +276,11 @@ def _save_message(_numbers: Numbers, event: Event) -> Action:
     return SaveMessage(event.text)
 
 
+def _replace_message(_numbers: Numbers, event: Event) -> Action:
+    assert isinstance(event, EditMessage)
+    return ReplaceMessage(event.position, event.text)
+
+
 def _append_text(numbers: Numbers, event: Event) -> Action:
     assert isinstance(event, TextArrived)
     return AppendText(numbers.turn, event.text, event.token_ids)
@@ -289,6 +308,7 @@ def _show_failure(_numbers: Numbers, event: Event) -> Action:
 START_LOADING = Effect("StartLoading", _start_loading)
 STOP_LOADING = Effect("StopLoading", lambda _numbers, _event: StopLoading())
 SAVE_MESSAGE = Effect("SaveMessage", _save_message)
+REPLACE_MESSAGE = Effect("ReplaceMessage", _replace_message)
 SET_ANSWER_ASIDE = Effect("SetAnswerAside", lambda _numbers, _event: SetAnswerAside())
 START_REPLY = Effect("StartReply", lambda numbers, _event: StartReply(numbers.turn))
 STOP_REPLY = Effect("StopReply", lambda numbers, _event: StopReply(numbers.turn))
@@ -340,6 +360,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
         {
             LoadModel: Row(State.LOADING, (STOP_LOADING, START_LOADING), "another model after all"),
             SendMessage: Row(State.WAITING, (SAVE_MESSAGE,), "sent early: waits for the model"),
+            EditMessage: Row(State.WAITING, (REPLACE_MESSAGE,)),
             Regenerate: Row(State.WAITING, (SET_ANSWER_ASIDE,)),
             OpenChat: Row(State.LOADING),
             Quit: Row(State.CLOSED, (STOP_LOADING,)),
@@ -366,6 +387,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
         {
             LoadModel: Row(State.LOADING, (START_LOADING,)),
             SendMessage: Row(State.READING, (SAVE_MESSAGE, START_REPLY)),
+            EditMessage: Row(State.READING, (REPLACE_MESSAGE, START_REPLY)),
             Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
@@ -412,6 +434,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
         {
             LoadModel: Row(State.LOADING, (START_LOADING,)),
             SendMessage: Row(State.READING, (SAVE_MESSAGE, START_REPLY)),
+            EditMessage: Row(State.READING, (REPLACE_MESSAGE, START_REPLY)),
             Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
             Retry: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
             OpenChat: Row(State.READY),
@@ -424,6 +447,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
         {
             LoadModel: Row(State.LOADING, (START_LOADING,)),
             SendMessage: Row(State.WAITING, (SAVE_MESSAGE, START_LOADING), "the engine starts again"),
+            EditMessage: Row(State.WAITING, (REPLACE_MESSAGE, START_LOADING)),
             Regenerate: Row(State.WAITING, (SET_ANSWER_ASIDE, START_LOADING)),
             Retry: Row(State.WAITING, (SET_ANSWER_ASIDE, START_LOADING)),
             OpenChat: Row(State.LOST),
@@ -447,6 +471,7 @@ class TurnMachine:
     EVENT_TYPES: ClassVar[tuple[type[Event], ...]] = (
         LoadModel,
         SendMessage,
+        EditMessage,
         Regenerate,
         Retry,
         Stop,

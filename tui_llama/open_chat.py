@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.journal import Journal
-from tui_llama.store import TITLE_LENGTH, MessageState, Store, StoredMessage, new_chat_id
+from tui_llama.store import TITLE_LENGTH, MessageState, Store, StoredBranch, StoredMessage, new_chat_id
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Entry:
 
     `message_id` is None until the store has it. An answer whose `stop_reason` is None is under way, or was
     interrupted. `ledger` is what was fed to the model up to an answer, of incognito chats only. `version` counts from
-    1, of `version_count` answers to the same message.
+    1, of `version_count` messages in the same place.
     """
 
     role: Role
@@ -95,16 +95,12 @@ class OpenChat:
 
     def prompt_messages(self) -> tuple[ChatMessage, ...]:
         """What the engine is asked to answer: the system prompt and the path up to the user's last message."""
-        system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
-        entries = self.entries
-        if entries and entries[-1].role is Role.ASSISTANT:
-            entries = entries[:-1]
-        return (*system, *(ChatMessage(entry.role, entry.text) for entry in entries))
+        has_answer = bool(self.entries) and self.entries[-1].role is Role.ASSISTANT
+        return self.messages_before(len(self.entries) - has_answer)
 
     def messages(self) -> tuple[ChatMessage, ...]:
         """The system prompt and the whole path, to which the user's next message will be added."""
-        system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
-        return (*system, *(ChatMessage(entry.role, entry.text) for entry in self.entries))
+        return self.messages_before(len(self.entries))
 
     async def ledger(self) -> tuple[int, ...]:
         """What was fed to the model before the answer that is open; nothing when the store does not know."""
@@ -115,6 +111,18 @@ class OpenChat:
         if self.is_incognito:
             return self.last_answer.ledger if self.last_answer is not None else ()
         return await self._ledger_up_to(self.entries[-1]) if self.entries else ()
+
+    def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
+        """The system prompt and what was said before entry number `position`."""
+        system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
+        return (*system, *(ChatMessage(entry.role, entry.text) for entry in self.entries[:position]))
+
+    async def ledger_before(self, position: int) -> tuple[int, ...]:
+        """What was fed to the model before entry number `position`, which is one of the user's."""
+        if not position:
+            return ()
+        entry = self.entries[position - 1]
+        return entry.ledger if self.is_incognito else await self._ledger_up_to(entry)
 
     async def _ledger_up_to(self, entry: Entry) -> tuple[int, ...]:
         await self._journal.settle()
@@ -150,6 +158,24 @@ class OpenChat:
                     chat_id=self.owner_id,
                 )
             entry.message_id = store.add_user_message(self.chat_id, text)
+
+        self._write(job)
+        return entry
+
+    def replace_message(self, position: int, text: str) -> Entry:
+        """The user said something else in place of entry number `position`.
+
+        That and what followed it leave the path; the store keeps them, if it has them.
+        """
+        replaced = self.entries[position]
+        version = 1 if self.is_incognito else replaced.version_count + 1
+        entry = Entry(Role.USER, text, version=version, version_count=version)
+        self.entries[position:] = [entry]
+        self._version_count = 0
+
+        def job(store: Store) -> None:
+            if replaced.message_id is not None:
+                entry.message_id = store.replace_user_message(replaced.message_id, text)
 
         self._write(job)
         return entry
@@ -258,6 +284,31 @@ class OpenChat:
         self.entries = entries or self.entries
         return entries is not None
 
+    async def branches(self) -> list[StoredBranch]:
+        """The ways that the chat went, newest first; nothing of a chat that the store does not have.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        await self._journal.settle()
+        chat_id = self.chat_id
+        return [] if chat_id is None else await self._journal.read(lambda store: store.branches(chat_id))
+
+    async def turn_to_branch(self, tip_message_id: int) -> None:
+        """Puts the way that ends there on the path.
+
+        Raises:
+            StoreError: the store cannot be read or written.
+        """
+        chat_id = self.chat_id
+        assert chat_id is not None  # whoever names a message has it from the store
+
+        def turned(store: Store) -> list[Entry]:
+            store.set_tip(chat_id, tip_message_id)
+            return _entries(store, chat_id)
+
+        self.entries = await self._journal.read(turned)
+
     def rename(self, title: str) -> None:
         """Gives the chat another title; a new chat keeps it until it is written."""
         self.title = title
@@ -285,12 +336,10 @@ def _title_of(text: str) -> str:
 
 
 def _entries(store: Store, chat_id: str) -> list[Entry]:
-    return [_entry(store, message) for message in store.messages(chat_id)]
+    return [_entry(message, store.versions(message.message_id)) for message in store.messages(chat_id)]
 
 
-def _entry(store: Store, message: StoredMessage) -> Entry:
-    is_answer = message.role is Role.ASSISTANT
-    versions = store.versions(message.message_id) if is_answer else [message.message_id]
+def _entry(message: StoredMessage, versions: list[int]) -> Entry:
     return Entry(
         role=message.role,
         text=message.text,

@@ -45,6 +45,19 @@ _PATH_QUERY = """
     )
 """
 
+_BRANCHES_QUERY = """
+    WITH RECURSIVE tree (message_id, message_count) AS (
+        SELECT message_id, 1 FROM messages WHERE chat_id = ? AND parent_id IS NULL
+        UNION ALL
+        SELECT messages.message_id, message_count + 1 FROM messages JOIN tree ON messages.parent_id = tree.message_id
+    )
+    SELECT last.message_id, last.role, last.text, before.text AS text_before, message_count, last.created_at
+    FROM tree JOIN messages AS last USING (message_id)
+    LEFT JOIN messages AS before ON before.message_id = last.parent_id
+    WHERE NOT EXISTS (SELECT 1 FROM messages AS next WHERE next.parent_id = last.message_id)
+    ORDER BY last.message_id DESC LIMIT ?
+"""
+
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -91,6 +104,16 @@ class StoredMessage(msgspec.Struct, frozen=True):
     state: MessageState
     stop_reason: StopReason | None
     usage: Usage | None
+    created_at: datetime
+
+
+class StoredBranch(msgspec.Struct, frozen=True):
+    """A way that a chat went: what the user said last, and how it was answered; `answer` is empty if it was not."""
+
+    tip_message_id: int
+    question: str
+    answer: str
+    message_count: int
     created_at: datetime
 
 
@@ -229,6 +252,25 @@ class Store:
             if not chat.title:
                 database.execute("UPDATE chats SET title = ? WHERE chat_id = ?", (_title_from(text), chat_id))
             return message_id
+
+    def replace_user_message(self, message_id: int, text: str) -> int:
+        """Commits another version of what the user said, beside the one of that id, and moves the tip to it.
+
+        Returns:
+            The new message's id.
+        """
+        with self._transaction() as database:
+            replaced = _message(database, message_id)
+            if replaced.role is not Role.USER:
+                raise CallerError(f"Message {message_id} is no message of the user.")
+            return _insert_message(database, replaced.chat_id, replaced.parent_id, Role.USER, text)
+
+    def branches(self, chat_id: str, limit: int = 200) -> list[StoredBranch]:
+        """Every way that the chat went, by its last message: the `limit` newest, newest first."""
+        with self._transaction("DEFERRED") as database:
+            _require_chat(database, chat_id)
+            rows = database.execute(_BRANCHES_QUERY, (chat_id, limit)).fetchall()
+            return [_branch_from_row(_checked(row, _BranchRow)) for row in rows]
 
     def begin_answer(self, chat_id: str, parent_id: int) -> int:
         """Makes an empty partial answer below `parent_id`, moves the tip to it and returns its id."""
@@ -477,6 +519,15 @@ class _MessageRow(msgspec.Struct, frozen=True):
     created_at: int
 
 
+class _BranchRow(msgspec.Struct, frozen=True):
+    message_id: int
+    role: Role
+    text: str
+    text_before: str | None
+    message_count: int
+    created_at: int
+
+
 class _PieceRow(msgspec.Struct, frozen=True):
     message_id: int
     text: str
@@ -519,6 +570,17 @@ def _message_from_row(row: _MessageRow, pieces: list[_PieceRow]) -> StoredMessag
         state=row.state,
         stop_reason=row.stop_reason,
         usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
+        created_at=_time_from(row.created_at),
+    )
+
+
+def _branch_from_row(row: _BranchRow) -> StoredBranch:
+    is_answer = row.role is Role.ASSISTANT
+    return StoredBranch(
+        tip_message_id=row.message_id,
+        question=(row.text_before or "") if is_answer else row.text,
+        answer=row.text if is_answer else "",
+        message_count=row.message_count,
         created_at=_time_from(row.created_at),
     )
 

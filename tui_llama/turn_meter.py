@@ -2,7 +2,7 @@
 
 from tui_llama.chat import Usage
 from tui_llama.conversation import State
-from tui_llama.engine.protocol import RereadCause
+from tui_llama.engine.protocol import PromptEstimate, RereadCause
 
 _PLAIN_WORDS = {
     State.NO_MODEL: "no model",
@@ -120,6 +120,13 @@ class TurnMeter:
             case State.READY:
                 return self._ready_words()
         return self._usage_words()
+
+    @staticmethod
+    def price(estimate: PromptEstimate) -> str:
+        """What sending something would cost, such as "keeps 4,100 · reads 320 · about 3 s"."""
+        seconds = estimate.read_seconds
+        time = f"about {_duration(seconds)}" if seconds is not None else ""
+        return _joined(f"keeps {estimate.kept_tokens:,}", f"reads {estimate.read_tokens:,}", time)
 
     def context(self) -> str:
         """The context used of what there is, such as "1,234 / 8,192"; empty while there is no model."""

@@ -11,13 +11,14 @@ from tui_llama.chat import Role, StopReason
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
 from tui_llama.open_chat import Entry, OpenChat
-from tui_llama.store import ChatSummary
+from tui_llama.store import ChatSummary, StoredBranch
 from tui_llama.turn_meter import TurnMeter
 from tui_llama.widgets.empty_state import Stage
 from tui_llama.widgets.message_view import ShownMessage
 
 if TYPE_CHECKING:
     from tui_llama.model_library import FoundModel
+    from tui_llama.screens.branch_list import ListedBranch
     from tui_llama.screens.chat_list import ListedChat
     from tui_llama.screens.model_picker import ListedModel
 
@@ -40,19 +41,12 @@ def themes() -> list[Theme]:
 
 
 def note_of(entry: Entry) -> str:
-    """What stands below an answer: how it ended, and which version it is."""
+    """What stands below a message: how it ended, and which version it is."""
     ending = "interrupted" if entry.is_interrupted else ""
     if entry.stop_reason is not None:
         ending = _ENDINGS.get(entry.stop_reason, "")
     version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
     return " · ".join(part for part in (ending, version) if part)
-
-
-def left_out_words(message_count: int) -> str:
-    """That so many of the oldest messages are not shown to the model."""
-    if message_count == 1:
-        return "The oldest message no longer fits and is left out."
-    return f"{message_count} older messages no longer fit and are left out."
 
 
 def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
@@ -109,6 +103,20 @@ def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
         message_count=summary.message_count,
         updated_at=summary.updated_at,
         is_open=summary.chat_id == open_chat_id,
+    )
+
+
+def listed_branch(branch: StoredBranch, tip_message_id: int | None) -> "ListedBranch":
+    """A way that the chat went as the list takes it."""
+    from tui_llama.screens.branch_list import ListedBranch
+
+    return ListedBranch(
+        tip_message_id=branch.tip_message_id,
+        question=branch.question,
+        answer=branch.answer,
+        message_count=branch.message_count,
+        created_at=branch.created_at,
+        is_open=branch.tip_message_id == tip_message_id,
     )
 
 

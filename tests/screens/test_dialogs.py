@@ -14,6 +14,7 @@ from textual.widgets import Input, OptionList, Static
 from tests.fakes.chat_app import found_models, opened
 from tui_llama.screens.ask_text import AskText
 from tui_llama.screens.ask_whether import AskWhether
+from tui_llama.screens.branch_list import BranchList, ListedBranch
 from tui_llama.screens.chat_list import ChatList, ListedChat
 from tui_llama.screens.dialog import Dialog
 from tui_llama.screens.help import HelpScreen
@@ -55,6 +56,11 @@ def chat(title: str, age: timedelta = timedelta(), *, is_open: bool = False) -> 
 
 
 CHATS = [chat("Llamas in the Andes", is_open=True), chat("Rain", timedelta(days=3)), chat("Old", timedelta(days=400))]
+BRANCHES = [
+    ListedBranch(7, "a question that is rather long", "the answer", 4, NOW, is_open=True),
+    ListedBranch(5, "a question", "\x1b[31manother answer", 2, NOW - timedelta(days=3), is_open=False),
+    ListedBranch(3, "unanswered", "", 1, NOW - timedelta(days=400), is_open=False),
+]
 MODELS = [ListedModel(Path(f"/m/{name}.gguf"), name, 10**9, "Ollama") for name in ("Alpha", "Beta")]
 
 
@@ -185,3 +191,23 @@ async def test_the_picker_opens_by_itself_when_no_model_is_known() -> None:
         await driver.pilot.press("down", "enter")
         await driver.until_state("ready")
         assert driver.engine.load_requests[0].model_path == "/models/model-2.gguf"
+
+
+# --- branches ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_branch_is_told_by_its_last_question_and_answer_and_is_chosen_by_enter() -> None:
+    async with shown(BranchList(BRANCHES, NOW)) as (app, pilot):
+        first, second, third = lines(app)
+        assert first.startswith("● a question") and "… → the answer" in first and first.endswith("12:00")
+        assert second.startswith("  a question → another answer") and "2 messages" in second
+        assert "→" not in third and third.endswith("2025-02-07")
+        await pilot.press(*"another", "enter")
+        assert app.result == 5
+
+
+async def test_a_list_of_branches_says_why_it_is_empty() -> None:
+    async with shown(BranchList([], NOW)) as (app, pilot):
+        assert advice(app) == "Nothing was said in this chat yet."
+        await pilot.press("x")
+        assert advice(app) == "No branch ends with this."

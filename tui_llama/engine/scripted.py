@@ -88,6 +88,7 @@ Step: TypeAlias = LoadEvent | ReplyEvent | ReadAheadEvent | Gate | Pause | Loss 
 ReplyScript: TypeAlias = Callable[[ReplyRequest | CompleteRequest], Iterable[Step]]
 LoadScript: TypeAlias = Callable[[LoadRequest], Iterable[Step]]
 ReadAheadScript: TypeAlias = Callable[[ReadAheadRequest], Iterable[Step]]
+EstimateScript: TypeAlias = Callable[[EstimateRequest], PromptEstimate]
 
 
 class ScriptedEngine:
@@ -98,11 +99,13 @@ class ScriptedEngine:
         replies: The steps of each reply in turn, or a function that makes them from the request. When the
             list is used up, the demonstration goes on.
         read_ahead: Makes the steps of each reading ahead; by default it ends at once.
+        estimate: Says what a reply would cost, or raises; by default what the demonstration's would.
 
     Attributes:
         load_requests: The loads that were asked for.
         reply_requests: The replies that were asked for.
         read_ahead_requests: The readings ahead that were asked for.
+        estimate_requests: The estimates that were asked for.
         is_alive: Whether there is a process to ask; a test may end it between two requests.
         is_closed: Whether the engine was ended.
     """
@@ -113,14 +116,17 @@ class ScriptedEngine:
         load: Iterable[Step] | LoadScript | None = None,
         replies: Iterable[Iterable[Step]] | ReplyScript | None = None,
         read_ahead: ReadAheadScript | None = None,
+        estimate: EstimateScript | None = None,
     ) -> None:
         self._load_script = _load_script(load)
         self._reply_script = _reply_script(replies)
         self._read_ahead_script = read_ahead or (lambda _request: (ReadAheadFinished(0),))
+        self._estimate_script = estimate or _demo_estimate
         self._cancelled = asyncio.Event()
         self.load_requests: list[LoadRequest] = []
         self.reply_requests: list[ReplyRequest | CompleteRequest] = []
         self.read_ahead_requests: list[ReadAheadRequest] = []
+        self.estimate_requests: list[EstimateRequest] = []
         self.is_alive = False
         self.is_closed = False
 
@@ -158,10 +164,9 @@ class ScriptedEngine:
                 yield cast(ReadAheadEvent, step)
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:
-        """What the demonstration's reply would cost."""
-        tokens = _prompt_tokens(request)
-        kept = min(len(request.ledger), tokens - 1)
-        return PromptEstimate(kept, tokens - kept, None)
+        """Asks the script."""
+        self.estimate_requests.append(request)
+        return self._estimate_script(request)
 
     def cancel(self) -> None:
         """Skips what is left of the script."""
@@ -307,6 +312,13 @@ def _words(line: str) -> list[str]:
     """Words with the blanks before them, so that joining gives the line again."""
     words = line.split(" ")
     return [words[0], *(f" {word}" for word in words[1:])]
+
+
+def _demo_estimate(request: EstimateRequest) -> PromptEstimate:
+    """What the demonstration's reply would cost."""
+    tokens = _prompt_tokens(request)
+    kept = min(len(request.ledger), tokens - 1)
+    return PromptEstimate(kept, tokens - kept, None)
 
 
 def _prompt_tokens(request: ReplyRequest | CompleteRequest | EstimateRequest) -> int:

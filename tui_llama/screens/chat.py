@@ -21,6 +21,7 @@ from tui_llama.widgets.transcript import Transcript
 
 _IDLE_KEYS = "Enter send · Ctrl+J new line · F1 help"
 _BUSY_KEYS = "Esc stop · F1 help"
+_EDITING_KEYS = "Enter send · Alt+↑↓ another · Esc leave"
 
 
 class ChatScreen(Screen[None]):
@@ -102,15 +103,15 @@ class ChatScreen(Screen[None]):
             self.set_class(not messages, "-empty")
             await self.transcript.show(messages)
 
-    def add_message(self, text: str) -> None:
+    def add_message(self, text: str, note: str = "") -> None:
         """The user said something."""
         self.remove_class("-empty")
-        self.transcript.add_message(text)
+        self.transcript.add_message(text, note)
 
-    def show_busy(self, is_busy: bool) -> None:
-        """Whether there is something to stop."""
+    def show_busy(self, is_busy: bool, *, is_editing: bool = False) -> None:
+        """Whether there is something to stop, and whether an earlier message is being edited."""
         self.set_class(is_busy, "-busy")
-        self.composer.border_subtitle = _BUSY_KEYS if is_busy else _IDLE_KEYS
+        self.composer.border_subtitle = _EDITING_KEYS if is_editing else _BUSY_KEYS if is_busy else _IDLE_KEYS
 
     # --- following the answer -----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from tui_llama.screens.ask_text import AskText
 from tui_llama.screens.ask_whether import AskWhether
-from tui_llama.screens.pick import PickDialog, two_sides
+from tui_llama.screens.pick import PickDialog, short_time, two_sides
 from tui_llama.text_safety import sanitize_line
 
 
@@ -66,7 +66,7 @@ class ChatList(PickDialog[ListedChat, str | None]):
         """Title, and on the right how many messages and when."""
         mark = "● " if item.is_open else "  "
         title = sanitize_line(item.title) or "Untitled"
-        detail = _when(item.updated_at, self._now)
+        detail = short_time(item.updated_at, self._now)
         if width > 50:
             detail = f"{item.message_count:>4} messages  {detail:>10}"
         return two_sides(mark + title, detail, width)
@@ -108,13 +108,3 @@ class ChatList(PickDialog[ListedChat, str | None]):
                 self.post_message(self.DeleteWanted(self, chat.chat_id))
 
         self.app.push_screen(AskWhether("Delete this chat for good?", chat.title, "Delete"), delete)
-
-
-def _when(moment: datetime, now: datetime) -> str:
-    """The time for today, else the day."""
-    local, today = moment.astimezone(now.tzinfo), now
-    if local.date() == today.date():
-        return f"{local:%H:%M}"
-    if local.year == today.year:
-        return f"{local.day} {local:%b}"
-    return f"{local:%Y-%m-%d}"

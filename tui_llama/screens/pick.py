@@ -1,6 +1,7 @@
 """A dialog with a list that gets shorter as one types."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
 from textual import on
@@ -132,3 +133,13 @@ def two_sides(left: str, right: str, width: int) -> Content:
     start = Content(left).truncate(room, ellipsis=True)
     blank = " " * max(1, width - start.cell_length - Content(right).cell_length)
     return Content.assemble(start, blank, (right, ".pick--detail"))
+
+
+def short_time(moment: datetime, now: datetime) -> str:
+    """The time for today, else the day."""
+    local, today = moment.astimezone(now.tzinfo), now
+    if local.date() == today.date():
+        return f"{local:%H:%M}"
+    if local.year == today.year:
+        return f"{local.day} {local:%b}"
+    return f"{local:%Y-%m-%d}"

@@ -53,6 +53,9 @@ class Composer(TextArea):
             super().__init__()
             self.step = step
 
+    class LaterRequested(Message):
+        """Alt+Down was pressed: back from an earlier message that is edited."""
+
     class LeaveRequested(Message):
         """Ctrl+D was pressed with nothing written."""
 
@@ -87,6 +90,11 @@ class Composer(TextArea):
         if text.strip() and (not self._history or self._history[-1] != text):
             self._history.append(text)
         self._history_position = len(self._history)
+
+    def replace_text(self, text: str) -> None:
+        """Something else is written now; the cursor is at its end."""
+        self.text = text
+        self.move_cursor(self.document.end)
 
     def accept(self) -> None:
         """Takes the text away, into the history."""
@@ -131,6 +139,8 @@ class Composer(TextArea):
             self.post_message(self.ScrollRequested(_SCROLL_KEYS[event.key]))
         elif event.key in _VERSION_KEYS and not self.text:
             self.post_message(self.VersionRequested(_VERSION_KEYS[event.key]))
+        elif event.key == "alt+down":
+            self.post_message(self.LaterRequested())
         elif event.key == "ctrl+d" and not self.text:
             self.post_message(self.LeaveRequested())
         elif event.key == "end" and self.cursor_at_end_of_text:
@@ -179,5 +189,4 @@ class Composer(TextArea):
         if self._history_position == len(self._history):
             self._draft = self.text
         self._history_position = position
-        self.text = self._draft if position == len(self._history) else self._history[position]
-        self.move_cursor(self.document.end)
+        self.replace_text(self._draft if position == len(self._history) else self._history[position])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.css.query import NoMatches
 from textual.widget import MountError
 from textual.widgets import Static
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 FRAME_SECONDS = 0.045  # at most 22 updates a second
 LONGEST_FRAME_SECONDS = 0.4
 REST_FOR_WORK = 3.0  # seconds of rest for each second of drawing, so that drawing takes a quarter of one core
+_NOTE_STYLE = "italic $foreground 50%"
 _FENCE_OR_TABLE = ("```", "~~~", "|")
 
 
 class ShownMessage(msgspec.Struct, frozen=True):
-    """What the transcript is given of one message. `note` stands below an answer: stopped, interrupted …"""
+    """What the transcript is given of one message. `note` stands below it: stopped, interrupted, version 2 of 3 …"""
 
     is_answer: bool
     text: str
@@ -34,14 +36,20 @@ class ShownMessage(msgspec.Struct, frozen=True):
 class UserMessage(Static):
     """What the user said, as plain text."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(sanitize(text), markup=False)
+    def __init__(self, text: str, note: str = "") -> None:
+        below = f"\n{sanitize_line(note)}" if note else ""
+        super().__init__(Content.assemble(sanitize(text), (below, _NOTE_STYLE)), markup=False)
         self._text = text
+        self._note = note
 
     @property
     def shown(self) -> ShownMessage:
         """What it takes to show the same again."""
-        return ShownMessage(is_answer=False, text=self._text)
+        return ShownMessage(is_answer=False, text=self._text, note=self._note)
+
+    def mark_edited(self, is_edited: bool) -> None:
+        """Whether another version of it is being written."""
+        self.set_class(is_edited, "-edited")
 
 
 class Remark(Static):

@@ -54,10 +54,36 @@ class Transcript(VerticalScroll, can_focus=False):
         self._is_mounting = False
         self.follow()
 
-    def add_message(self, text: str) -> None:
+    def add_message(self, text: str, note: str = "") -> None:
         """What the user said goes below; the end is followed."""
-        self.mount(UserMessage(text))
+        self.mount(UserMessage(text, note))
         self.follow()
+
+    def cut(self, position: int) -> None:
+        """Takes message number `position` and all that is below it away."""
+        mounted = position - len(self._older)
+        if mounted >= 0:
+            views = self._message_views()
+            self.remove_children(list(self.children)[self.children.index(views[mounted]) :])
+        else:
+            self.remove_children()
+            self._older, newest = self._older[:position][:-MOUNTED_AT_FIRST], self._older[:position][-MOUNTED_AT_FIRST:]
+            self.mount_all(map(self._view, newest))
+
+    async def mark(self, position: int | None) -> None:
+        """Shows that another version of message number `position` is being written; None: of none."""
+        for marked in self.query(UserMessage):
+            marked.mark_edited(False)
+        if position is None:
+            self.follow()
+            return
+        self.is_following = False
+        if position < len(self._older):
+            await self._mount_older(len(self._older) - position)
+        view = self._message_views()[position - len(self._older)]
+        if isinstance(view, UserMessage):
+            view.mark_edited(True)
+        self.call_after_refresh(self.scroll_to_widget, view, animate=False)
 
     def add_remark(self, remark: Remark) -> None:
         """A remark goes below, before a live answer that has not begun."""
@@ -82,7 +108,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def remove_last_answer(self) -> None:
         """Takes the last answer away, and the remarks below it."""
-        answers = [child for child in self.children if isinstance(child, AnswerView)]
+        answers = [view for view in self._message_views() if isinstance(view, AnswerView)]
         if answers:
             self.remove_children(list(self.children)[self.children.index(answers[-1]) :])
 
@@ -128,13 +154,17 @@ class Transcript(VerticalScroll, can_focus=False):
 
     @staticmethod
     def _view(message: ShownMessage) -> Widget:
-        return AnswerView(message.text, message.note) if message.is_answer else UserMessage(message.text)
+        return (AnswerView if message.is_answer else UserMessage)(message.text, message.note)
 
-    async def _mount_older(self) -> None:
+    def _message_views(self) -> list[UserMessage | AnswerView]:
+        """The views of messages that are mounted, in order; between them may be remarks."""
+        return [view for view in self.children if isinstance(view, UserMessage | AnswerView)]
+
+    async def _mount_older(self, count: int = MOUNTED_AT_A_TIME) -> None:
         if self._is_mounting or not self._older:
             return
         self._is_mounting = True
-        batch = self._older[-MOUNTED_AT_A_TIME:]
+        batch = self._older[-count:]
         del self._older[-len(batch) :]
         top = self.children[0] if self.children else None
         distance_from_end = self.max_scroll_y - self.scroll_y
@@ -155,5 +185,5 @@ class Transcript(VerticalScroll, can_focus=False):
         if surplus < MOUNTED_AT_A_TIME:
             return
         oldest = list(self.children)[:surplus]
-        self._older += [view.shown for view in oldest if isinstance(view, UserMessage | AnswerView)]
+        self._older += [view.shown for view in self._message_views() if view in oldest]
         await self.remove_children(oldest)
