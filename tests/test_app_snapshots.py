@@ -121,6 +121,7 @@ def test_reading_a_prompt(store: Store, snap_compare: Compare) -> None:
 
 def test_editing(store: Store, snap_compare: Compare) -> None:
     chat = app(store, replies=[spoken("Llamas are camelids."), spoken("Alpacas are smaller.")])
+
     async def before(pilot: Pilot[None]) -> None:
         await ask(pilot, "What is a llama?")
         await pilot.press("alt+up")

@@ -130,6 +130,7 @@ def test_what_is_read_ahead_is_told_while_it_is_read_and_behind_the_rest_once_it
         (PromptEstimate(4100, 320, 3.2), "keeps 4,100 · reads 320 · about 3 s"),
         (PromptEstimate(0, 9000, 240.0), "keeps 0 · reads 9,000 · about 4 min"),
         (PromptEstimate(12, 5, None), "keeps 12 · reads 5"),
+        (PromptEstimate(12, 5, 0.2), "keeps 12 · reads 5"),
     ],
 )
 def test_a_price_has_its_time_where_that_is_known(estimate: PromptEstimate, words: str) -> None:

@@ -16,6 +16,8 @@ _PLAIN_WORDS = {
 _WORTH_SHOWING_TOKENS = 64
 """Fewer are read ahead in no time after every turn; the figures should not jump for them."""
 
+_WORTH_TELLING_SECONDS = 0.5
+
 _REREAD_WORDS = {
     RereadCause.TEMPLATE_CHANGES_ANSWERS: "the template drops earlier thinking",
     RereadCause.MESSAGE_CHANGED: "an earlier message was changed",
@@ -125,7 +127,7 @@ class TurnMeter:
     def price(estimate: PromptEstimate) -> str:
         """What sending something would cost, such as "keeps 4,100 · reads 320 · about 3 s"."""
         seconds = estimate.read_seconds
-        time = f"about {_duration(seconds)}" if seconds is not None else ""
+        time = f"about {_duration(seconds)}" if seconds is not None and seconds >= _WORTH_TELLING_SECONDS else ""
         return _joined(f"keeps {estimate.kept_tokens:,}", f"reads {estimate.read_tokens:,}", time)
 
     def context(self) -> str:

@@ -57,7 +57,7 @@ def chat(title: str, age: timedelta = timedelta(), *, is_open: bool = False) -> 
 
 CHATS = [chat("Llamas in the Andes", is_open=True), chat("Rain", timedelta(days=3)), chat("Old", timedelta(days=400))]
 BRANCHES = [
-    ListedBranch(7, "a question that is rather long", "the answer", 4, NOW, is_open=True),
+    ListedBranch(7, "a question\n\nthat is rather long, longer than a line", "the\nanswer", 4, NOW, is_open=True),
     ListedBranch(5, "a question", "\x1b[31manother answer", 2, NOW - timedelta(days=3), is_open=False),
     ListedBranch(3, "unanswered", "", 1, NOW - timedelta(days=400), is_open=False),
 ]
@@ -199,7 +199,7 @@ async def test_the_picker_opens_by_itself_when_no_model_is_known() -> None:
 async def test_a_branch_is_told_by_its_last_question_and_answer_and_is_chosen_by_enter() -> None:
     async with shown(BranchList(BRANCHES, NOW)) as (app, pilot):
         first, second, third = lines(app)
-        assert first.startswith("● a question") and "… → the answer" in first and first.endswith("12:00")
+        assert first.startswith("● a question that is") and "… → the answer" in first and first.endswith("12:00")
         assert second.startswith("  a question → another answer") and "2 messages" in second
         assert "→" not in third and third.endswith("2025-02-07")
         await pilot.press(*"another", "enter")

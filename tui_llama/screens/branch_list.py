@@ -39,9 +39,11 @@ class BranchList(PickDialog[ListedBranch, int | None]):
     def line(self, item: ListedBranch, width: int) -> Content:
         """The last question and its answer, and on the right how many messages and when."""
         mark = "● " if item.is_open else "  "
-        # Not all of the line: a long question would leave nothing to tell its answers apart by.
-        question = Content(sanitize_line(item.question)).truncate(max(8, width // 3), ellipsis=True).plain
-        said = f"{question} → {sanitize_line(item.answer)}" if item.answer else question
+        question, answer = (sanitize_line(" ".join(text.split())) for text in (item.question, item.answer))
+        if answer:
+            # Not all of the line: a long question would leave nothing to tell its answers apart by.
+            question = Content(question).truncate(max(8, width * 2 // 5), ellipsis=True).plain
+        said = f"{question} → {answer}" if answer else question
         detail = short_time(item.created_at, self._now)
         if width > 50:
             detail = f"{item.message_count:>4} messages  {detail:>10}"
