@@ -113,6 +113,7 @@ async def test_a_message_that_could_not_be_sent_says_so_in_place_of_the_price() 
         await say(driver, "one")
         await driver.pilot.press("alt+up")
         await driver.until_state("editing  the prompt has 9,000 tokens")
+        assert driver.written == "one"
 
 
 async def test_nothing_is_read_ahead_while_a_message_is_edited() -> None:
@@ -292,3 +293,4 @@ async def test_an_empty_chat_has_no_branches() -> None:
         await driver.until(lambda: "Nothing was said in this chat yet." in driver.screen_text())
         await driver.pilot.press("escape")
         await driver.until(lambda: not isinstance(driver.app.screen, BranchList))
+        assert driver.questions == []
