@@ -242,6 +242,26 @@ async def test_a_message_far_up_is_shown_when_it_is_edited(store: Store) -> None
         assert driver.questions == ["question 0", "question 1!\nversion 2 of 2"]
 
 
+async def test_going_up_fast_marks_the_last_one_and_leaves_older_messages_to_be_shown(store: Store) -> None:
+    turns = MOUNTED_AT_FIRST
+    chat_id = store.create_chat(title="long")
+    for number in range(turns):
+        answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, f"question {number}"))
+        store.finish_answer(answer_id, StopReason.END_OF_GENERATION, None)
+    async with opened(store=store, size=(80, 16)) as driver:
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.questions[-1:] == [f"question {turns - 1}"])
+        for _ in range(turns - 3):
+            driver.app.action_edit_message()
+        await driver.until(lambda: edited(driver) == ["question 3"])
+        await driver.until(lambda: "▌ question 3 " in driver.screen_text())
+        for _ in range(8):
+            await driver.pilot.press("ctrl+home")
+            await driver.pilot.pause(0.02)
+        await driver.until(lambda: "question 0" in driver.questions)
+        assert driver.questions == [f"question {number}" for number in range(turns)]
+
+
 async def test_opening_another_chat_leaves_the_edit() -> None:
     async with opened(replies=[spoken("a")]) as driver:
         await say(driver, "one")

@@ -329,7 +329,7 @@ class ChatApp(App[None]):
             composer.remember(composer.text)
 
     def _mark_edited(self, position: int | None) -> None:
-        self.run_worker(self.chat_screen.transcript.mark(position), group="mark", exclusive=True)
+        self.run_worker(self.chat_screen.transcript.mark(position), group="mark")
         self._show_state()
 
     def _send_edited(self, position: int, text: str) -> None:

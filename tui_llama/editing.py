@@ -5,7 +5,8 @@ The price is asked for as soon as the text has rested for a moment. Knows neithe
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
 from tui_llama.engine.protocol import PromptEstimate
 from tui_llama.errors import EngineLostError, UserError
@@ -19,7 +20,7 @@ class Editing:
 
     Args:
         estimate: Asks for the price of a text in place of the message of that number; None while nobody can be asked.
-        spawn: Runs a coroutine.
+        spawn: Runs a coroutine, which it makes; one that is cancelled at once was never made.
         on_price: Learns the price, or in words why there is none; None while it is not known.
 
     Attributes:
@@ -29,7 +30,7 @@ class Editing:
     def __init__(
         self,
         estimate: Estimate,
-        spawn: Callable[[Coroutine[Any, Any, None]], Running],
+        spawn: Callable[[Callable[[], Coroutine[None, None, None]]], Running],
         on_price: Callable[[PromptEstimate | str | None], None],
     ) -> None:
         self._estimate = estimate
@@ -71,7 +72,7 @@ class Editing:
         self._drop()
         self._priced_text = text
         self._on_price(None)
-        self._running = self._spawn(self._ask(self.position, text))
+        self._running = self._spawn(partial(self._ask, self.position, text))
 
     def _drop(self) -> None:
         if self._running is not None:

@@ -96,7 +96,6 @@ class Turns:
         meter: The figures of the turn.
         model: What is loaded; None while nothing is.
         model_path: The file that was last asked for.
-        engine_is_free: Held while the engine is asked something that nothing else may come between.
     """
 
     def __init__(
@@ -115,9 +114,9 @@ class Turns:
         self._spawn = spawn
         self._machine = TurnMachine()
         self._engine: Engine | None = None
+        self._engine_is_free = asyncio.Lock()
         self._notices_of_models: set[tuple[str, str]] = set()
         self.chat = chat
-        self.engine_is_free = asyncio.Lock()
         self.meter = TurnMeter()
         self.model: ModelInfo | None = None
         self.model_path = ""
@@ -171,7 +170,7 @@ class Turns:
         if self.allows(turn.Stop):
             self.dispatch(turn.Stop())
         if self._machine.answer_is_open:
-            async with self.engine_is_free:
+            async with self._engine_is_free:
                 return
 
     async def close(self) -> None:
@@ -228,7 +227,7 @@ class Turns:
     async def _load(self, load: int, path: str) -> None:
         """Loads a model; what becomes of it are events of this number."""
         request = saved_prompts.with_prompt_cache(self._settings.load_request(path), self._settings.prompt_cache_mib)
-        async with self.engine_is_free:
+        async with self._engine_is_free:
             if load != self._machine.numbers.load or not self.model_is_loading:
                 return
             try:
@@ -274,7 +273,7 @@ class Turns:
 
     async def _reply(self, number: int, chat: OpenChat) -> None:
         """Asks for an answer; what becomes of it are events of this number."""
-        async with self.engine_is_free:
+        async with self._engine_is_free:
             ledger = await chat.ledger()
             if self.state is not State.READING:
                 # Stopped before the engine was asked.
@@ -341,7 +340,7 @@ class Turns:
         chat, settings = self.chat, self._settings
         if not draft and not chat.messages():
             return None
-        async with self.engine_is_free:  # a reply that has just ended may not have let go of it yet
+        async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
             ledger = await chat.whole_ledger()
         return self._opened_engine(), ReadAheadRequest(
             messages=chat.messages(),
@@ -360,7 +359,7 @@ class Turns:
             EngineLostError: the engine's process ended.
         """
         chat, settings = self.chat, self._settings
-        async with self.engine_is_free:
+        async with self._engine_is_free:
             if self.model is None or self.model_is_loading or not text.strip():
                 return None
             request = EstimateRequest(

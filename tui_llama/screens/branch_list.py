@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 from textual.content import Content
 
-from tui_llama.screens.pick import PickDialog, short_time, two_sides
+from tui_llama.screens.pick import PickDialog, count_and_time, two_sides
 from tui_llama.text_safety import sanitize_line
 
 
@@ -44,9 +44,7 @@ class BranchList(PickDialog[ListedBranch, int | None]):
             # Not all of the line: a long question would leave nothing to tell its answers apart by.
             question = Content(question).truncate(max(8, width * 2 // 5), ellipsis=True).plain
         said = f"{question} → {answer}" if answer else question
-        detail = short_time(item.created_at, self._now)
-        if width > 50:
-            detail = f"{item.message_count:>4} messages  {detail:>10}"
+        detail = count_and_time(item.message_count, item.created_at, self._now, width)
         return two_sides(mark + said, detail, width)
 
     def words(self, item: ListedBranch) -> str:

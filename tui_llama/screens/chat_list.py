@@ -11,7 +11,7 @@ from textual.message import Message
 
 from tui_llama.screens.ask_text import AskText
 from tui_llama.screens.ask_whether import AskWhether
-from tui_llama.screens.pick import PickDialog, short_time, two_sides
+from tui_llama.screens.pick import PickDialog, count_and_time, two_sides
 from tui_llama.text_safety import sanitize_line
 
 
@@ -66,9 +66,7 @@ class ChatList(PickDialog[ListedChat, str | None]):
         """Title, and on the right how many messages and when."""
         mark = "● " if item.is_open else "  "
         title = sanitize_line(item.title) or "Untitled"
-        detail = short_time(item.updated_at, self._now)
-        if width > 50:
-            detail = f"{item.message_count:>4} messages  {detail:>10}"
+        detail = count_and_time(item.message_count, item.updated_at, self._now, width)
         return two_sides(mark + title, detail, width)
 
     def words(self, item: ListedChat) -> str:

@@ -135,7 +135,13 @@ def two_sides(left: str, right: str, width: int) -> Content:
     return Content.assemble(start, blank, (right, ".pick--detail"))
 
 
-def short_time(moment: datetime, now: datetime) -> str:
+def count_and_time(count: int, moment: datetime, now: datetime, width: int) -> str:
+    """How many messages and when, or only when where a line is short."""
+    time = _short_time(moment, now)
+    return f"{count:>4} messages  {time:>10}" if width > 50 else time
+
+
+def _short_time(moment: datetime, now: datetime) -> str:
     """The time for today, else the day."""
     local, today = moment.astimezone(now.tzinfo), now
     if local.date() == today.date():

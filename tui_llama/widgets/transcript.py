@@ -4,6 +4,7 @@ Only the newest messages are mounted; older ones are mounted when the user scrol
 end is followed again, so that a long chat costs no more than a short one.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from textual.containers import VerticalScroll
@@ -39,6 +40,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self._older: list[ShownMessage] = []
         self._live: AnswerView | None = None
         self._is_mounting = False
+        self._marked: int | None = None
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
@@ -46,7 +48,7 @@ class Transcript(VerticalScroll, can_focus=False):
         """Shows another chat, from its end."""
         newest = messages[-MOUNTED_AT_FIRST:]
         self._older = list(messages[: len(messages) - len(newest)])
-        self._live = None
+        self._live = self._marked = None
         self._is_mounting = True
         async with self.batch():
             await self.remove_children()
@@ -71,19 +73,33 @@ class Transcript(VerticalScroll, can_focus=False):
             self.mount_all(map(self._view, newest))
 
     async def mark(self, position: int | None) -> None:
-        """Shows that another version of message number `position` is being written; None: of none."""
+        """Shows that another version of message number `position` is being written; None: of none.
+
+        Not to be cancelled. What is marked meanwhile counts instead.
+        """
+        self._marked = position
         for marked in self.query(UserMessage):
             marked.mark_edited(False)
         if position is None:
             self.follow()
             return
         self.is_following = False
-        if position < len(self._older):
-            await self._mount_older(len(self._older) - position)
+        while self._marked == position and (self._is_mounting or position < len(self._older)):
+            if not self._is_mounting:
+                await self._mount_older(len(self._older) - position)
+            await self._refreshed()
+        if self._marked != position:
+            return
         view = self._message_views()[position - len(self._older)]
         if isinstance(view, UserMessage):
             view.mark_edited(True)
-        self.call_after_refresh(self.scroll_to_widget, view, animate=False)
+
+        def bring_into_view() -> None:
+            self.is_following = False  # which mounting older messages may have begun again, at the end
+            self.release_anchor()
+            self.scroll_to_widget(view, animate=False, force=True, immediate=True)
+
+        self.call_after_refresh(bring_into_view)
 
     def add_remark(self, remark: Remark) -> None:
         """A remark goes below, before a live answer that has not begun."""
@@ -164,11 +180,11 @@ class Transcript(VerticalScroll, can_focus=False):
         if self._is_mounting or not self._older:
             return
         self._is_mounting = True
-        batch = self._older[-count:]
-        del self._older[-len(batch) :]
-        top = self.children[0] if self.children else None
         distance_from_end = self.max_scroll_y - self.scroll_y
         async with self.batch():
+            batch = self._older[-count:]
+            del self._older[-count:]
+            top = self.children[0] if self.children else None
             await self.mount_all(map(self._view, batch), before=top)
 
         def keep_in_view() -> None:
@@ -176,6 +192,12 @@ class Transcript(VerticalScroll, can_focus=False):
             self._is_mounting = False
 
         self.call_after_refresh(keep_in_view)
+
+    async def _refreshed(self) -> None:
+        """Returns after the next refresh."""
+        refreshed = asyncio.Event()
+        self.call_after_refresh(refreshed.set)
+        await refreshed.wait()
 
     async def _let_go_of_older(self) -> None:
         """Unmounts the oldest once there are many, while the end is followed and nobody looks at them."""
