@@ -132,7 +132,8 @@ class ChatApp(App[None]):
         )
         self._editing = Editing(
             self._turns.estimate,
-            lambda asking: self.run_worker(asking, name="price", group="price"),
+            # mypy does not find out which of the things that Textual runs this is.
+            lambda asking: self.run_worker(asking, name="price", group="price"),  # type: ignore[arg-type]
             self._show_price,
         )
         self._price = ""
