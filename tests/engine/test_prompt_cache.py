@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tests.fakes.fake_model import FakeModel, FakeSequence
+from tests.fakes.storage_wrappers import CountingStorage
 from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, TOKEN_BYTES, cache_on, sequence_of, store
 from tests.scale import scaled
 from tui_llama.engine.cache_upkeep import cache_uses, clear, make_room, remove_owner, used_bytes
-from tui_llama.engine.state_file import Rows
+from tui_llama.engine.state_file import HEADER_BYTES, Rows
 from tui_llama.engine.storage import DiskStorage
 
 
@@ -257,22 +258,73 @@ def test_a_segment_moved_to_another_models_folder_is_not_used(tmp_path: Path) ->
     assert cache_on(tmp_path, model=other).restore(FakeSequence(other), past).tokens == 0
 
 
+def damage_rows(path: Path, position: int) -> None:
+    """Flips a bit in the keys and values of a token in a file of whole records."""
+    content = bytearray(path.read_bytes())
+    record_bytes = 64 + 64 * 4 + 64 * TOKEN_BYTES
+    content[HEADER_BYTES + position // 64 * record_bytes + 64 + 64 * 4 + position % 64 * TOKEN_BYTES] ^= 1
+    path.write_bytes(content)
+
+
 def test_damage_costs_only_what_comes_after_it(tmp_path: Path) -> None:
     past = tokens(640)
     store(cache_on(tmp_path), past)
     (path,) = segments(tmp_path)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    sequence = sequence_of([])
-    outcome = cache_on(tmp_path).restore(sequence, past)
-    assert 0 < outcome.tokens < 640 and outcome.tokens % 64 == 0
+    damage_rows(path, 330)
+    sequence, cache = sequence_of([]), cache_on(tmp_path)
+    outcome = cache.restore(sequence, past)
+    assert outcome.tokens == 320
     assert len(outcome.troubles) == 1 and outcome.troubles[0].startswith("damaged (tokens ")
     assert sequence.rows(0, outcome.tokens).tobytes() == sequence_of(past).rows(0, outcome.tokens).tobytes()
-    assert segments(tmp_path) == []
-    sequence.extend(past[outcome.tokens :])
-    assert cache_on(tmp_path).save(OWNER, sequence).tokens == 640
+    assert restored(tmp_path, past) == 320
+    sequence.extend(past[320:])
+    assert cache.save(OWNER, sequence).tokens == 320
+    assert segments(tmp_path) == [path]
     assert restored(tmp_path, past) == 640
+
+
+def test_damage_behind_a_fork_does_not_cost_the_branch(tmp_path: Path) -> None:
+    cache, past = cache_on(tmp_path), tokens(640)
+    store(cache, past)
+    (path,) = segments(tmp_path)
+    branch = past[:300] + tokens(50, 1)
+    store(cache, branch)
+    damage_rows(path, 330)
+    assert cache_on(tmp_path).restore(sequence_of([]), past).tokens == 320
+    assert restored(tmp_path, branch) == 350
+
+
+def test_nothing_is_written_behind_damage_that_was_not_read_before(tmp_path: Path) -> None:
+    past = tokens(640)
+    store(cache_on(tmp_path), past)
+    (path,) = segments(tmp_path)
+    damage_rows(path, 330)
+    outcome = store(cache_on(tmp_path), [*past, *tokens(10, 1)])
+    assert outcome.tokens == 640 - 320 + 10
+    assert [trouble[:16] for trouble in outcome.troubles] == ["damaged (tokens "]
+    assert segments(tmp_path) == [path]
+    assert restored(tmp_path, [*past, *tokens(10, 1)]) == 650
+
+
+def test_what_comes_out_as_it_was_is_stored_anew_where_it_is_damaged(tmp_path: Path) -> None:
+    past = tokens(200)
+    store(cache_on(tmp_path), past)
+    (path,) = segments(tmp_path)
+    damage_rows(path, 150)
+    assert store(cache_on(tmp_path), past).tokens == 200 - 128
+    assert restored(tmp_path, past) == 200
+
+
+def test_what_this_program_has_read_or_written_is_not_looked_at_again(tmp_path: Path) -> None:
+    storage, past = CountingStorage(DiskStorage(tmp_path)), tokens(6400)
+    store(cache_on(tmp_path), past[:3000])
+    cache = cache_on(storage)
+    cache.restore(sequence_of([]), past[:3000])
+    store(cache, past[:4000])
+    before = storage.read_bytes
+    for length in range(4000, 6400, 100):
+        assert store(cache, past[:length]).troubles == ()
+    assert storage.read_bytes - before < 24 * 100
 
 
 def test_damaged_files_never_change_an_answer(tmp_path: Path) -> None:
@@ -324,16 +376,18 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 def test_somebody_who_writes_for_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui_llama.engine.prompt_cache._LOCK_SECONDS", 0.0)
-    past = tokens(100)
-    store(cache_on(tmp_path), past)
+    past, cache = tokens(100), cache_on(tmp_path)
+    store(cache, past)
     (path,) = segments(tmp_path)
     storage = DiskStorage(tmp_path)
     descriptor = storage.open(str(path.relative_to(tmp_path)), writable=True)
     assert storage.lock(descriptor, exclusive=True)
     assert cache_on(tmp_path).restore(sequence_of([]), past).tokens == 0
-    assert store(cache_on(tmp_path), [*past, 1]).tokens == 1
+    assert store(cache, [*past, 1]).tokens == 1
+    # Who has not read what is there goes on from nothing.
+    assert store(cache_on(tmp_path), [*past, 2]).tokens == 101
     storage.close(descriptor)
-    assert restored(tmp_path, [*past, 1]) == 101
+    assert restored(tmp_path, [*past, 1]) == restored(tmp_path, [*past, 2]) == 101
 
 
 # --- upkeep -----------------------------------------------------------------------------------------------------------

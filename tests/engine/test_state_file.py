@@ -31,6 +31,7 @@ from tui_llama.engine.state_file import (
     append,
     begin_segment,
     cut,
+    cut_to_records,
     read_header,
     read_rows,
     scan,
@@ -347,6 +348,26 @@ def test_shapes_that_make_no_sense_are_refused(sizes: tuple[int, int, int]) -> N
 def test_cutting_leaves_the_turns_before(tmp_path: Path, file: File) -> None:
     cut(file.storage, file.descriptor, file.segment.commits[0].offset)
     assert reopened(file.content, tmp_path)[0].end == 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_cutting_to_records_commits_them_and_the_segment_goes_on_from_there(
+    tmp_path: Path, file: File, count: int
+) -> None:
+    kept = file.segment.records[:count]
+    end = kept[-1].position + kept[-1].token_count
+    expected = [rows.tobytes() for rows in reopened(file.content, tmp_path)[1]]
+    cut_to_records(file.storage, file.descriptor, file.segment, count)
+    segment, rows = reopened(file.content, tmp_path)
+    assert segment.records == kept
+    assert (segment.end, segment.size, segment.has_lost_tail) == (end, len(file.content), False)
+    assert segment.end_digest == FINGERPRINT.chain.extended(segment.token_ids).digest
+    assert [each.tobytes() for each in rows] == expected[:count]
+
+    file.segment, file.chain = segment, FINGERPRINT.chain.extended(segment.token_ids)
+    file.append(some_tokens(70, 9), some_rows(70, seed=9))
+    assert reopened(file.content, tmp_path)[0].end == end + 70
+    assert read_plainly(file.content).token_ids == [*segment.token_ids, *some_tokens(70, 9)]
 
 
 # --- hostile --------------------------------------------------------------------------------------------------------

@@ -12,20 +12,23 @@ Keys and values that another program computed are not those that we compute, to 
 computed beside them, are marked and are for their owner alone.
 
 It is a cache: the transcript is the truth. Whatever is wrong with a file, it is set aside, said in one line, and its
-tokens are read again. Locks are held for as long as something is read or written, never from turn to turn; a program
-that finds a segment changed by another one begins a child of its own instead of waiting.
+tokens are read again. Nothing is written behind keys and values that this program has neither read nor written: a power
+cut may leave a commit whole and tear what it stands for. Locks are held for as long as something is read or written,
+never from turn to turn; a program that finds a segment changed by another one begins a child of its own instead of
+waiting.
 """
 
 import errno
 import hashlib
 import secrets
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from itertools import takewhile
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -48,6 +51,7 @@ from tui_llama.engine.state_file import (
     RECORD_TOKENS,
     RecordPlace,
     Rows,
+    Segment,
     SegmentHeader,
     StateFingerprint,
     StateShape,
@@ -70,6 +74,10 @@ _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
 _NO_ROOM: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space allowed for it is used up"}
 """What is said once, until something could be saved again."""
+
+
+_Fill: TypeAlias = Callable[[int, Rows], None]
+"""Takes the rows of the positions from a number on. Any thread may call it."""
 
 
 class RowSequence(CanarySequence, Protocol):
@@ -135,6 +143,8 @@ class PromptCache:
         self._folder = folder_name(fingerprint, shape)
         self._tree = SegmentTree(storage, self._folder, fingerprint)
         self._is_paused = False
+        # By file: the records whose keys and values this program wrote, or read and found right.
+        self._sound: dict[str, set[RecordPlace]] = {}
 
     # --- out of the cache ---------------------------------------------------------------------------------------
 
@@ -168,7 +178,7 @@ class PromptCache:
             if not pieces or pieces[-1].last <= reached:
                 break
             sequence.expect(pieces[-1].last)
-            loaded = self._load(pieces, reached, sequence, patience)
+            loaded = self._load(pieces, reached, sequence.fill, patience)
             if loaded == reached:
                 continue
             for piece in pieces:
@@ -209,12 +219,12 @@ class PromptCache:
             chain = whole if piece.last == segment.end else chain.extended(tokens_of([piece]))
         return None
 
-    def _load(self, pieces: list[Piece], first: int, sequence: RowSequence, patience: "_Patience") -> int:
-        """Fills in the rows of positions from `first` on; returns up to where all are there."""
+    def _load(self, pieces: list[Piece], first: int, fill: _Fill, patience: "_Patience") -> int:
+        """Fills in the rows of positions from `first` on; returns up to where all are there and right."""
         reached, damage = first, None
         with ExitStack() as opened:
             jobs = list(self._reading_jobs(pieces, first, opened, patience))
-            loads = opened.enter_context(closing(self._loads(sequence, jobs)))
+            loads = opened.enter_context(closing(self._loads(fill, jobs)))
             for job in jobs:
                 try:
                     next(loads)
@@ -223,6 +233,7 @@ class PromptCache:
                     damage = job, cause
                     break
                 reached = job.last
+                self._sound.setdefault(job.known.name, set()).add(job.place)
             for descriptor in {job.descriptor for job in jobs}:
                 with suppress(OSError):
                     self._storage.touch(descriptor)
@@ -231,17 +242,17 @@ class PromptCache:
             self._tree.cut_back(job.known, job.place.position, cause)
         return reached
 
-    def _loads(self, sequence: RowSequence, jobs: list["_Job"]) -> Generator[None, None, None]:
+    def _loads(self, fill: _Fill, jobs: list["_Job"]) -> Generator[None, None, None]:
         """Fills in one record after the other; each step is one, or raises what is wrong with it."""
         tokens = sum(job.last - job.first for job in jobs)
         if tokens * self._shape.token_bytes < _FEW_BYTES:
             for job in jobs:
-                self._load_record(sequence, job)
+                self._load_record(fill, job)
                 yield
             return
         # Reading, summing, looking through and copying all release the interpreter.
         with ThreadPoolExecutor(_READERS) as readers:
-            yield from readers.map(partial(self._load_record, sequence), jobs)
+            yield from readers.map(partial(self._load_record, fill), jobs)
 
     def _reading_jobs(
         self, pieces: list[Piece], first: int, opened: ExitStack, patience: "_Patience"
@@ -253,7 +264,7 @@ class PromptCache:
             descriptor = opened.enter_context(self._locked(piece.known, patience))
             if descriptor is None:
                 return
-            for place in piece.known.segment.records:
+            for place in piece.places:
                 start, end = max(first, place.position), min(piece.last, place.position + place.token_count)
                 if start < end:
                     yield _Job(piece.known, descriptor, place, start, end)
@@ -294,9 +305,9 @@ class PromptCache:
             is_as_long and self._storage.is_linked(descriptor) and still_holds(self._storage, descriptor, known.segment)
         )
 
-    def _load_record(self, sequence: RowSequence, job: "_Job") -> None:
+    def _load_record(self, fill: _Fill, job: "_Job") -> None:
         rows = read_rows(self._storage, job.descriptor, self._shape, job.place)
-        sequence.fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
+        fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
 
     # --- into the cache -----------------------------------------------------------------------------------------
 
@@ -328,6 +339,8 @@ class PromptCache:
         patience = _Patience()
         for _ in range(_ATTEMPTS):
             pieces = self._find(token_ids, owner)
+            if not self._check(pieces, patience):
+                continue
             stored = pieces[-1].last if pieces else 0
             if stored == len(token_ids):
                 return 0
@@ -336,11 +349,20 @@ class PromptCache:
                 return len(token_ids) - stored
         # Somebody else is at it for as long as we would wait: a branch of our own needs no waiting. Should what it
         # goes on from be cut off meanwhile, it is an orphan, and what it holds is read again.
-        pieces = self._find(token_ids, owner)
+        pieces = list(takewhile(self._is_sound, self._find(token_ids, owner)))
         stored = pieces[-1].last if pieces else 0
         if stored < len(token_ids):
             self._begin(owner, pieces, token_ids, sequence)
         return len(token_ids) - stored
+
+    def _check(self, pieces: list[Piece], patience: "_Patience") -> bool:
+        """Reads what of the path is not known to be sound; returns whether all of it is."""
+        unread = [piece for piece in pieces if not self._is_sound(piece)]
+        return not unread or self._load(unread, 0, lambda first, rows: None, patience) == unread[-1].last
+
+    def _is_sound(self, piece: Piece) -> bool:
+        """Whether this program has read or written all that a piece holds."""
+        return self._sound.get(piece.known.name, set()).issuperset(piece.places)
 
     def _write(
         self,
@@ -376,7 +398,12 @@ class PromptCache:
             with suppress(OSError):
                 cut(self._storage, descriptor, tip.segment.size)
             raise
-        self._tree.add(Known(tip.name, segment, segment.size, self._storage.used_at(descriptor)))
+        self._note_written(tip.name, segment, descriptor)
+
+    def _note_written(self, name: str, segment: Segment, descriptor: int) -> None:
+        """Knows a segment as it is now; whatever it holds was read or written by this program."""
+        self._tree.add(Known(name, segment, segment.size, self._storage.used_at(descriptor)))
+        self._sound[name] = set(segment.records)
 
     def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
         """Writes what is not stored to a segment of its own, which goes on from where the path ends.
@@ -410,7 +437,7 @@ class PromptCache:
                 with suppress(OSError):
                     self._storage.unlink(f"{self._folder}/{part}")
                 raise
-            self._tree.add(Known(name, segment, segment.size, self._storage.used_at(descriptor)))
+            self._note_written(name, segment, descriptor)
         finally:
             with suppress(OSError):  # it was synced
                 self._storage.close(descriptor)

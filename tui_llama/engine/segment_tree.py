@@ -12,7 +12,16 @@ from typing import Final
 
 import numpy as np
 
-from tui_llama.engine.state_file import NO_PARENT, Segment, StateFingerprint, TokenIds, cut, scan
+from tui_llama.engine.state_file import (
+    NO_PARENT,
+    RecordPlace,
+    Segment,
+    StateFingerprint,
+    TokenIds,
+    cut_to_records,
+    scan,
+    still_holds,
+)
 from tui_llama.engine.storage import Storage
 from tui_llama.errors import StateFileError, StateVersionError
 
@@ -58,6 +67,15 @@ class Piece:
     known: Known
     first: int
     last: int
+
+    @property
+    def places(self) -> list[RecordPlace]:
+        """Where the records that hold them are."""
+        return [
+            place
+            for place in self.known.segment.records
+            if place.position < self.last and self.first < place.position + place.token_count
+        ]
 
 
 class SegmentTree:
@@ -159,20 +177,21 @@ class SegmentTree:
             self._storage.rename(f"{self._folder}/{name}", f"{self._folder}/{name}{DAMAGED_SUFFIX}")
 
     def cut_back(self, known: Known, position: int, cause: str) -> None:
-        """Cuts a segment back to the last turn before a position where it is damaged; notes why.
+        """Cuts a segment back to the records before a position, where it is damaged; notes why.
 
-        What comes before is good, and others may go on from it. Where there is no such turn, it is set aside.
+        What comes before is good, and others may go on from it. Where that is nothing, it is set aside.
         """
-        good = [commit for commit in known.segment.commits if commit.position <= position]
-        if not good:
+        kept = sum(place.position < position for place in known.segment.records)
+        if not kept:
             self.set_aside(known.name, cause)
             return
         self._damages.append(cause)
         with suppress(OSError):
             descriptor = self._storage.open(f"{self._folder}/{known.name}", writable=True)
             try:
-                if self._storage.lock(descriptor, exclusive=True):
-                    cut(self._storage, descriptor, good[-1].offset)
+                is_locked = self._storage.lock(descriptor, exclusive=True)
+                if is_locked and still_holds(self._storage, descriptor, known.segment):
+                    cut_to_records(self._storage, descriptor, known.segment, kept)
             finally:
                 self._storage.close(descriptor)
         self.look_at(known.name)

@@ -262,7 +262,7 @@ def append(
         OSError: as the storage says.
         ShapeMismatchError: rows are not as the header has them.
     """
-    writer = _Writer(storage, descriptor, segment)
+    writer = _Writer(storage, descriptor, segment.header, segment.commits[-1])
     if storage.size(descriptor) > segment.size:
         storage.truncate(descriptor, segment.size)
     position, last = segment.end, segment.end + len(token_ids)
@@ -303,14 +303,43 @@ def cut(storage: Storage, descriptor: int, size: int) -> None:
         storage.truncate(descriptor, size)
 
 
+def cut_to_records(storage: Storage, descriptor: int, segment: Segment, count: int) -> None:
+    """Cuts a file back to its first records and commits them; when it returns that is on the disk.
+
+    The caller holds an exclusive lock and has made sure that `segment` is what the file holds.
+
+    Args:
+        storage: Where the file is.
+        descriptor: The file, open for writing.
+        segment: What the file holds.
+        count: How many records to keep, at least one.
+
+    Raises:
+        OSError: as the storage says.
+    """
+    commit = next((commit for commit in segment.commits if commit.record_count == count), None)
+    if commit is not None:
+        storage.truncate(descriptor, commit.offset)
+    else:
+        last = segment.records[count - 1]
+        head = _read(storage, descriptor, last.offset - _padded(4 * last.token_count) - _HEAD_BYTES, _HEAD_BYTES)
+        *_, number, digest, _ = _RECORD.unpack(head[: _RECORD.size])
+        (checksum,) = _CHECKSUM.unpack(head[_RECORD.size :])
+        position = last.position + last.token_count
+        end = last.offset + _padded(last.token_count * segment.header.shape.token_bytes)
+        storage.truncate(descriptor, end)
+        writer = _Writer(storage, descriptor, segment.header, Commit(position, count, end, number + 1, checksum))
+        writer.commit(position, count, digest)
+    storage.sync(descriptor)
+
+
 class _Writer:
     """Writes records one behind the other."""
 
-    def __init__(self, storage: Storage, descriptor: int, segment: Segment) -> None:
+    def __init__(self, storage: Storage, descriptor: int, header: SegmentHeader, last: Commit) -> None:
         self._storage = storage
         self._descriptor = descriptor
-        self._header = segment.header
-        last = segment.commits[-1]
+        self._header = header
         self._offset, self._number, self._checksum = last.offset, last.number, last.checksum
 
     def add_tokens(self, position: int, token_ids: TokenIds, digest: bytes, rows: Rows) -> RecordPlace:
