@@ -318,6 +318,13 @@ def test_what_is_stored_is_taken_from_there_when_a_chat_is_opened(tmp_path: Path
     assert finished == ReadAheadFinished(len(talk.ledger) + len("<user:"))
 
 
+def test_where_all_is_stored_nothing_is_left_to_read(tmp_path: Path) -> None:
+    stored_talk(tmp_path)
+    again = Talk(engine_with(FakeModel(answering("yes")), tmp_path), "d" * 32)
+    assert again.rest("hi hi ") == [ReadAheadFinished(len(again.held()))]
+    assert len(again.held()) > len("hi hi")
+
+
 def test_something_stored_that_is_damaged_is_told_and_read_again(tmp_path: Path) -> None:
     talk = stored_talk(tmp_path)
     for path in tmp_path.rglob("*.tlk"):

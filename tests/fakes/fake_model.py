@@ -90,6 +90,8 @@ class FakeSequence:
     def extend_in_chunks(
         self, ids: Sequence[int], chunk_seconds: float = 0.25, first_tokens: int = 16
     ) -> Iterator[tuple[int, npt.NDArray[np.float32] | None]]:
+        if not ids:
+            raise EngineError("no tokens to feed")
         for start in range(0, len(ids), CHUNK_TOKENS):
             logits = self.extend(ids[start : start + CHUNK_TOKENS])
             done = min(start + CHUNK_TOKENS, len(ids))

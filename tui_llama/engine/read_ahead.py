@@ -72,14 +72,14 @@ class ReadAhead:
             ready, troubles = hold_beginning(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
             for trouble in troubles:
                 yield Notice(not_used_words(trouble))
-            missing = wanted[ready:]
-            chunks = self._sequence.extend_in_chunks(missing, CHUNK_SECONDS, FIRST_CHUNK_TOKENS)
-            done, start = 0, clock()
-            while not self._should_stop() and (chunk := next(chunks, None)) is not None:
-                note_read(chunk[0] - done, clock() - start)
-                done, start = chunk[0], clock()
-                yield ReadAheadProgress(ready + done, len(wanted))
-            ready += done
+            if missing := wanted[ready:]:  # else all of it was stored
+                chunks = self._sequence.extend_in_chunks(missing, CHUNK_SECONDS, FIRST_CHUNK_TOKENS)
+                done, start = 0, clock()
+                while not self._should_stop() and (chunk := next(chunks, None)) is not None:
+                    note_read(chunk[0] - done, clock() - start)
+                    done, start = chunk[0], clock()
+                    yield ReadAheadProgress(ready + done, len(wanted))
+                ready += done
         yield ReadAheadFinished(ready)
 
     def _certain_tokens(self) -> list[int]:
