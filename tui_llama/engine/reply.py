@@ -278,4 +278,4 @@ class _Cost:
 
 def not_used_words(trouble: str) -> str:
     """One line about something stored that could not be used."""
-    return f"A saved state could not be used in full ({trouble}); the rest is read again."
+    return f"A saved state could not be used in full: {trouble}. The rest is read again."
