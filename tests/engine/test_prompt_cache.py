@@ -503,6 +503,20 @@ def test_a_program_sees_what_another_one_has_cut_off_and_written_since(tmp_path:
         assert restored(tmp_path, wanted) == len(wanted)
 
 
+def test_a_program_sees_what_another_one_has_written_in_the_place_of_as_many_other_tokens(tmp_path: Path) -> None:
+    cache, past = cache_on(tmp_path), tokens(100)
+    for length in (60, 100):
+        store(cache, past[:length])
+    (path,) = segments(tmp_path)
+    size = path.stat().st_size
+    make_room(DiskStorage(tmp_path), 0, size - 1, {})
+    other = past[:60] + tokens(40, 1)
+    assert store(cache_on(tmp_path), other).tokens == 40
+    assert (segments(tmp_path), path.stat().st_size) == ([path], size)
+    age(tmp_path, [path])  # whatever the clock's steps are, it is another time than before
+    assert (cache.stored_length(past), cache.stored_length(other)) == (60, 100)
+
+
 def test_what_goes_on_from_a_file_in_use_keeps_what_it_goes_on_from(tmp_path: Path) -> None:
     cache, storage, past = cache_on(tmp_path), DiskStorage(tmp_path), tokens(200)
     store(cache, past)

@@ -51,14 +51,19 @@ def errno_of(call: Callable[[], object]) -> int | None:
     return caught.value.errno
 
 
-def test_sizes_are_those_of_the_files_in_a_folder(full: Storage) -> None:
-    full.close(make_file(full, "a/y", b""))
-    assert (full.file_sizes("a"), full.file_sizes("")) == ({"x": 9, "y": 0}, {})
+def test_the_files_in_a_folder_are_seen_with_their_sizes_and_when_they_were_used(full: Storage) -> None:
+    descriptor = make_file(full, "a/y", b"")
+    full.touch(descriptor, 5.0)
+    files = full.files("a")
+    assert {name: status.size_bytes for name, status in files.items()} == {"x": 9, "y": 0}
+    assert files["y"].used_at == full.used_at(descriptor) == 5.0
+    assert full.files("") == {}
+    full.close(descriptor)
 
 
 def test_nothing_is_there_before_a_folder_is_made(storage: Storage) -> None:
     assert storage.list_folder("") == storage.list_folder("a") == []
-    assert storage.file_sizes("") == storage.file_sizes("a") == {}
+    assert storage.files("") == storage.files("a") == {}
     with pytest.raises(FileNotFoundError):
         storage.create("x")
     with pytest.raises(FileNotFoundError):
@@ -119,7 +124,7 @@ def test_what_is_no_file_is_not_opened(full: Storage) -> None:
     with pytest.raises(NotADirectoryError):
         full.sync_folder("a/x")
     assert full.list_folder("a/x") == []
-    assert full.file_sizes("a/x") == {}
+    assert full.files("a/x") == {}
 
 
 def test_a_file_opened_to_read_is_not_written(full: Storage) -> None:

@@ -29,6 +29,7 @@ from tests.fakes.disk_operations import (
     sync_data,
     sync_names,
 )
+from tui_llama.engine.storage import FileStatus
 
 _FIRST_DESCRIPTOR = 1000
 _MOST_NAME_PARTS = 2
@@ -129,10 +130,10 @@ class SimulatedDisk:
             return []
         return [path.rpartition("/")[2] for path in reversed(self._names) if path and folder_of(path) == name]
 
-    def file_sizes(self, name: str) -> dict[str, int]:
+    def files(self, name: str) -> dict[str, FileStatus]:
         prefix = f"{name}/" if name else ""
         files = {each: self._names[prefix + each] for each in self.list_folder(name)}
-        return {each: len(file.content) for each, file in files.items() if file is not None}
+        return {each: FileStatus(len(file.content), file.used_at) for each, file in files.items() if file is not None}
 
     def create(self, name: str) -> int:
         self._check_folder_of(name)

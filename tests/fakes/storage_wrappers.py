@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 from tests.fakes.simulated_disk import SimulatedDisk
-from tui_llama.engine.storage import Storage
+from tui_llama.engine.storage import FileStatus, Storage
 
 
 class ForwardingStorage:
@@ -31,9 +31,9 @@ class ForwardingStorage:
         self.before("list_folder")
         return self.inner.list_folder(name)
 
-    def file_sizes(self, name: str) -> dict[str, int]:
-        self.before("file_sizes")
-        return self.inner.file_sizes(name)
+    def files(self, name: str) -> dict[str, FileStatus]:
+        self.before("files")
+        return self.inner.files(name)
 
     def create(self, name: str) -> int:
         self.before("create")

@@ -295,13 +295,13 @@ def _remove_unusable(storage: Storage, folder: str, tree: SegmentTree) -> int:
     """Removes what nobody can use any more; returns the bytes."""
     freed = 0
     orphans = {known.name for known in tree.orphans()}
-    for name, size in storage.file_sizes(folder).items():
+    for name, status in storage.files(folder).items():
         if name in orphans or name.endswith((PART_SUFFIX, DAMAGED_SUFFIX)):
             tree.forget(name)
             with suppress(FileNotFoundError), _locked(storage, f"{folder}/{name}") as descriptor:
                 if descriptor is not None:
                     storage.unlink(f"{folder}/{name}")
-                    freed += size
+                    freed += status.size_bytes
     return freed
 
 
@@ -333,6 +333,6 @@ def _folders(storage: Storage) -> list[str]:
 def _files(storage: Storage) -> Iterator[tuple[str, str, int]]:
     """Every file: its folder, its name and its bytes."""
     for folder in _folders(storage):
-        for name, size in sorted(storage.file_sizes(folder).items()):
+        for name, status in sorted(storage.files(folder).items()):
             if name.endswith((SUFFIX, PART_SUFFIX, DAMAGED_SUFFIX)):
-                yield folder, name, size
+                yield folder, name, status.size_bytes

@@ -7,7 +7,7 @@ is looked at again before it is used.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from tui_llama.engine.state_file import (
     scan,
     still_holds,
 )
-from tui_llama.engine.storage import Storage
+from tui_llama.engine.storage import FileStatus, Storage
 from tui_llama.errors import StateFileError, StateVersionError
 
 SUFFIX: Final = ".tlk"
@@ -106,18 +106,36 @@ class SegmentTree:
         return self._known.get(name)
 
     def refresh(self) -> None:
-        """Looks at files that came, went, or have another size than before.
+        """Looks at files that came, went, or are others than before.
 
         Raises:
             OSError: the folder cannot be read.
         """
-        sizes = self._storage.file_sizes(self._folder)
-        for name in self._known.keys() - sizes.keys():
+        files = self._storage.files(self._folder)
+        for name in self._known.keys() - files.keys():
             self.forget(name)
-        for name in sorted(name for name in sizes if name.endswith(SUFFIX)):
+        for name in sorted(name for name in files if name.endswith(SUFFIX)):
             known = self._known.get(name)
-            if known is None or known.file_bytes != sizes[name]:
+            if known is None or not self._is_unchanged(known, files[name]):
                 self.look_at(name)
+
+    def _is_unchanged(self, known: Known, status: FileStatus) -> bool:
+        """Whether a file holds what we know: of the same size, and not used since, or used and not written."""
+        if known.file_bytes != status.size_bytes:
+            return False
+        if known.used_at == status.used_at:
+            return True
+        try:
+            descriptor = self._storage.open(f"{self._folder}/{known.name}")
+            try:
+                is_unchanged = still_holds(self._storage, descriptor, known.segment)
+            finally:
+                self._storage.close(descriptor)
+        except OSError:
+            return False
+        if is_unchanged:
+            self.add(replace(known, used_at=status.used_at))
+        return is_unchanged
 
     def look_at(self, name: str) -> Known | None:
         """Reads again what a file holds; None if it is gone, or cannot be used and was set aside.

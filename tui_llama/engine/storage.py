@@ -10,9 +10,16 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tui_llama.paths import make_private_folder
+
+
+class FileStatus(NamedTuple):
+    """What can be seen of a file without opening it: its size, and when it was used, as `used_at` says."""
+
+    size_bytes: int
+    used_at: float
 
 
 class Storage(Protocol):
@@ -30,8 +37,8 @@ class Storage(Protocol):
         """What lies in a folder, in any order; nothing if it is not there."""
         ...
 
-    def file_sizes(self, name: str) -> dict[str, int]:
-        """The names and bytes of the regular files in a folder; nothing if it is not there."""
+    def files(self, name: str) -> dict[str, FileStatus]:
+        """The regular files in a folder by name; nothing if it is not there."""
         ...
 
     def create(self, name: str) -> int:
@@ -117,17 +124,18 @@ class DiskStorage:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def file_sizes(self, name: str) -> dict[str, int]:  # noqa: D102
-        sizes = {}
+    def files(self, name: str) -> dict[str, FileStatus]:  # noqa: D102
+        found = {}
         try:
             with os.scandir(self.root / name) as entries:
                 for entry in entries:
                     with suppress(FileNotFoundError):  # gone since the folder was read
                         if entry.is_file(follow_symlinks=False):
-                            sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+                            status = entry.stat(follow_symlinks=False)
+                            found[entry.name] = FileStatus(status.st_size, status.st_mtime)
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        return sizes
+        return found
 
     def create(self, name: str) -> int:  # noqa: D102
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
