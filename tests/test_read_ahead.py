@@ -17,6 +17,7 @@ from tui_llama.engine.protocol import (
     Failed,
     ModelLoaded,
     Notice,
+    PromptProgress,
     ReadAheadFinished,
     ReadAheadProgress,
     ReadAheadRequest,
@@ -191,6 +192,30 @@ async def test_a_reading_is_dropped_when_there_is_other_work() -> None:
     assert reader.progress == [(1, 9)]
 
 
+async def test_what_the_user_stopped_is_not_read_until_the_draft_is_another_one() -> None:
+    gate = Gate()
+    reader = Reader(lambda request: [ReadAheadProgress(1, 9), *([gate] if request.draft == "one" else [])])
+    reader.reading.rest("one ")
+    await gate.reached()
+    reader.reading.hold()
+    reader.reading.rest("one ")
+    reader.reading.edit("one t")
+    await reader.settle()
+    assert (reader.drafts, reader.progress) == (["one"], [(1, 9), (0, 0)])
+    reader.reading.edit("one two ")
+    await reader.settle()
+    assert reader.drafts == ["one", "one two"]
+
+
+async def test_other_work_ends_that_nothing_is_to_be_read() -> None:
+    reader = Reader(lambda _request: [ReadAheadFinished(9)])
+    reader.reading.hold()
+    reader.reading.stop()
+    reader.reading.rest("one ")
+    await reader.settle()
+    assert reader.drafts == ["one"]
+
+
 async def test_a_failure_is_told_once() -> None:
     reader = Reader(lambda _request: [Failed(None, "a mistake")])
     for draft in ("one ", "two "):
@@ -291,6 +316,33 @@ async def test_stopping_a_turn_asks_ahead_again() -> None:
         await driver.pilot.press("escape")
         await driver.until(lambda: engine.read_ahead_requests)
         assert last_asked(driver).messages[-1] == ChatMessage(Role.ASSISTANT, "Half")
+
+
+async def test_a_prompt_whose_reading_was_stopped_is_not_read_ahead_either() -> None:
+    gate = Gate()
+    engine = engine_that_reads(replies=[[PromptProgress(0, 100, 9000, 9000), gate], spoken("one")])
+    async with opened(engine=engine) as driver:
+        await driver.send("something long")
+        await gate.reached()
+        drafts = len(engine.read_ahead_requests)
+        await driver.pilot.press("escape")
+        await driver.until_state("ready")
+        await driver.pilot.pause(0.05)
+        assert len(engine.read_ahead_requests) == drafts
+        await driver.ask("something short")
+        await driver.until(lambda: last_asked(driver).messages[-1:] == (ChatMessage(Role.ASSISTANT, "one"),))
+
+
+async def test_escape_at_rest_stops_what_is_read_ahead() -> None:
+    gate = Gate()
+    engine = engine_that_reads([ReadAheadProgress(100, 9000), gate])
+    async with opened(engine=engine, size=(120, 24)) as driver:
+        await driver.write("one two")
+        await driver.until(lambda: "reading ahead 100 / 9,000" in driver.status)
+        await driver.pilot.press("escape")
+        await driver.until(lambda: "reading ahead" not in driver.status)
+        await driver.write(" three")
+        await driver.until(lambda: len(engine.read_ahead_requests) == 2)
 
 
 async def test_an_opened_chat_is_read_ahead() -> None:

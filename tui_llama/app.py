@@ -417,9 +417,14 @@ class ChatApp(App[None]):
     def action_stop(self) -> None:
         """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""
         if self._turns.allows(turn.Stop):
+            was_reading = self._turns.state is State.READING
             self._turns.dispatch(turn.Stop())
+            if was_reading:  # nor is it to be read while nobody waits for it
+                self._reading_ahead.hold()
         elif self._editing.position is not None:
             self._leave_editing()
+        else:
+            self._reading_ahead.hold()
 
     def action_regenerate(self) -> None:
         """Another answer to the last message; after a failure, the one that failed."""

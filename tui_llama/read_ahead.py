@@ -1,7 +1,8 @@
 """When the engine is asked to read ahead: as soon as the draft has rested for a moment and nothing else is under way.
 
 What is asked for is the conversation and the finished part of the draft. A reading goes on while the draft only grows,
-and is dropped when what it reads is edited. Knows neither the screen nor the turn machine: the app says when there is
+and is dropped when what it reads is edited. What the user stopped is not read again before the draft is another one.
+Knows neither the screen nor the turn machine: the app says when there is
 rest and when it ends. No timer runs while there is nothing to ask.
 """
 
@@ -75,12 +76,14 @@ class ReadingAhead:
         self._running: Running | None = None
         self._being_read: ReadAheadRequest | None = None
         self._has_failed = False
+        self._is_held = False
 
     def rest(self, draft: str) -> None:
         """There is nothing else to do, and this is written; whatever was being read before is dropped."""
         self._drop()
         self._part = finished_part(draft)
-        self._start()
+        if not self._is_held:
+            self._start()
 
     def edit(self, draft: str) -> None:
         """The draft has changed; without effect while there is other work."""
@@ -88,6 +91,7 @@ class ReadingAhead:
         if self._part is None or part == self._part:
             return
         self._part = part
+        self._is_held = False
         if self._being_read is None or not part.startswith(self._being_read.draft):
             self._drop()
             self._start()
@@ -96,6 +100,14 @@ class ReadingAhead:
         """There is other work to do."""
         self._drop()
         self._part = None
+        self._is_held = False
+
+    def hold(self) -> None:
+        """The user wants nothing to be read, until the draft is another one or there was other work."""
+        self._is_held = True
+        if self._running is not None:
+            self._drop()
+            self._on_progress(0, 0)
 
     def _start(self) -> None:
         self._running = self._spawn(self._run())

@@ -517,6 +517,21 @@ def test_a_program_sees_what_another_one_has_written_in_the_place_of_as_many_oth
     assert (cache.stored_length(past), cache.stored_length(other)) == (60, 100)
 
 
+def test_a_program_sees_what_another_one_has_written_over_what_was_not_committed(tmp_path: Path) -> None:
+    past = tokens(100)
+    for length in (60, 100):
+        store(cache_on(tmp_path), past[:length])
+    (path,) = segments(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[:-64] + bytes(64))  # without its last commit
+    cache = cache_on(tmp_path)
+    assert cache.stored_length(past) == 60
+    store(cache_on(tmp_path), past)
+    assert path.read_bytes() == content
+    age(tmp_path, [path])
+    assert cache.stored_length(past) == 100
+
+
 def test_what_goes_on_from_a_file_in_use_keeps_what_it_goes_on_from(tmp_path: Path) -> None:
     cache, storage, past = cache_on(tmp_path), DiskStorage(tmp_path), tokens(200)
     store(cache, past)

@@ -120,11 +120,13 @@ class SegmentTree:
                 self.look_at(name)
 
     def _is_unchanged(self, known: Known, status: FileStatus) -> bool:
-        """Whether a file holds what we know: of the same size, and not used since, or used and not written."""
+        """Whether a file holds what we know and no more: it is as long, and was not used, or used and not written."""
         if known.file_bytes != status.size_bytes:
             return False
         if known.used_at == status.used_at:
             return True
+        if known.file_bytes > known.segment.size:
+            return False  # what was not committed may be so now
         try:
             descriptor = self._storage.open(f"{self._folder}/{known.name}")
             try:
