@@ -479,6 +479,18 @@ def test_what_others_go_on_from_is_kept_however_many_turns_it_was(tmp_path: Path
     assert [(use.owner, use.segments) for use in cache_uses(DiskStorage(tmp_path))] == [(OTHER_OWNER, 3)]
 
 
+def test_removing_an_owner_keeps_nothing_for_what_cannot_be_used(tmp_path: Path) -> None:
+    cache, past = cache_on(tmp_path), tokens(256)
+    store(cache, past)
+    (path,) = segments(tmp_path)
+    store(cache, past[:150] + tokens(50, 1))
+    damage_rows(path, 99)  # so what the branch goes on from is not there any more
+    assert cache_on(tmp_path).restore(sequence_of([]), past).tokens == 64
+    assert len(segments(tmp_path)) == 2
+    remove_owner(DiskStorage(tmp_path), OWNER)
+    assert segments(tmp_path) == []
+
+
 def test_removing_an_owner_takes_along_what_was_set_aside_or_left_half_written(tmp_path: Path) -> None:
     store(cache_on(tmp_path), tokens(100))
     (path,) = segments(tmp_path)

@@ -243,13 +243,14 @@ class SegmentTree:
             if reach > longest or (reach == longest and has_foreign(best) and not has_foreign(path)):
                 best = path
             for child in self.children(known):
-                if known.first <= child.first <= reach:
+                if child.first <= reach:
                     open_paths.append((child, [*before, Piece(known, known.first, child.first)]))
         return best
 
     def children(self, known: Known) -> list[Known]:
-        """The segments that go on from one."""
-        return self._with_parent(known.segment_id)
+        """The segments that go on from one; not those whose beginning it does not reach, which cannot be used."""
+        children = self._with_parent(known.segment_id)
+        return [child for child in children if known.first <= child.first <= known.segment.end]
 
     def parent(self, known: Known) -> Known | None:
         """The segment that one goes on from."""
@@ -272,9 +273,7 @@ class SegmentTree:
                 yield path
                 continue
             open_paths.append((path, True))
-            for child in self.children(path[-1]):
-                if path[-1].first <= child.first <= path[-1].segment.end:
-                    open_paths.append(([*path, child], False))
+            open_paths += [([*path, child], False) for child in self.children(path[-1])]
 
     def orphans(self) -> list[Known]:
         """Segments that cannot be used: what they go on from is not there any more, or does not reach them."""
