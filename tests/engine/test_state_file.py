@@ -35,6 +35,7 @@ from tui_llama.engine.state_file import (
     read_header,
     read_rows,
     scan,
+    still_holds,
 )
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.engine.token_chain import TokenChain
@@ -343,6 +344,25 @@ def test_rows_of_another_shape_are_refused_and_nothing_is_committed(tmp_path: Pa
 def test_shapes_that_make_no_sense_are_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(CallerError):
         StateShape(*sizes)
+
+
+def test_a_file_holds_what_is_known_of_it_until_that_is_cut_or_written_over(tmp_path: Path, file: File) -> None:
+    def holds() -> bool:
+        return still_holds(file.storage, file.descriptor, known)
+
+    known = file.segment
+    file.append(some_tokens(5, 9), some_rows(5, seed=9))
+    assert holds()
+    cut(file.storage, file.descriptor, known.size - 1)
+    assert not holds()
+    cut(file.storage, file.descriptor, known.commits[0].offset)
+    assert not holds()
+    file.segment = reopened(file.content, tmp_path)[0]
+    file.chain = FINGERPRINT.chain.extended(file.segment.token_ids)
+    for turn, count in enumerate((64, 70), 5):
+        file.append(some_tokens(count, turn), some_rows(count, seed=turn))
+    assert len(file.content) == known.size
+    assert not holds()
 
 
 def test_cutting_leaves_the_turns_before(tmp_path: Path, file: File) -> None:

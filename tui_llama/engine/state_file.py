@@ -291,9 +291,10 @@ def still_holds(storage: Storage, descriptor: int, segment: Segment) -> bool:
     Raises:
         OSError: as the storage says.
     """
-    if storage.size(descriptor) < segment.size:
+    try:
+        checksum = _read(storage, descriptor, segment.size - _CHECKSUM.size, _CHECKSUM.size)
+    except StateFileError:  # it is shorter, maybe since a moment ago only: not everybody who asks holds a lock
         return False
-    checksum = _read(storage, descriptor, segment.size - _CHECKSUM.size, _CHECKSUM.size)
     return checksum == _CHECKSUM.pack(segment.commits[-1].checksum)
 
 
