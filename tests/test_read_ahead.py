@@ -318,14 +318,15 @@ async def test_stopping_a_turn_asks_ahead_again() -> None:
         assert last_asked(driver).messages[-1] == ChatMessage(Role.ASSISTANT, "Half")
 
 
-async def test_a_prompt_whose_reading_was_stopped_is_not_read_ahead_either() -> None:
+@pytest.mark.parametrize("key", ["escape", "ctrl+c"])
+async def test_a_prompt_whose_reading_was_stopped_is_not_read_ahead_either(key: str) -> None:
     gate = Gate()
     engine = engine_that_reads(replies=[[PromptProgress(0, 100, 9000, 9000), gate], spoken("one")])
     async with opened(engine=engine) as driver:
         await driver.send("something long")
         await gate.reached()
         drafts = len(engine.read_ahead_requests)
-        await driver.pilot.press("escape")
+        await driver.pilot.press(key)
         await driver.until_state("ready")
         await driver.pilot.pause(0.05)
         assert len(engine.read_ahead_requests) == drafts

@@ -402,7 +402,7 @@ class ChatApp(App[None]):
             self.chat_screen.clear_selection()
             self.show_hint("Copied.")
         elif self._turns.allows(turn.Stop):
-            self._turns.dispatch(turn.Stop())
+            self._stop_the_turn()
         elif self._editing.position is not None:
             self._leave_editing()
         elif composer.text:
@@ -417,13 +417,16 @@ class ChatApp(App[None]):
     def action_stop(self) -> None:
         """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""
         if self._turns.allows(turn.Stop):
-            was_reading = self._turns.state is State.READING
-            self._turns.dispatch(turn.Stop())
-            if was_reading:  # nor is it to be read while nobody waits for it
-                self._reading_ahead.hold()
+            self._stop_the_turn()
         elif self._editing.position is not None:
             self._leave_editing()
         else:
+            self._reading_ahead.hold()
+
+    def _stop_the_turn(self) -> None:
+        was_reading = self._turns.state is State.READING
+        self._turns.dispatch(turn.Stop())
+        if was_reading:  # nor is it to be read while nobody waits for it
             self._reading_ahead.hold()
 
     def action_regenerate(self) -> None:
