@@ -344,6 +344,7 @@ async def test_escape_at_rest_stops_what_is_read_ahead() -> None:
         await driver.until(lambda: "reading ahead" not in driver.status)
         await driver.write(" three")
         await driver.until(lambda: len(engine.read_ahead_requests) == 2)
+        assert last_asked(driver).draft == "one two"
 
 
 async def test_an_opened_chat_is_read_ahead() -> None:
