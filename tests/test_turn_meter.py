@@ -124,6 +124,19 @@ def test_what_is_read_ahead_is_told_while_it_is_read_and_behind_the_rest_once_it
     assert meter.figures(State.READY) == ""
 
 
+def test_what_is_read_ahead_takes_part_of_the_context(meter: TurnMeter) -> None:
+    meter.start_chat(None)
+    meter.note_ready(1024, 1747)
+    assert meter.context() == "1,024 / 8,192"
+    meter.start_turn()
+    assert meter.context() == "1,024 / 8,192"
+    meter.note_prompt(1020, 1020, 1750, 1.0)
+    assert meter.context() == "1,020 / 8,192"
+    meter.note_ready(1747, 1747)
+    meter.start_chat(None)
+    assert meter.context() == "0 / 8,192"
+
+
 @pytest.mark.parametrize(
     ("estimate", "words"),
     [

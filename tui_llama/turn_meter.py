@@ -32,7 +32,7 @@ class TurnMeter:
 
     def __init__(self) -> None:
         self.start_load()
-        self._context_size = self._context_used = 0
+        self._context_size = self._context_used = self._ready_tokens = 0
         self.start_turn()
 
     # --- what is reported ---------------------------------------------------------------------------------------
@@ -48,17 +48,18 @@ class TurnMeter:
 
     def note_model(self, context_size: int) -> None:
         """A model is loaded; nothing of the last one counts any more."""
-        self._context_size, self._context_used = context_size, 0
         self.start_turn()
+        self._context_size, self._context_used = context_size, 0
 
     def start_chat(self, last_usage: Usage | None) -> None:
         """Another chat is shown, whose last answer cost this."""
-        self._context_used = 0
         self.start_turn()
+        self._context_used = 0
         self.note_usage(last_usage)
 
     def start_turn(self) -> None:
-        """A reply begins. The context is as full as it was until the prompt is known."""
+        """A reply begins. The context is as full as it was, with what was read ahead, until the prompt is known."""
+        self._context_used = max(self._context_used, self._ready_tokens)
         self._usage: Usage | None = None
         self._reused_tokens = self._done_tokens = self._total_tokens = 0
         self._reread_cause: RereadCause | None = None
@@ -131,8 +132,12 @@ class TurnMeter:
         return _joined(f"keeps {estimate.kept_tokens:,}", f"reads {estimate.read_tokens:,}", time)
 
     def context(self) -> str:
-        """The context used of what there is, such as "1,234 / 8,192"; empty while there is no model."""
-        return f"{self._context_used:,} / {self._context_size:,}" if self._context_size else ""
+        """The context used of what there is, such as "1,234 / 8,192"; empty while there is no model.
+
+        What is read ahead is in it too; of a chat that is opened again it may be all that is known.
+        """
+        used = max(self._context_used, self._ready_tokens)
+        return f"{used:,} / {self._context_size:,}" if self._context_size else ""
 
     def load_fraction(self, stage: str) -> float | None:
         """How far the stage has come, from 0 to 1; None when it is not the one under way."""
