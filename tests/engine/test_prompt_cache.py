@@ -375,7 +375,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_somebody_who_writes_for_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui_llama.engine.prompt_cache._LOCK_SECONDS", 0.0)
+    monkeypatch.setattr("tui_llama.engine.segment_rows._LOCK_SECONDS", 0.0)
     past, cache = tokens(100), cache_on(tmp_path)
     store(cache, past)
     (path,) = segments(tmp_path)

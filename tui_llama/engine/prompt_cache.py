@@ -21,19 +21,17 @@ waiting.
 import errno
 import hashlib
 import secrets
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import numpy as np
 
 from tui_llama.engine.cache_upkeep import KEPT_FREE_BYTES, make_room
 from tui_llama.engine.canary import CanarySequence, is_reproduced
+from tui_llama.engine.segment_rows import Patience, SegmentRows
 from tui_llama.engine.segment_tree import (
     PART_SUFFIX,
     SUFFIX,
@@ -49,7 +47,6 @@ from tui_llama.engine.state_file import (
     ID_BYTES,
     NO_PARENT,
     RECORD_TOKENS,
-    RecordPlace,
     Rows,
     Segment,
     SegmentHeader,
@@ -59,25 +56,14 @@ from tui_llama.engine.state_file import (
     append,
     begin_segment,
     cut,
-    read_rows,
-    still_holds,
 )
 from tui_llama.engine.storage import Storage
 from tui_llama.engine.token_chain import TokenChain
-from tui_llama.errors import StateFileError
 
-_READERS: Final = 2
-_FEW_BYTES: Final = 4 << 20  # are loaded before a second thread would have begun
-_LOCK_SECONDS: Final = 1.0
-_LOCK_STEP_SECONDS: Final = 0.005
 _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
 _NO_ROOM: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space allowed for it is used up"}
 """What is said once, until something could be saved again."""
-
-
-_Fill: TypeAlias = Callable[[int, Rows], None]
-"""Takes the rows of the positions from a number on. Any thread may call it."""
 
 
 class RowSequence(CanarySequence, Protocol):
@@ -114,17 +100,6 @@ class Outcome:
     troubles: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """The positions `first` … `last` - 1 of a record that are to be loaded."""
-
-    known: Known
-    descriptor: int
-    place: RecordPlace
-    first: int
-    last: int
-
-
 class PromptCache:
     """The stored segments of one model in one configuration.
 
@@ -142,9 +117,8 @@ class PromptCache:
         self._budget_bytes = budget_bytes
         self._folder = folder_name(fingerprint, shape)
         self._tree = SegmentTree(storage, self._folder, fingerprint)
+        self._rows = SegmentRows(storage, self._folder, shape, self._tree)
         self._is_paused = False
-        # By file: the records whose keys and values this program wrote, or read and found right.
-        self._sound: dict[str, set[RecordPlace]] = {}
 
     # --- out of the cache ---------------------------------------------------------------------------------------
 
@@ -172,13 +146,13 @@ class PromptCache:
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
         reached = common_length(held, wanted)
         sequence.rewind(reached)
-        patience = _Patience()
+        patience = Patience()
         for _ in range(_ATTEMPTS):  # another one where a file was cut, damaged or removed since we looked
             pieces = self._find(wanted, owner)
             if not pieces or pieces[-1].last <= reached:
                 break
             sequence.expect(pieces[-1].last)
-            loaded = self._load(pieces, reached, sequence.fill, patience)
+            loaded = self._rows.load(pieces, reached, sequence.fill, patience)
             if loaded == reached:
                 continue
             for piece in pieces:
@@ -219,96 +193,6 @@ class PromptCache:
             chain = whole if piece.last == segment.end else chain.extended(tokens_of([piece]))
         return None
 
-    def _load(self, pieces: list[Piece], first: int, fill: _Fill, patience: "_Patience") -> int:
-        """Fills in the rows of positions from `first` on; returns up to where all are there and right."""
-        reached, damage = first, None
-        with ExitStack() as opened:
-            jobs = list(self._reading_jobs(pieces, first, opened, patience))
-            loads = opened.enter_context(closing(self._loads(fill, jobs)))
-            for job in jobs:
-                try:
-                    next(loads)
-                except (StateFileError, OSError) as error:
-                    cause = str(error) if isinstance(error, StateFileError) else f"not readable ({error.strerror})"
-                    damage = job, cause
-                    break
-                reached = job.last
-                self._sound.setdefault(job.known.name, set()).add(job.place)
-            for descriptor in {job.descriptor for job in jobs}:
-                with suppress(OSError):
-                    self._storage.touch(descriptor)
-        if damage is not None:
-            job, cause = damage
-            self._tree.cut_back(job.known, job.place.position, cause)
-        return reached
-
-    def _loads(self, fill: _Fill, jobs: list["_Job"]) -> Generator[None, None, None]:
-        """Fills in one record after the other; each step is one, or raises what is wrong with it."""
-        tokens = sum(job.last - job.first for job in jobs)
-        if tokens * self._shape.token_bytes < _FEW_BYTES:
-            for job in jobs:
-                self._load_record(fill, job)
-                yield
-            return
-        # Reading, summing, looking through and copying all release the interpreter.
-        with ThreadPoolExecutor(_READERS) as readers:
-            yield from readers.map(partial(self._load_record, fill), jobs)
-
-    def _reading_jobs(
-        self, pieces: list[Piece], first: int, opened: ExitStack, patience: "_Patience"
-    ) -> Iterator["_Job"]:
-        """The records that hold the positions from `first` on, up to a file that cannot be read now."""
-        for piece in pieces:
-            if piece.last <= first:
-                continue
-            descriptor = opened.enter_context(self._locked(piece.known, patience))
-            if descriptor is None:
-                return
-            for place in piece.places:
-                start, end = max(first, place.position), min(piece.last, place.position + place.token_count)
-                if start < end:
-                    yield _Job(piece.known, descriptor, place, start, end)
-
-    @contextmanager
-    def _locked(self, known: Known, patience: "_Patience", *, to_append: bool = False) -> Iterator[int | None]:
-        """A descriptor with a lock, exclusive to append; None where the file is another than we knew, or in use."""
-        try:
-            descriptor = self._storage.open(f"{self._folder}/{known.name}", writable=to_append)
-        except OSError:
-            self._tree.forget(known.name)
-            yield None
-            return
-        try:
-            is_ours = False
-            with suppress(OSError):
-                is_ours = self._is_locked(descriptor, patience, exclusive=to_append) and self._is_known(
-                    descriptor, known, is_all=to_append
-                )
-            if not is_ours:
-                self._tree.look_at(known.name)
-            yield descriptor if is_ours else None
-        finally:
-            with suppress(OSError):  # what was to be on the disk was synced before
-                self._storage.close(descriptor)
-
-    def _is_locked(self, descriptor: int, patience: "_Patience", *, exclusive: bool) -> bool:
-        """Locks a file; waits for a moment where somebody else is at it."""
-        while not self._storage.lock(descriptor, exclusive=exclusive):
-            if not patience.wait():
-                return False
-        return True
-
-    def _is_known(self, descriptor: int, known: Known, *, is_all: bool) -> bool:
-        """Whether a file, or its beginning, is still as we knew it."""
-        is_as_long = not is_all or self._storage.size(descriptor) == known.file_bytes
-        return (
-            is_as_long and self._storage.is_linked(descriptor) and still_holds(self._storage, descriptor, known.segment)
-        )
-
-    def _load_record(self, fill: _Fill, job: "_Job") -> None:
-        rows = read_rows(self._storage, job.descriptor, self._shape, job.place)
-        fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
-
     # --- into the cache -----------------------------------------------------------------------------------------
 
     def save(self, owner: bytes, sequence: RowSequence) -> Outcome:
@@ -336,10 +220,10 @@ class PromptCache:
         return Outcome(written, tuple(self._tree.take_damages()))
 
     def _save(self, owner: bytes, token_ids: TokenIds, sequence: RowSequence) -> int:
-        patience = _Patience()
+        patience = Patience()
         for _ in range(_ATTEMPTS):
             pieces = self._find(token_ids, owner)
-            if not self._check(pieces, patience):
+            if not self._rows.are_sound(pieces, patience):
                 continue
             stored = pieces[-1].last if pieces else 0
             if stored == len(token_ids):
@@ -349,20 +233,11 @@ class PromptCache:
                 return len(token_ids) - stored
         # Somebody else is at it for as long as we would wait: a branch of our own needs no waiting. Should what it
         # goes on from be cut off meanwhile, it is an orphan, and what it holds is read again.
-        pieces = list(takewhile(self._is_sound, self._find(token_ids, owner)))
+        pieces = list(takewhile(self._rows.is_sound, self._find(token_ids, owner)))
         stored = pieces[-1].last if pieces else 0
         if stored < len(token_ids):
             self._begin(owner, pieces, token_ids, sequence)
         return len(token_ids) - stored
-
-    def _check(self, pieces: list[Piece], patience: "_Patience") -> bool:
-        """Reads what of the path is not known to be sound; returns whether all of it is."""
-        unread = [piece for piece in pieces if not self._is_sound(piece)]
-        return not unread or self._load(unread, 0, lambda first, rows: None, patience) == unread[-1].last
-
-    def _is_sound(self, piece: Piece) -> bool:
-        """Whether this program has read or written all that a piece holds."""
-        return self._sound.get(piece.known.name, set()).issuperset(piece.places)
 
     def _write(
         self,
@@ -370,14 +245,14 @@ class PromptCache:
         pieces: list[Piece],
         token_ids: TokenIds,
         sequence: RowSequence,
-        patience: "_Patience",
+        patience: Patience,
     ) -> bool:
         """Writes what is not stored; returns whether what it goes on from was still as we knew it."""
         if not pieces:
             return self._begin(owner, pieces, token_ids, sequence)
         tip = pieces[-1].known
         goes_on = _can_grow(tip, owner, pieces[-1].last, _is_foreign(pieces, token_ids, sequence))
-        with self._locked(tip, patience, to_append=goes_on) as descriptor:
+        with self._rows.locked(tip, patience, to_append=goes_on) as descriptor:
             if descriptor is None:
                 return False
             if not goes_on:
@@ -403,7 +278,7 @@ class PromptCache:
     def _note_written(self, name: str, segment: Segment, descriptor: int) -> None:
         """Knows a segment as it is now; whatever it holds was read or written by this program."""
         self._tree.add(Known(name, segment, segment.size, self._storage.used_at(descriptor)))
-        self._sound[name] = set(segment.records)
+        self._rows.note_sound(name, segment.records)
 
     def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
         """Writes what is not stored to a segment of its own, which goes on from where the path ends.
@@ -455,20 +330,6 @@ class PromptCache:
 
     def _chain_of(self, pieces: list[Piece]) -> TokenChain:
         return self._fingerprint.chain.extended(tokens_of(pieces))
-
-
-class _Patience:
-    """How long one call waits for the locks of others, all of them together."""
-
-    def __init__(self) -> None:
-        self._deadline = time.monotonic() + _LOCK_SECONDS
-
-    def wait(self) -> bool:
-        """Waits for a moment; returns whether it makes sense to ask again."""
-        if time.monotonic() > self._deadline:
-            return False
-        time.sleep(_LOCK_STEP_SECONDS)
-        return True
 
 
 def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
