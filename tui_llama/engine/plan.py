@@ -15,10 +15,11 @@ from tui_llama.engine.activations import SPARE_TOKENS, activation_bytes
 from tui_llama.engine.hyperparameters import Hyperparameters
 from tui_llama.engine.kernel_code import PLAN_ARGUMENTS, Kernel
 from tui_llama.engine.kv_cache import CacheShape
+from tui_llama.engine.matrices import Matrix
 from tui_llama.engine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.rows import HALVES, NEIGHBOURS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
-from tui_llama.engine.weights import Matrix, Weights
+from tui_llama.engine.weights import Weights
 from tui_llama.errors import ShapeMismatchError
 
 _MATRIX_PREFIX = "matrix_"

@@ -17,7 +17,7 @@ from tui_llama.engine.kernel_code import Kernel, load_kernels
 from tui_llama.engine.tiles import ROWS, TileFormat
 
 if TYPE_CHECKING:
-    from tui_llama.engine.weights import Matrix
+    from tui_llama.engine.matrices import Matrix
 
 ByteArray = npt.NDArray[np.uint8]
 _PROGRESS_SECONDS = 0.02

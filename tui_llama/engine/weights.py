@@ -13,67 +13,13 @@ import numpy.typing as npt
 from tui_llama.engine import tiles
 from tui_llama.engine.gguf_file import GgufFile, TensorInfo
 from tui_llama.engine.kernel_code import Kernel
+from tui_llama.engine.matrices import ByteArray, EmbeddingMatrix, Matrix
 from tui_llama.engine.memory import ZeroedRegions, padded, zeroed_array
 from tui_llama.engine.repacking import Repacking, Source, repack_kernels
-from tui_llama.engine.tiles import FORMATS, ROWS, TileFormat
+from tui_llama.engine.tiles import FORMATS, TileFormat
 from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]
-ByteArray = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """A matrix in tiles.
-
-    Args:
-        name: The tensor's name.
-        layout: The format of its tiles.
-        rows: Outputs.
-        columns: Inputs.
-        data: (bytes,) uint8, the tiles.
-    """
-
-    name: str
-    layout: TileFormat
-    rows: int
-    columns: int
-    data: ByteArray
-
-    @property
-    def tile_count(self) -> int:
-        """Rows of tiles."""
-        return padded(self.rows, ROWS) // ROWS
-
-    @property
-    def blocks(self) -> int:
-        """Tiles in a row of tiles."""
-        return self.columns // self.layout.columns
-
-    @property
-    def tile_row_bytes(self) -> int:
-        """Bytes of a row of tiles."""
-        return self.blocks * self.layout.tile_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingMatrix:
-    """The embedding, as its rows lie in the file or in memory.
-
-    Args:
-        layout: The format of its rows.
-        columns: Length of a row, elements.
-        data: (bytes,) uint8, row after row.
-    """
-
-    layout: TileFormat
-    columns: int
-    data: ByteArray
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row."""
-        return self.layout.row_bytes(self.columns)
 
 
 @dataclass

@@ -1,0 +1,65 @@
+"""Matrices of weights: in tiles, as kernels read them, and the embedding, whose rows lie as in the file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine.memory import padded
+from tui_llama.engine.tiles import ROWS, TileFormat
+
+ByteArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix in tiles.
+
+    Args:
+        name: The tensor's name.
+        layout: The format of its tiles.
+        rows: Outputs.
+        columns: Inputs.
+        data: (bytes,) uint8, the tiles.
+    """
+
+    name: str
+    layout: TileFormat
+    rows: int
+    columns: int
+    data: ByteArray
+
+    @property
+    def tile_count(self) -> int:
+        """Rows of tiles."""
+        return padded(self.rows, ROWS) // ROWS
+
+    @property
+    def blocks(self) -> int:
+        """Tiles in a row of tiles."""
+        return self.columns // self.layout.columns
+
+    @property
+    def tile_row_bytes(self) -> int:
+        """Bytes of a row of tiles."""
+        return self.blocks * self.layout.tile_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingMatrix:
+    """The embedding, as its rows lie in the file or in memory.
+
+    Args:
+        layout: The format of its rows.
+        columns: Length of a row, elements.
+        data: (bytes,) uint8, row after row.
+    """
+
+    layout: TileFormat
+    columns: int
+    data: ByteArray
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.layout.row_bytes(self.columns)
