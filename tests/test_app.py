@@ -490,7 +490,9 @@ async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> N
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.answers == ["one", "three"])
         await driver.until_state("ready")
-        assert driver.notes == ["", ""]
+        assert driver.notes[-1] == "version 2 of 2"
+        await driver.pilot.press("left")
+        await driver.until(lambda: driver.answers == ["one", "two"])
         await driver.app._journal.settle()
         assert store.list_chats() == []
         await driver.pilot.press("ctrl+n")
@@ -498,6 +500,18 @@ async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> N
         assert driver.questions == []
     written = b"".join(path.read_bytes() for path in paths.data_folder().rglob("*") if path.is_file())
     assert b"CREATE TABLE" in written and b"secret" not in written
+    store.close()
+
+
+async def test_an_incognito_chat_can_be_deleted_at_once(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one")], is_incognito=True) as driver:
+        await driver.ask("a secret")
+        await driver.send("/delete")
+        await driver.pilot.press("y")
+        await driver.until(lambda: driver.questions == [])
+        await driver.app._journal.settle()
+        assert "New chat" in driver.screen_text()
+        assert driver.remarks == []
     store.close()
 
 

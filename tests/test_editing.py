@@ -204,21 +204,24 @@ async def test_an_edit_starts_an_engine_that_was_lost() -> None:
         assert driver.questions == ["one", "two!\nversion 2 of 2"]
 
 
-async def test_an_incognito_chat_can_be_edited_and_keeps_no_versions() -> None:
+async def test_an_incognito_chat_can_be_edited_and_has_branches() -> None:
     async with opened(replies=[spoken("a"), spoken("b"), spoken("c")], is_incognito=True) as driver:
         await say(driver, "one", "two")
         await driver.pilot.press("alt+up")
         await driver.write("!")
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.answers == ["a", "c"])
-        assert driver.questions == ["one", "two!"]
+        assert driver.questions == ["one", "two!\nversion 2 of 2"]
         request = driver.engine.reply_requests[-1]
         assert isinstance(request, ReplyRequest)
         assert request.ledger == (1, 2, 3, 10)
         assert driver.store.list_chats() == []
         await driver.until_state("ready")
         await driver.send("/branches")
-        await driver.until_state("Nothing of an incognito chat is kept")
+        await driver.until(lambda: "Branches of this chat" in driver.screen_text())
+        await driver.pilot.press("down", "enter")
+        await driver.until(lambda: driver.answers == ["a", "b"])
+        assert driver.store.list_chats() == []
 
 
 async def test_a_message_far_up_is_shown_when_it_is_edited(store: Store) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.database import IN_MEMORY
 from tui_llama.errors import StoreError
 from tui_llama.journal import Journal
 from tui_llama.open_chat import OpenChat
@@ -188,18 +189,31 @@ async def test_a_title_given_before_the_first_message_is_kept(store: Store, jour
     assert [summary.title for summary in store.list_chats()] == ["Mine"]
 
 
-async def test_an_incognito_chat_never_reaches_the_store(store: Store, journal: Journal) -> None:
-    chat = OpenChat(journal, is_incognito=True)
+async def test_an_incognito_chat_has_all_that_others_have_until_it_is_left(failures: list[Exception]) -> None:
+    chat = OpenChat(Journal(Store(IN_MEMORY), failures.append))
+    assert chat.is_incognito
     await answered(chat, "one", "two")
+    chat.set_answer_aside()
+    chat.begin_answer()
+    chat.finish_answer(StopReason.END_OF_GENERATION, USAGE)
+    assert await chat.turn_to_version(-1)
     chat.add_message("three")
     chat.begin_answer()
     assert await chat.ledger() == (1, 2, 3, 4)
-    chat.set_answer_aside()
-    chat.begin_answer()
-    assert await chat.ledger() == (1, 2, 3, 4)
-    assert chat.entries[-1].version_count == 1
-    assert not await chat.turn_to_version(-1)
-    chat.rename("Mine")
-    chat.set_model("/models/m.gguf")
+    assert len(await chat.branches()) == 2
+    assert chat.chat_id is not None
+    assert (chat.owner_id, chat.stored_owner_id) == (None, None)
+    await chat.leave()
+    assert not paths.database_file().parent.exists()
+    with pytest.raises(RuntimeError):  # its thread has ended
+        await chat.branches()
+    assert failures == []
+
+
+async def test_leaving_a_chat_that_is_kept_changes_nothing(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal)
+    assert not chat.is_incognito
+    await answered(chat, "one", "two")
+    await chat.leave()
     await journal.settle()
-    assert (chat.chat_id, chat.title, store.list_chats()) == (None, "Mine", [])
+    assert chat.stored_owner_id == chat.owner_id == chat.chat_id == store.list_chats()[0].chat_id

@@ -46,6 +46,23 @@ def answer(store: Store, chat_id: str, parent_id: int, *pieces: str) -> int:
     return message_id
 
 
+# --- in memory ----------------------------------------------------------------------------------------------
+
+
+def test_a_store_in_memory_writes_no_file_and_has_nothing_of_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Store(database.IN_MEMORY) as one, Store(database.IN_MEMORY) as other:
+        assert one.is_in_memory
+        chat_id = one.create_chat()
+        question = one.add_user_message(chat_id, "a secret")
+        first, second = answer(one, chat_id, question, "one"), answer(one, chat_id, question, "two")
+        assert one.versions(first) == [first, second]
+        assert other.list_chats() == []
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- chats --------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from tui_llama import paths, saved_prompts
 from tui_llama.chat import Role
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.conversation import State
+from tui_llama.database import IN_MEMORY
 from tui_llama.editing import Editing
 from tui_llama.engine.protocol import Engine, PromptEstimate
 from tui_llama.errors import StateFileError, StoreError
@@ -196,6 +197,7 @@ class ChatApp(App[None]):
         self._turns.chat.flush()
         self._reading_ahead.stop()
         await self._turns.close()
+        await self._turns.chat.leave()
         await self._journal.close()
 
     def _listen_for_signals(self) -> None:
@@ -559,9 +561,10 @@ class ChatApp(App[None]):
             self._journal.write(lambda store: store.rename_chat(chat_id, title))
 
     async def _delete(self, chat_id: str | None) -> None:
-        if chat_id == self._turns.chat.chat_id:
+        chat = self._turns.chat
+        if chat_id == chat.chat_id:
             await self._show_chat(None)
-        if chat_id is None:
+        if chat_id is None or (chat_id == chat.chat_id and chat.is_incognito):
             return
 
         def job(store: Store) -> None:
@@ -582,8 +585,12 @@ class ChatApp(App[None]):
         except StoreError as error:
             self._store_failed(error)
             return
-        if self._turns.allows(turn.OpenChat):
-            await self._show_path(chat)
+        if not self._turns.allows(turn.OpenChat):
+            await chat.leave()
+            return
+        left = self._turns.chat
+        await self._show_path(chat)
+        await left.leave()
 
     async def _show_version(self, step: int) -> None:
         """Shows another version of the last answer; the chat goes on from there."""
@@ -602,9 +609,6 @@ class ChatApp(App[None]):
     async def _list_branches(self) -> None:
         from tui_llama.screens.branch_list import BranchList
 
-        if self._turns.chat.is_incognito:
-            self.show_hint("Nothing of an incognito chat is kept, and so no other branches.")
-            return
         try:
             branches = await self._turns.chat.branches()
         except StoreError as error:
@@ -640,12 +644,8 @@ class ChatApp(App[None]):
         self._read_ahead_if_at_rest()
 
     def _new_chat(self, model_path: str, *, is_incognito: bool = False) -> OpenChat:
-        return OpenChat(
-            self._journal,
-            model_path=model_path,
-            system_prompt=self._settings.system_prompt,
-            is_incognito=is_incognito,
-        )
+        journal = Journal(Store(IN_MEMORY), self._store_failed) if is_incognito else self._journal
+        return OpenChat(journal, model_path=model_path, system_prompt=self._settings.system_prompt)
 
     # --- models -------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,9 @@ from tui_llama import paths
 from tui_llama.errors import CallerError, StoreError
 from tui_llama.text_safety import sanitize_line
 
+IN_MEMORY: Final = Path(":memory:")
+"""The path of a database that is in no file, and gone when it is closed; nothing of it is ever written to the disk."""
+
 APPLICATION_ID: Final = 0x74756C6C  # "tull": tells our database from any other SQLite file
 BUSY_SECONDS: Final = 10.0
 
@@ -117,6 +120,8 @@ def connect(path: Path) -> sqlite3.Connection:
         if _pragma(connection, "journal_mode") != "wal":
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("PRAGMA synchronous = FULL")
+        if path == IN_MEMORY:
+            connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON").fetchall()
         _migrate(connection, path)
@@ -192,31 +197,38 @@ class AnswerLocks:
     """Byte locks in one empty file: byte 0 while opening, byte `message_id` while that answer is written.
 
     POSIX record locks: the kernel drops them when the process ends, however it ends. They belong to the
-    process, so what this process holds is remembered here.
+    process, so what this process holds is remembered here. What is in memory has no file, and no other process.
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._held: set[int] = set()
+        self._descriptor: int | None = None
+        if path != IN_MEMORY:
+            lock_path = path.with_name(path.name + ".lock")
+            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _lock(self, operation: int, byte: int) -> None:
+        if self._descriptor is not None:
+            fcntl.lockf(self._descriptor, operation, 1, byte)
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
         """One process at a time: switching a new database to write-ahead logging does not wait for others."""
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, 0)
+        self._lock(fcntl.LOCK_EX, 0)
         try:
             yield
         finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, 0)
+            self._lock(fcntl.LOCK_UN, 0)
 
     def acquire(self, message_id: int) -> None:
         """Says that this process is writing the answer. Raises OSError when another one is."""
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, message_id)
+        self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, message_id)
         self._held.add(message_id)
 
     def release(self, message_id: int) -> None:
         """Says that the answer has ended; does nothing for one that this process is not writing."""
         if message_id in self._held:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, message_id)
+            self._lock(fcntl.LOCK_UN, message_id)
             self._held.remove(message_id)
 
     def is_free(self, message_id: int) -> bool:
@@ -232,6 +244,6 @@ class AnswerLocks:
 
     def close(self) -> None:
         """Lets all locks go. May be called twice."""
-        if self._descriptor >= 0:
+        if self._descriptor is not None:
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor = None

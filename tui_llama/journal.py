@@ -20,7 +20,7 @@ class Journal:
     """One thread that talks to one store.
 
     Args:
-        store: Not closed here.
+        store: Not closed here, but for one in memory, which ends with its journal.
         on_failure: Called on the event loop with what a write raised.
     """
 
@@ -28,6 +28,11 @@ class Journal:
         self._store = store
         self._on_failure = on_failure
         self._thread = ThreadPoolExecutor(1, "store")
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether nothing of it is ever on the disk."""
+        return self._store.is_in_memory
 
     def write(self, job: Callable[[Store], None]) -> None:
         """Carries out `job` after everything that was asked for before."""
@@ -65,3 +70,5 @@ class Journal:
         """Settles and ends the thread."""
         await self.settle()
         self._thread.shutdown()
+        if self.is_in_memory:
+            self._store.close()

@@ -1,10 +1,10 @@
 """The chat that is on the screen: its messages in memory, and each change written to the journal.
 
 Memory is what the screen and the engine see, so a store that fails costs the record and not the conversation. A
-chat is made in the store with its first message; an empty one leaves nothing behind. An incognito one stays in memory.
+chat is made in the store with its first message; an empty one leaves nothing behind. An incognito one has a journal
+of its own, whose store is in memory, and is gone when it is left.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
@@ -17,8 +17,7 @@ class Entry:
     """One message on the path that is shown.
 
     `message_id` is None until the store has it. An answer whose `stop_reason` is None is under way, or was
-    interrupted. `ledger` is what was fed to the model up to an answer, of incognito chats only. `version` counts from
-    1, of `version_count` messages in the same place.
+    interrupted. `version` counts from 1, of `version_count` messages in the same place.
     """
 
     role: Role
@@ -28,7 +27,6 @@ class Entry:
     is_interrupted: bool = False
     usage: Usage | None = None
     prompt_is_known: bool = field(default=False, compare=False)
-    ledger: tuple[int, ...] = field(default=(), compare=False)
     version: int = 1
     version_count: int = 1
 
@@ -41,21 +39,19 @@ class OpenChat:
         owner_id: Whose the keys and values of its prompts are: its id, which a new chat has only in mind; None where
             nothing may be kept.
         title: As the store has it; empty for a new chat.
-        is_incognito: Whether it is only in memory: nothing of it is written, and no other chat is told of it.
+        is_incognito: Whether its journal is in memory: nothing of it is written, and no other chat is told of it.
         entries: The path that is shown, oldest first.
         left_out_messages: How many of the oldest did not fit into the last prompt.
     """
 
-    def __init__(
-        self, journal: Journal, *, model_path: str = "", system_prompt: str = "", is_incognito: bool = False
-    ) -> None:
+    def __init__(self, journal: Journal, *, model_path: str = "", system_prompt: str = "") -> None:
         self._journal = journal
-        self.is_incognito = is_incognito
+        self.is_incognito = journal.is_in_memory
         self._unsaved_text: list[str] = []
         self._unsaved_ids: list[int] = []
         self._version_count = 0
         self.chat_id: str | None = None
-        self.owner_id = None if is_incognito else new_chat_id()
+        self.owner_id = None if self.is_incognito else new_chat_id()
         self.title = ""
         self.model_path = model_path
         self.system_prompt = system_prompt
@@ -102,14 +98,17 @@ class OpenChat:
         """The system prompt and the whole path, to which the user's next message will be added."""
         return self.messages_before(len(self.entries))
 
+    @property
+    def stored_owner_id(self) -> str | None:
+        """Whose the keys and values are that an answer leaves; None where the store does not have the chat."""
+        return None if self.chat_id is None else self.owner_id
+
     async def ledger(self) -> tuple[int, ...]:
         """What was fed to the model before the answer that is open; nothing when the store does not know."""
-        return self._ledger_in_memory() if self.is_incognito else await self._ledger_up_to(self.entries[-2])
+        return await self._ledger_up_to(self.entries[-2])
 
     async def whole_ledger(self) -> tuple[int, ...]:
         """What was fed to the model on the whole path, while no answer is open."""
-        if self.is_incognito:
-            return self.last_answer.ledger if self.last_answer is not None else ()
         return await self._ledger_up_to(self.entries[-1]) if self.entries else ()
 
     def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
@@ -119,10 +118,7 @@ class OpenChat:
 
     async def ledger_before(self, position: int) -> tuple[int, ...]:
         """What was fed to the model before entry number `position`, which is one of the user's."""
-        if not position:
-            return ()
-        entry = self.entries[position - 1]
-        return entry.ledger if self.is_incognito else await self._ledger_up_to(entry)
+        return await self._ledger_up_to(self.entries[position - 1]) if position else ()
 
     async def _ledger_up_to(self, entry: Entry) -> tuple[int, ...]:
         await self._journal.settle()
@@ -130,15 +126,6 @@ class OpenChat:
         if message_id is None:
             return ()
         return tuple(await self._journal.read_or(lambda store: store.ledger(message_id), []))
-
-    def _ledger_in_memory(self) -> tuple[int, ...]:
-        """The same of an incognito chat."""
-        return self.entries[-3].ledger if len(self.entries) > 2 else ()
-
-    def _write(self, job: Callable[[Store], None]) -> None:
-        """Has the store do something, unless nothing is to be written."""
-        if not self.is_incognito:
-            self._journal.write(job)
 
     # --- what happens to it -------------------------------------------------------------------------------------
 
@@ -159,7 +146,7 @@ class OpenChat:
                 )
             entry.message_id = store.add_user_message(self.chat_id, text)
 
-        self._write(job)
+        self._journal.write(job)
         return entry
 
     def replace_message(self, position: int, text: str) -> Entry:
@@ -168,7 +155,7 @@ class OpenChat:
         That and what followed it leave the path; the store keeps them, if it has them.
         """
         replaced = self.entries[position]
-        version = 1 if self.is_incognito else replaced.version_count + 1
+        version = replaced.version_count + 1
         entry = Entry(Role.USER, text, version=version, version_count=version)
         self.entries[position:] = [entry]
         self._version_count = 0
@@ -177,7 +164,7 @@ class OpenChat:
             if replaced.message_id is not None:
                 entry.message_id = store.replace_user_message(replaced.message_id, text)
 
-        self._write(job)
+        self._journal.write(job)
         return entry
 
     def begin_answer(self) -> Entry:
@@ -191,21 +178,19 @@ class OpenChat:
             if self.chat_id is not None and question.message_id is not None:
                 entry.message_id = store.begin_answer(self.chat_id, question.message_id)
 
-        self._write(job)
+        self._journal.write(job)
         return entry
 
     def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...]) -> None:
         """The prompt of the open answer is known."""
         entry = self.entries[-1]
-        if self.is_incognito:
-            entry.ledger = (*self._ledger_in_memory()[:kept_tokens], *token_ids)
 
         def job(store: Store) -> None:
             if entry.message_id is not None:
                 store.set_answer_prompt(entry.message_id, kept_tokens, token_ids)
                 entry.prompt_is_known = True
 
-        self._write(job)
+        self._journal.write(job)
 
     def append(self, text: str, token_ids: tuple[int, ...]) -> None:
         """The open answer goes on. Written by the next `flush`."""
@@ -220,14 +205,12 @@ class OpenChat:
         entry = self.entries[-1]
         text, token_ids = "".join(self._unsaved_text), tuple(self._unsaved_ids)
         self._unsaved_text, self._unsaved_ids = [], []
-        if self.is_incognito:
-            entry.ledger += token_ids
 
         def job(store: Store) -> None:
             if entry.message_id is not None:
                 store.append_to_answer(entry.message_id, text, token_ids if entry.prompt_is_known else ())
 
-        self._write(job)
+        self._journal.write(job)
 
     def finish_answer(self, stop_reason: StopReason, usage: Usage | None) -> Entry:
         """The open answer has ended."""
@@ -239,7 +222,7 @@ class OpenChat:
             if entry.message_id is not None:
                 store.finish_answer(entry.message_id, stop_reason, usage)
 
-        self._write(job)
+        self._journal.write(job)
         return entry
 
     def set_answer_aside(self) -> Entry | None:
@@ -247,14 +230,14 @@ class OpenChat:
         if not self.entries or self.entries[-1].role is not Role.ASSISTANT:
             return None
         entry = self.entries.pop()
-        self._version_count = 0 if self.is_incognito else entry.version_count
+        self._version_count = entry.version_count
         question = self.entries[-1]
 
         def job(store: Store) -> None:
             if self.chat_id is not None and question.message_id is not None:
                 store.set_tip(self.chat_id, question.message_id)
 
-        self._write(job)
+        self._journal.write(job)
         return entry
 
     async def turn_to_version(self, step: int) -> bool:
@@ -309,6 +292,11 @@ class OpenChat:
 
         self.entries = await self._journal.read(turned)
 
+    async def leave(self) -> None:
+        """The chat is no longer on the screen: an incognito one is nowhere then."""
+        if self.is_incognito:
+            await self._journal.close()
+
     def rename(self, title: str) -> None:
         """Gives the chat another title; a new chat keeps it until it is written."""
         self.title = title
@@ -317,7 +305,7 @@ class OpenChat:
             if self.chat_id is not None:
                 store.rename_chat(self.chat_id, title)
 
-        self._write(job)
+        self._journal.write(job)
 
     def set_model(self, model_path: str) -> None:
         """The chat goes on with another model."""
@@ -327,7 +315,7 @@ class OpenChat:
             if self.chat_id is not None:
                 store.set_chat_model(self.chat_id, model_path)
 
-        self._write(job)
+        self._journal.write(job)
 
 
 def _title_of(text: str) -> str:

@@ -29,7 +29,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tui_llama.chat import Role, StopReason, Usage
-from tui_llama.database import DAMAGED_HINT, AnswerLocks, connect, explained, make_private_file
+from tui_llama.database import DAMAGED_HINT, IN_MEMORY, AnswerLocks, connect, explained, make_private_file
 from tui_llama.errors import CallerError, StoreError
 
 TITLE_LENGTH: Final = 60
@@ -123,7 +123,7 @@ def new_chat_id() -> str:
 
 
 class Store:
-    """All chats of one database file. Made on first use, with mode 0600; safe to call from any thread.
+    """All chats of one database file, or of `IN_MEMORY`. Made on first use, with mode 0600; for calls from any thread.
 
     Every method that changes something has committed it, through to the disk, when it returns.
 
@@ -137,14 +137,20 @@ class Store:
         self.path = path
         self._lock = threading.RLock()
         with explained(path):
-            make_private_file(path)
-            self._answer_locks = AnswerLocks(path.with_name(path.name + ".lock"))
+            if not self.is_in_memory:
+                make_private_file(path)
+            self._answer_locks = AnswerLocks(path)
             try:
                 with self._answer_locks.opening():
                     self._connection = connect(path)
             except BaseException:
                 self._answer_locks.close()
                 raise
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether nothing of it is ever on the disk."""
+        return self.path == IN_MEMORY
 
     def __enter__(self) -> "Store":
         return self

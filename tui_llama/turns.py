@@ -300,7 +300,7 @@ class Turns:
             ledger=ledger,
             sampling=settings.sampling,
             max_tokens=settings.max_tokens,
-            chat_id=chat.chat_id,
+            chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
             overflow=settings.overflow(),
         )
