@@ -503,6 +503,23 @@ async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> N
     store.close()
 
 
+async def test_incognito_chats_may_be_left_at_any_time(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one")] * 8) as driver:
+        for number in range(8):
+            driver.app.action_incognito()
+            await driver.write("more ")
+            await driver.ask(f"secret {number}")
+            await driver.write("a draft that is read ahead")
+            await driver.pilot.press("alt+up")
+            driver.app.action_incognito()
+            driver.app.action_new_chat()
+        await driver.until(lambda: "New chat" in driver.screen_text())
+        assert driver.questions == []
+        await driver.app._journal.settle()
+    assert store.list_chats() == []
+    store.close()
+
+
 async def test_an_incognito_chat_can_be_deleted_at_once(store: Store) -> None:
     async with opened(store=store, replies=[spoken("one")], is_incognito=True) as driver:
         await driver.ask("a secret")

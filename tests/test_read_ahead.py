@@ -84,8 +84,11 @@ class Reader:
     async def _request(self, draft: str) -> tuple[Engine, ReadAheadRequest] | None:
         return (self.engine, ReadAheadRequest((), draft)) if self.has_something_to_read else None
 
-    def _spawn(self, reading: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        self.tasks.append(asyncio.create_task(reading))
+    def _spawn(self, make_reading: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        async def run() -> None:
+            await make_reading()
+
+        self.tasks.append(asyncio.create_task(run()))
         return self.tasks[-1]
 
     async def settle(self) -> None:

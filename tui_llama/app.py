@@ -8,16 +8,18 @@ import base64
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.worker import Worker
 
 from tui_llama import conversation as turn
 from tui_llama import paths, saved_prompts
@@ -127,14 +129,13 @@ class ChatApp(App[None]):
         )
         self._reading_ahead = ReadingAhead(
             self._turns.read_ahead_request,
-            lambda reading: self.run_worker(reading, name="read ahead", group="read ahead"),
+            lambda reading: self._run_alone("read ahead", reading),
             self._note_ready,
             self.add_notice,
         )
         self._editing = Editing(
             self._turns.estimate,
-            # mypy does not find out which of the things that Textual runs this is.
-            lambda asking: self.run_worker(asking, name="price", group="price"),  # type: ignore[arg-type]
+            lambda asking: self._run_alone("price", asking),
             self._show_price,
         )
         self._price = ""
@@ -209,6 +210,10 @@ class ChatApp(App[None]):
 
     def _quit_soon(self) -> None:
         self.run_worker(self.action_quit(), name="quit")
+
+    def _run_alone(self, group: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Worker[None]:
+        """Runs something in place of what is under way in its group; what is replaced at once was never begun."""
+        return self.run_worker(work, name=group, group=group, exclusive=True)
 
     # --- what is told of the turn: a TurnView -------------------------------------------------------------------
 
@@ -385,7 +390,7 @@ class ChatApp(App[None]):
     @on(Composer.VersionRequested)
     def _turn_to_version(self, event: Composer.VersionRequested) -> None:
         if self._turns.allows(turn.OpenChat):
-            self.run_worker(self._show_version(event.step), group="chats", exclusive=True)
+            self._run_alone("chats", partial(self._show_version, event.step))
 
     @on(Composer.LeaveRequested)
     async def _leave(self) -> None:
@@ -475,19 +480,19 @@ class ChatApp(App[None]):
 
     def action_new_chat(self) -> None:
         """An empty chat; the one on the screen is kept."""
-        self.run_worker(self._show_chat(None), group="chats", exclusive=True)
+        self._run_alone("chats", partial(self._show_chat, None))
 
     def action_incognito(self) -> None:
         """An empty chat that is never written; it is gone when another one is opened."""
-        self.run_worker(self._show_chat(None, is_incognito=True), group="chats", exclusive=True)
+        self._run_alone("chats", partial(self._show_chat, None, is_incognito=True))
 
     def action_next_chat(self) -> None:
         """The chat below this one in the list, which is older."""
-        self.run_worker(self._show_neighbour(1), group="chats", exclusive=True)
+        self._run_alone("chats", partial(self._show_neighbour, 1))
 
     def action_previous_chat(self) -> None:
         """The chat above this one in the list, which is newer."""
-        self.run_worker(self._show_neighbour(-1), group="chats", exclusive=True)
+        self._run_alone("chats", partial(self._show_neighbour, -1))
 
     async def _show_neighbour(self, step: int) -> None:
         chat_ids = [chat.chat_id for chat in await self._listed_chats()]
@@ -526,14 +531,14 @@ class ChatApp(App[None]):
 
     def action_list_chats(self) -> None:
         """The list of chats."""
-        self.run_worker(self._list_chats(), group="lists", exclusive=True)
+        self._run_alone("lists", self._list_chats)
 
     async def _list_chats(self) -> None:
         from tui_llama.screens.chat_list import ChatList
 
         def chosen(chat_id: str | None) -> None:
             if chat_id is not None and chat_id != self._turns.chat.chat_id:
-                self.run_worker(self._show_chat(chat_id), group="chats", exclusive=True)
+                self._run_alone("chats", partial(self._show_chat, chat_id))
 
         chats = await self._listed_chats()
         await self.push_screen(ChatList(chats, datetime.now().astimezone()), chosen)
@@ -604,7 +609,7 @@ class ChatApp(App[None]):
 
     def action_list_branches(self) -> None:
         """The ways that this chat went."""
-        self.run_worker(self._list_branches(), group="lists", exclusive=True)
+        self._run_alone("lists", self._list_branches)
 
     async def _list_branches(self) -> None:
         from tui_llama.screens.branch_list import BranchList
@@ -618,7 +623,7 @@ class ChatApp(App[None]):
 
         def chosen(tip_message_id: int | None) -> None:
             if tip_message_id is not None and tip_message_id != here:
-                self.run_worker(self._show_branch(tip_message_id), group="chats", exclusive=True)
+                self._run_alone("chats", partial(self._show_branch, tip_message_id))
 
         listed = [listed_branch(branch, here) for branch in branches]
         await self.push_screen(BranchList(listed, datetime.now().astimezone()), chosen)
@@ -658,7 +663,7 @@ class ChatApp(App[None]):
 
         picker = ModelPicker(None, paths.models_folder())
         self.push_screen(picker, lambda chosen: self._change_model(chosen) if chosen else None)
-        self.run_worker(self._fill(picker), group="lists", exclusive=True)
+        self._run_alone("lists", partial(self._fill, picker))
 
     async def _fill(self, picker: "ModelPicker") -> None:
         found = await asyncio.to_thread(self._find_models)
@@ -666,7 +671,7 @@ class ChatApp(App[None]):
             picker.replace_items([listed_model(model) for model in found])
 
     def _change_model(self, path: str) -> None:
-        self.run_worker(self._load_another(path), group="chats", exclusive=True)
+        self._run_alone("chats", partial(self._load_another, path))
 
     async def _load_another(self, path: str) -> None:
         if self._turns.state is not State.WAITING:

@@ -2,8 +2,8 @@
 
 What is asked for is the conversation and the finished part of the draft. A reading goes on while the draft only grows,
 and is dropped when what it reads is edited. What the user stopped is not read again before the draft is another one.
-Knows neither the screen nor the turn machine: the app says when there is
-rest and when it ends. No timer runs while there is nothing to ask.
+Knows neither the screen nor the turn machine: the app says when there is rest and when it ends. No timer runs while
+there is nothing to ask.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Running(Protocol):
 
 
 MakeRequest: TypeAlias = Callable[[str], Awaitable[tuple[Engine, ReadAheadRequest] | None]]
-Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], Running]
+Spawn: TypeAlias = Callable[[Callable[[], Coroutine[Any, Any, None]]], Running]
 
 
 class ReadingAhead:
@@ -56,7 +56,7 @@ class ReadingAhead:
     Args:
         make_request: Makes a request of the finished part of the draft, and says whom to ask; None if there is nothing
             to read.
-        spawn: Runs a coroutine.
+        spawn: Runs a coroutine, which it makes; one that is cancelled at once was never made.
         on_progress: Learns how many tokens of the next prompt are ready, of how many; at the end the same number twice.
         on_notice: Learns what the user should see.
     """
@@ -110,7 +110,7 @@ class ReadingAhead:
             self._on_progress(0, 0)
 
     def _start(self) -> None:
-        self._running = self._spawn(self._run())
+        self._running = self._spawn(self._run)
 
     def _drop(self) -> None:
         if self._running is not None:
