@@ -283,6 +283,22 @@ def test_damage_costs_only_what_comes_after_it(tmp_path: Path) -> None:
     assert restored(tmp_path, past) == 640
 
 
+def test_damage_in_a_file_that_others_are_reading_is_told_once(tmp_path: Path) -> None:
+    past, storage = tokens(640), DiskStorage(tmp_path)
+    store(cache_on(tmp_path), past)
+    (path,) = segments(tmp_path)
+    damage_rows(path, 330)
+    descriptor = storage.open(str(path.relative_to(tmp_path)))
+    assert storage.lock(descriptor, exclusive=False)
+    cache = cache_on(tmp_path)
+    outcome = cache.restore(sequence_of([]), past)
+    assert (outcome.tokens, len(outcome.troubles)) == (320, 1)
+    outcome = store(cache, past)
+    assert (outcome.tokens, len(outcome.troubles)) == (640, 1)  # a segment of its own
+    storage.close(descriptor)
+    assert cache_on(tmp_path).restore(sequence_of([]), past).tokens == 640
+
+
 def test_damage_behind_a_fork_does_not_cost_the_branch(tmp_path: Path) -> None:
     cache, past = cache_on(tmp_path), tokens(640)
     store(cache, past)

@@ -217,8 +217,8 @@ class SegmentTree:
         self.look_at(known.name)
 
     def take_damages(self) -> list[str]:
-        """What was found wrong since the last call, in a few words each."""
-        damages, self._damages = self._damages, []
+        """What was found wrong since the last call, in a few words each, the same ones once."""
+        damages, self._damages = list(dict.fromkeys(self._damages)), []
         return damages
 
     def find(self, token_ids: TokenIds, owner: bytes | None = None) -> list[Piece]:
