@@ -1,6 +1,7 @@
 """The chat as its user sees it, driven headless."""
 
 import asyncio
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def machine_state(driver: Driver) -> State:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store(paths.database_file())
+def store() -> Iterator[Store]:
+    with Store(paths.database_file()) as opened_store:
+        yield opened_store
 
 
 # --- a turn -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Editing an earlier message, what it costs, and going from one branch of a chat to another."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
@@ -22,8 +24,9 @@ def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store(paths.database_file())
+def store() -> Iterator[Store]:
+    with Store(paths.database_file()) as opened_store:
+        yield opened_store
 
 
 def edited(driver: Driver) -> list[str]:

@@ -149,7 +149,8 @@ def test_what_was_appended_comes_back(
     file.close()
     plain = read_plainly(file.content)
 
-    assert segment == replace(file.segment, token_ids=segment.token_ids)
+    for name in ("header", "end_digest", "records", "commits", "has_lost_tail"):
+        assert getattr(segment, name) == getattr(file.segment, name)
     assert np.array_equal(segment.token_ids, file.segment.token_ids)
     assert plain.token_ids == segment.token_ids.tolist()
     assert [commit.position - first for commit in segment.commits] == np.cumsum(turns).tolist()

@@ -44,9 +44,10 @@ def ask_for_huge_pages(array: npt.NDArray[np.generic]) -> None:
 
 def _private_map(size: int) -> mmap.mmap:
     # Python's maps are shared with child processes unless told otherwise, and shared memory has no huge pages.
-    flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     try:
-        return mmap.mmap(-1, size, **flags)
+        if hasattr(mmap, "MAP_PRIVATE"):
+            return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return mmap.mmap(-1, size)
     except OSError as error:
         if error.errno == errno.ENOMEM:
             raise MemoryError(f"there are no {size} bytes of memory") from error
