@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.fakes.storage_wrappers import ForwardingStorage
 from tests.naive.state_files import read_plainly
 from tests.scale import scaled
 from tui_llama.engine.state_file import (
@@ -364,6 +365,16 @@ def test_a_file_holds_what_is_known_of_it_until_that_is_cut_or_written_over(tmp_
         file.append(some_tokens(count, turn), some_rows(count, seed=turn))
     assert len(file.content) == known.size
     assert not holds()
+
+
+def test_a_file_that_is_cut_while_it_is_looked_at_does_not_hold_what_is_known(file: File) -> None:
+    class CutBeforeReading(ForwardingStorage):
+        def before(self, method: str) -> None:
+            if method == "read":
+                self.inner.truncate(file.descriptor, file.segment.commits[0].offset)
+
+    assert still_holds(file.storage, file.descriptor, file.segment)
+    assert not still_holds(CutBeforeReading(file.storage), file.descriptor, file.segment)
 
 
 def test_cutting_leaves_the_turns_before(tmp_path: Path, file: File) -> None:
