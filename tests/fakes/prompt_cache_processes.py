@@ -154,7 +154,7 @@ def _look_at(folder: Path, expected: dict[int, tuple[str, int]], counts: Counter
 def take_turns(folder: Path, seed: int, end: float, pipe: int) -> None:
     """Restores and saves what all processes may think of, until `end`; says how long that took at most."""
     chance, cache = random.Random(seed), cache_on(folder, BUDGET_BYTES)
-    longest, counts, troubles = 0.0, Counter[str](), Counter[str]()
+    longest, counts, troubles = 0.0, Counter(wrong=0), Counter[str]()
     while time.monotonic() < end:
         # Few different turns, so that all of them are at the same segments at the same time.
         token_ids = [
