@@ -12,7 +12,7 @@ from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.engine.protocol import LoadProgress, LoadStage, PromptEncoded, PromptProgress
 from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
-from tui_llama.model_library import FoundModel
+from tui_llama.models.library import FoundModel
 from tui_llama.screens.branch_list import BranchList, ListedBranch
 from tui_llama.screens.chat_list import ChatList, ListedChat
 from tui_llama.screens.model_picker import ModelPicker

@@ -53,7 +53,7 @@ from tui_llama.widgets.message_view import Remark
 from tui_llama.widgets.status_line import Mood, Status
 
 if TYPE_CHECKING:
-    from tui_llama.model_library import FoundModel
+    from tui_llama.models.library import FoundModel
     from tui_llama.screens.chat_list import ChatList, ListedChat
     from tui_llama.screens.model_picker import ModelPicker
     from tui_llama.settings import Settings

@@ -21,7 +21,7 @@ from tui_llama.errors import ModelFileError, UserError
 
 if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
-    from tui_llama.model_library import FoundModel
+    from tui_llama.models.library import FoundModel
     from tui_llama.settings import Settings
     from tui_llama.stored_chat import StoredChat
 
@@ -546,7 +546,7 @@ def _make_engine() -> "Engine":
 
 
 def _find_models() -> "list[FoundModel]":
-    from tui_llama.model_library import find_models
+    from tui_llama.models.library import find_models
 
     return find_models()
 

@@ -17,7 +17,7 @@ from tui_llama.widgets.empty_state import Stage
 from tui_llama.widgets.message_view import ShownMessage
 
 if TYPE_CHECKING:
-    from tui_llama.model_library import FoundModel
+    from tui_llama.models.library import FoundModel
     from tui_llama.screens.branch_list import ListedBranch
     from tui_llama.screens.chat_list import ListedChat
     from tui_llama.screens.model_picker import ListedModel

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tui_llama import model_library, paths
-from tui_llama.model_library import FoundModel, find_models
+from tui_llama import paths
+from tui_llama.models import library
+from tui_llama.models.library import FoundModel, find_models
 
 MODEL = b"GGUF" + bytes(20)
 DIGEST = "0123456789abcdef" * 4
@@ -24,7 +25,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def find(home: Path, monkeypatch: pytest.MonkeyPatch) -> Find:
     """Searches an empty machine: a home of its own and no variables but those given."""
-    monkeypatch.setattr(model_library, "OLLAMA_SERVICE_FOLDER", home / "service")
+    monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", home / "service")
 
     def find_below_home(environment: Mapping[str, str] | None = None) -> list[FoundModel]:
         return find_models(home, environment or {})
@@ -242,13 +243,13 @@ def test_a_linked_folder_is_entered(find: Find, home: Path) -> None:
 
 def test_folders_are_entered_only_so_deep(find: Find) -> None:
     folder = paths.models_folder()
-    put(folder.joinpath(*["deep"] * model_library.MAX_DEPTH, "Found.gguf"))
-    put(folder.joinpath(*["deep"] * (model_library.MAX_DEPTH + 1), "Lost.gguf"))
+    put(folder.joinpath(*["deep"] * library.MAX_DEPTH, "Found.gguf"))
+    put(folder.joinpath(*["deep"] * (library.MAX_DEPTH + 1), "Lost.gguf"))
     assert names(find()) == ["Found"]
 
 
 def test_a_search_ends_after_so_many_entries(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_library, "MAX_ENTRIES", 5)
+    monkeypatch.setattr(library, "MAX_ENTRIES", 5)
     for number in range(20):
         put(paths.models_folder() / f"{number}.gguf")
     assert len(find()) == 5
@@ -342,7 +343,7 @@ def test_a_digest_that_is_none_leads_nowhere(find: Find, home: Path, digest: str
         b'{"layers": [{"mediaType": 1, "digest": 2}]}',
         b'{"layers": []}',
         b'{"layers": [{}]}',
-        b" " * (model_library.MAX_SETTINGS_BYTES + 1),
+        b" " * (library.MAX_SETTINGS_BYTES + 1),
     ],
     ids=lambda content: repr(content[:20]),
 )
