@@ -50,7 +50,7 @@ def kept(empty_folder: Path) -> Path:
 
 def compiling(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     """Has another program run where kernels are compiled."""
-    monkeypatch.setattr(kernel_compiler, "_START", program)
+    monkeypatch.setattr(kernel_compiler, "child_command", lambda module: (sys.executable, "-c", program))
 
 
 # --- code -------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from tui_llama.child_process import child_command
 from tui_llama.engine.kernel_code import Kernel, keep
 from tui_llama.engine.topology import usable_processors
 from tui_llama.errors import EngineError
@@ -25,15 +26,6 @@ _POLL_SECONDS: Final = 0.1
 _SLOW: Final = ("attention", "merge_words", "take_part", "matrix_", "_collect")
 """What takes longest comes first, so that no process is left with it at the end."""
 
-# Runs the package that this process runs, and ends when its input does: with the process that started it.
-_START: Final = """
-import sys
-root = sys.argv[1]
-if root not in sys.path:
-    sys.path.insert(0, root)
-from tui_llama.engine.kernel_compiler import main
-main()
-"""
 _DONE: Final = "done"
 
 
@@ -73,10 +65,7 @@ def _place_in_line(kernel: Kernel) -> int:
 
 
 def _start() -> "subprocess.Popen[str]":
-    root = Path(__file__).resolve().parents[2]
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", _START, str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(child_command(__name__), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _end(process: "subprocess.Popen[str]", thread: threading.Thread) -> None:
@@ -104,7 +93,7 @@ def _give_jobs(
             return
 
 
-def main() -> None:
+def main(_arguments: Sequence[str]) -> None:
     """A process: compiles what is asked for on standard input, and says so; ends when that ends."""
     from tui_llama.engine.compilation import machine_code
 

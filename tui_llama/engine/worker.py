@@ -11,7 +11,6 @@ Knows processes and messages; nothing of models, chats or widgets.
 import asyncio
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from tui_llama import paths
+from tui_llama.child_process import child_command
 from tui_llama.engine.framing import FrameError, decode_event, encode_frame, receive_frame
 from tui_llama.engine.protocol import (
     AnsweredRequest,
@@ -57,16 +57,6 @@ _DYING_SECONDS = 2.0
 _MOST_WAITING_EVENTS = 256
 _MOST_LATE_NOTICES = 16
 _LARGEST_LOG_BYTES = 1024 * 1024
-
-# Runs the package that this process runs, wherever that was imported from, and nothing from the current folder.
-_START = """
-import sys
-root = sys.argv[1]
-if root not in sys.path:
-    sys.path.insert(0, root)
-from tui_llama.engine.worker_process import main
-main(sys.argv[2:])
-"""
 
 
 class EngineWorker:
@@ -389,12 +379,11 @@ class _Child:
 
 
 async def _start_child(engine: str, log_file: Path) -> _Child:
-    root = Path(__file__).resolve().parents[2]
     try:
         log = _open_log(log_file)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-c", _START, str(root), "--engine", engine),
+                *child_command("tui_llama.engine.worker_process", "--engine", engine),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
