@@ -27,7 +27,7 @@ def test_reading_reads_every_byte() -> None:
     shared, times = zeroed_array((machine_limits._PASS_BYTES,), np.uint8), zeroed_array((2,), np.int64)
     prepare_gate(int(shared.ctypes.data) + machine_limits.GATE_AT)
 
-    total = machine_limits._READ_PASS(
+    total = machine_limits.READ_PASS(
         int(shared.ctypes.data), 1, int(times.ctypes.data), int(buffer.ctypes.data), 2, 2048, 3
     )
 

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
 from tui_llama.child_process import child_command

@@ -40,7 +40,7 @@ CHUNK_AT = CACHE_LINE_BYTES
 GATE_AT = 2 * CACHE_LINE_BYTES
 _PASS_BYTES = GATE_AT + GATE_BYTES
 
-_READ_PASS = Kernel("limit_kernels", "read_pass", "pippiii", returns=True)
+READ_PASS = Kernel("limit_kernels", "read_pass", "pippiii", returns=True)
 _MULTIPLY_ARGUMENTS = "pippii"
 # The first suits processors with 32 vector registers and an instruction for all of it, the second the others.
 _DOT_PRODUCTS: tuple[tuple[Kernel, int], ...] = (
@@ -92,17 +92,23 @@ class MachineLimits:
     """
 
     def __init__(self, placement: Placement = _ANYWHERE, buffer_bytes: int = _BUFFER_BYTES) -> None:
-        load_kernels([_READ_PASS, *(multiply for multiply, _ in (*_DOT_PRODUCTS, *_TILE_PRODUCTS))])
         self._seating = find_seats(placement)
         self._buffer = zeroed_bytes(buffer_bytes)
         self._buffer[:] = 1  # every page needs memory of its own
 
     def sample(self, thread_count: int) -> LimitSample:
         """Measures everything with so many threads, each as the best of a few passes: about half a second."""
-        reads = [self._read_rate(thread_count, distance) for distance in _PREFETCH_DISTANCES]
+        load_kernels([READ_PASS, *(multiply for multiply, _ in (*_DOT_PRODUCTS, *_TILE_PRODUCTS))])
         dots = [self._multiply_rate(thread_count, multiply, count) for multiply, count in _DOT_PRODUCTS]
         tiles = [self._multiply_rate(thread_count, multiply, count) for multiply, count in _TILE_PRODUCTS]
-        return LimitSample(max(reads) / 1e9, max(dots) / 1e9, max(tiles, default=0.0) / 1e9)
+        return LimitSample(
+            self.read_bytes_per_second(thread_count) / 1e9, max(dots) / 1e9, max(tiles, default=0.0) / 1e9
+        )
+
+    def read_bytes_per_second(self, thread_count: int) -> float:
+        """Measures how fast so many threads read memory, as the best of a few passes."""
+        load_kernels([READ_PASS])
+        return max(self._read_rate(thread_count, distance) for distance in _PREFETCH_DISTANCES)
 
     def _read_rate(self, thread_count: int, distance: int) -> float:
         """Bytes a second."""
@@ -111,7 +117,7 @@ class MachineLimits:
         def read(laps: int) -> float:
             return self._seconds(
                 thread_count,
-                lambda index, shared, times: _READ_PASS(shared, thread_count, times, address, chunks, distance, laps),
+                lambda index, shared, times: READ_PASS(shared, thread_count, times, address, chunks, distance, laps),
             )
 
         return _best_rate(read, chunks * CHUNK_BYTES)

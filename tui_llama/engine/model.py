@@ -22,23 +22,24 @@ import numpy.typing as npt
 from tui_llama.engine.architectures import Architecture, architecture_named
 from tui_llama.engine.architectures.decoder import emit_forward_pass
 from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
+from tui_llama.engine.common_kernels import KERNELS_OF_EVERY_MODEL
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
-from tui_llama.engine.header_strings import FIND_STRINGS, quickest_find_strings
+from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.kernel_code import load_kernels
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
+from tui_llama.engine.model_facts import common_type, recommended_sampling
 from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors, find_seats
 from tui_llama.engine.plan import Plan, PlanBuilder, Step
 from tui_llama.engine.plan_runner import PlanRunner
-from tui_llama.engine.position_moves import MOVE_POSITIONS, PositionMoves
+from tui_llama.engine.position_moves import PositionMoves
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.session_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
-from tui_llama.engine.thread_team import TAKE_PART, ThreadTeam
+from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
-from tui_llama.engine.top_logits import SAMPLING_KERNELS
 from tui_llama.engine.topology import physical_core_count
 from tui_llama.engine.weights import Weights
 from tui_llama.errors import CallerError, EngineError, SettingsError
@@ -49,7 +50,6 @@ OnProgress = Callable[[LoadStage, int, int], None]
 ENGINE_ABI = 2
 """Goes up whenever kernels give other bits than before, or keys and values mean something else."""
 
-_KERNELS_OF_EVERY_MODEL = (*SAMPLING_KERNELS, TAKE_PART, FIND_STRINGS, MOVE_POSITIONS)
 _FINGERPRINT_EDGE_BYTES = 64 << 10
 _LEAST_CHUNK_TOKENS = 8
 _ANYWHERE = Placement()
@@ -125,7 +125,7 @@ class Model:
         weights = Weights(file)
         self._plan = self._build_plan(weights, architecture)
         report(LoadStage.READ, 1, 1)
-        kernels = [*self._plan.kernels, *weights.kernels(), *tokenizer_kernels(file), *_KERNELS_OF_EVERY_MODEL]
+        kernels = [*self._plan.kernels, *weights.kernels(), *tokenizer_kernels(file), *KERNELS_OF_EVERY_MODEL]
         load_kernels(kernels, lambda done, total: report(LoadStage.COMPILE, done, total))
         self._plan.set_kernels()
         seating = find_seats(placement)
@@ -515,12 +515,11 @@ def _configuration_hash(sizes: Hyperparameters, cache_type: str) -> bytes:
 
 def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
     sizes = [tensor.shape for tensor in file.tensors.values()]
-    types = [tensor.type_name for tensor in file.tensors.values() if len(tensor.shape) > 1]
     return ModelInfo(
         name=file.get_str("general.name", file.path.stem),
         path=str(file.path),
         architecture=file.get_str("general.architecture"),
-        quantization=max(set(types), key=types.count),
+        quantization=common_type(file),
         parameter_count=sum(int(np.prod(shape)) for shape in sizes),
         weight_bytes=weights.matrix_bytes,
         vocab_size=model.vocab_size,
@@ -528,4 +527,5 @@ def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
         trained_context_size=model._sizes.context_length,
         key_value_bytes_per_token=model._cache_shape.bytes_per_token,
         template_source=model.chat_template.source,
+        sampling=recommended_sampling(file),
     )

@@ -5,7 +5,7 @@ and, later, `remote` (an OpenAI-compatible server). Every message is a tagged ms
 travel over pipes. Nothing here knows weights, arrays or widgets.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
@@ -177,7 +177,10 @@ class LoadProgress(msgspec.Struct, frozen=True, tag=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """What the screen says of a loaded model. Names come from the file and are not safe to print as they are."""
+    """What the screen says of a loaded model. Names come from the file and are not safe to print as they are.
+
+    `sampling` is what the file recommends, by the names of `chat.SamplingSettings`; it is not checked.
+    """
 
     name: str
     path: str
@@ -190,6 +193,44 @@ class ModelInfo(msgspec.Struct, frozen=True):
     trained_context_size: int
     key_value_bytes_per_token: int
     template_source: str
+    sampling: Mapping[str, float] = {}
+
+
+class ModelFacts(msgspec.Struct, frozen=True):
+    """What a model file says of itself. Texts come from the file and are not safe to print as they are.
+
+    Attributes:
+        path: The file.
+        name: `general.name`; empty where the file has none.
+        architecture: `general.architecture`.
+        refusal: Why this engine cannot run it, one line; empty where it can, as far as the header tells.
+        quantization: The type of most of its matrices.
+        parameter_count: Elements of all tensors.
+        file_bytes: Size of the file.
+        weight_bytes: What its weights take in memory.
+        bytes_read_per_token: Bytes of weights that writing one token reads; the embedding of a model whose output has
+            weights of its own is not among them.
+        trained_context_size: Tokens that it was trained to see; 0 where nobody knows.
+        key_value_bytes_per_token: Bytes of one token's keys and values as float16; 0 where nobody knows.
+        licence: `general.license`; empty where the file has none.
+        template_source: Where its chat template comes from, in words.
+        sampling: Recommended sampling, by the names of `chat.SamplingSettings`; not checked.
+    """
+
+    path: str
+    name: str = ""
+    architecture: str = ""
+    refusal: str = ""
+    quantization: str = ""
+    parameter_count: int = 0
+    file_bytes: int = 0
+    weight_bytes: int = 0
+    bytes_read_per_token: int = 0
+    trained_context_size: int = 0
+    key_value_bytes_per_token: int = 0
+    licence: str = ""
+    template_source: str = ""
+    sampling: Mapping[str, float] = {}
 
 
 class ModelLoaded(msgspec.Struct, frozen=True, tag=True):

@@ -1,0 +1,113 @@
+"""What the header of a model file tells before the model is loaded: what it is, what it needs, whether it can run.
+
+Nothing of the weights is read, so this takes milliseconds and is safe for a file that nobody has looked at yet.
+"""
+
+import math
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tui_llama.engine.architectures import architecture_named
+from tui_llama.engine.gguf_file import GgufFile, TensorInfo, open_gguf
+from tui_llama.engine.header_strings import quickest_find_strings
+from tui_llama.engine.hyperparameters import read_hyperparameters
+from tui_llama.engine.known_templates import recognize_template
+from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.tiles import FORMATS
+from tui_llama.errors import ModelFileError
+
+_EMBEDDING: Final = "token_embd.weight"
+_OUTPUT: Final = "output.weight"
+_DECODED_BYTES: Final = 2  # what an element takes that is decoded to float16 at load
+_KEY_VALUE_BYTES: Final = 2  # of an element of keys or values as float16
+
+_SAMPLING_KEYS: Final = {
+    "temperature": "general.sampling.temp",
+    "top_k": "general.sampling.top_k",
+    "top_p": "general.sampling.top_p",
+    "min_p": "general.sampling.min_p",
+    "repeat_penalty": "general.sampling.penalty_repeat",
+    "penalty_last_n": "general.sampling.penalty_last_n",
+}
+"""Fields of `chat.SamplingSettings`, and the keys that llama.cpp reads for them (src/llama-arch.cpp)."""
+
+
+def read_model_facts(path: str | Path) -> ModelFacts:
+    """Reads the header of a model file; what is wrong with the file becomes `refusal`."""
+    try:
+        with open_gguf(path, quickest_find_strings()) as file:
+            return _facts(file)
+    except ModelFileError as error:
+        return ModelFacts(_printable(path), refusal=str(error))
+
+
+def common_type(file: GgufFile) -> str:
+    """The type that most matrices of a file have; empty where it has none."""
+    types = [tensor.type_name for tensor in file.tensors.values() if len(tensor.shape) > 1]
+    return max(sorted(set(types)), key=types.count, default="")
+
+
+def recommended_sampling(file: GgufFile) -> dict[str, float]:
+    """The sampling that a file recommends, by the names of `chat.SamplingSettings`; other types are passed over."""
+    found = {}
+    for name, key in _SAMPLING_KEYS.items():
+        value = file.metadata.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            found[name] = value
+    return found
+
+
+def _facts(file: GgufFile) -> ModelFacts:
+    facts = ModelFacts(
+        path=_printable(file.path),
+        name=_text(file, "general.name"),
+        architecture=_text(file, "general.architecture"),
+        quantization=common_type(file),
+        parameter_count=sum(math.prod(tensor.shape) for tensor in file.tensors.values()),
+        file_bytes=file.path.stat().st_size,
+        weight_bytes=sum(map(_bytes_in_memory, file.tensors.values())),
+        bytes_read_per_token=_bytes_read_per_token(file),
+        licence=_text(file, "general.license"),
+        template_source=_template_source(file),
+        sampling=recommended_sampling(file),
+    )
+    try:
+        architecture_named(facts.architecture)
+        sizes = read_hyperparameters(file)
+    except ModelFileError as error:
+        return msgspec.structs.replace(facts, refusal=str(error))
+    return msgspec.structs.replace(
+        facts,
+        trained_context_size=sizes.context_length,
+        key_value_bytes_per_token=2 * _KEY_VALUE_BYTES * sizes.layer_count * sizes.kv_head_count * sizes.head_dim,
+    )
+
+
+def _bytes_read_per_token(file: GgufFile) -> int:
+    has_own_output = _OUTPUT in file.tensors
+    read = [tensor for name, tensor in file.tensors.items() if name != _EMBEDDING or not has_own_output]
+    return sum(map(_bytes_in_memory, read))
+
+
+def _bytes_in_memory(tensor: TensorInfo) -> int:
+    return tensor.size_bytes if tensor.type_id in FORMATS else _DECODED_BYTES * math.prod(tensor.shape)
+
+
+def _template_source(file: GgufFile) -> str:
+    text = _text(file, "tokenizer.chat_template")
+    if not text.strip():
+        return "none in the file; a plain one is used"
+    name = recognize_template(text)
+    return "the model file" if name is None else f"the model file ({name})"
+
+
+def _text(file: GgufFile, key: str) -> str:
+    value = file.metadata.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _printable(path: str | Path) -> str:
+    """A path may hold bytes that are no text, which no message could carry."""
+    return str(path).encode("utf-8", "replace").decode()

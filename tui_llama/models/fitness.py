@@ -1,0 +1,92 @@
+"""Whether a model fits into this machine's memory, and about how fast it would write. Arithmetic, nothing else.
+
+A model needs its weights, the keys and values of the context that is asked for, and `OVERHEAD_BYTES` for everything
+else. Writing a token reads all weights that take part in it once, so the speed at which memory is read, divided by
+their bytes, is about how many tokens a second there can be.
+"""
+
+from typing import Final, Protocol
+
+import msgspec
+
+from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE
+from tui_llama.models.downloads import size_words
+from tui_llama.models.machine import Machine
+
+OVERHEAD_BYTES: Final = 300_000_000
+
+_CACHE_SHARES: Final = {"f16": 1.0, "q8_0": 34 / 64}
+"""What keys and values take by their type, beside float16: q8_0 has 34 bytes for 32 elements."""
+
+
+class Needs(Protocol):
+    """What has to be known of a model: `protocol.ModelFacts` has it, and so has an entry of the catalogue."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """What its weights take in memory."""
+        ...
+
+    @property
+    def bytes_read_per_token(self) -> int:
+        """Bytes of weights that writing one token reads."""
+        ...
+
+    @property
+    def key_value_bytes_per_token(self) -> int:
+        """Bytes of one token's keys and values as float16."""
+        ...
+
+    @property
+    def trained_context_size(self) -> int:
+        """Tokens that it was trained to see."""
+        ...
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """How a model and a machine go together.
+
+    Attributes:
+        needed_bytes: Memory that it takes, its context included.
+        free_bytes: Memory that there is for it; 0 where nobody knows.
+        tokens_per_second: About how fast it writes; 0 where nobody knows.
+    """
+
+    needed_bytes: int
+    free_bytes: int
+    tokens_per_second: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is memory enough; where nobody knows, it is taken for granted."""
+        return not self.free_bytes or self.needed_bytes <= self.free_bytes
+
+    @property
+    def speed_words(self) -> str:
+        """Such as "about 14 tok/s"; empty where nobody knows."""
+        speed = self.tokens_per_second
+        if not speed:
+            return ""
+        return f"about {speed:.0f} tok/s" if speed >= 9.5 else f"about {speed:.1f} tok/s"
+
+    @property
+    def refusal(self) -> str:
+        """Why it does not fit, such as "needs 9.1 GB, 6.0 GB free"; empty where it does."""
+        return "" if self.fits else f"needs {size_words(self.needed_bytes)}, {size_words(self.free_bytes)} free"
+
+
+def judge(needs: Needs, machine: Machine, *, context_size: int = 0, cache_type: str = "f16") -> Fit:
+    """How a model goes together with a machine.
+
+    Args:
+        needs: The model.
+        machine: Its `free_bytes` without what a model takes that would be closed first.
+        context_size: Tokens of context asked for; 0 for the smaller of the model's own and 8192.
+        cache_type: How keys and values would be kept.
+    """
+    context = context_size or min(needs.trained_context_size, DEFAULT_CONTEXT_SIZE)
+    cache_bytes = round(needs.key_value_bytes_per_token * context * _CACHE_SHARES[cache_type])
+    needed_bytes = needs.weight_bytes + cache_bytes + OVERHEAD_BYTES
+    read_bytes = needs.bytes_read_per_token
+    speed = machine.read_bytes_per_second / read_bytes if read_bytes else 0.0
+    return Fit(needed_bytes, machine.free_bytes, speed)

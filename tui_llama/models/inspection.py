@@ -1,0 +1,61 @@
+"""Looks into model files without loading them, beside the screen: in a process of its own, which NumPy is for.
+
+The child reads paths from standard input, with a zero byte behind each, and prints a line of JSON for every file.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+import msgspec
+
+from tui_llama.child_process import child_command
+from tui_llama.engine.protocol import ModelFacts
+
+_LONGEST_LINE_BYTES = 1 << 20
+
+
+async def inspect_beside(paths: Iterable[Path]) -> AsyncIterator[ModelFacts]:
+    """Yields the facts of each file, in order, as soon as they are known; ends early where the child ends early."""
+    process = await asyncio.create_subprocess_exec(
+        *child_command(__name__),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+        limit=_LONGEST_LINE_BYTES,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(b"".join(bytes(path) + b"\0" for path in paths))
+            await process.stdin.drain()
+            process.stdin.close()
+        async for line in process.stdout:
+            yield msgspec.json.decode(line, type=ModelFacts)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def inspect_one(path: Path) -> ModelFacts | None:
+    """The facts of one file; None where the child ended without a word."""
+    async with aclosing(inspect_beside([path])) as facts:  # type: ignore[type-var]
+        async for found in facts:
+            return found
+    return None
+
+
+def main(_arguments: Sequence[str]) -> None:
+    """The child: prints the facts of each file that is asked for."""
+    import os
+
+    from tui_llama.engine.model_facts import read_model_facts
+
+    for name in sys.stdin.buffer.read().split(b"\0"):
+        if name:
+            sys.stdout.buffer.write(msgspec.json.encode(read_model_facts(os.fsdecode(name))) + b"\n")
+            sys.stdout.buffer.flush()

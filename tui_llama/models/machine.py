@@ -1,0 +1,165 @@
+"""What this machine has for a model: processor, cores, free memory, and how fast it reads memory.
+
+The reading speed is measured once, by a process of its own, and kept; another processor, or another number of cores,
+is measured anew.
+"""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tui_llama import paths
+from tui_llama.child_process import child_command
+
+_MEASURING_SECONDS: Final = 60.0  # with a kernel to be compiled first, on a busy machine
+_FILE_NAME: Final = "machine.json"
+_MEMORY_TABLE: Final = Path("/proc/meminfo")
+_PROCESSOR_TABLE: Final = Path("/proc/cpuinfo")
+_CONTROL_GROUP: Final = Path("/sys/fs/cgroup")
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """This machine at one moment.
+
+    Attributes:
+        processor: Its name.
+        core_count: Processors that this program may use.
+        memory_bytes: Of all memory that this program may use; 0 where nobody knows.
+        free_bytes: Of memory that is free, or would be if caches were given up; 0 where nobody knows.
+        read_bytes_per_second: How fast memory is read; 0 while nobody has measured it.
+    """
+
+    processor: str
+    core_count: int
+    memory_bytes: int = 0
+    free_bytes: int = 0
+    read_bytes_per_second: float = 0.0
+
+
+class _KeptSpeed(msgspec.Struct, frozen=True):
+    processor: str
+    core_count: int
+    read_bytes_per_second: float
+
+
+def this_machine() -> Machine:
+    """The machine as it is now, with the reading speed if it was measured before; takes no time."""
+    processor, core_count = processor_name(), _usable_core_count()
+    kept = _kept_speed()
+    is_same = kept is not None and (kept.processor, kept.core_count) == (processor, core_count)
+    memory_bytes, free_bytes = _memory()
+    speed = kept.read_bytes_per_second if kept is not None and is_same else 0.0
+    return Machine(processor, core_count, memory_bytes, free_bytes, speed)
+
+
+def measured_machine() -> Machine:
+    """The machine with its reading speed, which is measured now if nobody has done that before: about a second.
+
+    A speed that cannot be measured or kept is no error: it stays 0, or is measured again the next time.
+    """
+    machine = this_machine()
+    if machine.read_bytes_per_second:
+        return machine
+    speed = _measured_speed()
+    if speed:
+        _keep(_KeptSpeed(machine.processor, machine.core_count, speed))
+    return msgspec.structs.replace(machine, read_bytes_per_second=speed)
+
+
+def processor_name() -> str:
+    """What the processor calls itself."""
+    try:
+        lines = _PROCESSOR_TABLE.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model\t")))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _usable_core_count() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+# --- memory -----------------------------------------------------------------------------------------------------
+
+
+def _memory() -> tuple[int, int]:
+    """Bytes in all and bytes free: of the machine, or of what a container may use if that is less."""
+    table = _memory_table()
+    memory_bytes = table.get("MemTotal", 0) or _pages("SC_PHYS_PAGES")
+    free_bytes = table.get("MemAvailable", 0) or _pages("SC_AVPHYS_PAGES")
+    limit_bytes, used_bytes = _group_number("memory.max"), _group_number("memory.current")
+    if limit_bytes and (not memory_bytes or limit_bytes < memory_bytes):
+        left_bytes = max(0, limit_bytes - used_bytes)
+        return limit_bytes, min(free_bytes, left_bytes) if free_bytes else left_bytes
+    return memory_bytes, free_bytes
+
+
+def _memory_table() -> dict[str, int]:
+    """Linux's table, in bytes; empty elsewhere."""
+    try:
+        lines = _MEMORY_TABLE.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return {}
+    parts = [line.split() for line in lines if line.endswith("kB")]
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in parts if len(words) == 3 and words[1].isdigit()}
+
+
+def _pages(name: str) -> int:
+    try:
+        return max(0, os.sysconf(name)) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # a system that does not tell
+        return 0
+
+
+def _group_number(name: str) -> int:
+    """A number of this process's control group (Linux, version 2); 0 where there is none or no limit."""
+    try:
+        text = (_CONTROL_GROUP / name).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return 0
+    return int(text) if text.isdigit() else 0
+
+
+# --- the reading speed --------------------------------------------------------------------------------------------
+
+
+def _speed_file() -> Path:
+    return paths.cache_folder() / _FILE_NAME
+
+
+def _kept_speed() -> _KeptSpeed | None:
+    try:
+        return msgspec.json.decode(_speed_file().read_bytes(), type=_KeptSpeed)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _keep(speed: _KeptSpeed) -> None:
+    path = _speed_file()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        paths.make_private_folder(path.parent)
+        part.write_bytes(msgspec.json.encode(speed))
+        part.replace(path)
+    except OSError:  # a disk that takes nothing: it is measured again
+        part.unlink(missing_ok=True)
+
+
+def _measured_speed() -> float:
+    try:
+        done = subprocess.run(
+            child_command("tui_llama.engine.read_speed"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_MEASURING_SECONDS,
+            check=True,
+        )
+        return float(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0.0

