@@ -4,9 +4,10 @@ A download runs in the process of whoever asks for it. It reports `Progress`; wh
 `DownloadStoppedError` to stop it.
 """
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -53,7 +54,61 @@ class DownloadFailed(msgspec.Struct, frozen=True, tag=True):
 
 DownloadEvent: TypeAlias = Progress | Downloaded | DownloadFailed
 
+RATE_SECONDS: Final = 5.0
+"""Over how many of the last seconds a rate is taken."""
+
+LEAST_SECONDS: Final = 0.5
+"""A rate over less would jump about."""
+
+_LEAST_MARKS: Final = 2
+
 ReportProgress: TypeAlias = Callable[[Progress], None]
+
+
+class DownloadMeter:
+    """Says how fast a download is and how long it will take. Times are seconds on any clock that only goes up."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._marks: deque[tuple[float, int]] = deque()
+        self._progress = Progress("")
+
+    def note(self, progress: Progress, now: float) -> None:
+        """The download is so far at this time."""
+        if progress.step != self._step or (self._marks and progress.done_bytes < self._marks[-1][1]):
+            self._step = progress.step
+            self._marks.clear()
+        self._progress = progress
+        self._marks.append((now, progress.done_bytes))
+        while now - self._marks[0][0] > RATE_SECONDS and len(self._marks) > _LEAST_MARKS:
+            self._marks.popleft()
+
+    @property
+    def fraction(self) -> float:
+        """How much of the step is done, from 0 to 1; 0 while nobody knows."""
+        progress = self._progress
+        return min(1.0, progress.done_bytes / progress.total_bytes) if progress.total_bytes else 0.0
+
+    @property
+    def bytes_per_second(self) -> float:
+        """How fast it was in the last seconds; 0 while nobody knows."""
+        if not self._marks:
+            return 0.0
+        (first_at, first_bytes), (last_at, last_bytes) = self._marks[0], self._marks[-1]
+        seconds = last_at - first_at
+        return (last_bytes - first_bytes) / seconds if seconds >= LEAST_SECONDS else 0.0
+
+    def words(self) -> str:
+        """Such as "downloading 34 % of 98 MB · 12 MB/s · 5 s left"."""
+        progress, rate = self._progress, self.bytes_per_second
+        if not progress.total_bytes:
+            return f"{progress.step} {size_words(progress.done_bytes)}" if progress.done_bytes else progress.step
+        percent = min(100, 100 * progress.done_bytes // progress.total_bytes)
+        words = f"{progress.step} {percent} % of {size_words(progress.total_bytes)}"
+        left_bytes = progress.total_bytes - progress.done_bytes
+        if rate <= 0 or left_bytes <= 0:
+            return words
+        return f"{words} · {size_words(round(rate))}/s · {duration_words(left_bytes / rate)} left"
 
 
 class DownloadError(UserError):
@@ -83,3 +138,12 @@ def size_words(size_bytes: int) -> str:
     if size_bytes >= 1e9:
         return f"{size_bytes / 1e9:.1f} GB"
     return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+
+
+def duration_words(seconds: float) -> str:
+    """A time to wait as people say it, such as "5 s", "3 min" or "2 h"."""
+    whole = max(1, round(seconds))
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    return f"{minutes} min" if minutes < 100 else f"{round(minutes / 60)} h"

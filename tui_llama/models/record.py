@@ -1,0 +1,104 @@
+"""Remembers which model files this program put on the machine: those, and no others, it may remove again.
+
+The record is a small JSON file in the data folder. A file counts as ours only while it is the same file: what somebody
+else has put in its place since is not.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tui_llama import paths
+from tui_llama.errors import UserError
+
+_FILE_NAME: Final = "pulled-models.json"
+
+
+class _Pulled(msgspec.Struct, frozen=True):
+    path: str
+    size_bytes: int
+    modified_ns: int
+
+
+def note_pulled(path: Path) -> None:
+    """Remembers a file that was fetched just now."""
+    status = path.stat()
+    others = [pulled for pulled in _read() if pulled.path != str(path)]
+    _write([*others, _Pulled(str(path), status.st_size, status.st_mtime_ns)])
+
+
+def was_pulled(path: Path) -> bool:
+    """Whether this program fetched the file, and nobody has replaced it since."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return _Pulled(str(path), status.st_size, status.st_mtime_ns) in _read()
+
+
+def remove_pulled(path: Path) -> int:
+    """Removes a file that this program fetched, and what belongs to it alone; returns the bytes that are free now.
+
+    In the cache of Hugging Face a model is a link to its bytes. Those go as well, unless another link leads to them.
+
+    Raises:
+        UserError: it is none of ours, or cannot be removed.
+    """
+    if not was_pulled(path):
+        raise UserError(
+            f"{path} was not fetched by this program, so it is left alone", "Remove it with the program that owns it."
+        )
+    size_bytes = path.stat().st_size
+    target = Path(os.path.realpath(path)) if path.is_symlink() else None
+    try:
+        path.unlink()
+        if target is not None and _is_blob_of(target, path) and not _is_linked(target):
+            target.unlink()
+        for beside in (path.with_name(f"{path.name.partition('.')[0]}.LICENSE"),):
+            if was_pulled(beside):
+                beside.unlink()
+                _forget(beside)
+    except OSError as error:
+        raise UserError(f"{path} cannot be removed: {error.strerror}", "Check its owner and permissions.") from error
+    _forget(path)
+    return size_bytes
+
+
+def _is_blob_of(target: Path, link: Path) -> bool:
+    """Whether `target` is in the folder of blobs that belongs to the snapshot of `link`."""
+    repository = next((folder for folder in link.parents if folder.name == "snapshots"), None)
+    return repository is not None and target.parent == Path(os.path.realpath(repository.parent / "blobs"))
+
+
+def _is_linked(blob: Path) -> bool:
+    """Whether any snapshot of the repository still leads to a blob."""
+    snapshots = blob.parent.parent / "snapshots"
+    return any(Path(os.path.realpath(path)) == blob for path in snapshots.rglob("*") if path.is_symlink())
+
+
+def _forget(path: Path) -> None:
+    _write([pulled for pulled in _read() if pulled.path != str(path)])
+
+
+def _file() -> Path:
+    return paths.data_folder() / _FILE_NAME
+
+
+def _read() -> list[_Pulled]:
+    try:
+        return msgspec.json.decode(_file().read_bytes(), type=list[_Pulled])
+    except (OSError, msgspec.MsgspecError):  # nothing that could be removed is known then
+        return []
+
+
+def _write(record: list[_Pulled]) -> None:
+    path = _file()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        paths.make_private_folder(path.parent)
+        part.write_bytes(msgspec.json.encode(record))
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}", "Check the folder's permissions.") from error
