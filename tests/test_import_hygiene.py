@@ -34,7 +34,7 @@ def modules_of(package_path: list[str], prefix: str) -> list[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("app", "store", "settings", "conversation", "text_safety", "models.library"),
+        *("app", "store", "settings", "conversation", "text_safety", "models.library", "models.catalogue"),
         *("engine", "engine.protocol", "engine.worker", "engine.scripted"),
     ],
 )
