@@ -8,17 +8,22 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 
 $(VENV)/installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tui_llama needs Python 3.11 or newer")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
-	touch $@
+	@echo "Installing the program and its packages into $(VENV) …"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tui_llama needs Python 3.11 or newer")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hub]'
+	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
 
 # Opens the chat. Arguments: make chat ARGS='-m model.gguf'
+# The first time, kernels are compiled and, where there is no model, a very small one is fetched. Where that fails, the
+# chat says what is missing, and the next call tries again.
 chat: $(VENV)/installed
+	@test -e $(VENV)/ready || if $(BIN)/tui-llama set-up $(if $(filter -m --model --model=%,$(ARGS)),--no-starter); \
+		then touch $(VENV)/ready; fi
 	@$(BIN)/tui-llama $(ARGS)
 
 # Everything that CI runs.

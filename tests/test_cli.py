@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -16,7 +17,9 @@ from tests.fakes.fake_model import FakeModel, Rule, answering
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import __version__, cli, headless, paths
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.cli import command_line
+from tui_llama.command_settings import settings_from
 from tui_llama.engine import open_tokenizer
 from tui_llama.engine.protocol import (
     DEFAULT_DRAFT_MAX,
@@ -27,6 +30,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
 )
 from tui_llama.output import Output
+from tui_llama.settings import Settings
 from tui_llama.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +56,12 @@ def use_model(monkeypatch: pytest.MonkeyPatch) -> UseModel:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What the engine would have been asked, without one."""
     requests: Asked = []
-    monkeypatch.setattr(headless, "_run", lambda load, request: requests.append((load, request)))
+
+    def run(load: LoadRequest, settings: Settings, request: ReplyRequest | CompleteRequest) -> None:
+        sampling = choose_sampling(settings, None).sampling
+        requests.append((load, msgspec.structs.replace(request, sampling=sampling)))
+
+    monkeypatch.setattr(headless, "_run", run)
     return requests
 
 
@@ -273,7 +282,7 @@ def test_what_is_kept_of_chats_can_be_set_for_the_screen(monkeypatch: pytest.Mon
     assert run("--incognito", "--prompt-cache-mib", "5").exit_code == 0
     assert run().exit_code == 0
     assert opened == [{"incognito": True, "prompt_cache_mib": 5}, {}]
-    assert cli._settings(opened[0]).prompt_cache_mib == 5
+    assert settings_from(opened[0]).prompt_cache_mib == 5
     assert run("--prompt-cache-mib", "-2").exit_code == 2
 
 

@@ -15,21 +15,18 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tui_llama import __version__
+from tui_llama import __version__, model_commands
+from tui_llama.command_settings import settings_from
 from tui_llama.engine.placement import CACHE_TYPES, NUMA_MODES
 from tui_llama.errors import ModelFileError, UserError
 
 if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
     from tui_llama.models.library import FoundModel
-    from tui_llama.settings import Settings
     from tui_llama.stored_chat import StoredChat
 
 _INTERRUPTED = 130
 _READER_GONE = 141
-
-# As for llama.cpp: another seed every time, and no limit.
-_MINUS_ONE_IS_NONE = ("seed", "max_tokens")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -261,7 +258,7 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
 
     text = _question_text(" ".join(question))
     options = {**group_options, **_given(options)}
-    model, settings = _model_file(options), _settings(options)
+    model, settings = _model_file(options), settings_from(options)
     headless.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
 
 
@@ -293,7 +290,7 @@ def complete(group_options: dict[str, object], /, text: str | None, chat_id: str
 
     options = {**group_options, **_given(options)}
     chat = None if chat_id is None else _chat(chat_id)
-    model, settings = _model_file(options, chat), _settings(options)
+    model, settings = _model_file(options, chat), settings_from(options)
     text = "" if text is None else _text_or_input(text)
     ignore_eos = bool(options.get("ignore_eos"))
     headless.complete(model, settings, text, _stop_texts(options), ignore_eos=ignore_eos, chat=chat)
@@ -339,7 +336,7 @@ def import_state(group_options: dict[str, object], /, file: str, title: str | No
     from tui_llama import state_commands
 
     options = {**group_options, **_given(options)}
-    model, settings = _model_file(options), _settings(options)
+    model, settings = _model_file(options), settings_from(options)
     state_commands.import_session(model, settings, file, title)
 
 
@@ -381,7 +378,7 @@ def export_state(
 
     options = {**group_options, **_given(options)}
     chat = None if chat_id is None else _chat(chat_id)
-    model, settings = _model_file(options, chat), _settings(options)
+    model, settings = _model_file(options, chat), settings_from(options)
     state_commands.export_session(
         model,
         settings,
@@ -424,7 +421,7 @@ def bench(
 
     options = {**group_options, **_given(options)}
     lists: Any = {name: options.pop(name, None) for name in ("threads", "batch_threads", "batch_tokens", "cache_type")}
-    settings = _settings(options)
+    settings = settings_from(options)
     lists = {name: _several(values, getattr(settings, name)) for name, values in lists.items()}
     paths = [_model_file({"model": model}) for model in models] or [_model_file(options)]
     loads = measuring.make_loads(paths, settings, **lists)
@@ -451,7 +448,7 @@ def show(group_options: dict[str, object], /, **options: object) -> None:
     from tui_llama import cache_commands
     from tui_llama.output import Output
 
-    settings = _settings({**group_options, **_given(options)})
+    settings = settings_from({**group_options, **_given(options)})
     output = Output(sys.stdout, sys.stderr)
     with output.closing():
         cache_commands.show(output, settings.prompt_cache_mib)
@@ -483,6 +480,10 @@ def clear_cache(yes: bool) -> None:
     cache_commands.strip_all()
 
 
+for _command in (model_commands.pull, model_commands.models, model_commands.set_up):
+    command_line.add_command(_command)
+
+
 def main() -> None:
     """Runs the command line and ends the process."""
     for stream in (sys.stdout, sys.stderr):
@@ -510,7 +511,7 @@ def _leave_at_once(status: int) -> None:
 def _open_screen(options: Mapping[str, object]) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError('The screen needs a terminal. Without one, use: tui-llama ask "question"')
-    settings = _settings(options)
+    settings = settings_from(options)
     model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
     if model is not None and not Path(model).is_file():
         raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
@@ -554,27 +555,6 @@ def _find_models() -> "list[FoundModel]":
 def _given(options: Mapping[str, object]) -> dict[str, object]:
     """The options that were written on the command line."""
     return {name: value for name, value in options.items() if value not in (None, ())}
-
-
-def _settings(options: Mapping[str, object]) -> "Settings":
-    """The user's settings, with what the command line says instead."""
-    import dataclasses
-
-    import msgspec
-
-    from tui_llama import paths
-    from tui_llama.settings import load_settings
-
-    settings = load_settings(paths.settings_file(), os.environ)
-    known = {field.name for field in dataclasses.fields(settings)}
-    given: dict[str, Any] = {
-        name: None if name in _MINUS_ONE_IS_NONE and value == -1 else value for name, value in options.items()
-    }
-    if given.get("group_size", 1) != 1:
-        given["context_overflow"] = "extend"  # as for llama.cpp, where a group wins over a shift
-    general = {name: value for name, value in given.items() if name in known}
-    sampling = {name: value for name, value in given.items() if name in settings.sampling.__struct_fields__}
-    return dataclasses.replace(settings, **general, sampling=msgspec.structs.replace(settings.sampling, **sampling))
 
 
 def _several(values: Any, default: Any) -> tuple[Any, ...]:

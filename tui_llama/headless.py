@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_llama.chat import ChatMessage, Role, StopReason
+from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Failed,
@@ -55,14 +56,13 @@ def ask(
     request = ReplyRequest(
         turn=_TURN,
         messages=(*system, ChatMessage(Role.USER, question)),
-        sampling=settings.sampling,
         max_tokens=settings.max_tokens,
         stop_texts=stop_texts,
         draft_max=settings.draft_max,
         overflow=settings.overflow(),
         ignore_eos=ignore_eos,
     )
-    _run(settings.load_request(model), request)
+    _run(settings.load_request(model), settings, request)
 
 
 def complete(
@@ -83,7 +83,6 @@ def complete(
     request = CompleteRequest(
         turn=_TURN,
         text=text,
-        sampling=settings.sampling,
         max_tokens=settings.max_tokens,
         stop_texts=stop_texts,
         draft_max=settings.draft_max,
@@ -93,12 +92,13 @@ def complete(
     if chat is not None:
         load = with_prompt_cache(load, settings.prompt_cache_mib)
         request = msgspec.structs.replace(request, ledger=chat.ledger, chat_id=chat.chat_id)
-    _run(load, request)
+    _run(load, settings, request)
 
 
-def _run(load: LoadRequest, request: ReplyRequest | CompleteRequest) -> None:
+def _run(load: LoadRequest, settings: "Settings", request: ReplyRequest | CompleteRequest) -> None:
     with opened_engine(load) as (engine, output):
-        _reply(engine, request, output)
+        sampling = choose_sampling(settings, engine.info).sampling
+        _reply(engine, msgspec.structs.replace(request, sampling=sampling), output)
 
 
 @contextmanager

@@ -11,16 +11,21 @@ from typing import Final
 
 from tui_llama import paths
 from tui_llama.errors import UserError
+from tui_llama.models.catalogue import STARTER
 from tui_llama.models.downloads import DownloadError, DownloadStoppedError, Progress
 from tui_llama.models.library import find_models
-from tui_llama.models.starter import fetch_starter, starter_path
+from tui_llama.models.pull import pull
 from tui_llama.output import Output, percent
 
 _TICK_SECONDS: Final = 0.2
 
 
-def set_up(output: Output) -> bool:
+def set_up(output: Output, *, wants_starter: bool = True) -> bool:
     """Does all of it, with progress and one line for whatever was done.
+
+    Args:
+        output: Where to say so.
+        wants_starter: Whether the starter is to be fetched where there is no model.
 
     Returns:
         Whether there is a model to chat with now.
@@ -30,16 +35,16 @@ def set_up(output: Output) -> bool:
     """
     has_model = has_usable_model()
     progress = _Progress(output)
-    with _fetching(progress, is_needed=not has_model) as fetching:
+    with _fetching(progress, is_needed=wants_starter and not has_model) as fetching:
         _compile(progress)
         fetching.wait(progress)
     _measure(output)
     if fetching.error is not None:
         output.notice(f"{fetching.error}. {fetching.error.hint}")
         output.notice(how_to_give_a_model())
-    elif fetching.has_fetched:
-        output.notice(f"the starter model is here: {starter_path()}")
-    return has_model or fetching.has_fetched
+    elif fetching.path:
+        output.notice(f"the starter model is here: {fetching.path}")
+    return has_model or bool(fetching.path)
 
 
 def has_usable_model() -> bool:
@@ -81,7 +86,7 @@ class _Fetching:
         self._progress = progress
         self._is_stopped = False
         self._thread = threading.Thread(target=self._fetch, name="fetch the starter", daemon=True)
-        self.has_fetched = False
+        self.path = ""
         self.error: UserError | None = None
 
     def start(self) -> None:
@@ -100,8 +105,7 @@ class _Fetching:
 
     def _fetch(self) -> None:
         try:
-            fetch_starter(self._report)
-            self.has_fetched = True
+            self.path = pull(STARTER, self._report).path
         except DownloadError as error:
             self.error = error
         except DownloadStoppedError:

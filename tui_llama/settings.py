@@ -180,6 +180,8 @@ class Settings:
     )
     system_prompt: str = _declared(str, "", "What the model is told before a new chat.")
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    given: frozenset[str] = frozenset()
+    """The names of settings that the user has set, such as "sampling.temperature"."""
 
     def load_request(self, model_path: str) -> LoadRequest:
         """How a model is to be opened by a program that stores nothing."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tui_llama import conversation as turn
 from tui_llama import saved_prompts
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.protocol import (
@@ -298,7 +299,7 @@ class Turns:
             turn=number,
             messages=chat.prompt_messages(),
             ledger=ledger,
-            sampling=settings.sampling,
+            sampling=choose_sampling(settings, self.model).sampling,
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,

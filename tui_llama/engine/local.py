@@ -29,6 +29,7 @@ from tui_llama.engine.protocol import (
     LoadProgress,
     LoadRequest,
     LoadStage,
+    ModelInfo,
     ModelLoaded,
     Notice,
     PromptEstimate,
@@ -69,6 +70,15 @@ class LocalEngine:
         self._prompt_cache: PromptCache | None = None
         self._unsaved_chat_id: str | None = None
         self._last_chat_id: str | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        """What there is to say of the loaded model.
+
+        Raises:
+            EngineError: none is loaded.
+        """
+        return self._loaded()[0].info
 
     def load(self, request: LoadRequest, should_stop: ShouldStop) -> Iterator[LoadEvent]:
         """Yields progress, then exactly one of `ModelLoaded` and `Failed`; a model loaded before is closed.

@@ -4,19 +4,41 @@ Whoever only wants to know how fast a model would write needs no more of `machin
 """
 
 from collections.abc import Sequence
+from time import perf_counter, process_time
 from typing import Final
 
+import msgspec
+
 _BUFFER_BYTES: Final = 256 << 20  # of this much, the largest caches of today hold little
+_UNDISTURBED_SHARE: Final = 0.9
 
 
-def measure_read_speed() -> float:
-    """Bytes that a thread for each core reads a second, together."""
-    from tui_llama.engine.machine_limits import MachineLimits
+class ReadSpeed(msgspec.Struct, frozen=True):
+    """What was measured.
+
+    Attributes:
+        bytes_per_second: Bytes that a thread for each core reads a second, together.
+        was_disturbed: Whether other programs had the processors for a good part of the time.
+    """
+
+    bytes_per_second: float
+    was_disturbed: bool
+
+
+def measure_read_speed() -> ReadSpeed:
+    """Measures for about half a second."""
+    from tui_llama.engine.machine_limits import READ_PASS, MachineLimits
     from tui_llama.engine.topology import physical_core_count
 
-    return MachineLimits(buffer_bytes=_BUFFER_BYTES).read_bytes_per_second(physical_core_count())
+    thread_count = physical_core_count()
+    limits = MachineLimits(buffer_bytes=_BUFFER_BYTES)
+    _ = READ_PASS.address  # compiled now if need be, and not while time is taken
+    wall_before, processor_before = perf_counter(), process_time()
+    speed = limits.read_bytes_per_second(thread_count)
+    wall, processor = perf_counter() - wall_before, process_time() - processor_before
+    return ReadSpeed(speed, processor < _UNDISTURBED_SHARE * thread_count * wall)
 
 
 def main(_arguments: Sequence[str]) -> None:
-    """The child: prints the figure."""
-    print(round(measure_read_speed()), flush=True)
+    """The child: prints the figures as JSON."""
+    print(msgspec.json.encode(measure_read_speed()).decode(), flush=True)

@@ -2,7 +2,7 @@
 
 The facts stand in `catalogue.toml` beside this module. Here they are read and checked, entries are found by the names
 that people type, and files that are already on this machine are recognised as one of them. Nothing here knows how a
-model is fetched or whether it fits: see `downloads` for the first.
+model is fetched (`pull`) or whether it fits (`fitness`).
 """
 
 import difflib
@@ -16,6 +16,9 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from tui_llama.errors import CallerError
+
+STARTER: Final = "starter"
+"""The name of the model with which the program is tried first; it comes in a wheel (see `starter`)."""
 
 _FILE: Final = Path(__file__).with_name("catalogue.toml")
 _MOST_SUGGESTIONS: Final = 5
@@ -116,6 +119,16 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError(f"{self.name}: unknown quantization {self.quantization!r}")
         if self.bytes_read_per_token <= 0:
             raise ValueError(f"{self.name}: the file is smaller than its token embeddings")
+
+    @property
+    def weight_bytes(self) -> int:
+        """What the weights take in memory: about as much as the file."""
+        return self.size_bytes
+
+    @property
+    def trained_context_size(self) -> int:
+        """The context, by the name that a model file's facts have for it."""
+        return self.context_size
 
     @property
     def key_value_bytes_per_token(self) -> int:

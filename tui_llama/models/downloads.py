@@ -34,10 +34,12 @@ class Downloaded(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         path: The model file, absolute.
         was_there: Whether the file was on this machine already, so that nothing was fetched.
+        companions: What was put on the machine together with it, such as its licence.
     """
 
     path: str
     was_there: bool = False
+    companions: tuple[str, ...] = ()
 
 
 class DownloadFailed(msgspec.Struct, frozen=True, tag=True):

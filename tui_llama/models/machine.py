@@ -1,7 +1,7 @@
 """What this machine has for a model: processor, cores, free memory, and how fast it reads memory.
 
-The reading speed is measured once, by a process of its own, and kept; another processor, or another number of cores,
-is measured anew.
+The reading speed is measured once, by a process of its own, and kept. It is measured again on another processor, with
+another number of cores, and after a time when other programs were busy; then the faster figure counts.
 """
 
 import os
@@ -14,12 +14,15 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.child_process import child_command
+from tui_llama.engine.read_speed import ReadSpeed
 
 _MEASURING_SECONDS: Final = 60.0  # with a kernel to be compiled first, on a busy machine
 _FILE_NAME: Final = "machine.json"
 _MEMORY_TABLE: Final = Path("/proc/meminfo")
 _PROCESSOR_TABLE: Final = Path("/proc/cpuinfo")
 _CONTROL_GROUP: Final = Path("/sys/fs/cgroup")
+_GROUP_LIMIT: Final = ("memory.max", "memory/memory.limit_in_bytes")  # of version 2 and of version 1
+_GROUP_USE: Final = ("memory.current", "memory/memory.usage_in_bytes")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -44,30 +47,43 @@ class _KeptSpeed(msgspec.Struct, frozen=True):
     processor: str
     core_count: int
     read_bytes_per_second: float
+    was_disturbed: bool = False
 
 
 def this_machine() -> Machine:
     """The machine as it is now, with the reading speed if it was measured before; takes no time."""
-    processor, core_count = processor_name(), _usable_core_count()
-    kept = _kept_speed()
-    is_same = kept is not None and (kept.processor, kept.core_count) == (processor, core_count)
-    memory_bytes, free_bytes = _memory()
-    speed = kept.read_bytes_per_second if kept is not None and is_same else 0.0
-    return Machine(processor, core_count, memory_bytes, free_bytes, speed)
+    machine, kept = _unmeasured(), _kept_speed()
+    return (
+        machine if kept is None else msgspec.structs.replace(machine, read_bytes_per_second=kept.read_bytes_per_second)
+    )
 
 
 def measured_machine() -> Machine:
-    """The machine with its reading speed, which is measured now if nobody has done that before: about a second.
+    """The machine with its reading speed, which is measured now if nobody has done that well before: about a second.
 
     A speed that cannot be measured or kept is no error: it stays 0, or is measured again the next time.
     """
-    machine = this_machine()
-    if machine.read_bytes_per_second:
-        return machine
-    speed = _measured_speed()
-    if speed:
-        _keep(_KeptSpeed(machine.processor, machine.core_count, speed))
+    machine, kept = _unmeasured(), _kept_speed()
+    if kept is None or kept.was_disturbed:
+        measured = _measured_speed()
+        before = kept.read_bytes_per_second if kept is not None else 0.0
+        if measured is not None:
+            speed = max(before, measured.bytes_per_second)
+            kept = _KeptSpeed(machine.processor, machine.core_count, speed, measured.was_disturbed)
+            _keep(kept)
+    return (
+        machine if kept is None else msgspec.structs.replace(machine, read_bytes_per_second=kept.read_bytes_per_second)
+    )
+
+
+def _with_speed(machine: Machine, kept: "_KeptSpeed | None") -> Machine:
+    speed = kept.read_bytes_per_second if kept is not None else 0.0
     return msgspec.structs.replace(machine, read_bytes_per_second=speed)
+
+
+def _unmeasured() -> Machine:
+    memory_bytes, free_bytes = _memory()
+    return Machine(processor_name(), _usable_core_count(), memory_bytes, free_bytes)
 
 
 def processor_name() -> str:
@@ -93,7 +109,7 @@ def _memory() -> tuple[int, int]:
     table = _memory_table()
     memory_bytes = table.get("MemTotal", 0) or _pages("SC_PHYS_PAGES")
     free_bytes = table.get("MemAvailable", 0) or _pages("SC_AVPHYS_PAGES")
-    limit_bytes, used_bytes = _group_number("memory.max"), _group_number("memory.current")
+    limit_bytes, used_bytes = _group_number(_GROUP_LIMIT), _group_number(_GROUP_USE)
     if limit_bytes and (not memory_bytes or limit_bytes < memory_bytes):
         left_bytes = max(0, limit_bytes - used_bytes)
         return limit_bytes, min(free_bytes, left_bytes) if free_bytes else left_bytes
@@ -117,13 +133,15 @@ def _pages(name: str) -> int:
         return 0
 
 
-def _group_number(name: str) -> int:
-    """A number of this process's control group (Linux, version 2); 0 where there is none or no limit."""
-    try:
-        text = (_CONTROL_GROUP / name).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return 0
-    return int(text) if text.isdigit() else 0
+def _group_number(names: tuple[str, ...]) -> int:
+    """A number of this process's control group (Linux); 0 where there is none or no limit."""
+    for name in names:
+        try:
+            text = (_CONTROL_GROUP / name).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        return int(text) if text.isdigit() else 0
+    return 0
 
 
 # --- the reading speed --------------------------------------------------------------------------------------------
@@ -134,10 +152,12 @@ def _speed_file() -> Path:
 
 
 def _kept_speed() -> _KeptSpeed | None:
+    """What was measured before on this processor with as many cores."""
     try:
-        return msgspec.json.decode(_speed_file().read_bytes(), type=_KeptSpeed)
+        kept = msgspec.json.decode(_speed_file().read_bytes(), type=_KeptSpeed)
     except (OSError, msgspec.MsgspecError):
         return None
+    return kept if (kept.processor, kept.core_count) == (processor_name(), _usable_core_count()) else None
 
 
 def _keep(speed: _KeptSpeed) -> None:
@@ -151,7 +171,7 @@ def _keep(speed: _KeptSpeed) -> None:
         part.unlink(missing_ok=True)
 
 
-def _measured_speed() -> float:
+def _measured_speed() -> ReadSpeed | None:
     try:
         done = subprocess.run(
             child_command("tui_llama.engine.read_speed"),
@@ -160,6 +180,6 @@ def _measured_speed() -> float:
             timeout=_MEASURING_SECONDS,
             check=True,
         )
-        return float(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return 0.0
+        return msgspec.json.decode(done.stdout, type=ReadSpeed)
+    except (OSError, subprocess.SubprocessError, msgspec.MsgspecError):
+        return None

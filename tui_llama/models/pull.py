@@ -48,17 +48,18 @@ def pull(name: str, report: ReportProgress) -> Downloaded:
     """
     downloaded = _fetch(name, report)
     if not downloaded.was_there:
-        note_pulled(Path(downloaded.path))
+        note_pulled(Path(downloaded.path), *map(Path, downloaded.companions))
     return downloaded
 
 
 def _fetch(name: str, report: ReportProgress) -> Downloaded:
-    from tui_llama.models import hub
-    from tui_llama.models.starter import fetch_starter
-
     entry = find_entry(name)
     if entry is not None and entry.name == STARTER:
+        from tui_llama.models.starter import fetch_starter
+
         return fetch_starter(report)
+    from tui_llama.models import hub
+
     if entry is not None:
         name = f"hf:{entry.repository}:{entry.file}"
     reference = hub.parse_reference(name)

