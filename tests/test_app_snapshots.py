@@ -7,7 +7,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
-from tests.fakes.chat_app import MODEL, found_models, spoken, wait_until
+from tests.fakes.chat_app import MODEL, spoken, wait_until
+from tests.fakes.models import FakeModels, found_models
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.engine.protocol import LoadProgress, LoadStage, PromptEncoded, PromptProgress
@@ -47,7 +48,7 @@ def app(
         store=store,
         settings=Settings(theme=theme),
         model_path=model_path,
-        find_models=lambda: list(models),
+        models=FakeModels(models),
     )
     chat.animation_level = "none"
     return chat

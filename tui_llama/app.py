@@ -25,12 +25,14 @@ from tui_llama import conversation as turn
 from tui_llama import paths, saved_prompts
 from tui_llama.chat import Role
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
+from tui_llama.controllers.models import ModelsController
 from tui_llama.conversation import State
 from tui_llama.database import IN_MEMORY
 from tui_llama.editing import Editing
-from tui_llama.engine.protocol import Engine, PromptEstimate
+from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
 from tui_llama.errors import StateFileError, StoreError
 from tui_llama.journal import Journal
+from tui_llama.models.source import ModelSource
 from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
@@ -39,9 +41,9 @@ from tui_llama.turns import LAST_MODEL, Turns
 from tui_llama.views import (
     advice,
     chat_title,
+    download_words,
     listed_branch,
     listed_chat,
-    listed_model,
     model_line,
     note_of,
     shown_messages,
@@ -53,7 +55,6 @@ from tui_llama.widgets.message_view import Remark
 from tui_llama.widgets.status_line import Mood, Status
 
 if TYPE_CHECKING:
-    from tui_llama.models.library import FoundModel
     from tui_llama.screens.chat_list import ChatList, ListedChat
     from tui_llama.screens.model_picker import ModelPicker
     from tui_llama.settings import Settings
@@ -92,7 +93,7 @@ class ChatApp(App[None]):
         store: The chats. Not closed here.
         settings: As the user set them.
         model_path: The model to begin with; None for the one used last, or a choice.
-        find_models: Looks for model files on this machine; may take its time.
+        models: Where models are found and fetched.
         is_incognito: Whether to begin with a chat of which nothing is kept.
     """
 
@@ -110,14 +111,13 @@ class ChatApp(App[None]):
         store: Store,
         settings: "Settings",
         model_path: str | None,
-        find_models: "Callable[[], list[FoundModel]]",
+        models: ModelSource,
         is_incognito: bool = False,
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
         self._settings = settings
         self._wanted_model_path = model_path
-        self._find_models = find_models
         self._journal = Journal(store, self._store_failed)
         self._turns = Turns(
             engine_factory,
@@ -138,6 +138,7 @@ class ChatApp(App[None]):
             lambda asking: self._run_alone("price", asking),
             self._show_price,
         )
+        self._models = ModelsController(models, settings, self, self._run_alone)
         self._price = ""
         self._status_is_due = False
         self._store_has_failed = False
@@ -179,7 +180,7 @@ class ChatApp(App[None]):
             path = await self._journal.read_or(lambda store: store.preference(LAST_MODEL), None)
             path = path if path and Path(path).is_file() else None
         if path is None:
-            self.action_choose_model()
+            await self._models.choose_first()
         elif self._turns.allows(turn.LoadModel):
             self._turns.dispatch(turn.LoadModel(path))
 
@@ -197,6 +198,7 @@ class ChatApp(App[None]):
     async def _close(self) -> None:
         self._turns.chat.flush()
         self._reading_ahead.stop()
+        await self._models.close()
         await self._turns.close()
         await self._turns.chat.leave()
         await self._journal.close()
@@ -370,7 +372,8 @@ class ChatApp(App[None]):
             await self._run_slash(*slash)
         elif self._turns.state is State.NO_MODEL:
             self.show_hint("There is no model yet; your text stays here.")
-            self.action_choose_model()
+            if self._models.fetch is None:
+                self.action_choose_model()
         elif self._editing.position is not None:
             self._send_edited(self._editing.position, event.text.strip("\n"))
         elif self._wished(turn.SendMessage(event.text.strip("\n"))):
@@ -658,17 +661,54 @@ class ChatApp(App[None]):
         """Loads the model at `path`, or lets the user choose one."""
         if path:
             self._change_model(str(Path(path).expanduser()))
-            return
+        else:
+            self._models.open_picker()
+
+    def action_get_starter(self) -> None:
+        """Fetches the starter model."""
+        self._models.start_fetching_starter()
+
+    def on_model_picker_fetch_wanted(self, event: "ModelPicker.FetchWanted") -> None:
+        """Fetches a model while the chat goes on."""
+        self._models.start_fetch(event.name, event.title)
+
+    def on_model_picker_cancel_wanted(self) -> None:
+        """Ends the download."""
+        self._models.cancel_fetch()
+
+    def on_model_picker_remove_wanted(self, event: "ModelPicker.RemoveWanted") -> None:
+        """Removes a file; the user was asked."""
+        self._models.remove(event.path)
+
+    def on_model_picker_refused(self, event: "ModelPicker.Refused") -> None:
+        """Says why nothing was done."""
+        self.show_hint(event.reason)
+
+    def show_picker(self, picker: "ModelPicker", chosen: "Callable[[str | None], None]") -> None:
+        """See `ModelsView`."""
+        self.push_screen(picker, chosen)
+
+    @property
+    def open_picker(self) -> "ModelPicker | None":
+        """See `ModelsView`."""
         from tui_llama.screens.model_picker import ModelPicker
 
-        picker = ModelPicker(None, paths.models_folder())
-        self.push_screen(picker, lambda chosen: self._change_model(chosen) if chosen else None)
-        self._run_alone("lists", partial(self._fill, picker))
+        pickers = [screen for screen in self.screen_stack if isinstance(screen, ModelPicker)]
+        return pickers[0] if pickers and pickers[0].is_attached else None
 
-    async def _fill(self, picker: "ModelPicker") -> None:
-        found = await asyncio.to_thread(self._find_models)
-        if picker.is_attached:
-            picker.replace_items([listed_model(model) for model in found])
+    @property
+    def loaded_model(self) -> "ModelInfo | None":
+        """See `ModelsView`."""
+        return self._turns.model
+
+    @property
+    def wants_a_model(self) -> bool:
+        """See `ModelsView`."""
+        return self._turns.state is State.NO_MODEL
+
+    def load_model(self, path: str) -> None:
+        """See `ModelsView`."""
+        self._change_model(path)
 
     def _change_model(self, path: str) -> None:
         self._run_alone("chats", partial(self._load_another, path))
@@ -682,6 +722,8 @@ class ChatApp(App[None]):
 
     def show_hint(self, text: str, seconds: float = HINT_SECONDS) -> None:
         """One line of advice in the status line, for some seconds or until the next key."""
+        if not self.is_running:
+            return
         self.chat_screen.status.show_hint(text, seconds)
 
     def _show_state(self) -> None:
@@ -702,16 +744,22 @@ class ChatApp(App[None]):
         words, figures = meter.words(state), meter.figures(state)
         if self._editing.position is not None:
             words, figures = "editing", self._price
-        screen.status.show_status(Status(words, figures, meter.context(), mood))
+        fetch = self._models.fetch
+        download, short_download = download_words(fetch) if fetch is not None else ("", "")
+        screen.status.show_status(Status(words, figures, meter.context(), mood, download, short_download))
         if self._turns.chat.is_empty:
-            screen.empty_state.show_model(self._model_words(), advice(state, self._turns.chat), stages(state, meter))
+            lines = advice(state, self._turns.chat, self._turns.model, is_fetching=fetch is not None)
+            fraction = fetch.meter.fraction if fetch is not None else None
+            screen.empty_state.show_model(self._model_words(), lines, stages(state, meter, fraction))
 
     def _model_words(self) -> str:
         """The model, or which one is loading, or that there is none; not safe to print."""
         if self._turns.model_is_loading:
             return f"Loading {Path(self._turns.model_path).name}"
         if self._turns.state is State.NO_MODEL or self._turns.model is None:
-            return "No model is loaded."
+            if self._models.fetch is not None:
+                return f"{self._models.fetch.title} is on its way"
+            return "There is no model on this machine yet." if self._models.has_no_model else "No model is loaded."
         return model_line(self._turns.model)
 
     def _store_failed(self, error: Exception) -> None:

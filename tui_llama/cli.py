@@ -22,7 +22,6 @@ from tui_llama.errors import ModelFileError, UserError
 
 if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
-    from tui_llama.models.library import FoundModel
     from tui_llama.stored_chat import StoredChat
 
 _INTERRUPTED = 130
@@ -520,6 +519,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     gc.disable()
     from tui_llama import paths
     from tui_llama.app import ChatApp
+    from tui_llama.models.source import ThisMachine
     from tui_llama.store import Store
 
     gc.freeze()
@@ -530,26 +530,18 @@ def _open_screen(options: Mapping[str, object]) -> None:
             store=store,
             settings=settings,
             model_path=model,
-            find_models=_find_models,
+            models=ThisMachine(),
             is_incognito=bool(options.get("incognito")),
         )
         app.run()
     sys.exit(app.return_code or 0)
 
 
-# Both are imported when they are first used, which is after the first frame.
-
-
 def _make_engine() -> "Engine":
+    """Imported when it is first used, which is after the first frame."""
     from tui_llama.engine.worker import EngineWorker
 
     return EngineWorker()
-
-
-def _find_models() -> "list[FoundModel]":
-    from tui_llama.models.library import find_models
-
-    return find_models()
 
 
 def _given(options: Mapping[str, object]) -> dict[str, object]:

@@ -82,6 +82,9 @@ COMMANDS = (
         "Ctrl+L",
         argument="path",
     ),
+    Command(
+        "get_starter", "Get the starter", "Fetch a very small model to try the program with", ("starter",), "f3", "F3"
+    ),
     Command("help", "Help", "Show the keys and commands", ("help", "?"), "f1", "F1"),
     Command("quit", "Quit", "Leave; everything is kept", ("quit", "bye", "exit"), "ctrl+q", "Ctrl+Q"),
 )

@@ -1,7 +1,9 @@
 """What the screens are given, made from what the app has."""
 
+import os
 import tomllib
 from collections.abc import Iterable
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from textual.theme import Theme
@@ -10,14 +12,19 @@ from tui_llama import paths
 from tui_llama.chat import Role, StopReason
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
+from tui_llama.models.downloads import size_words
+from tui_llama.models.names import short_name
+from tui_llama.models.starter_file import STARTER_BYTES, STARTER_FILE
 from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.store import ChatSummary, StoredBranch
 from tui_llama.turn_meter import TurnMeter
 from tui_llama.widgets.empty_state import Stage
 from tui_llama.widgets.message_view import ShownMessage
+from tui_llama.widgets.status_line import FIGURE_GAP
 
 if TYPE_CHECKING:
-    from tui_llama.models.library import FoundModel
+    from tui_llama.controllers.models import Fetch
+    from tui_llama.models.described import DescribedModel, OfferedModel
     from tui_llama.screens.branch_list import ListedBranch
     from tui_llama.screens.chat_list import ListedChat
     from tui_llama.screens.model_picker import ListedModel
@@ -30,7 +37,8 @@ _ENDINGS = {
 }
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
 _LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
-_NO_MODEL_ADVICE = ("Press Ctrl+L to choose a model file.",)
+_FETCHING_ADVICE = ("You can write meanwhile; the chat begins when the model is here.",)
+_STARTER_ADVICE = ("This is a very small model that shows how the program works. Ctrl+L gets a better one.",)
 _LOST_ADVICE = ("Your next message starts the engine again.",)
 
 
@@ -62,12 +70,15 @@ def model_line(model: ModelInfo | None) -> str:
     """A model in a few words; not safe to print."""
     if model is None:
         return ""
-    is_told = model.quantization.casefold() in model.name.casefold()
-    return model.name if is_told else f"{model.name} · {model.quantization}"
+    name = short_name(PurePath(model.path), model.name)
+    is_told = model.quantization.casefold() in name.casefold()
+    return name if is_told else f"{name} · {model.quantization}"
 
 
-def stages(state: State, meter: TurnMeter) -> list[Stage]:
-    """How far each stage of loading has come; nothing when nothing loads."""
+def stages(state: State, meter: TurnMeter, download_fraction: float | None = None) -> list[Stage]:
+    """How far a download is while there is no model, or each stage of loading; nothing when nothing loads."""
+    if state is State.NO_MODEL and download_fraction is not None:
+        return [Stage("download", download_fraction)]
     if state not in MODEL_IS_LOADING:
         return []
     names = [stage.value for stage in LoadStage]
@@ -77,6 +88,12 @@ def stages(state: State, meter: TurnMeter) -> list[Stage]:
     ]
 
 
+def download_words(fetch: "Fetch") -> tuple[str, str]:
+    """How far a download is, in the words of the status line and in as few as possible; not safe to print."""
+    short = f"↓ {fetch.meter.fraction:.0%}".replace("%", " %")
+    return f"↓ {fetch.title}: {fetch.meter.words()}", short
+
+
 def chat_title(chat: OpenChat) -> str:
     """What the chat is called on the screen; empty for a new one, and not safe to print."""
     if not chat.is_incognito:
@@ -84,12 +101,34 @@ def chat_title(chat: OpenChat) -> str:
     return f"Incognito: {chat.title}" if chat.title else "Incognito chat"
 
 
-def advice(state: State, chat: OpenChat) -> tuple[str, ...]:
+def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_fetching: bool) -> tuple[str, ...]:
     """What to do next in an empty chat."""
     promise = ("Nothing of this chat is kept.",) if chat.is_incognito else ()
     if state in MODEL_IS_LOADING:
         return (*promise, *_LOADING_ADVICE)
-    return promise + {State.NO_MODEL: _NO_MODEL_ADVICE, State.LOST: _LOST_ADVICE}.get(state, _READY_ADVICE)
+    if state is State.NO_MODEL:
+        return (*promise, *(_FETCHING_ADVICE if is_fetching else _no_model_advice()))
+    if state is State.LOST:
+        return (*promise, *_LOST_ADVICE)
+    return (*promise, *(_STARTER_ADVICE if is_starter(model) else ()), *_READY_ADVICE)
+
+
+def is_starter(model: ModelInfo | None) -> bool:
+    """Whether this is the very small model that the program is tried with."""
+    return model is not None and PurePath(model.path).name == STARTER_FILE
+
+
+def _no_model_advice() -> tuple[str, ...]:
+    return (
+        f"F3 fetches a very small model ({size_words(STARTER_BYTES)}) · Ctrl+L shows what else there is",
+        f"or put a GGUF file into {_short_path(paths.models_folder())}, or start with -m FILE.gguf",
+    )
+
+
+def _short_path(path: Path) -> str:
+    """A path with the home folder as people write it."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - never raises
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
@@ -120,8 +159,42 @@ def listed_branch(branch: StoredBranch, tip_message_id: int | None) -> "ListedBr
     )
 
 
-def listed_model(model: "FoundModel") -> "ListedModel":
-    """A model as the picker takes it."""
+def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedModel":
+    """A model file on this machine as the picker takes it."""
+    from tui_llama.models.described import context_words, size_and_type
     from tui_llama.screens.model_picker import ListedModel
 
-    return ListedModel(model.path, model.name, model.size_bytes, model.origin)
+    found, facts = model.found, model.facts
+    context = f"context {context_words(facts.trained_context_size)}" if facts and facts.trained_context_size else ""
+    architecture, licence = (facts.architecture, facts.licence) if facts else ("", "")
+    parts = (found.origin, architecture, context, licence, str(found.path))
+    return ListedModel(
+        key=str(found.path),
+        title=model.title,
+        size=size_and_type(found.size_bytes, facts.quantization if facts else ""),
+        note=model.refusal or (model.fit.speed_words if model.fit else ""),
+        details=FIGURE_GAP.join(part for part in parts if part),
+        is_dimmed=bool(model.refusal),
+        refusal="" if model.can_run else model.refusal,
+        warning=model.refusal,
+        can_be_removed=can_be_removed,
+    )
+
+
+def listed_offer(offer: "OfferedModel") -> "ListedModel":
+    """A model of the catalogue as the picker takes it."""
+    from tui_llama.models.described import context_words, size_and_type
+    from tui_llama.screens.model_picker import ListedModel
+
+    entry, fit = offer.entry, offer.fit
+    parts = (entry.good_for, f"context {context_words(entry.context_size)}", entry.licence, entry.name)
+    return ListedModel(
+        key=entry.name,
+        title=entry.title,
+        is_here=False,
+        size=size_and_type(entry.size_bytes, entry.quantization),
+        note=fit.refusal or fit.speed_words,
+        details=FIGURE_GAP.join(parts),
+        is_dimmed=not fit.fits,
+        warning=fit.refusal,
+    )

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from tests.fakes.models import FakeModels
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chat import StopReason, Usage
@@ -118,15 +118,6 @@ class Driver:
         return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
-def found_models(count: int = 3) -> list[FoundModel]:
-    """Models that do not exist."""
-    origins = ("our folder", "Hugging Face", "Ollama")
-    return [
-        FoundModel(Path(f"/models/model-{number}.gguf"), f"Model {number}", 10**9 * number, origins[number % 3])
-        for number in range(1, count + 1)
-    ]
-
-
 @asynccontextmanager
 async def opened(
     *,
@@ -135,7 +126,7 @@ async def opened(
     model_path: str | None = MODEL,
     size: tuple[int, int] = (80, 24),
     store: Store | None = None,
-    models: Sequence[FoundModel] = (),
+    models: Sequence[FoundModel] | FakeModels = (),
     settings: Settings | None = None,
     until_ready: bool = True,
     is_incognito: bool = False,
@@ -154,7 +145,7 @@ async def opened(
         store=opened_store,
         settings=settings or replace(Settings(), theme="llama-dusk"),
         model_path=model_path,
-        find_models=lambda: list(models),
+        models=models if isinstance(models, FakeModels) else FakeModels(models),
         is_incognito=is_incognito,
     )
     app.animation_level = "none"

@@ -11,7 +11,8 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
-from tests.fakes.chat_app import found_models, opened
+from tests.fakes.chat_app import opened
+from tests.fakes.models import found_models
 from tui_llama.screens.ask_text import AskText
 from tui_llama.screens.ask_whether import AskWhether
 from tui_llama.screens.branch_list import BranchList, ListedBranch
@@ -61,7 +62,7 @@ BRANCHES = [
     ListedBranch(5, "a question", "\x1b[31manother answer", 2, NOW - timedelta(days=3), is_open=False),
     ListedBranch(3, "unanswered", "", 1, NOW - timedelta(days=400), is_open=False),
 ]
-MODELS = [ListedModel(Path(f"/m/{name}.gguf"), name, 10**9, "Ollama") for name in ("Alpha", "Beta")]
+MODELS = [ListedModel(f"/m/{name}.gguf", name, size="1.0 GB Q4_K") for name in ("Alpha", "Beta")]
 
 
 async def test_chats_are_listed_with_their_age_and_the_open_one_is_marked() -> None:

@@ -5,8 +5,8 @@ The child reads paths from standard input, with a zero byte behind each, and pri
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from tui_llama.engine.protocol import ModelFacts
 _LONGEST_LINE_BYTES = 1 << 20
 
 
-async def inspect_beside(paths: Iterable[Path]) -> AsyncIterator[ModelFacts]:
+async def inspect_beside(paths: Iterable[Path]) -> AsyncGenerator[ModelFacts, None]:
     """Yields the facts of each file, in order, as soon as they are known; ends early where the child ends early."""
     process = await asyncio.create_subprocess_exec(
         *child_command(__name__),
@@ -39,14 +39,6 @@ async def inspect_beside(paths: Iterable[Path]) -> AsyncIterator[ModelFacts]:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-
-
-async def inspect_one(path: Path) -> ModelFacts | None:
-    """The facts of one file; None where the child ended without a word."""
-    async with aclosing(inspect_beside([path])) as facts:  # type: ignore[type-var]
-        async for found in facts:
-            return found
-    return None
 
 
 def main(_arguments: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ outlives no screen.
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -73,7 +73,7 @@ def _fetch(name: str, report: ReportProgress) -> Downloaded:
 # --- in a process of its own --------------------------------------------------------------------------------------
 
 
-async def pull_beside(name: str) -> AsyncIterator[DownloadEvent]:
+async def pull_beside(name: str) -> AsyncGenerator[DownloadEvent, None]:
     """Yields how far a download is, then exactly one of `Downloaded` and `DownloadFailed`.
 
     Whoever stops iterating cancels the download; nothing half-made is left.

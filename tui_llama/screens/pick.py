@@ -1,6 +1,6 @@
 """A dialog with a list that gets shorter as one types."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
@@ -24,7 +24,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
     What a list is about is said by the methods that a subclass overrides.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"pick--detail"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"pick--detail", "pick--heading", "pick--dimmed"}
     TITLE_TEXT = ""
     PLACEHOLDER = "Type to search"
     KEYS = ""
@@ -38,13 +38,21 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
     def __init__(self, items: Sequence[Item]) -> None:
         super().__init__()
         self._items = list(items)
-        self._matching: list[Item] = []
+        self._rows: list[Item | None] = []  # what is listed; None for a heading
 
     # --- for subclasses -----------------------------------------------------------------------------------------
 
     def line(self, item: Item, width: int) -> Content:
         """How an item is shown, clean and at most `width` cells wide."""
         raise NotImplementedError
+
+    def heading(self, item: Item) -> str:
+        """Under which heading an item stands; items of one heading follow each other. Empty for none."""
+        return ""
+
+    def details(self, item: Item) -> str:
+        """What is said below the list of the item under the cursor; clean, and empty for nothing."""
+        return ""
 
     def words(self, item: Item) -> str:
         """What typing is compared with."""
@@ -70,6 +78,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
             yield Input(placeholder=self.PLACEHOLDER, compact=True)
             yield OptionList(compact=True, markup=False)
             yield Static("", classes="advice", markup=False)
+            yield Static("", classes="details", markup=False)
             yield Static(self.KEYS, classes="keys", markup=False)
 
     def on_mount(self) -> None:
@@ -84,7 +93,14 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
     def highlighted(self) -> Item | None:
         """The item under the cursor."""
         index = self.query_one(OptionList).highlighted
-        return self._matching[index] if index is not None and index < len(self._matching) else None
+        return self._rows[index] if index is not None and index < len(self._rows) else None
+
+    def put_cursor(self, is_wanted: Callable[[Item], bool]) -> None:
+        """Moves the cursor to the first item that is wanted, if it is listed."""
+        wanted = (index for index, item in enumerate(self._rows) if item is not None and is_wanted(item))
+        index = next(wanted, None)
+        if index is not None:
+            self.query_one(OptionList).highlighted = index
 
     def replace_items(self, items: Sequence[Item]) -> None:
         """Lists these from now on, which may be before the dialog is drawn; the cursor stays where it is."""
@@ -97,18 +113,53 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         """Lists what matches."""
         text = self.query_one(Input).value
         wanted = text.casefold().split()
-        self._matching = [item for item in self._items if all(word in self.words(item).casefold() for word in wanted)]
+        matching = [item for item in self._items if all(word in self.words(item).casefold() for word in wanted)]
         options = self.query_one(OptionList)
+        before = self.highlighted
         position = options.highlighted or 0
         width = options.scrollable_content_region.width - 2
         with self.app.batch_update():
             options.clear_options()
-            options.add_options([Option(self.line(item, width)) for item in self._matching])
-            options.highlighted = min(position, len(self._matching) - 1) if self._matching else None
-            options.display = bool(self._matching)
+            self._rows = []
+            for item in matching:
+                heading = self.heading(item)
+                if heading and (not self._rows or heading != self.heading(self._last_item())):
+                    self._add_row(None, Content.styled(heading, ".pick--heading"))
+                self._add_row(item, self.line(item, width))
+            options.highlighted = self._place_of_cursor(before, position)
+            options.display = bool(matching)
             advice = self.query_one(".advice", Static)
-            advice.display = not self._matching
-            advice.update("" if self._matching else self.advice_when_empty(text.strip()))
+            advice.display = not matching
+            advice.update("" if matching else self.advice_when_empty(text.strip()))
+        self._show_details()
+
+    def _last_item(self) -> Item:
+        """The item that was listed last."""
+        return next(item for item in reversed(self._rows) if item is not None)
+
+    def _add_row(self, item: Item | None, line: Content) -> None:
+        self._rows.append(item)
+        self.query_one(OptionList).add_option(Option(line, disabled=item is None))
+
+    def _place_of_cursor(self, before: Item | None, position: int) -> int | None:
+        """The line of the same item if it is still there, else the nearest one with an item."""
+        same = [index for index, item in enumerate(self._rows) if item is not None and self.is_same(item, before)]
+        if same:
+            return same[0]
+        with_items = [index for index, item in enumerate(self._rows) if item is not None]
+        return min(with_items, key=lambda index: abs(index - position), default=None)
+
+    def is_same(self, item: Item, other: Item | None) -> bool:
+        """Whether two items stand for one thing, of which something may have changed."""
+        return item == other
+
+    @on(OptionList.OptionHighlighted)
+    def _show_details(self) -> None:
+        item = self.highlighted
+        below = self.query_one(".details", Static)
+        words = self.details(item) if item is not None else ""
+        below.display = bool(words)
+        below.update(words)
 
     @on(Input.Submitted)
     def _enter(self) -> None:
@@ -120,19 +171,21 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
 
     @on(OptionList.OptionSelected)
     def _click(self, event: OptionList.OptionSelected) -> None:
-        self.choose(self._matching[event.option_index])
+        item = self._rows[event.option_index]
+        if item is not None:
+            self.choose(item)
 
     def action_move(self, action: str) -> None:
         """Moves the cursor of the list while one types."""
         getattr(self.query_one(OptionList), f"action_{action}")()
 
 
-def two_sides(left: str, right: str, width: int) -> Content:
+def two_sides(left: str, right: str, width: int, *, is_dimmed: bool = False) -> Content:
     """Two clean texts at the ends of a line; the left one is cut when there is no room."""
     room = max(0, width - Content(right).cell_length - 2)
     start = Content(left).truncate(room, ellipsis=True)
     blank = " " * max(1, width - start.cell_length - Content(right).cell_length)
-    return Content.assemble(start, blank, (right, ".pick--detail"))
+    return Content.assemble((start.plain, ".pick--dimmed" if is_dimmed else ""), blank, (right, ".pick--detail"))
 
 
 def count_and_time(count: int, moment: datetime, now: datetime, width: int) -> str:

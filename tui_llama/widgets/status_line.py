@@ -6,6 +6,7 @@ import msgspec
 from textual.content import Content
 from textual.timer import Timer
 
+from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.bar import Bar, joined, quiet
 
 FIGURE_GAP = " · "
@@ -26,6 +27,8 @@ class Status(msgspec.Struct, frozen=True):
     figures: str = ""
     context: str = ""
     mood: Mood = Mood.CALM
+    download: str = ""
+    short_download: str = ""
 
 
 class StatusLine(Bar):
@@ -70,4 +73,6 @@ class StatusLine(Bar):
             figures = status.figures.split(FIGURE_GAP)
             # Where there is no room for all figures, the last ones are left out, and none is cut in the middle.
             lefts = [joined(left, quiet(FIGURE_GAP.join(figures[:count]))) for count in range(len(figures), -1, -1)]
-            self.show(lefts[0], quiet(label + status.context), quiet(status.context), lefts[1:])
+            right = joined(quiet(sanitize_line(status.download)), quiet(label + status.context if label else ""))
+            short_right = joined(quiet(status.short_download), quiet(status.context))
+            self.show(lefts[0], right, short_right, lefts[1:])

@@ -1,0 +1,113 @@
+"""A source of models that do not exist: found, looked into, fetched and removed as a test says."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+from tui_llama.engine.protocol import ModelFacts
+from tui_llama.errors import UserError
+from tui_llama.models.downloads import Downloaded, DownloadEvent, DownloadFailed, Progress
+from tui_llama.models.library import FoundModel
+from tui_llama.models.machine import Machine
+
+MACHINE = Machine("A test's processor", 2, 16 * 10**9, 8 * 10**9, 20e9)
+
+
+def found_models(count: int = 3) -> list[FoundModel]:
+    """Models that do not exist."""
+    origins = ("our folder", "Hugging Face", "Ollama")
+    return [
+        FoundModel(Path(f"/models/model-{number}.gguf"), f"Model {number}", 10**9 * number, origins[number % 3])
+        for number in range(1, count + 1)
+    ]
+
+
+def facts_of(found: FoundModel, **changed: object) -> ModelFacts:
+    """What such a model says of itself."""
+    facts: dict[str, object] = {
+        "name": found.name,
+        "architecture": "llama",
+        "quantization": "Q4_K",
+        "weight_bytes": found.size_bytes,
+        "bytes_read_per_token": found.size_bytes,
+        "trained_context_size": 32_768,
+        "key_value_bytes_per_token": 100_000,
+        "licence": "mit",
+    }
+    return ModelFacts(str(found.path), **{**facts, **changed})  # type: ignore[arg-type]
+
+
+class FakeModels:
+    """A `ModelSource`.
+
+    Attributes:
+        found: What is on the machine.
+        facts: What files say of themselves, by their paths, where it is not the usual.
+        pulled: The files that may be removed.
+        events: What a download goes through, one after the other, each when `step` is called; a test ends it with
+            `Downloaded` or `DownloadFailed`.
+        wanted: The names that were asked for.
+        cancelled: Those whose download was cancelled.
+    """
+
+    def __init__(self, found: Sequence[FoundModel] = ()) -> None:
+        self.found = list(found)
+        self.facts: dict[str, ModelFacts] = {}
+        self.pulled: set[Path] = set()
+        self.events: asyncio.Queue[DownloadEvent] = asyncio.Queue()
+        self.wanted: list[str] = []
+        self.cancelled: list[str] = []
+
+    def find(self) -> list[FoundModel]:
+        """See `ModelSource`."""
+        return list(self.found)
+
+    def machine(self) -> Machine:
+        """See `ModelSource`."""
+        return MACHINE
+
+    async def inspect(self, paths: Sequence[Path]) -> AsyncGenerator[ModelFacts, None]:
+        """See `ModelSource`."""
+        by_path = {found.path: found for found in self.found}
+        for path in paths:
+            yield self.facts.get(str(path)) or facts_of(by_path[path])
+
+    async def pull(self, name: str) -> AsyncGenerator[DownloadEvent, None]:
+        """See `ModelSource`."""
+        self.wanted.append(name)
+        try:
+            while True:
+                event = await self.events.get()
+                yield event
+                if isinstance(event, Downloaded | DownloadFailed):
+                    return
+        except (GeneratorExit, asyncio.CancelledError):
+            self.cancelled.append(name)
+            raise
+
+    def was_pulled(self, path: Path) -> bool:
+        """See `ModelSource`."""
+        return path in self.pulled
+
+    def remove(self, path: Path) -> int:
+        """See `ModelSource`."""
+        if path not in self.pulled:
+            raise UserError("it was not fetched by this program")
+        self.found = [found for found in self.found if found.path != path]
+        return 1
+
+    # --- for tests ---
+
+    def step(self, done_bytes: int, total_bytes: int = 100_000_000) -> None:
+        """The download has come so far."""
+        self.events.put_nowait(Progress("downloading", done_bytes, total_bytes))
+
+    def arrive(self, found: FoundModel) -> None:
+        """The download has ended well, with this model."""
+        self.found.append(found)
+        self.pulled.add(found.path)
+        self.events.put_nowait(Downloaded(str(found.path)))
+
+    def fail(self, message: str, hint: str = "") -> None:
+        """The download has failed."""
+        self.events.put_nowait(DownloadFailed(message, hint))

@@ -1,0 +1,292 @@
+"""What the app does with models: chooses the first one, lists them, fetches, offers and removes them.
+
+One model is fetched at a time, by a process of its own, while the chat goes on. What is known of a file is kept for as
+long as the program runs.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from tui_llama import paths
+from tui_llama.engine.protocol import ModelFacts, ModelInfo
+from tui_llama.errors import UserError
+from tui_llama.models.downloads import Downloaded, DownloadEvent, DownloadFailed, DownloadMeter, Progress
+from tui_llama.models.library import FoundModel
+from tui_llama.models.machine import Machine
+from tui_llama.models.source import ModelSource
+from tui_llama.screens.model_picker import ListedModel, ModelPicker
+from tui_llama.views import listed_found, listed_offer
+
+if TYPE_CHECKING:
+    from tui_llama.settings import Settings
+
+STARTER_NAME: Final = "starter"
+STARTER_TITLE: Final = "the starter model"
+
+_Known = dict[tuple[str, int], ModelFacts]
+
+
+class Fetch(msgspec.Struct):
+    """A download under way.
+
+    Attributes:
+        name: By which it is fetched.
+        title: What it is called on the screen; not trusted.
+        meter: How far it is.
+    """
+
+    name: str
+    title: str
+    meter: DownloadMeter
+
+
+class ModelsView(Protocol):
+    """What the controller has shown and done: the app."""
+
+    def show_picker(self, picker: ModelPicker, chosen: Callable[[str | None], None]) -> None:
+        """Opens the dialog, and calls `chosen` with what it returns."""
+        ...
+
+    @property
+    def open_picker(self) -> ModelPicker | None:
+        """The dialog, while it is open."""
+        ...
+
+    def load_model(self, path: str) -> None:
+        """Loads a model in place of the one that is there."""
+        ...
+
+    @property
+    def loaded_model(self) -> ModelInfo | None:
+        """The model that is loaded."""
+        ...
+
+    @property
+    def wants_a_model(self) -> bool:
+        """Whether no model is loaded or loading."""
+        ...
+
+    def add_notice(self, text: str) -> None:
+        """One line in the conversation."""
+        ...
+
+    def add_failure(self, message: str, hint: str) -> None:
+        """A failure in the conversation."""
+        ...
+
+    def show_hint(self, text: str) -> None:
+        """One line for some seconds."""
+        ...
+
+    def show_state(self) -> None:
+        """What is shown around the messages may be different now."""
+        ...
+
+    def show_figures(self) -> None:
+        """The progress of a download has changed."""
+        ...
+
+
+class ModelsController:
+    """Models, for one app.
+
+    Args:
+        source: Where models are found and fetched.
+        settings: As the user set them.
+        view: The app.
+        run: Runs a coroutine of a group in place of what is under way in it.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        settings: "Settings",
+        view: ModelsView,
+        run: Callable[[str, Callable[[], Coroutine[Any, Any, None]]], object],
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._view = view
+        self._run = run
+        self._found: list[FoundModel] = []
+        self._known: _Known = {}
+        self._machine: Machine | None = None
+        self._fetching: asyncio.Task[None] | None = None
+        self._fresh_path = ""
+        self.fetch: Fetch | None = None
+        """What is being fetched now."""
+        self.has_no_model = False
+        """Whether no model was found on this machine when it was last looked through."""
+
+    # --- the first model ----------------------------------------------------------------------------------------
+
+    async def choose_first(self) -> None:
+        """Loads the only model that there is; lets the user choose where there are several."""
+        self._found = await asyncio.to_thread(self._source.find)
+        await self._look_into_files()
+        usable = [found for found in self._found if not self._facts(found).refusal]
+        self.has_no_model = not self._found
+        if not self._view.wants_a_model:
+            return
+        if len(usable) == 1:
+            self._view.load_model(str(usable[0].path))
+        elif self._found:
+            self.open_picker()
+        self._view.show_state()
+
+    # --- the list -----------------------------------------------------------------------------------------------
+
+    def open_picker(self) -> None:
+        """Shows what there is on this machine and what can be fetched, first without what takes time to find out."""
+        picker = ModelPicker(None, paths.models_folder())
+        self._view.show_picker(picker, lambda path: self._view.load_model(path) if path else None)
+        self._run("lists", self._fill)
+
+    async def _fill(self) -> None:
+        self._found = await asyncio.to_thread(self._source.find)
+        self.has_no_model = not self._found
+        self._show_list()
+        self._machine = await asyncio.to_thread(self._source.machine)
+        await self._look_into_files()
+        self._show_list()
+        if self._fresh_path and (picker := self._view.open_picker) is not None:
+            picker.move_to(self._fresh_path)
+            self._fresh_path = ""
+
+    async def _look_into_files(self) -> None:
+        """Reads the headers of files that nobody has looked into yet."""
+        unknown = [found for found in self._found if _key(found) not in self._known]
+        if not unknown:
+            return
+        waiting = iter(unknown)
+        async with aclosing(self._source.inspect([found.path for found in unknown])) as facts:
+            async for each in facts:
+                self._known[_key(next(waiting))] = each
+
+    def _facts(self, found: FoundModel) -> ModelFacts:
+        return self._known.get(_key(found), ModelFacts(str(found.path), refusal="it could not be looked into"))
+
+    def _show_list(self) -> None:
+        picker = self._view.open_picker
+        if picker is not None:
+            picker.replace_items(self._items())
+
+    def _items(self) -> list[ListedModel]:
+        from tui_llama.models.described import describe, offers
+
+        machine = self._machine_for_another()
+        described = [describe(found, self._known.get(_key(found)), machine, self._settings) for found in self._found]
+        here = [listed_found(model, can_be_removed=self._source.was_pulled(model.found.path)) for model in described]
+        offered = [listed_offer(offer) for offer in offers(described, machine, self._settings)]
+        return [*here, *map(self._with_progress, self._with_other_fetch(offered))]
+
+    def _machine_for_another(self) -> Machine:
+        """The machine as it would be with the loaded model closed, which is the first thing that loading does."""
+        machine = self._machine or Machine("", 0)
+        model = self._view.loaded_model
+        if model is None or not machine.free_bytes:
+            return machine
+        return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + model.weight_bytes)
+
+    def _with_other_fetch(self, offered: list[ListedModel]) -> list[ListedModel]:
+        """The offers, and before them what is being fetched by a name that the catalogue does not have."""
+        fetch = self.fetch
+        if fetch is None or any(item.key == fetch.name for item in offered):
+            return offered
+        return [ListedModel(fetch.name, fetch.title, is_here=False), *offered]
+
+    def _with_progress(self, item: ListedModel) -> ListedModel:
+        if self.fetch is None or item.key != self.fetch.name:
+            return item
+        return msgspec.structs.replace(item, note=self.fetch.meter.words(), is_under_way=True, is_dimmed=False)
+
+    # --- fetching -----------------------------------------------------------------------------------------------
+
+    def start_fetch(self, name: str, title: str) -> None:
+        """Fetches a model while the chat goes on; one at a time."""
+        if self.fetch is not None:
+            self._view.show_hint(f"{self.fetch.title} is on its way; get this one after it, or cancel that.")
+            return
+        self.fetch = Fetch(name, title, DownloadMeter())
+        self._fetching = asyncio.create_task(self._fetch(self.fetch), name=f"fetch {name}")
+        self._show_list()
+        self._view.show_state()
+
+    def start_fetching_starter(self) -> None:
+        """Fetches the starter."""
+        self.start_fetch(STARTER_NAME, STARTER_TITLE)
+
+    def cancel_fetch(self) -> None:
+        """Ends the download; what was loaded of it may be used by the next try."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    async def close(self) -> None:
+        """Ends the download and waits until its process has ended."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching])
+
+    async def _fetch(self, fetch: Fetch) -> None:
+        last: DownloadEvent | None = None
+        try:
+            async with aclosing(self._source.pull(fetch.name)) as events:
+                async for event in events:
+                    last = event
+                    if isinstance(event, Progress):
+                        fetch.meter.note(event, monotonic())
+                        self._view.show_figures()
+                        self._show_list()
+        except asyncio.CancelledError:
+            self._view.show_hint(f"{fetch.title}: the download was cancelled.")
+            return
+        finally:
+            self.fetch = self._fetching = None
+            self._show_list()
+            self._view.show_state()
+        await self._end_fetch(fetch, last)
+
+    async def _end_fetch(self, fetch: Fetch, last: DownloadEvent | None) -> None:
+        if isinstance(last, Downloaded):
+            await self._offer(fetch, last)
+        elif isinstance(last, DownloadFailed):
+            self._view.add_failure(f"{fetch.title} could not be fetched: {last.message}", last.hint)
+
+    async def _offer(self, fetch: Fetch, downloaded: Downloaded) -> None:
+        """Begins with a model where there is none, and else says that it is there."""
+        self.has_no_model = False
+        if self._view.wants_a_model and self._view.open_picker is None:
+            self._view.load_model(downloaded.path)
+            return
+        self._fresh_path = downloaded.path
+        if self._view.open_picker is None:
+            self._view.add_notice(f"{fetch.title} is here: Ctrl+L and Enter chat with it.")
+        await self._fill()
+
+    # --- removing -----------------------------------------------------------------------------------------------
+
+    def remove(self, path: str) -> None:
+        """Removes a file that this program has fetched, unless it is in use."""
+        model = self._view.loaded_model
+        if model is not None and Path(model.path) == Path(path):
+            self._view.show_hint("This model is in use; load another one first.")
+            return
+
+        async def remove() -> None:
+            try:
+                await asyncio.to_thread(self._source.remove, Path(path))
+            except UserError as error:
+                self._view.add_failure(str(error), error.hint)
+            await self._fill()
+
+        self._run("lists", remove)
+
+
+def _key(found: FoundModel) -> tuple[str, int]:
+    return str(found.path), found.size_bytes
