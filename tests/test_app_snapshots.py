@@ -164,11 +164,14 @@ def test_model_picker(store: Store, snap_compare: Compare) -> None:
     async def before(pilot: Pilot[None]) -> None:
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, ModelPicker))
         await wait_until(
-            pilot, lambda: pilot.app.screen.query(OptionList) and pilot.app.screen.query_one(OptionList).option_count
+            pilot,
+            lambda: isinstance(picker := pilot.app.screen, ModelPicker)
+            and picker.highlighted is not None
+            and "tok/s" in picker.highlighted.note,
         )
         still_cursor(pilot)
 
-    chat = app(store, model_path=None, models=found_models(5))
+    chat = app(store, model_path=None, models=found_models(9))
     assert snap_compare(chat, terminal_size=SIZE, run_before=before)
 
 
