@@ -22,54 +22,19 @@ Life is but a dream.
 
 """
 
+_LA = "La la la la la la la, la la la la la la la!\n"
+
 _SONG = "\n".join(
     f"{number} green bottles hanging on the wall,\n{number} green bottles hanging on the wall,\n"
     f"And if one green bottle should accidentally fall,\nThere'll be {number - 1} green bottles hanging on the wall.\n"
     for number in range(10, 0, -1)
 )
 
-_LITANY = "\n".join(
-    f"Saint {name}, pray for us."
-    for name in [
-        "Mary",
-        "Michael",
-        "Gabriel",
-        "Raphael",
-        "Joseph",
-        "Peter",
-        "Paul",
-        "Andrew",
-        "James",
-        "John",
-        "Thomas",
-        "Philip",
-        "Bartholomew",
-        "Matthew",
-        "Simon",
-        "Thaddeus",
-        "Matthias",
-        "Barnabas",
-        "Luke",
-        "Mark",
-        "Stephen",
-        "Lawrence",
-        "Vincent",
-        "Gregory",
-        "Ambrose",
-        "Augustine",
-        "Jerome",
-        "Martin",
-        "Nicholas",
-        "Anthony",
-        "Benedict",
-        "Bernard",
-        "Dominic",
-        "Francis",
-        "Agatha",
-        "Lucy",
-        "Agnes",
-    ]
-)
+_SAINTS = """\
+Mary, Michael, Gabriel, Raphael, Joseph, Peter, Paul, Andrew, James, John, Thomas, Philip, Bartholomew, Matthew, Simon,
+Thaddeus, Matthias, Barnabas, Luke, Mark, Stephen, Lawrence, Vincent, Gregory, Ambrose, Augustine, Jerome, Martin"""
+
+_LITANY = "\n".join(f"Saint {name.strip()}, pray for us." for name in _SAINTS.split(","))
 
 _VILLANELLE = """\
 Do not forget the harbour and the light,
@@ -97,9 +62,7 @@ _SWITCH = "switch (key) {\n" + "".join(
 
 _SAME_CASES = (
     "match token:\n"
-    + "".join(
-        f"    case Token.{name}:\n        return True\n" for name in ("PLUS", "MINUS", "STAR", "SLASH", "DOT", "COMMA")
-    )
+    + "".join(f"    case Token.{name}:\n        return True\n" for name in ("PLUS", "MINUS", "STAR", "SLASH", "DOT"))
     + "    case _:\n        return False\n"
 )
 
@@ -173,9 +136,7 @@ LEGITIMATE: dict[str, str] = {
     "CSV of names": "id,name,city\n" + "\n".join(f"{number},John Smith,London" for number in range(60)),
     "JSON of zeros": json.dumps([{"x": 0, "y": 0}] * 30, indent=1),
     "JSON with the same rows": json.dumps([{"name": "John", "age": 30, "city": "London"}] * 8, indent=2),
-    "JSON with rows that are counted": json.dumps(
-        [{"id": n, "name": "Item", "price": 9.99} for n in range(40)], indent=2
-    ),
+    "JSON with counted rows": json.dumps([{"id": n, "name": "Item", "price": 9.5} for n in range(40)], indent=2),
     "ASCII art and rulers": _ASCII_ART,
     "a maze": _MAZE,
     "rulers": _lines("-" * 78, 10) + _lines("=" * 78, 10) + _lines("* * *", 40),

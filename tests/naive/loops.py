@@ -1,4 +1,4 @@
-"""When an answer is in a loop, said as the rule says it: every period tried and every repeat counted, token by token."""
+"""When an answer is in a loop, as the rule says it: every period tried, every repeat counted, token by token."""
 
 from collections.abc import Callable, Sequence
 
