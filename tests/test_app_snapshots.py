@@ -165,9 +165,11 @@ def test_model_picker(store: Store, snap_compare: Compare) -> None:
         await wait_until(pilot, lambda: isinstance(pilot.app.screen, ModelPicker))
         await wait_until(
             pilot,
-            lambda: isinstance(picker := pilot.app.screen, ModelPicker)
-            and picker.highlighted is not None
-            and "tok/s" in picker.highlighted.note,
+            lambda: (
+                isinstance(picker := pilot.app.screen, ModelPicker)
+                and picker.highlighted is not None
+                and "tok/s" in picker.highlighted.note
+            ),
         )
         still_cursor(pilot)
 

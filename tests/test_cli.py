@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -121,6 +121,32 @@ def test_an_answer_cut_off_by_the_context_is_noted_on_standard_error(use_model: 
     result = run("complete", "x", *MODEL, "--temp", "0")
     assert (result.exit_code, result.stdout) == (0, "a" * 512)
     assert result.stderr.startswith("note: the context of 512 tokens is full")
+
+
+def says_over_and_over(token_ids: Sequence[int]) -> int:
+    return b"over and over "[len(token_ids) % 14]
+
+
+@pytest.mark.parametrize("command", ["ask", "complete"])
+def test_an_answer_in_a_loop_is_ended_with_the_option_that_lets_it_go_on(use_model: UseModel, command: str) -> None:
+    use_model(says_over_and_over)
+    result = run(command, "x", *MODEL, "--temp", "0")
+    assert result.exit_code == 0
+    assert len(result.stdout) == 12 * 14
+    assert result.stderr.startswith("note: the answer was ended because it repeats itself; --no-loop-guard lets")
+    assert len(run(command, "x", *MODEL, "--temp", "0", "--no-loop-guard").stdout) > 400
+
+
+@pytest.mark.parametrize("command", ["ask", "complete"])
+def test_answers_are_guarded_unless_that_is_off_or_they_may_not_end(asked: Asked, command: str) -> None:
+    run(command, "x", *MODEL)
+    run(command, "x", *MODEL, "--no-loop-guard")
+    run("--no-loop-guard", command, "x", *MODEL)
+    run(command, "x", *MODEL, "--ignore-eos")
+    paths.settings_file().parent.mkdir(parents=True, exist_ok=True)
+    paths.settings_file().write_text('loop_guard = "off"\n')
+    run(command, "x", *MODEL)
+    assert [request.loop_guard for _, request in asked] == [True, False, False, False, False]
 
 
 # --- what is asked

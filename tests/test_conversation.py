@@ -11,6 +11,7 @@ from tui_llama.conversation import (
     TRANSITIONS,
     Action,
     AppendText,
+    Continue,
     EditMessage,
     EngineLostAtRest,
     EngineLostInLoad,
@@ -66,19 +67,19 @@ PATHS: dict[State, tuple[Event, ...]] = {
 # What the user may do, written down once more and by hand: the table must say the same.
 USER_MAY: dict[State, set[type[Event]]] = {
     State.NO_MODEL: {LoadModel, OpenChat, Quit},
-    State.LOADING: {LoadModel, SendMessage, EditMessage, Regenerate, OpenChat, Quit},
+    State.LOADING: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, OpenChat, Quit},
     State.WAITING: {LoadModel, Stop, Quit},
-    State.READY: {LoadModel, SendMessage, EditMessage, Regenerate, OpenChat, Quit},
+    State.READY: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, OpenChat, Quit},
     State.READING: {Stop, Quit},
     State.ANSWERING: {Stop, Quit},
     State.STOPPING: {Stop, Quit},
-    State.FAILED: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, OpenChat, Quit},
-    State.LOST: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, OpenChat, Quit},
+    State.FAILED: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, OpenChat, Quit},
+    State.LOST: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, OpenChat, Quit},
     State.CLOSED: set(),
 }
 # The engine may report anything at any time, but for a prompt that is read after the answer has begun.
 ENGINE_MAY_NOT = {(State.ANSWERING, PromptAdvanced)}
-USER_EVENTS = (LoadModel, SendMessage, EditMessage, Regenerate, Retry, Stop, OpenChat, Quit)
+USER_EVENTS = (LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, Stop, OpenChat, Quit)
 
 
 def machine_in(state: State) -> TurnMachine:
@@ -98,6 +99,7 @@ def example(event_type: type[Event], machine: TurnMachine) -> Event:
         EditMessage: EditMessage(0, "hello there"),
         Regenerate: Regenerate(),
         Retry: Retry(),
+        Continue: Continue(),
         Stop: Stop(),
         OpenChat: OpenChat(),
         Quit: Quit(),
@@ -257,6 +259,37 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
         "another version of an answer",
         State.READY,
         [(Regenerate(), (SetAnswerAside(), StartReply(1)))],
+    ),
+    (
+        "an answer that was cut off goes on in a turn of its own",
+        State.READY,
+        [
+            (Continue(), (StartReply(1),)),
+            (PromptAdvanced(1), ()),
+            (TextArrived(1, "more", (8,)), (AppendText(1, "more", (8,)),)),
+            (ReplyFinished(1, StopReason.LOOP, USAGE), (FinishAnswer(1, StopReason.LOOP, USAGE),)),
+            (Continue(), (StartReply(2),)),
+        ],
+    ),
+    (
+        "a failed answer can go on",
+        State.FAILED,
+        [(Continue(), (StartReply(2),))],
+    ),
+    (
+        "an answer waits for the model before it goes on, and that can be taken back",
+        State.LOADING,
+        [
+            (Continue(), ()),
+            (Stop(), ()),
+            (Continue(), ()),
+            (ModelReady(1), (StartReply(1),)),
+        ],
+    ),
+    (
+        "an answer goes on with an engine that was lost",
+        State.LOST,
+        [(Continue(), (StartLoading(2, None),)), (ModelReady(2), (StartReply(2),))],
     ),
     (
         "an edited message is answered like a new one",

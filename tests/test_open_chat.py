@@ -144,6 +144,42 @@ async def test_a_chat_that_is_not_in_the_store_has_no_branches(journal: Journal)
     assert await OpenChat(journal).branches() == []
 
 
+async def test_an_answer_goes_on_as_the_same_message(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal)
+    await answered(chat, "why?", "Beca\ufffd")
+    asked_about = chat.entries[-1]
+    assert chat.reopen_answer() is asked_about
+    assert (asked_about.text, asked_about.stop_reason) == ("Beca", None)
+    ledger = await chat.whole_ledger()
+    chat.append("use.", (77,))
+    chat.finish_answer(StopReason.LENGTH, None)
+    assert await chat.whole_ledger() == (*ledger, 77)
+    assert chat.chat_id is not None
+    assert [message.text for message in store.messages(chat.chat_id)] == ["why?", "Because."]
+    restored = await OpenChat.restore(journal, chat.chat_id)
+    assert restored.ends_in_answer
+    assert restored.has_prompt
+
+
+async def test_an_answer_that_another_program_writes_is_not_written_to(
+    store: Store, journal: Journal, failures: list[Exception]
+) -> None:
+    chat = OpenChat(journal)
+    await answered(chat, "why?", "Beca")
+    await journal.settle()
+    message_id = chat.entries[-1].message_id
+    assert message_id is not None
+    store.reopen_answer(message_id)
+    chat.reopen_answer()
+    chat.append("use.", (77,))
+    chat.flush()
+    assert await chat.whole_ledger() == ()
+    assert [str(failure) for failure in failures] == ["This answer is being written already."]
+    assert chat.entries[-1].text == "Because."
+    assert chat.chat_id is not None
+    assert store.messages(chat.chat_id)[-1].text == "Beca"
+
+
 async def test_an_answer_set_aside_stays_in_the_store_as_a_version(store: Store, journal: Journal) -> None:
     chat = OpenChat(journal)
     await answered(chat, "one", "first")

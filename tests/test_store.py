@@ -485,6 +485,53 @@ def test_an_interrupted_answer_can_be_continued_and_finished(path: Path) -> None
         assert store.messages(chat_id)[-1].state is MessageState.COMPLETE
 
 
+def cut_off_answer(store: Store, reason: StopReason = StopReason.LENGTH) -> tuple[str, int]:
+    chat_id = store.create_chat()
+    question = store.add_user_message(chat_id, "why?")
+    message_id = store.begin_answer(chat_id, question)
+    store.set_answer_prompt(message_id, 0, [1, 2])
+    store.append_to_answer(message_id, "Beca\ufffd", [3, 4])
+    store.finish_answer(message_id, reason, None)
+    return chat_id, message_id
+
+
+def test_an_answer_that_was_cut_off_is_reopened_and_finished_again(store: Store) -> None:
+    chat_id, message_id = cut_off_answer(store)
+    store.reopen_answer(message_id)
+    reopened = store.messages(chat_id)[-1]
+    assert (reopened.text, reopened.state, reopened.stop_reason) == ("Beca", MessageState.PARTIAL, None)
+    assert store.recover() == []
+    store.append_to_answer(message_id, "use.", [5])
+    store.finish_answer(message_id, StopReason.END_OF_GENERATION, None)
+    finished = store.messages(chat_id)[-1]
+    assert (finished.text, finished.stop_reason) == ("Because.", StopReason.END_OF_GENERATION)
+    assert store.ledger(message_id) == [1, 2, 3, 4, 5]
+    assert store.versions(message_id) == [message_id]
+
+
+def test_a_reopened_answer_that_is_abandoned_keeps_all_it_had(path: Path) -> None:
+    with Store(path) as store:
+        chat_id, message_id = cut_off_answer(store, StopReason.LOOP)
+        store.reopen_answer(message_id)
+        store.append_to_answer(message_id, "use.", [5])
+    with Store(path) as store:
+        assert store.recover() == [message_id]
+        found = store.messages(chat_id)[-1]
+        assert (found.text, found.state) == ("Because.", MessageState.INTERRUPTED)
+        assert found.prompt_is_known
+        assert store.ledger(message_id) == [1, 2, 3, 4, 5]
+        store.reopen_answer(message_id)
+
+
+def test_an_answer_that_is_being_written_cannot_be_reopened(store: Store) -> None:
+    chat_id, message_id = cut_off_answer(store)
+    store.reopen_answer(message_id)
+    with pytest.raises(StoreError, match="already"):
+        store.reopen_answer(message_id)
+    with pytest.raises(CallerError, match="no answer"):
+        store.reopen_answer(store.messages(chat_id)[0].message_id)
+
+
 def test_preferences_are_remembered(path: Path) -> None:
     with Store(path) as store:
         assert store.preference("last_model") is None
@@ -880,6 +927,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.texts: dict[int, str] = {}
         self.ledgers: dict[int | None, list[int]] = {None: []}
         self.open_answer: int | None = None
+        self.answers: list[int] = []
         self.tip: int | None = None
 
     def add(self, message_id: int, parent: int | None, text: str) -> None:
@@ -897,6 +945,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert self.tip is not None
         parent = self.tip
         self.open_answer = self.store.begin_answer(self.chat_id, parent)
+        self.answers.append(self.open_answer)
         self.add(self.open_answer, parent, "")
         kept = data.draw(st.integers(0, len(self.ledgers[parent])))
         self.store.set_answer_prompt(self.open_answer, kept, prompt)
@@ -919,6 +968,14 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert self.open_answer is not None
         self.store.finish_answer(self.open_answer, StopReason.LENGTH, None)
         self.open_answer = None
+
+    @precondition(lambda self: self.open_answer is None and bool(self.answers))
+    @rule(data=st.data())
+    def reopen(self, data: st.DataObject) -> None:
+        answer_id = data.draw(st.sampled_from(self.answers))
+        self.store.reopen_answer(answer_id)
+        self.texts[answer_id] = self.texts[answer_id].rstrip("\ufffd")
+        self.open_answer = answer_id
 
     @precondition(lambda self: bool(self.parents))
     @rule(data=st.data())

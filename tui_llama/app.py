@@ -49,6 +49,7 @@ from tui_llama.views import (
     shown_messages,
     stages,
     themes,
+    why_not_continued,
 )
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.message_view import Remark
@@ -80,6 +81,7 @@ _CANNOT_NOW = {
     turn.SendMessage: "Not yet; your text stays here.",
     turn.EditMessage: "Not yet; your text stays here.",
     turn.Regenerate: "There is nothing to answer again now.",
+    turn.Continue: "Not while the engine is busy.",
     turn.LoadModel: "Not while the engine is busy.",
     turn.Stop: "There is nothing to stop.",
 }
@@ -221,6 +223,9 @@ class ChatApp(App[None]):
 
     def add_message(self, entry: Entry) -> None:
         """See `TurnView`."""
+        before = self._turns.chat.entries[-2:-1]
+        if before:
+            self.chat_screen.transcript.change_last_note(note_of(before[0]))
         self.chat_screen.add_message(entry.text, note_of(entry))
 
     def replace_message(self, position: int, entry: Entry) -> None:
@@ -236,13 +241,17 @@ class ChatApp(App[None]):
         """See `TurnView`."""
         self.chat_screen.transcript.begin_answer()
 
+    def reopen_answer(self, entry: Entry) -> None:
+        """See `TurnView`."""
+        self.chat_screen.transcript.reopen_answer(entry.text)
+
     def append(self, text: str) -> None:
         """See `TurnView`."""
         self.chat_screen.transcript.append(text)
 
     def finish_answer(self, entry: Entry) -> None:
         """See `TurnView`."""
-        self.chat_screen.transcript.finish_answer(note_of(entry))
+        self.chat_screen.transcript.finish_answer(note_of(entry, is_last=True))
 
     def add_notice(self, text: str) -> None:
         """See `TurnView`."""
@@ -449,6 +458,19 @@ class ChatApp(App[None]):
             self._turns.dispatch(turn.Retry())
         else:
             self._wished(turn.Regenerate())
+
+    def action_continue_answer(self) -> None:
+        """More of the last answer, from where it was cut off."""
+        if self._editing.position is not None:
+            self._leave_editing()
+        if self._turns.state is State.NO_MODEL:
+            self.show_hint("There is no model yet.")
+            return
+        why_not = why_not_continued(self._turns.chat) if self._turns.allows(turn.Continue) else ""
+        if why_not:
+            self.show_hint(why_not)
+        else:
+            self._wished(turn.Continue())
 
     def action_copy_answer(self) -> None:
         """Copies the last answer as it was written."""

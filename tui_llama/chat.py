@@ -20,6 +20,7 @@ class StopReason(StrEnum):
     STOP_TEXT = "stop text"
     LENGTH = "length"
     CONTEXT_FULL = "context full"
+    LOOP = "loop"
     STOPPED = "stopped"
     FAILED = "failed"
 

@@ -118,6 +118,14 @@ _DRAFT_OPTION = (
         "--draft-max", type=click.IntRange(0, 63), metavar="N", help="Tokens guessed at once from the context; 0: none."
     ),
 )
+_LOOP_OPTION = (
+    click.option(
+        "--no-loop-guard",
+        "loop_guard",
+        flag_value="off",
+        help="Let an answer go on that is the same passage over and over.",
+    ),
+)
 _OVERFLOW_OPTIONS = (
     click.option(
         "--context-shift",
@@ -224,6 +232,7 @@ _BENCH_LISTS = (
     *_SAMPLING_OPTIONS,
     *_DRAFT_OPTION,
     *_OVERFLOW_OPTIONS,
+    *_LOOP_OPTION,
     *_CACHE_OPTION,
 )
 @click.option("--incognito", is_flag=True, default=None, help="Begin with a chat of which nothing is kept.")
@@ -243,6 +252,7 @@ def command_line(context: click.Context, /, **options: object) -> None:
     *_SAMPLING_OPTIONS,
     *_DRAFT_OPTION,
     *_OVERFLOW_OPTIONS,
+    *_LOOP_OPTION,
     *_ANSWER_OPTIONS,
 )
 @click.option("-s", "--system", "system_prompt", metavar="TEXT", help="System prompt.")
@@ -269,6 +279,7 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
     *_SAMPLING_OPTIONS,
     *_DRAFT_OPTION,
     *_OVERFLOW_OPTIONS,
+    *_LOOP_OPTION,
     *_ANSWER_OPTIONS,
 )
 @click.option(

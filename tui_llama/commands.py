@@ -61,6 +61,14 @@ COMMANDS = (
         "Ctrl+R",
     ),
     Command(
+        "continue_answer",
+        "Continue",
+        "Go on with the last answer where it was cut off",
+        ("continue", "go"),
+        "f5",
+        "F5",
+    ),
+    Command(
         "edit_message",
         "Edit message",
         "Say something else in place of an earlier message; what was said is kept",

@@ -18,6 +18,7 @@ Rules on top of the table:
     state is one of `READING`, `ANSWERING` and `STOPPING`. Nothing else opens or closes an answer.
  *  Text that arrives after a stop is dropped: what the user saw when they stopped is what is kept.
  *  `StartReply` answers the user's last message, whichever way the turn began: sent, edited, retried or regenerated.
+    Only after `Continue` is the last message an answer; then it is that which goes on.
 
 Knows nothing of engines, stores, screens or clocks. The page docs/state-machine.md is drawn from the table.
 """
@@ -96,6 +97,10 @@ class Regenerate(Event, frozen=True):
 
 class Retry(Event, frozen=True):
     """The user wants the answer that failed."""
+
+
+class Continue(Event, frozen=True):
+    """The user wants more of the last answer, which was cut off; whether there can be more is not known here."""
 
 
 class Stop(Event, frozen=True):
@@ -208,7 +213,10 @@ class SetAnswerAside(Action, frozen=True):
 
 
 class StartReply(Action, frozen=True):
-    """Open an answer to the last message and ask the engine for it, as turn number `turn`."""
+    """Open an answer to the last message and ask the engine for it, as turn number `turn`.
+
+    Where the last message is an answer, open that one again and ask for more.
+    """
 
     turn: int
 
@@ -362,6 +370,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             SendMessage: Row(State.WAITING, (SAVE_MESSAGE,), "sent early: waits for the model"),
             EditMessage: Row(State.WAITING, (REPLACE_MESSAGE,)),
             Regenerate: Row(State.WAITING, (SET_ANSWER_ASIDE,)),
+            Continue: Row(State.WAITING, remark="the answer waits for the model"),
             OpenChat: Row(State.LOADING),
             Quit: Row(State.CLOSED, (STOP_LOADING,)),
             LoadAdvanced: Row(State.LOADING),
@@ -373,11 +382,11 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
     | _rows(
         State.WAITING,
         {
-            LoadModel: Row(State.WAITING, (STOP_LOADING, START_LOADING), "the message waits for this one"),
+            LoadModel: Row(State.WAITING, (STOP_LOADING, START_LOADING), "what waits, waits for this one"),
             Stop: Row(State.LOADING, remark="the message stays, unanswered"),
             Quit: Row(State.CLOSED, (STOP_LOADING,)),
             LoadAdvanced: Row(State.WAITING),
-            ModelReady: Row(State.READING, (START_REPLY,), "the message that waited"),
+            ModelReady: Row(State.READING, (START_REPLY,), "what waited"),
             LoadFailed: Row(State.NO_MODEL, (SHOW_FAILURE,), "the message stays, unanswered"),
             EngineLostInLoad: Row(State.LOST, (SHOW_FAILURE,), "the message stays, unanswered"),
         },
@@ -389,6 +398,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             SendMessage: Row(State.READING, (SAVE_MESSAGE, START_REPLY)),
             EditMessage: Row(State.READING, (REPLACE_MESSAGE, START_REPLY)),
             Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
+            Continue: Row(State.READING, (START_REPLY,), "the last answer goes on"),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
             EngineLostAtRest: Row(State.LOST, remark="it starts again when it is needed"),
@@ -437,6 +447,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             EditMessage: Row(State.READING, (REPLACE_MESSAGE, START_REPLY)),
             Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
             Retry: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
+            Continue: Row(State.READING, (START_REPLY,), "the last answer goes on"),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
             EngineLostAtRest: Row(State.LOST, remark="it starts again when it is needed"),
@@ -450,6 +461,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             EditMessage: Row(State.WAITING, (REPLACE_MESSAGE, START_LOADING)),
             Regenerate: Row(State.WAITING, (SET_ANSWER_ASIDE, START_LOADING)),
             Retry: Row(State.WAITING, (SET_ANSWER_ASIDE, START_LOADING)),
+            Continue: Row(State.WAITING, (START_LOADING,), "the answer waits for the engine"),
             OpenChat: Row(State.LOST),
             Quit: Row(State.CLOSED),
         },
@@ -474,6 +486,7 @@ class TurnMachine:
         EditMessage,
         Regenerate,
         Retry,
+        Continue,
         Stop,
         OpenChat,
         Quit,

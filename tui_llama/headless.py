@@ -61,6 +61,7 @@ def ask(
         draft_max=settings.draft_max,
         overflow=settings.overflow(),
         ignore_eos=ignore_eos,
+        loop_guard=_has_loop_guard(settings, ignore_eos),
     )
     _run(settings.load_request(model), settings, request)
 
@@ -88,11 +89,17 @@ def complete(
         draft_max=settings.draft_max,
         overflow=settings.overflow(),
         ignore_eos=ignore_eos,
+        loop_guard=_has_loop_guard(settings, ignore_eos),
     )
     if chat is not None:
         load = with_prompt_cache(load, settings.prompt_cache_mib)
         request = msgspec.structs.replace(request, ledger=chat.ledger, chat_id=chat.chat_id)
     _run(load, settings, request)
+
+
+def _has_loop_guard(settings: "Settings", ignore_eos: bool) -> bool:
+    """Who does not let the model end its answer wants all tokens, whatever they say."""
+    return settings.loop_guard == "on" and not ignore_eos
 
 
 def _run(load: LoadRequest, settings: "Settings", request: ReplyRequest | CompleteRequest) -> None:
@@ -142,8 +149,18 @@ def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, outpu
             output.notice(event.text)
         elif isinstance(event, Failed):
             raise EngineError(event.message, event.hint)
-        elif isinstance(event, Finished) and event.stop_reason is StopReason.CONTEXT_FULL:
-            output.notice(f"the context of {event.usage.context_size} tokens is full; the answer is cut off")
+        elif isinstance(event, Finished) and (words := _cut_off_words(event)):
+            output.notice(words)
+
+
+def _cut_off_words(event: Finished) -> str:
+    """Why an answer ended where neither the model nor the user would have ended it; empty if it did not."""
+    match event.stop_reason:
+        case StopReason.CONTEXT_FULL:
+            return f"the context of {event.usage.context_size} tokens is full; the answer is cut off"
+        case StopReason.LOOP:
+            return "the answer was ended because it repeats itself; --no-loop-guard lets it go on"
+    return ""
 
 
 def _never() -> bool:

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.journal import Journal
-from tui_llama.store import TITLE_LENGTH, MessageState, Store, StoredBranch, StoredMessage, new_chat_id
+from tui_llama.store import (
+    DAMAGED_CHARACTER,
+    TITLE_LENGTH,
+    MessageState,
+    Store,
+    StoredBranch,
+    StoredMessage,
+    new_chat_id,
+)
 
 
 @dataclass(slots=True)
@@ -17,7 +25,8 @@ class Entry:
     """One message on the path that is shown.
 
     `message_id` is None until the store has it. An answer whose `stop_reason` is None is under way, or was
-    interrupted. `version` counts from 1, of `version_count` messages in the same place.
+    interrupted; of one whose `prompt_is_known`, the store has all tokens. `version` counts from 1, of `version_count`
+    messages in the same place.
     """
 
     role: Role
@@ -91,8 +100,7 @@ class OpenChat:
 
     def prompt_messages(self) -> tuple[ChatMessage, ...]:
         """What the engine is asked to answer: the system prompt and the path up to the user's last message."""
-        has_answer = bool(self.entries) and self.entries[-1].role is Role.ASSISTANT
-        return self.messages_before(len(self.entries) - has_answer)
+        return self.messages_before(len(self.entries) - self.ends_in_answer)
 
     def messages(self) -> tuple[ChatMessage, ...]:
         """The system prompt and the whole path, to which the user's next message will be added."""
@@ -108,7 +116,7 @@ class OpenChat:
         return await self._ledger_up_to(self.entries[-2])
 
     async def whole_ledger(self) -> tuple[int, ...]:
-        """What was fed to the model on the whole path, while no answer is open."""
+        """What was fed to the model on the whole path, while no answer is open or one goes on."""
         return await self._ledger_up_to(self.entries[-1]) if self.entries else ()
 
     def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
@@ -181,6 +189,32 @@ class OpenChat:
         self._journal.write(job)
         return entry
 
+    @property
+    def ends_in_answer(self) -> bool:
+        """Whether the last message is an answer."""
+        return bool(self.entries) and self.entries[-1].role is Role.ASSISTANT
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether the store has the prompt of the last answer, and so its tokens."""
+        return self.entries[-1].prompt_is_known
+
+    def reopen_answer(self) -> Entry:
+        """The last answer, which was cut off, goes on."""
+        entry = self.entries[-1]
+        entry.text = entry.text.rstrip(DAMAGED_CHARACTER)
+        entry.stop_reason, entry.is_interrupted = None, False
+
+        def job(store: Store) -> None:
+            # What cannot be reopened is not written to: another program may be writing it.
+            message_id, entry.message_id = entry.message_id, None
+            if message_id is not None:
+                store.reopen_answer(message_id)
+                entry.message_id = message_id
+
+        self._journal.write(job)
+        return entry
+
     def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...]) -> None:
         """The prompt of the open answer is known."""
         entry = self.entries[-1]
@@ -227,7 +261,7 @@ class OpenChat:
 
     def set_answer_aside(self) -> Entry | None:
         """Takes the last answer off the path, so that there can be another; the store keeps it, if it has it."""
-        if not self.entries or self.entries[-1].role is not Role.ASSISTANT:
+        if not self.ends_in_answer:
             return None
         entry = self.entries.pop()
         self._version_count = entry.version_count
@@ -335,6 +369,7 @@ def _entry(message: StoredMessage, versions: list[int]) -> Entry:
         stop_reason=message.stop_reason,
         is_interrupted=message.state is not MessageState.COMPLETE,
         usage=message.usage,
+        prompt_is_known=message.prompt_is_known,
         version=versions.index(message.message_id) + 1,
         version_count=len(versions),
     )

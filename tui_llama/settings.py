@@ -178,6 +178,9 @@ class Settings:
         "Whether the conversation and the finished part of what is being written are read while nothing else is done.",
         OneOf(("on", "off")),
     )
+    loop_guard: str = _declared(
+        str, "on", "Whether an answer that is the same passage over and over is ended.", OneOf(("on", "off"))
+    )
     system_prompt: str = _declared(str, "", "What the model is told before a new chat.")
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     given: frozenset[str] = frozenset()

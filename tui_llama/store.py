@@ -34,6 +34,9 @@ from tui_llama.errors import CallerError, StoreError
 
 TITLE_LENGTH: Final = 60
 
+DAMAGED_CHARACTER: Final = "\ufffd"
+"""What stands in a text for bytes that are no character, or not a whole one."""
+
 # A parent is always older than its child, so the order of the ids is the order of the path; UNION ends a
 # cycle that a damaged file may contain.
 _PATH_QUERY = """
@@ -95,7 +98,10 @@ class Chat(msgspec.Struct, frozen=True):
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
-    """One message of the tree; an answer's `text` is all that was committed of it so far."""
+    """One message of the tree; an answer's `text` is all that was committed of it so far.
+
+    Of an answer whose `prompt_is_known`, all tokens are in the ledger.
+    """
 
     message_id: int
     parent_id: int | None
@@ -105,6 +111,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     stop_reason: StopReason | None
     usage: Usage | None
     created_at: datetime
+    prompt_is_known: bool = False
 
 
 class StoredBranch(msgspec.Struct, frozen=True):
@@ -334,6 +341,30 @@ class Store:
             _touch(database, message.chat_id)
         with self._lock, explained(self.path):
             self._answer_locks.release(message_id)
+
+    def reopen_answer(self, message_id: int) -> None:
+        """Lets an answer that was cut off grow again: it is partial until it is finished once more.
+
+        Of half a character at its end, which was shown as damaged, only the tokens stay; its text comes with the rest.
+
+        Raises:
+            StoreError: another running program is writing it.
+        """
+        with contextlib.ExitStack() as undo:
+            with self._transaction() as database:
+                message = _message(database, message_id)
+                if message.role is not Role.ASSISTANT:
+                    raise CallerError(f"Message {message_id} is no answer.")
+                if message.state is MessageState.PARTIAL:
+                    raise StoreError("This answer is being written already.", "Another running program may do so.")
+                _fold_pieces(database, message_id)
+                database.execute(
+                    "UPDATE messages SET state = ?, stop_reason = NULL, text = rtrim(text, ?) WHERE message_id = ?",
+                    (MessageState.PARTIAL, DAMAGED_CHARACTER, message_id),
+                )
+                self._answer_locks.acquire(message_id)
+                undo.callback(self._answer_locks.release, message_id)
+            undo.pop_all()
 
     def ledger(self, message_id: int) -> list[int]:
         """Every token fed to the model on the path to this message, as fed and as generated.
@@ -577,6 +608,7 @@ def _message_from_row(row: _MessageRow, pieces: list[_PieceRow]) -> StoredMessag
         stop_reason=row.stop_reason,
         usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
         created_at=_time_from(row.created_at),
+        prompt_is_known=row.kept_tokens is not None,
     )
 
 
@@ -615,7 +647,7 @@ def _title_from(text: str) -> str:
 
 def _storable(text: str) -> str:
     """Half a surrogate pair, which a paste or a bad decoder can leave, is no text that SQLite could hold."""
-    return _LONE_SURROGATES.sub("\ufffd", text)
+    return _LONE_SURROGATES.sub(DAMAGED_CHARACTER, text)
 
 
 def _blob_from_ids(token_ids: Sequence[int]) -> bytes:

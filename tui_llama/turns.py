@@ -6,9 +6,10 @@ be seen is told to a `TurnView`.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from tui_llama import conversation as turn
 from tui_llama import saved_prompts
@@ -17,6 +18,7 @@ from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.protocol import (
+    CompleteRequest,
     Engine,
     EstimateRequest,
     ModelInfo,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 LAST_MODEL = "last_model"
 """The store's preference that names the model file used last."""
+
+MakeRequest: TypeAlias = Callable[[int, OpenChat], Awaitable[ReplyRequest | CompleteRequest]]
 
 _NO_END = "The engine ended without saying why."
 
@@ -55,6 +59,10 @@ class TurnView(Protocol):
 
     def begin_answer(self) -> None:
         """An answer begins; it is empty and grows."""
+        ...
+
+    def reopen_answer(self, entry: Entry) -> None:
+        """The last answer goes on, and nothing is below it any more."""
         ...
 
     def append(self, text: str) -> None:
@@ -209,9 +217,7 @@ class Turns:
                     view.remove_last_answer()
             case turn.StartReply(turn=number):
                 self.meter.start_turn()
-                chat.begin_answer()
-                view.begin_answer()
-                self._spawn(self._reply(number, chat), f"turn {number}")
+                self._spawn(self._reply(number, chat, self._open_answer()), f"turn {number}")
             case turn.AppendText(text=text, token_ids=token_ids):
                 chat.append(text, token_ids)
                 self.meter.note_tokens(len(token_ids), monotonic())
@@ -272,16 +278,27 @@ class Turns:
 
     # --- replying -----------------------------------------------------------------------------------------------
 
-    async def _reply(self, number: int, chat: OpenChat) -> None:
+    def _open_answer(self) -> MakeRequest:
+        """Opens an answer, or the last one again; returns what makes the request for it."""
+        chat, has_guard = self.chat, self._settings.loop_guard == "on"
+        if not chat.ends_in_answer:
+            chat.begin_answer()
+            self._view.begin_answer()
+            return partial(self._request, has_guard=has_guard)
+        was_in_loop = chat.entries[-1].stop_reason is StopReason.LOOP  # which the user has seen, and wants more of
+        self._view.reopen_answer(chat.reopen_answer())
+        return partial(self._continuation, has_guard=has_guard and not was_in_loop)
+
+    async def _reply(self, number: int, chat: OpenChat, make_request: MakeRequest) -> None:
         """Asks for an answer; what becomes of it are events of this number."""
         async with self._engine_is_free:
-            ledger = await chat.ledger()
+            request = await make_request(number, chat)
             if self.state is not State.READING:
                 # Stopped before the engine was asked.
                 self.dispatch(turn.ReplyFinished(number, StopReason.STOPPED, Usage()))
                 return
             try:
-                async for event in self._opened_engine().reply(self._request(number, chat, ledger)):
+                async for event in self._opened_engine().reply(request):
                     self._take_reply_event(number, event)
                 if self._machine.answer_is_open:
                     self.dispatch(turn.ReplyFailed(number, _NO_END))
@@ -293,8 +310,9 @@ class Turns:
                 self._cancel_engine()
                 self.dispatch(turn.ReplyFailed(number, f"The engine got out of step: {error}."))
 
-    def _request(self, number: int, chat: OpenChat, ledger: tuple[int, ...]) -> ReplyRequest:
+    async def _request(self, number: int, chat: OpenChat, *, has_guard: bool) -> ReplyRequest:
         settings = self._settings
+        ledger = await chat.ledger()
         return ReplyRequest(
             turn=number,
             messages=chat.prompt_messages(),
@@ -304,13 +322,32 @@ class Turns:
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
             overflow=settings.overflow(),
+            loop_guard=has_guard,
+        )
+
+    async def _continuation(self, number: int, chat: OpenChat, *, has_guard: bool) -> CompleteRequest:
+        """What asks for more of the open answer, token by token from where it was cut off."""
+        settings = self._settings
+        ledger = await chat.whole_ledger()
+        return CompleteRequest(
+            turn=number,
+            text="",
+            sampling=settings.sampling,
+            max_tokens=settings.max_tokens,
+            chat_id=chat.stored_owner_id,
+            draft_max=settings.draft_max,
+            overflow=settings.overflow(),
+            ledger=ledger,
+            loop_guard=has_guard,
+            answer=chat.entries[-1].text,
         )
 
     def _take_reply_event(self, number: int, event: protocol.ReplyEvent) -> None:
         match event:
             case protocol.PromptEncoded(kept_tokens=kept, token_ids=token_ids, left_out_messages=left_out):
-                self.chat.set_prompt(kept, token_ids)
-                self._tell_what_is_left_out(left_out)
+                if not self.chat.has_prompt:  # an answer that goes on has had its prompt
+                    self.chat.set_prompt(kept, token_ids)
+                    self._tell_what_is_left_out(left_out)
             case protocol.PromptProgress(
                 reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause
             ):

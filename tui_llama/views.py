@@ -10,6 +10,7 @@ from textual.theme import Theme
 
 from tui_llama import paths
 from tui_llama.chat import Role, StopReason
+from tui_llama.commands import COMMANDS
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
 from tui_llama.models.downloads import size_words
@@ -34,7 +35,10 @@ _ENDINGS = {
     StopReason.CONTEXT_FULL: "ended because the context is full",
     StopReason.STOPPED: "stopped",
     StopReason.FAILED: "failed",
+    StopReason.LOOP: "ended: it repeats itself",
 }
+_GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command.name == "continue_answer")
+_ENDED_BY_ITSELF = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
 _LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
 _FETCHING_ADVICE = ("You can write meanwhile; the chat begins when the model is here.",)
@@ -48,21 +52,36 @@ def themes() -> list[Theme]:
         return [Theme(name=name, **colours) for name, colours in tomllib.load(file).items()]
 
 
-def note_of(entry: Entry) -> str:
-    """What stands below a message: how it ended, and which version it is."""
+def note_of(entry: Entry, *, is_last: bool = False) -> str:
+    """What stands below a message: how it ended, which key goes on with the last one, and which version it is."""
     ending = "interrupted" if entry.is_interrupted else ""
     if entry.stop_reason is not None:
         ending = _ENDINGS.get(entry.stop_reason, "")
     version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
-    return " · ".join(part for part in (ending, version) if part)
+    key = _GO_ON if is_last and entry.stop_reason is StopReason.LOOP else ""
+    return " · ".join(part for part in (ending, key, version) if part)
+
+
+def why_not_continued(chat: OpenChat) -> str:
+    """Why the last answer cannot go on; empty if it can."""
+    if not chat.ends_in_answer:
+        return "There is no answer to go on with." if chat.is_empty else "There is no answer yet; Ctrl+R asks for one."
+    reason = chat.entries[-1].stop_reason
+    if reason in _ENDED_BY_ITSELF:
+        return "This answer ended by itself; there is nothing to go on with."
+    if reason is StopReason.CONTEXT_FULL:
+        return "The context is full; this answer cannot go on."
+    if not chat.has_prompt:
+        return "The tokens of this answer are not known; Ctrl+R answers again."
+    return ""
 
 
 def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
     """The messages as the transcript takes them."""
+    shown = [entry for entry in entries if entry.role is not Role.SYSTEM]
     return [
-        ShownMessage(entry.role is Role.ASSISTANT, entry.text, note_of(entry))
-        for entry in entries
-        if entry.role is not Role.SYSTEM
+        ShownMessage(entry.role is Role.ASSISTANT, entry.text, note_of(entry, is_last=entry is shown[-1]))
+        for entry in shown
     ]
 
 

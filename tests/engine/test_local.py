@@ -1,6 +1,6 @@
 """The story of a reply, told over a model without weights: what is read, reused, said, stopped and saved."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from tui_llama.engine.protocol import (
     PromptProgress,
     ReplyEvent,
     ReplyRequest,
+    RereadCause,
     TextPiece,
 )
 from tui_llama.errors import EngineError
@@ -336,6 +337,45 @@ def test_an_answer_that_may_not_end_goes_on_after_its_end() -> None:
     assert len(tokens_of(events)) == 6
     assert EOS not in tokens_of(events)
     assert finish_of(events).stop_reason is StopReason.LENGTH
+
+
+OVER_AND_OVER = "over and over "
+
+
+def in_a_loop(token_ids: Sequence[int]) -> int:
+    """After the last `:` the model says the same three words for ever."""
+    said = list(reversed(token_ids)).index(ord(":"))
+    return OVER_AND_OVER.encode()[said % len(OVER_AND_OVER)]
+
+
+def guarded(text: str, *, loop_guard: bool = True, draft_max: int = 7) -> list[ReplyEvent]:
+    request = CompleteRequest(1, text, GREEDY, draft_max=draft_max, loop_guard=loop_guard)
+    return list(engine_with(FakeModel(in_a_loop)).reply(request, never))
+
+
+@pytest.mark.parametrize("draft_max", [0, 7])
+def test_an_answer_in_a_loop_is_ended_and_kept(draft_max: int) -> None:
+    events = guarded("hi:", draft_max=draft_max)
+    assert finish_of(events).stop_reason is StopReason.LOOP
+    assert text_of(events) == 12 * OVER_AND_OVER
+    assert len(tokens_of(events)) == usage_of(events).generated_tokens == 12 * len(OVER_AND_OVER)
+
+
+def test_a_loop_goes_on_when_nobody_asked_for_a_guard() -> None:
+    unguarded = guarded("hi:", loop_guard=False)
+    assert finish_of(unguarded).stop_reason is StopReason.CONTEXT_FULL
+    assert text_of(unguarded).startswith(text_of(guarded("hi:")))
+
+
+def test_what_the_prompt_repeats_is_no_loop_of_the_answer() -> None:
+    events = guarded(":" + 20 * OVER_AND_OVER)
+    assert text_of(events) == 12 * OVER_AND_OVER
+
+
+def test_the_guard_ends_a_conversations_answer_too() -> None:
+    request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), sampling=GREEDY, loop_guard=True)
+    events = list(engine_with(FakeModel(in_a_loop)).reply(request, never))
+    assert finish_of(events).stop_reason is StopReason.LOOP
 
 
 def test_with_no_tokens_allowed_the_prompt_is_only_read() -> None:
@@ -652,6 +692,81 @@ def test_what_was_computed_elsewhere_stays_in_memory_only_for_its_chat(tmp_path:
     engine = engine_storing_in(tmp_path, model)
     assert [reused(chat_id) for chat_id in (CHAT, OTHER_CHAT)] == [40, 0]
     assert [reused(chat_id) for chat_id in (OTHER_CHAT, CHAT, None)] == [40, 40, 40]  # read by now, and none foreign
+
+
+# --- going on with an answer --------------------------------------------------------------------------------
+
+
+def go_on(talk: Talk, shown: str, max_tokens: int | None = None) -> list[ReplyEvent]:
+    """More of the answer that the ledger ends in, as the screen asks for it."""
+    request = CompleteRequest(8, "", GREEDY, max_tokens, ledger=tuple(talk.ledger), chat_id=talk.chat_id, answer=shown)
+    return list(talk.engine.reply(request, never))
+
+
+def test_an_answer_goes_on_as_if_it_had_not_been_cut_off() -> None:
+    whole = talk_with(answering("an answer that is long enough")).say("hi")
+    talk = talk_with(answering("an answer that is long enough"))
+    beginning = talk.say("hi", once_asked(9))
+    assert finish_of(beginning).stop_reason is StopReason.STOPPED
+    rest = go_on(talk, text_of(beginning))
+    assert rest[0] == PromptEncoded(8, len(talk.ledger), ())
+    assert tokens_of(beginning) + tokens_of(rest) == tokens_of(whole)
+    assert text_of(beginning) + text_of(rest) == text_of(whole)
+    assert finish_of(rest).stop_reason is StopReason.END_OF_GENERATION
+    usage = usage_of(rest)
+    assert (usage.reused_tokens, usage.read_tokens) == (len(talk.ledger) - 1, 1)
+    assert usage.generated_tokens == len(tokens_of(rest))
+
+
+def test_half_a_character_that_an_answer_was_cut_off_in_becomes_whole() -> None:
+    talk = talk_with(answering("café au lait"))
+    beginning = talk.say("hi", max_tokens=4)
+    assert text_of(beginning) == "caf\ufffd"
+    assert text_of(go_on(talk, "caf")) == "é au lait"
+
+
+def test_text_that_was_held_back_when_the_answer_was_cut_off_comes_first() -> None:
+    model = FakeModel(answering("a<b"))
+    model.chat_template = FakeTemplate(stop_texts=("<end>",))
+    talk = Talk(engine_with(model))
+    talk.say("hi", max_tokens=2)
+    assert text_of(go_on(talk, "a")) == "<b"
+    assert text_of(go_on(talk, "a", max_tokens=0)) == "<"
+    assert text_of(go_on(talk, "a<")) == "b"
+
+
+def test_a_stop_text_of_the_template_ends_an_answer_that_goes_on() -> None:
+    model = FakeModel(answering("one two three"))
+    model.chat_template = FakeTemplate(stop_texts=("two",))
+    talk = Talk(engine_with(model))
+    talk.say("hi", max_tokens=2)
+    events = go_on(talk, "on")
+    assert (text_of(events), finish_of(events).stop_reason) == ("e ", StopReason.STOP_TEXT)
+
+
+def test_an_answer_whose_last_token_ends_it_is_whole() -> None:
+    talk = talk_with(answering("yes"))
+    talk.say("hi")
+    events = go_on(talk, "yes")
+    assert (tokens_of(events), finish_of(events).stop_reason) == ([], StopReason.END_OF_GENERATION)
+
+
+def test_tokens_that_write_something_else_are_another_models() -> None:
+    talk = talk_with()
+    talk.say("hi", max_tokens=4)
+    events = go_on(talk, "something else")
+    assert isinstance(events[-1], Failed)
+    assert "another model" in events[-1].message
+
+
+def test_an_answer_of_which_nothing_is_stored_goes_on_after_it_was_read_and_says_why() -> None:
+    talk = talk_with()
+    beginning = talk.say("h" * 100, max_tokens=4)
+    talk.engine = engine_with(FakeModel())
+    events = go_on(talk, text_of(beginning), max_tokens=1)
+    causes = {event.reread_cause for event in events if isinstance(event, PromptProgress)}
+    assert causes == {RereadCause.NOT_STORED}
+    assert tokens_of(events) == [any_letter(talk.ledger)]
 
 
 # --- with a real model --------------------------------------------------------------------------------------

@@ -89,8 +89,8 @@ class Driver:
 
     @property
     def views(self) -> list[AnswerView]:
-        """The answers' widgets."""
-        return list(self.app.chat_screen.query(AnswerView))
+        """The answers' widgets, without one that is being taken away and has lost its parts already."""
+        return [view for view in self.app.chat_screen.query(AnswerView) if not view._pruning]
 
     @property
     def answers(self) -> list[str]:

@@ -80,7 +80,8 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     is taken from the prompt cache and nothing goes there. `max_tokens` None leaves only the context as a limit.
     `draft_max` is the most tokens that are guessed at once from what stands in the context, 0 none; it changes the
     speed and never the answer. `overflow` is what is done when the context is full. `ignore_eos` never lets the model
-    end its answer.
+    end its answer. `loop_guard` ends an answer that is the same passage over and over, as `loop_guard.py` has it; an
+    engine does not do that by itself, so whoever writes for people asks for it.
     """
 
     turn: int
@@ -93,12 +94,15 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     draft_max: int = DEFAULT_DRAFT_MAX
     overflow: Overflow = Overflow()
     ignore_eos: bool = False
+    loop_guard: bool = False
 
 
 class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     """Continue `text` as it stands, without a chat template; the rest is as in `ReplyRequest`.
 
-    Where there is a `ledger`, the text stands behind its tokens, all of which are kept; it may then be empty.
+    Where there is a `ledger`, the text stands behind its tokens, all of which are kept; it may then be empty. Where
+    the ledger ends in an answer that was cut off and is to go on, `answer` is the text of that answer as far as it was
+    shown: what the template ends answers with ends this one too, and text of tokens that was held back comes first.
     """
 
     turn: int
@@ -111,6 +115,8 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     ignore_eos: bool = False
     ledger: tuple[int, ...] = ()
     chat_id: str | None = None
+    loop_guard: bool = False
+    answer: str | None = None
 
 
 class ReadAheadRequest(msgspec.Struct, frozen=True, tag=True):

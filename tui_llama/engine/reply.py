@@ -11,9 +11,11 @@ from typing import TypeAlias
 import numpy as np
 
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.answer_text import AnswerText
 from tui_llama.engine.context_overflow import ContextRoom, read_in_chunks, room_in
 from tui_llama.engine.conversation_prompt import Prompt, check_that_it_fits, encode_conversation, hold_beginning
 from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
+from tui_llama.engine.loop_guard import LoopGuard
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import (
     CompleteRequest,
@@ -26,10 +28,9 @@ from tui_llama.engine.protocol import (
     RereadCause,
     TextPiece,
 )
-from tui_llama.engine.rereading import why_read_again
+from tui_llama.engine.rereading import why_answer_is_read_again, why_read_again
 from tui_llama.engine.sampling import SamplerChain
 from tui_llama.engine.speculation import BatchCosts, Speculation
-from tui_llama.engine.stop_text import StopTextFinder
 from tui_llama.errors import EngineError
 
 ShouldStop: TypeAlias = Callable[[], bool]
@@ -67,6 +68,8 @@ class Reply:
         self._sampler = SamplerChain(request.sampling, model.vocab_size)
         self._batch_costs = costs
         self._cost = _Cost()
+        self._loop_guard = LoopGuard(model.tokenizer.piece) if request.loop_guard else None
+        self._text = AnswerText(model.tokenizer, self._stop_texts())
         self._ruled_out = sorted(model.tokenizer.end_of_generation) if request.ignore_eos else []
         self._room = ContextRoom(sequence, model.context_size)
         self._has_told_of_room = False
@@ -108,6 +111,8 @@ class Reply:
             raise EngineError(
                 "the chat has tokens that this model does not know", "Use the model that it was held with."
             )
+        if request.answer is not None:
+            self._text.go_on_after(ledger, request.answer)
         continues = bool(ledger) and not tokenizer.is_special(ledger[-1])
         new = tokenizer.tokenize(request.text, add_special=not ledger, parse_special=True, continues=continues)
         return Prompt(len(ledger), [*ledger, *new])
@@ -126,7 +131,7 @@ class Reply:
 
     def _why_read_again(self, prompt: Prompt) -> RereadCause | None:
         if isinstance(self._request, CompleteRequest):
-            return None
+            return why_answer_is_read_again(self._request, prompt, self._cost.reused_tokens)
         return why_read_again(self._model, self._request, prompt, self._cost.reused_tokens)
 
     # --- room in the context --------------------------------------------------------------------------------
@@ -187,31 +192,28 @@ class Reply:
     def _generate(self, logits: Logits, ahead: Speculation) -> Generator[TextPiece | Notice, None, StopReason]:
         """Yields one piece for each token; returns why it ended. The last token is not in the cache."""
         start = perf_counter()
-        decoder = self._model.tokenizer.stream_decoder()
-        finder = StopTextFinder(self._stop_texts())
         last_token: tuple[int, ...] = ()
-        reason = self._reason_to_end(ahead)
+        reason = self._reason_not_to_begin() or self._reason_to_end(ahead)
         while reason is None:
             token_id = self._sample(logits)
             if token_id in self._model.tokenizer.end_of_generation:
                 reason, last_token = StopReason.END_OF_GENERATION, (token_id,)
                 break
-            text, found = finder.push(decoder.push(token_id))
+            text, found = self._text.push(token_id)
             yield TextPiece(self._turn, text, (token_id,))
-            reason = StopReason.STOP_TEXT if found else self._reason_to_end(ahead)
+            reason = StopReason.STOP_TEXT if found else self._reason_to_end(ahead) or self._loop_reason(token_id)
             if reason is None:
                 yield from self._make_room(ahead)
                 logits = ahead.extend(token_id, self._readable_tokens(ahead) - 1)
         self._settle(ahead)
         self._cost.generate_seconds = perf_counter() - start
         if reason is not StopReason.STOP_TEXT:
-            held_back, _ = finder.push(decoder.finish())
-            yield from self._rest(held_back + finder.finish(), last_token)
+            yield from self._rest(self._text.finish(), last_token)
         return reason
 
     def _stop_texts(self) -> tuple[str, ...]:
         """What the request names, and in a conversation what its template uses to tell the roles apart."""
-        if isinstance(self._request, CompleteRequest):
+        if isinstance(self._request, CompleteRequest) and self._request.answer is None:
             return self._request.stop_texts
         return (*self._request.stop_texts, *self._model.chat_template.stop_texts)
 
@@ -223,6 +225,18 @@ class Reply:
         self._sampler.accept(token_id)
         self._cost.generated_tokens += 1
         return token_id
+
+    def _reason_not_to_begin(self) -> StopReason | None:
+        """An answer that goes on may have been cut off between its last token and its end."""
+        request = self._request
+        if not isinstance(request, CompleteRequest) or request.answer is None or request.ignore_eos:
+            return None
+        is_whole = request.ledger[-1] in self._model.tokenizer.end_of_generation
+        return StopReason.END_OF_GENERATION if is_whole else None
+
+    def _loop_reason(self, token_id: int) -> StopReason | None:
+        is_in_loop = self._loop_guard is not None and self._loop_guard.push(token_id)
+        return StopReason.LOOP if is_in_loop else None
 
     def _reason_to_end(self, ahead: Speculation) -> StopReason | None:
         if self._should_stop():

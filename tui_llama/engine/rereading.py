@@ -6,7 +6,7 @@ Nothing is measured here and nothing read; where only the new message has to be 
 from tui_llama.chat import Role
 from tui_llama.engine.conversation_prompt import Prompt
 from tui_llama.engine.language_model import LanguageModel
-from tui_llama.engine.protocol import ReplyRequest, RereadCause
+from tui_llama.engine.protocol import CompleteRequest, ReplyRequest, RereadCause
 
 _WORTH_TELLING_TOKENS = 64
 _FRAME_TOKENS = 16
@@ -37,6 +37,12 @@ def why_read_again(
     if not request.ledger or lost_tokens > read_again // 2:
         return RereadCause.NOT_STORED
     return _why_not_kept(model, request, prompt)
+
+
+def why_answer_is_read_again(request: CompleteRequest, prompt: Prompt, reused_tokens: int) -> RereadCause | None:
+    """The cause of reading again what an answer that goes on follows; None where nearly all is there."""
+    is_read_again = len(prompt.token_ids) - reused_tokens >= _WORTH_TELLING_TOKENS
+    return RereadCause.NOT_STORED if request.answer is not None and is_read_again else None
 
 
 def _why_not_kept(model: LanguageModel, request: ReplyRequest, prompt: Prompt) -> RereadCause:

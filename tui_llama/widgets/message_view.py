@@ -139,6 +139,12 @@ class AnswerView(Vertical):
         self._has_ended = True
         self._more.set()
 
+    def change_note(self, note: str) -> None:
+        """Another note than the one that the answer ended with."""
+        self._note = sanitize_line(note)
+        if self.is_mounted and not self.is_live:  # else it is drawn with the end
+            self._draw_note()
+
     async def _draw_what_comes(self) -> None:
         try:
             await self._draw_until_the_end()
@@ -180,10 +186,13 @@ class AnswerView(Vertical):
         source = self.markdown.source
         if any(mark in source for mark in _FENCE_OR_TABLE):
             await self.markdown.update(source)
-        self.query_one(".note", Static).update(self._note)
-        self.set_class(bool(self._note), "-noted")
+        self._draw_note()
         self.remove_class("-live")
         self._report_growth()
+
+    def _draw_note(self) -> None:
+        self.query_one(".note", Static).update(self._note)
+        self.set_class(bool(self._note), "-noted")
 
     def _report_growth(self) -> None:
         if self._on_grown is not None:

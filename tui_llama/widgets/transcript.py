@@ -106,10 +106,15 @@ class Transcript(VerticalScroll, can_focus=False):
         waiting = self._live if self._live is not None and self._live.has_class("-empty") else None
         self.mount(remark, before=waiting)
 
-    def begin_answer(self) -> None:
-        """An answer goes below; it is empty and grows."""
-        self._live = AnswerView(is_live=True, on_grown=self._grown)
+    def begin_answer(self, text: str = "") -> None:
+        """An answer goes below; it begins with this and grows."""
+        self._live = AnswerView(text, is_live=True, on_grown=self._grown)
         self.mount(self._live)
+
+    def reopen_answer(self, text: str) -> None:
+        """The last answer, of which there is this, grows again; the remarks below it go away."""
+        self.remove_last_answer()
+        self.begin_answer(text)
 
     def append(self, text: str) -> None:
         """More of the live answer."""
@@ -121,6 +126,12 @@ class Transcript(VerticalScroll, can_focus=False):
         if self._live is not None:
             self._live.finish(note)
         self._live = None
+
+    def change_last_note(self, note: str) -> None:
+        """Another note below the last message, if that is an answer."""
+        views = self._message_views()
+        if views and isinstance(views[-1], AnswerView):
+            views[-1].change_note(note)
 
     def remove_last_answer(self) -> None:
         """Takes the last answer away, and the remarks below it."""

@@ -1,0 +1,322 @@
+"""Going on with an answer that was cut off, as the user sees it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes.chat_app import MODEL, USAGE, Driver, opened, spoken
+from tui_llama import paths
+from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    Failed,
+    Finished,
+    ModelLoaded,
+    PromptEncoded,
+    PromptProgress,
+    ReplyEvent,
+    ReplyRequest,
+    TextPiece,
+)
+from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
+from tui_llama.settings import Settings
+from tui_llama.store import MessageState, Store, StoredMessage
+
+LOOP_NOTE = "ended: it repeats itself · F5 goes on"
+
+
+def ended(reason: StopReason, *pieces: str) -> list[Step]:
+    """A reply that ends for this reason; its prompt is the tokens 1, 2, 3, its own tokens are counted from 10."""
+    return [*spoken(*pieces)[:-1], Finished(0, reason, USAGE)]
+
+
+def more(*pieces: str, first_token: int = 20, reason: StopReason = StopReason.END_OF_GENERATION) -> list[Step]:
+    """What an engine says when an answer goes on: the whole ledger is kept."""
+    usage = Usage(reused_tokens=4, read_tokens=1, generated_tokens=len(pieces), context_used=5 + len(pieces))
+    said: list[ReplyEvent] = [TextPiece(0, piece, (first_token + index,)) for index, piece in enumerate(pieces)]
+    return [PromptEncoded(0, 5, ()), PromptProgress(0, 4, 5, 5), *said, Finished(0, reason, usage)]
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store(paths.database_file()) as opened_store:
+        yield opened_store
+
+
+async def stored_messages(driver: Driver) -> list[StoredMessage]:
+    await driver.app._journal.settle()
+    return driver.store.messages(driver.store.list_chats()[0].chat_id)
+
+
+async def open_newest_chat(driver: Driver) -> None:
+    await driver.pilot.press("ctrl+pagedown")
+    await driver.until(lambda: driver.questions == ["hi"])
+
+
+def continuation(driver: Driver) -> CompleteRequest:
+    request = driver.engine.reply_requests[-1]
+    assert isinstance(request, CompleteRequest)
+    return request
+
+
+# --- a loop -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_note_below_an_answer_in_a_loop_names_the_key_that_goes_on() -> None:
+    async with opened(replies=[ended(StopReason.LOOP, "again", " again"), spoken("fine")]) as driver:
+        await driver.ask("hi")
+        request = driver.engine.reply_requests[0]
+        assert isinstance(request, ReplyRequest)
+        assert request.loop_guard
+        await driver.until(lambda: driver.notes == [LOOP_NOTE])
+        assert driver.answers == ["again again"]
+        assert LOOP_NOTE in driver.screen_text()
+        await driver.ask("and now?")
+        assert driver.notes == ["ended: it repeats itself", ""]
+
+
+async def test_the_key_goes_on_with_the_same_answer_and_without_the_guard() -> None:
+    async with opened(
+        replies=[ended(StopReason.LOOP, "again", " again"), more(" and", " on")], size=(100, 24)
+    ) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["again again and on"])
+        await driver.until(lambda: driver.notes == [""])
+        request = continuation(driver)
+        assert request.ledger == (1, 2, 3, 10, 11)
+        assert (request.text, request.answer, request.loop_guard) == ("", "again again", False)
+        assert request.chat_id == driver.store.list_chats()[0].chat_id
+        assert "4 reused · 1 read · 2 generated" in driver.status
+        assert "context 7 / 8,192" in driver.status
+        _, answer = await stored_messages(driver)
+        assert (answer.text, answer.stop_reason) == ("again again and on", StopReason.END_OF_GENERATION)
+        assert driver.store.versions(answer.message_id) == [answer.message_id]
+        assert driver.store.ledger(answer.message_id) == [1, 2, 3, 10, 11, 20, 21]
+
+
+async def test_the_next_message_follows_the_whole_answer() -> None:
+    replies = [ended(StopReason.LOOP, "a", "b"), more("c"), spoken("fine")]
+    async with opened(replies=replies) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["abc"])
+        await driver.until_state("ready")
+        await driver.ask("next")
+        request = driver.engine.reply_requests[-1]
+        assert isinstance(request, ReplyRequest)
+        assert [message.text for message in request.messages] == ["hi", "abc", "next"]
+        assert request.ledger == (1, 2, 3, 10, 11, 20)
+
+
+async def test_nothing_is_guarded_when_the_setting_says_so() -> None:
+    settings = replace(Settings(), loop_guard="off")
+    replies = [ended(StopReason.STOPPED, "a"), more("b")]
+    async with opened(replies=replies, settings=settings) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["ab"])
+        assert not any(request.loop_guard for request in driver.engine.reply_requests)
+
+
+# --- other ends -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slash", ["/continue", "/go"])
+async def test_an_answer_at_the_limit_goes_on_by_a_command_as_often_as_one_likes(slash: str) -> None:
+    limit = StopReason.LENGTH
+    replies = [ended(limit, "a"), more("b", reason=limit), more("c", first_token=30, reason=limit)]
+    async with opened(replies=replies) as driver:
+        await driver.ask("hi")
+        for text in ("ab", "abc"):
+            await driver.send(slash)
+            await driver.until(lambda text=text: driver.answers == [text])  # type: ignore[misc] # the lambda's default
+            await driver.until(lambda: driver.notes == ["ended at the limit of tokens"])
+            await driver.until_state("ready")
+        assert continuation(driver).ledger == (1, 2, 3, 10, 20)
+        assert continuation(driver).loop_guard
+
+
+async def test_a_stopped_answer_goes_on_and_can_be_stopped_again() -> None:
+    first, second = Gate(), Gate()
+    replies = [[*spoken("Half")[:2], first], [*more(" and half")[:-1], second], more(" whole", first_token=30)]
+    async with opened(replies=replies) as driver:
+        await driver.send("hi")
+        await driver.until(lambda: driver.answers == ["Half"])
+        await driver.pilot.press("escape")
+        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["Half and half"])
+        assert driver.notes == [""]
+        assert "answering" in driver.status
+        await driver.pilot.press("escape")
+        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["Half and half whole"])
+        assert continuation(driver).ledger == (1, 2, 3, 10, 20)
+
+
+async def test_a_failed_answer_goes_on_and_what_was_said_of_the_failure_goes_away() -> None:
+    failing: list[Step] = [*spoken("Half")[:2], Failed(0, "No memory.", "Close something.")]
+    async with opened(replies=[failing, more(" whole")]) as driver:
+        await driver.send("hi")
+        await driver.until_state("failed")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["Half whole"])
+        await driver.until(lambda: driver.notes == [""])
+        assert driver.remarks == []
+
+
+async def test_an_answer_goes_on_with_an_engine_that_is_started_again() -> None:
+    engine = ScriptedEngine(replies=[[*spoken("Half")[:2], Loss("The engine ended.")], more(" whole")])
+    async with opened(engine=engine) as driver:
+        await driver.send("hi")
+        await driver.until_state("engine lost")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["Half whole"])
+        assert len(engine.load_requests) == 2
+
+
+async def test_going_on_that_fails_keeps_the_answer_and_can_be_tried_again() -> None:
+    replies: list[list[Step]] = [
+        ended(StopReason.LENGTH, "a"),
+        [Failed(0, "No memory.", "Close something.")],
+        more("b"),
+    ]
+    async with opened(replies=replies) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until_state("failed")
+        await driver.until(lambda: driver.notes == ["failed"])
+        assert driver.answers == ["a"]
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["ab"])
+
+
+async def test_half_a_character_at_the_end_is_shown_once_it_is_whole() -> None:
+    async with opened(replies=[ended(StopReason.LENGTH, "caf", "\ufffd"), more("é")]) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["café"])
+        assert continuation(driver).answer == "caf"
+        assert [message.text for message in await stored_messages(driver)] == ["hi", "café"]
+
+
+async def test_another_version_of_an_answer_goes_on_as_that_version() -> None:
+    cut = StopReason.LENGTH
+    async with opened(replies=[spoken("first"), ended(cut, "second"), more(" half")]) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: driver.notes == ["ended at the limit of tokens · version 2 of 2"])
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["second half"])
+        await driver.until(lambda: driver.notes == ["version 2 of 2"])
+        await driver.pilot.press("left")
+        await driver.until(lambda: driver.answers == ["first"])
+        await driver.pilot.press("right")
+        await driver.until(lambda: driver.answers == ["second half"])
+
+
+# --- after a restart --------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_in_a_loop_goes_on_after_a_restart(store: Store) -> None:
+    async with opened(store=store, replies=[ended(StopReason.LOOP, "again", " again")]) as driver:
+        await driver.ask("hi")
+    async with opened(store=store, replies=[more(" and on")]) as driver:
+        await open_newest_chat(driver)
+        assert driver.notes == [LOOP_NOTE]
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["again again and on"])
+        assert continuation(driver).ledger == (1, 2, 3, 10, 11)
+        assert not continuation(driver).loop_guard
+
+
+async def test_an_answer_that_a_crash_cut_off_goes_on_and_may_be_cut_off_again(store: Store) -> None:
+    chat_id = store.create_chat()
+    answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "hi"))
+    store.set_answer_prompt(answer_id, 0, [1, 2])
+    store.append_to_answer(answer_id, "I was saying", [3])
+    store.close()
+    gate = Gate()
+    with Store(paths.database_file()) as reopened:
+        async with opened(store=reopened, replies=[[*more(" that", first_token=4)[:-1], gate]]) as driver:
+            await open_newest_chat(driver)
+            await driver.until(lambda: driver.notes == ["interrupted"])
+            await driver.pilot.press("f5")
+            await driver.until(lambda: driver.answers == ["I was saying that"])
+            assert continuation(driver).ledger == (1, 2, 3)
+            driver.app._turns.chat.flush()
+            half = (await stored_messages(driver))[-1]
+            assert (half.text, half.state) == ("I was saying that", MessageState.PARTIAL)
+            assert reopened.ledger(answer_id) == [1, 2, 3, 4]
+
+
+async def test_an_answer_waits_for_the_model_to_go_on(store: Store) -> None:
+    async with opened(store=store, replies=[ended(StopReason.LENGTH, "a")]) as driver:
+        await driver.ask("hi")
+    gate = Gate()
+    engine = ScriptedEngine(load=[gate, ModelLoaded(demo_model(MODEL))], replies=[more("b")])
+    async with opened(store=store, engine=engine, until_ready=False) as driver:
+        await driver.until_state("loading")
+        await open_newest_chat(driver)
+        await driver.pilot.press("f5")
+        await driver.until_state("waits")
+        assert driver.notes == ["ended at the limit of tokens"]
+        gate.open()
+        await driver.until(lambda: driver.answers == ["ab"])
+
+
+# --- why not ----------------------------------------------------------------------------------------------------
+
+
+async def hint_of_f5(driver: Driver, words: str) -> None:
+    asked = len(driver.engine.reply_requests)
+    await driver.pilot.press("f5")
+    await driver.until(lambda: words in driver.screen_text(), words)
+    assert len(driver.engine.reply_requests) == asked
+
+
+async def test_there_is_nothing_to_go_on_with() -> None:
+    async with opened(replies=[spoken("whole"), ended(StopReason.CONTEXT_FULL, "full")]) as driver:
+        await hint_of_f5(driver, "There is no answer to go on with.")
+        await driver.ask("hi")
+        await hint_of_f5(driver, "This answer ended by itself")
+        await driver.ask("more")
+        await hint_of_f5(driver, "The context is full")
+
+
+async def test_an_answer_under_way_goes_on_anyway() -> None:
+    gate = Gate()
+    async with opened(replies=[[*spoken("Half")[:2], gate]]) as driver:
+        await driver.send("hi")
+        await driver.until(lambda: driver.answers == ["Half"])
+        await hint_of_f5(driver, "Not while the engine is busy.")
+
+
+async def test_an_answer_without_known_tokens_cannot_go_on(store: Store) -> None:
+    chat_id = store.create_chat()
+    answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "hi"))
+    store.append_to_answer(answer_id, "I was saying", ())
+    store.finish_answer(answer_id, StopReason.STOPPED, None)
+    async with opened(store=store) as driver:
+        await open_newest_chat(driver)
+        await hint_of_f5(driver, "The tokens of this answer are not known")
+
+
+async def test_a_message_without_an_answer_is_no_answer(store: Store) -> None:
+    store.add_user_message(store.create_chat(), "hi")
+    async with opened(store=store) as driver:
+        await open_newest_chat(driver)
+        await hint_of_f5(driver, "There is no answer yet; Ctrl+R asks for one.")
+
+
+async def test_without_a_model_nothing_goes_on(store: Store) -> None:
+    async with opened(store=store, replies=[ended(StopReason.LENGTH, "a")]) as driver:
+        await driver.ask("hi")
+    engine = ScriptedEngine(load=[Failed(None, "damaged")])
+    async with opened(store=store, engine=engine, until_ready=False) as driver:
+        await driver.until_state("no model")
+        await open_newest_chat(driver)
+        await hint_of_f5(driver, "There is no model yet.")

@@ -1,0 +1,158 @@
+"""Notices that an answer has fallen into a loop: that it ends in the same passage over and over, token for token.
+
+The rule. A passage is what the answer repeats at its end: its last 1 … 1024 tokens, wherever in the loop they begin. It
+is counted by its shortest period: "ha ha ha ha" is four times "ha" and never two times "ha ha". Periods that lie in
+each other count each for itself: a verse that ends in "la la la la" is a verse as soon as it comes back. How often the
+passage has to stand there, without anything in between, before the answer is ended:
+
+    prose         3 times           at least 32 tokens, and at least half of them (or 64) distinct; at least 3 of 4
+                                    characters are letters or blanks
+    other text   12 times, and 48 tokens in all: short passages, markup, code, data with words in it
+    signs        12 times, and 1024 tokens in all: passages without a word
+
+A word is made of letters, two of which differ. Numbers (0x00 and 1e-5 too), tags, entities and commands of LaTeX are
+none, nor are words that stand for a value, such as "null". So rows of zeros, empty cells of an HTML table, matrices,
+rulers, borders and blanks are signs: they are often meant.
+
+Knows token ids and the bytes that each stands for; nothing of logits, and changes none.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+LONGEST_PASSAGE: Final = 1024
+PROSE_REPEATS: Final = 3
+PROSE_TOKENS: Final = 32
+VARIED_TOKENS: Final = 64
+REPEATS: Final = 12
+TEXT_TOKENS: Final = 48
+SIGN_TOKENS: Final = 1024
+
+_LETTER_SHARE: Final = 0.75
+_MARKUP: Final = re.compile(r"<[^<>]*>|&#?\w+;|\\[A-Za-z]+")
+_BEGIN_OF_MARKUP: Final = re.compile(r"[<&\\]")
+_NUMBER: Final = re.compile(r"\w*\d\w*")
+_WORD: Final = re.compile(r"[^\W\d_]{2,}")
+_VALUES: Final = frozenset({"true", "false", "null", "none", "nil", "nan", "inf", "na", "undefined"})
+
+_NO_TOKEN: Final = -1
+_MEMORY_TOKENS: Final = 8 * LONGEST_PASSAGE
+
+
+class LoopGuard:
+    """Watches one answer.
+
+    Args:
+        piece: Gives the bytes that a token stands for.
+    """
+
+    def __init__(self, piece: Callable[[int], bytes]) -> None:
+        self._piece = piece
+        self._count = 0
+        # The newest token comes first, so that the token p places back is at index p - 1 for every period p.
+        self._tokens = np.full(_MEMORY_TOKENS, _NO_TOKEN, np.int32)
+        self._newest = _MEMORY_TOKENS - LONGEST_PASSAGE
+        self._periods = np.arange(1, LONGEST_PASSAGE + 1, dtype=np.int32)
+        self._agreeing = np.zeros(LONGEST_PASSAGE, np.int32)
+        self._least_agreeing = _fewest_tokens(self._periods) - self._periods
+        self._is_same = np.zeros(LONGEST_PASSAGE, np.bool_)
+        self._is_suspect = np.zeros(LONGEST_PASSAGE, np.bool_)
+        self._limits: dict[int, tuple[int, int]] = {}
+
+    def push(self, token_id: int) -> bool:
+        """Takes the next token of the answer; says whether the answer is in a loop now."""
+        # So many tokens at the end are each the same as the one a period before; nearly always none of them is.
+        np.equal(self._recent(), token_id, out=self._is_same)
+        self._agreeing += 1
+        self._agreeing *= self._is_same
+        self._remember(token_id)
+        np.greater_equal(self._agreeing, self._least_agreeing, out=self._is_suspect)
+        return bool(self._is_suspect.any()) and self._is_in_loop()
+
+    def _recent(self) -> npt.NDArray[np.int32]:
+        return self._tokens[self._newest : self._newest + LONGEST_PASSAGE]
+
+    def _remember(self, token_id: int) -> None:
+        if self._newest == 0:
+            self._tokens[-LONGEST_PASSAGE:] = self._recent()
+            self._newest = _MEMORY_TOKENS - LONGEST_PASSAGE
+        self._newest -= 1
+        self._tokens[self._newest] = token_id
+        self._count += 1
+
+    def _is_in_loop(self) -> bool:
+        """Looks at those periods that repeat often enough for some kind of passage."""
+        lengths = self._agreeing + self._periods
+        longest_before = np.maximum.accumulate(lengths)
+        # Whatever repeats as far with a shorter period is counted by that.
+        self._is_suspect[1:] &= lengths[1:] > longest_before[:-1]
+        return any(
+            int(lengths[index]) >= self._limit(int(index) + 1, int(lengths[index]))
+            for index in np.flatnonzero(self._is_suspect)
+        )
+
+    def _limit(self, period: int, length: int) -> int:
+        """How many tokens the repeats of the last `period` tokens may have; kept for as long as they go on."""
+        start = self._count - length
+        known_start, limit = self._limits.get(period, (None, 0))
+        if known_start != start:
+            limit = most_tokens([int(token_id) for token_id in self._recent()[:period][::-1]], self._piece)
+            self._limits[period] = (start, limit)
+        return limit
+
+
+def most_tokens(passage: Sequence[int], piece: Callable[[int], bytes]) -> int:
+    """How many tokens repeats of a passage have when they end the answer.
+
+    Args:
+        passage: One period, beginning anywhere in it.
+        piece: Gives the bytes that a token stands for.
+    """
+    period = len(passage)
+    text = b"".join(map(piece, passage)).decode(errors="ignore")
+    if not _has_word(text):
+        return max(REPEATS * period, SIGN_TOKENS)
+    if _is_varied(passage) and _is_prose(text):
+        return PROSE_REPEATS * period
+    return max(REPEATS * period, TEXT_TOKENS)
+
+
+def _fewest_tokens(periods: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """The least that `most_tokens` says for passages of these lengths."""
+    return np.where(periods >= PROSE_TOKENS, PROSE_REPEATS * periods, np.maximum(REPEATS * periods, TEXT_TOKENS))
+
+
+def _is_varied(passage: Sequence[int]) -> bool:
+    return len(passage) >= PROSE_TOKENS and len(set(passage)) >= min(len(passage) / 2, VARIED_TOKENS)
+
+
+def _has_word(text: str) -> bool:
+    words = _WORD.findall(_NUMBER.sub(" ", _without_marks(_without_markup(text))).casefold())
+    return any(len(set(word)) > 1 and word not in _VALUES for word in words)
+
+
+def _is_prose(text: str) -> bool:
+    """Whether most of it is letters and blanks; a row of blanks counts as one, so that indents are nothing special."""
+    plain = " ".join(_without_marks(_without_markup(text)).split())
+    letters = sum(character.isalpha() or character == " " for character in plain)
+    return letters >= _LETTER_SHARE * len(" ".join(_without_marks(text).split()))
+
+
+def _without_markup(text: str) -> str:
+    """The text of a loop without its markup; what the cut has divided is put together first."""
+    begin = _BEGIN_OF_MARKUP.search(text)
+    if begin is None:
+        return text
+    return _MARKUP.sub(" ", text[begin.start() :] + text[: begin.start()])
+
+
+def _without_marks(text: str) -> str:
+    """Without the signs that many scripts put above, below and around their letters."""
+    if text.isascii():
+        return text
+    return "".join(character for character in text if not unicodedata.category(character).startswith("M"))
