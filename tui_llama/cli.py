@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tui_llama import __version__
+from tui_llama import __version__, settings_command
 from tui_llama.engine.placement import CACHE_TYPES, NUMA_MODES
 from tui_llama.errors import ModelFileError, UserError
 
@@ -483,6 +483,9 @@ def clear_cache(yes: bool) -> None:
     cache_commands.strip_all()
 
 
+command_line.add_command(settings_command.settings)
+
+
 def main() -> None:
     """Runs the command line and ends the process."""
     for stream in (sys.stdout, sys.stderr):
@@ -563,18 +566,22 @@ def _settings(options: Mapping[str, object]) -> "Settings":
     import msgspec
 
     from tui_llama import paths
-    from tui_llama.settings import load_settings
+    from tui_llama.settings import SETTINGS, load_settings
 
     settings = load_settings(paths.settings_file(), os.environ)
-    known = {field.name for field in dataclasses.fields(settings)}
     given: dict[str, Any] = {
         name: None if name in _MINUS_ONE_IS_NONE and value == -1 else value for name, value in options.items()
     }
     if given.get("group_size", 1) != 1:
         given["context_overflow"] = "extend"  # as for llama.cpp, where a group wins over a shift
-    general = {name: value for name, value in given.items() if name in known}
-    sampling = {name: value for name, value in given.items() if name in settings.sampling.__struct_fields__}
-    return dataclasses.replace(settings, **general, sampling=msgspec.structs.replace(settings.sampling, **sampling))
+    general = {name: value for name, value in given.items() if name in SETTINGS}
+    sampling = {name: value for name, value in given.items() if f"sampling.{name}" in SETTINGS}
+    return dataclasses.replace(
+        settings,
+        **general,
+        sampling=msgspec.structs.replace(settings.sampling, **sampling),
+        given=settings.given.union(general, (f"sampling.{name}" for name in sampling)),
+    )
 
 
 def _several(values: Any, default: Any) -> tuple[Any, ...]:
