@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tui_llama import __version__, settings_command
+from tui_llama import __version__, doctor_command, settings_command
 from tui_llama.engine.placement import CACHE_TYPES, NUMA_MODES
 from tui_llama.errors import ModelFileError, UserError
 
@@ -483,6 +483,7 @@ def clear_cache(yes: bool) -> None:
     cache_commands.strip_all()
 
 
+command_line.add_command(doctor_command.doctor)
 command_line.add_command(settings_command.settings)
 
 

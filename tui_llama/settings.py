@@ -262,7 +262,16 @@ def load_settings(file: Path, environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: names the file and the key, or the variable, and the value.
     """
-    found = load_values(file, environment)
+    return settings_of(load_values(file, environment))
+
+
+def settings_of(found: Iterable[SettingValue]) -> Settings:
+    """Settings with these values.
+
+    Args:
+        found: The values of all settings.
+    """
+    found = list(found)
     values: dict[str, Any] = {each.setting.name: each.value for each in found}
     sampling = {name: values.pop(f"{_SAMPLING}.{name}") for name in _SAMPLING_DECLARATIONS}
     given = frozenset(each.setting.name for each in found if each.source is not Source.DEFAULT)
