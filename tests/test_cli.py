@@ -290,6 +290,16 @@ def test_the_command_line_overrides_the_settings(asked: Asked) -> None:
     assert (asked[0][0].context_size, asked[0][0].threads) == (256, 1)
 
 
+def test_what_was_given_on_the_command_line_is_known_as_given() -> None:
+    file = paths.settings_file()
+    file.parent.mkdir(parents=True)
+    file.write_text("threads = 2\n[sampling]\ntop_k = 40\n")
+    options: dict[str, object] = {"threads": 1, "temperature": 0.8, "model": "x", "stop_texts": ("a",)}
+    settings = settings_from(options)
+    assert settings.given == {"threads", "sampling.top_k", "sampling.temperature"}
+    assert settings_from({"group_size": 2}).given >= {"group_size", "context_overflow"}
+
+
 def test_without_a_model_the_one_last_used_is_taken(asked: Asked, tmp_path: Path) -> None:
     model = tmp_path / "last.gguf"
     model.write_bytes(b"")

@@ -1,7 +1,7 @@
 """Every setting is declared once; what a file or a variable says is checked before anything uses it."""
 
 import dataclasses
-import tomllib
+import re
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine.protocol import Overflow, OverflowMode
 from tui_llama.errors import SettingsError
-from tui_llama.settings import SETTINGS, Settings, describe_settings, load_settings
+from tui_llama.settings import (
+    SETTINGS,
+    Settings,
+    SettingValue,
+    Source,
+    describe_settings,
+    examine_values,
+    load_settings,
+    load_values,
+)
+from tui_llama.text_safety import sanitize
 
 
 @pytest.fixture
@@ -81,7 +91,7 @@ def test_what_is_done_about_a_full_context_is_one_request(file: Path) -> None:
 
 
 def test_every_setting_of_the_program_is_declared() -> None:
-    general = {field.name for field in dataclasses.fields(Settings)} - {"sampling"}
+    general = {field.name for field in dataclasses.fields(Settings)} - {"sampling", "given"}
     sampling = {f"sampling.{name}" for name in SamplingSettings.__struct_fields__}
 
     assert set(SETTINGS) == general | sampling
@@ -93,20 +103,117 @@ def test_every_default_is_allowed() -> None:
         assert setting.check(given_value, "here") == setting.default
 
 
-def test_the_explanation_is_a_settings_file_of_the_defaults(file: Path) -> None:
-    file.write_text(describe_settings())
+def uncommented(text: str) -> str:
+    return re.sub(r"^#(?=\w)", "", text, flags=re.MULTILINE)
 
-    assert load_settings(file, {}) == Settings()
-    assert {*tomllib.loads(describe_settings())} == {field.name for field in dataclasses.fields(Settings)}
+
+def test_the_explanation_is_a_settings_file_of_the_defaults(file: Path) -> None:
+    file.write_text(uncommented(describe_settings()))
+
+    settings = load_settings(file, {})
+
+    assert settings == Settings()
+    assert settings.given == set(SETTINGS)
 
 
 def test_the_explanation_names_range_and_variable_of_each_setting() -> None:
     text = describe_settings()
 
     assert all(setting.explanation in text and setting.variable in text for setting in SETTINGS.values())
-    assert "# a number from 0 to 1; TUI_LLAMA_SAMPLING_TOP_P\ntop_p = 0.95\n" in text
+    assert "# a number from 0 to 1; TUI_LLAMA_SAMPLING_TOP_P\n#top_p = 0.95\n" in text
     assert "# a number above 0; TUI_LLAMA_SAMPLING_REPEAT_PENALTY\n" in text
-    assert "# a whole number from 0, or -1; TUI_LLAMA_MAX_TOKENS\nmax_tokens = -1\n" in text
+    assert "# a whole number from 0, or -1; TUI_LLAMA_MAX_TOKENS\n#max_tokens = -1\n" in text
+
+
+# --- where values come from
+
+
+def test_each_value_tells_where_it_comes_from(file: Path) -> None:
+    file.write_text("threads = 2\nbatch_tokens = 64\n[sampling]\ntop_k = 40\n")
+
+    values = {each.setting.name: each for each in load_values(file, {"TUI_LLAMA_THREADS": "3"})}
+
+    assert list(values) == list(SETTINGS)
+    assert {name: (each.value, each.source) for name, each in values.items() if each.source is not Source.DEFAULT} == {
+        "threads": (3, Source.VARIABLE),
+        "batch_tokens": (64, Source.FILE),
+        "sampling.top_k": (40, Source.FILE),
+    }
+    words = [values[name].source_words for name in ("threads", "batch_tokens", "theme")]
+    assert words == ["TUI_LLAMA_THREADS", "the settings file", "the default"]
+
+
+def test_what_was_set_to_its_default_was_set_all_the_same(file: Path) -> None:
+    file.write_text("[sampling]\ntop_k = 40\n")
+
+    settings = load_settings(file, {"TUI_LLAMA_SAMPLING_SEED": "-1"})
+
+    assert settings.given == {"sampling.top_k", "sampling.seed"}
+    assert settings == Settings() and hash(settings) == hash(Settings())
+    assert Settings().given == frozenset()
+
+
+def test_everything_that_is_wrong_can_be_known_at_once(file: Path) -> None:
+    file.write_text("thread = 1\nbatch_tokens = 64\npoll = 101\n")
+
+    values, errors = examine_values(file, {"TUI_LLAMA_THREADS": "many", "TUI_LLAMA_POLL": "7"})
+
+    assert [str(error).removeprefix(f"{file}: ") for error in errors] == [
+        "there is no setting 'thread'",
+        "poll: 101 makes no sense",
+        "TUI_LLAMA_THREADS: 'many' is not a whole number",
+    ]
+    found = {each.setting.name: each.value for each in values}
+    assert (found["batch_tokens"], found["poll"], found["threads"]) == (64, 7, 0)
+
+
+def test_a_file_that_is_no_toml_leaves_what_the_environment_says(file: Path) -> None:
+    file.write_text("threads 3\n")
+
+    values, errors = examine_values(file, {"TUI_LLAMA_THREADS": "3"})
+
+    assert len(errors) == 1 and "not valid TOML" in str(errors[0])
+    assert [each.value for each in values if each.setting.name == "threads"] == [3]
+
+
+def test_a_file_that_is_nested_without_end_is_refused(file: Path) -> None:
+    assert "not valid TOML" in str(refused(file, "threads = " + "[" * 100_000))
+
+
+def test_what_is_set_is_written_out_with_its_source_and_its_default(file: Path) -> None:
+    file.write_text("[sampling]\ntop_k = 7\nseed = 5\n")
+
+    lines = describe_settings(load_values(file, {"TUI_LLAMA_THEME": "nord"})).splitlines()
+
+    assert 'theme = "nord"  # from TUI_LLAMA_THEME; the default is ""' in lines
+    assert "top_k = 7  # from the settings file; the default is 40" in lines
+    assert "seed = 5  # from the settings file; the default is -1" in lines
+    assert "#threads = 0" in lines and lines.count("[sampling]") == 1
+
+
+@given(data=st.data())
+def test_saved_as_the_settings_file_the_text_changes_nothing(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    values = []
+    for setting in SETTINGS.values():
+        source = data.draw(st.sampled_from([Source.DEFAULT, Source.FILE]))
+        if source is Source.FILE and setting.kind is str and setting.range is None:
+            values.append(SettingValue(setting, data.draw(st.text(st.characters(exclude_categories=["Cs"]))), source))
+        else:
+            values.append(SettingValue(setting, setting.default, source))
+    file = tmp_path_factory.getbasetemp() / "described.toml"
+    text = describe_settings(values)
+    file.write_text(text, encoding="utf-8", newline="")
+
+    assert load_values(file, {}) == values
+    assert sanitize(text) == text
+
+
+def test_bytes_that_are_no_text_do_not_spoil_the_file(file: Path) -> None:
+    file.write_text(describe_settings(load_values(file, {"TUI_LLAMA_SYSTEM_PROMPT": "a\udcff🦙"})), encoding="utf-8")
+
+    assert load_settings(file, {}).system_prompt == "a\ufffd🦙"
 
 
 @pytest.mark.parametrize(

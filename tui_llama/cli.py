@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tui_llama import __version__, model_commands
+from tui_llama import __version__, doctor_command, model_commands, settings_command
 from tui_llama.command_settings import settings_from
 from tui_llama.engine.placement import CACHE_TYPES, NUMA_MODES
 from tui_llama.errors import ModelFileError, UserError
@@ -490,7 +490,10 @@ def clear_cache(yes: bool) -> None:
     cache_commands.strip_all()
 
 
-for _command in (model_commands.pull, model_commands.models, model_commands.set_up):
+for _command in (
+    *(model_commands.pull, model_commands.models, model_commands.set_up),
+    *(doctor_command.doctor, settings_command.settings),
+):
     command_line.add_command(_command)
 
 

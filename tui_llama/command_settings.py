@@ -24,15 +24,19 @@ def settings_from(options: Mapping[str, object]) -> "Settings":
     import msgspec
 
     from tui_llama import paths
-    from tui_llama.settings import load_settings
+    from tui_llama.settings import SETTINGS, load_settings
 
     settings = load_settings(paths.settings_file(), os.environ)
-    known = {field.name for field in dataclasses.fields(settings)}
     given: dict[str, Any] = {
         name: None if name in _MINUS_ONE_IS_NONE and value == -1 else value for name, value in options.items()
     }
     if given.get("group_size", 1) != 1:
         given["context_overflow"] = "extend"  # as for llama.cpp, where a group wins over a shift
-    general = {name: value for name, value in given.items() if name in known}
-    sampling = {name: value for name, value in given.items() if name in settings.sampling.__struct_fields__}
-    return dataclasses.replace(settings, **general, sampling=msgspec.structs.replace(settings.sampling, **sampling))
+    general = {name: value for name, value in given.items() if name in SETTINGS}
+    sampling = {name: value for name, value in given.items() if f"sampling.{name}" in SETTINGS}
+    return dataclasses.replace(
+        settings,
+        **general,
+        sampling=msgspec.structs.replace(settings.sampling, **sampling),
+        given=settings.given.union(general, (f"sampling.{name}" for name in sampling)),
+    )

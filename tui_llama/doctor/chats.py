@@ -1,0 +1,59 @@
+"""The database of the chats: opened to be read only, checked, counted. No title and no text is looked at."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from tui_llama.database import APPLICATION_ID, BUSY_SECONDS, DAMAGED_HINT, MIGRATIONS, explained
+from tui_llama.doctor.report import Problem, Row, Section
+from tui_llama.errors import StoreError
+
+TITLE: Final = "Chats"
+
+_SOUND: Final = ["ok"]
+
+
+def look_at_chats(file: Path) -> Section:
+    """The section of a database; changes nothing, not even its journal."""
+    try:
+        if not file.exists():
+            return Section(TITLE, (Row("database", "not made yet"),))
+        with explained(file), closing(_open(file)) as connection:
+            return _section(connection, file)
+    except PermissionError:
+        return _failed(f"{file} cannot be reached.", "Change the owner or the mode of the folders above it.")
+    except StoreError as error:
+        return _failed(str(error), error.hint)
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    # Without a journal nobody has it open, and SQLite would make one only to read: it is told that nobody writes.
+    has_journal = file.with_name(f"{file.name}-wal").exists()
+    mode = "mode=ro" if has_journal else "mode=ro&immutable=1"
+    return sqlite3.connect(f"file:{quote(bytes(file))}?{mode}", uri=True, timeout=BUSY_SECONDS)
+
+
+def _section(connection: sqlite3.Connection, file: Path) -> Section:
+    application_id, version = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
+    if application_id != APPLICATION_ID:
+        return _failed(f"{file} is no database of this program.", "Move it away, or choose another place.")
+    if version > len(MIGRATIONS):
+        return _failed(f"{file} was written by a newer version of this program.", "Install that version.")
+    findings = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+    rows = [Row("database", "sound" if findings == _SOUND else "damaged"), Row("version", str(version), version)]
+    problems = [] if findings == _SOUND else [Problem(f"{file} is damaged: {findings[0]}", DAMAGED_HINT)]
+    if version:  # of version 0 it is empty: nothing has been written yet
+        for table in ("chats", "messages"):
+            count = _number(connection, f"SELECT count(*) FROM {table}")
+            rows.append(Row(table, str(count), count))
+    return Section(TITLE, tuple(rows), tuple(problems))
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])
+
+
+def _failed(text: str, remedy: str) -> Section:
+    return Section(TITLE, (Row("database", "cannot be used"),), (Problem(text, remedy),))

@@ -1,0 +1,145 @@
+"""Processor and memory, and the machine code that runs on them. Compiles nothing but, once, what measures memory."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tui_llama.child_process import child_command
+from tui_llama.doctor.report import Problem, Row, Section
+from tui_llama.models.downloads import size_words
+from tui_llama.models.fitness import OVERHEAD_BYTES
+from tui_llama.models.machine import Machine
+from tui_llama.models.starter import STARTER_BYTES
+
+TITLE: Final = "Processor and memory"
+CODE_TITLE: Final = "Machine code"
+LEAST_FREE_BYTES: Final = OVERHEAD_BYTES + STARTER_BYTES
+"""The smallest model that is offered takes this and the keys and values of a short chat."""
+
+_SECOND_TRY_SECONDS: Final = 20.0
+
+
+# --- processor and memory -------------------------------------------------------------------------------------------
+
+
+def look_at_machine() -> Section:
+    """Measures how fast memory is read, if nobody has done that before."""
+    from tui_llama.engine.topology import physical_core_count
+    from tui_llama.models.machine import measured_machine
+
+    machine = measured_machine()
+    why_unmeasured = "" if machine.read_bytes_per_second else _why_unmeasured()
+    return machine_section(machine, physical_core_count(), os.cpu_count() or machine.core_count, why_unmeasured)
+
+
+def machine_section(machine: Machine, core_count: int, processor_count: int, why_unmeasured: str = "") -> Section:
+    """The section.
+
+    Args:
+        machine: As it is now.
+        core_count: Cores that this program may use, those that share one core's units counted once.
+        processor_count: All logical processors of the machine.
+        why_unmeasured: What the child said that should have measured the reading speed.
+    """
+    speed = machine.read_bytes_per_second
+    usable = f"{machine.core_count} of {_counted(processor_count, 'processor')} may be used"
+    rows = (
+        Row("processor", machine.processor),
+        Row("cores", f"{_counted(core_count, 'core')}; {usable}", core_count),
+        Row("memory", _size(machine.memory_bytes), machine.memory_bytes),
+        Row("free memory", _size(machine.free_bytes), machine.free_bytes),
+        Row("reads memory", f"{speed / 1e9:.1f} GB a second" if speed else "not measured", speed),
+    )
+    problems = []
+    if 0 < machine.free_bytes < LEAST_FREE_BYTES:
+        text = f"Only {size_words(machine.free_bytes)} of memory are free, too little for any model."
+        problems.append(Problem(text, "Close other programs."))
+    if not speed:
+        text = f"Kernels cannot be run here: {why_unmeasured or 'what measures the memory ended without a word'}."
+        problems.append(Problem(text, "See what else is wrong; if nothing is, report it as a bug, with this page."))
+    return Section(TITLE, rows, tuple(problems))
+
+
+def _why_unmeasured() -> str:
+    """The last line that the measuring child says when it fails; it is tried once more for that."""
+    command = child_command("tui_llama.engine.read_speed")
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECOND_TRY_SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].rstrip(".") if lines else ""
+
+
+# --- machine code ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKernels:
+    """What is compiled: kernels of these sources, and folders of other sources or processors."""
+
+    kernel_count: int
+    kernel_bytes: int
+    other_folder_count: int
+    other_bytes: int
+
+
+def look_at_code(forced_instruction_set: str) -> Section:
+    """Raises `UserError` where the processor cannot run what is asked for, or anything at all."""
+    from tui_llama import paths
+    from tui_llama.engine.instruction_sets import INSTRUCTION_SET, available_instruction_sets
+    from tui_llama.engine.kernel_code import sources_hash
+
+    version = sources_hash()
+    kept = kept_kernels(paths.kernel_cache_folder(), version)
+    return code_section(INSTRUCTION_SET, available_instruction_sets(), forced_instruction_set, version, kept)
+
+
+def kept_kernels(folder: Path, version: str) -> KeptKernels:
+    """Counts the kernels below a folder; none where it cannot be read, which is another section's matter."""
+    sizes: dict[str, list[int]] = {}
+    for path in folder.glob("*/*.o"):
+        try:
+            sizes.setdefault(path.parent.name, []).append(path.stat().st_size)
+        except OSError:  # removed meanwhile
+            continue
+    ours = sizes.pop(version, [])
+    return KeptKernels(len(ours), sum(ours), len(sizes), sum(map(sum, sizes.values())))
+
+
+def code_section(chosen: str, available: Sequence[str], forced: str, version: str, kept: KeptKernels) -> Section:
+    """The section.
+
+    Args:
+        chosen: The instruction set that is used.
+        available: Those that the processor has, best first.
+        forced: The one that the environment asks for; empty where it asks for none.
+        version: The hash of the sources.
+        kept: What is compiled.
+    """
+    problems = []
+    reason = f"the best of {', '.join(available)}"
+    if forced:
+        reason = f"forced by TUI_LLAMA_INSTRUCTION_SET; this processor has {', '.join(available)}"
+        if chosen != available[0]:
+            text = f"TUI_LLAMA_INSTRUCTION_SET forces {chosen}; {available[0]} would be faster."
+            problems.append(Problem(text, "Remove the variable.", is_advice=True))
+    compiled = f"{kept.kernel_count} compiled ({size_words(kept.kernel_bytes)}) of version {version}"
+    rows = [Row("instruction set", f"{chosen}, {reason}", chosen), Row("kernels", compiled, kept.kernel_count)]
+    if kept.other_folder_count:
+        of = f"{_counted(kept.other_folder_count, 'other version')}, {size_words(kept.other_bytes)}"
+        rows.append(Row("also kept", of, kept.other_bytes))
+    return Section(CODE_TITLE, tuple(rows), tuple(problems))
+
+
+def _size(size_bytes: int) -> str:
+    return size_words(size_bytes) if size_bytes else "unknown"
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

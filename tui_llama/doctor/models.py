@@ -1,0 +1,82 @@
+"""The models on this machine: whose they are, what they are, and whether they can run here."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tui_llama.doctor.report import Problem, Row, Section
+from tui_llama.engine.protocol import ModelFacts
+from tui_llama.models.downloads import size_words
+from tui_llama.models.fitness import judge
+from tui_llama.models.library import FoundModel
+from tui_llama.models.machine import Machine
+from tui_llama.settings import Settings
+
+TITLE: Final = "Models"
+GET_ONE: Final = "tui-llama pull starter"
+
+_MOST_LOOKED_INTO: Final = 100  # a header takes milliseconds, or a tenth of a second with a large vocabulary
+
+
+def look_at_models(settings: Settings) -> Section:
+    """Reads the headers of the first hundred models."""
+    from tui_llama.models.library import find_models
+    from tui_llama.models.machine import this_machine
+
+    found = find_models()
+    facts = [_facts(model) for model in found[:_MOST_LOOKED_INTO]]
+    return models_section(found, facts, this_machine(), settings)
+
+
+def models_section(
+    found: Sequence[FoundModel], facts: Sequence[ModelFacts], machine: Machine, settings: Settings
+) -> Section:
+    """The section.
+
+    Args:
+        found: The models.
+        facts: Of as many of them, from the first, as were looked into.
+        machine: What they would run on.
+        settings: How they would be opened.
+    """
+    verdicts = [_verdict(each, machine, settings) for each in facts]
+    rows = [_row(model, each, verdict) for model, each, verdict in zip(found, facts, verdicts, strict=False)]
+    if len(found) > len(facts):
+        rows.append(Row("more", f"{len(found) - len(facts)} that were not looked into"))
+    can_run = [each for each in facts if not each.refusal]
+    problems = []
+    if not found:
+        rows.append(Row("found", "none", 0))
+        problems.append(Problem("There is no model on this machine.", GET_ONE))
+    elif not can_run:
+        problems.append(Problem("None of the models on this machine can run.", GET_ONE))
+    elif not any(_fits(each, machine, settings) for each in can_run):
+        text = "None of the models that could run here fits into the memory that is free."
+        problems.append(Problem(text, f"Close other programs, set a smaller context_size, or get a model: {GET_ONE}"))
+    return Section(TITLE, tuple(rows), tuple(problems))
+
+
+def _row(model: FoundModel, facts: ModelFacts, verdict: str) -> Row:
+    parts = (model.origin, facts.architecture, facts.quantization, size_words(model.size_bytes), verdict)
+    return Row(model.name, ", ".join(part for part in parts if part))
+
+
+def _verdict(facts: ModelFacts, machine: Machine, settings: Settings) -> str:
+    if facts.refusal:
+        return f"cannot run: {facts.refusal.replace(facts.path, 'the file')}"
+    fit = judge(facts, machine, context_size=settings.context_size, cache_type=settings.cache_type)
+    if not fit.fits:
+        return f"does not fit: {fit.refusal}"
+    return f"can run, {fit.speed_words}" if fit.speed_words else "can run"
+
+
+def _fits(facts: ModelFacts, machine: Machine, settings: Settings) -> bool:
+    return judge(facts, machine, context_size=settings.context_size, cache_type=settings.cache_type).fits
+
+
+def _facts(model: FoundModel) -> ModelFacts:
+    from tui_llama.engine.model_facts import read_model_facts
+
+    try:
+        return read_model_facts(model.path)
+    except Exception as error:  # whatever lies in others' folders must not keep the page from being made
+        return ModelFacts(str(model.path), refusal=f"{type(error).__name__}: {error}")

@@ -1,0 +1,83 @@
+"""The program itself: its version, Python, the system and the packages that it stands on."""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from tui_llama import __version__
+from tui_llama.doctor.report import Problem, Row, Section
+
+TITLE: Final = "Program"
+
+NEEDED_PACKAGES: Final = (
+    *("click", "gguf", "jinja2", "llvmlite", "msgspec", "numba", "numpy"),
+    *("platformdirs", "rich", "sentencepiece", "textual", "tokenizers"),
+)
+OPTIONAL_PACKAGES: Final = ("huggingface_hub",)
+
+_GIT_SECONDS: Final = 5.0
+
+
+def look_at_program() -> Section:
+    """Nothing is imported for it."""
+    root = Path(__file__).resolve().parents[2]
+    versions = {name: _installed_version(name) for name in (*NEEDED_PACKAGES, *OPTIONAL_PACKAGES)}
+    return program_section(str(root), _commit(root), versions)
+
+
+def program_section(root: str, commit: str, versions: Mapping[str, str | None]) -> Section:
+    """The section.
+
+    Args:
+        root: The folder that the package is in.
+        commit: What git calls its state; empty where git has nothing to do with it.
+        versions: Of packages; None for one that is not installed.
+    """
+    installed = [f"{name} {version}" for name, version in versions.items() if version is not None]
+    missing = [name for name in NEEDED_PACKAGES if name in versions and versions[name] is None]
+    bits = sys.maxsize.bit_length() + 1
+    rows = (
+        Row("version", f"{__version__} (commit {commit})" if commit else __version__),
+        Row("in", root),
+        Row("Python", f"{platform.python_implementation()} {platform.python_version()}, {bits} bits"),
+        Row("system", _system()),
+        Row("kernel", f"{platform.system()} {platform.release()} {platform.machine()}"),
+        Row("C library", " ".join(platform.libc_ver()).strip() or "unknown"),
+        Row("packages", ", ".join(installed)),
+    )
+    if not missing:
+        return Section(TITLE, rows)
+    text = f"Packages are missing: {', '.join(missing)}."
+    return Section(TITLE, rows, (Problem(text, "Install the program again, with its packages."),))
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.mac_ver()[0] or platform.system()
+
+
+def _commit(root: Path) -> str:
+    """What git says of a checkout. A package that is installed may lie below somebody's own repository."""
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True
+        )
+        return done.stdout.strip()
+    return ""

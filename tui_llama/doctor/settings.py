@@ -1,0 +1,82 @@
+"""What the user has set otherwise than it is by default, and what is wrong with that."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from tui_llama import paths
+from tui_llama.doctor.report import Problem, Row, Section
+from tui_llama.errors import SettingsError
+from tui_llama.settings import (
+    SETTINGS,
+    VARIABLE_PREFIX,
+    Setting,
+    SettingValue,
+    examine_values,
+)
+
+TITLE: Final = "Settings"
+
+_PLACES: Final = frozenset({paths.HOME_VARIABLE, paths.KERNEL_CACHE_VARIABLE, "TUI_LLAMA_INSTRUCTION_SET"})
+_FOR_TESTS: Final = frozenset({"TUI_LLAMA_SHARED", "TUI_LLAMA_RELEASE_CHECK"})
+_PRIVATE: Final = frozenset({"system_prompt"})
+"""What may tell of whoever wrote it."""
+
+
+def look_at_settings(file: Path, environment: Mapping[str, str]) -> Section:
+    """Never fails: what is wrong is told."""
+    values, errors = examine_values(file, environment)
+    return settings_section(file, values, errors, environment)
+
+
+def settings_section(
+    file: Path, values: Iterable[SettingValue], errors: Sequence[SettingsError], environment: Mapping[str, str]
+) -> Section:
+    """The section.
+
+    Args:
+        file: The settings file.
+        values: Of all settings.
+        errors: What is wrong with the file and the variables.
+        environment: Of it, the variables of this program are told.
+    """
+    rows = [Row("file", f"{file}{'' if _exists(file) else ', not made yet'}")]
+    for each in values:
+        if each.value != each.setting.default:
+            shown = _shown(each.setting, each.value)
+            rows.append(Row(each.setting.name, f"{shown}, from {each.source_words}", shown))
+    settings_by_variable = {setting.variable: setting for setting in SETTINGS.values()}
+    known = {*settings_by_variable, *_PLACES, *_FOR_TESTS}
+    problems = [_problem(error) for error in errors]
+    for variable in sorted(name for name in environment if name.startswith(VARIABLE_PREFIX)):
+        if variable in _PLACES or variable in _FOR_TESTS:
+            rows.append(Row(variable, environment[variable]))
+        elif variable not in known:
+            nearest = get_close_matches(variable, known, n=1)
+            remedy = f"Did you mean {nearest[0]}?" if nearest else "tui-llama settings names those that there are."
+            problems.append(Problem(f"There is no variable {variable}.", remedy, is_advice=True))
+    return Section(TITLE, tuple(rows), tuple(problems))
+
+
+def _shown(setting: Setting, value: object) -> str:
+    if setting.name in _PRIVATE:
+        return f"{len(str(value))} characters"
+    return "-1" if value is None else str(value)
+
+
+def _problem(error: SettingsError) -> Problem:
+    text = str(error)
+    for name in _PRIVATE:
+        for spelling in (f"{name}: ", f"{SETTINGS[name].variable}: "):
+            before, found, _ = text.partition(spelling)
+            if found:  # what follows is what was written
+                return Problem(f"{before}{found}this is not {SETTINGS[name].allowed}.", error.hint)
+    return Problem(f"{text}.", error.hint)
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # nobody may know
+        return False

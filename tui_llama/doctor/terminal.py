@@ -1,0 +1,186 @@
+"""The terminal and what it can: from variables, from the terminal database and from its own answers."""
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tui_llama.doctor.report import Problem, Row, Section
+from tui_llama.doctor.terminal_answers import Answers
+
+TITLE: Final = "Terminal"
+
+_STARTED_ENVIRONMENT: Final = Path("/proc/self/environ")
+_LEAST_COLUMNS, _LEAST_LINES = 60, 20
+_UNKNOWN_MODES: Final = (0, 4)
+_CLIPBOARD_ATTRIBUTE: Final = 52
+_TRUE_COLOURS: Final = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What can be seen of a terminal without asking it.
+
+    Args:
+        environment: The variables that the program was started with.
+        database_colours: What the terminal database says of its colours; 0 where it says nothing.
+        columns: Its width; 0 where there is none.
+        lines: Its height.
+        encoding: What text is written as.
+        is_input: Whether standard input is a terminal.
+        is_output: Whether standard output is one.
+    """
+
+    environment: Mapping[str, str]
+    database_colours: int = 0
+    columns: int = 0
+    lines: int = 0
+    encoding: str = "utf-8"
+    is_input: bool = True
+    is_output: bool = True
+
+
+def this_terminal(environment: Mapping[str, str]) -> Terminal:
+    """The one that the program runs in."""
+    size = os.terminal_size((0, 0))
+    for descriptor in (1, 0, 2):
+        with suppress(OSError):
+            size = os.get_terminal_size(descriptor)
+            break
+    return Terminal(
+        {**environment, **_started_locale(environment)},
+        _database_colours(environment.get("TERM", "")),
+        size.columns,
+        size.lines,
+        getattr(sys.stdout, "encoding", None) or "",
+        os.isatty(0),
+        os.isatty(1),
+    )
+
+
+def terminal_section(terminal: Terminal, answers: Answers | None, why_not_asked: str = "") -> Section:
+    """The section.
+
+    Args:
+        terminal: What was seen.
+        answers: What it said; None where it was not asked.
+        why_not_asked: Why not.
+    """
+    variables = terminal.environment
+    colours, colours_words = _colours(terminal)
+    programs = [name for name, variable in (("tmux", "TMUX"), ("screen", "STY")) if variable in variables]
+    is_remote = "SSH_TTY" in variables or "SSH_CONNECTION" in variables
+    rows = (
+        Row("TERM", variables.get("TERM", "not set")),
+        Row("COLORTERM", variables.get("COLORTERM", "not set")),
+        Row("program", " ".join(variables.get(name, "") for name in ("TERM_PROGRAM", "TERM_PROGRAM_VERSION")).strip()
+            or "unknown"),
+        Row("inside of", ", ".join([*programs, *(["ssh"] if is_remote else [])]) or "nothing else"),
+        Row("colours", colours_words, colours),
+        Row("size", f"{terminal.columns} × {terminal.lines}" if terminal.columns else "unknown",
+            [terminal.columns, terminal.lines]),
+        Row("standard input", "a terminal" if terminal.is_input else "no terminal", terminal.is_input),
+        Row("standard output", "a terminal" if terminal.is_output else "no terminal", terminal.is_output),
+        Row("encoding", f"{terminal.encoding or 'unknown'}, locale {_locale(variables) or 'not set'}"),
+        *_answer_rows(answers, why_not_asked),
+    )  # fmt: skip
+    return Section(TITLE, rows, tuple(_problems(terminal)))
+
+
+def _answer_rows(answers: Answers | None, why_not_asked: str) -> list[Row]:
+    if answers is None:
+        return [Row("not asked", why_not_asked)]
+    has_ended = answers.attributes is not None
+    flags, state = answers.keyboard_flags, answers.synchronized_state
+    keyboard = f"yes, flags {flags}" if flags is not None else _silence(has_ended)
+    synchronized = _silence(has_ended) if state is None else "no" if state in _UNKNOWN_MODES else "yes"
+    return [
+        Row("kitty keyboard", keyboard, None if flags is None else True),
+        Row("clipboard (OSC 52)", _clipboard(answers)),
+        Row("synchronized", synchronized),
+        Row("attributes", ";".join(map(str, answers.attributes or ())) or "no answer", list(answers.attributes or ())),
+    ]
+
+
+def _silence(has_ended: bool) -> str:
+    """What it means that a question was not answered: no, if the one after it was."""
+    return "no" if has_ended else "no answer"
+
+
+def _clipboard(answers: Answers) -> str:
+    if _CLIPBOARD_ATTRIBUTE in (answers.attributes or ()):
+        return "yes, by its attributes"
+    if answers.has_clipboard_capability:
+        return "yes, by its capabilities"
+    return "unknown"
+
+
+def _problems(terminal: Terminal) -> list[Problem]:
+    variables, problems = terminal.environment, []
+    name = variables.get("TERM", "")
+    has_terminal = terminal.is_input or terminal.is_output
+    if name in ("", "dumb"):
+        text = f"TERM is {name or 'not set'}: the program cannot know what the terminal understands."
+        remedy = "Set it to what the terminal calls itself, such as xterm-256color."
+        problems.append(Problem(text, remedy, is_advice=not has_terminal))
+    remedy = "Set LANG to a locale with UTF-8, such as C.UTF-8 or en_US.UTF-8."
+    if not _is_utf_8(terminal.encoding):
+        text = f"Text is written as {terminal.encoding or 'nobody knows what'}, which lacks most characters."
+        problems.append(Problem(text, remedy))
+    elif not _is_utf_8(_locale(variables).partition(".")[2].partition("@")[0]):
+        text = f"The locale, {_locale(variables) or 'which is not set'}, has no UTF-8: tmux and others may spoil text."
+        problems.append(Problem(text, remedy, is_advice=True))
+    if 0 < terminal.columns < _LEAST_COLUMNS or 0 < terminal.lines < _LEAST_LINES:
+        text = f"The terminal is small: {terminal.columns} × {terminal.lines}."
+        problems.append(Problem(text, f"{_LEAST_COLUMNS} × {_LEAST_LINES} show everything.", is_advice=True))
+    return problems
+
+
+def _is_utf_8(name: str) -> bool:
+    return name.lower().replace("-", "").replace("_", "") == "utf8"
+
+
+def _locale(variables: Mapping[str, str]) -> str:
+    """The locale of characters: the first of these that is set and not empty, see locale(7)."""
+    return next((variables[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if variables.get(name)), "")
+
+
+def _started_locale(environment: Mapping[str, str]) -> dict[str, str]:
+    """LC_CTYPE as it was when the program was started: Python sets it itself where the locale is C (PEP 538)."""
+    if environment.get("LC_CTYPE") != "C.UTF-8":
+        return {}
+    try:
+        variables = _STARTED_ENVIRONMENT.read_bytes().split(b"\0")
+    except OSError:  # not Linux: what Python has set cannot be told from what the user has
+        return {}
+    given = [each.partition(b"=")[2].decode("utf-8", "replace") for each in variables if each.startswith(b"LC_CTYPE=")]
+    return {"LC_CTYPE": given[0] if given else ""}
+
+
+def _colours(terminal: Terminal) -> tuple[int, str]:
+    """How many colours there are, and how that is known; the rules are those of the screen's library, Rich."""
+    variables = terminal.environment
+    ending = variables.get("TERM", "").rpartition("-")[2]
+    if variables.get("NO_COLOR"):
+        return 0, "none, because NO_COLOR is set"
+    if variables.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
+        return _TRUE_COLOURS, f"{_TRUE_COLOURS:,} (COLORTERM)"
+    if ending in ("256color", "kitty"):
+        return 256, "256 (TERM)"
+    if terminal.database_colours > 0:
+        return terminal.database_colours, f"{terminal.database_colours:,} (terminal database)"
+    return 0, "unknown"
+
+
+def _database_colours(name: str) -> int:
+    """What the terminal database says; 0 where there is none, or where it does not know the terminal."""
+    try:
+        import curses
+
+        curses.setupterm(name, 1)
+        return max(0, curses.tigetnum("colors"))
+    except Exception:  # no curses here, an unknown terminal: curses has an error of its own that is no OSError
+        return 0
