@@ -305,6 +305,26 @@ async def test_an_answer_without_known_tokens_cannot_go_on(store: Store) -> None
         await hint_of_f5(driver, "The tokens of this answer are not known")
 
 
+async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is() -> None:
+    cut = StopReason.LENGTH
+    replies = [ended(cut, "first"), spoken("reply"), ended(cut, "second")]
+    async with opened(replies=replies) as driver:
+        await driver.ask("hi")
+        await driver.ask("and then")
+        _, first, _, _ = await stored_messages(driver)
+        driver.store.set_tip(driver.store.list_chats()[0].chat_id, first.message_id)
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        await open_newest_chat(driver)
+        assert driver.answers == ["first"]
+        await hint_of_f5(driver, "Something was said after this answer in another branch")
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: driver.answers == ["second"])
+        await driver.pilot.press("left")
+        await driver.until(lambda: driver.answers == ["first"])
+        await hint_of_f5(driver, "Something was said after this answer in another branch")
+
+
 async def test_a_message_without_an_answer_is_no_answer(store: Store) -> None:
     store.add_user_message(store.create_chat(), "hi")
     async with opened(store=store) as driver:

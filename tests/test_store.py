@@ -485,6 +485,15 @@ def test_an_interrupted_answer_can_be_continued_and_finished(path: Path) -> None
         assert store.messages(chat_id)[-1].state is MessageState.COMPLETE
 
 
+def test_a_message_is_replied_to_as_soon_as_there_is_one_below_it(store: Store) -> None:
+    chat_id = store.create_chat()
+    question = store.add_user_message(chat_id, "why?")
+    assert not store.is_replied_to(question)
+    store.begin_answer(chat_id, question)
+    store.set_tip(chat_id, question)
+    assert store.is_replied_to(question)
+
+
 def cut_off_answer(store: Store, reason: StopReason = StopReason.LENGTH) -> tuple[str, int]:
     chat_id = store.create_chat()
     question = store.add_user_message(chat_id, "why?")

@@ -25,8 +25,8 @@ class Entry:
     """One message on the path that is shown.
 
     `message_id` is None until the store has it. An answer whose `stop_reason` is None is under way, or was
-    interrupted; of one whose `prompt_is_known`, the store has all tokens. `version` counts from 1, of `version_count`
-    messages in the same place.
+    interrupted; of one whose `prompt_is_known`, the store has all tokens. The last message may be one that
+    `is_replied_to` on another branch. `version` counts from 1, of `version_count` messages in the same place.
     """
 
     role: Role
@@ -36,6 +36,7 @@ class Entry:
     is_interrupted: bool = False
     usage: Usage | None = None
     prompt_is_known: bool = field(default=False, compare=False)
+    is_replied_to: bool = False
     version: int = 1
     version_count: int = 1
 
@@ -358,7 +359,11 @@ def _title_of(text: str) -> str:
 
 
 def _entries(store: Store, chat_id: str) -> list[Entry]:
-    return [_entry(message, store.versions(message.message_id)) for message in store.messages(chat_id)]
+    messages = store.messages(chat_id)
+    entries = [_entry(message, store.versions(message.message_id)) for message in messages]
+    if messages:
+        entries[-1].is_replied_to = store.is_replied_to(messages[-1].message_id)
+    return entries
 
 
 def _entry(message: StoredMessage, versions: list[int]) -> Entry:

@@ -250,6 +250,13 @@ class Store:
             )
             return [row["message_id"] for row in rows.fetchall()]
 
+    def is_replied_to(self, message_id: int) -> bool:
+        """Whether anything was said below this message, on whatever branch."""
+        with self._transaction("DEFERRED") as database:
+            _message(database, message_id)
+            reply = database.execute("SELECT 1 FROM messages WHERE parent_id = ? LIMIT 1", (message_id,)).fetchone()
+            return reply is not None
+
     def add_user_message(self, chat_id: str, text: str, parent_id: int | None = None) -> int:
         """Commits what the user said below `parent_id` (None: below the tip) and moves the tip to it.
 

@@ -71,6 +71,8 @@ def why_not_continued(chat: OpenChat) -> str:
         return "This answer ended by itself; there is nothing to go on with."
     if reason is StopReason.CONTEXT_FULL:
         return "The context is full; this answer cannot go on."
+    if chat.entries[-1].is_replied_to:
+        return "Something was said after this answer in another branch; it stays as it is."
     if not chat.has_prompt:
         return "The tokens of this answer are not known; Ctrl+R answers again."
     return ""
