@@ -791,6 +791,23 @@ def test_a_chat_with_a_real_model_goes_on_in_another_process_as_if_nothing_had_b
     assert tokens_of(restored) == tokens_of(continued)
 
 
+@pytest.mark.parametrize(("architecture", "vocabulary"), [("llama", "spm"), ("qwen3", "bpe")])
+def test_an_answer_of_a_real_model_goes_on_in_another_process_as_if_it_had_not_been_cut_off(
+    tmp_path: Path, architecture: Architecture, vocabulary: VocabularyKind
+) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", architecture, vocabulary=vocabulary, chat_template=CHATML_TEMPLATE)
+    whole = Talk(real_engine(path, tmp_path / "other prompts")).say("hello there", max_tokens=24)
+    talk = Talk(real_engine(path, tmp_path / "prompts"), CHAT)
+    beginning = talk.say("hello there", max_tokens=11)
+    assert talk.engine.save_pending() is None
+
+    talk.engine = real_engine(path, tmp_path / "prompts")
+    rest = go_on(talk, text_of(beginning).rstrip("\ufffd"), max_tokens=13)
+    assert tokens_of(beginning) + tokens_of(rest) == tokens_of(whole)
+    assert text_of(beginning).rstrip("\ufffd") + text_of(rest) == text_of(whole)
+    assert (usage_of(rest).reused_tokens, usage_of(rest).read_tokens) == (len(talk.ledger) - 1, 1)
+
+
 def real_engine(path: Path, folder: Path) -> LocalEngine:
     engine = LocalEngine()
     events = load(engine, LoadRequest(str(path), threads=1, prompt_cache_folder=str(folder)))
