@@ -1,6 +1,7 @@
 """Processor and memory, and the machine code that runs on them. Compiles nothing but, once, what measures memory."""
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ CODE_TITLE: Final = "Machine code"
 LEAST_FREE_BYTES: Final = OVERHEAD_BYTES + STARTER_BYTES
 """The smallest model that is offered takes this and the keys and values of a short chat."""
 
+_ERROR_NAME: Final = re.compile(r"^[\w.]+Error: ")
 _SECOND_TRY_SECONDS: Final = 20.0
 
 
@@ -73,7 +75,7 @@ def _why_unmeasured() -> str:
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].rstrip(".") if lines else ""
+    return _ERROR_NAME.sub("", lines[-1]).rstrip(".") if lines else ""
 
 
 # --- machine code ---------------------------------------------------------------------------------------------------
