@@ -1,5 +1,6 @@
 """Processor, memory and machine code."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tui_llama.doctor.machine import (
     KeptKernels,
     code_section,
     kept_kernels,
+    last_words,
     look_at_code,
     look_at_machine,
     machine_section,
@@ -57,6 +59,7 @@ def test_memory_that_cannot_be_measured_is_wrong_with_its_cause() -> None:
 def test_why_memory_cannot_be_measured_is_found_out(
     home_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr("tui_llama.models.machine._measured_speed", lambda: 0.0)
     obstacle = tmp_path / "no-folder"
     obstacle.write_text("")
     monkeypatch.setenv("TUI_LLAMA_KERNEL_CACHE", str(obstacle))
@@ -75,6 +78,33 @@ def test_the_instruction_set_is_told_with_the_reason() -> None:
     assert rows(forced)["instruction set"].startswith("portable, forced by TUI_LLAMA_INSTRUCTION_SET")
     assert [problem.is_advice for problem in forced.problems] == [True]
     assert free.problems == same.problems == ()
+
+
+def test_a_compiler_that_cannot_be_imported_is_wrong() -> None:
+    section = code_section("avx2", ["avx2"], "", "abc", NO_KERNELS, "Numba needs NumPy 2.3 or less. Got NumPy 2.9")
+    (problem,) = section.problems
+
+    assert problem.text.endswith("cannot be imported: Numba needs NumPy 2.3 or less. Got NumPy 2.9.")
+    assert look_at_code("").problems == ()
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("import no_such_package", "No module named 'no_such_package'"),
+        ("raise ImportError('too new.')", "too new"),
+        ("import sys; print('a warning', file=sys.stderr)", ""),
+        ("import os; os.write(2, b'\\xff!'); os._exit(3)", "\ufffd!"),
+        ("import os; os._exit(3)", "it ended with status 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "it ended with status -9"),
+    ],
+)
+def test_the_last_words_of_a_child_are_heard(program: str, words: str) -> None:
+    assert last_words([sys.executable, "-c", program]) == words
+
+
+def test_a_child_that_cannot_be_started_says_so_too() -> None:
+    assert "No such file" in last_words(["/no/such/program"])
 
 
 def test_kernels_are_counted_by_version(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What is known of the terminal, and what is wrong with it."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,5 +143,10 @@ def test_what_python_has_set_itself_is_no_locale_of_the_user(monkeypatch: pytest
     assert this_terminal(environment).environment["LC_CTYPE"] == "C.UTF-8"
 
 
-def test_a_terminal_that_the_database_does_not_know_is_no_failure() -> None:
-    assert this_terminal({"TERM": "no-such-terminal"}).database_colours == 0
+@pytest.mark.parametrize("name", ["no-such-terminal", ""])
+def test_the_terminal_database_may_not_know_a_terminal(name: str) -> None:
+    program = (
+        f"from tui_llama.doctor.terminal import this_terminal as t; print(t({{'TERM': {name!r}}}).database_colours)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # asks once only
+    assert done.stdout == "0\n"

@@ -177,7 +177,10 @@ def _colours(terminal: Terminal) -> tuple[int, str]:
 
 
 def _database_colours(name: str) -> int:
-    """What the terminal database says; 0 where there is none, or where it does not know the terminal."""
+    """What the terminal database says; 0 where there is none, or where it does not know the terminal.
+
+    A process can ask for one terminal only: later calls have the answer of the first.
+    """
     try:
         import curses
 
