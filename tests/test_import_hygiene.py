@@ -63,7 +63,7 @@ def test_no_part_of_the_engine_loads_the_screen() -> None:
     "arguments",
     [
         *(["--help"], ["--version"], ["state", "import", "--help"], ["state", "export", "--help"]),
-        *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench", "state", "settings")),
+        *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench", "state", "settings", "doctor")),
     ],
 )
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:

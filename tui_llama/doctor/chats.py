@@ -16,7 +16,7 @@ _SOUND: Final = ["ok"]
 
 
 def look_at_chats(file: Path) -> Section:
-    """The section of a database; changes nothing, not even its journal."""
+    """The section of a database; changes nothing of what it holds."""
     try:
         if not file.exists():
             return Section(TITLE, (Row("database", "not made yet"),))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from tui_llama.doctor.report import Problem, Section
+from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,17 +47,18 @@ def _carried_out(title: str, probe: Probe) -> Section:
     try:
         return probe()
     except UserError as error:
-        return Section(title, problems=(Problem(_sentence(str(error)), error.hint),))
+        return _failed(title, str(error), error.hint)
     except ImportError as error:
-        text = f"{title}: a package is missing or broken ({error})."
-        return Section(title, problems=(Problem(text, "Install the program again, with its packages."),))
+        return _failed(title, f"a package is missing or broken ({error})", "Install the program again.")
+    except OSError as error:
+        return _failed(title, f"this could not be read ({error})", "Check the permissions and the disk.")
     except Exception as error:  # the page is for when things go wrong
-        text = f"{title}: this could not be looked at ({type(error).__name__}: {error})."
-        return Section(title, problems=(Problem(text, _BUG),))
+        return _failed(title, f"this could not be looked at ({type(error).__name__}: {error})", _BUG)
 
 
-def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
+def _failed(title: str, what: str, remedy: str) -> Section:
+    text = what if what.endswith(".") else f"{what}."
+    return Section(title, (Row("failed", text),), (Problem(f"{title}: {text}", remedy),))
 
 
 # Each imports what it needs by itself, so that what is broken breaks only its own section.

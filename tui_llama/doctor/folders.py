@@ -127,7 +127,7 @@ def folders_section(sights: Iterable[tuple[Place, Sight]]) -> Section:
 def _problems(place: Place, sight: Sight) -> Iterator[Problem]:
     path = place.path
     if sight.obstacle:
-        yield Problem(f"{sight.obstacle} is no folder, so {path} cannot be made.", "Move it away.")
+        yield Problem(f"{sight.obstacle} is no folder, so nothing can be made below it.", "Move it away.")
         return
     if not sight.is_readable:
         yield Problem(f"{path} cannot be read.", "Change its owner or its mode.")

@@ -1,7 +1,9 @@
 """Processor and memory, and the machine code that runs on them. Compiles nothing but, once, what measures memory."""
 
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,8 @@ CODE_TITLE: Final = "Machine code"
 LEAST_FREE_BYTES: Final = OVERHEAD_BYTES + STARTER_BYTES
 """The smallest model that is offered takes this and the keys and values of a short chat."""
 
-_SECOND_TRY_SECONDS: Final = 20.0
+_ERROR_NAME: Final = re.compile(r"^[\w.]+Error: ")
+_CHILD_SECONDS: Final = 60.0  # on a disk that has not read the compiler lately
 
 
 # --- processor and memory -------------------------------------------------------------------------------------------
@@ -58,22 +61,28 @@ def machine_section(machine: Machine, core_count: int, processor_count: int, why
         text = f"Only {size_words(machine.free_bytes)} of memory are free, too little for any model."
         problems.append(Problem(text, "Close other programs."))
     if not speed:
-        text = f"Kernels cannot be run here: {why_unmeasured or 'what measures the memory ended without a word'}."
+        text = f"Kernels cannot be run here: {why_unmeasured or 'the speed of memory cannot be measured'}."
         problems.append(Problem(text, "See what else is wrong; if nothing is, report it as a bug, with this page."))
     return Section(TITLE, rows, tuple(problems))
 
 
 def _why_unmeasured() -> str:
-    """The last line that the measuring child says when it fails; it is tried once more for that."""
-    command = child_command("tui_llama.engine.read_speed")
+    """What the measuring child says when it fails; it is tried once more for that."""
+    return last_words(child_command("tui_llama.engine.read_speed"))
+
+
+def last_words(command: Sequence[str]) -> str:
+    """Why a command failed: the last line that it says on standard error, else its status; empty where it did not."""
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECOND_TRY_SECONDS, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHILD_SECONDS, check=False
         )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
+    if not done.returncode:
+        return ""
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].rstrip(".") if lines else ""
+    return _ERROR_NAME.sub("", lines[-1]).rstrip(".") if lines else f"it ended with status {done.returncode}"
 
 
 # --- machine code ---------------------------------------------------------------------------------------------------
@@ -97,7 +106,10 @@ def look_at_code(forced_instruction_set: str) -> Section:
 
     version = sources_hash()
     kept = kept_kernels(paths.kernel_cache_folder(), version)
-    return code_section(INSTRUCTION_SET, available_instruction_sets(), forced_instruction_set, version, kept)
+    # In a process of its own, as always: the compiler takes memory. Of other versions of its packages it says so here.
+    complaint = last_words([sys.executable, "-P", "-W", "ignore", "-c", "import numba"])
+    available = available_instruction_sets()
+    return code_section(INSTRUCTION_SET, available, forced_instruction_set, version, kept, complaint)
 
 
 def kept_kernels(folder: Path, version: str) -> KeptKernels:
@@ -112,7 +124,9 @@ def kept_kernels(folder: Path, version: str) -> KeptKernels:
     return KeptKernels(len(ours), sum(ours), len(sizes), sum(map(sum, sizes.values())))
 
 
-def code_section(chosen: str, available: Sequence[str], forced: str, version: str, kept: KeptKernels) -> Section:
+def code_section(
+    chosen: str, available: Sequence[str], forced: str, version: str, kept: KeptKernels, complaint: str = ""
+) -> Section:
     """The section.
 
     Args:
@@ -121,8 +135,12 @@ def code_section(chosen: str, available: Sequence[str], forced: str, version: st
         forced: The one that the environment asks for; empty where it asks for none.
         version: The hash of the sources.
         kept: What is compiled.
+        complaint: What the compiler says when it is imported; empty where it can be.
     """
     problems = []
+    if complaint:
+        text = f"Numba, which compiles kernels, cannot be imported: {complaint}."
+        problems.append(Problem(text, "Install the program again, with its packages."))
     reason = f"the best of {', '.join(available)}"
     if forced:
         reason = f"forced by TUI_LLAMA_INSTRUCTION_SET; this processor has {', '.join(available)}"

@@ -131,7 +131,8 @@ def _problems(terminal: Terminal) -> list[Problem]:
         text = f"Text is written as {terminal.encoding or 'nobody knows what'}, which lacks most characters."
         problems.append(Problem(text, remedy))
     elif not _is_utf_8(_locale(variables).partition(".")[2].partition("@")[0]):
-        text = f"The locale, {_locale(variables) or 'which is not set'}, has no UTF-8: tmux and others may spoil text."
+        name = _locale(variables)
+        text = f"{f'The locale is {name}, without UTF-8' if name else 'No locale is set'}: tmux may spoil text."
         problems.append(Problem(text, remedy, is_advice=True))
     if 0 < terminal.columns < _LEAST_COLUMNS or 0 < terminal.lines < _LEAST_LINES:
         text = f"The terminal is small: {terminal.columns} × {terminal.lines}."
@@ -176,7 +177,10 @@ def _colours(terminal: Terminal) -> tuple[int, str]:
 
 
 def _database_colours(name: str) -> int:
-    """What the terminal database says; 0 where there is none, or where it does not know the terminal."""
+    """What the terminal database says; 0 where there is none, or where it does not know the terminal.
+
+    A process can ask for one terminal only: later calls have the answer of the first.
+    """
     try:
         import curses
 

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 ANSWER_SECONDS: Final = 0.3
 
@@ -38,7 +38,7 @@ _CLEAR_LINE: Final = b"\r\x1b[K"  # a terminal that does not know a question may
 _KEYBOARD_ANSWER: Final = re.compile(rb"\x1b\[\?(\d{1,9})u")
 _SYNCHRONIZED_ANSWER: Final = re.compile(rb"\x1b\[\?2026;(\d)\$y")
 _CLIPBOARD_ANSWER: Final = re.compile(rb"\x1bP([01])\+r")
-_ATTRIBUTES_ANSWER: Final = re.compile(rb"\x1b\[\?((?:\d{1,9};?)*)c")
+_ATTRIBUTES_ANSWER: Final = re.compile(rb"\x1b\[\?((?:\d{1,9};){0,64}\d{0,9})c")
 _MOST_BYTES: Final = 4096
 _ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
 
@@ -133,9 +133,10 @@ def asked_terminal(
                 give_back()
             yield answers
         finally:
-            if is_quiet:
-                termios.tcflush(input_descriptor, termios.TCIFLUSH)
-            give_back()
+            with suppress(termios.error):  # it has gone away meanwhile
+                if is_quiet:
+                    termios.tcflush(input_descriptor, termios.TCIFLUSH)
+                give_back()
 
 
 def _converse(input_descriptor: int, output_descriptor: int, questions: bytes, seconds: float) -> bytes:
@@ -156,7 +157,7 @@ def _converse(input_descriptor: int, output_descriptor: int, questions: bytes, s
 
 @contextmanager
 def _endings_as_exits() -> Iterator[None]:
-    """Lets the signals that end a program unwind it first. Only the main thread may say what signals do."""
+    """Lets the signals that would end the program unwind it first, in the main thread, which alone may say so."""
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -164,9 +165,12 @@ def _endings_as_exits() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: dict[signal.Signals, Any] = {each: signal.signal(each, leave) for each in _ENDINGS}
+    # Not those that are ignored, as with nohup.
+    ending = [each for each in _ENDINGS if signal.getsignal(each) is signal.SIG_DFL]
     try:
+        for each in ending:
+            signal.signal(each, leave)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for each in ending:
+            signal.signal(each, signal.SIG_DFL)

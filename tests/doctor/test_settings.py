@@ -1,0 +1,88 @@
+"""What is set otherwise than it is by default, without what may be private."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tui_llama.doctor.report import Section
+from tui_llama.doctor.settings import look_at_settings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.toml"
+
+
+def rows(section: Section) -> dict[str, str]:
+    return {row.name: row.text for row in section.rows}
+
+
+def texts(file: Path, environment: Mapping[str, str]) -> list[str]:
+    return [problem.text for problem in look_at_settings(file, environment).problems]
+
+
+def test_what_differs_is_told_with_its_source(file: Path) -> None:
+    file.write_text("threads = 2\npoll = 50\n[sampling]\nseed = 5\n")
+    section = look_at_settings(file, {"TUI_LLAMA_MAX_TOKENS": "9", "TERM": "x"})
+
+    assert rows(section) == {
+        "file": str(file),
+        "threads": "2, from the settings file",
+        "max_tokens": "9, from TUI_LLAMA_MAX_TOKENS",
+        "sampling.seed": "5, from the settings file",
+    }
+    assert section.problems == ()
+
+
+def test_without_a_file_and_variables_there_is_nothing_to_tell(file: Path) -> None:
+    section = look_at_settings(file, {})
+
+    assert rows(section) == {"file": f"{file}, not made yet"} and section.problems == ()
+
+
+def test_a_system_prompt_is_not_told(file: Path) -> None:
+    section = look_at_settings(file, {"TUI_LLAMA_SYSTEM_PROMPT": "I am Alice."})
+
+    assert rows(section)["system_prompt"] == "11 characters, from TUI_LLAMA_SYSTEM_PROMPT"
+    assert "Alice" not in str(section)
+
+
+def test_nor_is_it_told_when_it_is_wrong(file: Path) -> None:
+    file.write_text('system_prompt = ["I am Alice."]\n')
+    section = look_at_settings(file, {})
+
+    assert [problem.text for problem in section.problems] == [f"{file}: system_prompt: this is not a text."]
+    assert "Alice" not in str(section)
+
+
+def test_everything_that_is_wrong_is_told_with_what_to_do(file: Path) -> None:
+    file.write_text("thread = 1\npoll = 101\n")
+    problems = look_at_settings(file, {"TUI_LLAMA_THREADS": "x"}).problems
+
+    assert [problem.text for problem in problems] == [
+        f"{file}: there is no setting 'thread'.",
+        f"{file}: poll: 101 makes no sense.",
+        "TUI_LLAMA_THREADS: 'x' is not a whole number.",
+    ]
+    assert all(problem.remedy and not problem.is_advice for problem in problems)
+
+
+@pytest.mark.parametrize("content", [b"threads 3", b"\xff\xfe", b"threads = "])
+def test_a_broken_file_is_wrong(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+
+    assert "is not valid TOML" in texts(file, {})[0]
+
+
+def test_variables_that_are_no_settings_are_told_where_they_are_known(file: Path) -> None:
+    section = look_at_settings(file, {"TUI_LLAMA_HOME": "/x", "TUI_LLAMA_SECRET": "s3cret"})
+
+    assert rows(section)["TUI_LLAMA_HOME"] == "/x"
+    assert "s3cret" not in str(section)
+
+
+def test_a_misspelt_variable_is_advice_with_the_nearest_one(file: Path) -> None:
+    (problem,) = look_at_settings(file, {"TUI_LLAMA_THREDS": "3"}).problems
+
+    assert problem.is_advice and problem.remedy == "Did you mean TUI_LLAMA_THREADS?"
