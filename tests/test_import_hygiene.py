@@ -34,7 +34,8 @@ def modules_of(package_path: list[str], prefix: str) -> list[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("app", "store", "settings", "conversation", "text_safety", "models.library", "models.catalogue"),
+        *("app", "store", "settings", "conversation", "text_safety", "chosen_sampling", "controllers.models"),
+        *("models.library", "models.catalogue", "models.hub", "models.pull", "models.described", "models.source"),
         *("engine", "engine.protocol", "engine.worker", "engine.scripted"),
     ],
 )
@@ -76,6 +77,8 @@ def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert not packages_after(statements) & (ENGINE_PACKAGES | SCREEN_PACKAGES | {"asyncio", "sqlite3"})
 
 
-@pytest.mark.parametrize("module", ["store", "settings", "text_safety", "conversation", "chat", "errors", "paths"])
+@pytest.mark.parametrize(
+    "module", ["store", "settings", "text_safety", "conversation", "chat", "errors", "paths", "models.hub"]
+)
 def test_what_has_nothing_to_draw_does_not_load_the_screen(module: str) -> None:
     assert not packages_after(f"import tui_llama.{module}") & SCREEN_PACKAGES

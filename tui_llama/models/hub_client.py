@@ -1,0 +1,428 @@
+"""The talk with the Hugging Face hub: what is asked, and what each answer means.
+
+huggingface_hub brings what users set up for all their programs: the connection with its proxies and certificates, the
+token, the addresses, the offline mode. The requests are made here. Its own download function starts a broken file
+again from nothing, checks no hash of what comes over HTTP, sleeps where nobody can stop it, and in hf_xet reports
+from threads in which an exception stops nothing. Everything on the hub, files in its newer Xet storage too, can be
+fetched over plain HTTP, with ranges; that way all of it is in our hands.
+
+The token goes to the hub alone: the connection drops it where a redirect leads to another host. It appears in no text.
+"""
+
+import logging
+import math
+import socket
+import ssl
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+import tui_llama
+from tui_llama.models.downloads import DownloadError
+from tui_llama.models.hub_cache import is_commit, is_content_hash
+from tui_llama.models.hub_choice import HubFile
+from tui_llama.models.hub_patience import HubUnreachableError, PassingFailure, Patience
+from tui_llama.models.hub_reference import HubReference, is_safe_path
+
+MOST_LISTING_BYTES: Final = 64 << 20
+
+_INSTALL_HINT: Final = "Install it with: pip install 'tui-llama[hub]'"
+_NETWORK_HINT: Final = "Check the network, and HTTPS_PROXY and HF_ENDPOINT where they are set."
+_AS_IT_IS: Final[Mapping[str, str]] = {"Accept-Encoding": "identity"}
+_BUSY_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class HubResponse(Protocol):
+    """What is used of a response of httpx (huggingface_hub 1) and of httpx2 (huggingface_hub 2)."""
+
+    @property
+    def status_code(self) -> int:
+        """HTTP's."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name, in any case."""
+
+    @property
+    def url(self) -> object:
+        """Where the answer came from after all redirects; to be made text."""
+
+    def iter_raw(self) -> Iterator[bytes]:
+        """Gives the body piece by piece as it comes."""
+
+    def iter_bytes(self) -> Iterator[bytes]:
+        """The same, unpacked where the server has packed it."""
+
+
+class HubListing(msgspec.Struct, frozen=True):
+    """What a repository has at a commit.
+
+    Attributes:
+        commit: 40 hexadecimal digits.
+        files: Its GGUF files.
+    """
+
+    commit: str
+    files: tuple[HubFile, ...]
+
+
+class _LargeFile(msgspec.Struct, frozen=True):
+    sha256: str = ""
+
+
+class _ListedFile(msgspec.Struct, frozen=True, rename={"blob_id": "blobId"}):
+    rfilename: str
+    size: int | None = None
+    lfs: _LargeFile | None = None
+    blob_id: str | None = None
+
+
+class _ListedRepository(msgspec.Struct, frozen=True):
+    sha: str
+    siblings: tuple[_ListedFile, ...] | None = None
+
+
+class HubClient:
+    """Asks the hub.
+
+    Raises:
+        DownloadError: huggingface_hub is missing, or what is set up for it makes no sense.
+    """
+
+    def __init__(self) -> None:
+        _load_library()
+        from huggingface_hub import constants
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its httpx, whichever that is
+
+        self.cache_folder = Path(constants.HF_HUB_CACHE).expanduser().absolute()
+        self._endpoint = constants.ENDPOINT
+        self._host = _checked_host(self._endpoint)
+        self._is_offline = constants.HF_HUB_OFFLINE
+        self._timeout_seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        self._transport_error: type[Exception] = HTTPError
+        self._has_answered = False
+        self._headers: dict[str, str] | None = None
+
+    def list_files(self, reference: HubReference, patience: Patience) -> HubListing:
+        """Lists the GGUF files of a repository at the revision.
+
+        Raises:
+            HubUnreachableError: It could not be asked.
+            DownloadError: It does not give it out, or something else than the list.
+        """
+        while True:
+            try:
+                return self._listing(reference)
+            except PassingFailure as failure:
+                patience.bear(failure)
+
+    def describe(self, reference: HubReference, commit: str, file: HubFile, patience: Patience) -> HubFile:
+        """Completes what the list has told of a file by what the hub says where the file is asked for.
+
+        Some mirrors list names only.
+        """
+        while file.size_bytes < 0 or not file.content_hash:
+            try:
+                return self._described(reference, commit, file)
+            except PassingFailure as failure:
+                patience.bear(failure)
+        return file
+
+    @contextmanager
+    def content(self, reference: HubReference, commit: str, file: HubFile, from_byte: int) -> Iterator[HubResponse]:
+        """Asks for the content of a file.
+
+        Args:
+            reference: Its repository.
+            commit: Which state of it.
+            file: The file.
+            from_byte: Where to begin; the answer may begin at 0 all the same (status 200 instead of 206).
+
+        Raises:
+            PassingFailure: It may work if tried again; also while the answer is read.
+            DownloadError: It will not.
+        """
+        headers = {**_AS_IT_IS, "Range": f"bytes={from_byte}-"} if from_byte else _AS_IT_IS
+        with self._answer("GET", self._file_address(reference, commit, file), reference, headers) as response:
+            yield response
+
+    # --- questions ---
+
+    def _listing(self, reference: HubReference) -> HubListing:
+        revision = quote(reference.revision, safe="")
+        address = f"{self._endpoint}/api/models/{reference.repository}/revision/{revision}?blobs=true"
+        with self._answer("GET", address, reference) as response:
+            text = bytearray()
+            for piece in response.iter_bytes():
+                text += piece
+                if len(text) > MOST_LISTING_BYTES:
+                    raise DownloadError(f"{self._host} lists more files than this program takes")
+        try:
+            listed = msgspec.json.decode(text, type=_ListedRepository)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            what = "a web page" if text.lstrip()[:1] == b"<" else "something else"
+            raise HubUnreachableError(
+                f"{self._host} answers with {what} where the list of files should be",
+                "Check HF_ENDPOINT and the proxy; some networks want a login in the browser first.",
+            ) from error
+        if not is_commit(listed.sha):
+            raise DownloadError(f"{self._host} does not say which commit {reference} is")
+        return HubListing(listed.sha, tuple(_hub_files(listed)))
+
+    def _described(self, reference: HubReference, commit: str, file: HubFile) -> HubFile:
+        with self._answer("HEAD", self._file_address(reference, commit, file), reference, _AS_IT_IS) as response:
+            # The hub tells it where it sends us on to the server of contents; that one's own tags are other ones.
+            answers = [*getattr(response, "history", ()), response]
+            told = next((answer.headers for answer in answers if "X-Linked-Etag" in answer.headers), response.headers)
+        content_hash = (told.get("X-Linked-Etag") or told.get("ETag") or "").removeprefix("W/").strip('"')
+        size = told.get("X-Linked-Size") or told.get("Content-Length") or ""
+        if not is_content_hash(content_hash) or not size.isascii() or not size.isdigit():
+            raise DownloadError(
+                f"{self._host} does not say how long {file.name} is and what its hash is, so it could not be checked",
+                "Unset HF_ENDPOINT to ask the hub itself.",
+            )
+        return HubFile(file.name, int(size), content_hash)
+
+    def _file_address(self, reference: HubReference, commit: str, file: HubFile) -> str:
+        return f"{self._endpoint}/{reference.repository}/resolve/{commit}/{quote(file.name)}"
+
+    # --- answers ---
+
+    @contextmanager
+    def _answer(
+        self, method: str, address: str, reference: HubReference, headers: Mapping[str, str] | None = None
+    ) -> Iterator[HubResponse]:
+        """Sends a request; translates what goes wrong with it, while its answer is read too."""
+        if self._is_offline:
+            raise HubUnreachableError(
+                f"HF_HUB_OFFLINE is set, so {self._host} is not asked, and {reference} is not on this machine",
+                "Unset HF_HUB_OFFLINE to download it.",
+            )
+        from huggingface_hub import get_session
+
+        sent = {**self._authorization(), **(headers or {})}
+        try:
+            session = get_session()
+        except Exception as error:  # whatever httpx says to proxies and certificates that make no sense
+            raise DownloadError(
+                "the connection to the hub cannot be set up: " + _first_line(error),
+                "Check HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE.",
+            ) from error
+        try:
+            with session.stream(
+                method, address, headers=sent, timeout=self._timeout_seconds, follow_redirects=True
+            ) as response:
+                self._has_answered = True
+                self._check_status(response, reference)
+                yield response
+        except self._transport_error as error:
+            raise self._translated(error) from error
+
+    def _authorization(self) -> dict[str, str]:
+        """The headers that huggingface_hub sends, with the user's token if there is one."""
+        if self._headers is None:
+            from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but lazy
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    headers = build_hf_headers(library_name="tui-llama", library_version=tui_llama.__version__)
+                except Exception:
+                    # The file of the token cannot be read, or a new one cannot be had for one that ran out. Most
+                    # models need none, and those that do are refused with the way to get one.
+                    headers = build_hf_headers(
+                        library_name="tui-llama", library_version=tui_llama.__version__, token=False
+                    )
+            token = headers.get("authorization", "")
+            if not (token.isascii() and token.isprintable()):
+                # Checked here, since the connection would name the token in its complaint.
+                raise DownloadError("the token in HF_TOKEN has characters that no token has", "Copy it again.")
+            self._headers = headers
+        return self._headers
+
+    def _check_status(self, response: HubResponse, reference: HubReference) -> None:
+        status = response.status_code
+        if status in {200, 206}:
+            return
+        if status in _BUSY_STATUSES:
+            raise self._busy(response)
+        host = _shown_host(str(response.url))
+        if host != self._host:
+            # Addresses at the server of contents are good for a while only; the hub gives a new one.
+            raise PassingFailure(DownloadError(f"{host} does not give out the file (status {status})"))
+        raise self._refusal(response, reference)
+
+    def _busy(self, response: HubResponse) -> PassingFailure:
+        status = response.status_code
+        seconds = _asked_wait_seconds(response.headers)
+        host = _shown_host(str(response.url))
+        if status != 429:
+            error = HubUnreachableError(f"{host} is out of order (status {status})", "Try again later.")
+        elif seconds is None:
+            error = HubUnreachableError(f"{host} has had too many requests from here", "Try again in a few minutes.")
+        else:
+            error = HubUnreachableError(
+                f"{host} has had too many requests from here and asks to wait {_duration_words(seconds)}",
+                "Try again after that; with a token in HF_TOKEN more is allowed.",
+            )
+        return PassingFailure(error, seconds)
+
+    def _refusal(self, response: HubResponse, reference: HubReference) -> DownloadError:
+        """What a refusal means, by the code that the hub sends along, else by the status.
+
+        Source: huggingface_hub 2.4, `utils/_http.py`, `hf_raise_for_status`.
+        """
+        repository = reference.repository
+        has_token = "authorization" in self._authorization()
+        code = response.headers.get("X-Error-Code", "")
+        if code == "GatedRepo":
+            page = f"{urlsplit(self._endpoint).scheme}://{self._host}/{repository}"
+            return DownloadError(
+                f"{repository} is given out only to those who have accepted its terms",
+                f"Accept them on {page}"
+                + (" with the account of your token." if has_token else " and set HF_TOKEN to a token of yours."),
+            )
+        if code == "RevisionNotFound":
+            return DownloadError(f"{repository} has no revision {reference.revision}", "Leave it out, or use another.")
+        if code == "EntryNotFound":
+            return DownloadError(f"{repository} does not have the file any more", "Try again.")
+        if response.status_code == 401 and has_token and code != "RepoNotFound":
+            return DownloadError(
+                f"{self._host} does not accept the token", "Set HF_TOKEN to a valid token; public models need none."
+            )
+        return self._refusal_by_status(response.status_code, repository, has_token=has_token)
+
+    def _refusal_by_status(self, status: int, repository: str, *, has_token: bool) -> DownloadError:
+        if status in {401, 404}:  # to whom a private one does not belong, the hub denies that there is one
+            return DownloadError(
+                f"there is no repository {repository} on {self._host}, or it is private",
+                "Check the name." if has_token else "Check the name; for a private one set HF_TOKEN.",
+            )
+        if status == 403:
+            return DownloadError(
+                f"{self._host} refuses access to {repository}",
+                "The token may not have the right to read it." if has_token else "It may need a token in HF_TOKEN.",
+            )
+        if status == 407:
+            return DownloadError("the proxy wants a name and a password", "Put them into HTTPS_PROXY.")
+        return DownloadError(f"{self._host} refuses {repository} (status {status})", _NETWORK_HINT)
+
+    def _translated(self, error: Exception) -> Exception:
+        """What a failed connection means; passing where waiting may help."""
+        host = _request_host(error) or self._host
+        causes = list(_causes(error))
+        kind = type(error).__name__  # names, since the classes differ between the versions of huggingface_hub
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            return HubUnreachableError(
+                f"the certificate of {host} is not one that can be trusted",
+                "Where a proxy has its own certificates, set SSL_CERT_FILE to them.",
+            )
+        if kind in {"UnsupportedProtocol", "TooManyRedirects", "LocalProtocolError"}:
+            return HubUnreachableError(f"{host} sends us on to nowhere", _NETWORK_HINT)
+        if kind == "ProxyError":
+            return HubUnreachableError(f"the proxy does not lead to {host}", _NETWORK_HINT)
+        if kind in {"ConnectError", "ConnectTimeout"}:
+            if any(isinstance(cause, socket.gaierror) for cause in causes):
+                reason = f"there is no address for {host}"
+            elif any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+                reason = f"{host} refuses the connection"
+            else:
+                reason = f"{host} cannot be reached"
+            unreachable = HubUnreachableError(reason, _NETWORK_HINT)
+            # At the beginning there is nothing to wait for; later it may be a network that is away for a moment.
+            return PassingFailure(unreachable) if self._has_answered else unreachable
+        if "Timeout" in kind:
+            return PassingFailure(HubUnreachableError(f"{host} does not answer", _NETWORK_HINT))
+        return PassingFailure(HubUnreachableError(f"the connection to {host} breaks off", _NETWORK_HINT))
+
+
+def _load_library() -> None:
+    """Imports huggingface_hub and keeps it from talking, to its makers or to the terminal."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import huggingface_hub
+            from huggingface_hub import constants, utils
+    except ImportError as error:
+        raise DownloadError("models by name need the package huggingface_hub", _INSTALL_HINT) from error
+    except ValueError as error:  # numbers in its variables that are none
+        raise DownloadError(f"huggingface_hub cannot be used: {_first_line(error)}", "Check HF_… variables.") from error
+    if int(huggingface_hub.__version__.partition(".")[0]) < 1:
+        raise DownloadError(f"huggingface_hub {huggingface_hub.__version__} is too old for this program", _INSTALL_HINT)
+    # Read at every request: without this it would tell which packages and which coding agent there are.
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    utils.logging.set_verbosity(logging.CRITICAL)
+
+
+def _checked_host(endpoint: str) -> str:
+    """The host to show; raises `DownloadError` where the endpoint is no address."""
+    host = _shown_host(endpoint)
+    if not host or urlsplit(endpoint).scheme not in {"http", "https"}:
+        raise DownloadError("HF_ENDPOINT is no address of a web server", "Unset it, or write it like https://HOST.")
+    return host
+
+
+def _shown_host(address: str) -> str:
+    """The host and port of an address, without a name and password that may stand before them; empty for nonsense."""
+    try:
+        return urlsplit(address).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""
+
+
+def _hub_files(listed: _ListedRepository) -> Iterator[HubFile]:
+    for file in listed.siblings or ():
+        # The name becomes a path on this machine, and the hash a file name.
+        if file.rfilename.lower().endswith(".gguf") and is_safe_path(file.rfilename):
+            content_hash = (file.lfs.sha256 if file.lfs is not None else file.blob_id) or ""
+            size_bytes = -1 if file.size is None else file.size
+            yield HubFile(file.rfilename, size_bytes, content_hash if is_content_hash(content_hash) else "")
+
+
+def _asked_wait_seconds(headers: Mapping[str, str]) -> float | None:
+    """How long a server asks to wait: as a number, as a date, or in the hub's own header.
+
+    Source: RFC 9110, 10.2.3; draft-ietf-httpapi-ratelimit-headers, `"api";r=0;t=55`.
+    """
+    asked = headers.get("Retry-After", "").strip()
+    if asked.isascii() and asked.isdigit():
+        return float(asked)
+    if asked:
+        try:
+            return max(parsedate_to_datetime(asked).timestamp() - time.time(), 0.0)
+        except ValueError:
+            return None
+    fields = dict(part.strip().partition("=")[::2] for part in headers.get("RateLimit", "").split(";"))
+    seconds = fields.get("t", "")
+    return float(seconds) if fields.get("r") == "0" and seconds.isascii() and seconds.isdigit() else None
+
+
+def _duration_words(seconds: float) -> str:
+    return f"{math.ceil(seconds)} seconds" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _request_host(error: Exception) -> str:
+    """The host that was asked when a connection failed; empty where httpx does not know it."""
+    try:
+        return _shown_host(str(error.request.url))  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):
+        return ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
