@@ -14,7 +14,7 @@ from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.models.downloads import size_words
 from tui_llama.models.fitness import OVERHEAD_BYTES
 from tui_llama.models.machine import Machine
-from tui_llama.models.starter import STARTER_BYTES
+from tui_llama.models.starter_file import STARTER_BYTES
 
 TITLE: Final = "Processor and memory"
 CODE_TITLE: Final = "Machine code"
