@@ -1,58 +1,91 @@
-"""Writes docs/screenshot.svg: the running app with the scripted engine, as the README shows it.
+"""Writes docs/screenshot.svg: the running program answering with the starter model, as the README shows it.
 
-python scripts/screenshot.py
+python -m scripts.screenshot
+
+The starter is fetched if it is not on this machine yet. Figures in the picture are those of the machine that draws it.
 """
 
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from textual.pilot import Pilot
 
 from tui_llama import paths
 from tui_llama.app import ChatApp
-from tui_llama.engine.scripted import ScriptedEngine
+from tui_llama.engine.worker import EngineWorker
+from tui_llama.models.source import ThisMachine
+from tui_llama.models.starter import fetch_starter
 from tui_llama.settings import Settings
 from tui_llama.store import Store
 from tui_llama.widgets.message_view import AnswerView
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "screenshot.svg"
-SIZE = (96, 34)
-MODEL = "/models/Llama-3.2-1B-Instruct-Q4_K_M.gguf"
-QUESTION = "What should I know about llamas?"
-_ROUNDS = 1000
+SIZE = (96, 30)
+QUESTIONS = ("What is photosynthesis?", "Write a Python function that adds two numbers.")
+SEED = 1
+_PAUSE_SECONDS = 0.05
+_MOST_SECONDS = 120.0
 
 
-async def picture() -> str:
-    """The app after one question, as SVG."""
+async def picture(model_path: str) -> str:
+    """The app after two questions, as SVG."""
+    sampling = replace_seed(Settings())
     with Store(paths.database_file()) as store:
         app = ChatApp(
-            engine_factory=ScriptedEngine,
+            engine_factory=EngineWorker,
             store=store,
-            settings=Settings(),
-            model_path=MODEL,
-            find_models=lambda: [],
+            settings=sampling,
+            model_path=model_path,
+            models=ThisMachine(),
         )
         app.animation_level = "none"
         async with app.run_test(size=SIZE) as pilot:
             app.chat_screen.composer.cursor_blink = False
-            await pilot.press(*QUESTION, "enter")
-            await _answered(app, pilot)
+            await _until(app, pilot, lambda: "ready" in app.chat_screen.status.render().plain)
+            for count, question in enumerate(QUESTIONS, 1):
+                app.chat_screen.composer.insert(question)
+                await pilot.press("enter")
+                await _until(app, pilot, partial(_has_answered, app, count))
             return app.export_screenshot(title="tui_llama")
 
 
-async def _answered(app: ChatApp, pilot: Pilot[None]) -> None:
-    for _ in range(_ROUNDS):
-        views = app.chat_screen.query(AnswerView)
-        if views and not views.last().is_live:
-            return
-        await pilot.pause(0.02)
-    raise SystemExit("The answer never came to its end.")
+def replace_seed(settings: Settings) -> Settings:
+    """The same picture every time, and all else as it comes."""
+    import msgspec
+
+    sampling = msgspec.structs.replace(settings.sampling, seed=SEED)
+    return replace(settings, sampling=sampling, given=frozenset({"sampling.seed"}))
+
+
+def _has_answered(app: ChatApp, count: int) -> bool:
+    views = app.chat_screen.query(AnswerView)
+    return len(views) >= count and not views.last().is_live and "ready" in app.chat_screen.status.render().plain
+
+
+async def _until(app: ChatApp, pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+    waited_seconds = 0.0
+    while not condition():
+        if waited_seconds > _MOST_SECONDS:
+            raise SystemExit(f"It never happened; the status is: {app.chat_screen.status.render().plain}")
+        await pilot.pause(_PAUSE_SECONDS)
+        waited_seconds += _PAUSE_SECONDS
+
+
+def main() -> None:
+    """Draws with the starter of this machine, in a home that is thrown away."""
+    starter = fetch_starter(lambda progress: None).path
+    kernels = str(paths.kernel_cache_folder())
+    with tempfile.TemporaryDirectory() as home:
+        os.environ[paths.KERNEL_CACHE_VARIABLE] = kernels
+        os.environ[paths.HOME_VARIABLE] = home
+        PICTURE.write_text(asyncio.run(picture(starter)), encoding="utf-8")
+    print(PICTURE)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as home:
-        os.environ[paths.HOME_VARIABLE] = home
-        PICTURE.write_text(asyncio.run(picture()), encoding="utf-8")
-    print(PICTURE)
+    main()

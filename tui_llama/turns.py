@@ -332,7 +332,7 @@ class Turns:
         return CompleteRequest(
             turn=number,
             text="",
-            sampling=settings.sampling,
+            sampling=choose_sampling(settings, self.model).sampling,
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
