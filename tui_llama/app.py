@@ -32,7 +32,6 @@ from tui_llama.editing import Editing
 from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
 from tui_llama.errors import StateFileError, StoreError
 from tui_llama.journal import Journal
-from tui_llama.models.source import ModelSource
 from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
@@ -56,6 +55,7 @@ from tui_llama.widgets.message_view import Remark
 from tui_llama.widgets.status_line import Mood, Status
 
 if TYPE_CHECKING:
+    from tui_llama.models.source import ModelSource
     from tui_llama.screens.chat_list import ChatList, ListedChat
     from tui_llama.screens.model_picker import ModelPicker
     from tui_llama.settings import Settings
@@ -113,7 +113,7 @@ class ChatApp(App[None]):
         store: Store,
         settings: "Settings",
         model_path: str | None,
-        models: ModelSource,
+        models: "ModelSource",
         is_incognito: bool = False,
     ) -> None:
         folder = paths.style_folder()

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from tui_llama import conversation as turn
 from tui_llama import saved_prompts
-from tui_llama.chat import ChatMessage, Role, StopReason, Usage
-from tui_llama.chosen_sampling import choose_sampling
+from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.protocol import (
@@ -317,7 +316,7 @@ class Turns:
             turn=number,
             messages=chat.prompt_messages(),
             ledger=ledger,
-            sampling=choose_sampling(settings, self.model).sampling,
+            sampling=self._sampling(),
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
@@ -332,7 +331,7 @@ class Turns:
         return CompleteRequest(
             turn=number,
             text="",
-            sampling=choose_sampling(settings, self.model).sampling,
+            sampling=self._sampling(),
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
@@ -341,6 +340,12 @@ class Turns:
             loop_guard=has_guard,
             answer=chat.entries[-1].text,
         )
+
+    def _sampling(self) -> SamplingSettings:
+        """What the user set, over what comes with the model."""
+        from tui_llama.chosen_sampling import choose_sampling  # here: the first frame does without the catalogue
+
+        return choose_sampling(self._settings, self.model).sampling
 
     def _take_reply_event(self, number: int, event: protocol.ReplyEvent) -> None:
         match event:

@@ -17,13 +17,14 @@ from tui_llama import paths
 from tui_llama.engine.protocol import ModelFacts, ModelInfo
 from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadEvent, DownloadFailed, DownloadMeter, Progress
-from tui_llama.models.library import FoundModel
-from tui_llama.models.machine import Machine
-from tui_llama.models.source import ModelSource
-from tui_llama.screens.model_picker import ListedModel, ModelPicker
 from tui_llama.views import listed_found, listed_offer
 
+# The first frame needs none of these; what is called of them is imported where it is.
 if TYPE_CHECKING:
+    from tui_llama.models.library import FoundModel
+    from tui_llama.models.machine import Machine
+    from tui_llama.models.source import ModelSource
+    from tui_llama.screens.model_picker import ListedModel, ModelPicker
     from tui_llama.settings import Settings
 
 STARTER_NAME: Final = "starter"
@@ -49,12 +50,12 @@ class Fetch(msgspec.Struct):
 class ModelsView(Protocol):
     """What the controller has shown and done: the app."""
 
-    def show_picker(self, picker: ModelPicker, chosen: Callable[[str | None], None]) -> None:
+    def show_picker(self, picker: "ModelPicker", chosen: Callable[[str | None], None]) -> None:
         """Opens the dialog, and calls `chosen` with what it returns."""
         ...
 
     @property
-    def open_picker(self) -> ModelPicker | None:
+    def open_picker(self) -> "ModelPicker | None":
         """The dialog, while it is open."""
         ...
 
@@ -105,7 +106,7 @@ class ModelsController:
 
     def __init__(
         self,
-        source: ModelSource,
+        source: "ModelSource",
         settings: "Settings",
         view: ModelsView,
         run: Callable[[str, Callable[[], Coroutine[Any, Any, None]]], object],
@@ -144,6 +145,8 @@ class ModelsController:
 
     def open_picker(self) -> None:
         """Shows what there is on this machine and what can be fetched, first without what takes time to find out."""
+        from tui_llama.screens.model_picker import ModelPicker
+
         picker = ModelPicker(None, paths.models_folder())
         self._view.show_picker(picker, lambda path: self._view.load_model(path) if path else None)
         self._run("lists", self._fill)
@@ -169,7 +172,7 @@ class ModelsController:
             async for each in facts:
                 self._known[_key(next(waiting))] = each
 
-    def _facts(self, found: FoundModel) -> ModelFacts:
+    def _facts(self, found: "FoundModel") -> ModelFacts:
         return self._known.get(_key(found), ModelFacts(str(found.path), refusal="it could not be looked into"))
 
     def _show_list(self) -> None:
@@ -177,7 +180,7 @@ class ModelsController:
         if picker is not None:
             picker.replace_items(self._items())
 
-    def _items(self) -> list[ListedModel]:
+    def _items(self) -> "list[ListedModel]":
         from tui_llama.models.described import describe, offers
 
         machine = self._machine_for_another()
@@ -186,22 +189,26 @@ class ModelsController:
         offered = [listed_offer(offer) for offer in offers(described, machine, self._settings)]
         return [*here, *map(self._with_progress, self._with_other_fetch(offered))]
 
-    def _machine_for_another(self) -> Machine:
+    def _machine_for_another(self) -> "Machine":
         """The machine as it would be with the loaded model closed, which is the first thing that loading does."""
+        from tui_llama.models.machine import Machine
+
         machine = self._machine or Machine("", 0)
         model = self._view.loaded_model
         if model is None or not machine.free_bytes:
             return machine
         return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + model.weight_bytes)
 
-    def _with_other_fetch(self, offered: list[ListedModel]) -> list[ListedModel]:
+    def _with_other_fetch(self, offered: "list[ListedModel]") -> "list[ListedModel]":
         """The offers, and before them what is being fetched by a name that the catalogue does not have."""
+        from tui_llama.screens.model_picker import ListedModel
+
         fetch = self.fetch
         if fetch is None or any(item.key == fetch.name for item in offered):
             return offered
         return [ListedModel(fetch.name, fetch.title, is_here=False), *offered]
 
-    def _with_progress(self, item: ListedModel) -> ListedModel:
+    def _with_progress(self, item: "ListedModel") -> "ListedModel":
         if self.fetch is None or item.key != self.fetch.name:
             return item
         return msgspec.structs.replace(item, note=self.fetch.meter.words(), is_under_way=True, is_dimmed=False)
@@ -288,5 +295,5 @@ class ModelsController:
         self._run("lists", remove)
 
 
-def _key(found: FoundModel) -> tuple[str, int]:
+def _key(found: "FoundModel") -> tuple[str, int]:
     return str(found.path), found.size_bytes
