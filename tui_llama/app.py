@@ -381,7 +381,7 @@ class ChatApp(App[None]):
             await self._run_slash(*slash)
         elif self._turns.state is State.NO_MODEL:
             self.show_hint("There is no model yet; your text stays here.")
-            if self._models.fetch is None:
+            if self._models.fetch is None and not self._models.is_looking:
                 self.action_choose_model()
         elif self._editing.position is not None:
             self._send_edited(self._editing.position, event.text.strip("\n"))
@@ -764,6 +764,8 @@ class ChatApp(App[None]):
         state, meter, screen = self._turns.state, self._turns.meter, self.chat_screen
         mood = _MOODS.get(state, Mood.CALM)
         words, figures = meter.words(state), meter.figures(state)
+        if state is State.NO_MODEL and self._models.is_looking:
+            words, mood = "looking for models", Mood.BUSY
         if self._editing.position is not None:
             words, figures = "editing", self._price
         fetch = self._models.fetch

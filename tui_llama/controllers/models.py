@@ -122,6 +122,8 @@ class ModelsController:
         self._fresh_path = ""
         self.fetch: Fetch | None = None
         """What is being fetched now."""
+        self.is_looking = False
+        """Whether the first model is being looked for."""
         self.has_no_model = False
         """Whether no model was found on this machine when it was last looked through."""
 
@@ -129,8 +131,13 @@ class ModelsController:
 
     async def choose_first(self) -> None:
         """Loads the only model that there is; lets the user choose where there are several."""
-        self._found = await asyncio.to_thread(self._source.find)
-        await self._look_into_files()
+        self.is_looking = True
+        self._view.show_state()
+        try:
+            self._found = await asyncio.to_thread(self._source.find)
+            await self._look_into_files()
+        finally:
+            self.is_looking = False
         usable = [found for found in self._found if not self._facts(found).refusal]
         self.has_no_model = not self._found
         if not self._view.wants_a_model:
