@@ -21,8 +21,8 @@ _OWNER: Final = re.compile(
 )
 _DECIMAL: Final = re.compile(r"(?<=\d)_(?=\d+b(?![a-z0-9]))", re.IGNORECASE)  # "1_6b", where a dot was not allowed
 _NO_NAME: Final = re.compile(
-    r"(?:sha256[-:])?[0-9a-f]{16,}|(?:ggml[-_. ])?models?(?:[-_. ]\w{1,4})?|ggml|gguf|workspace|output|hf|tmp\w*|merged|"
-    r"checkpoint|\.+|snapshots?|content|llama|unsloth(?:[-_. ]model)?",
+    r"(?:sha256[-:])?[0-9a-f]{16,}|(?:ggml[-_. ])?models?(?:[-_. ]\w{1,4})?|ggml|gguf|workspace|output|hf|tmp\w*|"
+    r"merged|checkpoint|\.+|snapshots?|content|llama|unsloth(?:[-_. ]model)?",
     re.IGNORECASE,
 )
 _TRAINING_WORD: Final = re.compile(
