@@ -68,6 +68,13 @@ async def test_a_name_that_is_no_text_is_told_as_far_as_it_is_one(tiny_model: Pa
     assert facts.path.endswith("/no?text.gguf")
 
 
+async def test_a_name_that_is_no_text_of_a_file_that_is_no_model_ends_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    missing = Path(os.fsdecode(os.fsencode(tmp_path) + b"/no\xfftext.gguf"))
+    refused, last = await inspect([missing, tiny_model])
+    assert refused.refusal
+    assert last.name == "Tiny ü"
+
+
 async def test_whoever_stops_iterating_ends_the_process(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[asyncio.subprocess.Process] = []
     start = asyncio.create_subprocess_exec
