@@ -42,7 +42,7 @@ _ENDED_BY_ITSELF = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
 _LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
 _FETCHING_ADVICE = ("You can write meanwhile; the chat begins when the model is here.",)
-_STARTER_ADVICE = ("This is a very small model that shows how the program works. Ctrl+L gets a better one.",)
+_STARTER_ADVICE = ("A very small model, to try the program with · Ctrl+L gets a better one",)
 _LOST_ADVICE = ("Your next message starts the engine again.",)
 
 

@@ -124,7 +124,7 @@ async def test_the_list_has_what_is_here_and_what_can_be_fetched() -> None:
         await open_picker(driver)
         found = lines(driver)
         assert found[0] == "On this machine"
-        assert found[1].split() == ["Model", "1", "about", "20", "tok/s", "1.0", "GB", "Q4_K"]
+        assert found[1].split() == ["model-1", "about", "20", "tok/s", "1.0", "GB", "Q4_K"]
         assert found[3] == "Get one"
         assert found[4].strip().startswith("SmolLM2 135M Instruct")
 
@@ -142,7 +142,7 @@ async def test_a_model_that_cannot_run_is_shown_with_the_reason_and_not_loaded()
     async with opened(models=models) as driver:
         await open_picker(driver)
         assert "the architecture 'new' is not supported" in lines(driver)[1]
-        await choose(driver, "model 1")
+        await choose(driver, "model-1")
         await driver.until(lambda: "the architecture 'new' is not supported" in driver.status, "the reason")
         assert isinstance(driver.app.screen, ModelPicker)
         assert [request.model_path for request in driver.engine.load_requests] == [MODEL]
@@ -151,8 +151,8 @@ async def test_a_model_that_cannot_run_is_shown_with_the_reason_and_not_loaded()
 async def test_a_model_that_does_not_fit_is_loaded_only_when_the_user_insists() -> None:
     async with opened(models=found_models(9)) as driver:
         await open_picker(driver)
-        assert "needs 10.1 GB, 8.0 GB free" in lines(driver)[9]
-        await choose(driver, "model 9")
+        assert "needs 10.1 GB, 8.8 GB free" in lines(driver)[9]
+        await choose(driver, "model-9")
         await driver.until(lambda: isinstance(driver.app.screen, AskWhether), "a question")
         await driver.pilot.press("n")
         await driver.until(lambda: isinstance(driver.app.screen, ModelPicker))

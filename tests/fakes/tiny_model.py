@@ -104,6 +104,7 @@ def make_tiny_model(
     end_of_turn: str | None = "<|im_end|>",
     add_bos: bool | None = None,
     name: str = "Tiny",
+    metadata: Mapping[str, str | bool | int | float] | None = None,
 ) -> Path:
     """Writes a model of a megabyte or less.
 
@@ -121,6 +122,7 @@ def make_tiny_model(
         end_of_turn: The control token whose id `tokenizer.ggml.eot_token_id` gives, or None for no key.
         add_bos: Begin prompts with the beginning-of-text token; by default not for the qwen family.
         name: The model's own name for itself.
+        metadata: More keys of the file, with their values.
 
     Returns:
         `path`.
@@ -129,6 +131,7 @@ def make_tiny_model(
     words = make_vocabulary(vocabulary)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(name)
+    _add_metadata(writer, metadata or {})
     _add_sizes(writer, architecture, shape, layers)
     _add_scaling(writer, rope_scaling, shape)
     _add_vocabulary(writer, words, "llama-bpe" if architecture == "llama" else "qwen2")
@@ -238,6 +241,13 @@ def _add_sizes(writer: gguf.GGUFWriter, architecture: Architecture, shape: TinyS
     writer.add_layer_norm_rms_eps(1e-5 if architecture == "llama" else 1e-6)
     writer.add_rope_freq_base(10000.0)
     writer.add_rope_dimension_count(shape.head_dim)
+
+
+def _add_metadata(writer: gguf.GGUFWriter, metadata: Mapping[str, str | bool | int | float]) -> None:
+    for key, value in metadata.items():
+        kinds = gguf.GGUFValueType
+        kind = {str: kinds.STRING, bool: kinds.BOOL, int: kinds.INT32, float: kinds.FLOAT32}[type(value)]
+        writer.add_key_value(key, value, kind)
 
 
 def _add_scaling(writer: gguf.GGUFWriter, kind: ScalingKind, shape: TinyShape) -> None:

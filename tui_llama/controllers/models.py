@@ -119,7 +119,7 @@ class ModelsController:
         self._known: _Known = {}
         self._machine: Machine | None = None
         self._fetching: asyncio.Task[None] | None = None
-        self._fresh_path = ""
+        self._fresh_path = ""  # of the model that was fetched last
         self.fetch: Fetch | None = None
         """What is being fetched now."""
         self.is_looking = False
@@ -155,6 +155,7 @@ class ModelsController:
         from tui_llama.screens.model_picker import ModelPicker
 
         picker = ModelPicker(None, paths.models_folder())
+        picker.move_to(self._fresh_path)
         self._view.show_picker(picker, lambda path: self._view.load_model(path) if path else None)
         self._run("lists", self._fill)
 
@@ -165,9 +166,6 @@ class ModelsController:
         self._machine = await asyncio.to_thread(self._source.machine)
         await self._look_into_files()
         self._show_list()
-        if self._fresh_path and (picker := self._view.open_picker) is not None:
-            picker.move_to(self._fresh_path)
-            self._fresh_path = ""
 
     async def _look_into_files(self) -> None:
         """Reads the headers of files that nobody has looked into yet."""
@@ -279,7 +277,10 @@ class ModelsController:
             self._view.load_model(downloaded.path)
             return
         self._fresh_path = downloaded.path
-        if self._view.open_picker is None:
+        picker = self._view.open_picker
+        if picker is not None:
+            picker.move_to(downloaded.path)
+        else:
             self._view.add_notice(f"{fetch.title} is here: Ctrl+L and Enter chat with it.")
         await self._fill()
 

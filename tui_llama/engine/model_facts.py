@@ -40,7 +40,7 @@ def read_model_facts(path: str | Path) -> ModelFacts:
         with open_gguf(path, quickest_find_strings()) as file:
             return _facts(file)
     except ModelFileError as error:
-        return ModelFacts(_printable(path), refusal=str(error))
+        return ModelFacts(_printable(path), refusal=_printable(error))
 
 
 def common_type(file: GgufFile) -> str:
@@ -77,7 +77,7 @@ def _facts(file: GgufFile) -> ModelFacts:
         architecture_named(facts.architecture)
         sizes = read_hyperparameters(file)
     except ModelFileError as error:
-        return msgspec.structs.replace(facts, refusal=str(error))
+        return msgspec.structs.replace(facts, refusal=_printable(error))
     return msgspec.structs.replace(
         facts,
         trained_context_size=sizes.context_length,
@@ -108,6 +108,6 @@ def _text(file: GgufFile, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _printable(path: str | Path) -> str:
-    """A path may hold bytes that are no text, which no message could carry."""
-    return str(path).encode("utf-8", "replace").decode()
+def _printable(text: object) -> str:
+    """A path, and an error that names it, may hold bytes that are no text, which no message could carry."""
+    return str(text).encode("utf-8", "replace").decode()

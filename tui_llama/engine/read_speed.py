@@ -15,13 +15,17 @@ _BUFFER_BYTES: Final = 256 << 20  # of this much, the largest caches of today ho
 _UNDISTURBED_SHARE: Final = 0.9
 
 
-def measure_read_speed() -> ReadSpeed:
-    """Measures for about half a second."""
+def measure_read_speed(buffer_bytes: int = _BUFFER_BYTES) -> ReadSpeed:
+    """Measures for about half a second.
+
+    Args:
+        buffer_bytes: Size of what is read, a multiple of a megabyte.
+    """
     from tui_llama.engine.machine_limits import READ_PASS, MachineLimits
     from tui_llama.engine.topology import physical_core_count
 
     thread_count = physical_core_count()
-    limits = MachineLimits(buffer_bytes=_BUFFER_BYTES)
+    limits = MachineLimits(buffer_bytes=buffer_bytes)
     _ = READ_PASS.address  # compiled now if need be, and not while time is taken
     wall_before, processor_before = perf_counter(), process_time()
     speed = limits.read_bytes_per_second(thread_count)

@@ -137,9 +137,9 @@ def no_space(folder: Path, wanted_bytes: int, free_bytes: int) -> DownloadError:
 
 def size_words(size_bytes: int) -> str:
     """A size as people write it, such as "98 MB" or "4.7 GB" (powers of ten)."""
-    if size_bytes >= 1e9:
+    if size_bytes >= 999.5e6:  # what would be rounded to 1000 MB
         return f"{size_bytes / 1e9:.1f} GB"
-    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} kB"
+    return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 999.5e3 else f"{size_bytes / 1e3:.0f} kB"
 
 
 def duration_words(seconds: float) -> str:

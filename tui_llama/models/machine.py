@@ -7,6 +7,7 @@ another number of cores, and after a time when other programs were busy; then th
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -52,10 +53,7 @@ class _KeptSpeed(msgspec.Struct, frozen=True):
 
 def this_machine() -> Machine:
     """The machine as it is now, with the reading speed if it was measured before; takes no time."""
-    machine, kept = _unmeasured(), _kept_speed()
-    return (
-        machine if kept is None else msgspec.structs.replace(machine, read_bytes_per_second=kept.read_bytes_per_second)
-    )
+    return _with_speed(_unmeasured(), _kept_speed())
 
 
 def measured_machine() -> Machine:
@@ -71,12 +69,10 @@ def measured_machine() -> Machine:
             speed = max(before, measured.bytes_per_second)
             kept = _KeptSpeed(machine.processor, machine.core_count, speed, measured.was_disturbed)
             _keep(kept)
-    return (
-        machine if kept is None else msgspec.structs.replace(machine, read_bytes_per_second=kept.read_bytes_per_second)
-    )
+    return _with_speed(machine, kept)
 
 
-def _with_speed(machine: Machine, kept: "_KeptSpeed | None") -> Machine:
+def _with_speed(machine: Machine, kept: _KeptSpeed | None) -> Machine:
     speed = kept.read_bytes_per_second if kept is not None else 0.0
     return msgspec.structs.replace(machine, read_bytes_per_second=speed)
 
@@ -168,7 +164,8 @@ def _keep(speed: _KeptSpeed) -> None:
         part.write_bytes(msgspec.json.encode(speed))
         part.replace(path)
     except OSError:  # a disk that takes nothing: it is measured again
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _measured_speed() -> ReadSpeed | None:

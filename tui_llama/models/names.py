@@ -8,13 +8,21 @@ import re
 from pathlib import PurePath
 from typing import Final
 
-_TYPES: Final = r"i?q\d+(?:[-_](?:k|\d|nl|xs|xxs|s|m|l|xl)+)*|bf16|f16|fp16|f32|mxfp4|nvfp4|tq\d_\d"
+_TYPES: Final = r"i?q\d+(?:[-_](?:k|\d|nl|xs|xxs|s|m|l|xl)+)*|bf16|f16|fp16|f32|fp32|mxfp4|nvfp4|tq\d_\d"
 _QUANTIZATION: Final = re.compile(rf"(?:^|[-_. ])(?:ud[-_])?(?:{_TYPES})(?:[-_.]moe)?$", re.IGNORECASE)
-_PART: Final = re.compile(r"-\d{5}-of-\d{5}$")
+_PART_OR_COPY: Final = re.compile(r"(?:-\d{5}-of-\d{5}| ?\(\d+\))$")
 _SUFFIXES: Final = re.compile(r"[-_. ](?:gguf|imatrix|imat|i1)$", re.IGNORECASE)
+_OWNER_AND_REPOSITORY: Final = re.compile(r"^.*-gguf_(?=.)", re.IGNORECASE)  # llama.cpp's cache has them in front
+_OWNER: Final = re.compile(
+    r"^(?:allenai|arcee-ai|baidu|bartowski|deepseek-ai|google|huggingfaceh4|huggingfacetb|ibm-granite|liquidai|"
+    r"lmstudio-community|meta-llama|microsoft|mistralai|moonshotai|nousresearch|nvidia|openai|openchat|qwen|teknium|"
+    r"tencent|thebloke|thedrummer|thudm|tiiuae|tinyllama|unsloth|zai-org)_(?=[a-z])",
+    re.IGNORECASE,
+)
+_DECIMAL: Final = re.compile(r"(?<=\d)_(?=\d+b(?![a-z0-9]))", re.IGNORECASE)  # "1_6b", where a dot was not allowed
 _NO_NAME: Final = re.compile(
-    r"(?:sha256[-:])?[0-9a-f]{16,}|(?:ggml[-_. ])?models?(?:[-_. ]\w{1,4})?|ggml|gguf|workspace|output|hf|tmp|merged|"
-    r"checkpoint|\.+|snapshots?|content|llama|unsloth",
+    r"(?:sha256[-:])?[0-9a-f]{16,}|(?:ggml[-_. ])?models?(?:[-_. ]\w{1,4})?|ggml|gguf|workspace|output|hf|tmp\w*|"
+    r"merged|checkpoint|\.+|snapshots?|content|llama|unsloth(?:[-_. ]model)?",
     re.IGNORECASE,
 )
 _TRAINING_WORD: Final = re.compile(
@@ -33,26 +41,36 @@ def short_name(path: PurePath | str, general_name: str = "") -> str:
         general_name: What it says in `general.name`; empty for nothing.
     """
     path = PurePath(path)
-    named = " ".join(general_name.replace("_", " ").split())
-    if " " not in named and "--" not in named:
-        named = named.replace("-", " ")
-    if not _is_no_name(named):
-        return named
-    return _from_file(path) or path.stem[:_LONGEST]
+    said = _in_words(general_name) if _may_be_name(general_name) else ""
+    if said and not _is_label(said):
+        return said
+    # A label is more than nothing: the file may be called by a hash, as Ollama's are.
+    return _from_file(path) or said or path.stem[:_LONGEST]
 
 
 def _from_file(path: PurePath) -> str:
     """The name that the file has; empty where that is no name."""
-    stem = _PART.sub("", path.stem if path.suffix.lower() == ".gguf" else path.name)
-    while (cut := _SUFFIXES.sub("", _QUANTIZATION.sub("", stem))) != stem and cut:
-        stem = cut
-    words = re.split(r"[-_ ]+", stem)
-    name = " ".join(word for word in words if word)
-    return "" if _NO_NAME.fullmatch(stem) or not re.search(r"[^\W\d_]{2}", name) else name
+    stem = path.stem if path.suffix.lower() == ".gguf" else path.name
+    name = _in_words(_OWNER_AND_REPOSITORY.sub("", stem))
+    return name if re.search(r"[^\W\d_]{2}", name) else ""
 
 
-def _is_no_name(name: str) -> bool:
-    """Whether what a file says in `general.name` is empty, a label, a path or a hash."""
-    if not name or len(name) > _LONGEST or re.search(r"[/\\]|--", name) or _NO_NAME.fullmatch(name):
-        return True
+def _in_words(name: str) -> str:
+    """A name without what says how the file was made and by whom; empty where nothing is left that is a name."""
+    name = _OWNER.sub("", _PART_OR_COPY.sub("", name.strip()))
+    while (cut := _SUFFIXES.sub("", _QUANTIZATION.sub("", name))) != name and cut:
+        name = cut
+    if _NO_NAME.fullmatch(name):
+        return ""
+    name = _DECIMAL.sub(".", name)
+    return " ".join(re.split(r"[_\s]+" if re.search(r"\s", name) else r"[-_]+", name)).strip()
+
+
+def _may_be_name(name: str) -> bool:
+    """Whether a text is as short as names are, and no path."""
+    return len(name) <= _LONGEST and not re.search(r"[/\\]|--", name)
+
+
+def _is_label(name: str) -> bool:
+    """Whether a word of it is of a training run, or a hash."""
     return any(_TRAINING_WORD.fullmatch(word) for word in re.split(r"[-\s]+", name))

@@ -6,10 +6,11 @@ outlives no screen.
 """
 
 import asyncio
+import os
 import sys
 import threading
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -118,7 +119,9 @@ def main(arguments: Sequence[str]) -> None:
             _say(progress)
 
     try:
-        _say(pull(name, report))
+        with redirect_stdout(sys.stderr):  # whatever a library prints is no event
+            downloaded = pull(name, report)
+        _say(downloaded)
     except DownloadStoppedError:
         pass
     except UserError as error:
@@ -128,11 +131,14 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _wait_for_the_end(is_stopped: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # Not through `sys.stdin`: at the end of the process a thread that reads from it would be in the way.
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
     is_stopped.set()
 
 
 def _say(event: DownloadEvent) -> None:
+    assert sys.__stdout__ is not None
     with suppress(BrokenPipeError):
-        sys.stdout.buffer.write(msgspec.json.encode(event) + b"\n")
-        sys.stdout.buffer.flush()
+        sys.__stdout__.buffer.write(msgspec.json.encode(event) + b"\n")
+        sys.__stdout__.buffer.flush()

