@@ -80,6 +80,7 @@ def _facts(file: GgufFile) -> ModelFacts:
         return msgspec.structs.replace(facts, refusal=_printable(error))
     return msgspec.structs.replace(
         facts,
+        layer_count=sizes.layer_count,
         trained_context_size=sizes.context_length,
         key_value_bytes_per_token=2 * _KEY_VALUE_BYTES * sizes.layer_count * sizes.kv_head_count * sizes.head_dim,
     )

@@ -216,6 +216,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
         weight_bytes: What its weights take in memory.
         bytes_read_per_token: Bytes of weights that writing one token reads; the embedding of a model whose output has
             weights of its own is not among them.
+        layer_count: How many layers it has; 0 where nobody knows.
         trained_context_size: Tokens that it was trained to see; 0 where nobody knows.
         key_value_bytes_per_token: Bytes of one token's keys and values as float16; 0 where nobody knows.
         licence: `general.license`; empty where the file has none.
@@ -232,6 +233,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     file_bytes: int = 0
     weight_bytes: int = 0
     bytes_read_per_token: int = 0
+    layer_count: int = 0
     trained_context_size: int = 0
     key_value_bytes_per_token: int = 0
     licence: str = ""

@@ -126,6 +126,11 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return self.size_bytes
 
     @property
+    def layer_count(self) -> int:
+        """The layers, by the name that a model file's facts have for them."""
+        return self.layers
+
+    @property
     def trained_context_size(self) -> int:
         """The context, by the name that a model file's facts have for it."""
         return self.context_size
