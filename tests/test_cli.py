@@ -428,6 +428,14 @@ def test_on_a_terminal_progress_is_one_line_that_goes_away() -> None:
     assert messages.getvalue() == "\r\x1b[Kreading\r\x1b[Kstill reading\r\x1b[K"
 
 
+def test_progress_is_cut_to_the_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = FakeTerminal()
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((20, 5)))
+    monkeypatch.setattr(messages, "fileno", lambda: 2)
+    Output(io.StringIO(), messages).progress("a line that is longer than the terminal")
+    assert messages.getvalue() == "\r\x1b[Ka line that is long"
+
+
 def test_elsewhere_there_is_no_progress() -> None:
     messages = io.StringIO()
     Output(io.StringIO(), messages).progress("reading")

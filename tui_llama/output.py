@@ -4,12 +4,16 @@ The result goes through the same gate as on the screen, terminal or not: a contr
 once somebody looks at the file.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Final, TextIO
 
 from tui_llama.errors import UserError
 from tui_llama.text_safety import TextSanitizer, sanitize_line
+
+
+_USUAL_WIDTH: Final = 80
 
 
 class Output:
@@ -40,9 +44,11 @@ class Output:
                 self._write("\n")
 
     def progress(self, text: str) -> None:
-        """Shows how far something is, in place of what was shown before; on a terminal only."""
+        """Shows how far something is, in place of what was shown before; on a terminal only, and cut to its width."""
         if self._shows_progress:
-            self._messages.write(f"\r\x1b[K{text}")
+            # One cell less: some terminals begin a new line after the last one, which nothing could take back.
+            shown = sanitize_line(text)[: _width_of(self._messages) - 1]
+            self._messages.write(f"\r\x1b[K{shown}")
             self._messages.flush()
             self._progress_is_shown = True
 
@@ -74,6 +80,14 @@ class Output:
             self._messages.write("\r\x1b[K")
             self._messages.flush()
             self._progress_is_shown = False
+
+
+def _width_of(stream: TextIO) -> int:
+    """Cells in a line of the terminal that a stream leads to; 80 where nobody knows."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
+    except (OSError, ValueError):
+        return _USUAL_WIDTH
 
 
 def percent(done: int, total: int) -> str:

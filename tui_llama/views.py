@@ -141,8 +141,8 @@ def is_starter(model: ModelInfo | None) -> bool:
 
 def _no_model_advice() -> tuple[str, ...]:
     return (
-        f"F3 fetches a very small model ({size_words(STARTER_BYTES)}) · Ctrl+L shows what else there is",
-        f"or put a GGUF file into {_short_path(paths.models_folder())}, or start with -m FILE.gguf",
+        f"F3 fetches a very small model ({size_words(STARTER_BYTES)}) · Ctrl+L shows more",
+        f"or put a GGUF file into {_short_path(paths.models_folder())}",
     )
 
 
