@@ -12,7 +12,6 @@ from typing import Final, TextIO
 from tui_llama.errors import UserError
 from tui_llama.text_safety import TextSanitizer, sanitize_line
 
-
 _USUAL_WIDTH: Final = 80
 
 

@@ -268,7 +268,7 @@ class ModelsController:
         if isinstance(last, Downloaded):
             await self._offer(fetch, last)
         elif isinstance(last, DownloadFailed):
-            self._view.add_failure(f"{fetch.title} could not be fetched: {last.message}", last.hint)
+            self._view.add_failure(_sentence(last.message), last.hint)
 
     async def _offer(self, fetch: Fetch, downloaded: Downloaded) -> None:
         """Begins with a model where there is none, and else says that it is there."""
@@ -301,6 +301,11 @@ class ModelsController:
             await self._fill()
 
         self._run("lists", remove)
+
+
+def _sentence(message: str) -> str:
+    """A message as it stands alone."""
+    return message[:1].upper() + message[1:]
 
 
 def _key(found: "FoundModel") -> tuple[str, int]:
