@@ -34,7 +34,9 @@ def modules_of(package_path: list[str], prefix: str) -> list[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("app", "store", "settings", "conversation", "text_safety", "models.library", "models.catalogue"),
+        *("app", "store", "settings", "conversation", "text_safety", "chosen_sampling"),
+        *(f"models.{name}" for name in ("library", "catalogue", "names", "described", "machine", "source", "record")),
+        *("models.inspection", "models.pull", "models.starter"),
         *("engine", "engine.protocol", "engine.worker", "engine.scripted"),
     ],
 )
@@ -63,7 +65,8 @@ def test_no_part_of_the_engine_loads_the_screen() -> None:
     "arguments",
     [
         *(["--help"], ["--version"], ["state", "import", "--help"], ["state", "export", "--help"]),
-        *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench", "state")),
+        *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench", "state", "pull", "models", "set-up")),
+        *(["models", name, "--help"] for name in ("list", "show", "remove")),
     ],
 )
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
