@@ -7,7 +7,8 @@ import pytest
 
 from tui_llama.child_process import child_command
 from tui_llama.engine import read_speed
-from tui_llama.engine.read_speed import ReadSpeed, measure_read_speed
+from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.engine.read_speed import measure_read_speed
 
 # A board of ten years ago reads faster than this, and no cache of today is as fast as that.
 SLOWEST, FASTEST = 1e8, 1e14

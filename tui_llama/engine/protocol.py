@@ -233,6 +233,18 @@ class ModelFacts(msgspec.Struct, frozen=True):
     sampling: Mapping[str, float] = {}
 
 
+class ReadSpeed(msgspec.Struct, frozen=True):
+    """How fast a machine reads memory, as it was measured.
+
+    Attributes:
+        bytes_per_second: Bytes that a thread for each core reads a second, together.
+        was_disturbed: Whether other programs had the processors for a good part of the time.
+    """
+
+    bytes_per_second: float
+    was_disturbed: bool
+
+
 class ModelLoaded(msgspec.Struct, frozen=True, tag=True):
     """The model is ready. `notices` are one-liners that the user should see (guessed template, decoded types)."""
 

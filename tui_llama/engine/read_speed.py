@@ -9,20 +9,10 @@ from typing import Final
 
 import msgspec
 
+from tui_llama.engine.protocol import ReadSpeed
+
 _BUFFER_BYTES: Final = 256 << 20  # of this much, the largest caches of today hold little
 _UNDISTURBED_SHARE: Final = 0.9
-
-
-class ReadSpeed(msgspec.Struct, frozen=True):
-    """What was measured.
-
-    Attributes:
-        bytes_per_second: Bytes that a thread for each core reads a second, together.
-        was_disturbed: Whether other programs had the processors for a good part of the time.
-    """
-
-    bytes_per_second: float
-    was_disturbed: bool
 
 
 def measure_read_speed(buffer_bytes: int = _BUFFER_BYTES) -> ReadSpeed:

@@ -1,26 +1,24 @@
-"""Looks into model files without loading them, beside the screen: in a process of its own, which NumPy is for.
-
-The child reads paths from standard input, with a zero byte behind each, and prints a line of JSON for every file.
-"""
+"""Looks into model files without loading them, beside the screen: in a process of its own, which NumPy is for."""
 
 import asyncio
-import sys
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from tui_llama.child_process import child_command
 from tui_llama.engine.protocol import ModelFacts
 
-_LONGEST_LINE_BYTES = 1 << 20
+_CHILD: Final = "tui_llama.models.inspection_process"
+_LONGEST_LINE_BYTES: Final = 1 << 20
 
 
 async def inspect_beside(paths: Iterable[Path]) -> AsyncGenerator[ModelFacts, None]:
     """Yields the facts of each file, in order, as soon as they are known; ends early where the child ends early."""
     process = await asyncio.create_subprocess_exec(
-        *child_command(__name__),
+        *child_command(_CHILD),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -39,15 +37,3 @@ async def inspect_beside(paths: Iterable[Path]) -> AsyncGenerator[ModelFacts, No
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-
-
-def main(_arguments: Sequence[str]) -> None:
-    """The child: prints the facts of each file that is asked for."""
-    import os
-
-    from tui_llama.engine.model_facts import read_model_facts
-
-    for name in sys.stdin.buffer.read().split(b"\0"):
-        if name:
-            sys.stdout.buffer.write(msgspec.json.encode(read_model_facts(os.fsdecode(name))) + b"\n")
-            sys.stdout.buffer.flush()

@@ -15,7 +15,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.child_process import child_command
-from tui_llama.engine.read_speed import ReadSpeed
+from tui_llama.engine.protocol import ReadSpeed
 
 _MEASURING_SECONDS: Final = 60.0  # with a kernel to be compiled first, on a busy machine
 _FILE_NAME: Final = "machine.json"
