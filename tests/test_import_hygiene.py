@@ -35,7 +35,8 @@ def modules_of(package_path: list[str], prefix: str) -> list[str]:
     "module",
     [
         *("app", "store", "settings", "conversation", "text_safety", "chosen_sampling", "controllers.models"),
-        *("models.library", "models.catalogue", "models.hub", "models.pull", "models.described", "models.source"),
+        *(f"models.{name}" for name in ("library", "catalogue", "names", "described", "machine", "source", "record")),
+        *("models.inspection", "models.pull", "models.starter", "models.hub"),
         *("engine", "engine.protocol", "engine.worker", "engine.scripted"),
     ],
 )
@@ -65,6 +66,8 @@ def test_no_part_of_the_engine_loads_the_screen() -> None:
     [
         *(["--help"], ["--version"], ["state", "import", "--help"], ["state", "export", "--help"]),
         *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench", "state", "settings", "doctor")),
+        *([name, "--help"] for name in ("pull", "models", "set-up")),
+        *(["models", name, "--help"] for name in ("list", "show", "remove")),
     ],
 )
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:

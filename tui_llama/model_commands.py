@@ -96,12 +96,14 @@ def remove(model: str, yes: bool) -> None:
     from tui_llama.model_listing import choose_found
     from tui_llama.models.downloads import size_words
     from tui_llama.models.record import remove_pulled, was_pulled
+    from tui_llama.text_safety import sanitize_line
 
     chosen = choose_found(model)
+    named = sanitize_line(str(chosen.path))
     if was_pulled(chosen.path) and not yes:
-        click.confirm(f"Remove {chosen.path} ({size_words(chosen.size_bytes)})?", abort=True, err=True)
+        click.confirm(f"Remove {named} ({size_words(chosen.size_bytes)})?", abort=True, err=True)
     freed_bytes = remove_pulled(chosen.path)
-    click.echo(f"Removed {chosen.path}: {size_words(freed_bytes)} are free again.", err=True)
+    click.echo(f"Removed {named}: {size_words(freed_bytes)} are free again.", err=True)
 
 
 def _output() -> "Output":

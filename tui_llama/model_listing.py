@@ -1,5 +1,6 @@
 """What `tui-llama models` prints: the files on this machine, what can be fetched, and all there is to say of one."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +44,7 @@ def choose_found(name: str) -> FoundModel:
     """
     path = Path(name).expanduser()
     if path.is_file():
-        path = path.absolute()
+        path = Path(os.path.abspath(path))  # noqa: PTH100  # unlike `absolute`, it leaves no ".." in it
         same = (found for found in find_models() if found.path == path)
         return next(same, FoundModel(path, path.stem, path.stat().st_size, _NAMED_BY_HAND))
     found = find_models()
@@ -108,7 +109,8 @@ def print_model(output: Output, settings: Settings, found: FoundModel) -> None:
 def _memory_words(model: DescribedModel) -> str:
     if model.fit is None:
         return ""
-    return model.fit.refusal or f"{size_words(model.fit.needed_bytes)} of {size_words(model.fit.free_bytes)} free"
+    needed, free_bytes = size_words(model.fit.needed_bytes), model.fit.free_bytes
+    return model.fit.refusal or (f"{needed} of {size_words(free_bytes)} free" if free_bytes else needed)
 
 
 def _found_cells(model: DescribedModel) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def set_up(output: Output, *, wants_starter: bool = True) -> bool:
         fetching.wait(progress)
     _measure(output)
     if fetching.error is not None:
-        output.notice(f"{fetching.error}. {fetching.error.hint}")
+        output.notice(f"{fetching.error}. {fetching.error.hint}".rstrip())
         output.notice(how_to_give_a_model())
     elif fetching.path:
         output.notice(f"the starter model is here: {fetching.path}")
@@ -75,7 +75,7 @@ class _Progress:
         words = [self._kernels] if self._kernels else []
         if self.starter is not None:
             so_far = percent(self.starter.done_bytes, self.starter.total_bytes)
-            words.append(f"{self.starter.step} the starter model: {so_far}")
+            words.append(f"{self.starter.step} the starter model" + (f": {so_far}" if so_far else ""))
         self._output.progress(" · ".join(words))
 
 
@@ -106,10 +106,10 @@ class _Fetching:
     def _fetch(self) -> None:
         try:
             self.path = pull(STARTER, self._report).path
-        except DownloadError as error:
-            self.error = error
         except DownloadStoppedError:
             pass
+        except UserError as error:
+            self.error = error
         except Exception as error:  # told by who waits; a thread would only print it
             self.error = DownloadError(f"the starter model cannot be fetched: {error}")
         finally:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.gguf_bytes import gguf_bytes
+from tests.fakes.gguf_bytes import gguf_bytes, scalar
 from tests.fakes.tiny_model import make_tiny_model
+from tui_llama.engine.gguf_file import ValueType
 from tui_llama.engine.model_facts import read_model_facts
 from tui_llama.engine.protocol import ModelFacts
 from tui_llama.models import inspection
@@ -46,6 +47,15 @@ async def test_a_broken_file_is_refused_and_the_next_one_is_looked_into(tiny_mod
     assert [Path(facts.path).name for facts in refused] == ["broken.gguf", "cut.gguf", "missing.gguf", tmp_path.name]
     assert all(facts.refusal for facts in refused)
     assert (last.name, last.refusal) == ("Tiny ü", "")
+
+
+@pytest.mark.parametrize("key", ["name", "architecture", "license"])
+async def test_a_file_that_says_far_too_much_is_cut_short(key: str, tiny_model: Path, tmp_path: Path) -> None:
+    chatty = tmp_path / "chatty.gguf"
+    chatty.write_bytes(gguf_bytes([scalar(f"general.{key}", ValueType.STRING, "\0" * 3_000_000)]))
+    facts, last = await inspect([chatty, tiny_model])
+    assert facts.refusal
+    assert last.name == "Tiny ü"
 
 
 @pytest.mark.parametrize("name", ["with spaces.gguf", "with\nnewline.gguf", "'quoted' \"twice\".gguf", "ümläut.gguf"])

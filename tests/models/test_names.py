@@ -134,6 +134,6 @@ def test_the_files_of_the_catalogue_lose_their_quantization(entry: CatalogueEntr
     assert not shown.endswith("gguf")
 
 
-@given(file=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1), said=st.text())
-def test_every_file_is_called_something(file: str, said: str) -> None:
-    assert file in (".", "..") or short_name(file, said)
+@given(file=st.text(st.characters(exclude_characters="/\0"), min_size=1), said=st.text())
+def test_every_file_is_called_something_that_can_be_written(file: str, said: str) -> None:
+    assert file in (".", "..") or short_name(file, said).encode()

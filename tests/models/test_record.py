@@ -67,6 +67,16 @@ def test_a_file_noted_again_is_noted_once(tmp_path: Path) -> None:
     assert record_file().read_text().count("model.gguf") == 1
 
 
+def test_a_file_whose_name_is_no_text_is_remembered_and_removed(tmp_path: Path) -> None:
+    try:
+        path = put(tmp_path / os.fsdecode(b"no\xfftext.gguf"))
+    except OSError:
+        pytest.skip("this file system takes names of text only")
+    note_pulled(path)
+    assert was_pulled(path)
+    assert remove_pulled(path) == len(CONTENT)
+
+
 def test_several_files_are_remembered(tmp_path: Path) -> None:
     files = [put(tmp_path / f"model-{number}.gguf") for number in range(3)]
     for path in files:

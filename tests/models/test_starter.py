@@ -3,6 +3,7 @@
 pip and uv are programs of these tests, run as real processes; the wheel is a small one that a test makes.
 """
 
+import fcntl
 import hashlib
 import os
 import select
@@ -15,7 +16,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 
@@ -593,6 +594,20 @@ def test_a_folder_that_was_made_a_moment_ago_is_left_alone_and_an_old_one_is_rem
     os.utime(old, (two_days_ago, two_days_ago))
     fetch_starter(ignore)
     assert (new.exists(), old.exists()) == (True, False)
+
+
+def test_a_folder_that_is_just_being_locked_is_left_alone(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.have_pip(BRING)
+    lock = fcntl.flock
+
+    def let_another_process_look_first(file: IO[bytes], operation: int) -> None:
+        if operation == fcntl.LOCK_EX:
+            starter._remove_forgotten(paths.models_folder())
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", let_another_process_look_first)
+    fetch_starter(ignore)
+    assert starter_path().read_bytes() == MODEL
 
 
 def test_a_link_that_is_called_like_a_temporary_folder_is_not_followed(index: Index) -> None:

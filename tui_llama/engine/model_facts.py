@@ -23,6 +23,8 @@ _OUTPUT: Final = "output.weight"
 _DECODED_BYTES: Final = 2  # what an element takes that is decoded to float16 at load
 _KEY_VALUE_BYTES: Final = 2  # of an element of keys or values as float16
 
+_LONGEST: Final = 1000  # characters of a text; what a file says has no end of its own
+
 _SAMPLING_KEYS: Final = {
     "temperature": "general.sampling.temp",
     "top_k": "general.sampling.top_k",
@@ -40,7 +42,7 @@ def read_model_facts(path: str | Path) -> ModelFacts:
         with open_gguf(path, quickest_find_strings()) as file:
             return _facts(file)
     except ModelFileError as error:
-        return ModelFacts(_printable(path), refusal=_printable(error))
+        return ModelFacts(_printable(path), refusal=_printable(error)[: 2 * _LONGEST])
 
 
 def common_type(file: GgufFile) -> str:
@@ -62,14 +64,14 @@ def recommended_sampling(file: GgufFile) -> dict[str, float]:
 def _facts(file: GgufFile) -> ModelFacts:
     facts = ModelFacts(
         path=_printable(file.path),
-        name=_text(file, "general.name"),
-        architecture=_text(file, "general.architecture"),
+        name=_text(file, "general.name")[:_LONGEST],
+        architecture=_text(file, "general.architecture")[:_LONGEST],
         quantization=common_type(file),
         parameter_count=sum(math.prod(tensor.shape) for tensor in file.tensors.values()),
         file_bytes=file.path.stat().st_size,
         weight_bytes=sum(map(_bytes_in_memory, file.tensors.values())),
         bytes_read_per_token=_bytes_read_per_token(file),
-        licence=_text(file, "general.license"),
+        licence=_text(file, "general.license")[:_LONGEST],
         template_source=_template_source(file),
         sampling=recommended_sampling(file),
     )
@@ -77,7 +79,7 @@ def _facts(file: GgufFile) -> ModelFacts:
         architecture_named(facts.architecture)
         sizes = read_hyperparameters(file)
     except ModelFileError as error:
-        return msgspec.structs.replace(facts, refusal=_printable(error))
+        return msgspec.structs.replace(facts, refusal=_printable(error)[: 2 * _LONGEST])
     return msgspec.structs.replace(
         facts,
         layer_count=sizes.layer_count,

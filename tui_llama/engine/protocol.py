@@ -242,7 +242,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class ReadSpeed(msgspec.Struct, frozen=True):
-    """How fast a machine was seen to read memory.
+    """How fast a machine reads memory, as it was measured.
 
     Attributes:
         bytes_per_second: Bytes that a thread for each core reads a second, together.

@@ -1,17 +1,18 @@
-"""Looks into model files beside the screen, in a process of its own: what reads their headers needs NumPy."""
+"""Looks into model files without loading them, beside the screen: in a process of its own, which NumPy is for."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from tui_llama.child_process import child_command
 from tui_llama.engine.protocol import ModelFacts
 
-_CHILD = "tui_llama.engine.inspect_process"
-_LONGEST_LINE_BYTES = 1 << 20
+_CHILD: Final = "tui_llama.models.inspection_process"
+_LONGEST_LINE_BYTES: Final = 1 << 20
 
 
 async def inspect_beside(paths: Iterable[Path]) -> AsyncGenerator[ModelFacts, None]:

@@ -40,7 +40,7 @@ def short_name(path: PurePath | str, general_name: str = "") -> str:
         path: Its file.
         general_name: What it says in `general.name`; empty for nothing.
     """
-    path = PurePath(path)
+    path = PurePath(str(path).encode("utf-8", "replace").decode())  # it may hold bytes that are no text
     said = _in_words(general_name) if _may_be_name(general_name) else ""
     if said and not _is_label(said):
         return said

@@ -4,6 +4,7 @@ The record is a small JSON file in the data folder. A file counts as ours only w
 else has put in its place since is not.
 """
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -105,8 +106,8 @@ def _file() -> Path:
 
 def _read() -> list[_Pulled]:
     try:
-        return msgspec.json.decode(_file().read_bytes(), type=list[_Pulled])
-    except (OSError, msgspec.MsgspecError):  # nothing that could be removed is known then
+        return msgspec.convert(json.loads(_file().read_bytes()), list[_Pulled])
+    except (OSError, ValueError):  # nothing that could be removed is known then
         return []
 
 
@@ -115,7 +116,8 @@ def _write(record: list[_Pulled]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         paths.make_private_folder(path.parent)
-        part.write_bytes(msgspec.json.encode(record))
+        # Not `msgspec.json`: a path may hold bytes that are no text, which that cannot write.
+        part.write_text(json.dumps(msgspec.to_builtins(record)), encoding="ascii")
         part.replace(path)
     except OSError as error:
         with suppress(OSError):

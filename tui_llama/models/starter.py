@@ -310,8 +310,10 @@ def _working_folder() -> Iterator[Path]:
             f"the models folder cannot be written to: {error.strerror or error}", f"Look at {paths.models_folder()}."
         ) from error
     try:
-        with (folder / _LOCK_FILE).open("wb") as lock:
+        unlocked = folder / f"{_LOCK_FILE}.new"
+        with unlocked.open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            unlocked.rename(folder / _LOCK_FILE)  # nobody sees it before it is locked
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""A child process that looks into model files for somebody without NumPy.
+"""The child process that looks into model files; `inspection` is its other end.
 
-It reads paths from standard input, with a zero byte behind each, and prints a line of JSON for every file, in order.
+It reads paths from standard input, with a zero byte behind each, and prints a line of JSON for every file.
 """
 
 import os

@@ -1,0 +1,55 @@
+"""The screen asks one object about models, and it answers with what is on this machine."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.tiny_model import make_tiny_model
+from tui_llama import paths
+from tui_llama.engine.model_facts import read_model_facts
+from tui_llama.models import library, machine, pull
+from tui_llama.models.downloads import DownloadFailed
+from tui_llama.models.machine import Machine
+from tui_llama.models.record import note_pulled
+from tui_llama.models.source import ModelSource, ThisMachine
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSource:
+    monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return ThisMachine()
+
+
+@pytest.fixture
+def model() -> Path:
+    return make_tiny_model(paths.make_private_folder(paths.models_folder()) / "tiny.gguf")
+
+
+def test_it_finds_what_is_in_our_folder(source: ModelSource, model: Path) -> None:
+    assert model in [found.path for found in source.find()]
+
+
+def test_it_has_the_machine_measured(source: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = Machine("a processor", 4, 2, 1, 20e9)
+    monkeypatch.setattr(machine, "measured_machine", lambda: measured)
+    assert source.machine() == measured
+
+
+async def test_it_looks_into_files(source: ModelSource, model: Path) -> None:
+    assert [facts async for facts in source.inspect([model])] == [read_model_facts(model)]
+
+
+async def test_it_fetches_beside_this_process(source: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pull, "child_command", lambda *_: (sys.executable, "-c", ""))
+    assert [type(event) async for event in source.pull("starter")] == [DownloadFailed]
+
+
+def test_it_removes_only_what_was_fetched(source: ModelSource, model: Path) -> None:
+    assert not source.was_pulled(model)
+    note_pulled(model)
+    size_bytes = model.stat().st_size
+    assert source.was_pulled(model)
+    assert source.remove(model) == size_bytes
+    assert not model.exists()
