@@ -75,7 +75,9 @@ def _say(label: str, text: str, colour: str) -> None:
 # --- options ----------------------------------------------------------------------------------------------
 
 # The parameter names are those of the settings, so that what is given here replaces what is set there.
-_MODEL_OPTION = (click.option("-m", "--model", metavar="FILE", help="GGUF model file; else the one last used."),)
+_MODEL_OPTION = (
+    click.option("-m", "--model", metavar="MODEL", help="GGUF file, or the name of one; else the one last used."),
+)
 _ENGINE_OPTIONS = (
     click.option("--ctx", "context_size", type=click.IntRange(0), metavar="N", help="Context in tokens."),
     click.option("-t", "--threads", type=click.IntRange(0), metavar="N", help="Threads; 0: one a core."),
@@ -400,7 +402,9 @@ def export_state(
 
 
 @command_line.command()
-@click.option("-m", "--model", "models", multiple=True, metavar="FILE", help="GGUF model file. Repeatable.")
+@click.option(
+    "-m", "--model", "models", multiple=True, metavar="FILE", help="GGUF file, or the name of one. Repeatable."
+)
 @click.option("-p", "--prompt", "prompts", type=_SOME_OR_NONE, default="512", metavar="N,…", help="Tokens to read.")
 @click.option("-n", "--predict", "answers", type=_SOME_OR_NONE, default="64", metavar="N,…", help="Tokens to write.")
 @click.option("-d", "--depth", "depths", type=_SOME_OR_NONE, default="0", metavar="N,…", help="Tokens there before.")
@@ -583,28 +587,20 @@ def _chat(beginning: str) -> "StoredChat":
 
 
 def _model_file(options: Mapping[str, object], chat: "StoredChat | None" = None) -> str:
-    model = _named_model(options) or (chat and chat.model_path) or _last_model()
+    """The model that is named, else the chat's, else the one last used, else the starter."""
+    from tui_llama.model_choice import last_model, starter_model
+
+    model = _named_model(options) or (chat and chat.model_path) or last_model() or starter_model()
     if model is None:
-        raise click.UsageError("No model was used before, so name one: -m MODEL.gguf")
+        raise click.UsageError("No model was used before, so name one: -m MODEL.gguf, or type: tui-llama pull starter")
     return model
 
 
 def _named_model(options: Mapping[str, object]) -> str | None:
+    from tui_llama.model_choice import named_model
+
     name = options.get("model")
-    return None if name is None else str(Path(str(name)).expanduser().absolute())
-
-
-def _last_model() -> str | None:
-    """The model last used in the chat, if its file is still there."""
-    from tui_llama import paths
-
-    if not paths.database_file().exists():
-        return None
-    from tui_llama.store import Store
-
-    with Store(paths.database_file()) as store:
-        model = store.preference("last_model")
-    return model if model and Path(model).is_file() else None
+    return None if name is None else named_model(str(name))
 
 
 def _question_text(question: str) -> str:

@@ -9,12 +9,15 @@ import msgspec
 
 from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.engine.model_facts import read_model_facts
+from tui_llama.engine.protocol import ModelFacts
 from tui_llama.errors import ModelFileError, UserError
+from tui_llama.model_choice import models_called
 from tui_llama.models.catalogue import entry_for_file
 from tui_llama.models.described import DescribedModel, OfferedModel, context_words, describe, offers
 from tui_llama.models.downloads import size_words
 from tui_llama.models.library import FoundModel, find_models
 from tui_llama.models.machine import measured_machine
+from tui_llama.models.names import short_name
 from tui_llama.models.record import was_pulled
 from tui_llama.output import Output
 from tui_llama.settings import Settings
@@ -47,11 +50,7 @@ def choose_found(name: str) -> FoundModel:
         path = Path(os.path.abspath(path))  # noqa: PTH100  # unlike `absolute`, it leaves no ".." in it
         same = (found for found in find_models() if found.path == path)
         return next(same, FoundModel(path, path.stem, path.stat().st_size, _NAMED_BY_HAND))
-    found = find_models()
-    titles = {each.path: describe(each, read_model_facts(each.path), measured_machine(), Settings()) for each in found}
-    wanted = _plain(name)
-    exact = [each for each in found if wanted in (_plain(each.name), _plain(titles[each.path].title))]
-    fitting = exact or [each for each in found if wanted and wanted in _plain(f"{each.name} {titles[each.path].title}")]
+    fitting = models_called(name)
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
@@ -98,12 +97,23 @@ def print_model(output: Output, settings: Settings, found: FoundModel) -> None:
     for label, value in rows:
         if value:
             output.result(f"{label:<{_LABEL_WIDTH}}{sanitize_line(value)}\n")
+    for number, line in enumerate(_sampling_values(settings, facts)):
+        output.result(f"{'' if number else 'sampling':<{_LABEL_WIDTH}}{line}\n")
+
+
+def sampling_lines(settings: Settings, path: str) -> list[str]:
+    """Says how tokens are chosen with a model, and where each value comes from; the first line is empty."""
+    facts = read_model_facts(path)
+    name = sanitize_line(short_name(path, facts.name))
+    return ["", f"Sampling with {name}, from what comes first of: you, the model file, the catalogue, the program.",
+            *_sampling_values(settings, facts)]  # fmt: skip
+
+
+def _sampling_values(settings: Settings, facts: ModelFacts) -> list[str]:
     chosen = choose_sampling(settings, facts)
-    for name, source in chosen.sources.items():
-        value = getattr(chosen.sampling, name)
-        label = "sampling" if name == next(iter(chosen.sources)) else ""
-        output.result(f"{label:<{_LABEL_WIDTH}}{name} = {'another one each time' if value is None else value}"
-                      f" ({source})\n")  # fmt: skip
+    values = {name: getattr(chosen.sampling, name) for name in chosen.sources}
+    shown = {name: "another one each time" if value is None else str(value) for name, value in values.items()}
+    return [f"{name} = {shown[name]} ({source})" for name, source in chosen.sources.items()]
 
 
 def _memory_words(model: DescribedModel) -> str:
@@ -157,8 +167,3 @@ def _offer_as_data(model: OfferedModel) -> dict[str, Any]:
         "tokens_per_second": round(model.fit.tokens_per_second, 2),
         **msgspec.structs.asdict(model.entry),
     }
-
-
-def _plain(name: str) -> str:
-    """A name by which models are compared: letters and digits alone."""
-    return "".join(character for character in name.casefold() if character.isalnum())

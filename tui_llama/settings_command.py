@@ -8,17 +8,30 @@ import click
 
 @click.command()
 @click.option("--path", "is_path", is_flag=True, help="Print where the settings file is, or would be.")
-def settings(is_path: bool) -> None:
+@click.option("-m", "--model", metavar="FILE", help="Whose sampling is told; else the model last used.")
+def settings(is_path: bool, model: str | None) -> None:
     """Prints all settings with their explanations, as a settings file.
 
-    What is set says by what: the settings file, or a variable; what has its default is commented out. Options on the
-    command line are not looked at.
+    What is set says by what: the settings file, or a variable; what has its default is commented out. At the end stands
+    how tokens are chosen with a model, and where each value comes from. Other options on the command line are not
+    looked at.
     """
     from tui_llama import paths
+    from tui_llama.model_choice import last_model, named_model, starter_model
     from tui_llama.output import Output
-    from tui_llama.settings import describe_settings, load_values
+    from tui_llama.settings import describe_settings, load_values, settings_of
 
     file = paths.settings_file()
     output = Output(sys.stdout, sys.stderr)
     with output.closing():
-        output.result(f"{file}\n" if is_path else describe_settings(load_values(file, os.environ)))
+        if is_path:
+            output.result(f"{file}\n")
+            return
+        values = load_values(file, os.environ)
+        output.result(describe_settings(values))
+        path = named_model(model) if model is not None else last_model() or starter_model()
+        if path is not None:
+            from tui_llama.model_listing import sampling_lines
+
+            lines = sampling_lines(settings_of(values), path)
+            output.result("".join(f"# {line}\n" if line else "\n" for line in lines))
