@@ -75,6 +75,7 @@ class Index:
         (package / "__init__.py").touch()
         (package / "__main__.py").write_text(DOWNLOADER + textwrap.dedent(program))
         self._monkeypatch.setenv("PYTHONPATH", str(package.parent))
+        self._monkeypatch.setattr(starter, "_has_pip", lambda: True)  # where uv made the environment, there is none
 
     def have_no_pip(self) -> None:
         """Lets this environment have no pip, and the machine no uv."""
