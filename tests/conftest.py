@@ -1,4 +1,4 @@
-"""What every test gets: a home of its own, one cache of compiled kernels, and the files that are not in this repository."""
+"""What every test gets: a home of its own, one cache of compiled kernels, and files that are not in this repository."""
 
 import fcntl
 import os
