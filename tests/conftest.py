@@ -1,16 +1,27 @@
-"""What every test gets: a home of its own, one cache of compiled kernels, the way to llama.cpp's files."""
+"""What every test gets: a home of its own, one cache of compiled kernels, and files that are not in this repository."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 from tui_llama import paths
+from tui_llama.models.downloads import DownloadError
+from tui_llama.models.starter import fetch_starter, has_starter, starter_path
+
+STARTER_VARIABLE = "TUI_LLAMA_STARTER"
 
 # Named before any test replaces the home and before anything compiles: kernels take long to compile, and a
 # folder that outlives the test (and the run) lets them be compiled once.
 os.environ.setdefault(paths.KERNEL_CACHE_VARIABLE, str(paths.kernel_cache_folder()))
+
+# Named before any test replaces the home, too: the user's own starter, and where another one for tests outlives them.
+OWN_STARTER = starter_path() if has_starter() else None
+HOME_OF_STARTER = paths.cache_folder() / "tests"
 
 # A shared machine is slow at times, which is no failure of the code.
 hypothesis.settings.register_profile("suite", deadline=None, print_blob=True)
@@ -33,3 +44,29 @@ def shared_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs llama.cpp's files, which are not part of this repository, in {folder} (TUI_LLAMA_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def starter_model() -> Path:
+    """The starter, for tests marked `starter`: TUI_LLAMA_STARTER, else the user's own, else one fetched for tests."""
+    named = os.environ.get(STARTER_VARIABLE)
+    if named and not Path(named).is_file():
+        pytest.fail(f"{STARTER_VARIABLE}: there is no file {named}")
+    return Path(named).resolve() if named else OWN_STARTER or _starter_for_tests(HOME_OF_STARTER)
+
+
+def _starter_for_tests(home: Path) -> Path:
+    """The starter in the models folder of this home; the first of several test runs fetches it, the others wait."""
+    try:
+        with pytest.MonkeyPatch.context() as patch, _one_at_a_time(paths.make_private_folder(home)):
+            patch.setenv(paths.HOME_VARIABLE, str(home))
+            return Path(fetch_starter(lambda progress: None).path)
+    except DownloadError as error:
+        pytest.skip(f"{error}. {error.hint} Or name a file that is here: {STARTER_VARIABLE}")
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -29,9 +30,9 @@ def spoken(*pieces: str) -> list[Step]:
     return [*events, Finished(0, StopReason.END_OF_GENERATION, USAGE)]
 
 
-async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
-    """Returns once `condition` holds; fails when it never does."""
-    for _ in range(600):
+async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: str = "", looks: int = 600) -> None:
+    """Returns once `condition` holds; fails when it does not at any of so many looks, 0.01 s apart."""
+    for _ in range(looks):
         if condition():
             return
         await pilot.pause(0.01)
@@ -39,18 +40,20 @@ async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: 
 
 
 @dataclass
-class Driver:
-    """A running app and what a test does with it."""
+class ScreenDriver:
+    """A running app and what a test does with it, whatever its engine is."""
 
     app: ChatApp
     pilot: Pilot[None]
-    engine: ScriptedEngine
     store: Store
+
+    LOOKS: ClassVar = 600
+    """How often it is looked whether something has happened, before it never does."""
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Returns once `condition` holds; fails when it never does."""
         try:
-            await wait_until(self.pilot, condition, what)
+            await wait_until(self.pilot, condition, what, self.LOOKS)
         except AssertionError as error:
             raise AssertionError(f"{error}\n\n{self.screen_text()}") from error
 
@@ -118,6 +121,13 @@ class Driver:
         return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
+@dataclass
+class Driver(ScreenDriver):
+    """A running app whose engine replays a script."""
+
+    engine: ScriptedEngine
+
+
 @asynccontextmanager
 async def opened(
     *,
@@ -151,7 +161,7 @@ async def opened(
     app.animation_level = "none"
     try:
         async with app.run_test(size=size) as pilot:
-            driver = Driver(app, pilot, engine, opened_store)
+            driver = Driver(app, pilot, opened_store, engine)
             if until_ready:
                 await driver.until_state("ready")
             yield driver
