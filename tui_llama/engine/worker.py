@@ -330,8 +330,13 @@ class _Child:
 
     def _route(self, event: Event) -> None:
         answered = self._exchanges[0] if self._exchanges else None
-        if isinstance(event, Notice) and not (answered is not None and answered.takes_notices):
-            self._late_notices.append(event)
+        if isinstance(event, Notice):
+            # One that comes when nobody listens any more is for who has asked next, be it before or after it came.
+            listener = next((exchange for exchange in self._exchanges if exchange.takes_notices), None)
+            if listener is not None:
+                listener.offer(event)
+            else:
+                self._late_notices.append(event)
         elif answered is not None:
             answered.offer(event)
             if answered.ended:
