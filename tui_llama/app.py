@@ -769,7 +769,7 @@ class ChatApp(App[None]):
         if self._editing.position is not None:
             words, figures = "editing", self._price
         fetch = self._models.fetch
-        download, short_download = download_words(fetch) if fetch is not None else ("", "")
+        download, short_download = download_words(fetch.title, fetch.meter) if fetch is not None else ("", "")
         screen.status.show_status(Status(words, figures, meter.context(), mood, download, short_download))
         if self._turns.chat.is_empty:
             lines = advice(state, self._turns.chat, self._turns.model, is_fetching=fetch is not None)

@@ -13,7 +13,7 @@ from tui_llama.chat import Role, StopReason
 from tui_llama.commands import COMMANDS
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
-from tui_llama.models.downloads import size_words
+from tui_llama.models.downloads import DownloadMeter, size_words
 from tui_llama.models.names import short_name
 from tui_llama.models.starter_file import STARTER_BYTES, STARTER_FILE
 from tui_llama.open_chat import Entry, OpenChat
@@ -24,7 +24,6 @@ from tui_llama.widgets.message_view import ShownMessage
 from tui_llama.widgets.status_line import FIGURE_GAP
 
 if TYPE_CHECKING:
-    from tui_llama.controllers.models import Fetch
     from tui_llama.models.described import DescribedModel, OfferedModel
     from tui_llama.screens.branch_list import ListedBranch
     from tui_llama.screens.chat_list import ListedChat
@@ -109,10 +108,10 @@ def stages(state: State, meter: TurnMeter, download_fraction: float | None = Non
     ]
 
 
-def download_words(fetch: "Fetch") -> tuple[str, str]:
+def download_words(title: str, meter: DownloadMeter) -> tuple[str, str]:
     """How far a download is, in the words of the status line and in as few as possible; not safe to print."""
-    short = f"↓ {fetch.meter.fraction:.0%}".replace("%", " %")
-    return f"↓ {fetch.title}: {fetch.meter.words()}", short
+    short = f"↓ {meter.fraction:.0%}".replace("%", " %")
+    return f"↓ {title}: {meter.words()}", short
 
 
 def chat_title(chat: OpenChat) -> str:
