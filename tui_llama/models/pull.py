@@ -66,8 +66,9 @@ def _fetch(name: str, report: ReportProgress) -> Downloaded:
     reference = hub.parse_reference(name)
     if reference is None:
         near = suggest_names(name)
-        hint = f"Did you mean {' or '.join(near)}?" if near else "See the names: tui-llama models list --all"
-        raise DownloadError(f"there is no model {name[:80]!r} in the catalogue", f"{hint} Or give hf:OWNER/REPOSITORY.")
+        known = f"Did you mean {' or '.join(near)}?" if near else "tui-llama models list --all shows the names."
+        hint = f"{known} Or give hf:OWNER/REPOSITORY."
+        raise DownloadError(f"there is no model {name[:80]!r} in the catalogue", hint)
     return hub.fetch(reference, report)
 
 
