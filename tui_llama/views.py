@@ -40,7 +40,7 @@ _GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command
 _ENDED_BY_ITSELF = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
 _LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
-_FETCHING_ADVICE = ("You can write meanwhile; the chat begins when the model is here.",)
+_FETCHING_ADVICE = ("You can write meanwhile; the chat begins when it is here.",)
 _STARTER_ADVICE = ("A very small model, to try the program with · Ctrl+L gets a better one",)
 _LOST_ADVICE = ("Your next message starts the engine again.",)
 

@@ -300,3 +300,33 @@ async def test_the_model_in_use_is_not_removed() -> None:
         await driver.pilot.press("y")
         await driver.until(lambda: "in use" in driver.status, "the hint")
         assert models.found == [FETCHED]
+
+
+# --- how it looks -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_cursor_is_in_sight_on_a_small_screen_while_a_download_goes_on() -> None:
+    models = FakeModels(found_models(2))
+    async with opened(models=models, size=(60, 20)) as driver:
+        shown = await open_picker(driver)
+        for _ in range(15):
+            await driver.pilot.press("down")
+        item = shown.highlighted
+        assert item is not None
+        driver.app._models.start_fetch("hf:a/b", "hf:a/b")
+        models.step(10_000_000)
+        await driver.until(lambda: any("10 %" in line for line in lines(driver)))
+        models.step(20_000_000)
+        await driver.until(lambda: any("20 %" in line for line in lines(driver)))
+        assert shown.highlighted is not None and shown.highlighted.key == item.key
+        await driver.until(lambda: item.title in driver.screen_text(), "the line under the cursor")
+
+
+async def test_a_long_reason_leaves_room_for_the_name() -> None:
+    models = FakeModels(found_models(2))
+    second = models.found[1]
+    models.facts[str(second.path)] = facts_of(second, refusal="a reason that is much longer than any line " * 3)
+    async with opened(models=models, size=(60, 20)) as driver:
+        await open_picker(driver)
+        assert lines(driver)[2].strip().startswith("Model 2")
+        assert lines(driver)[2].endswith("…")

@@ -11,6 +11,10 @@ Result = TypeVar("Result")
 class Dialog(ModalScreen[Result]):
     """A box over the chat. Its content stands in a container with the class `dialog`."""
 
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared without ClassVar by the base class
+        (0, "-short"),
+        (24, "-tall"),
+    ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "dismiss_dialog", "Close", show=False, priority=True)
     ]

@@ -19,6 +19,8 @@ from tui_llama.text_safety import sanitize_line
 _ROOM_FOR_NOTES = 64
 """From this width on, a line has room for more than a name and its most important note."""
 
+_GAP = 2
+
 HUB_NAMES = ("hf:", "https://huggingface.co/", "huggingface.co/", "hf.co/", "https://hf.co/")
 
 
@@ -62,7 +64,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
 
     TITLE_TEXT = "Models"
     PLACEHOLDER = "Type to search, a path, or hf:OWNER/REPOSITORY"
-    KEYS = "Enter load or get · Del cancel or remove · Esc close"
+    KEYS = "Enter load/get · Del cancel/remove · Esc close"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete,ctrl+x", "drop", "Cancel, remove", show=False, priority=True)
     ]
@@ -116,8 +118,11 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
         right = note or size
         if width > _ROOM_FOR_NOTES:
             right = f"{note}  {size:>15}" if note else size
-        mark = "↓ " if item.is_under_way else "  "
-        return two_sides(mark + sanitize_line(item.title), right, width, is_dimmed=item.is_dimmed)
+        left = ("↓ " if item.is_under_way else "  ") + sanitize_line(item.title)
+        # A long reason leaves room for the name, half of the line at most.
+        right_width = width - _GAP - min(Content(left).cell_length, width // 2)
+        right = Content(right).truncate(max(0, right_width), ellipsis=True).plain
+        return two_sides(left, right, width, is_dimmed=item.is_dimmed)
 
     def details(self, item: ListedModel) -> str:
         """The rest of what is known of it."""

@@ -113,20 +113,27 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
 
     def replace_items(self, items: Sequence[Item]) -> None:
         """Lists these from now on, which may be before the dialog is drawn; the cursor stays where it is."""
-        self._items = list(items)
-        if self.is_mounted:
+        before, self._items = self._items, list(items)
+        if not self.is_mounted:
+            return
+        if items and len(before) == len(items) and all(map(self._is_in_place, self._items, before)):
+            self._redraw_lines()
+        else:
             self.refill()
+
+    def _is_in_place(self, item: Item, other: Item) -> bool:
+        """Whether a line only has to be drawn again."""
+        return self.is_same(item, other) and self.heading(item) == self.heading(other)
 
     @on(Input.Changed)
     def refill(self) -> None:
         """Lists what matches."""
         text = self.query_one(Input).value
-        wanted = text.casefold().split()
-        matching = [item for item in self._items if all(word in self.words(item).casefold() for word in wanted)]
+        matching = self._matching_items()
         options = self.query_one(OptionList)
         before = self.highlighted
         position = options.highlighted or 0
-        width = options.scrollable_content_region.width - 2
+        width = self._line_width
         with self.app.batch_update():
             options.clear_options()
             self._rows = []
@@ -141,6 +148,30 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
             advice = self.query_one(".advice", Static)
             advice.display = not matching
             advice.update("" if matching else self.advice_when_empty(text.strip()))
+        self._show_details()
+        self.call_after_refresh(options.scroll_to_highlight)
+
+    def _matching_items(self) -> list[Item]:
+        wanted = self.query_one(Input).value.casefold().split()
+        return [item for item in self._items if all(word in self.words(item).casefold() for word in wanted)]
+
+    @property
+    def _line_width(self) -> int:
+        return self.query_one(OptionList).scrollable_content_region.width - 2
+
+    def _redraw_lines(self) -> None:
+        """Draws what has changed of lines that stay where they are, and leaves cursor and scrolling alone."""
+        matching = self._matching_items()
+        places = [index for index, item in enumerate(self._rows) if item is not None]
+        if len(matching) != len(places):  # the filter looks at what has changed
+            self.refill()
+            return
+        options, width = self.query_one(OptionList), self._line_width
+        for index, item in zip(places, matching, strict=True):
+            if item != self._rows[index]:
+                self._rows[index] = item
+                options.replace_option_prompt_at_index(index, self.line(item, width))
+        self._find_wanted()
         self._show_details()
 
     def _last_item(self) -> Item:
