@@ -82,6 +82,11 @@ def test_variables_that_are_no_settings_are_told_where_they_are_known(file: Path
     assert "s3cret" not in str(section)
 
 
+@pytest.mark.parametrize("variable", ["TUI_LLAMA_SHARED", "TUI_LLAMA_STARTER", "TUI_LLAMA_RELEASE_CHECK"])
+def test_what_tests_are_told_is_known(file: Path, variable: str) -> None:
+    assert texts(file, {variable: "x"}) == []
+
+
 def test_a_misspelt_variable_is_advice_with_the_nearest_one(file: Path) -> None:
     (problem,) = look_at_settings(file, {"TUI_LLAMA_THREDS": "3"}).problems
 

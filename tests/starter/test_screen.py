@@ -28,13 +28,13 @@ def words(text: str) -> set[str]:
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_new_user_gets_an_answer(starter_model: Path, size: tuple[int, int]) -> None:
     async with chatting(starter_model, replace(LIKE_A_NEW_USER_S, max_tokens=20), size) as driver:
-        assert "SmolLM2 135M Instruct" in driver.screen_text().splitlines()[0]
-        assert "A very small model, to try the program with" in driver.screen_text()
+        await driver.until(lambda: "SmolLM2 135M Instruct" in driver.screen_text().splitlines()[0], "the model's name")
+        await driver.until(lambda: "A very small model, to try the program with" in driver.screen_text())
         await driver.ask(SHORT)
         (turn,) = driver.turns
         (answer,) = driver.answers
         assert words(answer)
-        assert words(answer) <= words(driver.screen_text())
+        await driver.until(lambda: words(answer) <= words(driver.screen_text()), "the answer on the screen")
         assert turn.cost.reused_tokens == 0
         assert turn.cost.read_tokens > len(SHORT.split())
         assert turn.cost.generated_tokens == len(turn.token_ids)
@@ -49,7 +49,7 @@ async def test_the_next_turn_reads_nothing_twice(starter_model: Path) -> None:
     async with chatting(starter_model, replace(SEEDED, max_tokens=20)) as driver:
         await driver.ask(SHORT)
         first = driver.turns[0].cost
-        assert f"0 reused · {first.read_tokens} read · {first.generated_tokens} generated" in driver.status
+        await driver.until_state(f"0 reused · {first.read_tokens} read · {first.generated_tokens} generated")
         await driver.ask("And now in another way.")
         second = driver.turns[1].cost
         # The last token of an answer is not read any more.
@@ -100,8 +100,8 @@ async def test_an_answer_is_given_again_without_reading_the_question_again(start
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: len(driver.turns) == 2 and driver.turns[1].usage, "another answer")
         await driver.until_state("ready")
-        assert driver.answers == [first]
-        assert "version 2 of 2" in driver.notes[0]
+        await driver.until(lambda: driver.answers == [first], "the same answer")
+        await driver.until(lambda: driver.notes and "version 2 of 2" in driver.notes[0], "the note below it")
         again = driver.turns[1].cost
         assert (again.reused_tokens, again.read_tokens) == (driver.turns[0].cost.read_tokens - 1, 1)
 
@@ -126,7 +126,7 @@ async def test_an_edited_message_costs_what_was_said_before(starter_model: Path)
         assert (cost.reused_tokens, cost.read_tokens) == (price.kept_tokens, price.read_tokens)
         # All of the first turn, and of the second what begins its message: "Name a river in".
         assert cost.reused_tokens > driver.turns[0].cost.context_used
-        assert driver.questions == [SHORT, f"{edited}\nversion 2 of 2"]
+        await driver.until(lambda: driver.questions == [SHORT, f"{edited}\nversion 2 of 2"], "the edited message")
         assert driver.answers[0] == (await driver.stored_messages())[1].text
         request = driver.turns[3].request
         assert isinstance(request, ReplyRequest)
@@ -148,8 +148,8 @@ async def test_an_answer_that_repeats_itself_is_ended_and_goes_on_when_told_to(
     async with chatting(starter_model, replace(GREEDY, max_tokens=400), size) as driver:
         await driver.ask(LOOPING)
         assert driver.turns[0].request.sampling.temperature == 0.0  # the user's comes before the model's
-        assert driver.notes == [LOOP_NOTE]
-        assert LOOP_NOTE in driver.screen_text()
+        await driver.until(lambda: driver.notes == [LOOP_NOTE])
+        await driver.until(lambda: LOOP_NOTE in driver.screen_text())
         (looping,) = driver.answers
         assert 0 < driver.turns[0].cost.generated_tokens < 400
         assert (await driver.stored_messages())[-1].stop_reason is StopReason.LOOP

@@ -19,7 +19,7 @@ from tui_llama.settings import (
 TITLE: Final = "Settings"
 
 _PLACES: Final = frozenset({paths.HOME_VARIABLE, paths.KERNEL_CACHE_VARIABLE, "TUI_LLAMA_INSTRUCTION_SET"})
-_FOR_TESTS: Final = frozenset({"TUI_LLAMA_SHARED", "TUI_LLAMA_RELEASE_CHECK"})
+_FOR_TESTS: Final = frozenset({"TUI_LLAMA_SHARED", "TUI_LLAMA_STARTER", "TUI_LLAMA_RELEASE_CHECK"})
 _PRIVATE: Final = frozenset({"system_prompt"})
 """What may tell of whoever wrote it."""
 
