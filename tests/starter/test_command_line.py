@@ -48,7 +48,6 @@ def test_ask_prints_the_answer_alone_and_the_same_one_for_the_same_seed(starter_
 def test_ask_uses_the_sampling_that_comes_with_the_model(starter_model: Path) -> None:
     answer = ask(starter_model, "--seed", "4", QUESTION)
     assert ask(starter_model, "--seed", "4", "--temp", "0.2", "--top-p", "0.9", QUESTION) == answer
-    assert ask(starter_model, "--seed", "4", "--temp", "5", "--top-p", "1", "--min-p", "0", QUESTION) != answer
 
 
 def test_ask_ends_an_answer_that_repeats_itself_and_says_why(starter_model: Path) -> None:
