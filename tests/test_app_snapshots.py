@@ -171,6 +171,8 @@ def test_model_picker(store: Store, snap_compare: Compare) -> None:
                 and "tok/s" in picker.highlighted.note
             ),
         )
+        await pilot.pause()  # what is said below the list takes rows from it, which is laid out with the next refresh
+        await pilot.pause()
         still_cursor(pilot)
 
     chat = app(store, model_path=None, models=found_models(9))
