@@ -167,6 +167,7 @@ def test_model_picker(store: Store, snap_compare: Compare) -> None:
             pilot,
             lambda: (
                 isinstance(picker := pilot.app.screen, ModelPicker)
+                and picker.query(OptionList)
                 and picker.highlighted is not None
                 and "tok/s" in picker.highlighted.note
             ),
