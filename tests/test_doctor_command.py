@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import paths
 from tui_llama.cli import command_line
+from tui_llama.engine.protocol import ReadSpeed
 from tui_llama.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +27,7 @@ def sound_surroundings(monkeypatch: pytest.MonkeyPatch, home_folder: Path) -> No
     monkeypatch.setenv("HOME", str(home_folder))
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("LANG", "C.UTF-8")
-    monkeypatch.setattr("tui_llama.models.machine._measured_speed", lambda: 1e10)
+    monkeypatch.setattr("tui_llama.models.machine._measured_speed", lambda: ReadSpeed(1e10, was_disturbed=False))
     for variable in ("LC_ALL", "HF_HOME", "HF_HUB_CACHE", "OLLAMA_MODELS", "LLAMA_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
 

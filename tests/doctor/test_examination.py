@@ -4,6 +4,7 @@ import pytest
 
 from tui_llama.doctor.examination import examine, examine_all
 from tui_llama.doctor.report import Section
+from tui_llama.engine.protocol import ReadSpeed
 from tui_llama.errors import SettingsError
 
 SOUND = Section("Sound")
@@ -34,7 +35,7 @@ def test_what_fails_is_wrong_and_the_rest_goes_on(error: Exception, text: str, r
 
 
 def test_everything_is_looked_at_and_the_program_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui_llama.models.machine._measured_speed", lambda: 1e10)
+    monkeypatch.setattr("tui_llama.models.machine._measured_speed", lambda: ReadSpeed(1e10, was_disturbed=False))
     sections = examine({"TERM": "dumb", "LANG": "C.UTF-8"})
 
     assert [section.title for section in sections] == [

@@ -59,7 +59,7 @@ def test_memory_that_cannot_be_measured_is_wrong_with_its_cause() -> None:
 def test_why_memory_cannot_be_measured_is_found_out(
     home_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tui_llama.models.machine._measured_speed", lambda: 0.0)
+    monkeypatch.setattr("tui_llama.models.machine._measured_speed", lambda: None)
     obstacle = tmp_path / "no-folder"
     obstacle.write_text("")
     monkeypatch.setenv("TUI_LLAMA_KERNEL_CACHE", str(obstacle))

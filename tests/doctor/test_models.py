@@ -27,7 +27,7 @@ def test_a_model_is_described() -> None:
     section = models_section([MODEL], [FACTS], ROOMY, Settings())
 
     assert section.rows[0].name == "llama"
-    assert section.rows[0].text == "our folder, llama, Q4_K, 700 MB, can run, about 14 tok/s"
+    assert section.rows[0].text == "our folder, llama, Q4_K, 700 MB, can run, about 13 tok/s"
     assert section.problems == ()
 
 
