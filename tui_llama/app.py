@@ -200,8 +200,8 @@ class ChatApp(App[None]):
     async def _close(self) -> None:
         self._turns.chat.flush()
         self._reading_ahead.stop()
-        await self._models.close()
-        await self._turns.close()
+        # Side by side: a download that is slow to end must not take the time in which the engine saves.
+        await asyncio.gather(self._models.close(), self._turns.close())
         await self._turns.chat.leave()
         await self._journal.close()
 
