@@ -42,7 +42,7 @@ def pull(name: str) -> None:
 def set_up(no_starter: bool) -> None:
     """Makes this machine ready: compiles kernels, and fetches a very small model where there is none.
 
-    Exit status 1 where there is no model afterwards.
+    Exit status 1 where a model was wanted and there is none.
     """
     from tui_llama.set_up import set_up as prepare
 

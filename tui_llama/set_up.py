@@ -28,7 +28,7 @@ def set_up(output: Output, *, wants_starter: bool = True) -> bool:
         wants_starter: Whether the starter is to be fetched where there is no model.
 
     Returns:
-        Whether there is a model to chat with now.
+        Whether nothing is missing: there is a model to chat with, or none was wanted.
 
     Raises:
         UserError: kernels cannot be compiled.
@@ -44,7 +44,7 @@ def set_up(output: Output, *, wants_starter: bool = True) -> bool:
         output.notice(how_to_give_a_model())
     elif fetching.path:
         output.notice(f"the starter model is here: {fetching.path}")
-    return has_model or bool(fetching.path)
+    return has_model or bool(fetching.path) or not wants_starter
 
 
 def has_usable_model() -> bool:
