@@ -19,11 +19,11 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 # Opens the chat. Arguments: make chat ARGS='-m model.gguf'
-# The first time, kernels are compiled and, where there is no model, a very small one is fetched. Where that fails, the
-# chat says what is missing, and the next call tries again.
+# The first time without a model's name, kernels are compiled and, where there is no model, a very small one is fetched.
+# Where that fails, the chat says what is missing, and the next call tries again.
+ASKS_FOR_MORE = $(filter-out --%,$(ARGS))$(filter --model% --version --help,$(ARGS))
 chat: $(VENV)/installed
-	@test -e $(VENV)/ready || if $(BIN)/tui-llama set-up $(if $(filter -m --model --model=%,$(ARGS)),--no-starter); \
-		then touch $(VENV)/ready; fi
+	@test -n "$(ASKS_FOR_MORE)" -o -e $(VENV)/ready || if $(BIN)/tui-llama set-up; then touch $(VENV)/ready; fi
 	@$(BIN)/tui-llama $(ARGS)
 
 # Everything that CI runs.

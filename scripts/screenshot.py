@@ -34,12 +34,12 @@ _MOST_SECONDS = 120.0
 
 async def picture(model_path: str) -> str:
     """The app after two questions, as SVG."""
-    sampling = replace_seed(Settings())
+    settings = with_seed(Settings(), SEED)
     with Store(paths.database_file()) as store:
         app = ChatApp(
             engine_factory=EngineWorker,
             store=store,
-            settings=sampling,
+            settings=settings,
             model_path=model_path,
             models=ThisMachine(),
         )
@@ -54,11 +54,11 @@ async def picture(model_path: str) -> str:
             return app.export_screenshot(title="tui_llama")
 
 
-def replace_seed(settings: Settings) -> Settings:
+def with_seed(settings: Settings, seed: int) -> Settings:
     """The same picture every time, and all else as it comes."""
     import msgspec
 
-    sampling = msgspec.structs.replace(settings.sampling, seed=SEED)
+    sampling = msgspec.structs.replace(settings.sampling, seed=seed)
     return replace(settings, sampling=sampling, given=frozenset({"sampling.seed"}))
 
 

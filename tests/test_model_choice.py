@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tui_llama import paths
+from tui_llama.errors import UserError
 from tui_llama.model_choice import last_model, named_model, starter_model
 from tui_llama.models import library
 from tui_llama.models.starter_file import STARTER_FILE
@@ -46,12 +47,32 @@ def test_a_file_comes_before_a_name(models_folder: Path, monkeypatch: pytest.Mon
     assert named_model("~/starter") == str(tmp_path / "starter")
 
 
-@pytest.mark.parametrize("name", ["qwen", "nobody", "missing.gguf"])
-def test_what_fits_several_models_or_none_is_a_path(
+@pytest.mark.parametrize("name", ["missing.gguf", "folder/model", "~/model"])
+def test_what_is_written_as_a_path_stays_one(
     name: str, models_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert named_model(name) == str(tmp_path / name)
+    assert named_model(name) == str(tmp_path / name.removeprefix("~/"))
+
+
+def test_a_folder_is_no_model(models_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "starter").mkdir()
+    assert named_model("starter") == str(models_folder / STARTER_FILE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nobody", "no model 'nobody' on this machine"),
+        ("~nobody-has-this-name", "no model '~nobody-has-this-name'"),
+        ("x" * 300, "no model"),
+        ("qwen", "fits several models"),
+    ],
+)
+def test_a_name_that_fits_no_model_or_several_is_refused(name: str, message: str, models_folder: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        named_model(name)
 
 
 def test_the_model_last_used_counts_only_while_it_is_there(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def use_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
 
     def use(machine: Machine) -> None:
         monkeypatch.setattr(model_listing, "measured_machine", lambda: machine)
+        monkeypatch.setattr("tui_llama.models.machine.measured_machine", lambda: machine)
 
     monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -106,7 +107,7 @@ def test_a_model_is_one_line_with_what_one_wants_to_know(put: Put) -> None:
     put("Tiny-Chat-1M-Q8_0.gguf")
     result = run("models", "list")
     (row,) = [[cell.strip() for cell in cells] for cells in rows(result)]
-    assert row[:1] + row[2:6] == ["Tiny Chat 1M", "Q8_0", "llama", "512", "our folder"]
+    assert row[:1] + row[2:6] == ["Tiny-Chat-1M-Q8_0", "Q8_0", "llama", "512", "our folder"]
     assert row[1].endswith(" kB")
     assert row[6].startswith("about ")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -123,7 +124,7 @@ def test_a_model_that_cannot_run_says_why(put: Put) -> None:
     put("Tiny.gguf")
     put_unable()
     unable, able = run("models", "list").stdout.splitlines()
-    assert unable.startswith("Mamba 130M")
+    assert unable.startswith("Mamba-130M")
     assert "'mamba' is not supported" in unable
     assert "not supported" not in able
 
@@ -443,20 +444,5 @@ def test_a_pull_without_a_name_is_wrong_usage() -> None:
 def test_set_up_ends_with_whether_there_is_a_model(
     is_ready: bool, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui_llama.set_up.set_up", lambda _output, *, wants_starter: is_ready)
+    monkeypatch.setattr("tui_llama.set_up.set_up", lambda _output: is_ready)
     assert run("set-up").exit_code == status
-
-
-@pytest.mark.parametrize(("options", "wants_starter"), [((), True), (("--no-starter",), False)])
-def test_set_up_fetches_the_starter_unless_told_not_to(
-    options: tuple[str, ...], wants_starter: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[bool] = []
-
-    def set_up(_output: Output, *, wants_starter: bool) -> bool:
-        asked.append(wants_starter)
-        return True
-
-    monkeypatch.setattr("tui_llama.set_up.set_up", set_up)
-    run("set-up", *options)
-    assert asked == [wants_starter]

@@ -77,11 +77,11 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     return work
 
 
-def run(messages: io.StringIO | None = None, *, wants_starter: bool = True) -> tuple[bool, list[str]]:
+def run(messages: io.StringIO | None = None) -> tuple[bool, list[str]]:
     """Whether there is a model afterwards, and the lines that were printed."""
     messages = messages or io.StringIO()
     results = io.StringIO()
-    is_ready = set_up.set_up(Output(results, messages), wants_starter=wants_starter)
+    is_ready = set_up.set_up(Output(results, messages))
     assert results.getvalue() == ""
     return is_ready, messages.getvalue().splitlines()
 
@@ -112,11 +112,6 @@ def test_a_machine_whose_only_model_cannot_run_gets_the_starter(work: Work) -> N
     assert not has_usable_model()
     assert run()[0]
     assert STARTER in work.asked
-
-
-def test_no_starter_is_fetched_for_who_does_not_want_it(work: Work) -> None:
-    assert run(wants_starter=False) == (False, [])
-    assert work.asked == ["compile", "measure"]
 
 
 def test_kernels_are_compiled_while_the_starter_comes(work: Work) -> None:

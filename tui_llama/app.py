@@ -682,7 +682,7 @@ class ChatApp(App[None]):
     def action_choose_model(self, path: str = "") -> None:
         """Loads the model at `path`, or lets the user choose one."""
         if path:
-            self._change_model(str(Path(path).expanduser()))
+            self._change_model(str(paths.typed_path(path) or path))
         else:
             self._models.open_picker()
 
@@ -722,6 +722,11 @@ class ChatApp(App[None]):
     def loaded_model(self) -> "ModelInfo | None":
         """See `ModelsView`."""
         return self._turns.model
+
+    @property
+    def model_path(self) -> str:
+        """See `ModelsView`."""
+        return self._turns.model_path
 
     @property
     def wants_a_model(self) -> bool:

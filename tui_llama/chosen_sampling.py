@@ -13,7 +13,7 @@ import msgspec
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine.protocol import ModelFacts, ModelInfo
 from tui_llama.errors import SettingsError
-from tui_llama.models.catalogue import entry_for_file
+from tui_llama.models.catalogue import CatalogueEntry, entry_for_file
 from tui_llama.settings import SETTINGS, Settings
 
 
@@ -40,7 +40,7 @@ def choose_sampling(settings: Settings, model: ModelInfo | ModelFacts | None) ->
         settings: The user's; `given` says which of them the user has set.
         model: What its file says. Recommended values that make no sense are passed over.
     """
-    entry = entry_for_file(PurePath(model.path).name, model.name) if model is not None else None
+    entry = entry_of(model) if model is not None else None
     advice = (
         (SamplingSource.FILE, model.sampling if model is not None else {}),
         (SamplingSource.CATALOGUE, entry.sampling.given() if entry is not None else {}),
@@ -58,6 +58,11 @@ def choose_sampling(settings: Settings, model: ModelInfo | ModelFacts | None) ->
                 values[name], sources[name] = value, source
                 break
     return ChosenSampling(msgspec.structs.replace(settings.sampling, **values), sources)
+
+
+def entry_of(model: ModelInfo | ModelFacts) -> CatalogueEntry | None:
+    """The catalogue's entry of a model, by the name of its file and what that says of itself."""
+    return entry_for_file(PurePath(model.path).name, model.name)
 
 
 def _sensible(name: str, value: float | None) -> float | None:

@@ -1,24 +1,49 @@
 """Which model file a command means: a path, the name of a model on this machine, the one last used, the starter."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_llama import paths
+from tui_llama.errors import ModelFileError, UserError
 
 if TYPE_CHECKING:
     from tui_llama.models.library import FoundModel
+
+_MOST_NAMES = 5
+_SEE_NAMES = "tui-llama models list shows the names."
 
 
 def named_model(name: str) -> str:
     """The path that somebody means: the file of that path, else the one model on this machine that is called so.
 
-    A name that fits no model, or several, is taken for a path; whoever opens it says that there is no such file.
+    What is written as a path stays one; whoever opens it says that there is no such file.
+
+    Raises:
+        UserError: it is no path, and no model is called so, or several are.
     """
-    path = Path(name).expanduser()
-    if path.exists() or path.suffix.lower() == ".gguf":
+    file = paths.typed_file(name)
+    if file is not None:
+        return str(file)
+    path = paths.typed_path(name)
+    if path is not None and (os.sep in name or path.suffix.lower() == ".gguf"):
         return str(path.absolute())
-    fitting = models_called(name)
-    return str(fitting[0].path if len(fitting) == 1 else path.absolute())
+    return str(model_called(name).path)
+
+
+def model_called(name: str) -> "FoundModel":
+    """The one model on this machine that is called so: by the catalogue, by its whole name, or by a part of it.
+
+    Raises:
+        UserError: no model is called so, or several are.
+    """
+    fitting = _models_called(name)
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise ModelFileError(f"there is no model {name[:80]!r} on this machine", _SEE_NAMES)
+    names = ", ".join(each.name for each in fitting[:_MOST_NAMES])
+    raise UserError(f"{name!r} fits several models", f"Say which: {names}.")
 
 
 def last_model() -> str | None:
@@ -40,17 +65,16 @@ def starter_model() -> str | None:
     return str(path) if path.is_file() else None
 
 
-def plain(name: str) -> str:
-    """A name by which models are compared: letters and digits alone."""
-    return "".join(character for character in name.casefold() if character.isalnum())
-
-
-def models_called(name: str) -> "list[FoundModel]":
-    """The models on this machine that are called so, or else have it in their names, by the names of their files."""
+def _models_called(name: str) -> "list[FoundModel]":
     from tui_llama.models.catalogue import entry_for_file, find_entry
     from tui_llama.models.library import find_models
 
-    found, wanted, entry = find_models(), plain(name), find_entry(name)
-    exact = [model for model in found if plain(model.name) == wanted]
+    found, wanted, entry = find_models(), _plain(name), find_entry(name)
+    exact = [model for model in found if _plain(model.name) == wanted]
     known = [model for model in found if entry is not None and entry_for_file(model.name) is entry]
-    return exact or known or [model for model in found if wanted and wanted in plain(model.name)]
+    return exact or known or [model for model in found if wanted and wanted in _plain(model.name)]
+
+
+def _plain(name: str) -> str:
+    """A name by which models are compared: letters and digits alone."""
+    return "".join(character for character in name.casefold() if character.isalnum())

@@ -38,17 +38,16 @@ def pull(name: str) -> None:
 
 
 @click.command("set-up")
-@click.option("--no-starter", is_flag=True, help="Fetch no model.")
-def set_up(no_starter: bool) -> None:
+def set_up() -> None:
     """Makes this machine ready: compiles kernels, and fetches a very small model where there is none.
 
-    Exit status 1 where a model was wanted and there is none.
+    Exit status 1 where there is no model afterwards.
     """
     from tui_llama.set_up import set_up as prepare
 
     output = _output()
     with output.closing():
-        is_ready = prepare(output, wants_starter=not no_starter)
+        is_ready = prepare(output)
     sys.exit(0 if is_ready else 1)
 
 
@@ -63,13 +62,16 @@ def models() -> None:
 @click.pass_obj
 def list_models(group_options: Mapping[str, object], is_all: bool, as_json: bool) -> None:
     """Prints the model files on this machine: size, type, architecture, context, speed, and whose they are."""
-    from tui_llama.model_listing import describe_found, describe_offers, print_lists
+    from tui_llama.model_listing import describe_found, print_lists
+    from tui_llama.models.described import offers
+    from tui_llama.models.machine import measured_machine
 
     settings = settings_from(group_options)
     output = _output()
     with output.closing():
-        found = describe_found(settings)
-        offered = describe_offers(settings, found) if is_all else []
+        machine = measured_machine()
+        found = describe_found(settings, machine)
+        offered = offers(found, machine, settings) if is_all else []
         print_lists(output, found, offered, as_json=as_json)
         if not found and not as_json:
             output.notice("no model files were found on this machine; tui-llama pull starter fetches a very small one")

@@ -1,25 +1,23 @@
 """What `tui-llama models` prints: the files on this machine, what can be fetched, and all there is to say of one."""
 
 import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from tui_llama.chosen_sampling import choose_sampling
+from tui_llama.chosen_sampling import choose_sampling, entry_of
 from tui_llama.engine.model_facts import read_model_facts
 from tui_llama.engine.protocol import ModelFacts
-from tui_llama.errors import ModelFileError, UserError
-from tui_llama.model_choice import models_called
-from tui_llama.models.catalogue import entry_for_file
-from tui_llama.models.described import DescribedModel, OfferedModel, context_words, describe, offers
+from tui_llama.model_choice import model_called
+from tui_llama.models.described import DescribedModel, OfferedModel, context_words, describe
 from tui_llama.models.downloads import size_words
 from tui_llama.models.library import FoundModel, find_models
-from tui_llama.models.machine import measured_machine
+from tui_llama.models.machine import Machine, measured_machine
 from tui_llama.models.names import short_name
 from tui_llama.models.record import was_pulled
 from tui_llama.output import Output
+from tui_llama.paths import typed_file
 from tui_llama.settings import Settings
 from tui_llama.text_safety import sanitize_line
 
@@ -28,35 +26,23 @@ _LABEL_WIDTH: Final = 13
 _GAP: Final = "  "
 
 
-def describe_found(settings: Settings) -> list[DescribedModel]:
+def describe_found(settings: Settings, machine: Machine) -> list[DescribedModel]:
     """Every model file on this machine, with what its header says."""
-    machine = measured_machine()
     return [describe(found, read_model_facts(found.path), machine, settings) for found in find_models()]
 
 
-def describe_offers(settings: Settings, found: Iterable[DescribedModel]) -> list[OfferedModel]:
-    """The models of the catalogue that are not among those found."""
-    return offers(found, measured_machine(), settings)
-
-
 def choose_found(name: str) -> FoundModel:
-    """The model file that somebody names by its path, or by a part of its name that no other one has.
+    """The model file that somebody names by its path, or as `model_choice.model_called` says.
 
     Raises:
         UserError: there is none, or there are several.
     """
-    path = Path(name).expanduser()
-    if path.is_file():
-        path = Path(os.path.abspath(path))  # noqa: PTH100  # unlike `absolute`, it leaves no ".." in it
-        same = (found for found in find_models() if found.path == path)
-        return next(same, FoundModel(path, path.stem, path.stat().st_size, _NAMED_BY_HAND))
-    fitting = models_called(name)
-    if len(fitting) == 1:
-        return fitting[0]
-    if not fitting:
-        raise ModelFileError(f"there is no model {name!r} on this machine", "See the names: tui-llama models list")
-    names = ", ".join(each.name for each in fitting[:5])
-    raise UserError(f"{name!r} fits several models", f"Say which: {names}.")
+    path = typed_file(name)
+    if path is None:
+        return model_called(name)
+    resolved = os.path.realpath(path)
+    same = (found for found in find_models() if os.path.realpath(found.path) == resolved)
+    return next(same, FoundModel(path, path.stem, path.stat().st_size, _NAMED_BY_HAND))
 
 
 def print_lists(
@@ -77,7 +63,7 @@ def print_model(output: Output, settings: Settings, found: FoundModel) -> None:
     """Prints all that there is to say of one model file."""
     facts = read_model_facts(found.path)
     model = describe(found, facts, measured_machine(), settings)
-    entry = entry_for_file(found.name, facts.name)
+    entry = entry_of(facts)
     rows = [
         ("name", model.title),
         ("path", str(found.path)),
@@ -129,7 +115,7 @@ def _found_cells(model: DescribedModel) -> tuple[str, ...]:
     note = model.refusal or (model.fit.speed_words if model.fit is not None else "")
     context = context_words(facts.trained_context_size)
     size = size_words(model.found.size_bytes)
-    return (model.title, size, facts.quantization, facts.architecture, context, model.found.origin, note)
+    return (model.found.name, size, facts.quantization, facts.architecture, context, model.found.origin, note)
 
 
 def _offer_cells(model: OfferedModel) -> tuple[str, ...]:

@@ -70,6 +70,22 @@ def style_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "styles"
 
 
+def typed_path(text: str) -> Path | None:
+    """The path that somebody typed, with ~ for a home folder; None where no system could have it."""
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a zero byte
+        return None
+    return path
+
+
+def typed_file(text: str) -> Path | None:
+    """The regular file of the path that somebody typed, absolute; None where there is none."""
+    path = typed_path(text)
+    return path.absolute() if text and path is not None and path.is_file() else None
+
+
 def make_private_folder(path: Path) -> Path:
     """Makes `path` and what is missing above it; only the user may enter what was made."""
     if not path.parent.is_dir():

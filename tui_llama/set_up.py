@@ -20,22 +20,18 @@ from tui_llama.output import Output, percent
 _TICK_SECONDS: Final = 0.2
 
 
-def set_up(output: Output, *, wants_starter: bool = True) -> bool:
+def set_up(output: Output) -> bool:
     """Does all of it, with progress and one line for whatever was done.
 
-    Args:
-        output: Where to say so.
-        wants_starter: Whether the starter is to be fetched where there is no model.
-
     Returns:
-        Whether nothing is missing: there is a model to chat with, or none was wanted.
+        Whether there is a model to chat with now.
 
     Raises:
         UserError: kernels cannot be compiled.
     """
     has_model = has_usable_model()
     progress = _Progress(output)
-    with _fetching(progress, is_needed=wants_starter and not has_model) as fetching:
+    with _fetching(progress, is_needed=not has_model) as fetching:
         _compile(progress)
         fetching.wait(progress)
     _measure(output)
@@ -44,7 +40,7 @@ def set_up(output: Output, *, wants_starter: bool = True) -> bool:
         output.notice(how_to_give_a_model())
     elif fetching.path:
         output.notice(f"the starter model is here: {fetching.path}")
-    return has_model or bool(fetching.path) or not wants_starter
+    return has_model or bool(fetching.path)
 
 
 def has_usable_model() -> bool:

@@ -14,7 +14,7 @@ def settings(is_path: bool, model: str | None) -> None:
 
     What is set says by what: the settings file, or a variable; what has its default is commented out. At the end stands
     how tokens are chosen with a model, and where each value comes from. Other options on the command line are not
-    looked at.
+    looked at. To save it, write it to another file first: a shell empties a file before anything is read from it.
     """
     from tui_llama import paths
     from tui_llama.model_choice import last_model, named_model, starter_model

@@ -215,6 +215,7 @@ def listed_offer(offer: "OfferedModel") -> "ListedModel":
         size=size_and_type(entry.size_bytes, entry.quantization),
         note=fit.refusal or fit.speed_words,
         details=FIGURE_GAP.join(parts),
+        also_called=" ".join((*entry.aliases, entry.file)),
         is_dimmed=not fit.fits,
         warning=fit.refusal,
     )

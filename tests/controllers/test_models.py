@@ -76,6 +76,19 @@ async def test_a_message_that_is_sent_without_a_model_stays_where_it_was_written
         assert driver.written == "hello"
 
 
+async def test_the_list_is_opened_once_even_while_the_first_model_is_looked_for() -> None:
+    models = FakeModels(found_models(1))
+    models.searching.clear()
+    async with opened(model_path=None, models=models, until_ready=False) as driver:
+        await driver.until(lambda: "looking for models" in driver.status)
+        await driver.pilot.press("ctrl+l")
+        await driver.until(lambda: isinstance(driver.app.screen, ModelPicker))
+        models.searching.set()
+        await driver.until(lambda: "tok/s" in driver.screen_text(), "the list")
+        assert sum(isinstance(screen, ModelPicker) for screen in driver.app.screen_stack) == 1
+        assert not driver.engine.load_requests
+
+
 # --- the starter ------------------------------------------------------------------------------------------------------
 
 
@@ -113,6 +126,16 @@ async def test_a_download_that_fails_says_why_and_what_to_do() -> None:
         assert "Check the network." in driver.remarks[-1]
         await driver.pilot.press("f3")
         await driver.until(lambda: len(models.wanted) == 2, "another try")
+
+
+async def test_a_download_that_breaks_in_an_unforeseen_way_is_told() -> None:
+    models = FakeModels()
+    async with opened(models=models) as driver:
+        await driver.pilot.press("f3")
+        models.events.put_nowait(OSError("no process could be started"))
+        await driver.until(lambda: driver.remarks, "the failure")
+        assert "no process could be started" in driver.remarks[-1]
+        assert "↓" not in driver.status
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
@@ -176,6 +199,30 @@ async def test_below_the_list_stands_what_a_model_is_good_for() -> None:
         assert "llama · context 32k · mit · /models/model-1.gguf" in str(shown.query_one(".details", Static).content)
         await driver.pilot.press("down")
         assert "trying out the program" in str(shown.query_one(".details", Static).content)
+
+
+@pytest.mark.parametrize("text", ["~nobody-has-this-name", "x" * 300, "~"])
+async def test_what_is_no_path_on_any_system_may_be_typed(text: str) -> None:
+    async with opened(models=found_models(1)) as driver:
+        await open_picker(driver)
+        await choose(driver, text)
+        await driver.until(lambda: "There is no such model or file." in driver.screen_text())
+
+
+async def test_a_model_is_found_by_what_others_call_it() -> None:
+    models = FakeModels()
+    async with opened(models=models) as driver:
+        await open_picker(driver)
+        await choose(driver, "qwen3:1.7b")
+        await driver.until(lambda: models.wanted == ["qwen3-1.7b"])
+
+
+async def test_a_file_that_cannot_run_hides_no_offer() -> None:
+    models = FakeModels([FETCHED])
+    models.facts[str(FETCHED.path)] = facts_of(FETCHED, refusal="its weights cannot be read")
+    async with opened(models=models) as driver:
+        await open_picker(driver)
+        assert sum("Qwen3 0.6B" in line for line in lines(driver)) == 2
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------

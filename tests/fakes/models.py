@@ -1,6 +1,7 @@
 """A source of models that do not exist: found, looked into, fetched and removed as a test says."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -54,12 +55,15 @@ class FakeModels:
         self.found = list(found)
         self.facts: dict[str, ModelFacts] = {}
         self.pulled: set[Path] = set()
-        self.events: asyncio.Queue[DownloadEvent] = asyncio.Queue()
+        self.events: asyncio.Queue[DownloadEvent | Exception] = asyncio.Queue()
         self.wanted: list[str] = []
         self.cancelled: list[str] = []
+        self.searching = threading.Event()
+        self.searching.set()
 
     def find(self) -> list[FoundModel]:
-        """See `ModelSource`."""
+        """See `ModelSource`. Waits while a test has cleared `searching`."""
+        assert self.searching.wait(60)
         return list(self.found)
 
     def machine(self) -> Machine:
@@ -78,6 +82,8 @@ class FakeModels:
         try:
             while True:
                 event = await self.events.get()
+                if isinstance(event, Exception):
+                    raise event
                 yield event
                 if isinstance(event, Downloaded | DownloadFailed):
                     return

@@ -5,6 +5,7 @@ long as the program runs.
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from pathlib import Path
@@ -16,7 +17,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.engine.protocol import ModelFacts, ModelInfo
 from tui_llama.errors import UserError
-from tui_llama.models.downloads import Downloaded, DownloadEvent, DownloadFailed, DownloadMeter, Progress
+from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
 from tui_llama.views import listed_found, listed_offer
 
 # The first frame needs none of these; what is called of them is imported where it is.
@@ -69,6 +70,11 @@ class ModelsView(Protocol):
         ...
 
     @property
+    def model_path(self) -> str:
+        """The model file that is loaded or loading, or was last; empty for none."""
+        ...
+
+    @property
     def wants_a_model(self) -> bool:
         """Whether no model is loaded or loading."""
         ...
@@ -102,6 +108,11 @@ class ModelsController:
         settings: As the user set them.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
+
+    Attributes:
+        fetch: What is being fetched now.
+        is_looking: Whether the first model is being looked for.
+        has_no_model: Whether no model was found on this machine when it was last looked through.
     """
 
     def __init__(
@@ -118,14 +129,13 @@ class ModelsController:
         self._found: list[FoundModel] = []
         self._known: _Known = {}
         self._machine: Machine | None = None
-        self._fetching: asyncio.Task[None] | None = None
+        self._fetching: asyncio.Task[None] | None = None  # also while what was fetched is looked into
+        self._listed: list[ListedModel] = []
+        self._pulled: set[Path] = set()
         self._fresh_path = ""  # of the model that was fetched last
         self.fetch: Fetch | None = None
-        """What is being fetched now."""
         self.is_looking = False
-        """Whether the first model is being looked for."""
         self.has_no_model = False
-        """Whether no model was found on this machine when it was last looked through."""
 
     # --- the first model ----------------------------------------------------------------------------------------
 
@@ -140,8 +150,8 @@ class ModelsController:
             self.is_looking = False
         usable = [found for found in self._found if not self._facts(found).refusal]
         self.has_no_model = not self._found
-        if not self._view.wants_a_model:
-            return
+        if not self._view.wants_a_model or self._view.open_picker is not None:
+            return  # the user was quicker
         if len(usable) == 1:
             self._view.load_model(str(usable[0].path))
         elif self._found:
@@ -152,8 +162,11 @@ class ModelsController:
 
     def open_picker(self) -> None:
         """Shows what there is on this machine and what can be fetched, first without what takes time to find out."""
+        if self._view.open_picker is not None:
+            return
         from tui_llama.screens.model_picker import ModelPicker
 
+        self._listed = []
         picker = ModelPicker(None, paths.models_folder())
         picker.move_to(self._fresh_path)
         self._view.show_picker(picker, lambda path: self._view.load_model(path) if path else None)
@@ -164,8 +177,12 @@ class ModelsController:
         self.has_no_model = not self._found
         self._show_list()
         self._machine = await asyncio.to_thread(self._source.machine)
+        self._pulled = await asyncio.to_thread(self._find_pulled)
         await self._look_into_files()
         self._show_list()
+
+    def _find_pulled(self) -> set[Path]:
+        return {found.path for found in self._found if self._source.was_pulled(found.path)}
 
     async def _look_into_files(self) -> None:
         """Reads the headers of files that nobody has looked into yet."""
@@ -181,18 +198,22 @@ class ModelsController:
         return self._known.get(_key(found), ModelFacts(str(found.path), refusal="it could not be looked into"))
 
     def _show_list(self) -> None:
-        picker = self._view.open_picker
-        if picker is not None:
-            picker.replace_items(self._items())
-
-    def _items(self) -> "list[ListedModel]":
+        """Puts the list together anew."""
         from tui_llama.models.described import describe, offers
 
+        if self._view.open_picker is None:
+            return
         machine = self._machine_for_another()
         described = [describe(found, self._known.get(_key(found)), machine, self._settings) for found in self._found]
-        here = [listed_found(model, can_be_removed=self._source.was_pulled(model.found.path)) for model in described]
-        offered = [listed_offer(offer) for offer in offers(described, machine, self._settings)]
-        return [*here, *map(self._with_progress, self._with_other_fetch(offered))]
+        here = [listed_found(model, can_be_removed=model.found.path in self._pulled) for model in described]
+        self._listed = [*here, *map(listed_offer, offers(described, machine, self._settings))]
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        """Shows the list as it was put together, with how far the download is."""
+        picker = self._view.open_picker
+        if picker is not None and self._listed:
+            picker.replace_items([*map(self._with_progress, self._with_other_fetch(self._listed))])
 
     def _machine_for_another(self) -> "Machine":
         """The machine as it would be with the loaded model closed, which is the first thing that loading does."""
@@ -204,14 +225,15 @@ class ModelsController:
             return machine
         return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + model.weight_bytes)
 
-    def _with_other_fetch(self, offered: "list[ListedModel]") -> "list[ListedModel]":
-        """The offers, and before them what is being fetched by a name that the catalogue does not have."""
+    def _with_other_fetch(self, listed: "list[ListedModel]") -> "list[ListedModel]":
+        """The list, and what is being fetched by a name that the catalogue does not have, before all offers."""
         from tui_llama.screens.model_picker import ListedModel
 
         fetch = self.fetch
-        if fetch is None or any(item.key == fetch.name for item in offered):
-            return offered
-        return [ListedModel(fetch.name, fetch.title, is_here=False), *offered]
+        if fetch is None or any(item.key == fetch.name for item in listed):
+            return listed
+        here_count = sum(item.is_here for item in listed)
+        return [*listed[:here_count], ListedModel(fetch.name, fetch.title, is_here=False), *listed[here_count:]]
 
     def _with_progress(self, item: "ListedModel") -> "ListedModel":
         if self.fetch is None or item.key != self.fetch.name:
@@ -236,39 +258,42 @@ class ModelsController:
 
     def cancel_fetch(self) -> None:
         """Ends the download; what was loaded of it may be used by the next try."""
-        if self._fetching is not None:
+        if self._fetching is not None and self.fetch is not None:
             self._fetching.cancel()
 
     async def close(self) -> None:
-        """Ends the download and waits until its process has ended."""
+        """Ends the download, and waits until its process has ended."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
 
     async def _fetch(self, fetch: Fetch) -> None:
-        last: DownloadEvent | None = None
         try:
-            async with aclosing(self._source.pull(fetch.name)) as events:
-                async for event in events:
-                    last = event
-                    if isinstance(event, Progress):
-                        fetch.meter.note(event, monotonic())
-                        self._view.show_figures()
-                        self._show_list()
+            outcome = await self._follow(fetch)
         except asyncio.CancelledError:
             self._view.show_hint(f"{fetch.title}: the download was cancelled.")
             return
+        except Exception as error:  # whatever it is, the user waits for a word
+            outcome = DownloadFailed(f"{fetch.title} could not be fetched: {error}")
         finally:
-            self.fetch = self._fetching = None
+            self.fetch = None
             self._show_list()
             self._view.show_state()
-        await self._end_fetch(fetch, last)
+        if isinstance(outcome, Downloaded):
+            await self._offer(fetch, outcome)
+        else:
+            self._view.add_failure(_sentence(outcome.message), outcome.hint)
 
-    async def _end_fetch(self, fetch: Fetch, last: DownloadEvent | None) -> None:
-        if isinstance(last, Downloaded):
-            await self._offer(fetch, last)
-        elif isinstance(last, DownloadFailed):
-            self._view.add_failure(_sentence(last.message), last.hint)
+    async def _follow(self, fetch: Fetch) -> Downloaded | DownloadFailed:
+        """Shows how far the download is, and returns what became of it."""
+        async with aclosing(self._source.pull(fetch.name)) as events:
+            async for event in events:
+                if not isinstance(event, Progress):
+                    return event
+                fetch.meter.note(event, monotonic())
+                self._view.show_figures()
+                self._show_progress()
+        return DownloadFailed(f"{fetch.title} could not be fetched", "Try again.")
 
     async def _offer(self, fetch: Fetch, downloaded: Downloaded) -> None:
         """Begins with a model where there is none, and else says that it is there."""
@@ -288,8 +313,7 @@ class ModelsController:
 
     def remove(self, path: str) -> None:
         """Removes a file that this program has fetched, unless it is in use."""
-        model = self._view.loaded_model
-        if model is not None and Path(model.path) == Path(path):
+        if os.path.realpath(path) == os.path.realpath(self._view.model_path) and not self._view.wants_a_model:
             self._view.show_hint("This model is in use; load another one first.")
             return
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from tui_llama.engine.architectures import architecture_named
-from tui_llama.engine.gguf_file import GgufFile, TensorInfo, open_gguf
+from tui_llama.engine.gguf_file import GgufFile, TensorInfo, ValueType, open_gguf
 from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import read_hyperparameters
 from tui_llama.engine.known_templates import recognize_template
@@ -57,7 +58,9 @@ def recommended_sampling(file: GgufFile) -> dict[str, float]:
     for name, key in _SAMPLING_KEYS.items():
         value = file.metadata.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            found[name] = value
+            # As it was written: 0.6 in 32 bits is 0.6000000238418579 in 64.
+            is_short = file.metadata_types[key] is ValueType.FLOAT32
+            found[name] = float(str(np.float32(value))) if is_short else value
     return found
 
 

