@@ -68,8 +68,8 @@ def test_a_model_that_does_not_fit_says_what_it_needs_and_what_there_is() -> Non
 
 
 def test_the_speed_is_how_often_the_weights_can_be_read() -> None:
-    # 1 GB at nine tenths of 20 GB/s, and 25 layers of 80 µs.
-    assert judge(Model(), MACHINE).tokens_per_second == pytest.approx(1 / (1 / 18 + 25 * 80e-6))
+    # 1 GB at nine tenths of 20 GB/s, and 25 layers of 60 µs.
+    assert judge(Model(), MACHINE).tokens_per_second == pytest.approx(1 / (1 / 18 + 25 * 60e-6))
 
 
 def test_the_speed_is_unknown_where_it_was_not_measured_or_nothing_is_read() -> None:

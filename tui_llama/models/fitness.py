@@ -3,8 +3,8 @@
 A model needs its weights, the keys and values of the context that is asked for, and `OVERHEAD_BYTES` for everything
 else. Writing a token reads all weights that take part in it once, so it takes about as long as reading their bytes from
 memory. The engine reads nearly as fast as the machine can, and does some work in each layer that does not depend on its
-size, which only shows in very small models. Both figures were measured (`tui-llama bench`) on five models of 0.1 to 1.2
-billion parameters and two machines; the estimate was within a tenth of each.
+size, which only shows in very small models. With these two figures the estimate is within a twentieth of what
+`benchmarks/compare.py` measured for seven models of 0.6 and 1.2 billion parameters, and within a fifth for the starter.
 """
 
 from typing import Final, Protocol
@@ -19,7 +19,7 @@ OVERHEAD_BYTES: Final = 300_000_000
 READ_SHARE: Final = 0.9
 """How much of the speed at which the machine reads memory the engine reaches."""
 
-LAYER_SECONDS: Final = 80e-6
+LAYER_SECONDS: Final = 60e-6
 """What a layer takes for a token beside reading its weights."""
 
 _CACHE_SHARES: Final = {"f16": 1.0, "q8_0": 34 / 64}
