@@ -215,7 +215,7 @@ def test_progress_tells_of_both_in_one_line(work: Work) -> None:
     terminal = FakeTerminal()
     run(terminal)
     shown = terminal.getvalue().split("\r\x1b[K")
-    assert "compiling kernels: 3 of 40 · downloading the starter model: 25 %" in shown
+    assert "kernels: 3 of 40 compiled · starter: downloading 25 %" in shown
     assert "downloading the starter model: 25 %" in shown
     assert "measuring how fast this machine reads memory" in shown
 
@@ -237,4 +237,4 @@ def test_progress_of_an_unknown_size_has_no_empty_place(work: Work) -> None:
     work.fetch, work.compile = fetch, compile_kernels
     terminal = FakeTerminal()
     run(terminal)
-    assert "compiling kernels: 1 of 2 · looking for the starter model" in terminal.getvalue().split("\r\x1b[K")
+    assert "kernels: 1 of 2 compiled · starter: looking for" in terminal.getvalue().split("\r\x1b[K")

@@ -36,6 +36,7 @@ from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.store import ChatSummary, Store
+from tui_llama.text_safety import sanitize_line
 from tui_llama.turns import LAST_MODEL, Turns
 from tui_llama.views import (
     advice,
@@ -751,6 +752,9 @@ class ChatApp(App[None]):
         """One line of advice in the status line, for some seconds or until the next key."""
         if not self.is_running:
             return
+        picker = self.open_picker
+        if picker is not None:
+            picker.say(sanitize_line(text))
         self.chat_screen.status.show_hint(text, seconds)
 
     def _show_state(self) -> None:
@@ -777,9 +781,10 @@ class ChatApp(App[None]):
         download, short_download = download_words(fetch.title, fetch.meter) if fetch is not None else ("", "")
         screen.status.show_status(Status(words, figures, meter.context(), mood, download, short_download))
         if self._turns.chat.is_empty:
-            lines = advice(state, self._turns.chat, self._turns.model, is_fetching=fetch is not None)
-            fraction = fetch.meter.fraction if fetch is not None else None
-            screen.empty_state.show_model(self._model_words(), lines, stages(state, meter, fraction))
+            is_coming = fetch is not None or self._models.is_looking
+            lines = advice(state, self._turns.chat, self._turns.model, is_coming=is_coming)
+            first_download = fetch.meter if fetch is not None else None
+            screen.empty_state.show_model(self._model_words(), lines, stages(state, meter, first_download))
 
     def _model_words(self) -> str:
         """The model, or which one is loading, or that there is none; not safe to print."""
@@ -788,6 +793,8 @@ class ChatApp(App[None]):
         if self._turns.state is State.NO_MODEL or self._turns.model is None:
             if self._models.fetch is not None:
                 return f"{self._models.fetch.title} is on its way"
+            if self._models.is_looking:
+                return "Looking for models …"
             return "There is no model on this machine yet." if self._models.has_no_model else "No model is loaded."
         return model_line(self._turns.model)
 

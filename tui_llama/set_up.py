@@ -64,14 +64,14 @@ class _Progress:
         self.starter: Progress | None = None
 
     def note_kernels(self, done: int, total: int) -> None:
-        self._kernels = f"compiling kernels: {done} of {total}" if done < total else ""
+        self._kernels = f"kernels: {done} of {total} compiled" if done < total else ""
         self.show()
 
     def show(self) -> None:
         words = [self._kernels] if self._kernels else []
         if self.starter is not None:
             so_far = percent(self.starter.done_bytes, self.starter.total_bytes)
-            words.append(f"{self.starter.step} the starter model" + (f": {so_far}" if so_far else ""))
+            words.append(f"starter: {self.starter.step}" + (f" {so_far}" if so_far else ""))
         self._output.progress(" · ".join(words))
 
 

@@ -13,7 +13,7 @@ from tui_llama.chat import Role, StopReason
 from tui_llama.commands import COMMANDS
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
-from tui_llama.models.downloads import DownloadMeter, size_words
+from tui_llama.models.downloads import FIRST_STEP, DownloadMeter, size_words
 from tui_llama.models.names import short_name
 from tui_llama.models.starter_file import STARTER_BYTES, STARTER_FILE
 from tui_llama.open_chat import Entry, OpenChat
@@ -40,7 +40,7 @@ _GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command
 _ENDED_BY_ITSELF = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
 _LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
-_FETCHING_ADVICE = ("You can write meanwhile; the chat begins when it is here.",)
+_COMING_ADVICE = ("You can write meanwhile; the chat begins when it is here.",)
 _STARTER_ADVICE = ("A very small model, to try the program with · Ctrl+L gets a better one",)
 _LOST_ADVICE = ("Your next message starts the engine again.",)
 
@@ -95,10 +95,10 @@ def model_line(model: ModelInfo | None) -> str:
     return name if is_told else f"{name} · {model.quantization}"
 
 
-def stages(state: State, meter: TurnMeter, download_fraction: float | None = None) -> list[Stage]:
+def stages(state: State, meter: TurnMeter, download: DownloadMeter | None = None) -> list[Stage]:
     """How far a download is while there is no model, or each stage of loading; nothing when nothing loads."""
-    if state is State.NO_MODEL and download_fraction is not None:
-        return [Stage("download", download_fraction)]
+    if state is State.NO_MODEL and download is not None:
+        return [Stage(download.step, download.fraction)]
     if state not in MODEL_IS_LOADING:
         return []
     names = [stage.value for stage in LoadStage]
@@ -110,7 +110,8 @@ def stages(state: State, meter: TurnMeter, download_fraction: float | None = Non
 
 def download_words(title: str, meter: DownloadMeter) -> tuple[str, str]:
     """How far a download is, in the words of the status line and in as few as possible; not safe to print."""
-    short = f"↓ {meter.fraction:.0%}".replace("%", " %")
+    # Each step begins at 0 again; only the first takes long enough for a figure.
+    short = f"↓ {meter.fraction:.0%}".replace("%", " %") if meter.step in ("", FIRST_STEP) else f"↓ {meter.step}"
     return f"↓ {title}: {meter.words()}", short
 
 
@@ -121,13 +122,13 @@ def chat_title(chat: OpenChat) -> str:
     return f"Incognito: {chat.title}" if chat.title else "Incognito chat"
 
 
-def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_fetching: bool) -> tuple[str, ...]:
-    """What to do next in an empty chat."""
+def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: bool) -> tuple[str, ...]:
+    """What to do next in an empty chat; `is_coming` while a first model is looked for or fetched."""
     promise = ("Nothing of this chat is kept.",) if chat.is_incognito else ()
     if state in MODEL_IS_LOADING:
         return (*promise, *_LOADING_ADVICE)
     if state is State.NO_MODEL:
-        return (*promise, *(_FETCHING_ADVICE if is_fetching else _no_model_advice()))
+        return (*promise, *(_COMING_ADVICE if is_coming else _no_model_advice()))
     if state is State.LOST:
         return (*promise, *_LOST_ADVICE)
     return (*promise, *(_STARTER_ADVICE if is_starter(model) else ()), *_READY_ADVICE)
@@ -181,19 +182,23 @@ def listed_branch(branch: StoredBranch, tip_message_id: int | None) -> "ListedBr
 
 def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedModel":
     """A model file on this machine as the picker takes it."""
+    from tui_llama.models.catalogue import entry_for_file
     from tui_llama.models.described import context_words, size_and_type
     from tui_llama.screens.model_picker import ListedModel
 
     found, facts = model.found, model.facts
     context = f"context {context_words(facts.trained_context_size)}" if facts and facts.trained_context_size else ""
     architecture, licence = (facts.architecture, facts.licence) if facts else ("", "")
-    parts = (found.origin, architecture, context, licence, str(found.path))
+    size = size_and_type(found.size_bytes, facts.quantization if facts else "")
+    parts = (size, found.origin, architecture, context, licence, str(found.path))
+    entry = entry_for_file(found.name, facts.name if facts else "")
     return ListedModel(
         key=str(found.path),
         title=model.title,
-        size=size_and_type(found.size_bytes, facts.quantization if facts else ""),
+        size=size,
         note=model.refusal or (model.fit.speed_words if model.fit else ""),
         details=FIGURE_GAP.join(part for part in parts if part),
+        also_called=" ".join((entry.name, *entry.aliases)) if entry is not None else "",
         is_dimmed=bool(model.refusal),
         refusal="" if model.can_run else model.refusal,
         warning=model.refusal,
@@ -207,12 +212,13 @@ def listed_offer(offer: "OfferedModel") -> "ListedModel":
     from tui_llama.screens.model_picker import ListedModel
 
     entry, fit = offer.entry, offer.fit
-    parts = (entry.good_for, f"context {context_words(entry.context_size)}", entry.licence, entry.name)
+    size = size_and_type(entry.size_bytes, entry.quantization)
+    parts = (size, entry.good_for, f"context {context_words(entry.context_size)}", entry.licence, entry.name)
     return ListedModel(
         key=entry.name,
         title=entry.title,
         is_here=False,
-        size=size_and_type(entry.size_bytes, entry.quantization),
+        size=size,
         note=fit.refusal or fit.speed_words,
         details=FIGURE_GAP.join(parts),
         also_called=" ".join((*entry.aliases, entry.file)),

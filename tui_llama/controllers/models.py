@@ -18,6 +18,8 @@ from tui_llama import paths
 from tui_llama.engine.protocol import ModelFacts, ModelInfo
 from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
+from tui_llama.models.starter_file import STARTER_FILE
+from tui_llama.text_safety import sanitize_line
 from tui_llama.views import listed_found, listed_offer
 
 # The first frame needs none of these; what is called of them is imported where it is.
@@ -253,7 +255,10 @@ class ModelsController:
         self._view.show_state()
 
     def start_fetching_starter(self) -> None:
-        """Fetches the starter."""
+        """Fetches the starter, unless it is in use."""
+        if Path(self._view.model_path).name == STARTER_FILE and not self._view.wants_a_model:
+            self._view.show_hint("The starter model is in use; Ctrl+L gets a better one.")
+            return
         self.start_fetch(STARTER_NAME, STARTER_TITLE)
 
     def cancel_fetch(self) -> None:
@@ -282,7 +287,15 @@ class ModelsController:
         if isinstance(outcome, Downloaded):
             await self._offer(fetch, outcome)
         else:
-            self._view.add_failure(_sentence(outcome.message), outcome.hint)
+            self._tell_failure(_sentence(outcome.message), outcome.hint)
+
+    def _tell_failure(self, message: str, hint: str) -> None:
+        """In the list while that is open, which hides the conversation."""
+        picker = self._view.open_picker
+        if picker is not None:
+            picker.say(sanitize_line(f"{message}. {hint}"))
+        else:
+            self._view.add_failure(message, hint)
 
     async def _follow(self, fetch: Fetch) -> Downloaded | DownloadFailed:
         """Shows how far the download is, and returns what became of it."""
@@ -321,7 +334,7 @@ class ModelsController:
             try:
                 await asyncio.to_thread(self._source.remove, Path(path))
             except UserError as error:
-                self._view.add_failure(str(error), error.hint)
+                self._tell_failure(str(error), error.hint)
             await self._fill()
 
         self._run("lists", remove)
@@ -329,7 +342,8 @@ class ModelsController:
 
 def _sentence(message: str) -> str:
     """A message as it stands alone."""
-    return message[:1].upper() + message[1:]
+    first_word = message.partition(" ")[0]
+    return message if "." in first_word else message[:1].upper() + message[1:]
 
 
 def _key(found: "FoundModel") -> tuple[str, int]:

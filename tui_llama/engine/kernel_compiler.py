@@ -64,7 +64,13 @@ def _place_in_line(kernel: Kernel) -> int:
 
 
 def _start() -> "subprocess.Popen[str]":
-    return subprocess.Popen(child_command(__name__), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        child_command(__name__),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl+C is for the program, whose end ends this
+    )
 
 
 def _end(process: "subprocess.Popen[str]", thread: threading.Thread) -> None:

@@ -56,6 +56,9 @@ class DownloadFailed(msgspec.Struct, frozen=True, tag=True):
 
 DownloadEvent: TypeAlias = Progress | Downloaded | DownloadFailed
 
+FIRST_STEP: Final = "downloading"
+"""The step of every download that takes long."""
+
 RATE_SECONDS: Final = 5.0
 """Over how many of the last seconds a rate is taken."""
 
@@ -84,6 +87,11 @@ class DownloadMeter:
         self._marks.append((now, progress.done_bytes))
         while now - self._marks[0][0] > RATE_SECONDS and len(self._marks) > _LEAST_MARKS:
             self._marks.popleft()
+
+    @property
+    def step(self) -> str:
+        """What is being done, as `Progress` names it; empty at first."""
+        return self._step
 
     @property
     def fraction(self) -> float:

@@ -80,6 +80,9 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
             yield OptionList(compact=True, markup=False)
             yield Static("", classes="advice", markup=False)
             yield Static("", classes="details", markup=False)
+            message = Static("", classes="message", markup=False)
+            message.display = False
+            yield message
             yield Static(self.KEYS, classes="keys", markup=False)
 
     def on_mount(self) -> None:
@@ -126,6 +129,20 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         return self.is_same(item, other) and self.heading(item) == self.heading(other)
 
     @on(Input.Changed)
+    def _filter(self) -> None:
+        """What is typed puts the cursor on the first match, whatever it was on before."""
+        self.say("")
+        self.refill()
+        first = next((index for index, item in enumerate(self._rows) if item is not None), None)
+        self.query_one(OptionList).highlighted = first
+
+    def say(self, text: str) -> None:
+        """Shows a line about what was just done or not done, until the next letter; clean, and empty for nothing."""
+        if self.is_mounted:
+            line = self.query_one(".message", Static)
+            line.display = bool(text)
+            line.update(text)
+
     def refill(self) -> None:
         """Lists what matches."""
         text = self.query_one(Input).value
