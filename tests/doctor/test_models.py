@@ -8,6 +8,7 @@ from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import paths
 from tui_llama.doctor import models
 from tui_llama.doctor.models import GET_ONE, look_at_models, models_section
+from tui_llama.doctor.report import advice, what_is_wrong
 from tui_llama.engine.protocol import ModelFacts
 from tui_llama.models.library import FoundModel
 from tui_llama.models.machine import Machine
@@ -57,6 +58,13 @@ def test_models_that_do_not_fit_are_told_with_the_reason() -> None:
     assert [problem.text for problem in section.problems] == [
         "None of the models that could run here fits into the memory that is free."
     ]
+
+
+def test_memory_that_is_full_is_no_fault_since_a_chat_may_hold_a_model() -> None:
+    section = models_section([MODEL], [FACTS], FULL, Settings())
+
+    assert what_is_wrong([section]) == []
+    assert len(advice([section])) == 1
 
 
 def test_the_context_that_is_set_counts() -> None:

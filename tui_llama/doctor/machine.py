@@ -58,8 +58,8 @@ def machine_section(machine: Machine, core_count: int, processor_count: int, why
     )
     problems = []
     if 0 < machine.free_bytes < LEAST_FREE_BYTES:
-        text = f"Only {size_words(machine.free_bytes)} of memory are free, too little for any model."
-        problems.append(Problem(text, "Close other programs."))
+        text = f"Only {size_words(machine.free_bytes)} of memory are free, too little for another model."
+        problems.append(Problem(text, "Close other programs.", is_advice=True))  # a chat may hold a model just now
     if not speed:
         text = f"Kernels cannot be run here: {why_unmeasured or 'the speed of memory cannot be measured'}."
         problems.append(Problem(text, "See what else is wrong; if nothing is, report it as a bug, with this page."))

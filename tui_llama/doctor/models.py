@@ -51,7 +51,9 @@ def models_section(
         problems.append(Problem("None of the models on this machine can run.", GET_ONE))
     elif not any(_fits(each, machine, settings) for each in can_run):
         text = "None of the models that could run here fits into the memory that is free."
-        problems.append(Problem(text, f"Close other programs, set a smaller context_size, or get a model: {GET_ONE}"))
+        # No more than advice: what takes the memory may be a chat with one of them.
+        remedy = f"Close other programs, set a smaller context_size, or get a model: {GET_ONE}"
+        problems.append(Problem(text, remedy, is_advice=True))
     return Section(TITLE, tuple(rows), tuple(problems))
 
 
