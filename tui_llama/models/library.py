@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tui_llama import paths
+from tui_llama.models.starter_file import WORKING_FOLDER_PREFIX
 
 MAX_DEPTH: Final = 8
 MAX_ENTRIES: Final = 50_000
@@ -184,7 +185,10 @@ class _Search:
     # --- walking ---
 
     def _files_below(self, folder: Path) -> Iterator[Path]:
-        """Everything below `folder` that is no folder; links are followed, but no folder is entered twice."""
+        """Everything below `folder` that is no folder; links are followed, but no folder is entered twice.
+
+        Nor is one entered that holds a download of the starter: what is in it is not whole yet.
+        """
         entered: set[tuple[int, int]] = set()
         waiting = [(folder, 0)]
         while waiting:
@@ -194,7 +198,7 @@ class _Search:
                 continue
             if not stat.S_ISDIR(status.st_mode):
                 yield current
-            elif depth <= MAX_DEPTH:
+            elif depth <= MAX_DEPTH and not current.name.startswith(WORKING_FOLDER_PREFIX):
                 entered.add((status.st_dev, status.st_ino))
                 waiting.extend((entry, depth + 1) for entry in reversed(self._entries(current)))
 

