@@ -22,7 +22,10 @@ from tests.fakes.fake_hub import FakeHub, Fault, running_hub
 from tui_llama.models import hub as hub_module
 from tui_llama.models import hub_patience
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadStoppedError, Progress
-from tui_llama.models.hub import HubReference, ModelChoice, fetch, search_quantizations
+from tui_llama.models.hub import HubReference, fetch
+from tui_llama.models.hub_choice import HubFile
+from tui_llama.models.hub_client import HubClient
+from tui_llama.models.hub_patience import Patience
 
 REPOSITORY = "owner/tiny-GGUF"
 NAME = "tiny-Q4_K_M.gguf"
@@ -210,15 +213,6 @@ def test_where_there_can_be_no_links_the_content_gets_the_name(
     assert path.read_bytes() == CONTENT
     assert whole_files(cache_folder) == [path]
     assert fetch(REFERENCE, ignore).was_there
-
-
-def test_the_choices_are_listed_smallest_first(hub: FakeHub) -> None:
-    hub.add(REPOSITORY, {"b-Q8_0.gguf": CONTENT + b"8", "a-Q4_0.gguf": CONTENT, "mmproj-a.gguf": b"", "x.txt": b""})
-
-    assert search_quantizations(HubReference(REPOSITORY)) == [
-        ModelChoice("a-Q4_0.gguf", "Q4_0", len(CONTENT)),
-        ModelChoice("b-Q8_0.gguf", "Q8_0", len(CONTENT) + 1),
-    ]
 
 
 def test_reports_begin_and_end_each_step_and_are_few(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -600,7 +594,7 @@ def test_a_list_that_comes_packed_is_unpacked(hub: FakeHub) -> None:
     body = json.dumps({"sha": "a" * 40, "siblings": [{"rfilename": NAME, "size": 9}]}).encode()
     hub.fail("/api/", Fault(status=200, headers={"Content-Encoding": "gzip"}, body=gzip.compress(body)))
 
-    assert search_quantizations(REFERENCE) == [ModelChoice(NAME, "Q4_K_M", 9)]
+    assert HubClient().list_files(REFERENCE, Patience(ignore)).files == (HubFile(NAME, 9),)
 
 
 def test_a_hash_that_is_none_never_becomes_a_file_name(hub: FakeHub, cache_folder: Path) -> None:
