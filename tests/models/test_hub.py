@@ -26,6 +26,7 @@ from tui_llama.models.hub import HubReference, fetch
 from tui_llama.models.hub_choice import HubFile
 from tui_llama.models.hub_client import HubClient
 from tui_llama.models.hub_patience import Patience
+from tui_llama.models.record import note_pulled
 
 REPOSITORY = "owner/tiny-GGUF"
 NAME = "tiny-Q4_K_M.gguf"
@@ -615,6 +616,29 @@ def test_a_cached_file_that_is_no_gguf_file_is_refused_and_stays(hub: FakeHub) -
     with pytest.raises(DownloadError, match="no GGUF file"):
         fetch(REFERENCE, ignore)
     assert path.exists()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"GG", b"\0" * 1000, CONTENT[:1000]], ids=["empty", "2", "zeros", "cut"])
+def test_a_damaged_file_in_the_cache_is_fetched_again(hub: FakeHub, damaged: bytes) -> None:
+    path = Path(fetch(REFERENCE, ignore).path)
+    path.write_bytes(damaged)
+
+    done = fetch(REFERENCE, ignore)
+
+    assert not done.was_there
+    assert Path(done.path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("damaged", [b"", CONTENT[:1000]], ids=["empty", "cut"])
+def test_a_damaged_file_is_not_taken_for_the_model_where_nobody_can_be_asked(hub: FakeHub, damaged: bytes) -> None:
+    path = Path(fetch(REFERENCE, ignore).path)
+    note_pulled(path)
+    path.write_bytes(damaged)
+    hub.stop()
+    huggingface_hub.close_session()  # a connection that is open would be answered still
+
+    with pytest.raises(DownloadError, match="refuses the connection"):
+        fetch(REFERENCE, ignore)
 
 
 def test_what_is_no_gguf_file_is_refused_after_its_first_bytes(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

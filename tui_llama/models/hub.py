@@ -21,6 +21,7 @@ from tui_llama.models.hub_choice import HubFile, choose
 from tui_llama.models.hub_client import HubClient, HubListing, HubResponse
 from tui_llama.models.hub_patience import HubUnreachableError, PassingFailure, Patience, pause
 from tui_llama.models.hub_reference import HubReference, parse_reference
+from tui_llama.models.record import size_when_pulled
 
 __all__ = ["HubReference", "fetch", "parse_reference"]
 
@@ -81,15 +82,17 @@ class _Fetch:
         return Downloaded(str(path), was_there)
 
     def _kept(self) -> Path | None:
-        """What is meant among the files that are here, by what was known of the revision last."""
+        """What is meant among the files that are here, by what was known of the revision last.
+
+        A damaged file is none: the hub is asked for it again.
+        """
         commit = self._cache.commit_of(self._reference.revision)
         files = self._cache.files_of(commit) if commit else []
         try:
             path = self._cache.pointer(commit, choose(self._reference, files))
         except DownloadError:
             return None
-        _check_magic(path)
-        return path
+        return path if _seems_whole(path) else None
 
     def _listing(self, patience: Patience) -> HubListing:
         self._report(Progress("looking it up"))
@@ -269,8 +272,16 @@ def _wrong_length(file: HubFile) -> DownloadError:
     )
 
 
+def _seems_whole(path: Path) -> bool:
+    """Whether a file in the cache begins as it should, and is as long as it was when it was fetched, if we did that."""
+    try:
+        return _begins_as_gguf(path) and size_when_pulled(path) in {None, path.stat().st_size}
+    except OSError:
+        return False
+
+
 def _check_magic(path: Path) -> None:
-    """Raises `DownloadError` where a file in the cache is no GGUF file."""
+    """Raises `DownloadError` where a file in the cache that has the hub's size is no GGUF file."""
     try:
         is_gguf = _begins_as_gguf(path)
     except OSError as error:

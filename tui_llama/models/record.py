@@ -42,6 +42,11 @@ def was_pulled(path: Path) -> bool:
     return _find(path) is not None
 
 
+def size_when_pulled(path: Path) -> int | None:
+    """How long a file was when this program fetched it; None where it did not."""
+    return next((each.size_bytes for each in _read() if each.path == str(path)), None)
+
+
 def remove_pulled(path: Path) -> int:
     """Removes a file that this program fetched, and what belongs to it alone; returns the bytes that are free now.
 
