@@ -758,7 +758,10 @@ def _shake_hands(listening: socket.socket, context: ssl.SSLContext) -> None:
         context.wrap_socket(connection, server_side=True)
 
 
-@pytest.mark.parametrize("endpoint", ["hub", "ftp://hub", "http://", "http://[::1"])
+@pytest.mark.parametrize(
+    "endpoint",
+    ["hub", "ftp://hub", "http://", "http://[::1", "http://localhost:99999", "http://localhost:x", "https://ho..st"],
+)
 def test_an_endpoint_that_is_no_address_is_said(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     use_endpoint(endpoint, monkeypatch)
 
@@ -781,6 +784,20 @@ def test_a_proxy_that_is_none_is_said(hub: FakeHub, monkeypatch: pytest.MonkeyPa
     with pytest.raises(DownloadError, match="cannot be set up") as caught:
         fetch(REFERENCE, ignore)
     assert "ALL_PROXY" in caught.value.hint
+
+
+@pytest.mark.parametrize("proxy", ["http://me:hushhush@ho..st:80", "http://me:hushhush@localhost:x"])
+def test_a_proxy_at_an_address_that_there_cannot_be_is_said(
+    hub: FakeHub, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "")
+    huggingface_hub.close_session()
+
+    with pytest.raises(DownloadError) as caught:
+        fetch(REFERENCE, ignore)
+    assert "ALL_PROXY" in caught.value.hint
+    assert "hushhush" not in str(caught.value) + caught.value.hint
 
 
 # --- the disk ---
