@@ -44,10 +44,11 @@ def set_up(no_starter: bool) -> None:
 
     Exit status 1 where a model was wanted and there is none.
     """
+    from tui_llama.endings import endings_as_exits
     from tui_llama.set_up import set_up as prepare
 
     output = _output()
-    with output.closing():
+    with output.closing(), endings_as_exits():  # here, since the starter is fetched on a thread
         is_ready = prepare(output, wants_starter=not no_starter)
     sys.exit(0 if is_ready else 1)
 

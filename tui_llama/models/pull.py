@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from tui_llama.child_process import child_command
+from tui_llama.endings import endings_as_exits
 from tui_llama.errors import UserError
 from tui_llama.models.catalogue import STARTER, find_entry, suggest_names
 from tui_llama.models.downloads import (
@@ -48,7 +49,8 @@ def pull(name: str, report: ReportProgress) -> Downloaded:
         DownloadError: why it cannot be had, and what to do.
         DownloadStoppedError: as `report` says.
     """
-    downloaded = _fetch(name, report)
+    with endings_as_exits():  # so that a downloader is ended and its folder removed
+        downloaded = _fetch(name, report)
     if not downloaded.was_there:
         note_pulled(Path(downloaded.path), *map(Path, downloaded.companions))
     return downloaded

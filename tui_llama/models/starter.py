@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from tui_llama import paths
+from tui_llama.child_process import child_command
 from tui_llama.models.downloads import (
     Downloaded,
     DownloadError,
@@ -180,9 +181,9 @@ def _run(
 ) -> None:
     """Runs a downloader to its end and reports meanwhile; ends it where the user stops."""
     process = subprocess.Popen(
-        command,
+        child_command("tui_llama.leashed_process", *command),
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # ends when this process does, however that comes, and the downloader with it
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl+C is for whoever waits for it
@@ -207,6 +208,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         else:
             process.kill()
     process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _wheel_bytes_in(folder: Path) -> int:
