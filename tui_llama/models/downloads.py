@@ -114,7 +114,7 @@ class DownloadMeter:
 
 
 class DownloadError(UserError):
-    """A model could not be fetched; nothing half-made has its name, but what came of it may be kept for the next try."""
+    """A model could not be fetched; nothing half-made has its name, but what came may be kept for the next try."""
 
 
 class DownloadStoppedError(Exception):
