@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tui_llama.models.library import FoundModel
 
 _MOST_NAMES = 5
+_ENDING = ".gguf"
+_HUB = "hf:"
 _SEE_NAMES = "tui-llama models list shows the names."
 
 
@@ -26,7 +28,8 @@ def named_model(name: str) -> str:
     if file is not None:
         return str(file)
     path = paths.typed_path(name)
-    if path is not None and (os.sep in name or path.suffix.lower() == ".gguf"):
+    is_path = path is not None and (os.sep in name or path.suffix.lower() == ".gguf")
+    if path is not None and is_path and not name.casefold().startswith(_HUB) and not _models_called(name):
         return str(path.absolute())
     return str(model_called(name).path)
 
@@ -41,9 +44,27 @@ def model_called(name: str) -> "FoundModel":
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
-        raise ModelFileError(f"there is no model {name[:80]!r} on this machine", _SEE_NAMES)
+        raise _not_here(name)
     names = ", ".join(each.name for each in fitting[:_MOST_NAMES])
     raise UserError(f"{name!r} fits several models", f"Say which: {names}.")
+
+
+def _not_here(name: str) -> ModelFileError:
+    """Says how to get a model that is not here, if anybody knows it."""
+    from tui_llama.models.catalogue import find_entry
+    from tui_llama.models.downloads import size_words
+
+    entry = find_entry(name)
+    if entry is not None:
+        size = size_words(entry.size_bytes)
+        return ModelFileError(
+            f"{entry.title} is not on this machine", f"tui-llama pull {entry.name} fetches it ({size})."
+        )
+    if name.casefold().startswith(_HUB):
+        return ModelFileError(
+            f"{name[:80]} is no file on this machine", "tui-llama pull fetches it and prints its path."
+        )
+    return ModelFileError(f"there is no model {name[:80]!r} on this machine", _SEE_NAMES)
 
 
 def last_model() -> str | None:
@@ -69,9 +90,12 @@ def _models_called(name: str) -> "list[FoundModel]":
     from tui_llama.models.catalogue import entry_for_file, find_entry
     from tui_llama.models.library import find_models
 
+    name = name[: -len(_ENDING)] if name.lower().endswith(_ENDING) else name
     found, wanted, entry = find_models(), _plain(name), find_entry(name)
     exact = [model for model in found if _plain(model.name) == wanted]
     known = [model for model in found if entry is not None and entry_for_file(model.name) is entry]
+    if os.sep in name:
+        return exact
     return exact or known or [model for model in found if wanted and wanted in _plain(model.name)]
 
 

@@ -43,10 +43,11 @@ def set_up() -> None:
 
     Exit status 1 where there is no model afterwards.
     """
+    from tui_llama.endings import endings_as_exits
     from tui_llama.set_up import set_up as prepare
 
     output = _output()
-    with output.closing():
+    with output.closing(), endings_as_exits():  # here, since the starter is fetched on a thread
         is_ready = prepare(output)
     sys.exit(0 if is_ready else 1)
 

@@ -1,5 +1,7 @@
 """The models on this machine, and whether they can run."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -7,9 +9,10 @@ import pytest
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import paths
 from tui_llama.doctor import models
-from tui_llama.doctor.models import GET_ONE, look_at_models, models_section
+from tui_llama.doctor.models import GET_ONE, look_at_models, models_section, unfinished_downloads
+from tui_llama.doctor.report import advice, what_is_wrong
 from tui_llama.engine.protocol import ModelFacts
-from tui_llama.models.library import FoundModel
+from tui_llama.models.library import FoundModel, UnfinishedDownload
 from tui_llama.models.machine import Machine
 from tui_llama.settings import Settings
 
@@ -59,6 +62,13 @@ def test_models_that_do_not_fit_are_told_with_the_reason() -> None:
     ]
 
 
+def test_memory_that_is_full_is_no_fault_since_a_chat_may_hold_a_model() -> None:
+    section = models_section([MODEL], [FACTS], FULL, Settings())
+
+    assert what_is_wrong([section]) == []
+    assert len(advice([section])) == 1
+
+
 def test_the_context_that_is_set_counts() -> None:
     machine = Machine("x", 4, 64_000_000_000, 1_100_000_000)
 
@@ -75,6 +85,35 @@ def test_files_are_looked_into(home_folder: Path, monkeypatch: pytest.MonkeyPatc
 
     assert "our folder, llama, " in rows["tiny"] and "can run" in rows["tiny"]
     assert "cannot run: " in rows["damaged"]
+
+
+def test_unfinished_downloads_are_told_with_the_way_on_and_the_way_out(
+    home_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(home_folder))
+    monkeypatch.setenv("HF_HUB_CACHE", str(home_folder / "hub"))
+    path = home_folder / "hub" / "models--owner--a--b" / "blobs" / "0123.incomplete"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(2_000_000))
+    three_days_ago = time.time() - 3 * 86_400
+    os.utime(path, (three_days_ago, three_days_ago))
+
+    section = look_at_models(Settings())
+
+    (told,) = advice([section])
+    assert told.text == "A download was not finished: 2 MB of owner/a--b, 3 days old."
+    assert "hf:owner/a--b" in told.remedy and str(path) in told.remedy
+    assert section.rows[-1].text == f"2 MB of owner/a--b, 3 days old, {path}"
+    assert section.rows[-1].value == 2_000_000
+
+
+def test_a_download_that_may_be_under_way_is_no_advice() -> None:
+    unfinished = UnfinishedDownload(Path("/hub/0123.incomplete"), "owner/name", 5000, 1000.0)
+
+    rows, problems = unfinished_downloads([unfinished], 1005.0)
+
+    assert [row.text for row in rows] == ["5 kB of owner/name, 5 s old, /hub/0123.incomplete"]
+    assert problems == []
 
 
 def test_no_more_than_some_are_looked_into(home_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

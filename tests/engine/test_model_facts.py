@@ -37,6 +37,16 @@ def bytes_of(path: Path, *names: str) -> int:
         return sum(file.tensors[name].size_bytes for name in names)
 
 
+def test_what_nobody_foresaw_is_the_files_refusal(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: object) -> int:
+        raise ZeroDivisionError("no such number")
+
+    monkeypatch.setattr("tui_llama.engine.model_facts._bytes_read_per_token", fail)
+    assert read_model_facts(tiny) == ModelFacts(
+        str(tiny), refusal="tiny.gguf: it could not be read: ZeroDivisionError: no such number"
+    )
+
+
 # --- as the loaded model says
 
 

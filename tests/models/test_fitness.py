@@ -58,8 +58,14 @@ def test_a_model_that_takes_all_that_is_free_fits_and_one_byte_more_does_not() -
 
 
 def test_a_model_is_taken_to_fit_where_nobody_knows_the_memory() -> None:
-    fit = judge(Model(), msgspec.structs.replace(MACHINE, free_bytes=0))
+    fit = judge(Model(), msgspec.structs.replace(MACHINE, free_bytes=None))
     assert (fit.fits, fit.refusal) == (True, "")
+
+
+def test_nothing_fits_where_nothing_is_free() -> None:
+    fit = judge(Model(), msgspec.structs.replace(MACHINE, free_bytes=0))
+    assert not fit.fits
+    assert fit.refusal.endswith(", 0 kB free")
 
 
 def test_a_model_that_does_not_fit_says_what_it_needs_and_what_there_is() -> None:

@@ -22,7 +22,11 @@ from tests.fakes.fake_hub import FakeHub, Fault, running_hub
 from tui_llama.models import hub as hub_module
 from tui_llama.models import hub_patience
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadStoppedError, Progress
-from tui_llama.models.hub import HubReference, ModelChoice, fetch, search_quantizations
+from tui_llama.models.hub import HubReference, fetch
+from tui_llama.models.hub_choice import HubFile
+from tui_llama.models.hub_client import HubClient
+from tui_llama.models.hub_patience import Patience
+from tui_llama.models.record import note_pulled
 
 REPOSITORY = "owner/tiny-GGUF"
 NAME = "tiny-Q4_K_M.gguf"
@@ -210,15 +214,6 @@ def test_where_there_can_be_no_links_the_content_gets_the_name(
     assert path.read_bytes() == CONTENT
     assert whole_files(cache_folder) == [path]
     assert fetch(REFERENCE, ignore).was_there
-
-
-def test_the_choices_are_listed_smallest_first(hub: FakeHub) -> None:
-    hub.add(REPOSITORY, {"b-Q8_0.gguf": CONTENT + b"8", "a-Q4_0.gguf": CONTENT, "mmproj-a.gguf": b"", "x.txt": b""})
-
-    assert search_quantizations(HubReference(REPOSITORY)) == [
-        ModelChoice("a-Q4_0.gguf", "Q4_0", len(CONTENT)),
-        ModelChoice("b-Q8_0.gguf", "Q8_0", len(CONTENT) + 1),
-    ]
 
 
 def test_reports_begin_and_end_each_step_and_are_few(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -600,7 +595,7 @@ def test_a_list_that_comes_packed_is_unpacked(hub: FakeHub) -> None:
     body = json.dumps({"sha": "a" * 40, "siblings": [{"rfilename": NAME, "size": 9}]}).encode()
     hub.fail("/api/", Fault(status=200, headers={"Content-Encoding": "gzip"}, body=gzip.compress(body)))
 
-    assert search_quantizations(REFERENCE) == [ModelChoice(NAME, "Q4_K_M", 9)]
+    assert HubClient().list_files(REFERENCE, Patience(ignore)).files == (HubFile(NAME, 9),)
 
 
 def test_a_hash_that_is_none_never_becomes_a_file_name(hub: FakeHub, cache_folder: Path) -> None:
@@ -621,6 +616,29 @@ def test_a_cached_file_that_is_no_gguf_file_is_refused_and_stays(hub: FakeHub) -
     with pytest.raises(DownloadError, match="no GGUF file"):
         fetch(REFERENCE, ignore)
     assert path.exists()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"GG", b"\0" * 1000, CONTENT[:1000]], ids=["empty", "2", "zeros", "cut"])
+def test_a_damaged_file_in_the_cache_is_fetched_again(hub: FakeHub, damaged: bytes) -> None:
+    path = Path(fetch(REFERENCE, ignore).path)
+    path.write_bytes(damaged)
+
+    done = fetch(REFERENCE, ignore)
+
+    assert not done.was_there
+    assert Path(done.path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("damaged", [b"", CONTENT[:1000]], ids=["empty", "cut"])
+def test_a_damaged_file_is_not_taken_for_the_model_where_nobody_can_be_asked(hub: FakeHub, damaged: bytes) -> None:
+    path = Path(fetch(REFERENCE, ignore).path)
+    note_pulled(path)
+    path.write_bytes(damaged)
+    hub.stop()
+    huggingface_hub.close_session()  # a connection that is open would be answered still
+
+    with pytest.raises(DownloadError, match="refuses the connection"):
+        fetch(REFERENCE, ignore)
 
 
 def test_what_is_no_gguf_file_is_refused_after_its_first_bytes(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -740,7 +758,10 @@ def _shake_hands(listening: socket.socket, context: ssl.SSLContext) -> None:
         context.wrap_socket(connection, server_side=True)
 
 
-@pytest.mark.parametrize("endpoint", ["hub", "ftp://hub", "http://", "http://[::1"])
+@pytest.mark.parametrize(
+    "endpoint",
+    ["hub", "ftp://hub", "http://", "http://[::1", "http://localhost:99999", "http://localhost:x", "https://ho..st"],
+)
 def test_an_endpoint_that_is_no_address_is_said(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     use_endpoint(endpoint, monkeypatch)
 
@@ -763,6 +784,20 @@ def test_a_proxy_that_is_none_is_said(hub: FakeHub, monkeypatch: pytest.MonkeyPa
     with pytest.raises(DownloadError, match="cannot be set up") as caught:
         fetch(REFERENCE, ignore)
     assert "ALL_PROXY" in caught.value.hint
+
+
+@pytest.mark.parametrize("proxy", ["http://me:hushhush@ho..st:80", "http://me:hushhush@localhost:x"])
+def test_a_proxy_at_an_address_that_there_cannot_be_is_said(
+    hub: FakeHub, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "")
+    huggingface_hub.close_session()
+
+    with pytest.raises(DownloadError) as caught:
+        fetch(REFERENCE, ignore)
+    assert "ALL_PROXY" in caught.value.hint
+    assert "hushhush" not in str(caught.value) + caught.value.hint
 
 
 # --- the disk ---

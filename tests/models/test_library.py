@@ -10,6 +10,7 @@ import pytest
 from tui_llama import paths
 from tui_llama.models import library
 from tui_llama.models.library import FoundModel, find_models
+from tui_llama.models.starter_file import STARTER_FILE, WORKING_FOLDER_PREFIX
 
 MODEL = b"GGUF" + bytes(20)
 DIGEST = "0123456789abcdef" * 4
@@ -153,6 +154,11 @@ def test_settings_of_lm_studio_that_make_no_sense_are_passed_over(find: Find, ho
 )
 def test_what_is_no_whole_model_is_left_out(find: Find, name: str) -> None:
     put(paths.models_folder() / name)
+    assert find() == []
+
+
+def test_what_is_being_unpacked_is_no_model_yet(find: Find) -> None:
+    put(paths.models_folder() / f"{WORKING_FOLDER_PREFIX}x1y2" / STARTER_FILE)
     assert find() == []
 
 

@@ -86,6 +86,7 @@ def test_at_least_one_core_can_be_used() -> None:
 def test_where_there_is_no_table_the_system_is_asked(system: Path) -> None:
     (system / "meminfo").unlink()
     here = this_machine()
+    assert here.free_bytes is not None
     assert here.memory_bytes >= here.free_bytes >= 0
     assert here.memory_bytes > 16 * MIB
 
@@ -114,6 +115,33 @@ def test_a_container_has_no_more_free_than_the_machine(system: Path) -> None:
 def test_a_container_that_uses_more_than_its_limit_has_nothing_free(system: Path) -> None:
     set_group(system, ("memory.max", str(4 * MIB)), ("memory.current", str(5 * MIB)))
     assert this_machine().free_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "use", "table", "key"),
+    [
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_a_container_has_free_what_it_keeps_of_files(system: Path, limit: str, use: str, table: str, key: str) -> None:
+    set_group(system, (limit, str(10 * MIB)), (use, str(10 * MIB)))
+    (system / "cgroup" / table).write_text(f"anon {MIB}\nodd\nkernel what?\n{key} {3 * MIB}\nslab 5\n")
+    assert this_machine().free_bytes == 3 * MIB
+
+
+def test_a_container_that_keeps_more_of_files_than_it_uses_has_its_limit(system: Path) -> None:
+    set_group(system, ("memory.max", str(4 * MIB)), ("memory.current", str(MIB)))
+    (system / "cgroup" / "memory.stat").write_text(f"inactive_file {2 * MIB}\n")
+    assert this_machine().free_bytes == 4 * MIB
+
+
+def test_where_nobody_tells_the_free_memory_it_is_unknown(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (system / "meminfo").unlink()
+    monkeypatch.setattr(machine, "_pages", lambda name: None)
+    here = this_machine()
+    assert (here.memory_bytes, here.free_bytes) == (0, None)
 
 
 @pytest.mark.parametrize("limit", ["max", str(1 << 62), "", "what?"])

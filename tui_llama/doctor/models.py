@@ -5,26 +5,32 @@ from typing import Final
 
 from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.engine.protocol import ModelFacts
-from tui_llama.models.downloads import size_words
+from tui_llama.models.downloads import duration_words, size_words
 from tui_llama.models.fitness import judge
-from tui_llama.models.library import FoundModel
+from tui_llama.models.library import FoundModel, UnfinishedDownload
 from tui_llama.models.machine import Machine
 from tui_llama.settings import Settings
 
 TITLE: Final = "Models"
 GET_ONE: Final = "tui-llama pull starter"
 
+_UNDER_WAY_SECONDS: Final = 600.0  # of what is newer a download may be under way
+_DAY_SECONDS: Final = 86_400.0
 _MOST_LOOKED_INTO: Final = 100  # a header takes milliseconds, or a tenth of a second with a large vocabulary
 
 
 def look_at_models(settings: Settings) -> Section:
     """Reads the headers of the first hundred models."""
-    from tui_llama.models.library import find_models
+    from time import time
+
+    from tui_llama.models.library import find_models, find_unfinished
     from tui_llama.models.machine import this_machine
 
     found = find_models()
     facts = [_facts(model) for model in found[:_MOST_LOOKED_INTO]]
-    return models_section(found, facts, this_machine(), settings)
+    section = models_section(found, facts, this_machine(), settings)
+    rows, problems = unfinished_downloads(find_unfinished(), time())
+    return Section(TITLE, (*section.rows, *rows), (*section.problems, *problems))
 
 
 def models_section(
@@ -51,8 +57,36 @@ def models_section(
         problems.append(Problem("None of the models on this machine can run.", GET_ONE))
     elif not any(_fits(each, machine, settings) for each in can_run):
         text = "None of the models that could run here fits into the memory that is free."
-        problems.append(Problem(text, f"Close other programs, set a smaller context_size, or get a model: {GET_ONE}"))
+        # No more than advice: what takes the memory may be a chat with one of them.
+        remedy = f"Close other programs, set a smaller context_size, or get a model: {GET_ONE}"
+        problems.append(Problem(text, remedy, is_advice=True))
     return Section(TITLE, tuple(rows), tuple(problems))
+
+
+def unfinished_downloads(
+    unfinished: Sequence[UnfinishedDownload], now_seconds: float
+) -> tuple[list[Row], list[Problem]]:
+    """What has come of models that are not here whole, which no list of models shows.
+
+    Args:
+        unfinished: All of it.
+        now_seconds: The time since 1970.
+    """
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    for each in unfinished:
+        age_seconds = max(0.0, now_seconds - each.modified_seconds)
+        text = f"{size_words(each.size_bytes)} of {each.repository}, {_age_words(age_seconds)} old"
+        rows.append(Row("unfinished", f"{text}, {each.path}", each.size_bytes))
+        if age_seconds >= _UNDER_WAY_SECONDS:
+            remedy = f"The same tui-llama pull (hf:{each.repository}) goes on with it; if unwanted, remove {each.path}"
+            problems.append(Problem(f"A download was not finished: {text}.", remedy, is_advice=True))
+    return rows, problems
+
+
+def _age_words(seconds: float) -> str:
+    days = round(seconds / _DAY_SECONDS)
+    return f"{days} days" if days > 1 else duration_words(seconds)
 
 
 def _row(model: FoundModel, facts: ModelFacts, verdict: str) -> Row:

@@ -16,16 +16,15 @@ https://gist.github.com/christianparpart/d8a62cc1ab659194337d73e399004036 (mode 
 import os
 import re
 import select
-import signal
 import termios
-import threading
 import tty
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
-from types import FrameType
 from typing import Final
+
+from tui_llama.endings import endings_as_exits
 
 ANSWER_SECONDS: Final = 0.3
 
@@ -40,7 +39,6 @@ _SYNCHRONIZED_ANSWER: Final = re.compile(rb"\x1b\[\?2026;(\d)\$y")
 _CLIPBOARD_ANSWER: Final = re.compile(rb"\x1bP([01])\+r")
 _ATTRIBUTES_ANSWER: Final = re.compile(rb"\x1b\[\?((?:\d{1,9};){0,64}\d{0,9})c")
 _MOST_BYTES: Final = 4096
-_ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ def asked_terminal(
             termios.tcsetattr(input_descriptor, termios.TCSANOW, before)
             is_quiet = False
 
-    with _endings_as_exits():
+    with endings_as_exits():
         try:
             # Not the rawest mode: Ctrl+C still ends the program. Nothing waits until all output is sent, which a
             # terminal that is held (Ctrl+S) would never come to.
@@ -153,24 +151,3 @@ def _converse(input_descriptor: int, output_descriptor: int, questions: bytes, s
             break
         content += chunk
     return content
-
-
-@contextmanager
-def _endings_as_exits() -> Iterator[None]:
-    """Lets the signals that would end the program unwind it first, in the main thread, which alone may say so."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    # Not those that are ignored, as with nohup.
-    ending = [each for each in _ENDINGS if signal.getsignal(each) is signal.SIG_DFL]
-    try:
-        for each in ending:
-            signal.signal(each, leave)
-        yield
-    finally:
-        for each in ending:
-            signal.signal(each, signal.SIG_DFL)

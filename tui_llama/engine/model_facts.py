@@ -38,12 +38,15 @@ _SAMPLING_KEYS: Final = {
 
 
 def read_model_facts(path: str | Path) -> ModelFacts:
-    """Reads the header of a model file; what is wrong with the file becomes `refusal`."""
+    """Reads the header of a model file; what is wrong with the file, or with reading it, becomes `refusal`."""
     try:
         with open_gguf(path, quickest_find_strings()) as file:
             return _facts(file)
     except ModelFileError as error:
         return ModelFacts(_printable(path), refusal=_printable(error)[: 2 * _LONGEST])
+    except Exception as error:  # a mistake of ours, which must not hide the other files of a list
+        what = f"{Path(path).name}: it could not be read: {type(error).__name__}: {error}"
+        return ModelFacts(_printable(path), refusal=_printable(what)[: 2 * _LONGEST])
 
 
 def common_type(file: GgufFile) -> str:

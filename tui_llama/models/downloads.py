@@ -122,7 +122,7 @@ class DownloadMeter:
 
 
 class DownloadError(UserError):
-    """A model could not be fetched; nothing half-made is left behind."""
+    """A model could not be fetched; nothing half-made has its name, but what came may be kept for the next try."""
 
 
 class DownloadStoppedError(Exception):

@@ -60,18 +60,18 @@ class Fit(msgspec.Struct, frozen=True):
 
     Attributes:
         needed_bytes: Memory that it takes, its context included.
-        free_bytes: Memory that there is for it; 0 where nobody knows.
+        free_bytes: Memory that there is for it; None where nobody knows.
         tokens_per_second: About how fast it writes; 0 where nobody knows.
     """
 
     needed_bytes: int
-    free_bytes: int
+    free_bytes: int | None
     tokens_per_second: float
 
     @property
     def fits(self) -> bool:
         """Whether there is memory enough; where nobody knows, it is taken for granted."""
-        return not self.free_bytes or self.needed_bytes <= self.free_bytes
+        return self.free_bytes is None or self.needed_bytes <= self.free_bytes
 
     @property
     def speed_words(self) -> str:
@@ -84,7 +84,9 @@ class Fit(msgspec.Struct, frozen=True):
     @property
     def refusal(self) -> str:
         """Why it does not fit, such as "needs 9.1 GB, 6.0 GB free"; empty where it does."""
-        return "" if self.fits else f"needs {size_words(self.needed_bytes)}, {size_words(self.free_bytes)} free"
+        if self.free_bytes is None or self.fits:
+            return ""
+        return f"needs {size_words(self.needed_bytes)}, {size_words(self.free_bytes)} free"
 
 
 def judge(needs: Needs, machine: Machine, *, context_size: int = 0, cache_type: str = "f16") -> Fit:

@@ -13,16 +13,17 @@ import time
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from tui_llama.models.downloads import Downloaded, DownloadError, Progress, ReportProgress, size_words
 from tui_llama.models.hub_cache import LOCK_POLL_SECONDS, HubCache
-from tui_llama.models.hub_choice import HubFile, choose, quantization_of, whole_models
+from tui_llama.models.hub_choice import HubFile, choose
 from tui_llama.models.hub_client import HubClient, HubListing, HubResponse
 from tui_llama.models.hub_patience import HubUnreachableError, PassingFailure, Patience, pause
 from tui_llama.models.hub_reference import HubReference, parse_reference
+from tui_llama.models.record import size_when_pulled
 
-__all__ = ["HubReference", "ModelChoice", "fetch", "parse_reference", "search_quantizations"]
+__all__ = ["HubReference", "fetch", "parse_reference"]
 
 REPORT_SECONDS: Final = 0.25
 """How far apart two reports of one step are, at least."""
@@ -36,20 +37,6 @@ RENEWING_BYTES: Final = 1 << 20
 _MAGIC: Final = b"GGUF"
 _CHOOSE_ANOTHER: Final = "Choose another file or repository."
 _CONTENT_RANGE = re.compile(r"bytes (?P<first>[0-9]+)-[0-9]+/(?P<total>[0-9]+|\*)")
-
-
-class ModelChoice(NamedTuple):
-    """A model file that a repository offers.
-
-    Attributes:
-        file_name: Its path in the repository.
-        quantization: Such as "Q4_K_M"; empty where the name tells none.
-        size_bytes: -1 where the hub does not tell.
-    """
-
-    file_name: str
-    quantization: str
-    size_bytes: int
 
 
 def fetch(reference: HubReference, report: ReportProgress) -> Downloaded:
@@ -66,22 +53,6 @@ def fetch(reference: HubReference, report: ReportProgress) -> Downloaded:
         DownloadError: It could not be had.
     """
     return _Fetch(reference, report).run()
-
-
-def search_quantizations(reference: HubReference) -> list[ModelChoice]:
-    """Asks the hub which model files a repository offers, to let the user choose.
-
-    Returns:
-        Those that could be run by themselves, the smallest first. What `reference` chooses among them is left aside.
-
-    Raises:
-        DownloadError: The hub could not be asked, or there is no such repository.
-    """
-    listing = HubClient().list_files(reference, Patience(lambda _progress: None))
-    choices = [
-        ModelChoice(file.name, quantization_of(file.name), file.size_bytes) for file in whole_models(listing.files)
-    ]
-    return sorted(choices, key=lambda choice: (choice.size_bytes, choice.file_name))
 
 
 class _Fetch:
@@ -111,15 +82,17 @@ class _Fetch:
         return Downloaded(str(path), was_there)
 
     def _kept(self) -> Path | None:
-        """What is meant among the files that are here, by what was known of the revision last."""
+        """What is meant among the files that are here, by what was known of the revision last.
+
+        A damaged file is none: the hub is asked for it again.
+        """
         commit = self._cache.commit_of(self._reference.revision)
         files = self._cache.files_of(commit) if commit else []
         try:
             path = self._cache.pointer(commit, choose(self._reference, files))
         except DownloadError:
             return None
-        _check_magic(path)
-        return path
+        return path if _seems_whole(path) else None
 
     def _listing(self, patience: Patience) -> HubListing:
         self._report(Progress("looking it up"))
@@ -299,8 +272,16 @@ def _wrong_length(file: HubFile) -> DownloadError:
     )
 
 
+def _seems_whole(path: Path) -> bool:
+    """Whether a file in the cache begins as it should, and is as long as it was when it was fetched, if we did that."""
+    try:
+        return _begins_as_gguf(path) and size_when_pulled(path) in {None, path.stat().st_size}
+    except OSError:
+        return False
+
+
 def _check_magic(path: Path) -> None:
-    """Raises `DownloadError` where a file in the cache is no GGUF file."""
+    """Raises `DownloadError` where a file in the cache that has the hub's size is no GGUF file."""
     try:
         is_gguf = _begins_as_gguf(path)
     except OSError as error:

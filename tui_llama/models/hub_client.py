@@ -16,7 +16,7 @@ import ssl
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, Protocol
@@ -216,9 +216,14 @@ class HubClient:
                 "Check HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE.",
             ) from error
         try:
-            with session.stream(
-                method, address, headers=sent, timeout=self._timeout_seconds, follow_redirects=True
-            ) as response:
+            with ExitStack() as until_read:
+                answer = session.stream(
+                    method, address, headers=sent, timeout=self._timeout_seconds, follow_redirects=True
+                )
+                try:
+                    response = until_read.enter_context(answer)
+                except (ValueError, OverflowError) as error:  # addresses that only the system's functions refuse
+                    raise self._nonsense() from error
                 self._has_answered = True
                 self._check_status(response, reference)
                 yield response
@@ -314,6 +319,12 @@ class HubClient:
             return DownloadError("the proxy wants a name and a password", "Put them into HTTPS_PROXY.")
         return DownloadError(f"{self._host} refuses {repository} (status {status})", _NETWORK_HINT)
 
+    def _nonsense(self) -> DownloadError:
+        return DownloadError(
+            f"{self._host} cannot be asked: an address makes no sense, that of the proxy or one we are sent on to",
+            "Check HTTPS_PROXY and ALL_PROXY; they are written like http://HOST:PORT.",
+        )
+
     def _translated(self, error: Exception) -> Exception:
         """What a failed connection means; passing where waiting may help."""
         host = _request_host(error) or self._host
@@ -364,9 +375,18 @@ def _load_library() -> None:
 def _checked_host(endpoint: str) -> str:
     """The host to show; raises `DownloadError` where the endpoint is no address."""
     host = _shown_host(endpoint)
-    if not host or urlsplit(endpoint).scheme not in {"http", "https"}:
+    if not host or not _can_be_asked(endpoint):
         raise DownloadError("HF_ENDPOINT is no address of a web server", "Unset it, or write it like https://HOST.")
     return host
+
+
+def _can_be_asked(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        (parts.hostname or "").encode("idna")
+        return parts.scheme in {"http", "https"} and parts.port != 0
+    except ValueError:  # no port, or no name that a host can have
+        return False
 
 
 def _shown_host(address: str) -> str:

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tui_llama import paths
+from tui_llama.models.starter_file import WORKING_FOLDER_PREFIX
 
 MAX_DEPTH: Final = 8
 MAX_ENTRIES: Final = 50_000
@@ -37,6 +38,7 @@ OLLAMA: Final = "Ollama"
 _ORIGINS: Final = (OUR_FOLDER, HUGGING_FACE, LM_STUDIO, LLAMA_CPP, OLLAMA)
 
 _MAGIC: Final = b"GGUF"
+_UNFINISHED: Final = ".incomplete"  # as hub_cache.py and huggingface_hub itself call them
 _PART = re.compile(r"-(?P<number>\d{5})-of-\d{5}$")
 _DIGEST = re.compile(r"sha256:(?P<hexadecimal>[0-9a-f]{64})")
 _OLLAMA_WEIGHTS: Final = "application/vnd.ollama.image.model"
@@ -60,6 +62,23 @@ class FoundModel:
     name: str
     size_bytes: int
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedDownload:
+    """What has come of a file of the Hugging Face hub, by us or by another program with the same cache.
+
+    Args:
+        path: Where it is; the next download of the same file goes on with it.
+        repository: Such as "owner/name". Not safe to print.
+        size_bytes: How much has come.
+        modified_seconds: When the last of it came, since 1970.
+    """
+
+    path: Path
+    repository: str
+    size_bytes: int
+    modified_seconds: float
 
 
 class _OllamaLayer(msgspec.Struct, frozen=True, rename="camel"):
@@ -90,6 +109,12 @@ def find_models(home: Path | None = None, environment: Mapping[str, str] | None 
     return _Search(home, os.environ if environment is None else environment).run()
 
 
+def find_unfinished(home: Path | None = None, environment: Mapping[str, str] | None = None) -> list[UnfinishedDownload]:
+    """Lists what has come of models that are not here whole, in the cache of Hugging Face; see `find_models`."""
+    home = Path(os.path.expanduser("~")) if home is None else home  # noqa: PTH111 - as above
+    return list(_Search(home, os.environ if environment is None else environment).unfinished())
+
+
 class _Search:
     """One look through all the folders."""
 
@@ -106,6 +131,15 @@ class _Search:
                 model = FoundModel(path.absolute(), _encodable(name), status.st_size, origin)
                 found.setdefault((status.st_dev, status.st_ino), model)
         return sorted(found.values(), key=_place_in_list)
+
+    def unfinished(self) -> Iterator[UnfinishedDownload]:
+        for snapshots in self._hugging_face_snapshots():
+            repository = snapshots.parent
+            for path in self._entries(repository / "blobs"):
+                status = _status(path) if path.suffix == _UNFINISHED else None
+                if status is not None and stat.S_ISREG(status.st_mode):
+                    name = _encodable(repository.name.removeprefix("models--").replace("--", "/", 1))
+                    yield UnfinishedDownload(path.absolute(), name, status.st_size, status.st_mtime)
 
     def _candidates(self) -> Iterator[tuple[Path, str, str]]:
         """Path, name and origin of what may be a model."""
@@ -184,7 +218,10 @@ class _Search:
     # --- walking ---
 
     def _files_below(self, folder: Path) -> Iterator[Path]:
-        """Everything below `folder` that is no folder; links are followed, but no folder is entered twice."""
+        """Everything below `folder` that is no folder; links are followed, but no folder is entered twice.
+
+        Nor is one entered that holds a download of the starter: what is in it is not whole yet.
+        """
         entered: set[tuple[int, int]] = set()
         waiting = [(folder, 0)]
         while waiting:
@@ -194,7 +231,7 @@ class _Search:
                 continue
             if not stat.S_ISDIR(status.st_mode):
                 yield current
-            elif depth <= MAX_DEPTH:
+            elif depth <= MAX_DEPTH and not current.name.startswith(WORKING_FOLDER_PREFIX):
                 entered.add((status.st_dev, status.st_ino))
                 waiting.extend((entry, depth + 1) for entry in reversed(self._entries(current)))
 

@@ -24,6 +24,7 @@ _PROCESSOR_TABLE: Final = Path("/proc/cpuinfo")
 _CONTROL_GROUP: Final = Path("/sys/fs/cgroup")
 _GROUP_LIMIT: Final = ("memory.max", "memory/memory.limit_in_bytes")  # of version 2 and of version 1
 _GROUP_USE: Final = ("memory.current", "memory/memory.usage_in_bytes")
+_GROUP_TABLE: Final = (("memory.stat", "inactive_file"), ("memory/memory.stat", "total_inactive_file"))
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -33,14 +34,14 @@ class Machine(msgspec.Struct, frozen=True):
         processor: Its name.
         core_count: Processors that this program may use.
         memory_bytes: Of all memory that this program may use; 0 where nobody knows.
-        free_bytes: Of memory that is free, or would be if caches were given up; 0 where nobody knows.
+        free_bytes: Of memory that is free, or would be if caches were given up; None where nobody knows.
         read_bytes_per_second: How fast memory is read; 0 while nobody has measured it.
     """
 
     processor: str
     core_count: int
     memory_bytes: int = 0
-    free_bytes: int = 0
+    free_bytes: int | None = None
     read_bytes_per_second: float = 0.0
 
 
@@ -100,15 +101,17 @@ def _usable_core_count() -> int:
 # --- memory -----------------------------------------------------------------------------------------------------
 
 
-def _memory() -> tuple[int, int]:
+def _memory() -> tuple[int, int | None]:
     """Bytes in all and bytes free: of the machine, or of what a container may use if that is less."""
     table = _memory_table()
-    memory_bytes = table.get("MemTotal", 0) or _pages("SC_PHYS_PAGES")
-    free_bytes = table.get("MemAvailable", 0) or _pages("SC_AVPHYS_PAGES")
-    limit_bytes, used_bytes = _group_number(_GROUP_LIMIT), _group_number(_GROUP_USE)
+    memory_bytes = table.get("MemTotal") or _pages("SC_PHYS_PAGES") or 0
+    free_bytes = table.get("MemAvailable", _pages("SC_AVPHYS_PAGES"))
+    limit_bytes = _group_number(_GROUP_LIMIT)
     if limit_bytes and (not memory_bytes or limit_bytes < memory_bytes):
+        # What was read from files lately counts as used, but is given up as soon as anybody wants the memory.
+        used_bytes = max(0, (_group_number(_GROUP_USE) or 0) - _group_cache_bytes())
         left_bytes = max(0, limit_bytes - used_bytes)
-        return limit_bytes, min(free_bytes, left_bytes) if free_bytes else left_bytes
+        return limit_bytes, left_bytes if free_bytes is None else min(free_bytes, left_bytes)
     return memory_bytes, free_bytes
 
 
@@ -122,21 +125,37 @@ def _memory_table() -> dict[str, int]:
     return {words[0].rstrip(":"): int(words[1]) * 1024 for words in parts if len(words) == 3 and words[1].isdigit()}
 
 
-def _pages(name: str) -> int:
+def _pages(name: str) -> int | None:
     try:
-        return max(0, os.sysconf(name)) * os.sysconf("SC_PAGE_SIZE")
+        count = os.sysconf(name)
+        return count * os.sysconf("SC_PAGE_SIZE") if count >= 0 else None
     except (AttributeError, OSError, ValueError):  # a system that does not tell
-        return 0
+        return None
 
 
-def _group_number(names: tuple[str, ...]) -> int:
-    """A number of this process's control group (Linux); 0 where there is none or no limit."""
+def _group_number(names: tuple[str, ...]) -> int | None:
+    """A number of this process's control group (Linux); None where there is none or no limit."""
     for name in names:
         try:
             text = (_CONTROL_GROUP / name).read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             continue
-        return int(text) if text.isdigit() else 0
+        return int(text) if text.isdigit() else None
+    return None
+
+
+def _group_cache_bytes() -> int:
+    """What the control group keeps of files and has not used lately; 0 where nobody knows.
+
+    Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.stat).
+    """
+    for name, key in _GROUP_TABLE:
+        try:
+            lines = (_CONTROL_GROUP / name).read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError:
+            continue
+        pairs = (line.split() for line in lines)
+        return next((int(pair[1]) for pair in pairs if len(pair) == 2 and pair[0] == key and pair[1].isdigit()), 0)
     return 0
 
 

@@ -6,6 +6,7 @@ outlives no screen.
 """
 
 import asyncio
+import json
 import os
 import sys
 import threading
@@ -18,6 +19,7 @@ from typing import Final
 import msgspec
 
 from tui_llama.child_process import child_command
+from tui_llama.endings import endings_as_exits
 from tui_llama.errors import UserError
 from tui_llama.models.catalogue import STARTER, find_entry, suggest_names
 from tui_llama.models.downloads import (
@@ -47,7 +49,8 @@ def pull(name: str, report: ReportProgress) -> Downloaded:
         DownloadError: why it cannot be had, and what to do.
         DownloadStoppedError: as `report` says.
     """
-    downloaded = _fetch(name, report)
+    with endings_as_exits():  # so that a downloader is ended and its folder removed
+        downloaded = _fetch(name, report)
     if not downloaded.was_there:
         note_pulled(Path(downloaded.path), *map(Path, downloaded.companions))
     return downloaded
@@ -78,7 +81,8 @@ def _fetch(name: str, report: ReportProgress) -> Downloaded:
 async def pull_beside(name: str) -> AsyncGenerator[DownloadEvent, None]:
     """Yields how far a download is, then exactly one of `Downloaded` and `DownloadFailed`.
 
-    Whoever stops iterating cancels the download; nothing half-made is left.
+    Whoever stops iterating cancels the download. What is left of it has no name of a model: of the starter nothing, of
+    a file of the hub what came so far, from which the next try goes on.
     """
     process = await asyncio.create_subprocess_exec(
         *child_command(__name__, name),
@@ -91,7 +95,7 @@ async def pull_beside(name: str) -> AsyncGenerator[DownloadEvent, None]:
     last: DownloadEvent | None = None
     try:
         async for line in process.stdout:
-            last = msgspec.json.decode(line, type=DownloadEvent)
+            last = msgspec.convert(json.loads(line), DownloadEvent)
             yield last
         if not isinstance(last, Downloaded | DownloadFailed):
             yield _LOST
@@ -141,5 +145,6 @@ def _wait_for_the_end(is_stopped: threading.Event) -> None:
 def _say(event: DownloadEvent) -> None:
     assert sys.__stdout__ is not None
     with suppress(BrokenPipeError):
-        sys.__stdout__.buffer.write(msgspec.json.encode(event) + b"\n")
+        # Not `msgspec.json`: a path may hold bytes that are no text, which that can neither write nor read.
+        sys.__stdout__.buffer.write(json.dumps(msgspec.to_builtins(event)).encode("ascii") + b"\n")
         sys.__stdout__.buffer.flush()

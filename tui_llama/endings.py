@@ -1,0 +1,31 @@
+"""What lets a program that is told to end tidy up first."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+_ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def endings_as_exits() -> Iterator[None]:
+    """Lets the signals that would end the program unwind it first, in the main thread, which alone may say so."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # Not those that are ignored, as with nohup.
+    ending = [each for each in _ENDINGS if signal.getsignal(each) is signal.SIG_DFL]
+    try:
+        for each in ending:
+            signal.signal(each, leave)
+        yield
+    finally:
+        for each in ending:
+            signal.signal(each, signal.SIG_DFL)
