@@ -216,7 +216,7 @@ def test_progress_tells_of_both_in_one_line(work: Work) -> None:
     run(terminal)
     shown = terminal.getvalue().split("\r\x1b[K")
     assert "kernels: 3 of 40 compiled · starter: downloading 25 %" in shown
-    assert "downloading the starter model: 25 %" in shown
+    assert "starter: downloading 25 %" in shown
     assert "measuring how fast this machine reads memory" in shown
 
 

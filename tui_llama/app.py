@@ -795,7 +795,7 @@ class ChatApp(App[None]):
                 return f"{self._models.fetch.title} is on its way"
             if self._models.is_looking:
                 return "Looking for models …"
-            return "There is no model on this machine yet." if self._models.has_no_model else "No model is loaded."
+            return self._models.missing_words or "No model is loaded."
         return model_line(self._turns.model)
 
     def _store_failed(self, error: Exception) -> None:

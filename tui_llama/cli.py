@@ -503,6 +503,7 @@ for _command in (
 
 def main() -> None:
     """Runs the command line and ends the process."""
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr] # a text stream of a real process
     try:
@@ -512,6 +513,13 @@ def main() -> None:
         if end.code in (_INTERRUPTED, _READER_GONE) or (end.code in (None, 0) and "llvmlite" in sys.modules):
             _leave_at_once(int(end.code or 0))
         raise
+
+
+def _open_missing_streams() -> None:
+    """Who closes a standard stream wants nothing from it or of it, which is no mistake."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for the whole run
 
 
 def _leave_at_once(status: int) -> None:

@@ -83,6 +83,8 @@ def print_model(output: Output, settings: Settings, found: FoundModel) -> None:
     for label, value in rows:
         if value:
             output.result(f"{label:<{_LABEL_WIDTH}}{sanitize_line(value)}\n")
+    if facts.refusal:
+        return
     for number, line in enumerate(_sampling_values(settings, facts)):
         output.result(f"{'' if number else 'sampling':<{_LABEL_WIDTH}}{line}\n")
 

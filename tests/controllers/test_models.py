@@ -68,6 +68,15 @@ async def test_without_any_model_the_chat_opens_and_says_in_two_lines_what_to_do
         assert "no model" in driver.status
 
 
+async def test_models_that_cannot_run_are_no_models_to_begin_with() -> None:
+    models = FakeModels(found_models(2))
+    for found in models.found:
+        models.facts[str(found.path)] = facts_of(found, refusal="the architecture 'new' is not supported")
+    async with opened(model_path=None, models=models, until_ready=False) as driver:
+        await driver.until(lambda: "None of the models on this machine can run here." in driver.screen_text())
+        assert "F3 fetches a very small model" in driver.screen_text()
+
+
 async def test_a_message_that_is_sent_without_a_model_stays_where_it_was_written() -> None:
     async with opened(model_path=None, until_ready=False) as driver:
         await driver.until(lambda: "There is no model" in driver.screen_text())
@@ -258,6 +267,48 @@ async def test_a_model_that_arrives_is_under_the_cursor_of_the_open_list() -> No
         models.arrive(FETCHED)
         await driver.until(lambda: (item := picker(driver).highlighted) and item.key == str(FETCHED.path), "the cursor")
         assert not driver.remarks
+
+
+async def test_a_model_that_arrives_is_still_found_by_what_was_typed() -> None:
+    models = FakeModels()
+    async with opened(models=models) as driver:
+        await open_picker(driver)
+        await choose(driver, "starter")
+        await driver.until(lambda: models.wanted == ["starter"])
+        models.arrive(STARTER)
+        await driver.until(lambda: lines(driver)[0] == "On this machine", "the file in the list")
+        assert (item := picker(driver).highlighted) is not None and item.key == str(STARTER.path)
+
+
+async def test_why_a_download_failed_is_said_in_the_open_list() -> None:
+    models = FakeModels()
+    async with opened(models=models, size=(60, 20)) as driver:
+        shown = await open_picker(driver)
+        await choose(driver, "qwen3-0.6b")
+        models.fail("there is no network", "Check it.")
+        await driver.until(lambda: "There is no network. Check it." in driver.screen_text(), "the reason")
+        assert not driver.remarks
+        shown.query_one(Input).value = "q"
+        await driver.until(lambda: "There is no network" not in driver.screen_text())
+
+
+async def test_typing_puts_the_cursor_on_the_first_match() -> None:
+    async with opened(models=found_models(9)) as driver:
+        shown = await open_picker(driver)
+        await driver.pilot.press(*["down"] * 6)
+        shown.query_one(Input).value = "model"
+        await driver.until(lambda: shown.highlighted is not None and shown.highlighted.key == "/models/model-1.gguf")
+        await driver.pilot.press("down")
+        shown.query_one(Input).value = "smol"
+        await driver.until(lambda: shown.highlighted is not None and shown.highlighted.key == "starter")
+
+
+async def test_the_starter_in_use_is_not_fetched_again() -> None:
+    models = FakeModels([STARTER])
+    async with opened(model_path=str(STARTER.path), models=models) as driver:
+        await driver.pilot.press("f3")
+        await driver.until(lambda: "in use" in driver.status)
+        assert not models.wanted
 
 
 async def test_a_download_is_cancelled_in_the_list() -> None:

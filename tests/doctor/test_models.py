@@ -136,3 +136,12 @@ def test_a_file_that_nobody_foresaw_spoils_no_page(home_folder: Path, monkeypatc
     (paths.models_folder() / "odd.gguf").write_bytes(b"GGUF")
 
     assert "cannot run: ZeroDivisionError: no such number" in look_at_models(Settings()).rows[0].text
+
+
+def test_a_damaged_file_in_our_folder_is_wrong_and_one_of_another_architecture_is_not() -> None:
+    damaged = ModelFacts("/m/llama.gguf", refusal="llama.gguf: the file ends too early")
+
+    section = models_section([MODEL, MODEL, MODEL], [FACTS, damaged, REFUSED], ROOMY, Settings())
+
+    (problem,) = section.problems
+    assert problem.what == "llama in the models folder cannot be read as a model."

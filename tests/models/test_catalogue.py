@@ -461,3 +461,10 @@ def test_any_text_may_be_a_name(text: str, other: str) -> None:
     suggest_names(text)
     find_entry(text)
     entry_for_file(text, other)
+
+
+def test_a_label_of_a_training_run_tells_the_model_whatever_its_file_is_called() -> None:
+    label = "Smollm2 135M 8k Lc100K Mix1 Ep2"
+    for file_name in ("model.gguf", "m-Q4_1.gguf", "tiny:latest", "sha256-" + "a" * 64):
+        found = entry_for_file(file_name, label)
+        assert found is not None and found.name == "starter"

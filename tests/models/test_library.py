@@ -173,9 +173,12 @@ def test_the_ending_may_be_in_capitals(find: Find) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"GGU", b"GGML" + bytes(20), b"<!DOCTYPE html>"])
-def test_a_file_that_does_not_begin_as_a_model_is_left_out(find: Find, content: bytes) -> None:
-    put(paths.models_folder() / "Tiny.gguf", content)
-    assert find() == []
+def test_a_file_that_does_not_begin_as_a_model_is_listed_in_our_folder_alone(
+    find: Find, home: Path, content: bytes
+) -> None:
+    put(home / ".lmstudio" / "models" / "Theirs.gguf", content)
+    put(paths.models_folder() / "Ours.gguf", content)
+    assert names(find()) == ["Ours"]
 
 
 def test_what_is_no_file_is_left_out(find: Find) -> None:

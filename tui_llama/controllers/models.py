@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 STARTER_NAME: Final = "starter"
 STARTER_TITLE: Final = "the starter model"
+_NO_MODEL: Final = "There is no model on this machine yet."
+_NONE_CAN_RUN: Final = "None of the models on this machine can run here."
 
 _Known = dict[tuple[str, int], ModelFacts]
 
@@ -114,7 +116,7 @@ class ModelsController:
     Attributes:
         fetch: What is being fetched now.
         is_looking: Whether the first model is being looked for.
-        has_no_model: Whether no model was found on this machine when it was last looked through.
+        missing_words: That there is no model to begin with, where that is so; else empty.
     """
 
     def __init__(
@@ -137,7 +139,7 @@ class ModelsController:
         self._fresh_path = ""  # of the model that was fetched last
         self.fetch: Fetch | None = None
         self.is_looking = False
-        self.has_no_model = False
+        self.missing_words = ""
 
     # --- the first model ----------------------------------------------------------------------------------------
 
@@ -151,12 +153,12 @@ class ModelsController:
         finally:
             self.is_looking = False
         usable = [found for found in self._found if not self._facts(found).refusal]
-        self.has_no_model = not self._found
+        self.missing_words = "" if usable else _NONE_CAN_RUN if self._found else _NO_MODEL
         if not self._view.wants_a_model or self._view.open_picker is not None:
             return  # the user was quicker
         if len(usable) == 1:
             self._view.load_model(str(usable[0].path))
-        elif self._found:
+        elif usable:
             self.open_picker()
         self._view.show_state()
 
@@ -176,7 +178,6 @@ class ModelsController:
 
     async def _fill(self) -> None:
         self._found = await asyncio.to_thread(self._source.find)
-        self.has_no_model = not self._found
         self._show_list()
         self._machine = await asyncio.to_thread(self._source.machine)
         self._pulled = await asyncio.to_thread(self._find_pulled)
@@ -310,7 +311,7 @@ class ModelsController:
 
     async def _offer(self, fetch: Fetch, downloaded: Downloaded) -> None:
         """Begins with a model where there is none, and else says that it is there."""
-        self.has_no_model = False
+        self.missing_words = ""
         if self._view.wants_a_model and self._view.open_picker is None:
             self._view.load_model(downloaded.path)
             return

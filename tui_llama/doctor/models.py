@@ -7,7 +7,7 @@ from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.engine.protocol import ModelFacts
 from tui_llama.models.downloads import duration_words, size_words
 from tui_llama.models.fitness import judge
-from tui_llama.models.library import FoundModel, UnfinishedDownload
+from tui_llama.models.library import OUR_FOLDER, FoundModel, UnfinishedDownload
 from tui_llama.models.machine import Machine
 from tui_llama.settings import Settings
 
@@ -49,7 +49,11 @@ def models_section(
     if len(found) > len(facts):
         rows.append(Row("more", f"{len(found) - len(facts)} that were not looked into"))
     can_run = [each for each in facts if not each.refusal]
-    problems = []
+    problems = [
+        Problem(f"{model.name} in the models folder cannot be read as a model.", "Get it again, or remove it.")
+        for model, each in zip(found, facts, strict=False)
+        if model.origin == OUR_FOLDER and each.refusal and not each.architecture
+    ]
     if not found:
         rows.append(Row("found", "none", 0))
         problems.append(Problem("There is no model on this machine.", GET_ONE))

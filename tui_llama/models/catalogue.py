@@ -89,6 +89,7 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         embedding: Elements of the vector that stands for a token.
         tied_embeddings: Whether the file has one matrix for token embeddings and output.
         sampling: What its makers recommend.
+        labels: What its files say in `general.name` where that is no name, such as the label of a training run.
     """
 
     name: _Name
@@ -113,6 +114,7 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     embedding: _Count
     tied_embeddings: bool
     sampling: RecommendedSampling = RecommendedSampling()
+    labels: tuple[_Text, ...] = ()
 
     def __post_init__(self) -> None:
         if self.quantization not in _EMBEDDING_BITS:
@@ -223,6 +225,8 @@ def entry_for_file(file_name: str, general_name: str = "") -> CatalogueEntry | N
         general_name: What the file says its model is called (`general.name`). It settles what the file name leaves
             open, but does not overrule it: who changes a model often leaves this as it was.
     """
+    if general_name.casefold() in _index().by_label:  # nobody else's file says that
+        return _index().by_label[general_name.casefold()]
     said = _FileName(file_name)
     labelled = _index().by_file.get(_FileName(general_name).words)
     if not said.words:
@@ -287,6 +291,7 @@ class _Index:
     Attributes:
         by_name: By every name that one may type, file names included.
         by_file: By what the names of their files say.
+        by_label: By what their files say of themselves where that is no name.
 
     Raises:
         CatalogueError: two entries, or two files, have a name in common.
@@ -295,6 +300,7 @@ class _Index:
     def __init__(self, entries: tuple[CatalogueEntry, ...]) -> None:
         self.by_name: dict[Words, CatalogueEntry] = {}
         self.by_file: dict[Words, CatalogueEntry] = {}
+        self.by_label = {label.casefold(): entry for entry in entries for label in entry.labels}
         for entry in entries:
             self.by_file[_FileName(entry.file).words] = entry
             for words in _names_of(entry):

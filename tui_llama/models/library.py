@@ -127,7 +127,8 @@ class _Search:
         found: dict[tuple[int, int], FoundModel] = {}
         for path, name, origin in self._candidates():
             status = _status(path)
-            if status is not None and _holds_gguf(path, status):
+            # In our own folder, what is no model is listed too: its user expects it, and learns why it cannot run.
+            if status is not None and (_holds_gguf(path, status) or (origin == OUR_FOLDER and _is_file(status))):
                 model = FoundModel(path.absolute(), _encodable(name), status.st_size, origin)
                 found.setdefault((status.st_dev, status.st_ino), model)
         return sorted(found.values(), key=_place_in_list)
@@ -253,8 +254,12 @@ def _is_whole_model(path: Path) -> bool:
     return part is None or int(part["number"]) == 1
 
 
+def _is_file(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode)
+
+
 def _holds_gguf(path: Path, status: os.stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode) and _read_small(path, len(_MAGIC), cut=True) == _MAGIC
+    return _is_file(status) and _read_small(path, len(_MAGIC), cut=True) == _MAGIC
 
 
 def _ollama_weights(manifest_path: Path) -> str | None:
