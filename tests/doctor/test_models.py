@@ -144,4 +144,4 @@ def test_a_damaged_file_in_our_folder_is_wrong_and_one_of_another_architecture_i
     section = models_section([MODEL, MODEL, MODEL], [FACTS, damaged, REFUSED], ROOMY, Settings())
 
     (problem,) = section.problems
-    assert problem.what == "llama in the models folder cannot be read as a model."
+    assert problem.text == "llama in the models folder cannot be read as a model."
