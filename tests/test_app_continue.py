@@ -87,6 +87,7 @@ async def test_the_key_goes_on_with_the_same_answer_and_without_the_guard() -> N
         request = continuation(driver)
         assert request.ledger == (1, 2, 3, 10, 11)
         assert (request.text, request.answer, request.loop_guard) == ("", "again again", False)
+        assert request.answer_tokens == 2
         assert request.chat_id == driver.store.list_chats()[0].chat_id
         assert "4 reused · 1 read · 2 generated" in driver.status
         assert "context 7 / 8,192" in driver.status
@@ -137,6 +138,7 @@ async def test_an_answer_at_the_limit_goes_on_by_a_command_as_often_as_one_likes
             await driver.until(lambda: driver.notes == ["ended at the limit of tokens"])
             await driver.until_state("ready")
         assert continuation(driver).ledger == (1, 2, 3, 10, 20)
+        assert continuation(driver).answer_tokens == 2
         assert continuation(driver).loop_guard
 
 
@@ -194,6 +196,27 @@ async def test_going_on_that_fails_keeps_the_answer_and_can_be_tried_again() -> 
         assert driver.answers == ["a"]
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["ab"])
+
+
+async def test_an_answer_that_another_program_writes_does_not_go_on_here_before_that_has_ended(store: Store) -> None:
+    replies = [ended(StopReason.LOOP, "a"), more("b"), spoken("fine")]
+    async with opened(store=store, replies=replies) as driver:
+        await driver.ask("hi")
+        answer = (await stored_messages(driver))[-1]
+        store.reopen_answer(answer.message_id)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.remarks)
+        await driver.until_state("failed")
+        assert "This answer is being written already." in driver.remarks[0]
+        assert "not being saved" not in driver.screen_text()
+        assert len(driver.engine.reply_requests) == 1
+        assert (await stored_messages(driver))[-1].state is MessageState.PARTIAL
+        store.finish_answer(answer.message_id, StopReason.LOOP, None)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["ab"])
+        assert continuation(driver).ledger == (1, 2, 3, 10)
+        await driver.until_state("ready")
+        assert (await stored_messages(driver))[-1].text == "ab"
 
 
 async def test_half_a_character_at_the_end_is_shown_once_it_is_whole() -> None:
