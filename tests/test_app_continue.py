@@ -97,6 +97,48 @@ async def test_the_key_goes_on_with_the_same_answer_and_without_the_guard() -> N
         assert driver.store.ledger(answer.message_id) == [1, 2, 3, 10, 11, 20, 21]
 
 
+async def test_going_on_that_is_refused_leaves_the_loop_as_it_was() -> None:
+    refused: list[Step] = [Failed(0, "The tokens of this answer are another model's.")]
+    replies = [ended(StopReason.LOOP, "again", " again"), refused, more(" and on")]
+    async with opened(replies=replies, size=(100, 24)) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until_state("failed")
+        assert driver.notes == [LOOP_NOTE]
+        stored = (await stored_messages(driver))[-1]
+        assert (stored.state, stored.stop_reason, stored.usage) == (MessageState.COMPLETE, StopReason.LOOP, USAGE)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["again again and on"])
+        assert not continuation(driver).loop_guard
+
+
+async def test_a_loop_that_was_let_go_on_and_stopped_goes_on_without_the_guard_again() -> None:
+    gate = Gate()
+    going_on = [*more(" and")[:-1], gate]
+    async with opened(replies=[ended(StopReason.LOOP, "a", "a"), going_on, more(" on", first_token=30)]) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["aa and"])
+        await driver.pilot.press("escape")
+        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["aa and on"])
+        assert not continuation(driver).loop_guard
+
+
+async def test_going_on_that_is_stopped_before_its_first_token_changes_nothing() -> None:
+    gate = Gate()
+    replies: list[list[Step]] = [ended(StopReason.LOOP, "a", "a"), [gate, *more(" on")]]
+    async with opened(replies=replies) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until_state("reading")
+        await driver.pilot.press("escape")
+        gate.open()
+        await driver.until(lambda: driver.notes == [LOOP_NOTE])
+        assert (await stored_messages(driver))[-1].stop_reason is StopReason.LOOP
+
+
 async def test_the_next_message_follows_the_whole_answer() -> None:
     replies = [ended(StopReason.LOOP, "a", "b"), more("c"), spoken("fine")]
     async with opened(replies=replies) as driver:
@@ -192,7 +234,7 @@ async def test_going_on_that_fails_keeps_the_answer_and_can_be_tried_again() -> 
         await driver.ask("hi")
         await driver.pilot.press("f5")
         await driver.until_state("failed")
-        await driver.until(lambda: driver.notes == ["failed"])
+        await driver.until(lambda: driver.notes == ["ended at the limit of tokens"])
         assert driver.answers == ["a"]
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["ab"])

@@ -26,8 +26,9 @@ class Entry:
     """One message on the path that is shown.
 
     `message_id` is None until the store has it. An answer whose `stop_reason` is None is under way, or was
-    interrupted; of one whose `prompt_is_known`, the store has all tokens. The last message may be one that
-    `is_replied_to` on another branch. `version` counts from 1, of `version_count` messages in the same place.
+    interrupted; of one whose `prompt_is_known`, the store has all tokens. One that `may_repeat` itself was let go on
+    after a loop. The last message may be one that `is_replied_to` on another branch. `version` counts from 1, of
+    `version_count` messages in the same place.
     """
 
     role: Role
@@ -37,6 +38,7 @@ class Entry:
     is_interrupted: bool = False
     usage: Usage | None = None
     prompt_is_known: bool = field(default=False, compare=False)
+    may_repeat: bool = field(default=False, compare=False)
     is_replied_to: bool = False
     version: int = 1
     version_count: int = 1
@@ -61,6 +63,7 @@ class OpenChat:
         self._unsaved_text: list[str] = []
         self._unsaved_ids: list[int] = []
         self._version_count = 0
+        self._ending_before: tuple[StopReason, Usage | None] | None = None
         self._refusal: StoreError | None = None
         """Why the open answer, which was to go on, is not open in the store; known when the journal is settled."""
         self.chat_id: str | None = None
@@ -222,6 +225,9 @@ class OpenChat:
         """The last answer, which was cut off, goes on."""
         entry = self.entries[-1]
         entry.text = shown = entry.text.rstrip(DAMAGED_CHARACTER)
+        if entry.stop_reason is not None:
+            self._ending_before = entry.stop_reason, entry.usage
+        entry.may_repeat = entry.may_repeat or entry.stop_reason is StopReason.LOOP  # seen, and more of it wanted
         entry.stop_reason, entry.is_interrupted = None, False
 
         def job(store: Store) -> None:
@@ -247,6 +253,7 @@ class OpenChat:
 
     def append(self, text: str, token_ids: tuple[int, ...]) -> None:
         """The open answer goes on. Written by the next `flush`."""
+        self._ending_before = None
         self.entries[-1].text += text
         self._unsaved_text.append(text)
         self._unsaved_ids.extend(token_ids)
@@ -266,9 +273,12 @@ class OpenChat:
         self._journal.write(job)
 
     def finish_answer(self, stop_reason: StopReason, usage: Usage | None) -> Entry:
-        """The open answer has ended."""
+        """The open answer has ended. One that was to go on, and did not begin to, ended as it had before."""
         self.flush()
         entry = self.entries[-1]
+        before, self._ending_before = self._ending_before, None
+        if before is not None and stop_reason in (StopReason.STOPPED, StopReason.FAILED):
+            stop_reason, usage = before
         entry.stop_reason, entry.usage = stop_reason, usage
 
         def job(store: Store) -> None:

@@ -284,9 +284,9 @@ class Turns:
             chat.begin_answer()
             self._view.begin_answer()
             return partial(self._request, has_guard=has_guard)
-        was_in_loop = chat.entries[-1].stop_reason is StopReason.LOOP  # which the user has seen, and wants more of
-        self._view.reopen_answer(chat.reopen_answer())
-        return partial(self._continuation, has_guard=has_guard and not was_in_loop)
+        entry = chat.reopen_answer()
+        self._view.reopen_answer(entry)
+        return partial(self._continuation, has_guard=has_guard and not entry.may_repeat)
 
     async def _reply(self, number: int, chat: OpenChat, make_request: MakeRequest) -> None:
         """Asks for an answer; what becomes of it are events of this number."""
