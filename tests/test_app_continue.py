@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from tests.fakes.chat_app import MODEL, USAGE, Driver, opened, spoken
@@ -352,6 +353,22 @@ async def test_there_is_nothing_to_go_on_with() -> None:
         await hint_of_f5(driver, "This answer ended by itself")
         await driver.ask("more")
         await hint_of_f5(driver, "The context is full")
+
+
+async def test_an_answer_that_has_outgrown_a_shifted_context_stays_as_it_is(store: Store) -> None:
+    long = Usage(reused_tokens=3000, read_tokens=200, generated_tokens=4992, context_used=4100)
+    cut = [*spoken("long")[:-1], Finished(0, StopReason.STOPPED, long)]
+    async with opened(store=store, replies=[cut], size=(100, 24)) as driver:
+        await driver.ask("hi")
+        await hint_of_f5(driver, "This answer has outgrown the context of 8,192 tokens; it cannot go on.")
+        assert driver.notes == ["stopped"]
+    larger = ScriptedEngine(
+        load=[ModelLoaded(msgspec.structs.replace(demo_model(MODEL), context_size=16_384))], replies=[more("er")]
+    )
+    async with opened(store=store, engine=larger) as driver:
+        await open_newest_chat(driver)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["longer"])
 
 
 async def test_an_answer_under_way_goes_on_anyway() -> None:
