@@ -129,6 +129,8 @@ LEGITIMATE: dict[str, str] = {
     "an array of bytes": "static const uint8_t zeros[] = {\n"
     + _lines("    0x00, 0x00, 0x00, 0x00, 0x00, 0x00,", 12)
     + "};\n",
+    "an array of the same bytes": "{" + "0xFF, " * 150 + "}",
+    "an array of the same words": "{" + "0xDEADBEEF, " * 60 + "}",
     "an array of nulls": json.dumps([[None] * 8] * 12, indent=2),
     "an array of false": json.dumps([[False] * 10] * 15),
     "exponents": "\n".join(["1e-5 1.5e+3 nan inf"] * 25),

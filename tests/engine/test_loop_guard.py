@@ -121,7 +121,7 @@ def test_the_answer_may_be_longer_than_what_is_remembered() -> None:
         ("0x00, 0xff, 1e-5, 3d6f, B2", 1024),
         ("| N/A | x | - |", 1024),
         ("XXXX oooo ----", 1024),
-        ("true, False, null, None, NaN", 1024),
+        ("true, False, null, None, NaN, ", 1024),
         ("trues", 3 * 40),
     ],
 )
@@ -130,6 +130,33 @@ def test_what_a_passage_of_40_different_tokens_may_have(text: str, tokens: int) 
     size = -(-len(encoded) // 40)
     pieces = [encoded[size * place : size * (place + 1)] for place in range(40)]
     assert most_tokens(range(40), lambda token_id: pieces[token_id]) == tokens
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0xFF, ",
+        "0xDEADBEEF,",
+        "    0x00, 0xBEEF,\n",
+        '<td class="name">&nbsp;</td>',
+        "\\quad & \\quad \\\\\n",
+        "true, ",
+        "paris",
+        "xxxx ",
+        "Я не знаю, что сказать. ",
+        "我不知道该怎么回答这个问题。",
+        "- Check that the cable is plugged in.\n",
+        "| Yes | No |\n",
+        '    print("Hello, world!")\n',
+    ],
+)
+def test_it_does_not_matter_where_in_the_loop_the_passage_begins(text: str) -> None:
+    loop = text.encode()
+    limits = {
+        most_tokens([*range(start, len(loop)), *range(start)], lambda token_id: loop[token_id : token_id + 1])
+        for start in range(len(loop))
+    }
+    assert len(limits) == 1
 
 
 # --- against the naive twin -------------------------------------------------------------------------------------

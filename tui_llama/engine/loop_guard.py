@@ -35,6 +35,12 @@ SIGN_TOKENS: Final = 1024
 
 _LETTER_SHARE: Final = 0.75
 _MARKUP: Final = re.compile(r"<[^<>]*>|&#?\w+;|\\[A-Za-z]+")
+_SEAMS: Final = (
+    re.compile(rb"(?<=\n)"),
+    re.compile(rb"(?=\s)"),
+    re.compile(rb"(?=[^\w\x80-\xff])"),
+    re.compile(rb"(?=[^\x80-\xbf])"),
+)
 _BEGIN_OF_MARKUP: Final = re.compile(r"[<&\\]")
 _NUMBER: Final = re.compile(r"\w*\d\w*")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
@@ -114,7 +120,7 @@ def most_tokens(passage: Sequence[int], piece: Callable[[int], bytes]) -> int:
         piece: Gives the bytes that a token stands for.
     """
     period = len(passage)
-    text = b"".join(map(piece, passage)).decode(errors="ignore")
+    text = _from_a_seam(b"".join(map(piece, passage))).decode(errors="ignore")
     if not _has_word(text):
         return max(REPEATS * period, SIGN_TOKENS)
     if _is_varied(passage) and _is_prose(text):
@@ -129,6 +135,13 @@ def _fewest_tokens(periods: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
 
 def _is_varied(passage: Sequence[int]) -> bool:
     return len(passage) >= PROSE_TOKENS and len(set(passage)) >= min(len(passage) / 2, VARIED_TOKENS)
+
+
+def _from_a_seam(passage: bytes) -> bytes:
+    """The passage turned to begin where nothing is cut: at a line, else a blank, else a sign, else a character."""
+    seams = (seam.search(passage) for seam in _SEAMS)
+    start = next((found.start() for found in seams if found), 0)
+    return passage[start:] + passage[:start]
 
 
 def _has_word(text: str) -> bool:
