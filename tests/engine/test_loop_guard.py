@@ -113,8 +113,11 @@ def test_the_answer_may_be_longer_than_what_is_remembered() -> None:
         ("Das Wasser steigt bis zu den unteren Fenstern, schöner wird es nicht. ", 3 * 40),
         ("हर वसंत में पानी सबसे निचली खिड़कियों तक बढ़ जाता है। ", 3 * 40),
         ("每年春天水都会涨到最低的窗户。", 3 * 40),
-        ('{"name": "John", "age": 30, "mail": "j@example.com", "id": 7}', 12 * 40),
-        ('v class="a"><h2>Title</h2><p class="b">Some text</p></div><di', 12 * 40),
+        ("The sum is 12 + 30 * 4 / 5 - 67 + 89 * 10; 11 % 12. ", 12 * 40),
+        ('{"name": "John", "age": 30, "mail": "j@example.com", "id": 7}', 512),
+        ('v class="a"><h2>Title</h2><p class="b">Some text</p></div><di', 512),
+        ("| Porridge with milk | Bread with cheese and a pear | Tea |\n", 512),
+        ("Here is a table that I made for you today.\nIt is short.\n| a |\n", 3 * 40),
         ('lass="a"></td><td class="b">&nbsp;</td></tr><tr><td c', 1024),
         ("nbsp;</td><td>&", 1024),
         ("\\hline \\quad & \\quad \\\\", 1024),
@@ -219,6 +222,14 @@ def test_no_alarm_in_real_tokens(shared_folder: Path, vocabulary: str) -> None:
 def test_an_alarm_in_real_tokens(shared_folder: Path, vocabulary: str) -> None:
     model = tokenizer(shared_folder, vocabulary)
     assert [name for name, text in LOOPS.items() if end_of(model.tokenize(text), model.piece) is None] == []
+
+
+@pytest.mark.parametrize("name", [name for name in LOOPS if "list" in name or "sorry" in name or "six words" in name])
+def test_prose_in_short_passages_ends_with_its_twelfth_repeat(name: str) -> None:
+    token_ids, piece = in_word_pieces(LOOPS[name])
+    token_ids = token_ids[1:-1]  # which may lack a blank, or be one
+    period = next(size for size in range(1, 99) if token_ids[size:] == token_ids[:-size])
+    assert end_of(token_ids, piece) == max(12 * period, 48)
 
 
 @pytest.mark.shared
