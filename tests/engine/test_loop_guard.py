@@ -126,6 +126,17 @@ def test_the_answer_may_be_longer_than_what_is_remembered() -> None:
         ("XXXX oooo ----", 1024),
         ("true, False, null, None, NaN, ", 1024),
         ("trues", 3 * 40),
+        (" I", 3 * 40),
+        ("I I ", 3 * 40),
+        ("IIII", 1024),
+        ("I I I\n", 512),
+        ("x x, ", 1024),
+        ("哈", 3 * 40),
+        ("か", 3 * 40),
+        ("ㅋ", 3 * 40),
+        ("ー", 1024),
+        ("第 1 ", 12 * 40),
+        ("| 是 | 否 |\n", 512),
     ],
 )
 def test_what_a_passage_of_40_different_tokens_may_have(text: str, tokens: int) -> None:
@@ -230,6 +241,16 @@ def test_prose_in_short_passages_ends_with_its_twelfth_repeat(name: str) -> None
     token_ids = token_ids[1:-1]  # which may lack a blank, or be one
     period = next(size for size in range(1, 99) if token_ids[size:] == token_ids[:-size])
     assert end_of(token_ids, piece) == max(12 * period, 48)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@pytest.mark.parametrize("text", ["哈" * 800, " I" * 800, "ㅋ" * 800, "あ" * 800])
+def test_one_letter_over_and_over_is_soon_noticed(shared_folder: Path, vocabulary: str, text: str) -> None:
+    model = tokenizer(shared_folder, vocabulary)
+    ended = end_of(model.tokenize(text), model.piece)
+    assert ended is not None
+    assert ended <= 60
 
 
 @pytest.mark.shared

@@ -11,9 +11,10 @@ passage has to stand there, without anything in between, before the answer is en
     rows         12 times, and 512 tokens in all: rows of a table, markup, data with words in it, lines of code
     signs        12 times, and 1024 tokens in all: passages without a word
 
-A word is made of letters, two of which differ. Numbers (0x00 and 1e-5 too), tags, entities and commands of LaTeX are
-none, nor are words that stand for a value, such as "null". So rows of zeros, empty cells of an HTML table, matrices,
-rulers, borders and blanks are signs: they are often meant.
+A word is made of letters, two of which differ; in scripts without blanks between words one letter is enough, and so it
+is where a passage is nothing but single letters with blanks between them, such as "I I I". Numbers (0x00 and 1e-5
+too), tags, entities and commands of LaTeX are none, nor are words that stand for a value, such as "null". So rows of
+zeros, empty cells of an HTML table, matrices, rulers, borders and blanks are signs: they are often meant.
 
 A passage is rows when at least half of its lines have a mark of them, such as a bar, a tag, a bracket behind a name or
 an indent, or when each is one word. A line with the end of a sentence in it counts only for a bar, a tab or a tag.
@@ -49,6 +50,11 @@ _SEAMS: Final = (
 _BEGIN_OF_MARKUP: Final = re.compile(r"[<&\\]")
 _NUMBER: Final = re.compile(r"\w*\d\w*")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
+_LETTER_OF_UNSPACED_SCRIPT: Final = re.compile(  # Thai, Lao, Burmese, Khmer, kana, bopomofo, hangul, Yi, ideograms
+    r"(?=[^\W\d_])[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u3096\u30a1-\u30fa\u3105-\u318e\u31a0-\u31ff"
+    r"\u3400-\ua4cf\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_SINGLE_LETTERS: Final = re.compile(r"\s+[^\W\d_](?:\s+[^\W\d_])*\s*|[^\W\d_](?:\s+[^\W\d_])*\s+")
 _VALUES: Final = frozenset({"true", "false", "null", "none", "nil", "nan", "inf", "na", "undefined"})
 
 _TABLE: Final = re.compile(r"\||\t|</?[A-Za-z][^<>]*>")
@@ -171,8 +177,10 @@ def _from_a_seam(passage: bytes) -> bytes:
 
 
 def _has_word(text: str) -> bool:
-    words = _WORD.findall(_NUMBER.sub(" ", _without_marks(_without_markup(text))).casefold())
-    return any(len(set(word)) > 1 and word not in _VALUES for word in words)
+    plain = _NUMBER.sub(" ", _without_marks(_without_markup(text))).casefold()
+    if _LETTER_OF_UNSPACED_SCRIPT.search(plain) or _SINGLE_LETTERS.fullmatch(text):
+        return True
+    return any(len(set(word)) > 1 and word not in _VALUES for word in _WORD.findall(plain))
 
 
 def _has_rows(text: str) -> bool:
