@@ -775,11 +775,9 @@ def test_a_prompt_that_ends_in_an_end_is_no_answer_that_is_whole() -> None:
     assert len(tokens_of(go_on(talk, "", max_tokens=3))) == 3
 
 
-def test_an_answer_that_goes_on_from_nothing_is_a_failure_and_no_crash() -> None:
-    talk = talk_with()
-    events = go_on(talk, "")
-    assert isinstance(events[-1], Failed)
-    assert "empty" in events[-1].message
+def test_an_answer_that_goes_on_without_a_ledger_is_no_crash() -> None:
+    request = CompleteRequest(8, "hi", GREEDY, max_tokens=3, answer="")
+    assert len(tokens_of(engine_with(FakeModel()).reply(request, never))) == 3
 
 
 def test_a_stop_text_of_the_template_ends_an_answer_that_goes_on() -> None:
