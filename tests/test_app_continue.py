@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from tests.fakes.chat_app import MODEL, USAGE, Driver, opened, spoken
@@ -87,6 +88,7 @@ async def test_the_key_goes_on_with_the_same_answer_and_without_the_guard() -> N
         request = continuation(driver)
         assert request.ledger == (1, 2, 3, 10, 11)
         assert (request.text, request.answer, request.loop_guard) == ("", "again again", False)
+        assert request.answer_tokens == 2
         assert request.chat_id == driver.store.list_chats()[0].chat_id
         assert "4 reused · 1 read · 2 generated" in driver.status
         assert "context 7 / 8,192" in driver.status
@@ -94,6 +96,48 @@ async def test_the_key_goes_on_with_the_same_answer_and_without_the_guard() -> N
         assert (answer.text, answer.stop_reason) == ("again again and on", StopReason.END_OF_GENERATION)
         assert driver.store.versions(answer.message_id) == [answer.message_id]
         assert driver.store.ledger(answer.message_id) == [1, 2, 3, 10, 11, 20, 21]
+
+
+async def test_going_on_that_is_refused_leaves_the_loop_as_it_was() -> None:
+    refused: list[Step] = [Failed(0, "The tokens of this answer are another model's.")]
+    replies = [ended(StopReason.LOOP, "again", " again"), refused, more(" and on")]
+    async with opened(replies=replies, size=(100, 24)) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until_state("failed")
+        assert driver.notes == [LOOP_NOTE]
+        stored = (await stored_messages(driver))[-1]
+        assert (stored.state, stored.stop_reason, stored.usage) == (MessageState.COMPLETE, StopReason.LOOP, USAGE)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["again again and on"])
+        assert not continuation(driver).loop_guard
+
+
+async def test_a_loop_that_was_let_go_on_and_stopped_goes_on_without_the_guard_again() -> None:
+    gate = Gate()
+    going_on = [*more(" and")[:-1], gate]
+    async with opened(replies=[ended(StopReason.LOOP, "a", "a"), going_on, more(" on", first_token=30)]) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["aa and"])
+        await driver.pilot.press("escape")
+        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["aa and on"])
+        assert not continuation(driver).loop_guard
+
+
+async def test_going_on_that_is_stopped_before_its_first_token_changes_nothing() -> None:
+    gate = Gate()
+    replies: list[list[Step]] = [ended(StopReason.LOOP, "a", "a"), [gate, *more(" on")]]
+    async with opened(replies=replies) as driver:
+        await driver.ask("hi")
+        await driver.pilot.press("f5")
+        await driver.until_state("reading")
+        await driver.pilot.press("escape")
+        gate.open()
+        await driver.until(lambda: driver.notes == [LOOP_NOTE])
+        assert (await stored_messages(driver))[-1].stop_reason is StopReason.LOOP
 
 
 async def test_the_next_message_follows_the_whole_answer() -> None:
@@ -137,6 +181,7 @@ async def test_an_answer_at_the_limit_goes_on_by_a_command_as_often_as_one_likes
             await driver.until(lambda: driver.notes == ["ended at the limit of tokens"])
             await driver.until_state("ready")
         assert continuation(driver).ledger == (1, 2, 3, 10, 20)
+        assert continuation(driver).answer_tokens == 2
         assert continuation(driver).loop_guard
 
 
@@ -190,10 +235,31 @@ async def test_going_on_that_fails_keeps_the_answer_and_can_be_tried_again() -> 
         await driver.ask("hi")
         await driver.pilot.press("f5")
         await driver.until_state("failed")
-        await driver.until(lambda: driver.notes == ["failed"])
+        await driver.until(lambda: driver.notes == ["ended at the limit of tokens"])
         assert driver.answers == ["a"]
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["ab"])
+
+
+async def test_an_answer_that_another_program_writes_does_not_go_on_here_before_that_has_ended(store: Store) -> None:
+    replies = [ended(StopReason.LOOP, "a"), more("b"), spoken("fine")]
+    async with opened(store=store, replies=replies) as driver:
+        await driver.ask("hi")
+        answer = (await stored_messages(driver))[-1]
+        store.reopen_answer(answer.message_id)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.remarks)
+        await driver.until_state("failed")
+        assert "This answer is being written already." in driver.remarks[0]
+        assert "not being saved" not in driver.screen_text()
+        assert len(driver.engine.reply_requests) == 1
+        assert (await stored_messages(driver))[-1].state is MessageState.PARTIAL
+        store.finish_answer(answer.message_id, StopReason.LOOP, None)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["ab"])
+        assert continuation(driver).ledger == (1, 2, 3, 10)
+        await driver.until_state("ready")
+        assert (await stored_messages(driver))[-1].text == "ab"
 
 
 async def test_half_a_character_at_the_end_is_shown_once_it_is_whole() -> None:
@@ -287,6 +353,22 @@ async def test_there_is_nothing_to_go_on_with() -> None:
         await hint_of_f5(driver, "This answer ended by itself")
         await driver.ask("more")
         await hint_of_f5(driver, "The context is full")
+
+
+async def test_an_answer_that_has_outgrown_a_shifted_context_stays_as_it_is(store: Store) -> None:
+    long = Usage(reused_tokens=3000, read_tokens=200, generated_tokens=4992, context_used=4100)
+    cut = [*spoken("long")[:-1], Finished(0, StopReason.STOPPED, long)]
+    async with opened(store=store, replies=[cut], size=(100, 24)) as driver:
+        await driver.ask("hi")
+        await hint_of_f5(driver, "This answer has outgrown the context of 8,192 tokens; it cannot go on.")
+        assert driver.notes == ["stopped"]
+    larger = ScriptedEngine(
+        load=[ModelLoaded(msgspec.structs.replace(demo_model(MODEL), context_size=16_384))], replies=[more("er")]
+    )
+    async with opened(store=store, engine=larger) as driver:
+        await open_newest_chat(driver)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["longer"])
 
 
 async def test_an_answer_under_way_goes_on_anyway() -> None:

@@ -10,7 +10,7 @@ from tui_llama.database import IN_MEMORY
 from tui_llama.errors import StoreError
 from tui_llama.journal import Journal
 from tui_llama.open_chat import OpenChat
-from tui_llama.store import Store
+from tui_llama.store import MessageState, Store
 
 USAGE = Usage(generated_tokens=2, context_used=9)
 
@@ -150,8 +150,11 @@ async def test_an_answer_goes_on_as_the_same_message(store: Store, journal: Jour
     asked_about = chat.entries[-1]
     assert chat.reopen_answer() is asked_about
     assert (asked_about.text, asked_about.stop_reason) == ("Beca", None)
-    ledger = await chat.whole_ledger()
+    ledger, own_tokens = await chat.ledger_to_go_on()
+    assert (ledger, own_tokens) == ((1, 2, 3, 4), 2)
     chat.append("use.", (77,))
+    chat.flush()
+    assert await chat.ledger_to_go_on() == ((*ledger, 77), 3)
     chat.finish_answer(StopReason.LENGTH, None)
     assert await chat.whole_ledger() == (*ledger, 77)
     assert chat.chat_id is not None
@@ -171,13 +174,24 @@ async def test_an_answer_that_another_program_writes_is_not_written_to(
     assert message_id is not None
     store.reopen_answer(message_id)
     chat.reopen_answer()
-    chat.append("use.", (77,))
-    chat.flush()
-    assert await chat.whole_ledger() == ()
-    assert [str(failure) for failure in failures] == ["This answer is being written already."]
-    assert chat.entries[-1].text == "Because."
+    with pytest.raises(StoreError, match="being written already"):
+        await chat.ledger_to_go_on()
+    chat.finish_answer(StopReason.FAILED, None)
+    await journal.settle()
+    assert failures == []
     assert chat.chat_id is not None
-    assert store.messages(chat.chat_id)[-1].text == "Beca"
+    stored = store.messages(chat.chat_id)[-1]
+    assert (stored.text, stored.state) == ("Beca", MessageState.PARTIAL)
+    store.append_to_answer(message_id, "use", (5,))
+    store.finish_answer(message_id, StopReason.LENGTH, None)
+    chat.reopen_answer()
+    with pytest.raises(StoreError, match="another text"):
+        await chat.ledger_to_go_on()
+    chat.finish_answer(StopReason.FAILED, None)
+    assert chat.chat_id is not None
+    again = await OpenChat.restore(journal, chat.chat_id)
+    again.reopen_answer()
+    assert await again.ledger_to_go_on() == ((1, 2, 3, 4, 5), 3)
 
 
 async def test_an_answer_set_aside_stays_in_the_store_as_a_version(store: Store, journal: Journal) -> None:

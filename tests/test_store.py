@@ -515,6 +515,7 @@ def test_an_answer_that_was_cut_off_is_reopened_and_finished_again(store: Store)
     finished = store.messages(chat_id)[-1]
     assert (finished.text, finished.stop_reason) == ("Because.", StopReason.END_OF_GENERATION)
     assert store.ledger(message_id) == [1, 2, 3, 4, 5]
+    assert store.generated_token_count(message_id) == 3
     assert store.versions(message_id) == [message_id]
 
 

@@ -467,7 +467,7 @@ class ChatApp(App[None]):
         if self._turns.state is State.NO_MODEL:
             self.show_hint("There is no model yet.")
             return
-        why_not = why_not_continued(self._turns.chat) if self._turns.allows(turn.Continue) else ""
+        why_not = why_not_continued(self._turns.chat, self._turns.model) if self._turns.allows(turn.Continue) else ""
         if why_not:
             self.show_hint(why_not)
         else:

@@ -8,6 +8,7 @@ of its own, whose store is in memory, and is gone when it is left.
 from dataclasses import dataclass, field
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.errors import StoreError
 from tui_llama.journal import Journal
 from tui_llama.store import (
     DAMAGED_CHARACTER,
@@ -25,8 +26,9 @@ class Entry:
     """One message on the path that is shown.
 
     `message_id` is None until the store has it. An answer whose `stop_reason` is None is under way, or was
-    interrupted; of one whose `prompt_is_known`, the store has all tokens. The last message may be one that
-    `is_replied_to` on another branch. `version` counts from 1, of `version_count` messages in the same place.
+    interrupted; of one whose `prompt_is_known`, the store has all tokens. One that `may_repeat` itself was let go on
+    after a loop. The last message may be one that `is_replied_to` on another branch. `version` counts from 1, of
+    `version_count` messages in the same place.
     """
 
     role: Role
@@ -36,6 +38,7 @@ class Entry:
     is_interrupted: bool = False
     usage: Usage | None = None
     prompt_is_known: bool = field(default=False, compare=False)
+    may_repeat: bool = field(default=False, compare=False)
     is_replied_to: bool = False
     version: int = 1
     version_count: int = 1
@@ -60,6 +63,9 @@ class OpenChat:
         self._unsaved_text: list[str] = []
         self._unsaved_ids: list[int] = []
         self._version_count = 0
+        self._ending_before: tuple[StopReason, Usage | None] | None = None
+        self._refusal: StoreError | None = None
+        """Why the open answer, which was to go on, is not open in the store; known when the journal is settled."""
         self.chat_id: str | None = None
         self.owner_id = None if self.is_incognito else new_chat_id()
         self.title = ""
@@ -117,8 +123,23 @@ class OpenChat:
         return await self._ledger_up_to(self.entries[-2])
 
     async def whole_ledger(self) -> tuple[int, ...]:
-        """What was fed to the model on the whole path, while no answer is open or one goes on."""
+        """What was fed to the model on the whole path, while no answer is open."""
         return await self._ledger_up_to(self.entries[-1]) if self.entries else ()
+
+    async def ledger_to_go_on(self) -> tuple[tuple[int, ...], int]:
+        """What was fed to the model up to where the last answer was cut off, and how many of it are the answer's own.
+
+        Raises:
+            StoreError: the store does not know, or did not let the answer be opened again.
+        """
+        await self._journal.settle()
+        if self._refusal is not None:
+            raise self._refusal
+        message_id = self.entries[-1].message_id
+        if message_id is None:
+            raise StoreError("The tokens of this answer are not known.", "Ctrl+R answers again.")
+        ledger = await self._journal.read(lambda store: store.ledger(message_id))
+        return tuple(ledger), await self._journal.read(lambda store: store.generated_token_count(message_id))
 
     def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
         """The system prompt and what was said before entry number `position`."""
@@ -203,15 +224,18 @@ class OpenChat:
     def reopen_answer(self) -> Entry:
         """The last answer, which was cut off, goes on."""
         entry = self.entries[-1]
-        entry.text = entry.text.rstrip(DAMAGED_CHARACTER)
+        entry.text = shown = entry.text.rstrip(DAMAGED_CHARACTER)
+        if entry.stop_reason is not None:
+            self._ending_before = entry.stop_reason, entry.usage
+        entry.may_repeat = entry.may_repeat or entry.stop_reason is StopReason.LOOP  # seen, and more of it wanted
         entry.stop_reason, entry.is_interrupted = None, False
 
         def job(store: Store) -> None:
-            # What cannot be reopened is not written to: another program may be writing it.
-            message_id, entry.message_id = entry.message_id, None
-            if message_id is not None:
-                store.reopen_answer(message_id)
-                entry.message_id = message_id
+            try:
+                if entry.message_id is not None:
+                    store.reopen_answer(entry.message_id, shown)
+            except StoreError as error:
+                self._refusal = error  # and nothing is written to it: another program may be writing it
 
         self._journal.write(job)
         return entry
@@ -229,6 +253,7 @@ class OpenChat:
 
     def append(self, text: str, token_ids: tuple[int, ...]) -> None:
         """The open answer goes on. Written by the next `flush`."""
+        self._ending_before = None
         self.entries[-1].text += text
         self._unsaved_text.append(text)
         self._unsaved_ids.extend(token_ids)
@@ -242,19 +267,23 @@ class OpenChat:
         self._unsaved_text, self._unsaved_ids = [], []
 
         def job(store: Store) -> None:
-            if entry.message_id is not None:
+            if entry.message_id is not None and self._refusal is None:
                 store.append_to_answer(entry.message_id, text, token_ids if entry.prompt_is_known else ())
 
         self._journal.write(job)
 
     def finish_answer(self, stop_reason: StopReason, usage: Usage | None) -> Entry:
-        """The open answer has ended."""
+        """The open answer has ended. One that was to go on, and did not begin to, ended as it had before."""
         self.flush()
         entry = self.entries[-1]
+        before, self._ending_before = self._ending_before, None
+        if before is not None and stop_reason in (StopReason.STOPPED, StopReason.FAILED):
+            stop_reason, usage = before
         entry.stop_reason, entry.usage = stop_reason, usage
 
         def job(store: Store) -> None:
-            if entry.message_id is not None:
+            refusal, self._refusal = self._refusal, None
+            if entry.message_id is not None and refusal is None:
                 store.finish_answer(entry.message_id, stop_reason, usage)
 
         self._journal.write(job)

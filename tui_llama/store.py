@@ -349,13 +349,17 @@ class Store:
         with self._lock, explained(self.path):
             self._answer_locks.release(message_id)
 
-    def reopen_answer(self, message_id: int) -> None:
+    def reopen_answer(self, message_id: int, shown: str | None = None) -> None:
         """Lets an answer that was cut off grow again: it is partial until it is finished once more.
 
         Of half a character at its end, which was shown as damaged, only the tokens stay; its text comes with the rest.
 
+        Args:
+            message_id: The answer.
+            shown: Its text as whoever wants more of it knows it, without such a half; None for whatever it is.
+
         Raises:
-            StoreError: another running program is writing it.
+            StoreError: another running program is writing it, or has written more of it than is shown.
         """
         with contextlib.ExitStack() as undo:
             with self._transaction() as database:
@@ -365,6 +369,9 @@ class Store:
                 if message.state is MessageState.PARTIAL:
                     raise StoreError("This answer is being written already.", "Another running program may do so.")
                 _fold_pieces(database, message_id)
+                text = _message(database, message_id).text.rstrip(DAMAGED_CHARACTER)
+                if shown is not None and text != _storable(shown):
+                    raise StoreError("This answer is stored with another text.", "Open the chat again to see it.")
                 database.execute(
                     "UPDATE messages SET state = ?, stop_reason = NULL, text = rtrim(text, ?) WHERE message_id = ?",
                     (MessageState.PARTIAL, DAMAGED_CHARACTER, message_id),
@@ -382,6 +389,12 @@ class Store:
         with self._transaction("DEFERRED") as database:
             _message(database, message_id)
             return _ledger(database, message_id)
+
+    def generated_token_count(self, message_id: int) -> int:
+        """How many tokens at the end of an answer's ledger it has generated itself."""
+        with self._transaction("DEFERRED") as database:
+            _message(database, message_id)
+            return len(_ids_from_blob(_full_ids(*_path(database, message_id)[-1])))
 
     def recover(self) -> list[int]:
         """Marks the answers that nobody writes any more as interrupted; for the start of the program.

@@ -284,19 +284,19 @@ class Turns:
             chat.begin_answer()
             self._view.begin_answer()
             return partial(self._request, has_guard=has_guard)
-        was_in_loop = chat.entries[-1].stop_reason is StopReason.LOOP  # which the user has seen, and wants more of
-        self._view.reopen_answer(chat.reopen_answer())
-        return partial(self._continuation, has_guard=has_guard and not was_in_loop)
+        entry = chat.reopen_answer()
+        self._view.reopen_answer(entry)
+        return partial(self._continuation, has_guard=has_guard and not entry.may_repeat)
 
     async def _reply(self, number: int, chat: OpenChat, make_request: MakeRequest) -> None:
         """Asks for an answer; what becomes of it are events of this number."""
         async with self._engine_is_free:
-            request = await make_request(number, chat)
-            if self.state is not State.READING:
-                # Stopped before the engine was asked.
-                self.dispatch(turn.ReplyFinished(number, StopReason.STOPPED, Usage()))
-                return
             try:
+                request = await make_request(number, chat)
+                if self.state is not State.READING:
+                    # Stopped before the engine was asked.
+                    self.dispatch(turn.ReplyFinished(number, StopReason.STOPPED, Usage()))
+                    return
                 async for event in self._opened_engine().reply(request):
                     self._take_reply_event(number, event)
                 if self._machine.answer_is_open:
@@ -327,7 +327,7 @@ class Turns:
     async def _continuation(self, number: int, chat: OpenChat, *, has_guard: bool) -> CompleteRequest:
         """What asks for more of the open answer, token by token from where it was cut off."""
         settings = self._settings
-        ledger = await chat.whole_ledger()
+        ledger, answer_tokens = await chat.ledger_to_go_on()
         return CompleteRequest(
             turn=number,
             text="",
@@ -339,6 +339,7 @@ class Turns:
             ledger=ledger,
             loop_guard=has_guard,
             answer=chat.entries[-1].text,
+            answer_tokens=answer_tokens,
         )
 
     def _sampling(self) -> SamplingSettings:

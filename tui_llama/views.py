@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.theme import Theme
 
 from tui_llama import paths
-from tui_llama.chat import Role, StopReason
+from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.commands import COMMANDS
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
@@ -61,20 +61,32 @@ def note_of(entry: Entry, *, is_last: bool = False) -> str:
     return " · ".join(part for part in (ending, key, version) if part)
 
 
-def why_not_continued(chat: OpenChat) -> str:
-    """Why the last answer cannot go on; empty if it can."""
+def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
+    """Why the last answer cannot go on with this model; empty if it can, as far as is known."""
     if not chat.ends_in_answer:
         return "There is no answer to go on with." if chat.is_empty else "There is no answer yet; Ctrl+R asks for one."
-    reason = chat.entries[-1].stop_reason
-    if reason in _ENDED_BY_ITSELF:
+    answer = chat.entries[-1]
+    if answer.stop_reason in _ENDED_BY_ITSELF:
         return "This answer ended by itself; there is nothing to go on with."
-    if reason is StopReason.CONTEXT_FULL:
-        return "The context is full; this answer cannot go on."
-    if chat.entries[-1].is_replied_to:
+    if answer.is_replied_to:
         return "Something was said after this answer in another branch; it stays as it is."
     if not chat.has_prompt:
         return "The tokens of this answer are not known; Ctrl+R answers again."
-    return ""
+    return _why_there_is_no_room(answer, model)
+
+
+def _why_there_is_no_room(answer: Entry, model: ModelInfo | None) -> str:
+    """Why the context has no room for more of an answer: one whose context was shifted may be longer than that."""
+    if answer.stop_reason is StopReason.CONTEXT_FULL:
+        return "The context is full; this answer cannot go on."
+    if model is None or answer.usage is None or _ledger_tokens(answer.usage) < model.context_size:
+        return ""
+    return f"This answer has outgrown the context of {model.context_size:,} tokens; it cannot go on."
+
+
+def _ledger_tokens(usage: Usage) -> int:
+    """How many tokens there are up to the end of an answer, all of which are read when it goes on."""
+    return usage.reused_tokens + usage.read_tokens + usage.generated_tokens
 
 
 def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:

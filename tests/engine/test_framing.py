@@ -48,7 +48,7 @@ REQUESTS: list[Request] = [
     LoadRequest("model.gguf", 4096, 2, 64),
     ReplyRequest(3, (ChatMessage(Role.USER, "héllo"),), (1, 2, 3), SamplingSettings(seed=7), 5, ("stop",), "state"),
     CompleteRequest(4, "Once upon a time"),
-    CompleteRequest(5, "", ledger=(1, 2), chat_id="c" * 32, loop_guard=True, answer="déjà"),
+    CompleteRequest(5, "", ledger=(1, 2), chat_id="c" * 32, loop_guard=True, answer="déjà", answer_tokens=1),
     CompleteRequest(5, "Once", overflow=Overflow(OverflowMode.EXTEND, -1, 8, 64), ignore_eos=True),
     ReadAheadRequest((ChatMessage(Role.USER, "a"),), "and", (1, 2), 5, "chat"),
     EstimateRequest((ChatMessage(Role.USER, "a"),), (1, 2), None, "chat"),

@@ -67,6 +67,7 @@ class Talk:
         self.chat_id = chat_id
         self.messages: tuple[ChatMessage, ...] = ()
         self.ledger: tuple[int, ...] = ()
+        self.answer_tokens = 0
         self.turn = 0
 
     def say(
@@ -95,8 +96,10 @@ class Talk:
         for event in events:
             if isinstance(event, PromptEncoded):
                 self.ledger = (*self.ledger[: event.kept_tokens], *event.token_ids)
+                self.answer_tokens = 0
             elif isinstance(event, TextPiece):
                 self.ledger += event.token_ids
+                self.answer_tokens += len(event.token_ids)
         self.messages += (ChatMessage(Role.ASSISTANT, text_of(events)),)
 
 
@@ -699,7 +702,16 @@ def test_what_was_computed_elsewhere_stays_in_memory_only_for_its_chat(tmp_path:
 
 def go_on(talk: Talk, shown: str, max_tokens: int | None = None) -> list[ReplyEvent]:
     """More of the answer that the ledger ends in, as the screen asks for it."""
-    request = CompleteRequest(8, "", GREEDY, max_tokens, ledger=tuple(talk.ledger), chat_id=talk.chat_id, answer=shown)
+    request = CompleteRequest(
+        8,
+        "",
+        GREEDY,
+        max_tokens,
+        ledger=tuple(talk.ledger),
+        chat_id=talk.chat_id,
+        answer=shown,
+        answer_tokens=talk.answer_tokens,
+    )
     return list(talk.engine.reply(request, never))
 
 
@@ -733,6 +745,39 @@ def test_text_that_was_held_back_when_the_answer_was_cut_off_comes_first() -> No
     assert text_of(go_on(talk, "a")) == "<b"
     assert text_of(go_on(talk, "a", max_tokens=0)) == "<"
     assert text_of(go_on(talk, "a<")) == "b"
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown", "more"),
+    [
+        ("<b>bold", "", "<b>bold"),
+        ("<<b>", "<", "<b>"),
+        ("\n\nand", "\n", "\nand"),
+    ],
+)
+def test_text_that_was_held_back_is_found_where_the_same_text_was_shown(answer: str, shown: str, more: str) -> None:
+    model = FakeModel(answering(answer))
+    model.chat_template = FakeTemplate(stop_texts=("<end>", "\n\nUser:"))
+    talk = Talk(engine_with(model))
+    talk.say("hi", max_tokens=len(shown) + 1)
+    assert text_of(go_on(talk, shown)) == more
+
+
+def test_an_answer_without_a_token_goes_on_from_its_prompt() -> None:
+    talk = talk_with(answering("yes"))
+    talk.say("hi", once_asked(0))
+    assert text_of(go_on(talk, "")) == "yes"
+
+
+def test_a_prompt_that_ends_in_an_end_is_no_answer_that_is_whole() -> None:
+    talk = talk_with()
+    talk.ledger = (EOS,)
+    assert len(tokens_of(go_on(talk, "", max_tokens=3))) == 3
+
+
+def test_an_answer_that_goes_on_without_a_ledger_is_no_crash() -> None:
+    request = CompleteRequest(8, "hi", GREEDY, max_tokens=3, answer="")
+    assert len(tokens_of(engine_with(FakeModel()).reply(request, never))) == 3
 
 
 def test_a_stop_text_of_the_template_ends_an_answer_that_goes_on() -> None:

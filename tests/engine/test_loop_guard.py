@@ -113,16 +113,30 @@ def test_the_answer_may_be_longer_than_what_is_remembered() -> None:
         ("Das Wasser steigt bis zu den unteren Fenstern, schöner wird es nicht. ", 3 * 40),
         ("हर वसंत में पानी सबसे निचली खिड़कियों तक बढ़ जाता है। ", 3 * 40),
         ("每年春天水都会涨到最低的窗户。", 3 * 40),
-        ('{"name": "John", "age": 30, "mail": "j@example.com", "id": 7}', 12 * 40),
-        ('v class="a"><h2>Title</h2><p class="b">Some text</p></div><di', 12 * 40),
+        ("The sum is 12 + 30 * 4 / 5 - 67 + 89 * 10; 11 % 12. ", 12 * 40),
+        ('{"name": "John", "age": 30, "mail": "j@example.com", "id": 7}', 512),
+        ('v class="a"><h2>Title</h2><p class="b">Some text</p></div><di', 512),
+        ("| Porridge with milk | Bread with cheese and a pear | Tea |\n", 512),
+        ("Here is a table that I made for you today.\nIt is short.\n| a |\n", 3 * 40),
         ('lass="a"></td><td class="b">&nbsp;</td></tr><tr><td c', 1024),
         ("nbsp;</td><td>&", 1024),
         ("\\hline \\quad & \\quad \\\\", 1024),
         ("0x00, 0xff, 1e-5, 3d6f, B2", 1024),
         ("| N/A | x | - |", 1024),
         ("XXXX oooo ----", 1024),
-        ("true, False, null, None, NaN", 1024),
+        ("true, False, null, None, NaN, ", 1024),
         ("trues", 3 * 40),
+        (" I", 3 * 40),
+        ("I I ", 3 * 40),
+        ("IIII", 1024),
+        ("I I I\n", 512),
+        ("x x, ", 1024),
+        ("哈", 3 * 40),
+        ("か", 3 * 40),
+        ("ㅋ", 3 * 40),
+        ("ー", 1024),
+        ("第 1 ", 12 * 40),
+        ("| 是 | 否 |\n", 512),
     ],
 )
 def test_what_a_passage_of_40_different_tokens_may_have(text: str, tokens: int) -> None:
@@ -130,6 +144,33 @@ def test_what_a_passage_of_40_different_tokens_may_have(text: str, tokens: int) 
     size = -(-len(encoded) // 40)
     pieces = [encoded[size * place : size * (place + 1)] for place in range(40)]
     assert most_tokens(range(40), lambda token_id: pieces[token_id]) == tokens
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0xFF, ",
+        "0xDEADBEEF,",
+        "    0x00, 0xBEEF,\n",
+        '<td class="name">&nbsp;</td>',
+        "\\quad & \\quad \\\\\n",
+        "true, ",
+        "paris",
+        "xxxx ",
+        "Я не знаю, что сказать. ",
+        "我不知道该怎么回答这个问题。",
+        "- Check that the cable is plugged in.\n",
+        "| Yes | No |\n",
+        '    print("Hello, world!")\n',
+    ],
+)
+def test_it_does_not_matter_where_in_the_loop_the_passage_begins(text: str) -> None:
+    loop = text.encode()
+    limits = {
+        most_tokens([*range(start, len(loop)), *range(start)], lambda token_id: loop[token_id : token_id + 1])
+        for start in range(len(loop))
+    }
+    assert len(limits) == 1
 
 
 # --- against the naive twin -------------------------------------------------------------------------------------
@@ -192,6 +233,24 @@ def test_no_alarm_in_real_tokens(shared_folder: Path, vocabulary: str) -> None:
 def test_an_alarm_in_real_tokens(shared_folder: Path, vocabulary: str) -> None:
     model = tokenizer(shared_folder, vocabulary)
     assert [name for name, text in LOOPS.items() if end_of(model.tokenize(text), model.piece) is None] == []
+
+
+@pytest.mark.parametrize("name", [name for name in LOOPS if "list" in name or "sorry" in name or "six words" in name])
+def test_prose_in_short_passages_ends_with_its_twelfth_repeat(name: str) -> None:
+    token_ids, piece = in_word_pieces(LOOPS[name])
+    token_ids = token_ids[1:-1]  # which may lack a blank, or be one
+    period = next(size for size in range(1, 99) if token_ids[size:] == token_ids[:-size])
+    assert end_of(token_ids, piece) == max(12 * period, 48)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@pytest.mark.parametrize("text", ["哈" * 800, " I" * 800, "ㅋ" * 800, "あ" * 800])
+def test_one_letter_over_and_over_is_soon_noticed(shared_folder: Path, vocabulary: str, text: str) -> None:
+    model = tokenizer(shared_folder, vocabulary)
+    ended = end_of(model.tokenize(text), model.piece)
+    assert ended is not None
+    assert ended <= 60
 
 
 @pytest.mark.shared

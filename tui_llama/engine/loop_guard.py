@@ -7,12 +7,17 @@ passage has to stand there, without anything in between, before the answer is en
 
     prose         3 times           at least 32 tokens, and at least half of them (or 64) distinct; at least 3 of 4
                                     characters are letters or blanks
-    other text   12 times, and 48 tokens in all: short passages, markup, code, data with words in it
+    other text   12 times, and 48 tokens in all: short passages
+    rows         12 times, and 512 tokens in all: rows of a table, markup, data with words in it, lines of code
     signs        12 times, and 1024 tokens in all: passages without a word
 
-A word is made of letters, two of which differ. Numbers (0x00 and 1e-5 too), tags, entities and commands of LaTeX are
-none, nor are words that stand for a value, such as "null". So rows of zeros, empty cells of an HTML table, matrices,
-rulers, borders and blanks are signs: they are often meant.
+A word is made of letters, two of which differ; in scripts without blanks between words one letter is enough, and so it
+is where a passage is nothing but single letters with blanks between them, such as "I I I". Numbers (0x00 and 1e-5
+too), tags, entities and commands of LaTeX are none, nor are words that stand for a value, such as "null". So rows of
+zeros, empty cells of an HTML table, matrices, rulers, borders and blanks are signs: they are often meant.
+
+A passage is rows when at least half of its lines have a mark of them, such as a bar, a tag, a bracket behind a name or
+an indent, or when each is one word. A line with the end of a sentence in it counts only for a bar, a tab or a tag.
 
 Knows token ids and the bytes that each stands for; nothing of logits, and changes none.
 """
@@ -31,14 +36,45 @@ PROSE_TOKENS: Final = 32
 VARIED_TOKENS: Final = 64
 REPEATS: Final = 12
 TEXT_TOKENS: Final = 48
+ROW_TOKENS: Final = 512
 SIGN_TOKENS: Final = 1024
 
 _LETTER_SHARE: Final = 0.75
 _MARKUP: Final = re.compile(r"<[^<>]*>|&#?\w+;|\\[A-Za-z]+")
+_SEAMS: Final = (
+    re.compile(rb"(?<=\n)"),
+    re.compile(rb"(?=\s)"),
+    re.compile(rb"(?=[^\w\x80-\xff])"),
+    re.compile(rb"(?=[^\x80-\xbf])"),
+)
 _BEGIN_OF_MARKUP: Final = re.compile(r"[<&\\]")
 _NUMBER: Final = re.compile(r"\w*\d\w*")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
+_LETTER_OF_UNSPACED_SCRIPT: Final = re.compile(  # Thai, Lao, Burmese, Khmer, kana, bopomofo, hangul, Yi, ideograms
+    r"(?=[^\W\d_])[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u3096\u30a1-\u30fa\u3105-\u318e\u31a0-\u31ff"
+    r"\u3400-\ua4cf\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_SINGLE_LETTERS: Final = re.compile(r"\s+[^\W\d_](?:\s+[^\W\d_])*\s*|[^\W\d_](?:\s+[^\W\d_])*\s+")
 _VALUES: Final = frozenset({"true", "false", "null", "none", "nil", "nan", "inf", "na", "undefined"})
+
+_TABLE: Final = re.compile(r"\||\t|</?[A-Za-z][^<>]*>")
+_CODE: Final = re.compile(
+    r"""
+    [{}=\\] | ; $                         # blocks, assignments, attributes, commands of LaTeX, ends of statements
+    | \w\( (?! s\) )                      # a call, and no "item(s)"
+    | [^\W_]_[^\W_] | :: | -> | &&        # snake_case, paths, arrows
+    | \w\w\. (?: [a-z_]\w | [A-Z][A-Z_\d] )  # np.nan, Color.RED; no "Paris.The"
+    | ["'\]] \s* , \s* (?: ["'\[] | $ )    # a list of strings
+    | ["'] : \s | ^ [a-z_][\w-]* : (?: \s | $ )  # keys
+    | [^\W\d\u0e00-\U0010ffff],\w | \w,[^\W\d\u0e00-\U0010ffff]  # CSV, of scripts that have blanks elsewhere
+    | ^ \w+ (?: \ \w+ )? (?: ,\ \w+ (?: \ \w+ )? )+ $  # cells of a word or two
+    | \[ $ | ^ \] | ^ \$\                 # lists, commands for a shell
+    """,
+    re.VERBOSE,
+)
+_INDENT: Final = re.compile(r"\s{2,}(?![-*+•] |\d+[.)] )")
+_ONE_WORD: Final = re.compile(r"\W*(?:[^\W\u0e00-\U0010ffff]+|\w(?:\W+\w)*)\W*")
+_END_OF_SENTENCE: Final = re.compile(r"[^\W\d_]{2}[.!?…]+(?:\s|$)|[。！？।؟]")
 
 _NO_TOKEN: Final = -1
 _MEMORY_TOKENS: Final = 8 * LONGEST_PASSAGE
@@ -114,9 +150,11 @@ def most_tokens(passage: Sequence[int], piece: Callable[[int], bytes]) -> int:
         piece: Gives the bytes that a token stands for.
     """
     period = len(passage)
-    text = b"".join(map(piece, passage)).decode(errors="ignore")
+    text = _from_a_seam(b"".join(map(piece, passage))).decode(errors="ignore")
     if not _has_word(text):
         return max(REPEATS * period, SIGN_TOKENS)
+    if _has_rows(text):
+        return max(REPEATS * period, ROW_TOKENS)
     if _is_varied(passage) and _is_prose(text):
         return PROSE_REPEATS * period
     return max(REPEATS * period, TEXT_TOKENS)
@@ -131,9 +169,34 @@ def _is_varied(passage: Sequence[int]) -> bool:
     return len(passage) >= PROSE_TOKENS and len(set(passage)) >= min(len(passage) / 2, VARIED_TOKENS)
 
 
+def _from_a_seam(passage: bytes) -> bytes:
+    """The passage turned to begin where nothing is cut: at a line, else a blank, else a sign, else a character."""
+    seams = (seam.search(passage) for seam in _SEAMS)
+    start = next((found.start() for found in seams if found), 0)
+    return passage[start:] + passage[:start]
+
+
 def _has_word(text: str) -> bool:
-    words = _WORD.findall(_NUMBER.sub(" ", _without_marks(_without_markup(text))).casefold())
-    return any(len(set(word)) > 1 and word not in _VALUES for word in words)
+    plain = _NUMBER.sub(" ", _without_marks(_without_markup(text))).casefold()
+    if _LETTER_OF_UNSPACED_SCRIPT.search(plain) or _SINGLE_LETTERS.fullmatch(text):
+        return True
+    return any(len(set(word)) > 1 and word not in _VALUES for word in _WORD.findall(plain))
+
+
+def _has_rows(text: str) -> bool:
+    """Whether it is rows of a table, data or code rather than prose; a passage without an end of a line is one line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return sum(map(_is_row, lines)) * 2 >= len(lines) or ("\n" in text and all(map(_is_word_alone, lines)))
+
+
+def _is_row(line: str) -> bool:
+    if _TABLE.search(line.strip()):
+        return True
+    return not _END_OF_SENTENCE.search(line) and bool(_CODE.search(line.strip()) or _INDENT.match(line))
+
+
+def _is_word_alone(line: str) -> bool:
+    return bool(_ONE_WORD.fullmatch(line)) and not _END_OF_SENTENCE.search(line)
 
 
 def _is_prose(text: str) -> bool:

@@ -102,7 +102,8 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
 
     Where there is a `ledger`, the text stands behind its tokens, all of which are kept; it may then be empty. Where
     the ledger ends in an answer that was cut off and is to go on, `answer` is the text of that answer as far as it was
-    shown: what the template ends answers with ends this one too, and text of tokens that was held back comes first.
+    shown and its last `answer_tokens` tokens are the answer's own: what the template ends answers with ends this one
+    too, and text of tokens that was held back comes first.
     """
 
     turn: int
@@ -117,6 +118,7 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     chat_id: str | None = None
     loop_guard: bool = False
     answer: str | None = None
+    answer_tokens: int = 0
 
 
 class ReadAheadRequest(msgspec.Struct, frozen=True, tag=True):

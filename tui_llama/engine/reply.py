@@ -112,7 +112,7 @@ class Reply:
                 "the chat has tokens that this model does not know", "Use the model that it was held with."
             )
         if request.answer is not None:
-            self._text.go_on_after(ledger, request.answer)
+            self._text.go_on_after(_answer_so_far(request), request.answer)
         continues = bool(ledger) and not tokenizer.is_special(ledger[-1])
         new = tokenizer.tokenize(request.text, add_special=not ledger, parse_special=True, continues=continues)
         return Prompt(len(ledger), [*ledger, *new])
@@ -231,7 +231,7 @@ class Reply:
         request = self._request
         if not isinstance(request, CompleteRequest) or request.answer is None or request.ignore_eos:
             return None
-        is_whole = request.ledger[-1] in self._model.tokenizer.end_of_generation
+        is_whole = any(token_id in self._model.tokenizer.end_of_generation for token_id in _answer_so_far(request)[-1:])
         return StopReason.END_OF_GENERATION if is_whole else None
 
     def _loop_reason(self, token_id: int) -> StopReason | None:
@@ -277,6 +277,11 @@ class Reply:
             drafted_tokens=cost.drafted_tokens,
             accepted_tokens=cost.accepted_tokens,
         )
+
+
+def _answer_so_far(request: CompleteRequest) -> tuple[int, ...]:
+    """The tokens of an answer that goes on."""
+    return request.ledger[max(0, len(request.ledger) - request.answer_tokens) :]
 
 
 @dataclass(slots=True)
