@@ -189,7 +189,7 @@ def _downloader(requirements: Path, target: Path) -> list[str]:
         ]
     raise DownloadError(
         "the starter model cannot be fetched: this environment has no pip, and there is no uv",
-        f"Where there is a pip, type: {command_by_hand()}",
+        f"Where there is a pip, type: {command_by_hand()}, then this again.",
     )
 
 
