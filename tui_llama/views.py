@@ -41,7 +41,7 @@ _ENDED_BY_ITSELF = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
 _LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
 _COMING_ADVICE = ("You can write meanwhile; the chat begins when it is here.",)
-_STARTER_ADVICE = ("A very small model, to try the program with · Ctrl+L gets a better one",)
+_STARTER_ADVICE = ("A very small model to try this with · Ctrl+L: better ones",)
 _LOST_ADVICE = ("Your next message starts the engine again.",)
 
 

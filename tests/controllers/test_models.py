@@ -118,8 +118,8 @@ async def test_one_key_fetches_the_starter_and_the_chat_begins() -> None:
 
 async def test_an_empty_chat_says_that_the_starter_is_very_small_and_which_key_gets_a_better_one() -> None:
     async with opened(model_path=str(STARTER.path)) as driver:
-        await driver.until(lambda: "very small model" in driver.screen_text())
-        assert "Ctrl+L gets a better one" in driver.screen_text()
+        await driver.until(lambda: "A very small model to try this with" in driver.screen_text())
+        assert "Ctrl+L: better ones" in driver.screen_text()
     async with opened() as driver:
         assert "very small model" not in driver.screen_text()
 

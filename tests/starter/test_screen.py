@@ -29,7 +29,7 @@ def words(text: str) -> set[str]:
 async def test_a_new_user_gets_an_answer(starter_model: Path, size: tuple[int, int]) -> None:
     async with chatting(starter_model, replace(LIKE_A_NEW_USER_S, max_tokens=20), size) as driver:
         await driver.until(lambda: "SmolLM2 135M Instruct" in driver.screen_text().splitlines()[0], "the model's name")
-        await driver.until(lambda: "A very small model, to try the program with" in driver.screen_text())
+        await driver.until(lambda: "A very small model to try this with" in driver.screen_text())
         await driver.ask(SHORT)
         (turn,) = driver.turns
         (answer,) = driver.answers
