@@ -30,7 +30,7 @@ ALICE = Privacy(["/home/alice", "/data/people/alice"], ["alice", "walrus", "root
         ("/mnt/malice/x", "/mnt/malice/x"),
         ("/home/bob smith/models", "/home/…/models"),
         ("/net/walrus/x: '/net/walrus'", "/net/…/x: '/net/…'"),
-        ("/root/x", "/root/x"),
+        ("/srv/x", "/srv/x"),
         ("llama, of alice", "llama, of alice"),
         ("http://alice:secret@proxy:80/x", "http://…@proxy:80/x"),
         ("https://user:pa/ss@host", "https://…@host"),
