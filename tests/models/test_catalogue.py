@@ -458,9 +458,9 @@ def test_what_the_file_calls_itself_settles_what_its_name_leaves_open(
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_any_text_may_be_a_name(text: str, other: str) -> None:
-    suggest_names(text)
-    find_entry(text)
-    entry_for_file(text, other)
+    known = load_catalogue()
+    assert set(suggest_names(text)) <= {entry.name for entry in known}
+    assert all(found is None or found in known for found in (find_entry(text), entry_for_file(text, other)))
 
 
 def test_a_label_of_a_training_run_tells_the_model_whatever_its_file_is_called() -> None:

@@ -4,7 +4,7 @@ A model needs its weights, the keys and values of the context that is asked for,
 else. Writing a token reads all weights that take part in it once, so it takes about as long as reading their bytes from
 memory. The engine reads nearly as fast as the machine can, and does some work in each layer that does not depend on its
 size, which only shows in very small models. With these two figures the estimate is within a twentieth of what
-`benchmarks/compare.py` measured for seven models of 0.6 and 1.2 billion parameters (AMX). On a machine with AVX2, two
+`benchmarks/compare.py` measured for eight models of 0.6 and 1.2 billion parameters (AMX). On a machine with AVX2, two
 of them wrote 15 and 20 % slower than estimated, and the starter 15 % faster.
 """
 
