@@ -4,6 +4,7 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -67,17 +68,19 @@ def once_asked(count: int) -> Callable[[], bool]:
 class ThinkingTemplate(FakeTemplate):
     """As `FakeTemplate`, but without what was thought before an answer."""
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        return super().render([ChatMessage(each.role, re.sub("<t>.*</t>", "", each.text)) for each in messages])
+    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
+        return super().render(
+            [ChatMessage(each.role, re.sub("<t>.*</t>", "", each.text)) for each in messages], now=now
+        )
 
 
 class RefusingTemplate(FakeTemplate):
     """Takes no two messages of one speaker after another."""
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
+    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
         if any(one.role is other.role for one, other in itertools.pairwise(messages)):
             raise EngineError("the roles must alternate")
-        return super().render(messages)
+        return super().render(messages, now=now)
 
 
 class Talk:

@@ -6,6 +6,7 @@ as it has bytes. Keys and values are made from the tokens, so that they can be s
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -153,7 +154,7 @@ class FakeTemplate:
     def __init__(self, stop_texts: tuple[str, ...] = ()) -> None:
         self.stop_texts = stop_texts
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
+    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
         return "".join(f"<s>{message.role}:{message.text}</s>" for message in messages) + "<s>assistant:"
 
 
