@@ -1,7 +1,6 @@
 """Going on with an answer that was cut off, as the user sees it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -157,7 +156,7 @@ async def test_the_next_message_follows_the_whole_answer() -> None:
 
 
 async def test_nothing_is_guarded_when_the_setting_says_so() -> None:
-    settings = replace(Settings(), loop_guard="off")
+    settings = Settings(loop_guard="off")
     replies = [ended(StopReason.STOPPED, "a"), more("b")]
     async with opened(replies=replies, settings=settings) as driver:
         await driver.ask("hi")

@@ -502,7 +502,8 @@ def test_a_reader_that_goes_away_ends_the_answer_quietly() -> None:
     assert (process.returncode, errors) == (141, b"")
 
 
-HEAVY = ("numpy", "numba", "textual", "rich", "msgspec", "sqlite3", "jinja2", "asyncio", "tokenizers")
+# Not msgspec: the options are made of the settings' declarations, which every command reads.
+HEAVY = ("numpy", "numba", "textual", "rich", "sqlite3", "jinja2", "asyncio", "tokenizers")
 
 
 def test_the_command_line_imports_nothing_heavy_before_it_knows_what_is_wanted() -> None:

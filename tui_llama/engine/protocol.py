@@ -15,6 +15,11 @@ from tui_llama.chat import ChatMessage, SamplingSettings, StopReason, Usage
 
 DEFAULT_CONTEXT_SIZE = 8192
 
+CACHE_TYPES = ("f16", "q8_0")
+"""How keys and values may be kept."""
+NUMA_MODES = ("distribute", "isolate", "numactl")
+"""Where threads and weights may go on a machine with several nodes; the names are llama.cpp's."""
+
 DEFAULT_DRAFT_MAX = 7
 """With the token before them as many as the matrix kernels take in one pass."""
 
