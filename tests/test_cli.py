@@ -153,7 +153,7 @@ def test_answers_are_guarded_unless_that_is_off_or_they_may_not_end(asked: Asked
 
 
 def test_standard_input_is_put_below_the_question(asked: Asked) -> None:
-    run("ask", "Sum", "up:", *MODEL, stdin="a text\n")
+    run("ask", "Sum", "up:", "-", *MODEL, stdin="a text\n")
     assert reply_request(asked).messages == (ChatMessage(Role.USER, "Sum up:\n\na text"),)
 
 

@@ -3,19 +3,20 @@
 Manners: only a command's result goes to standard output; progress, notices and errors go to standard error,
 coloured only on a terminal and not where `NO_COLOR` is set. Exit status: 0 fine, 1 an error, 2 wrong usage,
 130 stopped by Ctrl+C (what was answered so far is printed), 141 the reader of the result went away.
+The streams themselves are the business of `standard_streams`.
 """
 
 import gc
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from tui_llama import __version__, doctor_command, model_commands, settings_command
+from tui_llama import __version__, doctor_command, model_commands, settings_command, standard_streams
 from tui_llama.bench_settings import BENCH_SETTINGS
 from tui_llama.command_settings import settings_from
 from tui_llama.errors import ModelFileError, UserError
@@ -26,22 +27,29 @@ if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
     from tui_llama.stored_chat import StoredChat
 
-_INTERRUPTED = 130
-_READER_GONE = 141
-
 
 class _CommandLine(click.Group):
     """Turns our errors, Ctrl+C and a vanished reader into messages and exit statuses."""
 
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        with _told():  # --help and --version write already here
+            return super().make_context(*arguments, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _told():
             return super().invoke(ctx)
-        except UserError as error:
-            raise _ShownError(error) from error
-        except KeyboardInterrupt as error:
-            raise _SilentEnd(_INTERRUPTED) from error
-        except BrokenPipeError as error:
-            raise _SilentEnd(_READER_GONE) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise _ShownError(error) from error
+    except KeyboardInterrupt as error:
+        raise _SilentEnd(standard_streams.INTERRUPTED) from error
+    except BrokenPipeError as error:
+        raise _SilentEnd(standard_streams.READER_GONE) from error
 
 
 class _ShownError(click.ClickException):
@@ -115,11 +123,11 @@ def command_line(context: click.Context, /, **options: object) -> None:
 def ask(group_options: dict[str, object], /, question: tuple[str, ...], **options: object) -> None:
     """Answers one QUESTION through the model's chat template.
 
-    What comes on standard input is put below the question.
+    Where its last word is "-", what comes on standard input is put below it; without a QUESTION, that is the question.
     """
     from tui_llama import headless
 
-    text = _question_text(" ".join(question))
+    text = _question_text(question)
     options = {**group_options, **_given(options)}
     model, settings = _model_file(options), settings_from(options)
     headless.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
@@ -348,32 +356,38 @@ for _command in (
 
 
 def main() -> None:
-    """Runs the command line and ends the process."""
-    _open_missing_streams()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr] # a text stream of a real process
+    """Runs the command line and ends the process; `start.main` does so from the first moment on."""
+    standard_streams.end_at_interrupt()
+    standard_streams.prepare()
+    sys.exit(run())
+
+
+def run() -> int:
+    """Runs the command line; returns the exit status. The standard streams have been prepared."""
+    try:
+        with standard_streams.interruptible():
+            status = _status_of_command_line()
+    except KeyboardInterrupt:
+        status = standard_streams.INTERRUPTED
+    try:
+        status = standard_streams.finish(status)
+    except UserError as error:
+        _ShownError(error).show()
+        status = _ShownError.exit_code
+    silent = (standard_streams.INTERRUPTED, standard_streams.READER_GONE)
+    if status in silent or (status == 0 and "llvmlite" in sys.modules):
+        # After an answer there is nothing left to do, and to take the compiler and a model apart is a tenth of it all.
+        # A thread that is inside the compiler would disturb the interpreter's farewells, too.
+        os._exit(status)
+    return status
+
+
+def _status_of_command_line() -> int:
     try:
         command_line.main(prog_name="tui-llama")
     except SystemExit as end:
-        # After an answer there is nothing left to do, and to take the compiler and a model apart is a tenth of it all.
-        if end.code in (_INTERRUPTED, _READER_GONE) or (end.code in (None, 0) and "llvmlite" in sys.modules):
-            _leave_at_once(int(end.code or 0))
-        raise
-
-
-def _open_missing_streams() -> None:
-    """Who closes a standard stream wants nothing from it or of it, which is no mistake."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for the whole run
-
-
-def _leave_at_once(status: int) -> None:
-    """Ends without the interpreter's farewells, which a thread that is inside the compiler would disturb."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(status)
+        return end.code if isinstance(end.code, int) else 0
+    return 0
 
 
 # --- what a command needs ---------------------------------------------------------------------------------
@@ -457,20 +471,20 @@ def _named_model(options: Mapping[str, object]) -> str | None:
     return None if name is None else named_model(str(name))
 
 
-def _question_text(question: str) -> str:
-    piped = "" if sys.stdin.isatty() else _standard_input().strip("\n")
+def _question_text(words: tuple[str, ...]) -> str:
+    """The words of a question, and below them what comes on standard input where "-" or their absence asks for it."""
+    wants_input = words[-1:] == ("-",)
+    question = " ".join(words[:-1] if wants_input else words)
+    if not words and sys.stdin.isatty():
+        raise click.UsageError("There is no question.")
+    piped = standard_streams.read_text().strip("\n") if wants_input or not words else ""
     text = "\n\n".join(part for part in (question, piped) if part.strip())
     if not text:
         raise click.UsageError("There is no question.")
+    if not wants_input and question and standard_streams.holds_unread_bytes():
+        _say("note", 'standard input is left alone; "-" behind the question puts it below', "yellow")
     return text
 
 
 def _text_or_input(text: str) -> str:
-    return _standard_input() if text == "-" else text
-
-
-def _standard_input() -> str:
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"standard input is not UTF-8 text: byte {error.start} is wrong") from error
+    return standard_streams.read_text() if text == "-" else text

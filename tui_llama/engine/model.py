@@ -27,7 +27,7 @@ from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
-from tui_llama.engine.kernel_code import load_kernels
+from tui_llama.engine.kernel_code import load_kernels, take_notices
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.model_facts import common_type, recommended_sampling
 from tui_llama.engine.placement import Placement, chosen_processors, find_seats
@@ -147,6 +147,7 @@ class Model:
             raise
         self.notices: tuple[str, ...] = (
             *weights.notices, *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices,
+            *take_notices(),
         )  # fmt: skip
 
     def __enter__(self) -> Self:
