@@ -74,13 +74,20 @@ class ThinkingTemplate(FakeTemplate):
         )
 
 
-class RefusingTemplate(FakeTemplate):
+class AlternatingTemplate(FakeTemplate):
     """Takes no two messages of one speaker after another."""
 
     def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
         if any(one.role is other.role for one, other in itertools.pairwise(messages)):
             raise EngineError("the roles must alternate")
         return super().render(messages, now=now)
+
+
+class RefusingTemplate(FakeTemplate):
+    """Takes nothing."""
+
+    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
+        raise EngineError("no messages please")
 
 
 class Talk:
@@ -238,7 +245,17 @@ def test_where_turns_will_be_left_out_the_rest_is_read_without_them() -> None:
     assert cause_of(events) is None
 
 
-def test_a_template_that_takes_no_such_messages_leaves_nothing_to_read() -> None:
+def test_what_follows_an_unanswered_message_is_read_as_a_part_of_it() -> None:
+    model = FakeModel()
+    model.chat_template = AlternatingTemplate()
+    talk = talk_with(model)
+    talk.messages = (ChatMessage(Role.USER, "unanswered"), ChatMessage(Role.ASSISTANT, ""))
+    talk.rest("and")
+    assert bytes(talk.held()[1:]) == b"user:unanswered\n\nand"
+    assert usage_of(talk.say("and more")).reused_tokens == len("_user:unanswered\n\nand")
+
+
+def test_a_template_that_takes_no_messages_leaves_nothing_to_read() -> None:
     model = FakeModel()
     model.chat_template = RefusingTemplate()
     talk = talk_with(model)

@@ -34,6 +34,9 @@ class ChangingAnswers:
         self._template = template
         self._change = change
 
+    def take_notices(self) -> tuple[str, ...]:
+        return ()
+
     def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
         changed = [
             ChatMessage(each.role, self._change(each.text)) if each.role is Role.ASSISTANT else each

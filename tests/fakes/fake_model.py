@@ -154,6 +154,9 @@ class FakeTemplate:
     def __init__(self, stop_texts: tuple[str, ...] = ()) -> None:
         self.stop_texts = stop_texts
 
+    def take_notices(self) -> tuple[str, ...]:
+        return ()
+
     def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
         return "".join(f"<s>{message.role}:{message.text}</s>" for message in messages) + "<s>assistant:"
 

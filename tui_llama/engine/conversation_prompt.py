@@ -14,6 +14,7 @@ from tui_llama.engine.prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import EstimateRequest, OverflowMode, ReadAheadRequest, ReplyRequest
 from tui_llama.errors import EngineError
+from tui_llama.prompt_messages import prompt_messages
 
 ConversationRequest: TypeAlias = ReplyRequest | ReadAheadRequest | EstimateRequest
 
@@ -33,15 +34,17 @@ def encode_conversation(model: LanguageModel, request: ConversationRequest, mess
     Args:
         model: Brings the template, the tokenizer and the size of the context.
         request: Says what was fed before and what is done if the prompt is too long.
-        messages: The conversation; the request's own, or those that may follow from it.
+        messages: The path of the chat; the request's own, or one that may follow from it. The template is shown what
+            `prompt_messages` makes of it.
 
     Raises:
         EngineError: the template refused the messages.
     """
 
     def encode(some: Sequence[ChatMessage]) -> EncodedPrompt:
-        rendered = model.chat_template.render(some)
-        user_texts = [message.text for message in some if message.role is Role.USER]
+        shown = prompt_messages(some)
+        rendered = model.chat_template.render(shown)
+        user_texts = [message.text for message in shown if message.role is Role.USER]
         return encode_prompt(model.tokenizer, rendered, request.ledger, user_texts)
 
     if request.overflow.mode is OverflowMode.STOP:

@@ -107,6 +107,10 @@ class PromptTemplate(Protocol):
         """What ends an answer beside the model's own tokens."""
         ...
 
+    def take_notices(self) -> tuple[str, ...]:
+        """What came up since this was last asked and the user should know, one line each."""
+        ...
+
     def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
         """Returns the whole prompt, up to where the answer begins.
 

@@ -82,6 +82,7 @@ class Reply:
         self._room = self._room_for(len(prompt.token_ids))
         new_ids = tuple(prompt.token_ids[prompt.kept_tokens :])
         yield PromptEncoded(self._turn, prompt.kept_tokens, new_ids, prompt.left_out_messages)
+        yield from map(Notice, self._model.chat_template.take_notices())
         yield from self._reuse_cache(prompt)
         self._forget_what_will_move()
         logits = yield from self._read(prompt.token_ids, self._why_read_again(prompt))
@@ -102,7 +103,9 @@ class Reply:
         request = self._request
         if isinstance(request, CompleteRequest):
             return self._encode_continuation(request)
-        return encode_conversation(self._model, request, request.messages)
+        prompt = encode_conversation(self._model, request, request.messages)
+        self._text = AnswerText(self._model.tokenizer, self._stop_texts())  # which template wrote it is known now
+        return prompt
 
     def _encode_continuation(self, request: CompleteRequest) -> Prompt:
         """The ledger as it is, and the text behind it."""
