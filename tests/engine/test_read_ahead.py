@@ -4,6 +4,7 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -67,17 +68,22 @@ def once_asked(count: int) -> Callable[[], bool]:
 class ThinkingTemplate(FakeTemplate):
     """As `FakeTemplate`, but without what was thought before an answer."""
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        return super().render([ChatMessage(each.role, re.sub("<t>.*</t>", "", each.text)) for each in messages])
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        said = [ChatMessage(each.role, re.sub("<t>.*</t>", "", each.text)) for each in messages]
+        return super().render(said, add_generation_prompt=add_generation_prompt)
 
 
 class RefusingTemplate(FakeTemplate):
     """Takes no two messages of one speaker after another."""
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
         if any(one.role is other.role for one, other in itertools.pairwise(messages)):
             raise EngineError("the roles must alternate")
-        return super().render(messages)
+        return super().render(messages, add_generation_prompt=add_generation_prompt)
 
 
 class Talk:

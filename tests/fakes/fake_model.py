@@ -6,6 +6,7 @@ as it has bytes. Keys and values are made from the tokens, so that they can be s
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -153,8 +154,11 @@ class FakeTemplate:
     def __init__(self, stop_texts: tuple[str, ...] = ()) -> None:
         self.stop_texts = stop_texts
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        return "".join(f"<s>{message.role}:{message.text}</s>" for message in messages) + "<s>assistant:"
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        said = "".join(f"<s>{message.role}:{message.text}</s>" for message in messages)
+        return said + "<s>assistant:" if add_generation_prompt else said
 
 
 class FakeModel:

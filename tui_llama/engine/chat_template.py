@@ -18,6 +18,7 @@ from tui_llama.engine.known_templates import (
     recognize_template,
 )
 from tui_llama.engine.prompt import RenderedPrompt
+from tui_llama.engine.template_dates import write_date
 from tui_llama.engine.tokenizer import Span, Tokenizer
 from tui_llama.errors import EngineError, SettingsError
 
@@ -205,8 +206,8 @@ def _variables(messages: Sequence[ChatMessage], add_generation_prompt: bool, now
         "messages": [{"role": str(message.role), "content": message.text} for message in messages],
         "add_generation_prompt": add_generation_prompt,
         "enable_thinking": True,
-        "datetime": now.strftime("%b %d %Y"),
-        "date_string": now.strftime("%d %b %Y"),
+        "datetime": write_date(now, "%b %d %Y"),
+        "date_string": write_date(now, "%d %b %Y"),
     }
 
 

@@ -4,7 +4,7 @@ Nothing is measured here and nothing read; where only the new message has to be 
 """
 
 from tui_llama.chat import Role
-from tui_llama.engine.conversation_prompt import Prompt
+from tui_llama.engine.conversation_prompt import Prompt, told_moment
 from tui_llama.engine.language_model import LanguageModel
 from tui_llama.engine.protocol import CompleteRequest, ReplyRequest, RereadCause
 
@@ -42,7 +42,9 @@ def why_read_again(
 def why_answer_is_read_again(request: CompleteRequest, prompt: Prompt, reused_tokens: int) -> RereadCause | None:
     """The cause of reading again what an answer that goes on follows; None where nearly all is there."""
     is_read_again = len(prompt.token_ids) - reused_tokens >= _WORTH_TELLING_TOKENS
-    return RereadCause.NOT_STORED if request.answer is not None and is_read_again else None
+    if request.answer is None or not is_read_again:
+        return None
+    return RereadCause.ANOTHER_MODEL if request.messages else RereadCause.NOT_STORED
 
 
 def _why_not_kept(model: LanguageModel, request: ReplyRequest, prompt: Prompt) -> RereadCause:
@@ -58,6 +60,6 @@ def _why_not_kept(model: LanguageModel, request: ReplyRequest, prompt: Prompt) -
 
 def _changes_answers(model: LanguageModel, request: ReplyRequest) -> bool:
     """Whether the template leaves out a part of an answer: of most, what was thought before it."""
-    rendered = model.chat_template.render(request.messages)
+    rendered = model.chat_template.render(request.messages, now=told_moment(request))
     answers = (message.text.strip() for message in request.messages if message.role is Role.ASSISTANT)
     return any(answer not in rendered for answer in answers)
