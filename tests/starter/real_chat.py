@@ -119,7 +119,7 @@ class StarterDriver(ScreenDriver):
 
     async def stored_ledger(self) -> list[int]:
         """All tokens of that path."""
-        return self.store.ledger((await self.stored_messages())[-1].message_id)
+        return self.store.ledger((await self.stored_messages())[-1].message_id).newest_ids
 
     async def open_newest_chat(self) -> None:
         """Goes to the chat that was used last."""

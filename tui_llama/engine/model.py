@@ -529,4 +529,5 @@ def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
         key_value_bytes_per_token=model._cache_shape.bytes_per_token,
         template_source=model.chat_template.source,
         sampling=recommended_sampling(file),
+        vocabulary=model.tokenizer.fingerprint,
     )
