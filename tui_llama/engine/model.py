@@ -136,6 +136,7 @@ class Model:
             configuration = _configuration_hash(self._sizes, cache_type)
             self.fingerprint = StateFingerprint(_model_hash(file), configuration, ENGINE_ABI)
             repacking.finish(lambda done, total: report(LoadStage.REPACK, done, total))
+        file.check_unchanged()
         self.info = _describe(file, self, weights)
         self._team = ThreadTeam(threads, batch_threads, placement)
         try:
@@ -500,11 +501,14 @@ class Sequence:
 
 def _model_hash(file: GgufFile) -> bytes:
     """SHA-256 of the header and the edges of every tensor: other weights give another hash, in milliseconds."""
-    digest = hashlib.sha256(file.header_bytes)
-    for name in file.tensors:
-        data = file.tensor_bytes(name)
-        digest.update(data[:_FINGERPRINT_EDGE_BYTES].tobytes())
-        digest.update(data[-_FINGERPRINT_EDGE_BYTES:].tobytes())
+    digest = hashlib.sha256()
+    for chunk in file.header_chunks():
+        digest.update(chunk)
+    for name, tensor in file.tensors.items():
+        edge = np.empty(min(tensor.size_bytes, _FINGERPRINT_EDGE_BYTES), np.uint8)
+        for first_byte in (0, tensor.size_bytes - len(edge)):
+            file.read_tensor(name, first_byte, edge)
+            digest.update(edge)
     return digest.digest()
 
 
