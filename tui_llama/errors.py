@@ -34,6 +34,10 @@ class StateVersionError(StateFileError):
     """A state file of another version; there is nothing wrong with it."""
 
 
+class ResultFileError(UserError):
+    """A file that the user has named for a result cannot be written, or must not be replaced."""
+
+
 class StoreError(UserError):
     """The chats on disk cannot be read or written."""
 
