@@ -30,6 +30,10 @@ class StateFileError(UserError):
     """A file of stored keys and values that must not be used; the prompt is read again instead."""
 
 
+class NoStateFileError(StateFileError):
+    """A file of something else, whatever it is called; it is left alone."""
+
+
 class StateVersionError(StateFileError):
     """A state file of another version; there is nothing wrong with it."""
 
