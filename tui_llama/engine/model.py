@@ -415,10 +415,11 @@ class Sequence:
         self._positions = new.tolist()
 
     def save(self, path: str | Path) -> None:
-        """Writes tokens, keys and values to a file, in place of the one that may be there.
+        """Writes tokens, keys and values to a file; an older session that was saved there is replaced.
 
         Raises:
-            StateFileError: it cannot be written, and an older file is as it was; or tokens were moved.
+            ResultFileError: it cannot be written, or something else is there; what was there still is.
+            StateFileError: there are no tokens, or some were moved.
         """
         save_session(Path(path), self._model.fingerprint, self._model.state_shape, self)
 

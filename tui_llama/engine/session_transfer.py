@@ -6,9 +6,10 @@ values stand there: what was taken in stays with the chat that it was taken in f
 kept.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import dropwhile
+from pathlib import Path
 
 import numpy as np
 
@@ -151,6 +152,8 @@ class SessionTransfer:
         version: int,
         flash_attention: bool,
         on_progress: Callable[[int, int], None],
+        may_replace: bool = False,
+        inputs: Iterable[Path] = (),
     ) -> WrittenSession:
         """Writes a session of tokens, with keys and values from the prompt cache as far as it has them.
 
@@ -161,10 +164,12 @@ class SessionTransfer:
             version: 9 or 10. Version 9 gets the logits after the last token.
             flash_attention: Whether the llama.cpp that reads it uses it.
             on_progress: Called with how many tokens are there, and how many there must be.
+            may_replace: Whether it may take the place of another session.
+            inputs: Files that it must never replace, since it was made from them.
 
         Raises:
             EngineError: there are too few tokens, too many for the context, or some that the model does not know.
-            StateFileError: it could not be written.
+            ResultFileError: it could not be written, or must not be.
         """
         has_logits = version == _LOGITS_VERSION
         cells = token_ids if has_logits else token_ids[:-1]
@@ -184,7 +189,7 @@ class SessionTransfer:
         write_llama_session(
             path, version, self._model.info.architecture, self._model.state_shape, np.array(cells, np.uint32),
             self._layers(), next_token_id=None if has_logits else token_ids[-1], logits=logits,
-            flash_attention=flash_attention,
+            flash_attention=flash_attention, may_replace=may_replace, inputs=inputs,
         )  # fmt: skip
         return WrittenSession(len(token_ids), len(cells), reused, troubles)
 
