@@ -34,6 +34,7 @@ from tui_llama.editing import Editing
 from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
 from tui_llama.errors import StateFileError, StoreError
 from tui_llama.journal import Journal
+from tui_llama.long_text import is_long
 from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
@@ -54,7 +55,7 @@ from tui_llama.views import (
     why_not_continued,
 )
 from tui_llama.widgets.composer import Composer
-from tui_llama.widgets.message_view import Remark
+from tui_llama.widgets.message_view import Remark, UserMessage
 from tui_llama.widgets.status_line import Mood, Status
 
 if TYPE_CHECKING:
@@ -491,6 +492,23 @@ class ChatApp(App[None]):
         else:
             self.copy_to_clipboard(answer.text)
             self.show_hint("The last answer was copied.")
+
+    def action_whole_message(self) -> None:
+        """Shows all of the last message of which only the beginning is shown."""
+        long_texts = [text for text in self._turns.chat.user_texts if is_long(text)]
+        if long_texts:
+            self._show_whole(long_texts[-1])
+        else:
+            self.show_hint("All messages are shown whole.")
+
+    @on(UserMessage.WholeWanted)
+    def _whole_wanted(self, event: UserMessage.WholeWanted) -> None:
+        self._show_whole(event.text)
+
+    def _show_whole(self, text: str) -> None:
+        from tui_llama.screens.whole_text import WholeText
+
+        self.push_screen(WholeText(text))
 
     def copy_to_clipboard(self, text: str) -> None:
         """Asks the terminal to copy; inside tmux, which would keep it to itself, the terminal around it too."""

@@ -79,6 +79,7 @@ COMMANDS = (
     Command("list_branches", "Branches", "Go to another way that this chat went", ("branches", "branch")),
     Command("stop", "Stop", "Stop the answer and keep what there is", ("stop",), "escape", "Esc"),
     Command("copy_answer", "Copy answer", "Copy the last answer to the clipboard", ("copy",)),
+    Command("whole_message", "Whole message", "Show all of your last message that is too long for here", ("whole",)),
     Command("rename_chat", "Rename chat", "Give this chat another title", ("rename",), argument="title"),
     Command("delete_chat", "Delete chat", "Delete this chat for good", ("delete",)),
     Command(
