@@ -415,6 +415,34 @@ class Turns:
             )
             return await self._opened_engine().estimate(request)
 
+    async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
+        """What the model is given; None while there is nothing to give, or no model to give it to.
+
+        Args:
+            draft: The message that is being written. Where there is none, it is the prompt of the last answer.
+            position: The number of the message that the draft is to replace; None where it is a new one.
+
+        Raises:
+            EngineError: there can be no such prompt.
+            EngineLostError: the engine's process ended.
+        """
+        chat = self.chat
+        if position is None:
+            position = len(chat.entries) if draft.strip() else len(chat.entries) - chat.ends_in_answer
+        question = (ChatMessage(Role.USER, draft),) if draft.strip() else ()
+        async with self._engine_is_free:
+            if self.model is None or self.model_is_loading or not (question or position):
+                return None
+            request = EstimateRequest(
+                messages=(*chat.messages_before(position), *question),
+                ledger=await chat.ledger_before(position),
+                max_tokens=self._settings.max_tokens,
+                chat_id=chat.owner_id,
+                overflow=self._settings.overflow(),
+                shows_prompt=True,
+            )
+            return await self._opened_engine().estimate(request)
+
     def _opened_engine(self) -> Engine:
         assert self._engine is not None  # a reply follows a load
         return self._engine
