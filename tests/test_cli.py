@@ -21,6 +21,7 @@ from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.cli import command_line
 from tui_llama.command_settings import settings_from
 from tui_llama.engine import open_tokenizer
+from tui_llama.engine.chat_template import ChatTemplate
 from tui_llama.engine.protocol import (
     DEFAULT_DRAFT_MAX,
     CompleteRequest,
@@ -89,6 +90,22 @@ def test_ask_answers_through_the_chat_template(use_model: UseModel) -> None:
     result = run("ask", "is", "it?", *MODEL, "--temp", "0")
     assert (result.exit_code, result.stdout) == (0, "yes")
     assert model.closed
+
+
+@pytest.mark.parametrize(
+    ("source", "fallback_is_told"),
+    [
+        ("{{ functions + '' }}{{ messages[0].content }}:", False),
+        ("{{ messages[0].content[0].text }}:", False),
+        ("{{ messages[0].content }}:{{ raise_exception('only with tools') }}", True),
+    ],
+)
+def test_ask_answers_whatever_the_template_asks_for(source: str, fallback_is_told: bool, use_model: UseModel) -> None:
+    model = use_model(answering("yes"))
+    model.chat_template = ChatTemplate(source, "test", fallback=ChatTemplate("{{ messages[0].content }}:", "plain"))
+    result = run("ask", "is it", *MODEL, "--temp", "0", "--system", "Be brief.")
+    assert (result.exit_code, result.stdout) == (0, "yes")
+    assert ("only with tools; the plain template is used instead" in result.stderr) == fallback_is_told
 
 
 def test_what_the_terminal_would_obey_does_not_reach_it(use_model: UseModel) -> None:
