@@ -21,6 +21,7 @@ from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.cli import command_line
 from tui_llama.command_settings import settings_from
 from tui_llama.engine import open_tokenizer
+from tui_llama.engine.chat_template import ChatTemplate
 from tui_llama.engine.protocol import (
     DEFAULT_DRAFT_MAX,
     CompleteRequest,
@@ -96,6 +97,22 @@ def test_an_answer_in_a_pipe_is_what_the_model_wrote(use_model: UseModel) -> Non
     answer = f"a\x1b[31mb\x07c \u200fשלום\u2066 \ufeff{flag}\n"
     use_model(answering(answer))
     assert run("complete", "x:", *MODEL, "--temp", "0").stdout == answer
+
+
+@pytest.mark.parametrize(
+    ("source", "fallback_is_told"),
+    [
+        ("{{ functions + '' }}{{ messages[0].content }}:", False),
+        ("{{ messages[0].content[0].text }}:", False),
+        ("{{ messages[0].content }}:{{ raise_exception('only with tools') }}", True),
+    ],
+)
+def test_ask_answers_whatever_the_template_asks_for(source: str, fallback_is_told: bool, use_model: UseModel) -> None:
+    model = use_model(answering("yes"))
+    model.chat_template = ChatTemplate(source, "test", fallback=ChatTemplate("{{ messages[0].content }}:", "plain"))
+    result = run("ask", "is it", *MODEL, "--temp", "0", "--system", "Be brief.")
+    assert (result.exit_code, result.stdout) == (0, "yes")
+    assert ("only with tools; the plain template is used instead" in result.stderr) == fallback_is_told
 
 
 def test_a_failure_is_told_with_a_hint_on_standard_error() -> None:

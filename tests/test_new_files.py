@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,7 +151,7 @@ def no_links(*_: object, **__: object) -> None:
 def test_who_comes_at_the_last_moment_keeps_the_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = os.link
 
-    def late(*arguments: str, **options: int) -> None:
+    def late(*arguments: Any, **options: Any) -> None:
         path.write_bytes(b"somebody else's")
         link(*arguments, **options)
 

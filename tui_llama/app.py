@@ -32,7 +32,7 @@ from tui_llama.conversation import State
 from tui_llama.database import IN_MEMORY
 from tui_llama.editing import Editing
 from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
-from tui_llama.errors import StateFileError, StoreError
+from tui_llama.errors import StateFileError, StoreError, UserError
 from tui_llama.journal import Journal
 from tui_llama.long_text import is_long
 from tui_llama.open_chat import Entry, OpenChat
@@ -483,6 +483,27 @@ class ChatApp(App[None]):
             self.show_hint(why_not)
         else:
             self._wished(turn.Continue())
+
+    def action_show_prompt(self) -> None:
+        """What the model is given: for the message that is being written, or what it was given for the last answer."""
+        if self._turns.state in (State.READY, State.FAILED):
+            self._run_alone("lists", self._show_prompt)
+        else:
+            self.show_hint("Not before the model is at rest.")
+
+    async def _show_prompt(self) -> None:
+        from tui_llama.screens.prompt_view import PromptView
+
+        try:
+            prompt = await self._turns.prompt(self._draft(), self._editing.position)
+        except UserError as error:
+            self.show_hint(str(error))
+            return
+        model = self._turns.model
+        if prompt is None or model is None:
+            self.show_hint("Nothing was written yet that the model could be given.")
+        else:
+            await self.push_screen(PromptView(prompt, model.template_source))
 
     def action_copy_answer(self) -> None:
         """Copies the last answer as it was written."""

@@ -78,6 +78,7 @@ COMMANDS = (
     ),
     Command("list_branches", "Branches", "Go to another way that this chat went", ("branches", "branch")),
     Command("stop", "Stop", "Stop the answer and keep what there is", ("stop",), "escape", "Esc"),
+    Command("show_prompt", "Prompt", "Show what the model is given, word for word", ("prompt",)),
     Command("copy_answer", "Copy answer", "Copy the last answer to the clipboard", ("copy",)),
     Command("whole_message", "Whole message", "Show all of your last message that is too long for here", ("whole",)),
     Command("rename_chat", "Rename chat", "Give this chat another title", ("rename",), argument="title"),

@@ -163,7 +163,7 @@ class OpenChat:
         return (*system, *(ChatMessage(entry.role, entry.text) for entry in self.entries[:position]))
 
     async def ledger_before(self, position: int) -> Ledger:
-        """What was fed to models before entry number `position`, which is one of the user's."""
+        """What was fed to models before entry number `position`."""
         return await self._ledger_up_to(self.entries[position - 1]) if position else Ledger()
 
     async def _ledger_up_to(self, entry: Entry) -> Ledger:

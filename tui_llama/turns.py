@@ -438,19 +438,43 @@ class Turns:
             EngineError: there can be no such reply.
             EngineLostError: the engine's process ended.
         """
+        question = ChatMessage(Role.USER, text)
+        return await self._estimate(position, (question,)) if text.strip() else None
+
+    async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
+        """What the model is given; None while there is nothing to give, or no model to give it to.
+
+        Args:
+            draft: The message that is being written. Where there is none, it is the prompt of the last answer.
+            position: The number of the message that the draft is to replace; None where it is a new one.
+
+        Raises:
+            EngineError: there can be no such prompt.
+            EngineLostError: the engine's process ended.
+        """
+        chat = self.chat
+        if position is None:
+            position = len(chat.entries) if draft.strip() else len(chat.entries) - chat.ends_in_answer
+        question = (ChatMessage(Role.USER, draft),) if draft.strip() else ()
+        return await self._estimate(position, question, shows_prompt=True) if question or position else None
+
+    async def _estimate(
+        self, position: int, question: tuple[ChatMessage, ...], *, shows_prompt: bool = False
+    ) -> PromptEstimate | None:
         chat, settings = self.chat, self._settings
         async with self._engine_is_free:
-            if self.model is None or self.model_is_loading or not text.strip():
+            if self.model is None or self.model_is_loading:
                 return None
             fed = (await chat.ledger_before(position)).fed_in(self._vocabulary)
             request = EstimateRequest(
-                messages=(*chat.messages_before(position), ChatMessage(Role.USER, text)),
+                messages=(*chat.messages_before(position), *question),
                 ledger=fed.token_ids,
                 vocabulary=fed.vocabulary,
                 begun_at=date_text(chat.begun_at),
                 max_tokens=settings.max_tokens,
                 chat_id=chat.owner_id,
                 overflow=settings.overflow(),
+                shows_prompt=shows_prompt,
             )
             return await self._opened_engine().estimate(request)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.scale import scaled
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.chat_template import ChatTemplate
-from tui_llama.engine.known_templates import KNOWN_TEMPLATES
+from tui_llama.engine.known_templates import KNOWN_TEMPLATES, PLAIN_TEMPLATE
 from tui_llama.errors import EngineError
 from tui_llama.prompt_messages import prompt_messages
 
@@ -111,13 +111,14 @@ def test_a_template_writes_chats_of_every_shape(source: str, path: list[ChatMess
     written(template, [*path, ChatMessage(Role.USER, "a question")])
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN_TEMPLATES))
+@pytest.mark.parametrize("name", [*sorted(KNOWN_TEMPLATES), "plain"])
 @settings(max_examples=scaled(40, 400))
 @given(path=paths, answer=st.sampled_from(["yes", "no\nmore"]), further=texts)
 def test_known_templates_only_add_to_what_was_fed(
     name: str, path: list[ChatMessage], answer: str, further: str
 ) -> None:
-    template = ChatTemplate(KNOWN_TEMPLATES[name], "test", bos_text="<s>", eos_text="</s>")
+    source = KNOWN_TEMPLATES.get(name, PLAIN_TEMPLATE)
+    template = ChatTemplate(source, "test", bos_text="<s>", eos_text="</s>")
     asked = [*path, ChatMessage(Role.USER, "a question")]
     answered = [*asked, ChatMessage(Role.ASSISTANT, answer), ChatMessage(Role.USER, further)]
     assert written(template, answered).startswith(written(template, asked))

@@ -58,6 +58,7 @@ _MANNERS = tuple(
     for roles in ((), tuple(Role), (Role.USER,))
     for variables in _VARIABLES
 )  # fmt: skip
+_WHOLE = 3
 _TRIES = 2 * len(_MANNERS)  # which cost a hostile template no more than one text does
 
 
@@ -204,11 +205,17 @@ class ChatTemplate:
     def _chosen_manner(self, now: datetime) -> _Manner:
         """The first in which a short conversation is written whole, else the one that comes nearest; chosen once."""
         if self._manner is None:
-            self._manner = max(_MANNERS, key=lambda manner: self._success(manner, now))
+            best = -1
+            for manner in _MANNERS:
+                if (success := self._success(manner, now)) > best:
+                    self._manner, best = manner, success
+                if best == _WHOLE:
+                    break
+        assert self._manner is not None
         return self._manner
 
     def _success(self, manner: _Manner, now: datetime) -> int:
-        """How well a template does so: 0, it fails at once; 3, it writes all that is said."""
+        """How well a template does so: 0, it fails at once; `_WHOLE`, it writes all that is said."""
         try:
             question = self._run_so(manner, _QUESTION, True, now, _TRIES)
         except EngineError:

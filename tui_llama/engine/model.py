@@ -509,7 +509,7 @@ def _model_hash(file: GgufFile) -> bytes:
         edge = np.empty(min(tensor.size_bytes, _FINGERPRINT_EDGE_BYTES), np.uint8)
         for first_byte in (0, tensor.size_bytes - len(edge)):
             file.read_tensor(name, first_byte, edge)
-            digest.update(edge)
+            digest.update(edge.data)
     return digest.digest()
 
 

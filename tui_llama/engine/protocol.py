@@ -162,7 +162,10 @@ class StopReadingAhead(msgspec.Struct, frozen=True, tag=True):
 
 
 class EstimateRequest(msgspec.Struct, frozen=True, tag=True):
-    """Say what a `ReplyRequest` of the same fields would have to read, without reading anything."""
+    """Say what a `ReplyRequest` of the same fields would have to read, without reading anything.
+
+    `shows_prompt` asks for the prompt itself as well.
+    """
 
     messages: tuple[ChatMessage, ...]
     ledger: tuple[int, ...] = ()
@@ -171,6 +174,7 @@ class EstimateRequest(msgspec.Struct, frozen=True, tag=True):
     overflow: Overflow = Overflow()
     vocabulary: str = ""
     begun_at: str = ""
+    shows_prompt: bool = False
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):
@@ -363,15 +367,24 @@ class ReadAheadFinished(msgspec.Struct, frozen=True, tag=True):
     ready_tokens: int
 
 
+class PromptPart(msgspec.Struct, frozen=True):
+    """A piece of a prompt: text, or one token of those that a model is trained to tell from the same letters."""
+
+    text: str
+    is_special_token: bool = False
+
+
 class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
     """What a reply would cost: of its prompt, `kept_tokens` are cached and `read_tokens` have to be read.
 
-    That would take `read_seconds`; None as long as this engine has read nothing to go by.
+    That would take `read_seconds`; None as long as this engine has read nothing to go by. `prompt` is all of it, as it
+    is fed token by token, if that was asked for.
     """
 
     kept_tokens: int
     read_tokens: int
     read_seconds: float | None
+    prompt: tuple[PromptPart, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
