@@ -7,6 +7,7 @@ be seen is told to a `TurnView`.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from tui_llama import conversation as turn
 from tui_llama import saved_prompts
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
-from tui_llama.chat_date import date_text
+from tui_llama.chat_date import date_text, local_now
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.protocol import (
@@ -39,6 +40,9 @@ LAST_MODEL = "last_model"
 """The store's preference that names the model file used last."""
 
 MakeRequest: TypeAlias = Callable[[int, OpenChat], Awaitable[ReplyRequest | CompleteRequest]]
+
+_ANY_MESSAGE = "And?"
+"""Stands for what will be said next, where nothing is written yet."""
 
 _NO_END = "The engine ended without saying why."
 
@@ -438,6 +442,24 @@ class Turns:
             EngineError: there can be no such reply.
             EngineLostError: the engine's process ended.
         """
+        return await self._estimate(position, text, self.chat.begun_at)
+
+    async def estimate_of_today(self, draft: str) -> PromptEstimate | None:
+        """What the next reply would have to read if the model were told today's date; None while nobody knows.
+
+        Args:
+            draft: What the user will say next, as far as it is written.
+
+        Raises:
+            EngineError: there can be no such reply.
+            EngineLostError: the engine's process ended.
+        """
+        entries = self.chat.entries
+        if self.chat.ends_in_answer:
+            return await self._estimate(len(entries), draft if draft.strip() else _ANY_MESSAGE, local_now())
+        return await self._estimate(len(entries) - 1, entries[-1].text, local_now())
+
+    async def _estimate(self, position: int, text: str, begun_at: datetime) -> PromptEstimate | None:
         chat, settings = self.chat, self._settings
         async with self._engine_is_free:
             if self.model is None or self.model_is_loading or not text.strip():
@@ -447,7 +469,7 @@ class Turns:
                 messages=(*chat.messages_before(position), ChatMessage(Role.USER, text)),
                 ledger=fed.token_ids,
                 vocabulary=fed.vocabulary,
-                begun_at=date_text(chat.begun_at),
+                begun_at=date_text(begun_at),
                 max_tokens=settings.max_tokens,
                 chat_id=chat.owner_id,
                 overflow=settings.overflow(),
