@@ -26,6 +26,7 @@ from textual.worker import Worker
 from tui_llama import conversation as turn
 from tui_llama import paths, saved_prompts
 from tui_llama.chat import Role
+from tui_llama.chat_date import local_now
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.controllers.models import ModelsController
 from tui_llama.conversation import State
@@ -504,6 +505,34 @@ class ChatApp(App[None]):
             self.show_hint("Nothing was written yet that the model could be given.")
         else:
             await self.push_screen(PromptView(prompt, model.template_source))
+
+    def action_begin_today(self) -> None:
+        """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
+        chat = self._turns.chat
+        if chat.is_empty or chat.begun_at.date() == local_now().date():
+            self.show_hint("The model is told today's date already.")
+        elif self._turns.allows(turn.OpenChat):
+            self._run_alone("lists", self._ask_to_begin_today)
+        else:
+            self.show_hint("Not while the engine is busy.")
+
+    async def _ask_to_begin_today(self) -> None:
+        from tui_llama.screens.ask_whether import AskWhether
+
+        chat = self._turns.chat
+        try:
+            estimate = await self._turns.estimate_of_today(self._draft())
+            price = "What that costs is not known." if estimate is None else self._turns.meter.price(estimate)
+        except UserError as error:
+            price = str(error)
+
+        def begin_today(is_certain: bool | None) -> None:
+            if is_certain and self._turns.chat is chat:
+                chat.begin_today()
+                self._read_ahead_if_at_rest()
+
+        told = f"It was {chat.begun_at:%Y-%m-%d} so far. The next answer: {price}"
+        self.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
 
     def action_copy_answer(self) -> None:
         """Copies the last answer as it was written."""

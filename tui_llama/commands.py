@@ -76,6 +76,12 @@ COMMANDS = (
         "alt+up",
         "Alt+↑",
     ),
+    Command(
+        "begin_today",
+        "Today's date",
+        "Tell the model today's date, not that of the day on which this chat began",
+        ("today", "date"),
+    ),
     Command("list_branches", "Branches", "Go to another way that this chat went", ("branches", "branch")),
     Command("stop", "Stop", "Stop the answer and keep what there is", ("stop",), "escape", "Esc"),
     Command("show_prompt", "Prompt", "Show what the model is given, word for word", ("prompt",)),

@@ -55,7 +55,12 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
                 ChatMessage(Role.ASSISTANT, session.text),
             ]
             system_prompt = messages.pop(0).text if messages[0].role is Role.SYSTEM else ""
-            chat_id = store.create_chat(title=title or Path(file).name, model_path=model, system_prompt=system_prompt)
+            chat_id = store.create_chat(
+                title=title or Path(file).name,
+                model_path=model,
+                system_prompt=system_prompt,
+                begun_at=session.begun_at,
+            )
             try:
                 _say(store, chat_id, messages, session, engine.info.vocabulary)
                 transfer.store(bytes.fromhex(chat_id))
