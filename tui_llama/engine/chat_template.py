@@ -18,13 +18,13 @@ from tui_llama.engine.known_templates import (
     recognize_template,
 )
 from tui_llama.engine.prompt import RenderedPrompt
+from tui_llama.engine.template_text import stored_template
 from tui_llama.engine.tokenizer import Span, Tokenizer
 from tui_llama.errors import EngineError, SettingsError
 
 if TYPE_CHECKING:
     from tui_llama.engine.template_sandbox import SandboxedTemplate
 
-_KEY = "tokenizer.chat_template"
 _HINT = "Try another copy or a newer conversion of the model."
 _PROBE = "a message to be found again"
 # Noncharacters: no text has them, no template looks for them.
@@ -142,17 +142,13 @@ class ChatTemplate:
 
 
 def template_from_gguf(file: GgufFile, tokenizer: Tokenizer) -> ChatTemplate:
-    """The chat template of a model file; a known or a plain one where it has none that works.
-
-    Raises:
-        ModelFileError: the template is not a text.
-    """
-    text = file.get_str(_KEY, "")
-    if not text.strip():
-        notice = "The model file has no chat template; a plain one is used, and answers may be worse."
+    """The chat template of a model file; a known or a plain one where it has none that works."""
+    text, odd = stored_template(file)
+    if not text:
+        notice = f"{odd or 'The model file has no chat template'}; a plain one is used, and answers may be worse."
         return _open(PLAIN_TEMPLATE, "plain", tokenizer, notice, PLAIN_STOP_TEXTS)
     try:
-        return _open(text, "model file", tokenizer)
+        return _open(text, "model file", tokenizer, odd)
     except EngineError as error:
         name = recognize_template(text)
         notice = f"{error}; the {'plain' if name is None else name} template is used instead."
