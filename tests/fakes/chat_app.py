@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from time import monotonic
 
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tests.fakes.models import FakeModels
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chat import StopReason, Usage
@@ -30,13 +31,13 @@ def spoken(*pieces: str) -> list[Step]:
     return [*events, Finished(0, StopReason.END_OF_GENERATION, USAGE)]
 
 
-async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: str = "", looks: int = 600) -> None:
-    """Returns once `condition` holds; fails when it does not at any of so many looks, 0.01 s apart."""
-    for _ in range(looks):
-        if condition():
-            return
+async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
+    """Returns once `condition` holds and all that comes with it is done; fails when it never does."""
+    end = monotonic() + HANG_SECONDS
+    while not condition():
+        assert monotonic() < end, f"never happened: {what or condition}"
         await pilot.pause(0.01)
-    raise AssertionError(f"never happened: {what or condition}")
+    await pilot.pause()
 
 
 @dataclass
@@ -47,19 +48,22 @@ class ScreenDriver:
     pilot: Pilot[None]
     store: Store
 
-    LOOKS: ClassVar = 600
-    """How often it is looked whether something has happened, before it never does."""
-
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Returns once `condition` holds; fails when it never does."""
         try:
-            await wait_until(self.pilot, condition, what, self.LOOKS)
+            await wait_until(self.pilot, condition, what)
         except AssertionError as error:
             raise AssertionError(f"{error}\n\n{self.screen_text()}") from error
 
     async def until_state(self, words: str) -> None:
         """Returns once the status line says this."""
         await self.until(lambda: words in self.status, f"status {words!r}")
+
+    async def at_rest(self) -> None:
+        """Returns once the program and its store have nothing to do but to wait: what has not happened will not."""
+        await self.pilot.pause()
+        await self.app._journal.settle()
+        await self.pilot.pause()
 
     async def write(self, text: str) -> None:
         """Puts text where the cursor is, as typing would."""

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 from tests.fakes.chat_app import ScreenDriver
 from tests.fakes.models import FakeModels
@@ -100,8 +99,6 @@ class StarterDriver(ScreenDriver):
     """A running app that chats with the starter."""
 
     engine: NotingWorker
-
-    LOOKS: ClassVar = 30_000  # kernels may have to be compiled first, on a machine that has much else to do
 
     @property
     def turns(self) -> list[Turn]:
