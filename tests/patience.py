@@ -8,11 +8,7 @@ import asyncio
 import os
 from typing import Any, Final
 
-import textual.app
-import textual.pilot
-from textual.pilot import Pilot
-
-HANG_SECONDS: Final = float(os.environ.get("TUI_LLAMA_TEST_HANG_SECONDS") or 600)
+HANG_SECONDS: Final = float(os.environ.get("TEST_HANG_SECONDS") or 600)
 """Whoever waits longer than this hangs, on a machine that compiles kernels beside eight busy processes as well.
 
 Whoever writes a test and sees it wait for what never happens sets the variable to a few seconds.
@@ -37,6 +33,8 @@ async def until_at_rest(_least_seconds: float = 0.0) -> None:
 
 def let_pilots_wait() -> None:
     """Gives Textual's pilots our patience: pauses end at rest, and only a hang is a failure."""
-    for module in (textual.app, textual.pilot):
+    from textual import app, pilot
+
+    for module in (app, pilot):
         module.wait_for_idle = until_at_rest  # type: ignore[attr-defined]
-    Pilot._wait_for_screen.__defaults__ = (HANG_SECONDS,)
+    pilot.Pilot._wait_for_screen.__defaults__ = (HANG_SECONDS,)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from time import monotonic
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -56,8 +57,9 @@ class ScreenDriver:
             raise AssertionError(f"{error}\n\n{self.screen_text()}") from error
 
     async def until_state(self, words: str) -> None:
-        """Returns once the status line says this."""
-        await self.until(lambda: words in self.status, f"status {words!r}")
+        """Returns once the status line says this, or would without the hint in its place."""
+        line = self.app.chat_screen.status
+        await self.until(lambda: words in self.status or words in line._status.words, f"status {words!r}")
 
     async def at_rest(self) -> None:
         """Returns once the program and its store have nothing to do but to wait: what has not happened will not."""
@@ -133,6 +135,14 @@ class Driver(ScreenDriver):
 
 
 @asynccontextmanager
+async def unhurried() -> AsyncIterator[None]:
+    """What the program gives its user a few seconds for, a test has all the time for that it may take."""
+    limits = {"CLOSING_SECONDS": HANG_SECONDS, "HINT_SECONDS": HANG_SECONDS, "QUIT_ARMED_SECONDS": HANG_SECONDS}
+    with patch.multiple("tui_llama.app", **limits):
+        yield
+
+
+@asynccontextmanager
 async def opened(
     *,
     engine: ScriptedEngine | None = None,
@@ -164,7 +174,7 @@ async def opened(
     )
     app.animation_level = "none"
     try:
-        async with app.run_test(size=size) as pilot:
+        async with unhurried(), app.run_test(size=size) as pilot:
             driver = Driver(app, pilot, opened_store, engine)
             if until_ready:
                 await driver.until_state("ready")

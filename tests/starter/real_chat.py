@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.fakes.chat_app import ScreenDriver
+from tests.fakes.chat_app import ScreenDriver, unhurried
 from tests.fakes.models import FakeModels
 from tui_llama import paths
 from tui_llama.app import ChatApp
@@ -135,7 +135,7 @@ async def chatting(
             models=FakeModels(),
         )
         app.animation_level = "none"
-        async with app.run_test(size=size) as pilot:
+        async with unhurried(), app.run_test(size=size) as pilot:
             driver = StarterDriver(app, pilot, store, engine)
             await driver.until_state("ready")
             yield driver
