@@ -1,11 +1,14 @@
 """A chat that changes to a model with another vocabulary, and back: no token id is read as what it is not."""
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
+from tests.fakes.chat_app import ScreenDriver
 from tests.fakes.fake_model import EOS, FakeModel, answering
 from tests.fakes.local_chat import QUIET, LocalDriver, chatting_with
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
@@ -37,6 +40,15 @@ async def change_to(driver: LocalDriver, model: FakeModel) -> None:
     await driver.send(f"/model {model.info.path}")
     await driver.until(lambda: driver.app._turns.model == model.info, "another model")
     await driver.until_state("ready")
+
+
+def has_finished(driver: LocalDriver, count: int) -> bool:
+    return len(driver.engine.finished) == count
+
+
+def has_loaded(driver: ScreenDriver, path: Path) -> bool:
+    model = driver.app._turns.model
+    return model is not None and model.path == str(path)
 
 
 def told(driver: LocalDriver) -> int:
@@ -188,7 +200,8 @@ async def test_an_answer_goes_on_with_the_first_model_after_the_other_has_writte
             await change_to(driver, model)
             driver.app._turns._settings = replace(driver.app._turns._settings, max_tokens=3)
             await driver.pilot.press("f5")
-            await driver.until(lambda count=2 + (model is first): len(driver.engine.finished) == count, "more of it")
+            count = 2 + (model is first)
+            await driver.until(partial(has_finished, driver, count), "more of it")
             await driver.until_state("ready")
         assert driver.answers == ["abcdefghi"]
         assert await stored(driver) == {"bytes": in_bytes(ASKED + "abcdefghi")}
@@ -269,7 +282,7 @@ async def test_an_answer_of_a_vocabulary_that_nobody_wrote_down_goes_on_token_by
 
 
 def tiny(folder: Path, vocabulary: str, seed: int = 1) -> Path:
-    kind = "spm" if vocabulary == "spm" else "bpe"
+    kind: Literal["spm", "bpe"] = "spm" if vocabulary == "spm" else "bpe"
     return make_tiny_model(
         folder / f"{vocabulary}-{seed}.gguf", vocabulary=kind, seed=seed, chat_template=CHATML_TEMPLATE, name=vocabulary
     )
@@ -282,9 +295,7 @@ async def test_real_models_take_turns_in_one_chat(tmp_path: Path) -> None:
         await driver.ask("hello there")
         for model in (models[1], models[0], models[1]):
             await driver.send(f"/model {model}")
-            await driver.until(
-                lambda model=model: driver.app._turns.model and driver.app._turns.model.path == str(model)
-            )
+            await driver.until(partial(has_loaded, driver, model))
             await driver.until_state("ready")
             await driver.ask("and what then")
         assert len(driver.answers) == 4

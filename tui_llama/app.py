@@ -826,14 +826,14 @@ class ChatApp(App[None]):
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
-    def show_hint(self, text: str, seconds: float = HINT_SECONDS) -> None:
+    def show_hint(self, text: str, seconds: float | None = None) -> None:
         """One line of advice in the status line, for some seconds or until the next key."""
         if not self.is_running:
             return
         picker = self.open_picker
         if picker is not None:
             picker.say(sanitize_line(text))
-        self.chat_screen.status.show_hint(text, seconds)
+        self.chat_screen.status.show_hint(text, HINT_SECONDS if seconds is None else seconds)
 
     def _show_state(self) -> None:
         """Everything around the messages, as it is now."""

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from tests.fakes.child_engines import PIECE_BYTES, model_info
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.framing import MOST_MESSAGE_BYTES
@@ -42,6 +43,13 @@ from tui_llama.engine.worker import EngineWorker
 from tui_llama.errors import CallerError, EngineError, EngineLostError
 
 OBEDIENT = "tests.fakes.child_engines:ObedientEngine"
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that is slow to end is not killed for it."""
+    monkeypatch.setattr("tui_llama.engine.worker._CLOSING_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr("tui_llama.engine.worker._DYING_SECONDS", HANG_SECONDS)
 
 
 @pytest.fixture
@@ -570,7 +578,7 @@ def test_the_process_ends_when_its_parent_is_killed(model: str, text: str) -> No
         descriptor = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()
     try:
-        ended, _, _ = select.select([descriptor], [], [], 30)
+        ended, _, _ = select.select([descriptor], [], [], HANG_SECONDS)
     finally:
         os.close(descriptor)
     assert ended

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from tests.fakes.chat_app import ScreenDriver
 from tests.fakes.fake_model import FakeModel, FakeOpener
