@@ -313,8 +313,7 @@ async def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(
         await driver.ask("second")
         assert driver.answers == ["one", "two"]
         assert driver.remarks == [
-            "Not saved for now: The disk is full.\n"
-            "Make room. It is kept in memory, and saved as soon as that is possible."
+            "Not saved for now: The disk is full.\nIt is kept in memory until it can be saved. Make room."
         ]
         assert "not saved" in driver.status
     store.close()

@@ -25,7 +25,7 @@ IMPATIENCE_SECONDS: Final = 0.2
 """The same for a write that is tried again: meanwhile, reads stand behind it."""
 
 FIRST_WAIT_SECONDS = 1.0
-LONGEST_WAIT_SECONDS = 30.0
+LONGEST_WAIT_SECONDS = 10.0
 
 Result = TypeVar("Result")
 Otherwise = TypeVar("Otherwise")

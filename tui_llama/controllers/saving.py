@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NOT_SAVED: Final = "Not saved for now"
 SAVED_AGAIN: Final = "Everything is saved again."
-_KEPT: Final = "It is kept in memory, and saved as soon as that is possible."
+_KEPT: Final = "It is kept in memory until it can be saved."
 _NAMED_LOSSES: Final = 4
 
 
@@ -89,7 +89,7 @@ class SavingController:
         """Says in the chat that is shown now what is still so."""
         trouble = self.journal.trouble
         if trouble is not None:
-            self._view.show_trouble(f"{NOT_SAVED}: {trouble}", f"{trouble.hint} {_KEPT}".lstrip())
+            self._view.show_trouble(f"{NOT_SAVED}: {trouble}", f"{_KEPT} {trouble.hint}".rstrip())
 
     def _note_recovery(self) -> None:
         self._view.end_trouble()
