@@ -560,14 +560,14 @@ def _open_screen(options: Mapping[str, object]) -> None:
     # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
     # every later search would go through it again.
     gc.disable()
-    from tui_llama import paths
     from tui_llama.app import ChatApp
+    from tui_llama.chats_place import open_chats
     from tui_llama.models.source import ThisMachine
-    from tui_llama.store import Store
 
     gc.freeze()
     gc.enable()
-    with Store(paths.database_file()) as store:
+    store, notice = open_chats()
+    with store:
         app = ChatApp(
             engine_factory=_make_engine,
             store=store,
@@ -575,6 +575,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
             model_path=model,
             models=ThisMachine(),
             is_incognito=bool(options.get("incognito")),
+            notice=notice,
         )
         app.run()
     sys.exit(app.return_code or 0)

@@ -20,19 +20,16 @@ class Journal:
     """One thread that talks to one store.
 
     Args:
-        store: Not closed here, but for one in memory, which ends with its journal.
+        store: Not closed here, but for that of an incognito chat, which ends with its journal.
         on_failure: Called on the event loop with what a write raised.
+        is_incognito: Whether it is for one chat alone, of which nothing is kept; the store is in memory.
     """
 
-    def __init__(self, store: Store, on_failure: Callable[[Exception], None]) -> None:
+    def __init__(self, store: Store, on_failure: Callable[[Exception], None], *, is_incognito: bool = False) -> None:
+        self.is_incognito = is_incognito
         self._store = store
         self._on_failure = on_failure
         self._thread = ThreadPoolExecutor(1, "store")
-
-    @property
-    def is_in_memory(self) -> bool:
-        """Whether nothing of it is ever on the disk."""
-        return self._store.is_in_memory
 
     def write(self, job: Callable[[Store], None]) -> None:
         """Carries out `job` after everything that was asked for before."""
@@ -70,5 +67,5 @@ class Journal:
         """Settles and ends the thread."""
         await self.settle()
         self._thread.shutdown()
-        if self.is_in_memory:
+        if self.is_incognito:
             self._store.close()
