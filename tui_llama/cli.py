@@ -553,6 +553,7 @@ def _status_of_command_line() -> int:
 def _open_screen(options: Mapping[str, object]) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError('The screen needs a terminal. Without one, use: tui-llama ask "question"')
+    standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
     if model is not None and not Path(model).is_file():
