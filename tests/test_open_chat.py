@@ -248,7 +248,7 @@ async def test_a_title_given_before_the_first_message_is_kept(store: Store, jour
 
 
 async def test_an_incognito_chat_has_all_that_others_have_until_it_is_left(failures: list[Exception]) -> None:
-    chat = OpenChat(Journal(Store(IN_MEMORY), failures.append))
+    chat = OpenChat(Journal(Store(IN_MEMORY), failures.append, is_incognito=True))
     assert chat.is_incognito
     await answered(chat, "one", "two")
     chat.set_answer_aside()

@@ -105,6 +105,7 @@ class ChatApp(App[None]):
         model_path: The model to begin with; None for the one used last, or a choice.
         models: Where models are found and fetched.
         is_incognito: Whether to begin with a chat of which nothing is kept.
+        notice: What is to be told at the beginning; empty for nothing.
     """
 
     TITLE = "tui_llama"
@@ -123,11 +124,13 @@ class ChatApp(App[None]):
         model_path: str | None,
         models: "ModelSource",
         is_incognito: bool = False,
+        notice: str = "",
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
         self._settings = settings
         self._wanted_model_path = model_path
+        self._first_notice = notice
         self._is_on_screen = False
         self._saving = SavingController(store, self)
         self._journal = self._saving.journal
@@ -187,6 +190,8 @@ class ChatApp(App[None]):
         self._show_state()
         self.set_interval(JOURNAL_SECONDS, self._flush_journal)
         self._listen_for_signals()
+        if self._first_notice:
+            self.add_notice(self._first_notice)
         self.run_worker(self._begin(), name="begin")
 
     def _flush_journal(self) -> None:
@@ -819,7 +824,9 @@ class ChatApp(App[None]):
         self._read_ahead_if_at_rest()
 
     def _new_chat(self, model_path: str, *, is_incognito: bool = False) -> OpenChat:
-        journal = Journal(Store(IN_MEMORY), self._saving.note_failure) if is_incognito else self._journal
+        journal = self._journal
+        if is_incognito:
+            journal = Journal(Store(IN_MEMORY), self._saving.note_failure, is_incognito=True)
         return OpenChat(journal, model_path=model_path, system_prompt=self._settings.system_prompt)
 
     # --- models -------------------------------------------------------------------------------------------------

@@ -45,10 +45,11 @@ class Journal:
     """One thread that talks to one store.
 
     Args:
-        store: Not closed here, but for one in memory, which ends with its journal.
+        store: Not closed here, but for that of an incognito chat, which ends with its journal.
         on_failure: Called on the event loop with what a read or write raised: with the first of those that can
             only wait, and with each that can never be stored.
         on_recovery: Called on the event loop when everything that had to wait is stored.
+        is_incognito: Whether it is for one chat alone, of which nothing is kept; the store is in memory.
 
     Attributes:
         trouble: Why writes have to wait; None while they need not.
@@ -57,8 +58,14 @@ class Journal:
     """
 
     def __init__(
-        self, store: Store, on_failure: Callable[[Exception], None], on_recovery: Callable[[], None] = lambda: None
+        self,
+        store: Store,
+        on_failure: Callable[[Exception], None],
+        on_recovery: Callable[[], None] = lambda: None,
+        *,
+        is_incognito: bool = False,
     ) -> None:
+        self.is_incognito = is_incognito
         self._store = store
         self._on_failure = on_failure
         self._on_recovery = on_recovery
@@ -72,11 +79,6 @@ class Journal:
         self._next_try: asyncio.TimerHandle | None = None
         self.trouble: StoreError | None = None
         store.wait_for_others(PATIENCE_SECONDS)
-
-    @property
-    def is_in_memory(self) -> bool:
-        """Whether nothing of it is ever on the disk."""
-        return self._store.is_in_memory
 
     @property
     def waiting(self) -> list[Owner]:
@@ -214,5 +216,5 @@ class Journal:
             await self.try_again()
         self._cancel_next_try()
         self._thread.shutdown()
-        if self.is_in_memory:
+        if self.is_incognito:
             self._store.close()

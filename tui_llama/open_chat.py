@@ -58,7 +58,7 @@ class OpenChat:
         owner_id: Whose the keys and values of its prompts are: its id, which a new chat has only in mind; None where
             nothing may be kept.
         title: As the record has it; empty for a new chat.
-        is_incognito: Whether its journal is in memory: nothing of it is written, and no other chat is told of it.
+        is_incognito: Whether its journal is its own: nothing of it is written, and no other chat is told of it.
         entries: The path that is shown, oldest first.
         left_out_messages: How many of the oldest did not fit into the last prompt.
     """
@@ -67,7 +67,7 @@ class OpenChat:
         self, journal: Journal, *, model_path: str = "", system_prompt: str = "", record: ChatRecord | None = None
     ) -> None:
         self._journal = journal
-        self.is_incognito = journal.is_in_memory
+        self.is_incognito = journal.is_incognito
         self._record = record or ChatRecord(journal, new_chat_id())
         self._unsaved_text: list[str] = []
         self._unsaved_ids: list[int] = []

@@ -98,7 +98,7 @@ class LocalEngine:
             yield from opening.progress()
             self._model = opening.model()
             self._sequence = self._model.new_sequence()
-            self._prompt_cache = _prompt_cache(request, self._model)
+            self._prompt_cache, cache_notices = _prompt_cache(request, self._model)
         except _LoadStoppedError:
             yield Failed(None, "loading was stopped")
         except MemoryError:
@@ -108,7 +108,7 @@ class LocalEngine:
             self.close()
             yield Failed(None, str(error), error.hint)
         else:
-            yield ModelLoaded(self._model.info, self._model.notices)
+            yield ModelLoaded(self._model.info, (*self._model.notices, *cache_notices))
         finally:
             opening.abandon()
 
@@ -295,12 +295,17 @@ class _Opening:
         self._progress.put(LoadProgress(stage, done, total))
 
 
-def _prompt_cache(request: LoadRequest, model: LanguageModel) -> PromptCache | None:
+def _prompt_cache(request: LoadRequest, model: LanguageModel) -> tuple[PromptCache | None, tuple[str, ...]]:
+    """What stores what is read, if anything may, and what the user should know of it."""
     if not request.prompt_cache_folder:
-        return None
+        return None, ()
     storage = DiskStorage(Path(request.prompt_cache_folder))
-    budget_bytes = request.prompt_cache_bytes or default_budget_bytes(storage)
-    return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes)
+    try:
+        budget_bytes = request.prompt_cache_bytes or default_budget_bytes(storage)
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+        return None, (f"Nothing that is read can be stored in {storage.root} ({cause}).",)
+    return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes), ()
 
 
 def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:
