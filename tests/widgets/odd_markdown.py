@@ -91,7 +91,7 @@ class OddMarkdown:
 
     def _table(self) -> str:
         random = self._random
-        columns = random.choice((1, 2, 3, 9, 14))
+        columns = random.choice((1, 2, 3, 8))
         rows = ["|" + "|".join(f" {self._word()} " for _ in range(columns)) + "|", "|" + " :-: |" * columns]
         for _ in range(random.randint(0, 3)):
             cells = max(1, columns + random.choice((-1, 0, 0, 1, 3)))
