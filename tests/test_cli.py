@@ -170,7 +170,7 @@ def test_answers_are_guarded_unless_that_is_off_or_they_may_not_end(asked: Asked
 
 
 def test_standard_input_is_put_below_the_question(asked: Asked) -> None:
-    run("ask", "Sum", "up:", *MODEL, stdin="a text\n")
+    run("ask", "Sum", "up:", "-", *MODEL, stdin="a text\n")
     assert reply_request(asked).messages == (ChatMessage(Role.USER, "Sum up:\n\na text"),)
 
 
@@ -519,7 +519,8 @@ def test_a_reader_that_goes_away_ends_the_answer_quietly() -> None:
     assert (process.returncode, errors) == (141, b"")
 
 
-HEAVY = ("numpy", "numba", "textual", "rich", "msgspec", "sqlite3", "jinja2", "asyncio", "tokenizers")
+# Not msgspec: the options are made of the settings' declarations, which every command reads.
+HEAVY = ("numpy", "numba", "textual", "rich", "sqlite3", "jinja2", "asyncio", "tokenizers")
 
 
 def test_the_command_line_imports_nothing_heavy_before_it_knows_what_is_wanted() -> None:

@@ -113,7 +113,7 @@ def test_a_text_that_goes_out_and_comes_in_goes_on_as_if_it_had_never_left(
     run("state", "export", str(session), "-m", str(tiny_model), "--text", TEXT, *options)
     chat_id = imported(session, tiny_model)
     assert run("complete", "--continue", chat_id[:8], *answering).stdout == expected
-    assert finished[-1].reused_tokens == len(find_chat(chat_id).ledger) - 1
+    assert finished[-1].reused_tokens == len(find_chat(chat_id).ledger.newest_ids) - 1
     assert finished[-1].read_tokens == 1
 
 
@@ -125,14 +125,14 @@ def test_a_text_is_put_behind_the_chat_and_the_chat_stays_as_it_is(
     answering = ("-n", "12", "--temp", "0")
     expected = run("complete", TEXT + " and she", "-m", str(tiny_model), *answering).stdout
     assert run("complete", "--continue", chat_id, *answering, " and she").stdout == expected
-    assert finished[-1].reused_tokens >= len(before.ledger) - 1
+    assert finished[-1].reused_tokens >= len(before.ledger.newest_ids) - 1
     assert (find_chat(chat_id), segments()) == (before, stored)
 
 
 def test_a_chat_goes_out_from_what_is_stored(tiny_model: Path, session: Path, tmp_path: Path) -> None:
     chat_id, again = imported(session, tiny_model), tmp_path / "again.bin"
     result = run("state", "export", str(again), "--chat", chat_id)
-    count = len(find_chat(chat_id).ledger)
+    count = len(find_chat(chat_id).ledger.newest_ids)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
         f"{again}: session of version 10, with flash attention, {count} tokens, "
@@ -173,7 +173,7 @@ def next_turn(chat_id: str, tiny_model: Path) -> tuple[PromptEncoded, Usage]:
     request = ReplyRequest(
         turn=1,
         messages=(*messages, ChatMessage(Role.USER, "And then?")),
-        ledger=find_chat(chat_id).ledger,
+        ledger=tuple(find_chat(chat_id).ledger.newest_ids),
         sampling=SamplingSettings(temperature=0),
         max_tokens=3,
         chat_id=chat_id,
@@ -208,7 +208,7 @@ def test_a_conversation_becomes_its_messages_and_goes_on_in_the_program_warm(
     assert chat.system_prompt == "Be brief."
     assert [message.text for message in messages] == ["hello", "there", "and then?", "once upon a time"]
     assert messages[-1].stop_reason is (StopReason.END_OF_GENERATION if end else StopReason.STOPPED)
-    count = len(find_chat(chat_id).ledger)
+    count = len(find_chat(chat_id).ledger.newest_ids)
     encoded, usage = next_turn(chat_id, tiny_model)
     assert encoded.kept_tokens == count
     assert usage.reused_tokens == count - 1  # the last has no keys and values in a session of version 10
@@ -380,7 +380,7 @@ def test_what_llama_cpp_began_goes_on_with_its_words(shared_folder: Path, name: 
     )
     with Store(paths.database_file()) as store:
         said = store.messages(chat_id)[-1].text.removeprefix(PROMPT)
-    generated = len(find_chat(chat_id).ledger) - 13
+    generated = len(find_chat(chat_id).ledger.newest_ids) - 13
     result = run("complete", "--continue", chat_id, "--temp", "0", "-n", str(200 - generated))
     assert (result.exit_code, said + result.stdout) == (0, golden)
     assert (finished[-1].reused_tokens, finished[-1].read_tokens) == (generated + 12, 1)

@@ -142,7 +142,7 @@ def test_a_very_long_chat_can_be_deleted(store: Store) -> None:
     chat_id = store.create_chat()
     with store._transaction() as connection:
         connection.executemany(
-            "INSERT INTO messages VALUES (?, ?, ?, 'user', 'complete', '', NULL, x'', x'', NULL, NULL, 0)",
+            "INSERT INTO messages VALUES (?, ?, ?, 'user', 'complete', '', NULL, x'', x'', NULL, NULL, 0, NULL)",
             [(number, chat_id, number - 1 or None) for number in range(1, 3001)],
         )
 
@@ -339,8 +339,8 @@ def test_the_ledger_holds_every_token_as_fed_and_as_generated(store: Store) -> N
     store.set_answer_prompt(second, 6, [4, 5])
     store.append_to_answer(second, "See", [13])
 
-    assert store.ledger(first) == [1, 2, 3, 10, 11, 12]
-    assert store.ledger(second) == [1, 2, 3, 10, 11, 12, 4, 5, 13]
+    assert store.ledger(first).newest_ids == [1, 2, 3, 10, 11, 12]
+    assert store.ledger(second).newest_ids == [1, 2, 3, 10, 11, 12, 4, 5, 13]
 
 
 def test_an_answer_that_keeps_less_forgets_the_rest(store: Store) -> None:
@@ -353,8 +353,8 @@ def test_an_answer_that_keeps_less_forgets_the_rest(store: Store) -> None:
 
     store.set_answer_prompt(second, 2, [7])
 
-    assert store.ledger(second) == [1, 2, 7]
-    assert store.ledger(first) == [1, 2, 3, 10, 11]
+    assert store.ledger(second).newest_ids == [1, 2, 7]
+    assert store.ledger(first).newest_ids == [1, 2, 3, 10, 11]
 
 
 def test_branches_have_ledgers_of_their_own(store: Store) -> None:
@@ -365,8 +365,8 @@ def test_branches_have_ledgers_of_their_own(store: Store) -> None:
         store.set_answer_prompt(answer_id, 0, [1, 2])
         store.append_to_answer(answer_id, "Hi", [20 + number])
 
-    assert [store.ledger(answer_id) for answer_id in answers] == [[1, 2, 20], [1, 2, 21]]
-    assert store.ledger(question) == []
+    assert [store.ledger(answer_id).newest_ids for answer_id in answers] == [[1, 2, 20], [1, 2, 21]]
+    assert store.ledger(question).newest_ids == []
 
 
 def test_an_answer_without_tokens_leaves_the_ledger_as_it_was(store: Store) -> None:
@@ -378,7 +378,7 @@ def test_an_answer_without_tokens_leaves_the_ledger_as_it_was(store: Store) -> N
 
     second = answer(store, chat_id, store.add_user_message(chat_id, "And?"), "text only")
 
-    assert store.ledger(second) == [1, 2]
+    assert store.ledger(second).newest_ids == [1, 2]
 
 
 @given(st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=6), min_size=1, max_size=6))
@@ -392,9 +392,9 @@ def test_token_ids_are_exact(pieces: list[list[int]]) -> None:
             store.append_to_answer(answer_id, "", piece)
 
         expected = [token for piece in pieces for token in piece]
-        assert store.ledger(answer_id) == expected
+        assert store.ledger(answer_id).newest_ids == expected
         store.finish_answer(answer_id, StopReason.LENGTH, None)
-        assert store.ledger(answer_id) == expected
+        assert store.ledger(answer_id).newest_ids == expected
 
 
 @pytest.mark.parametrize("token_id", [-1, 2**32])
@@ -459,7 +459,7 @@ def test_an_abandoned_answer_is_interrupted_and_keeps_what_it_had(path: Path) ->
         assert store.recover() == [answer_id]
         message = store.messages(chat_id)[-1]
         assert (message.state, message.text) == (MessageState.INTERRUPTED, "Once")
-        assert store.ledger(answer_id) == [1, 2]
+        assert store.ledger(answer_id).newest_ids == [1, 2]
         assert store.recover() == []
 
 
@@ -514,7 +514,7 @@ def test_an_answer_that_was_cut_off_is_reopened_and_finished_again(store: Store)
     store.finish_answer(message_id, StopReason.END_OF_GENERATION, None)
     finished = store.messages(chat_id)[-1]
     assert (finished.text, finished.stop_reason) == ("Because.", StopReason.END_OF_GENERATION)
-    assert store.ledger(message_id) == [1, 2, 3, 4, 5]
+    assert store.ledger(message_id).newest_ids == [1, 2, 3, 4, 5]
     assert store.generated_token_count(message_id) == 3
     assert store.versions(message_id) == [message_id]
 
@@ -529,7 +529,7 @@ def test_a_reopened_answer_that_is_abandoned_keeps_all_it_had(path: Path) -> Non
         found = store.messages(chat_id)[-1]
         assert (found.text, found.state) == ("Because.", MessageState.INTERRUPTED)
         assert found.prompt_is_known
-        assert store.ledger(message_id) == [1, 2, 3, 4, 5]
+        assert store.ledger(message_id).newest_ids == [1, 2, 3, 4, 5]
         store.reopen_answer(message_id)
 
 
@@ -569,7 +569,7 @@ for turn in range(1000):
     print("question", turn, flush=True)
     answer_id = store.begin_answer(chat_id, question)
     print("answer", answer_id, flush=True)
-    store.set_answer_prompt(answer_id, len(store.ledger(question)), [turn, turn])
+    store.set_answer_prompt(answer_id, len(store.ledger(question).newest_ids), [turn, turn])
     for piece in range(7):
         store.append_to_answer(answer_id, f"{turn}.{piece} ", [100 + piece])
         print("piece", piece, flush=True)
@@ -619,7 +619,7 @@ def test_nothing_committed_is_lost_when_the_program_is_killed(path: Path, lines:
         answers = [m for m in messages if m.role is Role.ASSISTANT]
         if answers and answers[-1].text:
             tokens = [100 + piece for piece in range(answers[-1].text.count(" "))]
-            assert store.ledger(answers[-1].message_id)[-len(tokens) :] == tokens
+            assert store.ledger(answers[-1].message_id).newest_ids[-len(tokens) :] == tokens
 
 
 # --- more than one at a time --------------------------------------------------------------------------------
@@ -755,7 +755,7 @@ def test_a_database_of_version_1_is_read_as_it_was_written(path: Path) -> None:
             (Role.ASSISTANT, "Once upon", MessageState.PARTIAL, None),
         ]
         assert messages[1].usage == Usage(0, 3, 2, 0.5, 0.25, 5, 64)
-        assert store.ledger(messages[-1].message_id) == [1, 2, 3, 10, 11, 4, 300, 128255]
+        assert store.ledger(messages[-1].message_id).newest_ids == [1, 2, 3, 10, 11, 4, 300, 128255]
         assert store.preference("last_model") == "/models/stories.gguf"
 
 
@@ -1011,7 +1011,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         seen = [(message.message_id, message.text) for message in self.store.messages(self.chat_id)]
         assert seen == expected[::-1]
         if self.tip is not None:
-            assert self.store.ledger(self.tip) == self.ledgers[self.tip]
+            assert self.store.ledger(self.tip).newest_ids == self.ledgers[self.tip]
 
     def teardown(self) -> None:
         self.compare()

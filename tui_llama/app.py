@@ -8,6 +8,7 @@ import base64
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from functools import partial
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 from textual.worker import Worker
 
@@ -149,6 +151,14 @@ class ChatApp(App[None]):
         for theme in themes():
             self.register_theme(theme)
         self.theme = settings.theme if settings.theme in self.available_themes else DEFAULT_THEME
+
+    def get_driver_class(self) -> type[Driver]:
+        """What the terminal sends is read by our driver, but for Windows, where it comes as events."""
+        if sys.platform == "win32":
+            return super().get_driver_class()
+        from tui_llama.terminal.driver import TerminalDriver
+
+        return TerminalDriver
 
     def get_default_screen(self) -> Screen[None]:
         """The chat is the first screen, so that nothing else is ever drawn."""

@@ -71,6 +71,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX answer_pieces_by_message ON answer_pieces (message_id)",
         "CREATE INDEX chats_by_tip ON chats (tip_message_id)",
     ),
+    (
+        # When the chat began, in the local time of then, such as 2026-11-27T23:58:03+01:00: no zone can shift that.
+        "ALTER TABLE chats ADD COLUMN begun_at TEXT NOT NULL DEFAULT ''",
+        """
+        WITH moments AS (
+            SELECT chat_id, created_at / 1000000 AS seconds,
+                strftime('%Y-%m-%dT%H:%M:%S', created_at / 1000000, 'unixepoch', 'localtime') AS local
+            FROM chats
+        ), offsets AS (SELECT chat_id, local, (strftime('%s', local) - seconds) / 60 AS minutes FROM moments)
+        UPDATE chats SET begun_at = coalesce((
+            SELECT local || CASE WHEN minutes < 0 THEN '-' ELSE '+' END
+                || printf('%02d:%02d', abs(minutes) / 60, abs(minutes) % 60)
+            FROM offsets WHERE offsets.chat_id = chats.chat_id
+        ), '')
+        """,
+    ),
+    (
+        # Of prompt_ids and generated_ids: ids mean something in one vocabulary only; null: nobody knows which.
+        "ALTER TABLE messages ADD COLUMN vocabulary TEXT",
+    ),
 )
 
 DAMAGED_HINT = "Move it away to start with no chats; `sqlite3 FILE .recover` may save what it holds."

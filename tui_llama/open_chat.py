@@ -6,10 +6,13 @@ of its own, whose store is in memory, and is gone when it is left.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.chat_date import local_now
 from tui_llama.errors import StoreError
 from tui_llama.journal import Journal
+from tui_llama.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.store import (
     DAMAGED_CHARACTER,
     TITLE_LENGTH,
@@ -71,6 +74,7 @@ class OpenChat:
         self.title = ""
         self.model_path = model_path
         self.system_prompt = system_prompt
+        self._begun_at: datetime | None = None
         self.entries: list[Entry] = []
         self.left_out_messages = 0
 
@@ -85,6 +89,7 @@ class OpenChat:
         opened = cls(journal, model_path=chat.model_path, system_prompt=chat.system_prompt)
         opened.chat_id = opened.owner_id = chat_id
         opened.title = chat.title
+        opened._begun_at = chat.begun_at
         opened.entries = await journal.read(lambda store: _entries(store, chat_id))
         return opened
 
@@ -94,6 +99,17 @@ class OpenChat:
     def is_empty(self) -> bool:
         """Whether nothing was said yet."""
         return not self.entries
+
+    @property
+    def begun_at(self) -> datetime:
+        """When the chat began, for good: what a template is told that asks for the date.
+
+        A new one begins with its first message; it may have been on the screen since yesterday.
+        """
+        now = local_now()
+        if self._begun_at is None or (self.is_empty and self._begun_at.date() != now.date()):
+            self._begun_at = now
+        return self._begun_at
 
     @property
     def last_answer(self) -> Entry | None:
@@ -118,16 +134,16 @@ class OpenChat:
         """Whose the keys and values are that an answer leaves; None where the store does not have the chat."""
         return None if self.chat_id is None else self.owner_id
 
-    async def ledger(self) -> tuple[int, ...]:
-        """What was fed to the model before the answer that is open; nothing when the store does not know."""
+    async def ledger(self) -> Ledger:
+        """What was fed to models before the answer that is open; nothing when the store does not know."""
         return await self._ledger_up_to(self.entries[-2])
 
-    async def whole_ledger(self) -> tuple[int, ...]:
-        """What was fed to the model on the whole path, while no answer is open."""
-        return await self._ledger_up_to(self.entries[-1]) if self.entries else ()
+    async def whole_ledger(self) -> Ledger:
+        """What was fed to models on the whole path, while no answer is open."""
+        return await self._ledger_up_to(self.entries[-1]) if self.entries else Ledger()
 
-    async def ledger_to_go_on(self) -> tuple[tuple[int, ...], int]:
-        """What was fed to the model up to where the last answer was cut off, and how many of it are the answer's own.
+    async def ledger_to_go_on(self) -> tuple[Ledger, int]:
+        """What was fed to models up to where the last answer was cut off, and how many of it are the answer's own.
 
         Raises:
             StoreError: the store does not know, or did not let the answer be opened again.
@@ -139,28 +155,29 @@ class OpenChat:
         if message_id is None:
             raise StoreError("The tokens of this answer are not known.", "Ctrl+R answers again.")
         ledger = await self._journal.read(lambda store: store.ledger(message_id))
-        return tuple(ledger), await self._journal.read(lambda store: store.generated_token_count(message_id))
+        return ledger, await self._journal.read(lambda store: store.generated_token_count(message_id))
 
     def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
         """The system prompt and what was said before entry number `position`."""
         system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
         return (*system, *(ChatMessage(entry.role, entry.text) for entry in self.entries[:position]))
 
-    async def ledger_before(self, position: int) -> tuple[int, ...]:
-        """What was fed to the model before entry number `position`."""
-        return await self._ledger_up_to(self.entries[position - 1]) if position else ()
+    async def ledger_before(self, position: int) -> Ledger:
+        """What was fed to models before entry number `position`."""
+        return await self._ledger_up_to(self.entries[position - 1]) if position else Ledger()
 
-    async def _ledger_up_to(self, entry: Entry) -> tuple[int, ...]:
+    async def _ledger_up_to(self, entry: Entry) -> Ledger:
         await self._journal.settle()
         message_id = entry.message_id
         if message_id is None:
-            return ()
-        return tuple(await self._journal.read_or(lambda store: store.ledger(message_id), []))
+            return Ledger()
+        return await self._journal.read_or(lambda store: store.ledger(message_id), Ledger())
 
     # --- what happens to it -------------------------------------------------------------------------------------
 
     def add_message(self, text: str) -> Entry:
         """The user said something."""
+        begun_at = self.begun_at
         entry = Entry(Role.USER, text)
         self.entries.append(entry)
         self._version_count = 0
@@ -173,6 +190,7 @@ class OpenChat:
                     model_path=self.model_path,
                     system_prompt=self.system_prompt,
                     chat_id=self.owner_id,
+                    begun_at=begun_at,
                 )
             entry.message_id = store.add_user_message(self.chat_id, text)
 
@@ -240,14 +258,30 @@ class OpenChat:
         self._journal.write(job)
         return entry
 
-    def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...]) -> None:
-        """The prompt of the open answer is known."""
+    def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str = UNKNOWN_VOCABULARY) -> None:
+        """The prompt of the open answer is known, in this vocabulary."""
         entry = self.entries[-1]
 
         def job(store: Store) -> None:
             if entry.message_id is not None:
-                store.set_answer_prompt(entry.message_id, kept_tokens, token_ids)
+                store.set_answer_prompt(entry.message_id, kept_tokens, token_ids, vocabulary)
                 entry.prompt_is_known = True
+
+        self._journal.write(job)
+
+    def set_answer_tokens(
+        self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str, answer_tokens: int
+    ) -> None:
+        """The open answer, which goes on, was tokenised again for a model of this vocabulary."""
+        entry = self.entries[-1]
+
+        def job(store: Store) -> None:
+            try:
+                if entry.message_id is not None and self._refusal is None:
+                    store.set_answer_tokens(entry.message_id, kept_tokens, token_ids, vocabulary, answer_tokens)
+            except StoreError as error:
+                self._refusal = error  # no tokens of this vocabulary may come behind those that are there
+                raise
 
         self._journal.write(job)
 
@@ -368,6 +402,16 @@ class OpenChat:
         def job(store: Store) -> None:
             if self.chat_id is not None:
                 store.rename_chat(self.chat_id, title)
+
+        self._journal.write(job)
+
+    def begin_today(self) -> None:
+        """The model is told today's date from now on."""
+        begun_at = self._begun_at = local_now()
+
+        def job(store: Store) -> None:
+            if self.chat_id is not None:
+                store.set_chat_beginning(self.chat_id, begun_at)
 
         self._journal.write(job)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.guarded_files import opened, regular_file_bytes
+from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import SettingsError, StateFileError
-from tui_llama.headless import opened_engine
+from tui_llama.headless import opened_engine, request_behind
 from tui_llama.saved_prompts import with_prompt_cache
 from tui_llama.store import Store
 
@@ -54,7 +55,7 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
             system_prompt = messages.pop(0).text if messages[0].role is Role.SYSTEM else ""
             chat_id = store.create_chat(title=title or Path(file).name, model_path=model, system_prompt=system_prompt)
             try:
-                _say(store, chat_id, messages, session)
+                _say(store, chat_id, messages, session, engine.info.vocabulary)
                 transfer.store(bytes.fromhex(chat_id))
             except BaseException:
                 store.delete_chat(chat_id)
@@ -92,7 +93,10 @@ def export_session(
     flash_attention = version == _FLASH_VERSION if flash_attention is None else flash_attention
     with opened_engine(with_prompt_cache(settings.load_request(model), settings.prompt_cache_mib)) as (engine, output):
         transfer = engine.session_transfer()
-        token_ids = transfer.tokens_of(source) if isinstance(source, str) else source.ledger
+        if isinstance(source, str):
+            token_ids = transfer.tokens_of(source)
+        else:
+            token_ids = transfer.tokens_of_chat(request_behind(source, CompleteRequest(0, ""), engine, output))
         try:
             written = transfer.write(
                 file,
@@ -130,14 +134,14 @@ def _require_f16(settings: "Settings") -> None:
         )
 
 
-def _say(store: Store, chat_id: str, messages: Sequence[ChatMessage], session: "TakenSession") -> None:
+def _say(store: Store, chat_id: str, messages: Sequence[ChatMessage], session: "TakenSession", vocabulary: str) -> None:
     """Writes messages of the user and answers in turn; all tokens are those of the last answer."""
     for place in range(0, len(messages), 2):
         question, answer = messages[place : place + 2]
         is_last = answer is messages[-1]
         answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, question.text))
         if is_last:
-            store.set_answer_prompt(answer_id, 0, ())
+            store.set_answer_prompt(answer_id, 0, (), vocabulary)
         store.append_to_answer(answer_id, answer.text, session.token_ids if is_last else ())
         has_ended = session.has_ended or not is_last
         store.finish_answer(answer_id, StopReason.END_OF_GENERATION if has_ended else StopReason.STOPPED, None)

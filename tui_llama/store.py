@@ -29,8 +29,10 @@ from typing import Final, TypeVar
 import msgspec
 
 from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.chat_date import date_from, date_text, local_now
 from tui_llama.database import DAMAGED_HINT, IN_MEMORY, AnswerLocks, connect, explained, make_private_file
 from tui_llama.errors import CallerError, StoreError
+from tui_llama.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 
 TITLE_LENGTH: Final = 60
 
@@ -86,7 +88,10 @@ class ChatSummary(msgspec.Struct, frozen=True):
 
 
 class Chat(msgspec.Struct, frozen=True):
-    """A chat without its messages. `tip_message_id` ends the path that is shown; None: nothing was said."""
+    """A chat without its messages. `tip_message_id` ends the path that is shown; None: nothing was said.
+
+    `begun_at` is what the model is told when it asks for the date: local time of then, with its offset from UTC.
+    """
 
     chat_id: str
     title: str
@@ -95,6 +100,7 @@ class Chat(msgspec.Struct, frozen=True):
     tip_message_id: int | None
     created_at: datetime
     updated_at: datetime
+    begun_at: datetime
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
@@ -186,16 +192,25 @@ class Store:
             return [_summary_from_row(_checked(row, _ChatRow), row["count"]) for row in rows]
 
     def create_chat(
-        self, *, title: str = "", model_path: str = "", system_prompt: str = "", chat_id: str | None = None
+        self,
+        *,
+        title: str = "",
+        model_path: str = "",
+        system_prompt: str = "",
+        chat_id: str | None = None,
+        begun_at: datetime | None = None,
     ) -> str:
-        """Makes a chat and returns its id: one of `new_chat_id`, by default a new one. A message may title it."""
+        """Makes a chat and returns its id: one of `new_chat_id`, by default a new one. A message may title it.
+
+        It began at a moment with its offset from UTC, by default now.
+        """
         chat_id = chat_id or new_chat_id()
-        now = _now()
+        now, begun = _now(), date_text(begun_at or local_now())
         with self._transaction() as database:
             database.execute(
-                "INSERT INTO chats (chat_id, title, model_path, system_prompt, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (chat_id, _storable(title), _storable(model_path), _storable(system_prompt), now, now),
+                "INSERT INTO chats (chat_id, title, model_path, system_prompt, created_at, updated_at, begun_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (chat_id, _storable(title), _storable(model_path), _storable(system_prompt), now, now, begun),
             )
         return chat_id
 
@@ -211,6 +226,10 @@ class Store:
     def set_chat_model(self, chat_id: str, model_path: str) -> None:
         """Remembers which model file the chat is held with."""
         self._set_chat_column(chat_id, "model_path", _storable(model_path))
+
+    def set_chat_beginning(self, chat_id: str, begun_at: datetime) -> None:
+        """Lets the model believe that the chat began then: a moment with its offset from UTC."""
+        self._set_chat_column(chat_id, "begun_at", date_text(begun_at))
 
     def set_tip(self, chat_id: str, message_id: int | None) -> None:
         """Shows the path that ends in `message_id`; None: the place before any first message."""
@@ -304,24 +323,40 @@ class Store:
             undo.pop_all()
         return message_id
 
-    def set_answer_prompt(self, message_id: int, kept_tokens: int, token_ids: Sequence[int]) -> None:
+    def set_answer_prompt(
+        self, message_id: int, kept_tokens: int, token_ids: Sequence[int], vocabulary: str = UNKNOWN_VOCABULARY
+    ) -> None:
         """Records what is fed to the model for this answer.
 
-        That is the first `kept_tokens` of the parent's ledger, then `token_ids`. May be repeated as long as
-        nothing was generated.
+        That is the first `kept_tokens` of what the parent's ledger has for this vocabulary, then `token_ids`, and so
+        are the tokens that are generated for it. May be repeated as long as nothing was generated.
         """
-        prompt_ids = _blob_from_ids(token_ids)
         with self._transaction() as database:
             parent_id = _open_answer(database, message_id).parent_id
             if _full_ids(*_path(database, message_id)[-1]):
                 raise CallerError(f"The prompt of answer {message_id} was set after it had generated tokens.")
-            before = len(_ledger(database, parent_id))
-            if not 0 <= kept_tokens <= before:
-                raise CallerError(f"Cannot keep {kept_tokens} tokens of a ledger of {before}.")
-            database.execute(
-                "UPDATE messages SET kept_tokens = ?, prompt_ids = ? WHERE message_id = ?",
-                (kept_tokens, prompt_ids, message_id),
-            )
+            before = _ledger(database, parent_id).fed_in(vocabulary)
+            kept_ids = _kept(before, kept_tokens)
+            if before.vocabulary != vocabulary:  # what is kept is counted in the ledger of one vocabulary only
+                kept_tokens, token_ids = 0, (*kept_ids, *token_ids)
+            _set_tokens(database, message_id, vocabulary, kept_tokens, token_ids, ())
+
+    def set_answer_tokens(
+        self, message_id: int, kept_tokens: int, token_ids: Sequence[int], vocabulary: str, answer_tokens: int
+    ) -> None:
+        """Gives an answer that goes on tokens of another vocabulary, in place of those that it has.
+
+        They are the first `kept_tokens` of what its own ledger has for this vocabulary, then `token_ids`; the last
+        `answer_tokens` of them write the answer, the others the prompt.
+        """
+        with self._transaction() as database:
+            _open_answer(database, message_id)
+            _fold_pieces(database, message_id)
+            all_ids = (*_kept(_ledger(database, message_id).fed_in(vocabulary), kept_tokens), *token_ids)
+            prompt_tokens = len(all_ids) - answer_tokens
+            if not 0 <= prompt_tokens <= len(all_ids):
+                raise CallerError(f"Of {len(all_ids)} tokens, {answer_tokens} cannot be the answer's.")
+            _set_tokens(database, message_id, vocabulary, 0, all_ids[:prompt_tokens], all_ids[prompt_tokens:])
 
     def append_to_answer(self, message_id: int, text: str, token_ids: Sequence[int]) -> None:
         """Adds a piece to a partial or interrupted answer: one small row, however long the answer."""
@@ -380,11 +415,11 @@ class Store:
                 undo.callback(self._answer_locks.release, message_id)
             undo.pop_all()
 
-    def ledger(self, message_id: int) -> list[int]:
-        """Every token fed to the model on the path to this message, as fed and as generated.
+    def ledger(self, message_id: int) -> Ledger:
+        """Every token fed to a model on the path to this message, as fed and as generated.
 
-        Each answer whose prompt is known keeps the first `kept_tokens` of what was there, then adds its
-        prompt's tokens and those it generated.
+        Each answer whose prompt is known keeps the first `kept_tokens` of what was there in its vocabulary, then adds
+        its prompt's tokens and those it generated.
         """
         with self._transaction("DEFERRED") as database:
             _message(database, message_id)
@@ -536,16 +571,39 @@ def _path(database: sqlite3.Connection, tip: int | None) -> "list[tuple[_Message
     return [(message, pieces[message.message_id]) for message in (_checked(row, _MessageRow) for row in messages)]
 
 
-def _ledger(database: sqlite3.Connection, tip: int | None) -> list[int]:
-    ledger: list[int] = []
+def _ledger(database: sqlite3.Connection, tip: int | None) -> Ledger:
+    fed: defaultdict[str, list[int]] = defaultdict(list)
+    newest = UNKNOWN_VOCABULARY
     for message, pieces in _path(database, tip):
         if message.kept_tokens is None:
             continue
-        if message.kept_tokens > len(ledger):
+        newest = message.vocabulary or UNKNOWN_VOCABULARY
+        ids = fed[newest]
+        if message.kept_tokens > len(ids):
             raise StoreError("The chats on disk are damaged: tokens of an answer are missing.", DAMAGED_HINT)
-        del ledger[message.kept_tokens :]
-        ledger += _ids_from_blob(message.prompt_ids + _full_ids(message, pieces))
-    return ledger
+        del ids[message.kept_tokens :]
+        ids += _ids_from_blob(message.prompt_ids + _full_ids(message, pieces))
+    return Ledger({vocabulary: tuple(ids) for vocabulary, ids in fed.items()}, newest)
+
+
+def _kept(before: FedTokens, kept_tokens: int) -> tuple[int, ...]:
+    if not 0 <= kept_tokens <= len(before.token_ids):
+        raise CallerError(f"Cannot keep {kept_tokens} tokens of a ledger of {len(before.token_ids)}.")
+    return before.token_ids[:kept_tokens]
+
+
+def _set_tokens(
+    database: sqlite3.Connection,
+    message_id: int,
+    vocabulary: str,
+    kept_tokens: int,
+    prompt_ids: Sequence[int],
+    generated_ids: Sequence[int],
+) -> None:
+    database.execute(
+        "UPDATE messages SET kept_tokens = ?, prompt_ids = ?, generated_ids = ?, vocabulary = ? WHERE message_id = ?",
+        (kept_tokens, _blob_from_ids(prompt_ids), _blob_from_ids(generated_ids), vocabulary or None, message_id),
+    )
 
 
 # --- rows and values ----------------------------------------------------------------------------------------
@@ -559,6 +617,7 @@ class _ChatRow(msgspec.Struct, frozen=True):
     tip_message_id: int | None
     created_at: int
     updated_at: int
+    begun_at: str
 
 
 class _MessageRow(msgspec.Struct, frozen=True):
@@ -574,6 +633,7 @@ class _MessageRow(msgspec.Struct, frozen=True):
     stop_reason: StopReason | None
     usage: str | None
     created_at: int
+    vocabulary: str | None
 
 
 class _BranchRow(msgspec.Struct, frozen=True):
@@ -605,6 +665,7 @@ def _chat_from_row(row: _ChatRow) -> Chat:
         tip_message_id=row.tip_message_id,
         created_at=_time_from(row.created_at),
         updated_at=_time_from(row.updated_at),
+        begun_at=_begun_at(row),
     )
 
 
@@ -657,6 +718,11 @@ def _now() -> int:
 
 def _time_from(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _begun_at(row: _ChatRow) -> datetime:
+    """When the chat began; where that cannot be read, when it was made."""
+    return date_from(row.begun_at) or _time_from(row.created_at).astimezone()
 
 
 def _title_from(text: str) -> str:

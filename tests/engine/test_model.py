@@ -314,7 +314,14 @@ def test_sizes_that_make_no_sense_are_refused(tiny: Path) -> None:
         {"batch_threads": -1},
         {"cache_type": "q2_k"},
         {"placement": Placement(cpu_mask="x")},
+        {"placement": Placement(cpu_range="0-" + "x" * 5000)},
         {"placement": Placement(poll=101)},
+        {"placement": Placement(priority=4)},
+        {"placement": Placement(numa="mirror")},
+        {"threads": 9999},
+        {"batch_threads": 10**20},
+        {"context_size": 10**20},
+        {"batch_tokens": 2**31},
     ],
 )
 def test_options_that_make_no_sense_are_refused(tiny: Path, options: dict[str, Any]) -> None:

@@ -68,25 +68,30 @@ def once_asked(count: int) -> Callable[[], bool]:
 class ThinkingTemplate(FakeTemplate):
     """As `FakeTemplate`, but without what was thought before an answer."""
 
-    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
-        return super().render(
-            [ChatMessage(each.role, re.sub("<t>.*</t>", "", each.text)) for each in messages], now=now
-        )
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        said = [ChatMessage(each.role, re.sub("<t>.*</t>", "", each.text)) for each in messages]
+        return super().render(said, add_generation_prompt=add_generation_prompt)
 
 
 class AlternatingTemplate(FakeTemplate):
     """Takes no two messages of one speaker after another."""
 
-    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
         if any(one.role is other.role for one, other in itertools.pairwise(messages)):
             raise EngineError("the roles must alternate")
-        return super().render(messages, now=now)
+        return super().render(messages, add_generation_prompt=add_generation_prompt, now=now)
 
 
 class RefusingTemplate(FakeTemplate):
     """Takes nothing."""
 
-    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
         raise EngineError("no messages please")
 
 

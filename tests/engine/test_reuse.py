@@ -37,12 +37,14 @@ class ChangingAnswers:
     def take_notices(self) -> tuple[str, ...]:
         return ()
 
-    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
         changed = [
             ChatMessage(each.role, self._change(each.text)) if each.role is Role.ASSISTANT else each
             for each in messages
         ]
-        return self._template.render(changed, now=now)
+        return self._template.render(changed, add_generation_prompt=add_generation_prompt, now=now)
 
 
 class Programs:

@@ -31,13 +31,15 @@ QUESTION = "a long question " * 8
 class AlternatingTemplate(FakeTemplate):
     """As `FakeTemplate`, but it takes only messages of the user and answers by turns, and none that is empty."""
 
-    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
         roles = [message.role for message in messages]
         if roles != [role for role, _ in zip(itertools.cycle([Role.USER, Role.ASSISTANT]), roles, strict=False)]:
             raise EngineError("the roles must alternate")
         if not all(message.text for message in messages):
             raise EngineError("a message is empty")
-        return super().render(messages, now=now)
+        return super().render(messages, add_generation_prompt=add_generation_prompt, now=now)
 
 
 class Chat:

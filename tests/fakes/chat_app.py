@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.pilot import Pilot
@@ -153,7 +153,7 @@ async def opened(
     app = ChatApp(
         engine_factory=make_engine,
         store=opened_store,
-        settings=settings or replace(Settings(), theme="llama-dusk"),
+        settings=settings or Settings(theme="llama-dusk"),
         model_path=model_path,
         models=models if isinstance(models, FakeModels) else FakeModels(models),
         is_incognito=is_incognito,

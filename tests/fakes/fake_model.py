@@ -157,8 +157,11 @@ class FakeTemplate:
     def take_notices(self) -> tuple[str, ...]:
         return ()
 
-    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
-        return "".join(f"<s>{message.role}:{message.text}</s>" for message in messages) + "<s>assistant:"
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        said = "".join(f"<s>{message.role}:{message.text}</s>" for message in messages)
+        return said + "<s>assistant:" if add_generation_prompt else said
 
 
 class FakeModel:

@@ -19,6 +19,7 @@ from tui_llama.engine.known_templates import (
 )
 from tui_llama.engine.message_marks import marked, space_before, take_out_marks
 from tui_llama.engine.prompt import RenderedPrompt
+from tui_llama.engine.template_dates import write_date
 from tui_llama.engine.tokenizer import Tokenizer
 from tui_llama.errors import EngineError, SettingsError
 
@@ -348,8 +349,8 @@ def _variables(
     return {
         "messages": [_as_template_sees(message, manner) for message in messages],
         "add_generation_prompt": add_generation_prompt,
-        "datetime": now.strftime("%b %d %Y"),
-        "date_string": now.strftime("%d %b %Y"),
+        "datetime": write_date(now, "%b %d %Y"),
+        "date_string": write_date(now, "%d %b %Y"),
         **manner.variables,
     }
 

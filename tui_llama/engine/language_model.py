@@ -111,10 +111,12 @@ class PromptTemplate(Protocol):
         """What came up since this was last asked and the user should know, one line each."""
         ...
 
-    def render(self, messages: Sequence[ChatMessage], *, now: datetime | None = None) -> str:
-        """Returns the whole prompt, up to where the answer begins.
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        """Returns the whole prompt, up to where the answer begins or the last message ends.
 
-        `now` is what a template that asks for the date is told; None: the present.
+        A template that asks for the date is told `now`, by default the present.
         """
         ...
 

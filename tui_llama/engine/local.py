@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from tui_llama.engine.cache_upkeep import default_budget_bytes
+from tui_llama.engine.conversation_prompt import without_foreign_tokens
 from tui_llama.engine.language_model import LanguageModel, ModelOpener, ReportProgress, TokenSequence
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.prompt_cache import PromptCache
@@ -44,6 +45,7 @@ from tui_llama.engine.session_transfer import SessionTransfer
 from tui_llama.engine.speculation import BatchCosts
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import CallerError, EngineError, UserError
+from tui_llama.ledger import TOKENISED_AGAIN
 
 if TYPE_CHECKING:
     from tui_llama.engine.model import Model
@@ -70,6 +72,7 @@ class LocalEngine:
         self._prompt_cache: PromptCache | None = None
         self._unsaved_chat_id: str | None = None
         self._last_chat_id: str | None = None
+        self._told_of_foreign: str | None = None
 
     @property
     def info(self) -> ModelInfo:
@@ -89,6 +92,7 @@ class LocalEngine:
         """
         self.close()
         self._costs, self._speed = BatchCosts(self._clock), ReadingSpeed()
+        self._told_of_foreign = None
         opening = _Opening(self._open_model, request, should_stop)
         try:
             yield from opening.progress()
@@ -118,7 +122,9 @@ class LocalEngine:
         try:
             model, sequence = self._loaded()
             self._keep_foreign_for(request.chat_id)
-            reply = Reply(model, sequence, request, should_stop, self._costs, self._prompt_cache)
+            own = without_foreign_tokens(model, request)
+            yield from self._tell_of_foreign_tokens(request, own)
+            reply = Reply(model, sequence, own, should_stop, self._costs, self._prompt_cache)
             for event in reply.events(self._note_unsaved):
                 if isinstance(event, Finished):
                     self._speed.note(event.usage.read_tokens, event.usage.read_seconds)
@@ -145,7 +151,9 @@ class LocalEngine:
         try:
             model, sequence = self._loaded()
             self._keep_foreign_for(request.chat_id)
-            ahead = ReadAhead(model, sequence, request, should_stop, self._prompt_cache)
+            own = without_foreign_tokens(model, request)
+            yield from self._tell_of_foreign_tokens(request, own)
+            ahead = ReadAhead(model, sequence, own, should_stop, self._prompt_cache)
             yield from ahead.events(self._speed.note, self._clock)
         except UserError as error:
             self._forget()
@@ -158,7 +166,8 @@ class LocalEngine:
         """What a reply to this would have to read; `Failed` where there can be no such prompt."""
         try:
             model, sequence = self._loaded()
-            return estimate_prompt(model, sequence, request, self._speed, self._prompt_cache)
+            own = without_foreign_tokens(model, request)
+            return estimate_prompt(model, sequence, own, self._speed, self._prompt_cache)
         except UserError as error:
             return Failed(None, str(error), error.hint)
 
@@ -207,6 +216,17 @@ class LocalEngine:
         if self._sequence is not None and (chat_id is None or chat_id != self._last_chat_id):
             self._sequence.rewind(self._sequence.own_tokens)
         self._last_chat_id = chat_id
+
+    def _tell_of_foreign_tokens(
+        self,
+        request: ReplyRequest | CompleteRequest | ReadAheadRequest,
+        own: ReplyRequest | CompleteRequest | ReadAheadRequest,
+    ) -> Iterator[Notice]:
+        """Says once for each chat that token ids are not used, since they are another vocabulary's."""
+        chat_id = request.chat_id or ""
+        if len(own.ledger) < len(request.ledger) and chat_id != self._told_of_foreign:
+            self._told_of_foreign = chat_id
+            yield Notice(TOKENISED_AGAIN)
 
     def _forget(self) -> None:
         """After a failure nothing that is in memory is believed."""

@@ -27,14 +27,14 @@ from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
-from tui_llama.engine.kernel_code import load_kernels
+from tui_llama.engine.kernel_code import load_kernels, take_notices
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.model_facts import common_type, recommended_sampling
-from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors, find_seats
+from tui_llama.engine.placement import Placement, chosen_processors, find_seats
 from tui_llama.engine.plan import Plan, PlanBuilder, Step
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.position_moves import PositionMoves
-from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
+from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.rotary import RotaryTable
 from tui_llama.engine.session_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
@@ -42,7 +42,8 @@ from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
 from tui_llama.engine.topology import physical_core_count
 from tui_llama.engine.weights import Weights
-from tui_llama.errors import CallerError, EngineError, SettingsError
+from tui_llama.errors import CallerError, EngineError
+from tui_llama.settings import check_fields
 
 FloatArray = npt.NDArray[np.float32]
 OnProgress = Callable[[LoadStage, int, int], None]
@@ -82,10 +83,9 @@ def open_model(
         ModelFileError: the file cannot be used.
         SettingsError: a size or a placement makes no sense.
     """
-    if min(context_size, threads, batch_threads) < 0 or batch_tokens < 1:
-        raise SettingsError("context size and threads must not be negative, and a batch needs at least one token")
-    if cache_type not in CACHE_TYPES:
-        raise SettingsError(f"there is no cache type {cache_type!r}", f"Use one of: {', '.join(CACHE_TYPES)}.")
+    given = LoadRequest("", context_size, threads, batch_tokens, batch_threads, cache_type)
+    check_fields(given, "context_size", "threads", "batch_threads", "batch_tokens", "cache_type")
+    check_fields(placement, "priority", "poll", "numa")
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
     with open_gguf(path, quickest_find_strings()) as file:
@@ -136,6 +136,7 @@ class Model:
             configuration = _configuration_hash(self._sizes, cache_type)
             self.fingerprint = StateFingerprint(_model_hash(file), configuration, ENGINE_ABI)
             repacking.finish(lambda done, total: report(LoadStage.REPACK, done, total))
+        file.check_unchanged()
         self.info = _describe(file, self, weights)
         self._team = ThreadTeam(threads, batch_threads, placement)
         try:
@@ -147,6 +148,7 @@ class Model:
             raise
         self.notices: tuple[str, ...] = (
             *weights.notices, *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices,
+            *take_notices(),
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -499,11 +501,14 @@ class Sequence:
 
 def _model_hash(file: GgufFile) -> bytes:
     """SHA-256 of the header and the edges of every tensor: other weights give another hash, in milliseconds."""
-    digest = hashlib.sha256(file.header_bytes)
-    for name in file.tensors:
-        data = file.tensor_bytes(name)
-        digest.update(data[:_FINGERPRINT_EDGE_BYTES].tobytes())
-        digest.update(data[-_FINGERPRINT_EDGE_BYTES:].tobytes())
+    digest = hashlib.sha256()
+    for chunk in file.header_chunks():
+        digest.update(chunk)
+    for name, tensor in file.tensors.items():
+        edge = np.empty(min(tensor.size_bytes, _FINGERPRINT_EDGE_BYTES), np.uint8)
+        for first_byte in (0, tensor.size_bytes - len(edge)):
+            file.read_tensor(name, first_byte, edge)
+            digest.update(edge)
     return digest.digest()
 
 
@@ -528,4 +533,5 @@ def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
         key_value_bytes_per_token=model._cache_shape.bytes_per_token,
         template_source=model.chat_template.source,
         sampling=recommended_sampling(file),
+        vocabulary=model.tokenizer.fingerprint,
     )

@@ -4,9 +4,10 @@ Nothing is measured here and nothing read; where only the new message has to be 
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.conversation_prompt import Prompt
+from tui_llama.engine.conversation_prompt import Prompt, told_moment
 from tui_llama.engine.language_model import LanguageModel
 from tui_llama.engine.protocol import CompleteRequest, ReplyRequest, RereadCause
 from tui_llama.prompt_messages import prompt_messages
@@ -40,28 +41,32 @@ def why_read_again(
     lost_tokens = prompt.kept_tokens - reused_tokens
     if not request.ledger or lost_tokens > read_again // 2:
         return RereadCause.NOT_STORED
-    return _why_not_kept(model, shown, prompt)
+    return _why_not_kept(model, shown, told_moment(request), prompt)
 
 
 def why_answer_is_read_again(request: CompleteRequest, prompt: Prompt, reused_tokens: int) -> RereadCause | None:
     """The cause of reading again what an answer that goes on follows; None where nearly all is there."""
     is_read_again = len(prompt.token_ids) - reused_tokens >= _WORTH_TELLING_TOKENS
-    return RereadCause.NOT_STORED if request.answer is not None and is_read_again else None
+    if request.answer is None or not is_read_again:
+        return None
+    return RereadCause.ANOTHER_MODEL if request.messages else RereadCause.NOT_STORED
 
 
-def _why_not_kept(model: LanguageModel, shown: Sequence[ChatMessage], prompt: Prompt) -> RereadCause:
+def _why_not_kept(
+    model: LanguageModel, shown: Sequence[ChatMessage], now: datetime | None, prompt: Prompt
+) -> RereadCause:
     """Why the prompt does not begin with what was fed before."""
     if prompt.kept_tokens <= 1:  # not even what the template begins with, besides the beginning of all sequences
         return RereadCause.ANOTHER_MODEL
     if prompt.left_out_messages:
         return RereadCause.MESSAGES_LEFT_OUT
-    if _changes_answers(model, shown):
+    if _changes_answers(model, shown, now):
         return RereadCause.TEMPLATE_CHANGES_ANSWERS
     return RereadCause.MESSAGE_CHANGED
 
 
-def _changes_answers(model: LanguageModel, shown: Sequence[ChatMessage]) -> bool:
+def _changes_answers(model: LanguageModel, shown: Sequence[ChatMessage], now: datetime | None) -> bool:
     """Whether the template leaves out a part of an answer: of most, what was thought before it."""
-    rendered = model.chat_template.render(shown)
+    rendered = model.chat_template.render(shown, now=now)
     answers = (message.text.strip() for message in shown if message.role is Role.ASSISTANT)
     return any(answer not in rendered for answer in answers)

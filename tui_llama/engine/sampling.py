@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.errors import EngineError, SettingsError, ShapeMismatchError
+from tui_llama.errors import EngineError, ShapeMismatchError
+from tui_llama.settings import SAMPLING, check_fields
 
 FloatArray: TypeAlias = NDArray[np.float32]
 IdArray: TypeAlias = NDArray[np.int32]
@@ -304,18 +305,7 @@ def check_settings(settings: SamplingSettings) -> None:
     Raises:
         SettingsError: with the name of the setting and its value.
     """
-    rules = (
-        ("temperature", settings.temperature, math.isfinite(settings.temperature)),
-        ("top_p", settings.top_p, math.isfinite(settings.top_p)),
-        ("min_p", settings.min_p, math.isfinite(settings.min_p)),
-        ("repeat_penalty", settings.repeat_penalty, 0 < settings.repeat_penalty < math.inf),
-        ("frequency_penalty", settings.frequency_penalty, math.isfinite(settings.frequency_penalty)),
-        ("presence_penalty", settings.presence_penalty, math.isfinite(settings.presence_penalty)),
-        ("penalty_last_n", settings.penalty_last_n, settings.penalty_last_n >= 0),
-    )
-    for name, value, makes_sense in rules:
-        if not makes_sense:
-            raise SettingsError(f"{name} cannot be {value}", "The default is a good start.")
+    check_fields(settings, *SamplingSettings.__struct_fields__, section=SAMPLING)
 
 
 class _RecentTokens:

@@ -14,9 +14,11 @@ import numpy as np
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.canary import is_reproduced
+from tui_llama.engine.conversation_prompt import encode_continuation, without_foreign_tokens
 from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.llama_session import Plane, StoredState, read_llama_session, write_llama_session
 from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.engine.session_messages import messages_in
 from tui_llama.engine.state_file import Rows
 from tui_llama.errors import EngineError, StateFileError
@@ -128,6 +130,15 @@ class SessionTransfer:
         """The tokens of a text as it stands, as a prompt that begins with it has them."""
         tokens = self._model.tokenizer.tokenize(text, add_special=True, parse_special=True)
         return tuple(tokens)
+
+    def tokens_of_chat(self, request: CompleteRequest) -> tuple[int, ...]:
+        """The tokens that a continuation of a chat would begin with.
+
+        Raises:
+            EngineError: there can be no such prompt.
+        """
+        own = without_foreign_tokens(self._model, request)
+        return tuple(encode_continuation(self._model, own).token_ids)
 
     # --- out ----------------------------------------------------------------------------------------------------
 

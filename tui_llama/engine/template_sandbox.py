@@ -21,6 +21,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
+from tui_llama.engine.template_dates import date_writer
+
 MAX_RENDERED_CHARACTERS = 1 << 22
 MAX_SOURCE_CHARACTERS = 1 << 17
 MAX_ITEMS = 1 << 16  # of a list, together with all that its members hold
@@ -78,7 +80,7 @@ class SandboxedTemplate:
         self._environment.budget = budget
         pieces: list[str] = []
         length = 0
-        for piece in self._template.generate({**variables, "strftime_now": now.strftime}):
+        for piece in self._template.generate({**variables, "strftime_now": date_writer(now)}):
             length += len(piece)
             _check_length(length)
             pieces.append(piece)

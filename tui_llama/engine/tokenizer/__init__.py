@@ -15,6 +15,7 @@ from typing import Protocol
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.merging import MERGE_KERNELS
+from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
 from tui_llama.engine.tokenizer.special_tokens import (
     SPLITTING_KINDS,
     Span,
@@ -68,6 +69,7 @@ class Tokenizer:
         add_space_prefix: Whether text begins with a space that nobody wrote.
         end_of_generation: Every token that ends an answer.
         notices: What the user should know, one line each.
+        fingerprint: Of what the ids mean; equal only where they mean the same.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Tokenizer:
         strip: StripRules = StripRules(),  # noqa: B008 - immutable
         clean_spaces: bool = False,
         notices: Sequence[str] = (),
+        fingerprint: str = "",
     ) -> None:
         self.vocab_size = len(vocabulary.texts)
         self.bos_id = vocabulary.bos_id
@@ -87,6 +90,7 @@ class Tokenizer:
         self.add_space_prefix = vocabulary.add_space_prefix
         self.end_of_generation = vocabulary.end_of_generation
         self.notices = tuple(notices)
+        self.fingerprint = fingerprint
         self._vocabulary = vocabulary
         self._encoder = encoder
         self._clean_spaces = clean_spaces
@@ -227,7 +231,12 @@ def _open_score_based(file: GgufFile) -> Tokenizer:
     from tui_llama.engine.tokenizer.score_based import DEFAULTS, ScoreBasedEncoder
 
     vocabulary = read_vocabulary(file, DEFAULTS)
-    return Tokenizer(vocabulary, ScoreBasedEncoder(file, vocabulary), strip=_strip_rules(file, vocabulary))
+    return Tokenizer(
+        vocabulary,
+        ScoreBasedEncoder(file, vocabulary),
+        strip=_strip_rules(file, vocabulary),
+        fingerprint=vocabulary_fingerprint(file),
+    )
 
 
 def _open_byte_pair(file: GgufFile, rule_name: str) -> Tokenizer:
@@ -245,6 +254,7 @@ def _open_byte_pair(file: GgufFile, rule_name: str) -> Tokenizer:
         strip=_strip_rules(file, vocabulary),
         clean_spaces=rule.clean_spaces,
         notices=notices,
+        fingerprint=vocabulary_fingerprint(file),
     )
 
 
