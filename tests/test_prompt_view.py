@@ -4,6 +4,7 @@ from tests.engine.test_local import CHAT, GREEDY, engine_with, never
 from tests.fakes.chat_app import Driver, opened, spoken
 from tests.fakes.fake_model import FakeModel
 from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.chat_template import ChatTemplate
 from tui_llama.engine.protocol import (
     EstimateRequest,
     PromptEncoded,
@@ -21,7 +22,7 @@ ANSWER = ChatMessage(Role.ASSISTANT, "a")
 
 def parts(request: EstimateRequest) -> PromptEstimate:
     said = [PromptPart(message.text) for message in request.messages]
-    return PromptEstimate(1200, 34, None, (PromptPart("<s>", True), *said, PromptPart("</s>", True)))
+    return PromptEstimate(1200, 34, None, (PromptPart("<s>", True), *said, PromptPart("</s>", True)), "model file")
 
 
 def open_views(driver: Driver) -> list[PromptView]:
@@ -41,7 +42,7 @@ async def test_the_prompt_of_the_last_answer_is_shown_as_it_was_fed() -> None:
         await driver.send("/prompt")
         await driver.until(lambda: open_views(driver))
         await driver.until(lambda: "<s>one</s>" in driver.screen_text())
-        assert "1,234 tokens · 1,200 kept · template:" in driver.screen_text()
+        assert "1,234 tokens · 1,200 kept · template: model file" in driver.screen_text()
         request = driver.engine.estimate_requests[-1]
         assert (request.messages, request.ledger, request.shows_prompt) == ((ONE,), (), True)
         await driver.pilot.press("escape")
@@ -109,3 +110,14 @@ def test_what_is_shown_is_what_is_fed() -> None:
     (encoded,) = (event for event in events if isinstance(event, PromptEncoded))
     fed = FakeModel().tokenizer.detokenize(encoded.token_ids, special=True)
     assert "".join(part.text for part in shown.prompt) == fed
+
+
+def test_the_template_that_has_written_it_is_named() -> None:
+    refusing = "{{ raise_exception('no') if messages[0].content == 'no' }}{{ messages[0].content }}"
+    model = FakeModel()
+    model.chat_template = ChatTemplate(refusing, "model file", fallback=ChatTemplate("{{ messages }}", "another"))
+    engine = engine_with(model)
+    for text, source in (("yes", "model file"), ("no", "another")):
+        shown = engine.estimate(EstimateRequest((ChatMessage(Role.USER, text),), shows_prompt=True))
+        assert isinstance(shown, PromptEstimate)
+        assert shown.template_source == source

@@ -498,11 +498,10 @@ class ChatApp(App[None]):
         except UserError as error:
             self.show_hint(str(error))
             return
-        model = self._turns.model
-        if prompt is None or model is None:
+        if prompt is None:
             self.show_hint("Nothing was written yet that the model could be given.")
         else:
-            await self.push_screen(PromptView(prompt, model.template_source))
+            await self.push_screen(PromptView(prompt))
 
     def action_copy_answer(self) -> None:
         """Copies the last answer as it was written."""

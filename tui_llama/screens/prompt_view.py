@@ -35,17 +35,15 @@ class PromptView(Dialog[None]):
     """Shows a prompt from its end, where the answer begins.
 
     Args:
-        prompt: The prompt, and how much of it need not be read.
-        template_source: Where the chat template comes from; not trusted.
+        prompt: The prompt, how much of it need not be read, and where its template is from; no text of it is trusted.
     """
 
     AUTO_FOCUS = ".tables"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy_prompt", "Copy", show=False)]
 
-    def __init__(self, prompt: PromptEstimate, template_source: str) -> None:
+    def __init__(self, prompt: PromptEstimate) -> None:
         super().__init__()
         self._prompt = prompt
-        self._template_source = template_source
 
     def compose(self) -> ComposeResult:
         """How long it is and who wrote it, then the text."""
@@ -67,5 +65,5 @@ class PromptView(Dialog[None]):
 
     def _figures(self) -> str:
         kept, read = self._prompt.kept_tokens, self._prompt.read_tokens
-        source = sanitize_line(self._template_source)
+        source = sanitize_line(self._prompt.template_source)
         return f"{kept + read:,} tokens · {kept:,} kept · template: {source}"
