@@ -53,7 +53,7 @@ async def test_what_is_written_is_shown_as_it_would_be_sent() -> None:
     async with opened(engine=ScriptedEngine(replies=[spoken("a")], estimate=parts)) as driver:
         await driver.ask("one")
         await driver.write("two")
-        assert (await show_prompt(driver)).render().plain == "<s>oneatwo</s>"
+        assert (await show_prompt(driver)).content.plain == "<s>oneatwo</s>"
         request = driver.engine.estimate_requests[-1]
         assert request.messages == (ONE, ANSWER, TWO)
         assert request.ledger == (1, 2, 3, 10)
@@ -65,7 +65,7 @@ async def test_an_edited_message_is_shown_in_its_place() -> None:
         await driver.ask("two")
         await driver.pilot.press("alt+up")
         await driver.write("!")
-        assert (await show_prompt(driver)).render().plain == "<s>oneatwo!</s>"
+        assert (await show_prompt(driver)).content.plain == "<s>oneatwo!</s>"
 
 
 async def test_special_tokens_look_unlike_text_and_text_obeys_nobody() -> None:
@@ -74,7 +74,7 @@ async def test_special_tokens_look_unlike_text_and_text_obeys_nobody() -> None:
 
     async with opened(engine=ScriptedEngine(replies=[spoken("a")], estimate=forged)) as driver:
         await driver.ask("one")
-        content = (await show_prompt(driver)).render()
+        content = (await show_prompt(driver)).content
         assert "\x1b" not in content.plain
         assert [(span.start, span.end) for span in content.spans if span.style] == [(0, 3)]
 
@@ -121,3 +121,18 @@ def test_the_template_that_has_written_it_is_named() -> None:
         shown = engine.estimate(EstimateRequest((ChatMessage(Role.USER, text),), shows_prompt=True))
         assert isinstance(shown, PromptEstimate)
         assert shown.template_source == source
+
+
+async def test_a_long_prompt_is_shown_from_its_end_and_scrolls_to_its_beginning() -> None:
+    def long(request: EstimateRequest) -> PromptEstimate:
+        lines = "\n".join(f"line {number}" for number in range(5000))
+        return PromptEstimate(1, 2, None, (PromptPart("<s>", True), PromptPart(lines), PromptPart("</s>", True)))
+
+    async with opened(engine=ScriptedEngine(replies=[spoken("a")], estimate=long)) as driver:
+        await driver.ask("one")
+        await show_prompt(driver)
+        await driver.until(lambda: "line 4999</s>" in driver.screen_text())
+        await driver.pilot.press("home")
+        await driver.until(lambda: "<s>line 0" in driver.screen_text())
+        await driver.pilot.resize_terminal(30, 24)
+        await driver.until(lambda: "<s>line 0" in driver.screen_text())
