@@ -1,9 +1,9 @@
 """A turn that was never answered does not end the chat: the next message is answered, whatever the template demands."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.engine.test_local import engine_with, never
 from tests.fakes.chat_app import MODEL, Driver, opened

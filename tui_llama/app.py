@@ -583,11 +583,10 @@ class ChatApp(App[None]):
         except UserError as error:
             self.show_hint(str(error))
             return
-        model = self._turns.model
-        if prompt is None or model is None:
+        if prompt is None:
             self.show_hint("Nothing was written yet that the model could be given.")
         else:
-            await self.push_screen(PromptView(prompt, model.template_source))
+            await self.push_screen(PromptView(prompt))
 
     def action_begin_today(self) -> None:
         """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""

@@ -442,7 +442,7 @@ class Turns:
             EngineError: there can be no such reply.
             EngineLostError: the engine's process ended.
         """
-        return await self._estimate(position, (_said(text),)) if text.strip() else None
+        return await self._estimate(position, text) if text.strip() else None
 
     async def estimate_of_today(self, draft: str) -> PromptEstimate | None:
         """What the next reply would have to read if the model were told today's date; None while nobody knows.
@@ -454,11 +454,8 @@ class Turns:
             EngineError: there can be no such reply.
             EngineLostError: the engine's process ended.
         """
-        entries = self.chat.entries
-        if self.chat.ends_in_answer:
-            question = _said(draft if draft.strip() else _ANY_MESSAGE)
-            return await self._estimate(len(entries), (question,), begun_at=local_now())
-        return await self._estimate(len(entries), (), begun_at=local_now())
+        text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
+        return await self._estimate(len(self.chat.entries), text, begun_at=local_now())
 
     async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
         """What the model is given; None while there is nothing to give, or no model to give it to.
@@ -471,25 +468,22 @@ class Turns:
             EngineError: there can be no such prompt.
             EngineLostError: the engine's process ended.
         """
-        chat = self.chat
-        if position is None:
-            position = len(chat.entries) if draft.strip() else len(chat.entries) - chat.ends_in_answer
-        question = (_said(draft),) if draft.strip() else ()
-        return await self._estimate(position, question, shows_prompt=True) if question or position else None
+        count = len(self.chat.entries)
+        if not draft.strip():
+            count -= self.chat.ends_in_answer
+            return await self._estimate(count, "", shows_prompt=True) if count else None
+        return await self._estimate(count if position is None else position, draft, shows_prompt=True)
 
     async def _estimate(
-        self,
-        position: int,
-        question: tuple[ChatMessage, ...],
-        *,
-        begun_at: datetime | None = None,
-        shows_prompt: bool = False,
+        self, position: int, text: str, *, begun_at: datetime | None = None, shows_prompt: bool = False
     ) -> PromptEstimate | None:
+        """Of the conversation before message number `position`, and of `text` behind it if there is any."""
         chat, settings = self.chat, self._settings
         async with self._engine_is_free:
             if self.model is None or self.model_is_loading:
                 return None
             fed = (await chat.ledger_before(position)).fed_in(self._vocabulary)
+            question = (ChatMessage(Role.USER, text),) if text else ()
             request = EstimateRequest(
                 messages=(*chat.messages_before(position), *question),
                 ledger=fed.token_ids,
@@ -509,10 +503,6 @@ class Turns:
     def _cancel_engine(self) -> None:
         if self._engine is not None:
             self._engine.cancel()
-
-
-def _said(text: str) -> ChatMessage:
-    return ChatMessage(Role.USER, text)
 
 
 def _left_out_words(message_count: int) -> str:

@@ -167,6 +167,16 @@ def test_what_is_wrong_stays_wrong(source: str) -> None:
         ChatTemplate(source, "test").render([ChatMessage(Role.USER, "hi")])
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["alternate", "functions-undefined"])
+def test_templates_that_refused_or_failed_write_chats_of_every_shape(name: str, shared_folder: Path) -> None:
+    source = (shared_folder / "hunt" / "templates" / f"{name}.jinja").read_text()
+    template = ChatTemplate(source, "test", bos_text="<s>", eos_text="</s>")
+    template.check()
+    for path in some_paths(100):
+        assert written(template, path).endswith("<|end|><|go|>")
+
+
 # --- templates of others, which are not ours to give away ---
 
 

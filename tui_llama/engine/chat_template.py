@@ -170,10 +170,11 @@ class ChatTemplate:
         try:
             found = take_out_marks(self._run(marked_messages, add_generation_prompt, now))
         except EngineError:
-            return RenderedPrompt(text)
+            return RenderedPrompt(text, source=self.source)
         if found.text != text:
-            return RenderedPrompt(text)
-        return RenderedPrompt(text, found.user_spans, [space_before(text, answer) for answer in found.answers])
+            return RenderedPrompt(text, source=self.source)
+        blanks = [space_before(text, answer) for answer in found.answers]
+        return RenderedPrompt(text, found.user_spans, blanks, self.source)
 
     def _tell(self, notice: str) -> None:
         if notice not in self._told:

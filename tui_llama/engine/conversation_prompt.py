@@ -32,6 +32,8 @@ _Request = TypeVar("_Request", bound=ConversationRequest)
 class Prompt:
     """All tokens of a prompt; the first `kept_tokens` are the ledger's, and `left_out_messages` are not in it.
 
+    A template of `template_source` has written it.
+
     Of an answer that goes on, `answer_ids` are the tokens so far, which are among them.
     """
 
@@ -39,6 +41,7 @@ class Prompt:
     token_ids: list[int]
     left_out_messages: int = 0
     answer_ids: tuple[int, ...] = ()
+    template_source: str = ""
 
 
 def without_foreign_tokens(model: LanguageModel, request: _Request) -> _Request:
@@ -118,7 +121,7 @@ def encode_conversation(
         fitted = fit_turns(messages, encode, most, model.context_size)
         encoded, left_out = fitted.encoded, fitted.left_out_messages
     token_ids = [*request.ledger[: encoded.kept_tokens], *encoded.token_ids]
-    return Prompt(encoded.kept_tokens, token_ids, left_out)
+    return Prompt(encoded.kept_tokens, token_ids, left_out, template_source=encoded.source)
 
 
 def encode_continuation(model: LanguageModel, request: CompleteRequest) -> Prompt:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from itertools import groupby
 
+import msgspec
+
 from tui_llama.engine.conversation_prompt import check_that_it_fits, common_length, encode_conversation
 from tui_llama.engine.language_model import LanguageModel, TokenSequence
 from tui_llama.engine.prompt_cache import PromptCache
@@ -43,15 +45,19 @@ def estimate_prompt(
     Raises:
         EngineError: there can be no such prompt.
     """
-    token_ids = encode_conversation(model, request, request.messages).token_ids
+    prompt = encode_conversation(model, request, request.messages)
+    token_ids = prompt.token_ids
     check_that_it_fits(model, token_ids)
     reusable = token_ids[:-1]
     kept = common_length(sequence.token_ids[: sequence.exact_tokens], reusable)
     if prompt_cache is not None and request.chat_id is not None:
         kept = max(kept, prompt_cache.stored_length(reusable, bytes.fromhex(request.chat_id)))
     read = len(token_ids) - kept
-    parts = prompt_parts(token_ids, model.tokenizer) if request.shows_prompt else ()
-    return PromptEstimate(kept, read, speed.seconds_for(read), parts)
+    estimate = PromptEstimate(kept, read, speed.seconds_for(read))
+    if not request.shows_prompt:
+        return estimate
+    parts = prompt_parts(token_ids, model.tokenizer)
+    return msgspec.structs.replace(estimate, prompt=parts, template_source=prompt.template_source)
 
 
 def prompt_parts(token_ids: Sequence[int], tokenizer: Tokenizer) -> tuple[PromptPart, ...]:

@@ -378,13 +378,14 @@ class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
     """What a reply would cost: of its prompt, `kept_tokens` are cached and `read_tokens` have to be read.
 
     That would take `read_seconds`; None as long as this engine has read nothing to go by. `prompt` is all of it, as it
-    is fed token by token, if that was asked for.
+    is fed token by token, if that was asked for; a template of `template_source` has written it.
     """
 
     kept_tokens: int
     read_tokens: int
     read_seconds: float | None
     prompt: tuple[PromptPart, ...] = ()
+    template_source: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

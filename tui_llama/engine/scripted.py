@@ -320,8 +320,10 @@ def _demo_estimate(request: EstimateRequest) -> PromptEstimate:
     """What the demonstration's reply would cost."""
     tokens = _prompt_tokens(request)
     kept = min(len(request.ledger), tokens - 1)
+    if not request.shows_prompt:
+        return PromptEstimate(kept, tokens - kept, None)
     parts = tuple(PromptPart(f"{message.role}: {message.text}\n") for message in prompt_messages(request.messages))
-    return PromptEstimate(kept, tokens - kept, None, parts if request.shows_prompt else ())
+    return PromptEstimate(kept, tokens - kept, None, parts, "demonstration")
 
 
 def _prompt_tokens(request: ReplyRequest | CompleteRequest | EstimateRequest) -> int:
