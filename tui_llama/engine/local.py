@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tui_llama.engine.cache_upkeep import default_budget_bytes
 from tui_llama.engine.language_model import LanguageModel, ModelOpener, ReportProgress, TokenSequence
+from tui_llama.engine.model_bytes import WatchedFile
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.prompt_estimate import ReadingSpeed, estimate_prompt
@@ -66,6 +67,7 @@ class LocalEngine:
         self._costs = BatchCosts(clock)
         self._speed = ReadingSpeed()
         self._model: LanguageModel | None = None
+        self._model_file: WatchedFile | None = None
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
         self._unsaved_chat_id: str | None = None
@@ -89,10 +91,12 @@ class LocalEngine:
         """
         self.close()
         self._costs, self._speed = BatchCosts(self._clock), ReadingSpeed()
+        model_file = WatchedFile(request.model_path)
         opening = _Opening(self._open_model, request, should_stop)
         try:
             yield from opening.progress()
             self._model = opening.model()
+            self._model_file = model_file
             self._sequence = self._model.new_sequence()
             self._prompt_cache = _prompt_cache(request, self._model)
         except _LoadStoppedError:
@@ -117,6 +121,8 @@ class LocalEngine:
         """
         try:
             model, sequence = self._loaded()
+            if self._model_file is not None and (change := self._model_file.change()):
+                yield Notice(change)
             self._keep_foreign_for(request.chat_id)
             reply = Reply(model, sequence, request, should_stop, self._costs, self._prompt_cache)
             for event in reply.events(self._note_unsaved):
@@ -186,6 +192,7 @@ class LocalEngine:
     def close(self) -> None:
         """Gives back the model's memory. May be called twice."""
         self._unsaved_chat_id = None
+        self._model_file = None
         self._prompt_cache = None
         if self._sequence is not None:
             self._sequence.close()
