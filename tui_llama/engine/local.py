@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tui_llama.engine.cache_upkeep import default_budget_bytes
 from tui_llama.engine.conversation_prompt import without_foreign_tokens
 from tui_llama.engine.language_model import LanguageModel, ModelOpener, ReportProgress, TokenSequence
+from tui_llama.engine.model_bytes import WatchedFile
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.prompt_estimate import ReadingSpeed, estimate_prompt
@@ -68,6 +69,7 @@ class LocalEngine:
         self._costs = BatchCosts(clock)
         self._speed = ReadingSpeed()
         self._model: LanguageModel | None = None
+        self._model_file: WatchedFile | None = None
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
         self._unsaved_chat_id: str | None = None
@@ -93,10 +95,12 @@ class LocalEngine:
         self.close()
         self._costs, self._speed = BatchCosts(self._clock), ReadingSpeed()
         self._told_of_foreign = None
+        model_file = WatchedFile(request.model_path)
         opening = _Opening(self._open_model, request, should_stop)
         try:
             yield from opening.progress()
             self._model = opening.model()
+            self._model_file = model_file
             self._sequence = self._model.new_sequence()
             self._prompt_cache, cache_notices = _prompt_cache(request, self._model)
         except _LoadStoppedError:
@@ -121,6 +125,8 @@ class LocalEngine:
         """
         try:
             model, sequence = self._loaded()
+            if self._model_file is not None and (change := self._model_file.change()):
+                yield Notice(change)
             self._keep_foreign_for(request.chat_id)
             own = without_foreign_tokens(model, request)
             yield from self._tell_of_foreign_tokens(request, own)
@@ -195,6 +201,7 @@ class LocalEngine:
     def close(self) -> None:
         """Gives back the model's memory. May be called twice."""
         self._unsaved_chat_id = None
+        self._model_file = None
         self._prompt_cache = None
         if self._sequence is not None:
             self._sequence.close()
