@@ -9,6 +9,7 @@ for that: see "For developers" in the README. What follows the options goes to p
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ while os.getppid() == parent:
 def main() -> None:
     """Runs what the arguments say; the status is 1 where a test failed in any of the runs."""
     options, pytest_arguments = _parse_arguments()
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that everything is ended in order
     with _busy_processes(options.busy, options.niceness):
         statuses = [_run_tests(number, options, pytest_arguments) for number in range(1, options.times + 1)]
     failed = sum(status != 0 for status in statuses)
