@@ -29,7 +29,9 @@ HOME_OF_STARTER = paths.cache_folder() / "tests"
 let_pilots_wait()
 
 # A shared machine is slow at times, which is no failure of the code.
-hypothesis.settings.register_profile("suite", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "suite", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("suite")
 
 

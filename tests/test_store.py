@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.fakes.clock import BERLIN, KATHMANDU, NEW_YORK, TOKYO, Clock
+from tests.patience import HANG_SECONDS
 from tui_llama import database
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chat_date import date_text, local_now
@@ -691,8 +692,10 @@ sys.stdin.read()
 CROWD = """
 import sys
 from pathlib import Path
+from tui_llama import database
 from tui_llama.store import Store
 
+database.BUSY_SECONDS = float(sys.argv[3])
 sys.stdin.read()
 with Store(Path(sys.argv[1])) as store:
     store.recover()
@@ -722,7 +725,9 @@ def test_an_answer_that_another_program_writes_is_left_alone_until_that_dies(pat
 
 def test_several_programs_share_one_new_database(path: Path) -> None:
     crowd = [
-        subprocess.Popen([sys.executable, "-c", CROWD, str(path), f"chat {number}"], stdin=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", CROWD, str(path), f"chat {number}", str(HANG_SECONDS)], stdin=subprocess.PIPE
+        )
         for number in range(4)
     ]
     for one in crowd:
