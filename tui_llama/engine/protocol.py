@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from tui_llama.chat import ChatMessage, SamplingSettings, StopReason, Usage
+from tui_llama.chat import ChatMessage, Count, SamplingSettings, Seconds, StopReason, TokenId, Usage
 
 DEFAULT_CONTEXT_SIZE = 8192
 
@@ -185,8 +185,8 @@ class LoadProgress(msgspec.Struct, frozen=True, tag=True):
     """How far loading has come: `done` of `total` in units of the stage (bytes, kernels, steps)."""
 
     stage: LoadStage
-    done: int
-    total: int
+    done: Count
+    total: Count
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -199,12 +199,12 @@ class ModelInfo(msgspec.Struct, frozen=True):
     path: str
     architecture: str
     quantization: str
-    parameter_count: int
-    weight_bytes: int
-    vocab_size: int
-    context_size: int
-    trained_context_size: int
-    key_value_bytes_per_token: int
+    parameter_count: Count
+    weight_bytes: Count
+    vocab_size: Count
+    context_size: Count
+    trained_context_size: Count
+    key_value_bytes_per_token: Count
     template_source: str
     sampling: Mapping[str, float] = {}
 
@@ -274,9 +274,9 @@ class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
     """
 
     turn: int
-    kept_tokens: int
-    token_ids: tuple[int, ...]
-    left_out_messages: int = 0
+    kept_tokens: Count
+    token_ids: tuple[TokenId, ...]
+    left_out_messages: Count = 0
 
 
 class RereadCause(StrEnum):
@@ -296,9 +296,9 @@ class PromptProgress(msgspec.Struct, frozen=True, tag=True):
     """
 
     turn: int
-    reused_tokens: int
-    done_tokens: int
-    total_tokens: int
+    reused_tokens: Count
+    done_tokens: Count
+    total_tokens: Count
     reread_cause: RereadCause | None = None
 
 
@@ -310,7 +310,7 @@ class TextPiece(msgspec.Struct, frozen=True, tag=True):
 
     turn: int
     text: str
-    token_ids: tuple[int, ...]
+    token_ids: tuple[TokenId, ...]
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):
@@ -330,14 +330,14 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 class ReadAheadProgress(msgspec.Struct, frozen=True, tag=True):
     """Of the `total_tokens` that the next prompt is certain to begin with, `ready_tokens` need not be read again."""
 
-    ready_tokens: int
-    total_tokens: int
+    ready_tokens: Count
+    total_tokens: Count
 
 
 class ReadAheadFinished(msgspec.Struct, frozen=True, tag=True):
     """Nothing more is read ahead; `ready_tokens` of the next prompt need not be read again."""
 
-    ready_tokens: int
+    ready_tokens: Count
 
 
 class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
@@ -346,9 +346,9 @@ class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
     That would take `read_seconds`; None as long as this engine has read nothing to go by.
     """
 
-    kept_tokens: int
-    read_tokens: int
-    read_seconds: float | None
+    kept_tokens: Count
+    read_tokens: Count
+    read_seconds: Seconds | None
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -363,6 +363,9 @@ LoadEvent: TypeAlias = LoadProgress | ModelLoaded | Notice | Failed
 ReplyEvent: TypeAlias = PromptEncoded | PromptProgress | TextPiece | Notice | Finished | Failed
 ReadAheadEvent: TypeAlias = ReadAheadProgress | Notice | ReadAheadFinished | Failed
 Event: TypeAlias = LoadEvent | ReplyEvent | ReadAheadEvent | PromptEstimate
+
+LAST_EVENTS = (ModelLoaded, Finished, ReadAheadFinished, PromptEstimate, Failed)
+"""What ends the answer to a request."""
 
 
 class Engine(Protocol):
