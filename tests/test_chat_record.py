@@ -61,7 +61,8 @@ class Desk:
 
 @asynccontextmanager
 async def desk(path: Path | None = None) -> AsyncIterator[Desk]:
-    with FlakyStore(path or paths.database_file()) as store:
+    store = FlakyStore(path or paths.database_file())
+    with store:
         failures: list[Exception] = []
         recoveries: list[str] = []
         journal = Journal(store, failures.append, lambda: recoveries.append("again"))

@@ -62,6 +62,8 @@ from tui_llama.widgets.message_view import Remark, UserMessage
 from tui_llama.widgets.status_line import Mood, Status
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from tui_llama.models.source import ModelSource
     from tui_llama.screens.chat_list import ChatList, ListedChat
     from tui_llama.screens.model_picker import ModelPicker
@@ -238,16 +240,24 @@ class ChatApp(App[None]):
         if self._turns.allows(turn.Quit):
             self._turns.dispatch(turn.Quit())
 
-    async def _shutdown(self) -> None:
-        """Whatever ends the program, the turns know it first, and nothing draws on a screen that is taken down.
-
-        The base class takes the screens down here, while what was begun would go on.
-        """
+    def _leave_screen(self) -> None:
+        """The turns know of the end first; then nothing draws any more, and what was begun does not go on."""
         try:
             self._end_turn()
         finally:
             self._is_on_screen = False
             self.workers.cancel_all()
+
+    def exit(self, result: None = None, return_code: int = 0, message: "RenderableType | None" = None) -> None:
+        """Ends the program: from here on the base class lets nothing be mounted on the screen."""
+        self._leave_screen()
+        super().exit(result, return_code, message)
+
+    async def _shutdown(self) -> None:
+        """Takes the screens down, whatever has ended the program."""
+        try:
+            self._leave_screen()
+        finally:
             await super()._shutdown()
 
     async def on_unmount(self) -> None:
