@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.patience import let_pilots_wait
 from tui_llama import paths
 from tui_llama.models.downloads import DownloadError
 from tui_llama.models.starter import fetch_starter, has_starter, starter_path
@@ -22,6 +23,8 @@ os.environ.setdefault(paths.KERNEL_CACHE_VARIABLE, str(paths.kernel_cache_folder
 # Named before any test replaces the home, too: the user's own starter, and where another one for tests outlives them.
 OWN_STARTER = starter_path() if has_starter() else None
 HOME_OF_STARTER = paths.cache_folder() / "tests"
+
+let_pilots_wait()
 
 # A shared machine is slow at times, which is no failure of the code.
 hypothesis.settings.register_profile("suite", deadline=None, print_blob=True)

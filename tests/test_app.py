@@ -10,6 +10,7 @@ from textual import events
 
 from tests.fakes import stored_prompts
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.conversation import State
@@ -492,7 +493,7 @@ async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> N
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.answers == ["one", "three"])
         await driver.until_state("ready")
-        assert driver.notes[-1] == "version 2 of 2"
+        await driver.until(lambda: driver.notes[-1] == "version 2 of 2")
         await driver.pilot.press("left")
         await driver.until(lambda: driver.answers == ["one", "two"])
         await driver.app._journal.settle()
@@ -726,7 +727,7 @@ async def test_a_long_chat_mounts_its_end_and_fills_in_on_the_way_up(store: Stor
 
 async def test_waiting_events_do_not_block_quitting() -> None:
     never = Gate()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_SECONDS):
         async with opened(engine=ScriptedEngine(load=[never]), until_ready=False) as driver:
             await driver.until_state("loading")
             await driver.pilot.press("ctrl+q")

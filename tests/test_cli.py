@@ -92,6 +92,13 @@ def test_ask_answers_through_the_chat_template(use_model: UseModel) -> None:
     assert model.closed
 
 
+def test_an_answer_in_a_pipe_is_what_the_model_wrote(use_model: UseModel) -> None:
+    flag = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+    answer = f"a\x1b[31mb\x07c \u200fשלום\u2066 \ufeff{flag}\n"
+    use_model(answering(answer))
+    assert run("complete", "x:", *MODEL, "--temp", "0").stdout == answer
+
+
 @pytest.mark.parametrize(
     ("source", "fallback_is_told"),
     [
@@ -106,11 +113,6 @@ def test_ask_answers_whatever_the_template_asks_for(source: str, fallback_is_tol
     result = run("ask", "is it", *MODEL, "--temp", "0", "--system", "Be brief.")
     assert (result.exit_code, result.stdout) == (0, "yes")
     assert ("only with tools; the plain template is used instead" in result.stderr) == fallback_is_told
-
-
-def test_what_the_terminal_would_obey_does_not_reach_it(use_model: UseModel) -> None:
-    use_model(answering("a\x1b[31mb\x07c"))
-    assert run("complete", "x:", *MODEL, "--temp", "0").stdout == "abc"
 
 
 def test_a_failure_is_told_with_a_hint_on_standard_error() -> None:
@@ -433,6 +435,15 @@ def test_on_a_terminal_the_result_ends_in_a_newline() -> None:
     with output.closing():
         output.result("yes")
     assert results.getvalue() == "yes\n"
+
+
+def test_what_a_terminal_would_obey_does_not_reach_it() -> None:
+    results = FakeTerminal()
+    output = Output(results, io.StringIO())
+    with output.closing():
+        output.result("a\x1b[3")
+        output.result("1mb\x07c\n")
+    assert results.getvalue() == "abc\n"
 
 
 def test_on_a_terminal_progress_is_one_line_that_goes_away() -> None:

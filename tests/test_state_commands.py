@@ -1,5 +1,6 @@
 """Sessions of llama.cpp become chats and chats become sessions, on the command line."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -327,6 +328,36 @@ def test_a_session_that_cannot_be_written_is_an_error_with_a_hint(tiny_model: Pa
         assert f"{path} is not written" in result.stderr
         assert "\nhint: " in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("options", [(), ("--force",)], ids=["plain", "force"])
+def test_an_export_writes_over_nothing_that_is_no_session(
+    tiny_model: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    model = tmp_path / "model.gguf"
+    model.write_bytes(tiny_model.read_bytes())
+    (tmp_path / "same.gguf").hardlink_to(model)
+    (tmp_path / "letter.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "letter.txt")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    for place in (*(tmp_path / name for name in names), Path("/dev/null"), Path("/dev/full"), Path("/dev/stdout")):
+        result = run("state", "export", str(place), "-m", str(model), "--text", TEXT, *options)
+        assert (result.exit_code, result.stdout) == (1, ""), place
+        assert f"{place} is not written: " in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert model.read_bytes() == tiny_model.read_bytes()
+    assert (tmp_path / "letter.txt").read_text() == "mine"
+
+
+def test_an_export_replaces_a_session_only_when_forced(tiny_model: Path, session: Path) -> None:
+    before = session.read_bytes()
+    result = run("state", "export", str(session), "-m", str(tiny_model), "--text", "another text")
+    assert (result.exit_code, session.read_bytes()) == (1, before)
+    assert "it is there already\nhint: Choose another name; --force replaces a session of llama.cpp." in result.stderr
+    assert run("state", "export", str(session), "-m", str(tiny_model), "--text", "a text", "--force").exit_code == 0
+    assert session.read_bytes() != before
 
 
 @pytest.mark.parametrize(

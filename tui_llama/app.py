@@ -26,6 +26,7 @@ from textual.worker import Worker
 from tui_llama import conversation as turn
 from tui_llama import paths, saved_prompts
 from tui_llama.chat import Role
+from tui_llama.chat_date import local_now
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.controllers.models import ModelsController
 from tui_llama.conversation import State
@@ -34,6 +35,7 @@ from tui_llama.editing import Editing
 from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
 from tui_llama.errors import StateFileError, StoreError, UserError
 from tui_llama.journal import Journal
+from tui_llama.long_text import is_long
 from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
@@ -54,7 +56,7 @@ from tui_llama.views import (
     why_not_continued,
 )
 from tui_llama.widgets.composer import Composer
-from tui_llama.widgets.message_view import Remark
+from tui_llama.widgets.message_view import Remark, UserMessage
 from tui_llama.widgets.status_line import Mood, Status
 
 if TYPE_CHECKING:
@@ -503,6 +505,34 @@ class ChatApp(App[None]):
         else:
             await self.push_screen(PromptView(prompt))
 
+    def action_begin_today(self) -> None:
+        """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
+        chat = self._turns.chat
+        if chat.is_empty or chat.begun_at.date() == local_now().date():
+            self.show_hint("The model is told today's date already.")
+        elif self._turns.allows(turn.OpenChat):
+            self._run_alone("lists", self._ask_to_begin_today)
+        else:
+            self.show_hint("Not while the engine is busy.")
+
+    async def _ask_to_begin_today(self) -> None:
+        from tui_llama.screens.ask_whether import AskWhether
+
+        chat = self._turns.chat
+        try:
+            estimate = await self._turns.estimate_of_today(self._draft())
+            price = "What that costs is not known." if estimate is None else self._turns.meter.price(estimate)
+        except UserError as error:
+            price = str(error)
+
+        def begin_today(is_certain: bool | None) -> None:
+            if is_certain and self._turns.chat is chat:
+                chat.begin_today()
+                self._read_ahead_if_at_rest()
+
+        told = f"It was {chat.begun_at:%Y-%m-%d} so far. The next answer: {price}"
+        self.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
+
     def action_copy_answer(self) -> None:
         """Copies the last answer as it was written."""
         answer = self._turns.chat.last_answer
@@ -511,6 +541,23 @@ class ChatApp(App[None]):
         else:
             self.copy_to_clipboard(answer.text)
             self.show_hint("The last answer was copied.")
+
+    def action_whole_message(self) -> None:
+        """Shows all of the last message of which only the beginning is shown."""
+        long_texts = [text for text in self._turns.chat.user_texts if is_long(text)]
+        if long_texts:
+            self._show_whole(long_texts[-1])
+        else:
+            self.show_hint("All messages are shown whole.")
+
+    @on(UserMessage.WholeWanted)
+    def _whole_wanted(self, event: UserMessage.WholeWanted) -> None:
+        self._show_whole(event.text)
+
+    def _show_whole(self, text: str) -> None:
+        from tui_llama.screens.whole_text import WholeText
+
+        self.push_screen(WholeText(text))
 
     def copy_to_clipboard(self, text: str) -> None:
         """Asks the terminal to copy; inside tmux, which would keep it to itself, the terminal around it too."""
@@ -778,14 +825,14 @@ class ChatApp(App[None]):
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
-    def show_hint(self, text: str, seconds: float = HINT_SECONDS) -> None:
+    def show_hint(self, text: str, seconds: float | None = None) -> None:
         """One line of advice in the status line, for some seconds or until the next key."""
         if not self.is_running:
             return
         picker = self.open_picker
         if picker is not None:
             picker.say(sanitize_line(text))
-        self.chat_screen.status.show_hint(text, seconds)
+        self.chat_screen.status.show_hint(text, HINT_SECONDS if seconds is None else seconds)
 
     def _show_state(self) -> None:
         """Everything around the messages, as it is now."""

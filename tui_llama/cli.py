@@ -223,6 +223,7 @@ def import_state(group_options: dict[str, object], /, file: str, title: str | No
     default=None,
     help="Whether llama.cpp will run with it; else as it does on a processor: in version 10, and not in version 9.",
 )
+@click.option("--force", is_flag=True, help="Replace OUT if it is such a session; nothing else is ever replaced.")
 @click.argument("file", metavar="OUT")
 @click.pass_obj
 def export_state(
@@ -233,9 +234,10 @@ def export_state(
     text: str | None,
     session_version: str,
     flash_attention: bool | None,
+    force: bool,
     **options: object,
 ) -> None:
-    """Writes OUT, a session that llama.cpp continues (--prompt-cache), and says what is in it.
+    """Writes the new file OUT, a session that llama.cpp continues (--prompt-cache), and says what is in it.
 
     Keys and values that are not stored are computed. A chat's model is taken where none is named.
     """
@@ -253,6 +255,7 @@ def export_state(
         chat or _text_or_input(text or ""),
         version=int(session_version),
         flash_attention=flash_attention,
+        may_replace=force,
     )
 
 

@@ -30,8 +30,16 @@ class StateFileError(UserError):
     """A file of stored keys and values that must not be used; the prompt is read again instead."""
 
 
+class NoStateFileError(StateFileError):
+    """A file of something else, whatever it is called; it is left alone."""
+
+
 class StateVersionError(StateFileError):
     """A state file of another version; there is nothing wrong with it."""
+
+
+class ResultFileError(UserError):
+    """A file that the user has named for a result cannot be written, or must not be replaced."""
 
 
 class StoreError(UserError):

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.guarded_files import opened, regular_file_bytes
+from tui_llama.engine.llama_session import LLAMA_SESSION
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import SettingsError, StateFileError
 from tui_llama.headless import opened_engine, request_behind
+from tui_llama.new_files import require_place
 from tui_llama.saved_prompts import with_prompt_cache
 from tui_llama.store import Store
 
@@ -53,7 +55,12 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
                 ChatMessage(Role.ASSISTANT, session.text),
             ]
             system_prompt = messages.pop(0).text if messages[0].role is Role.SYSTEM else ""
-            chat_id = store.create_chat(title=title or Path(file).name, model_path=model, system_prompt=system_prompt)
+            chat_id = store.create_chat(
+                title=title or Path(file).name,
+                model_path=model,
+                system_prompt=system_prompt,
+                begun_at=session.begun_at,
+            )
             try:
                 _say(store, chat_id, messages, session, engine.info.vocabulary)
                 transfer.store(bytes.fromhex(chat_id))
@@ -75,8 +82,9 @@ def export_session(
     *,
     version: int,
     flash_attention: bool | None,
+    may_replace: bool = False,
 ) -> None:
-    """Writes a session that llama.cpp continues, and prints a line that says what was written.
+    """Writes a session that llama.cpp continues to a new file, and prints a line that says what was written.
 
     Args:
         model: Path of the model file.
@@ -85,11 +93,13 @@ def export_session(
         source: A chat, or a text.
         version: Of the session, 9 or 10.
         flash_attention: Whether llama.cpp will use it; None: as it does by default in that version.
+        may_replace: Whether the file may take the place of another session.
 
     Raises:
         UserError: it cannot be exported.
     """
     _require_f16(settings)
+    require_place(Path(file), LLAMA_SESSION, may_replace=may_replace, inputs=(Path(model),))
     flash_attention = version == _FLASH_VERSION if flash_attention is None else flash_attention
     with opened_engine(with_prompt_cache(settings.load_request(model), settings.prompt_cache_mib)) as (engine, output):
         transfer = engine.session_transfer()
@@ -97,17 +107,16 @@ def export_session(
             token_ids = transfer.tokens_of(source)
         else:
             token_ids = transfer.tokens_of_chat(request_behind(source, CompleteRequest(0, ""), engine, output))
-        try:
-            written = transfer.write(
-                file,
-                token_ids,
-                owner=None if isinstance(source, str) else bytes.fromhex(source.chat_id),
-                version=version,
-                flash_attention=flash_attention,
-                on_progress=lambda done, total: output.progress(f"reading: {done} of {total} tokens"),
-            )
-        except StateFileError as error:
-            raise StateFileError(f"{file} is {error}", "Check the folder and the space on its disk.") from error
+        written = transfer.write(
+            file,
+            token_ids,
+            owner=None if isinstance(source, str) else bytes.fromhex(source.chat_id),
+            version=version,
+            flash_attention=flash_attention,
+            on_progress=lambda done, total: output.progress(f"reading: {done} of {total} tokens"),
+            may_replace=may_replace,
+            inputs=(Path(model),),
+        )
         for trouble in written.troubles:
             output.notice(f"A saved state was not used ({trouble}); what it held is read again.")
         output.result(

@@ -7,6 +7,7 @@ be seen is told to a `TurnView`.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from tui_llama import conversation as turn
 from tui_llama import saved_prompts
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
-from tui_llama.chat_date import date_text
+from tui_llama.chat_date import date_text, local_now
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.protocol import (
@@ -39,6 +40,9 @@ LAST_MODEL = "last_model"
 """The store's preference that names the model file used last."""
 
 MakeRequest: TypeAlias = Callable[[int, OpenChat], Awaitable[ReplyRequest | CompleteRequest]]
+
+_ANY_MESSAGE = "And?"
+"""Stands for what will be said next, where nothing is written yet."""
 
 _NO_END = "The engine ended without saying why."
 
@@ -438,7 +442,23 @@ class Turns:
             EngineError: there can be no such reply.
             EngineLostError: the engine's process ended.
         """
-        return await self._estimate(position, text) if text.strip() else None
+        return await self._estimate(position, (_said(text),)) if text.strip() else None
+
+    async def estimate_of_today(self, draft: str) -> PromptEstimate | None:
+        """What the next reply would have to read if the model were told today's date; None while nobody knows.
+
+        Args:
+            draft: What the user will say next, as far as it is written.
+
+        Raises:
+            EngineError: there can be no such reply.
+            EngineLostError: the engine's process ended.
+        """
+        entries = self.chat.entries
+        if self.chat.ends_in_answer:
+            question = _said(draft if draft.strip() else _ANY_MESSAGE)
+            return await self._estimate(len(entries), (question,), begun_at=local_now())
+        return await self._estimate(len(entries), (), begun_at=local_now())
 
     async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
         """What the model is given; None while there is nothing to give, or no model to give it to.
@@ -451,25 +471,31 @@ class Turns:
             EngineError: there can be no such prompt.
             EngineLostError: the engine's process ended.
         """
-        count = len(self.chat.entries)
-        if not draft.strip():
-            count -= self.chat.ends_in_answer
-            return await self._estimate(count, "", shows_prompt=True) if count else None
-        return await self._estimate(count if position is None else position, draft, shows_prompt=True)
+        chat = self.chat
+        count = len(chat.entries)
+        if draft.strip():
+            return await self._estimate(count if position is None else position, (_said(draft),), shows_prompt=True)
+        count -= chat.ends_in_answer
+        return await self._estimate(count, (), shows_prompt=True) if count else None
 
-    async def _estimate(self, position: int, text: str, *, shows_prompt: bool = False) -> PromptEstimate | None:
-        """Of the conversation before message number `position`, and of `text` behind it if there is any."""
+    async def _estimate(
+        self,
+        position: int,
+        question: tuple[ChatMessage, ...],
+        *,
+        begun_at: datetime | None = None,
+        shows_prompt: bool = False,
+    ) -> PromptEstimate | None:
         chat, settings = self.chat, self._settings
         async with self._engine_is_free:
             if self.model is None or self.model_is_loading:
                 return None
             fed = (await chat.ledger_before(position)).fed_in(self._vocabulary)
-            question = (ChatMessage(Role.USER, text),) if text else ()
             request = EstimateRequest(
                 messages=(*chat.messages_before(position), *question),
                 ledger=fed.token_ids,
                 vocabulary=fed.vocabulary,
-                begun_at=date_text(chat.begun_at),
+                begun_at=date_text(begun_at or chat.begun_at),
                 max_tokens=settings.max_tokens,
                 chat_id=chat.owner_id,
                 overflow=settings.overflow(),
@@ -484,6 +510,10 @@ class Turns:
     def _cancel_engine(self) -> None:
         if self._engine is not None:
             self._engine.cancel()
+
+
+def _said(text: str) -> ChatMessage:
+    return ChatMessage(Role.USER, text)
 
 
 def _left_out_words(message_count: int) -> str:

@@ -17,7 +17,7 @@ from tui_llama.engine.chat_template import ChatTemplate, known_template, templat
 from tui_llama.engine.gguf_file import open_gguf
 from tui_llama.engine.known_templates import KNOWN_TEMPLATES, recognize_template, template_of_vocabulary
 from tui_llama.engine.tokenizer import Tokenizer, open_tokenizer
-from tui_llama.errors import ModelFileError, SettingsError
+from tui_llama.errors import SettingsError
 
 NOW = datetime(2026, 11, 22, 13, 5)
 CONVERSATION = (
@@ -248,7 +248,7 @@ def test_a_system_prompt_without_a_place_is_told_once() -> None:
     assert "no place for a system prompt" in notice
 
 
-def test_a_template_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_template_that_is_no_text_is_replaced_by_the_plain_one(tmp_path: Path) -> None:
     path = tmp_path / "wrong.gguf"
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_uint32("tokenizer.chat_template", 7)
@@ -256,8 +256,10 @@ def test_a_template_that_is_no_text_is_refused(tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.close()
     tokenizer = open_tokenizer(make_tiny_model(tmp_path / "tiny.gguf"))
-    with open_gguf(path) as file, pytest.raises(ModelFileError, match="chat_template"):
-        template_from_gguf(file, tokenizer)
+    with open_gguf(path) as file:
+        template = template_from_gguf(file, tokenizer)
+    assert template.source == "plain"
+    assert template.notices[0].startswith("The chat template of the model file is no text; a plain one is used")
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:

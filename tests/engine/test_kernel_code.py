@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.engine.kernel_bench import address
+from tests.patience import HANG_SECONDS
 from tui_llama import own_folders, paths
 from tui_llama.engine import kernel_code, kernel_compiler
 from tui_llama.engine.compilation import machine_code
@@ -276,7 +277,7 @@ def test_compilers_end_with_a_load_that_is_stopped(empty_folder: Path, monkeypat
         if started:
             raise StopAsyncIteration
 
-    compiling(monkeypatch, "import time; time.sleep(600)")
+    compiling(monkeypatch, "import signal; signal.pause()")
     monkeypatch.setattr(kernel_compiler, "_start", noted)
     with pytest.raises(StopAsyncIteration):
         load_kernels([SUMMARISE], stop)
@@ -287,6 +288,6 @@ def test_a_compiler_ends_when_the_program_is_gone(empty_folder: Path) -> None:
     process = kernel_compiler._start()
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(60) == 0
+    assert process.wait(HANG_SECONDS) == 0
     process.stdin = None
     process.communicate()

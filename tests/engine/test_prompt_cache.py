@@ -449,8 +449,8 @@ def test_what_nobody_can_use_goes_first(tmp_path: Path) -> None:
     cache, storage, past = cache_on(tmp_path), DiskStorage(tmp_path), tokens(100)
     store(cache, past)
     (path,) = segments(tmp_path)
-    (path.parent / "x.tlk.part").write_bytes(bytes(5000))
-    (path.parent / "y.tlk.damaged").write_bytes(bytes(5000))
+    (path.parent / f"{'1' * 32}.tlk.part").write_bytes(bytes(5000))
+    (path.parent / f"{'2' * 32}.tlk.damaged").write_bytes(bytes(5000))
     assert make_room(storage, 0, used_bytes(storage) - 6000, {})
     assert restored(tmp_path, past) == 100
     assert [each.name for each in path.parent.iterdir()] == [path.name]

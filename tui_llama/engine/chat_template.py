@@ -20,13 +20,13 @@ from tui_llama.engine.known_templates import (
 from tui_llama.engine.message_marks import marked, space_before, take_out_marks
 from tui_llama.engine.prompt import RenderedPrompt
 from tui_llama.engine.template_dates import write_date
+from tui_llama.engine.template_text import stored_template
 from tui_llama.engine.tokenizer import Tokenizer
 from tui_llama.errors import EngineError, SettingsError
 
 if TYPE_CHECKING:
     from tui_llama.engine.template_sandbox import SandboxedTemplate
 
-_KEY = "tokenizer.chat_template"
 _HINT = "Try another copy or a newer conversion of the model."
 _PROBE = "a message to be found again"
 _QUESTION = (ChatMessage(Role.USER, _PROBE),)
@@ -257,17 +257,14 @@ def template_from_gguf(file: GgufFile, tokenizer: Tokenizer) -> ChatTemplate:
     """The chat template of a model file; a known or a plain one where it has none that works.
 
     One that works, but not with all messages, has that one to fall back on.
-
-    Raises:
-        ModelFileError: the template is not a text.
     """
-    text = file.get_str(_KEY, "")
-    if not text.strip():
-        notice = "The model file has no chat template; a plain one is used, and answers may be worse."
+    text, odd = stored_template(file)
+    if not text:
+        notice = f"{odd or 'The model file has no chat template'}; a plain one is used, and answers may be worse."
         return _plain_template(tokenizer, notice)
     fallback = _fallback(text, tokenizer)
     try:
-        template = _open(text, "model file", tokenizer, fallback=fallback)
+        template = _open(text, "model file", tokenizer, odd, fallback=fallback)
         template.check()
     except EngineError as error:
         return _fallback(text, tokenizer, _replaced_words(error, fallback))

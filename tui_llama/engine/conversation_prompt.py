@@ -6,7 +6,6 @@ Knows what a prompt's tokens are, and how many of them are there already; nothin
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import takewhile
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -22,7 +21,9 @@ from tui_llama.prompt_messages import prompt_messages
 
 ConversationRequest: TypeAlias = ReplyRequest | ReadAheadRequest | EstimateRequest | CompleteRequest
 
-_DAMAGED_CHARACTER = "\ufffd"
+_LOST = " \t\r\n\ufffd"
+"""What a stored text may have at its ends in place of what was generated."""
+
 
 _Request = TypeVar("_Request", bound=ConversationRequest)
 
@@ -46,22 +47,30 @@ class Prompt:
 def without_foreign_tokens(model: LanguageModel, request: _Request) -> _Request:
     """The request with a ledger that the model may use: token ids of another vocabulary mean something else in its own.
 
-    Of a ledger whose vocabulary nobody knows, the tokens before the first that this one does not have stay: the text
-    that they write is compared with what is to be written.
+    A ledger whose vocabulary nobody knows stays where it writes an answer that was given: then it is of this one. Where
+    none was given, what it writes is compared with what is to be written anyway.
 
     Raises:
         EngineError: a continuation of a ledger needs all of it.
     """
-    count = model.tokenizer.vocab_size
-    usable = takewhile(lambda token_id: token_id < count, request.ledger)
-    ledger = tuple(usable) if request.vocabulary in ("", model.info.vocabulary) else ()
-    if ledger == request.ledger:
+    is_known = all(token_id < model.tokenizer.vocab_size for token_id in request.ledger)
+    if is_known and request.vocabulary in ("", model.info.vocabulary) and _may_be_own(model, request):
         return request
     if not isinstance(request, CompleteRequest):
-        return msgspec.structs.replace(request, ledger=ledger)
+        return msgspec.structs.replace(request, ledger=())
     if not request.messages:
         raise EngineError("the chat has tokens that this model does not know", "Use the model that it was held with.")
-    return msgspec.structs.replace(request, ledger=ledger, answer_tokens=0)
+    return msgspec.structs.replace(request, ledger=(), answer_tokens=0)
+
+
+def _may_be_own(model: LanguageModel, request: ConversationRequest) -> bool:
+    """Whether tokens below the vocabulary's size may be the model's own."""
+    answers = [each.text.strip(_LOST) for each in request.messages if each.role is Role.ASSISTANT]
+    if request.vocabulary or not any(answers):
+        return True
+    tokenizer = model.tokenizer
+    written = b"".join(tokenizer.piece(token_id, special=True) for token_id in request.ledger).decode(errors="replace")
+    return any(answer in written for answer in answers if answer)
 
 
 def told_moment(request: ConversationRequest) -> datetime | None:
@@ -144,7 +153,7 @@ def _ledger_writes_answer(model: LanguageModel, request: CompleteRequest) -> boo
     if request.vocabulary or not 0 < request.answer_tokens <= len(request.ledger):
         return False
     written = "".join(map(model.tokenizer.stream_decoder().push, request.ledger[-request.answer_tokens :]))
-    answer = request.messages[-1].text.rstrip(_DAMAGED_CHARACTER)
+    answer = _asked_and_answered(request.messages)[1].rstrip(_LOST)
     return bool(answer) and written.startswith(answer)
 
 
@@ -152,11 +161,16 @@ def _encode_said(model: LanguageModel, request: CompleteRequest) -> Prompt:
     """The conversation; an answer that has not ended stands behind the prompt that asks for it."""
     if request.answer_has_ended:
         return encode_conversation(model, request, request.messages, asks_for_answer=False)
-    *asked, answer = request.messages
+    asked, answer = _asked_and_answered(request.messages)
     # No space is put in front that nobody wrote: the model would have written it.
-    answer_ids = model.tokenizer.tokenize(answer.text, parse_special=True, continues=True)
+    answer_ids = model.tokenizer.tokenize(answer, parse_special=True, continues=True)
     prompt = encode_conversation(model, request, asked, reserved_tokens=len(answer_ids))
     return replace(prompt, token_ids=[*prompt.token_ids, *answer_ids], answer_ids=tuple(answer_ids))
+
+
+def _asked_and_answered(messages: tuple[ChatMessage, ...]) -> tuple[tuple[ChatMessage, ...], str]:
+    """What comes before the last answer, and its text; empty where nothing was answered yet."""
+    return (messages[:-1], messages[-1].text) if messages[-1].role is Role.ASSISTANT else (messages, "")
 
 
 def check_that_it_fits(model: LanguageModel, token_ids: Sequence[int]) -> None:

@@ -24,6 +24,7 @@ from tui_llama.engine.gguf_types import (
     TensorType,
     ValueType,
     quoted,
+    without_ones_behind,
 )
 from tui_llama.engine.model_bytes import ModelBytes
 from tui_llama.errors import CallerError, ModelFileError
@@ -39,6 +40,7 @@ __all__ = [
     "TensorType",
     "ValueType",
     "open_gguf",
+    "quoted",
 ]
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -118,6 +120,19 @@ class GgufFile:
         if not 0 <= first_byte <= tensor.size_bytes - len(out):
             raise CallerError(f"tensor {quoted(name)} has no {len(out)} bytes from {first_byte} on")
         self._source.read_into(tensor.offset_bytes + first_byte, out)
+
+    def tensor_of_shape(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
+        """What the file says of a tensor, whose shape may have sizes of 1 behind.
+
+        Raises:
+            ModelFileError: the file has no such tensor, or one of another shape.
+        """
+        tensor = self._tensor(name)
+        if tensor.shape != without_ones_behind(shape):
+            raise self.refuse(
+                f"tensor {quoted(name)} has shape {quoted(tensor.shape)}, but the model's sizes ask for {shape}"
+            )
+        return tensor
 
     def check_unchanged(self) -> None:
         """Makes sure that nobody has written to the file since it was opened.

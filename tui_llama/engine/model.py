@@ -23,6 +23,7 @@ from tui_llama.engine.architectures import Architecture, architecture_named
 from tui_llama.engine.architectures.decoder import emit_forward_pass
 from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.common_kernels import KERNELS_OF_EVERY_MODEL
+from tui_llama.engine.coverage import check_coverage
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
@@ -35,7 +36,7 @@ from tui_llama.engine.plan import Plan, PlanBuilder, Step
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.position_moves import PositionMoves
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadRequest, LoadStage, ModelInfo
-from tui_llama.engine.rotary import RotaryTable
+from tui_llama.engine.rotary import FREQUENCY_FACTORS, RotaryTable
 from tui_llama.engine.session_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.thread_team import ThreadTeam
@@ -113,6 +114,7 @@ class Model:
         report(LoadStage.READ, 0, 1)
         architecture = architecture_named(file.get_str("general.architecture", ""))
         self._sizes = read_hyperparameters(file)
+        coverage_notices = check_coverage(file, self._sizes, architecture)
         self.context_size = context_size or min(self._sizes.context_length, DEFAULT_CONTEXT_SIZE)
         self.vocab_size = self._sizes.vocab_size
         self._cache_shape = CacheShape(
@@ -147,8 +149,8 @@ class Model:
             self._team.close()  # a stop comes out of `report`, and nobody has the model yet who could close it
             raise
         self.notices: tuple[str, ...] = (
-            *weights.notices, *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices,
-            *take_notices(),
+            *self._sizes.notices, *coverage_notices, *weights.notices,
+            *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices, *take_notices(),
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -237,9 +239,9 @@ class Model:
 
     def _build_plan(self, weights: Weights, architecture: Architecture) -> Plan:
         factors = None
-        if weights.has("rope_freqs.weight"):
+        if architecture.frequency_factors and weights.has(FREQUENCY_FACTORS):
             pairs = self._sizes.rope_dim // 2
-            factors = weights.vector("rope_freqs.weight", pairs)[:pairs]
+            factors = weights.vector(FREQUENCY_FACTORS, pairs)[:pairs]
         rotary = RotaryTable(self._sizes, factors, self._cache_shape.padded_context)
         builder = PlanBuilder(self._sizes, weights, rotary, self._cache_shape, self.batch_tokens)
         emit_forward_pass(builder, architecture)
@@ -415,10 +417,11 @@ class Sequence:
         self._positions = new.tolist()
 
     def save(self, path: str | Path) -> None:
-        """Writes tokens, keys and values to a file, in place of the one that may be there.
+        """Writes tokens, keys and values to a file; an older session that was saved there is replaced.
 
         Raises:
-            StateFileError: it cannot be written, and an older file is as it was; or tokens were moved.
+            ResultFileError: it cannot be written, or something else is there; what was there still is.
+            StateFileError: there are no tokens, or some were moved.
         """
         save_session(Path(path), self._model.fingerprint, self._model.state_shape, self)
 
@@ -508,7 +511,7 @@ def _model_hash(file: GgufFile) -> bytes:
         edge = np.empty(min(tensor.size_bytes, _FINGERPRINT_EDGE_BYTES), np.uint8)
         for first_byte in (0, tensor.size_bytes - len(edge)):
             file.read_tensor(name, first_byte, edge)
-            digest.update(edge)
+            digest.update(edge.data)
     return digest.digest()
 
 
@@ -520,8 +523,9 @@ def _configuration_hash(sizes: Hyperparameters, cache_type: str) -> bytes:
 
 def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
     sizes = [tensor.shape for tensor in file.tensors.values()]
+    name = file.metadata.get("general.name")
     return ModelInfo(
-        name=file.get_str("general.name", file.path.stem),
+        name=name if isinstance(name, str) else file.path.stem,
         path=str(file.path),
         architecture=file.get_str("general.architecture"),
         quantization=common_type(file),

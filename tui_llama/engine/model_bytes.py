@@ -85,7 +85,7 @@ class ModelBytes:
         Raises:
             ModelFileError: the file ends before, or cannot be read.
         """
-        rest = memoryview(out)
+        rest = out.data
         while rest:
             try:
                 count = os.preadv(self._opened, [rest], offset_bytes)

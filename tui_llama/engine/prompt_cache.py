@@ -29,12 +29,11 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from tui_llama.engine.cache_files import PART_SUFFIX, SUFFIX
 from tui_llama.engine.cache_upkeep import KEPT_FREE_BYTES, make_room
 from tui_llama.engine.canary import CanarySequence, is_reproduced
 from tui_llama.engine.segment_rows import Patience, SegmentRows
 from tui_llama.engine.segment_tree import (
-    PART_SUFFIX,
-    SUFFIX,
     Known,
     Piece,
     SegmentTree,

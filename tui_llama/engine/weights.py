@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from tui_llama.engine import tiles
 from tui_llama.engine.gguf_file import GgufFile, TensorInfo
-from tui_llama.engine.gguf_types import without_ones_behind
 from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.matrices import ByteArray, EmbeddingMatrix, Matrix
 from tui_llama.engine.memory import ZeroedRegions, padded, zeroed_array
@@ -48,7 +47,7 @@ class Weights:
             ModelFileError: it is missing or of another shape.
         """
         if name not in self._matrices:
-            info = self._info(name, (columns, rows))
+            info = self.file.tensor_of_shape(name, (columns, rows))
             layout = FORMATS.get(info.type_id, tiles.F16_FORMAT)
             data = self._memory.take(layout.matrix_bytes(rows, columns))
             self._matrices[name] = Matrix(name, layout, rows, columns, data)
@@ -60,9 +59,7 @@ class Weights:
         Raises:
             ModelFileError: it is missing, of another length, or not of a float type.
         """
-        info = self._info(name, (count,))
-        if info.type_id not in FORMATS or not FORMATS[info.type_id].is_float:
-            raise self.file.refuse(f"tensor {name!r} has type {info.type_name}, but a vector must hold floats")
+        info = float_vector_info(self.file, name, count)
         out = zeroed_array((padded(count),), np.float32).view(np.float32)
         out[:count] = _floats(self.file.tensor_bytes(name), FORMATS[info.type_id])
         return out
@@ -73,7 +70,7 @@ class Weights:
         Raises:
             ModelFileError: it is missing or of another shape.
         """
-        info = self._info(name, (columns, rows))
+        info = self.file.tensor_of_shape(name, (columns, rows))
         if info.type_id in FORMATS:
             data = self._memory.take(info.size_bytes)
             self._copies.append(Copy(data, partial(self.file.read_tensor, name)))
@@ -119,13 +116,17 @@ class Weights:
         # float16 ends at 65504; weights beyond it would become infinite.
         return np.ascontiguousarray(np.clip(values, -65504.0, 65504.0), np.float16)
 
-    def _info(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
-        if name not in self.file.tensors:
-            raise self.file.refuse(f"tensor {name!r} is missing")
-        info = self.file.tensors[name]
-        if info.shape != without_ones_behind(shape):
-            raise self.file.refuse(f"tensor {name!r} has shape {info.shape}, but the model's sizes ask for {shape}")
-        return info
+
+def float_vector_info(file: GgufFile, name: str, count: int) -> TensorInfo:
+    """What a file says of a vector.
+
+    Raises:
+        ModelFileError: it is missing, of another length, or not of a float type.
+    """
+    info = file.tensor_of_shape(name, (count,))
+    if info.type_id not in FORMATS or not FORMATS[info.type_id].is_float:
+        raise file.refuse(f"tensor {name!r} has type {info.type_name}, but a vector must hold floats")
+    return info
 
 
 def _floats(data: ByteArray, layout: TileFormat) -> FloatArray:

@@ -19,6 +19,7 @@ from typing import cast
 
 from tui_llama import paths
 from tui_llama.child_process import child_command
+from tui_llama.engine.engine_log import open_log
 from tui_llama.engine.framing import FrameError, decode_event, encode_frame, receive_frame
 from tui_llama.engine.protocol import (
     AnsweredRequest,
@@ -56,7 +57,6 @@ _CLOSING_SECONDS = 12.0
 _DYING_SECONDS = 2.0
 _MOST_WAITING_EVENTS = 256
 _MOST_LATE_NOTICES = 16
-_LARGEST_LOG_BYTES = 1024 * 1024
 
 
 class EngineWorker:
@@ -263,7 +263,7 @@ class _Exchange:
 class _Child:
     """A running engine process, and the one task that listens to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log_file: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log_file: Path | None) -> None:
         self.process = process
         self.lost: EngineLostError | None = None
         self._log_file = log_file
@@ -371,7 +371,8 @@ class _Child:
     def _obituary(self, fault: Exception | None) -> EngineLostError:
         if self._ending:
             return EngineLostError("the engine was closed")
-        hint = f"Try again: it is started anew. {self._log_file} may say why."
+        hint = "Try again: it is started anew."
+        hint += f" {self._log_file} may say why." if self._log_file is not None else ""
         if fault is not None:
             return EngineLostError(f"the engine's process sent something unintelligible: {fault}", hint)
         status = self.process.returncode
@@ -385,7 +386,7 @@ class _Child:
 
 async def _start_child(engine: str, log_file: Path) -> _Child:
     try:
-        log = _open_log(log_file)
+        log, is_kept = open_log(log_file)
         try:
             process = await asyncio.create_subprocess_exec(
                 *child_command("tui_llama.engine.worker_process", "--engine", engine),
@@ -399,17 +400,7 @@ async def _start_child(engine: str, log_file: Path) -> _Child:
             os.close(log)
     except OSError as error:
         raise EngineLostError(f"the engine's process could not be started: {error}") from error
-    return _Child(process, log_file)
-
-
-def _open_log(path: Path) -> int:
-    """Opens the log for appending; one that has grown large starts anew."""
-    paths.make_private_folder(path.parent)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
-    if os.fstat(descriptor).st_size > _LARGEST_LOG_BYTES:
-        os.ftruncate(descriptor, 0)
-    return descriptor
+    return _Child(process, log_file if is_kept else None)
 
 
 def _folded(events: deque[Event]) -> deque[Event]:

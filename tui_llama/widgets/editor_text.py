@@ -19,10 +19,8 @@ from textual.document._wrapped_document import WrappedDocument
 from textual.expand_tabs import get_tab_widths
 
 from tui_llama import graphemes
+from tui_llama.long_text import extent, is_long
 from tui_llama.text_safety import drawn
-
-FOLDED_CHARACTERS: Final = 20_000
-FOLDED_LINES: Final = 2_000
 
 # Labels stand in the text as runs of one surrogate each, which no text that comes from outside can contain.
 _FIRST_FOLD, _LAST_FOLD = 0xD800, 0xDFFF
@@ -65,15 +63,13 @@ class EditorDocument(Document):
 
     def folded(self, text: str) -> str:
         """What is to be inserted for a text: the text, or if it is long what stands for it."""
-        if len(text) <= FOLDED_CHARACTERS and text.count("\n") < FOLDED_LINES:
+        if not is_long(text):
             return text
         key = chr(_FIRST_FOLD + len(self._folds))
         if key > chr(_LAST_FOLD):
             return text
-        line_count = text.count("\n") + 1
-        lines = f" in {line_count:,} lines" if line_count > 1 else ""
         self._folds[key] = text
-        self._labels[key] = f"[pasted: {len(text):,} characters{lines}]"
+        self._labels[key] = f"[pasted: {extent(text)}]"
         return key * len(self._labels[key])
 
     def unfolded(self, text: str) -> str:
