@@ -40,6 +40,12 @@ def model() -> Path:
     return make_tiny_model(paths.models_folder() / "tiny.gguf")
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that is slow to begin is waited for."""
+    monkeypatch.setattr("tui_llama.doctor.machine._CHILD_SECONDS", HANG_SECONDS)
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(command_line, ["doctor", *arguments])
 

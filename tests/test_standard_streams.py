@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,46 @@ def test_what_is_no_text_is_refused_with_the_place(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbfabc\xff")))
     with pytest.raises(UserError, match="byte 6 is wrong"):
         standard_streams.read_text()
+
+
+# --- the screen -------------------------------------------------------------------------------------------------------
+
+BEGINS, ENDS = b"\x1b[?1049h", b"\x1b[?1049l"
+"""What a terminal is told before the screen is drawn, and once it is the user's again."""
+
+
+def screen(redirection: str, end: Callable[["subprocess.Popen[bytes]", int], None]) -> tuple[int, bytes]:
+    """Opens the screen on a terminal, ends it once it is there; returns the status, and what was drawn."""
+    ours, theirs = pty.openpty()
+    command = ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, *REAL]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT) as process:
+        os.close(theirs)
+        drawn, has_ended = b"", False
+        with suppress(OSError):  # that nobody has the terminal open any more
+            while piece := os.read(ours, 1 << 16):
+                drawn += piece
+                if b"Ctrl" in drawn and not has_ended:
+                    end(process, ours)
+                    has_ended = True
+    os.close(ours)
+    return process.returncode, drawn
+
+
+@pytest.mark.parametrize("redirection", ["", "2>/dev/null", "2>/dev/full", "2>&-"])
+def test_the_screen_is_drawn_on_the_terminal_wherever_messages_go(redirection: str) -> None:
+    def quit_by_key(_process: object, terminal: int) -> None:
+        os.write(terminal, b"\x11")
+
+    status, drawn = screen(redirection, quit_by_key)
+    assert status == 0
+    assert drawn.index(BEGINS) < drawn.index(ENDS)
+
+
+def test_an_interrupt_from_elsewhere_gives_the_terminal_back() -> None:
+    status, drawn = screen("", lambda process, terminal: process.send_signal(signal.SIGINT))
+    assert status == 130
+    assert drawn.index(BEGINS) < drawn.index(ENDS)
+    assert b"Traceback" not in drawn
 
 
 # --- Ctrl+C -----------------------------------------------------------------------------------------------------------

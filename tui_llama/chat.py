@@ -1,12 +1,17 @@
 """The words that every layer shares: who speaks, what was said, why an answer ended and what it cost."""
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from tui_llama.declarations import MOST, option
+
+# What comes from an engine is believed to be what it should be, but not that it makes sense: the store keeps 64 bits.
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=MOST)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class Role(StrEnum):
@@ -121,12 +126,12 @@ class Usage(msgspec.Struct, frozen=True):
     `drafted_tokens`, guessed from what stands in the context, `accepted_tokens` came true.
     """
 
-    reused_tokens: int = 0
-    read_tokens: int = 0
-    generated_tokens: int = 0
-    read_seconds: float = 0.0
-    generate_seconds: float = 0.0
-    context_used: int = 0
-    context_size: int = 0
-    drafted_tokens: int = 0
-    accepted_tokens: int = 0
+    reused_tokens: Count = 0
+    read_tokens: Count = 0
+    generated_tokens: Count = 0
+    read_seconds: Seconds = 0.0
+    generate_seconds: Seconds = 0.0
+    context_used: Count = 0
+    context_size: Count = 0
+    drafted_tokens: Count = 0
+    accepted_tokens: Count = 0

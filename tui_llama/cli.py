@@ -399,6 +399,7 @@ def _status_of_command_line() -> int:
 def _open_screen(options: Mapping[str, object]) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError('The screen needs a terminal. Without one, use: tui-llama ask "question"')
+    standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
     if model is not None and not Path(model).is_file():
@@ -406,14 +407,14 @@ def _open_screen(options: Mapping[str, object]) -> None:
     # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
     # every later search would go through it again.
     gc.disable()
-    from tui_llama import paths
     from tui_llama.app import ChatApp
+    from tui_llama.chats_place import open_chats
     from tui_llama.models.source import ThisMachine
-    from tui_llama.store import Store
 
     gc.freeze()
     gc.enable()
-    with Store(paths.database_file()) as store:
+    store, notice = open_chats()
+    with store:
         app = ChatApp(
             engine_factory=_make_engine,
             store=store,
@@ -421,6 +422,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
             model_path=model,
             models=ThisMachine(),
             is_incognito=bool(options.get("incognito")),
+            notice=notice,
         )
         app.run()
     sys.exit(app.return_code or 0)

@@ -126,14 +126,18 @@ def make_private_file(path: Path) -> None:
             path.chmod(0o600)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Opens the database with its schema up to date; transactions are begun and ended by the caller.
+
+    Args:
+        path: The file, or `IN_MEMORY`.
+        busy_seconds: For how long a call waits while another program uses it.
 
     Raises:
         StoreError: the database is another program's or a newer version's; nothing was written to it.
         sqlite3.Error: anything else, for `explained` to turn into a `StoreError`.
     """
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
         _require_ours(connection, path)
@@ -161,7 +165,12 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Brings the schema up to date in one transaction: a crash in the middle leaves the old one."""
+    """Brings the schema up to date in one transaction: a crash in the middle leaves the old one.
+
+    One that is up to date needs no transaction, and so no other program to be done with its own.
+    """
+    if int(_pragma(connection, "user_version")) == len(MIGRATIONS):
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = int(_pragma(connection, "user_version"))

@@ -46,6 +46,10 @@ class StoreError(UserError):
     """The chats on disk cannot be read or written."""
 
 
+class StoreConflictError(StoreError):
+    """A chat on disk is not as it was left, by another running program; to try again is no use."""
+
+
 class SettingsError(UserError):
     """A setting or an argument with a value that makes no sense."""
 

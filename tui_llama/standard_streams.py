@@ -47,6 +47,15 @@ def prepare() -> None:
     sys.stderr = _text_stream(_MessageFile, sys.stderr, 2)
 
 
+def give_screen_a_terminal() -> None:
+    """Lets a screen be drawn on standard output, which is a terminal, where standard error is none.
+
+    Textual draws on what was standard error when the program began. Who sends messages to a file means no drawings.
+    """
+    if not os.isatty(2):
+        sys.__stderr__ = sys.__stdout__  # type: ignore[misc] # declared for others, who have no reason to change it
+
+
 def finish(status: int) -> int:
     """Writes what is still in the streams; to be called once nothing is written any more.
 

@@ -7,6 +7,7 @@ be seen is told to a `TurnView`.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -18,6 +19,7 @@ from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usag
 from tui_llama.chat_date import date_text, local_now
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
+from tui_llama.engine.border import GuardedEngine
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Engine,
@@ -27,7 +29,7 @@ from tui_llama.engine.protocol import (
     ReadAheadRequest,
     ReplyRequest,
 )
-from tui_llama.errors import EngineLostError, IllegalTransitionError, UserError
+from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.journal import Journal
 from tui_llama.ledger import TOKENISED_AGAIN, UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.open_chat import Entry, OpenChat
@@ -121,13 +123,12 @@ class Turns:
         view: TurnView,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
-        self._engine_factory = engine_factory
+        self._engine = GuardedEngine(engine_factory)
         self._settings = settings
         self._journal = journal
         self._view = view
         self._spawn = spawn
         self._machine = TurnMachine()
-        self._engine: Engine | None = None
         self._engine_is_free = asyncio.Lock()
         self._notices_of_models: set[tuple[str, str]] = set()
         self._told_of_vocabulary: tuple[OpenChat, str] | None = None
@@ -190,7 +191,7 @@ class Turns:
 
     async def close(self) -> None:
         """Ends the engine, if there is one."""
-        if self._engine is not None:
+        with suppress(EngineError):  # there is nobody left to tell; the log has it
             await self._engine.close()
 
     def _carry_out(self, event: turn.Event) -> None:
@@ -199,8 +200,7 @@ class Turns:
 
     def _notice_a_lost_engine(self) -> None:
         """An engine that ended while nothing was asked of it is started again like one that ended in a turn."""
-        is_lost = self._engine is not None and not self._engine.is_alive
-        if is_lost and self.allows(turn.EngineLostAtRest):
+        if not self._engine.is_alive and self.allows(turn.EngineLostAtRest):
             self._view.add_notice("The engine had ended; it is started again.")
             self.dispatch(turn.EngineLostAtRest())
 
@@ -244,8 +244,6 @@ class Turns:
             if load != self._machine.numbers.load or not self.model_is_loading:
                 return
             try:
-                if self._engine is None:
-                    self._engine = self._engine_factory()
                 async for event in self._engine.load(request):
                     self._take_load_event(load, event)
                 if self.model_is_loading and load == self._machine.numbers.load:
@@ -304,7 +302,7 @@ class Turns:
                     # Stopped before the engine was asked.
                     self.dispatch(turn.ReplyFinished(number, StopReason.STOPPED, Usage()))
                     return
-                async for event in self._opened_engine().reply(request):
+                async for event in self._engine.reply(request):
                     self._take_reply_event(number, event)
                 if self._machine.answer_is_open:
                     self.dispatch(turn.ReplyFailed(number, _NO_END))
@@ -424,7 +422,7 @@ class Turns:
             return None
         async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
             fed = self._fed(chat, await chat.whole_ledger())
-        return self._opened_engine(), ReadAheadRequest(
+        return self._engine, ReadAheadRequest(
             messages=chat.messages(),
             draft=draft,
             ledger=fed.token_ids,
@@ -442,7 +440,7 @@ class Turns:
             EngineError: there can be no such reply.
             EngineLostError: the engine's process ended.
         """
-        return await self._estimate(position, (_said(text),)) if text.strip() else None
+        return await self._estimate(position, text) if text.strip() else None
 
     async def estimate_of_today(self, draft: str) -> PromptEstimate | None:
         """What the next reply would have to read if the model were told today's date; None while nobody knows.
@@ -454,11 +452,8 @@ class Turns:
             EngineError: there can be no such reply.
             EngineLostError: the engine's process ended.
         """
-        entries = self.chat.entries
-        if self.chat.ends_in_answer:
-            question = _said(draft if draft.strip() else _ANY_MESSAGE)
-            return await self._estimate(len(entries), (question,), begun_at=local_now())
-        return await self._estimate(len(entries), (), begun_at=local_now())
+        text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
+        return await self._estimate(len(self.chat.entries), text, begun_at=local_now())
 
     async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
         """What the model is given; None while there is nothing to give, or no model to give it to.
@@ -471,26 +466,22 @@ class Turns:
             EngineError: there can be no such prompt.
             EngineLostError: the engine's process ended.
         """
-        chat = self.chat
-        count = len(chat.entries)
-        if draft.strip():
-            return await self._estimate(count if position is None else position, (_said(draft),), shows_prompt=True)
-        count -= chat.ends_in_answer
-        return await self._estimate(count, (), shows_prompt=True) if count else None
+        count = len(self.chat.entries)
+        if not draft.strip():
+            count -= self.chat.ends_in_answer
+            return await self._estimate(count, "", shows_prompt=True) if count else None
+        return await self._estimate(count if position is None else position, draft, shows_prompt=True)
 
     async def _estimate(
-        self,
-        position: int,
-        question: tuple[ChatMessage, ...],
-        *,
-        begun_at: datetime | None = None,
-        shows_prompt: bool = False,
+        self, position: int, text: str, *, begun_at: datetime | None = None, shows_prompt: bool = False
     ) -> PromptEstimate | None:
+        """Of the conversation before message number `position`, and of `text` behind it if there is any."""
         chat, settings = self.chat, self._settings
         async with self._engine_is_free:
             if self.model is None or self.model_is_loading:
                 return None
             fed = (await chat.ledger_before(position)).fed_in(self._vocabulary)
+            question = (ChatMessage(Role.USER, text),) if text else ()
             request = EstimateRequest(
                 messages=(*chat.messages_before(position), *question),
                 ledger=fed.token_ids,
@@ -501,19 +492,13 @@ class Turns:
                 overflow=settings.overflow(),
                 shows_prompt=shows_prompt,
             )
-            return await self._opened_engine().estimate(request)
-
-    def _opened_engine(self) -> Engine:
-        assert self._engine is not None  # a reply follows a load
-        return self._engine
+            return await self._engine.estimate(request)
 
     def _cancel_engine(self) -> None:
-        if self._engine is not None:
+        try:
             self._engine.cancel()
-
-
-def _said(text: str) -> ChatMessage:
-    return ChatMessage(Role.USER, text)
+        except EngineError as error:
+            self._view.add_failure(str(error), error.hint)
 
 
 def _left_out_words(message_count: int) -> str:

@@ -600,3 +600,13 @@ def test_what_another_program_shortened_is_not_taken_for_what_it_was(tmp_path: P
     remove_owner(DiskStorage(tmp_path), OTHER_OWNER)  # its segment is as long as before, padding included
     assert store(cache, past[:2]).tokens == 1
     assert restored(tmp_path, past[:2]) == 2
+
+
+def test_that_there_is_no_place_for_it_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "prompts").write_text("somebody else's")
+    cache, past = cache_on(tmp_path / "prompts"), tokens(100)
+    outcomes = [store(cache, past[:length]) for length in (50, 80, 100)]
+    assert [outcome.tokens for outcome in outcomes] == [0, 0, 0]
+    assert [outcome.troubles for outcome in outcomes] == [("Not a directory",), (), ()]
+    (tmp_path / "prompts").unlink()
+    assert store(cache, past).tokens == 100

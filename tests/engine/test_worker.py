@@ -242,6 +242,36 @@ async def test_garbage_on_the_pipe_ends_the_process(worker: EngineWorker) -> Non
         os.kill(process_id, 0)
 
 
+async def test_what_no_pipe_carries_is_a_failure_and_the_process_lives_on(worker: EngineWorker) -> None:
+    await load(worker)
+    process_id = worker.process_id
+    (_, failed) = await reply(worker, "surrogate")
+    assert isinstance(failed, Failed) and "not valid Unicode" in failed.message
+    assert isinstance((await reply(worker, "say hello", turn=2))[-1], Finished)
+    assert worker.process_id == process_id
+
+
+@pytest.mark.parametrize("instruction", ["late", "save mistake"])
+async def test_a_mistake_after_the_answer_is_a_notice_and_the_process_lives_on(
+    worker: EngineWorker, instruction: str
+) -> None:
+    await load(worker)
+    process_id = worker.process_id
+    assert isinstance((await reply(worker, instruction))[-1], Finished)
+    notice, *events = await reply(worker, "say hello", turn=2)
+    assert isinstance(notice, Notice)
+    assert notice.text.startswith("the engine failed: ZeroDivisionError: a mistake")
+    assert isinstance(events[-1], Finished)
+    assert worker.process_id == process_id
+    assert "ZeroDivisionError" in paths.log_file().read_text()
+
+
+async def test_an_engine_that_wants_to_leave_is_lost_and_keeps_nobody_waiting(worker: EngineWorker) -> None:
+    await load(worker)
+    with pytest.raises(EngineLostError, match="exit status 4"):
+        await reply(worker, "exit")
+
+
 async def test_stray_prints_of_the_engine_land_in_the_log(worker: EngineWorker) -> None:
     await load(worker)
     events = await reply(worker, "print hello")

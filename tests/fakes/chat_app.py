@@ -159,6 +159,7 @@ async def opened(
     settings: Settings | None = None,
     until_ready: bool = True,
     is_incognito: bool = False,
+    notice: str = "",
 ) -> AsyncIterator[Driver]:
     """Opens the chat and closes it again; the store is left as it was when it was given."""
     engine = engine or ScriptedEngine(replies=replies)
@@ -176,6 +177,7 @@ async def opened(
         model_path=model_path,
         models=models if isinstance(models, FakeModels) else FakeModels(models),
         is_incognito=is_incognito,
+        notice=notice,
     )
     app.animation_level = "none"
     try:

@@ -1,7 +1,12 @@
-"""The file that an engine's process complains into. Without one, it complains to nobody, and works all the same."""
+"""The engine's log: what its process says on standard error, and tracebacks of what went wrong at the border to it.
+
+Without one, it complains to nobody, and works all the same.
+"""
 
 import os
 import stat
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +26,19 @@ def open_log(path: Path) -> tuple[int, bool]:
         return _opened(path), True
     except OSError:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), False
+
+
+def note_traceback(error: BaseException, path: Path | None) -> None:
+    """Writes down where an exception came from; without a log, or one that can be written, nowhere."""
+    if path is None:
+        return
+    text = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace")
+    descriptor, _ = open_log(path)
+    try:
+        with suppress(OSError):
+            os.write(descriptor, text)
+    finally:
+        os.close(descriptor)
 
 
 def _opened(path: Path) -> int:

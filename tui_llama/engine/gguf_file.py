@@ -71,6 +71,7 @@ class GgufFile:
         self.metadata_types: Mapping[str, ValueType] = MappingProxyType(header.metadata_types)
         self.tensors: Mapping[str, TensorInfo] = MappingProxyType(header.tensors)
         self.header_size_bytes = header.size_bytes
+        self.size_bytes = source.size_bytes
         self._source = source
 
     def __enter__(self) -> Self:
@@ -288,6 +289,10 @@ def open_gguf(path: str | Path, find: FindStrings = find_strings) -> GgufFile:
                 "the model is split into several files, which is not supported yet",
                 "Join the parts with `llama-gguf-split --merge`, or choose a model in one file.",
             )
+    except ModelFileError:
+        with source:
+            source.check_unchanged()  # a file that is being written needs no other reason
+        raise
     except BaseException:
         source.close()
         raise

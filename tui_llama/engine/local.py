@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tui_llama.engine.cache_upkeep import default_budget_bytes
 from tui_llama.engine.conversation_prompt import without_foreign_tokens
 from tui_llama.engine.language_model import LanguageModel, ModelOpener, ReportProgress, TokenSequence
+from tui_llama.engine.model_bytes import WatchedFile
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.prompt_estimate import ReadingSpeed, estimate_prompt
@@ -68,6 +69,7 @@ class LocalEngine:
         self._costs = BatchCosts(clock)
         self._speed = ReadingSpeed()
         self._model: LanguageModel | None = None
+        self._model_file: WatchedFile | None = None
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
         self._unsaved_chat_id: str | None = None
@@ -93,12 +95,14 @@ class LocalEngine:
         self.close()
         self._costs, self._speed = BatchCosts(self._clock), ReadingSpeed()
         self._told_of_foreign = None
+        model_file = WatchedFile(request.model_path)
         opening = _Opening(self._open_model, request, should_stop)
         try:
             yield from opening.progress()
             self._model = opening.model()
+            self._model_file = model_file
             self._sequence = self._model.new_sequence()
-            self._prompt_cache = _prompt_cache(request, self._model)
+            self._prompt_cache, cache_notices = _prompt_cache(request, self._model)
         except _LoadStoppedError:
             yield Failed(None, "loading was stopped")
         except MemoryError:
@@ -108,7 +112,7 @@ class LocalEngine:
             self.close()
             yield Failed(None, str(error), error.hint)
         else:
-            yield ModelLoaded(self._model.info, self._model.notices)
+            yield ModelLoaded(self._model.info, (*self._model.notices, *cache_notices))
         finally:
             opening.abandon()
 
@@ -121,6 +125,8 @@ class LocalEngine:
         """
         try:
             model, sequence = self._loaded()
+            if self._model_file is not None and (change := self._model_file.change()):
+                yield Notice(change)
             self._keep_foreign_for(request.chat_id)
             own = without_foreign_tokens(model, request)
             yield from self._tell_of_foreign_tokens(request, own)
@@ -195,6 +201,7 @@ class LocalEngine:
     def close(self) -> None:
         """Gives back the model's memory. May be called twice."""
         self._unsaved_chat_id = None
+        self._model_file = None
         self._prompt_cache = None
         if self._sequence is not None:
             self._sequence.close()
@@ -295,12 +302,17 @@ class _Opening:
         self._progress.put(LoadProgress(stage, done, total))
 
 
-def _prompt_cache(request: LoadRequest, model: LanguageModel) -> PromptCache | None:
+def _prompt_cache(request: LoadRequest, model: LanguageModel) -> tuple[PromptCache | None, tuple[str, ...]]:
+    """What stores what is read, if anything may, and what the user should know of it."""
     if not request.prompt_cache_folder:
-        return None
+        return None, ()
     storage = DiskStorage(Path(request.prompt_cache_folder))
-    budget_bytes = request.prompt_cache_bytes or default_budget_bytes(storage)
-    return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes)
+    try:
+        budget_bytes = request.prompt_cache_bytes or default_budget_bytes(storage)
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+        return None, (f"Nothing that is read can be stored in {storage.root} ({cause}).",)
+    return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes), ()
 
 
 def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:

@@ -43,7 +43,7 @@ from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
 from tui_llama.engine.topology import physical_core_count
 from tui_llama.engine.weights import Weights
-from tui_llama.errors import CallerError, EngineError
+from tui_llama.errors import CallerError, EngineError, ModelFileError
 from tui_llama.settings import check_fields
 
 FloatArray = npt.NDArray[np.float32]
@@ -90,7 +90,11 @@ def open_model(
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
     with open_gguf(path, quickest_find_strings()) as file:
-        return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
+        try:
+            return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
+        except ModelFileError:
+            file.check_unchanged()  # a file that is being written needs no other reason
+            raise
 
 
 class Model:

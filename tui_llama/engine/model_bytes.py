@@ -7,7 +7,8 @@ is a `ModelFileError`. Knows nothing of formats.
 import os
 import stat
 from pathlib import Path
-from typing import Final, NamedTuple
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,27 @@ def file_identity(path: str | Path) -> FileIdentity | None:
         return None
 
 
+class WatchedFile:
+    """A file that is about to be read whole, and what becomes of it later.
+
+    Args:
+        path: The file; where there is none, nothing can become of it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._known = file_identity(path)
+        self._was_there = self._known is not None
+
+    def change(self) -> str:
+        """What has become of it since it was asked last, in words; empty where that is nothing."""
+        known, self._known = self._known, file_identity(self._path)
+        if not self._was_there or self._known == known:
+            return ""
+        what = "is not there any more" if self._known is None else "has changed since it was loaded"
+        return f"{self._path.name} {what}; answers still come from what was loaded. Load it again to use another."
+
+
 class ModelBytes:
     """An open file. A context manager.
 
@@ -52,6 +74,14 @@ class ModelBytes:
         self._descriptor = _open(path)
         self._identity = _identity(os.fstat(self._descriptor))
         self.size_bytes = self._identity.size_bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Closes the file. May be repeated."""

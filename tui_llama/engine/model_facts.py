@@ -77,7 +77,7 @@ def _facts(file: GgufFile) -> ModelFacts:
         architecture=_text(file, "general.architecture")[:_LONGEST],
         quantization=common_type(file),
         parameter_count=sum(math.prod(tensor.shape) for tensor in file.tensors.values()),
-        file_bytes=file.path.stat().st_size,
+        file_bytes=file.size_bytes,
         weight_bytes=sum(map(_bytes_in_memory, file.tensors.values())),
         bytes_read_per_token=_bytes_read_per_token(file),
         licence=_text(file, "general.license")[:_LONGEST],

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from tui_llama.chat import ChatMessage, SamplingSettings, StopReason, Usage
+from tui_llama.chat import ChatMessage, Count, SamplingSettings, Seconds, StopReason, TokenId, Usage
 
 DEFAULT_CONTEXT_SIZE = 8192
 
@@ -206,8 +206,8 @@ class LoadProgress(msgspec.Struct, frozen=True, tag=True):
     """How far loading has come: `done` of `total` in units of the stage (bytes, kernels, steps)."""
 
     stage: LoadStage
-    done: int
-    total: int
+    done: Count
+    total: Count
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -221,12 +221,12 @@ class ModelInfo(msgspec.Struct, frozen=True):
     path: str
     architecture: str
     quantization: str
-    parameter_count: int
-    weight_bytes: int
-    vocab_size: int
-    context_size: int
-    trained_context_size: int
-    key_value_bytes_per_token: int
+    parameter_count: Count
+    weight_bytes: Count
+    vocab_size: Count
+    context_size: Count
+    trained_context_size: Count
+    key_value_bytes_per_token: Count
     template_source: str
     sampling: Mapping[str, float] = {}
     vocabulary: str = ""
@@ -299,11 +299,11 @@ class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
     """
 
     turn: int
-    kept_tokens: int
-    token_ids: tuple[int, ...]
-    left_out_messages: int = 0
+    kept_tokens: Count
+    token_ids: tuple[TokenId, ...]
+    left_out_messages: Count = 0
     vocabulary: str = ""
-    answer_tokens: int | None = None
+    answer_tokens: Count | None = None
 
 
 class RereadCause(StrEnum):
@@ -323,9 +323,9 @@ class PromptProgress(msgspec.Struct, frozen=True, tag=True):
     """
 
     turn: int
-    reused_tokens: int
-    done_tokens: int
-    total_tokens: int
+    reused_tokens: Count
+    done_tokens: Count
+    total_tokens: Count
     reread_cause: RereadCause | None = None
 
 
@@ -337,7 +337,7 @@ class TextPiece(msgspec.Struct, frozen=True, tag=True):
 
     turn: int
     text: str
-    token_ids: tuple[int, ...]
+    token_ids: tuple[TokenId, ...]
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):
@@ -357,14 +357,14 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 class ReadAheadProgress(msgspec.Struct, frozen=True, tag=True):
     """Of the `total_tokens` that the next prompt is certain to begin with, `ready_tokens` need not be read again."""
 
-    ready_tokens: int
-    total_tokens: int
+    ready_tokens: Count
+    total_tokens: Count
 
 
 class ReadAheadFinished(msgspec.Struct, frozen=True, tag=True):
     """Nothing more is read ahead; `ready_tokens` of the next prompt need not be read again."""
 
-    ready_tokens: int
+    ready_tokens: Count
 
 
 class PromptPart(msgspec.Struct, frozen=True):
@@ -381,9 +381,9 @@ class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
     is fed token by token, if that was asked for; a template of `template_source` has written it.
     """
 
-    kept_tokens: int
-    read_tokens: int
-    read_seconds: float | None
+    kept_tokens: Count
+    read_tokens: Count
+    read_seconds: Seconds | None
     prompt: tuple[PromptPart, ...] = ()
     template_source: str = ""
 
@@ -400,6 +400,9 @@ LoadEvent: TypeAlias = LoadProgress | ModelLoaded | Notice | Failed
 ReplyEvent: TypeAlias = PromptEncoded | PromptProgress | TextPiece | Notice | Finished | Failed
 ReadAheadEvent: TypeAlias = ReadAheadProgress | Notice | ReadAheadFinished | Failed
 Event: TypeAlias = LoadEvent | ReplyEvent | ReadAheadEvent | PromptEstimate
+
+LAST_EVENTS = (ModelLoaded, Finished, ReadAheadFinished, PromptEstimate, Failed)
+"""What ends the answer to a request."""
 
 
 class Engine(Protocol):
