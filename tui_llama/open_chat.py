@@ -65,6 +65,8 @@ class OpenChat:
         self.is_incognito = journal.is_in_memory
         self._unsaved_text: list[str] = []
         self._unsaved_ids: list[int] = []
+        self._answer_vocabulary: str | None = None
+        """Of the tokens of the open answer; None while they are as the store has them."""
         self._version_count = 0
         self._ending_before: tuple[StopReason, Usage | None] | None = None
         self._refusal: StoreError | None = None
@@ -221,6 +223,7 @@ class OpenChat:
         self._version_count += 1
         entry = Entry(Role.ASSISTANT, "", version=self._version_count, version_count=self._version_count)
         self.entries.append(entry)
+        self._answer_vocabulary = None
 
         def job(store: Store) -> None:
             if self.chat_id is not None and question.message_id is not None:
@@ -243,6 +246,7 @@ class OpenChat:
         """The last answer, which was cut off, goes on."""
         entry = self.entries[-1]
         entry.text = shown = entry.text.rstrip(DAMAGED_CHARACTER)
+        self._answer_vocabulary = None
         if entry.stop_reason is not None:
             self._ending_before = entry.stop_reason, entry.usage
         entry.may_repeat = entry.may_repeat or entry.stop_reason is StopReason.LOOP  # seen, and more of it wanted
@@ -261,6 +265,7 @@ class OpenChat:
     def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str = UNKNOWN_VOCABULARY) -> None:
         """The prompt of the open answer is known, in this vocabulary."""
         entry = self.entries[-1]
+        self._answer_vocabulary = vocabulary
 
         def job(store: Store) -> None:
             if entry.message_id is not None:
@@ -274,14 +279,11 @@ class OpenChat:
     ) -> None:
         """The open answer, which goes on, was tokenised again for a model of this vocabulary."""
         entry = self.entries[-1]
+        self._answer_vocabulary = vocabulary
 
         def job(store: Store) -> None:
-            try:
-                if entry.message_id is not None and self._refusal is None:
-                    store.set_answer_tokens(entry.message_id, kept_tokens, token_ids, vocabulary, answer_tokens)
-            except StoreError as error:
-                self._refusal = error  # no tokens of this vocabulary may come behind those that are there
-                raise
+            if entry.message_id is not None and self._refusal is None:
+                store.set_answer_tokens(entry.message_id, kept_tokens, token_ids, vocabulary, answer_tokens)
 
         self._journal.write(job)
 
@@ -299,10 +301,12 @@ class OpenChat:
         entry = self.entries[-1]
         text, token_ids = "".join(self._unsaved_text), tuple(self._unsaved_ids)
         self._unsaved_text, self._unsaved_ids = [], []
+        vocabulary = self._answer_vocabulary
 
         def job(store: Store) -> None:
             if entry.message_id is not None and self._refusal is None:
-                store.append_to_answer(entry.message_id, text, token_ids if entry.prompt_is_known else ())
+                ids = token_ids if entry.prompt_is_known else ()
+                store.append_to_answer(entry.message_id, text, ids, vocabulary)
 
         self._journal.write(job)
 

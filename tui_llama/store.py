@@ -358,13 +358,23 @@ class Store:
                 raise CallerError(f"Of {len(all_ids)} tokens, {answer_tokens} cannot be the answer's.")
             _set_tokens(database, message_id, vocabulary, 0, all_ids[:prompt_tokens], all_ids[prompt_tokens:])
 
-    def append_to_answer(self, message_id: int, text: str, token_ids: Sequence[int]) -> None:
-        """Adds a piece to a partial or interrupted answer: one small row, however long the answer."""
+    def append_to_answer(
+        self, message_id: int, text: str, token_ids: Sequence[int], vocabulary: str | None = None
+    ) -> None:
+        """Adds a piece to a partial or interrupted answer: one small row, however long the answer.
+
+        Raises:
+            StoreError: the answer's tokens are not of this vocabulary, where one is given.
+        """
         piece_ids = _blob_from_ids(token_ids)
         with self._transaction() as database:
             message = _open_answer(database, message_id)
             if piece_ids and message.kept_tokens is None:
                 raise CallerError(f"Tokens were appended to answer {message_id} before its prompt was set.")
+            if piece_ids and vocabulary is not None and vocabulary != (message.vocabulary or UNKNOWN_VOCABULARY):
+                raise StoreError(
+                    "This answer is stored with tokens of another vocabulary.", "Let a model answer again."
+                )
             database.execute(
                 "INSERT INTO answer_pieces (message_id, text, token_ids) VALUES (?, ?, ?)",
                 (message_id, _storable(text), piece_ids),
