@@ -21,6 +21,7 @@ from typing import IO, NamedTuple
 
 import pytest
 
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.models import starter
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadStoppedError, Progress
@@ -564,7 +565,7 @@ def test_a_stop_ends_the_downloader_and_all_that_it_has_started(index: Index) ->
         with pytest.raises(DownloadStoppedError):
             fetch_starter(stop)
         # The end of the pipe is seen when the last process that could write to it has ended.
-        assert select.select([reader], [], [], 60)[0]
+        assert select.select([reader], [], [], HANG_SECONDS)[0]
         assert os.read(reader, 1) == b""
     finally:
         os.close(reader)
@@ -592,10 +593,10 @@ def test_a_program_that_is_ended_takes_the_downloader_with_it(index: Index, sign
     """)
     reader = os.open(signs, os.O_RDONLY | os.O_NONBLOCK)
     with subprocess.Popen([sys.executable, "-c", PULLER], cwd=ROOT) as process:
-        assert select.select([reader], [], [], 60)[0]
+        assert select.select([reader], [], [], HANG_SECONDS)[0]
         assert os.read(reader, 1) == b"!"
         process.send_signal(signal_number)
-        assert select.select([reader], [], [], 60)[0]
+        assert select.select([reader], [], [], HANG_SECONDS)[0]
         assert os.read(reader, 1) == b""
     os.close(reader)
     if signal_number != signal.SIGKILL:  # after that one the next fetch removes the folder

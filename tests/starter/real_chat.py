@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
-from tests.fakes.chat_app import ScreenDriver
+import msgspec
+
+from tests.fakes.chat_app import ScreenDriver, unhurried
 from tests.fakes.models import FakeModels
 from tui_llama import paths
 from tui_llama.app import ChatApp
@@ -27,12 +28,14 @@ from tui_llama.engine.worker import EngineWorker
 from tui_llama.settings import Settings
 from tui_llama.store import Store, StoredMessage
 
-QUIET = replace(Settings(), read_ahead="off")
+QUIET = msgspec.structs.replace(Settings(), read_ahead="off")
 """Nothing is read but what is asked for, so that every count of tokens is certain."""
 
-GREEDY = replace(QUIET, sampling=SamplingSettings(temperature=0.0), given=frozenset({"sampling.temperature"}))
-SEEDED = replace(QUIET, sampling=SamplingSettings(seed=7), given=frozenset({"sampling.seed"}))
-LIKE_A_NEW_USER_S = replace(SEEDED, read_ahead="on")
+GREEDY = msgspec.structs.replace(
+    QUIET, sampling=SamplingSettings(temperature=0.0), given=frozenset({"sampling.temperature"})
+)
+SEEDED = msgspec.structs.replace(QUIET, sampling=SamplingSettings(seed=7), given=frozenset({"sampling.seed"}))
+LIKE_A_NEW_USER_S = msgspec.structs.replace(SEEDED, read_ahead="on")
 
 LOOPING = "What is the capital of France?"
 """What the starter answers, at temperature 0, with the same words until the context is full."""
@@ -101,8 +104,6 @@ class StarterDriver(ScreenDriver):
 
     engine: NotingWorker
 
-    LOOKS: ClassVar = 30_000  # kernels may have to be compiled first, on a machine that has much else to do
-
     @property
     def turns(self) -> list[Turn]:
         """The replies, oldest first."""
@@ -115,7 +116,7 @@ class StarterDriver(ScreenDriver):
 
     async def stored_ledger(self) -> list[int]:
         """All tokens of that path."""
-        return self.store.ledger((await self.stored_messages())[-1].message_id)
+        return self.store.ledger((await self.stored_messages())[-1].message_id).newest_ids
 
     async def open_newest_chat(self) -> None:
         """Goes to the chat that was used last."""
@@ -133,12 +134,12 @@ async def chatting(
         app = ChatApp(
             engine_factory=lambda: engine,
             store=store,
-            settings=replace(settings, theme="llama-dusk"),
+            settings=msgspec.structs.replace(settings, theme="llama-dusk"),
             model_path=str(model),
             models=FakeModels(),
         )
         app.animation_level = "none"
-        async with app.run_test(size=size) as pilot:
+        async with unhurried(), app.run_test(size=size) as pilot:
             driver = StarterDriver(app, pilot, store, engine)
             await driver.until_state("ready")
             yield driver

@@ -28,14 +28,14 @@ from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
-from tui_llama.engine.kernel_code import load_kernels
+from tui_llama.engine.kernel_code import load_kernels, take_notices
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.model_facts import common_type, recommended_sampling
-from tui_llama.engine.placement import CACHE_TYPES, Placement, chosen_processors, find_seats
+from tui_llama.engine.placement import Placement, chosen_processors, find_seats
 from tui_llama.engine.plan import Plan, PlanBuilder, Step
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.position_moves import PositionMoves
-from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadStage, ModelInfo
+from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.rotary import FREQUENCY_FACTORS, RotaryTable
 from tui_llama.engine.session_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
@@ -43,7 +43,8 @@ from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
 from tui_llama.engine.topology import physical_core_count
 from tui_llama.engine.weights import Weights
-from tui_llama.errors import CallerError, EngineError, ModelFileError, SettingsError
+from tui_llama.errors import CallerError, EngineError, ModelFileError
+from tui_llama.settings import check_fields
 
 FloatArray = npt.NDArray[np.float32]
 OnProgress = Callable[[LoadStage, int, int], None]
@@ -83,10 +84,9 @@ def open_model(
         ModelFileError: the file cannot be used.
         SettingsError: a size or a placement makes no sense.
     """
-    if min(context_size, threads, batch_threads) < 0 or batch_tokens < 1:
-        raise SettingsError("context size and threads must not be negative, and a batch needs at least one token")
-    if cache_type not in CACHE_TYPES:
-        raise SettingsError(f"there is no cache type {cache_type!r}", f"Use one of: {', '.join(CACHE_TYPES)}.")
+    given = LoadRequest("", context_size, threads, batch_tokens, batch_threads, cache_type)
+    check_fields(given, "context_size", "threads", "batch_threads", "batch_tokens", "cache_type")
+    check_fields(placement, "priority", "poll", "numa")
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
     with open_gguf(path, quickest_find_strings()) as file:
@@ -154,7 +154,7 @@ class Model:
             raise
         self.notices: tuple[str, ...] = (
             *self._sizes.notices, *coverage_notices, *weights.notices,
-            *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices,
+            *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices, *take_notices(),
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -421,10 +421,11 @@ class Sequence:
         self._positions = new.tolist()
 
     def save(self, path: str | Path) -> None:
-        """Writes tokens, keys and values to a file, in place of the one that may be there.
+        """Writes tokens, keys and values to a file; an older session that was saved there is replaced.
 
         Raises:
-            StateFileError: it cannot be written, and an older file is as it was; or tokens were moved.
+            ResultFileError: it cannot be written, or something else is there; what was there still is.
+            StateFileError: there are no tokens, or some were moved.
         """
         save_session(Path(path), self._model.fingerprint, self._model.state_shape, self)
 
@@ -540,4 +541,5 @@ def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
         key_value_bytes_per_token=model._cache_shape.bytes_per_token,
         template_source=model.chat_template.source,
         sampling=recommended_sampling(file),
+        vocabulary=model.tokenizer.fingerprint,
     )

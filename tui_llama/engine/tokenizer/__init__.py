@@ -15,6 +15,7 @@ from typing import Protocol
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.merging import MERGE_KERNELS
+from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
 from tui_llama.engine.tokenizer.special_tokens import (
     SPLITTING_KINDS,
     Span,
@@ -70,6 +71,7 @@ class Tokenizer:
         add_space_prefix: Whether text begins with a space that nobody wrote.
         end_of_generation: Every token that ends an answer.
         notices: What the user should know, one line each.
+        fingerprint: Of what the ids mean; equal only where they mean the same.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Tokenizer:
         strip: StripRules = StripRules(),  # noqa: B008 - immutable
         clean_spaces: bool = False,
         notices: Sequence[str] = (),
+        fingerprint: str = "",
     ) -> None:
         self.vocab_size = len(vocabulary.texts)
         self.bos_id = vocabulary.bos_id
@@ -89,6 +92,7 @@ class Tokenizer:
         self.add_space_prefix = vocabulary.add_space_prefix
         self.end_of_generation = vocabulary.end_of_generation
         self.notices = tuple(notices)
+        self.fingerprint = fingerprint
         self._vocabulary = vocabulary
         self._encoder = encoder
         self._clean_spaces = clean_spaces
@@ -245,7 +249,13 @@ def _open_score_based(file: GgufFile) -> Tokenizer:
             "The vocabulary has no scores (tokenizer.ggml.scores); text is cut otherwise, and answers may be worse."
         )
     encoder = ScoreBasedEncoder(file, vocabulary)
-    return Tokenizer(vocabulary, encoder, strip=_strip_rules(file, vocabulary), notices=notices)
+    return Tokenizer(
+        vocabulary,
+        encoder,
+        strip=_strip_rules(file, vocabulary),
+        notices=notices,
+        fingerprint=vocabulary_fingerprint(file),
+    )
 
 
 def _open_byte_pair(file: GgufFile, rule_name: str) -> Tokenizer:
@@ -264,6 +274,7 @@ def _open_byte_pair(file: GgufFile, rule_name: str) -> Tokenizer:
         strip=_strip_rules(file, vocabulary),
         clean_spaces=rule.clean_spaces,
         notices=[*notices, *vocabulary.notices, *encoder.notices],
+        fingerprint=vocabulary_fingerprint(file),
     )
 
 
