@@ -9,7 +9,6 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def with_seed(settings: Settings, seed: int) -> Settings:
     import msgspec
 
     sampling = msgspec.structs.replace(settings.sampling, seed=seed)
-    return replace(settings, sampling=sampling, given=frozenset({"sampling.seed"}))
+    return msgspec.structs.replace(settings, sampling=sampling, given=frozenset({"sampling.seed"}))
 
 
 def _has_answered(app: ChatApp, count: int) -> bool:

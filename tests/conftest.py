@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.fakes.clock import Clock
 from tests.patience import let_pilots_wait
 from tui_llama import paths
 from tui_llama.models.downloads import DownloadError
@@ -75,3 +77,11 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """The time and the zone that the test says."""
+    with monkeypatch.context() as patch:
+        yield Clock(patch)
+    time.tzset()

@@ -308,12 +308,15 @@ async def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(
     def full(*_: object, **__: object) -> int:
         raise StoreError("The disk is full.", "Make room.")
 
-    monkeypatch.setattr(Store, "add_user_message", full)
+    monkeypatch.setattr(store, "add_user_message", full)
     async with opened(store=store, replies=[spoken("one"), spoken("two")]) as driver:
         await driver.ask("first")
         await driver.ask("second")
         assert driver.answers == ["one", "two"]
-        assert driver.remarks == ["This chat is not being saved: The disk is full.\nMake room."]
+        assert driver.remarks == [
+            "Not saved for now: The disk is full.\nIt is kept in memory until it can be saved. Make room."
+        ]
+        assert "not saved" in driver.status
     store.close()
 
 

@@ -105,6 +105,7 @@ async def test_what_an_edit_costs_is_told_before_it_is_sent() -> None:
             ),
             ledger=(1, 2, 3, 10),
             chat_id=driver.store.list_chats()[0].chat_id,
+            begun_at=driver.engine.reply_requests[0].begun_at,
         )
 
 

@@ -272,7 +272,8 @@ async def test_after_a_turn_the_conversation_is_read_and_then_the_draft() -> Non
         await driver.until(lambda: driver.engine.read_ahead_requests)
         said = (ChatMessage(Role.USER, "first"), ChatMessage(Role.ASSISTANT, "one"))
         chat_id = driver.store.list_chats()[0].chat_id
-        assert last_asked(driver) == ReadAheadRequest(said, "", (1, 2, 3, 10), chat_id=chat_id)
+        begun_at = driver.engine.reply_requests[0].begun_at
+        assert last_asked(driver) == ReadAheadRequest(said, "", (1, 2, 3, 10), chat_id=chat_id, begun_at=begun_at)
         await driver.until(lambda: driver.status.count("1,747 ready") == 1)
         await driver.write("and then")
         await driver.until(lambda: last_asked(driver).draft == "and")

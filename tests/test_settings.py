@@ -1,6 +1,5 @@
 """Every setting is declared once; what a file or a variable says is checked before anything uses it."""
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from hypothesis import strategies as st
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine.protocol import Overflow, OverflowMode
 from tui_llama.errors import SettingsError
-from tui_llama.settings import (
-    SETTINGS,
-    Settings,
+from tui_llama.settings import SETTINGS, Settings
+from tui_llama.settings_sources import (
     SettingValue,
     Source,
     describe_settings,
@@ -91,7 +89,7 @@ def test_what_is_done_about_a_full_context_is_one_request(file: Path) -> None:
 
 
 def test_every_setting_of_the_program_is_declared() -> None:
-    general = {field.name for field in dataclasses.fields(Settings)} - {"sampling", "given"}
+    general = set(Settings.__struct_fields__) - {"sampling", "given"}
     sampling = {f"sampling.{name}" for name in SamplingSettings.__struct_fields__}
 
     assert set(SETTINGS) == general | sampling
@@ -121,8 +119,8 @@ def test_the_explanation_names_range_and_variable_of_each_setting() -> None:
 
     assert all(setting.explanation in text and setting.variable in text for setting in SETTINGS.values())
     assert "# a number from 0 to 1; TUI_LLAMA_SAMPLING_TOP_P\n#top_p = 0.95\n" in text
-    assert "# a number above 0; TUI_LLAMA_SAMPLING_REPEAT_PENALTY\n" in text
-    assert "# a whole number from 0, or -1; TUI_LLAMA_MAX_TOKENS\n#max_tokens = -1\n" in text
+    assert "# a finite number above 0; TUI_LLAMA_SAMPLING_REPEAT_PENALTY\n" in text
+    assert "# a whole number from 0 to 2147483647, or -1; TUI_LLAMA_MAX_TOKENS\n#max_tokens = -1\n" in text
 
 
 # --- where values come from

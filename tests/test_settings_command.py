@@ -5,11 +5,12 @@ from click.testing import CliRunner, Result
 
 from tui_llama import paths
 from tui_llama.cli import command_line
-from tui_llama.settings import SETTINGS, load_settings
+from tui_llama.settings import SETTINGS
+from tui_llama.settings_sources import load_settings
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(command_line, ["settings", *arguments])
+def run(*arguments: str, before: tuple[str, ...] = ()) -> Result:
+    return CliRunner().invoke(command_line, [*before, "settings", *arguments])
 
 
 def write_settings(content: str) -> None:
@@ -36,6 +37,15 @@ def test_what_is_printed_can_be_saved_and_changes_nothing() -> None:
     after = load_settings(paths.settings_file(), {})
     assert (after, after.given) == (before, before.given)
     assert run().stdout == printed
+
+
+def test_what_the_command_line_says_is_told_as_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUI_LLAMA_THREADS", "3")
+    lines = run(before=("-t", "5", "--temp", "0", "--seed", "-1", "--no-loop-guard")).stdout.splitlines()
+    assert "threads = 5  # from the command line; the default is 0" in lines
+    assert "temperature = 0.0  # from the command line; the default is 0.8" in lines
+    assert "seed = -1  # from the command line; the default is -1" in lines
+    assert 'loop_guard = "off"  # from the command line; the default is "on"' in lines
 
 
 def test_what_the_terminal_would_obey_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

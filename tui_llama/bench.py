@@ -186,7 +186,7 @@ def make_loads(
     """
     cores = physical_core_count(chosen_processors(Placement(settings.cpu_mask, settings.cpu_range)))
     return [
-        dataclasses.replace(
+        msgspec.structs.replace(
             settings,
             threads=team or cores,
             batch_threads=batch_team or team or cores,

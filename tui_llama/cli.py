@@ -3,45 +3,53 @@
 Manners: only a command's result goes to standard output; progress, notices and errors go to standard error,
 coloured only on a terminal and not where `NO_COLOR` is set. Exit status: 0 fine, 1 an error, 2 wrong usage,
 130 stopped by Ctrl+C (what was answered so far is printed), 141 the reader of the result went away.
+The streams themselves are the business of `standard_streams`.
 """
 
 import gc
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from tui_llama import __version__, doctor_command, model_commands, settings_command
+from tui_llama import __version__, doctor_command, model_commands, settings_command, standard_streams
+from tui_llama.bench_settings import BENCH_SETTINGS
 from tui_llama.command_settings import settings_from
-from tui_llama.engine.placement import CACHE_TYPES, NUMA_MODES
 from tui_llama.errors import ModelFileError, UserError
+from tui_llama.options import ENGINE, GENERATING, PLACEMENT, list_option, setting_options, value_option, with_options
+from tui_llama.settings import SETTINGS
 
 if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
     from tui_llama.stored_chat import StoredChat
 
-_INTERRUPTED = 130
-_READER_GONE = 141
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 
 class _CommandLine(click.Group):
     """Turns our errors, Ctrl+C and a vanished reader into messages and exit statuses."""
 
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        with _told():  # --help and --version write already here
+            return super().make_context(*arguments, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _told():
             return super().invoke(ctx)
-        except UserError as error:
-            raise _ShownError(error) from error
-        except KeyboardInterrupt as error:
-            raise _SilentEnd(_INTERRUPTED) from error
-        except BrokenPipeError as error:
-            raise _SilentEnd(_READER_GONE) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise _ShownError(error) from error
+    except KeyboardInterrupt as error:
+        raise _SilentEnd(standard_streams.INTERRUPTED) from error
+    except BrokenPipeError as error:
+        raise _SilentEnd(standard_streams.READER_GONE) from error
 
 
 class _ShownError(click.ClickException):
@@ -74,152 +82,20 @@ def _say(label: str, text: str, colour: str) -> None:
 
 # --- options ----------------------------------------------------------------------------------------------
 
-# The parameter names are those of the settings, so that what is given here replaces what is set there.
-_MODEL_OPTION = (
-    click.option("-m", "--model", metavar="MODEL", help="GGUF file, or the name of one; else the one last used."),
+_MODEL_OPTION = click.option(
+    "-m", "--model", metavar="MODEL", help="GGUF file, or the name of one; else the one last used."
 )
-_ENGINE_OPTIONS = (
-    click.option("--ctx", "context_size", type=click.IntRange(0), metavar="N", help="Context in tokens."),
-    click.option("-t", "--threads", type=click.IntRange(0), metavar="N", help="Threads; 0: one a core."),
-    click.option(
-        *("-tb", "--threads-batch", "batch_threads"),
-        type=click.IntRange(0),
-        metavar="N",
-        help="Threads that read prompts; 0: as many.",
-    ),
-    click.option("--batch", "batch_tokens", type=click.IntRange(1), metavar="N", help="Tokens read at once."),
-    click.option("--cache-type", type=click.Choice(CACHE_TYPES), help="How keys and values are kept."),
-)
-_PLACEMENT_OPTIONS = (
-    click.option("-C", "--cpu-mask", metavar="HEX", help="CPUs to run on, a bit each."),
-    click.option("-Cr", "--cpu-range", metavar="LO-HI", help="CPUs to run on, from one to another."),
-    click.option(
-        "--prio", "priority", type=click.IntRange(-1, 3), metavar="N", help="-1: low, 0: normal, 3: real time."
-    ),
-    click.option("--poll", type=click.IntRange(0, 100), metavar="N", help="Spinning before sleep; 0: none."),
-    click.option("--numa", type=click.Choice(NUMA_MODES), help="Where threads and weights go with several nodes."),
-)
-_SAMPLING_OPTIONS = (
-    click.option("--seed", type=click.IntRange(-1), metavar="N", help="-1: a new one every time."),
-    click.option("--temp", "temperature", type=click.FloatRange(0), metavar="X", help="0: greedy."),
-    click.option("--top-k", type=click.IntRange(0), metavar="N", help="0: off."),
-    click.option("--top-p", type=click.FloatRange(0, 1), metavar="X", help="1: off."),
-    click.option("--min-p", type=click.FloatRange(0, 1), metavar="X", help="0: off."),
-    click.option("--repeat-penalty", type=click.FloatRange(0, min_open=True), metavar="X", help="1: off."),
-    click.option("--frequency-penalty", type=float, metavar="X", help="0: off."),
-    click.option("--presence-penalty", type=float, metavar="X", help="0: off."),
-    click.option(
-        *("--repeat-last-n", "penalty_last_n"),
-        type=click.IntRange(0),
-        metavar="N",
-        help="Tokens that the penalties look back at.",
-    ),
-)
-_DRAFT_OPTION = (
-    click.option(
-        "--draft-max", type=click.IntRange(0, 63), metavar="N", help="Tokens guessed at once from the context; 0: none."
-    ),
-)
-_LOOP_OPTION = (
-    click.option(
-        "--no-loop-guard",
-        "loop_guard",
-        flag_value="off",
-        help="Let an answer go on that is the same passage over and over.",
-    ),
-)
-_OVERFLOW_OPTIONS = (
-    click.option(
-        "--context-shift",
-        "context_overflow",
-        flag_value="shift",
-        help="When the context is full, forget its older half and go on.",
-    ),
-    click.option(
-        "--no-context-shift", "context_overflow", flag_value="stop", help="When the context is full, end the answer."
-    ),
-    click.option(
-        *("--keep", "keep_tokens"),
-        type=click.IntRange(-1),
-        metavar="N",
-        help="Tokens that a shift never forgets; -1: the prompt.",
-    ),
-    click.option(
-        *("-gan", "--grp-attn-n", "group_size"),
-        type=click.IntRange(1),
-        metavar="N",
-        help="Let N older tokens share a position; 1: off.",
-    ),
-    click.option(
-        *("-gaw", "--grp-attn-w", "group_width"),
-        type=click.IntRange(1),
-        metavar="N",
-        help="Positions that are shared at once.",
-    ),
-)
-_ANSWER_OPTIONS = (
-    click.option(
-        *("-n", "--predict", "max_tokens"),
-        type=click.IntRange(-1),
-        metavar="N",
-        help="Most tokens to answer with; -1: no limit.",
-    ),
-    click.option(
-        *("-r", "--stop", "stop_texts"),
-        multiple=True,
-        metavar="TEXT",
-        help="End before this text. Repeatable.",
-    ),
-    click.option("--ignore-eos", is_flag=True, default=None, help="Never let the model end the answer."),
+_STOP_OPTIONS = with_options(
+    (
+        click.option(
+            *("-r", "--stop", "stop_texts"), multiple=True, metavar="TEXT", help="End before this text. Repeatable."
+        ),
+        click.option("--ignore-eos", is_flag=True, default=None, help="Never let the model end the answer."),
+    )
 )
 
-
-_CACHE_OPTION = (
-    click.option(
-        "--prompt-cache-mib",
-        type=click.IntRange(-1),
-        metavar="N",
-        help="Most MiB that stored prompts take on disk; 0: a tenth of what is free, -1: none.",
-    ),
-)
-
-
-def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-class _Several(click.ParamType[tuple[Any, ...]]):
-    """Values of one kind with commas between them."""
-
-    name = "several"
-
-    def __init__(self, kind: click.ParamType[Any]) -> None:
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
-        parts = value if isinstance(value, tuple) else value.split(",")
-        return tuple(self._kind.convert(part, param, ctx) for part in parts)
-
-
-_SOME, _SOME_OR_NONE = _Several(click.IntRange(1)), _Several(click.IntRange(0))
-_BENCH_LISTS = (
-    click.option("-t", "--threads", type=_SOME_OR_NONE, metavar="N,…", help="Threads; 0: one a core."),
-    click.option(
-        *("-tb", "--threads-batch", "batch_threads"),
-        type=_SOME_OR_NONE,
-        metavar="N,…",
-        help="Threads that read prompts; 0: as many.",
-    ),
-    click.option("--batch", "batch_tokens", type=_SOME, metavar="N,…", help="Tokens read at once."),
-    click.option(
-        "--cache-type", type=_Several(click.Choice(CACHE_TYPES)), metavar="TYPE,…", help=f"Of {', '.join(CACHE_TYPES)}."
-    ),
-)
+_BENCH_LISTS = ("prompts", "answers", "depths")
+_LOAD_LISTS = ("threads", "batch_threads", "batch_tokens", "cache_type")
 
 
 # --- commands ---------------------------------------------------------------------------------------------
@@ -227,16 +103,8 @@ _BENCH_LISTS = (
 
 @click.group(cls=_CommandLine, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
-@_options(
-    *_MODEL_OPTION,
-    *_ENGINE_OPTIONS,
-    *_PLACEMENT_OPTIONS,
-    *_SAMPLING_OPTIONS,
-    *_DRAFT_OPTION,
-    *_OVERFLOW_OPTIONS,
-    *_LOOP_OPTION,
-    *_CACHE_OPTION,
-)
+@_MODEL_OPTION
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "prompt_cache_mib")
 @click.option("--incognito", is_flag=True, default=None, help="Begin with a chat of which nothing is kept.")
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:
@@ -247,43 +115,28 @@ def command_line(context: click.Context, /, **options: object) -> None:
 
 
 @command_line.command()
-@_options(
-    *_MODEL_OPTION,
-    *_ENGINE_OPTIONS,
-    *_PLACEMENT_OPTIONS,
-    *_SAMPLING_OPTIONS,
-    *_DRAFT_OPTION,
-    *_OVERFLOW_OPTIONS,
-    *_LOOP_OPTION,
-    *_ANSWER_OPTIONS,
-)
-@click.option("-s", "--system", "system_prompt", metavar="TEXT", help="System prompt.")
+@_MODEL_OPTION
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens", "system_prompt")
+@_STOP_OPTIONS
 @click.argument("question", nargs=-1)
 @click.pass_obj
 def ask(group_options: dict[str, object], /, question: tuple[str, ...], **options: object) -> None:
     """Answers one QUESTION through the model's chat template.
 
-    What comes on standard input is put below the question.
+    Where its last word is "-", what comes on standard input is put below it; without a QUESTION, that is the question.
     """
     from tui_llama import headless
 
-    text = _question_text(" ".join(question))
+    text = _question_text(question)
     options = {**group_options, **_given(options)}
     model, settings = _model_file(options), settings_from(options)
     headless.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
 
 
 @command_line.command()
-@_options(
-    *_MODEL_OPTION,
-    *_ENGINE_OPTIONS,
-    *_PLACEMENT_OPTIONS,
-    *_SAMPLING_OPTIONS,
-    *_DRAFT_OPTION,
-    *_OVERFLOW_OPTIONS,
-    *_LOOP_OPTION,
-    *_ANSWER_OPTIONS,
-)
+@_MODEL_OPTION
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens")
+@_STOP_OPTIONS
 @click.option(
     *("--continue", "chat_id"),
     metavar="CHAT",
@@ -309,7 +162,7 @@ def complete(group_options: dict[str, object], /, text: str | None, chat_id: str
 
 
 @command_line.command()
-@_options(*_MODEL_OPTION)
+@_MODEL_OPTION
 @click.option("--special", is_flag=True, help="Special tokens written in TEXT become these tokens.")
 @click.option("--add-special", is_flag=True, help="Add the tokens that begin and end a text, if the model does.")
 @click.argument("text")
@@ -336,7 +189,8 @@ def state() -> None:
 
 
 @state.command("import")
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS)
+@_MODEL_OPTION
+@setting_options(*ENGINE, *PLACEMENT)
 @click.option("--title", metavar="TEXT", help="Title of the chat; else the file's name.")
 @click.argument("file")
 @click.pass_obj
@@ -353,7 +207,8 @@ def import_state(group_options: dict[str, object], /, file: str, title: str | No
 
 
 @state.command("export")
-@_options(*_MODEL_OPTION, *_ENGINE_OPTIONS, *_PLACEMENT_OPTIONS)
+@_MODEL_OPTION
+@setting_options(*ENGINE, *PLACEMENT)
 @click.option("--chat", "chat_id", metavar="CHAT", help="Write this chat; its id or the beginning of it.")
 @click.option("--text", metavar="TEXT", help='Write this text ("-": standard input).')
 @click.option(
@@ -368,6 +223,7 @@ def import_state(group_options: dict[str, object], /, file: str, title: str | No
     default=None,
     help="Whether llama.cpp will run with it; else as it does on a processor: in version 10, and not in version 9.",
 )
+@click.option("--force", is_flag=True, help="Replace OUT if it is such a session; nothing else is ever replaced.")
 @click.argument("file", metavar="OUT")
 @click.pass_obj
 def export_state(
@@ -378,9 +234,10 @@ def export_state(
     text: str | None,
     session_version: str,
     flash_attention: bool | None,
+    force: bool,
     **options: object,
 ) -> None:
-    """Writes OUT, a session that llama.cpp continues (--prompt-cache), and says what is in it.
+    """Writes the new file OUT, a session that llama.cpp continues (--prompt-cache), and says what is in it.
 
     Keys and values that are not stored are computed. A chat's model is taken where none is named.
     """
@@ -398,6 +255,7 @@ def export_state(
         chat or _text_or_input(text or ""),
         version=int(session_version),
         flash_attention=flash_attention,
+        may_replace=force,
     )
 
 
@@ -405,13 +263,12 @@ def export_state(
 @click.option(
     "-m", "--model", "models", multiple=True, metavar="FILE", help="GGUF file, or the name of one. Repeatable."
 )
-@click.option("-p", "--prompt", "prompts", type=_SOME_OR_NONE, default="512", metavar="N,…", help="Tokens to read.")
-@click.option("-n", "--predict", "answers", type=_SOME_OR_NONE, default="64", metavar="N,…", help="Tokens to write.")
-@click.option("-d", "--depth", "depths", type=_SOME_OR_NONE, default="0", metavar="N,…", help="Tokens there before.")
-@click.option("-r", "--repetitions", type=click.IntRange(1), default=5, metavar="N", help="Samples of each test.")
+@with_options(list_option(BENCH_SETTINGS[name], default=BENCH_SETTINGS[name].default) for name in _BENCH_LISTS)
+@value_option(BENCH_SETTINGS["repetitions"], default=BENCH_SETTINGS["repetitions"].default)
 @click.option("-o", "--output", "form", type=click.Choice(["md", "json"]), default="md", help="A table, or JSON.")
 @click.option("--profile", is_flag=True, help="Also measure which operations take the time.")
-@_options(*_BENCH_LISTS, *_PLACEMENT_OPTIONS)
+@with_options(list_option(SETTINGS[name]) for name in _LOAD_LISTS)
+@setting_options(*PLACEMENT)
 @click.pass_obj
 def bench(
     group_options: dict[str, object],
@@ -434,7 +291,7 @@ def bench(
     from tui_llama.output import Output
 
     options = {**group_options, **_given(options)}
-    lists: Any = {name: options.pop(name, None) for name in ("threads", "batch_threads", "batch_tokens", "cache_type")}
+    lists: Any = {name: options.pop(name, None) for name in _LOAD_LISTS}
     settings = settings_from(options)
     lists = {name: _several(values, getattr(settings, name)) for name, values in lists.items()}
     paths = [_model_file({"model": model}) for model in models] or [_model_file(options)]
@@ -455,7 +312,7 @@ def cache() -> None:
 
 
 @cache.command()
-@_options(*_CACHE_OPTION)
+@setting_options("prompt_cache_mib")
 @click.pass_obj
 def show(group_options: dict[str, object], /, **options: object) -> None:
     """Prints what is stored of each chat, the last used first, and how much room there is."""
@@ -502,32 +359,38 @@ for _command in (
 
 
 def main() -> None:
-    """Runs the command line and ends the process."""
-    _open_missing_streams()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr] # a text stream of a real process
+    """Runs the command line and ends the process; `start.main` does so from the first moment on."""
+    standard_streams.end_at_interrupt()
+    standard_streams.prepare()
+    sys.exit(run())
+
+
+def run() -> int:
+    """Runs the command line; returns the exit status. The standard streams have been prepared."""
+    try:
+        with standard_streams.interruptible():
+            status = _status_of_command_line()
+    except KeyboardInterrupt:
+        status = standard_streams.INTERRUPTED
+    try:
+        status = standard_streams.finish(status)
+    except UserError as error:
+        _ShownError(error).show()
+        status = _ShownError.exit_code
+    silent = (standard_streams.INTERRUPTED, standard_streams.READER_GONE)
+    if status in silent or (status == 0 and "llvmlite" in sys.modules):
+        # After an answer there is nothing left to do, and to take the compiler and a model apart is a tenth of it all.
+        # A thread that is inside the compiler would disturb the interpreter's farewells, too.
+        os._exit(status)
+    return status
+
+
+def _status_of_command_line() -> int:
     try:
         command_line.main(prog_name="tui-llama")
     except SystemExit as end:
-        # After an answer there is nothing left to do, and to take the compiler and a model apart is a tenth of it all.
-        if end.code in (_INTERRUPTED, _READER_GONE) or (end.code in (None, 0) and "llvmlite" in sys.modules):
-            _leave_at_once(int(end.code or 0))
-        raise
-
-
-def _open_missing_streams() -> None:
-    """Who closes a standard stream wants nothing from it or of it, which is no mistake."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for the whole run
-
-
-def _leave_at_once(status: int) -> None:
-    """Ends without the interpreter's farewells, which a thread that is inside the compiler would disturb."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(status)
+        return end.code if isinstance(end.code, int) else 0
+    return 0
 
 
 # --- what a command needs ---------------------------------------------------------------------------------
@@ -536,6 +399,7 @@ def _leave_at_once(status: int) -> None:
 def _open_screen(options: Mapping[str, object]) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError('The screen needs a terminal. Without one, use: tui-llama ask "question"')
+    standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
     if model is not None and not Path(model).is_file():
@@ -543,14 +407,14 @@ def _open_screen(options: Mapping[str, object]) -> None:
     # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
     # every later search would go through it again.
     gc.disable()
-    from tui_llama import paths
     from tui_llama.app import ChatApp
+    from tui_llama.chats_place import open_chats
     from tui_llama.models.source import ThisMachine
-    from tui_llama.store import Store
 
     gc.freeze()
     gc.enable()
-    with Store(paths.database_file()) as store:
+    store, notice = open_chats()
+    with store:
         app = ChatApp(
             engine_factory=_make_engine,
             store=store,
@@ -558,6 +422,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
             model_path=model,
             models=ThisMachine(),
             is_incognito=bool(options.get("incognito")),
+            notice=notice,
         )
         app.run()
     sys.exit(app.return_code or 0)
@@ -611,20 +476,20 @@ def _named_model(options: Mapping[str, object]) -> str | None:
     return None if name is None else named_model(str(name))
 
 
-def _question_text(question: str) -> str:
-    piped = "" if sys.stdin.isatty() else _standard_input().strip("\n")
+def _question_text(words: tuple[str, ...]) -> str:
+    """The words of a question, and below them what comes on standard input where "-" or their absence asks for it."""
+    wants_input = words[-1:] == ("-",)
+    question = " ".join(words[:-1] if wants_input else words)
+    if not words and sys.stdin.isatty():
+        raise click.UsageError("There is no question.")
+    piped = standard_streams.read_text().strip("\n") if wants_input or not words else ""
     text = "\n\n".join(part for part in (question, piped) if part.strip())
     if not text:
         raise click.UsageError("There is no question.")
+    if not wants_input and question and standard_streams.holds_unread_bytes():
+        _say("note", 'standard input is left alone; "-" behind the question puts it below', "yellow")
     return text
 
 
 def _text_or_input(text: str) -> str:
-    return _standard_input() if text == "-" else text
-
-
-def _standard_input() -> str:
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"standard input is not UTF-8 text: byte {error.start} is wrong") from error
+    return standard_streams.read_text() if text == "-" else text

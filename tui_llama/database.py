@@ -71,6 +71,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX answer_pieces_by_message ON answer_pieces (message_id)",
         "CREATE INDEX chats_by_tip ON chats (tip_message_id)",
     ),
+    (
+        # When the chat began, in the local time of then, such as 2026-11-27T23:58:03+01:00: no zone can shift that.
+        "ALTER TABLE chats ADD COLUMN begun_at TEXT NOT NULL DEFAULT ''",
+        """
+        WITH moments AS (
+            SELECT chat_id, created_at / 1000000 AS seconds,
+                strftime('%Y-%m-%dT%H:%M:%S', created_at / 1000000, 'unixepoch', 'localtime') AS local
+            FROM chats
+        ), offsets AS (SELECT chat_id, local, (strftime('%s', local) - seconds) / 60 AS minutes FROM moments)
+        UPDATE chats SET begun_at = coalesce((
+            SELECT local || CASE WHEN minutes < 0 THEN '-' ELSE '+' END
+                || printf('%02d:%02d', abs(minutes) / 60, abs(minutes) % 60)
+            FROM offsets WHERE offsets.chat_id = chats.chat_id
+        ), '')
+        """,
+    ),
+    (
+        # Of prompt_ids and generated_ids: ids mean something in one vocabulary only; null: nobody knows which.
+        "ALTER TABLE messages ADD COLUMN vocabulary TEXT",
+    ),
 )
 
 DAMAGED_HINT = "Move it away to start with no chats; `sqlite3 FILE .recover` may save what it holds."
@@ -106,14 +126,18 @@ def make_private_file(path: Path) -> None:
             path.chmod(0o600)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Opens the database with its schema up to date; transactions are begun and ended by the caller.
+
+    Args:
+        path: The file, or `IN_MEMORY`.
+        busy_seconds: For how long a call waits while another program uses it.
 
     Raises:
         StoreError: the database is another program's or a newer version's; nothing was written to it.
         sqlite3.Error: anything else, for `explained` to turn into a `StoreError`.
     """
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
         _require_ours(connection, path)
@@ -141,7 +165,12 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Brings the schema up to date in one transaction: a crash in the middle leaves the old one."""
+    """Brings the schema up to date in one transaction: a crash in the middle leaves the old one.
+
+    One that is up to date needs no transaction, and so no other program to be done with its own.
+    """
+    if int(_pragma(connection, "user_version")) == len(MIGRATIONS):
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = int(_pragma(connection, "user_version"))

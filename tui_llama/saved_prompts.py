@@ -35,12 +35,16 @@ def forget_chat(chat_id: str) -> None:
 def forget_orphans(store: Store) -> None:
     """Removes what is stored for chats that are gone: an engine may finish saving just after its chat is deleted.
 
+    Nothing where the chats of this run are in memory: then nobody knows which are gone.
+
     Raises:
         StateFileError: it could not be removed.
     """
     from tui_llama.engine.cache_upkeep import cache_uses
     from tui_llama.engine.storage import DiskStorage
 
+    if store.is_in_memory:
+        return
     # Files first: a chat that begins meanwhile is in the store before it has any.
     with explained(_NOT_REMOVED):
         owners = [use.owner.hex() for use in cache_uses(DiskStorage(paths.prompt_cache_folder())) if any(use.owner)]

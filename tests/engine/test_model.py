@@ -21,7 +21,7 @@ from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import LoadStage
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.engine.tiles import FORMATS
-from tui_llama.errors import EngineError, ModelFileError, SettingsError, StateFileError
+from tui_llama.errors import EngineError, ModelFileError, ResultFileError, SettingsError, StateFileError
 
 SUPPORTED = {layout.name for layout in FORMATS.values()}
 GREEDY_PROMPT = "Once upon a time, there was a little girl"
@@ -234,8 +234,11 @@ def test_a_session_file_that_must_not_be_used_is_refused_with_its_cause(tiny: Pa
         path.write_bytes(content)
         with pytest.raises(StateFileError, match="damaged"):
             sequence.restore(path)
-        with pytest.raises(StateFileError, match="not written"):
+        sequence.extend([5, 6])
+        with pytest.raises(ResultFileError, match="the folder is missing"):
             sequence.save(tmp_path / "no folder" / "session")
+        with pytest.raises(ResultFileError, match="is not a saved session"):
+            sequence.save(tiny)  # not even the model that it is of
         sequence.rewind(0)
         with pytest.raises(StateFileError, match="not written"):
             sequence.save(path)
@@ -315,7 +318,14 @@ def test_sizes_that_make_no_sense_are_refused(tiny: Path) -> None:
         {"batch_threads": -1},
         {"cache_type": "q2_k"},
         {"placement": Placement(cpu_mask="x")},
+        {"placement": Placement(cpu_range="0-" + "x" * 5000)},
         {"placement": Placement(poll=101)},
+        {"placement": Placement(priority=4)},
+        {"placement": Placement(numa="mirror")},
+        {"threads": 9999},
+        {"batch_threads": 10**20},
+        {"context_size": 10**20},
+        {"batch_tokens": 2**31},
     ],
 )
 def test_options_that_make_no_sense_are_refused(tiny: Path, options: dict[str, Any]) -> None:

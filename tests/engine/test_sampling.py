@@ -276,6 +276,91 @@ def test_extreme_temperatures_stay_within_the_numbers(temperature: float) -> Non
     assert chain.sample(random_logits(100)) in best
 
 
+TINY = (5e-324, 1e-300, 1e-50, 1e-45, 1e-39)
+LARGE = (1e38, 3.5e38, 1e39, 1e300, 1.7976931348623157e308)
+
+
+@pytest.mark.parametrize("temperature", TINY)
+@pytest.mark.parametrize(("top_k", "top_p", "min_p"), [(0, 1.0, 0.0), (40, 0.95, 0.05), (0, 0.95, 0.0), (0, 1.0, 0.05)])
+def test_a_temperature_that_is_next_to_nothing_is_greedy(
+    temperature: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    logits = random_logits(100)
+    logits[[7, 42, 80]] = logits.max() + 1
+    settings = SamplingSettings(seed=3, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    assert {SamplerChain(settings, 100).sample(logits) for _ in range(5)} == {7}
+
+
+def extreme(*others: float, lowest: float, highest: float) -> st.SearchStrategy[float]:
+    """What a setting allows, with what is at its limits and beyond those of float32 more often than not."""
+    return st.sampled_from([each for each in (*others, *TINY, *LARGE) if lowest <= each <= highest]) | st.floats(
+        lowest, highest, allow_nan=False, allow_infinity=False
+    )
+
+
+SIGNED = extreme(0.0, -0.0, *(-each for each in (*TINY, *LARGE)), lowest=-LARGE[-1], highest=LARGE[-1])
+SHARE = extreme(0.0, 1.0, 1 - 1e-12, 1 - 2**-53, lowest=0, highest=1)
+
+
+@given(
+    settings=st.builds(
+        SamplingSettings,
+        seed=st.integers(0, 2**32 - 1),
+        temperature=extreme(0.0, 1.0, lowest=0, highest=LARGE[-1]),
+        top_k=st.sampled_from([0, 1, 7, 2**31 - 1]),
+        top_p=SHARE,
+        min_p=SHARE,
+        repeat_penalty=extreme(1.0, lowest=TINY[0], highest=LARGE[-1]),
+        frequency_penalty=SIGNED,
+        presence_penalty=SIGNED,
+        penalty_last_n=st.sampled_from([0, 1, 64, 2**31 - 1]),
+    ),
+    scale=st.sampled_from([0.0, 1e-45, 1.0, 30.0, 1e30, 3e38]),
+    used=st.lists(st.integers(0, 9), max_size=30),
+)
+def test_whatever_the_settings_allow_a_token_is_chosen_without_a_warning(
+    settings: SamplingSettings, scale: float, used: list[int]
+) -> None:
+    logits = np.linspace(-1, 1, 12, dtype=np.float32)[::-1].copy() * np.float32(scale)
+    logits[10] = -math.inf
+    chain = SamplerChain(settings, 12)
+    for token_id in used:
+        chain.accept(token_id)
+    for _ in range(3):
+        token_id = chain.sample(logits)
+        assert 0 <= token_id < 12 and token_id != 10
+        chain.accept(token_id)
+
+
+@pytest.mark.parametrize(
+    ("settings", "token_id"),
+    [
+        (SamplingSettings(temperature=0, frequency_penalty=1e300), 2),
+        (SamplingSettings(temperature=0, presence_penalty=1e39), 2),
+        (SamplingSettings(temperature=0, frequency_penalty=-1e300), 0),
+        (SamplingSettings(temperature=0, repeat_penalty=1e300), 2),
+        (SamplingSettings(temperature=0, repeat_penalty=1e-300), 1),
+        (SamplingSettings(seed=1, temperature=1e-50, frequency_penalty=1e300), 2),
+    ],
+)
+def test_penalties_beyond_float32_do_what_they_say(settings: SamplingSettings, token_id: int) -> None:
+    chain = SamplerChain(settings, 4)
+    for used in (0, 1):
+        chain.accept(used)
+    assert chain.sample(np.array([-1.0, 3.0, 2.0, 1.0], np.float32)) == token_id
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("place", [0, 5])
+def test_penalties_do_not_hide_what_is_no_number(bad: float, place: int) -> None:
+    logits = random_logits(10)
+    logits[place] = bad
+    chain = SamplerChain(SamplingSettings(seed=1, frequency_penalty=1e300, repeat_penalty=2.0), 10)
+    chain.accept(0)
+    with np.errstate(invalid="ignore"), pytest.raises(EngineError, match="no numbers"):
+        chain.sample(logits)
+
+
 @pytest.mark.parametrize("logits", [np.zeros(9, np.float32), np.zeros(10), np.zeros((1, 10), np.float32)])
 def test_another_array_than_asked_for_is_the_callers_mistake(logits: FloatArray) -> None:
     with pytest.raises(ShapeMismatchError):

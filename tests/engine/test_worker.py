@@ -242,22 +242,56 @@ async def test_garbage_on_the_pipe_ends_the_process(worker: EngineWorker) -> Non
         os.kill(process_id, 0)
 
 
+async def test_what_no_pipe_carries_is_a_failure_and_the_process_lives_on(worker: EngineWorker) -> None:
+    await load(worker)
+    process_id = worker.process_id
+    (_, failed) = await reply(worker, "surrogate")
+    assert isinstance(failed, Failed) and "not valid Unicode" in failed.message
+    assert isinstance((await reply(worker, "say hello", turn=2))[-1], Finished)
+    assert worker.process_id == process_id
+
+
+@pytest.mark.parametrize("instruction", ["late", "save mistake"])
+async def test_a_mistake_after_the_answer_is_a_notice_and_the_process_lives_on(
+    worker: EngineWorker, instruction: str
+) -> None:
+    await load(worker)
+    process_id = worker.process_id
+    assert isinstance((await reply(worker, instruction))[-1], Finished)
+    notice, *events = await reply(worker, "say hello", turn=2)
+    assert isinstance(notice, Notice)
+    assert notice.text.startswith("the engine failed: ZeroDivisionError: a mistake")
+    assert isinstance(events[-1], Finished)
+    assert worker.process_id == process_id
+    assert "ZeroDivisionError" in paths.log_file().read_text()
+
+
+async def test_an_engine_that_wants_to_leave_is_lost_and_keeps_nobody_waiting(worker: EngineWorker) -> None:
+    await load(worker)
+    with pytest.raises(EngineLostError, match="exit status 4"):
+        await reply(worker, "exit")
+
+
 async def test_stray_prints_of_the_engine_land_in_the_log(worker: EngineWorker) -> None:
     await load(worker)
     events = await reply(worker, "print hello")
     await worker.close()
     assert isinstance(events[-1], Finished)
     log = paths.log_file()
-    assert log.read_text() == "a stray line on standard output\nand a stray write\n"
+    assert log.read_text().splitlines()[1:] == ["a stray line on standard output", "and a stray write"]
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
-async def test_a_log_that_has_grown_large_starts_anew(worker: EngineWorker) -> None:
-    log = paths.log_file()
-    log.parent.mkdir(parents=True)
-    log.write_bytes(b"x" * (2 << 20))
-    await load(worker)
-    assert log.stat().st_size == 0
+async def test_without_a_place_for_the_log_the_engine_works_all_the_same(
+    worker: EngineWorker, home_folder: Path
+) -> None:
+    (home_folder / "cache").write_text("somebody else's")
+    assert isinstance((await load(worker))[-1], ModelLoaded)
+    assert isinstance((await reply(worker, "say hello"))[-1], Finished)
+    kill(worker)
+    with pytest.raises(EngineLostError) as caught:
+        await reply(worker, "say hello", turn=2)
+    assert "engine.log" not in caught.value.hint
 
 
 async def test_a_mistake_while_loading_is_a_failure_and_the_process_lives_on(worker: EngineWorker) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 from unittest.mock import patch
 
 from textual.pilot import Pilot
@@ -137,7 +138,11 @@ class Driver(ScreenDriver):
 @asynccontextmanager
 async def unhurried() -> AsyncIterator[None]:
     """What the program gives its user a few seconds for, a test has all the time for that it may take."""
-    limits = {"CLOSING_SECONDS": HANG_SECONDS, "HINT_SECONDS": HANG_SECONDS, "QUIT_ARMED_SECONDS": HANG_SECONDS}
+    limits: dict[str, Any] = {
+        "CLOSING_SECONDS": HANG_SECONDS,
+        "HINT_SECONDS": HANG_SECONDS,
+        "QUIT_ARMED_SECONDS": HANG_SECONDS,
+    }
     with patch.multiple("tui_llama.app", **limits):
         yield
 
@@ -154,6 +159,7 @@ async def opened(
     settings: Settings | None = None,
     until_ready: bool = True,
     is_incognito: bool = False,
+    notice: str = "",
 ) -> AsyncIterator[Driver]:
     """Opens the chat and closes it again; the store is left as it was when it was given."""
     engine = engine or ScriptedEngine(replies=replies)
@@ -167,10 +173,11 @@ async def opened(
     app = ChatApp(
         engine_factory=make_engine,
         store=opened_store,
-        settings=settings or replace(Settings(), theme="llama-dusk"),
+        settings=settings or Settings(theme="llama-dusk"),
         model_path=model_path,
         models=models if isinstance(models, FakeModels) else FakeModels(models),
         is_incognito=is_incognito,
+        notice=notice,
     )
     app.animation_level = "none"
     try:

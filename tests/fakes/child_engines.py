@@ -73,6 +73,10 @@ class ObedientEngine:
             os._exit(7)
         if instruction == "mistake":
             raise ZeroDivisionError("a mistake in the engine")
+        if instruction == "surrogate":
+            yield TextPiece(request.turn, "\udcff", (1,))
+        if instruction == "exit":
+            raise SystemExit(0)
         if instruction == "pieces":
             for number in range(int(argument)):
                 yield TextPiece(request.turn, "x" * PIECE_BYTES, (number,))
@@ -82,6 +86,8 @@ class ObedientEngine:
             yield Finished(request.turn, StopReason.STOPPED, Usage())
             return
         yield Finished(request.turn, StopReason.END_OF_GENERATION, Usage(generated_tokens=2))
+        if instruction == "late":
+            raise ZeroDivisionError("a mistake after the end")
 
     def read_ahead(self, request: ReadAheadRequest, should_stop: Callable[[], bool]) -> Iterator[ReadAheadEvent]:
         """Is told by the draft what to do; `endless` until it is stopped."""
@@ -102,6 +108,8 @@ class ObedientEngine:
     def save_pending(self) -> Notice | None:
         if self._saving == "forever":
             threading.Event().wait()
+        if self._saving == "mistake":
+            raise ZeroDivisionError("a mistake while saving")
         return Notice("the state was not saved") if self._saving else None
 
 

@@ -103,12 +103,12 @@ def save_turns(folder: Path, seed: int, pipe: int) -> None:
             chat_id = chance.choice(chats) if len(chats) > 5 else store.create_chat(title="a chat")
             question = store.add_user_message(chat_id, f"{seed} {number}")
             answer = store.begin_answer(chat_id, question)
-            past = store.ledger(question)
+            past = store.ledger(question).newest_ids
             store.set_answer_prompt(answer, len(past), [1, 2, number % 250])
             store.append_to_answer(answer, f"to {question}", answer_of(chat_id, str(question)))
             store.finish_answer(answer, StopReason.END_OF_GENERATION, None)
             say(pipe, "committed", chat_id, question, answer)
-            outcome = cache.save(bytes.fromhex(chat_id), sequence_of(store.ledger(answer)))
+            outcome = cache.save(bytes.fromhex(chat_id), sequence_of(store.ledger(answer).newest_ids))
             # A chat may grow larger than all that is stored may be.
             assert outcome.troubles in ((), ("the space allowed for it is used up",)), outcome
             if outcome.tokens:
@@ -150,7 +150,7 @@ def _look_at(folder: Path, expected: dict[int, tuple[str, int]], counts: Counter
         for answer, (chat_id, question) in expected.items():
             messages = store.messages(chat_id, answer) if chat_id in known else []
             is_there = bool(messages) and messages[-1].text == f"to {question}"
-            ledger = store.ledger(answer) if is_there else []
+            ledger = store.ledger(answer).newest_ids if is_there else []
             is_whole = ledger[-len(answer_of(chat_id, str(question))) :] == answer_of(chat_id, str(question))
             counts["lost"] += not (is_there and is_whole)
             counts["found_tokens"] += is_right(folder / "prompts", ledger) if ledger else 0

@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from tests.fakes.chat_app import ScreenDriver, unhurried
 from tests.fakes.models import FakeModels
@@ -26,12 +28,14 @@ from tui_llama.engine.worker import EngineWorker
 from tui_llama.settings import Settings
 from tui_llama.store import Store, StoredMessage
 
-QUIET = replace(Settings(), read_ahead="off")
+QUIET = msgspec.structs.replace(Settings(), read_ahead="off")
 """Nothing is read but what is asked for, so that every count of tokens is certain."""
 
-GREEDY = replace(QUIET, sampling=SamplingSettings(temperature=0.0), given=frozenset({"sampling.temperature"}))
-SEEDED = replace(QUIET, sampling=SamplingSettings(seed=7), given=frozenset({"sampling.seed"}))
-LIKE_A_NEW_USER_S = replace(SEEDED, read_ahead="on")
+GREEDY = msgspec.structs.replace(
+    QUIET, sampling=SamplingSettings(temperature=0.0), given=frozenset({"sampling.temperature"})
+)
+SEEDED = msgspec.structs.replace(QUIET, sampling=SamplingSettings(seed=7), given=frozenset({"sampling.seed"}))
+LIKE_A_NEW_USER_S = msgspec.structs.replace(SEEDED, read_ahead="on")
 
 LOOPING = "What is the capital of France?"
 """What the starter answers, at temperature 0, with the same words until the context is full."""
@@ -112,7 +116,7 @@ class StarterDriver(ScreenDriver):
 
     async def stored_ledger(self) -> list[int]:
         """All tokens of that path."""
-        return self.store.ledger((await self.stored_messages())[-1].message_id)
+        return self.store.ledger((await self.stored_messages())[-1].message_id).newest_ids
 
     async def open_newest_chat(self) -> None:
         """Goes to the chat that was used last."""
@@ -130,7 +134,7 @@ async def chatting(
         app = ChatApp(
             engine_factory=lambda: engine,
             store=store,
-            settings=replace(settings, theme="llama-dusk"),
+            settings=msgspec.structs.replace(settings, theme="llama-dusk"),
             model_path=str(model),
             models=FakeModels(),
         )

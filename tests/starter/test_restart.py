@@ -1,8 +1,8 @@
 """The program is closed and opened again: the chat goes on as if it had never been closed."""
 
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.starter.real_chat import GREEDY, SEEDED, chatting
@@ -19,7 +19,7 @@ SECOND = "What is he like?"
 async def test_a_chat_goes_on_after_a_restart_as_if_nothing_had_happened(
     starter_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    settings = replace(settings, max_tokens=16)
+    settings = msgspec.structs.replace(settings, max_tokens=16)
     async with chatting(starter_model, settings) as driver:
         await driver.ask(FIRST)
         first = driver.turns[0].cost

@@ -135,7 +135,7 @@ def _models(environment: Mapping[str, str]) -> Section:
 def _usable_settings(environment: Mapping[str, str]) -> "Settings":
     """The settings without what is wrong with them, which a section of their own tells."""
     from tui_llama import paths
-    from tui_llama.settings import examine_values, settings_of
+    from tui_llama.settings_sources import examine_values, settings_of
 
     return settings_of(examine_values(paths.settings_file(), environment)[0])
 

@@ -6,15 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from tui_llama import paths
+from tui_llama.declarations import VARIABLE_PREFIX, Setting
 from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.errors import SettingsError
-from tui_llama.settings import (
-    SETTINGS,
-    VARIABLE_PREFIX,
-    Setting,
-    SettingValue,
-    examine_values,
-)
+from tui_llama.settings import SETTINGS
+from tui_llama.settings_sources import SettingValue, examine_values
 
 TITLE: Final = "Settings"
 

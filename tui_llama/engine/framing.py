@@ -35,7 +35,8 @@ def encode_frame(message: Request | Event) -> bytes:
     """Returns the message with its length in front.
 
     Raises:
-        EngineError: the message is too large, or holds text that is no Unicode (a file name of stray bytes).
+        EngineError: the message is too large, or holds what cannot be written: text that is no Unicode (a file name
+            of stray bytes), a number of more than 64 bits, something that is no part of the protocol.
     """
     try:
         body = _encoder.encode(message)
@@ -43,6 +44,10 @@ def encode_frame(message: Request | Event) -> bytes:
         raise EngineError(
             "a text or file name for the engine is not valid Unicode", "Rename the file to plain characters."
         ) from error
+    except OverflowError as error:
+        raise EngineError("a number for the engine is too large", "Look at the numbers in the settings.") from error
+    except Exception as error:  # whatever the codec has against it
+        raise EngineError(f"a message for the engine cannot be written: {type(error).__name__}: {error}") from error
     if len(body) > MOST_MESSAGE_BYTES:
         raise EngineError(
             f"a message of {len(body)} bytes is more than the engine takes ({MOST_MESSAGE_BYTES})",
@@ -105,5 +110,5 @@ def _checked_length(header: bytes) -> int:
 def _decode(decoder: "msgspec.msgpack.Decoder[_Message]", body: bytes) -> _Message:
     try:
         return decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except Exception as error:  # whatever the codec has against it
         raise FrameError(f"not a message of the engine's protocol: {error}") from error

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from tui_llama.engine.topology import current_processor, memory_nodes, usable_processors
 from tui_llama.errors import SettingsError
 
-CACHE_TYPES = ("f16", "q8_0")
-"""How keys and values may be kept. Here, since the command line must know it without loading anything heavy."""
-NUMA_MODES = ("distribute", "isolate", "numactl")
 _LOW, _REAL_TIME = -1, 3
+_MOST_DIGITS = 1000  # Python does not read numbers of thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Placement:
         cpu_range: Processors from one to another, such as "0-3"; either may be missing. Adds to the mask.
         priority: -1 low, 0 normal, 1 medium, 2 high, 3 real time.
         poll: How long threads spin before they sleep, percent: 0 not at all, 100 longest.
-        numa: One of `NUMA_MODES`, or empty: memory is where the system puts it.
+        numa: One of `protocol.NUMA_MODES`, or empty: memory is where the system puts it.
     """
 
     cpu_mask: str = ""
@@ -41,16 +39,8 @@ def chosen_processors(placement: Placement) -> frozenset[int]:
     """The processors that the threads may run on.
 
     Raises:
-        SettingsError: the placement makes no sense, or names no processor that this process may use.
+        SettingsError: the mask or the range makes no sense, or they name no processor that this process may use.
     """
-    if not _LOW <= placement.priority <= _REAL_TIME:
-        raise SettingsError(
-            f"priority {placement.priority} makes no sense", "It must be from -1 (low) to 3 (real time)."
-        )
-    if not 0 <= placement.poll <= 100:
-        raise SettingsError(f"poll {placement.poll} makes no sense", "It must be from 0 to 100, percent.")
-    if placement.numa and placement.numa not in NUMA_MODES:
-        raise SettingsError(f"there is no NUMA mode {placement.numa!r}", f"Use one of: {', '.join(NUMA_MODES)}.")
     usable = usable_processors()
     if not (placement.cpu_mask or placement.cpu_range):
         return usable
@@ -161,7 +151,7 @@ def _in_range(text: str, highest: int) -> frozenset[int]:
     ends = first or "0", last or str(highest)
     if not (dash and (first or last) and all(end.isascii() and end.isdigit() for end in ends)):
         raise SettingsError(f"the CPU range {text!r} is no range", "Write the first and the last CPU, such as 0-3.")
-    start, stop = (int(end) for end in ends)
+    start, stop = (int(end) if len(end) < _MOST_DIGITS else highest + 1 for end in ends)
     if start > stop:
         raise SettingsError(f"the CPU range {text!r} ends before it begins", "Write the lower number first.")
     return frozenset(range(start, min(stop, highest) + 1))

@@ -19,10 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.errors import EngineError, SettingsError, ShapeMismatchError
+from tui_llama.errors import EngineError, ShapeMismatchError
+from tui_llama.settings import SAMPLING, check_fields
 
 FloatArray: TypeAlias = NDArray[np.float32]
 IdArray: TypeAlias = NDArray[np.int32]
+
+# What float32 has numbers for, without those that lose digits. Settings beyond it stand for the nearest that it has.
+_LEAST = float(np.finfo(np.float32).tiny)
+_LARGEST = float(np.finfo(np.float32).max)
 
 # How finely top_p looks at the logits before it sorts: what is 64 below the best is next to impossible.
 _BINS_PER_LOGIT = 16
@@ -75,8 +80,14 @@ class Candidates:
 
     def weights(self) -> FloatArray:
         """(candidates,) float32, proportional to the probabilities; the best one's is 1."""
-        weights: FloatArray = np.exp(self.logits - self.highest())
+        weights: FloatArray = np.exp(-self.below_highest())
         return weights
+
+    def below_highest(self) -> FloatArray:
+        """(candidates,) float32, how far each logit lies below the highest; infinite where that is beyond float32."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            below: FloatArray = self.highest() - self.logits
+        return below
 
     def _select_top(self, count: int) -> "Candidates":
         from tui_llama.engine.top_logits import select_top
@@ -126,11 +137,12 @@ class Penalties:
         used = np.fromiter(self.counts.keys(), np.int64, len(self.counts))
         uses = np.fromiter(self.counts.values(), np.float32, len(self.counts))
         old = candidates.logits[used]
-        with np.errstate(over="ignore"):  # the limits of float32 are sorted out where all logits are checked
-            scaled = np.where(old <= 0, old * np.float32(self.repeat), old / np.float32(self.repeat))
-            new = scaled - (uses * np.float32(self.frequency) + np.float32(self.presence))
+        repeat = max(_single(self.repeat), np.float32(_LEAST))
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = _within_float32(np.where(old <= 0, old * repeat, old / repeat))
+            new = _within_float32(scaled - (uses * _single(self.frequency) + _single(self.presence)))
         logits = candidates.logits.copy()
-        logits[used] = new
+        logits[used] = np.where(np.isfinite(old), new, old)  # what is ruled out or no number stays so
         return Candidates(logits)
 
 
@@ -167,7 +179,7 @@ class TopP:
 
     def _holding(self, candidates: Candidates) -> Candidates:
         """As few as can be told without sorting that hold a probability of `p`: sorting all takes much longer."""
-        below_best = (candidates.highest() - candidates.logits) * np.float32(_BINS_PER_LOGIT)
+        below_best = np.minimum(candidates.below_highest(), np.float32(_BINS)) * np.float32(_BINS_PER_LOGIT)
         bins = np.minimum(below_best, _BINS - 1).astype(np.int64)
         sums = np.cumsum(np.bincount(bins, candidates.weights(), _BINS))
         last_bin = int(np.searchsorted(sums, self.p * sums[-1])) + 1  # one more, for what rounding does
@@ -200,10 +212,9 @@ class Temperature:
 
     def apply(self, candidates: Candidates) -> Candidates:
         """The same candidates with new logits."""
-        with np.errstate(over="ignore"):
-            shifted = candidates.logits - candidates.highest()  # no division of it leads beyond the numbers
-            divided = shifted / np.float32(self.temperature)
-        return Candidates(divided, candidates.ids, candidates.is_sorted)
+        with np.errstate(over="ignore"):  # no division of it leads beyond the numbers
+            divided = candidates.below_highest() / _single(self.temperature)
+        return Candidates(-divided, candidates.ids, candidates.is_sorted)
 
 
 def draw(candidates: Candidates, uniform: float) -> int:
@@ -260,7 +271,7 @@ class SamplerChain:
         check_settings(settings)
         self.seed = (secrets.randbits(32) if settings.seed is None else settings.seed) & 0xFFFFFFFF
         self._vocab_size = vocab_size
-        self._is_greedy = settings.temperature <= 0
+        self._is_greedy = settings.temperature < _LEAST  # as any such division would have it
         self._uniform_numbers = UniformNumbers(self.seed)
         self._recent = _RecentTokens(settings.penalty_last_n)
         self._penalties = list(_penalties(settings, self._recent.counts))
@@ -304,18 +315,7 @@ def check_settings(settings: SamplingSettings) -> None:
     Raises:
         SettingsError: with the name of the setting and its value.
     """
-    rules = (
-        ("temperature", settings.temperature, math.isfinite(settings.temperature)),
-        ("top_p", settings.top_p, math.isfinite(settings.top_p)),
-        ("min_p", settings.min_p, math.isfinite(settings.min_p)),
-        ("repeat_penalty", settings.repeat_penalty, 0 < settings.repeat_penalty < math.inf),
-        ("frequency_penalty", settings.frequency_penalty, math.isfinite(settings.frequency_penalty)),
-        ("presence_penalty", settings.presence_penalty, math.isfinite(settings.presence_penalty)),
-        ("penalty_last_n", settings.penalty_last_n, settings.penalty_last_n >= 0),
-    )
-    for name, value, makes_sense in rules:
-        if not makes_sense:
-            raise SettingsError(f"{name} cannot be {value}", "The default is a good start.")
+    check_fields(settings, *SamplingSettings.__struct_fields__, section=SAMPLING)
 
 
 class _RecentTokens:
@@ -352,6 +352,17 @@ def choosing_steps(settings: SamplingSettings) -> Iterable[Step]:
         yield MinP(settings.min_p)
     if settings.temperature != 1:
         yield Temperature(settings.temperature)
+
+
+def _single(value: float) -> np.float32:
+    """A setting as float32; one that is beyond it as the largest that there is."""
+    return np.float32(min(max(value, -_LARGEST), _LARGEST))
+
+
+def _within_float32(values: FloatArray) -> FloatArray:
+    """The same, where infinite ones are the largest that there are."""
+    within: FloatArray = np.clip(values, np.float32(-_LARGEST), np.float32(_LARGEST))
+    return within
 
 
 def _checked(candidates: Candidates) -> Candidates:

@@ -19,24 +19,24 @@ from typing import cast
 
 from tui_llama import paths
 from tui_llama.child_process import child_command
+from tui_llama.engine.border import engine_errors
+from tui_llama.engine.engine_log import note_traceback, open_log
 from tui_llama.engine.framing import FrameError, decode_event, encode_frame, receive_frame
 from tui_llama.engine.protocol import (
+    LAST_EVENTS,
     AnsweredRequest,
     CancelRequest,
     CompleteRequest,
     EstimateRequest,
     Event,
     Failed,
-    Finished,
     LoadEvent,
     LoadProgress,
     LoadRequest,
-    ModelLoaded,
     Notice,
     PromptEstimate,
     PromptProgress,
     ReadAheadEvent,
-    ReadAheadFinished,
     ReadAheadProgress,
     ReadAheadRequest,
     ReplyEvent,
@@ -56,7 +56,6 @@ _CLOSING_SECONDS = 12.0
 _DYING_SECONDS = 2.0
 _MOST_WAITING_EVENTS = 256
 _MOST_LATE_NOTICES = 16
-_LARGEST_LOG_BYTES = 1024 * 1024
 
 
 class EngineWorker:
@@ -148,16 +147,17 @@ class EngineWorker:
                 raise CallerError("the engine does one thing at a time")
             self._exchange.abandon()
         exchange = self._exchange = _Exchange(request)
-        try:
-            child = await self._started_child() if isinstance(request, LoadRequest) else self._living_child()
-            await child.begin(exchange)
-            while (event := await exchange.next()) is not None:
-                yield event
-        finally:
-            # Whoever stops listening early wants no more of it; the child's remaining events are dropped.
-            exchange.abandon()
-            if self._exchange is exchange:
-                self._exchange = None
+        with engine_errors(self._log_file):
+            try:
+                child = await self._started_child() if isinstance(request, LoadRequest) else self._living_child()
+                await child.begin(exchange)
+                while (event := await exchange.next()) is not None:
+                    yield event
+            finally:
+                # Whoever stops listening early wants no more of it; the child's remaining events are dropped.
+                exchange.abandon()
+                if self._exchange is exchange:
+                    self._exchange = None
 
     async def _started_child(self) -> "_Child":
         async with self._changing:
@@ -228,7 +228,7 @@ class _Exchange:
 
     def offer(self, event: Event) -> None:
         """Takes the next event; the last one of the request ends the exchange."""
-        if isinstance(event, ModelLoaded | Finished | ReadAheadFinished | PromptEstimate | Failed):
+        if isinstance(event, LAST_EVENTS):
             self._ended = True
         if not self._abandoned:
             self._events.append(event)
@@ -263,7 +263,7 @@ class _Exchange:
 class _Child:
     """A running engine process, and the one task that listens to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log_file: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log_file: Path | None) -> None:
         self.process = process
         self.lost: EngineLostError | None = None
         self._log_file = log_file
@@ -279,8 +279,8 @@ class _Child:
             raise self.lost
         while self._late_notices and exchange.takes_notices:
             exchange.offer(self._late_notices.popleft())
-        self._exchanges.append(exchange)
         self._write(frame)
+        self._exchanges.append(exchange)
         exchange.attach(self)
         with suppress(ConnectionError):  # the listener tells of the loss, with its cause
             await self._requests.drain()
@@ -301,6 +301,8 @@ class _Child:
                 self.send(ShutdownRequest())
                 self._requests.close()
                 await asyncio.wait((self._listener,), timeout=_CLOSING_SECONDS)
+        except Exception as error:  # one that cannot be asked is ended all the same
+            note_traceback(error, self._log_file)
         finally:
             self._kill()
             await asyncio.wait((self._listener,))
@@ -324,7 +326,7 @@ class _Child:
         try:
             while (body := await receive_frame(self._events)) is not None:
                 self._route(decode_event(body))
-        except (FrameError, OSError) as error:
+        except Exception as error:  # whatever it is, those who wait hear of it
             fault = error
         await self._bury(fault)
 
@@ -348,6 +350,19 @@ class _Child:
         """Makes sure that the process is gone, and tells everyone who waits for it."""
         if fault is not None:
             self._kill()
+        try:
+            await self._see_out()
+        except Exception as error:
+            fault = fault or error
+        if fault is not None and not isinstance(fault, FrameError):
+            note_traceback(fault, self._log_file)
+        self.lost = self._obituary(fault)
+        for exchange in self._exchanges:
+            exchange.lose(self.lost)
+        self._exchanges.clear()
+
+    async def _see_out(self) -> None:
+        """Waits for the end of the process, and brings it about where it does not come."""
         # The pipe has to be emptied, or asyncio does not see its end and keeps the process open.
         while await self._events.read(1 << 16):
             pass
@@ -358,10 +373,6 @@ class _Child:
             self._kill()
             await self.process.wait()
         self._requests.close()
-        self.lost = self._obituary(fault)
-        for exchange in self._exchanges:
-            exchange.lose(self.lost)
-        self._exchanges.clear()
 
     def _kill(self) -> None:
         if self.process.returncode is None:
@@ -371,9 +382,12 @@ class _Child:
     def _obituary(self, fault: Exception | None) -> EngineLostError:
         if self._ending:
             return EngineLostError("the engine was closed")
-        hint = f"Try again: it is started anew. {self._log_file} may say why."
-        if fault is not None:
+        hint = "Try again: it is started anew."
+        hint += f" {self._log_file} may say why." if self._log_file is not None else ""
+        if isinstance(fault, FrameError):
             return EngineLostError(f"the engine's process sent something unintelligible: {fault}", hint)
+        if fault is not None:
+            return EngineLostError(f"the engine's process cannot be listened to: {type(fault).__name__}: {fault}", hint)
         status = self.process.returncode
         assert status is not None
         if status >= 0:
@@ -385,7 +399,7 @@ class _Child:
 
 async def _start_child(engine: str, log_file: Path) -> _Child:
     try:
-        log = _open_log(log_file)
+        log, is_kept = open_log(log_file)
         try:
             process = await asyncio.create_subprocess_exec(
                 *child_command("tui_llama.engine.worker_process", "--engine", engine),
@@ -399,17 +413,7 @@ async def _start_child(engine: str, log_file: Path) -> _Child:
             os.close(log)
     except OSError as error:
         raise EngineLostError(f"the engine's process could not be started: {error}") from error
-    return _Child(process, log_file)
-
-
-def _open_log(path: Path) -> int:
-    """Opens the log for appending; one that has grown large starts anew."""
-    paths.make_private_folder(path.parent)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
-    if os.fstat(descriptor).st_size > _LARGEST_LOG_BYTES:
-        os.ftruncate(descriptor, 0)
-    return descriptor
+    return _Child(process, log_file if is_kept else None)
 
 
 def _folded(events: deque[Event]) -> deque[Event]:

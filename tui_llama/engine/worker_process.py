@@ -21,8 +21,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import BinaryIO, Protocol
 
+from tui_llama.engine.border import LOG_HINT, failure_words
 from tui_llama.engine.framing import FrameError, decode_request, encode_frame, read_frame
 from tui_llama.engine.protocol import (
+    LAST_EVENTS,
     AnsweredRequest,
     CancelRequest,
     CompleteRequest,
@@ -49,6 +51,7 @@ KEEPING_SECONDS = 10.0
 
 _EXIT_ENDED = 0
 _EXIT_GARBAGE = 3
+_EXIT_SPEECHLESS = 4
 
 
 class SynchronousEngine(Protocol):
@@ -109,6 +112,8 @@ class EngineServer:
         self._requests = requests
         self._events_descriptor = events_descriptor
         self._listened_to = True
+        self._engine: SynchronousEngine | None = None
+        self._has_answered = False
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         # Held during a reply and the saving after it: what is worth waiting for at the end.
         self._keeping = threading.Lock()
@@ -146,18 +151,25 @@ class EngineServer:
         return ShutdownRequest() if body is None else decode_request(body)
 
     def _work(self) -> None:
-        engine: SynchronousEngine | None = None
-        while True:
-            job = self._jobs.get()
-            try:
-                engine = engine or self._make_engine()
-                self._carry_out(engine, job)
-            except Exception as error:
-                # The last line of defence for mistakes of ours: the screen gets a message, the log the
-                # traceback.
-                traceback.print_exc()
-                kind = type(error).__name__
-                self._send(Failed(job.turn, f"the engine failed: {kind}: {error}", "The engine's log has more."))
+        try:
+            while True:
+                self._answer(self._jobs.get())
+        except BaseException:
+            # Whoever waits for an answer would wait for ever; that the process has ended they are told.
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(_EXIT_SPEECHLESS)
+
+    def _answer(self, job: _Job) -> None:
+        self._has_answered = False
+        try:
+            self._engine = self._engine or self._make_engine()
+            self._carry_out(self._engine, job)
+        except Exception as error:
+            # The last line of defence for mistakes of ours: the screen gets a message, the log the traceback.
+            traceback.print_exc()
+            words = failure_words(error)
+            self._send(Notice(f"{words}. {LOG_HINT}") if self._has_answered else Failed(job.turn, words, LOG_HINT))
 
     def _carry_out(self, engine: SynchronousEngine, job: _Job) -> None:
         match job.request:
@@ -187,6 +199,7 @@ class EngineServer:
         if not self._listened_to:
             return
         waiting = memoryview(encode_frame(event))
+        self._has_answered = self._has_answered or isinstance(event, LAST_EVENTS)
         try:
             while waiting:
                 waiting = waiting[os.write(self._events_descriptor, waiting) :]

@@ -1,0 +1,65 @@
+"""An engine that replays a script and raises what no engine should."""
+
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    EstimateRequest,
+    Event,
+    LoadRequest,
+    PromptEstimate,
+    ReadAheadRequest,
+    ReplyRequest,
+)
+from tui_llama.engine.scripted import ScriptedEngine
+
+
+class FaultyEngine(ScriptedEngine):
+    """Raises what it is told at one of its awaits; later, if at all, nothing more."""
+
+    def __init__(self, place: str, fault: BaseException) -> None:
+        super().__init__()
+        self._place = place
+        self.fault: BaseException | None = fault
+
+    def _fail_at(self, place: str) -> None:
+        if self.fault is not None and place == self._place:
+            raise self.fault
+
+    def load(self, request: LoadRequest) -> Any:
+        self._fail_at("load called")
+        return self._events("load", super().load(request))
+
+    def reply(self, request: ReplyRequest | CompleteRequest) -> Any:
+        self._fail_at("reply called")
+        return self._events("reply", super().reply(request))
+
+    def read_ahead(self, request: ReadAheadRequest) -> Any:
+        self._fail_at("read ahead called")
+        return self._events("read ahead", super().read_ahead(request))
+
+    async def estimate(self, request: EstimateRequest) -> PromptEstimate:
+        self._fail_at("estimate")
+        return await super().estimate(request)
+
+    async def _events(self, name: str, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        self._fail_at(f"{name} began")
+        for number in itertools.count():
+            try:
+                event = await anext(events)
+            except StopAsyncIteration:
+                break
+            yield event
+            if number == 1:
+                self._fail_at(f"{name} under way")
+        self._fail_at(f"{name} ended")
+
+    def cancel(self) -> None:
+        self._fail_at("cancel")
+        super().cancel()
+
+    async def close(self) -> None:
+        self._fail_at("close")
+        await super().close()
