@@ -855,6 +855,7 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 def test_thousands_of_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     rng = random.Random(20260)
     content, path = sound_file(), tmp_path / "damaged.gguf"
@@ -897,6 +898,7 @@ hostile_tensors = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(
     entries=st.lists(hostile_entries, max_size=4),
     tensors=st.lists(hostile_tensors, max_size=4),
