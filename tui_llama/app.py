@@ -7,7 +7,6 @@ import asyncio
 import base64
 import contextlib
 import os
-import signal
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from functools import partial
@@ -29,6 +28,7 @@ from tui_llama.controllers.models import ModelsController
 from tui_llama.conversation import State
 from tui_llama.database import IN_MEMORY
 from tui_llama.editing import Editing
+from tui_llama.endings import endings
 from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
 from tui_llama.errors import StateFileError, StoreError
 from tui_llama.journal import Journal
@@ -98,6 +98,9 @@ class ChatApp(App[None]):
         model_path: The model to begin with; None for the one used last, or a choice.
         models: Where models are found and fetched.
         is_incognito: Whether to begin with a chat of which nothing is kept.
+
+    Attributes:
+        ending_status: The exit status that says which signal ended the program; 0 while none did.
     """
 
     TITLE = "tui_llama"
@@ -119,6 +122,7 @@ class ChatApp(App[None]):
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
+        self.ending_status = 0
         self._settings = settings
         self._wanted_model_path = model_path
         self._journal = Journal(store, self._store_failed)
@@ -209,11 +213,12 @@ class ChatApp(App[None]):
     def _listen_for_signals(self) -> None:
         """A terminal that is closed, or a shutdown, ends the program as Ctrl+Q does."""
         loop = asyncio.get_running_loop()
-        for name in ("SIGTERM", "SIGHUP"):
-            with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(getattr(signal, name), self._quit_soon)
+        for number, status in endings():
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self._quit_soon, status)
 
-    def _quit_soon(self) -> None:
+    def _quit_soon(self, status: int) -> None:
+        self.ending_status = status
         self.run_worker(self.action_quit(), name="quit")
 
     def _run_alone(self, group: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Worker[None]:
