@@ -432,10 +432,10 @@ class Store:
         """
         prompt_ids = _blob_from_ids(token_ids)
         with self._transaction() as database:
-            parent_id = _open_answer(database, message_id).parent_id
-            if _full_ids(*_path(database, message_id)[-1]):
+            message = _open_answer(database, message_id)
+            if _full_ids(message, _pieces(database, message_id)):
                 raise CallerError(f"The prompt of answer {message_id} was set after it had generated tokens.")
-            before = len(_ledger(database, parent_id))
+            before = _ledger_length(database, message.parent_id)
             if not 0 <= kept_tokens <= before:
                 raise CallerError(f"Cannot keep {kept_tokens} tokens of a ledger of {before}.")
             database.execute(
@@ -535,8 +535,8 @@ class Store:
     def generated_token_count(self, message_id: int) -> int:
         """How many tokens at the end of an answer's ledger it has generated itself."""
         with self._transaction("DEFERRED") as database:
-            _message(database, message_id)
-            return len(_ids_from_blob(_full_ids(*_path(database, message_id)[-1])))
+            message = _message(database, message_id)
+            return len(_full_ids(message, _pieces(database, message_id))) // 4
 
     def recover(self) -> list[int]:
         """Marks the answers that nobody writes any more as interrupted; for the start of the program.
@@ -741,6 +741,20 @@ def _ledger(database: sqlite3.Connection, tip: int | None) -> list[int]:
         del ledger[message.kept_tokens :]
         ledger += _ids_from_blob(message.prompt_ids + _full_ids(message, pieces))
     return ledger
+
+
+def _ledger_length(database: sqlite3.Connection, tip: int | None) -> int:
+    """How many tokens the ledger has, without reading it: its last answer says how many it kept of those before."""
+    row = database.execute(
+        f"{_PATH_QUERY} SELECT messages.* FROM messages JOIN path USING (message_id)"
+        " WHERE kept_tokens IS NOT NULL ORDER BY message_id DESC LIMIT 1",
+        (tip,),
+    ).fetchone()
+    if row is None:
+        return 0
+    last = _checked(row, _MessageRow)
+    ids = last.prompt_ids + _full_ids(last, _pieces(database, last.message_id))
+    return (last.kept_tokens or 0) + len(ids) // 4
 
 
 # --- rows and values ----------------------------------------------------------------------------------------
