@@ -49,8 +49,7 @@ async def until_asked(driver: Driver) -> str:
 
 async def until_ended(driver: Driver, *keys: str) -> None:
     await driver.pilot.press(*keys)
-    while not driver.app._exit:
-        await driver.pilot.pause()
+    await driver.until(lambda: driver.app._exit, "the end")
 
 
 async def test_turns_made_while_another_program_holds_the_lock_are_stored_when_it_lets_go(store: FlakyStore) -> None:
@@ -170,7 +169,7 @@ async def name_file(driver: Driver, name: Path) -> None:
     await driver.pilot.press("f")
     await driver.until(lambda: isinstance(driver.app.screen, AskText))
     await driver.pilot.pause()
-    await driver.pilot.press(*str(name).replace("/", " ").replace(" ", "/"))
+    await driver.pilot.press(*str(name))
 
 
 async def test_it_can_be_had_as_a_file_and_nothing_is_written_over(store: FlakyStore, tmp_path: Path) -> None:

@@ -944,7 +944,7 @@ def test_a_folder_in_the_place_of_the_file_is_named(path: Path) -> None:
 def test_a_file_in_the_place_of_the_folder_is_named(path: Path) -> None:
     path.parent.write_text("")
 
-    with pytest.raises(StoreError, match="File exists"):
+    with pytest.raises(StoreError, match="Not a directory"):
         Store(path)
 
 

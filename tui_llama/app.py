@@ -798,7 +798,9 @@ class ChatApp(App[None]):
 
     async def _show_version(self, step: int) -> None:
         """Shows another version of the last answer; the chat goes on from there."""
-        if self._turns.allows(turn.OpenChat) and self._turns.chat.turn_to_version(step):
+        if not self._turns.allows(turn.OpenChat) or not await self._turns.chat.turn_to_version(step):
+            return
+        if self._turns.allows(turn.OpenChat):
             await self._show_path(self._turns.chat)
 
     def action_list_branches(self) -> None:
@@ -808,7 +810,7 @@ class ChatApp(App[None]):
     async def _list_branches(self) -> None:
         from tui_llama.screens.branch_list import BranchList
 
-        branches = self._turns.chat.branches()
+        branches = await self._turns.chat.branches()
         here = self._turns.chat.entries[-1].message_id if self._turns.chat.entries else None
 
         def chosen(tip_message_id: int | None) -> None:
@@ -821,8 +823,8 @@ class ChatApp(App[None]):
     async def _show_branch(self, tip_message_id: int) -> None:
         """Goes to another way that the chat went; an answer under way is stopped and kept."""
         await self._turns.stop_and_wait()
+        await self._turns.chat.turn_to_branch(tip_message_id)
         if self._turns.allows(turn.OpenChat):
-            self._turns.chat.turn_to_branch(tip_message_id)
             await self._show_path(self._turns.chat)
 
     async def _show_path(self, chat: OpenChat) -> None:
