@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.tiny_model import make_tiny_model
-from tui_llama import standard_streams
+from tui_llama import __version__, standard_streams
 from tui_llama.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -323,6 +323,18 @@ def test_ctrl_c_at_any_moment_is_quiet_and_status_130(command: str, tiny_model: 
         assert result.returncode == 99 or (result.returncode, result.stderr) == (130, b""), place
         place += 1 + place // 3  # closer together at the beginning, where there is less to tidy up with
     assert statuses.count(130) > 10
+
+
+def test_once_all_is_written_ctrl_c_changes_nothing() -> None:
+    script = """
+import atexit, os, signal, sys
+from tui_llama.start import main
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+main()
+"""
+    command = [sys.executable, "-c", script, "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"tui-llama, version {__version__}\n", "")
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tui_llama import database
+from tui_llama import database, paths
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.errors import CallerError, StoreError
 from tui_llama.store import TITLE_LENGTH, MessageState, Store
@@ -727,6 +728,18 @@ def test_a_database_that_others_could_read_is_closed_to_them(path: Path) -> None
     Store(path).close()
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_database_of_another_program_keeps_its_mode(path: Path) -> None:
+    paths.make_private_folder(path.parent)
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("CREATE TABLE songs (title TEXT)")
+    path.chmod(0o644)
+
+    with pytest.raises(StoreError, match="another program"):
+        Store(path)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 def test_every_commit_goes_through_to_the_disk(store: Store) -> None:
