@@ -251,7 +251,7 @@ BEGINS, ENDS = b"\x1b[?1049h", b"\x1b[?1049l"
 """What a terminal is told before the screen is drawn, and once it is the user's again."""
 
 
-def screen(redirection: str, end: Callable[["subprocess.Popen[bytes]", int], None]) -> tuple[int, bytes]:
+def screen(redirection: str, end: Callable[["subprocess.Popen[bytes]", int], object]) -> tuple[int, bytes]:
     """Opens the screen on a terminal, ends it once it is there; returns the status, and what was drawn."""
     ours, theirs = pty.openpty()
     command = ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, *REAL]
@@ -270,7 +270,7 @@ def screen(redirection: str, end: Callable[["subprocess.Popen[bytes]", int], Non
 
 @pytest.mark.parametrize("redirection", ["", "2>/dev/null", "2>/dev/full", "2>&-"])
 def test_the_screen_is_drawn_on_the_terminal_wherever_messages_go(redirection: str) -> None:
-    status, drawn = screen(redirection, lambda process, terminal: os.write(terminal, b"\x11") and None)
+    status, drawn = screen(redirection, lambda process, terminal: os.write(terminal, b"\x11"))
     assert status == 0
     assert drawn.index(BEGINS) < drawn.index(ENDS)
 
