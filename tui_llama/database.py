@@ -118,12 +118,8 @@ _CAUSES: dict[int, tuple[str, str]] = {
 def make_private_file(path: Path) -> None:
     """Makes the database's file before SQLite would, for the user alone; its companions copy the mode."""
     paths.make_private_folder(path.parent)
-    try:
+    with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        # By name: closing a descriptor of it would drop the locks that SQLite holds on it in this process.
-        if path.is_file() and path.stat().st_mode & 0o077:
-            path.chmod(0o600)
 
 
 def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
@@ -141,6 +137,8 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connectio
     connection.row_factory = sqlite3.Row
     try:
         _require_ours(connection, path)
+        if path != IN_MEMORY:
+            _close_to_others(path)
         if _pragma(connection, "journal_mode") != "wal":
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("PRAGMA synchronous = FULL")
@@ -162,6 +160,17 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
     is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if not is_new or _pragma(connection, "application_id") or _pragma(connection, "user_version"):
         raise StoreError(f"{path} is a database of another program.", "Move it away, or choose another place.")
+
+
+def _close_to_others(path: Path) -> None:
+    """Lets the user alone read a database of ours, and what SQLite has beside it.
+
+    By name: closing a descriptor of it would drop the locks that SQLite holds on it in this process.
+    """
+    for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(FileNotFoundError):
+            if each.stat().st_mode & 0o077:
+                each.chmod(0o600)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -234,7 +243,7 @@ class AnswerLocks:
         self._descriptor: int | None = None
         if path != IN_MEMORY:
             lock_path = path.with_name(path.name + ".lock")
-            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def _lock(self, operation: int, byte: int) -> None:
         if self._descriptor is not None:

