@@ -38,17 +38,23 @@ class Terminal:
         sender = Thread(target=_write_all, args=(self._descriptor, content))
         sender.start()
         while sender.is_alive():
-            self._read()
+            self._read(0.01)
         sender.join()
 
     def until(self, words: str) -> None:
         """Returns once it was drawn, which must be in one piece; forgets what was drawn before."""
-        while words.encode() not in self._shown:
-            assert self._read(), f"the program ended or is silent; it drew {bytes(self._shown[-2000:])!r}"
-        self._shown.clear()
+        assert self.shows(words, PATIENCE_SECONDS), f"it ended or is silent; it drew {bytes(self._shown[-2000:])!r}"
 
-    def _read(self) -> bool:
-        if not select.select([self._descriptor], [], [], PATIENCE_SECONDS)[0]:
+    def shows(self, words: str, silent_seconds: float) -> bool:
+        """Whether it was drawn before the program drew nothing for so long; if so, forgets what was drawn."""
+        while words.encode() not in self._shown:
+            if not self._read(silent_seconds):
+                return False
+        self._shown.clear()
+        return True
+
+    def _read(self, silent_seconds: float) -> bool:
+        if not select.select([self._descriptor], [], [], silent_seconds)[0]:
             return False
         try:
             content = os.read(self._descriptor, 1 << 16)
@@ -114,7 +120,14 @@ def test_no_random_stream_ends_the_program() -> None:
                 stream = random_stream(random)
                 if not any(key in stream.content for key in LEAVING_KEYS):
                     terminal.send(stream.content)
-            # What has begun must end first, dialogs be closed, and what was written selected.
-            terminal.send(PASTE_END + ESCAPE_KEY * 3 + F7 + paste(f"mark-{number}".encode()))
-            terminal.until(f"mark-{number}")
+            # What has begun must end first, and dialogs be closed, of which any number may be open. What was written
+            # is selected, to be replaced by the next; the mark has a line of its own, if it comes before that.
+            mark = f"mark-{number}"
+            marked = PASTE_END + ESCAPE_KEY * 3 + F7 + paste(f"\n{mark}".encode())
+            assert any(_answers(terminal, marked, mark) for _ in range(PATIENCE_SECONDS))
             assert process.poll() is None
+
+
+def _answers(terminal: Terminal, content: bytes, words: str) -> bool:
+    terminal.send(content)
+    return terminal.shows(words, 1.0)
