@@ -703,6 +703,7 @@ async def test_scrolling_up_stops_following_until_end_is_pressed() -> None:
         await driver.until_state("ready")
 
 
+@pytest.mark.slow
 async def test_a_long_chat_mounts_its_end_and_fills_in_on_the_way_up(store: Store) -> None:
     chat_id = store.create_chat(title="long")
     for number in range(60):

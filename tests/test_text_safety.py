@@ -56,6 +56,7 @@ def is_safe(character: str) -> bool:
 # --- properties ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(HOSTILE)
 @settings(max_examples=1000)
 def test_what_passes_is_safe_and_passes_again_unchanged(text: str) -> None:
@@ -66,6 +67,7 @@ def test_what_passes_is_safe_and_passes_again_unchanged(text: str) -> None:
     safe.encode()
 
 
+@pytest.mark.slow
 @given(HOSTILE, st.data())
 @settings(max_examples=1000)
 def test_it_does_not_matter_where_the_text_is_cut(text: str, data: st.DataObject) -> None:

@@ -523,6 +523,7 @@ def assert_refused_or_sound(content: bytes) -> None:
     assert peak_bytes < 4 * len(content) + (64 << 10)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(FORMS)), CHANGES)
 @settings(max_examples=400)
 def test_random_damage_is_refused_or_gives_a_sound_session(form: str, changes: list[tuple[str, int, bytes]]) -> None:
@@ -536,6 +537,7 @@ def test_random_damage_is_refused_or_gives_a_sound_session(form: str, changes: l
 EDGES = [0, 1, 2, 3, 4, 7, 8, 9, 255, 2**15, 2**16, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**61, 2**63, 2**64 - 1]
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(sorted(FORMS)),
     st.lists(st.tuples(st.integers(0, 99), st.one_of(st.sampled_from(EDGES), st.integers(0, 2**64 - 1))), max_size=3),

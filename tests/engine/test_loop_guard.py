@@ -186,6 +186,7 @@ def repetitive(draw: st.DrawFn) -> list[int]:
     return tokens[-160:]
 
 
+@pytest.mark.slow
 @given(repetitive())
 @example([0, 1, 0, 1, 0] * 10)
 @example([*[1, 2, 2, 2], *[1, 2, 2, 2]] * 12)

@@ -264,6 +264,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_every_rung_that_this_machine_can_run_gives_the_same_bits(tmp_path: Path) -> None:
     names = ("Q4_K", "Q6_K", "Q8_0")  # with codes of four, six and eight bits
     paths = [str(make_tiny_model(tmp_path / f"{name}.gguf", quantization=name)) for name in names]

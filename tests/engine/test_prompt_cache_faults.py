@@ -141,6 +141,7 @@ def test_a_power_cut_while_damage_is_cut_back_leaves_what_comes_before_it() -> N
         assert stored(state, PAST) in (len(TURNS[0]), 256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EINTR, errno.EDQUOT, None])
 def test_whichever_call_fails_nothing_is_raised_and_nothing_wrong_is_kept(error: int | None, persistent: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -252,6 +253,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache, self.other_cache = cache_on(disk, BUDGET_BYTES), cache_on(disk, BUDGET_BYTES)
 
 
+@pytest.mark.slow
 def test_what_a_cache_gives_is_right_and_what_it_promised_is_there() -> None:
     run_state_machine_as_test(
         CacheMachine,

@@ -10,6 +10,8 @@ import pytest
 
 from tests.scale import scaled
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLS = scaled(300, 10_000)
 PROCESSES = scaled(4, 8)

@@ -10,7 +10,7 @@ import pytest
 from tests.patience import HANG_SECONDS
 from tests.starter.real_chat import LOOPING
 
-pytestmark = pytest.mark.starter
+pytestmark = [pytest.mark.starter, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTION = "Say hello in one short sentence."

@@ -13,7 +13,7 @@ import pytest
 
 from tui_llama.engine import open_model
 
-pytestmark = [pytest.mark.starter, pytest.mark.shared]
+pytestmark = [pytest.mark.starter, pytest.mark.shared, pytest.mark.slow]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 

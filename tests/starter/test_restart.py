@@ -9,7 +9,7 @@ from tests.starter.real_chat import GREEDY, SEEDED, chatting
 from tui_llama import paths
 from tui_llama.settings import Settings
 
-pytestmark = pytest.mark.starter
+pytestmark = [pytest.mark.starter, pytest.mark.slow]
 
 FIRST = "I have a llama named Bo. He is brown. Say hello to him."
 SECOND = "What is he like?"

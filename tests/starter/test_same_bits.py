@@ -15,7 +15,7 @@ from tui_llama.engine import open_model
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import LoadRequest, ModelLoaded, ReplyEvent, ReplyRequest
 
-pytestmark = pytest.mark.starter
+pytestmark = [pytest.mark.starter, pytest.mark.slow]
 
 TEXT = (
     "The llama is a domesticated animal of South America. It was kept for meat and as a pack animal by the peoples "

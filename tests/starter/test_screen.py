@@ -10,7 +10,7 @@ from tests.starter.real_chat import GREEDY, LIKE_A_NEW_USER_S, LOOPING, QUIET, S
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.protocol import CompleteRequest, ReplyRequest
 
-pytestmark = pytest.mark.starter
+pytestmark = [pytest.mark.starter, pytest.mark.slow]
 
 SIZES = [(100, 30), (60, 20)]
 LOOP_NOTE = "ended: it repeats itself · F5 goes on"

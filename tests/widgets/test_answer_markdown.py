@@ -33,11 +33,12 @@ def screen_lines(pilot: Pilot[None]) -> list[str]:
     return [line for line in lines if line]
 
 
-BULLETS = "".join(f"- item {number}\n" for number in range(15))
-NUMBERS = "".join(f"{number + 1}. item {number}\n" for number in range(15))
+BULLETS = "".join(f"- item {number}\n" for number in range(11))
+NUMBERS = "".join(f"{number + 1}. item {number}\n" for number in range(11))
 NESTED = "- one\n  - inner\n  - more\n- two\n  1. a\n  2. b\n\nafter\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [BULLETS, NUMBERS, NESTED], ids=["bullets", "numbers", "nested"])
 @pytest.mark.parametrize("cut", [1, 3, 7, 1000])
 async def test_a_list_that_grew_looks_like_one_that_came_whole(source: str, cut: int) -> None:
