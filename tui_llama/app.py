@@ -619,16 +619,16 @@ class ChatApp(App[None]):
         chat = self._turns.chat
         try:
             estimate = await self._turns.estimate_of_today(self._draft())
-            price = "What that costs is not known." if estimate is None else self._turns.meter.price(estimate)
+            price = "nobody knows" if estimate is None else self._turns.meter.price(estimate)
         except UserError as error:
-            price = str(error)
+            price = f"there is none: {error}"
 
         def begin_today(is_certain: bool | None) -> None:
             if is_certain and self._turns.chat is chat:
                 chat.begin_today()
                 self._read_ahead_if_at_rest()
 
-        told = f"It was {chat.begun_at:%Y-%m-%d} so far. The next answer: {price}"
+        told = f"It was {chat.begun_at:%Y-%m-%d} so far. Price of the next answer: {price}"
         self.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
 
     def action_copy_answer(self) -> None:
