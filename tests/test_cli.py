@@ -33,6 +33,7 @@ from tui_llama.engine.protocol import (
 from tui_llama.output import Output
 from tui_llama.settings import Settings
 from tui_llama.store import Store
+from tui_llama.terminals import is_plain
 
 ROOT = Path(__file__).parents[1]
 MODEL = ("-m", "model.gguf")
@@ -357,6 +358,30 @@ def test_wrong_usage_ends_with_status_two_and_says_why(arguments: tuple[str, ...
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize("name", ["dumb", "", "unknown", None])
+def test_a_terminal_on_which_nothing_can_be_drawn_is_refused_with_a_hint_at_ask(
+    name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = os.openpty()
+    environment = {key: value for key, value in os.environ.items() if key != "TERM"} | (
+        {} if name is None else {"TERM": name}
+    )
+    command = [sys.executable, "-m", "tui_llama"]
+    done = subprocess.run(
+        command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd=ROOT, env=environment, check=False
+    )
+    for descriptor in (ours, theirs):
+        os.close(descriptor)
+    assert done.returncode == 2
+    assert b"tui-llama ask" in done.stderr
+    assert (f'TERM is "{name}"' if name else "TERM is not set").encode() in done.stderr
+
+
+@pytest.mark.parametrize("name", ["xterm-256color", "linux", "screen", "a-name-of-tomorrow", "vt100"])
+def test_a_terminal_that_is_merely_not_known_is_none_of_these(name: str) -> None:
+    assert not is_plain({"TERM": name})
 
 
 def test_a_model_last_used_that_is_gone_is_not_taken(tmp_path: Path) -> None:

@@ -275,3 +275,44 @@ async def test_leaving_a_chat_that_is_kept_changes_nothing(store: Store, journal
     await chat.leave()
     await journal.settle()
     assert chat.stored_owner_id == chat.owner_id == chat.chat_id == store.list_chats()[0].chat_id
+
+
+# --- vocabularies ---
+
+
+async def test_tokens_of_another_vocabulary_replace_those_of_an_answer_that_goes_on(
+    store: Store, journal: Journal, failures: list[Exception]
+) -> None:
+    chat = OpenChat(journal)
+    await answered(chat, "why?", "Beca")
+    chat.reopen_answer()
+    chat.set_answer_tokens(0, (900, 901, 902), "other", 1)
+    chat.append("use", (903,))
+    chat.finish_answer(StopReason.LENGTH, None)
+    ledger = await chat.whole_ledger()
+    assert ledger == Ledger({"other": (900, 901, 902, 903)}, "other")
+    assert failures == []
+
+
+async def test_tokens_never_stand_behind_those_of_another_vocabulary_whatever_the_store_does(
+    store: Store, journal: Journal, failures: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = OpenChat(journal)
+    await answered(chat, "why?", "Beca")
+    chat.reopen_answer()
+    await journal.settle()
+
+    def fail(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "set_answer_tokens", fail)
+        chat.set_answer_tokens(0, (900, 901, 902), "other", 1)
+        await journal.settle()
+    chat.append("use", (903,))
+    chat.finish_answer(StopReason.LENGTH, None)
+    assert chat.chat_id is not None
+    tip = store.messages(chat.chat_id)[-1].message_id
+    assert await journal.try_again()
+    assert store.ledger(tip) == await chat.whole_ledger() == Ledger({"other": (900, 901, 902, 903)}, "other")
+    assert [str(failure) for failure in failures] == ["the disk is full"]

@@ -1,18 +1,18 @@
 """A chat that changes to a model with another vocabulary, and back: no token id is read as what it is not."""
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
-from tests.fakes.chat_app import ScreenDriver
 from tests.fakes.fake_model import EOS, FakeModel, answering
 from tests.fakes.local_chat import QUIET, LocalDriver, chatting_with
-from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
-from tests.starter.real_chat import chatting
+from tests.fakes.tiny_model import CHATML_TEMPLATE, VocabularyKind, make_tiny_model
+from tests.starter.real_chat import StarterDriver, chatting
 from tui_llama import paths
 from tui_llama.cli import command_line
 from tui_llama.engine.protocol import CompleteRequest
@@ -40,15 +40,6 @@ async def change_to(driver: LocalDriver, model: FakeModel) -> None:
     await driver.send(f"/model {model.info.path}")
     await driver.until(lambda: driver.app._turns.model == model.info, "another model")
     await driver.until_state("ready")
-
-
-def has_finished(driver: LocalDriver, count: int) -> bool:
-    return len(driver.engine.finished) == count
-
-
-def has_loaded(driver: ScreenDriver, path: Path) -> bool:
-    model = driver.app._turns.model
-    return model is not None and model.path == str(path)
 
 
 def told(driver: LocalDriver) -> int:
@@ -161,6 +152,10 @@ async def test_what_is_read_ahead_for_another_vocabulary_is_what_is_sent() -> No
         assert told(driver) == 1
 
 
+def has_finished(driver: LocalDriver, count: int) -> bool:
+    return len(driver.engine.finished) == count
+
+
 async def cut_off(driver: LocalDriver, text: str, tokens: int) -> None:
     """Asks for an answer that is cut off after some tokens."""
     driver.app._turns._settings = replace(driver.app._turns._settings, max_tokens=tokens)
@@ -199,9 +194,9 @@ async def test_an_answer_goes_on_with_the_first_model_after_the_other_has_writte
         for model in (second, first):
             await change_to(driver, model)
             driver.app._turns._settings = replace(driver.app._turns._settings, max_tokens=3)
+            count = len(driver.engine.finished)
             await driver.pilot.press("f5")
-            count = 2 + (model is first)
-            await driver.until(partial(has_finished, driver, count), "more of it")
+            await driver.until(partial(has_finished, driver, count + 1), "more of it")
             await driver.until_state("ready")
         assert driver.answers == ["abcdefghi"]
         assert await stored(driver) == {"bytes": in_bytes(ASKED + "abcdefghi")}
@@ -281,11 +276,13 @@ async def test_an_answer_of_a_vocabulary_that_nobody_wrote_down_goes_on_token_by
 # --- with weights ---
 
 
-def tiny(folder: Path, vocabulary: str, seed: int = 1) -> Path:
-    kind: Literal["spm", "bpe"] = "spm" if vocabulary == "spm" else "bpe"
-    return make_tiny_model(
-        folder / f"{vocabulary}-{seed}.gguf", vocabulary=kind, seed=seed, chat_template=CHATML_TEMPLATE, name=vocabulary
-    )
+def tiny(folder: Path, vocabulary: VocabularyKind, seed: int = 1) -> Path:
+    path = folder / f"{vocabulary}-{seed}.gguf"
+    return make_tiny_model(path, vocabulary=vocabulary, seed=seed, chat_template=CHATML_TEMPLATE, name=vocabulary)
+
+
+def has_loaded(driver: StarterDriver, model: Path) -> bool:
+    return driver.app._turns.model is not None and driver.app._turns.model.path == str(model)
 
 
 async def test_real_models_take_turns_in_one_chat(tmp_path: Path) -> None:
@@ -295,7 +292,7 @@ async def test_real_models_take_turns_in_one_chat(tmp_path: Path) -> None:
         await driver.ask("hello there")
         for model in (models[1], models[0], models[1]):
             await driver.send(f"/model {model}")
-            await driver.until(partial(has_loaded, driver, model))
+            await driver.until(partial(has_loaded, driver, model), "the model")
             await driver.until_state("ready")
             await driver.ask("and what then")
         assert len(driver.answers) == 4
@@ -303,6 +300,24 @@ async def test_real_models_take_turns_in_one_chat(tmp_path: Path) -> None:
         assert len(driver.remarks) == 3
         fed = driver.store.ledger((await driver.stored_messages())[-1].message_id).by_vocabulary
         assert sorted(len(vocabulary) for vocabulary in fed) == [32, 32]
+
+
+@pytest.mark.shared
+async def test_a_model_with_a_vocabulary_of_its_own_answers_what_it_always_says(
+    tmp_path: Path, shared_folder: Path
+) -> None:
+    says = tmp_path / "says.gguf"
+    script = shared_folder / "hunt" / "say_model.py"
+    subprocess.run([sys.executable, script, says, "--text", "Hello there."], check=True, stdout=subprocess.DEVNULL)
+    async with chatting(tiny(tmp_path, "bpe"), replace(QUIET, max_tokens=20, draft_max=0)) as driver:
+        await driver.ask("one")
+        await driver.ask("two")
+        await driver.send(f"/model {says}")
+        await driver.until(partial(has_loaded, driver, says), "the model")
+        await driver.until_state("ready")
+        await driver.ask("three")
+        assert driver.answers[-1] == "Hello there."
+        assert driver.remarks == [TOKENISED_AGAIN]
 
 
 def run(*arguments: str) -> Result:

@@ -7,7 +7,6 @@ import asyncio
 import base64
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
@@ -34,6 +33,7 @@ from tui_llama.controllers.saving import SavingController
 from tui_llama.conversation import State
 from tui_llama.database import IN_MEMORY
 from tui_llama.editing import Editing
+from tui_llama.endings import endings
 from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
 from tui_llama.errors import StoreError, UserError
 from tui_llama.journal import Journal
@@ -108,6 +108,9 @@ class ChatApp(App[None]):
         models: Where models are found and fetched.
         is_incognito: Whether to begin with a chat of which nothing is kept.
         notice: What is to be told at the beginning; empty for nothing.
+
+    Attributes:
+        ending_status: The exit status that says which signal ended the program; 0 while none did.
     """
 
     TITLE = "tui_llama"
@@ -130,6 +133,7 @@ class ChatApp(App[None]):
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
+        self.ending_status = 0
         self._settings = settings
         self._wanted_model_path = model_path
         self._first_notice = notice
@@ -276,11 +280,12 @@ class ChatApp(App[None]):
     def _listen_for_signals(self) -> None:
         """A terminal that is closed, or a shutdown, ends the program as Ctrl+Q does."""
         loop = asyncio.get_running_loop()
-        for name in ("SIGTERM", "SIGHUP"):
-            with contextlib.suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(getattr(signal, name), self._quit_soon)
+        for number, status in endings():
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self._quit_soon, status)
 
-    def _quit_soon(self) -> None:
+    def _quit_soon(self, status: int) -> None:
+        self.ending_status = status
         self._run_alone("quit", self._quit_unasked)
 
     async def _quit_unasked(self) -> None:

@@ -2,8 +2,8 @@
 
 Manners: only a command's result goes to standard output; progress, notices and errors go to standard error,
 coloured only on a terminal and not where `NO_COLOR` is set. Exit status: 0 fine, 1 an error, 2 wrong usage,
-130 stopped by Ctrl+C (what was answered so far is printed), 141 the reader of the result went away.
-The streams themselves are the business of `standard_streams`.
+130 stopped by Ctrl+C (what was answered so far is printed), 141 the reader of the result went away, 129 and 143 told to
+end by SIGHUP and SIGTERM. The streams themselves are the business of `standard_streams`.
 """
 
 import gc
@@ -19,13 +19,17 @@ import click
 from tui_llama import __version__, doctor_command, model_commands, settings_command, standard_streams
 from tui_llama.bench_settings import BENCH_SETTINGS
 from tui_llama.command_settings import settings_from
+from tui_llama.endings import ENDING_STATUSES, endings_as_exits
 from tui_llama.errors import ModelFileError, UserError
 from tui_llama.options import ENGINE, GENERATING, PLACEMENT, list_option, setting_options, value_option, with_options
 from tui_llama.settings import SETTINGS
+from tui_llama.terminals import is_plain
 
 if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
     from tui_llama.stored_chat import StoredChat
+
+_WITHOUT_SCREEN = 'Without it, use: tui-llama ask "question"'
 
 
 class _CommandLine(click.Group):
@@ -377,7 +381,7 @@ def run() -> int:
     except UserError as error:
         _ShownError(error).show()
         status = _ShownError.exit_code
-    silent = (standard_streams.INTERRUPTED, standard_streams.READER_GONE)
+    silent = (standard_streams.INTERRUPTED, standard_streams.READER_GONE, *ENDING_STATUSES)
     if status in silent or (status == 0 and "llvmlite" in sys.modules):
         # After an answer there is nothing left to do, and to take the compiler and a model apart is a tenth of it all.
         # A thread that is inside the compiler would disturb the interpreter's farewells, too.
@@ -387,7 +391,8 @@ def run() -> int:
 
 def _status_of_command_line() -> int:
     try:
-        command_line.main(prog_name="tui-llama")
+        with endings_as_exits():
+            command_line.main(prog_name="tui-llama")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0
@@ -398,7 +403,11 @@ def _status_of_command_line() -> int:
 
 def _open_screen(options: Mapping[str, object]) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError('The screen needs a terminal. Without one, use: tui-llama ask "question"')
+        raise click.UsageError(f"The screen needs a terminal. {_WITHOUT_SCREEN}")
+    if is_plain(os.environ):
+        name = os.environ.get("TERM")
+        plain = f'TERM is "{name}"' if name else "TERM is not set"
+        raise click.UsageError(f"The screen cannot be drawn on this terminal: {plain}. {_WITHOUT_SCREEN}")
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
@@ -425,7 +434,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
             notice=notice,
         )
         app.run()
-    sys.exit(app.return_code or 0)
+    sys.exit(app.ending_status or app.return_code or 0)
 
 
 def _make_engine() -> "Engine":

@@ -1,4 +1,4 @@
-"""What lets a program that is told to end tidy up first."""
+"""What lets a program that is told to end tidy up first, and end with the status that says so: 128 and the signal."""
 
 import signal
 import threading
@@ -8,6 +8,14 @@ from types import FrameType
 from typing import Final
 
 _ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
+ENDING_STATUSES: Final = tuple(128 + number for number in _ENDINGS)
+
+
+def endings() -> Iterator[tuple[int, int]]:
+    """The signals that end the program, but for those that are ignored, as with nohup; each with its exit status."""
+    for number, status in zip(_ENDINGS, ENDING_STATUSES, strict=True):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            yield number, status
 
 
 @contextmanager

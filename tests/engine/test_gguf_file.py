@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.gguf_bytes import array, entry, gguf_bytes, scalar, string, tensor
 from tests.fakes.tiny_model import make_tiny_model
-from tui_llama.engine import gguf_header
+from tui_llama.engine import gguf_header, header_cursor
 from tui_llama.engine.gguf_file import TENSOR_TYPES, GgufFile, SkippedValue, StringArray, ValueType, open_gguf
 from tui_llama.errors import CallerError, ModelFileError
 
@@ -492,7 +492,7 @@ def test_a_long_value_that_is_read_is_kept(opened: Callable[[bytes], GgufFile]) 
 def test_strings_that_reach_over_several_reads_are_found(
     opened: Callable[[bytes], GgufFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gguf_header, "_CHUNK_BYTES", 64)
+    monkeypatch.setattr(header_cursor, "_CHUNK_BYTES", 64)
     words = ["", "x" * 200, "one", "y" * 56, *map(str, range(100)), "z" * 1000, ""]
     with opened(gguf_bytes([array("key", ValueType.STRING, words), scalar("z", ValueType.UINT8, 7)])) as file:
         assert list(file.get_strings("key")) == words

@@ -221,6 +221,11 @@ def test_more_key_heads_than_query_heads_are_refused(read: Read) -> None:
         read({"llama.attention.head_count_kv": integer(8)})
 
 
+def test_more_query_heads_for_a_key_head_than_kernels_take_are_refused(read: Read) -> None:
+    with pytest.raises(ModelFileError, match="256 query heads share one, more than the 128 supported"):
+        read({"llama.attention.head_count": integer(256), "llama.attention.head_count_kv": integer(1)})
+
+
 def test_more_heads_than_elements_are_refused(read: Read) -> None:
     with pytest.raises(ModelFileError, match=r"'llama\.attention\.key_length': 0 is not between"):
         read({"llama.attention.head_count": integer(65)})

@@ -215,7 +215,8 @@ class FakeModel:
 
     def next_token(self, token_ids: Sequence[int]) -> int:
         """The most likely next token."""
-        assert all(self.first_byte <= token_id < self.vocab_size for token_id in token_ids), "ids of another vocabulary"
+        if self.first_byte:
+            assert all(self.first_byte <= token_id < self.vocab_size for token_id in token_ids), "another vocabulary's"
         return self.first_byte + self.rule([token_id - self.first_byte for token_id in token_ids])
 
     def new_sequence(self) -> FakeSequence:

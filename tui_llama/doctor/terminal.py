@@ -10,6 +10,7 @@ from typing import Final
 
 from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.doctor.terminal_answers import Answers
+from tui_llama.terminals import is_plain
 
 TITLE: Final = "Terminal"
 
@@ -122,7 +123,7 @@ def _problems(terminal: Terminal) -> list[Problem]:
     variables, problems = terminal.environment, []
     name = variables.get("TERM", "")
     has_terminal = terminal.is_input or terminal.is_output
-    if name in ("", "dumb"):
+    if is_plain(variables):
         text = f"TERM is {name or 'not set'}: the program cannot know what the terminal understands."
         remedy = "Set it to what the terminal calls itself, such as xterm-256color."
         problems.append(Problem(text, remedy, is_advice=not has_terminal))

@@ -25,6 +25,7 @@ from time import monotonic
 from typing import Final
 
 from tui_llama.endings import endings_as_exits
+from tui_llama.terminals import is_plain
 
 ANSWER_SECONDS: Final = 0.3
 
@@ -88,7 +89,7 @@ def why_not_to_ask(input_descriptor: int, output_descriptor: int, environment: M
         return "no terminal on both sides"
     if os.fstat(input_descriptor).st_rdev != os.fstat(output_descriptor).st_rdev:
         return "two terminals"
-    if environment.get("TERM", "") in ("", "dumb"):
+    if is_plain(environment):
         return "TERM names a terminal that understands nothing"
     with suppress(OSError):  # it is not the one that this process is run from
         if os.tcgetpgrp(input_descriptor) != os.getpgrp():

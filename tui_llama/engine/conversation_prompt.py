@@ -24,7 +24,6 @@ ConversationRequest: TypeAlias = ReplyRequest | ReadAheadRequest | EstimateReque
 _LOST = " \t\r\n\ufffd"
 """What a stored text may have at its ends in place of what was generated."""
 
-
 _Request = TypeVar("_Request", bound=ConversationRequest)
 
 
@@ -53,7 +52,7 @@ def without_foreign_tokens(model: LanguageModel, request: _Request) -> _Request:
     Raises:
         EngineError: a continuation of a ledger needs all of it.
     """
-    is_known = all(token_id < model.tokenizer.vocab_size for token_id in request.ledger)
+    is_known = max(request.ledger, default=0) < model.tokenizer.vocab_size
     if is_known and request.vocabulary in ("", model.info.vocabulary) and _may_be_own(model, request):
         return request
     if not isinstance(request, CompleteRequest):

@@ -13,7 +13,7 @@ from typing import Final, Self, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.gguf_header import DAMAGED_HINT, FindStrings, Header, find_strings, read_header
+from tui_llama.engine.gguf_header import FindStrings, Header, find_strings, read_header
 from tui_llama.engine.gguf_types import (
     TENSOR_TYPES,
     MetadataValue,
@@ -26,6 +26,7 @@ from tui_llama.engine.gguf_types import (
     quoted,
     without_ones_behind,
 )
+from tui_llama.engine.header_cursor import DAMAGED_HINT
 from tui_llama.engine.model_bytes import ModelBytes
 from tui_llama.errors import CallerError, ModelFileError
 
@@ -131,7 +132,8 @@ class GgufFile:
         tensor = self._tensor(name)
         if tensor.shape != without_ones_behind(shape):
             raise self.refuse(
-                f"tensor {quoted(name)} has shape {quoted(tensor.shape)}, but the model's sizes ask for {shape}"
+                f"tensor {quoted(name)} has shape {quoted(tensor.shape)}, but the model's sizes ask for {shape}",
+                _OTHER_FILE_HINT,
             )
         return tensor
 
@@ -234,7 +236,7 @@ class GgufFile:
     def _tensor(self, name: str) -> TensorInfo:
         tensor = self.tensors.get(name)
         if tensor is None:
-            raise self.refuse(f"tensor {quoted(name)} is missing")
+            raise self.refuse(f"tensor {quoted(name)} is missing", _OTHER_FILE_HINT)
         return tensor
 
     def _get_array(self, key: str, kinds: str, wanted: str, default: object) -> object:

@@ -28,7 +28,7 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -45,8 +45,8 @@ from tui_llama.engine.gguf_types import (
     quoted,
     without_ones_behind,
 )
+from tui_llama.engine.header_cursor import Cursor
 from tui_llama.engine.model_bytes import ModelBytes
-from tui_llama.errors import ModelFileError
 
 MAGIC: Final = b"GGUF"
 DEFAULT_ALIGNMENT: Final = 32
@@ -65,18 +65,15 @@ MAX_KEPT_BYTES: Final = 5 << 23
 MAX_ARRAY_STRINGS: Final = 3 << 19
 
 _LONG_KEYS: Final = ("tokenizer.ggml.", "tokenizer.chat_template")
-_CHUNK_BYTES: Final = 1 << 20
 _MAX_ELEMENTS: Final = (1 << 63) - 1
 _MIN_ENTRY_BYTES: Final = 8 + 1 + 4 + 1  # a one-byte key and a one-byte value
 _MIN_TENSOR_BYTES: Final = 8 + 1 + 4 + 4 + 8  # a one-byte name and no dimensions
 
-DAMAGED_HINT: Final = "The file is damaged or incomplete; download it again."
 _OTHER_TYPE_HINT: Final = "Choose a file of the same model with another quantization, such as Q4_K_M or Q8_0."
 
 _VALUE_TYPES: Final = tuple(ValueType)
 _DTYPES: Final[Mapping[ValueType, np.dtype[Any]]] = {**NUMERIC_DTYPES, ValueType.BOOL: np.dtype("u1")}
 
-_U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _I64 = struct.Struct("<q")
 
@@ -147,7 +144,7 @@ def read_header(name: str, source: ModelBytes, find: FindStrings = find_strings)
     Raises:
         ModelFileError: this is no sound GGUF file.
     """
-    cursor = _Cursor(name, source)
+    cursor = Cursor(name, source)
     version = _read_version(cursor)
     tensor_count = _read_count(cursor, "tensors", MAX_TENSORS)
     entry_count = _read_count(cursor, "metadata entries", MAX_METADATA_ENTRIES)
@@ -167,62 +164,7 @@ def read_header(name: str, source: ModelBytes, find: FindStrings = find_strings)
     )
 
 
-class _Cursor:
-    """Takes one piece of the file after another, never more than there is."""
-
-    def __init__(self, name: str, source: ModelBytes) -> None:
-        self.name = name
-        self.source = source
-        self.limit = source.size_bytes
-        self.at = 0
-        self._chunk = b""
-        self._chunk_at = 0
-
-    def take(self, size: int, what: str) -> bytes:
-        """The next `size` bytes, which hold `what`."""
-        self.check_left(size, what)
-        if size > _CHUNK_BYTES:
-            self.at += size
-            return self.source.read(self.at - size, size)
-        chunk, begin = self.chunk(size)
-        self.at += size
-        return chunk[begin : begin + size]
-
-    def chunk(self, size: int) -> tuple[bytes, int]:
-        """Some bytes of the file, and where among them the next `size` begin, or what is left where that is less."""
-        begin = self.at - self._chunk_at
-        if begin + size > len(self._chunk):
-            self._chunk_at, begin = self.at, 0
-            self._chunk = self.source.read(self.at, min(_CHUNK_BYTES, self.limit - self.at))
-        return self._chunk, begin
-
-    def unsigned32(self, what: str) -> int:
-        (number,) = _U32.unpack(self.take(_U32.size, what))
-        return int(number)
-
-    def unsigned64(self, what: str) -> int:
-        (number,) = _U64.unpack(self.take(_U64.size, what))
-        return int(number)
-
-    def identifier(self, what: str, most_bytes: int) -> str:
-        """A string that others refer to: it may not be empty. Bytes that are no UTF-8 become lone surrogates."""
-        length = self.unsigned64(what)
-        if length > most_bytes:
-            self.refuse(f"{what} has a length of {length} bytes, at most {most_bytes} are possible")
-        if length == 0:
-            self.refuse(f"a {what} is empty")
-        return self.take(length, what).decode("utf-8", "surrogateescape")
-
-    def check_left(self, size: int, what: str) -> None:
-        """Refuses the file where it has not `size` more bytes."""
-        if size > self.limit - self.at:
-            self.refuse(f"{what} needs {size} bytes, but the file ends after {self.limit - self.at}")
-
-    def refuse(self, message: str, hint: str = DAMAGED_HINT) -> NoReturn:
-        raise ModelFileError(f"{self.name}: {message} (at byte {self.at})", hint)
-
-
-def _read_version(cursor: _Cursor) -> int:
+def _read_version(cursor: Cursor) -> int:
     beginning = cursor.take(len(MAGIC), "magic number")
     if beginning != MAGIC:
         what = _FOREIGN_BEGINNINGS.get(beginning, f"it begins with {beginning!a}")
@@ -238,7 +180,7 @@ def _read_version(cursor: _Cursor) -> int:
     return version
 
 
-def _read_count(cursor: _Cursor, what: str, most: int) -> int:
+def _read_count(cursor: Cursor, what: str, most: int) -> int:
     (count,) = _I64.unpack(cursor.take(_I64.size, f"number of {what}"))
     if not 0 <= count <= most:
         cursor.refuse(f"{count} {what} are not possible, at most {most}")
@@ -248,7 +190,7 @@ def _read_count(cursor: _Cursor, what: str, most: int) -> int:
 class _MetadataReader:
     """Reads metadata entries one by one; keeps what is short or asked for, and skips the rest."""
 
-    def __init__(self, cursor: _Cursor, find: FindStrings) -> None:
+    def __init__(self, cursor: Cursor, find: FindStrings) -> None:
         self._cursor = cursor
         self._find = find
         self._strings_left = MAX_ARRAY_STRINGS
@@ -368,7 +310,7 @@ class _MetadataReader:
         return alignment
 
 
-def _read_tensor_table(cursor: _Cursor, count: int) -> dict[str, TensorInfo]:
+def _read_tensor_table(cursor: Cursor, count: int) -> dict[str, TensorInfo]:
     """The rows, their offsets still counted from the start of the data."""
     rows: dict[str, TensorInfo] = {}
     for _ in range(count):
@@ -379,7 +321,7 @@ def _read_tensor_table(cursor: _Cursor, count: int) -> dict[str, TensorInfo]:
     return rows
 
 
-def _read_row(cursor: _Cursor) -> TensorInfo:
+def _read_row(cursor: Cursor) -> TensorInfo:
     name = cursor.identifier("tensor name", MAX_TENSOR_NAME_BYTES)
     where = f"tensor {quoted(name)}"
     dimension_count = cursor.unsigned32(where)
@@ -391,7 +333,7 @@ def _read_row(cursor: _Cursor) -> TensorInfo:
     return TensorInfo(name, type_id, shape, offset_bytes, _size_bytes(cursor, where, type_id, shape))
 
 
-def _size_bytes(cursor: _Cursor, where: str, type_id: int, shape: tuple[int, ...]) -> int:
+def _size_bytes(cursor: Cursor, where: str, type_id: int, shape: tuple[int, ...]) -> int:
     kind = TENSOR_TYPES.get(type_id)
     if kind is None:
         cursor.refuse(f"{where} has the type {type_id}, which this program does not know", _OTHER_TYPE_HINT)
@@ -409,7 +351,7 @@ def _size_bytes(cursor: _Cursor, where: str, type_id: int, shape: tuple[int, ...
     return size_bytes
 
 
-def _placed(cursor: _Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
+def _placed(cursor: Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
     """Turns offsets within the data into offsets within the file.
 
     As in llama.cpp, tensors follow one another in the table's order without gaps, so none can overlap.

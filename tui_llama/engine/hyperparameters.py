@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from tui_llama.engine.attention_sizes import MOST_ROWS
 from tui_llama.engine.gguf_file import GgufFile, StringArray
 from tui_llama.errors import ModelFileError
 
@@ -149,6 +150,9 @@ class _Reader:
         kv_head_count = self._layer_size(key, head_count, layer_count, default=head_count)
         if head_count % kv_head_count:
             raise self._refuse(key, f"{kv_head_count} does not divide the {head_count} query heads")
+        group = head_count // kv_head_count
+        if group > MOST_ROWS:
+            raise self._refuse(key, f"{group} query heads share one, more than the {MOST_ROWS} supported", _OTHER_MODEL)
         return kv_head_count
 
     def _head_dim(self, embedding_size: int, head_count: int) -> int:

@@ -131,7 +131,11 @@ class ModelBytes:
         Raises:
             ModelFileError: somebody has written to it since it was opened.
         """
-        if _identity(os.fstat(self._opened)) != self._identity:
+        try:
+            identity = _identity(os.fstat(self._opened))
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if identity != self._identity:
             raise ModelFileError(f"{self._name} was written to while it was read", _CHANGED_HINT)
 
     @property

@@ -242,10 +242,6 @@ class PlanBuilder:
         sizes = self.sizes
         attended = self.buffer("attended", sizes.head_count * sizes.head_dim)
         group = sizes.head_count // sizes.kv_head_count
-        if group > attention_sizes.MOST_ROWS:
-            raise self.weights.file.refuse(
-                f"{group} query heads share a key-value head, more than the {attention_sizes.MOST_ROWS} supported"
-            )
         sinks_vector = self.weights.vector(sinks, sizes.head_count) if sinks else None
         self._keep_alive.append(sinks_vector)
         self._add(

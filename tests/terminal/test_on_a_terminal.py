@@ -1,0 +1,120 @@
+"""The real program on a pseudo-terminal, under what random and broken terminals send."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from threading import Thread
+
+import pytest
+
+from tests.terminal.byte_streams import PASTE_END, PASTE_START, random_stream
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = "import fcntl, runpy, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); " \
+    "runpy.run_module('tests.terminal.chat_child', run_name='__main__')"  # fmt: skip
+ESCAPE_KEY, F7 = b"\x1b[27u", b"\x1b[18~"
+PATIENCE_SECONDS = 120  # a machine may be busy
+LEAVING_KEYS = b"\x03\x04\x11\x1a"  # quit, and suspend
+
+
+class Terminal:
+    """What a person sees of the program, and may send to it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._shown = bytearray()
+
+    def send(self, content: bytes) -> None:
+        """Sends it all, while what the program draws is read by somebody."""
+        sender = Thread(target=_write_all, args=(self._descriptor, content))
+        sender.start()
+        while sender.is_alive():
+            self._read()
+        sender.join()
+
+    def until(self, words: str) -> None:
+        """Returns once it was drawn, which must be in one piece; forgets what was drawn before."""
+        while words.encode() not in self._shown:
+            assert self._read(), f"the program ended or is silent; it drew {bytes(self._shown[-2000:])!r}"
+        self._shown.clear()
+
+    def _read(self) -> bool:
+        if not select.select([self._descriptor], [], [], PATIENCE_SECONDS)[0]:
+            return False
+        try:
+            content = os.read(self._descriptor, 1 << 16)
+        except OSError:
+            return False
+        self._shown += content
+        return bool(content)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content[:1024]) :]
+
+
+@contextmanager
+def chat() -> Iterator[tuple[Terminal, "subprocess.Popen[bytes]"]]:
+    """The program, ready for a message."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        terminal = Terminal(ours)
+        try:
+            terminal.until("ready")
+            yield terminal, process
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def paste(text: bytes) -> bytes:
+    return PASTE_START + text + PASTE_END
+
+
+@pytest.mark.parametrize("content", [b"\xe1", b"ab\xff\xfecd", b"\x1b[1114112u", b"\x1b[<0;99999999999999999999;1M"])
+def test_bytes_that_make_no_sense_do_not_end_the_program(content: bytes) -> None:
+    with chat() as (terminal, process):
+        terminal.send(content)
+        terminal.send(paste(b"still-here"))
+        terminal.until("still-here")
+        terminal.send(b"\x11")
+        assert process.wait() == 0
+
+
+def test_escape_sequences_and_control_keys_in_a_paste_are_text() -> None:
+    with chat() as (terminal, process):
+        terminal.send(paste(b"Look at this:\r\x1b[1;32mok\x1b[0m\r\x11\rrest"))
+        terminal.until("rest")
+        assert process.poll() is None
+        terminal.send(b"\x11")
+        assert process.wait() == 0
+
+
+def test_no_random_stream_ends_the_program() -> None:
+    random = Random(11)
+    with chat() as (terminal, process):
+        for number in range(20):
+            for _ in range(25):
+                stream = random_stream(random)
+                if not any(key in stream.content for key in LEAVING_KEYS):
+                    terminal.send(stream.content)
+            # What has begun must end first, dialogs be closed, and what was written selected.
+            terminal.send(PASTE_END + ESCAPE_KEY * 3 + F7 + paste(f"mark-{number}".encode()))
+            terminal.until(f"mark-{number}")
+            assert process.poll() is None
