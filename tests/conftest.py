@@ -3,8 +3,9 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,9 @@ import pytest
 from tests.fakes.clock import Clock
 from tests.patience import let_pilots_wait
 from tui_llama import paths
+from tui_llama.engine import kernel_code, kernel_compiler
+from tui_llama.engine.kernel_code import Kernel
+from tui_llama.engine.kernel_compiler import UnkeptCode
 from tui_llama.models.downloads import DownloadError
 from tui_llama.models.starter import fetch_starter, has_starter, starter_path
 
@@ -26,6 +30,8 @@ os.environ.setdefault(paths.KERNEL_CACHE_VARIABLE, str(paths.kernel_cache_folder
 OWN_STARTER = starter_path() if has_starter() else None
 HOME_OF_STARTER = paths.cache_folder() / "tests"
 
+_HOMES = count()
+
 let_pilots_wait()
 
 # A shared machine is slow at times, which is no failure of the code.
@@ -38,9 +44,28 @@ hypothesis.settings.load_profile("suite")
 @pytest.fixture(autouse=True)
 def home_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home for this test alone, so that no test sees or touches the user's chats and settings."""
-    home = tmp_path_factory.mktemp("home")
+    # Numbered here: the factory looks at all folders there are each time, which are thousands in the end.
+    home = tmp_path_factory.mktemp(f"home{next(_HOMES)}", numbered=False)
     monkeypatch.setenv(paths.HOME_VARIABLE, str(home))
     return home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of several processes that run tests one compiles; the others wait, find what they need and compile the rest."""
+    compile_in_processes = kernel_compiler.compile_in_processes
+
+    def compile_what_nobody_has(kernels: Sequence[Kernel], on_done: Callable[[int], None]) -> UnkeptCode:
+        with _one_at_a_time(tmp_path_factory.getbasetemp().parent):
+            absent = [kernel for kernel in kernels if kernel_code._read(kernel) is None]
+            if not absent:
+                return UnkeptCode()
+            return compile_in_processes(absent, lambda done: on_done(len(kernels) - len(absent) + done))
+
+    with pytest.MonkeyPatch.context() as patch:
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            patch.setattr(kernel_compiler, "compile_in_processes", compile_what_nobody_has)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.store import Store
 
@@ -149,7 +150,7 @@ class Terminal:
 
     def wait_for(self, text: bytes) -> None:
         with self._has_come:
-            assert self._has_come.wait_for(lambda: text in self._shown, 60), self._shown[-2000:]
+            assert self._has_come.wait_for(lambda: text in self._shown, HANG_SECONDS), self._shown[-2000:]
 
     def type(self, keys: bytes) -> None:
         os.write(self.keyboard, keys)
@@ -164,7 +165,7 @@ class Terminal:
         except ProcessLookupError:
             return True
         try:
-            return bool(select.select([descriptor], [], [], 60)[0])
+            return bool(select.select([descriptor], [], [], HANG_SECONDS)[0])
         finally:
             os.close(descriptor)
 

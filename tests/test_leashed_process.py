@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import HANG_SECONDS
 from tui_llama.child_process import child_command
 
 LEASH = "tui_llama.leashed_process"
@@ -43,10 +44,10 @@ signal.pause()
     reader = os.open(signs, os.O_RDONLY | os.O_NONBLOCK)
     command = child_command(LEASH, sys.executable, "-c", program, str(signs))
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
-        assert select.select([reader], [], [], 60)[0]
+        assert select.select([reader], [], [], HANG_SECONDS)[0]
         assert os.read(reader, 1) == b"!"
         assert process.stdin is not None
         process.stdin.close()
-        assert select.select([reader], [], [], 60)[0]
+        assert select.select([reader], [], [], HANG_SECONDS)[0]
         assert os.read(reader, 1) == b""
     os.close(reader)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.tiny_model import make_tiny_model
+from tests.patience import HANG_SECONDS
 from tui_llama import paths, set_up
 from tui_llama.engine.common_kernels import STARTER_FORMATS, kernels_for
 from tui_llama.engine.kernel_code import Kernel, load_kernels
@@ -118,7 +119,7 @@ def test_kernels_are_compiled_while_the_starter_comes(work: Work) -> None:
     is_compiled = threading.Event()
 
     def fetch(_report: ReportProgress) -> Downloaded:
-        assert is_compiled.wait(60)  # it would come to nothing, were one done after the other
+        assert is_compiled.wait(HANG_SECONDS)  # it would come to nothing, were one done after the other
         return Downloaded(PATH)
 
     work.fetch, work.compile = fetch, lambda report: is_compiled.set()
@@ -182,7 +183,7 @@ def test_a_stop_or_a_failure_while_compiling_ends_the_download(error: BaseExcept
             raise
 
     def compile_kernels(_report: Callable[[int, int], None]) -> None:
-        assert has_begun.wait(60)
+        assert has_begun.wait(HANG_SECONDS)
         raise error
 
     work.fetch, work.compile = fetch, compile_kernels
@@ -202,11 +203,11 @@ def test_progress_tells_of_both_in_one_line(work: Work) -> None:
     def fetch(report: ReportProgress) -> Downloaded:
         report(Progress("downloading", 25, 100))
         has_reported.set()
-        assert may_end.wait(60)
+        assert may_end.wait(HANG_SECONDS)
         return Downloaded(PATH)
 
     def compile_kernels(report: Callable[[int, int], None]) -> None:
-        assert has_reported.wait(60)
+        assert has_reported.wait(HANG_SECONDS)
         report(3, 40)
         report(40, 40)
         may_end.set()
@@ -226,11 +227,11 @@ def test_progress_of_an_unknown_size_has_no_empty_place(work: Work) -> None:
     def fetch(report: ReportProgress) -> Downloaded:
         report(Progress("looking for"))
         has_reported.set()
-        assert may_end.wait(60)
+        assert may_end.wait(HANG_SECONDS)
         return Downloaded(PATH)
 
     def compile_kernels(report: Callable[[int, int], None]) -> None:
-        assert has_reported.wait(60)
+        assert has_reported.wait(HANG_SECONDS)
         report(1, 2)
         may_end.set()
 

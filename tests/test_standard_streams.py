@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.tiny_model import make_tiny_model
+from tests.patience import HANG_SECONDS
 from tui_llama import __version__, standard_streams
 from tui_llama.errors import UserError
 
@@ -38,7 +39,7 @@ def shell(redirection: str, *arguments: str, program: Sequence[str] = FAKE) -> "
     """Runs the program with streams as a shell redirects them; `$0` and what follows are its command line."""
     command = ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, *program, *arguments]
     return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=ROOT, timeout=HANG_SECONDS, check=False
     )
 
 

@@ -375,8 +375,8 @@ async def test_a_fetched_model_is_removed_after_a_question() -> None:
         await driver.pilot.press("y")
         await driver.until(lambda: FETCHED not in models.found, "the removal")
         # It is offered again.
-        await driver.until(lambda: sum("Qwen3 0.6B" in line for line in lines(driver)) == 1)
-        assert lines(driver).index("Get one") == 2
+        await driver.until(lambda: lines(driver).index("Get one") == 2)
+        assert sum("Qwen3 0.6B" in line for line in lines(driver)) == 1
 
 
 async def test_what_others_put_there_is_not_removed() -> None:

@@ -58,9 +58,10 @@ class ScreenDriver:
             raise AssertionError(f"{error}\n\n{self.screen_text()}") from error
 
     async def until_state(self, words: str) -> None:
-        """Returns once the status line says this, or would without the hint in its place."""
+        """Returns once the status line says this, or would without the hint in its place, and the store has all."""
         line = self.app.chat_screen.status
         await self.until(lambda: words in self.status or words in line._status.words, f"status {words!r}")
+        await self.app._journal.settle()
 
     async def at_rest(self) -> None:
         """Returns once the program and its store have nothing to do but to wait: what has not happened will not."""
