@@ -79,7 +79,8 @@ def typed_path(text: str) -> Path | None:
     try:
         path = Path(text).expanduser()
         path.exists()
-    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a zero byte
+        path.absolute()
+    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a zero byte, below a folder that is gone
         return None
     return path
 
