@@ -9,10 +9,11 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from threading import Thread
+from time import monotonic
 
 import pytest
 
@@ -41,14 +42,19 @@ class Terminal:
             self._read(0.01)
         sender.join()
 
+    def leave(self) -> None:
+        """Closes the terminal."""
+        os.close(self._descriptor)
+
     def until(self, words: str) -> None:
         """Returns once it was drawn, which must be in one piece; forgets what was drawn before."""
-        assert self.shows(words, PATIENCE_SECONDS), f"it ended or is silent; it drew {bytes(self._shown[-2000:])!r}"
+        assert self.shows(words, PATIENCE_SECONDS), f"it was not drawn, but {bytes(self._shown[-2000:])!r}"
 
-    def shows(self, words: str, silent_seconds: float) -> bool:
-        """Whether it was drawn before the program drew nothing for so long; if so, forgets what was drawn."""
+    def shows(self, words: str, seconds: float) -> bool:
+        """Whether it is drawn in so many seconds; if so, forgets what was drawn."""
+        end = monotonic() + seconds
         while words.encode() not in self._shown:
-            if not self._read(silent_seconds):
+            if monotonic() > end or not self._read(max(0.0, end - monotonic())):
                 return False
         self._shown.clear()
         return True
@@ -86,7 +92,8 @@ def chat() -> Iterator[tuple[Terminal, "subprocess.Popen[bytes]"]]:
             yield terminal, process
         finally:
             process.kill()
-            os.close(ours)
+            with suppress(OSError):  # a test may have closed it
+                os.close(ours)
 
 
 def paste(text: bytes) -> bytes:
@@ -112,10 +119,20 @@ def test_escape_sequences_and_control_keys_in_a_paste_are_text() -> None:
         assert process.wait() == 0
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_a_terminal_that_goes_away_while_it_is_drawn_to_ends_the_program(number: int) -> None:
+    random = Random(number)
+    with chat() as (terminal, process):
+        for _ in range(10):
+            terminal.send(paste(random.randbytes(20).hex().encode() + b"\n"))
+        terminal.leave()
+        assert process.wait(PATIENCE_SECONDS) == 0
+
+
 def test_no_random_stream_ends_the_program() -> None:
     random = Random(11)
     with chat() as (terminal, process):
-        for number in range(20):
+        for number in range(10):
             for _ in range(25):
                 stream = random_stream(random)
                 if not any(key in stream.content for key in LEAVING_KEYS):
