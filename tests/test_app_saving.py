@@ -307,3 +307,17 @@ async def test_a_draft_that_cannot_be_kept_is_asked_about(store: FlakyStore) -> 
         await driver.pilot.press("s")
         await driver.until(lambda: driver.app.screen is driver.app.chat_screen)
         assert driver.written == "half"
+
+
+async def test_the_program_starts_while_another_program_holds_the_lock(store: FlakyStore) -> None:
+    store.set_preference("draft", "half")
+    with sqlite3.connect(store.path, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with Store(store.path) as own:
+            async with opened(store=own, replies=[spoken("one")]) as driver:
+                assert driver.written == "half"
+                await driver.pilot.press("enter")
+                await driver.until(lambda: driver.answers == ["one"])
+                other.execute("ROLLBACK")
+                await driver.until_state("ready")
+    assert texts(store, "half") == ["half", "one"]
