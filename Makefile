@@ -39,8 +39,12 @@ types: $(VENV)/installed-dev
 contracts: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
+# One process of tests for each processor; whoever has finished takes over what another has still to do.
+# Among many processors most would only wait for the longest test.
+# One file, one test: .venv/bin/pytest tests/test_store.py -k kill
+TEST_PROCESSES = --numprocesses=logical --maxprocesses=8 --dist=worksteal
 test: $(VENV)/installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest $(TEST_PROCESSES)
 
 # What CI has no time for: the same tests of stored prompts with many more tries, and how fast they are stored and loaded.
 release-check: $(VENV)/installed-dev

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.fakes.clock import Clock
+from tests.patience import let_pilots_wait
 from tui_llama import paths
 from tui_llama.models.downloads import DownloadError
 from tui_llama.models.starter import fetch_starter, has_starter, starter_path
@@ -23,8 +26,12 @@ os.environ.setdefault(paths.KERNEL_CACHE_VARIABLE, str(paths.kernel_cache_folder
 OWN_STARTER = starter_path() if has_starter() else None
 HOME_OF_STARTER = paths.cache_folder() / "tests"
 
+let_pilots_wait()
+
 # A shared machine is slow at times, which is no failure of the code.
-hypothesis.settings.register_profile("suite", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "suite", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("suite")
 
 
@@ -70,3 +77,11 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    """The time and the zone that the test says."""
+    with monkeypatch.context() as patch:
+        yield Clock(patch)
+    time.tzset()

@@ -10,6 +10,7 @@ from textual import events
 
 from tests.fakes import stored_prompts
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.conversation import State
@@ -307,12 +308,15 @@ async def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(
     def full(*_: object, **__: object) -> int:
         raise StoreError("The disk is full.", "Make room.")
 
-    monkeypatch.setattr(Store, "add_user_message", full)
+    monkeypatch.setattr(store, "add_user_message", full)
     async with opened(store=store, replies=[spoken("one"), spoken("two")]) as driver:
         await driver.ask("first")
         await driver.ask("second")
         assert driver.answers == ["one", "two"]
-        assert driver.remarks == ["This chat is not being saved: The disk is full.\nMake room."]
+        assert driver.remarks == [
+            "Not saved for now: The disk is full.\nIt is kept in memory until it can be saved. Make room."
+        ]
+        assert "not saved" in driver.status
     store.close()
 
 
@@ -492,7 +496,7 @@ async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> N
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.answers == ["one", "three"])
         await driver.until_state("ready")
-        assert driver.notes[-1] == "version 2 of 2"
+        await driver.until(lambda: driver.notes[-1] == "version 2 of 2")
         await driver.pilot.press("left")
         await driver.until(lambda: driver.answers == ["one", "two"])
         await driver.app._journal.settle()
@@ -726,7 +730,7 @@ async def test_a_long_chat_mounts_its_end_and_fills_in_on_the_way_up(store: Stor
 
 async def test_waiting_events_do_not_block_quitting() -> None:
     never = Gate()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_SECONDS):
         async with opened(engine=ScriptedEngine(load=[never]), until_ready=False) as driver:
             await driver.until_state("loading")
             await driver.pilot.press("ctrl+q")

@@ -94,7 +94,7 @@ async def test_the_key_goes_on_with_the_same_answer_and_without_the_guard() -> N
         _, answer = await stored_messages(driver)
         assert (answer.text, answer.stop_reason) == ("again again and on", StopReason.END_OF_GENERATION)
         assert driver.store.versions(answer.message_id) == [answer.message_id]
-        assert driver.store.ledger(answer.message_id) == [1, 2, 3, 10, 11, 20, 21]
+        assert driver.store.ledger(answer.message_id).newest_ids == [1, 2, 3, 10, 11, 20, 21]
 
 
 async def test_going_on_that_is_refused_leaves_the_loop_as_it_was() -> None:
@@ -317,7 +317,7 @@ async def test_an_answer_that_a_crash_cut_off_goes_on_and_may_be_cut_off_again(s
             driver.app._turns.chat.flush()
             half = (await stored_messages(driver))[-1]
             assert (half.text, half.state) == ("I was saying that", MessageState.PARTIAL)
-            assert reopened.ledger(answer_id) == [1, 2, 3, 4]
+            assert reopened.ledger(answer_id).newest_ids == [1, 2, 3, 4]
 
 
 async def test_an_answer_waits_for_the_model_to_go_on(store: Store) -> None:

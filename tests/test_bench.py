@@ -11,6 +11,7 @@ from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import bench, bench_report
 from tui_llama.bench import MeasuredModel, OperationTime, SpeedTest, make_loads, make_tests
 from tui_llama.cli import command_line
+from tui_llama.engine import machine_limits
 from tui_llama.engine.machine_limits import LimitSample, MachineLimits
 from tui_llama.engine.protocol import LoadRequest, ModelInfo
 from tui_llama.engine.roofline import Cost
@@ -27,7 +28,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that are measured at once, and are not worth much."""
     monkeypatch.setattr(bench, "MachineLimits", functools.partial(MachineLimits, buffer_bytes=MEGABYTE))
+    monkeypatch.setattr(machine_limits, "_PASS_SECONDS", 0.0)
 
 
 def run(*arguments: str) -> Result:

@@ -22,6 +22,7 @@ from benchmarks.comparison_table import (
 )
 from benchmarks.peer import LlamaBench, LlamaCppPython
 from benchmarks.terminal import Terminal
+from tests.patience import HANG_SECONDS
 from tui_llama.bench import Result, SpeedTest
 from tui_llama.engine.machine_limits import LimitSample
 from tui_llama.engine.protocol import LoadRequest, ModelInfo
@@ -43,16 +44,16 @@ def test_a_benchmark_tells_how_it_is_used(name: str) -> None:
 def test_the_terminal_sees_what_a_program_draws_between_its_escape_sequences() -> None:
     command = ["sh", "-c", r"printf '\033[1mre\033[0mady'; read line; printf 'heard %s' $line; cat"]
     with Terminal(command, dict(os.environ)) as terminal:
-        assert terminal.wait_for("ready", 30) is not None
+        assert terminal.wait_for("ready", HANG_SECONDS) is not None
         assert not terminal.has_drawn("heard")
         terminal.forget()
         terminal.type("you\n")
-        assert terminal.wait_for("heard you", 30) is not None
+        assert terminal.wait_for("heard you", HANG_SECONDS) is not None
 
 
 def test_the_terminal_notices_that_a_program_has_ended() -> None:
     with Terminal(["true"], dict(os.environ)) as terminal:
-        assert terminal.wait_for("never", 30) is None
+        assert terminal.wait_for("never", HANG_SECONDS) is None
         assert not terminal.has_drawn_anything()
 
 

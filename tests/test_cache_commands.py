@@ -32,7 +32,7 @@ def chat_id() -> str:
 
 def test_it_shows_chats_models_and_room(chat_id: str) -> None:
     (path, *_) = segments()
-    path.with_name("x.tlk.damaged").write_bytes(bytes(2048))
+    path.with_name(f"{'1' * 32}.tlk.damaged").write_bytes(bytes(2048))
     result = run("show", "--prompt-cache-mib", "3")
     lines = result.stdout.splitlines()
     assert (result.exit_code, len(lines)) == (0, 5)

@@ -21,6 +21,7 @@ from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.cli import command_line
 from tui_llama.command_settings import settings_from
 from tui_llama.engine import open_tokenizer
+from tui_llama.engine.chat_template import ChatTemplate
 from tui_llama.engine.protocol import (
     DEFAULT_DRAFT_MAX,
     CompleteRequest,
@@ -92,9 +93,27 @@ def test_ask_answers_through_the_chat_template(use_model: UseModel) -> None:
     assert model.closed
 
 
-def test_what_the_terminal_would_obey_does_not_reach_it(use_model: UseModel) -> None:
-    use_model(answering("a\x1b[31mb\x07c"))
-    assert run("complete", "x:", *MODEL, "--temp", "0").stdout == "abc"
+def test_an_answer_in_a_pipe_is_what_the_model_wrote(use_model: UseModel) -> None:
+    flag = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+    answer = f"a\x1b[31mb\x07c \u200fשלום\u2066 \ufeff{flag}\n"
+    use_model(answering(answer))
+    assert run("complete", "x:", *MODEL, "--temp", "0").stdout == answer
+
+
+@pytest.mark.parametrize(
+    ("source", "fallback_is_told"),
+    [
+        ("{{ functions + '' }}{{ messages[0].content }}:", False),
+        ("{{ messages[0].content[0].text }}:", False),
+        ("{{ messages[0].content }}:{{ raise_exception('only with tools') }}", True),
+    ],
+)
+def test_ask_answers_whatever_the_template_asks_for(source: str, fallback_is_told: bool, use_model: UseModel) -> None:
+    model = use_model(answering("yes"))
+    model.chat_template = ChatTemplate(source, "test", fallback=ChatTemplate("{{ messages[0].content }}:", "plain"))
+    result = run("ask", "is it", *MODEL, "--temp", "0", "--system", "Be brief.")
+    assert (result.exit_code, result.stdout) == (0, "yes")
+    assert ("only with tools; the plain template is used instead" in result.stderr) == fallback_is_told
 
 
 def test_a_failure_is_told_with_a_hint_on_standard_error() -> None:
@@ -154,7 +173,7 @@ def test_answers_are_guarded_unless_that_is_off_or_they_may_not_end(asked: Asked
 
 
 def test_standard_input_is_put_below_the_question(asked: Asked) -> None:
-    run("ask", "Sum", "up:", *MODEL, stdin="a text\n")
+    run("ask", "Sum", "up:", "-", *MODEL, stdin="a text\n")
     assert reply_request(asked).messages == (ChatMessage(Role.USER, "Sum up:\n\na text"),)
 
 
@@ -441,6 +460,15 @@ def test_on_a_terminal_the_result_ends_in_a_newline() -> None:
     with output.closing():
         output.result("yes")
     assert results.getvalue() == "yes\n"
+
+
+def test_what_a_terminal_would_obey_does_not_reach_it() -> None:
+    results = FakeTerminal()
+    output = Output(results, io.StringIO())
+    with output.closing():
+        output.result("a\x1b[3")
+        output.result("1mb\x07c\n")
+    assert results.getvalue() == "abc\n"
 
 
 def test_on_a_terminal_progress_is_one_line_that_goes_away() -> None:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.fakes.tiny_model import make_tiny_model
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.cli import command_line
 from tui_llama.engine.protocol import ReadSpeed
@@ -37,6 +38,12 @@ def model() -> Path:
     """A model that can run."""
     paths.make_private_folder(paths.models_folder())
     return make_tiny_model(paths.models_folder() / "tiny.gguf")
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that is slow to begin is waited for."""
+    monkeypatch.setattr("tui_llama.doctor.machine._CHILD_SECONDS", HANG_SECONDS)
 
 
 def run(*arguments: str) -> Result:
@@ -114,11 +121,22 @@ def test_nothing_on_the_page_tells_who_somebody_is(
         assert "red" in result.stdout and "~/data/models" in result.stdout
 
 
+# With a terminal of its own, whose answer it waits for as long as that takes.
+ON_A_TERMINAL = """
+import fcntl, functools, sys, termios
+from tui_llama.cli import main
+from tui_llama.doctor import terminal_answers
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+patience = float(sys.argv.pop(1))
+terminal_answers.asked_terminal = functools.partial(terminal_answers.asked_terminal, seconds=patience)
+main()
+"""
+
+
 def test_on_a_terminal_it_asks_and_leaves_no_trace(model: Path) -> None:
     ours, theirs = pty.openpty()
     before = termios.tcgetattr(theirs)
-    program = "import fcntl, termios, sys; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from tui_llama.cli import main; main()"
-    command = [sys.executable, "-c", program, "doctor"]
+    command = [sys.executable, "-c", ON_A_TERMINAL, str(HANG_SECONDS), "doctor"]
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True
     ) as process:

@@ -105,6 +105,7 @@ async def test_what_an_edit_costs_is_told_before_it_is_sent() -> None:
             ),
             ledger=(1, 2, 3, 10),
             chat_id=driver.store.list_chats()[0].chat_id,
+            begun_at=driver.engine.reply_requests[0].begun_at,
         )
 
 
@@ -127,7 +128,7 @@ async def test_nothing_is_read_ahead_while_a_message_is_edited() -> None:
         await driver.write(" and more of it")
         await driver.until(lambda: driver.engine.estimate_requests)
         count = len(driver.engine.read_ahead_requests)
-        await driver.pilot.pause(0.05)
+        await driver.at_rest()
         assert len(driver.engine.read_ahead_requests) == count
         await driver.pilot.press("escape")
         await driver.until(lambda: len(driver.engine.read_ahead_requests) > count)
@@ -263,7 +264,7 @@ async def test_going_up_fast_marks_the_last_one_and_leaves_older_messages_to_be_
         await driver.until(lambda: "▌ question 3 " in driver.screen_text())
         for _ in range(8):
             await driver.pilot.press("ctrl+home")
-            await driver.pilot.pause(0.02)
+            await driver.at_rest()
         await driver.until(lambda: "question 0" in driver.questions)
         assert driver.questions == [f"question {number}" for number in range(turns)]
 

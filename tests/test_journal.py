@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tui_llama import paths
-from tui_llama.errors import StoreError
+from tui_llama.errors import StoreConflictError, StoreError
 from tui_llama.journal import Journal
 from tui_llama.store import Store
 
@@ -34,7 +34,7 @@ async def test_a_write_that_fails_is_reported_and_the_next_one_happens(store: St
     journal.write(lambda each: each.set_preference("key", "value"))
     assert await journal.read(lambda each: each.preference("key")) == "value"
     await journal.close()
-    assert [type(failure) for failure in failures] == [StoreError]
+    assert [type(failure) for failure in failures] == [StoreConflictError]
 
 
 async def test_a_read_raises_what_the_store_raises(store: Store) -> None:

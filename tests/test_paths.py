@@ -65,3 +65,29 @@ def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     paths.make_private_folder(tmp_path)
 
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_without_a_home_there_is_no_folder_and_none_is_made(
+    says_so: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(name: str, appauthor: bool) -> str:
+        if says_so:
+            raise RuntimeError("could not determine the home directory")
+        return f"~/.cache/{name}"
+
+    monkeypatch.delenv(paths.HOME_VARIABLE)
+    for kind in ("data", "cache", "config"):
+        monkeypatch.setattr(f"platformdirs.user_{kind}_dir", find)
+    monkeypatch.chdir(tmp_path)
+    for folder in (paths.cache_folder(), paths.data_folder(), paths.config_folder()):
+        with pytest.raises(NotADirectoryError):
+            paths.make_private_folder(folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_place_of_a_folder_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(NotADirectoryError):
+            paths.make_private_folder(path)

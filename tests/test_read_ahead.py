@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
+from tests.patience import HANG_SECONDS
 from tui_llama import read_ahead
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.protocol import (
@@ -249,7 +250,7 @@ def last_asked(driver: Driver) -> ReadAheadRequest:
 async def test_an_empty_chat_asks_for_nothing() -> None:
     async with opened(engine=engine_that_reads()) as driver:
         await driver.write("word")
-        await driver.pilot.pause(0.05)
+        await driver.at_rest()
         assert driver.engine.read_ahead_requests == []
 
 
@@ -271,7 +272,8 @@ async def test_after_a_turn_the_conversation_is_read_and_then_the_draft() -> Non
         await driver.until(lambda: driver.engine.read_ahead_requests)
         said = (ChatMessage(Role.USER, "first"), ChatMessage(Role.ASSISTANT, "one"))
         chat_id = driver.store.list_chats()[0].chat_id
-        assert last_asked(driver) == ReadAheadRequest(said, "", (1, 2, 3, 10), chat_id=chat_id)
+        begun_at = driver.engine.reply_requests[0].begun_at
+        assert last_asked(driver) == ReadAheadRequest(said, "", (1, 2, 3, 10), chat_id=chat_id, begun_at=begun_at)
         await driver.until(lambda: driver.status.count("1,747 ready") == 1)
         await driver.write("and then")
         await driver.until(lambda: last_asked(driver).draft == "and")
@@ -331,7 +333,7 @@ async def test_a_prompt_whose_reading_was_stopped_is_not_read_ahead_either(key: 
         drafts = len(engine.read_ahead_requests)
         await driver.pilot.press(key)
         await driver.until_state("ready")
-        await driver.pilot.pause(0.05)
+        await driver.at_rest()
         assert len(engine.read_ahead_requests) == drafts
         await driver.ask("something short")
         await driver.until(lambda: last_asked(driver).messages[-1:] == (ChatMessage(Role.ASSISTANT, "one"),))
@@ -368,7 +370,7 @@ async def test_a_command_is_no_draft() -> None:
         await driver.ask("first")
         await driver.until(lambda: driver.engine.read_ahead_requests)
         await driver.write("/rename something better")
-        await driver.pilot.pause(0.05)
+        await driver.at_rest()
         assert [request.draft for request in driver.engine.read_ahead_requests] == [""]
 
 
@@ -377,7 +379,7 @@ async def test_nothing_is_read_ahead_when_it_is_turned_off() -> None:
     async with opened(engine=engine_that_reads(replies=[spoken("one")]), settings=settings) as driver:
         await driver.ask("first")
         await driver.write("and then ")
-        await driver.pilot.pause(0.05)
+        await driver.at_rest()
         assert driver.engine.read_ahead_requests == []
 
 
@@ -387,7 +389,7 @@ async def test_nothing_is_read_ahead_while_a_model_loads() -> None:
     async with opened(engine=engine, until_ready=False) as driver:
         await driver.until_state("loading")
         await driver.write("one two ")
-        await driver.pilot.pause(0.05)
+        await driver.at_rest()
         assert engine.read_ahead_requests == []
         gate.open()
         await driver.until(lambda: engine.read_ahead_requests)
@@ -396,7 +398,7 @@ async def test_nothing_is_read_ahead_while_a_model_loads() -> None:
 
 async def test_quitting_does_not_wait_for_what_is_read_ahead() -> None:
     gate = Gate()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_SECONDS):
         async with opened(engine=engine_that_reads([gate])) as driver:
             await driver.write("one two")
             await gate.reached()

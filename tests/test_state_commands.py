@@ -1,5 +1,6 @@
 """Sessions of llama.cpp become chats and chats become sessions, on the command line."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_a_text_that_goes_out_and_comes_in_goes_on_as_if_it_had_never_left(
     run("state", "export", str(session), "-m", str(tiny_model), "--text", TEXT, *options)
     chat_id = imported(session, tiny_model)
     assert run("complete", "--continue", chat_id[:8], *answering).stdout == expected
-    assert finished[-1].reused_tokens == len(find_chat(chat_id).ledger) - 1
+    assert finished[-1].reused_tokens == len(find_chat(chat_id).ledger.newest_ids) - 1
     assert finished[-1].read_tokens == 1
 
 
@@ -125,14 +126,14 @@ def test_a_text_is_put_behind_the_chat_and_the_chat_stays_as_it_is(
     answering = ("-n", "12", "--temp", "0")
     expected = run("complete", TEXT + " and she", "-m", str(tiny_model), *answering).stdout
     assert run("complete", "--continue", chat_id, *answering, " and she").stdout == expected
-    assert finished[-1].reused_tokens >= len(before.ledger) - 1
+    assert finished[-1].reused_tokens >= len(before.ledger.newest_ids) - 1
     assert (find_chat(chat_id), segments()) == (before, stored)
 
 
 def test_a_chat_goes_out_from_what_is_stored(tiny_model: Path, session: Path, tmp_path: Path) -> None:
     chat_id, again = imported(session, tiny_model), tmp_path / "again.bin"
     result = run("state", "export", str(again), "--chat", chat_id)
-    count = len(find_chat(chat_id).ledger)
+    count = len(find_chat(chat_id).ledger.newest_ids)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
         f"{again}: session of version 10, with flash attention, {count} tokens, "
@@ -173,7 +174,7 @@ def next_turn(chat_id: str, tiny_model: Path) -> tuple[PromptEncoded, Usage]:
     request = ReplyRequest(
         turn=1,
         messages=(*messages, ChatMessage(Role.USER, "And then?")),
-        ledger=find_chat(chat_id).ledger,
+        ledger=tuple(find_chat(chat_id).ledger.newest_ids),
         sampling=SamplingSettings(temperature=0),
         max_tokens=3,
         chat_id=chat_id,
@@ -208,7 +209,7 @@ def test_a_conversation_becomes_its_messages_and_goes_on_in_the_program_warm(
     assert chat.system_prompt == "Be brief."
     assert [message.text for message in messages] == ["hello", "there", "and then?", "once upon a time"]
     assert messages[-1].stop_reason is (StopReason.END_OF_GENERATION if end else StopReason.STOPPED)
-    count = len(find_chat(chat_id).ledger)
+    count = len(find_chat(chat_id).ledger.newest_ids)
     encoded, usage = next_turn(chat_id, tiny_model)
     assert encoded.kept_tokens == count
     assert usage.reused_tokens == count - 1  # the last has no keys and values in a session of version 10
@@ -329,6 +330,36 @@ def test_a_session_that_cannot_be_written_is_an_error_with_a_hint(tiny_model: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.mark.parametrize("options", [(), ("--force",)], ids=["plain", "force"])
+def test_an_export_writes_over_nothing_that_is_no_session(
+    tiny_model: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    model = tmp_path / "model.gguf"
+    model.write_bytes(tiny_model.read_bytes())
+    (tmp_path / "same.gguf").hardlink_to(model)
+    (tmp_path / "letter.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "letter.txt")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    for place in (*(tmp_path / name for name in names), Path("/dev/null"), Path("/dev/full"), Path("/dev/stdout")):
+        result = run("state", "export", str(place), "-m", str(model), "--text", TEXT, *options)
+        assert (result.exit_code, result.stdout) == (1, ""), place
+        assert f"{place} is not written: " in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert model.read_bytes() == tiny_model.read_bytes()
+    assert (tmp_path / "letter.txt").read_text() == "mine"
+
+
+def test_an_export_replaces_a_session_only_when_forced(tiny_model: Path, session: Path) -> None:
+    before = session.read_bytes()
+    result = run("state", "export", str(session), "-m", str(tiny_model), "--text", "another text")
+    assert (result.exit_code, session.read_bytes()) == (1, before)
+    assert "it is there already\nhint: Choose another name; --force replaces a session of llama.cpp." in result.stderr
+    assert run("state", "export", str(session), "-m", str(tiny_model), "--text", "a text", "--force").exit_code == 0
+    assert session.read_bytes() != before
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -380,7 +411,7 @@ def test_what_llama_cpp_began_goes_on_with_its_words(shared_folder: Path, name: 
     )
     with Store(paths.database_file()) as store:
         said = store.messages(chat_id)[-1].text.removeprefix(PROMPT)
-    generated = len(find_chat(chat_id).ledger) - 13
+    generated = len(find_chat(chat_id).ledger.newest_ids) - 13
     result = run("complete", "--continue", chat_id, "--temp", "0", "-n", str(200 - generated))
     assert (result.exit_code, said + result.stdout) == (0, golden)
     assert (finished[-1].reused_tokens, finished[-1].read_tokens) == (generated + 12, 1)

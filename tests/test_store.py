@@ -1,5 +1,6 @@
 """Chats on disk: nothing committed is lost, whatever happens to the program."""
 
+import contextlib
 import random
 import shutil
 import signal
@@ -9,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.fakes.clock import BERLIN, KATHMANDU, NEW_YORK, TOKYO, Clock
+from tests.patience import HANG_SECONDS
 from tui_llama import database
 from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.chat_date import date_text, local_now
 from tui_llama.errors import CallerError, StoreError
+from tui_llama.ledger import Ledger
 from tui_llama.store import TITLE_LENGTH, MessageState, Store
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -142,7 +148,7 @@ def test_a_very_long_chat_can_be_deleted(store: Store) -> None:
     chat_id = store.create_chat()
     with store._transaction() as connection:
         connection.executemany(
-            "INSERT INTO messages VALUES (?, ?, ?, 'user', 'complete', '', NULL, x'', x'', NULL, NULL, 0)",
+            "INSERT INTO messages VALUES (?, ?, ?, 'user', 'complete', '', NULL, x'', x'', NULL, NULL, 0, NULL)",
             [(number, chat_id, number - 1 or None) for number in range(1, 3001)],
         )
 
@@ -339,8 +345,8 @@ def test_the_ledger_holds_every_token_as_fed_and_as_generated(store: Store) -> N
     store.set_answer_prompt(second, 6, [4, 5])
     store.append_to_answer(second, "See", [13])
 
-    assert store.ledger(first) == [1, 2, 3, 10, 11, 12]
-    assert store.ledger(second) == [1, 2, 3, 10, 11, 12, 4, 5, 13]
+    assert store.ledger(first).newest_ids == [1, 2, 3, 10, 11, 12]
+    assert store.ledger(second).newest_ids == [1, 2, 3, 10, 11, 12, 4, 5, 13]
 
 
 def test_an_answer_that_keeps_less_forgets_the_rest(store: Store) -> None:
@@ -353,8 +359,55 @@ def test_an_answer_that_keeps_less_forgets_the_rest(store: Store) -> None:
 
     store.set_answer_prompt(second, 2, [7])
 
-    assert store.ledger(second) == [1, 2, 7]
-    assert store.ledger(first) == [1, 2, 3, 10, 11]
+    assert store.ledger(second).newest_ids == [1, 2, 7]
+    assert store.ledger(first).newest_ids == [1, 2, 3, 10, 11]
+
+
+def answered_in(store: Store, chat_id: str, kept: int, prompt: Sequence[int], ids: Sequence[int], words: str) -> int:
+    """An answer whose tokens are of the vocabulary that these words name."""
+    answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "?"))
+    store.set_answer_prompt(answer_id, kept, prompt, words)
+    store.append_to_answer(answer_id, "!", ids)
+    store.finish_answer(answer_id, StopReason.END_OF_GENERATION, None)
+    return answer_id
+
+
+def test_each_vocabulary_has_a_ledger_of_its_own(store: Store) -> None:
+    chat_id = store.create_chat()
+    answered_in(store, chat_id, 0, [1, 2], [3], "a")
+    second = answered_in(store, chat_id, 0, [900, 901], [902], "b")
+    third = answered_in(store, chat_id, 2, [4], [5], "a")
+    assert store.ledger(second) == Ledger({"a": (1, 2, 3), "b": (900, 901, 902)}, "b")
+    assert store.ledger(third) == Ledger({"a": (1, 2, 4, 5), "b": (900, 901, 902)}, "a")
+    with pytest.raises(CallerError, match="Cannot keep 5 tokens of a ledger of 4"):
+        answered_in(store, chat_id, 5, [], [], "a")
+    with pytest.raises(CallerError, match="Cannot keep 1 tokens of a ledger of 0"):
+        answered_in(store, chat_id, 1, [], [], "c")
+
+
+def test_what_is_kept_of_an_unknown_vocabulary_is_of_the_known_one_from_then_on(store: Store) -> None:
+    chat_id = store.create_chat()
+    answered_in(store, chat_id, 0, [1, 2], [3], "")
+    second = answered_in(store, chat_id, 2, [4], [5], "a")
+    assert store.ledger(second) == Ledger({"": (1, 2, 3), "a": (1, 2, 4, 5)}, "a")
+
+
+def test_an_answer_that_goes_on_gets_tokens_of_another_vocabulary_in_place_of_its_own(store: Store) -> None:
+    chat_id = store.create_chat()
+    answered_in(store, chat_id, 0, [1, 2], [3], "a")
+    answer_id = answered_in(store, chat_id, 0, [900, 901], [902], "b")
+    store.reopen_answer(answer_id)
+    store.set_answer_tokens(answer_id, 3, [4, 5, 6], "a", 2)
+    store.append_to_answer(answer_id, "!", [7])
+    assert store.ledger(answer_id) == Ledger({"a": (1, 2, 3, 4, 5, 6, 7)}, "a")
+    assert store.generated_token_count(answer_id) == 3
+    for kept, ids, own in ((8, (), 0), (0, (1,), 2), (0, (1,), -1)):
+        with pytest.raises(CallerError):
+            store.set_answer_tokens(answer_id, kept, ids, "b", own)
+    assert store.ledger(answer_id) == Ledger({"a": (1, 2, 3, 4, 5, 6, 7)}, "a")
+    store.finish_answer(answer_id, StopReason.LENGTH, None)
+    with pytest.raises(CallerError):
+        store.set_answer_tokens(answer_id, 0, [1], "b", 1)
 
 
 def test_branches_have_ledgers_of_their_own(store: Store) -> None:
@@ -365,8 +418,8 @@ def test_branches_have_ledgers_of_their_own(store: Store) -> None:
         store.set_answer_prompt(answer_id, 0, [1, 2])
         store.append_to_answer(answer_id, "Hi", [20 + number])
 
-    assert [store.ledger(answer_id) for answer_id in answers] == [[1, 2, 20], [1, 2, 21]]
-    assert store.ledger(question) == []
+    assert [store.ledger(answer_id).newest_ids for answer_id in answers] == [[1, 2, 20], [1, 2, 21]]
+    assert store.ledger(question).newest_ids == []
 
 
 def test_an_answer_without_tokens_leaves_the_ledger_as_it_was(store: Store) -> None:
@@ -378,7 +431,7 @@ def test_an_answer_without_tokens_leaves_the_ledger_as_it_was(store: Store) -> N
 
     second = answer(store, chat_id, store.add_user_message(chat_id, "And?"), "text only")
 
-    assert store.ledger(second) == [1, 2]
+    assert store.ledger(second).newest_ids == [1, 2]
 
 
 @given(st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=6), min_size=1, max_size=6))
@@ -392,9 +445,9 @@ def test_token_ids_are_exact(pieces: list[list[int]]) -> None:
             store.append_to_answer(answer_id, "", piece)
 
         expected = [token for piece in pieces for token in piece]
-        assert store.ledger(answer_id) == expected
+        assert store.ledger(answer_id).newest_ids == expected
         store.finish_answer(answer_id, StopReason.LENGTH, None)
-        assert store.ledger(answer_id) == expected
+        assert store.ledger(answer_id).newest_ids == expected
 
 
 @pytest.mark.parametrize("token_id", [-1, 2**32])
@@ -459,7 +512,7 @@ def test_an_abandoned_answer_is_interrupted_and_keeps_what_it_had(path: Path) ->
         assert store.recover() == [answer_id]
         message = store.messages(chat_id)[-1]
         assert (message.state, message.text) == (MessageState.INTERRUPTED, "Once")
-        assert store.ledger(answer_id) == [1, 2]
+        assert store.ledger(answer_id).newest_ids == [1, 2]
         assert store.recover() == []
 
 
@@ -514,7 +567,7 @@ def test_an_answer_that_was_cut_off_is_reopened_and_finished_again(store: Store)
     store.finish_answer(message_id, StopReason.END_OF_GENERATION, None)
     finished = store.messages(chat_id)[-1]
     assert (finished.text, finished.stop_reason) == ("Because.", StopReason.END_OF_GENERATION)
-    assert store.ledger(message_id) == [1, 2, 3, 4, 5]
+    assert store.ledger(message_id).newest_ids == [1, 2, 3, 4, 5]
     assert store.generated_token_count(message_id) == 3
     assert store.versions(message_id) == [message_id]
 
@@ -529,7 +582,7 @@ def test_a_reopened_answer_that_is_abandoned_keeps_all_it_had(path: Path) -> Non
         found = store.messages(chat_id)[-1]
         assert (found.text, found.state) == ("Because.", MessageState.INTERRUPTED)
         assert found.prompt_is_known
-        assert store.ledger(message_id) == [1, 2, 3, 4, 5]
+        assert store.ledger(message_id).newest_ids == [1, 2, 3, 4, 5]
         store.reopen_answer(message_id)
 
 
@@ -569,7 +622,7 @@ for turn in range(1000):
     print("question", turn, flush=True)
     answer_id = store.begin_answer(chat_id, question)
     print("answer", answer_id, flush=True)
-    store.set_answer_prompt(answer_id, len(store.ledger(question)), [turn, turn])
+    store.set_answer_prompt(answer_id, len(store.ledger(question).newest_ids), [turn, turn])
     for piece in range(7):
         store.append_to_answer(answer_id, f"{turn}.{piece} ", [100 + piece])
         print("piece", piece, flush=True)
@@ -619,7 +672,7 @@ def test_nothing_committed_is_lost_when_the_program_is_killed(path: Path, lines:
         answers = [m for m in messages if m.role is Role.ASSISTANT]
         if answers and answers[-1].text:
             tokens = [100 + piece for piece in range(answers[-1].text.count(" "))]
-            assert store.ledger(answers[-1].message_id)[-len(tokens) :] == tokens
+            assert store.ledger(answers[-1].message_id).newest_ids[-len(tokens) :] == tokens
 
 
 # --- more than one at a time --------------------------------------------------------------------------------
@@ -639,8 +692,10 @@ sys.stdin.read()
 CROWD = """
 import sys
 from pathlib import Path
+from tui_llama import database
 from tui_llama.store import Store
 
+database.BUSY_SECONDS = float(sys.argv[3])
 sys.stdin.read()
 with Store(Path(sys.argv[1])) as store:
     store.recover()
@@ -670,7 +725,9 @@ def test_an_answer_that_another_program_writes_is_left_alone_until_that_dies(pat
 
 def test_several_programs_share_one_new_database(path: Path) -> None:
     crowd = [
-        subprocess.Popen([sys.executable, "-c", CROWD, str(path), f"chat {number}"], stdin=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-c", CROWD, str(path), f"chat {number}", str(HANG_SECONDS)], stdin=subprocess.PIPE
+        )
         for number in range(4)
     ]
     for one in crowd:
@@ -755,8 +812,66 @@ def test_a_database_of_version_1_is_read_as_it_was_written(path: Path) -> None:
             (Role.ASSISTANT, "Once upon", MessageState.PARTIAL, None),
         ]
         assert messages[1].usage == Usage(0, 3, 2, 0.5, 0.25, 5, 64)
-        assert store.ledger(messages[-1].message_id) == [1, 2, 3, 10, 11, 4, 300, 128255]
+        assert store.ledger(messages[-1].message_id).newest_ids == [1, 2, 3, 10, 11, 4, 300, 128255]
         assert store.preference("last_model") == "/models/stories.gguf"
+
+
+def old_database(path: Path, *created_at: int) -> None:
+    """A database of version 1 whose chats were made at these microseconds since 1970."""
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript((FIXTURES / "chats-version-1.sql").read_text())
+        for number, microseconds in enumerate(created_at):
+            connection.execute("INSERT INTO chats VALUES (?, '', '', '', NULL, ?, 0)", (f"{number:032x}", microseconds))
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("zone", "winter", "summer"),
+    [
+        (BERLIN, "2026-01-15T12:00:00+01:00", "2026-07-15T13:00:00+02:00"),
+        (NEW_YORK, "2026-01-15T06:00:00-05:00", "2026-07-15T07:00:00-04:00"),
+        (KATHMANDU, "2026-01-15T16:45:00+05:45", "2026-07-15T16:45:00+05:45"),
+        ("NST3:30", "2026-01-15T07:30:00-03:30", "2026-07-15T07:30:00-03:30"),
+    ],
+)
+def test_chats_of_version_1_began_when_they_were_made_in_local_time(
+    path: Path, clock: Clock, zone: str, winter: str, summer: str
+) -> None:
+    old_database(path, 1_768_474_800_000_000, 1_784_113_200_999_999)
+    clock.set("2026-11-27 12:00:00", zone)
+    Store(path).close()
+    clock.set("2026-11-27 12:00:00", TOKYO)  # it is fixed now
+    with Store(path) as store:
+        begun = [date_text(store.chat(f"{number:032x}").begun_at) for number in range(2)]
+    assert begun == [winter, summer]
+
+
+def test_a_beginning_that_cannot_be_read_is_when_the_chat_was_made(path: Path) -> None:
+    old_database(path, 1_768_474_800_000_000, -(2**62))
+    with Store(path) as store:
+        store._connection.execute("UPDATE chats SET begun_at = 'long ago' WHERE chat_id = ?", (f"{0:032x}",))
+        chat = store.chat(f"{0:032x}")
+        assert chat.begun_at == chat.created_at
+        assert len(store.list_chats()) == 3
+
+
+def test_the_beginning_of_a_chat_is_kept_with_its_offset_and_can_be_another(store: Store, clock: Clock) -> None:
+    clock.set("2026-11-27 23:58:03", BERLIN)
+    chat_id = store.create_chat()
+    clock.set("2026-11-28 12:00:00", NEW_YORK)
+    assert date_text(store.chat(chat_id).begun_at) == "2026-11-27T23:58:03+01:00"
+    store.set_chat_beginning(chat_id, local_now())
+    assert date_text(store.chat(chat_id).begun_at) == "2026-11-28T12:00:00-05:00"
+    with pytest.raises(CallerError):
+        store.set_chat_beginning(chat_id, datetime(2026, 11, 28))
+
+
+def test_ids_of_version_1_are_of_a_vocabulary_that_nobody_knows(path: Path) -> None:
+    old_database(path)
+    with Store(path) as store:
+        ledger = store.ledger(store.messages(store.list_chats()[0].chat_id)[-1].message_id)
+        assert ledger == Ledger({"": (1, 2, 3, 10, 11, 4, 300, 128255)}, "")
 
 
 def test_an_older_schema_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1011,7 +1126,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
         seen = [(message.message_id, message.text) for message in self.store.messages(self.chat_id)]
         assert seen == expected[::-1]
         if self.tip is not None:
-            assert self.store.ledger(self.tip) == self.ledgers[self.tip]
+            assert self.store.ledger(self.tip).newest_ids == self.ledgers[self.tip]
 
     def teardown(self) -> None:
         self.compare()

@@ -5,7 +5,7 @@ import pytest
 from tui_llama import paths
 from tui_llama.errors import StoreError
 from tui_llama.store import Store
-from tui_llama.stored_chat import StoredChat, find_chat
+from tui_llama.stored_chat import find_chat
 
 
 def make_chat(store: Store, token_ids: tuple[int, ...]) -> str:
@@ -19,7 +19,8 @@ def test_a_chat_is_found_by_the_beginning_of_its_id() -> None:
     with Store(paths.database_file()) as store:
         chat_id = make_chat(store, (1, 2, 3))
     found = [find_chat(name) for name in (chat_id, chat_id[:8], chat_id[:5].upper())]
-    assert found == [StoredChat(chat_id, "model.gguf", (1, 2, 3))] * 3
+    assert [(chat.chat_id, chat.model_path) for chat in found] == [(chat_id, "model.gguf")] * 3
+    assert [chat.ledger.newest_ids for chat in found] == [[1, 2, 3]] * 3
 
 
 def test_a_chat_that_is_not_there_is_an_error() -> None:

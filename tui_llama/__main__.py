@@ -1,6 +1,6 @@
 """Lets `python -m tui_llama` do what `tui-llama` does."""
 
-from tui_llama.cli import main
+from tui_llama.start import main
 
 if __name__ == "__main__":
     main()

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from functools import partial
@@ -17,25 +18,30 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 from textual.worker import Worker
 
 from tui_llama import conversation as turn
 from tui_llama import paths, saved_prompts
 from tui_llama.chat import Role
+from tui_llama.chat_date import local_now
+from tui_llama.chat_record import delete_chat, list_chats, rename_chat
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.saving import SavingController
 from tui_llama.conversation import State
 from tui_llama.database import IN_MEMORY
 from tui_llama.editing import Editing
 from tui_llama.endings import endings
 from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
-from tui_llama.errors import StateFileError, StoreError
+from tui_llama.errors import StoreError, UserError
 from tui_llama.journal import Journal
+from tui_llama.long_text import is_long
 from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
-from tui_llama.store import ChatSummary, Store
+from tui_llama.store import Store
 from tui_llama.text_safety import sanitize_line
 from tui_llama.turns import LAST_MODEL, Turns
 from tui_llama.views import (
@@ -52,13 +58,16 @@ from tui_llama.views import (
     why_not_continued,
 )
 from tui_llama.widgets.composer import Composer
-from tui_llama.widgets.message_view import Remark
+from tui_llama.widgets.message_view import Remark, UserMessage
 from tui_llama.widgets.status_line import Mood, Status
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from tui_llama.models.source import ModelSource
     from tui_llama.screens.chat_list import ChatList, ListedChat
     from tui_llama.screens.model_picker import ModelPicker
+    from tui_llama.screens.unsaved import Unsaved
     from tui_llama.settings import Settings
 
 STATUS_SECONDS = 0.1
@@ -98,6 +107,7 @@ class ChatApp(App[None]):
         model_path: The model to begin with; None for the one used last, or a choice.
         models: Where models are found and fetched.
         is_incognito: Whether to begin with a chat of which nothing is kept.
+        notice: What is to be told at the beginning; empty for nothing.
 
     Attributes:
         ending_status: The exit status that says which signal ended the program; 0 while none did.
@@ -119,13 +129,18 @@ class ChatApp(App[None]):
         model_path: str | None,
         models: "ModelSource",
         is_incognito: bool = False,
+        notice: str = "",
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
         self.ending_status = 0
         self._settings = settings
         self._wanted_model_path = model_path
-        self._journal = Journal(store, self._store_failed)
+        self._first_notice = notice
+        self._is_on_screen = False
+        self._saving = SavingController(store, self)
+        self._journal = self._saving.journal
+        self._trouble: Remark | None = None
         self._turns = Turns(
             engine_factory,
             settings,
@@ -148,11 +163,18 @@ class ChatApp(App[None]):
         self._models = ModelsController(models, settings, self, self._run_alone)
         self._price = ""
         self._status_is_due = False
-        self._store_has_failed = False
         self._quit_armed_until = 0.0
         for theme in themes():
             self.register_theme(theme)
         self.theme = settings.theme if settings.theme in self.available_themes else DEFAULT_THEME
+
+    def get_driver_class(self) -> type[Driver]:
+        """What the terminal sends is read by our driver, but for Windows, where it comes as events."""
+        if sys.platform == "win32":
+            return super().get_driver_class()
+        from tui_llama.terminal.driver import TerminalDriver
+
+        return TerminalDriver
 
     def get_default_screen(self) -> Screen[None]:
         """The chat is the first screen, so that nothing else is ever drawn."""
@@ -170,9 +192,12 @@ class ChatApp(App[None]):
     @on(ChatScreen.Ready)
     def _start(self) -> None:
         """Nothing here delays the first frame."""
+        self._is_on_screen = True
         self._show_state()
         self.set_interval(JOURNAL_SECONDS, self._flush_journal)
         self._listen_for_signals()
+        if self._first_notice:
+            self.add_notice(self._first_notice)
         self.run_worker(self._begin(), name="begin")
 
     def _flush_journal(self) -> None:
@@ -180,7 +205,7 @@ class ChatApp(App[None]):
 
     async def _begin(self) -> None:
         """Loads the model that was asked for or used last, or lets the user choose."""
-        await self._journal.read_or(lambda store: store.recover(), [])
+        self._journal.write(lambda store: store.recover())
         self._journal.write(saved_prompts.forget_orphans)
         path = self._wanted_model_path
         if path is None:
@@ -193,9 +218,51 @@ class ChatApp(App[None]):
 
     async def action_quit(self) -> None:
         """Ends the program; what there is of an answer is kept."""
+        if not self._is_asking_to_end:
+            self._run_alone("quit", self._quit)
+
+    @property
+    def _is_asking_to_end(self) -> bool:
+        from tui_llama.screens.unsaved import AskUnsaved
+
+        return any(isinstance(screen, AskUnsaved) for screen in self.screen_stack)
+
+    async def _quit(self) -> None:
+        """Asks first where something would be lost; once more if the last of an answer could not be stored."""
+        self._turns.chat.flush()
+        if not await self._saving.may_end():
+            return
+        self._end_turn()
+        await self._saving.may_end(can_stay=False)
+        self._end()
+
+    def _end(self) -> None:
+        saved = self._saving.saved_file
+        self.exit(message=None if saved is None else f"What could not be stored of your chats is in {saved}")
+
+    def _end_turn(self) -> None:
         if self._turns.allows(turn.Quit):
             self._turns.dispatch(turn.Quit())
-        self.exit()
+
+    def _leave_screen(self) -> None:
+        """The turns know of the end first; then nothing draws any more, and what was begun does not go on."""
+        try:
+            self._end_turn()
+        finally:
+            self._is_on_screen = False
+            self.workers.cancel_all()
+
+    def exit(self, result: None = None, return_code: int = 0, message: "RenderableType | None" = None) -> None:
+        """Ends the program: from here on the base class lets nothing be mounted on the screen."""
+        self._leave_screen()
+        super().exit(result, return_code, message)
+
+    async def _shutdown(self) -> None:
+        """Takes the screens down, whatever has ended the program."""
+        try:
+            self._leave_screen()
+        finally:
+            await super()._shutdown()
 
     async def on_unmount(self) -> None:
         """The terminal is the user's again; what is still to be saved is saved, within a limit."""
@@ -219,7 +286,13 @@ class ChatApp(App[None]):
 
     def _quit_soon(self, status: int) -> None:
         self.ending_status = status
-        self.run_worker(self.action_quit(), name="quit")
+        self._run_alone("quit", self._quit_unasked)
+
+    async def _quit_unasked(self) -> None:
+        """Nobody can be asked: what cannot be stored is left in a file beside the chats."""
+        self._end_turn()
+        await self._saving.rescue()
+        self._end()
 
     def _run_alone(self, group: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Worker[None]:
         """Runs something in place of what is under way in its group; what is replaced at once was never begun."""
@@ -227,45 +300,50 @@ class ChatApp(App[None]):
 
     # --- what is told of the turn: a TurnView -------------------------------------------------------------------
 
+    def _draw(self, how: Callable[[ChatScreen], object]) -> None:
+        """The way to the screen for what comes by itself, which it does after the screen is left, too."""
+        if self._is_on_screen:
+            how(self.chat_screen)
+
     def add_message(self, entry: Entry) -> None:
         """See `TurnView`."""
         before = self._turns.chat.entries[-2:-1]
         if before:
-            self.chat_screen.transcript.change_last_note(note_of(before[0]))
-        self.chat_screen.add_message(entry.text, note_of(entry))
+            self._draw(lambda screen: screen.transcript.change_last_note(note_of(before[0])))
+        self._draw(lambda screen: screen.add_message(entry.text, note_of(entry)))
 
     def replace_message(self, position: int, entry: Entry) -> None:
         """See `TurnView`."""
-        self.chat_screen.transcript.cut(position)
+        self._draw(lambda screen: screen.transcript.cut(position))
         self.add_message(entry)
 
     def remove_last_answer(self) -> None:
         """See `TurnView`."""
-        self.chat_screen.transcript.remove_last_answer()
+        self._draw(lambda screen: screen.transcript.remove_last_answer())
 
     def begin_answer(self) -> None:
         """See `TurnView`."""
-        self.chat_screen.transcript.begin_answer()
+        self._draw(lambda screen: screen.transcript.begin_answer())
 
     def reopen_answer(self, entry: Entry) -> None:
         """See `TurnView`."""
-        self.chat_screen.transcript.reopen_answer(entry.text)
+        self._draw(lambda screen: screen.transcript.reopen_answer(entry.text))
 
     def append(self, text: str) -> None:
         """See `TurnView`."""
-        self.chat_screen.transcript.append(text)
+        self._draw(lambda screen: screen.transcript.append(text))
 
     def finish_answer(self, entry: Entry) -> None:
         """See `TurnView`."""
-        self.chat_screen.transcript.finish_answer(note_of(entry, is_last=True))
+        self._draw(lambda screen: screen.transcript.finish_answer(note_of(entry, is_last=True)))
 
     def add_notice(self, text: str) -> None:
         """See `TurnView`."""
-        self.chat_screen.transcript.add_remark(Remark(text))
+        self._draw(lambda screen: screen.transcript.add_remark(Remark(text)))
 
     def add_failure(self, message: str, hint: str) -> None:
         """See `TurnView`."""
-        self.chat_screen.transcript.add_remark(Remark(message, hint, is_failure=True))
+        self._draw(lambda screen: screen.transcript.add_remark(Remark(message, hint, is_failure=True)))
 
     def show_state(self) -> None:
         """See `TurnView`."""
@@ -274,16 +352,43 @@ class ChatApp(App[None]):
 
     def show_figures(self) -> None:
         """See `TurnView`. Once in a while is enough for what changes with every token."""
-        if not self._status_is_due:
+        if not self._status_is_due and self._is_on_screen:
             self._status_is_due = True
             self.set_timer(STATUS_SECONDS, self._show_status)
+
+    # --- what is told of saving: a SavingView -------------------------------------------------------------------
+
+    def show_trouble(self, message: str, hint: str) -> None:
+        """See `SavingView`."""
+        self.end_trouble()
+        trouble = self._trouble = Remark(message, hint, is_failure=True)
+        self._draw(lambda screen: screen.transcript.add_remark(trouble))
+
+    def end_trouble(self) -> None:
+        """See `SavingView`."""
+        if self._trouble is not None and self._trouble.is_attached:
+            self._trouble.remove()
+        self._trouble = None
+        self._show_state()
+
+    async def ask_unsaved(self, cause: str, losses: list[str], *, can_stay: bool) -> "Unsaved | None":
+        """See `SavingView`."""
+        from tui_llama.screens.unsaved import AskUnsaved
+
+        return await self.push_screen_wait(AskUnsaved(cause, losses, can_stay=can_stay))
+
+    async def ask_file(self, question: str, name: str) -> str | None:
+        """See `SavingView`."""
+        from tui_llama.screens.ask_text import AskText
+
+        return await self.push_screen_wait(AskText(question, name))
 
     # --- reading ahead ------------------------------------------------------------------------------------------
 
     def _read_ahead_if_at_rest(self) -> None:
         """Reading ahead is no state of the turn: it begins when there is nothing else to do, and ends with that."""
         is_at_rest = self._turns.state is State.READY and self._editing.position is None
-        if is_at_rest and self._settings.read_ahead == "on" and self.is_running:
+        if is_at_rest and self._settings.read_ahead == "on" and self._is_on_screen:
             self._reading_ahead.rest(self._draft())
         else:
             self._reading_ahead.stop()
@@ -478,6 +583,54 @@ class ChatApp(App[None]):
         else:
             self._wished(turn.Continue())
 
+    def action_show_prompt(self) -> None:
+        """What the model is given: for the message that is being written, or what it was given for the last answer."""
+        if self._turns.state in (State.READY, State.FAILED):
+            self._run_alone("lists", self._show_prompt)
+        else:
+            self.show_hint("Not before the model is at rest.")
+
+    async def _show_prompt(self) -> None:
+        from tui_llama.screens.prompt_view import PromptView
+
+        try:
+            prompt = await self._turns.prompt(self._draft(), self._editing.position)
+        except UserError as error:
+            self.show_hint(str(error))
+            return
+        if prompt is None:
+            self.show_hint("Nothing was written yet that the model could be given.")
+        else:
+            await self.push_screen(PromptView(prompt))
+
+    def action_begin_today(self) -> None:
+        """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
+        chat = self._turns.chat
+        if chat.is_empty or chat.begun_at.date() == local_now().date():
+            self.show_hint("The model is told today's date already.")
+        elif self._turns.allows(turn.OpenChat):
+            self._run_alone("lists", self._ask_to_begin_today)
+        else:
+            self.show_hint("Not while the engine is busy.")
+
+    async def _ask_to_begin_today(self) -> None:
+        from tui_llama.screens.ask_whether import AskWhether
+
+        chat = self._turns.chat
+        try:
+            estimate = await self._turns.estimate_of_today(self._draft())
+            price = "What that costs is not known." if estimate is None else self._turns.meter.price(estimate)
+        except UserError as error:
+            price = str(error)
+
+        def begin_today(is_certain: bool | None) -> None:
+            if is_certain and self._turns.chat is chat:
+                chat.begin_today()
+                self._read_ahead_if_at_rest()
+
+        told = f"It was {chat.begun_at:%Y-%m-%d} so far. The next answer: {price}"
+        self.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
+
     def action_copy_answer(self) -> None:
         """Copies the last answer as it was written."""
         answer = self._turns.chat.last_answer
@@ -486,6 +639,23 @@ class ChatApp(App[None]):
         else:
             self.copy_to_clipboard(answer.text)
             self.show_hint("The last answer was copied.")
+
+    def action_whole_message(self) -> None:
+        """Shows all of the last message of which only the beginning is shown."""
+        long_texts = [text for text in self._turns.chat.user_texts if is_long(text)]
+        if long_texts:
+            self._show_whole(long_texts[-1])
+        else:
+            self.show_hint("All messages are shown whole.")
+
+    @on(UserMessage.WholeWanted)
+    def _whole_wanted(self, event: UserMessage.WholeWanted) -> None:
+        self._show_whole(event.text)
+
+    def _show_whole(self, text: str) -> None:
+        from tui_llama.screens.whole_text import WholeText
+
+        self.push_screen(WholeText(text))
 
     def copy_to_clipboard(self, text: str) -> None:
         """Asks the terminal to copy; inside tmux, which would keep it to itself, the terminal around it too."""
@@ -537,13 +707,13 @@ class ChatApp(App[None]):
     def action_rename_chat(self, title: str = "") -> None:
         """Another title for this chat."""
         if title:
-            self._rename(self._turns.chat.chat_id, title)
+            self._rename_open_chat(title)
             return
         from tui_llama.screens.ask_text import AskText
 
         def rename(answer: str | None) -> None:
             if answer:
-                self._rename(self._turns.chat.chat_id, answer)
+                self._rename_open_chat(answer)
 
         self.push_screen(AskText("Rename chat", self._turns.chat.title), rename)
 
@@ -575,13 +745,11 @@ class ChatApp(App[None]):
         await self.push_screen(ChatList(chats, datetime.now().astimezone()), chosen)
 
     async def _listed_chats(self) -> "list[ListedChat]":
-        nothing: list[ChatSummary] = []
-        summaries = await self._journal.read_or(lambda store: store.list_chats(), nothing)
-        return [listed_chat(summary, self._turns.chat.chat_id) for summary in summaries]
+        return [listed_chat(summary, self._turns.chat.chat_id) for summary in await list_chats(self._journal)]
 
     async def on_chat_list_rename_wanted(self, event: "ChatList.RenameWanted") -> None:
         """Renames, and shows the list as it is now."""
-        self._rename(event.chat_id, event.title)
+        await self._rename(event.chat_id, event.title)
         event.chat_list.replace_items(await self._listed_chats())
 
     async def on_chat_list_delete_wanted(self, event: "ChatList.DeleteWanted") -> None:
@@ -589,25 +757,25 @@ class ChatApp(App[None]):
         await self._delete(event.chat_id)
         event.chat_list.replace_items(await self._listed_chats())
 
-    def _rename(self, chat_id: str | None, title: str) -> None:
+    def _rename_open_chat(self, title: str) -> None:
+        self._turns.chat.rename(title)
+        self._show_state()
+
+    async def _rename(self, chat_id: str, title: str) -> None:
         if chat_id == self._turns.chat.chat_id:
-            self._turns.chat.rename(title)
-            self._show_state()
-        elif chat_id is not None:
-            self._journal.write(lambda store: store.rename_chat(chat_id, title))
+            self._rename_open_chat(title)
+            return
+        try:
+            await rename_chat(self._journal, chat_id, title)
+        except StoreError as error:
+            self._saving.note_failure(error)
 
     async def _delete(self, chat_id: str | None) -> None:
         chat = self._turns.chat
         if chat_id == chat.chat_id:
             await self._show_chat(None)
-        if chat_id is None or (chat_id == chat.chat_id and chat.is_incognito):
-            return
-
-        def job(store: Store) -> None:
-            store.delete_chat(chat_id)
-            saved_prompts.forget_chat(chat_id)
-
-        self._journal.write(job)
+        if chat_id is not None and not (chat_id == chat.chat_id and chat.is_incognito):
+            delete_chat(self._journal, chat_id, partial(saved_prompts.forget_chat, chat_id))
 
     async def _show_chat(self, chat_id: str | None, *, is_incognito: bool = False) -> None:
         """Leaves this chat for another, or for a new one; an answer under way is stopped and kept."""
@@ -619,7 +787,7 @@ class ChatApp(App[None]):
                 else await OpenChat.restore(self._journal, chat_id)
             )
         except StoreError as error:
-            self._store_failed(error)
+            self._saving.note_failure(error)
             return
         if not self._turns.allows(turn.OpenChat):
             await chat.leave()
@@ -630,12 +798,7 @@ class ChatApp(App[None]):
 
     async def _show_version(self, step: int) -> None:
         """Shows another version of the last answer; the chat goes on from there."""
-        try:
-            has_turned = await self._turns.chat.turn_to_version(step)
-        except StoreError as error:
-            self._store_failed(error)
-            return
-        if has_turned and self._turns.allows(turn.OpenChat):
+        if self._turns.allows(turn.OpenChat) and self._turns.chat.turn_to_version(step):
             await self._show_path(self._turns.chat)
 
     def action_list_branches(self) -> None:
@@ -645,11 +808,7 @@ class ChatApp(App[None]):
     async def _list_branches(self) -> None:
         from tui_llama.screens.branch_list import BranchList
 
-        try:
-            branches = await self._turns.chat.branches()
-        except StoreError as error:
-            self._store_failed(error)
-            return
+        branches = self._turns.chat.branches()
         here = self._turns.chat.entries[-1].message_id if self._turns.chat.entries else None
 
         def chosen(tip_message_id: int | None) -> None:
@@ -662,25 +821,26 @@ class ChatApp(App[None]):
     async def _show_branch(self, tip_message_id: int) -> None:
         """Goes to another way that the chat went; an answer under way is stopped and kept."""
         await self._turns.stop_and_wait()
-        try:
-            await self._turns.chat.turn_to_branch(tip_message_id)
-        except StoreError as error:
-            self._store_failed(error)
-            return
         if self._turns.allows(turn.OpenChat):
+            self._turns.chat.turn_to_branch(tip_message_id)
             await self._show_path(self._turns.chat)
 
     async def _show_path(self, chat: OpenChat) -> None:
         """Shows a chat from its end, as it is now."""
         self._turns.open_chat(chat)
+        if not self._is_on_screen:
+            return
         if self._editing.position is not None:
             self.chat_screen.composer.replace_text(self._editing.end())
         await self.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
+        self._saving.show_again()
         self._show_state()
         self._read_ahead_if_at_rest()
 
     def _new_chat(self, model_path: str, *, is_incognito: bool = False) -> OpenChat:
-        journal = Journal(Store(IN_MEMORY), self._store_failed) if is_incognito else self._journal
+        journal = self._journal
+        if is_incognito:
+            journal = Journal(Store(IN_MEMORY), self._saving.note_failure, is_incognito=True)
         return OpenChat(journal, model_path=model_path, system_prompt=self._settings.system_prompt)
 
     # --- models -------------------------------------------------------------------------------------------------
@@ -753,18 +913,18 @@ class ChatApp(App[None]):
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
-    def show_hint(self, text: str, seconds: float = HINT_SECONDS) -> None:
+    def show_hint(self, text: str, seconds: float | None = None) -> None:
         """One line of advice in the status line, for some seconds or until the next key."""
-        if not self.is_running:
+        if not self._is_on_screen:
             return
         picker = self.open_picker
         if picker is not None:
             picker.say(sanitize_line(text))
-        self.chat_screen.status.show_hint(text, seconds)
+        self.chat_screen.status.show_hint(text, HINT_SECONDS if seconds is None else seconds)
 
     def _show_state(self) -> None:
         """Everything around the messages, as it is now."""
-        if not self.is_running:
+        if not self._is_on_screen:
             return  # what takes its time may come back while the screen is taken down
         screen = self.chat_screen
         screen.titles.show_titles(chat_title(self._turns.chat), model_line(self._turns.model))
@@ -773,7 +933,7 @@ class ChatApp(App[None]):
 
     def _show_status(self) -> None:
         self._status_is_due = False
-        if not self.is_running:
+        if not self._is_on_screen:
             return  # the timer may ring once more while the screen is taken down
         state, meter, screen = self._turns.state, self._turns.meter, self.chat_screen
         mood = _MOODS.get(state, Mood.CALM)
@@ -782,6 +942,8 @@ class ChatApp(App[None]):
             words, mood = "looking for models", Mood.BUSY
         if self._editing.position is not None:
             words, figures = "editing", self._price
+        if self._saving.is_in_trouble:
+            words, mood = f"{words} · not saved", Mood.TROUBLED
         fetch = self._models.fetch
         download, short_download = download_words(fetch.title, fetch.meter) if fetch is not None else ("", "")
         screen.status.show_status(Status(words, figures, meter.context(), mood, download, short_download))
@@ -802,15 +964,3 @@ class ChatApp(App[None]):
                 return "Looking for models …"
             return self._models.missing_words or "No model is loaded."
         return model_line(self._turns.model)
-
-    def _store_failed(self, error: Exception) -> None:
-        """Says once that the chat is not being kept; anything else than such an error is our mistake."""
-        if isinstance(error, StateFileError):
-            self.add_notice(str(error))
-            return
-        if not isinstance(error, StoreError):
-            raise error
-        if not self._store_has_failed and self.is_running:
-            self._store_has_failed = True
-            remark = Remark(f"This chat is not being saved: {error}", error.hint, is_failure=True)
-            self.chat_screen.transcript.add_remark(remark)

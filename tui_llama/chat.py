@@ -1,7 +1,7 @@
 """The words that every layer shares: who speaks, what was said, why an answer ended and what it cost."""
 
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -32,6 +32,10 @@ class StopReason(StrEnum):
     LOOP = "loop"
     STOPPED = "stopped"
     FAILED = "failed"
+
+
+ENDED_BY_ITSELF: Final = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
+"""Why an answer ends that was not cut off."""
 
 
 class ChatMessage(msgspec.Struct, frozen=True):

@@ -3,20 +3,20 @@
 Manners: only a command's result goes to standard output; progress, notices and errors go to standard error,
 coloured only on a terminal and not where `NO_COLOR` is set. Exit status: 0 fine, 1 an error, 2 wrong usage,
 130 stopped by Ctrl+C (what was answered so far is printed), 141 the reader of the result went away, 129 and 143 told to
-end by SIGHUP and SIGTERM.
+end by SIGHUP and SIGTERM. The streams themselves are the business of `standard_streams`.
 """
 
 import gc
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from tui_llama import __version__, doctor_command, model_commands, settings_command
+from tui_llama import __version__, doctor_command, model_commands, settings_command, standard_streams
 from tui_llama.bench_settings import BENCH_SETTINGS
 from tui_llama.command_settings import settings_from
 from tui_llama.endings import ENDING_STATUSES, endings_as_exits
@@ -30,22 +30,30 @@ if TYPE_CHECKING:
     from tui_llama.stored_chat import StoredChat
 
 _WITHOUT_SCREEN = 'Without it, use: tui-llama ask "question"'
-_INTERRUPTED = 130
-_READER_GONE = 141
 
 
 class _CommandLine(click.Group):
     """Turns our errors, Ctrl+C and a vanished reader into messages and exit statuses."""
 
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        with _told():  # --help and --version write already here
+            return super().make_context(*arguments, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _told():
             return super().invoke(ctx)
-        except UserError as error:
-            raise _ShownError(error) from error
-        except KeyboardInterrupt as error:
-            raise _SilentEnd(_INTERRUPTED) from error
-        except BrokenPipeError as error:
-            raise _SilentEnd(_READER_GONE) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise _ShownError(error) from error
+    except KeyboardInterrupt as error:
+        raise _SilentEnd(standard_streams.INTERRUPTED) from error
+    except BrokenPipeError as error:
+        raise _SilentEnd(standard_streams.READER_GONE) from error
 
 
 class _ShownError(click.ClickException):
@@ -119,11 +127,11 @@ def command_line(context: click.Context, /, **options: object) -> None:
 def ask(group_options: dict[str, object], /, question: tuple[str, ...], **options: object) -> None:
     """Answers one QUESTION through the model's chat template.
 
-    What comes on standard input is put below the question.
+    Where its last word is "-", what comes on standard input is put below it; without a QUESTION, that is the question.
     """
     from tui_llama import headless
 
-    text = _question_text(" ".join(question))
+    text = _question_text(question)
     options = {**group_options, **_given(options)}
     model, settings = _model_file(options), settings_from(options)
     headless.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
@@ -219,6 +227,7 @@ def import_state(group_options: dict[str, object], /, file: str, title: str | No
     default=None,
     help="Whether llama.cpp will run with it; else as it does on a processor: in version 10, and not in version 9.",
 )
+@click.option("--force", is_flag=True, help="Replace OUT if it is such a session; nothing else is ever replaced.")
 @click.argument("file", metavar="OUT")
 @click.pass_obj
 def export_state(
@@ -229,9 +238,10 @@ def export_state(
     text: str | None,
     session_version: str,
     flash_attention: bool | None,
+    force: bool,
     **options: object,
 ) -> None:
-    """Writes OUT, a session that llama.cpp continues (--prompt-cache), and says what is in it.
+    """Writes the new file OUT, a session that llama.cpp continues (--prompt-cache), and says what is in it.
 
     Keys and values that are not stored are computed. A chat's model is taken where none is named.
     """
@@ -249,6 +259,7 @@ def export_state(
         chat or _text_or_input(text or ""),
         version=int(session_version),
         flash_attention=flash_attention,
+        may_replace=force,
     )
 
 
@@ -352,34 +363,39 @@ for _command in (
 
 
 def main() -> None:
-    """Runs the command line and ends the process."""
-    _open_missing_streams()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr] # a text stream of a real process
+    """Runs the command line and ends the process; `start.main` does so from the first moment on."""
+    standard_streams.end_at_interrupt()
+    standard_streams.prepare()
+    sys.exit(run())
+
+
+def run() -> int:
+    """Runs the command line; returns the exit status. The standard streams have been prepared."""
+    try:
+        with standard_streams.interruptible():
+            status = _status_of_command_line()
+    except KeyboardInterrupt:
+        status = standard_streams.INTERRUPTED
+    try:
+        status = standard_streams.finish(status)
+    except UserError as error:
+        _ShownError(error).show()
+        status = _ShownError.exit_code
+    silent = (standard_streams.INTERRUPTED, standard_streams.READER_GONE, *ENDING_STATUSES)
+    if status in silent or (status == 0 and "llvmlite" in sys.modules):
+        # After an answer there is nothing left to do, and to take the compiler and a model apart is a tenth of it all.
+        # A thread that is inside the compiler would disturb the interpreter's farewells, too.
+        os._exit(status)
+    return status
+
+
+def _status_of_command_line() -> int:
     try:
         with endings_as_exits():
             command_line.main(prog_name="tui-llama")
     except SystemExit as end:
-        # After an answer there is nothing left to do, and to take the compiler and a model apart is a tenth of it all.
-        is_done = end.code in (None, 0) and "llvmlite" in sys.modules
-        if is_done or end.code in (_INTERRUPTED, _READER_GONE, *ENDING_STATUSES):
-            _leave_at_once(int(end.code or 0))
-        raise
-
-
-def _open_missing_streams() -> None:
-    """Who closes a standard stream wants nothing from it or of it, which is no mistake."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for the whole run
-
-
-def _leave_at_once(status: int) -> None:
-    """Ends without the interpreter's farewells, which a thread that is inside the compiler would disturb."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(status)
+        return end.code if isinstance(end.code, int) else 0
+    return 0
 
 
 # --- what a command needs ---------------------------------------------------------------------------------
@@ -392,6 +408,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
         name = os.environ.get("TERM")
         plain = f'TERM is "{name}"' if name else "TERM is not set"
         raise click.UsageError(f"The screen cannot be drawn on this terminal: {plain}. {_WITHOUT_SCREEN}")
+    standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
     if model is not None and not Path(model).is_file():
@@ -399,14 +416,14 @@ def _open_screen(options: Mapping[str, object]) -> None:
     # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
     # every later search would go through it again.
     gc.disable()
-    from tui_llama import paths
     from tui_llama.app import ChatApp
+    from tui_llama.chats_place import open_chats
     from tui_llama.models.source import ThisMachine
-    from tui_llama.store import Store
 
     gc.freeze()
     gc.enable()
-    with Store(paths.database_file()) as store:
+    store, notice = open_chats()
+    with store:
         app = ChatApp(
             engine_factory=_make_engine,
             store=store,
@@ -414,6 +431,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
             model_path=model,
             models=ThisMachine(),
             is_incognito=bool(options.get("incognito")),
+            notice=notice,
         )
         app.run()
     sys.exit(app.ending_status or app.return_code or 0)
@@ -467,20 +485,20 @@ def _named_model(options: Mapping[str, object]) -> str | None:
     return None if name is None else named_model(str(name))
 
 
-def _question_text(question: str) -> str:
-    piped = "" if sys.stdin.isatty() else _standard_input().strip("\n")
+def _question_text(words: tuple[str, ...]) -> str:
+    """The words of a question, and below them what comes on standard input where "-" or their absence asks for it."""
+    wants_input = words[-1:] == ("-",)
+    question = " ".join(words[:-1] if wants_input else words)
+    if not words and sys.stdin.isatty():
+        raise click.UsageError("There is no question.")
+    piped = standard_streams.read_text().strip("\n") if wants_input or not words else ""
     text = "\n\n".join(part for part in (question, piped) if part.strip())
     if not text:
         raise click.UsageError("There is no question.")
+    if not wants_input and question and standard_streams.holds_unread_bytes():
+        _say("note", 'standard input is left alone; "-" behind the question puts it below', "yellow")
     return text
 
 
 def _text_or_input(text: str) -> str:
-    return _standard_input() if text == "-" else text
-
-
-def _standard_input() -> str:
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"standard input is not UTF-8 text: byte {error.start} is wrong") from error
+    return standard_streams.read_text() if text == "-" else text

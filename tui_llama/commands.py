@@ -76,9 +76,17 @@ COMMANDS = (
         "alt+up",
         "Alt+↑",
     ),
+    Command(
+        "begin_today",
+        "Today's date",
+        "Tell the model today's date, not that of the day on which this chat began",
+        ("today", "date"),
+    ),
     Command("list_branches", "Branches", "Go to another way that this chat went", ("branches", "branch")),
     Command("stop", "Stop", "Stop the answer and keep what there is", ("stop",), "escape", "Esc"),
+    Command("show_prompt", "Prompt", "Show what the model is given, word for word", ("prompt",)),
     Command("copy_answer", "Copy answer", "Copy the last answer to the clipboard", ("copy",)),
+    Command("whole_message", "Whole message", "Show all of your last message that is too long for here", ("whole",)),
     Command("rename_chat", "Rename chat", "Give this chat another title", ("rename",), argument="title"),
     Command("delete_chat", "Delete chat", "Delete this chat for good", ("delete",)),
     Command(

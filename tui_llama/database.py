@@ -16,6 +16,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.errors import CallerError, StoreError
+from tui_llama.file_locks import NO_LOCKS, how_to_move, lacks_locks
 from tui_llama.text_safety import sanitize_line
 
 IN_MEMORY: Final = Path(":memory:")
@@ -71,6 +72,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX answer_pieces_by_message ON answer_pieces (message_id)",
         "CREATE INDEX chats_by_tip ON chats (tip_message_id)",
     ),
+    (
+        # When the chat began, in the local time of then, such as 2026-11-27T23:58:03+01:00: no zone can shift that.
+        "ALTER TABLE chats ADD COLUMN begun_at TEXT NOT NULL DEFAULT ''",
+        """
+        WITH moments AS (
+            SELECT chat_id, created_at / 1000000 AS seconds,
+                strftime('%Y-%m-%dT%H:%M:%S', created_at / 1000000, 'unixepoch', 'localtime') AS local
+            FROM chats
+        ), offsets AS (SELECT chat_id, local, (strftime('%s', local) - seconds) / 60 AS minutes FROM moments)
+        UPDATE chats SET begun_at = coalesce((
+            SELECT local || CASE WHEN minutes < 0 THEN '-' ELSE '+' END
+                || printf('%02d:%02d', abs(minutes) / 60, abs(minutes) % 60)
+            FROM offsets WHERE offsets.chat_id = chats.chat_id
+        ), '')
+        """,
+    ),
+    (
+        # Of prompt_ids and generated_ids: ids mean something in one vocabulary only; null: nobody knows which.
+        "ALTER TABLE messages ADD COLUMN vocabulary TEXT",
+    ),
 )
 
 DAMAGED_HINT = "Move it away to start with no chats; `sqlite3 FILE .recover` may save what it holds."
@@ -106,14 +127,18 @@ def make_private_file(path: Path) -> None:
             path.chmod(0o600)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Opens the database with its schema up to date; transactions are begun and ended by the caller.
+
+    Args:
+        path: The file, or `IN_MEMORY`.
+        busy_seconds: For how long a call waits while another program uses it.
 
     Raises:
         StoreError: the database is another program's or a newer version's; nothing was written to it.
         sqlite3.Error: anything else, for `explained` to turn into a `StoreError`.
     """
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
         _require_ours(connection, path)
@@ -141,7 +166,12 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Brings the schema up to date in one transaction: a crash in the middle leaves the old one."""
+    """Brings the schema up to date in one transaction: a crash in the middle leaves the old one.
+
+    One that is up to date needs no transaction, and so no other program to be done with its own.
+    """
+    if int(_pragma(connection, "user_version")) == len(MIGRATIONS):
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = int(_pragma(connection, "user_version"))
@@ -179,14 +209,23 @@ def explained(path: Path) -> Iterator[None]:
     except (msgspec.ValidationError, msgspec.DecodeError, struct.error, OverflowError) as error:
         raise StoreError(f"The file of your chats is damaged: {path}", DAMAGED_HINT) from error
     except OSError as error:
+        if lacks_locks(error):
+            raise _without_locks(path) from error
         reason = error.strerror or type(error).__name__
         raise StoreError(
             f"The file of your chats cannot be used ({reason}): {path}", "Check the folder and the disk."
         ) from error
 
 
+def _without_locks(path: Path) -> StoreError:
+    hint = how_to_move(path)
+    return StoreError(f"The file of your chats cannot be used ({NO_LOCKS}): {path}", f"{hint[:1].upper()}{hint[1:]}.")
+
+
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
     # Without a code it is the sqlite3 module that could not decode a text.
+    if lacks_locks(error):
+        return _without_locks(path)
     primary_code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     otherwise = (f"cannot be used ({sanitize_line(str(error))})", "Start the program again.")
     what, hint = _CAUSES.get(primary_code, otherwise)

@@ -30,12 +30,24 @@ class StateFileError(UserError):
     """A file of stored keys and values that must not be used; the prompt is read again instead."""
 
 
+class NoStateFileError(StateFileError):
+    """A file of something else, whatever it is called; it is left alone."""
+
+
 class StateVersionError(StateFileError):
     """A state file of another version; there is nothing wrong with it."""
 
 
+class ResultFileError(UserError):
+    """A file that the user has named for a result cannot be written, or must not be replaced."""
+
+
 class StoreError(UserError):
     """The chats on disk cannot be read or written."""
+
+
+class StoreConflictError(StoreError):
+    """A chat on disk is not as it was left, by another running program; to try again is no use."""
 
 
 class SettingsError(UserError):

@@ -26,6 +26,7 @@ from tui_llama.engine.protocol import (
     TextPiece,
 )
 from tui_llama.errors import EngineError
+from tui_llama.ledger import TOKENISED_AGAIN
 from tui_llama.output import Output, percent
 from tui_llama.saved_prompts import with_prompt_cache
 
@@ -91,10 +92,21 @@ def complete(
         ignore_eos=ignore_eos,
         loop_guard=_has_loop_guard(settings, ignore_eos),
     )
-    if chat is not None:
-        load = with_prompt_cache(load, settings.prompt_cache_mib)
-        request = msgspec.structs.replace(request, ledger=chat.ledger, chat_id=chat.chat_id)
-    _run(load, settings, request)
+    if chat is None:
+        _run(load, settings, request)
+        return
+    with opened_engine(with_prompt_cache(load, settings.prompt_cache_mib)) as (engine, output):
+        _answer(engine, settings, request_behind(chat, request, engine, output), output)
+
+
+def request_behind(
+    chat: "StoredChat", request: CompleteRequest, engine: "LocalEngine", output: Output
+) -> CompleteRequest:
+    """The request as it stands behind a chat, for this engine's model; says if the chat is of another vocabulary."""
+    vocabulary = engine.info.vocabulary
+    if not chat.is_of(vocabulary):
+        output.notice(TOKENISED_AGAIN)
+    return chat.continued(request, vocabulary)
 
 
 def _has_loop_guard(settings: "Settings", ignore_eos: bool) -> bool:
@@ -104,8 +116,14 @@ def _has_loop_guard(settings: "Settings", ignore_eos: bool) -> bool:
 
 def _run(load: LoadRequest, settings: "Settings", request: ReplyRequest | CompleteRequest) -> None:
     with opened_engine(load) as (engine, output):
-        sampling = choose_sampling(settings, engine.info).sampling
-        _reply(engine, msgspec.structs.replace(request, sampling=sampling), output)
+        _answer(engine, settings, request, output)
+
+
+def _answer(
+    engine: "LocalEngine", settings: "Settings", request: ReplyRequest | CompleteRequest, output: Output
+) -> None:
+    sampling = choose_sampling(settings, engine.info).sampling
+    _reply(engine, msgspec.structs.replace(request, sampling=sampling), output)
 
 
 @contextmanager

@@ -1,15 +1,20 @@
-"""The chat that is on the screen: its messages in memory, and each change written to the journal.
+"""The chat that is on the screen: the path that is shown, and each change written to the chat's record.
 
-Memory is what the screen and the engine see, so a store that fails costs the record and not the conversation. A
-chat is made in the store with its first message; an empty one leaves nothing behind. An incognito one has a journal
-of its own, whose store is in memory, and is gone when it is left.
+The record is in memory, which is what the screen and the engine see, so a disk that fails costs the conversation
+nothing. A chat is made in the record with its first message; an empty one leaves nothing behind. An incognito one has
+a journal of its own, whose store is in memory, and is gone when it is left.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
-from tui_llama.errors import StoreError
+from tui_llama.chat_date import local_now
+from tui_llama.chat_record import ChatRecord, IdThere
+from tui_llama.errors import StoreConflictError, StoreError
 from tui_llama.journal import Journal
+from tui_llama.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.store import (
     DAMAGED_CHARACTER,
     TITLE_LENGTH,
@@ -18,6 +23,7 @@ from tui_llama.store import (
     StoredBranch,
     StoredMessage,
     new_chat_id,
+    new_moment,
 )
 
 
@@ -25,15 +31,15 @@ from tui_llama.store import (
 class Entry:
     """One message on the path that is shown.
 
-    `message_id` is None until the store has it. An answer whose `stop_reason` is None is under way, or was
-    interrupted; of one whose `prompt_is_known`, the store has all tokens. One that `may_repeat` itself was let go on
+    `message_id` is its id in the chat's record. An answer whose `stop_reason` is None is under way, or was
+    interrupted; of one whose `prompt_is_known`, the record has all tokens. One that `may_repeat` itself was let go on
     after a loop. The last message may be one that `is_replied_to` on another branch. `version` counts from 1, of
     `version_count` messages in the same place.
     """
 
     role: Role
     text: str
-    message_id: int | None = None
+    message_id: int
     stop_reason: StopReason | None = None
     is_interrupted: bool = False
     usage: Usage | None = None
@@ -48,44 +54,50 @@ class OpenChat:
     """A chat, new or from the store.
 
     Attributes:
-        chat_id: None until the first message is in the store.
+        chat_id: None until the first message is there.
         owner_id: Whose the keys and values of its prompts are: its id, which a new chat has only in mind; None where
             nothing may be kept.
-        title: As the store has it; empty for a new chat.
-        is_incognito: Whether its journal is in memory: nothing of it is written, and no other chat is told of it.
+        title: As the record has it; empty for a new chat.
+        is_incognito: Whether its journal is its own: nothing of it is written, and no other chat is told of it.
         entries: The path that is shown, oldest first.
         left_out_messages: How many of the oldest did not fit into the last prompt.
     """
 
-    def __init__(self, journal: Journal, *, model_path: str = "", system_prompt: str = "") -> None:
+    def __init__(
+        self, journal: Journal, *, model_path: str = "", system_prompt: str = "", record: ChatRecord | None = None
+    ) -> None:
         self._journal = journal
-        self.is_incognito = journal.is_in_memory
+        self.is_incognito = journal.is_incognito
+        self._record = record or ChatRecord(journal, new_chat_id())
         self._unsaved_text: list[str] = []
         self._unsaved_ids: list[int] = []
+        self._piece_count = 0
         self._version_count = 0
         self._ending_before: tuple[StopReason, Usage | None] | None = None
         self._refusal: StoreError | None = None
-        """Why the open answer, which was to go on, is not open in the store; known when the journal is settled."""
-        self.chat_id: str | None = None
-        self.owner_id = None if self.is_incognito else new_chat_id()
+        """Why the open answer, which was to go on, is not open on the disk; known when the journal is settled."""
+        self.chat_id = None if record is None else record.chat_id
+        self.owner_id = None if self.is_incognito else self._record.chat_id
         self.title = ""
         self.model_path = model_path
         self.system_prompt = system_prompt
+        self._begun_at: datetime | None = None
         self.entries: list[Entry] = []
         self.left_out_messages = 0
 
     @classmethod
     async def restore(cls, journal: Journal, chat_id: str) -> "OpenChat":
-        """The chat of that id as the store has it.
+        """The chat of that id as it is remembered.
 
         Raises:
             StoreError: it cannot be read, or is no longer there.
         """
-        chat = await journal.read(lambda store: store.chat(chat_id))
-        opened = cls(journal, model_path=chat.model_path, system_prompt=chat.system_prompt)
-        opened.chat_id = opened.owner_id = chat_id
+        record = await ChatRecord.open(journal, chat_id)
+        chat = record.memory.chat(chat_id)
+        opened = cls(journal, model_path=chat.model_path, system_prompt=chat.system_prompt, record=record)
         opened.title = chat.title
-        opened.entries = await journal.read(lambda store: _entries(store, chat_id))
+        opened._begun_at = chat.begun_at
+        opened.entries = _entries(record.memory, chat_id)
         return opened
 
     # --- what it is ---------------------------------------------------------------------------------------------
@@ -94,6 +106,17 @@ class OpenChat:
     def is_empty(self) -> bool:
         """Whether nothing was said yet."""
         return not self.entries
+
+    @property
+    def begun_at(self) -> datetime:
+        """When the chat began, for good: what a template is told that asks for the date.
+
+        A new one begins with its first message; it may have been on the screen since yesterday.
+        """
+        now = local_now()
+        if self._begun_at is None or (self.is_empty and self._begun_at.date() != now.date()):
+            self._begun_at = now
+        return self._begun_at
 
     @property
     def last_answer(self) -> Entry | None:
@@ -115,100 +138,118 @@ class OpenChat:
 
     @property
     def stored_owner_id(self) -> str | None:
-        """Whose the keys and values are that an answer leaves; None where the store does not have the chat."""
-        return None if self.chat_id is None else self.owner_id
+        """Whose the keys and values are that an answer leaves; None where the disk does not have the chat."""
+        return self.owner_id if self._record.is_stored else None
 
-    async def ledger(self) -> tuple[int, ...]:
-        """What was fed to the model before the answer that is open; nothing when the store does not know."""
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing of it is stored any more, because the disk has another chat in its place, or none."""
+        return self._record.is_refused
+
+    async def ledger(self) -> Ledger:
+        """What was fed to models before the answer that is open."""
         return await self._ledger_up_to(self.entries[-2])
 
-    async def whole_ledger(self) -> tuple[int, ...]:
-        """What was fed to the model on the whole path, while no answer is open."""
-        return await self._ledger_up_to(self.entries[-1]) if self.entries else ()
+    async def whole_ledger(self) -> Ledger:
+        """What was fed to models on the whole path, while no answer is open."""
+        return await self._ledger_up_to(self.entries[-1]) if self.entries else Ledger()
 
-    async def ledger_to_go_on(self) -> tuple[tuple[int, ...], int]:
-        """What was fed to the model up to where the last answer was cut off, and how many of it are the answer's own.
+    async def ledger_to_go_on(self) -> tuple[Ledger, int]:
+        """What was fed to models up to where the last answer was cut off, and how many of it are the answer's own.
 
         Raises:
-            StoreError: the store does not know, or did not let the answer be opened again.
+            StoreError: the disk did not let the answer be opened again.
         """
         await self._journal.settle()
         if self._refusal is not None:
             raise self._refusal
-        message_id = self.entries[-1].message_id
-        if message_id is None:
-            raise StoreError("The tokens of this answer are not known.", "Ctrl+R answers again.")
-        ledger = await self._journal.read(lambda store: store.ledger(message_id))
-        return tuple(ledger), await self._journal.read(lambda store: store.generated_token_count(message_id))
+        message_id, memory = self.entries[-1].message_id, self._record.memory
+        return memory.ledger(message_id), memory.generated_token_count(message_id)
 
     def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
         """The system prompt and what was said before entry number `position`."""
         system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
         return (*system, *(ChatMessage(entry.role, entry.text) for entry in self.entries[:position]))
 
-    async def ledger_before(self, position: int) -> tuple[int, ...]:
-        """What was fed to the model before entry number `position`, which is one of the user's."""
-        return await self._ledger_up_to(self.entries[position - 1]) if position else ()
+    async def ledger_before(self, position: int) -> Ledger:
+        """What was fed to models before entry number `position`."""
+        return await self._ledger_up_to(self.entries[position - 1]) if position else Ledger()
 
-    async def _ledger_up_to(self, entry: Entry) -> tuple[int, ...]:
-        await self._journal.settle()
-        message_id = entry.message_id
-        if message_id is None:
-            return ()
-        return tuple(await self._journal.read_or(lambda store: store.ledger(message_id), []))
+    async def _ledger_up_to(self, entry: Entry) -> Ledger:
+        await self._journal.settle()  # what is answered is stored before, if it can be
+        return self._record.memory.ledger(entry.message_id)
 
     # --- what happens to it -------------------------------------------------------------------------------------
 
     def add_message(self, text: str) -> Entry:
         """The user said something."""
-        entry = Entry(Role.USER, text)
+        chat_id, made_at = self._record.chat_id, new_moment()
+        parent_id = self.entries[-1].message_id if self.entries else None
+        self.title = self.title or _title_of(text)
+        if self.chat_id is None:
+            self._make_chat()
+
+        def change(store: Store, id_there: IdThere) -> int:
+            parent_there = None if parent_id is None else id_there(parent_id)
+            return store.add_user_message(chat_id, text, parent_there, made_at=made_at)
+
+        entry = Entry(Role.USER, text, self._made(change))
         self.entries.append(entry)
         self._version_count = 0
-        self.title = self.title or _title_of(text)
-
-        def job(store: Store) -> None:
-            if self.chat_id is None:
-                self.chat_id = store.create_chat(
-                    title=self.title,
-                    model_path=self.model_path,
-                    system_prompt=self.system_prompt,
-                    chat_id=self.owner_id,
-                )
-            entry.message_id = store.add_user_message(self.chat_id, text)
-
-        self._journal.write(job)
         return entry
+
+    def _make_chat(self) -> None:
+        chat_id, made_at = self._record.chat_id, new_moment()
+        title, model_path, system_prompt = self.title, self.model_path, self.system_prompt
+        begun_at = self.begun_at
+
+        def change(store: Store, _id_there: IdThere) -> None:
+            store.create_chat(
+                title=title,
+                model_path=model_path,
+                system_prompt=system_prompt,
+                chat_id=chat_id,
+                begun_at=begun_at,
+                made_at=made_at,
+            )
+
+        self._record.change(change)
+        self.chat_id = chat_id
+
+    def _made(self, change: Callable[[Store, IdThere], int]) -> int:
+        """The message that a change has made."""
+        message_id = self._record.change(change)
+        assert message_id is not None
+        return message_id
 
     def replace_message(self, position: int, text: str) -> Entry:
         """The user said something else in place of entry number `position`.
 
-        That and what followed it leave the path; the store keeps them, if it has them.
+        That and what followed it leave the path; the record keeps them.
         """
-        replaced = self.entries[position]
+        replaced, made_at = self.entries[position], new_moment()
         version = replaced.version_count + 1
-        entry = Entry(Role.USER, text, version=version, version_count=version)
+
+        def change(store: Store, id_there: IdThere) -> int:
+            return store.replace_user_message(id_there(replaced.message_id), text, made_at=made_at)
+
+        entry = Entry(Role.USER, text, self._made(change), version=version, version_count=version)
         self.entries[position:] = [entry]
         self._version_count = 0
-
-        def job(store: Store) -> None:
-            if replaced.message_id is not None:
-                entry.message_id = store.replace_user_message(replaced.message_id, text)
-
-        self._journal.write(job)
         return entry
 
     def begin_answer(self) -> Entry:
         """An answer to the last message begins."""
-        question = self.entries[-1]
+        chat_id, question, made_at = self._record.chat_id, self.entries[-1], new_moment()
         self._version_count += 1
-        entry = Entry(Role.ASSISTANT, "", version=self._version_count, version_count=self._version_count)
+        self._piece_count = 0
+
+        def change(store: Store, id_there: IdThere) -> int:
+            return store.begin_answer(chat_id, id_there(question.message_id), made_at=made_at)
+
+        version = self._version_count
+        entry = Entry(Role.ASSISTANT, "", self._made(change), version=version, version_count=version)
         self.entries.append(entry)
-
-        def job(store: Store) -> None:
-            if self.chat_id is not None and question.message_id is not None:
-                entry.message_id = store.begin_answer(self.chat_id, question.message_id)
-
-        self._journal.write(job)
         return entry
 
     @property
@@ -218,7 +259,7 @@ class OpenChat:
 
     @property
     def has_prompt(self) -> bool:
-        """Whether the store has the prompt of the last answer, and so its tokens."""
+        """Whether the prompt of the last answer is known, and so its tokens."""
         return self.entries[-1].prompt_is_known
 
     def reopen_answer(self) -> Entry:
@@ -230,26 +271,38 @@ class OpenChat:
         entry.may_repeat = entry.may_repeat or entry.stop_reason is StopReason.LOOP  # seen, and more of it wanted
         entry.stop_reason, entry.is_interrupted = None, False
 
-        def job(store: Store) -> None:
+        self._piece_count = 0
+
+        def change(store: Store, id_there: IdThere) -> None:
             try:
-                if entry.message_id is not None:
-                    store.reopen_answer(entry.message_id, shown)
-            except StoreError as error:
+                store.reopen_answer(id_there(entry.message_id), shown)
+            except StoreConflictError as error:
                 self._refusal = error  # and nothing is written to it: another program may be writing it
 
-        self._journal.write(job)
+        self._record.change(change)
         return entry
 
-    def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...]) -> None:
-        """The prompt of the open answer is known."""
+    def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str = UNKNOWN_VOCABULARY) -> None:
+        """The prompt of the open answer is known, in this vocabulary."""
         entry = self.entries[-1]
 
-        def job(store: Store) -> None:
-            if entry.message_id is not None:
-                store.set_answer_prompt(entry.message_id, kept_tokens, token_ids)
-                entry.prompt_is_known = True
+        def change(store: Store, id_there: IdThere) -> None:
+            store.set_answer_prompt(id_there(entry.message_id), kept_tokens, token_ids, vocabulary)
 
-        self._journal.write(job)
+        self._record.change(change)
+        entry.prompt_is_known = True
+
+    def set_answer_tokens(
+        self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str, answer_tokens: int
+    ) -> None:
+        """The open answer, which goes on, was tokenised again for a model of this vocabulary."""
+        entry = self.entries[-1]
+
+        def change(store: Store, id_there: IdThere) -> None:
+            message_id = id_there(entry.message_id)
+            store.set_answer_tokens(message_id, kept_tokens, token_ids, vocabulary, answer_tokens)
+
+        self._record.change(change, self._require_open)
 
     def append(self, text: str, token_ids: tuple[int, ...]) -> None:
         """The open answer goes on. Written by the next `flush`."""
@@ -262,15 +315,21 @@ class OpenChat:
         """Writes what was appended since the last time."""
         if not self._unsaved_text:
             return
-        entry = self.entries[-1]
-        text, token_ids = "".join(self._unsaved_text), tuple(self._unsaved_ids)
+        entry, piece_number = self.entries[-1], self._piece_count
+        text, token_ids = "".join(self._unsaved_text), tuple(self._unsaved_ids) if self.has_prompt else ()
         self._unsaved_text, self._unsaved_ids = [], []
+        self._piece_count += 1
 
-        def job(store: Store) -> None:
-            if entry.message_id is not None and self._refusal is None:
-                store.append_to_answer(entry.message_id, text, token_ids if entry.prompt_is_known else ())
+        def change(store: Store, id_there: IdThere) -> None:
+            store.append_to_answer(id_there(entry.message_id), text, token_ids, piece_number=piece_number)
 
-        self._journal.write(job)
+        self._record.change(change, self._require_open)
+
+    def _require_open(self) -> bool:
+        """Raises why the answer could not be opened again, where that was not known before it went on."""
+        if self._refusal is not None:
+            raise self._refusal
+        return True
 
     def finish_answer(self, stop_reason: StopReason, usage: Usage | None) -> Entry:
         """The open answer has ended. One that was to go on, and did not begin to, ended as it had before."""
@@ -281,105 +340,81 @@ class OpenChat:
             stop_reason, usage = before
         entry.stop_reason, entry.usage = stop_reason, usage
 
-        def job(store: Store) -> None:
-            refusal, self._refusal = self._refusal, None
-            if entry.message_id is not None and refusal is None:
-                store.finish_answer(entry.message_id, stop_reason, usage)
+        def change(store: Store, id_there: IdThere) -> None:
+            store.finish_answer(id_there(entry.message_id), stop_reason, usage)
 
-        self._journal.write(job)
+        self._record.change(change, self._is_open_there)
         return entry
 
+    def _is_open_there(self) -> bool:
+        refusal, self._refusal = self._refusal, None
+        return refusal is None
+
     def set_answer_aside(self) -> Entry | None:
-        """Takes the last answer off the path, so that there can be another; the store keeps it, if it has it."""
+        """Takes the last answer off the path, so that there can be another; the record keeps it."""
         if not self.ends_in_answer:
             return None
         entry = self.entries.pop()
         self._version_count = entry.version_count
-        question = self.entries[-1]
-
-        def job(store: Store) -> None:
-            if self.chat_id is not None and question.message_id is not None:
-                store.set_tip(self.chat_id, question.message_id)
-
-        self._journal.write(job)
+        self._show_path_to(self.entries[-1].message_id)
         return entry
 
-    async def turn_to_version(self, step: int) -> bool:
+    def _show_path_to(self, message_id: int) -> None:
+        chat_id = self._record.chat_id
+        self._record.change(lambda store, id_there: store.set_tip(chat_id, id_there(message_id)))
+
+    def turn_to_version(self, step: int) -> bool:
         """Puts another version of the last answer on the path, `step` after the one that is there.
 
         Returns:
             Whether there is one; else nothing has changed.
-
-        Raises:
-            StoreError: the store cannot be read or written.
         """
-        await self._journal.settle()
-        chat_id = self.chat_id
-        message_id = self.entries[-1].message_id if self.entries else None
-        if chat_id is None or message_id is None or self.entries[-1].role is not Role.ASSISTANT:
+        if not self.ends_in_answer:
             return False
+        message_id = self.entries[-1].message_id
+        versions = self._record.memory.versions(message_id)
+        position = versions.index(message_id) + step
+        if not 0 <= position < len(versions):
+            return False
+        self.turn_to_branch(versions[position])
+        return True
 
-        def turned(store: Store) -> list[Entry] | None:
-            versions = store.versions(message_id)
-            position = versions.index(message_id) + step
-            if not 0 <= position < len(versions):
-                return None
-            store.set_tip(chat_id, versions[position])
-            return _entries(store, chat_id)
+    def branches(self) -> list[StoredBranch]:
+        """The ways that the chat went, newest first."""
+        return [] if self.chat_id is None else self._record.memory.branches(self.chat_id)
 
-        entries = await self._journal.read(turned)
-        self.entries = entries or self.entries
-        return entries is not None
-
-    async def branches(self) -> list[StoredBranch]:
-        """The ways that the chat went, newest first; nothing of a chat that the store does not have.
-
-        Raises:
-            StoreError: the store cannot be read.
-        """
-        await self._journal.settle()
-        chat_id = self.chat_id
-        return [] if chat_id is None else await self._journal.read(lambda store: store.branches(chat_id))
-
-    async def turn_to_branch(self, tip_message_id: int) -> None:
-        """Puts the way that ends there on the path.
-
-        Raises:
-            StoreError: the store cannot be read or written.
-        """
-        chat_id = self.chat_id
-        assert chat_id is not None  # whoever names a message has it from the store
-
-        def turned(store: Store) -> list[Entry]:
-            store.set_tip(chat_id, tip_message_id)
-            return _entries(store, chat_id)
-
-        self.entries = await self._journal.read(turned)
+    def turn_to_branch(self, tip_message_id: int) -> None:
+        """Puts the way that ends there on the path."""
+        self._show_path_to(tip_message_id)
+        self.entries = _entries(self._record.memory, self._record.chat_id)
 
     async def leave(self) -> None:
         """The chat is no longer on the screen: an incognito one is nowhere then."""
+        self._record.leave()
         if self.is_incognito:
             await self._journal.close()
 
     def rename(self, title: str) -> None:
         """Gives the chat another title; a new chat keeps it until it is written."""
         self.title = title
+        chat_id = self.chat_id
+        if chat_id is not None:
+            self._record.change(lambda store, _id_there: store.rename_chat(chat_id, title))
 
-        def job(store: Store) -> None:
-            if self.chat_id is not None:
-                store.rename_chat(self.chat_id, title)
+    def begin_today(self) -> None:
+        """The model is told today's date from now on."""
+        begun_at = self._begun_at = local_now()
 
-        self._journal.write(job)
+        chat_id = self.chat_id
+        if chat_id is not None:
+            self._record.change(lambda store, _id_there: store.set_chat_beginning(chat_id, begun_at))
 
     def set_model(self, model_path: str) -> None:
         """The chat goes on with another model."""
         self.model_path = model_path
-
-        def job(store: Store) -> None:
-            if self.chat_id is not None:
-                store.set_chat_model(self.chat_id, model_path)
-
-        self._journal.write(job)
+        chat_id = self.chat_id
+        if chat_id is not None:
+            self._record.change(lambda store, _id_there: store.set_chat_model(chat_id, model_path))
 
 
 def _title_of(text: str) -> str:

@@ -1,7 +1,7 @@
 """What a command without a screen prints: the result on one stream, everything else on the other.
 
-The result goes through the same gate as on the screen, terminal or not: a control sequence in a file is as harmful
-once somebody looks at the file.
+On a terminal the result goes through the same gate as on the screen. In a file or a pipe it is what it is, byte for
+byte: whoever reads it wants the text, and who looks at it later has a gate of their own.
 """
 
 import os
@@ -26,7 +26,7 @@ class Output:
     def __init__(self, results: TextIO, messages: TextIO) -> None:
         self._results = results
         self._messages = messages
-        self._sanitizer = TextSanitizer()
+        self._sanitizer = TextSanitizer() if results.isatty() else None
         self._shows_progress = messages.isatty()
         self._progress_is_shown = False
         self._at_line_start = True
@@ -36,7 +36,8 @@ class Output:
         """Leaves the terminal tidy whatever happens inside."""
         try:
             yield
-            self._write(self._sanitizer.finish())
+            if self._sanitizer is not None:
+                self._write(self._sanitizer.finish())
         finally:
             self._clear_progress()
             if self._results.isatty() and not self._at_line_start:
@@ -58,8 +59,8 @@ class Output:
         self._messages.flush()
 
     def result(self, text: str) -> None:
-        """Prints a part of the result, through the gate; raises `UserError` where it cannot be written."""
-        self._write(self._sanitizer.push(text))
+        """Prints a part of the result, to a terminal through the gate; raises `UserError` where that fails."""
+        self._write(text if self._sanitizer is None else self._sanitizer.push(text))
 
     def _write(self, text: str) -> None:
         if not text:

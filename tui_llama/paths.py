@@ -6,7 +6,9 @@ are used.
 Folders that hold what was said are made with mode 0700.
 """
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
@@ -15,21 +17,23 @@ HOME_VARIABLE = "TUI_LLAMA_HOME"
 KERNEL_CACHE_VARIABLE = "TUI_LLAMA_KERNEL_CACHE"
 
 _NAME = "tui_llama"
+_NOWHERE = Path(os.devnull)
+"""Nothing can be made below it."""
 
 
 def data_folder() -> Path:
     """Chats: what must not be lost."""
-    return _below_home("data") or Path(platformdirs.user_data_dir(_NAME, appauthor=False))
+    return _below_home("data") or _of_platform(platformdirs.user_data_dir)
 
 
 def cache_folder() -> Path:
     """What can be made again."""
-    return _below_home("cache") or Path(platformdirs.user_cache_dir(_NAME, appauthor=False))
+    return _below_home("cache") or _of_platform(platformdirs.user_cache_dir)
 
 
 def config_folder() -> Path:
     """The user's settings."""
-    return _below_home("config") or Path(platformdirs.user_config_dir(_NAME, appauthor=False))
+    return _below_home("config") or _of_platform(platformdirs.user_config_dir)
 
 
 def database_file() -> Path:
@@ -87,12 +91,33 @@ def typed_file(text: str) -> Path | None:
 
 
 def make_private_folder(path: Path) -> Path:
-    """Makes `path` and what is missing above it; only the user may enter what was made."""
+    """Makes `path` and what is missing above it; only the user may enter what was made.
+
+    Raises:
+        OSError: as the system says.
+    """
     if not path.parent.is_dir():
         # Not mkdir(parents=True): it gives `mode` to the last folder alone, and chats lie above models.
         make_private_folder(path.parent)
-    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError as error:  # says of it no more than that
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
     return path
+
+
+def _of_platform(find: Callable[..., str]) -> Path:
+    """A folder where the platform has it. For a user without a home it has none."""
+    try:
+        path = Path(find(_NAME, appauthor=False))
+    except RuntimeError:
+        return _NOWHERE / _NAME
+    return path if path.is_absolute() else _NOWHERE / _NAME
+
+
+def has_home() -> bool:
+    """Whether everything lies below one folder that the user has named."""
+    return bool(os.environ.get(HOME_VARIABLE))
 
 
 def _below_home(name: str) -> Path | None:

@@ -8,6 +8,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import StateFileError
+from tui_llama.file_locks import cause_of
 from tui_llama.store import Store
 
 
@@ -35,12 +36,16 @@ def forget_chat(chat_id: str) -> None:
 def forget_orphans(store: Store) -> None:
     """Removes what is stored for chats that are gone: an engine may finish saving just after its chat is deleted.
 
+    Nothing where the chats of this run are in memory: then nobody knows which are gone.
+
     Raises:
         StateFileError: it could not be removed.
     """
     from tui_llama.engine.cache_upkeep import cache_uses
     from tui_llama.engine.storage import DiskStorage
 
+    if store.is_in_memory:
+        return
     # Files first: a chat that begins meanwhile is in the store before it has any.
     with explained(_NOT_REMOVED):
         owners = [use.owner.hex() for use in cache_uses(DiskStorage(paths.prompt_cache_folder())) if any(use.owner)]
@@ -64,5 +69,4 @@ def explained(failure: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = error.strerror or type(error).__name__
-        raise StateFileError(f"{failure} ({cause}).") from error
+        raise StateFileError(f"{failure} ({cause_of(error)}).") from error

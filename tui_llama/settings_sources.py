@@ -175,7 +175,7 @@ def _parsed(file: Path) -> dict[str, Any]:
 
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter where there can be none
         return {}
     except OSError as error:
         raise SettingsError(f"{file} cannot be read: {error.strerror}", "Check the file's permissions.") from error

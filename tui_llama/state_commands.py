@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.guarded_files import opened, regular_file_bytes
+from tui_llama.engine.llama_session import LLAMA_SESSION
+from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import SettingsError, StateFileError
-from tui_llama.headless import opened_engine
+from tui_llama.headless import opened_engine, request_behind
+from tui_llama.new_files import require_place
 from tui_llama.saved_prompts import with_prompt_cache
 from tui_llama.store import Store
 
@@ -52,9 +55,14 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
                 ChatMessage(Role.ASSISTANT, session.text),
             ]
             system_prompt = messages.pop(0).text if messages[0].role is Role.SYSTEM else ""
-            chat_id = store.create_chat(title=title or Path(file).name, model_path=model, system_prompt=system_prompt)
+            chat_id = store.create_chat(
+                title=title or Path(file).name,
+                model_path=model,
+                system_prompt=system_prompt,
+                begun_at=session.begun_at,
+            )
             try:
-                _say(store, chat_id, messages, session)
+                _say(store, chat_id, messages, session, engine.info.vocabulary)
                 transfer.store(bytes.fromhex(chat_id))
             except BaseException:
                 store.delete_chat(chat_id)
@@ -74,8 +82,9 @@ def export_session(
     *,
     version: int,
     flash_attention: bool | None,
+    may_replace: bool = False,
 ) -> None:
-    """Writes a session that llama.cpp continues, and prints a line that says what was written.
+    """Writes a session that llama.cpp continues to a new file, and prints a line that says what was written.
 
     Args:
         model: Path of the model file.
@@ -84,26 +93,30 @@ def export_session(
         source: A chat, or a text.
         version: Of the session, 9 or 10.
         flash_attention: Whether llama.cpp will use it; None: as it does by default in that version.
+        may_replace: Whether the file may take the place of another session.
 
     Raises:
         UserError: it cannot be exported.
     """
     _require_f16(settings)
+    require_place(Path(file), LLAMA_SESSION, may_replace=may_replace, inputs=(Path(model),))
     flash_attention = version == _FLASH_VERSION if flash_attention is None else flash_attention
     with opened_engine(with_prompt_cache(settings.load_request(model), settings.prompt_cache_mib)) as (engine, output):
         transfer = engine.session_transfer()
-        token_ids = transfer.tokens_of(source) if isinstance(source, str) else source.ledger
-        try:
-            written = transfer.write(
-                file,
-                token_ids,
-                owner=None if isinstance(source, str) else bytes.fromhex(source.chat_id),
-                version=version,
-                flash_attention=flash_attention,
-                on_progress=lambda done, total: output.progress(f"reading: {done} of {total} tokens"),
-            )
-        except StateFileError as error:
-            raise StateFileError(f"{file} is {error}", "Check the folder and the space on its disk.") from error
+        if isinstance(source, str):
+            token_ids = transfer.tokens_of(source)
+        else:
+            token_ids = transfer.tokens_of_chat(request_behind(source, CompleteRequest(0, ""), engine, output))
+        written = transfer.write(
+            file,
+            token_ids,
+            owner=None if isinstance(source, str) else bytes.fromhex(source.chat_id),
+            version=version,
+            flash_attention=flash_attention,
+            on_progress=lambda done, total: output.progress(f"reading: {done} of {total} tokens"),
+            may_replace=may_replace,
+            inputs=(Path(model),),
+        )
         for trouble in written.troubles:
             output.notice(f"A saved state was not used ({trouble}); what it held is read again.")
         output.result(
@@ -130,14 +143,14 @@ def _require_f16(settings: "Settings") -> None:
         )
 
 
-def _say(store: Store, chat_id: str, messages: Sequence[ChatMessage], session: "TakenSession") -> None:
+def _say(store: Store, chat_id: str, messages: Sequence[ChatMessage], session: "TakenSession", vocabulary: str) -> None:
     """Writes messages of the user and answers in turn; all tokens are those of the last answer."""
     for place in range(0, len(messages), 2):
         question, answer = messages[place : place + 2]
         is_last = answer is messages[-1]
         answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, question.text))
         if is_last:
-            store.set_answer_prompt(answer_id, 0, ())
+            store.set_answer_prompt(answer_id, 0, (), vocabulary)
         store.append_to_answer(answer_id, answer.text, session.token_ids if is_last else ())
         has_ended = session.has_ended or not is_last
         store.finish_answer(answer_id, StopReason.END_OF_GENERATION if has_ended else StopReason.STOPPED, None)

@@ -27,6 +27,7 @@ from enum import Enum, auto
 from typing import Final
 
 DIRECTION_SYMBOL: Final = "⇄"
+HIDDEN_SYMBOL: Final = "·"
 STRING_LIMIT: Final = 1024  # characters; more than any title or link that an answer has a reason to set
 SEQUENCE_LIMIT: Final = 64  # characters of parameters and intermediates
 
@@ -43,6 +44,10 @@ _UNSAFE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u206a-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
     rf"\U000e0000-\U000e007f{_DIRECTION_CONTROLS}]"
 )
+# The flags of England, Scotland and Wales: what a whole one hides are six letters and digits at most.
+_FLAG: Final = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f"
+_FLAG_OR_UNSAFE: Final = re.compile(f"{_FLAG}|{_UNSAFE.pattern}")
+_CONTROL_PICTURES: Final = 0x2400  # Unicode's pictures of U+0000 to U+001F, in their order
 _STRING_END: Final = re.compile(rf"[\x07\x18\x1a\x1b\x9c\n{_LINE_ENDS}]")
 _ONE_LINE: Final = str.maketrans("\n\t", "  ")
 
@@ -157,6 +162,32 @@ class TextSanitizer:
 def sanitize(text: str) -> str:
     """The text without anything that a terminal would obey; line feeds and tabs stay."""
     return TextSanitizer().push(text)
+
+
+def drawn(text: str) -> str:
+    """The text as it is drawn where it is written: a visible character for each one that a terminal would obey or hide.
+
+    As long as `text`, so that a place in the one is the same place in the other. Line feeds, tabs and whole flags of
+    tag characters stay as they are.
+    """
+    return _FLAG_OR_UNSAFE.sub(_drawn_match, text)
+
+
+def _drawn_match(match: re.Match[str]) -> str:
+    return match.group() if len(match.group()) > 1 else _drawn_character(match.group())
+
+
+def _drawn_character(character: str) -> str:
+    code = ord(character)
+    if code < ord(" "):
+        return chr(_CONTROL_PICTURES + code)
+    if character == "\x7f":
+        return "\u2421"
+    if character in _LINE_ENDS:
+        return "\u21b5"
+    if character in _REPLACEMENTS:
+        return _REPLACEMENTS[character]
+    return HIDDEN_SYMBOL if character > "\xff" else "\ufffd"
 
 
 def sanitize_line(text: str) -> str:

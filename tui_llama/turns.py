@@ -8,6 +8,7 @@ be seen is told to a `TurnView`.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from tui_llama import conversation as turn
 from tui_llama import saved_prompts
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
+from tui_llama.chat_date import date_text, local_now
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.border import GuardedEngine
@@ -29,6 +31,7 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.journal import Journal
+from tui_llama.ledger import TOKENISED_AGAIN, UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.turn_meter import TurnMeter
 
@@ -39,6 +42,9 @@ LAST_MODEL = "last_model"
 """The store's preference that names the model file used last."""
 
 MakeRequest: TypeAlias = Callable[[int, OpenChat], Awaitable[ReplyRequest | CompleteRequest]]
+
+_ANY_MESSAGE = "And?"
+"""Stands for what will be said next, where nothing is written yet."""
 
 _NO_END = "The engine ended without saying why."
 
@@ -125,6 +131,7 @@ class Turns:
         self._machine = TurnMachine()
         self._engine_is_free = asyncio.Lock()
         self._notices_of_models: set[tuple[str, str]] = set()
+        self._told_of_vocabulary: tuple[OpenChat, str] | None = None
         self.chat = chat
         self.meter = TurnMeter()
         self.model: ModelInfo | None = None
@@ -309,11 +316,13 @@ class Turns:
 
     async def _request(self, number: int, chat: OpenChat, *, has_guard: bool) -> ReplyRequest:
         settings = self._settings
-        ledger = await chat.ledger()
+        fed = self._fed(chat, await chat.ledger())
         return ReplyRequest(
             turn=number,
             messages=chat.prompt_messages(),
-            ledger=ledger,
+            ledger=fed.token_ids,
+            vocabulary=fed.vocabulary,
+            begun_at=date_text(chat.begun_at),
             sampling=self._sampling(),
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
@@ -323,9 +332,14 @@ class Turns:
         )
 
     async def _continuation(self, number: int, chat: OpenChat, *, has_guard: bool) -> CompleteRequest:
-        """What asks for more of the open answer, token by token from where it was cut off."""
+        """What asks for more of the open answer, token by token from where it was cut off.
+
+        One whose tokens are of another vocabulary, or of one that nobody knows, goes on from its text.
+        """
         settings = self._settings
         ledger, answer_tokens = await chat.ledger_to_go_on()
+        fed = self._fed(chat, ledger)
+        has_tokens = fed.vocabulary == self._vocabulary and not fed.lacks_newest
         return CompleteRequest(
             turn=number,
             text="",
@@ -334,11 +348,27 @@ class Turns:
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
             overflow=settings.overflow(),
-            ledger=ledger,
+            ledger=fed.token_ids,
+            vocabulary=fed.vocabulary,
+            begun_at=date_text(chat.begun_at),
             loop_guard=has_guard,
             answer=chat.entries[-1].text,
-            answer_tokens=answer_tokens,
+            answer_tokens=0 if fed.lacks_newest else answer_tokens,
+            messages=() if has_tokens else chat.messages(),
         )
+
+    @property
+    def _vocabulary(self) -> str:
+        """The fingerprint of the loaded model's vocabulary."""
+        return UNKNOWN_VOCABULARY if self.model is None else self.model.vocabulary
+
+    def _fed(self, chat: OpenChat, ledger: Ledger) -> FedTokens:
+        """What the loaded model may go on from; says once if it is not all that was fed."""
+        fed = ledger.fed_in(self._vocabulary)
+        if fed.lacks_newest and self._told_of_vocabulary != (chat, self._vocabulary):
+            self._view.add_notice(TOKENISED_AGAIN)
+        self._told_of_vocabulary = (chat, self._vocabulary) if fed.lacks_newest else None
+        return fed
 
     def _sampling(self) -> SamplingSettings:
         """What the user set, over what comes with the model."""
@@ -348,10 +378,8 @@ class Turns:
 
     def _take_reply_event(self, number: int, event: protocol.ReplyEvent) -> None:
         match event:
-            case protocol.PromptEncoded(kept_tokens=kept, token_ids=token_ids, left_out_messages=left_out):
-                if not self.chat.has_prompt:  # an answer that goes on has had its prompt
-                    self.chat.set_prompt(kept, token_ids)
-                    self._tell_what_is_left_out(left_out)
+            case protocol.PromptEncoded():
+                self._take_prompt(event)
             case protocol.PromptProgress(
                 reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause
             ):
@@ -369,6 +397,16 @@ class Turns:
             case protocol.Failed(message=message, hint=hint):
                 self.dispatch(turn.ReplyFailed(number, message, hint))
 
+    def _take_prompt(self, event: protocol.PromptEncoded) -> None:
+        kept, token_ids, vocabulary = event.kept_tokens, event.token_ids, event.vocabulary
+        if not self.chat.has_prompt:
+            self.chat.set_prompt(kept, token_ids, vocabulary)
+        elif event.answer_tokens is not None:
+            self.chat.set_answer_tokens(kept, token_ids, vocabulary, event.answer_tokens)
+        else:  # an answer that goes on has had its prompt
+            return
+        self._tell_what_is_left_out(event.left_out_messages)
+
     def _tell_what_is_left_out(self, message_count: int) -> None:
         """Says when more or fewer of the chat's messages are left out of the prompt than so far."""
         if message_count not in (0, self.chat.left_out_messages):
@@ -383,11 +421,13 @@ class Turns:
         if not draft and not chat.messages():
             return None
         async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
-            ledger = await chat.whole_ledger()
+            fed = self._fed(chat, await chat.whole_ledger())
         return self._engine, ReadAheadRequest(
             messages=chat.messages(),
             draft=draft,
-            ledger=ledger,
+            ledger=fed.token_ids,
+            vocabulary=fed.vocabulary,
+            begun_at=date_text(chat.begun_at),
             max_tokens=settings.max_tokens,
             chat_id=chat.owner_id,
             overflow=settings.overflow(),
@@ -400,16 +440,57 @@ class Turns:
             EngineError: there can be no such reply.
             EngineLostError: the engine's process ended.
         """
+        return await self._estimate(position, text) if text.strip() else None
+
+    async def estimate_of_today(self, draft: str) -> PromptEstimate | None:
+        """What the next reply would have to read if the model were told today's date; None while nobody knows.
+
+        Args:
+            draft: What the user will say next, as far as it is written.
+
+        Raises:
+            EngineError: there can be no such reply.
+            EngineLostError: the engine's process ended.
+        """
+        text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
+        return await self._estimate(len(self.chat.entries), text, begun_at=local_now())
+
+    async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
+        """What the model is given; None while there is nothing to give, or no model to give it to.
+
+        Args:
+            draft: The message that is being written. Where there is none, it is the prompt of the last answer.
+            position: The number of the message that the draft is to replace; None where it is a new one.
+
+        Raises:
+            EngineError: there can be no such prompt.
+            EngineLostError: the engine's process ended.
+        """
+        count = len(self.chat.entries)
+        if not draft.strip():
+            count -= self.chat.ends_in_answer
+            return await self._estimate(count, "", shows_prompt=True) if count else None
+        return await self._estimate(count if position is None else position, draft, shows_prompt=True)
+
+    async def _estimate(
+        self, position: int, text: str, *, begun_at: datetime | None = None, shows_prompt: bool = False
+    ) -> PromptEstimate | None:
+        """Of the conversation before message number `position`, and of `text` behind it if there is any."""
         chat, settings = self.chat, self._settings
         async with self._engine_is_free:
-            if self.model is None or self.model_is_loading or not text.strip():
+            if self.model is None or self.model_is_loading:
                 return None
+            fed = (await chat.ledger_before(position)).fed_in(self._vocabulary)
+            question = (ChatMessage(Role.USER, text),) if text else ()
             request = EstimateRequest(
-                messages=(*chat.messages_before(position), ChatMessage(Role.USER, text)),
-                ledger=await chat.ledger_before(position),
+                messages=(*chat.messages_before(position), *question),
+                ledger=fed.token_ids,
+                vocabulary=fed.vocabulary,
+                begun_at=date_text(begun_at or chat.begun_at),
                 max_tokens=settings.max_tokens,
                 chat_id=chat.owner_id,
                 overflow=settings.overflow(),
+                shows_prompt=shows_prompt,
             )
             return await self._engine.estimate(request)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.theme import Theme
 
 from tui_llama import paths
-from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.chat import ENDED_BY_ITSELF, Role, StopReason, Usage
 from tui_llama.commands import COMMANDS
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
@@ -37,7 +37,6 @@ _ENDINGS = {
     StopReason.LOOP: "ended: it repeats itself",
 }
 _GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command.name == "continue_answer")
-_ENDED_BY_ITSELF = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
 _LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
 _COMING_ADVICE = ("You can write meanwhile; the chat begins when it is here.",)
@@ -66,7 +65,7 @@ def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
     if not chat.ends_in_answer:
         return "There is no answer to go on with." if chat.is_empty else "There is no answer yet; Ctrl+R asks for one."
     answer = chat.entries[-1]
-    if answer.stop_reason in _ENDED_BY_ITSELF:
+    if answer.stop_reason in ENDED_BY_ITSELF:
         return "This answer ended by itself; there is nothing to go on with."
     if answer.is_replied_to:
         return "Something was said after this answer in another branch; it stays as it is."

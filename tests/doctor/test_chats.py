@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tui_llama.database import MIGRATIONS
 from tui_llama.doctor.chats import look_at_chats
 from tui_llama.doctor.report import Section
 from tui_llama.store import Store
@@ -32,7 +33,7 @@ def texts(section: Section) -> list[str]:
 def test_chats_are_counted_and_nothing_of_them_is_told(file: Path) -> None:
     section = look_at_chats(file)
 
-    assert rows(section) == {"database": "sound", "version": "1", "chats": "2", "messages": "0"}
+    assert rows(section) == {"database": "sound", "version": str(len(MIGRATIONS)), "chats": "2", "messages": "0"}
     assert section.problems == ()
     assert "secret" not in str(section)
 

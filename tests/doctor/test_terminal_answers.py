@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANG_SECONDS
 from tui_llama.doctor.terminal_answers import (
     Answers,
     asked_terminal,
@@ -79,7 +80,7 @@ def test_a_terminal_that_answers_is_understood_and_given_back_at_once(terminal: 
     answer = b"\x1b[?5u" + b"\x1b[?2026;2$y" + b"\x1bP1+r4D73=1b5d\x1b\\" + ATTRIBUTES
     thread = terminal.answer_once_asked(answer)
 
-    with asked_terminal(terminal.screen, terminal.screen, questions_for(XTERM), seconds=10) as answers:
+    with asked_terminal(terminal.screen, terminal.screen, questions_for(XTERM), seconds=HANG_SECONDS) as answers:
         assert terminal.modes() == before
     thread.join()
 
@@ -158,7 +159,7 @@ def test_a_terminal_that_goes_away_is_an_error_and_nothing_worse() -> None:
     with asked_terminal(screen, screen, b"\x1b[c", seconds=0.01) as answers:
         os.close(keyboard)
     assert answers == Answers()
-    with pytest.raises((OSError, termios.error)), asked_terminal(screen, screen, b"\x1b[c", seconds=10):
+    with pytest.raises((OSError, termios.error)), asked_terminal(screen, screen, b"\x1b[c", seconds=HANG_SECONDS):
         pass
     os.close(screen)
 
@@ -167,7 +168,7 @@ def test_it_can_be_asked_from_a_thread(terminal: FakeTerminal) -> None:
     found: list[Answers] = []
 
     def ask() -> None:
-        with asked_terminal(terminal.screen, terminal.screen, questions_for(XTERM), seconds=10) as answers:
+        with asked_terminal(terminal.screen, terminal.screen, questions_for(XTERM), seconds=HANG_SECONDS) as answers:
             found.append(answers)
 
     asking = threading.Thread(target=ask)

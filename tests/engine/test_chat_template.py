@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.fake_model import byte_tokenizer
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.chat_template import ChatTemplate, known_template, template_from_gguf
 from tui_llama.engine.gguf_file import open_gguf
-from tui_llama.engine.known_templates import KNOWN_TEMPLATES, recognize_template
-from tui_llama.engine.tokenizer import open_tokenizer
-from tui_llama.errors import ModelFileError, SettingsError
+from tui_llama.engine.known_templates import KNOWN_TEMPLATES, recognize_template, template_of_vocabulary
+from tui_llama.engine.tokenizer import Tokenizer, open_tokenizer
+from tui_llama.errors import SettingsError
 
 NOW = datetime(2026, 11, 22, 13, 5)
 CONVERSATION = (
@@ -35,10 +36,11 @@ def render(source: str, messages: tuple[ChatMessage, ...] = QUESTION, **more: st
     return str(ChatTemplate(source, "test", **more).render(messages, now=NOW))  # type: ignore[arg-type]
 
 
-def open_from_model(folder: Path, source: str | None) -> ChatTemplate:
+def open_from_model(folder: Path, source: str | None, tokenizer: Tokenizer | None = None) -> ChatTemplate:
+    """The template of a model whose vocabulary has ChatML's control tokens, or is that of the tokenizer."""
     path = make_tiny_model(folder / "tiny.gguf", chat_template=source)
     with open_gguf(path) as file:
-        return template_from_gguf(file, open_tokenizer(path))
+        return template_from_gguf(file, tokenizer or open_tokenizer(path))
 
 
 # --- what templates expect ---
@@ -159,11 +161,94 @@ def test_a_template_that_cannot_be_read_is_replaced_by_the_one_that_it_means(tmp
     assert "llama3" in template.notices[0]
 
 
-def test_a_template_that_means_nothing_known_is_replaced_by_the_plain_one(tmp_path: Path) -> None:
-    assert open_from_model(tmp_path, "{% unheard_of %}").source == "plain"
+def test_a_template_that_means_nothing_known_is_replaced_by_the_one_that_the_vocabulary_means(tmp_path: Path) -> None:
+    template = open_from_model(tmp_path, "{% unheard_of %}")
+    assert template.source == "built in: chatml"
+    assert "the chatml template is used instead" in template.notices[0]
 
 
-def test_a_template_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_where_the_vocabulary_means_nothing_known_the_plain_template_is_used(tmp_path: Path) -> None:
+    assert open_from_model(tmp_path, "{% unheard_of %}", byte_tokenizer()).source == "plain"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "name"),
+    [
+        (("<|im_start|>", "<|im_end|>"), "chatml"),
+        (("<start_of_turn>", "<end_of_turn>"), "gemma"),
+        (("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"), "llama3"),
+        (("[INST]", "[/INST]", "[AVAILABLE_TOOLS]"), "mistral-v3"),
+        (("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"), "mistral-v7"),
+        (("<s>", "</s>"), None),
+    ],
+)
+def test_a_vocabulary_tells_which_template_its_model_knows(tokens: tuple[str, ...], name: str | None) -> None:
+    assert template_of_vocabulary(tokens.__contains__) == name
+
+
+# --- templates that fail while they run ---
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{{ messages[0].content }}{{ 1 / 0 }}", "failed: division by zero"),
+        ("{{ messages[0].content }}{{ unheard_of() }}", "failed: 'unheard_of' is undefined"),
+        ("{{ messages[0].content | unheard_of }}", "cannot be read"),
+        ("{{ messages[0].content if messages[0] is unheard_of }}", "failed: No test named 'unheard_of' found;"),
+        ("{{ messages[0].content }}{{ raise_exception('only with tools') }}", "refused the messages: only with tools"),
+        ("{{ messages[0].content }}{% if messages | length > 1 %}{{ 1 / 0 }}{% endif %}", "division by zero"),
+        ("You are a model.", "does not write what the user says"),
+    ],
+)
+def test_a_template_that_fails_on_any_chat_is_replaced_when_it_is_opened(
+    source: str, words: str, tmp_path: Path
+) -> None:
+    template = open_from_model(tmp_path, source)
+    assert template.source == "built in: chatml"
+    assert words in template.notices[0]
+    assert str(template.render(QUESTION)).startswith("<|im_start|>user\nHello")
+
+
+REFUSES_A_WORD = (
+    "{% for m in messages %}{% if 'secret' in m.content %}{{ raise_exception('not this') }}{% endif %}"
+    "[{{ m.content }}]{% endfor %}"
+)
+
+
+def test_messages_that_a_template_refuses_are_written_by_another_and_that_is_told_once(tmp_path: Path) -> None:
+    template = open_from_model(tmp_path, REFUSES_A_WORD)
+    assert (template.source, template.notices) == ("model file", ())
+    assert template.render(QUESTION) == "[Hello]"
+    assert template.take_notices() == ()
+    for _ in range(2):
+        rendered = template.render([*QUESTION, ChatMessage(Role.USER, "a secret")])
+        assert rendered.startswith("<|im_start|>user\nHello<|im_end|>")
+        assert rendered.user_spans is not None
+    (notice,) = template.take_notices()
+    assert "not this; the chatml template is used instead" in notice
+    assert template.take_notices() == ()
+    assert template.render(QUESTION) == "[Hello]"
+
+
+def test_what_ends_the_answers_of_the_other_template_ends_them_then(tmp_path: Path) -> None:
+    template = open_from_model(tmp_path, REFUSES_A_WORD, byte_tokenizer())
+    assert "\nUser:" not in template.stop_texts
+    template.render([ChatMessage(Role.USER, "a secret")])
+    assert "\nUser:" in template.stop_texts
+
+
+def test_a_system_prompt_without_a_place_is_told_once() -> None:
+    template = ChatTemplate(KNOWN_TEMPLATES["chatml"], "test")
+    template.render(WITH_SYSTEM)
+    assert template.take_notices() == ()
+    template = ChatTemplate("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "test")
+    assert [template.render(WITH_SYSTEM), template.render(WITH_SYSTEM)] == ["Be brief\nHello"] * 2
+    (notice,) = template.take_notices()
+    assert "no place for a system prompt" in notice
+
+
+def test_a_template_that_is_no_text_is_replaced_by_the_plain_one(tmp_path: Path) -> None:
     path = tmp_path / "wrong.gguf"
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_uint32("tokenizer.chat_template", 7)
@@ -171,8 +256,10 @@ def test_a_template_that_is_no_text_is_refused(tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.close()
     tokenizer = open_tokenizer(make_tiny_model(tmp_path / "tiny.gguf"))
-    with open_gguf(path) as file, pytest.raises(ModelFileError, match="chat_template"):
-        template_from_gguf(file, tokenizer)
+    with open_gguf(path) as file:
+        template = template_from_gguf(file, tokenizer)
+    assert template.source == "plain"
+    assert template.notices[0].startswith("The chat template of the model file is no text; a plain one is used")
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:

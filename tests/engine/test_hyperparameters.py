@@ -16,7 +16,7 @@ from tests.fakes.tiny_model import (
     make_vocabulary,
 )
 from tui_llama.engine.gguf_file import ValueType, open_gguf
-from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
+from tui_llama.engine.hyperparameters import ASSUMED_CONTEXT, Hyperparameters, read_hyperparameters
 from tui_llama.errors import ModelFileError
 
 Setting = tuple[ValueType, float | str] | Sequence[int] | Sequence[str] | None
@@ -132,7 +132,6 @@ def test_a_required_key_that_is_missing_is_named(read: Read, key: str) -> None:
         "attention.value_length",
         "rope.dimension_count",
         "rope.scaling.original_context_length",
-        "context_length",
     ],
 )
 @pytest.mark.parametrize("size", [0, -1, 2**31, 2**63 - 1])
@@ -140,6 +139,31 @@ def test_a_size_that_no_model_has_is_refused(read: Read, key: str, size: int) ->
     with pytest.raises(ModelFileError) as raised:
         read({f"llama.{key}": integer(size)})
     assert f"'llama.{key}': {size} is not between 1 and" in str(raised.value)
+
+
+@pytest.mark.parametrize("size", [-1, 2**31, 2**63 - 1])
+def test_a_context_that_no_model_has_is_refused(read: Read, size: int) -> None:
+    with pytest.raises(ModelFileError, match=f"'llama.context_length': {size} is not between 1 and"):
+        read({"llama.context_length": integer(size)})
+
+
+def test_a_context_of_0_is_one_that_the_file_leaves_open(read: Read) -> None:
+    sizes = read({"llama.context_length": integer(0)})
+    assert sizes.context_length == sizes.rope_scaling.original_context == ASSUMED_CONTEXT
+    assert "context_length is 0" in sizes.notices[0]
+    assert read({}).notices == ()
+
+
+def test_yarn_has_to_know_the_first_context(read: Read) -> None:
+    yarn = {
+        "llama.context_length": integer(0),
+        "llama.rope.scaling.type": text("yarn"),
+        "llama.rope.scaling.factor": number(4.0),
+    }
+    with pytest.raises(ModelFileError, match="original_context_length': 0 is not between"):
+        read(yarn)
+    sizes = read({**yarn, "llama.rope.scaling.original_context_length": integer(128)})
+    assert sizes.rope_scaling.original_context == 128
 
 
 @pytest.mark.parametrize("key", ["block_count", "embedding_length", "attention.head_count", "context_length"])
@@ -263,9 +287,10 @@ def test_the_scaling_none_has_no_factor(read: Read) -> None:
     assert (scaling.kind, scaling.factor) == ("none", 1.0)
 
 
-def test_an_unknown_scaling_is_named(read: Read) -> None:
-    with pytest.raises(ModelFileError, match="'spiral' is not a kind of scaling"):
-        read({"llama.rope.scaling.type": text("spiral")})
+@pytest.mark.parametrize("kind", ["spiral", "longrope"])
+def test_an_unknown_scaling_is_named(read: Read, kind: str) -> None:
+    with pytest.raises(ModelFileError, match=f"'{kind}' is not a kind of scaling"):
+        read({"llama.rope.scaling.type": text(kind)})
 
 
 def test_yarns_numbers_are_kept_as_the_file_has_them(read: Read) -> None:

@@ -1,5 +1,6 @@
 """Machine code: compiled elsewhere, kept, checked, linked and called; whatever goes wrong is said or mended."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.engine.kernel_bench import address
-from tui_llama import paths
+from tests.patience import HANG_SECONDS
+from tui_llama import own_folders, paths
 from tui_llama.engine import kernel_code, kernel_compiler
 from tui_llama.engine.compilation import machine_code
 from tui_llama.engine.kernel_code import KERNEL_SOURCES, Kernel, keep, link, load_kernels
@@ -69,7 +71,7 @@ def test_what_is_kept_is_loaded_and_not_compiled(kept: Path, monkeypatch: pytest
     assert DOUBLED.is_kept and DOUBLED(21) == 42
     assert DOUBLED.address > 0
     assert kept.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+    assert sorted(path.name for path in kept.parent.iterdir()) == [own_folders.MARK_FILE, kept.name]
 
 
 def test_the_program_never_imports_the_compiler(tmp_path: Path) -> None:
@@ -122,6 +124,105 @@ print(*(name.rpartition(".")[2] + ".py" for name in sys.modules if name.startswi
     assert {name for name in done.stdout.split() if (ENGINE / name).exists()} - without_constants <= set(KERNEL_SOURCES)
 
 
+# --- the folder -------------------------------------------------------------------------------------------------------
+
+A_VERSION = "0123456789abcdef"
+
+
+def age(folder: Path) -> Path:
+    """A folder that nobody has changed for long."""
+    os.utime(folder, (1, 1))
+    return folder
+
+
+def looked_at_again(empty_folder: Path) -> list[str]:
+    """What lies beside the folder of this version once that was looked for again."""
+    kernel_code.code_folder()
+    return sorted(path.name for path in empty_folder.parent.iterdir() if path != empty_folder)
+
+
+def test_folders_of_other_versions_go_when_they_were_not_used_for_long(kept: Path) -> None:
+    fresh, old, unmarked = (kept.parent.with_name(digit * 16) for digit in "abc")
+    for folder in (fresh, old, unmarked):
+        if folder is unmarked:
+            folder.mkdir()
+        else:
+            own_folders.make_marked_folder(folder)
+        (folder / kept.name).write_bytes(kept.read_bytes())
+    (old / f".{kept.name}.{A_VERSION}.part").write_bytes(b"half of ")
+    age(old), age(unmarked)
+    assert looked_at_again(kept.parent) == [fresh.name]
+
+
+def test_what_is_not_ours_stays_where_the_user_lets_kernels_be_kept(empty_folder: Path, tmp_path: Path) -> None:
+    theirs, named_alike = empty_folder.with_name("theirs"), empty_folder.with_name(A_VERSION)
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    for folder in (theirs, named_alike, elsewhere):
+        folder.mkdir()
+        (folder / "letter.txt").write_text("mine")
+        (folder / "tests.doubled.o").write_bytes(b"an object of another program")
+        age(folder)
+    empty_folder.with_name("f" * 16).symlink_to(elsewhere)
+    assert looked_at_again(empty_folder) == [A_VERSION, "f" * 16, "theirs"]
+    assert all(len(list(folder.iterdir())) == 2 for folder in (theirs, named_alike, elsewhere))
+
+
+@pytest.mark.parametrize("obstacle", ["file", "link to nowhere", "no folder", "link to a folder", "full disk"])
+def test_without_a_place_for_it_code_is_in_memory_alone(
+    obstacle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "kernels"
+    monkeypatch.setenv(paths.KERNEL_CACHE_VARIABLE, "/proc/kernels" if obstacle == "no folder" else str(place))
+    if obstacle == "file":
+        place.write_text("mine")
+    elif obstacle == "link to nowhere":
+        place.symlink_to(tmp_path / "nowhere" / "kernels")
+    elif obstacle == "link to a folder":
+        place.mkdir()
+        (place / kernel_code.sources_hash()).symlink_to(tmp_path)
+    else:
+        compiling(monkeypatch, _FULL)
+    monkeypatch.setattr(kernel_code, "code_folder", kernel_code.code_folder.__wrapped__)
+    monkeypatch.setattr(kernel_code, "_loaded", {})
+    kernel_code.take_notices()
+    load_kernels(SAMPLING_KERNELS)
+    logits, highest = np.arange(64, dtype=np.float32), np.zeros(1, np.float32)
+    SUMMARISE(address(logits), 64, address(highest))
+    assert highest[0] == 63
+    (notice,) = kernel_code.take_notices()
+    assert notice.startswith("Compiled kernels cannot be kept in ")
+    assert not list(tmp_path.rglob("*.o")) and not list(tmp_path.rglob("*.part"))
+
+
+_FULL = """
+import errno, os
+from tui_llama.engine import kernel_code, kernel_compiler
+class Full:
+    def __init__(self, descriptor, mode):
+        self.descriptor = descriptor
+    def __enter__(self):
+        return self
+    def __exit__(self, *_):
+        os.close(self.descriptor)
+    def write(self, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+fdopen = os.fdopen
+os.fdopen = lambda descriptor, mode: Full(descriptor, mode) if mode == "wb" else fdopen(descriptor, mode)
+kernel_compiler.main([])
+"""
+
+
+def test_what_is_kept_is_used_where_nothing_more_can_be_kept(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(own_folders, "make_marked_folder", refuse)
+    compiling(monkeypatch, "raise SystemExit")
+    assert DOUBLED(21) == 42
+    with pytest.raises(OSError, match="Read-only"):
+        keep(DOUBLED, b"code")
+
+
 # --- compiled by other processes --------------------------------------------------------------------------------------
 
 
@@ -129,16 +230,17 @@ def test_what_nobody_has_compiled_is_compiled_with_reports(empty_folder: Path) -
     reports: list[tuple[int, int]] = []
     load_kernels(SAMPLING_KERNELS, lambda done, total: reports.append((done, total)))
     assert reports[0] == (0, 2) and reports[-1] == (2, 2)
-    assert len(list(empty_folder.iterdir())) == 2
+    assert len(list(empty_folder.glob("*.o"))) == 2
+    assert kernel_code.take_notices() == ()
     logits, highest = np.arange(64, dtype=np.float32), np.zeros(1, np.float32)
     SUMMARISE(address(logits), 64, address(highest))
     assert highest[0] == 63
 
 
-@pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 500])
+@pytest.mark.parametrize("damage", [b"", b"short", bytes(500)], ids=["empty", "short", "zeros"])
 def test_a_damaged_file_is_compiled_again(empty_folder: Path, damage: bytes) -> None:
     load_kernels([SUMMARISE])
-    (path,) = empty_folder.iterdir()
+    (path,) = empty_folder.glob("*.o")
     sound = path.read_bytes()
     path.write_bytes(damage)
     kernel_code._loaded.clear()
@@ -175,7 +277,7 @@ def test_compilers_end_with_a_load_that_is_stopped(empty_folder: Path, monkeypat
         if started:
             raise StopAsyncIteration
 
-    compiling(monkeypatch, "import time; time.sleep(600)")
+    compiling(monkeypatch, "import signal; signal.pause()")
     monkeypatch.setattr(kernel_compiler, "_start", noted)
     with pytest.raises(StopAsyncIteration):
         load_kernels([SUMMARISE], stop)
@@ -186,6 +288,6 @@ def test_a_compiler_ends_when_the_program_is_gone(empty_folder: Path) -> None:
     process = kernel_compiler._start()
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(60) == 0
+    assert process.wait(HANG_SECONDS) == 0
     process.stdin = None
     process.communicate()

@@ -25,7 +25,7 @@ from tui_llama.engine.llama_session import (
     write_llama_session,
 )
 from tui_llama.engine.state_file import StateShape
-from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError
+from tui_llama.errors import CallerError, ResultFileError, ShapeMismatchError, StateFileError
 
 SHAPE = StateShape(layer_count=2, kv_heads=2, head_dim=4)
 TOKENS = 3
@@ -121,6 +121,8 @@ def count(number: int) -> bytes:
 
 
 def write(path: Path, version: int, state: StoredState, **options: Any) -> None:
+    """Over an older session, too."""
+    options = {"may_replace": True, **options}
     write_llama_session(path, version, ARCHITECTURE, SHAPE, state.token_ids, state.layers, **options)
 
 
@@ -618,8 +620,10 @@ def test_a_file_that_is_cut_while_it_is_read_is_truncated(path: Path, monkeypatc
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def test_a_new_session_takes_the_place_of_the_old_one_and_is_the_users_alone(path: Path) -> None:
+def test_a_new_session_takes_the_place_of_the_old_one_where_it_may_and_is_the_users_alone(path: Path) -> None:
     write(path, 9, some_state())
+    with pytest.raises(ResultFileError, match="it is there already"):
+        write(path, 10, some_state(5, seed=1), next_token_id=NEXT_TOKEN, may_replace=False)
     write(path, 10, some_state(5, seed=1), next_token_id=NEXT_TOKEN)
 
     assert_same(read(path), some_state(5, seed=1), NEXT_TOKEN)
@@ -635,7 +639,7 @@ def test_an_exception_from_the_layers_leaves_the_old_session(path: Path) -> None
     write(path, 10, some_state())
     whole = path.read_bytes()
     with pytest.raises(ZeroDivisionError):
-        write_llama_session(path, 10, ARCHITECTURE, SHAPE, some_state().token_ids, broken())
+        write_llama_session(path, 10, ARCHITECTURE, SHAPE, some_state().token_ids, broken(), may_replace=True)
 
     assert path.read_bytes() == whole
     assert list(path.parent.iterdir()) == [path]

@@ -21,7 +21,7 @@ from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import LoadStage
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.engine.tiles import FORMATS
-from tui_llama.errors import EngineError, ModelFileError, SettingsError, StateFileError
+from tui_llama.errors import EngineError, ModelFileError, ResultFileError, SettingsError, StateFileError
 
 SUPPORTED = {layout.name for layout in FORMATS.values()}
 GREEDY_PROMPT = "Once upon a time, there was a little girl"
@@ -234,8 +234,11 @@ def test_a_session_file_that_must_not_be_used_is_refused_with_its_cause(tiny: Pa
         path.write_bytes(content)
         with pytest.raises(StateFileError, match="damaged"):
             sequence.restore(path)
-        with pytest.raises(StateFileError, match="not written"):
+        sequence.extend([5, 6])
+        with pytest.raises(ResultFileError, match="the folder is missing"):
             sequence.save(tmp_path / "no folder" / "session")
+        with pytest.raises(ResultFileError, match="is not a saved session"):
+            sequence.save(tiny)  # not even the model that it is of
         sequence.rewind(0)
         with pytest.raises(StateFileError, match="not written"):
             sequence.save(path)

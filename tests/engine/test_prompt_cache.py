@@ -449,8 +449,8 @@ def test_what_nobody_can_use_goes_first(tmp_path: Path) -> None:
     cache, storage, past = cache_on(tmp_path), DiskStorage(tmp_path), tokens(100)
     store(cache, past)
     (path,) = segments(tmp_path)
-    (path.parent / "x.tlk.part").write_bytes(bytes(5000))
-    (path.parent / "y.tlk.damaged").write_bytes(bytes(5000))
+    (path.parent / f"{'1' * 32}.tlk.part").write_bytes(bytes(5000))
+    (path.parent / f"{'2' * 32}.tlk.damaged").write_bytes(bytes(5000))
     assert make_room(storage, 0, used_bytes(storage) - 6000, {})
     assert restored(tmp_path, past) == 100
     assert [each.name for each in path.parent.iterdir()] == [path.name]
@@ -600,3 +600,13 @@ def test_what_another_program_shortened_is_not_taken_for_what_it_was(tmp_path: P
     remove_owner(DiskStorage(tmp_path), OTHER_OWNER)  # its segment is as long as before, padding included
     assert store(cache, past[:2]).tokens == 1
     assert restored(tmp_path, past[:2]) == 2
+
+
+def test_that_there_is_no_place_for_it_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "prompts").write_text("somebody else's")
+    cache, past = cache_on(tmp_path / "prompts"), tokens(100)
+    outcomes = [store(cache, past[:length]) for length in (50, 80, 100)]
+    assert [outcome.tokens for outcome in outcomes] == [0, 0, 0]
+    assert [outcome.troubles for outcome in outcomes] == [("Not a directory",), (), ()]
+    (tmp_path / "prompts").unlink()
+    assert store(cache, past).tokens == 100

@@ -208,7 +208,7 @@ class CacheMachine(RuleBasedStateMachine):
         outcome = store(self.cache, token_ids, owner)
         self._note_evictions(before, token_ids[:stored])
         unexpected = self._unexpected(outcome)
-        if self.cache._is_paused:  # which is said once only
+        if self.cache._told_trouble:  # which is said once only
             assert unexpected in ([], ["the space allowed for it is used up"])
             return
         assert unexpected == []

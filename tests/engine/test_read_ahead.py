@@ -4,6 +4,7 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -67,17 +68,31 @@ def once_asked(count: int) -> Callable[[], bool]:
 class ThinkingTemplate(FakeTemplate):
     """As `FakeTemplate`, but without what was thought before an answer."""
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        return super().render([ChatMessage(each.role, re.sub("<t>.*</t>", "", each.text)) for each in messages])
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        said = [ChatMessage(each.role, re.sub("<t>.*</t>", "", each.text)) for each in messages]
+        return super().render(said, add_generation_prompt=add_generation_prompt)
+
+
+class AlternatingTemplate(FakeTemplate):
+    """Takes no two messages of one speaker after another."""
+
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        if any(one.role is other.role for one, other in itertools.pairwise(messages)):
+            raise EngineError("the roles must alternate")
+        return super().render(messages, add_generation_prompt=add_generation_prompt, now=now)
 
 
 class RefusingTemplate(FakeTemplate):
-    """Takes no two messages of one speaker after another."""
+    """Takes nothing."""
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        if any(one.role is other.role for one, other in itertools.pairwise(messages)):
-            raise EngineError("the roles must alternate")
-        return super().render(messages)
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        raise EngineError("no messages please")
 
 
 class Talk:
@@ -235,7 +250,17 @@ def test_where_turns_will_be_left_out_the_rest_is_read_without_them() -> None:
     assert cause_of(events) is None
 
 
-def test_a_template_that_takes_no_such_messages_leaves_nothing_to_read() -> None:
+def test_what_follows_an_unanswered_message_is_read_as_a_part_of_it() -> None:
+    model = FakeModel()
+    model.chat_template = AlternatingTemplate()
+    talk = talk_with(model)
+    talk.messages = (ChatMessage(Role.USER, "unanswered"), ChatMessage(Role.ASSISTANT, ""))
+    talk.rest("and")
+    assert bytes(talk.held()[1:]) == b"user:unanswered\n\nand"
+    assert usage_of(talk.say("and more")).reused_tokens == len("_user:unanswered\n\nand")
+
+
+def test_a_template_that_takes_no_messages_leaves_nothing_to_read() -> None:
     model = FakeModel()
     model.chat_template = RefusingTemplate()
     talk = talk_with(model)
@@ -460,11 +485,11 @@ def test_what_no_store_has_is_named() -> None:
     assert cause_of(again.say("and")) is RereadCause.NOT_STORED
 
 
-def test_tokens_of_another_vocabulary_are_named() -> None:
+def test_tokens_that_another_template_wrote_are_named() -> None:
     talk = talk_with()
     talk.say("word " * 40)
     again = talk_with()
-    again.messages, again.ledger = talk.messages, tuple(token_id % 7 + 1 for token_id in talk.ledger)
+    again.messages, again.ledger = talk.messages, (*b"[system]", *talk.ledger)
     assert cause_of(again.say("and")) is RereadCause.ANOTHER_MODEL
 
 
@@ -537,3 +562,15 @@ def test_the_engine_measures_while_it_reads() -> None:
     estimate = talk.estimate("y" * 10)
     assert isinstance(estimate, PromptEstimate)
     assert estimate.read_seconds == pytest.approx(estimate.read_tokens / CHUNK_TOKENS, rel=0.1)
+
+
+def test_a_message_that_was_never_read_is_no_changed_one() -> None:
+    """The engine was killed before it had read the one before: nothing of it is in the ledger."""
+    talk = talk_with()
+    talk.say("word " * 10)
+    talk.messages = (
+        *talk.messages,
+        ChatMessage(Role.USER, "unread " * 60),
+        ChatMessage(Role.ASSISTANT, "yes"),
+    )
+    assert cause_of(talk.say("and")) is None

@@ -10,17 +10,16 @@ from tui_llama.engine import read_speed
 from tui_llama.engine.protocol import ReadSpeed
 from tui_llama.engine.read_speed import measure_read_speed
 
-# A board of ten years ago reads faster than this, and no cache of today is as fast as that.
-SLOWEST, FASTEST = 1e8, 1e14
+FASTEST = 1e14  # no cache of today is as fast as that; how slow it is depends on what else the machine does
 
 
 def test_the_child_prints_a_figure_that_a_machine_can_have() -> None:
     done = subprocess.run(child_command("tui_llama.engine.read_speed"), capture_output=True, check=True)
-    assert SLOWEST < msgspec.json.decode(done.stdout, type=ReadSpeed).bytes_per_second < FASTEST
+    assert 0 < msgspec.json.decode(done.stdout, type=ReadSpeed).bytes_per_second < FASTEST
 
 
 def test_a_small_buffer_is_measured_too() -> None:
-    assert SLOWEST < measure_read_speed(buffer_bytes=1 << 20).bytes_per_second < FASTEST
+    assert 0 < measure_read_speed(buffer_bytes=1 << 20).bytes_per_second < FASTEST
 
 
 @pytest.mark.parametrize(("processor_seconds", "was_disturbed"), [(0.0, True), (1e6, False)])

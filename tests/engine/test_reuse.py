@@ -1,6 +1,7 @@
 """Reuse really happens: whatever the user does next, and in another program, at most one shared token is read again."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
@@ -33,12 +34,17 @@ class ChangingAnswers:
         self._template = template
         self._change = change
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
+    def take_notices(self) -> tuple[str, ...]:
+        return ()
+
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
         changed = [
             ChatMessage(each.role, self._change(each.text)) if each.role is Role.ASSISTANT else each
             for each in messages
         ]
-        return self._template.render(changed)
+        return self._template.render(changed, add_generation_prompt=add_generation_prompt, now=now)
 
 
 class Programs:

@@ -62,12 +62,6 @@ def test_rows_are_made_as_they_are_needed(sizes: Hyperparameters) -> None:
     assert made.row(4000).any()
 
 
-def test_longrope_is_refused_by_name(sizes: Hyperparameters) -> None:
-    longrope = dataclasses.replace(sizes.rope_scaling, kind="longrope")
-    with pytest.raises(ModelFileError, match="longrope"):
-        RotaryTable(dataclasses.replace(sizes, rope_scaling=longrope), None, 8)
-
-
 @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf])
 def test_factors_that_are_no_divisors_are_refused(sizes: Hyperparameters, bad: float) -> None:
     factors = np.ones(sizes.rope_dim // 2, np.float32)

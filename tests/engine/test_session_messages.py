@@ -1,6 +1,7 @@
 """A conversation is found again in the tokens that a chat template has written, or nothing is."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -64,18 +65,24 @@ def test_what_only_looks_like_control_tokens_is_no_conversation() -> None:
 
 
 class Refusing(FakeTemplate):
-    def render(self, messages: Sequence[ChatMessage]) -> str:
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
         raise EngineError("only one message")
 
 
 class Plain(FakeTemplate):
-    def render(self, messages: Sequence[ChatMessage]) -> str:
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
         return "".join(message.text for message in messages)
 
 
 class LastAlone(FakeTemplate):
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        return super().render(messages[-1:])
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        return super().render(messages[-1:], add_generation_prompt=add_generation_prompt)
 
 
 @pytest.mark.parametrize("template", [Refusing(), Plain(), LastAlone()])

@@ -11,7 +11,7 @@ from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.llama_session import LlamaSession, read_llama_session, write_llama_session
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.session_transfer import SessionTransfer, WrittenSession
-from tui_llama.errors import EngineError, StateFileError
+from tui_llama.errors import EngineError, ResultFileError, StateFileError
 
 LARGE = 200
 """One more than a number as large as this is within what another program may differ by."""
@@ -169,8 +169,8 @@ def test_what_was_computed_elsewhere_is_written_for_its_owner_alone(tmp_path: Pa
     transfer.take(str(write_session(tmp_path / "theirs", sequence_of(past))))
     transfer.store(OWNER)
     reused = [
-        write(transfer_into(sequence_of([]), cache), tmp_path / "session", past, owner=owner).reused_tokens
-        for owner in (OWNER, OTHER_OWNER, None)
+        write(transfer_into(sequence_of([]), cache), tmp_path / name, past, owner=owner).reused_tokens
+        for name, owner in (("owners", OWNER), ("others", OTHER_OWNER), ("nobodys", None))
     ]
     assert reused == [99, 0, 0]
 
@@ -209,7 +209,7 @@ def test_more_tokens_than_the_context_holds_are_an_error_whether_they_are_stored
 
 
 def test_a_session_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StateFileError, match="not written"):
+    with pytest.raises(ResultFileError, match="not written: the folder is missing"):
         write(transfer_into(sequence_of([])), tmp_path / "missing" / "session", tokens(5))
 
 

@@ -1,5 +1,6 @@
 """Weights out of a file: vectors of every float type, matrices of the shape that is asked for, each only once."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,7 +76,8 @@ def test_each_part_of_a_matrix_is_filled_by_the_thread_that_will_read_it(
     filled: dict[threading.Thread, list[tuple[int, int]]] = {}
 
     def note_and_fill(units: NDArray[np.int64], progress: NDArray[np.int64]) -> None:
-        filled[threading.current_thread()] = [(int(first), int(last)) for first, last in units[:, -2:]]
+        spans = [(int(first), int(last)) for first, last in units[:, -2:]]
+        filled.setdefault(threading.current_thread(), []).extend(spans)
         repack_units(units, progress)
 
     monkeypatch.setattr(repacking_module, "repack_units", note_and_fill)
@@ -121,11 +123,12 @@ def test_leaving_early_ends_the_threads_before_they_are_done(weights: Weights, m
         raise KeyboardInterrupt
 
     monkeypatch.setattr(repacking_module, "repack_units", wait_and_fill)
-    matrix = weights.matrix("matrix", 20, 64)
+    weights.matrix("matrix", 20, 64)
+    embedding = weights.embedding("matrix", 20, 64)
     with pytest.raises(KeyboardInterrupt), weights.repacking(1) as repacking:
         monkeypatch.setattr(threading.Thread, "join", _joining_after(left))
         repacking.finish(stop)
-    assert not matrix.data.any() and not threads[0].is_alive()
+    assert not embedding.data.any() and not threads[0].is_alive()
 
 
 def _joining_after(left: threading.Event) -> Callable[[threading.Thread], None]:
@@ -138,7 +141,26 @@ def _joining_after(left: threading.Event) -> Callable[[threading.Thread], None]:
     return join_after
 
 
-def test_an_embedding_is_read_where_it_lies(weights: Weights) -> None:
+def test_an_embedding_is_read_as_it_lies_in_the_file(weights: Weights) -> None:
     embedding = weights.embedding("matrix", 20, 64)
     assert (embedding.layout.name, embedding.row_bytes, embedding.data.size) == ("Q8_0", 68, 20 * 68)
-    assert not embedding.data.flags.writeable
+    with weights.repacking(2) as repacking:
+        repacking.finish(lambda done, total: None)
+    np.testing.assert_array_equal(embedding.data, weights.file.tensor_bytes("matrix"))
+
+
+def test_nothing_of_the_file_is_needed_once_all_is_repacked(weights: Weights) -> None:
+    matrix, embedding = weights.matrix("matrix", 20, 64), weights.embedding("matrix", 20, 64)
+    with weights.repacking(1) as repacking:
+        repacking.finish(lambda done, total: None)
+    before = matrix.data.copy(), embedding.data.copy()
+    os.truncate(weights.file.path, 0)
+    np.testing.assert_array_equal(matrix.data, before[0])
+    np.testing.assert_array_equal(embedding.data, before[1])
+
+
+def test_a_file_that_is_cut_while_it_is_repacked_is_an_error(weights: Weights) -> None:
+    weights.matrix("matrix", 20, 64)
+    os.truncate(weights.file.path, weights.file.tensors["matrix"].offset_bytes + 100)
+    with weights.repacking(2) as repacking, pytest.raises(ModelFileError, match="cut short"):
+        repacking.finish(lambda done, total: None)

@@ -3,12 +3,15 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from time import monotonic
+from typing import Any
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tests.fakes.models import FakeModels
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chat import StopReason, Usage
@@ -30,13 +33,13 @@ def spoken(*pieces: str) -> list[Step]:
     return [*events, Finished(0, StopReason.END_OF_GENERATION, USAGE)]
 
 
-async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: str = "", looks: int = 600) -> None:
-    """Returns once `condition` holds; fails when it does not at any of so many looks, 0.01 s apart."""
-    for _ in range(looks):
-        if condition():
-            return
+async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
+    """Returns once `condition` holds and all that comes with it is done; fails when it never does."""
+    end = monotonic() + HANG_SECONDS
+    while not condition():
+        assert monotonic() < end, f"never happened: {what or condition}"
         await pilot.pause(0.01)
-    raise AssertionError(f"never happened: {what or condition}")
+    await pilot.pause()
 
 
 @dataclass
@@ -47,19 +50,23 @@ class ScreenDriver:
     pilot: Pilot[None]
     store: Store
 
-    LOOKS: ClassVar = 600
-    """How often it is looked whether something has happened, before it never does."""
-
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Returns once `condition` holds; fails when it never does."""
         try:
-            await wait_until(self.pilot, condition, what, self.LOOKS)
+            await wait_until(self.pilot, condition, what)
         except AssertionError as error:
             raise AssertionError(f"{error}\n\n{self.screen_text()}") from error
 
     async def until_state(self, words: str) -> None:
-        """Returns once the status line says this."""
-        await self.until(lambda: words in self.status, f"status {words!r}")
+        """Returns once the status line says this, or would without the hint in its place."""
+        line = self.app.chat_screen.status
+        await self.until(lambda: words in self.status or words in line._status.words, f"status {words!r}")
+
+    async def at_rest(self) -> None:
+        """Returns once the program and its store have nothing to do but to wait: what has not happened will not."""
+        await self.pilot.pause()
+        await self.app._journal.settle()
+        await self.pilot.pause()
 
     async def write(self, text: str) -> None:
         """Puts text where the cursor is, as typing would."""
@@ -129,6 +136,18 @@ class Driver(ScreenDriver):
 
 
 @asynccontextmanager
+async def unhurried() -> AsyncIterator[None]:
+    """What the program gives its user a few seconds for, a test has all the time for that it may take."""
+    limits: dict[str, Any] = {
+        "CLOSING_SECONDS": HANG_SECONDS,
+        "HINT_SECONDS": HANG_SECONDS,
+        "QUIT_ARMED_SECONDS": HANG_SECONDS,
+    }
+    with patch.multiple("tui_llama.app", **limits):
+        yield
+
+
+@asynccontextmanager
 async def opened(
     *,
     engine: ScriptedEngine | None = None,
@@ -140,6 +159,7 @@ async def opened(
     settings: Settings | None = None,
     until_ready: bool = True,
     is_incognito: bool = False,
+    notice: str = "",
 ) -> AsyncIterator[Driver]:
     """Opens the chat and closes it again; the store is left as it was when it was given."""
     engine = engine or ScriptedEngine(replies=replies)
@@ -157,10 +177,11 @@ async def opened(
         model_path=model_path,
         models=models if isinstance(models, FakeModels) else FakeModels(models),
         is_incognito=is_incognito,
+        notice=notice,
     )
     app.animation_level = "none"
     try:
-        async with app.run_test(size=size) as pilot:
+        async with unhurried(), app.run_test(size=size) as pilot:
             driver = Driver(app, pilot, opened_store, engine)
             if until_ready:
                 await driver.until_state("ready")

@@ -20,8 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-LONGEST_SECONDS: Final = 20.0
-"""After this, whatever waits for a test that has gone wrong gives up."""
+from tests.patience import HANG_SECONDS
 
 PIECE_BYTES: Final = 16 << 10
 
@@ -119,7 +118,7 @@ class FakeHub:
         for server in (self._hub, self._contents):
             server.shutdown()
             server.server_close()
-            server.thread.join(LONGEST_SECONDS)
+            server.thread.join(HANG_SECONDS)
 
     # --- what a test sets up ---
 
@@ -221,7 +220,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = LONGEST_SECONDS
+    timeout = HANG_SECONDS
     server: _Server
 
     def do_GET(self) -> None:  # the name that http.server asks for
@@ -329,7 +328,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(sent[start : start + PIECE_BYTES])
         if fault.hold_after_bytes is not None:
             self.server.hub.holding.set()
-            self.server.hub.released.wait(LONGEST_SECONDS)
+            self.server.hub.released.wait(HANG_SECONDS)
         if len(sent) < len(content):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)

@@ -6,6 +6,7 @@ as it has bytes. Keys and values are made from the tokens, so that they can be s
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -61,16 +62,16 @@ class FakeSequence:
 
     def extend(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         self._take(ids)
-        logits = np.zeros(VOCAB_SIZE, np.float32)
-        logits[self._model.rule(self.token_ids)] = self._model.peak
+        logits = np.zeros(self._model.vocab_size, np.float32)
+        logits[self._model.next_token(self.token_ids)] = self._model.peak
         return logits
 
     def verify(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         self._take(ids)
         first = len(self) - len(ids)
-        self._rows = np.zeros((len(ids), VOCAB_SIZE), np.float32)
+        self._rows = np.zeros((len(ids), self._model.vocab_size), np.float32)
         for index, row in enumerate(self._rows):
-            row[self._model.rule(self.token_ids[: first + index + 1])] = self._model.peak
+            row[self._model.next_token(self.token_ids[: first + index + 1])] = self._model.peak
         return self._rows
 
     def _take(self, ids: Sequence[int]) -> None:
@@ -153,8 +154,14 @@ class FakeTemplate:
     def __init__(self, stop_texts: tuple[str, ...] = ()) -> None:
         self.stop_texts = stop_texts
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        return "".join(f"<s>{message.role}:{message.text}</s>" for message in messages) + "<s>assistant:"
+    def take_notices(self) -> tuple[str, ...]:
+        return ()
+
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        said = "".join(f"<s>{message.role}:{message.text}</s>" for message in messages)
+        return said + "<s>assistant:" if add_generation_prompt else said
 
 
 class FakeModel:
@@ -165,15 +172,27 @@ class FakeModel:
         context_size: The most tokens that a sequence takes.
         name: Another name is another model: its state files are not this one's.
         peak: The logit of the chosen token, others are 0.
+        vocabulary: The fingerprint of its vocabulary.
+        first_byte: The id of byte 0; those before it are not used. The rule does not know of it.
     """
 
-    def __init__(self, rule: Rule = any_letter, context_size: int = 512, name: str = "fake", peak: float = 1.0) -> None:
+    def __init__(
+        self,
+        rule: Rule = any_letter,
+        context_size: int = 512,
+        name: str = "fake",
+        peak: float = 1.0,
+        *,
+        vocabulary: str = "",
+        first_byte: int = 0,
+    ) -> None:
         self.rule = rule
         self.context_size = context_size
         self.peak = peak
-        self.vocab_size = VOCAB_SIZE
+        self.first_byte = first_byte
+        self.vocab_size = first_byte + VOCAB_SIZE
         self.notices: tuple[str, ...] = ()
-        self.tokenizer = byte_tokenizer()
+        self.tokenizer = byte_tokenizer(first_byte)
         self.chat_template: PromptTemplate = FakeTemplate()
         self.fingerprint = StateFingerprint(name.encode().ljust(32), bytes(16), 1)
         self.state_shape = StateShape(1, 1, 2, "f16")
@@ -184,14 +203,20 @@ class FakeModel:
             quantization="F32",
             parameter_count=1,
             weight_bytes=4,
-            vocab_size=VOCAB_SIZE,
+            vocab_size=self.vocab_size,
             context_size=context_size,
             trained_context_size=4096,
             key_value_bytes_per_token=8,
             template_source="fake",
+            vocabulary=vocabulary,
         )
         self.sequences: list[FakeSequence] = []
         self.closed = False
+
+    def next_token(self, token_ids: Sequence[int]) -> int:
+        """The most likely next token."""
+        assert all(self.first_byte <= token_id < self.vocab_size for token_id in token_ids), "ids of another vocabulary"
+        return self.first_byte + self.rule([token_id - self.first_byte for token_id in token_ids])
 
     def new_sequence(self) -> FakeSequence:
         self.sequences.append(FakeSequence(self))
@@ -218,27 +243,33 @@ class FakeOpener:
 
 
 class _ByteEncoder:
+    def __init__(self, first_byte: int) -> None:
+        self._first_byte = first_byte
+
     def encode(self, text: str) -> list[int]:
-        return list(text.encode())
+        return [self._first_byte + byte for byte in text.encode()]
 
     def piece(self, token_id: int) -> bytes:
-        return bytes([token_id])
+        return bytes([token_id - self._first_byte])
 
 
-def byte_tokenizer() -> Tokenizer:
-    """A tokenizer whose tokens are bytes."""
-    texts = [f"<0x{byte:02X}>" for byte in range(256)] + ["<s>", "</s>"]
+def byte_tokenizer(first_byte: int = 0) -> Tokenizer:
+    """A tokenizer whose tokens are bytes, behind some that are not used."""
+    texts = [f"[UNUSED{number}]" for number in range(first_byte)]
+    texts += [f"<0x{byte:02X}>" for byte in range(256)] + ["<s>", "</s>"]
     vocabulary = Vocabulary(
         texts=texts,
         ids={text: token_id for token_id, text in enumerate(texts)},
-        kinds=np.asarray([TokenKind.NORMAL] * 256 + [TokenKind.CONTROL] * 2, np.uint8),
+        kinds=np.asarray(
+            [TokenKind.UNUSED] * first_byte + [TokenKind.NORMAL] * 256 + [TokenKind.CONTROL] * 2, np.uint8
+        ),
         scores=None,
-        bos_id=BOS,
-        eos_id=EOS,
+        bos_id=first_byte + BOS,
+        eos_id=first_byte + EOS,
         unknown_id=None,
         add_bos=False,
         add_eos=False,
         add_space_prefix=False,
-        end_of_generation=frozenset({EOS}),
+        end_of_generation=frozenset({first_byte + EOS}),
     )
-    return Tokenizer(vocabulary, _ByteEncoder())
+    return Tokenizer(vocabulary, _ByteEncoder(first_byte))

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+from tests.patience import HANG_SECONDS
 from tui_llama.engine.protocol import ModelFacts
 from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadEvent, DownloadFailed, Progress
@@ -63,7 +64,7 @@ class FakeModels:
 
     def find(self) -> list[FoundModel]:
         """See `ModelSource`. Waits while a test has cleared `searching`."""
-        assert self.searching.wait(60)
+        assert self.searching.wait(HANG_SECONDS)
         return list(self.found)
 
     def machine(self) -> Machine:

@@ -1,7 +1,7 @@
 """Processes that save turns until they are killed, or side by side in one chat; prints what came of it as JSON.
 
     python -m tests.fakes.prompt_cache_processes kill FOLDER KILLS SEED
-    python -m tests.fakes.prompt_cache_processes share FOLDER PROCESSES SECONDS IS_KILLING
+    python -m tests.fakes.prompt_cache_processes share FOLDER PROCESSES TURNS KILLS
 
 A program of its own, for it forks: in the tests' process there may be threads.
 """
@@ -16,18 +16,24 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from tests.fakes.stored_prompts import OWNER, TOKEN_BYTES, cache_on, sequence_of
+from tests.patience import HANG_SECONDS
 from tui_llama.chat import StopReason
+from tui_llama.engine import segment_rows
 from tui_llama.engine.cache_upkeep import make_room, remove_owner
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.store import Store
 
 BUDGET_BYTES: Final = 400 * TOKEN_BYTES * 20
-MOST_LIFE_SECONDS: Final = 0.06
-SECONDS_BETWEEN_KILLS: Final = 0.3
+MOST_LINES: Final = 12
+"""So many lines are heard at most of somebody who is killed then: some four turns."""
+
+MOST_STEP_SECONDS: Final = 0.01
+"""About how long a step takes; the kill comes anywhere in the one after the last line that was heard."""
 
 
 def answer_of(chat_id: str, question: str) -> list[int]:
@@ -47,13 +53,18 @@ def is_right(folder: Path, token_ids: list[int]) -> int:
     return outcome.tokens
 
 
-def forked(work: Callable[[int], None]) -> tuple[int, int]:
+def say(pipe: int, *words: object) -> None:
+    """Writes a line."""
+    os.write(pipe, (" ".join(map(str, words)) + "\n").encode())
+
+
+def forked(work: Callable[[int], None]) -> tuple[int, TextIO]:
     """A child that does this with the writing end of a pipe; its process id, and the reading end."""
     reading, writing = os.pipe()
     child = os.fork()
     if child:
         os.close(writing)
-        return child, reading
+        return child, os.fdopen(reading)
     status = 1
     try:
         os.close(reading)
@@ -67,10 +78,14 @@ def forked(work: Callable[[int], None]) -> tuple[int, int]:
         os._exit(status)
 
 
-def said(reading: int) -> list[list[str]]:
-    """All lines that a child has written, in words."""
-    with os.fdopen(reading) as lines:
-        return [line.split() for line in lines if line.endswith("\n")]
+def killed_at_work(child: int, lines: TextIO, first: int, chance: random.Random) -> list[list[str]]:
+    """Kills a child that goes on for ever once it has said so many lines, `first` or some more; all it has said."""
+    heard = [lines.readline() for _ in range(chance.randrange(first, MOST_LINES))]
+    time.sleep(chance.random() * MOST_STEP_SECONDS)
+    os.kill(child, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with lines:
+        return [line.split() for line in (*heard, *lines) if line.endswith("\n")]
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------
@@ -79,57 +94,50 @@ def said(reading: int) -> list[list[str]]:
 def save_turns(folder: Path, seed: int, pipe: int) -> None:
     """Saves turns as the program does, the transcript first; says what is committed. Only a kill ends it."""
     chance, prompts = random.Random(seed), folder / "prompts"
-
-    def say(*words: object) -> None:
-        os.write(pipe, (" ".join(map(str, words)) + "\n").encode())
-
     with Store(folder / "chats.sqlite3") as store:
         store.recover()
         cache = cache_on(prompts, BUDGET_BYTES)
-        say("ready")
-        for number in range(1_000_000):
+        for number in count():
+            say(pipe, "beginning", number)
             chats = [chat.chat_id for chat in store.list_chats()]
             chat_id = chance.choice(chats) if len(chats) > 5 else store.create_chat(title="a chat")
             question = store.add_user_message(chat_id, f"{seed} {number}")
             answer = store.begin_answer(chat_id, question)
-            past = store.ledger(question)
+            past = store.ledger(question).newest_ids
             store.set_answer_prompt(answer, len(past), [1, 2, number % 250])
             store.append_to_answer(answer, f"to {question}", answer_of(chat_id, str(question)))
             store.finish_answer(answer, StopReason.END_OF_GENERATION, None)
-            say("committed", chat_id, question, answer)
-            outcome = cache.save(bytes.fromhex(chat_id), sequence_of(store.ledger(answer)))
+            say(pipe, "committed", chat_id, question, answer)
+            outcome = cache.save(bytes.fromhex(chat_id), sequence_of(store.ledger(answer).newest_ids))
             # A chat may grow larger than all that is stored may be.
             assert outcome.troubles in ((), ("the space allowed for it is used up",)), outcome
             if outcome.tokens:
-                say("saved", chat_id, answer)
+                say(pipe, "saved", chat_id, answer)
             if chance.random() < 0.1:
                 make_room(DiskStorage(prompts), 0, chance.randrange(BUDGET_BYTES), {})
             if chance.random() < 0.1:
-                say("deleting", chat_id)
+                say(pipe, "deleting", chat_id)
                 store.delete_chat(chat_id)
                 remove_owner(DiskStorage(prompts), bytes.fromhex(chat_id))
 
 
 def kill_savers(folder: Path, kills: int, seed: int) -> dict[str, int]:
-    """Kills one child after the other, at random moments, and looks at what each has left.
+    """Kills one child after the other, at random places of its work, and looks at what each has left.
 
     Returns:
-        Counts: kills, turns committed and saved, those of them that were lost, and tokens that were found again.
+        Counts: kills, turns begun, committed and saved, those of them that were lost, and tokens that were found again.
     """
     chance, counts = random.Random(seed), Counter[str]()
     expected: dict[int, tuple[str, int]] = {}
     for number in range(kills):
-        child, reading = forked(lambda pipe, number=number: save_turns(folder, seed + number, pipe))  # type: ignore[misc]
-        select.select([reading], [], [])
-        time.sleep(chance.random() * MOST_LIFE_SECONDS)
-        os.kill(child, signal.SIGKILL)
-        counts["kills"] += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-        for word, *words in said(reading):
+        child, lines = forked(lambda pipe, number=number: save_turns(folder, seed + number, pipe))  # type: ignore[misc]
+        for word, *words in killed_at_work(child, lines, 1, chance):
             counts[word] += 1
             if word == "committed":
                 expected[int(words[2])] = words[0], int(words[1])
             elif word == "deleting":
                 expected = {answer: turn for answer, turn in expected.items() if turn[0] != words[0]}
+        counts["kills"] += 1
         check_all = number % 50 == 49 or number == kills - 1
         _look_at(folder, expected if check_all else dict(list(expected.items())[-3:]), counts)
     return dict(counts)
@@ -142,7 +150,7 @@ def _look_at(folder: Path, expected: dict[int, tuple[str, int]], counts: Counter
         for answer, (chat_id, question) in expected.items():
             messages = store.messages(chat_id, answer) if chat_id in known else []
             is_there = bool(messages) and messages[-1].text == f"to {question}"
-            ledger = store.ledger(answer) if is_there else []
+            ledger = store.ledger(answer).newest_ids if is_there else []
             is_whole = ledger[-len(answer_of(chat_id, str(question))) :] == answer_of(chat_id, str(question))
             counts["lost"] += not (is_there and is_whole)
             counts["found_tokens"] += is_right(folder / "prompts", ledger) if ledger else 0
@@ -151,20 +159,22 @@ def _look_at(folder: Path, expected: dict[int, tuple[str, int]], counts: Counter
 # --- side by side ---------------------------------------------------------------------------------------------------
 
 
-def take_turns(folder: Path, seed: int, end: float, pipe: int) -> None:
-    """Restores and saves what all processes may think of, until `end`; says how long that took at most."""
+def take_turns(folder: Path, seed: int, turns: int, end: int, pipe: int) -> None:
+    """Restores and saves what all processes may think of, so many turns, and on until the pipe `end` has ended.
+
+    Says each turn, and in the end what came of them all.
+    """
     chance, cache = random.Random(seed), cache_on(folder, BUDGET_BYTES)
-    longest, counts, troubles = 0.0, Counter(wrong=0), Counter[str]()
-    while time.monotonic() < end:
+    counts, troubles = Counter(wrong=0), Counter[str]()
+    while counts["turns"] < turns or not select.select([end], [], [], 0)[0]:
         # Few different turns, so that all of them are at the same segments at the same time.
         token_ids = [
             token_id
             for _ in range(chance.randrange(1, 7))
             for token_id in answer_of("shared", str(chance.randrange(3)))
         ]
-        sequence, start = sequence_of(token_ids[: chance.randrange(len(token_ids))]), time.monotonic()
+        sequence = sequence_of(token_ids[: chance.randrange(len(token_ids))])
         restored = cache.restore(sequence, token_ids)
-        between = time.monotonic()
         expected = sequence_of(token_ids[: restored.tokens])
         if (
             sequence.token_ids != expected.token_ids
@@ -174,42 +184,43 @@ def take_turns(folder: Path, seed: int, end: float, pipe: int) -> None:
             # At once: who is killed reports nothing.
             print(f"process {seed}: {restored.tokens} tokens were restored, not all as computed", file=sys.stderr)
         sequence.extend(token_ids[restored.tokens :])
-        begin = time.monotonic()
         saved = cache.save(OWNER, sequence)
-        longest = max(longest, between - start, time.monotonic() - begin)
         counts["turns"] += 1
         counts["restored_tokens"] += restored.tokens
         counts["saved_tokens"] += saved.tokens
         troubles.update((*restored.troubles, *saved.troubles))
         if chance.random() < 0.02:
             make_room(DiskStorage(folder), 0, chance.randrange(BUDGET_BYTES), {})
-    report = {"longest_seconds": longest, "troubles": dict(troubles), **counts}
-    os.write(pipe, (json.dumps(report) + "\n").encode())
+        say(pipe, "turn", counts["turns"])
+    say(pipe, json.dumps({"troubles": dict(troubles), **counts}))
 
 
-def share(folder: Path, processes: int, seconds: float, is_killing: bool) -> dict[str, object]:
-    """Lets some processes take turns in one chat; returns their counts together, and the longest wait.
+def share(folder: Path, processes: int, turns: int, kills: int) -> dict[str, object]:
+    """Lets some processes take so many turns each, at least, in one chat; returns their counts together.
 
-    Where it kills, one of them is killed now and then and another begins in its place. The counts are of those that
-    live to the end; what is wrong in the others stands on standard error.
+    So many of them are killed at work one after the other, and another begins in the place of each. The counts are of
+    those that live to the end; what is wrong in the others stands on standard error.
     """
-    chance, end, kills = random.Random(0), time.monotonic() + seconds, 0
+    chance = random.Random(0)
+    end, held = os.pipe()
 
-    def begin(seed: int) -> tuple[int, int]:
-        return forked(lambda pipe: take_turns(folder, seed, end, pipe))
+    def begin(seed: int) -> tuple[int, TextIO]:
+        def work(pipe: int) -> None:
+            os.close(held)
+            take_turns(folder, seed, turns, end, pipe)
+
+        return forked(work)
 
     children = [begin(seed) for seed in range(processes)]
-    while is_killing and time.monotonic() < end - 2 * SECONDS_BETWEEN_KILLS:
-        time.sleep(chance.random() * 2 * SECONDS_BETWEEN_KILLS)
-        child, reading = children.pop(chance.randrange(processes))
-        os.kill(child, signal.SIGKILL)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-        os.close(reading)
-        kills += 1
-        children.append(begin(processes + kills))
-    reports = [json.loads(" ".join(said(reading)[0])) for _, reading in children]
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child, _ in children]
-    assert statuses == [0] * processes
+    for number in range(kills):
+        killed_at_work(*children.pop(chance.randrange(processes)), 1, chance)
+        children.append(begin(processes + number))
+    os.close(held)
+    reports = []
+    for child, lines in children:
+        with lines:
+            reports.append(json.loads(lines.readlines()[-1]))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     troubles: Counter[str] = Counter()
     for report in reports:
         troubles.update(report["troubles"])
@@ -220,7 +231,6 @@ def share(folder: Path, processes: int, seconds: float, is_killing: bool) -> dic
     return {
         **sums,
         "kills": kills,
-        "longest_seconds": max(report["longest_seconds"] for report in reports),
         "troubles": dict(troubles),
         "damaged_files": len(list(folder.rglob("*.damaged"))),
         "found_tokens_at_the_end": found,
@@ -229,12 +239,14 @@ def share(folder: Path, processes: int, seconds: float, is_killing: bool) -> dic
 
 def main(kind: str, folder: str, *numbers: str) -> None:
     """Does what is asked for on the command line."""
+    # Whoever is not let run soon, on a busy machine, keeps the others waiting for longer than the program waits.
+    segment_rows._LOCK_SECONDS = HANG_SECONDS  # type: ignore[misc]
     if kind == "kill":
         kills, seed = map(int, numbers)
         print(json.dumps(kill_savers(Path(folder), kills, seed)))
     else:
-        processes, seconds, is_killing = map(int, numbers)
-        print(json.dumps(share(Path(folder), processes, seconds, bool(is_killing))))
+        processes, turns, kills = map(int, numbers)
+        print(json.dumps(share(Path(folder), processes, turns, kills)))
 
 
 if __name__ == "__main__":

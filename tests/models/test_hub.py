@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -19,6 +20,7 @@ from huggingface_hub import constants
 
 from tests.fakes import fake_hub
 from tests.fakes.fake_hub import FakeHub, Fault, running_hub
+from tests.patience import HANG_SECONDS
 from tui_llama.models import hub as hub_module
 from tui_llama.models import hub_patience
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadStoppedError, Progress
@@ -99,6 +101,22 @@ def repository_folder(cache_folder: Path) -> Path:
     return cache_folder / "models--owner--tiny-GGUF"
 
 
+@pytest.fixture
+def impatient_once_held(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading from a connection takes too long once the hub holds back what is to come, and never before."""
+    receive = socket.socket.recv
+
+    def receive_or_give_up(connection: socket.socket, count: int) -> bytes:
+        while True:
+            is_held = hub.holding.is_set()  # asked first: what is sent before has come then
+            if select.select([connection], [], [], 0.01)[0]:
+                return receive(connection, count)
+            if is_held:
+                raise TimeoutError
+
+    monkeypatch.setattr(socket.socket, "recv", receive_or_give_up)
+
+
 def whole_files(cache_folder: Path) -> list[Path]:
     """Everything in the cache that another program could take for a whole file."""
     folders = (repository_folder(cache_folder) / "blobs", repository_folder(cache_folder) / "snapshots")
@@ -114,7 +132,7 @@ def child_environment(**variables: str) -> dict[str, str]:
 def run_child(typed: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "always", "-c", CHILD, typed]
     return subprocess.run(
-        command, env=child_environment(**variables), capture_output=True, text=True, timeout=60, check=True
+        command, env=child_environment(**variables), capture_output=True, text=True, timeout=HANG_SECONDS, check=True
     )
 
 
@@ -389,9 +407,9 @@ def test_whoever_is_told_can_stop_it_and_the_next_call_goes_on(
     assert sorted(whole_files(cache_folder)) == sorted([path, path.resolve()])
 
 
-def test_a_download_is_stopped_while_nothing_more_comes(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("impatient_once_held")
+def test_a_download_is_stopped_while_nothing_more_comes(hub: FakeHub) -> None:
     hub.fail("/content/", Fault(hold_after_bytes=100_000))
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
     stalled = threading.Event()
 
     def report(progress: Progress) -> None:
@@ -641,8 +659,8 @@ def test_a_damaged_file_is_not_taken_for_the_model_where_nobody_can_be_asked(hub
         fetch(REFERENCE, ignore)
 
 
-def test_what_is_no_gguf_file_is_refused_after_its_first_bytes(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
+@pytest.mark.usefixtures("impatient_once_held")
+def test_what_is_no_gguf_file_is_refused_after_its_first_bytes(hub: FakeHub) -> None:
     hub.fail("/content/", Fault(content=b"PK" + CONTENT[2:], hold_after_bytes=50_000))
 
     with pytest.raises(DownloadError, match="no GGUF file"):
@@ -752,7 +770,7 @@ def test_a_certificate_that_nobody_knows_is_said(hub: FakeHub, monkeypatch: pyte
 
 
 def _shake_hands(listening: socket.socket, context: ssl.SSLContext) -> None:
-    listening.settimeout(fake_hub.LONGEST_SECONDS)
+    listening.settimeout(HANG_SECONDS)
     connection, _ = listening.accept()
     with connection, pytest.raises(ssl.SSLError):
         context.wrap_socket(connection, server_side=True)

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.patience import HANG_SECONDS
 from tui_llama.child_process import child_command
 from tui_llama.models import pull, starter
 from tui_llama.models.catalogue import CatalogueEntry, load_catalogue
@@ -210,7 +211,7 @@ class SignsOfLife:
 
     def wait_for(self, expected: bytes) -> None:
         """Waits for a byte, or for nothing: the end of everybody who had the pipe open."""
-        assert select.select([self._reader], [], [], 60)[0]
+        assert select.select([self._reader], [], [], HANG_SECONDS)[0]
         assert os.read(self._reader, 1) == expected
 
     def close(self) -> None:

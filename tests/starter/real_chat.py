@@ -4,11 +4,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import msgspec
 
-from tests.fakes.chat_app import ScreenDriver
+from tests.fakes.chat_app import ScreenDriver, unhurried
 from tests.fakes.models import FakeModels
 from tui_llama import paths
 from tui_llama.app import ChatApp
@@ -105,8 +104,6 @@ class StarterDriver(ScreenDriver):
 
     engine: NotingWorker
 
-    LOOKS: ClassVar = 30_000  # kernels may have to be compiled first, on a machine that has much else to do
-
     @property
     def turns(self) -> list[Turn]:
         """The replies, oldest first."""
@@ -119,7 +116,7 @@ class StarterDriver(ScreenDriver):
 
     async def stored_ledger(self) -> list[int]:
         """All tokens of that path."""
-        return self.store.ledger((await self.stored_messages())[-1].message_id)
+        return self.store.ledger((await self.stored_messages())[-1].message_id).newest_ids
 
     async def open_newest_chat(self) -> None:
         """Goes to the chat that was used last."""
@@ -142,7 +139,7 @@ async def chatting(
             models=FakeModels(),
         )
         app.animation_level = "none"
-        async with app.run_test(size=size) as pilot:
+        async with unhurried(), app.run_test(size=size) as pilot:
             driver = StarterDriver(app, pilot, store, engine)
             await driver.until_state("ready")
             yield driver

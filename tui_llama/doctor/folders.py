@@ -73,7 +73,7 @@ def our_places() -> list[Place]:
         Place("chats", paths.database_file(), True, "chats cannot be kept"),
         Place("settings", paths.settings_file(), False, ""),
         Place("stored prompts", paths.prompt_cache_folder(), True, "every chat is read again from its beginning"),
-        Place("kernels", paths.kernel_cache_folder(), False, "kernels cannot be compiled, and no model can run"),
+        Place("kernels", paths.kernel_cache_folder(), False, "every start compiles the kernels again"),
         Place("log", paths.log_file(), True, "what the engine complains about is lost"),
     ]
 

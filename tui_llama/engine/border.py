@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tui_llama import paths
-from tui_llama.engine.log import note_traceback
+from tui_llama.engine.engine_log import note_traceback
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Engine,

@@ -15,7 +15,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from tui_llama.engine.segment_tree import DAMAGED_SUFFIX, PART_SUFFIX, SUFFIX, Known, SegmentTree
+from tui_llama.engine.cache_files import PART_SUFFIX, carries_mark, is_leftover, own_files, own_folders
+from tui_llama.engine.segment_tree import Known, SegmentTree
 from tui_llama.engine.state_file import Rows, append, begin_segment, cut, read_rows
 from tui_llama.engine.storage import Storage
 from tui_llama.errors import StateFileError
@@ -82,7 +83,7 @@ def cache_uses(storage: Storage) -> list[CacheUse]:
     """
     uses: dict[bytes, list[CacheUse]] = defaultdict(list)
     sizes = {(folder, name): size for folder, name, size in _files(storage)}
-    for folder in _folders(storage):
+    for folder in own_folders(storage):
         tree = _tree(storage, folder)
         for path in tree.paths():
             known = path[-1]
@@ -131,7 +132,7 @@ def remove_owner(storage: Storage, owner: bytes) -> None:
         OSError: as the storage says, after all that can be removed is.
     """
     errors: list[OSError] = []
-    for folder in _folders(storage):
+    for folder in own_folders(storage):
         tree = _tree(storage, folder)
         for path in list(tree.paths()):
             if path[-1].owner != owner:
@@ -163,8 +164,9 @@ def clear(storage: Storage) -> None:
         OSError: as the storage says.
     """
     for folder, name, _ in list(_files(storage)):
-        with suppress(FileNotFoundError):
-            storage.unlink(f"{folder}/{name}")
+        if carries_mark(storage, f"{folder}/{name}"):
+            with suppress(FileNotFoundError):
+                storage.unlink(f"{folder}/{name}")
 
 
 def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[Known]) -> None:
@@ -229,7 +231,7 @@ class _Eviction:
     def __init__(self, storage: Storage, pinned: Mapping[tuple[str, str], int]) -> None:
         self._storage = storage
         self._pinned = pinned
-        self._trees = {folder: _tree(storage, folder) for folder in _folders(storage)}
+        self._trees = {folder: _tree(storage, folder) for folder in own_folders(storage)}
         self.freed_bytes = 0
 
     def free(self, wanted_bytes: int) -> None:
@@ -295,8 +297,8 @@ def _remove_unusable(storage: Storage, folder: str, tree: SegmentTree) -> int:
     """Removes what nobody can use any more; returns the bytes."""
     freed = 0
     orphans = {known.name for known in tree.orphans()}
-    for name, status in storage.files(folder).items():
-        if name in orphans or name.endswith((PART_SUFFIX, DAMAGED_SUFFIX)):
+    for name, status in own_files(storage, folder).items():
+        if name in orphans or (is_leftover(name) and carries_mark(storage, f"{folder}/{name}")):
             tree.forget(name)
             with suppress(FileNotFoundError), _locked(storage, f"{folder}/{name}") as descriptor:
                 if descriptor is not None:
@@ -326,13 +328,8 @@ def _tree(storage: Storage, folder: str) -> SegmentTree:
     return tree
 
 
-def _folders(storage: Storage) -> list[str]:
-    return sorted(storage.list_folder(""))
-
-
 def _files(storage: Storage) -> Iterator[tuple[str, str, int]]:
     """Every file: its folder, its name and its bytes."""
-    for folder in _folders(storage):
-        for name, status in sorted(storage.files(folder).items()):
-            if name.endswith((SUFFIX, PART_SUFFIX, DAMAGED_SUFFIX)):
-                yield folder, name, status.size_bytes
+    for folder in own_folders(storage):
+        for name, status in sorted(own_files(storage, folder).items()):
+            yield folder, name, status.size_bytes

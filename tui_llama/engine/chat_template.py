@@ -3,9 +3,8 @@
 Jinja is imported when a template is first opened. What a template may do and cost is bounded in `template_sandbox`.
 """
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +15,51 @@ from tui_llama.engine.known_templates import (
     PLAIN_STOP_TEXTS,
     PLAIN_TEMPLATE,
     recognize_template,
+    template_of_vocabulary,
 )
+from tui_llama.engine.message_marks import marked, space_before, take_out_marks
 from tui_llama.engine.prompt import RenderedPrompt
-from tui_llama.engine.tokenizer import Span, Tokenizer
+from tui_llama.engine.template_dates import write_date
+from tui_llama.engine.template_text import stored_template
+from tui_llama.engine.tokenizer import Tokenizer
 from tui_llama.errors import EngineError, SettingsError
 
 if TYPE_CHECKING:
     from tui_llama.engine.template_sandbox import SandboxedTemplate
 
-_KEY = "tokenizer.chat_template"
 _HINT = "Try another copy or a newer conversion of the model."
 _PROBE = "a message to be found again"
-# Noncharacters: no text has them, no template looks for them.
-_USER_TEXT_BEGINS, _USER_TEXT_ENDS, _ANSWER_BEGINS = "\ufdd0", "\ufdd1", "\ufdd2"
-_MARKS = re.compile(f"([{_USER_TEXT_BEGINS}{_USER_TEXT_ENDS}{_ANSWER_BEGINS}])")
+_QUESTION = (ChatMessage(Role.USER, _PROBE),)
+_TALK = (*_QUESTION, ChatMessage(Role.ASSISTANT, "Hello"), ChatMessage(Role.USER, "Hello again"))
+_NO_SYSTEM = "The model's chat template has no place for a system prompt; your first message begins with it."
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How a template is given what it works on.
+
+    Attributes:
+        roles_in_parts: Whose messages are lists of parts, as of models that see images; other messages are texts.
+        variables: What is defined beside the messages. What there is nothing of, such as `tools`, is better not
+            defined, as in llama.cpp; a few templates only know the `None` that transformers gives.
+    """
+
+    roles_in_parts: frozenset[Role] = frozenset()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+_VARIABLES: tuple[Mapping[str, Any], ...] = (
+    {"enable_thinking": True, "reasoning_effort": "medium"},
+    {"enable_thinking": True},  # some know other efforts, and refuse this one
+    {"enable_thinking": True, "tools": None, "documents": None},
+)
+_MANNERS = tuple(
+    _Manner(frozenset(roles), variables)
+    for roles in ((), tuple(Role), (Role.USER,))
+    for variables in _VARIABLES
+)  # fmt: skip
+_WHOLE = 3
+_TRIES = 2 * len(_MANNERS)  # which cost a hostile template no more than one text does
 
 
 class ChatTemplate:
@@ -44,6 +74,7 @@ class ChatTemplate:
         adds_eos: The same for the end.
         notices: What the user should know, one line each.
         stop_texts: What ends an answer beside the model's own tokens.
+        fallback: What writes the messages that this one fails on or refuses; None: nothing does.
 
     Raises:
         EngineError: the text is no template, or too large a one.
@@ -60,16 +91,46 @@ class ChatTemplate:
         adds_eos: bool = False,
         notices: Sequence[str] = (),
         stop_texts: Sequence[str] = (),
+        fallback: "ChatTemplate | None" = None,
     ) -> None:
         self.source = source
         self.notices = tuple(notices)
-        self.stop_texts = tuple(stop_texts)
+        self._stop_texts = tuple(stop_texts)
         self._template = _compile(text)
         self._texts = {"bos_token": bos_text, "eos_token": eos_text}
         self._strip_front = bos_text if adds_bos else ""
         self._strip_back = eos_text if adds_eos else ""
+        self._fallback = fallback
+        self._has_fallen_back = False
+        self._manner: _Manner | None = None
         self._takes_system: bool | None = None
         self._blanks: bool | None = None
+        self._told: set[str] = set()
+        self._untold: list[str] = []
+
+    @property
+    def stop_texts(self) -> tuple[str, ...]:
+        """What ends an answer beside the model's own tokens."""
+        if self._fallback is not None and self._has_fallen_back:
+            return (*self._stop_texts, *self._fallback.stop_texts)
+        return self._stop_texts
+
+    def take_notices(self) -> tuple[str, ...]:
+        """What came up since this was last asked and the user should know, one line each; nothing of it twice."""
+        untold = tuple(self._untold)
+        self._untold.clear()
+        return untold
+
+    def check(self) -> None:
+        """Tries the template on a short conversation.
+
+        Raises:
+            EngineError: it cannot write one.
+        """
+        now = datetime.now()
+        self._run(_TALK, True, now)
+        if _PROBE not in self._run(_QUESTION, True, now):
+            raise EngineError("The model's chat template does not write what the user says", _HINT)
 
     def render(
         self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
@@ -77,8 +138,8 @@ class ChatTemplate:
         """The text of a conversation.
 
         Args:
-            messages: In their order. Where the template has no place for a system message, it becomes the beginning
-                of the first message of the user.
+            messages: In their order, such as `prompt_messages` makes them. Where the template has no place for a
+                system message, it becomes the beginning of the first message of the user.
             add_generation_prompt: Ends the text where the answer begins.
             now: What a template that asks for the date is told; by default the present.
 
@@ -87,33 +148,84 @@ class ChatTemplate:
             answer that the model may have left out.
 
         Raises:
-            EngineError: the template refused these messages, failed, or took too much.
+            EngineError: the template refused these messages, failed, or took too much, and there is no fallback.
         """
         now = now or datetime.now()
+        try:
+            return self._render(messages, add_generation_prompt, now)
+        except EngineError as error:
+            if self._fallback is None:
+                raise
+            self._tell(_replaced_words(error, self._fallback))
+            self._has_fallen_back = True
+            return self._fallback.render(messages, add_generation_prompt=add_generation_prompt, now=now)
+
+    def _render(self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime) -> RenderedPrompt:
         if any(message.role is Role.SYSTEM for message in messages) and not self._has_place_for_system(now):
             messages = _merge_system(messages)
+            self._tell(_NO_SYSTEM)
         text = self._run(messages, add_generation_prompt, now)
         marks_answers = any(message.role is Role.ASSISTANT for message in messages) and self._writes_blanks(now)
-        marked_messages = [_marked(message, marks_answers) for message in messages]
+        marked_messages = [marked(message, marks_answers) for message in messages]
         try:
-            marked = _take_out_marks(self._run(marked_messages, add_generation_prompt, now))
+            found = take_out_marks(self._run(marked_messages, add_generation_prompt, now))
         except EngineError:
-            return RenderedPrompt(text)
-        if marked.text != text:
-            return RenderedPrompt(text)
-        return RenderedPrompt(text, marked.user_spans, [_space_before(text, answer) for answer in marked.answers])
+            return RenderedPrompt(text, source=self.source)
+        if found.text != text:
+            return RenderedPrompt(text, source=self.source)
+        blanks = [space_before(text, answer) for answer in found.answers]
+        return RenderedPrompt(text, found.user_spans, blanks, self.source)
+
+    def _tell(self, notice: str) -> None:
+        if notice not in self._told:
+            self._told.add(notice)
+            self._untold.append(notice)
 
     def _run(self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime) -> str:
-        from tui_llama.engine.template_sandbox import TemplateRefusalError
+        return self._run_so(self._chosen_manner(now), messages, add_generation_prompt, now)
 
-        variables = _variables(messages, add_generation_prompt, now) | self._texts
+    def _run_so(
+        self,
+        manner: _Manner,
+        messages: Sequence[ChatMessage],
+        add_generation_prompt: bool,
+        now: datetime,
+        part_of_budget: int = 1,
+    ) -> str:
+        from tui_llama.engine.template_sandbox import BUDGET, TemplateRefusalError
+
+        variables = _variables(manner, messages, add_generation_prompt, now) | self._texts
         try:
-            text = self._template.render(variables, now)
+            text = self._template.render(variables, now, BUDGET // part_of_budget)
         except TemplateRefusalError as error:
             raise EngineError(f"The model's chat template refused the messages: {error}", _HINT) from error
         except Exception as error:  # a template can make Python raise anything
             raise EngineError(f"The model's chat template failed: {_short(error)}", _HINT) from error
         return text.removeprefix(self._strip_front).removesuffix(self._strip_back)
+
+    def _chosen_manner(self, now: datetime) -> _Manner:
+        """The first in which a short conversation is written whole, else the one that comes nearest; chosen once."""
+        if self._manner is None:
+            best = -1
+            for manner in _MANNERS:
+                if (success := self._success(manner, now)) > best:
+                    self._manner, best = manner, success
+                if best == _WHOLE:
+                    break
+        assert self._manner is not None
+        return self._manner
+
+    def _success(self, manner: _Manner, now: datetime) -> int:
+        """How well a template does so: 0, it fails at once; `_WHOLE`, it writes all that is said."""
+        try:
+            question = self._run_so(manner, _QUESTION, True, now, _TRIES)
+        except EngineError:
+            return 0
+        try:
+            talk = self._run_so(manner, _TALK, True, now, _TRIES)
+        except EngineError:
+            talk = ""
+        return 1 + (_PROBE in question) + all(message.text in talk for message in _TALK)
 
     def _has_place_for_system(self, now: datetime) -> bool:
         """Whether a system message appears in the text; asked once."""
@@ -144,21 +256,19 @@ class ChatTemplate:
 def template_from_gguf(file: GgufFile, tokenizer: Tokenizer) -> ChatTemplate:
     """The chat template of a model file; a known or a plain one where it has none that works.
 
-    Raises:
-        ModelFileError: the template is not a text.
+    One that works, but not with all messages, has that one to fall back on.
     """
-    text = file.get_str(_KEY, "")
-    if not text.strip():
-        notice = "The model file has no chat template; a plain one is used, and answers may be worse."
-        return _open(PLAIN_TEMPLATE, "plain", tokenizer, notice, PLAIN_STOP_TEXTS)
+    text, odd = stored_template(file)
+    if not text:
+        notice = f"{odd or 'The model file has no chat template'}; a plain one is used, and answers may be worse."
+        return _plain_template(tokenizer, notice)
+    fallback = _fallback(text, tokenizer)
     try:
-        return _open(text, "model file", tokenizer)
+        template = _open(text, "model file", tokenizer, odd, fallback=fallback)
+        template.check()
     except EngineError as error:
-        name = recognize_template(text)
-        notice = f"{error}; the {'plain' if name is None else name} template is used instead."
-    if name is None:
-        return _open(PLAIN_TEMPLATE, "plain", tokenizer, notice, PLAIN_STOP_TEXTS)
-    return _open(KNOWN_TEMPLATES[name], f"built in: {name}", tokenizer, notice)
+        return _fallback(text, tokenizer, _replaced_words(error, fallback))
+    return template
 
 
 def known_template(name: str, tokenizer: Tokenizer) -> ChatTemplate:
@@ -170,11 +280,41 @@ def known_template(name: str, tokenizer: Tokenizer) -> ChatTemplate:
     if name not in KNOWN_TEMPLATES:
         known = ", ".join(sorted(KNOWN_TEMPLATES))
         raise SettingsError(f"There is no chat template named {name[:40]!r}", f"Known are {known}.")
-    return _open(KNOWN_TEMPLATES[name], f"built in: {name}", tokenizer)
+    return _open(KNOWN_TEMPLATES[name], _built_in(name), tokenizer)
+
+
+def _fallback(text: str, tokenizer: Tokenizer, notice: str = "") -> ChatTemplate:
+    """The known template that a text means, or else the vocabulary; the plain one where neither says anything.
+
+    Not ChatML, which llama.cpp takes then: a model that has no tokens for it would read it letter by letter, and
+    would never end an answer.
+    """
+    name = recognize_template(text) or template_of_vocabulary(lambda mark: tokenizer.token_id(mark) is not None)
+    if name is None:
+        return _plain_template(tokenizer, notice)
+    return _open(KNOWN_TEMPLATES[name], _built_in(name), tokenizer, notice)
+
+
+def _plain_template(tokenizer: Tokenizer, notice: str) -> ChatTemplate:
+    return _open(PLAIN_TEMPLATE, "plain", tokenizer, notice, PLAIN_STOP_TEXTS)
+
+
+def _built_in(name: str) -> str:
+    return f"built in: {name}"
+
+
+def _replaced_words(error: EngineError, fallback: ChatTemplate) -> str:
+    reason = str(error).rstrip(".")
+    return f"{reason}; the {fallback.source.removeprefix(_built_in(''))} template is used instead."
 
 
 def _open(
-    text: str, source: str, tokenizer: Tokenizer, notice: str = "", stop_texts: Sequence[str] = ()
+    text: str,
+    source: str,
+    tokenizer: Tokenizer,
+    notice: str = "",
+    stop_texts: Sequence[str] = (),
+    fallback: ChatTemplate | None = None,
 ) -> ChatTemplate:
     return ChatTemplate(
         text,
@@ -185,6 +325,7 @@ def _open(
         adds_eos=tokenizer.add_eos,
         notices=(notice,) if notice else (),
         stop_texts=stop_texts,
+        fallback=fallback,
     )
 
 
@@ -199,15 +340,23 @@ def _compile(text: str) -> "SandboxedTemplate":
         raise EngineError(f"The model's chat template cannot be read ({_short(error)})", _HINT) from error
 
 
-def _variables(messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime) -> dict[str, Any]:
-    """What templates expect; `tools` stays undefined, as there are none."""
+def _variables(
+    manner: _Manner, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime
+) -> dict[str, Any]:
+    """What templates expect."""
     return {
-        "messages": [{"role": str(message.role), "content": message.text} for message in messages],
+        "messages": [_as_template_sees(message, manner) for message in messages],
         "add_generation_prompt": add_generation_prompt,
-        "enable_thinking": True,
-        "datetime": now.strftime("%b %d %Y"),
-        "date_string": now.strftime("%d %b %Y"),
+        "datetime": write_date(now, "%b %d %Y"),
+        "date_string": write_date(now, "%d %b %Y"),
+        **manner.variables,
     }
+
+
+def _as_template_sees(message: ChatMessage, manner: _Manner) -> dict[str, Any]:
+    has_parts = message.role in manner.roles_in_parts
+    content = [{"type": "text", "text": message.text}] if has_parts else message.text
+    return {"role": str(message.role), "content": content}
 
 
 def _merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -225,58 +374,6 @@ def _merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     if waiting:
         merged.append(ChatMessage(Role.USER, "\n".join(waiting)))
     return merged
-
-
-def _marked(message: ChatMessage, marks_answers: bool) -> ChatMessage:
-    """The same with marks around the user's text, inside of the white space that templates take away.
-
-    Of an answer, which templates may look into, the beginning is marked, and only if that is asked for.
-    """
-    text = message.text
-    start, end = len(text) - len(text.lstrip()), len(text.rstrip())
-    if start >= end:
-        return message
-    if message.role is Role.USER:
-        text = f"{text[:start]}{_USER_TEXT_BEGINS}{text[start:end]}{_USER_TEXT_ENDS}{text[end:]}"
-    elif message.role is Role.ASSISTANT and marks_answers:
-        text = f"{text[:start]}{_ANSWER_BEGINS}{text[start:]}"
-    return ChatMessage(message.role, text)
-
-
-@dataclass(frozen=True, slots=True)
-class _Marked:
-    """A rendered text without its marks, and where they were in it."""
-
-    text: str
-    user_spans: tuple[Span, ...]
-    answers: tuple[int, ...]
-
-
-def _take_out_marks(marked: str) -> _Marked:
-    plain: list[str] = []
-    user_spans: list[Span] = []
-    answers: list[int] = []
-    begins: int | None = None
-    length = 0
-    for part in _MARKS.split(marked):
-        if part == _USER_TEXT_BEGINS:
-            begins = length
-        elif part == _USER_TEXT_ENDS and begins is not None:
-            user_spans.append((begins, length))
-            begins = None
-        elif part == _ANSWER_BEGINS:
-            answers.append(length)
-        elif part != _USER_TEXT_ENDS:
-            plain.append(part)
-            length += len(part)
-    return _Marked("".join(plain), tuple(user_spans), tuple(answers))
-
-
-def _space_before(text: str, place: int) -> Span:
-    start = place
-    while start and text[start - 1].isspace():
-        start -= 1
-    return start, place
 
 
 def _short(error: BaseException) -> str:

@@ -1,14 +1,10 @@
-"""An open GGUF model file: its metadata with types checked, its tensors mapped.
+"""An open GGUF model file: its metadata with types checked, the bytes of its tensors.
 
 `gguf_header` has the format and reads the header; this is what the rest of the engine uses. It knows formats, not
-models: what a key means is for others to say. A file that is cut short by someone else while it is mapped ends the
-process that reads it, which is one reason why the engine has a process of its own.
+models: what a key means is for others to say.
 """
 
-import mmap
-import os
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -22,12 +18,15 @@ from tui_llama.engine.gguf_types import (
     TENSOR_TYPES,
     MetadataValue,
     NumericArray,
+    SkippedValue,
     StringArray,
     TensorInfo,
     TensorType,
     ValueType,
     quoted,
+    without_ones_behind,
 )
+from tui_llama.engine.model_bytes import ModelBytes
 from tui_llama.errors import CallerError, ModelFileError
 
 __all__ = [
@@ -35,15 +34,17 @@ __all__ = [
     "GgufFile",
     "MetadataValue",
     "NumericArray",
+    "SkippedValue",
     "StringArray",
     "TensorInfo",
     "TensorType",
     "ValueType",
     "open_gguf",
+    "quoted",
 ]
 
+_CHUNK_BYTES: Final = 1 << 20
 _OTHER_FILE_HINT: Final = "Choose another file of the same model."
-_PATH_HINT: Final = "Check the path of the model."
 
 
 class _Required(Enum):
@@ -55,14 +56,14 @@ Default = TypeVar("Default")
 
 
 class GgufFile:
-    """An open model file, mapped read-only. A context manager; made by `open_gguf`.
+    """An open model file. A context manager; made by `open_gguf`.
 
-    `metadata` maps keys to numbers, strings, `StringArray`s and read-only numpy arrays of the declared
-    element type, `metadata_types` maps them to the types that the file declares; `tensors` maps names to
+    `metadata` maps keys to numbers, strings, `StringArray`s, read-only numpy arrays of the declared element type, and
+    `SkippedValue`s; `metadata_types` maps them to the types that the file declares; `tensors` maps names to
     `TensorInfo`, in the file's order. All three live on after `close`.
     """
 
-    def __init__(self, path: Path, mapped: mmap.mmap, header: Header) -> None:
+    def __init__(self, path: Path, source: ModelBytes, header: Header) -> None:
         self.path = path
         self.version = header.version
         self.alignment = header.alignment
@@ -70,7 +71,8 @@ class GgufFile:
         self.metadata_types: Mapping[str, ValueType] = MappingProxyType(header.metadata_types)
         self.tensors: Mapping[str, TensorInfo] = MappingProxyType(header.tensors)
         self.header_size_bytes = header.size_bytes
-        self._mapped: mmap.mmap | None = mapped
+        self.size_bytes = source.size_bytes
+        self._source = source
 
     def __enter__(self) -> Self:
         return self
@@ -81,38 +83,65 @@ class GgufFile:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the map, which goes away with the last array from `tensor_bytes`. May be repeated."""
-        self._mapped = None
+        """Closes the file. May be repeated."""
+        self._source.close()
 
-    @property
-    def header_bytes(self) -> bytes:
-        """A copy of everything before the data's padding: what a fingerprint of the model is made of."""
-        return self._map[: self.header_size_bytes]
+    def header_chunks(self) -> Iterator[bytes]:
+        """Everything before the data's padding, piece by piece: what a fingerprint of the model is made of.
+
+        Raises:
+            ModelFileError: as `read_tensor`.
+        """
+        for at in range(0, self.header_size_bytes, _CHUNK_BYTES):
+            yield self._source.read(at, min(_CHUNK_BYTES, self.header_size_bytes - at))
 
     def tensor_bytes(self, name: str) -> npt.NDArray[np.uint8]:
-        """The stored bytes of a tensor, without a copy.
-
-        Returns:
-            (size_bytes,) uint8, a read-only view of the map.
+        """A copy of the stored bytes of a tensor: (size_bytes,) uint8.
 
         Raises:
-            ModelFileError: the file has no such tensor.
+            ModelFileError: the file has no such tensor, or as `read_tensor`.
         """
-        tensor = self._tensor(name)
-        whole = np.frombuffer(self._map, np.uint8)
-        return whole[tensor.offset_bytes : tensor.offset_bytes + tensor.size_bytes]
+        out = np.empty(self._tensor(name).size_bytes, np.uint8)
+        self.read_tensor(name, 0, out)
+        return out
 
-    def drop_pages(self, name: str) -> None:
-        """Tells the system that a tensor's pages are not needed for now; reading them again is still right.
+    def read_tensor(self, name: str, first_byte: int, out: npt.NDArray[np.uint8]) -> None:
+        """Fills `out`, (bytes,) uint8, from a part of a tensor. Any thread may call it.
+
+        Args:
+            name: The tensor.
+            first_byte: Where in the tensor the part begins.
+            out: As long as the part.
 
         Raises:
-            ModelFileError: the file has no such tensor.
+            ModelFileError: the file has no such tensor, was cut short meanwhile, or cannot be read.
+            CallerError: the tensor has no such part, or the file is closed.
         """
         tensor = self._tensor(name)
-        if tensor.size_bytes == 0 or not hasattr(mmap, "MADV_DONTNEED"):
-            return
-        start = tensor.offset_bytes // mmap.PAGESIZE * mmap.PAGESIZE
-        self._map.madvise(mmap.MADV_DONTNEED, start, tensor.offset_bytes + tensor.size_bytes - start)
+        if not 0 <= first_byte <= tensor.size_bytes - len(out):
+            raise CallerError(f"tensor {quoted(name)} has no {len(out)} bytes from {first_byte} on")
+        self._source.read_into(tensor.offset_bytes + first_byte, out)
+
+    def tensor_of_shape(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
+        """What the file says of a tensor, whose shape may have sizes of 1 behind.
+
+        Raises:
+            ModelFileError: the file has no such tensor, or one of another shape.
+        """
+        tensor = self._tensor(name)
+        if tensor.shape != without_ones_behind(shape):
+            raise self.refuse(
+                f"tensor {quoted(name)} has shape {quoted(tensor.shape)}, but the model's sizes ask for {shape}"
+            )
+        return tensor
+
+    def check_unchanged(self) -> None:
+        """Makes sure that nobody has written to the file since it was opened.
+
+        Raises:
+            ModelFileError: somebody has.
+        """
+        self._source.check_unchanged()
 
     @overload
     def get_int(self, key: str) -> int: ...
@@ -202,12 +231,6 @@ class GgufFile:
         """The error that says that this file cannot be used, for the caller to raise."""
         return ModelFileError(f"{self.path.name}: {message}", hint)
 
-    @property
-    def _map(self) -> mmap.mmap:
-        if self._mapped is None:
-            raise CallerError(f"{self.path.name} is closed")
-        return self._mapped
-
     def _tensor(self, name: str) -> TensorInfo:
         tensor = self.tensors.get(name)
         if tensor is None:
@@ -240,6 +263,8 @@ class GgufFile:
         value = self.metadata[key]
         if isinstance(value, StringArray):
             return f"an array of {len(value)} strings"
+        if isinstance(value, SkippedValue):
+            return f"a value of {value.size_bytes} bytes, which is too long"
         if isinstance(value, np.ndarray):
             return f"an array of {len(value)} {value.dtype.name}"
         return f"{self.metadata_types[key].name.lower()} {quoted(value)}"
@@ -256,32 +281,19 @@ def open_gguf(path: str | Path, find: FindStrings = find_strings) -> GgufFile:
         ModelFileError: there is no such file, it cannot be read, or it is not a sound GGUF file of one part.
     """
     path = Path(path)
-    mapped = _map_file(path)
-    header = read_header(path.name, mapped, find)
-    file = GgufFile(path, mapped, header)
-    if file.get_int("split.count", 0) > 1:
-        raise file.refuse(
-            "the model is split into several files, which is not supported yet",
-            "Join the parts with `llama-gguf-split --merge`, or choose a model in one file.",
-        )
-    return file
-
-
-def _map_file(path: Path) -> mmap.mmap:
+    source = ModelBytes(path)
     try:
-        # Asked before opening: opening a pipe would wait for its other end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            what = "a folder" if path.is_dir() else "no regular file"
-            raise ModelFileError(f"{path} is {what}", "Give the path of a file whose name ends in .gguf.")
-        with path.open("rb") as opened:
-            if os.fstat(opened.fileno()).st_size == 0:
-                raise ModelFileError(f"{path.name} is empty", DAMAGED_HINT)
-            return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-    except FileNotFoundError as error:
-        raise ModelFileError(f"there is no file {path}", _PATH_HINT) from error
-    except PermissionError as error:
-        raise ModelFileError(f"{path.name} may not be read", "Check its owner and permissions.") from error
-    except OSError as error:
-        raise ModelFileError(f"{path.name[:80]} cannot be opened: {error.strerror}", _PATH_HINT) from error
-    except ValueError as error:  # a zero byte in the path
-        raise ModelFileError(f"{quoted(str(path))} cannot be a path", _PATH_HINT) from error
+        file = GgufFile(path, source, read_header(path.name, source, find))
+        if file.get_int("split.count", 0) > 1:
+            raise file.refuse(
+                "the model is split into several files, which is not supported yet",
+                "Join the parts with `llama-gguf-split --merge`, or choose a model in one file.",
+            )
+    except ModelFileError:
+        with source:
+            source.check_unchanged()  # a file that is being written needs no other reason
+        raise
+    except BaseException:
+        source.close()
+        raise
+    return file

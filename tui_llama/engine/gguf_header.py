@@ -16,19 +16,19 @@ The format on a card (versions 2 and 3, little-endian, nothing padded before the
 
 Every count, length, offset and type is compared with what is left of the file before anything is allocated
 for it, in Python's unbounded integers. Whatever the bytes, the only exception is a `ModelFileError`. Limits
-that no model comes near (the `MAX_…` below) bound the time and the memory that a hostile header can cost.
+that no model comes near (the `MAX_…` below) bound the time and the memory that a hostile header can cost. Values that
+nobody reads are skipped, however long they are.
 
 Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; what is refused follows llama.cpp's
 ggml/src/gguf.cpp.
 """
 
 import math
-import mmap
 import struct
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -38,33 +38,43 @@ from tui_llama.engine.gguf_types import (
     TENSOR_TYPES,
     MetadataValue,
     NumericArray,
+    SkippedValue,
     StringArray,
     TensorInfo,
     ValueType,
     quoted,
+    without_ones_behind,
 )
+from tui_llama.engine.model_bytes import ModelBytes
 from tui_llama.errors import ModelFileError
 
 MAGIC: Final = b"GGUF"
 DEFAULT_ALIGNMENT: Final = 32
 
-MAX_METADATA_ENTRIES: Final = 1 << 13
+MAX_METADATA_ENTRIES: Final = 1 << 16
 MAX_TENSORS: Final = 1 << 14
 MAX_DIMENSIONS: Final = 4
 MAX_KEY_BYTES: Final = (1 << 16) - 1
 MAX_TENSOR_NAME_BYTES: Final = 63
 MAX_STRING_BYTES: Final = 1 << 24
+MAX_UNASKED_BYTES: Final = 1 << 16
+"""The longest value that is kept whatever its key; of longer ones only those that this program reads."""
+MAX_KEPT_BYTES: Final = 5 << 23
+"""Of all keys, and of values that are kept, with what it takes to find their strings; what goes beyond is skipped."""
 # All arrays of strings together; each string costs a step of the slowest loop.
 MAX_ARRAY_STRINGS: Final = 3 << 19
-MAX_ALIGNMENT: Final = 1 << 20
-MAX_HEADER_BYTES: Final = 1 << 27
 
+_LONG_KEYS: Final = ("tokenizer.ggml.", "tokenizer.chat_template")
+_CHUNK_BYTES: Final = 1 << 20
 _MAX_ELEMENTS: Final = (1 << 63) - 1
 _MIN_ENTRY_BYTES: Final = 8 + 1 + 4 + 1  # a one-byte key and a one-byte value
 _MIN_TENSOR_BYTES: Final = 8 + 1 + 4 + 4 + 8  # a one-byte name and no dimensions
 
 DAMAGED_HINT: Final = "The file is damaged or incomplete; download it again."
 _OTHER_TYPE_HINT: Final = "Choose a file of the same model with another quantization, such as Q4_K_M or Q8_0."
+
+_VALUE_TYPES: Final = tuple(ValueType)
+_DTYPES: Final[Mapping[ValueType, np.dtype[Any]]] = {**NUMERIC_DTYPES, ValueType.BOOL: np.dtype("u1")}
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -96,14 +106,14 @@ class Header:
     """Without the padding before the data."""
 
 
-def find_strings(content: mmap.mmap, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
+def find_strings(content: bytes, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
     """Where the strings of an array begin.
 
     Args:
-        content: The whole file.
-        at: Where the first string's length is.
-        limit: Where the header must have ended.
-        count: How many strings there should be.
+        content: A part of the file.
+        at: Where in it the first string's length is.
+        limit: Where in it all strings end at the latest.
+        count: How many strings are looked for.
 
     Returns:
         (strings,) int64, fewer than `count` or with an end beyond `limit` where the array goes on after it; and where
@@ -122,22 +132,22 @@ def find_strings(content: mmap.mmap, at: int, limit: int, count: int) -> tuple[n
     return np.array(starts, np.int64), at
 
 
-FindStrings: TypeAlias = Callable[[mmap.mmap, int, int, int], tuple[npt.NDArray[np.int64], int]]
+FindStrings: TypeAlias = Callable[[bytes, int, int, int], tuple[npt.NDArray[np.int64], int]]
 """`find_strings`, or a faster way of doing the same."""
 
 
-def read_header(name: str, content: mmap.mmap, find: FindStrings = find_strings) -> Header:
+def read_header(name: str, source: ModelBytes, find: FindStrings = find_strings) -> Header:
     """Reads and checks everything before the data, and that the data is all there.
 
     Args:
         name: What errors call the file.
-        content: The whole file.
+        source: The file.
         find: How the hundreds of thousands of strings of a vocabulary are found.
 
     Raises:
         ModelFileError: this is no sound GGUF file.
     """
-    cursor = _Cursor(name, content)
+    cursor = _Cursor(name, source)
     version = _read_version(cursor)
     tensor_count = _read_count(cursor, "tensors", MAX_TENSORS)
     entry_count = _read_count(cursor, "metadata entries", MAX_METADATA_ENTRIES)
@@ -160,18 +170,31 @@ def read_header(name: str, content: mmap.mmap, find: FindStrings = find_strings)
 class _Cursor:
     """Takes one piece of the file after another, never more than there is."""
 
-    def __init__(self, name: str, content: mmap.mmap) -> None:
+    def __init__(self, name: str, source: ModelBytes) -> None:
         self.name = name
-        self.content = content
-        self.limit = min(len(content), MAX_HEADER_BYTES)
+        self.source = source
+        self.limit = source.size_bytes
         self.at = 0
+        self._chunk = b""
+        self._chunk_at = 0
 
     def take(self, size: int, what: str) -> bytes:
         """The next `size` bytes, which hold `what`."""
         self.check_left(size, what)
-        begin = self.at
-        self.at = begin + size
-        return self.content[begin : self.at]
+        if size > _CHUNK_BYTES:
+            self.at += size
+            return self.source.read(self.at - size, size)
+        chunk, begin = self.chunk(size)
+        self.at += size
+        return chunk[begin : begin + size]
+
+    def chunk(self, size: int) -> tuple[bytes, int]:
+        """Some bytes of the file, and where among them the next `size` begin, or what is left where that is less."""
+        begin = self.at - self._chunk_at
+        if begin + size > len(self._chunk):
+            self._chunk_at, begin = self.at, 0
+            self._chunk = self.source.read(self.at, min(_CHUNK_BYTES, self.limit - self.at))
+        return self._chunk, begin
 
     def unsigned32(self, what: str) -> int:
         (number,) = _U32.unpack(self.take(_U32.size, what))
@@ -181,29 +204,19 @@ class _Cursor:
         (number,) = _U64.unpack(self.take(_U64.size, what))
         return int(number)
 
-    def string(self, what: str, most_bytes: int) -> bytes:
+    def identifier(self, what: str, most_bytes: int) -> str:
+        """A string that others refer to: it may not be empty. Bytes that are no UTF-8 become lone surrogates."""
         length = self.unsigned64(what)
         if length > most_bytes:
             self.refuse(f"{what} has a length of {length} bytes, at most {most_bytes} are possible")
-        return self.take(length, what)
-
-    def identifier(self, what: str, most_bytes: int) -> str:
-        """A string that others refer to: it may not be empty and must be text."""
-        raw = self.string(what, most_bytes)
-        if not raw:
+        if length == 0:
             self.refuse(f"a {what} is empty")
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            self.refuse(f"the {what} {quoted(raw)} is not UTF-8")
+        return self.take(length, what).decode("utf-8", "surrogateescape")
 
     def check_left(self, size: int, what: str) -> None:
         """Refuses the file where it has not `size` more bytes."""
-        if size <= self.limit - self.at:
-            return
-        if self.limit < len(self.content):
-            self.refuse(f"{what} of {size} bytes makes the header longer than {MAX_HEADER_BYTES} bytes")
-        self.refuse(f"{what} needs {size} bytes, but the file ends after {self.limit - self.at}")
+        if size > self.limit - self.at:
+            self.refuse(f"{what} needs {size} bytes, but the file ends after {self.limit - self.at}")
 
     def refuse(self, message: str, hint: str = DAMAGED_HINT) -> NoReturn:
         raise ModelFileError(f"{self.name}: {message} (at byte {self.at})", hint)
@@ -233,12 +246,13 @@ def _read_count(cursor: _Cursor, what: str, most: int) -> int:
 
 
 class _MetadataReader:
-    """Reads metadata entries one by one."""
+    """Reads metadata entries one by one; keeps what is short or asked for, and skips the rest."""
 
     def __init__(self, cursor: _Cursor, find: FindStrings) -> None:
         self._cursor = cursor
         self._find = find
         self._strings_left = MAX_ARRAY_STRINGS
+        self._kept_bytes_left = MAX_KEPT_BYTES
         self.metadata: dict[str, MetadataValue] = {}
         self.types: dict[str, ValueType] = {}
 
@@ -246,58 +260,101 @@ class _MetadataReader:
         key = self._cursor.identifier("metadata key", MAX_KEY_BYTES)
         if key in self.metadata:
             self._cursor.refuse(f"metadata key {quoted(key)} appears twice")
-        where = f"metadata key {quoted(key)}"
-        kind = self._value_type(where)
-        self.metadata[key] = self._read_array(where) if kind is ValueType.ARRAY else self._read_scalar(kind, where)
+        self._kept_bytes_left -= len(key)
+        if self._kept_bytes_left < 0:
+            self._cursor.refuse(f"metadata keys and values are longer than {MAX_KEPT_BYTES} bytes")
+        kind = self._value_type(key)
+        if kind is ValueType.ARRAY:
+            self.metadata[key] = self._read_array(key)
+        elif kind is ValueType.STRING:
+            self.metadata[key] = self._read_string(key)
+        else:
+            self.metadata[key] = self._read_scalar(kind)
         self.types[key] = kind
 
-    def _value_type(self, where: str) -> ValueType:
-        number = self._cursor.unsigned32(f"type of {where}")
+    def _value_type(self, key: str) -> ValueType:
+        number = self._cursor.unsigned32("type of a value")
         if number > ValueType.FLOAT64:
-            self._cursor.refuse(f"{where} has the unknown type {number}")
-        return ValueType(number)
+            self._cursor.refuse(f"{_named(key)} has the unknown type {number}")
+        return _VALUE_TYPES[number]
 
-    def _read_scalar(self, kind: ValueType, where: str) -> int | float | bool | str:
-        if kind is ValueType.STRING:
-            return self._cursor.string(where, MAX_STRING_BYTES).decode("utf-8", "replace")
-        if kind is ValueType.BOOL:
-            return bool(self._booleans(1, where)[0])
-        number: int | float = self._numbers(kind, 1, where)[0].item()
-        return number
+    def _read_scalar(self, kind: ValueType) -> int | float | bool:
+        dtype = _DTYPES[kind]
+        number: int | float = np.frombuffer(self._cursor.take(dtype.itemsize, "number"), dtype)[0].item()
+        return bool(number) if kind is ValueType.BOOL else number  # whatever the writer's language has for true
 
-    def _read_array(self, where: str) -> StringArray | NumericArray:
-        kind = self._value_type(f"{where} (elements)")
-        count = self._cursor.unsigned64(f"length of {where}")
+    def _read_string(self, key: str) -> str | SkippedValue:
+        length = self._cursor.unsigned64("length of a string")
+        self._check_left(length, key)
+        if not self._is_kept(key, length, MAX_STRING_BYTES):
+            return self._skipped(length)
+        return self._cursor.take(length, "string").decode("utf-8", "replace")
+
+    def _read_array(self, key: str) -> StringArray | NumericArray | SkippedValue:
+        kind = self._value_type(key)
+        count = self._cursor.unsigned64("length of an array")
         if kind is ValueType.ARRAY:
-            self._cursor.refuse(f"{where} is an array of arrays, which is not supported")
-        if kind is ValueType.STRING:
-            return self._strings(count, where)
-        values = self._booleans(count, where) if kind is ValueType.BOOL else self._numbers(kind, count, where)
-        values.flags.writeable = False
+            self._cursor.refuse(f"{_named(key)} is an array of arrays, which is not supported")
+        return self._read_strings(count, key) if kind is ValueType.STRING else self._read_numbers(kind, count, key)
+
+    def _read_numbers(self, kind: ValueType, count: int, key: str) -> NumericArray | SkippedValue:
+        dtype = _DTYPES[kind]
+        size = count * dtype.itemsize
+        self._check_left(size, key)
+        if not self._is_kept(key, size, MAX_KEPT_BYTES):
+            return self._skipped(size)
+        values = np.frombuffer(self._cursor.take(size, "array"), dtype)
+        if kind is ValueType.BOOL:
+            values = values != 0
+            values.flags.writeable = False
         return values
 
-    def _numbers(self, kind: ValueType, count: int, where: str) -> NumericArray:
-        dtype = NUMERIC_DTYPES[kind]
-        return np.frombuffer(self._cursor.take(count * dtype.itemsize, where), dtype)
-
-    def _booleans(self, count: int, where: str) -> npt.NDArray[np.bool_]:
-        values = np.frombuffer(self._cursor.take(count, where), np.uint8)
-        if values.size and values.max() > 1:
-            self._cursor.refuse(f"{where} has a truth value that is neither 0 nor 1")
-        return values.astype(np.bool_)
-
-    def _strings(self, count: int, where: str) -> StringArray:
-        """The next `count` strings."""
-        self._cursor.check_left(count * _U64.size, where)
+    def _read_strings(self, count: int, key: str) -> StringArray | SkippedValue:
+        cursor = self._cursor
+        self._check_left(count * _U64.size, key)
         if count > self._strings_left:
-            self._cursor.refuse(f"{where} has {count} strings; all arrays together may have {MAX_ARRAY_STRINGS}")
+            cursor.refuse(f"{_named(key)} has {count} strings; all arrays together may have {MAX_ARRAY_STRINGS}")
         self._strings_left -= count
-        first = self._cursor.at
-        starts, at = self._find(self._cursor.content, first, self._cursor.limit, count)
-        if len(starts) < count or at > self._cursor.limit:
-            self._cursor.refuse(f"{where} ends after the end of the file, at string {len(starts)} of {count}")
-        self._cursor.at = at
-        return StringArray(self._cursor.content[first:at], starts - first)
+        first = cursor.at
+        starts = self._walk_strings(count, key)
+        size = cursor.at - first
+        if self._is_kept(key, size + 2 * starts.nbytes, MAX_KEPT_BYTES):
+            return StringArray(cursor.source.read(first, size), starts - first)
+        return SkippedValue(size)
+
+    def _walk_strings(self, count: int, key: str) -> npt.NDArray[np.int64]:
+        """Moves behind the next `count` strings; returns where in the file the bytes of each begin."""
+        cursor, found = self._cursor, 0
+        starts = np.empty(count, np.int64)
+        while found < count:
+            chunk, begin = cursor.chunk(min(_U64.size, cursor.limit - cursor.at))
+            chunk_at = cursor.at - begin
+            places, end = self._find(chunk, begin, len(chunk), count - found)
+            starts[found : found + len(places)] = places + chunk_at
+            found += len(places)
+            if len(places) and end > len(chunk):
+                (length,) = _U64.unpack_from(chunk, int(places[-1]) - _U64.size)
+                end = int(places[-1]) + length
+            if not len(places) or chunk_at + end > cursor.limit:
+                cursor.refuse(f"{_named(key)} ends after the end of the file, at string {found} of {count}")
+            cursor.at = chunk_at + end
+        return starts
+
+    def _check_left(self, size: int, key: str) -> None:
+        if size > self._cursor.limit - self._cursor.at:
+            self._cursor.check_left(size, _named(key))
+
+    def _is_kept(self, key: str, size: int, most_bytes: int) -> bool:
+        """Whether a value is read; then it counts."""
+        wanted = size <= MAX_UNASKED_BYTES or (size <= most_bytes and key.startswith(_LONG_KEYS))
+        if not wanted or size > self._kept_bytes_left:
+            return False
+        self._kept_bytes_left -= size
+        return True
+
+    def _skipped(self, size: int) -> SkippedValue:
+        self._cursor.at += size
+        return SkippedValue(size)
 
     def alignment(self) -> int:
         kind = self.types.get("general.alignment")
@@ -306,8 +363,8 @@ class _MetadataReader:
         alignment = self.metadata["general.alignment"]
         if kind is not ValueType.UINT32 or not isinstance(alignment, int):
             self._cursor.refuse(f"general.alignment should be of type uint32, not {kind.name.lower()}")
-        if not 0 < alignment <= MAX_ALIGNMENT or alignment & (alignment - 1):
-            self._cursor.refuse(f"general.alignment is {alignment}, which is not a power of two up to {MAX_ALIGNMENT}")
+        if alignment == 0 or alignment & (alignment - 1):
+            self._cursor.refuse(f"general.alignment is {alignment}, which is not a power of two")
         return alignment
 
 
@@ -330,7 +387,7 @@ def _read_row(cursor: _Cursor) -> TensorInfo:
         cursor.refuse(f"{where} has {dimension_count} dimensions, at most {MAX_DIMENSIONS} are possible")
     row = cursor.take(8 * dimension_count + 12, where)
     *sizes, type_id, offset_bytes = struct.unpack(f"<{dimension_count}qIQ", row)
-    shape = tuple(sizes)
+    shape = without_ones_behind(sizes)
     return TensorInfo(name, type_id, shape, offset_bytes, _size_bytes(cursor, where, type_id, shape))
 
 
@@ -347,8 +404,8 @@ def _size_bytes(cursor: _Cursor, where: str, type_id: int, shape: tuple[int, ...
             f"not a multiple of the {kind.block_elements} of a {kind.name} block"
         )
     size_bytes = math.prod(shape) // kind.block_elements * kind.block_bytes
-    if size_bytes > len(cursor.content):
-        cursor.refuse(f"{where} has {size_bytes} bytes, the file only {len(cursor.content)}")
+    if size_bytes > cursor.limit:
+        cursor.refuse(f"{where} has {size_bytes} bytes, the file only {cursor.limit}")
     return size_bytes
 
 
@@ -370,10 +427,14 @@ def _placed(cursor: _Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> 
         end = offset_bytes + row.size_bytes
         expected = _padded(end, alignment)
         tensors[row.name] = TensorInfo(row.name, row.type_id, row.shape, offset_bytes, row.size_bytes)
-    # Some writers leave the last padding out; part of it means that the file was cut.
-    if tensors and len(cursor.content) != end and len(cursor.content) < expected:
-        cursor.refuse(f"the file has {len(cursor.content)} bytes, but the tensors reach to byte {expected}")
+    # The padding behind the last tensor is nobody's data: some writers leave it out, some tools cut it.
+    if tensors and cursor.limit < end:
+        cursor.refuse(f"the file has {cursor.limit} bytes, but the tensors reach to byte {end}")
     return tensors
+
+
+def _named(key: str) -> str:
+    return f"metadata key {quoted(key)}"
 
 
 def _padded(size: int, alignment: int) -> int:

@@ -159,7 +159,18 @@ class StringArray(Sequence[str]):
         return zip(self._starts.tolist(), self._ends.tolist(), strict=True)
 
 
-MetadataValue: TypeAlias = int | float | bool | str | StringArray | NumericArray
+@dataclass(frozen=True, slots=True)
+class SkippedValue:
+    """A value that was not read: it is long, and this program does not ask for such a one.
+
+    Args:
+        size_bytes: How long it is.
+    """
+
+    size_bytes: int
+
+
+MetadataValue: TypeAlias = int | float | bool | str | StringArray | NumericArray | SkippedValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +180,8 @@ class TensorInfo:
     Args:
         name: As the file has it; not safe to print.
         type_id: A key of `TENSOR_TYPES`.
-        shape: In ggml's order: `shape[0]` elements are contiguous. Empty for a single number.
+        shape: In ggml's order: `shape[0]` elements are contiguous. Sizes of 1 behind the others say nothing and are
+            left out, so that it is empty for a single number.
         offset_bytes: From the start of the file.
         size_bytes: Without padding.
     """
@@ -184,6 +196,14 @@ class TensorInfo:
     def type_name(self) -> str:
         """The name of the type, such as "Q4_K"."""
         return TENSOR_TYPES[self.type_id].name
+
+
+def without_ones_behind(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape as ggml understands it, where every tensor has four sizes, the last ones mostly 1."""
+    count = len(shape)
+    while count and shape[count - 1] == 1:
+        count -= 1
+    return tuple(shape[:count])
 
 
 def quoted(value: object) -> str:

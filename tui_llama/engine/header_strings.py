@@ -1,7 +1,5 @@
 """Where the strings of a header are, found in compiled code (header_kernels.py)."""
 
-import mmap
-
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +9,7 @@ from tui_llama.engine.kernel_code import Kernel
 FIND_STRINGS = Kernel("header_kernels", "find_strings", "iiiii", returns=True)
 
 
-def find_strings(content: mmap.mmap, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
+def find_strings(content: bytes, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
     """Does what `gguf_header.find_strings` does, but an end beyond `limit` may be any such place."""
     starts = np.empty(count + 1, np.int64)
     address = np.frombuffer(content, np.uint8).ctypes.data

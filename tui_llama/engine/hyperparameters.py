@@ -23,18 +23,24 @@ MAX_HEAD_DIM: Final = 1 << 12
 MAX_CONTEXT: Final = 1 << 30
 MAX_VOCAB: Final = 1 << 21
 
+ASSUMED_CONTEXT: Final = 1 << 13
+"""Tokens of context that a file is taken to be made for that has 0 for it."""
+_NO_CONTEXT_NOTICE: Final = (
+    "The model file does not say for how long a context it was made (context_length is 0); "
+    f"{ASSUMED_CONTEXT} is assumed."
+)
 _DEFAULT_ROPE_BASE: Final = 10000.0
+_OTHER_MODEL: Final = "Choose another model, or a newer version of this program."
 _HINT: Final = "Choose another file of the same model; this one was not converted properly."
 
 # Architectures of which llama.cpp loads only models that turn whole heads.
 _WHOLE_HEAD_ROTATION: Final = frozenset({"llama"})
 
-ScalingKind: TypeAlias = Literal["none", "linear", "yarn", "longrope"]
+ScalingKind: TypeAlias = Literal["none", "linear", "yarn"]
 _SCALING_KINDS: Final[dict[str, ScalingKind]] = {
     "none": "none",
     "linear": "linear",
     "yarn": "yarn",
-    "longrope": "longrope",
 }
 
 
@@ -87,6 +93,8 @@ class Hyperparameters:
     context_length: int
     """Tokens that the model was trained to see."""
     vocab_size: int
+    notices: tuple[str, ...] = ()
+    """What the user should know, one line each."""
 
 
 def read_hyperparameters(file: GgufFile) -> Hyperparameters:
@@ -112,7 +120,7 @@ class _Reader:
         head_count = self._layer_size("attention.head_count", MAX_HEADS, layer_count)
         kv_head_count = self._kv_head_count(head_count, layer_count)
         head_dim = self._head_dim(embedding_size, head_count)
-        context_length = self._size("context_length", MAX_CONTEXT)
+        declared_context = self._context_length()
         return Hyperparameters(
             architecture=self._architecture,
             layer_count=layer_count,
@@ -123,11 +131,18 @@ class _Reader:
             head_dim=head_dim,
             rope_dim=self._rope_dim(head_dim),
             rope_base=self._rope_base(),
-            rope_scaling=self._rope_scaling(context_length),
+            rope_scaling=self._rope_scaling(declared_context),
             rms_epsilon=self._rms_epsilon(),
-            context_length=context_length,
+            context_length=declared_context or ASSUMED_CONTEXT,
             vocab_size=self._vocab_size(),
+            notices=() if declared_context else (_NO_CONTEXT_NOTICE,),
         )
+
+    def _context_length(self) -> int:
+        """0 where the file leaves it open."""
+        key = "context_length"
+        declared = self._file.get_int(self._full(key))
+        return self._bounded(key, declared, MAX_CONTEXT) if declared else 0
 
     def _kv_head_count(self, head_count: int, layer_count: int) -> int:
         key = "attention.head_count_kv"
@@ -170,13 +185,18 @@ class _Reader:
         return RopeScaling(
             kind=kind,
             factor=1.0 if kind == "none" else factor,
-            original_context=self._size("rope.scaling.original_context_length", MAX_CONTEXT, default=context_length),
+            original_context=self._original_context(kind, context_length),
             attention_factor=self._positive("rope.scaling.attn_factor", 1.0),
             extension_factor=extension_factor,
             beta_fast=self._positive("rope.scaling.yarn_beta_fast", 32.0),
             beta_slow=self._positive("rope.scaling.yarn_beta_slow", 1.0),
             log_multiplier=self._number("rope.scaling.yarn_log_multiplier", 0.0),
         )
+
+    def _original_context(self, kind: ScalingKind, context_length: int) -> int:
+        """Where neither it nor the context is told, it is only missed if the scaling asks for it."""
+        default = context_length if context_length or kind == "yarn" else ASSUMED_CONTEXT
+        return self._size("rope.scaling.original_context_length", MAX_CONTEXT, default=default)
 
     def _scaling_factor(self) -> float:
         """Absent or 0 means 1; older files have the key `rope.scale_linear`."""
@@ -193,7 +213,7 @@ class _Reader:
         declared = self._file.get_str(self._full(key), "linear")
         kind = _SCALING_KINDS.get(declared)
         if kind is None:
-            raise self._refuse(key, f"{declared[:40]!a} is not a kind of scaling that this program knows")
+            raise self._refuse(key, f"{declared[:40]!a} is not a kind of scaling that this program knows", _OTHER_MODEL)
         return "none" if kind == "linear" and factor == 1.0 else kind
 
     def _rms_epsilon(self) -> float:

@@ -5,7 +5,8 @@ not compiled yet is compiled by processes of its own (kernel_compiler.py) and ke
 into this process.
 
 The folder is named by a hash of every kernel source, the versions of Numba and llvmlite, and the processor: stale code
-cannot run. A file is a checksum and an object; one that is damaged is compiled again.
+cannot run. A file is a checksum and an object; one that is damaged is compiled again. Where nothing can be kept, the
+code is in memory alone, and compiled again by the next program.
 """
 
 import ctypes
@@ -13,11 +14,12 @@ import hashlib
 import importlib.util
 import os
 import platform
+import re
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,7 +28,7 @@ from typing import Any, Final
 import llvmlite
 import llvmlite.binding as llvm
 
-from tui_llama import paths
+from tui_llama import own_folders, paths
 from tui_llama.engine import instruction_sets
 from tui_llama.errors import EngineError
 
@@ -77,6 +79,9 @@ PLAN_ARGUMENTS: Final = "ppiip"
 
 _CHECKSUM_BYTES: Final = 16
 _UNUSED_CACHE_SECONDS: Final = 30 * 24 * 3600
+_FOLDER_NAME: Final = re.compile(r"[0-9a-f]{16}")
+_OBJECT_NAME: Final = re.compile(r"\w+\.\w+\.o")
+_PART_NAME: Final = re.compile(r"\.\w+\.\w+\.o\.[0-9a-f]{16}\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ class _Code:
 
 _loaded: dict[Kernel, _Code] = {}
 _loading = threading.Lock()
+_troubles: list[str] = []
 
 
 def load_kernels(kernels: Iterable[Kernel], on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -146,13 +152,25 @@ def load_kernels(kernels: Iterable[Kernel], on_progress: Callable[[int, int], No
         if absent:
             from tui_llama.engine.kernel_compiler import compile_in_processes
 
-            compile_in_processes(absent, lambda more: on_progress(done + more, len(wanted)))
-            kept |= {kernel: _read(kernel) for kernel in absent}
+            unkept = compile_in_processes(absent, lambda more: on_progress(done + more, len(wanted)))
+            kept |= {kernel: unkept.code.get(kernel) or _read(kernel) for kernel in absent}
+            if unkept.code:
+                _troubles.append(unkept.cause)
         for kernel, code in kept.items():
             if code is None:
                 raise EngineError(f"{kernel.module}.{kernel.name} was compiled, but could not be kept")
             _loaded[kernel] = _linked(code, kernel.arguments, kernel.returns)
     on_progress(len(wanted), len(wanted))
+
+
+def take_notices() -> tuple[str, ...]:
+    """What the user should know of keeping code, once."""
+    causes, _troubles[:] = dict.fromkeys(_troubles), []
+    return tuple(
+        f"Compiled kernels cannot be kept in {paths.kernel_cache_folder()} ({cause}), "
+        "so every start compiles them again, which takes a while."
+        for cause in causes
+    )
 
 
 def keep(kernel: Kernel, code: bytes) -> None:
@@ -162,11 +180,16 @@ def keep(kernel: Kernel, code: bytes) -> None:
         OSError: as the system says.
     """
     path = _path_of(kernel)
+    own_folders.make_marked_folder(path.parent)
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(_checksum(code) + code)
-    part.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_checksum(code) + code)
+        part.replace(path)
+    except BaseException:
+        part.unlink()
+        raise
 
 
 def link(code: bytes, arguments: str, *, returns: bool = False) -> tuple[int, Callable[..., Any]]:
@@ -201,15 +224,28 @@ def sources_hash() -> str:
 
 @cache
 def code_folder() -> Path:
-    """Where the objects are; made if need be. Folders that nobody has used for long are removed."""
+    """Where the objects are, or would be: where it cannot be made, nothing can be kept. Removes what is long unused."""
     parent = paths.kernel_cache_folder()
-    folder = paths.make_private_folder(parent / sources_hash())
-    os.utime(folder)
-    oldest = time.time() - _UNUSED_CACHE_SECONDS
-    for other in parent.iterdir():
-        if other.is_dir() and other.stat().st_mtime < oldest:
-            shutil.rmtree(other, ignore_errors=True)  # another process may be removing it too
+    folder = parent / sources_hash()
+    with suppress(OSError):  # `keep` says so, if there is anything to be kept
+        own_folders.make_marked_folder(folder)
+        os.utime(folder)
+        oldest = time.time() - _UNUSED_CACHE_SECONDS
+        # The user may have chosen the folder that they lie in, so there may be anything beside them.
+        for other in parent.iterdir():
+            if _FOLDER_NAME.fullmatch(other.name):
+                own_folders.remove_unused_folder(other, _is_own_name, _is_object, oldest)
     return folder
+
+
+def _is_own_name(name: str) -> bool:
+    """Whether a file in a marked folder was put there by `keep`."""
+    return bool(_OBJECT_NAME.fullmatch(name) or _PART_NAME.fullmatch(name))
+
+
+def _is_object(content: bytes) -> bool:
+    """Whether `keep` has written a content: folders had no mark at first."""
+    return _sound_code(content) is not None
 
 
 def _version_of_numba() -> bytes:
@@ -233,9 +269,13 @@ def _path_of(kernel: Kernel) -> Path:
 def _read(kernel: Kernel) -> bytes | None:
     """The object of a kernel; None where there is none, or one that is damaged."""
     try:
-        content = _path_of(kernel).read_bytes()
+        return _sound_code(_path_of(kernel).read_bytes())
     except OSError:
         return None
+
+
+def _sound_code(content: bytes) -> bytes | None:
+    """The object in a file that `keep` has written; None where it is none, or damaged."""
     checksum, code = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
     return code if checksum == _checksum(code) else None
 

@@ -1,9 +1,11 @@
 """Compiles kernels in processes of their own, side by side: the program has no compiler in its memory.
 
-Each process is given one kernel after the other and leaves its code where `kernel_code` finds it. Numba compiles one
-function at a time in a process, whatever the number of threads. A compiler cannot be interrupted, but a process can.
+Each process is given one kernel after the other and leaves its code where `kernel_code` finds it, or hands it over
+where it cannot be left. Numba compiles one function at a time in a process, whatever the number of threads. A compiler
+cannot be interrupted, but a process can.
 """
 
+import base64
 import os
 import queue
 import subprocess
@@ -12,8 +14,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Final
+from typing import Final, TextIO
 
 from tui_llama.child_process import child_command
 from tui_llama.engine.kernel_code import Kernel, keep
@@ -26,19 +29,31 @@ _SLOW: Final = ("attention", "merge_words", "take_part", "matrix_", "_collect")
 """What takes longest comes first, so that no process is left with it at the end."""
 
 _DONE: Final = "done"
+_UNKEPT: Final = "unkept"
 
 
-def compile_in_processes(kernels: Sequence[Kernel], on_done: Callable[[int], None]) -> None:
+@dataclass(slots=True)
+class UnkeptCode:
+    """Code that could not be kept, by its kernel, and why, in a few words."""
+
+    code: dict[Kernel, bytes] = field(default_factory=dict)
+    cause: str = ""
+
+
+def compile_in_processes(kernels: Sequence[Kernel], on_done: Callable[[int], None]) -> UnkeptCode:
     """Compiles kernels and keeps their code.
 
     Args:
         kernels: At least one.
         on_done: Called from time to time with how many are done; may raise to stop.
 
+    Returns:
+        What could not be kept.
+
     Raises:
         EngineError: one cannot be compiled.
     """
-    jobs = deque(sorted(kernels, key=_place_in_line))
+    jobs, unkept = deque(sorted(kernels, key=_place_in_line)), UnkeptCode()
     answers: queue.SimpleQueue[tuple[Kernel, str]] = queue.SimpleQueue()
     count = min(len(usable_processors()), len(kernels), _MOST_PROCESSES)
     with ExitStack() as ending:
@@ -52,10 +67,14 @@ def compile_in_processes(kernels: Sequence[Kernel], on_done: Callable[[int], Non
             on_done(done)
             with suppress(queue.Empty):
                 kernel, answer = answers.get(timeout=_POLL_SECONDS)
-                if answer != _DONE:
+                if answer.startswith(_UNKEPT):
+                    _, code, unkept.cause = answer.split(maxsplit=2)
+                    unkept.code[kernel] = base64.b64decode(code)
+                elif answer != _DONE:
                     cause = answer or "the compiler ended"
                     raise EngineError(f"{kernel.module}.{kernel.name} could not be compiled: {cause}")
                 done += 1
+    return unkept
 
 
 def _place_in_line(kernel: Kernel) -> int:
@@ -94,7 +113,7 @@ def _give_jobs(
             print(kernel.module, kernel.name, kernel.arguments, int(kernel.returns), file=process.stdin, flush=True)
             answer = process.stdout.readline().strip()
         answers.put((kernel, answer))
-        if answer != _DONE:
+        if not answer.startswith((_DONE, _UNKEPT)):
             return
 
 
@@ -111,11 +130,28 @@ def main(_arguments: Sequence[str]) -> None:
         kernel = Kernel(module, name, arguments, returns == "1")
         try:
             function = getattr(import_module(f"tui_llama.engine.{module}"), name)
-            keep(kernel, machine_code(function, arguments, returns=kernel.returns))
+            answer = _kept(kernel, machine_code(function, arguments, returns=kernel.returns))
         except Exception as error:  # told by who asked
-            print(" ".join(f"{type(error).__name__}: {error}".split()), file=answers, flush=True)
+            _say(answers, f"{type(error).__name__}: {error}")
             raise
-        print(_DONE, file=answers, flush=True)
+        _say(answers, answer)
+
+
+def _kept(kernel: Kernel, code: bytes) -> str:
+    """Keeps code; returns the answer, which has the code in it where it cannot be kept."""
+    try:
+        keep(kernel, code)
+    except OSError as error:
+        return f"{_UNKEPT} {base64.b64encode(code).decode()} {error.strerror or type(error).__name__}"
+    return _DONE
+
+
+def _say(answers: TextIO, answer: str) -> None:
+    """Answers in one line; ends where nobody is there any more who has asked."""
+    try:
+        print(" ".join(answer.split()), file=answers, flush=True)
+    except BrokenPipeError:
+        os._exit(0)
 
 
 def _read_jobs(jobs: "queue.SimpleQueue[str]") -> None:

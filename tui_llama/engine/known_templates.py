@@ -190,6 +190,15 @@ def recognize_template(source: str) -> str | None:
     return None
 
 
+def template_of_vocabulary(has_token: Callable[[str], bool]) -> str | None:
+    """The name of the known template whose marks are tokens of a vocabulary, as a model's training makes them.
+
+    Args:
+        has_token: Whether a text is a token of the vocabulary.
+    """
+    return recognize_template("\n".join(filter(has_token, _MARKS_OF_VOCABULARIES)))
+
+
 def _mistral_or_llama2(source: str) -> str:
     if "[SYSTEM_PROMPT]" in source:
         return "mistral-v7"
@@ -223,4 +232,9 @@ _MARKS: tuple[_Row, ...] = (
     ("deepseek3", "<｜Assistant｜>", "<｜User｜>", "<｜end▁of▁sentence｜>"),
     ("granite", "<|start_of_role|>"),
     ("llama4", "<|header_start|>", "<|header_end|>"),
+)
+
+_MARKS_OF_VOCABULARIES = (
+    *{mark for _, *marks in _MARKS for mark in marks},
+    *("[SYSTEM_PROMPT]", "[AVAILABLE_TOOLS]"),
 )

@@ -1,6 +1,7 @@
 """What an engine needs of a model: the part of `model` that a fake one has to offer too."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -106,8 +107,17 @@ class PromptTemplate(Protocol):
         """What ends an answer beside the model's own tokens."""
         ...
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
-        """Returns the whole prompt, up to where the answer begins."""
+    def take_notices(self) -> tuple[str, ...]:
+        """What came up since this was last asked and the user should know, one line each."""
+        ...
+
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        """Returns the whole prompt, up to where the answer begins or the last message ends.
+
+        A template that asks for the date is told `now`, by default the present.
+        """
         ...
 
 

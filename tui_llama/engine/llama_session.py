@@ -52,15 +52,17 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.guarded_files import opened, read_bytes, read_into, regular_file_bytes, replacing, write_all
+from tui_llama.engine.guarded_files import opened, read_bytes, read_into, regular_file_bytes
 from tui_llama.engine.state_file import Rows, StateShape, TokenIds, is_finite
 from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError
+from tui_llama.new_files import FileKind, new_file, write_all
 
 Plane: TypeAlias = NDArray[np.float16]
 """Keys or values of a layer: (tokens, kv_heads, head_dim)."""
 
 MAGIC: Final = b"nsgg"
 VERSIONS: Final = (9, 10)
+LLAMA_SESSION: Final = FileKind("a session of llama.cpp", MAGIC)
 
 _HEADER: Final = struct.Struct("<4sI")
 _COUNT: Final = struct.Struct("<I")
@@ -143,8 +145,10 @@ def write_llama_session(
     next_token_id: int | None = None,
     logits: NDArray[np.float32] | None = None,
     flash_attention: bool = True,
+    may_replace: bool = False,
+    inputs: Iterable[Path] = (),
 ) -> None:
-    """Replaces the file at `path` in one step by a session that llama.cpp continues.
+    """Writes a session that llama.cpp continues to a new file.
 
     Args:
         path: In a folder that is there; the file gets mode 0600.
@@ -159,10 +163,11 @@ def write_llama_session(
             them when the prompt ends with the session; without them, the prompt must go on.
         flash_attention: Whether llama.cpp is run with it; a file for the other way is refused there. On a
             processor it is by default for version 10, and is not for version 9.
+        may_replace: Whether it may take the place of another session.
+        inputs: Files that it must never replace, since it was made from them.
 
     Raises:
-        StateFileError: it could not be written. The old file is still there, or, when only the last sync
-            failed, the new one is, in full.
+        ResultFileError: it could not be written, or must not be; see `new_file`.
         ShapeMismatchError: an array is not as described.
         CallerError: the version does not exist or cannot have what was given, or the shape is not of float16.
     """
@@ -184,7 +189,7 @@ def write_llama_session(
         ]
     )
     part_bytes = _ROWS.size + cell_count * _row_bytes(shape)
-    with replacing(Path(path)) as descriptor:
+    with new_file(Path(path), LLAMA_SESSION, may_replace=may_replace, inputs=inputs) as descriptor:
         write_all(descriptor, head)
         # Layers come one by one, but in the file all keys stand before all values.
         for layer, (keys, values) in enumerate(_checked_layers(layers, shape, token_count)):

@@ -16,7 +16,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from tui_llama.engine.cache_upkeep import default_budget_bytes
+from tui_llama.engine.conversation_prompt import without_foreign_tokens
 from tui_llama.engine.language_model import LanguageModel, ModelOpener, ReportProgress, TokenSequence
+from tui_llama.engine.model_bytes import WatchedFile
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.prompt_estimate import ReadingSpeed, estimate_prompt
@@ -44,6 +46,7 @@ from tui_llama.engine.session_transfer import SessionTransfer
 from tui_llama.engine.speculation import BatchCosts
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import CallerError, EngineError, UserError
+from tui_llama.ledger import TOKENISED_AGAIN
 
 if TYPE_CHECKING:
     from tui_llama.engine.model import Model
@@ -66,10 +69,12 @@ class LocalEngine:
         self._costs = BatchCosts(clock)
         self._speed = ReadingSpeed()
         self._model: LanguageModel | None = None
+        self._model_file: WatchedFile | None = None
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
         self._unsaved_chat_id: str | None = None
         self._last_chat_id: str | None = None
+        self._told_of_foreign: str | None = None
 
     @property
     def info(self) -> ModelInfo:
@@ -89,12 +94,15 @@ class LocalEngine:
         """
         self.close()
         self._costs, self._speed = BatchCosts(self._clock), ReadingSpeed()
+        self._told_of_foreign = None
+        model_file = WatchedFile(request.model_path)
         opening = _Opening(self._open_model, request, should_stop)
         try:
             yield from opening.progress()
             self._model = opening.model()
+            self._model_file = model_file
             self._sequence = self._model.new_sequence()
-            self._prompt_cache = _prompt_cache(request, self._model)
+            self._prompt_cache, cache_notices = _prompt_cache(request, self._model)
         except _LoadStoppedError:
             yield Failed(None, "loading was stopped")
         except MemoryError:
@@ -104,7 +112,7 @@ class LocalEngine:
             self.close()
             yield Failed(None, str(error), error.hint)
         else:
-            yield ModelLoaded(self._model.info, self._model.notices)
+            yield ModelLoaded(self._model.info, (*self._model.notices, *cache_notices))
         finally:
             opening.abandon()
 
@@ -117,8 +125,12 @@ class LocalEngine:
         """
         try:
             model, sequence = self._loaded()
+            if self._model_file is not None and (change := self._model_file.change()):
+                yield Notice(change)
             self._keep_foreign_for(request.chat_id)
-            reply = Reply(model, sequence, request, should_stop, self._costs, self._prompt_cache)
+            own = without_foreign_tokens(model, request)
+            yield from self._tell_of_foreign_tokens(request, own)
+            reply = Reply(model, sequence, own, should_stop, self._costs, self._prompt_cache)
             for event in reply.events(self._note_unsaved):
                 if isinstance(event, Finished):
                     self._speed.note(event.usage.read_tokens, event.usage.read_seconds)
@@ -145,7 +157,9 @@ class LocalEngine:
         try:
             model, sequence = self._loaded()
             self._keep_foreign_for(request.chat_id)
-            ahead = ReadAhead(model, sequence, request, should_stop, self._prompt_cache)
+            own = without_foreign_tokens(model, request)
+            yield from self._tell_of_foreign_tokens(request, own)
+            ahead = ReadAhead(model, sequence, own, should_stop, self._prompt_cache)
             yield from ahead.events(self._speed.note, self._clock)
         except UserError as error:
             self._forget()
@@ -158,7 +172,8 @@ class LocalEngine:
         """What a reply to this would have to read; `Failed` where there can be no such prompt."""
         try:
             model, sequence = self._loaded()
-            return estimate_prompt(model, sequence, request, self._speed, self._prompt_cache)
+            own = without_foreign_tokens(model, request)
+            return estimate_prompt(model, sequence, own, self._speed, self._prompt_cache)
         except UserError as error:
             return Failed(None, str(error), error.hint)
 
@@ -186,6 +201,7 @@ class LocalEngine:
     def close(self) -> None:
         """Gives back the model's memory. May be called twice."""
         self._unsaved_chat_id = None
+        self._model_file = None
         self._prompt_cache = None
         if self._sequence is not None:
             self._sequence.close()
@@ -207,6 +223,17 @@ class LocalEngine:
         if self._sequence is not None and (chat_id is None or chat_id != self._last_chat_id):
             self._sequence.rewind(self._sequence.own_tokens)
         self._last_chat_id = chat_id
+
+    def _tell_of_foreign_tokens(
+        self,
+        request: ReplyRequest | CompleteRequest | ReadAheadRequest,
+        own: ReplyRequest | CompleteRequest | ReadAheadRequest,
+    ) -> Iterator[Notice]:
+        """Says once for each chat that token ids are not used, since they are another vocabulary's."""
+        chat_id = request.chat_id or ""
+        if len(own.ledger) < len(request.ledger) and chat_id != self._told_of_foreign:
+            self._told_of_foreign = chat_id
+            yield Notice(TOKENISED_AGAIN)
 
     def _forget(self) -> None:
         """After a failure nothing that is in memory is believed."""
@@ -275,12 +302,17 @@ class _Opening:
         self._progress.put(LoadProgress(stage, done, total))
 
 
-def _prompt_cache(request: LoadRequest, model: LanguageModel) -> PromptCache | None:
+def _prompt_cache(request: LoadRequest, model: LanguageModel) -> tuple[PromptCache | None, tuple[str, ...]]:
+    """What stores what is read, if anything may, and what the user should know of it."""
     if not request.prompt_cache_folder:
-        return None
+        return None, ()
     storage = DiskStorage(Path(request.prompt_cache_folder))
-    budget_bytes = request.prompt_cache_bytes or default_budget_bytes(storage)
-    return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes)
+    try:
+        budget_bytes = request.prompt_cache_bytes or default_budget_bytes(storage)
+    except OSError as error:
+        cause = error.strerror or type(error).__name__
+        return None, (f"Nothing that is read can be stored in {storage.root} ({cause}).",)
+    return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes), ()
 
 
 def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:

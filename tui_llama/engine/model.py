@@ -23,11 +23,12 @@ from tui_llama.engine.architectures import Architecture, architecture_named
 from tui_llama.engine.architectures.decoder import emit_forward_pass
 from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.common_kernels import KERNELS_OF_EVERY_MODEL
+from tui_llama.engine.coverage import check_coverage
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.instruction_sets import INSTRUCTION_SET
-from tui_llama.engine.kernel_code import load_kernels
+from tui_llama.engine.kernel_code import load_kernels, take_notices
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.model_facts import common_type, recommended_sampling
 from tui_llama.engine.placement import Placement, chosen_processors, find_seats
@@ -35,14 +36,14 @@ from tui_llama.engine.plan import Plan, PlanBuilder, Step
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.position_moves import PositionMoves
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadRequest, LoadStage, ModelInfo
-from tui_llama.engine.rotary import RotaryTable
+from tui_llama.engine.rotary import FREQUENCY_FACTORS, RotaryTable
 from tui_llama.engine.session_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
 from tui_llama.engine.topology import physical_core_count
 from tui_llama.engine.weights import Weights
-from tui_llama.errors import CallerError, EngineError
+from tui_llama.errors import CallerError, EngineError, ModelFileError
 from tui_llama.settings import check_fields
 
 FloatArray = npt.NDArray[np.float32]
@@ -89,7 +90,11 @@ def open_model(
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
     with open_gguf(path, quickest_find_strings()) as file:
-        return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
+        try:
+            return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
+        except ModelFileError:
+            file.check_unchanged()  # a file that is being written needs no other reason
+            raise
 
 
 class Model:
@@ -113,6 +118,7 @@ class Model:
         report(LoadStage.READ, 0, 1)
         architecture = architecture_named(file.get_str("general.architecture", ""))
         self._sizes = read_hyperparameters(file)
+        coverage_notices = check_coverage(file, self._sizes, architecture)
         self.context_size = context_size or min(self._sizes.context_length, DEFAULT_CONTEXT_SIZE)
         self.vocab_size = self._sizes.vocab_size
         self._cache_shape = CacheShape(
@@ -136,6 +142,7 @@ class Model:
             configuration = _configuration_hash(self._sizes, cache_type)
             self.fingerprint = StateFingerprint(_model_hash(file), configuration, ENGINE_ABI)
             repacking.finish(lambda done, total: report(LoadStage.REPACK, done, total))
+        file.check_unchanged()
         self.info = _describe(file, self, weights)
         self._team = ThreadTeam(threads, batch_threads, placement)
         try:
@@ -146,7 +153,8 @@ class Model:
             self._team.close()  # a stop comes out of `report`, and nobody has the model yet who could close it
             raise
         self.notices: tuple[str, ...] = (
-            *weights.notices, *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices,
+            *self._sizes.notices, *coverage_notices, *weights.notices,
+            *self.tokenizer.notices, *self.chat_template.notices, *self._team.notices, *take_notices(),
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -235,9 +243,9 @@ class Model:
 
     def _build_plan(self, weights: Weights, architecture: Architecture) -> Plan:
         factors = None
-        if weights.has("rope_freqs.weight"):
+        if architecture.frequency_factors and weights.has(FREQUENCY_FACTORS):
             pairs = self._sizes.rope_dim // 2
-            factors = weights.vector("rope_freqs.weight", pairs)[:pairs]
+            factors = weights.vector(FREQUENCY_FACTORS, pairs)[:pairs]
         rotary = RotaryTable(self._sizes, factors, self._cache_shape.padded_context)
         builder = PlanBuilder(self._sizes, weights, rotary, self._cache_shape, self.batch_tokens)
         emit_forward_pass(builder, architecture)
@@ -413,10 +421,11 @@ class Sequence:
         self._positions = new.tolist()
 
     def save(self, path: str | Path) -> None:
-        """Writes tokens, keys and values to a file, in place of the one that may be there.
+        """Writes tokens, keys and values to a file; an older session that was saved there is replaced.
 
         Raises:
-            StateFileError: it cannot be written, and an older file is as it was; or tokens were moved.
+            ResultFileError: it cannot be written, or something else is there; what was there still is.
+            StateFileError: there are no tokens, or some were moved.
         """
         save_session(Path(path), self._model.fingerprint, self._model.state_shape, self)
 
@@ -499,11 +508,14 @@ class Sequence:
 
 def _model_hash(file: GgufFile) -> bytes:
     """SHA-256 of the header and the edges of every tensor: other weights give another hash, in milliseconds."""
-    digest = hashlib.sha256(file.header_bytes)
-    for name in file.tensors:
-        data = file.tensor_bytes(name)
-        digest.update(data[:_FINGERPRINT_EDGE_BYTES].tobytes())
-        digest.update(data[-_FINGERPRINT_EDGE_BYTES:].tobytes())
+    digest = hashlib.sha256()
+    for chunk in file.header_chunks():
+        digest.update(chunk)
+    for name, tensor in file.tensors.items():
+        edge = np.empty(min(tensor.size_bytes, _FINGERPRINT_EDGE_BYTES), np.uint8)
+        for first_byte in (0, tensor.size_bytes - len(edge)):
+            file.read_tensor(name, first_byte, edge)
+            digest.update(edge.data)
     return digest.digest()
 
 
@@ -515,8 +527,9 @@ def _configuration_hash(sizes: Hyperparameters, cache_type: str) -> bytes:
 
 def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
     sizes = [tensor.shape for tensor in file.tensors.values()]
+    name = file.metadata.get("general.name")
     return ModelInfo(
-        name=file.get_str("general.name", file.path.stem),
+        name=name if isinstance(name, str) else file.path.stem,
         path=str(file.path),
         architecture=file.get_str("general.architecture"),
         quantization=common_type(file),
@@ -528,4 +541,5 @@ def _describe(file: GgufFile, model: Model, weights: Weights) -> ModelInfo:
         key_value_bytes_per_token=model._cache_shape.bytes_per_token,
         template_source=model.chat_template.source,
         sampling=recommended_sampling(file),
+        vocabulary=model.tokenizer.fingerprint,
     )

@@ -11,12 +11,15 @@ import msgspec
 import numpy as np
 
 from tui_llama.engine.architectures import architecture_named
+from tui_llama.engine.coverage import check_coverage
 from tui_llama.engine.gguf_file import GgufFile, TensorInfo, ValueType, open_gguf
 from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import read_hyperparameters
 from tui_llama.engine.known_templates import recognize_template
 from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.template_text import stored_template
 from tui_llama.engine.tiles import FORMATS
+from tui_llama.engine.tokenizer import check_tokenizer_kind
 from tui_llama.errors import ModelFileError
 
 _EMBEDDING: Final = "token_embd.weight"
@@ -74,7 +77,7 @@ def _facts(file: GgufFile) -> ModelFacts:
         architecture=_text(file, "general.architecture")[:_LONGEST],
         quantization=common_type(file),
         parameter_count=sum(math.prod(tensor.shape) for tensor in file.tensors.values()),
-        file_bytes=file.path.stat().st_size,
+        file_bytes=file.size_bytes,
         weight_bytes=sum(map(_bytes_in_memory, file.tensors.values())),
         bytes_read_per_token=_bytes_read_per_token(file),
         licence=_text(file, "general.license")[:_LONGEST],
@@ -82,8 +85,10 @@ def _facts(file: GgufFile) -> ModelFacts:
         sampling=recommended_sampling(file),
     )
     try:
-        architecture_named(facts.architecture)
+        architecture = architecture_named(facts.architecture)
         sizes = read_hyperparameters(file)
+        check_coverage(file, sizes, architecture)
+        check_tokenizer_kind(file)
     except ModelFileError as error:
         return msgspec.structs.replace(facts, refusal=_printable(error)[: 2 * _LONGEST])
     return msgspec.structs.replace(
@@ -105,8 +110,8 @@ def _bytes_in_memory(tensor: TensorInfo) -> int:
 
 
 def _template_source(file: GgufFile) -> str:
-    text = _text(file, "tokenizer.chat_template")
-    if not text.strip():
+    text, _ = stored_template(file)
+    if not text:
         return "none in the file; a plain one is used"
     name = recognize_template(text)
     return "the model file" if name is None else f"the model file ({name})"

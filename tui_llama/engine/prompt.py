@@ -7,7 +7,7 @@ writes a blank before an answer that the model did not generate.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tui_llama.engine.tokenizer import Span, Tokenizer, valid_unicode
 
@@ -20,28 +20,32 @@ class RenderedPrompt(str):
     Attributes:
         user_spans: From character to before character, in order; None where that is not known.
         answer_blanks: White space before answers that the model may have left out, in order.
+        source: Where the template is from that has written it, for the user to read.
     """
 
-    __slots__ = ("answer_blanks", "user_spans")
+    __slots__ = ("answer_blanks", "source", "user_spans")
 
     user_spans: tuple[Span, ...] | None
     answer_blanks: tuple[Span, ...]
+    source: str
 
     def __new__(  # noqa: D102
-        cls, text: str, user_spans: Sequence[Span] | None = None, answer_blanks: Sequence[Span] = ()
+        cls, text: str, user_spans: Sequence[Span] | None = None, answer_blanks: Sequence[Span] = (), source: str = ""
     ) -> "RenderedPrompt":
         rendered = super().__new__(cls, text)
         rendered.user_spans = None if user_spans is None else tuple(user_spans)
         rendered.answer_blanks = tuple(answer_blanks)
+        rendered.source = source
         return rendered
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """The prompt is the first `kept_tokens` of the ledger, then `token_ids`."""
+    """The prompt is the first `kept_tokens` of the ledger, then `token_ids`; a template of `source` has written it."""
 
     kept_tokens: int
     token_ids: list[int]
+    source: str = field(default="", compare=False)
 
 
 def encode_prompt(
@@ -68,7 +72,7 @@ def encode_prompt(
     ids = [tokenizer.bos_id] if not kept and tokenizer.add_bos and tokenizer.bos_id is not None else []
     continues = kept > 0 and not tokenizer.is_special(ledger[kept - 1])
     ids += tokenizer.tokenize(rest, parse_special=True, continues=continues, plain_spans=rest_spans)
-    return EncodedPrompt(kept, ids)
+    return EncodedPrompt(kept, ids, known.source)
 
 
 class _PromptText:

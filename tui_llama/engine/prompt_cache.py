@@ -29,12 +29,11 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from tui_llama.engine.cache_files import PART_SUFFIX, SUFFIX
 from tui_llama.engine.cache_upkeep import KEPT_FREE_BYTES, make_room
 from tui_llama.engine.canary import CanarySequence, is_reproduced
 from tui_llama.engine.segment_rows import Patience, SegmentRows
 from tui_llama.engine.segment_tree import (
-    PART_SUFFIX,
-    SUFFIX,
     Known,
     Piece,
     SegmentTree,
@@ -59,11 +58,16 @@ from tui_llama.engine.state_file import (
 )
 from tui_llama.engine.storage import Storage
 from tui_llama.engine.token_chain import TokenChain
+from tui_llama.file_locks import cause_of, lacks_locks
 
 _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
-_NO_ROOM: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space allowed for it is used up"}
-"""What is said once, until something could be saved again."""
+_LASTING: Final = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+}
+"""What is told once, until something could be saved again."""
+
+_CAUSES: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space allowed for it is used up"}
 
 
 class RowSequence(CanarySequence, Protocol):
@@ -118,7 +122,7 @@ class PromptCache:
         self._folder = folder_name(fingerprint, shape)
         self._tree = SegmentTree(storage, self._folder, fingerprint)
         self._rows = SegmentRows(storage, self._folder, shape, self._tree)
-        self._is_paused = False
+        self._told_trouble = ""
 
     # --- out of the cache ---------------------------------------------------------------------------------------
 
@@ -203,7 +207,7 @@ class PromptCache:
             sequence: What to store.
 
         Returns:
-            How many tokens were written, and why not all of them.
+            How many tokens were written, and why not all of them; of what lasts that is told once.
         """
         token_ids = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
         if not len(token_ids):
@@ -211,12 +215,11 @@ class PromptCache:
         try:
             written = self._save(owner, token_ids, sequence)
         except OSError as error:
-            no_room = _NO_ROOM.get(error.errno or 0)
-            trouble = no_room or error.strerror or type(error).__name__
-            troubles = () if no_room and self._is_paused else (trouble,)
-            self._is_paused = no_room is not None
+            trouble = _CAUSES.get(error.errno or 0) or cause_of(error)
+            troubles = () if trouble == self._told_trouble else (trouble,)
+            self._told_trouble = trouble if error.errno in _LASTING or lacks_locks(error) else ""
             return Outcome(0, (*self._tree.take_damages(), *troubles))
-        self._is_paused = False
+        self._told_trouble = ""
         return Outcome(written, tuple(self._tree.take_damages()))
 
     def _save(self, owner: bytes, token_ids: TokenIds, sequence: RowSequence) -> int:

@@ -81,8 +81,11 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     """Answer a conversation.
 
     `ledger` is what this branch has fed to the model so far, token by token: what it covers is never tokenised
-    again. `chat_id`, 32 hexadecimal digits, says whose keys and values are stored after the answer; with None nothing
-    is taken from the prompt cache and nothing goes there. `max_tokens` None leaves only the context as a limit.
+    again. Its ids are those of the `vocabulary` of that fingerprint, and of no use to a model of another one; "" is
+    one that nobody knows, of which is used what writes the text. `begun_at` is when the chat began, in the local time
+    of then with its offset (ISO 8601): what a template is told that asks for the date; "" is the present. `chat_id`, 32
+    hexadecimal digits, says whose keys and values are stored after the answer; with None nothing is taken from the
+    prompt cache and nothing goes there. `max_tokens` None leaves only the context as a limit.
     `draft_max` is the most tokens that are guessed at once from what stands in the context, 0 none; it changes the
     speed and never the answer. `overflow` is what is done when the context is full. `ignore_eos` never lets the model
     end its answer. `loop_guard` ends an answer that is the same passage over and over, as `loop_guard.py` has it; an
@@ -100,6 +103,8 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     overflow: Overflow = Overflow()
     ignore_eos: bool = False
     loop_guard: bool = False
+    vocabulary: str = ""
+    begun_at: str = ""
 
 
 class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
@@ -109,6 +114,10 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     the ledger ends in an answer that was cut off and is to go on, `answer` is the text of that answer as far as it was
     shown and its last `answer_tokens` tokens are the answer's own: what the template ends answers with ends this one
     too, and text of tokens that was held back comes first.
+
+    Where the ledger is not known to have all of a conversation in the model's vocabulary, `messages` are that
+    conversation, and the last is the answer that `answer_has_ended` or not. If the tokens are not those of its text,
+    the template writes it, and the ledger keeps of it what it keeps for a `ReplyRequest`.
     """
 
     turn: int
@@ -124,6 +133,10 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     loop_guard: bool = False
     answer: str | None = None
     answer_tokens: int = 0
+    messages: tuple[ChatMessage, ...] = ()
+    answer_has_ended: bool = False
+    vocabulary: str = ""
+    begun_at: str = ""
 
 
 class ReadAheadRequest(msgspec.Struct, frozen=True, tag=True):
@@ -140,6 +153,8 @@ class ReadAheadRequest(msgspec.Struct, frozen=True, tag=True):
     max_tokens: int | None = None
     chat_id: str | None = None
     overflow: Overflow = Overflow()
+    vocabulary: str = ""
+    begun_at: str = ""
 
 
 class StopReadingAhead(msgspec.Struct, frozen=True, tag=True):
@@ -147,13 +162,19 @@ class StopReadingAhead(msgspec.Struct, frozen=True, tag=True):
 
 
 class EstimateRequest(msgspec.Struct, frozen=True, tag=True):
-    """Say what a `ReplyRequest` of the same fields would have to read, without reading anything."""
+    """Say what a `ReplyRequest` of the same fields would have to read, without reading anything.
+
+    `shows_prompt` asks for the prompt itself as well.
+    """
 
     messages: tuple[ChatMessage, ...]
     ledger: tuple[int, ...] = ()
     max_tokens: int | None = None
     chat_id: str | None = None
     overflow: Overflow = Overflow()
+    vocabulary: str = ""
+    begun_at: str = ""
+    shows_prompt: bool = False
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):
@@ -192,7 +213,8 @@ class LoadProgress(msgspec.Struct, frozen=True, tag=True):
 class ModelInfo(msgspec.Struct, frozen=True):
     """What the screen says of a loaded model. Names come from the file and are not safe to print as they are.
 
-    `sampling` is what the file recommends, by the names of `chat.SamplingSettings`; it is not checked.
+    `sampling` is what the file recommends, by the names of `chat.SamplingSettings`; it is not checked. `vocabulary` is
+    the fingerprint of what token ids mean: equal only where they mean the same.
     """
 
     name: str
@@ -207,6 +229,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     key_value_bytes_per_token: Count
     template_source: str
     sampling: Mapping[str, float] = {}
+    vocabulary: str = ""
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
@@ -270,13 +293,17 @@ class ModelLoaded(msgspec.Struct, frozen=True, tag=True):
 class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
     """The prompt as tokens: the first `kept_tokens` of the request's ledger, then `token_ids`.
 
-    The oldest `left_out_messages` after the system prompt did not fit into the context.
+    The oldest `left_out_messages` after the system prompt did not fit into the context. These ids, and those that are
+    generated, are of the `vocabulary` of that fingerprint. Of an answer that goes on and was tokenised again, the last
+    `answer_tokens` are its own; None where no answer was.
     """
 
     turn: int
     kept_tokens: Count
     token_ids: tuple[TokenId, ...]
     left_out_messages: Count = 0
+    vocabulary: str = ""
+    answer_tokens: Count | None = None
 
 
 class RereadCause(StrEnum):
@@ -340,15 +367,25 @@ class ReadAheadFinished(msgspec.Struct, frozen=True, tag=True):
     ready_tokens: Count
 
 
+class PromptPart(msgspec.Struct, frozen=True):
+    """A piece of a prompt: text, or one token of those that a model is trained to tell from the same letters."""
+
+    text: str
+    is_special_token: bool = False
+
+
 class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
     """What a reply would cost: of its prompt, `kept_tokens` are cached and `read_tokens` have to be read.
 
-    That would take `read_seconds`; None as long as this engine has read nothing to go by.
+    That would take `read_seconds`; None as long as this engine has read nothing to go by. `prompt` is all of it, as it
+    is fed token by token, if that was asked for; a template of `template_source` has written it.
     """
 
     kept_tokens: Count
     read_tokens: Count
     read_seconds: Seconds | None
+    prompt: tuple[PromptPart, ...] = ()
+    template_source: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

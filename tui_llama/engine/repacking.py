@@ -1,9 +1,10 @@
 """Fills the tiles of matrices on threads of its own, while the caller does something else: Python needs one core only.
 
 What is done to the bytes stands in repack_kernels.py; which threads take part, when they stop, and what is said of
-their progress is decided here.
+their progress is decided here. Rows are read piece by piece into memory and packed from there.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from tui_llama.engine.matrices import Matrix
 
 ByteArray = npt.NDArray[np.uint8]
+ReadPart = Callable[[int, ByteArray], None]
+"""Fills an array of bytes from that byte on; any thread may call it."""
+
 _PROGRESS_SECONDS = 0.02
 _UNIT_BYTES = 1 << 20
 _STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and what comes of it
 UNIT_FIELDS = 9
-_NO_UNITS = np.empty((0, UNIT_FIELDS), np.int64)
+_SOURCE_FIELD = 1
 
 _REPACK_UNITS = Kernel("repack_kernels", "repack_units", "iiii")
 _PACKED_AS = {"BF16": "F16"}  # what is packed as another type is
@@ -36,15 +40,27 @@ class Source:
 
     Args:
         matrix: Whose tiles are to be filled.
-        read: Returns its rows, in its tiles' type.
-        waits: Whether reading takes long, so that it is done by the caller's thread, matrix by matrix.
-        release: Called when the rows are not needed any more.
+        read: Reads a part of its rows, in its tiles' type.
+        decode: Returns all of its rows where they are of no type that can be packed; takes long, so that it is done by
+            the caller's thread, matrix by matrix.
     """
 
     matrix: "Matrix"
-    read: Callable[[], ByteArray]
-    waits: bool
-    release: Callable[[], None]
+    read: ReadPart
+    decode: Callable[[], ByteArray] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Bytes that are wanted in memory as they are.
+
+    Args:
+        out: Where to.
+        read: Reads a part of them.
+    """
+
+    out: ByteArray
+    read: ReadPart
 
 
 class Repacking:
@@ -57,18 +73,24 @@ class Repacking:
         threads: How many may work. While the caller does something else, one less, but at least one.
         sit_down: Puts the calling thread where the team's thread of that number runs. With it, each thread fills
             the tiles that its fellow will read first when it decodes, so that they lie in that one's memory node.
+        copies: What is read beside them.
     """
 
     def __init__(
-        self, sources: Iterable[Source], threads: int, sit_down: Callable[[int], object] | None = None
+        self,
+        sources: Iterable[Source],
+        threads: int,
+        sit_down: Callable[[int], object] | None = None,
+        copies: Iterable[Copy] = (),
     ) -> None:
         self._sources = list(sources)
+        self._copies = list(copies)
         self._thread_count = threads
         self._sit_down = sit_down
         self._work: _Work | None = None
 
     def __enter__(self) -> Self:
-        self._work = self._work_on([source for source in self._sources if not source.waits])
+        self._work = self._work_on([source for source in self._sources if source.decode is None], self._copies)
         self._work.start(self._thread_count if self._sit_down else max(1, self._thread_count - 1))
         return self
 
@@ -85,7 +107,7 @@ class Repacking:
             on_progress: Called with bytes done and bytes in all; may raise to stop.
 
         Raises:
-            ModelFileError: a matrix cannot be decoded.
+            ModelFileError: a matrix cannot be read or decoded.
         """
         total = sum(len(source.matrix.data) for source in self._sources)
         done = 0
@@ -99,34 +121,44 @@ class Repacking:
         assert self._work is not None, "to be used inside of the with block"
         yield self._work
         for source in self._sources:
-            if source.waits:
-                self._work = self._work_on([source])
+            if source.decode is not None:
+                self._work = self._work_on([Source(source.matrix, _reader_of(source.decode()))])
                 yield self._work
 
-    def _work_on(self, sources: Sequence[Source]) -> "_Work":
-        return _Work(sources, self._thread_count if self._sit_down else 1, self._sit_down)
+    def _work_on(self, sources: Sequence[Source], copies: Sequence[Copy] = ()) -> "_Work":
+        parts = self._thread_count if self._sit_down else 1
+        return _Work(sources, copies, parts, self._sit_down)
 
 
 class _Work:
-    """Matrices whose rows are at hand, and the threads that fill their tiles.
+    """What there is to read and to pack, and the threads that do it.
 
     Args:
         sources: The matrices.
+        copies: What is only read.
         parts: 1 where every thread may take everything, else the number of threads, each with a part of each matrix.
         sit_down: As for `Repacking`.
     """
 
-    def __init__(self, sources: Sequence[Source], parts: int, sit_down: Callable[[int], object] | None) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        copies: Sequence[Copy],
+        parts: int,
+        sit_down: Callable[[int], object] | None,
+    ) -> None:
         load_kernels([_REPACK_UNITS])
         self.tile_bytes = sum(len(source.matrix.data) for source in sources)
-        self._sources = sources
-        self._rows = [source.read() for source in sources]
-        by_matrix = [self._units_of_part(part, parts) for part in range(parts)]
-        self._units = [np.concatenate([_NO_UNITS, *units]) for units in by_matrix]
-        self._taken_and_done = np.zeros((parts, 2), np.int64)
-        self._unreleased = list(zip(sources, _ends(by_matrix), strict=True))
+        self._jobs = [
+            [job for source in sources for job in _jobs_of(source, part, parts)] + _copy_jobs(copies, part, parts)
+            for part in range(parts)
+        ]
+        self._next_job = [itertools.count() for _ in range(parts)]  # to take the next one is atomic
+        self._job_count = sum(map(len, self._jobs))
+        self._done: list[None] = []  # as many as there are jobs done: to append is atomic, too
         self._sit_down = sit_down
         self._threads: list[threading.Thread] = []
+        self._stopped = False
         self._error: BaseException | None = None
 
     def start(self, thread_count: int) -> None:
@@ -143,57 +175,99 @@ class _Work:
             while thread.is_alive():
                 thread.join(_PROGRESS_SECONDS)
                 if thread.is_alive():
-                    self._release_sources(in_flight=len(self._threads))
                     yield self._share_done()
         if self._error is not None:
             raise self._error
-        self._release_sources(in_flight=0)
         yield 1.0
 
     def stop(self) -> None:
-        """Ends all threads; each finishes the unit that it has begun."""
-        self._taken_and_done[:, 0] = [len(units) for units in self._units]
+        """Ends all threads; each finishes what it has begun."""
+        self._stopped = True
         for thread in self._threads:
             thread.join()
 
     def _take_part(self, number: int) -> None:
-        part = number % len(self._units)
+        part = number % len(self._jobs)
+        jobs, taken, room = self._jobs[part], self._next_job[part], np.empty(0, np.uint8)
         try:
             if self._sit_down is not None:
                 self._sit_down(number)
-            repack_units(self._units[part], self._taken_and_done[part])
+            while not self._stopped and (index := next(taken)) < len(jobs):
+                room = jobs[index].run(room)
+                self._done.append(None)
         except BaseException as error:  # raised again by who waits
             self._error = error
+            self._stopped = True
 
     def _share_done(self) -> float:
-        return float(self._taken_and_done[:, 1].sum() / max(1, sum(map(len, self._units))))
-
-    def _release_sources(self, in_flight: int) -> None:
-        """Releases what nobody reads any more: units are taken in order, so only the last ones can be unfinished."""
-        finished = self._taken_and_done[:, 0] - in_flight
-        while self._unreleased and np.all(self._unreleased[0][1] <= finished):
-            self._unreleased.pop(0)[0].release()
-
-    def _units_of_part(self, part: int, parts: int) -> list[npt.NDArray[np.int64]]:
-        """What there is to do for each matrix; it is cut into parts as `plan_loop` does."""
-        return [
-            units_of(
-                source.matrix.layout, int(rows.ctypes.data), int(source.matrix.data.ctypes.data), source.matrix.rows,
-                source.matrix.columns, source.matrix.tile_count * part // parts,
-                source.matrix.tile_count * (part + 1) // parts,
-            )
-            for source, rows in zip(self._sources, self._rows, strict=True)
-        ]  # fmt: skip
+        return len(self._done) / max(1, self._job_count)
 
 
-def _ends(units: Sequence[Sequence[npt.NDArray[np.int64]]]) -> npt.NDArray[np.int64]:
-    """(matrices, parts): up to which unit of each part a matrix reaches.
+@dataclass(frozen=True, slots=True)
+class _PackJob:
+    """Some rows of tiles of a matrix.
 
     Args:
-        units: Of each part, of each matrix.
+        read: Reads its rows.
+        first_byte: Where among all rows those of the job begin.
+        size_bytes: How long they are.
+        unit: (1, 9) int64, one of `units_of` a matrix whose rows are at address 0.
     """
-    counts = [[len(of_matrix) for of_matrix in of_part] for of_part in units]
-    return np.cumsum(np.array(counts, np.int64), axis=1).T
+
+    read: ReadPart
+    first_byte: int
+    size_bytes: int
+    unit: npt.NDArray[np.int64]
+
+    def run(self, room: ByteArray) -> ByteArray:
+        """Does it; `room` is memory to work in, and what comes back is the same or larger."""
+        if len(room) < self.size_bytes:
+            room = np.empty(self.size_bytes, np.uint8)
+        self.read(self.first_byte, room[: self.size_bytes])
+        unit = self.unit.copy()
+        unit[0, _SOURCE_FIELD] = int(room.ctypes.data) - self.first_byte
+        repack_units(unit, np.zeros(2, np.int64))
+        return room
+
+
+@dataclass(frozen=True, slots=True)
+class _CopyJob:
+    """A part of what is only read."""
+
+    read: ReadPart
+    first_byte: int
+    out: ByteArray
+
+    def run(self, room: ByteArray) -> ByteArray:
+        self.read(self.first_byte, self.out)
+        return room
+
+
+def _jobs_of(source: Source, part: int, parts: int) -> Iterator[_PackJob | _CopyJob]:
+    """What there is to do for one part of a matrix; it is cut into parts as `plan_loop` does."""
+    matrix = source.matrix
+    row_bytes = matrix.layout.row_bytes(matrix.columns)
+    first, last = matrix.tile_count * part // parts, matrix.tile_count * (part + 1) // parts
+    address = int(matrix.data.ctypes.data)
+    for unit in units_of(matrix.layout, 0, address, matrix.rows, matrix.columns, first, last):
+        first_row, end_row = int(unit[-2]) * ROWS, min(int(unit[-1]) * ROWS, matrix.rows)
+        yield _PackJob(source.read, first_row * row_bytes, (end_row - first_row) * row_bytes, unit.reshape(1, -1))
+
+
+def _copy_jobs(copies: Iterable[Copy], part: int, parts: int) -> list[_PackJob | _CopyJob]:
+    pieces = [
+        _CopyJob(copy.read, first, copy.out[first : first + _UNIT_BYTES])
+        for copy in copies
+        for first in range(0, len(copy.out), _UNIT_BYTES)
+    ]
+    return list(pieces[part::parts])
+
+
+def _reader_of(rows: ByteArray) -> ReadPart:
+    def read(first_byte: int, out: ByteArray) -> None:
+        out[:] = rows[first_byte : first_byte + len(out)]
+
+    return read
 
 
 def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) -> None:

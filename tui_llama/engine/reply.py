@@ -13,7 +13,13 @@ import numpy as np
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.answer_text import AnswerText
 from tui_llama.engine.context_overflow import ContextRoom, read_in_chunks, room_in
-from tui_llama.engine.conversation_prompt import Prompt, check_that_it_fits, encode_conversation, hold_beginning
+from tui_llama.engine.conversation_prompt import (
+    Prompt,
+    check_that_it_fits,
+    encode_continuation,
+    encode_conversation,
+    hold_beginning,
+)
 from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.loop_guard import LoopGuard
 from tui_llama.engine.prompt_cache import PromptCache
@@ -31,7 +37,6 @@ from tui_llama.engine.protocol import (
 from tui_llama.engine.rereading import why_answer_is_read_again, why_read_again
 from tui_llama.engine.sampling import SamplerChain
 from tui_llama.engine.speculation import BatchCosts, Speculation
-from tui_llama.errors import EngineError
 
 ShouldStop: TypeAlias = Callable[[], bool]
 
@@ -73,6 +78,7 @@ class Reply:
         self._ruled_out = sorted(model.tokenizer.end_of_generation) if request.ignore_eos else []
         self._room = ContextRoom(sequence, model.context_size)
         self._has_told_of_room = False
+        self._answer_ids: tuple[int, ...] = ()
 
     def events(self, note_unsaved: Callable[[str | None], None]) -> Iterator[ReplyEvent]:
         """Tells the story. `note_unsaved` learns, before the last event, what is then to be saved."""
@@ -80,8 +86,8 @@ class Reply:
         prompt = self._encode()
         check_that_it_fits(self._model, prompt.token_ids)
         self._room = self._room_for(len(prompt.token_ids))
-        new_ids = tuple(prompt.token_ids[prompt.kept_tokens :])
-        yield PromptEncoded(self._turn, prompt.kept_tokens, new_ids, prompt.left_out_messages)
+        yield self._encoded(prompt)
+        yield from map(Notice, self._model.chat_template.take_notices())
         yield from self._reuse_cache(prompt)
         self._forget_what_will_move()
         logits = yield from self._read(prompt.token_ids, self._why_read_again(prompt))
@@ -101,21 +107,26 @@ class Reply:
     def _encode(self) -> Prompt:
         request = self._request
         if isinstance(request, CompleteRequest):
-            return self._encode_continuation(request)
-        return encode_conversation(self._model, request, request.messages)
+            prompt = encode_continuation(self._model, request)
+        else:
+            prompt = encode_conversation(self._model, request, request.messages)
+        self._text = AnswerText(self._model.tokenizer, self._stop_texts())  # which template wrote it is known now
+        if isinstance(request, CompleteRequest) and request.answer is not None:
+            self._answer_ids = prompt.answer_ids
+            self._text.go_on_after(prompt.answer_ids, request.answer)
+        return prompt
 
-    def _encode_continuation(self, request: CompleteRequest) -> Prompt:
-        """The ledger as it is, and the text behind it."""
-        ledger, tokenizer = list(request.ledger), self._model.tokenizer
-        if ledger and max(ledger) >= self._model.vocab_size:
-            raise EngineError(
-                "the chat has tokens that this model does not know", "Use the model that it was held with."
-            )
-        if request.answer is not None:
-            self._text.go_on_after(_answer_so_far(request), request.answer)
-        continues = bool(ledger) and not tokenizer.is_special(ledger[-1])
-        new = tokenizer.tokenize(request.text, add_special=not ledger, parse_special=True, continues=continues)
-        return Prompt(len(ledger), [*ledger, *new])
+    def _encoded(self, prompt: Prompt) -> PromptEncoded:
+        request = self._request
+        is_answer_encoded = isinstance(request, CompleteRequest) and request.messages and request.answer is not None
+        return PromptEncoded(
+            self._turn,
+            prompt.kept_tokens,
+            tuple(prompt.token_ids[prompt.kept_tokens :]),
+            prompt.left_out_messages,
+            self._model.info.vocabulary,
+            len(prompt.answer_ids) if is_answer_encoded else None,
+        )
 
     # --- reuse cache ----------------------------------------------------------------------------------------
 
@@ -231,7 +242,7 @@ class Reply:
         request = self._request
         if not isinstance(request, CompleteRequest) or request.answer is None or request.ignore_eos:
             return None
-        is_whole = any(token_id in self._model.tokenizer.end_of_generation for token_id in _answer_so_far(request)[-1:])
+        is_whole = any(token_id in self._model.tokenizer.end_of_generation for token_id in self._answer_ids[-1:])
         return StopReason.END_OF_GENERATION if is_whole else None
 
     def _loop_reason(self, token_id: int) -> StopReason | None:
@@ -277,11 +288,6 @@ class Reply:
             drafted_tokens=cost.drafted_tokens,
             accepted_tokens=cost.accepted_tokens,
         )
-
-
-def _answer_so_far(request: CompleteRequest) -> tuple[int, ...]:
-    """The tokens of an answer that goes on."""
-    return request.ledger[max(0, len(request.ledger) - request.answer_tokens) :]
 
 
 @dataclass(slots=True)

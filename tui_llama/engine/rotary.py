@@ -13,6 +13,8 @@ from tui_llama.engine.memory import zeroed_array
 from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]
+FREQUENCY_FACTORS = "rope_freqs.weight"
+"""The tensor of divisors of the frequencies, which some architectures may have."""
 _POSITIONS_AT_ONCE = 1024
 
 
@@ -25,15 +27,13 @@ class RotaryTable:
         positions: How many positions there will be.
 
     Raises:
-        ModelFileError: the scaling or the factors are of a kind that is not supported.
+        ModelFileError: the factors are none.
     """
 
     def __init__(self, sizes: Hyperparameters, factors: FloatArray | None, positions: int) -> None:
-        if sizes.rope_scaling.kind == "longrope":
-            raise ModelFileError("the model scales its positions by longrope, which is not supported yet")
         pairs = sizes.rope_dim // 2
         if factors is not None and (factors.shape != (pairs,) or not np.all(np.isfinite(factors) & (factors > 0))):
-            raise ModelFileError(f"rope_freqs.weight must hold {pairs} positive numbers, one for each pair")
+            raise ModelFileError(f"{FREQUENCY_FACTORS} must hold {pairs} positive numbers, one for each pair")
         self._angles_per_position, self._magnitude = _frequencies(sizes, factors)
         self._table = zeroed_array((positions, pairs, 2), np.float32)
         self._ready = 0

@@ -28,6 +28,7 @@ from tui_llama.engine.protocol import (
     Notice,
     PromptEncoded,
     PromptEstimate,
+    PromptPart,
     PromptProgress,
     ReadAheadEvent,
     ReadAheadFinished,
@@ -37,6 +38,7 @@ from tui_llama.engine.protocol import (
     TextPiece,
 )
 from tui_llama.errors import EngineLostError
+from tui_llama.prompt_messages import prompt_messages
 
 CONTEXT_SIZE = 8192
 
@@ -318,7 +320,10 @@ def _demo_estimate(request: EstimateRequest) -> PromptEstimate:
     """What the demonstration's reply would cost."""
     tokens = _prompt_tokens(request)
     kept = min(len(request.ledger), tokens - 1)
-    return PromptEstimate(kept, tokens - kept, None)
+    if not request.shows_prompt:
+        return PromptEstimate(kept, tokens - kept, None)
+    parts = tuple(PromptPart(f"{message.role}: {message.text}\n") for message in prompt_messages(request.messages))
+    return PromptEstimate(kept, tokens - kept, None, parts, "demonstration")
 
 
 def _prompt_tokens(request: ReplyRequest | CompleteRequest | EstimateRequest) -> int:

@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 
+from tui_llama.engine.cache_files import DAMAGED_SUFFIX, SUFFIX, is_segment
 from tui_llama.engine.state_file import (
     NO_PARENT,
     RecordPlace,
@@ -23,11 +23,8 @@ from tui_llama.engine.state_file import (
     still_holds,
 )
 from tui_llama.engine.storage import FileStatus, Storage
-from tui_llama.errors import StateFileError, StateVersionError
-
-SUFFIX: Final = ".tlk"
-PART_SUFFIX: Final = ".part"
-DAMAGED_SUFFIX: Final = ".damaged"
+from tui_llama.errors import NoStateFileError, StateFileError, StateVersionError
+from tui_llama.file_locks import cause_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ class SegmentTree:
         files = self._storage.files(self._folder)
         for name in self._known.keys() - files.keys():
             self.forget(name)
-        for name in sorted(name for name in files if name.endswith(SUFFIX)):
+        for name in sorted(filter(is_segment, files)):
             known = self._known.get(name)
             if known is None or not self._is_unchanged(known, files[name]):
                 self.look_at(name)
@@ -164,10 +161,10 @@ class SegmentTree:
                 self._storage.close(descriptor)
             if name != known.segment_id.hex() + SUFFIX:
                 raise StateFileError("under another name")
-        except (FileNotFoundError, StateVersionError):
+        except (FileNotFoundError, StateVersionError, NoStateFileError):
             return None
         except OSError as error:
-            self._damages.append(f"not readable ({error.strerror or type(error).__name__})")
+            self._damages.append(f"not readable ({cause_of(error)})")
             return None
         except StateFileError as error:
             if is_calm:

@@ -1,14 +1,15 @@
 """One sequence of tokens in one file, for programs that keep their sessions themselves: a segment without a parent."""
 
-import contextlib
 import secrets
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from tui_llama.engine.prompt_cache import RowSequence
 from tui_llama.engine.state_file import (
     ID_BYTES,
+    MAGIC,
     NO_PARENT,
     SegmentHeader,
     StateFingerprint,
@@ -20,10 +21,13 @@ from tui_llama.engine.state_file import (
 )
 from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import StateFileError
+from tui_llama.new_files import FileKind, new_file
+
+_SAVED_SESSION: Final = FileKind("a saved session", MAGIC)
 
 
 def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, sequence: RowSequence) -> None:
-    """Replaces the file at `path` in one step; when it returns, all that the sequence holds is on the disk.
+    """Writes all that a sequence holds to a file, which is on the disk then; an older saved session is replaced.
 
     Args:
         path: In a folder that is there; the file gets mode 0600.
@@ -32,7 +36,8 @@ def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, s
         sequence: At least one token; none of them moved.
 
     Raises:
-        StateFileError: it could not be written, and the old file is as it was; or the sequence cannot be saved.
+        ResultFileError: it could not be written, or something else is in its place, which is as it was.
+        StateFileError: the sequence cannot be saved.
     """
     token_ids = np.asarray(sequence.token_ids, np.uint32)
     if sequence.exact_tokens < len(token_ids) or not len(token_ids):
@@ -42,22 +47,10 @@ def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, s
         fingerprint=fingerprint, shape=shape, segment_id=secrets.token_bytes(ID_BYTES), parent_id=NO_PARENT,
         first_position=0, chain_digest=chain.digest, owner=bytes(ID_BYTES),
     )  # fmt: skip
-    storage, part = DiskStorage(path.parent), f".{path.name}.{secrets.token_hex(8)}.part"
-    try:
-        descriptor = storage.create(part)
-        try:
-            segment = begin_segment(storage, descriptor, header)
-            append(storage, descriptor, segment, chain, token_ids, sequence.rows)
-            storage.rename(part, path.name)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                storage.unlink(part)
-            raise
-        finally:
-            storage.close(descriptor)
-        storage.sync_folder("")
-    except OSError as error:
-        raise StateFileError(f"not written ({error.strerror or type(error).__name__})") from error
+    with new_file(path, _SAVED_SESSION, may_replace=True) as descriptor:
+        storage = DiskStorage(path.parent)
+        segment = begin_segment(storage, descriptor, header)
+        append(storage, descriptor, segment, chain, token_ids, sequence.rows)
 
 
 def restore_session(

@@ -8,6 +8,7 @@ believed when the template writes these messages as the same tokens again.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
@@ -20,8 +21,16 @@ from tui_llama.errors import UserError
 _PROBES: Final = "\ue000\ue001\ue002\ue003"  # of private use, so that no template writes them
 
 
-def messages_in(token_ids: Sequence[int], tokenizer: Tokenizer, template: PromptTemplate) -> tuple[ChatMessage, ...]:
+def messages_in(
+    token_ids: Sequence[int], tokenizer: Tokenizer, template: PromptTemplate, now: datetime | None = None
+) -> tuple[ChatMessage, ...]:
     """The messages that the template has written as these tokens, from the first to an answer that may be unfinished.
+
+    Args:
+        token_ids: What was fed and generated.
+        tokenizer: Whose ids they are.
+        template: Has written them.
+        now: What it was told if it asked for the date, by default the present.
 
     Returns:
         An answer is the last of them; a system prompt may be the first. Nothing where the template has written
@@ -30,9 +39,9 @@ def messages_in(token_ids: Sequence[int], tokenizer: Tokenizer, template: Prompt
     ended = bool(token_ids) and token_ids[-1] in tokenizer.end_of_generation
     text = _text_of(token_ids[: len(token_ids) - ended], tokenizer)
     for roles in ((Role.USER, Role.ASSISTANT, Role.USER), (Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.USER)):
-        marks = _marks_of(template, roles)
+        marks = _marks_of(template, roles, now)
         messages = () if marks is None else marks.messages_in(text)
-        if messages and _begins_with(token_ids, messages, tokenizer, template):
+        if messages and _begins_with(token_ids, messages, tokenizer, template, now):
             return messages
     return ()
 
@@ -61,11 +70,12 @@ class _Marks:
         return (*messages, ChatMessage(role, text[place:])) if role is Role.ASSISTANT else ()
 
 
-def _marks_of(template: PromptTemplate, roles: Sequence[Role]) -> _Marks | None:
+def _marks_of(template: PromptTemplate, roles: Sequence[Role], now: datetime | None) -> _Marks | None:
     """None where the template cannot write such messages, or nothing stands between them."""
     probes = _PROBES[: len(roles)]
     try:
-        rendered = template.render([ChatMessage(role, probe) for role, probe in zip(roles, probes, strict=True)])
+        said = [ChatMessage(role, probe) for role, probe in zip(roles, probes, strict=True)]
+        rendered = template.render(said, now=now)
     except UserError:
         return None
     if "".join(re.findall(f"[{_PROBES}]", rendered)) != probes:
@@ -92,11 +102,15 @@ def _text_of(token_ids: Sequence[int], tokenizer: Tokenizer) -> str:
 
 
 def _begins_with(
-    token_ids: Sequence[int], messages: Sequence[ChatMessage], tokenizer: Tokenizer, template: PromptTemplate
+    token_ids: Sequence[int],
+    messages: Sequence[ChatMessage],
+    tokenizer: Tokenizer,
+    template: PromptTemplate,
+    now: datetime | None,
 ) -> bool:
     """Whether the prompt for the last of the messages is the beginning of the tokens."""
     try:
-        rendered = template.render(messages[:-1])
+        rendered = template.render(messages[:-1], now=now)
     except UserError:
         return False
     user_texts = [message.text for message in messages[:-1] if message.role is Role.USER]

@@ -6,19 +6,24 @@ values stand there: what was taken in stays with the chat that it was taken in f
 kept.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import dropwhile
+from pathlib import Path
 
 import numpy as np
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.canary import is_reproduced
+from tui_llama.engine.conversation_prompt import encode_continuation, without_foreign_tokens
 from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.llama_session import Plane, StoredState, read_llama_session, write_llama_session
 from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.engine.session_messages import messages_in
 from tui_llama.engine.state_file import Rows
+from tui_llama.engine.template_dates import dates_in
 from tui_llama.errors import EngineError, StateFileError
 
 _LOGITS_VERSION = 9
@@ -33,12 +38,14 @@ class TakenSession:
         text: That of the tokens.
         messages: The conversation that the model's template has written as these tokens; empty where it has not.
         has_ended: Whether the model has ended what it said last.
+        begun_at: On which day the template wrote them, in local time with its offset.
     """
 
     token_ids: tuple[int, ...]
     text: str
     messages: tuple[ChatMessage, ...]
     has_ended: bool
+    begun_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +100,19 @@ class SessionTransfer:
         # Behind what begins a text, as if it had not been there: a space that tokenizing put in front goes away.
         text_ids = list(dropwhile(model.tokenizer.is_special, token_ids))
         text = model.tokenizer.detokenize(text_ids)
-        messages = messages_in(token_ids, model.tokenizer, model.chat_template)
-        return TakenSession(token_ids, text, messages, has_ended)
+        messages, begun_at = self._messages_in(token_ids, text, path)
+        return TakenSession(token_ids, text, messages, has_ended, begun_at)
+
+    def _messages_in(
+        self, token_ids: tuple[int, ...], text: str, path: str
+    ) -> tuple[tuple[ChatMessage, ...], datetime]:
+        """The messages, and the day on which they were written: one that stands in the text, or that of the file."""
+        now = datetime.now().astimezone()
+        for moment in (now, datetime.fromtimestamp(Path(path).stat().st_mtime).astimezone(), *dates_in(text)):
+            messages = messages_in(token_ids, self._model.tokenizer, self._model.chat_template, moment)
+            if messages:
+                return messages, moment
+        return (), now
 
     def store(self, owner: bytes) -> None:
         """Stores what was taken in, for its owner alone.
@@ -129,6 +147,15 @@ class SessionTransfer:
         tokens = self._model.tokenizer.tokenize(text, add_special=True, parse_special=True)
         return tuple(tokens)
 
+    def tokens_of_chat(self, request: CompleteRequest) -> tuple[int, ...]:
+        """The tokens that a continuation of a chat would begin with.
+
+        Raises:
+            EngineError: there can be no such prompt.
+        """
+        own = without_foreign_tokens(self._model, request)
+        return tuple(encode_continuation(self._model, own).token_ids)
+
     # --- out ----------------------------------------------------------------------------------------------------
 
     def write(
@@ -140,6 +167,8 @@ class SessionTransfer:
         version: int,
         flash_attention: bool,
         on_progress: Callable[[int, int], None],
+        may_replace: bool = False,
+        inputs: Iterable[Path] = (),
     ) -> WrittenSession:
         """Writes a session of tokens, with keys and values from the prompt cache as far as it has them.
 
@@ -150,10 +179,12 @@ class SessionTransfer:
             version: 9 or 10. Version 9 gets the logits after the last token.
             flash_attention: Whether the llama.cpp that reads it uses it.
             on_progress: Called with how many tokens are there, and how many there must be.
+            may_replace: Whether it may take the place of another session.
+            inputs: Files that it must never replace, since it was made from them.
 
         Raises:
             EngineError: there are too few tokens, too many for the context, or some that the model does not know.
-            StateFileError: it could not be written.
+            ResultFileError: it could not be written, or must not be.
         """
         has_logits = version == _LOGITS_VERSION
         cells = token_ids if has_logits else token_ids[:-1]
@@ -173,7 +204,7 @@ class SessionTransfer:
         write_llama_session(
             path, version, self._model.info.architecture, self._model.state_shape, np.array(cells, np.uint32),
             self._layers(), next_token_id=None if has_logits else token_ids[-1], logits=logits,
-            flash_attention=flash_attention,
+            flash_attention=flash_attention, may_replace=may_replace, inputs=inputs,
         )  # fmt: skip
         return WrittenSession(len(token_ids), len(cells), reused, troubles)
 

@@ -58,7 +58,7 @@ from numpy.typing import NDArray
 
 from tui_llama.engine.storage import Storage
 from tui_llama.engine.token_chain import BLOCK_TOKENS, TokenChain
-from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError, StateVersionError
+from tui_llama.errors import CallerError, NoStateFileError, ShapeMismatchError, StateFileError, StateVersionError
 
 TokenIds: TypeAlias = NDArray[np.uint32]
 Rows: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]
@@ -411,7 +411,7 @@ def read_header(storage: Storage, descriptor: int) -> SegmentHeader:
 def _header_and_checksum(storage: Storage, descriptor: int) -> tuple[SegmentHeader, int]:
     content = _read(storage, descriptor, 0, min(HEADER_BYTES, storage.size(descriptor)))
     if content[:8] != MAGIC[: len(content)]:
-        raise StateFileError("not a state file")
+        raise NoStateFileError("not a state file")
     if len(content) < 12:
         raise StateFileError("truncated" if content else "empty")
     major_version = int.from_bytes(content[8:10], "little")

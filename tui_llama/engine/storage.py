@@ -34,7 +34,7 @@ class Storage(Protocol):
         ...
 
     def list_folder(self, name: str) -> list[str]:
-        """What lies in a folder, in any order; nothing if it is not there."""
+        """What lies in a folder, in any order, without links; nothing if it is not there."""
         ...
 
     def files(self, name: str) -> dict[str, FileStatus]:
@@ -115,19 +115,30 @@ class DiskStorage:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def _folder(self, name: str) -> Path:
+        """The root, or a folder in it; a link in its place would lead out of the root."""
+        folder = self.root / name
+        if name and folder.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, f"{name} is a link and not a folder")
+        return folder
+
+    def _path(self, name: str) -> Path:
+        folder, _, file = name.rpartition("/")
+        return self._folder(folder) / file
+
     def make_folder(self, name: str) -> None:  # noqa: D102 - see `Storage`, here and below
-        make_private_folder(self.root / name)
+        make_private_folder(self._folder(name))
 
     def list_folder(self, name: str) -> list[str]:  # noqa: D102
         try:
-            return [path.name for path in (self.root / name).iterdir()]
+            return [path.name for path in self._folder(name).iterdir() if not path.is_symlink()]
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def files(self, name: str) -> dict[str, FileStatus]:  # noqa: D102
         found = {}
         try:
-            with os.scandir(self.root / name) as entries:
+            with os.scandir(self._folder(name)) as entries:
                 for entry in entries:
                     with suppress(FileNotFoundError):  # gone since the folder was read
                         if entry.is_file(follow_symlinks=False):
@@ -139,13 +150,13 @@ class DiskStorage:
 
     def create(self, name: str) -> int:  # noqa: D102
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self.root / name, flags, 0o600)
+        return os.open(self._path(name), flags, 0o600)
 
     def open(self, name: str, *, writable: bool = False) -> int:  # noqa: D102
         # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
         flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            descriptor = os.open(self.root / name, flags)
+            descriptor = os.open(self._path(name), flags)
         except OSError as error:
             if error.errno == errno.ELOOP:  # what O_NOFOLLOW says of a link
                 raise PermissionError(f"{name} is a link") from error
@@ -184,13 +195,13 @@ class DiskStorage:
             os.fsync(descriptor)
 
     def rename(self, name: str, new_name: str) -> None:  # noqa: D102
-        (self.root / name).rename(self.root / new_name)
+        self._path(name).rename(self._path(new_name))
 
     def unlink(self, name: str) -> None:  # noqa: D102
-        (self.root / name).unlink()
+        self._path(name).unlink()
 
     def sync_folder(self, name: str) -> None:  # noqa: D102
-        descriptor = os.open(self.root / name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(self._folder(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Mapping, Sized
 from datetime import datetime
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, nodes
+from jinja2 import ChainableUndefined, TemplateError, Undefined, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
+
+from tui_llama.engine.template_dates import date_writer
 
 MAX_RENDERED_CHARACTERS = 1 << 22
 MAX_SOURCE_CHARACTERS = 1 << 17
@@ -62,21 +65,22 @@ class SandboxedTemplate:
         self._environment = _Environment()
         self._template = self._environment.from_string(source)
 
-    def render(self, variables: Mapping[str, Any], now: datetime) -> str:
+    def render(self, variables: Mapping[str, Any], now: datetime, budget: int = BUDGET) -> str:
         """The text for these variables.
 
         Args:
             variables: Plain values: text, numbers, lists and dictionaries.
             now: What the template is told when it asks for the time.
+            budget: What it may cost, in units of `BUDGET`.
 
         Raises:
             TemplateError: the template refused, failed or asked for too much.
             Exception: whatever Python raises for what a template did with its values.
         """
-        self._environment.budget = BUDGET
+        self._environment.budget = budget
         pieces: list[str] = []
         length = 0
-        for piece in self._template.generate({**variables, "strftime_now": now.strftime}):
+        for piece in self._template.generate({**variables, "strftime_now": date_writer(now)}):
             length += len(piece)
             _check_length(length)
             pieces.append(piece)
@@ -107,7 +111,11 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _GenerationTag], finalize=_measured
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=[loopcontrols, _GenerationTag],
+            finalize=_measured,
+            undefined=ChainableUndefined,
         )
         self.budget = BUDGET
         for name in _UNWANTED_FILTERS:
@@ -120,7 +128,12 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.globals.update(raise_exception=_raise_exception, range=self._range, dict=_dict)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Does what the operator says, unless the result would be large."""
+        """Does what the operator says, unless the result would be large.
+
+        What is not there adds nothing to a text or a list, as in llama.cpp; Jinja alone would fail.
+        """
+        if operator == "+":
+            left, right = _or_nothing(left, right), _or_nothing(right, left)
         self.charge(left, right)
         _check_operands(operator, left, right)
         return super().call_binop(context, operator, left, right)
@@ -132,6 +145,10 @@ class _Environment(ImmutableSandboxedEnvironment):
             __self.charge(text)
             args = _checked_arguments(text, name, args, kwargs)
         return super().call(__context, __obj, *args, **kwargs)
+
+    def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
+        """What stands for an attribute that no template may have; unlike what is not there, it cannot be used."""
+        return Undefined(f"{attribute!r} may not be used", obj=obj, name=attribute, exc=SecurityError)
 
     def charge(self, *values: Any) -> None:
         """Takes from the budget what it costs to work on `values` once.
@@ -242,6 +259,13 @@ def _call(method: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:
     """A call of the environment's own method, which no name in a template can hide."""
     function = nodes.EnvironmentAttribute(method, lineno=line)
     return nodes.Call(function, arguments, [], None, None, lineno=line)
+
+
+def _or_nothing(value: Any, other: Any) -> Any:
+    """The value; an empty text or list, as `other` is one, in place of one that is not there."""
+    if isinstance(value, Undefined) and isinstance(other, str | list):
+        return type(other)()
+    return "" if value is None and isinstance(other, str) else value
 
 
 def _cost(value: Any) -> int:
@@ -374,9 +398,24 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Without the escaping for web pages that Jinja's own filter does; the signature that templates know."""
+    """Without the escaping for web pages that Jinja's own filter does; the signature that templates know.
+
+    What is not there is null, as in llama.cpp.
+    """
     _check_width(indent, *(len(separator) for separator in separators or ()))
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+        default=_null_if_undefined,
+    )
+
+
+def _null_if_undefined(value: Any) -> None:
+    if not isinstance(value, Undefined):
+        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _dict(*args: Any, **kwargs: Any) -> Any:

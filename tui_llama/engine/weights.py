@@ -1,6 +1,7 @@
-"""The weights of a model as kernels want them: matrices in tiles, vectors in float32, the embedding in the file.
+"""The weights of a model as kernels want them: matrices in tiles, vectors in float32, the embedding's rows as they are.
 
-Shapes are checked here against what the architecture says, before a kernel sees an address.
+Shapes are checked here against what the architecture says, before a kernel sees an address. Once all is repacked,
+nothing is read from the file any more.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from tui_llama.engine.gguf_file import GgufFile, TensorInfo
 from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.matrices import ByteArray, EmbeddingMatrix, Matrix
 from tui_llama.engine.memory import ZeroedRegions, padded, zeroed_array
-from tui_llama.engine.repacking import Repacking, Source, repack_kernels
+from tui_llama.engine.repacking import Copy, Repacking, Source, repack_kernels
 from tui_llama.engine.tiles import FORMATS, TileFormat
 from tui_llama.errors import ModelFileError
 
@@ -26,12 +27,13 @@ FloatArray = npt.NDArray[np.float32]
 class Weights:
     """Takes tensors from a file, on demand and only once, and says how many bytes there are to repack.
 
-    Matrices are only promised when they are asked for; `repacking` fills them all.
+    Matrices and the embedding are only promised when they are asked for; `repacking` fills them all.
     """
 
     file: GgufFile
     notices: list[str] = field(default_factory=list)
     _matrices: dict[str, Matrix] = field(default_factory=dict)
+    _copies: list[Copy] = field(default_factory=list)
     _memory: ZeroedRegions = field(default_factory=ZeroedRegions)
 
     def has(self, name: str) -> bool:
@@ -45,7 +47,7 @@ class Weights:
             ModelFileError: it is missing or of another shape.
         """
         if name not in self._matrices:
-            info = self._info(name, (columns, rows))
+            info = self.file.tensor_of_shape(name, (columns, rows))
             layout = FORMATS.get(info.type_id, tiles.F16_FORMAT)
             data = self._memory.take(layout.matrix_bytes(rows, columns))
             self._matrices[name] = Matrix(name, layout, rows, columns, data)
@@ -57,22 +59,22 @@ class Weights:
         Raises:
             ModelFileError: it is missing, of another length, or not of a float type.
         """
-        info = self._info(name, (count,))
-        if info.type_id not in FORMATS or not FORMATS[info.type_id].is_float:
-            raise self.file.refuse(f"tensor {name!r} has type {info.type_name}, but a vector must hold floats")
+        info = float_vector_info(self.file, name, count)
         out = zeroed_array((padded(count),), np.float32).view(np.float32)
         out[:count] = _floats(self.file.tensor_bytes(name), FORMATS[info.type_id])
         return out
 
     def embedding(self, name: str, rows: int, columns: int) -> EmbeddingMatrix:
-        """The embedding of that name, read in place where its type is known.
+        """The embedding of that name; zeros until `repacking` where its type is known.
 
         Raises:
             ModelFileError: it is missing or of another shape.
         """
-        info = self._info(name, (columns, rows))
+        info = self.file.tensor_of_shape(name, (columns, rows))
         if info.type_id in FORMATS:
-            return EmbeddingMatrix(FORMATS[info.type_id], columns, self.file.tensor_bytes(name))
+            data = self._memory.take(info.size_bytes)
+            self._copies.append(Copy(data, partial(self.file.read_tensor, name)))
+            return EmbeddingMatrix(FORMATS[info.type_id], columns, data)
         return EmbeddingMatrix(tiles.F16_FORMAT, columns, self._decoded_bytes(info))
 
     @property
@@ -85,14 +87,13 @@ class Weights:
         return repack_kernels({matrix.layout for matrix in self._matrices.values()})
 
     def repacking(self, threads: int, sit_down: Callable[[int], object] | None = None) -> Repacking:
-        """What fills the tiles of every matrix asked for so far; the arguments are those of `Repacking`."""
-        return Repacking(map(self._source, self._matrices.values()), threads, sit_down)
+        """What fills all that was asked for so far; the arguments are those of `Repacking`."""
+        return Repacking(map(self._source, self._matrices.values()), threads, sit_down, self._copies)
 
     def _source(self, matrix: Matrix) -> Source:
         info = self.file.tensors[matrix.name]
-        known = info.type_id in FORMATS
-        read = partial(self.file.tensor_bytes, matrix.name) if known else partial(self._decoded_bytes, info)
-        return Source(matrix, read, not known, partial(self.file.drop_pages, matrix.name))
+        decode = None if info.type_id in FORMATS else partial(self._decoded_bytes, info)
+        return Source(matrix, partial(self.file.read_tensor, matrix.name), decode)
 
     def _decoded_bytes(self, info: TensorInfo) -> ByteArray:
         return self._decoded(info).view(np.uint8).reshape(-1)
@@ -115,13 +116,17 @@ class Weights:
         # float16 ends at 65504; weights beyond it would become infinite.
         return np.ascontiguousarray(np.clip(values, -65504.0, 65504.0), np.float16)
 
-    def _info(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
-        if name not in self.file.tensors:
-            raise self.file.refuse(f"tensor {name!r} is missing")
-        info = self.file.tensors[name]
-        if info.shape != shape:
-            raise self.file.refuse(f"tensor {name!r} has shape {info.shape}, but the model's sizes ask for {shape}")
-        return info
+
+def float_vector_info(file: GgufFile, name: str, count: int) -> TensorInfo:
+    """What a file says of a vector.
+
+    Raises:
+        ModelFileError: it is missing, of another length, or not of a float type.
+    """
+    info = file.tensor_of_shape(name, (count,))
+    if info.type_id not in FORMATS or not FORMATS[info.type_id].is_float:
+        raise file.refuse(f"tensor {name!r} has type {info.type_name}, but a vector must hold floats")
+    return info
 
 
 def _floats(data: ByteArray, layout: TileFormat) -> FloatArray:

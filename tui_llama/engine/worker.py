@@ -20,8 +20,8 @@ from typing import cast
 from tui_llama import paths
 from tui_llama.child_process import child_command
 from tui_llama.engine.border import engine_errors
+from tui_llama.engine.engine_log import note_traceback, open_log
 from tui_llama.engine.framing import FrameError, decode_event, encode_frame, receive_frame
-from tui_llama.engine.log import note_traceback, open_log
 from tui_llama.engine.protocol import (
     LAST_EVENTS,
     AnsweredRequest,
@@ -263,7 +263,7 @@ class _Exchange:
 class _Child:
     """A running engine process, and the one task that listens to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log_file: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log_file: Path | None) -> None:
         self.process = process
         self.lost: EngineLostError | None = None
         self._log_file = log_file
@@ -382,7 +382,8 @@ class _Child:
     def _obituary(self, fault: Exception | None) -> EngineLostError:
         if self._ending:
             return EngineLostError("the engine was closed")
-        hint = f"Try again: it is started anew. {self._log_file} may say why."
+        hint = "Try again: it is started anew."
+        hint += f" {self._log_file} may say why." if self._log_file is not None else ""
         if isinstance(fault, FrameError):
             return EngineLostError(f"the engine's process sent something unintelligible: {fault}", hint)
         if fault is not None:
@@ -398,7 +399,7 @@ class _Child:
 
 async def _start_child(engine: str, log_file: Path) -> _Child:
     try:
-        log = open_log(log_file)
+        log, is_kept = open_log(log_file)
         try:
             process = await asyncio.create_subprocess_exec(
                 *child_command("tui_llama.engine.worker_process", "--engine", engine),
@@ -412,7 +413,7 @@ async def _start_child(engine: str, log_file: Path) -> _Child:
             os.close(log)
     except OSError as error:
         raise EngineLostError(f"the engine's process could not be started: {error}") from error
-    return _Child(process, log_file)
+    return _Child(process, log_file if is_kept else None)
 
 
 def _folded(events: deque[Event]) -> deque[Event]:

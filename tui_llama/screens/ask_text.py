@@ -3,10 +3,10 @@
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from tui_llama.screens.dialog import Dialog
-from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.line_input import LineInput
 
 
 class AskText(Dialog[str | None]):
@@ -20,16 +20,15 @@ class AskText(Dialog[str | None]):
     def __init__(self, question: str, text: str = "") -> None:
         super().__init__()
         self._question = question
-        self._text = sanitize_line(text)
+        self._text = text
 
     def compose(self) -> ComposeResult:
         """The question, the line, the keys."""
         with Vertical(classes="dialog -small") as box:
             box.border_title = self._question
-            yield Input(self._text, select_on_focus=True, compact=True)
+            yield LineInput(self._text, select_on_focus=True, compact=True)
             yield Static("Enter keep · Esc leave as it was", classes="keys")
 
-    @on(Input.Submitted)
-    def _keep(self, event: Input.Submitted) -> None:
-        text = sanitize_line(event.value).strip()
-        self.dismiss(text or None)
+    @on(LineInput.Submitted)
+    def _keep(self, event: LineInput.Submitted) -> None:
+        self.dismiss(event.value.strip() or None)

@@ -13,6 +13,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui_llama.screens.dialog import Dialog
+from tui_llama.widgets.line_input import LineInput
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -76,7 +77,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         """Filter, list, advice, keys."""
         with Vertical(classes="dialog -list") as box:
             box.border_title = self.TITLE_TEXT
-            yield Input(placeholder=self.PLACEHOLDER, compact=True)
+            yield LineInput(placeholder=self.PLACEHOLDER, compact=True)
             yield OptionList(compact=True, markup=False)
             yield Static("", classes="advice", markup=False)
             yield Static("", classes="details", markup=False)

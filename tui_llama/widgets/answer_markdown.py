@@ -1,48 +1,41 @@
 """Markdown as a model writes it: nothing in it is trusted, and nothing of it is lost.
 
-Differs from Textual's in six things: HTML is shown as it stands instead of vanishing, a single line break is
-kept, links never open by themselves, a code block without a language is not guessed at (which loads every lexer
-there is, at every token), table cells have no tooltips, whose text would be read as markup, and a list that
-grows does not make all its items anew.
+Differs from Textual's in how it is parsed (see `markdown_rules`), and: links never open by themselves; a code block
+without a language is not guessed at (which loads every lexer there is, at every token), and what its first line says
+beside the language stands above it; table cells have no tooltips, whose text would be read as markup, are wrapped
+instead of cut, and stand below each other where there is no room for columns; numbers of a list stay those that were
+written, if they ascend; and a list that grows does not make all its items anew.
 """
 
-from functools import cache
+from collections.abc import Iterable
+from itertools import pairwise
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
+from rich.cells import cell_len
+from textual import events
 from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Markdown
+from textual.widgets import Label, Markdown
 from textual.widgets._markdown import (
     MarkdownBlock,
+    MarkdownBullet,
     MarkdownBulletList,
     MarkdownFence,
     MarkdownList,
+    MarkdownListItem,
     MarkdownOrderedList,
     MarkdownTable,
     MarkdownTableCellContents,
     MarkdownTableContent,
 )
 
+from tui_llama.widgets.markdown_rules import markdown_parser
 
-@cache
-def markdown_parser() -> MarkdownIt:
-    """The parser of all answers."""
-    parser = MarkdownIt("gfm-like", {"html": False, "linkify": False}).disable("linkify")
-    parser.core.ruler.push("keep_line_breaks", _keep_line_breaks)
-    return parser
-
-
-def _keep_line_breaks(state: StateCore) -> None:
-    """Models mean the line breaks that they write."""
-    for token in state.tokens:
-        for child in token.children or ():
-            if child.type == "softbreak":
-                child.type = "hardbreak"
+_NARROWEST_COLUMN = 6  # cells, of which its margins take three
 
 
 class PlainTableContent(MarkdownTableContent):
-    """A table's cells without tooltips."""
+    """A table's cells without tooltips, side by side or below each other."""
 
     def compose(self) -> ComposeResult:
         """Headers, then the cells of each row."""
@@ -55,6 +48,25 @@ class PlainTableContent(MarkdownTableContent):
                 )
             self.last_row = row_number
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Columns as wide as their words; else all of one width, which breaks words; else one below the other."""
+        count, width = len(self.headers), event.size.width
+        has_columns = count * _NARROWEST_COLUMN < width
+        fits = sum(map(_longest_word, zip(self.headers, *self.rows, strict=False))) + 3 * count < width
+        self.styles.grid_size_columns = count if has_columns else 1
+        self.styles.grid_columns = "auto" if fits and has_columns else "1fr"
+
+    async def _update_rows(self, updated_rows: list[list[Content]]) -> None:
+        self.rows[self.last_row - 1 :] = updated_rows
+        columns = self.styles.grid_size_columns
+        await super()._update_rows(updated_rows)
+        self.styles.grid_size_columns = columns
+
+
+def _longest_word(cells: Iterable[Content]) -> int:
+    """In cells of the terminal."""
+    return max((cell_len(word) for cell in cells for word in cell.plain.split()), default=0)
+
 
 class PlainTable(MarkdownTable):
     """A table of such cells."""
@@ -63,6 +75,15 @@ class PlainTable(MarkdownTable):
         """The one widget that holds the cells."""
         self._headers, self._rows = self._get_headers_and_rows()
         yield PlainTableContent(self._headers, self._rows)
+
+    async def _update_from_block(self, block: MarkdownBlock) -> None:
+        """Only what was added to the table is made anew, if it is the same table."""
+        if isinstance(block, MarkdownTable):
+            headers, rows = block._get_headers_and_rows()
+            if headers == self._headers and len(rows) >= len(self._rows):
+                await super()._update_from_block(block)
+                return
+        await MarkdownBlock._update_from_block(self, block)
 
 
 class CodeBlock(MarkdownFence):
@@ -73,6 +94,23 @@ class CodeBlock(MarkdownFence):
         """The code in colours."""
         first_word = language.strip().partition(" ")[0]
         return super().highlight(code, first_word or "text", ansi, dark)
+
+    def compose(self) -> ComposeResult:
+        """What is said of the code, if anything is, and the code."""
+        caption = self._caption
+        yield Label(caption, classes="caption", markup=False, expand=True).set_class(not caption, "-none")
+        yield from super().compose()
+
+    @property
+    def _caption(self) -> str:
+        return self.lexer.strip().partition(" ")[2].strip()
+
+    def set_content(self, content: Content) -> None:
+        """Other code, and what is said of it."""
+        super().set_content(content)
+        for label in self.query(".caption").results(Label):
+            label.update(self._caption)
+            label.set_class(not self._caption, "-none")
 
 
 class GrowingList(MarkdownList):
@@ -95,7 +133,24 @@ class GrowingBulletList(MarkdownBulletList, GrowingList):
 
 
 class GrowingOrderedList(MarkdownOrderedList, GrowingList):
-    """A list with numbers."""
+    """A list with numbers: those that were written if they ascend, else counted from the first."""
+
+    def compose(self) -> ComposeResult:
+        """Each item with its number."""
+        items = [block for block in self._blocks if isinstance(block, MarkdownListItem)]
+        numbers = _ascending([int(item.bullet) for item in items])
+        width = max((len(str(number)) for number in numbers), default=0)
+        for number, item in zip(numbers, items, strict=True):
+            bullet = MarkdownBullet()
+            bullet.symbol = f" {number:>{width}}. "
+            yield Horizontal(bullet, Vertical(*item._blocks))
+        self._blocks.clear()
+
+
+def _ascending(numbers: list[int]) -> list[int]:
+    if all(number < next_number for number, next_number in pairwise(numbers)):
+        return numbers
+    return [numbers[0] + place for place in range(len(numbers))]
 
 
 class AnswerMarkdown(Markdown):

@@ -1,15 +1,18 @@
 """Where the user writes: Enter sends, several keys make a new line, Up and Down go through what was sent."""
 
+import unicodedata
 from collections.abc import Sequence
 from typing import ClassVar, cast
 
 from textual import events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual.document._document import EditResult, Location, Selection
 from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
-from tui_llama.text_safety import sanitize
+from tui_llama import graphemes
+from tui_llama.widgets.editor_text import EditorDocument, EditorLine, EditorNavigator, EditorWrapping
 
 # What Alt+Enter sends in a terminal without the kitty protocol. Textual would take the Alt off, which would send
 # what was meant to go on; as Ctrl+J it makes a new line.
@@ -30,7 +33,13 @@ _SCROLL_KEYS = {
 
 
 class Composer(TextArea):
-    """A text area that grows with its text and knows what was sent before."""
+    """A text area that grows with its text and knows what was sent before.
+
+    What is written is kept as it is, control characters and all, and drawn so that they do nothing. The cursor goes
+    by what people see as one character. See `editor_text`.
+    """
+
+    document: EditorDocument
 
     class Submitted(Message):
         """The user wants to send this. The text stays until `accept` is called."""
@@ -126,6 +135,54 @@ class Composer(TextArea):
             # from a line kept without one.
             self.notify_style_update()
 
+    # --- the text -----------------------------------------------------------------------------------------------
+
+    def _set_document(self, text: str, language: str | None) -> None:
+        """Textual's way to begin with another text, with a document of our own; a language is not coloured."""
+        self.document = EditorDocument(text)
+        self.wrapped_document = EditorWrapping(self.document, tab_width=self.indent_width)
+        self.navigator = EditorNavigator(self.wrapped_document)
+        self.move_cursor((0, 0))
+        self._rewrap_and_refresh_virtual_size()
+
+    def get_line(self, line_index: int) -> EditorLine:
+        """A line as it is drawn."""
+        return EditorLine(self.document.get_line(line_index), self.document.boundaries(line_index))
+
+    def validate_selection(self, selection: Selection) -> Selection:
+        """Both ends between clusters: what goes on inside of one goes to its end, in the direction it went."""
+        before = self.selection
+        return Selection(self._snapped(selection.start, before.start), self._snapped(selection.end, before.end))
+
+    def _snapped(self, location: Location, before: Location) -> Location:
+        row, column = location
+        snap = graphemes.at_or_after if location > before else graphemes.at_or_before
+        return row, snap(self.document.boundaries(row), column)
+
+    def _delete_via_keyboard(self, start: Location, end: Location) -> EditResult | None:
+        """Deletes whole clusters."""
+        top, bottom = sorted((start, end))
+        bottom = min(bottom, self.document.end)
+        top_column = graphemes.at_or_before(self.document.boundaries(top[0]), top[1])
+        bottom_column = graphemes.at_or_after(self.document.boundaries(bottom[0]), bottom[1])
+        return super()._delete_via_keyboard((top[0], top_column), (bottom[0], bottom_column))
+
+    def _write(self, text: str) -> None:
+        """Puts a text of any length in place of what is selected."""
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        self.replace(self.document.folded(text), *self.selection, maintain_selection_offset=False)
+
+    def action_paste(self) -> None:
+        """Inserts what was copied in this program."""
+        self._write(self.app.clipboard)
+
+    def action_cut(self) -> None:
+        """Deletes what is selected, or else the line, and copies it."""
+        start, end = self.selection
+        cut = self._delete_cursor_line() if start == end else self._delete_via_keyboard(start, end)
+        if cut is not None:
+            self.app.copy_to_clipboard(self.document.unfolded(cut.replaced_text))
+
     # --- keys ---------------------------------------------------------------------------------------------------
 
     async def _on_key(self, event: events.Key) -> None:
@@ -145,6 +202,8 @@ class Composer(TextArea):
             self.post_message(self.LeaveRequested())
         elif event.key == "end" and self.cursor_at_end_of_text:
             self.post_message(self.ScrollRequested("scroll_end"))
+        elif event.character is not None and unicodedata.category(event.character) == "Cf":
+            self._write(event.character)  # a joiner or a direction mark, which Textual does not take for text
         else:
             await super()._on_key(event)
             return
@@ -152,12 +211,11 @@ class Composer(TextArea):
         event.prevent_default()
 
     async def _on_paste(self, event: events.Paste) -> None:
-        """Inserts the text as it was copied, but for what would be no text."""
+        """Inserts the text as it was copied."""
         self._wake()
         event.stop()
         event.prevent_default()
-        text = sanitize(event.text.replace("\r\n", "\n").replace("\r", "\n"))
-        self.replace(text, *self.selection, maintain_selection_offset=False)
+        self._write(event.text)
 
     def _enter(self) -> None:
         row, column = self.cursor_location

@@ -6,14 +6,18 @@ from time import thread_time
 from typing import TYPE_CHECKING
 
 import msgspec
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.css.query import NoMatches
+from textual.message import Message
+from textual.selection import Selection
 from textual.widget import MountError
 from textual.widgets import Static
 
-from tui_llama.text_safety import TextSanitizer, sanitize, sanitize_line
+from tui_llama.long_text import beginning, extent, is_long
+from tui_llama.text_safety import TextSanitizer, drawn, sanitize, sanitize_line
 
 if TYPE_CHECKING:
     from tui_llama.widgets.answer_markdown import AnswerMarkdown
@@ -34,13 +38,33 @@ class ShownMessage(msgspec.Struct, frozen=True):
 
 
 class UserMessage(Static):
-    """What the user said, as plain text."""
+    """What the user said, as plain text; a long one only in part."""
+
+    class WholeWanted(Message):
+        """The user clicked on a message of which only a part is shown; `text` is all of it."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     def __init__(self, text: str, note: str = "") -> None:
-        below = f"\n{sanitize_line(note)}" if note else ""
-        super().__init__(Content.assemble(sanitize(text), (below, _NOTE_STYLE)), markup=False)
         self._text = text
         self._note = note
+        self._begins = beginning(text) if is_long(text) else text
+        notes = [f"… {extent(text)}. A click or /whole shows them all."] if is_long(text) else []
+        notes += [sanitize_line(note)] if note else []
+        self._below = "".join(f"\n{line}" for line in notes)
+        super().__init__(Content.assemble(drawn(self._begins), (self._below, _NOTE_STYLE)), markup=False)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """What is selected, as it was written; each character of it is drawn as one."""
+        return selection.extract(self._begins + self._below), "\n"
+
+    def on_click(self, event: events.Click) -> None:
+        """Asks for all of the message, where only a part is shown."""
+        if is_long(self._text):
+            event.stop()
+            self.post_message(self.WholeWanted(self._text))
 
     @property
     def shown(self) -> ShownMessage:

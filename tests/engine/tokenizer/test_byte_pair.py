@@ -19,7 +19,7 @@ from tests.engine.tokenizer.vocabulary_file import (
 from tests.naive.merging import merge_by_rank
 from tui_llama.engine.tokenizer import Tokenizer
 from tui_llama.engine.tokenizer.byte_pair import MAX_CHARACTERS
-from tui_llama.errors import EngineError, ModelFileError
+from tui_llama.errors import EngineError
 
 MERGES = ["b c", "a b", "ab c", "c a", "a a", "aa a", "b a", "a bc", "Ã ¼"]
 
@@ -77,11 +77,12 @@ def test_a_merge_may_begin_with_a_space(tmp_path: Path) -> None:
     assert open_vocabulary(tmp_path, keys).detokenize([256]) == "ab"
 
 
-def test_a_merge_that_is_no_pair_is_refused(tmp_path: Path) -> None:
-    keys = pair_keys(["a b"])
-    keys["merges"] = ["a b", "ab"]
-    with pytest.raises(ModelFileError, match="no pair"):
-        open_vocabulary(tmp_path, keys)
+def test_merges_that_are_no_pairs_are_passed_over_with_a_notice(tmp_path: Path) -> None:
+    keys = pair_keys(["a b", "ab c"])
+    keys["merges"] = ["", "a b", "ab", " ", "ab c"]
+    tokenizer = open_vocabulary(tmp_path, keys)
+    assert tokenizer.notices == ("tokenizer.ggml.merges has 3 lines that are no pairs; they are passed over.",)
+    assert tokenizer.tokenize("abc") == open_vocabulary(tmp_path, pair_keys(["a b", "ab c"])).tokenize("abc") == [257]
 
 
 def test_spaces_are_escaped_where_the_vocabulary_says_so(tmp_path: Path) -> None:

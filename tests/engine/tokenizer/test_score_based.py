@@ -15,7 +15,6 @@ from tests.engine.tokenizer.vocabulary_file import (
 )
 from tests.naive.merging import merge_by_score
 from tui_llama.engine.tokenizer import Tokenizer
-from tui_llama.errors import ModelFileError
 
 PIECES = {
     **dict.fromkeys("abc▁", 0.0),
@@ -76,11 +75,13 @@ def test_nul_in_a_token_does_not_keep_the_vocabulary_from_opening(tmp_path: Path
     assert tokenizer.tokenize("a\0b") == [259, 3, 3 + ord("b")]
 
 
-def test_scores_are_required(tmp_path: Path) -> None:
-    keys = score_keys({})
+def test_without_scores_all_are_equal_and_a_notice_says_so(tmp_path: Path) -> None:
+    keys = score_keys({"a": 1.0, "b": 2.0, "ab": 3.0, "ba": 4.0}, add_space_prefix=False)
     del keys["scores"]
-    with pytest.raises(ModelFileError, match=r"tokenizer\.ggml\.scores"):
-        open_vocabulary(tmp_path, keys)
+    tokenizer = open_vocabulary(tmp_path, keys)
+    assert tokenizer.tokenize("aba") == [261, 259]
+    assert len(tokenizer.notices) == 1
+    assert "tokenizer.ggml.scores" in tokenizer.notices[0]
 
 
 def test_a_space_is_put_before_the_text_and_after_special_tokens(tmp_path: Path) -> None:

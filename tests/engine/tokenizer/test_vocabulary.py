@@ -7,6 +7,7 @@ import pytest
 from tests.engine.tokenizer.vocabulary_file import (
     CONTROL,
     NORMAL,
+    USER_DEFINED,
     Value,
     open_vocabulary,
     pair_keys,
@@ -36,12 +37,8 @@ def ends(tokenizer: Tokenizer) -> set[str]:
         ("token_type", [1]),
         ("token_type", [0.5] * 260),
         ("token_type", "normal"),
-        ("bos_token_id", 260),
         ("bos_token_id", "<s>"),
-        ("eos_token_id", 1 << 31),
         ("eos_token_id", True),
-        ("unknown_token_id", 4096),
-        ("eot_token_id", 4096),
         ("add_bos_token", 1),
         ("add_eos_token", "yes"),
         ("add_space_prefix", [True]),
@@ -54,6 +51,62 @@ def test_metadata_that_make_no_sense_are_refused_with_their_key(tmp_path: Path, 
     keys = pair_keys(["a b"]) if key in ("merges", "pre") else score_keys({"a": 0.0})
     with pytest.raises(ModelFileError, match=f"{key}"):
         open_vocabulary(tmp_path, {**keys, key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "instead"),
+    [
+        ("bos_token_id", 260, "1 is used instead"),
+        ("eos_token_id", 1 << 31, "2 is used instead"),
+        ("unknown_token_id", 4096, "0 is used instead"),
+        ("eot_token_id", 260, "none is used"),
+        ("fim_pad_token_id", 5000, "none is used"),
+    ],
+)
+def test_a_special_token_that_is_none_counts_as_not_given(tmp_path: Path, key: str, value: int, instead: str) -> None:
+    as_it_was = open_vocabulary(tmp_path, score_keys({"a": 0.0}))
+    tokenizer = open_vocabulary(tmp_path, score_keys({"a": 0.0}, **{key: value}))
+    assert tokenizer.notices == (f"tokenizer.ggml.{key} is {value}, but the vocabulary has 260 tokens; {instead}.",)
+    assert (tokenizer.bos_id, tokenizer.eos_id) == (as_it_was.bos_id, as_it_was.eos_id)
+    assert tokenizer.end_of_generation == as_it_was.end_of_generation
+    assert tokenizer.tokenize("a\u20ac") == as_it_was.tokenize("a\u20ac")
+
+
+def test_a_default_that_a_short_vocabulary_has_not_is_none(tmp_path: Path) -> None:
+    keys: dict[str, Value] = {"model": "gpt2", "pre": "gpt-2", "tokens": ["a", "b", "ab"], "merges": ["a b"]}
+    tokenizer = open_vocabulary(tmp_path, {**keys, "eos_token_id": 7})
+    assert tokenizer.eos_id is None
+    assert "none is used" in tokenizer.notices[0]
+
+
+NO_UTF8 = [b"\xff", b"\xfe", b"\xe2\x96", b"x\x80", b"\xed\xa0\x80"]
+
+
+@pytest.mark.parametrize("kind", [NORMAL, USER_DEFINED, CONTROL])
+def test_score_based_tokens_that_are_no_utf8_are_told_apart_and_give_their_bytes(tmp_path: Path, kind: int) -> None:
+    keys = score_keys({"a": 0.0})
+    keys["tokens"] = [*map(str.encode, keys["tokens"]), *NO_UTF8]  # type: ignore[arg-type]
+    keys["token_type"] = [*keys["token_type"], *[kind] * len(NO_UTF8)]  # type: ignore[misc]
+    keys["scores"] = [*keys["scores"], *[0.0] * len(NO_UTF8)]  # type: ignore[misc]
+    tokenizer = open_vocabulary(tmp_path, keys)
+    assert [tokenizer.piece(260 + index, special=True) for index in range(len(NO_UTF8))] == NO_UTF8
+    assert [tokenizer.token_text(260 + index).encode() for index in range(len(NO_UTF8))]
+    assert tokenizer.tokenize("a\ufffd", parse_special=True)[-4:] == [259, *(3 + byte for byte in b"\xef\xbf\xbd")]
+    assert tokenizer.detokenize([259, 260, 259]) == ("a" if kind == CONTROL else "a\ufffd") + ("a")
+
+
+def test_byte_pair_tokens_that_are_no_utf8_are_told_apart_and_spelled(tmp_path: Path) -> None:
+    keys = pair_keys(["a b"])
+    keys["tokens"] = [*map(str.encode, keys["tokens"]), *NO_UTF8]  # type: ignore[arg-type]
+    keys["token_type"] = [*keys["token_type"], *[NORMAL] * len(NO_UTF8)]  # type: ignore[misc]
+    tokenizer = open_vocabulary(tmp_path, keys)
+    assert tokenizer.piece(257) == b"[UNK_BYTE_0xefbfbd\xff]"
+    assert tokenizer.tokenize("ab") == [256]
+
+
+def test_tokens_that_are_to_be_suppressed_are_told_of(tmp_path: Path) -> None:
+    tokenizer = open_vocabulary(tmp_path, score_keys({"a": 0.0}, suppress_tokens=[3, 4]))
+    assert "asks that 2 tokens are never written" in tokenizer.notices[0]
 
 
 def test_a_text_that_two_tokens_have_is_refused(tmp_path: Path) -> None:

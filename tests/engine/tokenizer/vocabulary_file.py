@@ -8,7 +8,7 @@ import gguf
 
 from tui_llama.engine.tokenizer import Tokenizer, open_tokenizer
 
-Value: TypeAlias = str | bool | int | Sequence[str] | Sequence[int] | Sequence[float]
+Value: TypeAlias = str | bool | int | Sequence[str] | Sequence[bytes] | Sequence[int] | Sequence[float]
 
 _ITSELF = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
 _OTHERS = [byte for byte in range(256) if byte not in _ITSELF]

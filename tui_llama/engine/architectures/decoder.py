@@ -6,10 +6,8 @@ Source: Vaswani et al. 2017, with pre-norms, rotary positions and gated feed-for
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tui_llama.engine.plan import Buffer, PlanBuilder
+from tui_llama.engine.architectures.plan_writer import PlanWriter, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +19,17 @@ class Architecture:
         rotates_neighbours: Rotations pair components (2i, 2i + 1); else (i, i + half).
         attention_biases: Queries, keys and values must have biases. Elsewhere they are added where a file has them.
         head_norms: Each query and key head is normalised before it is rotated.
+        frequency_factors: Files may have a tensor of divisors of the frequencies, Llama 3's scaling.
     """
 
     name: str
     rotates_neighbours: bool
     attention_biases: bool = False
     head_norms: bool = False
+    frequency_factors: bool = False
 
 
-def emit_forward_pass(plan: "PlanBuilder", architecture: Architecture) -> None:
+def emit_forward_pass(plan: PlanWriter[Values], architecture: Architecture) -> None:
     """Emits everything from token ids to logits."""
     sizes = plan.sizes
     residual = plan.embed("token_embd")
@@ -43,7 +43,7 @@ def emit_forward_pass(plan: "PlanBuilder", architecture: Architecture) -> None:
 
 
 def _emit_attention(
-    plan: "PlanBuilder", architecture: Architecture, residual: "Buffer", layer: int, last: bool
+    plan: PlanWriter[Values], architecture: Architecture, residual: Values, layer: int, last: bool
 ) -> None:
     """residual += attention(norm(residual))"""
     sizes, block = plan.sizes, f"blk.{layer}."
@@ -68,7 +68,7 @@ def _emit_attention(
     plan.multiply(attended, {block + "attn_output": residual}, add=True)
 
 
-def _emit_feed_forward(plan: "PlanBuilder", residual: "Buffer", layer: int) -> None:
+def _emit_feed_forward(plan: PlanWriter[Values], residual: Values, layer: int) -> None:
     """residual += down(silu(gate(norm(residual))) · up(norm(residual)))"""
     block = f"blk.{layer}."
     gates, ups = plan.buffer("gates", plan.sizes.hidden_size), plan.buffer("ups", plan.sizes.hidden_size)

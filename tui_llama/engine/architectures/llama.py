@@ -3,4 +3,4 @@
 from tui_llama.engine.architectures.decoder import Architecture
 
 # Converters permute the rows of Q and K, so that rotations pair neighbours.
-LLAMA = Architecture(name="llama", rotates_neighbours=True)
+LLAMA = Architecture(name="llama", rotates_neighbours=True, frequency_factors=True)

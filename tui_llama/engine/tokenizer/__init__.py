@@ -15,6 +15,7 @@ from typing import Protocol
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.merging import MERGE_KERNELS
+from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
 from tui_llama.engine.tokenizer.special_tokens import (
     SPLITTING_KINDS,
     Span,
@@ -23,7 +24,7 @@ from tui_llama.engine.tokenizer.special_tokens import (
     special_ids,
 )
 from tui_llama.engine.tokenizer.stream_decoder import StreamDecoder
-from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, read_vocabulary
+from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, read_vocabulary, text_bytes
 from tui_llama.errors import CallerError, ModelFileError
 
 __all__ = [
@@ -31,12 +32,14 @@ __all__ = [
     "StreamDecoder",
     "TokenKind",
     "Tokenizer",
+    "check_tokenizer_kind",
     "open_tokenizer",
     "tokenizer_from_gguf",
     "tokenizer_kernels",
     "valid_unicode",
 ]
 
+_SCORE_BASED_KIND = "llama"
 _BYTE_PAIR_KINDS = ("gpt2", "gemma4")
 _REPLACEMENT = "\ufffd"
 _MARKED_KINDS = (TokenKind.CONTROL, TokenKind.UNKNOWN)
@@ -68,6 +71,7 @@ class Tokenizer:
         add_space_prefix: Whether text begins with a space that nobody wrote.
         end_of_generation: Every token that ends an answer.
         notices: What the user should know, one line each.
+        fingerprint: Of what the ids mean; equal only where they mean the same.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Tokenizer:
         strip: StripRules = StripRules(),  # noqa: B008 - immutable
         clean_spaces: bool = False,
         notices: Sequence[str] = (),
+        fingerprint: str = "",
     ) -> None:
         self.vocab_size = len(vocabulary.texts)
         self.bos_id = vocabulary.bos_id
@@ -87,6 +92,7 @@ class Tokenizer:
         self.add_space_prefix = vocabulary.add_space_prefix
         self.end_of_generation = vocabulary.end_of_generation
         self.notices = tuple(notices)
+        self.fingerprint = fingerprint
         self._vocabulary = vocabulary
         self._encoder = encoder
         self._clean_spaces = clean_spaces
@@ -147,19 +153,19 @@ class Tokenizer:
         """
         kind = self._kind(token_id)
         if kind in _MARKED_KINDS:
-            return self._vocabulary.texts[token_id].encode() if special else b""
+            return text_bytes(self._vocabulary.texts[token_id]) if special else b""
         if kind is TokenKind.USER_DEFINED:
-            return self._vocabulary.texts[token_id].encode()
+            return text_bytes(self._vocabulary.texts[token_id])
         return b"" if kind in _SILENT_KINDS else self._encoder.piece(token_id)
 
     def token_text(self, token_id: int) -> str:
-        """The text of one token as the vocabulary writes it, such as `Ġthe` or `<|im_end|>`.
+        """The text of one token as the vocabulary writes it, such as `Ġthe` or `<|im_end|>`; valid Unicode.
 
         Raises:
             CallerError: the id is not in the vocabulary.
         """
         self._kind(token_id)
-        return self._vocabulary.texts[token_id]
+        return valid_unicode(self._vocabulary.texts[token_id])
 
     def token_id(self, text: str) -> int | None:
         """The token that the vocabulary writes as `text`, if there is one."""
@@ -207,15 +213,25 @@ def tokenizer_from_gguf(file: GgufFile) -> Tokenizer:
     Raises:
         ModelFileError: the vocabulary is missing, damaged or of an unknown kind.
     """
-    kind = file.get_str("tokenizer.ggml.model")
-    if kind == "llama":
+    kind = check_tokenizer_kind(file)
+    if kind == _SCORE_BASED_KIND:
         return _open_score_based(file)
-    if kind in _BYTE_PAIR_KINDS:
-        return _open_byte_pair(file, "gemma4" if kind == "gemma4" else file.get_str("tokenizer.ggml.pre", ""))
-    raise ModelFileError(
-        f"{file.path.name}: its vocabulary is of the unsupported kind {kind[:40]!r}",
-        "Models with a score-based (llama) or byte-pair (gpt2) vocabulary can be used.",
-    )
+    return _open_byte_pair(file, "gemma4" if kind == "gemma4" else file.get_str("tokenizer.ggml.pre", ""))
+
+
+def check_tokenizer_kind(file: GgufFile) -> str:
+    """The kind of vocabulary that a file has, which is one that can be used.
+
+    Raises:
+        ModelFileError: it is of another kind, or there is none.
+    """
+    kind = file.get_str("tokenizer.ggml.model")
+    if kind != _SCORE_BASED_KIND and kind not in _BYTE_PAIR_KINDS:
+        raise ModelFileError(
+            f"{file.path.name}: its vocabulary is of the unsupported kind {kind[:40]!r}",
+            "Models with a score-based (llama) or byte-pair (gpt2) vocabulary can be used.",
+        )
+    return kind
 
 
 def tokenizer_kernels(file: GgufFile) -> tuple[Kernel, ...]:
@@ -227,7 +243,19 @@ def _open_score_based(file: GgufFile) -> Tokenizer:
     from tui_llama.engine.tokenizer.score_based import DEFAULTS, ScoreBasedEncoder
 
     vocabulary = read_vocabulary(file, DEFAULTS)
-    return Tokenizer(vocabulary, ScoreBasedEncoder(file, vocabulary), strip=_strip_rules(file, vocabulary))
+    notices = list(vocabulary.notices)
+    if vocabulary.scores is None:
+        notices.append(
+            "The vocabulary has no scores (tokenizer.ggml.scores); text is cut otherwise, and answers may be worse."
+        )
+    encoder = ScoreBasedEncoder(file, vocabulary)
+    return Tokenizer(
+        vocabulary,
+        encoder,
+        strip=_strip_rules(file, vocabulary),
+        notices=notices,
+        fingerprint=vocabulary_fingerprint(file),
+    )
 
 
 def _open_byte_pair(file: GgufFile, rule_name: str) -> Tokenizer:
@@ -239,18 +267,21 @@ def _open_byte_pair(file: GgufFile, rule_name: str) -> Tokenizer:
         notices.append("The model file does not say how to split text (tokenizer.ggml.pre); answers may be worse.")
     rule = splitting_rule(rule_name or "default")
     vocabulary = read_vocabulary(file, byte_pair_defaults(rule))
+    encoder = BytePairEncoder(file, vocabulary, rule)
     return Tokenizer(
         vocabulary,
-        BytePairEncoder(file, vocabulary, rule),
+        encoder,
         strip=_strip_rules(file, vocabulary),
         clean_spaces=rule.clean_spaces,
-        notices=notices,
+        notices=[*notices, *vocabulary.notices, *encoder.notices],
+        fingerprint=vocabulary_fingerprint(file),
     )
 
 
 def _strip_rules(file: GgufFile, vocabulary: Vocabulary) -> StripRules:
     """The white space that some models' special tokens swallow; no key says so, only the model's name."""
-    name = file.get_str("general.name", "").lower()
+    stored_name = file.metadata.get("general.name")
+    name = stored_name.lower() if isinstance(stored_name, str) else ""
     if "phi-3" in name or "phi3" in name:
         special = {vocabulary.texts[token_id] for token_id in special_ids(vocabulary)}
         return StripRules(right=frozenset((special | {"</s>"}) - {"<unk>", "<s>", "<|endoftext|>"}))

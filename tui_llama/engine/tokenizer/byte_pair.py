@@ -15,7 +15,7 @@ from tui_llama.engine.gguf_file import GgufFile
 from tui_llama.engine.merging import NO_TOKEN, Merger, TextTable
 from tui_llama.engine.tokenizer.score_based import SPACE, byte_of
 from tui_llama.engine.tokenizer.splitting_rules import SplittingRule, oniguruma_pattern
-from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults
+from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults, text_bytes
 from tui_llama.errors import EngineError
 
 MAX_CHARACTERS = 1 << 22  # Oniguruma gives up, and the package with it, after 10 million steps back in one match
@@ -54,6 +54,7 @@ class BytePairEncoder:
         self._rule = rule
         self._splitter = _pre_tokenizer(rule)
         self._merger = _Merger(file, vocabulary, rule)
+        self.notices = self._merger.notices
 
     def encode(self, text: str) -> list[int]:
         """The tokens of `text`.
@@ -76,7 +77,7 @@ class BytePairEncoder:
             return _bytes_of(text)
         if self._vocabulary.kind(token_id) is TokenKind.BYTE:
             return byte_of(text)
-        return (text.replace(SPACE, " ") if self._rule.escapes_spaces else text).encode()
+        return text_bytes(text.replace(SPACE, " ") if self._rule.escapes_spaces else text)
 
     def _encode_run(self, run: str) -> list[int]:
         token_id = self._vocabulary.ids.get(run) if run[0] == "\n" else None
@@ -91,7 +92,7 @@ class _Merger:
 
     def __init__(self, file: GgufFile, vocabulary: Vocabulary, rule: SplittingRule) -> None:
         table = TextTable(*file.get_strings("tokenizer.ggml.tokens").bounds())
-        merges, self._stand_ins = _read_merges(file, vocabulary, table)
+        merges, self._stand_ins, self.notices = _read_merges(file, vocabulary, table)
         texts = [] if rule.has_byte_alphabet else [f"<0x{byte:02X}>" for byte in range(256)]
         bytes_as_tokens = np.array([vocabulary.ids.get(text, NO_TOKEN) for text in texts], np.int32)
         self._merger = Merger(table, merges, bytes_as_tokens, rule.ignore_merges)
@@ -105,27 +106,35 @@ class _Merger:
 
 def _read_merges(
     file: GgufFile, vocabulary: Vocabulary, texts: TextTable
-) -> tuple[npt.NDArray[np.int32], dict[int, tuple[int, ...]]]:
+) -> tuple[npt.NDArray[np.int32], dict[int, tuple[int, ...]], tuple[str, ...]]:
     """The merges by rank, and what to put for each symbol without a token.
 
     Returns:
-        (merges, 3) int32, two symbols and what becomes of them; tokens for each id that is not in the vocabulary.
+        (merges, 3) int32, two symbols and what becomes of them; tokens for each id that is not in the vocabulary; and
+        what the user should know.
     """
     lines = file.get_strings("tokenizer.ggml.merges")
-    merges, bad = texts.read_merges(*lines.bounds())
-    if bad < len(lines):
-        raise file.refuse(f"tokenizer.ggml.merges has the line {lines[bad][:40]!r}, which is no pair")
+    content, starts, ends = lines.bounds()
+    merges, sound_lines = texts.read_merges(content, starts, ends)
+    pairs: Sequence[int] = range(len(lines))
+    notices: tuple[str, ...] = ()
+    if sound_lines < len(lines):
+        pairs = [index for index, line in enumerate(lines.raw_list()) if b" " in line[1:]]
+        merges, _ = texts.read_merges(content, starts[pairs], ends[pairs])
+        notices = (
+            f"tokenizer.ggml.merges has {len(lines) - len(pairs)} lines that are no pairs; they are passed over.",
+        )
     ids = vocabulary.ids
     new_ids: dict[str, int] = {}
     for rank in np.flatnonzero((merges < 0).any(axis=1)).tolist():
-        line = lines[rank]
+        line = lines[pairs[rank]]
         space = line.index(" ", 1)
         first, second = line[:space], line[space + 1 :]
         for column, symbol in enumerate((first, second, first + second)):
             if merges[rank, column] < 0:
                 merges[rank, column] = new_ids.setdefault(symbol, len(ids) + len(new_ids))
     stand_ins = {new_id: _tokens_of_bytes(symbol, ids) for symbol, new_id in new_ids.items()}
-    return merges, {NO_TOKEN: (), **stand_ins}
+    return merges, {NO_TOKEN: (), **stand_ins}, notices
 
 
 def _tokens_of_bytes(symbol: str, ids: dict[str, int]) -> tuple[int, ...]:
@@ -152,4 +161,7 @@ def _bytes_of(text: str) -> bytes:
 
 def _spelled_byte(character: str, text: str) -> bytes:
     byte = _BYTE_OF_CHARACTER.get(character)
-    return bytes([byte]) if byte is not None else f"[UNK_BYTE_0x{character.encode().hex()}{text}]".encode()
+    if byte is not None:
+        return bytes([byte])
+    readable = "\ufffd" if "\ud800" <= character <= "\udfff" else character
+    return text_bytes(f"[UNK_BYTE_0x{readable.encode().hex()}{text}]")

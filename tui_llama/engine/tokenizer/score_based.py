@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import sentencepiece
 
 from tui_llama.engine.gguf_file import GgufFile
-from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults
+from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults, text_bytes
 
 DEFAULTS = VocabularyDefaults(bos_id=1, eos_id=2, unknown_id=0, add_bos=True, add_space_prefix=True)
 SPACE = "\u2581"
@@ -34,14 +34,14 @@ class ScoreBasedEncoder:
     """Cuts text that holds no special tokens into token ids."""
 
     def __init__(self, file: GgufFile, vocabulary: Vocabulary) -> None:
-        if vocabulary.scores is None:
-            raise file.refuse("it has no tokenizer.ggml.scores, which a score-based vocabulary needs")
+        # Without scores all are equal, so that pairs are merged from left to right.
+        scores = [0.0] * len(vocabulary.texts) if vocabulary.scores is None else vocabulary.scores.tolist()
         self._vocabulary = vocabulary
         self._unknown_piece_id = len(vocabulary.texts)
         self._byte_ids = [self._byte_id(byte) for byte in range(256)]
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
-            self._processor.LoadFromSerializedProto(_model_proto(vocabulary.texts, vocabulary.scores.tolist()))
+            self._processor.LoadFromSerializedProto(_model_proto(vocabulary.texts, scores))
         except RuntimeError as error:
             raise file.refuse(f"its vocabulary cannot be used ({error})") from error
 
@@ -63,7 +63,7 @@ class ScoreBasedEncoder:
         text = self._vocabulary.texts[token_id]
         if self._vocabulary.kind(token_id) is TokenKind.BYTE:
             return byte_of(text)
-        return text.replace(SPACE, " ").encode()
+        return text_bytes(text.replace(SPACE, " "))
 
     def _tokens_of_bytes(self, text: str) -> Iterable[int]:
         """The tokens for characters that are none; a byte without a token is dropped."""
@@ -89,15 +89,15 @@ def byte_of(text: str) -> bytes:
         try:
             return bytes([int(digits, 16)])
         except ValueError:
-            return text.encode()
-    return text.encode()
+            return text_bytes(text)
+    return text_bytes(text)
 
 
 def _model_proto(texts: Iterable[str], scores: Iterable[float]) -> bytes:
     """The serialized model: every token of the vocabulary as a normal piece, and one for what is unknown."""
     pieces = [
-        _field(_PIECES, _text_field(_PIECE_TEXT, text.encode()) + _SCORE_TAG + struct.pack("<f", score))
-        for text, score in zip(_without_nulls(texts), scores, strict=True)
+        _field(_PIECES, _text_field(_PIECE_TEXT, _piece(index, text)) + _SCORE_TAG + struct.pack("<f", score))
+        for index, (text, score) in enumerate(zip(texts, scores, strict=True))
     ]
     pieces.append(_field(_PIECES, _text_field(_PIECE_TEXT, _UNKNOWN_PIECE) + _number(_PIECE_TYPE, _TYPE_UNKNOWN)))
     trainer = (
@@ -109,9 +109,14 @@ def _model_proto(texts: Iterable[str], scores: Iterable[float]) -> bytes:
     return b"".join(pieces) + _field(_TRAINER, trainer) + _field(_NORMALIZER, normalizer)
 
 
-def _without_nulls(texts: Iterable[str]) -> Iterable[str]:
-    """The package takes no NUL inside of a piece, so such tokens get texts that no text can become."""
-    return (_UNREACHABLE.format(index) if "\0" in text else text for index, text in enumerate(texts))
+def _piece(index: int, text: str) -> bytes:
+    """A token as a piece. The package takes no NUL, and no text becomes what is no UTF-8: such ones never come out."""
+    if "\0" not in text:
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            pass
+    return _UNREACHABLE.format(index).encode()
 
 
 def _varint(value: int) -> bytes:

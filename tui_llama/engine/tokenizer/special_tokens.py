@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary
+from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, text_bytes
 
 Fragment: TypeAlias = str | int  # text that is still to be cut, or the id of a special token
 Span: TypeAlias = tuple[int, int]  # part of a text: where it begins, and where it has ended
@@ -63,7 +63,7 @@ class SpecialTokenSplitter:
             )
             for token_id in special_ids(vocabulary)
         ]
-        self._all = sorted(tokens, key=lambda token: -len(token.text.encode()))
+        self._all = sorted(tokens, key=lambda token: -len(text_bytes(token.text)))
         self._always = [token for token in self._all if token.always]
         self._stripping_right = {token.token_id for token in tokens if token.strip_right}
 

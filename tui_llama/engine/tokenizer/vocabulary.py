@@ -78,7 +78,9 @@ class VocabularyDefaults:
 class Vocabulary:
     """A checked vocabulary; token `i` has text `texts[i]` and kind `kinds[i]`.
 
-    `scores` is (vocab,) float32, or None where the file has none. Every id in here is a valid index.
+    Bytes of a text that are no UTF-8 are lone surrogates in it, which `text_bytes` makes bytes again. `scores` is
+    (vocab,) float32, or None where the file has none. Every id in here is a valid index. `notices` is what the user
+    should know, one line each.
     """
 
     texts: Sequence[str]
@@ -92,6 +94,7 @@ class Vocabulary:
     add_eos: bool
     add_space_prefix: bool
     end_of_generation: frozenset[int]
+    notices: tuple[str, ...] = ()
 
     def kind(self, token_id: int) -> TokenKind:
         """What token `token_id` is for."""
@@ -124,7 +127,22 @@ def read_vocabulary(file: GgufFile, defaults: VocabularyDefaults) -> Vocabulary:
         add_eos=file.get_bool(_PREFIX + "add_eos_token", False),
         add_space_prefix=file.get_bool(_PREFIX + "add_space_prefix", defaults.add_space_prefix),
         end_of_generation=end_of_generation,
+        notices=(*special.notices, *_suppression_notices(file)),
     )
+
+
+def text_bytes(text: str) -> bytes:
+    """The bytes that a token's text has in the file."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _suppression_notices(file: GgufFile) -> list[str]:
+    tokens = file.metadata.get(_PREFIX + "suppress_tokens")
+    if not isinstance(tokens, np.ndarray) or not len(tokens):
+        return []
+    return [
+        f"The model file asks that {len(tokens)} tokens are never written (suppress_tokens), which is not supported."
+    ]
 
 
 def _read_texts(file: GgufFile) -> tuple[list[str], dict[str, int]]:
@@ -143,8 +161,10 @@ def _read_texts(file: GgufFile) -> tuple[list[str], dict[str, int]]:
 
 def _decode_all(strings: StringArray) -> list[str]:
     """All strings, decoded as one where no string has the separator."""
-    decoded = strings.joined(ord("\n")).decode("utf-8", "replace").split("\n")
-    return decoded if len(decoded) == len(strings) else list(strings)
+    decoded = strings.joined(ord("\n")).decode("utf-8", "surrogateescape").split("\n")
+    if len(decoded) == len(strings):
+        return decoded
+    return [raw.decode("utf-8", "surrogateescape") for raw in strings.raw_list()]
 
 
 def _read_kinds(file: GgufFile, count: int) -> NDArray[np.uint8]:
@@ -192,18 +212,25 @@ class _SpecialTokens:
         self._file = file
         self._ids = ids
         self._kinds = kinds
+        self.notices: list[str] = []
 
     def stored(self, name: str, default: int | None = None) -> int | None:
-        """The id that the metadata gives for `name`, else `default` if the vocabulary is so long."""
+        """The id that the metadata gives for `name`, else `default` if the vocabulary is so long.
+
+        An id that no token has counts as not given, as in llama.cpp.
+        """
         key = f"{_PREFIX}{name}_token_id"
         value = self._file.get_int(key, None)
-        if value is None:
-            return default if default is not None and default < len(self._ids) else None
         if value in _NO_TOKEN:
             return None
-        if not 0 <= value < len(self._ids):
-            raise self._file.refuse(f"{key} is {value}, and the vocabulary has {len(self._ids)} tokens")
-        return value
+        if value is not None and 0 <= value < len(self._ids):
+            return value
+        if default is not None and default >= len(self._ids):
+            default = None
+        if value is not None:
+            instead = "none is used" if default is None else f"{default} is used instead"
+            self.notices.append(f"{key} is {value}, but the vocabulary has {len(self._ids)} tokens; {instead}.")
+        return default
 
     def end_of_generation(self, eos_id: int | None) -> frozenset[int]:
         """Every token that ends an answer."""

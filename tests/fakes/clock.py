@@ -1,0 +1,39 @@
+"""A clock that a test sets, in a time zone that it sets too."""
+
+import time
+from datetime import datetime, tzinfo
+from types import ModuleType
+from typing import Self
+
+import pytest
+
+from tui_llama import chat_date
+from tui_llama.engine import chat_template, session_transfer
+
+BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
+NEW_YORK = "EST5EDT,M3.2.0,M11.1.0"
+TOKYO = "JST-9"
+KATHMANDU = "<+0545>-5:45"
+
+_MODULES: tuple[ModuleType, ...] = (chat_date, chat_template, session_transfer)
+
+
+class Clock:
+    """Tells whoever asks for the date what a test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def set(self, text: str, zone: str) -> None:
+        """It is now this moment on the clocks of this zone, in TZ's own notation."""
+        self._monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        seconds = datetime.fromisoformat(text).timestamp()
+
+        class Stopped(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> Self:
+                return cls.fromtimestamp(seconds, tz)
+
+        for module in _MODULES:
+            self._monkeypatch.setattr(module, "datetime", Stopped)

@@ -1,0 +1,46 @@
+"""A store whose calls fail when a test says so, in each of the ways in which a disk fails."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+
+from tui_llama.errors import StoreError
+from tui_llama.store import Store
+
+
+class Fault(Enum):
+    """When a transaction fails."""
+
+    AT_ONCE = "at once"
+    BEFORE_COMMIT = "before it was committed"
+    AFTER_COMMIT = "after it was committed, so that only the word of it is lost"
+
+
+class FlakyStore(Store):
+    """A store on the disk.
+
+    Attributes:
+        faults: What becomes of the next transactions that change something, in order; None for one that succeeds.
+        lasting_fault: What becomes of those after them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.faults: list[Fault | None] = []
+        self.lasting_fault: Fault | None = None
+        super().__init__(path)
+
+    @contextlib.contextmanager
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        fault = None
+        if kind == "IMMEDIATE":
+            fault = self.faults.pop(0) if self.faults else self.lasting_fault
+        if fault is Fault.AT_ONCE:
+            raise StoreError("The disk is full.", "Make room.")
+        with super()._transaction(kind) as database:
+            yield database
+            if fault is Fault.BEFORE_COMMIT:
+                raise StoreError("The disk is full.", "Make room.")
+        if fault is Fault.AFTER_COMMIT:
+            raise StoreError("The disk reports an error.")

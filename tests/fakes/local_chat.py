@@ -1,0 +1,119 @@
+"""The chat on the screen over the engine proper, in this process, with models that have no weights."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from tests.fakes.chat_app import ScreenDriver
+from tests.fakes.fake_model import FakeModel, FakeOpener
+from tests.fakes.models import FakeModels
+from tui_llama import paths
+from tui_llama.app import ChatApp
+from tui_llama.chat import SamplingSettings
+from tui_llama.engine.local import LocalEngine
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    EstimateRequest,
+    Failed,
+    Finished,
+    LoadEvent,
+    LoadRequest,
+    PromptEncoded,
+    PromptEstimate,
+    ReadAheadEvent,
+    ReadAheadRequest,
+    ReplyEvent,
+    ReplyRequest,
+)
+from tui_llama.errors import EngineError
+from tui_llama.settings import Settings
+from tui_llama.store import Store
+
+QUIET = replace(
+    Settings(),
+    read_ahead="off",
+    theme="llama-dusk",
+    sampling=SamplingSettings(temperature=0.0),
+    given=frozenset({"sampling.temperature"}),
+)
+"""Nothing is read but what is asked for, and a model says what its rule says."""
+
+
+class NearEngine:
+    """An `Engine` that works where it is asked; notes what it was asked and what it answered."""
+
+    def __init__(self, *models: FakeModel) -> None:
+        self._local = LocalEngine(FakeOpener(*models))
+        self._is_cancelled = False
+        self.is_alive = False
+        self.requests: list[ReplyRequest | CompleteRequest] = []
+        self.ahead_requests: list[ReadAheadRequest] = []
+        self.encoded: list[PromptEncoded] = []
+        self.finished: list[Finished] = []
+
+    async def load(self, request: LoadRequest) -> AsyncIterator[LoadEvent]:
+        self.is_alive, self._is_cancelled = True, False
+        for event in self._local.load(request, lambda: self._is_cancelled):
+            yield event
+
+    async def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncIterator[ReplyEvent]:
+        self._is_cancelled = False
+        self.requests.append(request)
+        for event in self._local.reply(request, lambda: self._is_cancelled):
+            if isinstance(event, PromptEncoded):
+                self.encoded.append(event)
+            elif isinstance(event, Finished):
+                self.finished.append(event)
+            yield event
+        self._local.save_pending()
+
+    async def read_ahead(self, request: ReadAheadRequest) -> AsyncIterator[ReadAheadEvent]:
+        self._is_cancelled = False
+        self.ahead_requests.append(request)
+        for event in self._local.read_ahead(request, lambda: self._is_cancelled):
+            yield event
+
+    async def estimate(self, request: EstimateRequest) -> PromptEstimate:
+        estimate = self._local.estimate(request)
+        if isinstance(estimate, Failed):
+            raise EngineError(estimate.message, estimate.hint)
+        return estimate
+
+    def cancel(self) -> None:
+        self._is_cancelled = True
+
+    async def close(self) -> None:
+        self.is_alive = False
+        self._local.close()
+
+
+@dataclass
+class LocalDriver(ScreenDriver):
+    """A running app over the engine proper."""
+
+    engine: NearEngine
+
+    async def settle(self) -> None:
+        """Returns when all that was said is in the store."""
+        await self.app._journal.settle()
+
+
+@asynccontextmanager
+async def chatting_with(*models: FakeModel, settings: Settings = QUIET) -> AsyncIterator[LocalDriver]:
+    """Opens the program with the home's own store and the first of the models; the others are loaded by their paths."""
+    engine = NearEngine(*models)
+    with Store(paths.database_file()) as store:
+        app = ChatApp(
+            engine_factory=lambda: engine,
+            store=store,
+            settings=settings,
+            model_path=models[0].info.path,
+            models=FakeModels(),
+        )
+        app.animation_level = "none"
+        async with app.run_test(size=(100, 30)) as pilot:
+            driver = LocalDriver(app, pilot, store, engine)
+            await driver.until_state("ready")
+            yield driver

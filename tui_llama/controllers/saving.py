@@ -1,0 +1,165 @@
+"""What the user is told of chats that cannot be saved, and asked before they would be lost."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tui_llama import paths
+from tui_llama.chat_record import ChatRecord, Deletion, unstored_chats
+from tui_llama.errors import StateFileError, StoreConflictError, StoreError
+from tui_llama.journal import Journal
+from tui_llama.store import ChatSummary, Store
+
+if TYPE_CHECKING:
+    from tui_llama.screens.unsaved import Unsaved
+
+NOT_SAVED: Final = "Not saved for now"
+SAVED_AGAIN: Final = "Everything is saved again."
+_KEPT: Final = "It is kept in memory until it can be saved."
+_NAMED_LOSSES: Final = 4
+
+
+class SavingView(Protocol):
+    """What the controller has shown: the app."""
+
+    def add_notice(self, text: str) -> None:
+        """One line in the conversation."""
+        ...
+
+    def add_failure(self, message: str, hint: str) -> None:
+        """A failure in the conversation."""
+        ...
+
+    def show_trouble(self, message: str, hint: str) -> None:
+        """A failure that stays in the conversation until it is over, and in the status line."""
+        ...
+
+    def end_trouble(self) -> None:
+        """It is over."""
+        ...
+
+    async def ask_unsaved(self, cause: str, losses: list[str], *, can_stay: bool) -> "Unsaved | None":
+        """Asks what is to become of what is not saved."""
+        ...
+
+    async def ask_file(self, question: str, name: str) -> str | None:
+        """Asks for the name of a new file."""
+        ...
+
+
+class SavingController:
+    """The journal of an app, and what there is to say about it.
+
+    Args:
+        store: The chats. Not closed here.
+        view: The app.
+
+    Attributes:
+        journal: What chats are written to.
+        saved_file: What was saved as a file because the store could not have it.
+    """
+
+    def __init__(self, store: Store, view: SavingView) -> None:
+        self._view = view
+        self._lost_on_purpose: set[object] = set()
+        self.journal = Journal(store, self.note_failure, self._note_recovery)
+        self.saved_file: Path | None = None
+
+    # --- what is told -------------------------------------------------------------------------------------------
+
+    @property
+    def is_in_trouble(self) -> bool:
+        """Whether something has to wait until it can be stored."""
+        return self.journal.trouble is not None
+
+    def note_failure(self, error: Exception) -> None:
+        """Says what the store cannot do; anything else than such an error is our mistake."""
+        if error is self.journal.trouble:
+            self.show_again()
+        elif isinstance(error, StateFileError):
+            self._view.add_notice(str(error))
+        elif isinstance(error, StoreConflictError):
+            self._view.add_failure(f"This chat is no longer saved: {error}", error.hint)
+        elif isinstance(error, StoreError):
+            self._view.add_failure(str(error), error.hint)
+        else:
+            raise error
+
+    def show_again(self) -> None:
+        """Says in the chat that is shown now what is still so."""
+        trouble = self.journal.trouble
+        if trouble is not None:
+            self._view.show_trouble(f"{NOT_SAVED}: {trouble}", f"{_KEPT} {trouble.hint}".rstrip())
+
+    def _note_recovery(self) -> None:
+        self._view.end_trouble()
+        self._view.add_notice(SAVED_AGAIN)
+
+    # --- before the end -----------------------------------------------------------------------------------------
+
+    async def may_end(self, *, can_stay: bool = True) -> bool:
+        """Whether nothing would be lost, or only what the user does not mind to lose or has as a file by now."""
+        await self.journal.settle()
+        cause = ""
+        while losses := await self._losses():
+            from tui_llama.screens.unsaved import Unsaved
+
+            trouble = self.journal.trouble or next(iter(self.journal.refused.values()), "")
+            match await self._view.ask_unsaved(cause or str(trouble), losses, can_stay=can_stay):
+                case Unsaved.TRY_AGAIN:
+                    cause = ""
+                case Unsaved.SAVE_AS_FILE:
+                    cause = await self._save_as_file()
+                case Unsaved.LOSE:
+                    self._give_away()
+                case _ if can_stay:
+                    return False
+        return True
+
+    def _give_away(self) -> None:
+        self._lost_on_purpose |= {*self.journal.waiting, *self.journal.refused}
+
+    async def _losses(self) -> list[str]:
+        """What would be lost, in words, after one more try."""
+        if self.journal.waiting:
+            await self.journal.try_again()
+        owners = [
+            owner for owner in (*self.journal.waiting, *self.journal.refused) if owner not in self._lost_on_purpose
+        ]
+        words = [_loss_words(record, summary) for record, summary in unstored_chats(self.journal) if record in owners]
+        deletions = sum(isinstance(owner, Deletion) for owner in owners)
+        more = [f"… and {len(words) - _NAMED_LOSSES} more chats"] if len(words) > _NAMED_LOSSES else []
+        return [*words[:_NAMED_LOSSES], *more, *([f"{deletions} × that a chat was deleted"] if deletions else [])]
+
+    async def _save_as_file(self) -> str:
+        """Saves what the user wants as a file; returns why it could not be, or nothing."""
+        name = await self._view.ask_file("Save as a new file: .md or .json", f"~/unsaved-chats-{_moment_words()}.md")
+        if name is None:
+            return ""
+        return self.save_as_file(name)
+
+    async def rescue(self) -> None:
+        """Saves what cannot be stored as a file beside the chats, since nobody can be asked."""
+        if await self._losses():
+            self.save_as_file(str(paths.data_folder() / f"unsaved-chats-{_moment_words()}.md"))
+
+    def save_as_file(self, name: str) -> str:
+        """Writes what is not in the store into a new file; returns why it could not, or nothing."""
+        from tui_llama.chat_export import save_chats
+
+        try:
+            self.saved_file = save_chats([record.memory for record, _summary in unstored_chats(self.journal)], name)
+        except StoreError as error:
+            return f"{error}. {error.hint}"
+        self._give_away()
+        return ""
+
+
+def _moment_words() -> str:
+    return f"{datetime.now().astimezone():%Y-%m-%d-%H%M%S}"
+
+
+def _loss_words(record: ChatRecord, summary: ChatSummary) -> str:
+    count = summary.message_count - record.stored_message_count
+    messages = f"{count} message{'s' if count > 1 else ''}" if count > 0 else "its last changes"
+    return f"“{summary.title}”: {messages}"

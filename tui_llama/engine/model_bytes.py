@@ -1,0 +1,179 @@
+"""The bytes of a model file that others may write, cut or replace while they are read.
+
+Nothing is mapped: reading a map of a file that was cut ends the process. Whatever happens to the file, what comes out
+is a `ModelFileError`. Knows nothing of formats.
+"""
+
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.errors import CallerError, ModelFileError
+
+_PATH_HINT: Final = "Check the path of the model."
+_CHANGED_HINT: Final = "Wait until nobody writes it any more, then load it again."
+_READING_HINT: Final = "Check the disk or the network that it is on, then try again."
+
+
+class FileIdentity(NamedTuple):
+    """By what a file is told from another one, and from what it was before somebody wrote to it."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    modified_nanoseconds: int
+
+
+def file_identity(path: str | Path) -> FileIdentity | None:
+    """The identity of what `path` leads to now; None where that cannot be found out."""
+    try:
+        return _identity(Path(path).stat())
+    except (OSError, ValueError):
+        return None
+
+
+class WatchedFile:
+    """A file that is about to be read whole, and what becomes of it later.
+
+    Args:
+        path: The file; where there is none, nothing can become of it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._known = file_identity(path)
+        self._was_there = self._known is not None
+
+    def change(self) -> str:
+        """What has become of it since it was asked last, in words; empty where that is nothing."""
+        known, self._known = self._known, file_identity(self._path)
+        if not self._was_there or self._known == known:
+            return ""
+        what = "is not there any more" if self._known is None else "has changed since it was loaded"
+        return f"{self._path.name} {what}; answers still come from what was loaded. Load it again to use another."
+
+
+class ModelBytes:
+    """An open file. A context manager.
+
+    Attributes:
+        size_bytes: Its length when it was opened.
+
+    Raises:
+        ModelFileError: there is no such file, it is no regular one, is empty, or cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._descriptor: int | None = None  # for `__del__`, should opening fail
+        self._descriptor = _open(path)
+        self._identity = _identity(os.fstat(self._descriptor))
+        self.size_bytes = self._identity.size_bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file. May be repeated."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def read(self, offset_bytes: int, count: int) -> bytes:
+        """The `count` bytes from an offset on.
+
+        Raises:
+            ModelFileError: the file ends before, or cannot be read.
+        """
+        parts: list[bytes] = []
+        while count:
+            try:
+                parts.append(os.pread(self._opened, count, offset_bytes))
+            except OSError as error:
+                raise self._unreadable(error) from error
+            if not parts[-1]:
+                raise self._cut_short()
+            offset_bytes, count = offset_bytes + len(parts[-1]), count - len(parts[-1])
+        return b"".join(parts)
+
+    def read_into(self, offset_bytes: int, out: npt.NDArray[np.uint8]) -> None:
+        """Fills `out`, (bytes,) uint8, from an offset on. Any thread may call it.
+
+        Raises:
+            ModelFileError: the file ends before, or cannot be read.
+        """
+        rest = out.data
+        while rest:
+            try:
+                count = os.preadv(self._opened, [rest], offset_bytes)
+            except OSError as error:
+                raise self._unreadable(error) from error
+            if count == 0:
+                raise self._cut_short()
+            rest, offset_bytes = rest[count:], offset_bytes + count
+
+    def check_unchanged(self) -> None:
+        """Makes sure that all that was read is of one and the same file.
+
+        Raises:
+            ModelFileError: somebody has written to it since it was opened.
+        """
+        if _identity(os.fstat(self._opened)) != self._identity:
+            raise ModelFileError(f"{self._name} was written to while it was read", _CHANGED_HINT)
+
+    @property
+    def _opened(self) -> int:
+        if self._descriptor is None:
+            raise CallerError(f"{self._name} is closed")
+        return self._descriptor
+
+    def _unreadable(self, error: OSError) -> ModelFileError:
+        return ModelFileError(f"{self._name} cannot be read: {error.strerror}", _READING_HINT)
+
+    def _cut_short(self) -> ModelFileError:
+        return ModelFileError(f"{self._name} was cut short while it was read", _CHANGED_HINT)
+
+
+def _identity(status: os.stat_result) -> FileIdentity:
+    return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _open(path: Path) -> int:
+    try:
+        # Opening a pipe would wait for its other end without O_NONBLOCK, which says nothing to a regular file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise ModelFileError(f"there is no file {path}", _PATH_HINT) from error
+    except PermissionError as error:
+        raise ModelFileError(f"{path.name} may not be read", "Check its owner and permissions.") from error
+    except OSError as error:
+        raise ModelFileError(f"{path.name[:80]} cannot be opened: {error.strerror}", _PATH_HINT) from error
+    except ValueError as error:  # a zero byte in the path
+        raise ModelFileError(f"{ascii(str(path))[:80]} cannot be a path", _PATH_HINT) from error
+    try:
+        _check_kind(path, os.fstat(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_kind(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise ModelFileError(f"{path} is {what}", "Give the path of a file whose name ends in .gguf.")
+    if status.st_size == 0:
+        raise ModelFileError(f"{path.name} is empty", "The file is damaged or incomplete; download it again.")

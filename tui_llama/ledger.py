@@ -1,0 +1,59 @@
+"""What was fed to models on one path of a chat: token ids, for each vocabulary on its own.
+
+An id means something in one vocabulary only. So a ledger hands out the ids of the vocabulary that is asked for; what
+was said under another one is tokenised again from its text by whoever goes on.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+UNKNOWN_VOCABULARY = ""
+"""The fingerprint of a vocabulary that nobody wrote down: the ids of answers that an older version stored."""
+
+TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is tokenised again for this model."
+
+
+class FedTokens(msgspec.Struct, frozen=True):
+    """Ids of one vocabulary, in the order in which they were fed.
+
+    Attributes:
+        token_ids: The ids.
+        vocabulary: The fingerprint of theirs. Those of `UNKNOWN_VOCABULARY` are used as far as they write the text.
+        lacks_newest: Whether those of the newest answer are not among them, since they are of another vocabulary.
+    """
+
+    token_ids: tuple[int, ...] = ()
+    vocabulary: str = UNKNOWN_VOCABULARY
+    lacks_newest: bool = False
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """All ids of a path.
+
+    Attributes:
+        by_vocabulary: The ids of each vocabulary, by its fingerprint.
+        newest_vocabulary: That of the newest answer whose tokens are known.
+    """
+
+    by_vocabulary: Mapping[str, tuple[int, ...]] = {}
+    newest_vocabulary: str = UNKNOWN_VOCABULARY
+
+    def __bool__(self) -> bool:
+        """Whether there are any ids."""
+        return any(self.by_vocabulary.values())
+
+    @property
+    def newest_ids(self) -> list[int]:
+        """The ids of the newest answer's vocabulary."""
+        return list(self.by_vocabulary.get(self.newest_vocabulary, ()))
+
+    def fed_in(self, vocabulary: str) -> FedTokens:
+        """The ids that a model of this vocabulary may go on from.
+
+        Where there are none, those of an unknown vocabulary, which may be this one.
+        """
+        if vocabulary not in self.by_vocabulary and UNKNOWN_VOCABULARY in self.by_vocabulary:
+            vocabulary = UNKNOWN_VOCABULARY
+        lacks_newest = bool(self.by_vocabulary) and vocabulary != self.newest_vocabulary
+        return FedTokens(self.by_vocabulary.get(vocabulary, ()), vocabulary, lacks_newest)

@@ -1,0 +1,69 @@
+"""Asks what is to become of what is not on the disk, before the program ends."""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Button, Static
+
+from tui_llama.screens.dialog import Dialog
+from tui_llama.text_safety import sanitize_line
+
+
+class Unsaved(StrEnum):
+    """What the user wants; the value is the button's id."""
+
+    TRY_AGAIN = "again"
+    SAVE_AS_FILE = "file"
+    LOSE = "lose"
+    STAY = "stay"
+
+
+class AskUnsaved(Dialog[Unsaved | None]):
+    """Returns what the user wants; None is to stay.
+
+    Args:
+        cause: Why it is not saved; not trusted.
+        losses: What would be lost, one line each; not trusted.
+        can_stay: Whether the program may still go on.
+    """
+
+    AUTO_FOCUS = "#again"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "answer('again')", "Try again", show=False),
+        Binding("f", "answer('file')", "Save as a file", show=False),
+        Binding("l", "answer('lose')", "Quit and lose it", show=False),
+        Binding("s", "answer('stay')", "Stay", show=False),
+        Binding("down,right", "app.focus_next", "Next button", show=False),
+        Binding("up,left", "app.focus_previous", "Button before", show=False),
+    ]
+
+    def __init__(self, cause: str, losses: list[str], *, can_stay: bool) -> None:
+        super().__init__()
+        self._cause = sanitize_line(cause)
+        self._losses = [sanitize_line(loss) for loss in losses]
+        self._can_stay = can_stay
+
+    def compose(self) -> ComposeResult:
+        """What would be lost, why, and a button for each way out."""
+        with Vertical(classes="dialog -unsaved") as box:
+            box.border_title = "Not everything is saved"
+            yield Static(self._cause, markup=False, classes="cause")
+            yield Static("\n".join(("Quitting now would lose:", *self._losses)), markup=False, classes="losses")
+            yield Button("Try again (t)", id=Unsaved.TRY_AGAIN, compact=True)
+            yield Button("Save as a file and quit (f)", id=Unsaved.SAVE_AS_FILE, compact=True)
+            yield Button("Quit and lose it (l)", id=Unsaved.LOSE, variant="error", compact=True)
+            if self._can_stay:
+                yield Button("Stay (s)", id=Unsaved.STAY, compact=True)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(Unsaved(event.button.id or Unsaved.STAY))
+
+    def action_answer(self, answer: str) -> None:
+        """A key instead of a button."""
+        if self._can_stay or answer != Unsaved.STAY:
+            self.dismiss(Unsaved(answer))

@@ -1,0 +1,63 @@
+"""All of a text that is too long to be laid out at once: only the rows in view are drawn."""
+
+from typing import ClassVar
+
+from rich.cells import chop_cells
+from rich.segment import Segment
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widgets import Static
+
+from tui_llama.long_text import extent
+from tui_llama.screens.dialog import Dialog
+from tui_llama.text_safety import drawn
+
+_TAB_CELLS = 4
+
+
+class TextRows(ScrollView, can_focus=True):
+    """A text in rows as wide as the widget, broken at any character."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(classes="rows")
+        self._lines = [line.expandtabs(_TAB_CELLS) for line in drawn(text).split("\n")]
+        self._rows: list[str] = []
+
+    def on_resize(self) -> None:
+        """Rows are made for a width."""
+        width = max(1, self.scrollable_content_region.width)
+        self._rows = [row for line in self._lines for row in chop_cells(line, width) or [""]]
+        self.virtual_size = Size(width, len(self._rows))
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One row in view."""
+        row = self.scroll_offset.y + y
+        text = self._rows[row] if row < len(self._rows) else ""
+        return Strip([Segment(text, self.rich_style)]).adjust_cell_length(self.size.width, self.rich_style)
+
+
+class WholeText(Dialog[None]):
+    """The text, and the keys."""
+
+    AUTO_FOCUS = ".rows"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy", show=False)]
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """How long it is, its rows, the keys."""
+        with Vertical(classes="dialog -whole") as box:
+            box.border_title = extent(self._text)
+            yield TextRows(self._text)
+            yield Static("↑ ↓ PgUp PgDn Home End scroll · c copy · Esc close", classes="keys")
+
+    def action_copy(self) -> None:
+        """Copies all of it, as it was written."""
+        self.app.copy_to_clipboard(self._text)

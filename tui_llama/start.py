@@ -1,0 +1,18 @@
+"""Where the program begins: nothing is imported before Ctrl+C is quiet and the standard streams are usable."""
+
+# The built-in module below `signal`: that one takes a while to import, in which Ctrl+C would show a traceback.
+import _signal  # type: ignore[import-not-found]
+import os
+import sys
+
+
+def main() -> None:
+    """Runs the command line and ends the process."""
+    # What `standard_streams.end_at_interrupt` does, before that can be imported.
+    _signal.signal(_signal.SIGINT, lambda _number, _frame: os._exit(130))
+    from tui_llama import standard_streams
+
+    standard_streams.prepare()
+    from tui_llama import cli
+
+    sys.exit(cli.run())

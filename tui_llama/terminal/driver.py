@@ -1,0 +1,136 @@
+"""Reads the terminal so that no bytes can end the program: framing of our own in front of Textual's parser.
+
+Textual's driver decodes strictly, so that one wrong byte ends its thread, and looks for escape sequences in what is
+pasted. Here every piece that Textual's parser is given is one key or one whole sequence, and one that it cannot read,
+or cannot count with, is nothing.
+"""
+
+import os
+import selectors
+from collections.abc import Iterable, Iterator
+from time import monotonic
+from typing import Final
+
+from textual import events
+from textual._xterm_parser import _MAX_SEQUENCE_SEARCH_THRESHOLD, XTermParser
+from textual.drivers.linux_driver import LinuxDriver
+from textual.keys import Keys
+from textual.message import Message
+
+from tui_llama.terminal.framing import Framing, Item, Pasted, Sequence, Typed
+
+_READ_BYTES: Final = 1 << 16
+_WAKE_SECONDS: Final = 0.1  # how soon the thread sees that the driver ends
+_WAITING_SECONDS: Final = 0.02  # how soon it sees that nothing follows an escape
+
+
+class TerminalInput:
+    """What a terminal sends, as Textual's messages.
+
+    Args:
+        is_debugging: Whether Textual writes a log of its parser.
+    """
+
+    def __init__(self, is_debugging: bool = False) -> None:
+        self._framing = Framing()
+        self._parser = XTermParser(is_debugging)
+
+    def feed(self, content: bytes) -> list[Message]:
+        """What the next bytes mean."""
+        return self._messages(self._framing.push(content))
+
+    def rest(self, silent_seconds: float) -> list[Message]:
+        """What it means that nothing came for so long."""
+        return self._messages(self._framing.rest(silent_seconds))
+
+    def finish(self) -> list[Message]:
+        """Nothing more will come."""
+        return self._messages(self._framing.finish())
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether silence would mean something now."""
+        return self._framing.is_waiting
+
+    def _messages(self, items: Iterable[Item]) -> list[Message]:
+        return [message for item in items for message in self._read(item) if not _is_ignored(message)]
+
+    def _read(self, item: Item) -> Iterable[Message]:
+        match item:
+            case Pasted(text):
+                return (events.Paste(text),)
+            case Typed(text):
+                return self._parsed(text)
+            case Sequence("\x1b"):
+                return (events.Key("escape", "\x1b"),)
+            case Sequence(text) if len(text) == 2:
+                return self._alt_key(text)
+            case Sequence(text) if len(text) > _MAX_SEQUENCE_SEARCH_THRESHOLD:
+                return self._keys(text)
+            case Sequence(text):
+                return self._parsed(text)
+
+    def _keys(self, text: str) -> list[events.Key]:
+        """The keys of a sequence that is longer than those the parser looks for, as texts of input methods are."""
+        try:
+            return list(self._parser._sequence_to_key_events(text))
+        except ValueError:
+            return []
+
+    def _alt_key(self, text: str) -> Iterator[Message]:
+        """An escape and a character: a key of its own, or one with Alt."""
+        known = list(self._parser._sequence_to_key_events(text))
+        yield from known or self._parser._sequence_to_key_events(text[1], alt=True)
+
+    def _parsed(self, text: str) -> list[Message]:
+        """What Textual's parser makes of typed text or of one whole sequence."""
+        try:
+            messages = list(self._parser.feed(text))
+        except Exception:  # of any kind: it checks nothing of what it computes with
+            messages = []
+            is_at_rest = False
+        else:
+            is_at_rest = self._parser._awaiting.timeout is None
+        if not is_at_rest:  # it does not know the sequence and waits for more, which it would make keys of
+            self._renew_parser()
+        return messages
+
+    def _renew_parser(self) -> None:
+        before, self._parser = self._parser, XTermParser(False)
+        for name in ("last_x", "last_y", "mouse_pixels", "terminal_size", "terminal_pixel_size"):
+            setattr(self._parser, name, getattr(before, name))
+
+
+def _is_ignored(message: Message) -> bool:
+    return isinstance(message, events.Key) and message.key == Keys.Ignore
+
+
+class TerminalDriver(LinuxDriver):
+    """Textual's driver for Linux and macOS with that input."""
+
+    def run_input_thread(self) -> None:
+        """Reads until the driver ends or the terminal is gone; of the latter a signal tells the program."""
+        terminal_input = TerminalInput(self._debug)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            heard_at = monotonic()
+            while not self.exit_event.is_set():
+                if selector.select(_WAITING_SECONDS if terminal_input.is_waiting else _WAKE_SECONDS):
+                    content = self._read_terminal()
+                    heard_at = monotonic()
+                    if not content:
+                        break
+                    self._hand_on(terminal_input.feed(content))
+                else:
+                    self._hand_on(terminal_input.rest(monotonic() - heard_at))
+        self._hand_on(terminal_input.finish())
+
+    def _read_terminal(self) -> bytes:
+        try:
+            return os.read(self.fileno, _READ_BYTES)
+        except OSError:
+            return b""
+
+    def _hand_on(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self.process_message(message)

@@ -1,0 +1,161 @@
+"""How answers are parsed: as GitHub's Markdown, but for what would make text vanish.
+
+CommonMark hides a lot: where links lead and what images are, definitions of references, what stands behind a fence,
+cells that a table has no column for, what is nested deeper than a parser wants to go. A reader of a page may never miss
+these; somebody who reads an answer must be able to see all of it. So each of them is shown as text here.
+
+Entities are decoded by the parser, behind the gate for untrusted text, so what they stand for passes it once more.
+"""
+
+from functools import cache
+from typing import Final
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block.table import escapedSplit, getLine, table
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+
+from tui_llama.text_safety import sanitize_line
+
+# Cells that the marks of lists and quotations may take of a row before the rest is shown as it was written: half of
+# the narrowest screen that is usable.
+INDENTATION_CELLS: Final = 28
+_QUOTATION_CELLS: Final = 3
+_BULLET_CELLS: Final = 2
+_NUMBER_CELLS: Final = 3  # without its digits
+_SAFE_LEVELS: Final = 4  # two lists of the largest numbers, of 12 cells each
+# No block comes so far, because of the cells above; brackets within brackets may, and are text from there on.
+_MOST_LEVELS: Final = 64
+
+
+@cache
+def markdown_parser() -> MarkdownIt:
+    """The parser of all answers."""
+    parser = MarkdownIt("gfm-like", {"html": False, "linkify": False, "maxNesting": _MOST_LEVELS})
+    parser.disable(["linkify", "reference"])
+    parser.block.ruler.before("table", "too_deep", _too_deep)
+    parser.block.ruler.at("table", _table_with_all_cells, {"alt": ["paragraph", "reference"]})
+    parser.core.ruler.push("show_targets", _show_targets)
+    parser.core.ruler.push("keep_line_breaks", _keep_line_breaks)
+    return parser
+
+
+def _keep_line_breaks(state: StateCore) -> None:
+    """Models mean the line breaks that they write."""
+    for token in state.tokens:
+        for child in token.children or ():
+            if child.type == "softbreak":
+                child.type = "hardbreak"
+
+
+# --- what is nested too deep ----------------------------------------------------------------------------------------
+
+
+def _too_deep(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
+    """A block rule: what is indented too far for its row is a paragraph, with its marks as they were written."""
+    if state.level < _SAFE_LEVELS or _indentation_cells(state) < INDENTATION_CELLS:
+        return False
+    if silent:
+        return True
+    line = start_line
+    # A negative indentation is a quotation's line that goes on without its mark.
+    while line < end_line and (state.isEmpty(line) or not 0 <= state.sCount[line] < state.blkIndent):
+        line += 1
+    opening = state.push("paragraph_open", "p", 1)
+    opening.map = [start_line, line]
+    inline = state.push("inline", "", 0)
+    inline.content = state.getLines(start_line, line, state.blkIndent, False).strip()
+    inline.map = [start_line, line]
+    inline.children = []
+    state.push("paragraph_close", "p", -1)
+    state.line = line
+    return True
+
+
+def _indentation_cells(state: StateBlock) -> int:
+    """What the marks of the blocks that are open now take of a row."""
+    cells, level = 0, state.level
+    for token in reversed(state.tokens):
+        if token.nesting == 1 and token.level < level:
+            level = token.level
+            cells += _mark_cells(token)
+            if level == 0:
+                break
+    return cells
+
+
+def _mark_cells(token: Token) -> int:
+    if token.type == "blockquote_open":
+        return _QUOTATION_CELLS
+    if token.type == "list_item_open":
+        return len(token.info) + _NUMBER_CELLS if token.info else _BULLET_CELLS
+    return 0
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _table_with_all_cells(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
+    """A block rule: a table in which cells that have no column stand in the last one."""
+    before = len(state.tokens)
+    if not table(state, start_line, end_line, silent):
+        return False
+    if not silent:
+        _add_left_out_cells(state, state.tokens[before:])
+    return True
+
+
+def _add_left_out_cells(state: StateBlock, tokens: list[Token]) -> None:
+    column_count = sum(token.type == "th_open" for token in tokens)
+    cells = [token for token in tokens if token.type == "inline"][column_count:]
+    for last in cells[column_count - 1 :: column_count]:
+        assert last.map is not None  # the rule for tables gives each cell its line
+        left_out = _cells(getLine(state, last.map[0]))[column_count:]
+        last.content = " | ".join([last.content, *left_out])
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a row, as the rule for tables takes them."""
+    cells = escapedSplit(line.strip())
+    if cells and cells[0] == "":
+        cells.pop(0)
+    if cells and cells[-1] == "":
+        cells.pop()
+    return [cell.strip() for cell in cells]
+
+
+# --- where links lead -----------------------------------------------------------------------------------------------
+
+
+def _show_targets(state: StateCore) -> None:
+    """Where a link leads stands behind it, unless it says so itself."""
+    for token in state.tokens:
+        if token.type == "inline":
+            token.children = _with_targets(token.children or [])
+
+
+def _with_targets(children: list[Token]) -> list[Token]:
+    shown: list[Token] = []
+    links: list[tuple[Token, int]] = []
+    for child in children:
+        if child.type == "text":
+            child.content = sanitize_line(child.content)
+        shown.append(child)
+        if child.type == "link_open":
+            links.append((child, len(shown)))
+        elif child.type == "link_close":
+            link, start = links.pop()
+            text = "".join(each.content for each in shown[start:])
+            shown += _target(str(link.attrs.get("href", "")), str(link.attrs.get("title", "")), text)
+        elif child.type == "image":
+            child.children = _with_targets(child.children or [])
+            shown += _target(str(child.attrs.get("src", "")), str(child.attrs.get("title", "")), "")
+    return shown
+
+
+def _target(address: str, title: str, text: str) -> list[Token]:
+    parts = ([] if not address or address.removeprefix("mailto:") == text else [address]) + ([title] if title else [])
+    if not parts:
+        return []
+    return [Token("text", "", 0, content=sanitize_line(f" ({' '.join(parts)})"))]
