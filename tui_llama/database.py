@@ -16,6 +16,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.errors import CallerError, StoreError
+from tui_llama.file_locks import NO_LOCKS, how_to_move, lacks_locks
 from tui_llama.text_safety import sanitize_line
 
 IN_MEMORY: Final = Path(":memory:")
@@ -217,14 +218,23 @@ def explained(path: Path) -> Iterator[None]:
     except (msgspec.ValidationError, msgspec.DecodeError, struct.error, OverflowError) as error:
         raise StoreError(f"The file of your chats is damaged: {path}", DAMAGED_HINT) from error
     except OSError as error:
+        if lacks_locks(error):
+            raise _without_locks(path) from error
         reason = error.strerror or type(error).__name__
         raise StoreError(
             f"The file of your chats cannot be used ({reason}): {path}", "Check the folder and the disk."
         ) from error
 
 
+def _without_locks(path: Path) -> StoreError:
+    hint = how_to_move(path)
+    return StoreError(f"The file of your chats cannot be used ({NO_LOCKS}): {path}", f"{hint[:1].upper()}{hint[1:]}.")
+
+
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
     # Without a code it is the sqlite3 module that could not decode a text.
+    if lacks_locks(error):
+        return _without_locks(path)
     primary_code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     otherwise = (f"cannot be used ({sanitize_line(str(error))})", "Start the program again.")
     what, hint = _CAUSES.get(primary_code, otherwise)

@@ -116,6 +116,11 @@ def _of_platform(find: Callable[..., str]) -> Path:
     return path if path.is_absolute() else _NOWHERE / _NAME
 
 
+def has_home() -> bool:
+    """Whether everything lies below one folder that the user has named."""
+    return bool(os.environ.get(HOME_VARIABLE))
+
+
 def _below_home(name: str) -> Path | None:
     home = os.environ.get(HOME_VARIABLE)
     return Path(home) / name if home else None
