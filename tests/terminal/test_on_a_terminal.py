@@ -16,13 +16,14 @@ from threading import Thread
 
 import pytest
 
+from tests.patience import HANG_SECONDS
 from tests.terminal.byte_streams import PASTE_END, PASTE_START, random_stream
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "import fcntl, runpy, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); " \
     "runpy.run_module('tests.terminal.chat_child', run_name='__main__')"  # fmt: skip
 ESCAPE_KEY, F7 = b"\x1b[27u", b"\x1b[18~"
-PATIENCE_SECONDS = 120  # a machine may be busy
+
 LEAVING_KEYS = b"\x03\x04\x11\x1a"  # quit, and suspend
 
 
@@ -48,7 +49,7 @@ class Terminal:
         self._shown.clear()
 
     def _read(self) -> bool:
-        if not select.select([self._descriptor], [], [], PATIENCE_SECONDS)[0]:
+        if not select.select([self._descriptor], [], [], HANG_SECONDS)[0]:
             return False
         try:
             content = os.read(self._descriptor, 1 << 16)
