@@ -17,13 +17,14 @@ from time import monotonic
 
 import pytest
 
+from tests.patience import HANG_SECONDS
 from tests.terminal.byte_streams import PASTE_END, PASTE_START, random_stream
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "import fcntl, runpy, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); " \
     "runpy.run_module('tests.terminal.chat_child', run_name='__main__')"  # fmt: skip
 ESCAPE_KEY, F7 = b"\x1b[27u", b"\x1b[18~"
-PATIENCE_SECONDS = 120  # a machine may be busy
+
 LEAVING_KEYS = b"\x03\x04\x11\x1a"  # quit, and suspend
 
 
@@ -48,7 +49,7 @@ class Terminal:
 
     def until(self, words: str) -> None:
         """Returns once it was drawn, which must be in one piece; forgets what was drawn before."""
-        assert self.shows(words, PATIENCE_SECONDS), f"it was not drawn, but {bytes(self._shown[-2000:])!r}"
+        assert self.shows(words, HANG_SECONDS), f"it was not drawn, but {bytes(self._shown[-2000:])!r}"
 
     def shows(self, words: str, seconds: float) -> bool:
         """Whether it is drawn in so many seconds; if so, forgets what was drawn."""
@@ -126,7 +127,7 @@ def test_a_terminal_that_goes_away_while_it_is_drawn_to_ends_the_program(number:
         for _ in range(10):
             terminal.send(paste(random.randbytes(20).hex().encode() + b"\n"))
         terminal.leave()
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(HANG_SECONDS) == 0
 
 
 def test_no_random_stream_ends_the_program() -> None:
@@ -141,7 +142,7 @@ def test_no_random_stream_ends_the_program() -> None:
             # is selected, to be replaced by the next; the mark has a line of its own, if it comes before that.
             mark = f"mark-{number}"
             marked = PASTE_END + ESCAPE_KEY * 3 + F7 + paste(f"\n{mark}".encode())
-            assert any(_answers(terminal, marked, mark) for _ in range(PATIENCE_SECONDS))
+            assert any(_answers(terminal, marked, mark) for _ in range(int(HANG_SECONDS)))
             assert process.poll() is None
 
 
