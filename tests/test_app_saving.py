@@ -183,7 +183,7 @@ async def test_it_can_be_had_as_a_file_and_nothing_is_written_over(store: FlakyS
         await driver.ask("second")
         await name_file(driver, taken)
         await driver.pilot.press("enter")
-        await driver.until(lambda: "There is a file of that name already" in driver.screen_text())
+        await driver.until(lambda: "it is there already" in driver.screen_text())
         await driver.pilot.press("f")
         await driver.until(lambda: isinstance(driver.app.screen, AskText))
         await driver.pilot.press(*str(new))

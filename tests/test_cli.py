@@ -509,7 +509,7 @@ def open_model(request, on_progress):
     return FakeModel(context_size=10**9)
 
 local._open_our_model = open_model
-from tui_llama.cli import main
+from tui_llama.start import main
 main()
 """
 

@@ -124,7 +124,7 @@ def test_nothing_on_the_page_tells_who_somebody_is(
 # With a terminal of its own, whose answer it waits for as long as that takes.
 ON_A_TERMINAL = """
 import fcntl, functools, sys, termios
-from tui_llama.cli import main
+from tui_llama.start import main
 from tui_llama.doctor import terminal_answers
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 patience = float(sys.argv.pop(1))

@@ -27,7 +27,7 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=la
 SCREEN = """
 import os
 from pathlib import Path
-from tui_llama import cli
+from tui_llama import cli, start
 from tui_llama.engine.worker import EngineWorker
 
 class TellingWorker(EngineWorker):
@@ -37,7 +37,7 @@ class TellingWorker(EngineWorker):
         return child
 
 cli._make_engine = lambda: TellingWorker("tests.fakes.child_engines:ObedientEngine")
-cli.main()
+start.main()
 """
 
 # Commands whose model is a fake one: it writes without end, or never loads; compilers never end either.
@@ -53,7 +53,7 @@ def open_model(request, on_progress):
     return FakeModel(context_size=10**9)
 
 local._open_our_model = open_model
-from tui_llama.cli import main
+from tui_llama.start import main
 main()
 """
 
@@ -95,7 +95,7 @@ def test_a_load_that_is_ended_leaves_no_word(number: signal.Signals) -> None:
 def test_a_command_that_waits_for_its_user_ends_too(command: tuple[str, ...], number: signal.Signals) -> None:
     program = "import click, sys\nclick.confirm = lambda *a, **k: (print('?', flush=True), sys.stdin.read())\n"
     program += "import tui_llama.model_listing as m\nm.choose_found = lambda name: click.confirm()\n"
-    program += "from tui_llama.cli import main\nmain()\n"
+    program += "from tui_llama.start import main\nmain()\n"
     with subprocess.Popen(
         [sys.executable, "-c", program, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     ) as process:

@@ -72,7 +72,7 @@ def test_no_part_of_the_engine_loads_the_screen() -> None:
 )
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
     statements = (
-        "import sys\nfrom tui_llama.cli import main\n"
+        "import sys\nfrom tui_llama.start import main\n"
         f"sys.argv = ['tui-llama', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
     )

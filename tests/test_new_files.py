@@ -190,3 +190,16 @@ def test_what_a_killed_program_left_goes_and_what_only_looks_so_stays(path: Path
         write(path)
     assert names(path.parent) == sorted({*before, "whales"} - {left.name})
     assert (tmp_path / "target").read_bytes() == OLD
+
+
+def test_of_a_kind_without_a_mark_nothing_is_replaced_or_removed(tmp_path: Path) -> None:
+    kind = FileKind("notes")
+    path, part = tmp_path / "notes.md", tmp_path / f".notes.md.{'0' * 16}.part"
+    part.write_bytes(b"mine")
+    with new_file(path, kind, may_replace=False) as descriptor:
+        write_all(descriptor, b"one")
+    for may_replace in (False, True):
+        with pytest.raises(ResultFileError) as refusal, new_file(path, kind, may_replace=may_replace):
+            pass
+        assert "--force" not in refusal.value.hint
+    assert path.read_bytes() == b"one" and part.read_bytes() == b"mine"

@@ -46,3 +46,16 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match="no"):
         replace_own_file(path, b"two")
     assert path.read_bytes() == b"one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_content_is_on_the_disk_before_it_gets_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "file.json", list[bytes]()
+
+    def note(descriptor: int) -> None:
+        assert not path.exists()
+        (part,) = tmp_path.iterdir()
+        synced.append(part.read_bytes())
+
+    monkeypatch.setattr(os, "fsync", note)
+    replace_own_file(path, b"one")
+    assert synced == [b"one"]

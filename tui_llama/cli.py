@@ -362,15 +362,8 @@ for _command in (
     command_line.add_command(_command)
 
 
-def main() -> None:
-    """Runs the command line and ends the process; `start.main` does so from the first moment on."""
-    standard_streams.end_at_interrupt()
-    standard_streams.prepare()
-    sys.exit(run())
-
-
 def run() -> int:
-    """Runs the command line; returns the exit status. The standard streams have been prepared."""
+    """Runs the command line; returns the exit status. `start.main` has prepared the standard streams."""
     try:
         with standard_streams.interruptible():
             status = _status_of_command_line()

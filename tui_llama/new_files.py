@@ -37,11 +37,14 @@ class FileKind:
 
     Args:
         name: Such as "a session of llama.cpp".
-        beginning: The bytes that all files of the kind begin with, at least four.
+        beginning: The bytes that all files of the kind begin with, at least four; none where they have no mark. Then
+            none is replaced, and what a program that was killed left half written stays.
+        option: What the user gives to have one replaced; empty where that cannot be asked for.
     """
 
     name: str
-    beginning: bytes
+    beginning: bytes = b""
+    option: str = ""
 
 
 def require_place(path: Path, kind: FileKind, *, may_replace: bool, inputs: Iterable[Path] = ()) -> None:
@@ -99,10 +102,11 @@ def _replaced(folder: int, path: Path, kind: FileKind, may_replace: bool, inputs
     if not stat.S_ISREG(status.st_mode):
         raise _refusal(path, "what is in its place is no regular file")
     if not may_replace:
-        raise _refusal(path, "it is there already", f"Choose another name; --force replaces {kind.name}.")
+        hint = f"Choose another name; {kind.option} replaces {kind.name}." if kind.option else _CHOOSE
+        raise _refusal(path, "it is there already", hint)
     if any(os.path.samestat(status, other) for other in _statuses(inputs)):
         raise _refusal(path, "it is what the result is made from")
-    if status.st_size and _beginning(folder, path.name, len(kind.beginning)) != kind.beginning:
+    if not kind.beginning or (status.st_size and _beginning(folder, path.name, len(kind.beginning)) != kind.beginning):
         raise _refusal(path, f"the file in its place is not {kind.name}")
     return True
 
@@ -170,6 +174,8 @@ def _remove_abandoned(folder: int, name: str, kind: FileKind) -> None:
 
     A program that still writes holds a lock on it.
     """
+    if not kind.beginning:
+        return
     pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{16}}\.part")
     for entry in filter(pattern.fullmatch, os.listdir(folder)):
         with suppress(OSError):

@@ -1,4 +1,7 @@
-"""Small files of ours, each replaced in one step: what is read is the old one or the new one in full."""
+"""Small files of ours, each replaced in one step: what is read is the old one or the new one in full.
+
+Files that a user has named are the business of `new_files`.
+"""
 
 import errno
 import os
@@ -25,7 +28,9 @@ def replace_own_file(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(descriptor)  # else a power cut could leave the new name with nothing behind it
         part.replace(path)
     except BaseException:
-        part.unlink()
+        part.unlink(missing_ok=True)
         raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tui_llama import paths
 from tui_llama.chat_record import ChatRecord, Deletion, unstored_chats
 from tui_llama.controllers.draft import DraftKeeper
-from tui_llama.errors import StateFileError, StoreConflictError, StoreError
+from tui_llama.errors import StateFileError, StoreConflictError, StoreError, UserError
 from tui_llama.journal import Journal
 from tui_llama.store import ChatSummary, Store
 
@@ -153,7 +153,7 @@ class SavingController:
 
         try:
             self.saved_file = save_chats([record.memory for record, _summary in unstored_chats(self.journal)], name)
-        except StoreError as error:
+        except UserError as error:
             return f"{error}. {error.hint}"
         self._give_away()
         return ""

@@ -15,7 +15,6 @@ import importlib.util
 import os
 import platform
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -31,6 +30,7 @@ import llvmlite.binding as llvm
 from tui_llama import own_folders, paths
 from tui_llama.engine import instruction_sets
 from tui_llama.errors import EngineError
+from tui_llama.own_files import replace_own_file
 
 KERNEL_SOURCES: Final = (
     "activations.py",
@@ -181,15 +181,7 @@ def keep(kernel: Kernel, code: bytes) -> None:
     """
     path = _path_of(kernel)
     own_folders.make_marked_folder(path.parent)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_checksum(code) + code)
-        part.replace(path)
-    except BaseException:
-        part.unlink()
-        raise
+    replace_own_file(path, _checksum(code) + code)
 
 
 def link(code: bytes, arguments: str, *, returns: bool = False) -> tuple[int, Callable[..., Any]]:

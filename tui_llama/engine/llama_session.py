@@ -62,7 +62,7 @@ Plane: TypeAlias = NDArray[np.float16]
 
 MAGIC: Final = b"nsgg"
 VERSIONS: Final = (9, 10)
-LLAMA_SESSION: Final = FileKind("a session of llama.cpp", MAGIC)
+LLAMA_SESSION: Final = FileKind("a session of llama.cpp", MAGIC, "--force")
 
 _HEADER: Final = struct.Struct("<4sI")
 _COUNT: Final = struct.Struct("<I")
