@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.chat_app import Driver, opened, spoken
 from tests.fakes.flaky_store import Fault, FlakyStore
-from tui_llama import journal, paths
+from tui_llama import app, journal, paths
 from tui_llama.controllers.saving import NOT_SAVED, SAVED_AGAIN
 from tui_llama.engine.scripted import Gate
 from tui_llama.screens.ask_text import AskText
@@ -49,8 +49,7 @@ async def until_asked(driver: Driver) -> str:
 
 async def until_ended(driver: Driver, *keys: str) -> None:
     await driver.pilot.press(*keys)
-    while not driver.app._exit:
-        await driver.pilot.pause()
+    await driver.until(lambda: driver.app._exit, "the end")
 
 
 async def test_turns_made_while_another_program_holds_the_lock_are_stored_when_it_lets_go(store: FlakyStore) -> None:
@@ -170,7 +169,7 @@ async def name_file(driver: Driver, name: Path) -> None:
     await driver.pilot.press("f")
     await driver.until(lambda: isinstance(driver.app.screen, AskText))
     await driver.pilot.pause()
-    await driver.pilot.press(*str(name).replace("/", " ").replace(" ", "/"))
+    await driver.pilot.press(*str(name))
 
 
 async def test_it_can_be_had_as_a_file_and_nothing_is_written_over(store: FlakyStore, tmp_path: Path) -> None:
@@ -267,3 +266,58 @@ async def test_whoever_cannot_be_asked_finds_a_file_beside_the_chats(store: Flak
         await until_ended(driver)
     (saved,) = paths.data_folder().glob("unsaved-chats-*.md")
     assert "## You\n\nfirst" in saved.read_text()
+
+
+# --- what is written and not sent -------------------------------------------------------------------------------
+
+
+async def test_a_draft_is_there_again_after_the_program_has_ended(store: FlakyStore) -> None:
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        await driver.write("half a\nthought")
+        await until_ended(driver, "ctrl+q")
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        await driver.until(lambda: driver.written == "half a\nthought")
+        await driver.pilot.press("enter")
+        await driver.until(lambda: driver.answers == ["one"])
+    async with opened(store=store) as driver:
+        assert driver.written == ""
+
+
+async def test_a_draft_is_kept_while_it_rests_so_that_a_crash_does_not_take_it(
+    store: FlakyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "DRAFT_SECONDS", 0.0)
+    async with opened(store=store) as driver:
+        await driver.write("half")
+        await driver.until(lambda: store.preference("draft") == "half")
+
+
+async def test_a_draft_of_an_incognito_chat_is_not_kept(store: FlakyStore) -> None:
+    async with opened(store=store, is_incognito=True) as driver:
+        await driver.write("a secret")
+        await until_ended(driver, "ctrl+q")
+    assert store.preference("draft") is None
+
+
+async def test_a_draft_that_cannot_be_kept_is_asked_about(store: FlakyStore) -> None:
+    async with opened(store=store) as driver:
+        store.lasting_fault = Fault.AT_ONCE
+        await driver.write("half")
+        assert "what is written and not sent" in await until_asked(driver)
+        await driver.pilot.press("s")
+        await driver.until(lambda: driver.app.screen is driver.app.chat_screen)
+        assert driver.written == "half"
+
+
+async def test_the_program_starts_while_another_program_holds_the_lock(store: FlakyStore) -> None:
+    store.set_preference("draft", "half")
+    with sqlite3.connect(store.path, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with Store(store.path) as own:
+            async with opened(store=own, replies=[spoken("one")]) as driver:
+                assert driver.written == "half"
+                await driver.pilot.press("enter")
+                await driver.until(lambda: driver.answers == ["one"])
+                other.execute("ROLLBACK")
+                await driver.until_state("ready")
+    assert texts(store, "half") == ["half", "one"]

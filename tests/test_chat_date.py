@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from tests.fakes.clock import BERLIN, KATHMANDU, NEW_YORK, TOKYO, Clock
 from tests.fakes.fake_model import FakeModel, answering
@@ -167,7 +167,7 @@ async def test_a_refusal_keeps_the_day(clock: Clock) -> None:
     async with chatting_with(model_with("gpt-oss")) as driver:
         await driver.ask("first")
         clock.set("2026-11-28 12:00:00", BERLIN)
-        await ask_for_today(driver, ("The next answer: keeps",), "n")
+        await ask_for_today(driver, ("keeps",), "n")
         await driver.ask("second")
         assert driver.engine.requests[-1].begun_at == "2026-11-27T12:00:00+01:00"
 
@@ -179,6 +179,25 @@ async def test_where_the_day_is_todays_there_is_nothing_to_renew(clock: Clock) -
             await driver.send("/date")
             await driver.until(lambda: "told today's date already" in driver.status, "a hint")
             await driver.ask("first")
+
+
+async def test_without_a_model_the_day_can_be_renewed_though_nobody_knows_what_that_costs(clock: Clock) -> None:
+    clock.set("2026-11-27 12:00:00", BERLIN)
+    async with chatting_with(model_with("llama 3.2")) as driver:
+        await driver.ask("first")
+        await driver.send("/model nowhere.gguf")
+        await driver.until_state("no model")
+        clock.set("2026-11-28 12:00:00", BERLIN)
+        await ask_for_today(
+            driver,
+            (
+                "Price of the next",
+                "nobody knows",
+            ),
+            "y",
+        )
+        await driver.settle()
+        assert driver.store.chat(driver.store.list_chats()[0].chat_id).begun_at.day == 28
 
 
 # --- on the command line ---

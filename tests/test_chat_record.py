@@ -120,7 +120,7 @@ async def test_whichever_write_fails_nothing_is_missing_and_nothing_is_there_twi
         answer(chat, "third")
         chat.rename("Mine")
         chat.set_model("/models/other.gguf")
-        chat.turn_to_branch(chat.branches()[-1].tip_message_id)
+        await chat.turn_to_branch((await chat.branches())[-1].tip_message_id)
         await at.mend()
         await at.assert_stored(chat)
         assert len(at.store.all_messages(chat.chat_id or "")) == 5
@@ -178,8 +178,8 @@ async def test_a_chat_that_waits_can_be_left_and_opened_again_and_goes_on() -> N
         say(again, "five", "six")
         again.set_answer_aside()
         answer(again, "seven")
-        assert again.turn_to_version(-1)
-        assert [branch.answer for branch in again.branches()] == ["seven", "six"]
+        assert await again.turn_to_version(-1)
+        assert [branch.answer for branch in await again.branches()] == ["seven", "six"]
         await at.mend()
         await at.assert_stored(again)
         assert [chat.title for chat in await list_chats(at.journal)] == [each.title for each in at.store.list_chats()]
@@ -480,12 +480,12 @@ class User:
         self.chat.set_model(self.words())
 
     async def turn(self) -> None:
-        self.chat.turn_to_version(self.random.choice([-1, 1]))
+        await self.chat.turn_to_version(self.random.choice([-1, 1]))
 
     async def branch(self) -> None:
-        branches = self.chat.branches()
+        branches = await self.chat.branches()
         if branches:
-            self.chat.turn_to_branch(self.random.choice(branches).tip_message_id)
+            await self.chat.turn_to_branch(self.random.choice(branches).tip_message_id)
 
     async def new(self) -> None:
         await self.chat.leave()

@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -151,9 +150,9 @@ def no_links(*_: object, **__: object) -> None:
 def test_who_comes_at_the_last_moment_keeps_the_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     link = os.link
 
-    def late(*arguments: Any, **options: Any) -> None:
+    def late(part: str, name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         path.write_bytes(b"somebody else's")
-        link(*arguments, **options)
+        link(part, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "link", late)
     with pytest.raises(ResultFileError, match="somebody has made a file of that name meanwhile"):

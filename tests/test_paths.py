@@ -91,3 +91,14 @@ def test_a_file_in_place_of_a_folder_is_called_so(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(NotADirectoryError):
             paths.make_private_folder(path)
+
+
+def test_a_relative_path_leads_nowhere_from_a_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert paths.typed_path("model.gguf") is None and paths.typed_file("model.gguf") is None
+    assert paths.typed_path("/model.gguf") == Path("/model.gguf")

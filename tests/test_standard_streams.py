@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakes.tiny_model import make_tiny_model
 from tests.patience import HANG_SECONDS
-from tui_llama import standard_streams
+from tui_llama import __version__, standard_streams
 from tui_llama.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -252,7 +252,7 @@ BEGINS, ENDS = b"\x1b[?1049h", b"\x1b[?1049l"
 """What a terminal is told before the screen is drawn, and once it is the user's again."""
 
 
-def screen(redirection: str, end: Callable[["subprocess.Popen[bytes]", int], None]) -> tuple[int, bytes]:
+def screen(redirection: str, end: Callable[["subprocess.Popen[bytes]", int], object]) -> tuple[int, bytes]:
     """Opens the screen on a terminal, ends it once it is there; returns the status, and what was drawn."""
     ours, theirs = pty.openpty()
     command = ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, *REAL]
@@ -271,10 +271,7 @@ def screen(redirection: str, end: Callable[["subprocess.Popen[bytes]", int], Non
 
 @pytest.mark.parametrize("redirection", ["", "2>/dev/null", "2>/dev/full", "2>&-"])
 def test_the_screen_is_drawn_on_the_terminal_wherever_messages_go(redirection: str) -> None:
-    def quit_by_key(_process: object, terminal: int) -> None:
-        os.write(terminal, b"\x11")
-
-    status, drawn = screen(redirection, quit_by_key)
+    status, drawn = screen(redirection, lambda process, terminal: os.write(terminal, b"\x11"))
     assert status == 0
     assert drawn.index(BEGINS) < drawn.index(ENDS)
 
@@ -327,6 +324,18 @@ def test_ctrl_c_at_any_moment_is_quiet_and_status_130(command: str, tiny_model: 
         assert result.returncode == 99 or (result.returncode, result.stderr) == (130, b""), place
         place += 1 + place // 3  # closer together at the beginning, where there is less to tidy up with
     assert statuses.count(130) > 10
+
+
+def test_once_all_is_written_ctrl_c_changes_nothing() -> None:
+    script = """
+import atexit, os, signal, sys
+from tui_llama.start import main
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+main()
+"""
+    command = [sys.executable, "-c", script, "--version"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"tui-llama, version {__version__}\n", "")
 
 
 @pytest.mark.parametrize("times", [1, 2])

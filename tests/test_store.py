@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.fakes.clock import BERLIN, KATHMANDU, NEW_YORK, TOKYO, Clock
 from tests.patience import HANG_SECONDS
-from tui_llama import database
+from tui_llama import database, paths
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chat_date import date_text, local_now
 from tui_llama.errors import CallerError, StoreError
@@ -786,6 +787,18 @@ def test_a_database_that_others_could_read_is_closed_to_them(path: Path) -> None
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_a_database_of_another_program_keeps_its_mode(path: Path) -> None:
+    paths.make_private_folder(path.parent)
+    with closing(sqlite3.connect(path)) as theirs:
+        theirs.execute("CREATE TABLE songs (title TEXT)")
+    path.chmod(0o644)
+
+    with pytest.raises(StoreError, match="another program"):
+        Store(path)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
 def test_every_commit_goes_through_to_the_disk(store: Store) -> None:
     with store._transaction() as connection:
         pragmas = {
@@ -944,7 +957,7 @@ def test_a_folder_in_the_place_of_the_file_is_named(path: Path) -> None:
 def test_a_file_in_the_place_of_the_folder_is_named(path: Path) -> None:
     path.parent.write_text("")
 
-    with pytest.raises(StoreError, match="File exists"):
+    with pytest.raises(StoreError, match="Not a directory"):
         Store(path)
 
 

@@ -11,6 +11,7 @@ from tui_llama.text_safety import (
     SEQUENCE_LIMIT,
     STRING_LIMIT,
     TextSanitizer,
+    drawn,
     sanitize,
     sanitize_line,
 )
@@ -33,6 +34,7 @@ PIECES = st.sampled_from(
         "y" * STRING_LIMIT,
     ]
 )
+ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
 HOSTILE = st.lists(PIECES, max_size=40).map("".join) | st.text(st.characters(exclude_categories=()))
 
 
@@ -228,3 +230,20 @@ def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
 
 def test_a_name_keeps_to_its_line() -> None:
     assert sanitize_line("evil\r\nname\t\x1b[31mred") == "evil name red"
+
+
+@given(HOSTILE)
+def test_what_is_drawn_is_as_long_as_the_text_and_safe(text: str) -> None:
+    shown = drawn(text)
+    assert len(shown) == len(text)
+    assert sanitize(shown.replace(ENGLAND, "")) == shown.replace(ENGLAND, "")
+
+
+def test_what_is_drawn_is_visible_in_each_place() -> None:
+    assert drawn("a\x00\x1b\r\x7f\x85\x9b\u2028\u202e\ufeff\ud800z\n\t") == "a␀␛␍␡↵�↵⇄·�z\n\t"
+
+
+def test_only_a_whole_flag_keeps_its_tags() -> None:
+    assert drawn(ENGLAND) == ENGLAND
+    assert drawn(ENGLAND[:-1]) == ENGLAND[0] + "·" * 5
+    assert drawn(ENGLAND[1:]) == "·" * 6

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.engine.test_local import engine_with, never
 from tests.fakes.chat_app import MODEL, Driver, opened
-from tests.fakes.fake_model import FakeModel, answering
+from tests.fakes.fake_model import FakeModel, answering, byte_tokenizer
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine.chat_template import ChatTemplate
 from tui_llama.engine.protocol import (
@@ -15,6 +15,7 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
     ModelLoaded,
+    PromptEncoded,
     PromptEstimate,
     ReplyRequest,
 )
@@ -150,3 +151,22 @@ async def test_an_answer_that_never_began_can_be_asked_for_again() -> None:
         await driver.until(lambda: driver.answers == ["yes"])
         await driver.until_state("ready")
         assert await prompt_of(driver) == "<s>user:one</s><s>assistant:"
+
+
+async def test_an_answer_that_never_began_can_go_on() -> None:
+    gate = Gate()
+    prompt = "<s>user:zero\n\none</s><s>assistant:"
+    read: list[Step] = [PromptEncoded(1, 0, tuple(byte_tokenizer().tokenize(prompt, parse_special=True))), gate]
+    async with opened(settings=GREEDY, engine=Troubled([Failed(1, "out of memory")], read).scripted) as driver:
+        await driver.send("zero")
+        await driver.until(lambda: any("failed" in note for note in driver.notes))
+        await driver.send("one")
+        await gate.reached()
+        await driver.pilot.press("escape")
+        await driver.until_state("ready")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers[-1:] == ["yes"])
+        await driver.until_state("ready")
+        assert await prompt_of(driver) == prompt
+        await driver.ask("two")
+        assert driver.answers[-1] == "yes"

@@ -28,6 +28,7 @@ from tui_llama.chat import Role
 from tui_llama.chat_date import local_now
 from tui_llama.chat_record import delete_chat, list_chats, rename_chat
 from tui_llama.commands import COMMANDS, find_slash, parse_slash
+from tui_llama.controllers.draft import DraftKeeper
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.conversation import State
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 
 STATUS_SECONDS = 0.1
 JOURNAL_SECONDS = 0.5
+DRAFT_SECONDS = 1.0
 HINT_SECONDS = 4.0
 QUIT_ARMED_SECONDS = 2.0
 CLOSING_SECONDS = 5.0
@@ -140,6 +142,7 @@ class ChatApp(App[None]):
         self._is_on_screen = False
         self._saving = SavingController(store, self)
         self._journal = self._saving.journal
+        self._draft_keeper = DraftKeeper(self._journal)
         self._trouble: Remark | None = None
         self._turns = Turns(
             engine_factory,
@@ -207,6 +210,7 @@ class ChatApp(App[None]):
         """Loads the model that was asked for or used last, or lets the user choose."""
         self._journal.write(lambda store: store.recover())
         self._journal.write(saved_prompts.forget_orphans)
+        await self._restore_draft()
         path = self._wanted_model_path
         if path is None:
             path = await self._journal.read_or(lambda store: store.preference(LAST_MODEL), None)
@@ -215,6 +219,19 @@ class ChatApp(App[None]):
             await self._models.choose_first()
         elif self._turns.allows(turn.LoadModel):
             self._turns.dispatch(turn.LoadModel(path))
+
+    async def _restore_draft(self) -> None:
+        draft, composer = await self._draft_keeper.restore(), self.chat_screen.composer
+        if draft and not composer.text:
+            composer.replace_text(draft)
+
+    async def _keep_draft(self) -> None:
+        await asyncio.sleep(DRAFT_SECONDS)
+        self._keep_draft_now()
+
+    def _keep_draft_now(self) -> None:
+        if not self._turns.chat.is_incognito:
+            self._draft_keeper.keep(self.chat_screen.composer.text)
 
     async def action_quit(self) -> None:
         """Ends the program; what there is of an answer is kept."""
@@ -230,6 +247,7 @@ class ChatApp(App[None]):
     async def _quit(self) -> None:
         """Asks first where something would be lost; once more if the last of an answer could not be stored."""
         self._turns.chat.flush()
+        self._keep_draft_now()
         if not await self._saving.may_end():
             return
         self._end_turn()
@@ -246,6 +264,8 @@ class ChatApp(App[None]):
 
     def _leave_screen(self) -> None:
         """The turns know of the end first; then nothing draws any more, and what was begun does not go on."""
+        if self._is_on_screen:
+            self._keep_draft_now()
         try:
             self._end_turn()
         finally:
@@ -395,6 +415,7 @@ class ChatApp(App[None]):
 
     @on(Composer.Changed)
     def _read_on(self) -> None:
+        self._run_alone("draft", self._keep_draft)
         self._reading_ahead.edit(self._draft())
         self._editing.ask_price(self.chat_screen.composer.text)
 
@@ -619,16 +640,16 @@ class ChatApp(App[None]):
         chat = self._turns.chat
         try:
             estimate = await self._turns.estimate_of_today(self._draft())
-            price = "What that costs is not known." if estimate is None else self._turns.meter.price(estimate)
+            price = "nobody knows" if estimate is None else self._turns.meter.price(estimate)
         except UserError as error:
-            price = str(error)
+            price = f"there is none: {error}"
 
         def begin_today(is_certain: bool | None) -> None:
             if is_certain and self._turns.chat is chat:
                 chat.begin_today()
                 self._read_ahead_if_at_rest()
 
-        told = f"It was {chat.begun_at:%Y-%m-%d} so far. The next answer: {price}"
+        told = f"It was {chat.begun_at:%Y-%m-%d} so far. Price of the next answer: {price}"
         self.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
 
     def action_copy_answer(self) -> None:
@@ -798,7 +819,9 @@ class ChatApp(App[None]):
 
     async def _show_version(self, step: int) -> None:
         """Shows another version of the last answer; the chat goes on from there."""
-        if self._turns.allows(turn.OpenChat) and self._turns.chat.turn_to_version(step):
+        if not self._turns.allows(turn.OpenChat) or not await self._turns.chat.turn_to_version(step):
+            return
+        if self._turns.allows(turn.OpenChat):
             await self._show_path(self._turns.chat)
 
     def action_list_branches(self) -> None:
@@ -808,7 +831,7 @@ class ChatApp(App[None]):
     async def _list_branches(self) -> None:
         from tui_llama.screens.branch_list import BranchList
 
-        branches = self._turns.chat.branches()
+        branches = await self._turns.chat.branches()
         here = self._turns.chat.entries[-1].message_id if self._turns.chat.entries else None
 
         def chosen(tip_message_id: int | None) -> None:
@@ -821,8 +844,8 @@ class ChatApp(App[None]):
     async def _show_branch(self, tip_message_id: int) -> None:
         """Goes to another way that the chat went; an answer under way is stopped and kept."""
         await self._turns.stop_and_wait()
+        await self._turns.chat.turn_to_branch(tip_message_id)
         if self._turns.allows(turn.OpenChat):
-            self._turns.chat.turn_to_branch(tip_message_id)
             await self._show_path(self._turns.chat)
 
     async def _show_path(self, chat: OpenChat) -> None:

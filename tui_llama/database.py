@@ -16,6 +16,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.errors import CallerError, StoreError
+from tui_llama.file_locks import NO_LOCKS, how_to_move, lacks_locks
 from tui_llama.text_safety import sanitize_line
 
 IN_MEMORY: Final = Path(":memory:")
@@ -118,12 +119,8 @@ _CAUSES: dict[int, tuple[str, str]] = {
 def make_private_file(path: Path) -> None:
     """Makes the database's file before SQLite would, for the user alone; its companions copy the mode."""
     paths.make_private_folder(path.parent)
-    try:
+    with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        # By name: closing a descriptor of it would drop the locks that SQLite holds on it in this process.
-        if path.is_file() and path.stat().st_mode & 0o077:
-            path.chmod(0o600)
 
 
 def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
@@ -141,6 +138,8 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connectio
     connection.row_factory = sqlite3.Row
     try:
         _require_ours(connection, path)
+        if path != IN_MEMORY:
+            _close_to_others(path)
         if _pragma(connection, "journal_mode") != "wal":
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("PRAGMA synchronous = FULL")
@@ -162,6 +161,17 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
     is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if not is_new or _pragma(connection, "application_id") or _pragma(connection, "user_version"):
         raise StoreError(f"{path} is a database of another program.", "Move it away, or choose another place.")
+
+
+def _close_to_others(path: Path) -> None:
+    """Lets the user alone read a database of ours, and what SQLite has beside it.
+
+    By name: closing a descriptor of it would drop the locks that SQLite holds on it in this process.
+    """
+    for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(FileNotFoundError):
+            if each.stat().st_mode & 0o077:
+                each.chmod(0o600)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -208,14 +218,23 @@ def explained(path: Path) -> Iterator[None]:
     except (msgspec.ValidationError, msgspec.DecodeError, struct.error, OverflowError) as error:
         raise StoreError(f"The file of your chats is damaged: {path}", DAMAGED_HINT) from error
     except OSError as error:
+        if lacks_locks(error):
+            raise _without_locks(path) from error
         reason = error.strerror or type(error).__name__
         raise StoreError(
             f"The file of your chats cannot be used ({reason}): {path}", "Check the folder and the disk."
         ) from error
 
 
+def _without_locks(path: Path) -> StoreError:
+    hint = how_to_move(path)
+    return StoreError(f"The file of your chats cannot be used ({NO_LOCKS}): {path}", f"{hint[:1].upper()}{hint[1:]}.")
+
+
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
     # Without a code it is the sqlite3 module that could not decode a text.
+    if lacks_locks(error):
+        return _without_locks(path)
     primary_code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     otherwise = (f"cannot be used ({sanitize_line(str(error))})", "Start the program again.")
     what, hint = _CAUSES.get(primary_code, otherwise)
@@ -234,7 +253,7 @@ class AnswerLocks:
         self._descriptor: int | None = None
         if path != IN_MEMORY:
             lock_path = path.with_name(path.name + ".lock")
-            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def _lock(self, operation: int, byte: int) -> None:
         if self._descriptor is not None:

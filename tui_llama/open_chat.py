@@ -8,6 +8,7 @@ a journal of its own, whose store is in memory, and is gone when it is left.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.chat_date import local_now
@@ -25,6 +26,8 @@ from tui_llama.store import (
     new_chat_id,
     new_moment,
 )
+
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -97,7 +100,7 @@ class OpenChat:
         opened = cls(journal, model_path=chat.model_path, system_prompt=chat.system_prompt, record=record)
         opened.title = chat.title
         opened._begun_at = chat.begun_at
-        opened.entries = _entries(record.memory, chat_id)
+        opened.entries = await opened._read(lambda memory: _entries(memory, chat_id))
         return opened
 
     # --- what it is ---------------------------------------------------------------------------------------------
@@ -163,8 +166,9 @@ class OpenChat:
         await self._journal.settle()
         if self._refusal is not None:
             raise self._refusal
-        message_id, memory = self.entries[-1].message_id, self._record.memory
-        return memory.ledger(message_id), memory.generated_token_count(message_id)
+        message_id = self.entries[-1].message_id
+        ledger = await self._read(lambda memory: memory.ledger(message_id))
+        return ledger, await self._read(lambda memory: memory.generated_token_count(message_id))
 
     def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
         """The system prompt and what was said before entry number `position`."""
@@ -176,8 +180,12 @@ class OpenChat:
         return await self._ledger_up_to(self.entries[position - 1]) if position else Ledger()
 
     async def _ledger_up_to(self, entry: Entry) -> Ledger:
-        await self._journal.settle()  # what is answered is stored before, if it can be
-        return self._record.memory.ledger(entry.message_id)
+        return await self._read(lambda memory: memory.ledger(entry.message_id))
+
+    async def _read(self, job: Callable[[Store], Result]) -> Result:
+        """Reads the record, which may take a while; not before what was said is on the disk, if it can be."""
+        memory = self._record.memory
+        return await self._journal.read(lambda _store: job(memory))
 
     # --- what happens to it -------------------------------------------------------------------------------------
 
@@ -363,7 +371,7 @@ class OpenChat:
         chat_id = self._record.chat_id
         self._record.change(lambda store, id_there: store.set_tip(chat_id, id_there(message_id)))
 
-    def turn_to_version(self, step: int) -> bool:
+    async def turn_to_version(self, step: int) -> bool:
         """Puts another version of the last answer on the path, `step` after the one that is there.
 
         Returns:
@@ -376,17 +384,19 @@ class OpenChat:
         position = versions.index(message_id) + step
         if not 0 <= position < len(versions):
             return False
-        self.turn_to_branch(versions[position])
+        await self.turn_to_branch(versions[position])
         return True
 
-    def branches(self) -> list[StoredBranch]:
+    async def branches(self) -> list[StoredBranch]:
         """The ways that the chat went, newest first."""
-        return [] if self.chat_id is None else self._record.memory.branches(self.chat_id)
+        chat_id = self.chat_id
+        return [] if chat_id is None else await self._read(lambda memory: memory.branches(chat_id))
 
-    def turn_to_branch(self, tip_message_id: int) -> None:
+    async def turn_to_branch(self, tip_message_id: int) -> None:
         """Puts the way that ends there on the path."""
+        chat_id = self._record.chat_id
         self._show_path_to(tip_message_id)
-        self.entries = _entries(self._record.memory, self._record.chat_id)
+        self.entries = await self._read(lambda memory: _entries(memory, chat_id))
 
     async def leave(self) -> None:
         """The chat is no longer on the screen: an incognito one is nowhere then."""

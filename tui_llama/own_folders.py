@@ -36,10 +36,10 @@ def make_marked_folder(path: Path) -> None:
     """
     paths.make_private_folder(path)
     with _opened(path) as folder:
-        mark(folder)
+        _mark(folder)
 
 
-def mark(folder: int) -> None:
+def _mark(folder: int) -> None:
     """Puts the mark into the folder of a descriptor. What lies in its place stays as it is.
 
     Raises:
@@ -59,8 +59,16 @@ def mark(folder: int) -> None:
         os.close(descriptor)
 
 
-def is_marked(folder: int) -> bool:
-    """Whether the folder of a descriptor has the mark."""
+def is_marked_folder(path: Path) -> bool:
+    """Whether a path is a folder, and no link to one, with the mark."""
+    try:
+        with _opened(path) as folder:
+            return _is_marked(folder)
+    except OSError:
+        return False
+
+
+def _is_marked(folder: int) -> bool:
     return _content(folder, MARK_FILE) == _MARK
 
 
@@ -77,7 +85,7 @@ def remove_unused_folder(path: Path, is_own_name: IsOwnName, is_own_content: IsO
     with suppress(OSError), _opened(path) as folder:  # another process may be removing it too
         if os.fstat(folder).st_mtime >= unused_since:
             return
-        if not is_marked(folder) and not _has_only(folder, is_own_name, is_own_content):
+        if not _is_marked(folder) and not _has_only(folder, is_own_name, is_own_content):
             return
         _empty(folder, is_own_name)
         path.rmdir()

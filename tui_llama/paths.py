@@ -79,7 +79,8 @@ def typed_path(text: str) -> Path | None:
     try:
         path = Path(text).expanduser()
         path.exists()
-    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a zero byte
+        path.absolute()
+    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a zero byte, below a folder that is gone
         return None
     return path
 
@@ -113,6 +114,11 @@ def _of_platform(find: Callable[..., str]) -> Path:
     except RuntimeError:
         return _NOWHERE / _NAME
     return path if path.is_absolute() else _NOWHERE / _NAME
+
+
+def has_home() -> bool:
+    """Whether everything lies below one folder that the user has named."""
+    return bool(os.environ.get(HOME_VARIABLE))
 
 
 def _below_home(name: str) -> Path | None:

@@ -8,6 +8,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import StateFileError
+from tui_llama.file_locks import cause_of
 from tui_llama.store import Store
 
 
@@ -68,5 +69,4 @@ def explained(failure: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause = error.strerror or type(error).__name__
-        raise StateFileError(f"{failure} ({cause}).") from error
+        raise StateFileError(f"{failure} ({cause_of(error)}).") from error

@@ -57,7 +57,7 @@ def give_screen_a_terminal() -> None:
 
 
 def finish(status: int) -> int:
-    """Writes what is still in the streams; to be called once nothing is written any more.
+    """Writes what is still in the streams; to be called once nothing is written any more. Then Ctrl+C does nothing.
 
     Args:
         status: With which the program is about to end.
@@ -72,7 +72,10 @@ def finish(status: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        return status or READER_GONE
+        status = status or READER_GONE
+    finally:
+        # All is done but the interpreter's farewells, during which it would give Ctrl+C its first meaning back.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return status
 
 

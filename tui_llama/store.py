@@ -447,13 +447,15 @@ class Store:
         are the tokens that are generated for it. May be repeated as long as nothing was generated.
         """
         with self._transaction() as database:
-            parent_id = _open_answer(database, message_id).parent_id
-            if _full_ids(*_path(database, message_id)[-1]):
+            message = _open_answer(database, message_id)
+            if _full_ids(message, _pieces(database, message_id)):
                 raise CallerError(f"The prompt of answer {message_id} was set after it had generated tokens.")
-            before = _ledger(database, parent_id).fed_in(vocabulary)
-            kept_ids = _kept(before, kept_tokens)
-            if before.vocabulary != vocabulary:  # what is kept is counted in the ledger of one vocabulary only
+            length = _fed_count(database, message.parent_id, vocabulary)
+            if length is None:  # what can be kept then are tokens of a vocabulary that nobody wrote down
+                kept_ids = _kept(_ledger(database, message.parent_id).fed_in(vocabulary), kept_tokens)
                 kept_tokens, token_ids = 0, (*kept_ids, *token_ids)
+            elif not 0 <= kept_tokens <= length:
+                raise CallerError(f"Cannot keep {kept_tokens} tokens of a ledger of {length}.")
             _set_tokens(database, message_id, vocabulary, kept_tokens, token_ids, ())
 
     def set_answer_tokens(
@@ -565,8 +567,8 @@ class Store:
     def generated_token_count(self, message_id: int) -> int:
         """How many tokens at the end of an answer's ledger it has generated itself."""
         with self._transaction("DEFERRED") as database:
-            _message(database, message_id)
-            return len(_ids_from_blob(_full_ids(*_path(database, message_id)[-1])))
+            message = _message(database, message_id)
+            return len(_full_ids(message, _pieces(database, message_id))) // 4
 
     def recover(self) -> list[int]:
         """Marks the answers that nobody writes any more as interrupted; for the start of the program.
@@ -794,6 +796,23 @@ def _set_tokens(
         "UPDATE messages SET kept_tokens = ?, prompt_ids = ?, generated_ids = ?, vocabulary = ? WHERE message_id = ?",
         (kept_tokens, _blob_from_ids(prompt_ids), _blob_from_ids(generated_ids), vocabulary or None, message_id),
     )
+
+
+def _fed_count(database: sqlite3.Connection, tip: int | None, vocabulary: str) -> int | None:
+    """How many tokens of a vocabulary the ledger has; None where no answer has any.
+
+    The ledger is not read: the last answer of that vocabulary says how many it kept of those before.
+    """
+    row = database.execute(
+        f"{_PATH_QUERY} SELECT messages.* FROM messages JOIN path USING (message_id)"
+        " WHERE kept_tokens IS NOT NULL AND coalesce(vocabulary, ?) = ? ORDER BY message_id DESC LIMIT 1",
+        (tip, UNKNOWN_VOCABULARY, vocabulary),
+    ).fetchone()
+    if row is None:
+        return None
+    last = _checked(row, _MessageRow)
+    ids = last.prompt_ids + _full_ids(last, _pieces(database, last.message_id))
+    return (last.kept_tokens or 0) + len(ids) // 4
 
 
 # --- rows and values ----------------------------------------------------------------------------------------

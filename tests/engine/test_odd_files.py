@@ -51,6 +51,7 @@ def test_a_file_with_more_than_is_read_is_refused(shared_folder: Path, name: str
         open_model(path, context_size=128, threads=1)
 
 
+SAYS_ALL = "{% for message in messages %}{{ message.content }}{% endfor %}"
 INTEGERS, TRUTHS, TEXTS = ValueType.UINT32, ValueType.BOOL, ValueType.STRING
 
 
@@ -77,8 +78,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"tokenizer.ggml.eos_token_id": scalar("tokenizer.ggml.eos_token_id", ValueType.INT32, -7)}, "is -7"),
         ({"eom": scalar("tokenizer.ggml.eom_token_id", ValueType.UINT64, 1 << 40)}, f"is {1 << 40}"),
         ({"tokenizer.ggml.scores": None}, "has no scores"),
-        ({"tokenizer.chat_template": array("tokenizer.chat_template", TEXTS, ["x", "{{ 1 }}"])}, "at place 2 is used"),
-        ({"tokenizer.chat_template": scalar("tokenizer.chat_template.rag", TEXTS, "{{ 1 }}")}, "'rag' is used"),
+        ({"tokenizer.chat_template": array("tokenizer.chat_template", TEXTS, ["x", SAYS_ALL])}, "at place 2 is used"),
+        ({"tokenizer.chat_template": scalar("tokenizer.chat_template.rag", TEXTS, SAYS_ALL)}, "'rag' is used"),
         ({"llama.context_length": scalar("llama.context_length", ValueType.UINT64, 0)}, "8192 is assumed"),
         ({"window": scalar("llama.attention.sliding_window", INTEGERS, 64)}, "attention.sliding_window"),
     ],

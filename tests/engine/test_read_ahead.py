@@ -562,3 +562,15 @@ def test_the_engine_measures_while_it_reads() -> None:
     estimate = talk.estimate("y" * 10)
     assert isinstance(estimate, PromptEstimate)
     assert estimate.read_seconds == pytest.approx(estimate.read_tokens / CHUNK_TOKENS, rel=0.1)
+
+
+def test_a_message_that_was_never_read_is_no_changed_one() -> None:
+    """The engine was killed before it had read the one before: nothing of it is in the ledger."""
+    talk = talk_with()
+    talk.say("word " * 10)
+    talk.messages = (
+        *talk.messages,
+        ChatMessage(Role.USER, "unread " * 60),
+        ChatMessage(Role.ASSISTANT, "yes"),
+    )
+    assert cause_of(talk.say("and")) is None

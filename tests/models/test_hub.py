@@ -297,6 +297,17 @@ def test_a_connection_that_breaks_again_and_again_is_given_up_with_the_way_on(hu
     assert hub.ranges()[-1] == "bytes=100000-"
 
 
+def test_nothing_is_written_through_a_link_that_lies_where_it_is_fetched_to(hub: FakeHub, cache_folder: Path) -> None:
+    precious = cache_folder.parent / "precious"
+    precious.write_bytes(b"mine")
+    link = unfinished(cache_folder, hub)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(precious)
+
+    assert Path(fetch(REFERENCE, ignore).path).read_bytes() == CONTENT
+    assert precious.read_bytes() == b"mine"
+
+
 def test_as_long_as_much_comes_a_download_bears_any_number_of_breaks(hub: FakeHub) -> None:
     content = b"GGUF" + bytes(8 << 20)
     hub.add(REPOSITORY, {NAME: content})

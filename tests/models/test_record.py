@@ -1,5 +1,6 @@
 """What this program has fetched it may remove: the very same file, what belongs to it alone, and nothing else."""
 
+import json
 import os
 import subprocess
 import sys
@@ -345,3 +346,46 @@ def test_a_model_without_links_in_the_cache_is_the_file_itself(repository: Repos
     note_pulled(path)
     assert remove_pulled(path) == len(CONTENT)
     assert not path.exists()
+
+
+# --- what came with it
+
+
+def test_what_came_with_a_model_goes_with_it(tmp_path: Path) -> None:
+    model, licence = put(tmp_path / "model.gguf"), put(tmp_path / "LICENCE", b"Do as you like.")
+    note_pulled(model, licence)
+    assert remove_pulled(model) == len(CONTENT) + len(b"Do as you like.")
+    assert not model.exists() and not licence.exists()
+
+
+@pytest.mark.parametrize("change", ["written", "link", "gone", "folder"])
+def test_what_somebody_has_put_in_its_place_stays(tmp_path: Path, change: str) -> None:
+    model, licence = put(tmp_path / "model.gguf"), put(tmp_path / "LICENCE", b"Do as you like.")
+    note_pulled(model, licence)
+    status = licence.stat()
+    licence.unlink()
+    if change == "written":
+        put(licence, b"my own words")
+    elif change == "link":
+        put(tmp_path / "mine", b"Do as you like.")
+        os.utime(tmp_path / "mine", ns=(status.st_mtime_ns, status.st_mtime_ns))
+        licence.symlink_to(tmp_path / "mine")
+    elif change == "folder":
+        licence.mkdir()
+    before = sorted(tmp_path.iterdir())
+    assert remove_pulled(model) == len(CONTENT)
+    assert sorted(tmp_path.iterdir()) == [path for path in before if path != model]
+
+
+@pytest.mark.parametrize("is_newer", [False, True])
+def test_of_what_an_older_version_noted_only_what_is_older_than_the_model_goes(tmp_path: Path, is_newer: bool) -> None:
+    model, licence = put(tmp_path / "model.gguf"), put(tmp_path / "LICENCE", b"Do as you like.")
+    elsewhere = put(tmp_path / "folder" / "LICENCE", b"Do as you like.")
+    status = model.stat()
+    time_ns = status.st_mtime_ns + (1 if is_newer else -1)
+    for path in (licence, elsewhere):
+        os.utime(path, ns=(time_ns, time_ns))
+    note = {"path": str(model), "size_bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    put(record_file(), json.dumps([{**note, "companions": [str(licence), str(elsewhere)]}]).encode())
+    remove_pulled(model)
+    assert (licence.exists(), elsewhere.exists()) == (is_newer, True)

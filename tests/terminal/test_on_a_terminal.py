@@ -9,10 +9,11 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from threading import Thread
+from time import monotonic
 
 import pytest
 
@@ -39,17 +40,28 @@ class Terminal:
         sender = Thread(target=_write_all, args=(self._descriptor, content))
         sender.start()
         while sender.is_alive():
-            self._read()
+            self._read(0.01)
         sender.join()
+
+    def leave(self) -> None:
+        """Closes the terminal."""
+        os.close(self._descriptor)
 
     def until(self, words: str) -> None:
         """Returns once it was drawn, which must be in one piece; forgets what was drawn before."""
-        while words.encode() not in self._shown:
-            assert self._read(), f"the program ended or is silent; it drew {bytes(self._shown[-2000:])!r}"
-        self._shown.clear()
+        assert self.shows(words, HANG_SECONDS), f"it was not drawn, but {bytes(self._shown[-2000:])!r}"
 
-    def _read(self) -> bool:
-        if not select.select([self._descriptor], [], [], HANG_SECONDS)[0]:
+    def shows(self, words: str, seconds: float) -> bool:
+        """Whether it is drawn in so many seconds; if so, forgets what was drawn."""
+        end = monotonic() + seconds
+        while words.encode() not in self._shown:
+            if monotonic() > end or not self._read(max(0.0, end - monotonic())):
+                return False
+        self._shown.clear()
+        return True
+
+    def _read(self, silent_seconds: float) -> bool:
+        if not select.select([self._descriptor], [], [], silent_seconds)[0]:
             return False
         try:
             content = os.read(self._descriptor, 1 << 16)
@@ -81,7 +93,8 @@ def chat() -> Iterator[tuple[Terminal, "subprocess.Popen[bytes]"]]:
             yield terminal, process
         finally:
             process.kill()
-            os.close(ours)
+            with suppress(OSError):  # a test may have closed it
+                os.close(ours)
 
 
 def paste(text: bytes) -> bytes:
@@ -107,15 +120,32 @@ def test_escape_sequences_and_control_keys_in_a_paste_are_text() -> None:
         assert process.wait() == 0
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_a_terminal_that_goes_away_while_it_is_drawn_to_ends_the_program(number: int) -> None:
+    random = Random(number)
+    with chat() as (terminal, process):
+        for _ in range(10):
+            terminal.send(paste(random.randbytes(20).hex().encode() + b"\n"))
+        terminal.leave()
+        assert process.wait(HANG_SECONDS) == 0
+
+
 def test_no_random_stream_ends_the_program() -> None:
     random = Random(11)
     with chat() as (terminal, process):
-        for number in range(20):
+        for number in range(10):
             for _ in range(25):
                 stream = random_stream(random)
                 if not any(key in stream.content for key in LEAVING_KEYS):
                     terminal.send(stream.content)
-            # What has begun must end first, dialogs be closed, and what was written selected.
-            terminal.send(PASTE_END + ESCAPE_KEY * 3 + F7 + paste(f"mark-{number}".encode()))
-            terminal.until(f"mark-{number}")
+            # What has begun must end first, and dialogs be closed, of which any number may be open. What was written
+            # is selected, to be replaced by the next; the mark has a line of its own, if it comes before that.
+            mark = f"mark-{number}"
+            marked = PASTE_END + ESCAPE_KEY * 3 + F7 + paste(f"\n{mark}".encode())
+            assert any(_answers(terminal, marked, mark) for _ in range(int(HANG_SECONDS)))
             assert process.poll() is None
+
+
+def _answers(terminal: Terminal, content: bytes, words: str) -> bool:
+    terminal.send(content)
+    return terminal.shows(words, 1.0)

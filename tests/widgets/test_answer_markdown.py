@@ -94,3 +94,53 @@ async def test_a_code_block_of_any_language_is_shown(language: str) -> None:
     async with grown([f"```{language}\n[bold] x = 1\n```\n"]) as pilot:
         code = pilot.app.query_one(CodeBlock).query_one("#code-content", Static)
         assert str(code.content) == "[bold] x = 1"
+
+
+async def test_lists_and_quotations_that_are_nested_deep_are_shown() -> None:
+    levels = "".join(f"{'  ' * level}- level {level}\n" for level in range(30))
+    async with grown([f"{levels}\n{'>' * 25} quoted\n"]) as pilot:
+        lines = screen_lines(pilot)
+        assert lines[13] == "⭑ level 13"
+        assert all(any(f"level {level}" in line for line in lines) for level in range(30))
+        assert any("quoted" in line for line in lines)
+
+
+async def test_where_links_and_images_lead_is_shown_once() -> None:
+    source = '[a](http://a.example) [](http://b.example) <http://c.example> ![d](d.png "e") <f@g.example>'
+    async with grown([source]) as pilot:
+        shown = " ".join(screen_lines(pilot))
+        assert "a (http://a.example)  (http://b.example) http://c.example" in shown
+        assert "d (d.png e) f@g.example" in shown
+        assert shown.count("c.example") == shown.count("f@g.example") == 1
+
+
+@pytest.mark.parametrize("source", ['[a]: http://b.example "c"', "[^1]: a footnote", "[//]: # (a comment)"])
+async def test_definitions_are_shown(source: str) -> None:
+    async with grown([source]) as pilot:
+        assert screen_lines(pilot) == [source]
+
+
+async def test_cells_without_a_column_are_shown() -> None:
+    async with grown(["| a | b |\n|---|---|\n| 1 | 2 | 3 | 4 |\n"]) as pilot:
+        assert any("2 | 3 | 4" in line for line in screen_lines(pilot))
+
+
+async def test_a_table_that_loses_a_row_while_it_grows_is_drawn_again() -> None:
+    async with grown(["| a |\n|---|\n1", ". x\n"]) as pilot:
+        lines = screen_lines(pilot)
+        assert "1. x" in lines and any("a" in line for line in lines)
+
+
+async def test_what_is_said_of_a_code_block_stands_above_it() -> None:
+    async with grown(["```python title", " of it\nx = 1\n```\n"]) as pilot:
+        assert screen_lines(pilot) == ["title of it", "x = 1"]
+
+
+async def test_an_entity_is_no_way_around_the_gate() -> None:
+    async with grown(["a &#x202e;b &#8294;c &lt;d&gt; [x](y 'z&#x202e;')"]) as pilot:
+        assert screen_lines(pilot) == ["a ⇄b ⇄c <d> x (y z⇄)"]
+
+
+async def test_numbers_stay_those_that_were_written_if_they_ascend() -> None:
+    async with grown(["2. a\n4. b\n11. c\n\nand\n\n1. a\n1. b\n"]) as pilot:
+        assert screen_lines(pilot) == ["2. a", "4. b", "11. c", "and", "1. a", "2. b"]

