@@ -348,6 +348,24 @@ async def test_a_folder_that_is_gone_is_waited_for() -> None:
         await at.assert_stored(chat)
 
 
+async def test_a_file_that_comes_back_in_place_of_what_cannot_be_opened_is_used_again() -> None:
+    async with desk() as at:
+        chat = OpenChat(at.journal)
+        say(chat, "one", "two")
+        await at.journal.settle()
+        away = at.store.path.with_name("away")
+        at.store.path.rename(away)
+        at.store.path.mkdir()
+        say(chat, "three", "four")
+        await at.journal.settle()
+        assert at.journal.waiting == [chat._record]
+        at.store.path.rmdir()
+        away.rename(at.store.path)
+        await at.mend()
+        await at.assert_stored(chat)
+        assert not chat.is_refused
+
+
 async def test_an_older_file_that_has_the_chat_too_is_not_mixed_with_it() -> None:
     async with desk() as at:
         chat = OpenChat(at.journal)

@@ -1,10 +1,12 @@
 """The store behind one thread."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.errors import StoreConflictError, StoreError
 from tui_llama.journal import Journal
@@ -49,4 +51,43 @@ async def test_a_read_can_have_an_answer_for_a_store_that_fails(store: Store) ->
     journal = Journal(store, failures.append)
     assert await journal.read_or(lambda each: each.chat("no such chat"), None) is None
     assert len(failures) == 1
+    await journal.close()
+
+
+class Writer:
+    """Whose writes keep their order."""
+
+    chat_id = ""
+
+
+async def test_what_is_written_while_the_waiting_is_stored_is_stored_as_well(store: Store) -> None:
+    loop, recovered, seen, is_full = asyncio.get_running_loop(), asyncio.Event(), list[str](), True
+    journal = Journal(store, lambda _error: None, recovered.set)
+    first, second = Writer(), Writer()
+
+    def store_first(_store: Store) -> None:
+        if is_full:
+            raise StoreError("the disk is full", "")
+
+    def store_second(each: Store) -> None:
+        """The first writer, whose writes are all stored by now, writes once more."""
+        store_first(each)
+        is_written = threading.Event()
+
+        def write_late() -> None:
+            journal.write(lambda _store: seen.append("late"), first)
+            is_written.set()
+
+        loop.call_soon_threadsafe(write_late)
+        is_written.wait(HANG_SECONDS)
+
+    journal.write(store_first, first)
+    journal.write(store_second, second)
+    await journal.settle()
+    assert journal.trouble is not None
+    is_full = False
+    await journal.try_again()
+    await recovered.wait()
+    assert seen == ["late"]
+    assert not journal.waiting
     await journal.close()

@@ -53,8 +53,6 @@ class Journal:
 
     Attributes:
         trouble: Why writes have to wait; None while they need not.
-        refused: Owners of whom nothing is stored any more, and why: their chat is another one now. What they write
-            is dropped.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class Journal:
         self._thread = ThreadPoolExecutor(1, "store")
         self._lock = threading.Lock()  # over the two of what follows that the thread changes
         self._waiting: dict[Owner | None, deque[Job]] = {}
-        self.refused: dict[Owner, Exception] = {}
+        self._refused: dict[Owner, Exception] = {}
         self._is_in_trouble = False  # as the thread knows it, before the event loop does
         self._tries_under_way = 0
         self._wait_seconds = FIRST_WAIT_SECONDS
@@ -86,12 +84,18 @@ class Journal:
         with self._lock:
             return [owner for owner in self._waiting if owner is not None]
 
+    @property
+    def refused(self) -> dict[Owner, Exception]:
+        """Of whom nothing is stored any more, and why: their chat is another one now. What they write is dropped."""
+        with self._lock:
+            return dict(self._refused)
+
     # --- writing ------------------------------------------------------------------------------------------------
 
     def write(self, job: Job, owner: Owner | None = None) -> None:
         """Carries out `job` after everything that its owner asked for before. What nobody owns is no loss."""
         with self._lock:
-            if owner is not None and owner in self.refused:
+            if owner is not None and owner in self._refused:
                 return
             self._waiting.setdefault(owner, deque()).append(job)
         if self.trouble is None or not self._tries_under_way:
@@ -101,7 +105,7 @@ class Journal:
         """Drops what its owner has waiting."""
         with self._lock:
             self._waiting.pop(owner, None)
-            self.refused.pop(owner, None)
+            self._refused.pop(owner, None)
 
     async def try_again(self) -> bool:
         """Tries at once what has to wait; returns whether nothing has to any more."""
@@ -155,7 +159,7 @@ class Journal:
         if owner is not None:
             with self._lock:
                 self._waiting.pop(owner, None)
-                self.refused[owner] = error
+                self._refused[owner] = error
         loop.call_soon_threadsafe(self._on_failure, error)
 
     def _end_try(self, trouble: StoreError | None) -> None:
@@ -167,10 +171,18 @@ class Journal:
                 self._on_failure(trouble)
             self._plan_next_try()
         elif was_in_trouble and not self._is_in_trouble:
+            if self._has_anything_waiting():  # written when this try had passed its owner already
+                if not self._tries_under_way:
+                    self._begin_try(is_retry=True)
+                return
             self.trouble = None
             self._wait_seconds = FIRST_WAIT_SECONDS
             self._cancel_next_try()
             self._on_recovery()
+
+    def _has_anything_waiting(self) -> bool:
+        with self._lock:
+            return any(self._waiting.values())
 
     def _cancel_next_try(self) -> None:
         if self._next_try is not None:

@@ -178,13 +178,13 @@ class Store:
             make_private_file(self.path)
         answer_locks = AnswerLocks(self.path)
         try:
+            file = self._file_there()
             with answer_locks.opening():
-                self._connection = connect(self.path, self._busy_seconds)
+                connection = connect(self.path, self._busy_seconds)
         except BaseException:
             answer_locks.close()
             raise
-        self._answer_locks = answer_locks
-        self._file = self._file_there()
+        self._connection, self._answer_locks, self._file = connection, answer_locks, file
         self.file_count += 1
 
     def _file_there(self) -> tuple[int, int] | None:
@@ -210,9 +210,10 @@ class Store:
         except FileNotFoundError:
             if not self.path.parent.is_dir():
                 raise
-        self._connection.close()
-        self._answer_locks.close()
-        self._open()
+        connection, answer_locks = self._connection, self._answer_locks
+        self._open()  # first: where it fails, the file that was used may still come back
+        connection.close()
+        answer_locks.close()
 
     def wait_for_others(self, seconds: float) -> None:
         """For how long a call waits while another program uses the database, before it fails."""
