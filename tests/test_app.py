@@ -1,9 +1,11 @@
 """The chat as its user sees it, driven headless."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from textual import events
@@ -172,6 +174,39 @@ async def test_the_last_model_is_remembered(store: Store, tmp_path: Path) -> Non
     engine = ScriptedEngine()
     async with opened(store=store, model_path=None, engine=engine):
         assert engine.load_requests[0].model_path == str(model)
+    store.close()
+
+
+async def test_a_message_that_is_sent_before_the_store_has_answered_waits_for_the_model() -> None:
+    held = threading.Event()
+    store = Store(paths.database_file())
+    with patch.object(store, "recover", lambda: held.wait(HANG_SECONDS)):
+        async with opened(store=store, replies=[spoken("early")], until_ready=False) as driver:
+            try:
+                await driver.until(lambda: not driver.app.wants_a_model)
+                await driver.send("hi")
+                assert driver.app.open_picker is None and not driver.written
+            finally:
+                held.set()
+            await driver.until(lambda: driver.answers == ["early"])
+    store.close()
+
+
+async def test_nobody_says_that_there_is_no_model_before_the_store_was_asked_for_the_last_one(tmp_path: Path) -> None:
+    held = threading.Event()
+    store = Store(paths.database_file())
+    model = tmp_path / "model.gguf"
+    model.touch()
+    store.set_preference("last_model", str(model))
+    with patch.object(store, "recover", lambda: held.wait(HANG_SECONDS)):
+        async with opened(store=store, model_path=None, until_ready=False) as driver:
+            try:
+                await driver.until(lambda: "looking for models" in driver.status)
+                await driver.send("hi")
+                assert driver.app.open_picker is None and driver.written == "hi"
+            finally:
+                held.set()
+            await driver.until(lambda: [request.model_path for request in driver.engine.load_requests] == [str(model)])
     store.close()
 
 
@@ -629,6 +664,22 @@ async def test_an_unknown_command_is_explained_and_stays() -> None:
         await driver.send("/frobnicate now")
         assert "There is no command /frobnicate" in driver.status
         assert driver.written == "/frobnicate now"
+
+
+async def test_a_command_never_swallows_what_stands_behind_it() -> None:
+    async with opened() as driver:
+        await driver.send("/quit smoking, how?")
+        assert "/quit takes nothing behind it" in driver.status
+        assert driver.written == "/quit smoking, how?"
+
+
+async def test_what_has_several_lines_is_sent_whatever_it_begins_with() -> None:
+    async with opened(replies=[spoken("a log")]) as driver:
+        driver.app.post_message(events.Paste("/stop was called\nin line 3"))
+        await driver.until(lambda: bool(driver.written))
+        await driver.pilot.press("enter")
+        await driver.until_state("ready")
+        assert driver.questions == ["/stop was called\nin line 3"]
 
 
 async def test_a_path_is_no_command() -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from tests.fakes.clock import BERLIN, KATHMANDU, NEW_YORK, TOKYO, Clock
 from tests.fakes.fake_model import FakeModel, answering

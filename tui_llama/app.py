@@ -210,15 +210,20 @@ class ChatApp(App[None]):
         """Loads the model that was asked for or used last, or lets the user choose."""
         self._journal.write(lambda store: store.recover())
         self._journal.write(saved_prompts.forget_orphans)
-        await self._restore_draft()
         path = self._wanted_model_path
         if path is None:
+            # Another program may hold the store for a while; until then, nobody knows that there is no model.
+            self._models.is_looking = True
+            self._show_state()
             path = await self._journal.read_or(lambda store: store.preference(LAST_MODEL), None)
             path = path if path and Path(path).is_file() else None
+            self._models.is_looking = path is None
+        # Before the draft is waited for: what is written meanwhile can then wait for the model.
+        if path is not None and self.wants_a_model:
+            self._turns.dispatch(turn.LoadModel(path))
+        await self._restore_draft()
         if path is None:
             await self._models.choose_first()
-        elif self._turns.allows(turn.LoadModel):
-            self._turns.dispatch(turn.LoadModel(path))
 
     async def _restore_draft(self) -> None:
         draft, composer = await self._draft_keeper.restore(), self.chat_screen.composer
@@ -525,9 +530,14 @@ class ChatApp(App[None]):
         if command is None:
             self.show_hint(f"There is no command /{word}. /help lists them; a blank before it sends it as text.")
             return
+        if argument and not command.argument:
+            self.show_hint(
+                f"/{word} takes nothing behind it; your text stays here. A blank before it sends it as text."
+            )
+            return
         self.chat_screen.composer.accept()
         action = getattr(self, f"action_{command.name}")
-        result = action(argument) if argument and command.argument else action()
+        result = action(argument) if argument else action()
         if asyncio.iscoroutine(result):
             await result
 

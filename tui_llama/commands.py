@@ -123,13 +123,13 @@ TRANSCRIPT_KEYS = (
     ("End", "Follow the answer again"),
 )
 
-_SLASH_COMMAND = re.compile(r"/(\?|[A-Za-z]+)(?:[ \t]+(.*))?", re.DOTALL)
+_SLASH_COMMAND = re.compile(r"/(\?|[A-Za-z]+)(?:[ \t]+(.*))?")
 
 
 def parse_slash(text: str) -> tuple[str, str] | None:
     """The word after the slash and what follows it; None when `text` is no command but something to send.
 
-    A path such as /usr/bin is no command, and neither is anything that begins with a blank.
+    A path such as /usr/bin is no command, and neither is anything that begins with a blank or has more than one line.
     """
     match = _SLASH_COMMAND.fullmatch(text.rstrip())
     return (match[1].lower(), (match[2] or "").strip()) if match else None

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Any
 
 from tui_llama.engine.protocol import (
@@ -26,7 +27,7 @@ class FaultyEngine(ScriptedEngine):
 
     def _fail_at(self, place: str) -> None:
         if self.fault is not None and place == self._place:
-            raise self.fault
+            raise copy(self.fault)  # its traceback would keep what belongs to this test alive in others
 
     def load(self, request: LoadRequest) -> Any:
         self._fail_at("load called")

@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import huggingface_hub
 import pytest
@@ -852,11 +853,15 @@ def test_a_disk_without_room_is_seen_before_anything_comes(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_disk_that_fills_up_meanwhile_is_said(hub: FakeHub, cache_folder: Path) -> None:
-    left = unfinished(cache_folder, hub)
-    left.parent.mkdir(parents=True)
-    left.symlink_to("/dev/full")
+def test_a_disk_that_fills_up_meanwhile_is_said(
+    hub: FakeHub, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, really_open = unfinished(cache_folder, hub), Path.open
 
+    def opened_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> IO[Any]:
+        return really_open(Path("/dev/full") if (path, mode) == (left, "rb+") else path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", opened_on_a_full_disk)
     with pytest.raises(DownloadError, match="too full: 262 kB are needed"):
         fetch(REFERENCE, ignore)
     assert not whole_files(cache_folder)

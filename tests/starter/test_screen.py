@@ -1,10 +1,10 @@
 """A user chats with the starter: one turn, stopped, answered again, edited, and ended where it falls into a loop."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.starter.real_chat import GREEDY, LIKE_A_NEW_USER_S, LOOPING, QUIET, SEEDED, StarterDriver, chatting
 from tui_llama.chat import ChatMessage, Role, StopReason

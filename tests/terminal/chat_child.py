@@ -1,7 +1,6 @@
 """A child process for tests: the chat on a real terminal, with an engine that replays a script."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +16,7 @@ if __name__ == "__main__":
         app = ChatApp(
             engine_factory=lambda: ScriptedEngine(replies=[spoken("ok")] * 1_000),
             store=store,
-            settings=replace(Settings(), theme="llama-dusk"),
+            settings=Settings(theme="llama-dusk"),
             model_path=MODEL,
             models=FakeModels(()),
         )

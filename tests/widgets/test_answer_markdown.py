@@ -136,6 +136,35 @@ async def test_what_is_said_of_a_code_block_stands_above_it() -> None:
         assert screen_lines(pilot) == ["title of it", "x = 1"]
 
 
+@pytest.mark.parametrize(
+    ("fence", "lines"),
+    [
+        ("```python\nx\n```", ["x"]),
+        ("``` C++ \nx\n```", ["x"]),
+        ("```Answer:\nx\n```", ["Answer:", "x"]),
+        ("~~~secret words here\nx\n~~~", ["secret words here", "x"]),
+        ("- ```mermaid\n  x\n  ```", ["•", "mermaid", "x"]),
+    ],
+)
+async def test_a_first_line_that_names_no_language_is_shown(fence: str, lines: list[str]) -> None:
+    async with grown([fence]) as pilot:
+        assert screen_lines(pilot) == lines
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("- a\n\n  ---\n\n  b\n- c\n", "• a ─── b • c"),
+        ("> a\n>\n> ***\n> b\n\nafter", "a ─── b after"),
+        ("1. > a\n   > - - -\n   > b\n2. ___\n", "1. a ─── b 2. ───"),
+    ],
+)
+async def test_a_rule_stays_in_what_it_is_in(source: str, shown: str) -> None:
+    async with grown([source]) as pilot:
+        marks_and_words = " ".join(screen_lines(pilot)).replace("▌", "").split()
+        assert marks_and_words == shown.split()
+
+
 async def test_an_entity_is_no_way_around_the_gate() -> None:
     async with grown(["a &#x202e;b &#8294;c &lt;d&gt; [x](y 'z&#x202e;')"]) as pilot:
         assert screen_lines(pilot) == ["a ⇄b ⇄c <d> x (y z⇄)"]

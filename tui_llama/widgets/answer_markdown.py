@@ -2,14 +2,16 @@
 
 Differs from Textual's in how it is parsed (see `markdown_rules`), and: links never open by themselves; a code block
 without a language is not guessed at (which loads every lexer there is, at every token), and what its first line says
-beside the language stands above it; table cells have no tooltips, whose text would be read as markup, are wrapped
+beside a language stands above it; table cells have no tooltips, whose text would be read as markup, are wrapped
 instead of cut, and stand below each other where there is no room for columns; numbers of a list stay those that were
 written, if they ascend; and a list that grows does not make all its items anew.
 """
 
 from collections.abc import Iterable
+from functools import cache
 from itertools import pairwise
 
+from pygments.lexers import get_all_lexers
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
@@ -86,6 +88,12 @@ class PlainTable(MarkdownTable):
         await MarkdownBlock._update_from_block(self, block)
 
 
+@cache
+def _languages() -> frozenset[str]:
+    """All names of languages that are highlighted."""
+    return frozenset(alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases)
+
+
 class CodeBlock(MarkdownFence):
     """A code block, highlighted only in the language that it names."""
 
@@ -103,7 +111,8 @@ class CodeBlock(MarkdownFence):
 
     @property
     def _caption(self) -> str:
-        return self.lexer.strip().partition(" ")[2].strip()
+        first_word, _, rest = self.lexer.strip().partition(" ")
+        return rest.strip() if first_word.lower() in _languages() else self.lexer.strip()
 
     def set_content(self, content: Content) -> None:
         """Other code, and what is said of it."""

@@ -27,6 +27,7 @@ _NUMBER_CELLS: Final = 3  # without its digits
 _SAFE_LEVELS: Final = 4  # two lists of the largest numbers, of 12 cells each
 # No block comes so far, because of the cells above; brackets within brackets may, and are text from there on.
 _MOST_LEVELS: Final = 64
+_RULE: Final = "───"
 
 
 @cache
@@ -38,6 +39,7 @@ def markdown_parser() -> MarkdownIt:
     parser.block.ruler.at("table", _table_with_all_cells, {"alt": ["paragraph", "reference"]})
     parser.core.ruler.push("show_targets", _show_targets)
     parser.core.ruler.push("keep_line_breaks", _keep_line_breaks)
+    parser.core.ruler.push("keep_rules_in_place", _keep_rules_in_place)
     return parser
 
 
@@ -47,6 +49,30 @@ def _keep_line_breaks(state: StateCore) -> None:
         for child in token.children or ():
             if child.type == "softbreak":
                 child.type = "hardbreak"
+
+
+def _keep_rules_in_place(state: StateCore) -> None:
+    """A rule within a list or a quotation is a line of text, since the widget takes any rule out of what it is in."""
+    shown: list[Token] = []
+    for token in state.tokens:
+        shown += _rule_as_text(token) if token.type == "hr" and token.level > 0 else [token]
+    state.tokens = shown
+
+
+def _rule_as_text(rule: Token) -> list[Token]:
+    return [
+        Token("paragraph_open", "p", 1, level=rule.level, map=rule.map, block=True),
+        Token(
+            "inline",
+            "",
+            0,
+            level=rule.level + 1,
+            map=rule.map,
+            block=True,
+            children=[Token("text", "", 0, content=_RULE)],
+        ),
+        Token("paragraph_close", "p", -1, level=rule.level, block=True),
+    ]
 
 
 # --- what is nested too deep ----------------------------------------------------------------------------------------
