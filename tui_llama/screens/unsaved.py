@@ -49,10 +49,10 @@ class AskUnsaved(Dialog[Unsaved | None]):
 
     def compose(self) -> ComposeResult:
         """What would be lost, why, and a button for each way out."""
-        with Vertical(classes="dialog -unsaved") as box:
+        with Vertical(classes="dialog") as box:
             box.border_title = "Not everything is saved"
-            yield Static(self._cause, markup=False, classes="cause")
-            yield Static("\n".join(("Quitting now would lose:", *self._losses)), markup=False, classes="losses")
+            yield Static(self._cause, markup=False)
+            yield Static("\n".join(("Quitting now would lose:", *self._losses)), markup=False)
             yield Button("Try again (t)", id=Unsaved.TRY_AGAIN, compact=True)
             yield Button("Save as a file and quit (f)", id=Unsaved.SAVE_AS_FILE, compact=True)
             yield Button("Quit and lose it (l)", id=Unsaved.LOSE, variant="error", compact=True)
