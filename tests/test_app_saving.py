@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -266,6 +267,41 @@ async def test_whoever_cannot_be_asked_finds_a_file_beside_the_chats(store: Flak
         await until_ended(driver)
     (saved,) = paths.data_folder().glob("unsaved-chats-*.md")
     assert "## You\n\nfirst" in saved.read_text()
+
+
+@pytest.mark.parametrize("has_home", [True, False])
+async def test_where_nothing_can_be_written_beside_the_chats_the_file_is_elsewhere(
+    store: FlakyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_home: bool
+) -> None:
+    home, scratch = tmp_path / "home", tmp_path / "scratch"
+    for folder in [scratch, home][: 1 + has_home]:
+        folder.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        store.lasting_fault = Fault.AT_ONCE
+        await driver.ask("first")
+        monkeypatch.setattr(paths, "data_folder", lambda: tmp_path / "gone")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until_ended(driver)
+        (saved,) = (home if has_home else scratch).glob("unsaved-chats-*.md")
+        assert "## You\n\nfirst" in saved.read_text()
+        assert driver.app._exit_renderables == [f"What could not be stored of your chats is in {saved}"]
+
+
+async def test_that_nothing_could_be_saved_anywhere_is_said(
+    store: FlakyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "gone"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        store.lasting_fault = Fault.AT_ONCE
+        await driver.ask("first")
+        monkeypatch.setattr(paths, "data_folder", lambda: tmp_path / "gone")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until_ended(driver)
+        (said,) = driver.app._exit_renderables
+        assert str(said).startswith("What could not be stored of your chats is lost: ")
 
 
 # --- what is written and not sent -------------------------------------------------------------------------------

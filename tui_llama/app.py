@@ -260,8 +260,9 @@ class ChatApp(App[None]):
         self._end()
 
     def _end(self) -> None:
-        saved = self._saving.saved_file
-        self.exit(message=None if saved is None else f"What could not be stored of your chats is in {saved}")
+        saved, why_lost = self._saving.saved_file, self._saving.why_lost
+        where = f"in {saved}" if saved is not None else f"lost: {why_lost}" if why_lost else ""
+        self.exit(message=f"What could not be stored of your chats is {where}" if where else None)
 
     def _end_turn(self) -> None:
         if self._turns.allows(turn.Quit):

@@ -1,5 +1,6 @@
 """What the user is told of chats that cannot be saved, and asked before they would be lost."""
 
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -58,6 +59,7 @@ class SavingController:
     Attributes:
         journal: What chats are written to.
         saved_file: What was saved as a file because the store could not have it.
+        why_lost: Why it could not be saved as a file either; empty if it was, or nobody had to.
     """
 
     def __init__(self, store: Store, view: SavingView) -> None:
@@ -65,6 +67,7 @@ class SavingController:
         self._lost_on_purpose: set[object] = set()
         self.journal = Journal(store, self.note_failure, self._note_recovery)
         self.saved_file: Path | None = None
+        self.why_lost = ""
 
     # --- what is told -------------------------------------------------------------------------------------------
 
@@ -143,9 +146,13 @@ class SavingController:
         return self.save_as_file(name)
 
     async def rescue(self) -> None:
-        """Saves what cannot be stored as a file beside the chats, since nobody can be asked."""
-        if await self._losses():
-            self.save_as_file(str(paths.data_folder() / f"unsaved-chats-{_moment_words()}.md"))
+        """Saves what cannot be stored as a file, since nobody can be asked: beside the chats, or where it can be."""
+        if not await self._losses():
+            return
+        for folder in (str(paths.data_folder()), "~", tempfile.gettempdir()):
+            self.why_lost = self.save_as_file(f"{folder}/unsaved-chats-{_moment_words()}.md")
+            if not self.why_lost:
+                return
 
     def save_as_file(self, name: str) -> str:
         """Writes what is not in the store into a new file; returns why it could not, or nothing."""
