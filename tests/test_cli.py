@@ -608,3 +608,14 @@ def test_colours_appear_on_a_terminal_only_and_not_with_no_color() -> None:
 
     assert b"\x1b[" in errors_on_terminal({})
     assert b"\x1b[3" not in errors_on_terminal({"NO_COLOR": "1"})
+
+
+@pytest.mark.parametrize(
+    "arguments", [("settings",), ("ask", "hi"), ("complete", "--continue", "ab"), ("models", "list")]
+)
+def test_no_command_fails_with_a_traceback_where_no_home_can_be(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUI_LLAMA_HOME", str(tmp_path / ("x" * 300)))
+    result = CliRunner().invoke(cli.command_line, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit)

@@ -102,3 +102,20 @@ def test_a_relative_path_leads_nowhere_from_a_folder_that_is_gone(
     gone.rmdir()
     assert paths.typed_path("model.gguf") is None and paths.typed_file("model.gguf") is None
     assert paths.typed_path("/model.gguf") == Path("/model.gguf")
+
+
+def test_what_no_system_can_have_or_lets_nobody_see_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_long = tmp_path / ("x" * 300) / "chats.sqlite3"
+    (tmp_path / "file").touch()
+
+    assert not paths.is_there(too_long) and not paths.is_file(too_long)
+    assert paths.is_there(tmp_path) and not paths.is_file(tmp_path)
+    assert paths.is_file(tmp_path / "file")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert not paths.is_there(tmp_path / "file") and not paths.is_file(tmp_path / "file")

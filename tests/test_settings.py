@@ -245,6 +245,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(file: Path, conte
         ("threads = -1", "threads: -1 makes no sense"),
         ("batch_tokens = 0", "batch_tokens: 0 makes no sense"),
         (f"context_size = {2**40}", f"context_size: {2**40} makes no sense"),
+        (f"threads = {10**400}", f"threads: 1{'0' * 39}… makes no sense"),
         ("max_tokens = -2", "max_tokens: -2 makes no sense"),
         ("theme = 3", "theme: 3 is not a text"),
         ("theme = ['a']", "theme: ['a'] is not a text"),
@@ -270,6 +271,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_file_key_and_value(file: Path
         ("THREADS", "many", "'many' is not a whole number"),
         ("THREADS", "2.5", "'2.5' is not a whole number"),
         ("THREADS", "-1", "-1 makes no sense"),
+        ("SAMPLING_SEED", "9" * 400, f"{'9' * 40}… makes no sense"),
         ("SAMPLING_TOP_P", "x", "'x' is not a number"),
         ("SAMPLING_TOP_P", "nan", "nan makes no sense"),
     ],
@@ -318,3 +320,11 @@ def test_whatever_is_given_the_result_is_allowed_or_it_is_refused(name: str, val
     if name.startswith("sampling."):
         sampling = msgspec.structs.asdict(SamplingSettings()) | {name.removeprefix("sampling."): checked}
         assert msgspec.convert(sampling, SamplingSettings)
+
+
+@pytest.mark.parametrize("name", ["loop", "x" * 300, "file"])
+def test_where_no_folder_can_be_there_are_no_settings(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("threads = 2\n")
+
+    assert load_settings(tmp_path / name / "settings.toml", {}) == Settings()

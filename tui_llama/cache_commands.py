@@ -101,7 +101,7 @@ def _named(chat_id: str, uses: Sequence[CacheUse]) -> CacheUse:
 
 
 def _titles() -> dict[str, str]:
-    if not paths.database_file().exists():
+    if not paths.is_there(paths.database_file()):
         return {}
     with Store(paths.database_file()) as store:
         return {chat.chat_id: chat.title for chat in store.list_chats(_EVERY_CHAT)}

@@ -19,6 +19,7 @@ import click
 from tui_llama import __version__, doctor_command, model_commands, settings_command, standard_streams
 from tui_llama.bench_settings import BENCH_SETTINGS
 from tui_llama.command_settings import settings_from
+from tui_llama.consent import require_consent
 from tui_llama.endings import ENDING_STATUSES, endings_as_exits
 from tui_llama.errors import ModelFileError, UserError
 from tui_llama.options import ENGINE, GENERATING, PLACEMENT, list_option, setting_options, value_option, with_options
@@ -351,7 +352,7 @@ def clear_cache(yes: bool) -> None:
     from tui_llama import cache_commands
 
     if not yes:
-        click.confirm("Remove all stored prompts? The chats are kept.", abort=True, err=True)
+        require_consent("Remove all stored prompts? The chats are kept.")
     cache_commands.strip_all()
 
 

@@ -38,7 +38,8 @@ class Range:
     def __contains__(self, value: object) -> bool:
         return (
             isinstance(value, int | float)
-            and math.isfinite(value)
+            # Not math.isfinite: it makes a float of a whole number first, and of hundreds of digits there is none.
+            and -math.inf < value < math.inf
             and self.minimum <= value <= self.maximum
             and not (self.is_open and value == self.minimum)
         )

@@ -69,13 +69,13 @@ def _not_here(name: str) -> ModelFileError:
 
 def last_model() -> str | None:
     """The model last used in the chat, if its file is still there."""
-    if not paths.database_file().exists():
+    if not paths.is_there(paths.database_file()):
         return None
     from tui_llama.store import Store
 
     with Store(paths.database_file()) as store:
         model = store.preference("last_model")
-    return model if model and Path(model).is_file() else None
+    return model if model and paths.is_file(Path(model)) else None
 
 
 def starter_model() -> str | None:
@@ -83,7 +83,7 @@ def starter_model() -> str | None:
     from tui_llama.models.starter_file import STARTER_FILE
 
     path = paths.models_folder() / STARTER_FILE
-    return str(path) if path.is_file() else None
+    return str(path) if paths.is_file(path) else None
 
 
 def _models_called(name: str) -> "list[FoundModel]":

@@ -96,6 +96,7 @@ def show(group_options: Mapping[str, object], model: str) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def remove(model: str, yes: bool) -> None:
     """Removes MODEL from the disk, if this program has fetched it; nothing else is touched."""
+    from tui_llama.consent import require_consent
     from tui_llama.model_listing import choose_found
     from tui_llama.models.downloads import size_words
     from tui_llama.models.record import remove_pulled, was_pulled
@@ -104,7 +105,7 @@ def remove(model: str, yes: bool) -> None:
     chosen = choose_found(model)
     named = sanitize_line(str(chosen.path))
     if was_pulled(chosen.path) and not yes:
-        click.confirm(f"Remove {named} ({size_words(chosen.size_bytes)})?", abort=True, err=True)
+        require_consent(f"Remove {named} ({size_words(chosen.size_bytes)})?")
     freed_bytes = remove_pulled(chosen.path)
     click.echo(f"Removed {named}: {size_words(freed_bytes)} are free again.", err=True)
 

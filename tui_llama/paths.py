@@ -91,6 +91,19 @@ def typed_file(text: str) -> Path | None:
     return path.absolute() if text and path is not None and path.is_file() else None
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path leads to something that can be reached: not where a folder is closed or a name too long."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """The same for a regular file."""
+    return is_there(path) and path.is_file()
+
+
 def make_private_folder(path: Path) -> Path:
     """Makes `path` and what is missing above it; only the user may enter what was made.
 

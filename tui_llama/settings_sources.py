@@ -4,16 +4,20 @@ What comes later wins: defaults, the file (TOML), `TUI_LLAMA_…` in the environ
 set is declared in `settings`.
 """
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tui_llama.chat import SamplingSettings
 from tui_llama.declarations import NONE, Setting, Value
 from tui_llama.errors import SettingsError
 from tui_llama.settings import SAMPLING, SETTINGS, Settings
+
+_NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+"""What systems say where there is no file, or can be none."""
 
 
 class Source(Enum):
@@ -175,9 +179,9 @@ def _parsed(file: Path) -> dict[str, Any]:
 
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):  # the latter where there can be none
-        return {}
     except OSError as error:
+        if error.errno in _NO_FILE:
+            return {}
         raise SettingsError(f"{file} cannot be read: {error.strerror}", "Check the file's permissions.") from error
     except (ValueError, RecursionError) as error:  # neither TOML nor, perhaps, UTF-8
         raise SettingsError(f"{file} is not valid TOML: {error}", "Mend or remove the file.") from error

@@ -65,7 +65,7 @@ def find_chat(beginning: str) -> StoredChat:
     Raises:
         StoreError: there is none, or more than one, or nothing that a model has read in it.
     """
-    if not paths.database_file().exists():
+    if not paths.is_there(paths.database_file()):
         raise StoreError("there are no chats yet")
     with Store(paths.database_file()) as store:
         chat_ids = [chat.chat_id for chat in store.list_chats(_ALL)]
