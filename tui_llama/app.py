@@ -238,6 +238,11 @@ class ChatApp(App[None]):
         if not self._turns.chat.is_incognito:
             self._draft_keeper.keep(self.chat_screen.composer.text)
 
+    @on(Driver.SignalResume)
+    def _draw_all(self) -> None:
+        """After the program was suspended, the terminal shows nothing of what did not change meanwhile."""
+        self.screen.refresh()
+
     async def action_quit(self) -> None:
         """Ends the program; what there is of an answer is kept."""
         if not self._is_asking_to_end:

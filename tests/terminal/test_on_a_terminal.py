@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -149,3 +150,15 @@ def test_no_random_stream_ends_the_program() -> None:
 def _answers(terminal: Terminal, content: bytes, words: str) -> bool:
     terminal.send(content)
     return terminal.shows(words, 1.0)
+
+
+def test_what_did_not_change_is_drawn_again_after_the_program_was_suspended() -> None:
+    with chat() as (terminal, process):
+        terminal.send(paste(b"still-here"))
+        terminal.until("still-here")
+        process.send_signal(signal.SIGTSTP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        process.send_signal(signal.SIGCONT)
+        terminal.until("still-here")
+        terminal.send(b"\x11")
+        assert process.wait(HANG_SECONDS) == 0
