@@ -166,6 +166,16 @@ def test_a_long_conversation_fits() -> None:
     assert len(ChatTemplate(source, "test").render(messages)) > 2_000_000
 
 
+@pytest.mark.parametrize(
+    "asked",
+    ["messages | length", "messages | count", "(messages | last).role", "(messages | first).role", "messages | d"],
+)
+def test_what_is_asked_for_every_message_of_a_long_conversation_does_not_cost_more_each_time(asked: str) -> None:
+    source = f"{{% for m in messages %}}{{% if {asked} %}}{{{{ m.content }}}}{{% endif %}}{{% endfor %}}"
+    messages = [ChatMessage(Role.USER, f"word {number}") for number in range(2001)]
+    assert str(ChatTemplate(source, "test").render(messages)) == "".join(message.text for message in messages)
+
+
 def test_a_templates_own_refusal_is_told() -> None:
     with pytest.raises(EngineError, match="refused the messages: roles must alternate"):
         render("{{ raise_exception('roles must alternate') }}")

@@ -35,6 +35,7 @@ _UNWANTED_FILTERS = (
     *("attr", "batch", "center", "filesizeformat", "pprint", "random", "slice", "striptags", "urlize"),
     *("wordwrap", "xmlattr"),
 )
+_CHEAP_FILTERS = ("count", "d", "default", "first", "last", "length")  # they cost the same however long a list is
 _UNWANTED_GLOBALS = ("cycler", "joiner", "lipsum")
 _PADDING_METHODS = ("center", "expandtabs", "ljust", "rjust", "zfill")
 _WIDE_FORMAT = re.compile(r"\d{4}|\*|\{[^{}]*\{")  # a large width or precision, or one that comes from a value
@@ -124,7 +125,9 @@ class _Environment(ImmutableSandboxedEnvironment):
             del self.globals[name]
         self.filters.update(format=_format, indent=_indent(self.filters["indent"]), join=_join, replace=_replace)
         self.filters["tojson"] = _to_json
-        self.filters.update({name: self._charged(function) for name, function in self.filters.items()})
+        expensive = {name: each for name, each in self.filters.items() if name not in _CHEAP_FILTERS}
+        self.filters.update({name: self._charged(function) for name, function in expensive.items()})
+        self.filters.update({name: self._paid_once(self.filters[name]) for name in _CHEAP_FILTERS})
         self.globals.update(raise_exception=_raise_exception, range=self._range, dict=_dict)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -220,6 +223,14 @@ class _Environment(ImmutableSandboxedEnvironment):
             return function(*args, **kwargs)
 
         return charged
+
+    def _paid_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def paid(*args: Any, **kwargs: Any) -> Any:
+            self.spend(1)
+            return function(*args, **kwargs)
+
+        return paid
 
 
 class _LimitsInserter(NodeTransformer):
