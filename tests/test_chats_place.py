@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,9 @@ def test_a_folder_that_cannot_be_written_is_no_place(code: int, monkeypatch: pyt
     "name", ["SQLITE_FULL", "SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY", "SQLITE_CANTOPEN", "SQLITE_IOERR_SHMSIZE"]
 )
 def test_a_database_that_cannot_be_written_is_no_place(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> sqlite3.Connection:
+    def refuse(path: Path, busy_seconds: float) -> sqlite3.Connection:
         if path == IN_MEMORY:
-            return connect(path)
+            return connect(path, busy_seconds)
         error = sqlite3.OperationalError(name)
         error.sqlite_errorcode = getattr(sqlite3, name)
         raise error
@@ -81,14 +82,22 @@ def test_damaged_chats_are_an_error_and_no_reason_to_begin_anew(content: bytes) 
     assert paths.database_file().read_bytes() == content
 
 
-def test_chats_that_somebody_else_holds_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui_llama.database.BUSY_SECONDS", 0)
-    with Store(paths.database_file()):
-        holder = sqlite3.connect(paths.database_file(), isolation_level=None)
+def test_chats_that_somebody_else_holds_are_those_on_disk() -> None:
+    Store(paths.database_file()).close()
+    with closing(sqlite3.connect(paths.database_file(), isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        chats, notice = chats_place.open_chats()
+        with chats:
+            assert (chats.is_in_memory, notice) == (False, "")
+
+
+def test_a_file_without_chats_that_somebody_else_holds_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui_llama.store.BUSY_SECONDS", 0)
+    paths.make_private_folder(paths.data_folder())
+    with closing(sqlite3.connect(paths.database_file(), isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="in use"):
             chats_place.open_chats()
-        holder.close()
 
 
 async def test_the_screen_says_so_and_has_all_chats_of_this_run() -> None:
