@@ -61,6 +61,12 @@ class Terminal:
         self._shown.clear()
         return True
 
+    def forget(self) -> None:
+        """Forgets all that was drawn; the program must be stopped."""
+        while self._read(0.0):
+            pass
+        self._shown.clear()
+
     def _read(self, silent_seconds: float) -> bool:
         if not select.select([self._descriptor], [], [], silent_seconds)[0]:
             return False
@@ -158,7 +164,8 @@ def test_what_did_not_change_is_drawn_again_after_the_program_was_suspended() ->
         terminal.until("still-here")
         process.send_signal(signal.SIGTSTP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        terminal.forget()
         process.send_signal(signal.SIGCONT)
-        terminal.until("still-here")
+        terminal.until("New chat")
         terminal.send(b"\x11")
         assert process.wait(HANG_SECONDS) == 0
