@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 
-from pygments.lexers import get_all_lexers  # type: ignore[import-untyped] # it has no types
+from pygments.lexers import get_all_lexers
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
