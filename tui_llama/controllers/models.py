@@ -154,11 +154,10 @@ class ModelsController:
             self.is_looking = False
         usable = [found for found in self._found if not self._facts(found).refusal]
         self.missing_words = "" if usable else _NONE_CAN_RUN if self._found else _NO_MODEL
-        if not self._view.wants_a_model or self._view.open_picker is not None:
-            return  # the user was quicker
-        if len(usable) == 1:
+        was_quicker = not self._view.wants_a_model or self._view.open_picker is not None
+        if not was_quicker and len(usable) == 1:
             self._view.load_model(str(usable[0].path))
-        elif usable:
+        elif not was_quicker and usable:
             self.open_picker()
         self._view.show_state()
 

@@ -16,7 +16,7 @@ TITLE: Final = "Program"
 
 NEEDED_PACKAGES: Final = (
     *("click", "gguf", "jinja2", "llvmlite", "msgspec", "numba", "numpy"),
-    *("platformdirs", "rich", "sentencepiece", "textual", "tokenizers", "wcwidth"),
+    *("platformdirs", "pygments", "rich", "sentencepiece", "textual", "tokenizers", "wcwidth"),
 )
 OPTIONAL_PACKAGES: Final = ("huggingface_hub",)
 

@@ -151,6 +151,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         options = self.query_one(OptionList)
         before = self.highlighted
         position = options.highlighted or 0
+        was_hidden = not options.display
         width = self._line_width
         with self.app.batch_update():
             options.clear_options()
@@ -167,7 +168,8 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
             advice.display = not matching
             advice.update("" if matching else self.advice_when_empty(text.strip()))
         self._show_details()
-        self.call_after_refresh(options.scroll_to_highlight)
+        # A list that was hidden has no width before it is drawn, and lines are made for a width.
+        self.call_after_refresh(self.refill if matching and was_hidden else options.scroll_to_highlight)
 
     def _matching_items(self) -> list[Item]:
         wanted = self.query_one(Input).value.casefold().split()
