@@ -108,7 +108,7 @@ def test_a_file_is_made_once(full: Storage) -> None:
         full.create("a/x")
     with pytest.raises(FileExistsError):
         full.create("a")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(NotADirectoryError):
         full.make_folder("a/x")
 
 

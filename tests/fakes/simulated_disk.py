@@ -112,7 +112,7 @@ class SimulatedDisk:
         _check_name(name)
         if name in self._names:
             if self._names[name] is not None:
-                raise _error(errno.EEXIST, name)
+                raise _error(errno.ENOTDIR, name)
             return
         if name:
             self.make_folder(folder_of(name))
