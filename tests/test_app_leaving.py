@@ -175,3 +175,19 @@ async def test_another_chat_can_be_opened_at_every_point(store: Store, point: in
     chats = {chat.title: chat.chat_id for chat in store.list_chats()}
     answer = store.messages(chats["hi"])[-1]
     assert (answer.text, answer.state, answer.stop_reason) == kept(point)
+
+
+async def test_work_that_waits_for_a_removal_may_be_ended() -> None:
+    async with opened() as driver:
+        await driver.ask("hello")
+        transcript = driver.app.chat_screen.transcript
+        is_waiting = asyncio.Event()
+
+        async def remove() -> None:
+            removal = transcript.remove()
+            asyncio.get_running_loop().call_soon(is_waiting.set)
+            await removal
+
+        driver.app.run_worker(remove())
+        await is_waiting.wait()
+    assert not driver.app.is_running

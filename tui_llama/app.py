@@ -295,6 +295,18 @@ class ChatApp(App[None]):
         finally:
             await super()._shutdown()
 
+    async def _close_all(self) -> None:
+        """Ends all widgets. Work that is ended while it waits for the removal of some ends these tasks with it."""
+        task = asyncio.current_task()
+        while True:  # each time goes on with those that are left
+            try:
+                await super()._close_all()
+                break
+            except asyncio.CancelledError:
+                if task is None or task.cancelling():
+                    raise
+        self._next_callbacks.clear()  # which would wait for the same removals
+
     async def on_unmount(self) -> None:
         """The terminal is the user's again; what is still to be saved is saved, within a limit."""
         with contextlib.suppress(TimeoutError):
