@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import CommandPalette
 from textual.driver import Driver
 from textual.screen import Screen
 from textual.worker import Worker
@@ -712,6 +713,11 @@ class ChatApp(App[None]):
         if os.environ.get("TMUX") and self._driver is not None:
             encoded = base64.b64encode(text.encode()).decode()
             self._driver.write(f"\x1bPtmux;\x1b\x1b]52;c;{encoded}\a\x1b\\")
+
+    def action_command_palette(self) -> None:
+        """Opens the palette without the ID of Textual's own, which the one that is just being closed may still have."""
+        if not isinstance(self.screen, CommandPalette):
+            self.push_screen(CommandPalette())
 
     def action_help(self) -> None:
         """The keys and commands."""

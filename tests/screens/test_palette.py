@@ -1,0 +1,28 @@
+"""The palette of commands, opened and closed by a hasty hand."""
+
+from textual.command import CommandPalette
+
+from tests.fakes.chat_app import opened
+
+
+async def test_the_palette_may_be_opened_again_before_the_last_one_is_closed_for_good() -> None:
+    async with opened() as driver:
+        app = driver.app
+        app.action_command_palette()
+        await driver.until(lambda: app.screen.has_class("-ready"))
+        closed = app.screen
+        closed.dismiss()
+        app.action_command_palette()  # nothing is removed before this lets others go on
+        await driver.until(lambda: app.screen is not closed and app.screen.has_class("-ready"))
+        assert isinstance(app.screen, CommandPalette)
+        await driver.pilot.press("escape")
+        await driver.until(lambda: app.screen is app.chat_screen)
+
+
+async def test_there_is_one_palette_at_a_time() -> None:
+    async with opened() as driver:
+        driver.app.action_command_palette()
+        await driver.pilot.pause()
+        palette = driver.app.screen
+        await driver.pilot.press("ctrl+p")
+        assert driver.app.screen is palette
