@@ -446,6 +446,8 @@ class ChatApp(App[None]):
 
     @on(Composer.Changed)
     def _read_on(self) -> None:
+        if not self.screen_stack:  # a report that was under way when the screen was taken down
+            return
         self._run_alone("draft", self._keep_draft)
         self._reading_ahead.edit(self._draft())
         self._editing.ask_price(self.chat_screen.composer.text)
@@ -539,6 +541,8 @@ class ChatApp(App[None]):
     @on(Composer.Submitted)
     async def _submit(self, event: Composer.Submitted) -> None:
         """A command is carried out, anything else is sent; what cannot be sent stays where it was written."""
+        if not self.screen_stack:  # as above; what was written is the draft of the next start
+            return
         slash = parse_slash(event.text)
         if slash is not None:
             await self._run_slash(*slash)
