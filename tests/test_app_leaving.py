@@ -11,6 +11,7 @@ from tui_llama.chat import StopReason
 from tui_llama.engine.protocol import LoadProgress, LoadStage, ModelLoaded, Notice, PromptProgress
 from tui_llama.engine.scripted import AfterCancel, Gate, ScriptedEngine, Step, demo_model
 from tui_llama.store import MessageState, Store
+from tui_llama.widgets.composer import Composer
 
 ENCODED, *PIECES, FINISHED = spoken("One", " two")
 REPLY: list[Step] = [
@@ -149,6 +150,24 @@ async def test_nothing_draws_when_the_screen_is_gone_while_another_chat_is_opene
     driver.app.show_trouble("told too late", "")
     assert went_on
     assert stored(store)[0] == "One"
+
+
+@pytest.mark.parametrize("report", ["changed", "submitted"])
+async def test_a_report_of_the_composer_that_comes_too_late_means_nothing(
+    monkeypatch: pytest.MonkeyPatch, report: str
+) -> None:
+    came: list[str] = []
+    async with opened() as driver:
+        composer, take_down = driver.app.chat_screen.composer, driver.app._close_all
+
+        async def take_down_and_report() -> None:
+            await take_down()
+            late = Composer.Changed(composer) if report == "changed" else Composer.Submitted("hi")
+            await driver.app._on_message(late)
+            came.append(report)
+
+        monkeypatch.setattr(driver.app, "_close_all", take_down_and_report)
+    assert came == [report]
 
 
 # --- another chat -------------------------------------------------------------------------------------------------

@@ -348,6 +348,21 @@ async def test_a_folder_that_is_gone_is_waited_for() -> None:
         await at.assert_stored(chat)
 
 
+async def test_a_folder_that_is_made_again_gets_all_of_the_chat() -> None:
+    async with desk() as at:
+        chat = OpenChat(at.journal)
+        say(chat, "one", "two")
+        await at.journal.settle()
+        shutil.rmtree(at.store.path.parent)
+        say(chat, "three", "four")
+        await at.journal.settle()
+        assert at.journal.waiting == [chat._record]
+        assert at.journal.trouble is not None and "make it again" in at.journal.trouble.hint
+        at.store.path.parent.mkdir()
+        await at.mend()
+        await at.assert_stored(chat)
+
+
 async def test_a_file_that_comes_back_in_place_of_what_cannot_be_opened_is_used_again() -> None:
     async with desk() as at:
         chat = OpenChat(at.journal)

@@ -109,6 +109,15 @@ def test_the_first_message_titles_an_untitled_chat_on_one_short_line(store: Stor
     assert len(title) <= TITLE_LENGTH
 
 
+def test_a_title_is_cut_between_what_people_see_as_characters(store: Store) -> None:
+    chat_id = store.create_chat()
+    flag = "\U0001f1e9\U0001f1ea"
+
+    store.add_user_message(chat_id, f"x{flag * 100}")
+
+    assert store.chat(chat_id).title == f"x{flag * (TITLE_LENGTH - 2)}…"
+
+
 def test_a_given_title_stays(store: Store) -> None:
     chat_id = store.create_chat(title="Mine")
 

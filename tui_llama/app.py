@@ -35,7 +35,7 @@ from tui_llama.controllers.saving import SavingController
 from tui_llama.conversation import State
 from tui_llama.database import IN_MEMORY
 from tui_llama.editing import Editing
-from tui_llama.endings import endings
+from tui_llama.endings import TERMINAL_GONE_STATUS, endings
 from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
 from tui_llama.errors import StoreError, UserError
 from tui_llama.journal import Journal
@@ -44,6 +44,7 @@ from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.store import Store
+from tui_llama.terminal.gone import TerminalGone
 from tui_llama.text_safety import sanitize_line
 from tui_llama.turns import LAST_MODEL, Turns
 from tui_llama.views import (
@@ -113,14 +114,14 @@ class ChatApp(App[None]):
         notice: What is to be told at the beginning; empty for nothing.
 
     Attributes:
-        ending_status: The exit status that says which signal ended the program; 0 while none did.
+        ending_status: The exit status that says which signal ended the program, or that its terminal is gone; else 0.
     """
 
     TITLE = "tui_llama"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
-        Binding("ctrl+z", "suspend_process", "Suspend", show=False),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
     ]
 
     def __init__(
@@ -328,9 +329,16 @@ class ChatApp(App[None]):
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(number, self._quit_soon, status)
 
+    @on(TerminalGone)
+    def _quit_without_terminal(self) -> None:
+        """Nobody can write or stop anything any more, also where the signal that says so is ignored."""
+        self._quit_soon(TERMINAL_GONE_STATUS)
+
     def _quit_soon(self, status: int) -> None:
-        self.ending_status = status
-        self._run_alone("quit", self._quit_unasked)
+        """The first reason counts: a second one would break off what the first has begun to save."""
+        if not self.ending_status:
+            self.ending_status = status
+            self._run_alone("quit", self._quit_unasked)
 
     async def _quit_unasked(self) -> None:
         """Nobody can be asked: what cannot be stored is left in a file beside the chats."""
@@ -439,6 +447,8 @@ class ChatApp(App[None]):
 
     @on(Composer.Changed)
     def _read_on(self) -> None:
+        if not self.screen_stack:  # a report that was under way when the screen was taken down
+            return
         self._run_alone("draft", self._keep_draft)
         self._reading_ahead.edit(self._draft())
         self._editing.ask_price(self.chat_screen.composer.text)
@@ -532,6 +542,8 @@ class ChatApp(App[None]):
     @on(Composer.Submitted)
     async def _submit(self, event: Composer.Submitted) -> None:
         """A command is carried out, anything else is sent; what cannot be sent stays where it was written."""
+        if not self.screen_stack:  # as above; what was written is the draft of the next start
+            return
         slash = parse_slash(event.text)
         if slash is not None:
             await self._run_slash(*slash)

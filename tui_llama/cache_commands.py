@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from tui_llama import paths
+from tui_llama import graphemes, paths
 from tui_llama.engine.cache_upkeep import (
     NOBODY,
     CacheUse,
@@ -109,7 +109,7 @@ def _titles() -> dict[str, str]:
 
 def _line(use: CacheUse, title: str) -> str:
     used_at = datetime.fromtimestamp(use.used_at).astimezone().strftime("%Y-%m-%d %H:%M")
-    title = sanitize_line(title)[:_MOST_TITLE]
+    title = graphemes.beginning(sanitize_line(title), _MOST_TITLE)
     return f"{_size(use.bytes):>10}  {use.tokens:>9,} tokens  {used_at}  {use.owner.hex()}  {title}\n"
 
 

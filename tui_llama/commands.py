@@ -114,6 +114,8 @@ COMPOSER_KEYS = (
     ("Alt+↑ Alt+↓", "Edit an earlier message, go back to a later one"),
     ("Esc", "Stop the answer"),
     ("Ctrl+C", "Copy, or stop, or clear, or quit"),
+    ("Ctrl+_, Alt+Z", "Undo; Ctrl+Y takes that back"),
+    ("Ctrl+Z", "Suspend the program; fg in the shell brings it back"),
     ("Ctrl+D", "Quit, when nothing is written"),
     ("Ctrl+P", "All commands"),
 )

@@ -221,9 +221,9 @@ def explained(path: Path) -> Iterator[None]:
         if lacks_locks(error):
             raise _without_locks(path) from error
         reason = error.strerror or type(error).__name__
-        raise StoreError(
-            f"The file of your chats cannot be used ({reason}): {path}", "Check the folder and the disk."
-        ) from error
+        is_gone = isinstance(error, FileNotFoundError)
+        hint = "Put its folder back, or make it again." if is_gone else "Check the folder and the disk."
+        raise StoreError(f"The file of your chats cannot be used ({reason}): {path}", hint) from error
 
 
 def _without_locks(path: Path) -> StoreError:

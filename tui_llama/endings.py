@@ -9,6 +9,8 @@ from typing import Final
 
 _ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
 ENDING_STATUSES: Final = tuple(128 + number for number in _ENDINGS)
+TERMINAL_GONE_STATUS: Final = 128 + signal.SIGHUP
+"""Also of a program that ignores the signal, but cannot go on without a terminal."""
 
 
 def endings() -> Iterator[tuple[int, int]]:

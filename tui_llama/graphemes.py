@@ -19,6 +19,12 @@ def boundaries(line: str) -> Sequence[int]:
     return tuple(accumulate(map(len, iter_graphemes(line)), initial=0))
 
 
+def beginning(text: str, count: int) -> str:
+    """The first clusters of a text, so many at most."""
+    places = boundaries(text)
+    return text[: places[min(count, len(places) - 1)]]
+
+
 def at_or_before(places: Sequence[int], place: int) -> int:
     """The last boundary that is not behind a place."""
     return places[max(0, bisect_right(places, place) - 1)]

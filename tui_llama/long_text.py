@@ -2,10 +2,13 @@
 
 from typing import Final
 
+from tui_llama import graphemes
+
 FOLDED_CHARACTERS: Final = 20_000
 FOLDED_LINES: Final = 2_000
 SHOWN_CHARACTERS: Final = 4_000
 SHOWN_LINES: Final = 40
+_MOST_OF_CHARACTER: Final = 64  # code points of what people see as one character, if it is one of any language
 
 
 def is_long(text: str) -> bool:
@@ -15,7 +18,8 @@ def is_long(text: str) -> bool:
 
 def beginning(text: str) -> str:
     """What is shown of a text that is folded."""
-    lines = text[:SHOWN_CHARACTERS].split("\n", SHOWN_LINES)
+    end = graphemes.at_or_before(graphemes.boundaries(text[: SHOWN_CHARACTERS + _MOST_OF_CHARACTER]), SHOWN_CHARACTERS)
+    lines = text[:end].split("\n", SHOWN_LINES)
     return "\n".join(lines[:SHOWN_LINES])
 
 

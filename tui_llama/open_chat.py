@@ -18,13 +18,13 @@ from tui_llama.journal import Journal
 from tui_llama.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.store import (
     DAMAGED_CHARACTER,
-    TITLE_LENGTH,
     MessageState,
     Store,
     StoredBranch,
     StoredMessage,
     new_chat_id,
     new_moment,
+    title_of,
 )
 
 Result = TypeVar("Result")
@@ -193,7 +193,7 @@ class OpenChat:
         """The user said something."""
         chat_id, made_at = self._record.chat_id, new_moment()
         parent_id = self.entries[-1].message_id if self.entries else None
-        self.title = self.title or _title_of(text)
+        self.title = self.title or title_of(text)
         if self.chat_id is None:
             self._make_chat()
 
@@ -425,11 +425,6 @@ class OpenChat:
         chat_id = self.chat_id
         if chat_id is not None:
             self._record.change(lambda store, _id_there: store.set_chat_model(chat_id, model_path))
-
-
-def _title_of(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
 
 
 def _entries(store: Store, chat_id: str) -> list[Entry]:

@@ -28,13 +28,14 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
+from tui_llama import graphemes
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chat_date import date_from, date_text, local_now
 from tui_llama.database import BUSY_SECONDS, DAMAGED_HINT, IN_MEMORY, AnswerLocks, connect, explained, make_private_file
 from tui_llama.errors import CallerError, StoreConflictError, StoreError
 from tui_llama.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 
-TITLE_LENGTH: Final = 60
+TITLE_LENGTH: Final = 60  # characters as people see them
 
 DAMAGED_CHARACTER: Final = "\ufffd"
 """What stands in a text for bytes that are no character, or not a whole one."""
@@ -400,7 +401,7 @@ class Store:
             parent = chat.tip_message_id if parent_id is None else parent_id
             message_id = _insert_message(database, chat_id, parent, Role.USER, text, made_at)
             if not chat.title:
-                database.execute("UPDATE chats SET title = ? WHERE chat_id = ?", (_title_from(text), chat_id))
+                database.execute("UPDATE chats SET title = ? WHERE chat_id = ?", (title_of(text), chat_id))
             return message_id
 
     def replace_user_message(self, message_id: int, text: str, *, made_at: int | None = None) -> int:
@@ -935,10 +936,11 @@ def _begun_at(row: _ChatRow) -> datetime:
     return date_from(row.begun_at) or _time_from(row.created_at).astimezone()
 
 
-def _title_from(text: str) -> str:
-    """The beginning of a text, on one line."""
+def title_of(text: str) -> str:
+    """The beginning of a chat's first message, on one line, as the title of the chat."""
     line = " ".join(_storable(text[: 20 * TITLE_LENGTH]).split())
-    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
+    shown = graphemes.beginning(line, TITLE_LENGTH)
+    return line if shown == line else graphemes.beginning(line, TITLE_LENGTH - 1).rstrip() + "…"
 
 
 def _storable(text: str) -> str:

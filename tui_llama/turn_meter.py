@@ -24,6 +24,7 @@ _REREAD_WORDS = {
     RereadCause.ANOTHER_MODEL: "another model",
     RereadCause.NOT_STORED: "nothing was stored for this model",
     RereadCause.MESSAGES_LEFT_OUT: "older messages are left out",
+    RereadCause.DATE_RENEWED: "the date was renewed",
 }
 
 

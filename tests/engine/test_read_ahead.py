@@ -39,6 +39,7 @@ from tui_llama.engine.protocol import (
     TextPiece,
 )
 from tui_llama.engine.read_ahead import CONTINUATIONS
+from tui_llama.engine.template_dates import write_date
 from tui_llama.engine.tokenizer import open_tokenizer
 from tui_llama.errors import CallerError, EngineError
 from tui_llama.read_ahead import finished_part
@@ -75,6 +76,21 @@ class ThinkingTemplate(FakeTemplate):
         return super().render(said, add_generation_prompt=add_generation_prompt)
 
 
+class DatedTemplate(ThinkingTemplate):
+    """Tells the model the day, in the manner of a format."""
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__()
+        self._wanted = wanted
+
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> str:
+        date = write_date(now or datetime(2026, 11, 27), self._wanted)
+        said = super().render(messages, add_generation_prompt=add_generation_prompt)
+        return f"<s>system:Today is {date}.</s>{said}"
+
+
 class AlternatingTemplate(FakeTemplate):
     """Takes no two messages of one speaker after another."""
 
@@ -104,11 +120,19 @@ class Talk:
         self.overflow = overflow
         self.messages: tuple[ChatMessage, ...] = ()
         self.ledger: tuple[int, ...] = ()
+        self.begun_at = "2026-11-27T09:30:00+01:00"
 
     def say(self, text: str, max_tokens: int | None = None, sampling: SamplingSettings = GREEDY) -> list[ReplyEvent]:
         self.messages += (ChatMessage(Role.USER, text),)
         request = ReplyRequest(
-            1, self.messages, self.ledger, sampling, max_tokens, chat_id=self.chat_id, overflow=self.overflow
+            1,
+            self.messages,
+            self.ledger,
+            sampling,
+            max_tokens,
+            chat_id=self.chat_id,
+            overflow=self.overflow,
+            begun_at=self.begun_at,
         )
         events = list(self.engine.reply(request, never))
         for event in events:
@@ -474,6 +498,26 @@ def test_a_changed_message_is_named() -> None:
     talk = talk_with()
     talk.say("word " * 40)
     talk.messages = (ChatMessage(Role.USER, "ward " * 40), *talk.messages[1:])
+    assert cause_of(talk.say("and")) is RereadCause.MESSAGE_CHANGED
+
+
+@pytest.mark.parametrize("wanted", ["%d %b %Y", "%Y-%m-%d", "%B %-d, %Y"])
+@pytest.mark.parametrize("answer", ["yes", "<t>hmm</t>" + "yes " * 40])
+def test_a_renewed_date_is_named(wanted: str, answer: str) -> None:
+    dated = FakeModel(answering(answer), context_size=2048)
+    dated.chat_template = DatedTemplate(wanted)
+    talk = talk_with(dated)
+    talk.say("Born 2001-02-03. " + "word " * 40)
+    talk.begun_at = "2026-12-03T00:10:00+01:00"
+    assert cause_of(talk.say("and")) is RereadCause.DATE_RENEWED
+
+
+def test_a_changed_message_is_named_where_the_date_stayed() -> None:
+    dated = FakeModel(answering("yes"), context_size=2048)
+    dated.chat_template = DatedTemplate("%d %b %Y")
+    talk = talk_with(dated)
+    talk.say("Born 2001-02-03. " + "word " * 40)
+    talk.messages = (ChatMessage(Role.USER, "Born 2001-02-04. " + "word " * 40), *talk.messages[1:])
     assert cause_of(talk.say("and")) is RereadCause.MESSAGE_CHANGED
 
 

@@ -21,4 +21,4 @@ if __name__ == "__main__":
             models=FakeModels(()),
         )
         app.run()
-    sys.exit(app.return_code)
+    sys.exit(app.ending_status or app.return_code or 0)

@@ -24,6 +24,7 @@ from tests.terminal.byte_streams import PASTE_END, PASTE_START, random_stream
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "import fcntl, runpy, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); " \
     "runpy.run_module('tests.terminal.chat_child', run_name='__main__')"  # fmt: skip
+IGNORING_HANG_UP = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {PROGRAM}"
 ESCAPE_KEY, F7 = b"\x1b[27u", b"\x1b[18~"
 
 LEAVING_KEYS = b"\x03\x04\x11\x1a"  # quit, and suspend
@@ -90,13 +91,13 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 @contextmanager
-def chat() -> Iterator[tuple[Terminal, "subprocess.Popen[bytes]"]]:
+def chat(program: str = PROGRAM) -> Iterator[tuple[Terminal, "subprocess.Popen[bytes]"]]:
     """The program, ready for a message."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment,
+        [sys.executable, "-c", program], stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment,
         start_new_session=True,
     ) as process:  # fmt: skip
         os.close(theirs)
@@ -133,13 +134,33 @@ def test_escape_sequences_and_control_keys_in_a_paste_are_text() -> None:
         assert process.wait() == 0
 
 
+@pytest.mark.parametrize("program", [PROGRAM, IGNORING_HANG_UP], ids=["hang-up", "hang-up ignored"])
 @pytest.mark.parametrize("number", range(3))
-def test_a_terminal_that_goes_away_while_it_is_drawn_to_ends_the_program(number: int) -> None:
+def test_a_terminal_that_goes_away_while_it_is_drawn_to_ends_the_program(number: int, program: str) -> None:
     random = Random(number)
-    with chat() as (terminal, process):
+    with chat(program) as (terminal, process):
         for _ in range(10):
             terminal.send(paste(random.randbytes(20).hex().encode() + b"\n"))
         terminal.leave()
+        assert process.wait(HANG_SECONDS) == 128 + signal.SIGHUP
+
+
+def test_a_terminal_that_goes_away_while_nothing_happens_ends_the_program_too() -> None:
+    with chat(IGNORING_HANG_UP) as (terminal, process):
+        terminal.leave()
+        assert process.wait(HANG_SECONDS) == 128 + signal.SIGHUP
+
+
+def test_ctrl_z_suspends_the_program_while_one_writes() -> None:
+    with chat() as (terminal, process):
+        terminal.send(b"still-here")
+        terminal.until("still-here")
+        terminal.send(b"\x1a")
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        terminal.forget()
+        process.send_signal(signal.SIGCONT)
+        terminal.until("still-here")
+        terminal.send(b"\x11")
         assert process.wait(HANG_SECONDS) == 0
 
 

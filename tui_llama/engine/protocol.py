@@ -314,6 +314,7 @@ class RereadCause(StrEnum):
     ANOTHER_MODEL = "another model"
     NOT_STORED = "not stored"
     MESSAGES_LEFT_OUT = "messages left out"
+    DATE_RENEWED = "date renewed"
 
 
 class PromptProgress(msgspec.Struct, frozen=True, tag=True):

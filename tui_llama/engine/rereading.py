@@ -9,12 +9,16 @@ from datetime import datetime
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.conversation_prompt import Prompt, told_moment
 from tui_llama.engine.language_model import LanguageModel
+from tui_llama.engine.prompt import encode_prompt
 from tui_llama.engine.protocol import CompleteRequest, ReplyRequest, RereadCause
+from tui_llama.engine.template_dates import dates_in
 from tui_llama.prompt_messages import prompt_messages
 
 _WORTH_TELLING_TOKENS = 64
 _FRAME_TOKENS = 16
 """What templates write around a message, and tokens that change where it begins."""
+_DATE_TOKENS = 32
+"""At most as many as a date has, even where each letter is a token."""
 
 
 def why_read_again(
@@ -43,7 +47,7 @@ def why_read_again(
         return RereadCause.NOT_STORED
     if len(request.ledger) - prompt.kept_tokens <= _FRAME_TOKENS:
         return None  # all that was fed is still there; the rest was never read, as where the engine was killed before
-    return _why_not_kept(model, shown, told_moment(request), prompt)
+    return _why_not_kept(model, shown, request, prompt)
 
 
 def why_answer_is_read_again(request: CompleteRequest, prompt: Prompt, reused_tokens: int) -> RereadCause | None:
@@ -55,16 +59,33 @@ def why_answer_is_read_again(request: CompleteRequest, prompt: Prompt, reused_to
 
 
 def _why_not_kept(
-    model: LanguageModel, shown: Sequence[ChatMessage], now: datetime | None, prompt: Prompt
+    model: LanguageModel, shown: Sequence[ChatMessage], request: ReplyRequest, prompt: Prompt
 ) -> RereadCause:
     """Why the prompt does not begin with what was fed before."""
     if prompt.kept_tokens <= 1:  # not even what the template begins with, besides the beginning of all sequences
         return RereadCause.ANOTHER_MODEL
     if prompt.left_out_messages:
         return RereadCause.MESSAGES_LEFT_OUT
-    if _changes_answers(model, shown, now):
+    if _tells_another_date(model, shown, request, prompt):
+        return RereadCause.DATE_RENEWED
+    if _changes_answers(model, shown, told_moment(request)):
         return RereadCause.TEMPLATE_CHANGES_ANSWERS
     return RereadCause.MESSAGE_CHANGED
+
+
+def _tells_another_date(
+    model: LanguageModel, shown: Sequence[ChatMessage], request: ReplyRequest, prompt: Prompt
+) -> bool:
+    """Whether more would be kept with a date that stands in what was fed before."""
+    beginning = request.ledger[: prompt.kept_tokens + _DATE_TOKENS]
+    written = b"".join(model.tokenizer.piece(token_id, special=True) for token_id in beginning)
+    user_texts = [message.text for message in shown if message.role is Role.USER]
+    for moment in dates_in(written.decode(errors="replace")):
+        rendered = model.chat_template.render(shown, now=moment)
+        encoded = encode_prompt(model.tokenizer, rendered, request.ledger, user_texts)
+        if encoded.kept_tokens > prompt.kept_tokens + _DATE_TOKENS:
+            return True
+    return False
 
 
 def _changes_answers(model: LanguageModel, shown: Sequence[ChatMessage], now: datetime | None) -> bool:

@@ -8,6 +8,7 @@ from textual.content import Content
 
 from tui_llama.screens.pick import PickDialog, count_and_time, two_sides
 from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.cutting import cut
 
 
 class ListedBranch(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ class BranchList(PickDialog[ListedBranch, int | None]):
         question, answer = (sanitize_line(" ".join(text.split())) for text in (item.question, item.answer))
         if answer:
             # Not all of the line: a long question would leave nothing to tell its answers apart by.
-            question = Content(question).truncate(max(8, width * 2 // 5), ellipsis=True).plain
+            question = cut(Content(question), max(8, width * 2 // 5)).plain
         said = f"{question} → {answer}" if answer else question
         detail = count_and_time(item.message_count, item.created_at, self._now, width)
         return two_sides(mark + said, detail, width)

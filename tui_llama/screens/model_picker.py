@@ -16,6 +16,7 @@ from tui_llama.paths import typed_file
 from tui_llama.screens.ask_whether import AskWhether
 from tui_llama.screens.pick import PickDialog, two_sides
 from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.cutting import cut
 
 _ROOM_FOR_NOTES = 64
 """From this width on, a line has room for more than a name and its most important note."""
@@ -124,7 +125,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
         left = ("↓ " if item.is_under_way else "  ") + sanitize_line(item.title)
         # A long reason leaves room for the name, half of the line at most.
         right_width = width - _GAP - min(Content(left).cell_length, width // 2)
-        right = Content(right).truncate(max(0, right_width), ellipsis=True).plain
+        right = cut(Content(right), right_width).plain
         return two_sides(left, right, width, is_dimmed=item.is_dimmed)
 
     def details(self, item: ListedModel) -> str:

@@ -13,6 +13,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from tui_llama.screens.dialog import Dialog
+from tui_llama.widgets.cutting import cut
 from tui_llama.widgets.line_input import LineInput
 
 Result = TypeVar("Result")
@@ -244,7 +245,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
 def two_sides(left: str, right: str, width: int, *, is_dimmed: bool = False) -> Content:
     """Two clean texts at the ends of a line; the left one is cut when there is no room."""
     room = max(0, width - Content(right).cell_length - 2)
-    start = Content(left).truncate(room, ellipsis=True)
+    start = cut(Content(left), room)
     blank = " " * max(1, width - start.cell_length - Content(right).cell_length)
     return Content.assemble((start.plain, ".pick--dimmed" if is_dimmed else ""), blank, (right, ".pick--detail"))
 

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from rich.cells import chop_cells
 from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,12 +14,13 @@ from textual.widgets import Static
 from tui_llama.long_text import extent
 from tui_llama.screens.dialog import Dialog
 from tui_llama.text_safety import drawn
+from tui_llama.widgets.cutting import rows
 
 _TAB_CELLS = 4
 
 
 class TextRows(ScrollView, can_focus=True):
-    """A text in rows as wide as the widget, broken at any character."""
+    """A text in rows as wide as the widget, broken between any two characters as people see them."""
 
     def __init__(self, text: str) -> None:
         super().__init__(classes="rows")
@@ -30,7 +30,7 @@ class TextRows(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Rows are made for a width."""
         width = max(1, self.scrollable_content_region.width)
-        self._rows = [row for line in self._lines for row in chop_cells(line, width) or [""]]
+        self._rows = [row for line in self._lines for row in rows(line, width)]
         self.virtual_size = Size(width, len(self._rows))
         self.refresh()
 

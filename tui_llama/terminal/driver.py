@@ -20,6 +20,7 @@ from textual.keys import Keys
 from textual.message import Message
 
 from tui_llama.terminal.framing import Framing, Item, Pasted, Sequence, Typed
+from tui_llama.terminal.gone import TerminalGone
 
 _READ_BYTES: Final = 1 << 16
 _WAKE_SECONDS: Final = 0.1  # how soon the thread sees that the driver ends
@@ -134,7 +135,7 @@ class TerminalDriver(LinuxDriver):
             self._file = _LastingOutput(self._file)  # type: ignore[assignment] # the writer uses these two only
 
     def run_input_thread(self) -> None:
-        """Reads until the driver ends or the terminal is gone; of the latter a signal tells the program."""
+        """Reads until the driver ends or the terminal is gone. The signal that tells of the latter may be ignored."""
         terminal_input = TerminalInput(self._debug)
         with selectors.DefaultSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
@@ -144,6 +145,7 @@ class TerminalDriver(LinuxDriver):
                     content = self._read_terminal()
                     heard_at = monotonic()
                     if not content:
+                        self.send_message(TerminalGone())
                         break
                     self._hand_on(terminal_input.feed(content))
                 else:

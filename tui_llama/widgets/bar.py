@@ -6,6 +6,8 @@ from typing import ClassVar
 from textual.content import Content
 from textual.widget import Widget
 
+from tui_llama.widgets.cutting import cut
+
 _GAP = 2
 
 
@@ -42,10 +44,10 @@ class Bar(Widget):
         fits = self._left.cell_length + _GAP + self._right.cell_length <= width
         right = self._right if fits else self._short_right
         shortest = (self._left, *self._short_lefts)[-1]
-        right = right.truncate(max(width // 2, width - _GAP - shortest.cell_length), ellipsis=True)
+        right = cut(right, max(width // 2, width - _GAP - shortest.cell_length))
         room = width - right.cell_length - (_GAP if right.cell_length else 0)
         fitting = (left for left in (self._left, *self._short_lefts) if left.cell_length <= room)
-        left = next(fitting, self._left).truncate(max(0, room), ellipsis=True)
+        left = cut(next(fitting, self._left), room)
         blank = Content(" " * max(0, width - left.cell_length - right.cell_length))
         return Content.assemble(left, blank, right)
 

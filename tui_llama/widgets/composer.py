@@ -6,6 +6,7 @@ from typing import ClassVar, cast
 
 from textual import events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual.binding import Binding, BindingType
 from textual.document._document import EditResult, Location, Selection
 from textual.keys import Keys
 from textual.message import Message
@@ -70,6 +71,12 @@ class Composer(TextArea):
 
     class KeyPressed(Message):
         """Any key was pressed."""
+
+    # Ctrl+Z, which undoes elsewhere, suspends the program here. Terminals have several names for Ctrl+_ and Ctrl+/.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+underscore,ctrl+shift+underscore,ctrl+shift+minus,ctrl+slash,alt+z", "undo", show=False),
+        Binding("alt+shift+z,alt+Z", "redo", show=False),
+    ]
 
     # Selecting with the mouse over the transcript must not drag this text along.
     ALLOW_SELECT: ClassVar[bool] = False
