@@ -156,7 +156,7 @@ class ChatApp(App[None]):
             self._turns.read_ahead_request,
             lambda reading: self._run_alone("read ahead", reading),
             self._note_ready,
-            self.add_notice,
+            self._turns.tell,
         )
         self._editing = Editing(
             self._turns.estimate,
