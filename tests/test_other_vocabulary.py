@@ -406,6 +406,16 @@ def test_a_continuation_on_the_command_line_is_tokenised_again_for_another_vocab
     assert (own.exit_code, own.stderr) == (0, "")
 
 
+def test_only_what_uses_a_template_says_that_there_is_none(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "plain.gguf", chat_template=None)
+    says = "no chat template"
+    assert run("ask", "hello", "-m", str(model), "-n", "2").stderr.count(says) == 1
+    assert run("complete", "hello", "-m", str(model), "-n", "2").stderr == ""
+    session = tmp_path / "session.bin"
+    assert run("state", "export", str(session), "--text", "hello there", "-m", str(model)).stderr == ""
+    assert run("state", "import", str(session), "-m", str(model)).stderr.count(says) == 1
+
+
 def exported(path: Path, *options: str) -> bytes:
     result = run("state", "export", str(path), *options)
     assert result.exit_code == 0, result.stderr

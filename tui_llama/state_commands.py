@@ -11,7 +11,7 @@ from tui_llama.engine.guarded_files import opened, regular_file_bytes
 from tui_llama.engine.llama_session import LLAMA_SESSION
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import SettingsError, StateFileError
-from tui_llama.headless import opened_engine, request_behind
+from tui_llama.headless import opened_engine, request_behind, tell_of_template
 from tui_llama.new_files import require_place
 from tui_llama.saved_prompts import with_prompt_cache
 from tui_llama.store import Store
@@ -46,6 +46,7 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
     with _not_imported(file), opened(Path(file)) as descriptor:
         regular_file_bytes(descriptor)  # what is no file at all is said before a model is loaded for it
     with opened_engine(with_prompt_cache(settings.load_request(model), settings.prompt_cache_mib)) as (engine, output):
+        tell_of_template(engine, output)
         transfer = engine.session_transfer()
         with _not_imported(file):
             session = transfer.take(file)

@@ -84,6 +84,15 @@ class LocalEngine:
         """
         return self._loaded()[0].info
 
+    @property
+    def template_notices(self) -> tuple[str, ...]:
+        """Which notices of the loaded model are of its chat template only.
+
+        Raises:
+            EngineError: none is loaded.
+        """
+        return self._loaded()[0].chat_template.notices
+
     def load(self, request: LoadRequest, should_stop: ShouldStop) -> Iterator[LoadEvent]:
         """Yields progress, then exactly one of `ModelLoaded` and `Failed`; a model loaded before is closed.
 
