@@ -21,7 +21,7 @@ from tui_llama.bench_settings import BENCH_SETTINGS
 from tui_llama.command_settings import settings_from
 from tui_llama.consent import require_consent
 from tui_llama.endings import ENDING_STATUSES, endings_as_exits
-from tui_llama.errors import ModelFileError, UserError
+from tui_llama.errors import ModelFileError, UserError, shortened
 from tui_llama.options import ENGINE, GENERATING, PLACEMENT, list_option, setting_options, value_option, with_options
 from tui_llama.settings import SETTINGS
 from tui_llama.terminals import is_plain
@@ -51,6 +51,9 @@ def _told() -> Iterator[None]:
         yield
     except UserError as error:
         raise _ShownError(error) from error
+    except click.UsageError as error:
+        error.message = shortened(error.message)
+        raise
     except KeyboardInterrupt as error:
         raise _SilentEnd(standard_streams.INTERRUPTED) from error
     except BrokenPipeError as error:
