@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from tui_llama import __version__, doctor_command, model_commands, settings_command, standard_streams
+from tui_llama import __version__, doctor_command, model_commands, paths, settings_command, standard_streams
 from tui_llama.bench_settings import BENCH_SETTINGS
 from tui_llama.command_settings import settings_from
 from tui_llama.consent import require_consent
@@ -408,7 +408,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
-    if model is not None and not Path(model).is_file():
+    if model is not None and not paths.is_file(Path(model)):
         raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
     # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
     # every later search would go through it again.
