@@ -52,7 +52,7 @@ def _told() -> Iterator[None]:
     except UserError as error:
         raise _ShownError(error) from error
     except click.UsageError as error:
-        error.message = shortened(error.message)
+        error.message = shortened(error.message)  # type: ignore[misc] # click declares it for itself alone
         raise
     except KeyboardInterrupt as error:
         raise _SilentEnd(standard_streams.INTERRUPTED) from error
