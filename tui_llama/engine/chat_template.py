@@ -192,11 +192,11 @@ class ChatTemplate:
         now: datetime,
         part_of_budget: int = 1,
     ) -> str:
-        from tui_llama.engine.template_sandbox import BUDGET, TemplateRefusalError
+        from tui_llama.engine.template_sandbox import TemplateRefusalError, budget_for
 
         variables = _variables(manner, messages, add_generation_prompt, now) | self._texts
         try:
-            text = self._template.render(variables, now, BUDGET // part_of_budget)
+            text = self._template.render(variables, now, budget_for(len(messages)) // part_of_budget)
         except TemplateRefusalError as error:
             raise EngineError(f"The model's chat template refused the messages: {error}", _HINT) from error
         except Exception as error:  # a template can make Python raise anything
