@@ -122,13 +122,19 @@ class ChatTemplate:
         return untold
 
     def check(self) -> None:
-        """Tries the template on a short conversation.
+        """Tries the template on a short conversation. One that allows a single question only is good for that.
 
         Raises:
             EngineError: it cannot write one.
         """
+        from tui_llama.engine.template_sandbox import TemplateRefusalError
+
         now = datetime.now()
-        self._run(_TALK, True, now)
+        try:
+            self._run(_TALK, True, now)
+        except EngineError as error:
+            if not isinstance(error.__cause__, TemplateRefusalError):
+                raise
         if _PROBE not in self._run(_QUESTION, True, now):
             raise EngineError("The model's chat template does not write what the user says", _HINT)
 
