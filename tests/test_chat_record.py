@@ -5,6 +5,7 @@ import itertools
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -220,6 +221,39 @@ async def test_a_chat_can_be_deleted_while_some_of_it_waits() -> None:
         await at.mend()
         assert [each.chat_id for each in at.store.list_chats()] == [kept.chat_id]
         assert len(deleted) == 2
+
+
+@pytest.mark.parametrize("fault", [None, *Fault])
+async def test_a_chat_is_deleted_while_all_of_it_is_being_stored(
+    fault: Fault | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory is there for as long as the journal's thread copies out of it."""
+    copying, is_deleted = threading.Event(), threading.Event()
+    copy_chat = Store.copy_chat
+
+    def copy_slowly(memory: Store, chat_id: str, into: Store) -> dict[int, int]:
+        copying.set()
+        assert is_deleted.wait(60)
+        return copy_chat(memory, chat_id, into)
+
+    async with desk() as at:
+        chat = OpenChat(at.journal)
+        say(chat, "one", "two")
+        await at.journal.settle()
+        for file in at.store.path.parent.glob(f"{at.store.path.name}*"):
+            file.unlink()  # so that all of the chat goes into a new one
+        monkeypatch.setattr(Store, "copy_chat", copy_slowly)
+        at.store.faults = [fault]
+        chat.rename("Mine")
+        assert await asyncio.to_thread(copying.wait, 60)
+        await chat.leave()
+        delete_chat(at.journal, chat.chat_id or "", lambda: None)
+        is_deleted.set()
+        await at.journal.settle()
+        await at.mend()
+        assert not [error for error in at.failures if type(error) is not StoreError]
+        assert (at.store.list_chats(), at.journal.waiting, at.journal.refused) == ([], [], {})
+        assert chat._record.summary() is None
 
 
 # --- others -----------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from tui_llama.engine.protocol import (
     OverflowMode,
     ReplyRequest,
 )
+from tui_llama.errors import UserError
 from tui_llama.output import Output
 from tui_llama.settings import Settings
 from tui_llama.store import Store
@@ -619,3 +620,34 @@ def test_no_command_fails_with_a_traceback_where_no_home_can_be(
     monkeypatch.setenv("TUI_LLAMA_HOME", str(tmp_path / ("x" * 300)))
     result = CliRunner().invoke(cli.command_line, arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+LONG = "a" * 100_000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ask", "hello", "-m", LONG),
+        ("ask", "hello", "-m", f"/{LONG}.gguf"),
+        ("ask", "hello", "-m", f"{LONG}/"),
+        ("complete", "hello", "--temp", LONG),
+        ("complete", "hello", f"--{LONG}"),
+        ("state", "export", LONG, "--text", "hello"),
+        ("state", "import", LONG),
+        ("complete", "--continue", LONG, "hello"),
+        ("pull", LONG),
+        (LONG,),
+    ],
+)
+def test_what_is_long_is_not_repeated_whole_in_an_error(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code in (1, 2)
+    assert 0 < len(result.stderr) < 2500
+
+
+def test_of_a_long_message_the_beginning_and_the_end_are_shown() -> None:
+    error = UserError(f"{'a' * 2000} cannot be read: it is a folder", "b" * 3000)
+    assert str(error).startswith("a" * 400) and str(error).endswith(" cannot be read: it is a folder")
+    assert (len(str(error)), len(error.hint)) == (1001, 1001)
+    assert str(UserError("short")) == "short"

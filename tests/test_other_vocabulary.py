@@ -126,6 +126,60 @@ async def test_an_answer_is_given_again_by_a_model_with_another_vocabulary() -> 
         )
 
 
+async def test_each_of_two_models_that_take_turns_is_told_of_once_however_often_they_answer() -> None:
+    first, second = small(), other()
+    async with chatting_with(first, second) as driver:
+        await driver.ask("first")
+        await driver.ask("second")
+        for model in (second, first, second, first):
+            await change_to(driver, model)
+            await driver.ask("more")
+            for _ in range(2):
+                count = len(driver.engine.finished)
+                await driver.pilot.press("ctrl+r")
+                await driver.until(partial(has_finished, driver, count + 1), "another answer")
+                await driver.until_state("ready")
+        assert told(driver) == 2
+
+
+async def test_a_chat_that_is_shown_again_says_it_again() -> None:
+    first, second = small(), other()
+    async with chatting_with(first, second) as driver:
+        await driver.ask("first")
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: not driver.questions, "a new chat")
+        await driver.ask("other")
+        await change_to(driver, second)
+        await driver.ask("more")
+        assert told(driver) == 1
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.questions == ["first"], "the chat of before")
+        await driver.ask("second")
+        assert told(driver) == 1  # what is shown of the other chat is gone
+
+
+@pytest.mark.parametrize("first_byte", [1, 1000])
+async def test_ids_of_both_kinds_that_are_not_used_are_told_of_once(first_byte: int) -> None:
+    """The newest answer is known to be of another vocabulary, and the one before is found to be."""
+    async with chatting_with(other(first_byte)) as driver:
+        await driver.ask("first")
+    forget_vocabularies()
+    third = FakeModel(answering("three"), name="third", vocabulary="third bytes", first_byte=2000)
+    async with chatting_with(third, small()) as driver:
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.questions, "the chat of before")
+        await driver.ask("second")
+        assert told(driver) == 1
+        await change_to(driver, small())
+        await driver.ask("third")
+        assert driver.answers == ["two", "three", "one"]
+        assert told(driver) == 2
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: len(driver.engine.finished) == 3, "another answer")
+        await driver.until_state("ready")
+        assert told(driver) == 2
+
+
 async def test_an_edited_message_is_priced_and_answered_by_a_model_with_another_vocabulary() -> None:
     first, second = small(), other()
     async with chatting_with(first, second) as driver:
@@ -297,7 +351,7 @@ async def test_real_models_take_turns_in_one_chat(tmp_path: Path) -> None:
             await driver.ask("and what then")
         assert len(driver.answers) == 4
         assert not [remark for remark in driver.remarks if remark != TOKENISED_AGAIN]
-        assert len(driver.remarks) == 3
+        assert len(driver.remarks) == 2  # of each model once
         fed = driver.store.ledger((await driver.stored_messages())[-1].message_id).by_vocabulary
         assert sorted(len(vocabulary) for vocabulary in fed) == [32, 32]
 
@@ -350,6 +404,16 @@ def test_a_continuation_on_the_command_line_is_tokenised_again_for_another_vocab
     assert result.stdout == expected.stdout
     own = run("complete", "--continue", real_chat, "-n", "8", "--temp", "0", " and")
     assert (own.exit_code, own.stderr) == (0, "")
+
+
+def test_only_what_uses_a_template_says_that_there_is_none(tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "plain.gguf", chat_template=None)
+    says = "no chat template"
+    assert run("ask", "hello", "-m", str(model), "-n", "2").stderr.count(says) == 1
+    assert run("complete", "hello", "-m", str(model), "-n", "2").stderr == ""
+    session = tmp_path / "session.bin"
+    assert run("state", "export", str(session), "--text", "hello there", "-m", str(model)).stderr == ""
+    assert run("state", "import", str(session), "-m", str(model)).stderr.count(says) == 1
 
 
 def exported(path: Path, *options: str) -> bytes:

@@ -1,5 +1,6 @@
 """Where things lie, and who may enter."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -9,6 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_llama import paths
+from tui_llama.doctor.chats import look_at_chats
+from tui_llama.doctor.machine import kept_kernels
+from tui_llama.engine import kernel_code
+from tui_llama.engine.storage import DiskStorage
+from tui_llama.errors import StoreError
+from tui_llama.model_choice import last_model, starter_model
+from tui_llama.models.downloads import DownloadError
+from tui_llama.models.library import find_models
+from tui_llama.models.record import was_pulled
+from tui_llama.models.starter import fetch_starter, has_starter, starter_path
+from tui_llama.store import Store
 
 
 def test_everything_is_below_the_home_that_the_environment_names(home_folder: Path) -> None:
@@ -119,3 +131,53 @@ def test_what_no_system_can_have_or_lets_nobody_see_is_not_there(
 
     monkeypatch.setattr(Path, "stat", refuse)
     assert not paths.is_there(tmp_path / "file") and not paths.is_file(tmp_path / "file")
+    assert not paths.is_folder(tmp_path) and not paths.is_link(tmp_path)
+    assert paths.file_bytes(tmp_path / "file") is None
+    assert paths.typed_path(str(tmp_path / "file")) is None
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "zero\0byte", "half a \ud800 character", "file/below"])
+def test_a_path_that_no_system_could_have_is_absent(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / name
+    assert not any(ask(path) for ask in (paths.is_there, paths.is_file, paths.is_folder, paths.is_link))
+    assert paths.file_bytes(path) is None
+    assert paths.typed_file(str(path)) is None
+
+
+def test_what_a_path_leads_to_is_told_apart(tmp_path: Path) -> None:
+    file, folder, link, lost, pipe = (tmp_path / name for name in ("file", "folder", "link", "lost", "pipe"))
+    file.write_bytes(b"abc")
+    folder.mkdir()
+    link.symlink_to(file)
+    lost.symlink_to(tmp_path / "missing")
+    os.mkfifo(pipe)
+    assert [paths.file_bytes(path) for path in (file, folder, link, lost, pipe)] == [3, None, 3, None, None]
+    assert [paths.is_folder(path) for path in (file, folder, link, lost, pipe)] == [False, True, False, False, False]
+    assert [paths.is_link(path) for path in (file, folder, link, lost, pipe)] == [False, False, True, True, False]
+
+
+@pytest.mark.parametrize("text", ["zero\0byte.gguf", "x" * 300, "half a \ud800 character"])
+def test_a_typed_path_that_no_system_could_have_is_none(text: str) -> None:
+    assert paths.typed_path(text) is None
+
+
+def test_nothing_that_cannot_be_reached_ends_in_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything lies below a name that is too long."""
+    monkeypatch.setenv(paths.HOME_VARIABLE, "/" + "x" * 300)
+    monkeypatch.setenv(paths.KERNEL_CACHE_VARIABLE, "/" + "y" * 300)
+    assert not has_starter()
+    assert (last_model(), starter_model(), find_models()) == (None, None, [])
+    assert DiskStorage(paths.prompt_cache_folder()).free_bytes()[1] > 0
+    assert kept_kernels(paths.kernel_cache_folder(), "none").kernel_count == 0
+    assert look_at_chats(paths.database_file()).problems
+    kernel_code.code_folder.cache_clear()
+    try:
+        assert not kernel_code.Kernel("no module", "no kernel", "").is_kept
+    finally:
+        kernel_code.code_folder.cache_clear()
+    assert not was_pulled(starter_path())
+    with pytest.raises(StoreError):
+        Store(paths.database_file())
+    with pytest.raises(DownloadError):
+        fetch_starter(lambda *_: None)

@@ -306,6 +306,22 @@ def test_nothing_is_imported_where_nothing_is_stored(
     assert chats() == []
 
 
+@pytest.mark.parametrize("obstacle", ["file", "link to nowhere"])
+def test_that_there_is_no_place_for_a_chat_is_said_before_a_model_is_loaded(
+    session: Path, tmp_path: Path, obstacle: str
+) -> None:
+    place = paths.data_folder()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if obstacle == "file":
+        place.write_text("mine")
+    else:
+        place.symlink_to(tmp_path / "missing" / "folder")
+    result = run("state", "import", str(session), "-m", str(tmp_path / "missing.gguf"))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert str(place) in result.stderr
+    assert "missing.gguf" not in result.stderr
+
+
 def test_a_chat_whose_keys_and_values_cannot_be_stored_is_not_made(
     tiny_model: Path, session: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

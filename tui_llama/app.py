@@ -158,7 +158,7 @@ class ChatApp(App[None]):
             self._turns.read_ahead_request,
             lambda reading: self._run_alone("read ahead", reading),
             self._note_ready,
-            self.add_notice,
+            self._turns.tell,
         )
         self._editing = Editing(
             self._turns.estimate,
@@ -218,7 +218,7 @@ class ChatApp(App[None]):
             self._models.is_looking = True
             self._show_state()
             path = await self._journal.read_or(lambda store: store.preference(LAST_MODEL), None)
-            path = path if path and Path(path).is_file() else None
+            path = path if path and paths.is_file(Path(path)) else None
             self._models.is_looking = path is None
         # Before the draft is waited for: what is written meanwhile can then wait for the model.
         if path is not None and self.wants_a_model:
@@ -841,6 +841,8 @@ class ChatApp(App[None]):
         chat = self._turns.chat
         if chat_id == chat.chat_id:
             await self._show_chat(None)
+            if self._turns.chat is chat:  # something was asked in it meanwhile
+                return
         if chat_id is not None and not (chat_id == chat.chat_id and chat.is_incognito):
             delete_chat(self._journal, chat_id, partial(saved_prompts.forget_chat, chat_id))
 

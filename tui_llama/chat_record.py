@@ -101,13 +101,14 @@ class ChatRecord:
         if self in self._journal.refused:
             return  # there is no other copy of what was refused
 
-        def let_go(_store: Store) -> None:
-            with self._changing:
-                if self._is_left:
-                    self._is_let_go = True
-                    self.memory.close()
+        self._journal.write(lambda _store: self.let_go(), self)
 
-        self._journal.write(let_go, self)
+    def let_go(self) -> None:
+        """Ends the memory of a chat that is left. On the journal's thread, which may be reading it until then."""
+        with self._changing:
+            if self._is_left:
+                self._is_let_go = True
+                self.memory.close()
 
     def _is_taken_up(self) -> bool:
         """Shows the chat again, if its memory is still there."""
@@ -172,13 +173,15 @@ class Deletion:
 
 
 def delete_chat(journal: Journal, chat_id: str, then: Callable[[], None]) -> None:
-    """Removes a chat, with what of it still has to be stored, and does something `then`."""
-    for owner in (*journal.waiting, *journal.refused):
-        if isinstance(owner, ChatRecord) and owner.chat_id == chat_id:
-            journal.forget(owner)
-            owner.memory.close()
+    """Removes a chat that is left, with what of it still has to be stored, and does something `then`."""
+    owners = (*journal.waiting, *journal.refused)
+    records = [owner for owner in owners if isinstance(owner, ChatRecord) and owner.chat_id == chat_id]
+    for record in records:
+        journal.forget(record)
 
     def job(store: Store) -> None:
+        for record in records:
+            record.let_go()
         with contextlib.suppress(StoreConflictError):  # gone already
             store.delete_chat(chat_id)
         then()

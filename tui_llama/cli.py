@@ -16,12 +16,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from tui_llama import __version__, doctor_command, model_commands, settings_command, standard_streams
+from tui_llama import __version__, doctor_command, model_commands, paths, settings_command, standard_streams
 from tui_llama.bench_settings import BENCH_SETTINGS
 from tui_llama.command_settings import settings_from
 from tui_llama.consent import require_consent
 from tui_llama.endings import ENDING_STATUSES, endings_as_exits
-from tui_llama.errors import ModelFileError, UserError
+from tui_llama.errors import ModelFileError, UserError, shortened
 from tui_llama.options import ENGINE, GENERATING, PLACEMENT, list_option, setting_options, value_option, with_options
 from tui_llama.settings import SETTINGS
 from tui_llama.terminals import is_plain
@@ -51,6 +51,9 @@ def _told() -> Iterator[None]:
         yield
     except UserError as error:
         raise _ShownError(error) from error
+    except click.UsageError as error:
+        error.message = shortened(error.message)  # type: ignore[misc] # click declares it for itself alone
+        raise
     except KeyboardInterrupt as error:
         raise _SilentEnd(standard_streams.INTERRUPTED) from error
     except BrokenPipeError as error:
@@ -405,7 +408,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     model = _named_model(options)  # None: the app takes the one last used, or lets the user choose
-    if model is not None and not Path(model).is_file():
+    if model is not None and not paths.is_file(Path(model)):
         raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
     # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
     # every later search would go through it again.

@@ -4,6 +4,18 @@ The user acts on a `UserError`: its text says what is wrong, its `hint` what to 
 `CallerError`: it is a mistake in the program. A stop is no error; it is a `StopReason`.
 """
 
+from typing import Final
+
+_MOST_CHARACTERS: Final = 1000
+
+
+def shortened(words: str) -> str:
+    """Words with their middle left out if they are long: they may repeat what a user gave, however long that was."""
+    if len(words) <= _MOST_CHARACTERS:
+        return words
+    half = _MOST_CHARACTERS // 2
+    return f"{words[:half]}…{words[-half:]}"
+
 
 class TuiLlamaError(Exception):
     """Everything that this program raises on purpose."""
@@ -13,13 +25,13 @@ class UserError(TuiLlamaError):
     """Something that the user can put right.
 
     Args:
-        message: One line, what is wrong and where.
-        hint: One line, what to try; empty when there is nothing to try.
+        message: One line, what is wrong and where; shortened.
+        hint: One line, what to try; empty when there is nothing to try. Shortened too.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(shortened(message))
+        self.hint = shortened(hint)
 
 
 class ModelFileError(UserError):

@@ -102,11 +102,14 @@ def complete(
 def request_behind(
     chat: "StoredChat", request: CompleteRequest, engine: "LocalEngine", output: Output
 ) -> CompleteRequest:
-    """The request as it stands behind a chat, for this engine's model; says if the chat is of another vocabulary."""
+    """The request as it stands behind a chat, for this engine's model; says what is to be known of how it does."""
     vocabulary = engine.info.vocabulary
     if not chat.is_of(vocabulary):
         output.notice(TOKENISED_AGAIN)
-    return chat.continued(request, vocabulary)
+    request = chat.continued(request, vocabulary)
+    if request.messages:
+        tell_of_template(engine, output)
+    return request
 
 
 def _has_loop_guard(settings: "Settings", ignore_eos: bool) -> bool:
@@ -122,13 +125,17 @@ def _run(load: LoadRequest, settings: "Settings", request: ReplyRequest | Comple
 def _answer(
     engine: "LocalEngine", settings: "Settings", request: ReplyRequest | CompleteRequest, output: Output
 ) -> None:
+    if request.messages:
+        tell_of_template(engine, output)
     sampling = choose_sampling(settings, engine.info).sampling
     _reply(engine, msgspec.structs.replace(request, sampling=sampling), output)
 
 
 @contextmanager
 def opened_engine(load: LoadRequest) -> Iterator[tuple["LocalEngine", Output]]:
-    """An engine with a model, and where to print; loading reports its progress there.
+    """An engine with a model, and where to print; loading reports its progress there, and what is odd of the model.
+
+    What is odd of its chat template is left to those who use that.
 
     Raises:
         UserError: the model cannot be loaded.
@@ -144,13 +151,21 @@ def opened_engine(load: LoadRequest) -> Iterator[tuple["LocalEngine", Output]]:
     engine.close()
 
 
+def tell_of_template(engine: "LocalEngine", output: Output) -> None:
+    """Says what is to be known of the model's chat template; for those who use it."""
+    for notice in engine.template_notices:
+        output.notice(notice)
+
+
 def _load(engine: "LocalEngine", request: LoadRequest, output: "Output") -> None:
     for event in engine.load(request, _never):
         if isinstance(event, LoadProgress):
             output.progress(f"loading the model: {event.stage} {percent(event.done, event.total)}")
         elif isinstance(event, ModelLoaded):
+            of_template = engine.template_notices
             for notice in event.notices:
-                output.notice(notice)
+                if notice not in of_template:
+                    output.notice(notice)
         elif isinstance(event, Notice):
             output.notice(event.text)
         elif isinstance(event, Failed):

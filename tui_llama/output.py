@@ -30,6 +30,7 @@ class Output:
         self._shows_progress = messages.isatty()
         self._progress_is_shown = False
         self._at_line_start = True
+        self._notices: set[str] = set()
 
     @contextmanager
     def closing(self) -> Iterator[None]:
@@ -53,7 +54,10 @@ class Output:
             self._progress_is_shown = True
 
     def notice(self, text: str) -> None:
-        """Prints a line beside the result."""
+        """Prints a line beside the result; the same one only once."""
+        if text in self._notices:
+            return
+        self._notices.add(text)
         self._clear_progress()
         self._messages.write(f"note: {sanitize_line(text)}\n")
         self._messages.flush()

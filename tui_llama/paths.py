@@ -8,6 +8,7 @@ Folders that hold what was said are made with mode 0700.
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ HOME_VARIABLE = "TUI_LLAMA_HOME"
 KERNEL_CACHE_VARIABLE = "TUI_LLAMA_KERNEL_CACHE"
 
 _NAME = "tui_llama"
+_NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _NOWHERE = Path(os.devnull)
 """Nothing can be made below it."""
 
@@ -78,30 +80,66 @@ def typed_path(text: str) -> Path | None:
     """The path that somebody typed, with ~ for a home folder; None where no system could have it."""
     try:
         path = Path(text).expanduser()
-        path.exists()
         path.absolute()
+        _stat_or_nothing(path)
     except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a zero byte, below a folder that is gone
         return None
     return path
 
 
+def _stat_or_nothing(path: Path) -> None:
+    """Raises what the system says of a path, unless that is only that nothing is there."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno not in _NOTHING_THERE:
+            raise
+
+
 def typed_file(text: str) -> Path | None:
     """The regular file of the path that somebody typed, absolute; None where there is none."""
     path = typed_path(text)
-    return path.absolute() if text and path is not None and path.is_file() else None
+    return path.absolute() if text and path is not None and is_file(path) else None
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path leads to something that can be reached: not where a folder is closed or a name too long."""
-    try:
-        return path.exists()
-    except OSError:
-        return False
+    """Whether a path leads to something that can be reached; see `_status`."""
+    return _status(path) is not None
 
 
 def is_file(path: Path) -> bool:
     """The same for a regular file."""
-    return is_there(path) and path.is_file()
+    return file_bytes(path) is not None
+
+
+def file_bytes(path: Path) -> int | None:
+    """How large the regular file is that a path leads to; None where there is none that can be reached."""
+    status = _status(path)
+    return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder that can be reached."""
+    status = _status(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def is_link(path: Path) -> bool:
+    """Whether a link that can be reached has this path, wherever it leads."""
+    status = _status(path, follow_symlinks=False)
+    return status is not None and stat.S_ISLNK(status.st_mode)
+
+
+def _status(path: Path, *, follow_symlinks: bool = True) -> os.stat_result | None:
+    """What the system says of a path; None where there is nothing.
+
+    That counts for a closed folder, a name that is too long and one that no system could have. The methods of `Path`
+    raise then, and not all of them in all versions of Python.
+    """
+    try:
+        return path.stat(follow_symlinks=follow_symlinks)
+    except (OSError, ValueError):
+        return None
 
 
 def make_private_folder(path: Path) -> Path:

@@ -11,7 +11,7 @@ from tui_llama.engine.guarded_files import opened, regular_file_bytes
 from tui_llama.engine.llama_session import LLAMA_SESSION
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import SettingsError, StateFileError
-from tui_llama.headless import opened_engine, request_behind
+from tui_llama.headless import opened_engine, request_behind, tell_of_template
 from tui_llama.new_files import require_place
 from tui_llama.saved_prompts import with_prompt_cache
 from tui_llama.store import Store
@@ -45,28 +45,30 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
         raise SettingsError("nothing is stored, so nothing can be imported", "Set prompt_cache_mib to 0 or more.")
     with _not_imported(file), opened(Path(file)) as descriptor:
         regular_file_bytes(descriptor)  # what is no file at all is said before a model is loaded for it
-    with opened_engine(with_prompt_cache(settings.load_request(model), settings.prompt_cache_mib)) as (engine, output):
+    load = with_prompt_cache(settings.load_request(model), settings.prompt_cache_mib)
+    # The store first: that there is no place for a chat is said before a model is loaded for it, too.
+    with Store(paths.database_file()) as store, opened_engine(load) as (engine, output):
+        tell_of_template(engine, output)
         transfer = engine.session_transfer()
         with _not_imported(file):
             session = transfer.take(file)
-        with Store(paths.database_file()) as store:
-            messages = list(session.messages) or [
-                ChatMessage(Role.USER, f"Session of llama.cpp: {Path(file).name}"),
-                ChatMessage(Role.ASSISTANT, session.text),
-            ]
-            system_prompt = messages.pop(0).text if messages[0].role is Role.SYSTEM else ""
-            chat_id = store.create_chat(
-                title=title or Path(file).name,
-                model_path=model,
-                system_prompt=system_prompt,
-                begun_at=session.begun_at,
-            )
-            try:
-                _say(store, chat_id, messages, session, engine.info.vocabulary)
-                transfer.store(bytes.fromhex(chat_id))
-            except BaseException:
-                store.delete_chat(chat_id)
-                raise
+        messages = list(session.messages) or [
+            ChatMessage(Role.USER, f"Session of llama.cpp: {Path(file).name}"),
+            ChatMessage(Role.ASSISTANT, session.text),
+        ]
+        system_prompt = messages.pop(0).text if messages[0].role is Role.SYSTEM else ""
+        chat_id = store.create_chat(
+            title=title or Path(file).name,
+            model_path=model,
+            system_prompt=system_prompt,
+            begun_at=session.begun_at,
+        )
+        try:
+            _say(store, chat_id, messages, session, engine.info.vocabulary)
+            transfer.store(bytes.fromhex(chat_id))
+        except BaseException:
+            store.delete_chat(chat_id)
+            raise
         output.result(f"{chat_id}\n")
         output.notice(
             f"{file} is a chat of {len(session.token_ids)} tokens now; "

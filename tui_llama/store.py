@@ -34,6 +34,7 @@ from tui_llama.chat_date import date_from, date_text, local_now
 from tui_llama.database import BUSY_SECONDS, DAMAGED_HINT, IN_MEMORY, AnswerLocks, connect, explained, make_private_file
 from tui_llama.errors import CallerError, StoreConflictError, StoreError
 from tui_llama.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
+from tui_llama.paths import is_folder
 
 TITLE_LENGTH: Final = 60  # characters as people see them
 
@@ -209,7 +210,7 @@ class Store:
             if self._file_there() == self._file:
                 return
         except FileNotFoundError:
-            if not self.path.parent.is_dir():
+            if not is_folder(self.path.parent):
                 raise
         connection, answer_locks = self._connection, self._answer_locks
         self._open()  # first: where it fails, the file that was used may still come back

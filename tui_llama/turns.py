@@ -131,7 +131,7 @@ class Turns:
         self._machine = TurnMachine()
         self._engine_is_free = asyncio.Lock()
         self._notices_of_models: set[tuple[str, str]] = set()
-        self._told_of_vocabulary: tuple[OpenChat, str] | None = None
+        self._models_told_of_tokens: set[str] = set()
         self.chat = chat
         self.meter = TurnMeter()
         self.model: ModelInfo | None = None
@@ -177,9 +177,23 @@ class Turns:
             IllegalTransitionError: an answer is under way or awaited.
         """
         self._machine.handle(turn.OpenChat())
+        if chat is not self.chat:
+            self._models_told_of_tokens.clear()
         self.chat = chat
         answer = chat.last_answer
         self.meter.start_chat(answer.usage if answer else None)
+
+    def tell(self, notice: str) -> None:
+        """Shows what is to be known of a turn, or of what is read ahead.
+
+        That the chat is tokenised again is found out in more than one place and more than one turn; it is shown once
+        for each model.
+        """
+        if notice == TOKENISED_AGAIN:
+            if self.model_path in self._models_told_of_tokens:
+                return
+            self._models_told_of_tokens.add(self.model_path)
+        self._view.add_notice(notice)
 
     async def stop_and_wait(self) -> None:
         """Ends the turn; when it returns, no answer is open and none waits."""
@@ -316,7 +330,7 @@ class Turns:
 
     async def _request(self, number: int, chat: OpenChat, *, has_guard: bool) -> ReplyRequest:
         settings = self._settings
-        fed = self._fed(chat, await chat.ledger())
+        fed = self._fed(await chat.ledger())
         return ReplyRequest(
             turn=number,
             messages=chat.prompt_messages(),
@@ -338,7 +352,7 @@ class Turns:
         """
         settings = self._settings
         ledger, answer_tokens = await chat.ledger_to_go_on()
-        fed = self._fed(chat, ledger)
+        fed = self._fed(ledger)
         has_tokens = fed.vocabulary == self._vocabulary and not fed.lacks_newest
         return CompleteRequest(
             turn=number,
@@ -362,12 +376,11 @@ class Turns:
         """The fingerprint of the loaded model's vocabulary."""
         return UNKNOWN_VOCABULARY if self.model is None else self.model.vocabulary
 
-    def _fed(self, chat: OpenChat, ledger: Ledger) -> FedTokens:
-        """What the loaded model may go on from; says once if it is not all that was fed."""
+    def _fed(self, ledger: Ledger) -> FedTokens:
+        """What the loaded model may go on from; says so if it is not all that was fed."""
         fed = ledger.fed_in(self._vocabulary)
-        if fed.lacks_newest and self._told_of_vocabulary != (chat, self._vocabulary):
-            self._view.add_notice(TOKENISED_AGAIN)
-        self._told_of_vocabulary = (chat, self._vocabulary) if fed.lacks_newest else None
+        if fed.lacks_newest:
+            self.tell(TOKENISED_AGAIN)
         return fed
 
     def _sampling(self) -> SamplingSettings:
@@ -391,7 +404,7 @@ class Turns:
                 self._carry_out(turn.TextArrived(number, text, token_ids))
                 self._view.show_figures() if was_answering else self._view.show_state()
             case protocol.Notice(text=text):
-                self._view.add_notice(text)
+                self.tell(text)
             case protocol.Finished(stop_reason=reason, usage=usage):
                 self.dispatch(turn.ReplyFinished(number, reason, usage))
             case protocol.Failed(message=message, hint=hint):
@@ -421,7 +434,7 @@ class Turns:
         if not draft and not chat.messages():
             return None
         async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
-            fed = self._fed(chat, await chat.whole_ledger())
+            fed = self._fed(await chat.whole_ledger())
         return self._engine, ReadAheadRequest(
             messages=chat.messages(),
             draft=draft,

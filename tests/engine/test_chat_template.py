@@ -231,6 +231,30 @@ def test_messages_that_a_template_refuses_are_written_by_another_and_that_is_tol
     assert template.render(QUESTION) == "[Hello]"
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "messages | length > 1",
+        "messages | selectattr('role', 'equalto', 'user') | list | length > 1",
+        "messages[-1].role != messages[0].role or messages[2] is defined",
+    ],
+)
+def test_a_template_for_one_question_writes_that_and_another_the_turns_after_it(refused: str, tmp_path: Path) -> None:
+    source = f"{{% if {refused} %}}{{{{ raise_exception('only one') }}}}{{% endif %}}[{{{{ messages[0].content }}}}]"
+    template = open_from_model(tmp_path, source)
+    assert (template.source, template.notices) == ("model file", ())
+    assert template.render(QUESTION) == "[Hello]"
+    assert template.take_notices() == ()
+    talk = [*QUESTION, ChatMessage(Role.ASSISTANT, "Yes"), ChatMessage(Role.USER, "More")]
+    for _ in range(2):
+        rendered = template.render(talk)
+        assert rendered.startswith("<|im_start|>user\nHello<|im_end|>") and "More" in rendered
+        assert rendered.source == "built in: chatml"
+    (notice,) = template.take_notices()
+    assert "only one; the chatml template is used instead" in notice
+    assert template.render(QUESTION) == "[Hello]"
+
+
 def test_what_ends_the_answers_of_the_other_template_ends_them_then(tmp_path: Path) -> None:
     template = open_from_model(tmp_path, REFUSES_A_WORD, byte_tokenizer())
     assert "\nUser:" not in template.stop_texts

@@ -35,11 +35,30 @@ def test_one_that_has_grown_large_starts_anew(log: Path) -> None:
     assert log.read_text().splitlines()[1:] == ["new"]
 
 
-def test_a_large_file_that_is_no_log_of_ours_is_not_cut(log: Path) -> None:
+def test_a_large_file_without_our_header_is_kept_under_another_name_and_the_log_begins_anew(log: Path) -> None:
     log.parent.mkdir()
     log.write_bytes(b"x" * LARGE)
-    write(log, "new\n")
+    assert write(log, "one\n") and write(log, "two\n")
+    assert log.read_text().splitlines()[1:] == ["one", "two"]
+    assert log.with_name("engine.log.old").read_bytes() == b"x" * LARGE
+    assert len(list(log.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_where_the_other_name_is_taken_nothing_is_replaced(log: Path, kind: str) -> None:
+    log.parent.mkdir()
+    log.write_bytes(b"x" * LARGE)
+    taken = log.with_name("engine.log.old")
+    if kind == "file":
+        taken.write_text("mine")
+    elif kind == "folder":
+        taken.mkdir()
+    else:
+        taken.symlink_to("nowhere")
+    before = taken.lstat()
+    assert write(log, "new\n")
     assert log.read_bytes() == b"x" * LARGE + b"new\n"
+    assert (taken.lstat().st_ino, taken.lstat().st_size) == (before.st_ino, before.st_size)
 
 
 @pytest.mark.parametrize("obstacle", ["link", "pipe", "folder", "file for a folder"])

@@ -29,6 +29,7 @@ class ChangingAnswers:
     """A template that does not write answers as they were given, or not all of them."""
 
     stop_texts: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def __init__(self, template: PromptTemplate, change: Callable[[str], str]) -> None:
         self._template = template

@@ -51,6 +51,9 @@ ESCAPES = [
     "{{ messages[0].update({'role': 'x'}) }}",
     "{{ messages[0].pop('role') }}",
     "{{ messages.clear() }}",
+    "{% set ns = namespace(f=''.format) %}{{ ns.f.__class__ }}{{ ns.f.__self__ }}",
+    "{% set ns = namespace(f='{0.__class__}'.format) %}{{ ns.f('') }}",
+    "{% set ns = namespace(x='') %}{{ ns.__class__ }}{{ ns._Namespace__attrs }}{{ ns.x.__class__ }}",
     "{% macro m() %}{% endmacro %}{{ m.__globals__ }}",
     "{% macro m() %}{% endmacro %}{{ m._func.__globals__ }}",
     "{% macro m() %}{% endmacro %}{{ m._environment.from_string }}{{ m._environment.globals.x.y }}",
@@ -99,6 +102,7 @@ BOMBS = [
     "{{ range(10**9) | sum }}",
     "{% for i in range(60000) %}{% for j in range(60000) %}{% endfor %}{% endfor %}",
     "{% for i in range(60000) %}{% for j in range(60000) if false %}{% endfor %}{% endfor %}",
+    "{% set r = range(60000) | list %}{% for i in r %}{% for j in r if false %}{% endfor %}{% endfor %}",
     "{% set r = range(60000) | list %}{% for i in r %}{% set s = r | sum %}{% endfor %}",
     "{% set ns = namespace(x='aaaa') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
     "{% set ns = namespace(x='aaaa') %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
@@ -174,6 +178,30 @@ def test_what_is_asked_for_every_message_of_a_long_conversation_does_not_cost_mo
     source = f"{{% for m in messages %}}{{% if {asked} %}}{{{{ m.content }}}}{{% endif %}}{{% endfor %}}"
     messages = [ChatMessage(Role.USER, f"word {number}") for number in range(2001)]
     assert str(ChatTemplate(source, "test").render(messages)) == "".join(message.text for message in messages)
+
+
+def test_a_template_may_look_through_a_long_conversation_for_each_of_its_messages() -> None:
+    source = (
+        "{% for m in messages %}{% set last = namespace(role=none, found=false) %}"
+        "{% for i in range(loop.index0 - 1, -1, -1) %}{% if not last.found %}"
+        "{% set last.role = messages[i].role %}{% set last.found = true %}{% endif %}{% endfor %}"
+        "{% if last.role != m.role %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    messages = [ChatMessage(Role.USER if number % 2 else Role.ASSISTANT, f"{number} ") for number in range(2001)]
+    assert str(ChatTemplate(source, "test").render(messages)) == "".join(message.text for message in messages)
+
+
+@pytest.mark.parametrize("message_count", [1, 2001, 20_000])
+def test_no_conversation_is_so_long_that_a_template_may_run_for_ever(message_count: int) -> None:
+    messages = [ChatMessage(Role.USER, "a")] * message_count
+    source = "{% for i in range(60000) %}{% for j in range(60000) %}{% endfor %}{% endfor %}"
+    with pytest.raises(EngineError, match="too long"):
+        ChatTemplate(source, "test").render(messages)
+
+
+def test_what_a_template_has_put_into_a_namespace_can_be_read() -> None:
+    source = "{% set ns = namespace(x=1, y=messages) %}{{ ns.x }}{{ ns.y[0].content }}{{ ns.z }}{{ ns.z.z is defined }}"
+    assert render(source) == "1HelloFalse"
 
 
 def test_a_templates_own_refusal_is_told() -> None:

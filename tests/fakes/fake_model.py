@@ -153,6 +153,7 @@ class FakeTemplate:
 
     def __init__(self, stop_texts: tuple[str, ...] = ()) -> None:
         self.stop_texts = stop_texts
+        self.notices: tuple[str, ...] = ()
 
     def take_notices(self) -> tuple[str, ...]:
         return ()

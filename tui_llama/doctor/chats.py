@@ -22,7 +22,7 @@ def look_at_chats(file: Path) -> Section:
             return Section(TITLE, (Row("database", "not made yet"),))
         with explained(file), closing(_open(file)) as connection:
             return _section(connection, file)
-    except PermissionError:
+    except OSError:
         return _failed(f"{file} cannot be reached.", "Change the owner or the mode of the folders above it.")
     except StoreError as error:
         return _failed(str(error), error.hint)

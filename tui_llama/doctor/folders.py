@@ -164,12 +164,12 @@ def _nearest_existing(path: Path) -> tuple[Path, os.stat_result]:
 
 
 def _is_writable(path: Path) -> bool:
-    return os.access(path, os.W_OK | os.X_OK if path.is_dir() else os.W_OK)
+    return os.access(path, os.W_OK | os.X_OK if paths.is_folder(path) else os.W_OK)
 
 
 def _files(path: Path) -> Iterator[os.stat_result]:
     """The regular files of a place; links are not followed."""
-    if not path.is_dir():
+    if not paths.is_folder(path):
         # SQLite's journals lie beside the database and hold as much of what was said.
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
             status = _own_status(path.with_name(name))

@@ -15,6 +15,7 @@ from tui_llama.models.downloads import size_words
 from tui_llama.models.fitness import OVERHEAD_BYTES
 from tui_llama.models.machine import Machine
 from tui_llama.models.starter_file import STARTER_BYTES
+from tui_llama.paths import is_folder
 
 TITLE: Final = "Processor and memory"
 CODE_TITLE: Final = "Machine code"
@@ -115,7 +116,7 @@ def look_at_code(forced_instruction_set: str) -> Section:
 def kept_kernels(folder: Path, version: str) -> KeptKernels:
     """Counts the kernels below a folder; none where it cannot be read, which is another section's matter."""
     sizes: dict[str, list[int]] = {}
-    for path in folder.glob("*/*.o"):
+    for path in folder.glob("*/*.o") if is_folder(folder) else ():
         try:
             sizes.setdefault(path.parent.name, []).append(path.stat().st_size)
         except OSError:  # removed meanwhile

@@ -37,7 +37,7 @@ def settings_section(
         errors: What is wrong with the file and the variables.
         environment: Of it, the variables of this program are told.
     """
-    rows = [Row("file", f"{file}{'' if _exists(file) else ', not made yet'}")]
+    rows = [Row("file", f"{file}{'' if paths.is_there(file) else ', not made yet'}")]
     for each in values:
         if each.value != each.setting.default:
             shown = _shown(each.setting, each.value)
@@ -69,10 +69,3 @@ def _problem(error: SettingsError) -> Problem:
             if found:  # what follows is what was written
                 return Problem(f"{before}{found}this is not {SETTINGS[name].allowed}.", error.hint)
     return Problem(f"{text}.", error.hint)
-
-
-def _exists(file: Path) -> bool:
-    try:
-        return file.exists()
-    except OSError:  # nobody may know
-        return False

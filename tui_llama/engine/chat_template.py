@@ -122,13 +122,19 @@ class ChatTemplate:
         return untold
 
     def check(self) -> None:
-        """Tries the template on a short conversation.
+        """Tries the template on a short conversation. One that allows a single question only is good for that.
 
         Raises:
             EngineError: it cannot write one.
         """
+        from tui_llama.engine.template_sandbox import TemplateRefusalError
+
         now = datetime.now()
-        self._run(_TALK, True, now)
+        try:
+            self._run(_TALK, True, now)
+        except EngineError as error:
+            if not isinstance(error.__cause__, TemplateRefusalError):
+                raise
         if _PROBE not in self._run(_QUESTION, True, now):
             raise EngineError("The model's chat template does not write what the user says", _HINT)
 
@@ -192,11 +198,11 @@ class ChatTemplate:
         now: datetime,
         part_of_budget: int = 1,
     ) -> str:
-        from tui_llama.engine.template_sandbox import BUDGET, TemplateRefusalError
+        from tui_llama.engine.template_sandbox import TemplateRefusalError, budget_for
 
         variables = _variables(manner, messages, add_generation_prompt, now) | self._texts
         try:
-            text = self._template.render(variables, now, BUDGET // part_of_budget)
+            text = self._template.render(variables, now, budget_for(len(messages)) // part_of_budget)
         except TemplateRefusalError as error:
             raise EngineError(f"The model's chat template refused the messages: {error}", _HINT) from error
         except Exception as error:  # a template can make Python raise anything

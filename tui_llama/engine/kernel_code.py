@@ -112,7 +112,7 @@ class Kernel:
     @property
     def is_kept(self) -> bool:
         """Whether it was compiled before, in this program or another."""
-        return self in _loaded or _path_of(self).exists()
+        return self in _loaded or paths.is_there(_path_of(self))
 
     def __call__(self, *arguments: int) -> Any:
         """Runs it, without the interpreter's lock."""

@@ -107,6 +107,11 @@ class PromptTemplate(Protocol):
         """What ends an answer beside the model's own tokens."""
         ...
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know of it, one line each; they are among those of the model."""
+        ...
+
     def take_notices(self) -> tuple[str, ...]:
         """What came up since this was last asked and the user should know, one line each."""
         ...

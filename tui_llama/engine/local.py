@@ -74,7 +74,6 @@ class LocalEngine:
         self._prompt_cache: PromptCache | None = None
         self._unsaved_chat_id: str | None = None
         self._last_chat_id: str | None = None
-        self._told_of_foreign: str | None = None
 
     @property
     def info(self) -> ModelInfo:
@@ -85,6 +84,15 @@ class LocalEngine:
         """
         return self._loaded()[0].info
 
+    @property
+    def template_notices(self) -> tuple[str, ...]:
+        """Which notices of the loaded model are of its chat template only.
+
+        Raises:
+            EngineError: none is loaded.
+        """
+        return self._loaded()[0].chat_template.notices
+
     def load(self, request: LoadRequest, should_stop: ShouldStop) -> Iterator[LoadEvent]:
         """Yields progress, then exactly one of `ModelLoaded` and `Failed`; a model loaded before is closed.
 
@@ -94,7 +102,6 @@ class LocalEngine:
         """
         self.close()
         self._costs, self._speed = BatchCosts(self._clock), ReadingSpeed()
-        self._told_of_foreign = None
         model_file = WatchedFile(request.model_path)
         opening = _Opening(self._open_model, request, should_stop)
         try:
@@ -129,7 +136,8 @@ class LocalEngine:
                 yield Notice(change)
             self._keep_foreign_for(request.chat_id)
             own = without_foreign_tokens(model, request)
-            yield from self._tell_of_foreign_tokens(request, own)
+            if len(own.ledger) < len(request.ledger):
+                yield Notice(TOKENISED_AGAIN)
             reply = Reply(model, sequence, own, should_stop, self._costs, self._prompt_cache)
             for event in reply.events(self._note_unsaved):
                 if isinstance(event, Finished):
@@ -158,7 +166,8 @@ class LocalEngine:
             model, sequence = self._loaded()
             self._keep_foreign_for(request.chat_id)
             own = without_foreign_tokens(model, request)
-            yield from self._tell_of_foreign_tokens(request, own)
+            if len(own.ledger) < len(request.ledger):
+                yield Notice(TOKENISED_AGAIN)
             ahead = ReadAhead(model, sequence, own, should_stop, self._prompt_cache)
             yield from ahead.events(self._speed.note, self._clock)
         except UserError as error:
@@ -223,17 +232,6 @@ class LocalEngine:
         if self._sequence is not None and (chat_id is None or chat_id != self._last_chat_id):
             self._sequence.rewind(self._sequence.own_tokens)
         self._last_chat_id = chat_id
-
-    def _tell_of_foreign_tokens(
-        self,
-        request: ReplyRequest | CompleteRequest | ReadAheadRequest,
-        own: ReplyRequest | CompleteRequest | ReadAheadRequest,
-    ) -> Iterator[Notice]:
-        """Says once for each chat that token ids are not used, since they are another vocabulary's."""
-        chat_id = request.chat_id or ""
-        if len(own.ledger) < len(request.ledger) and chat_id != self._told_of_foreign:
-            self._told_of_foreign = chat_id
-            yield Notice(TOKENISED_AGAIN)
 
     def _forget(self) -> None:
         """After a failure nothing that is in memory is believed."""

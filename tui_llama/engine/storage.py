@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tui_llama.paths import make_private_folder
+from tui_llama.paths import is_folder, make_private_folder
 
 
 class FileStatus(NamedTuple):
@@ -219,7 +219,7 @@ class DiskStorage:
 
     def free_bytes(self) -> tuple[int, int]:  # noqa: D102
         folder = self.root
-        while not folder.is_dir() and folder != folder.parent:
+        while not is_folder(folder) and folder != folder.parent:
             folder = folder.parent
         status = os.statvfs(folder)
         return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize

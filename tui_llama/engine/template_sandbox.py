@@ -28,6 +28,8 @@ MAX_SOURCE_CHARACTERS = 1 << 17
 MAX_ITEMS = 1 << 16  # of a list, together with all that its members hold
 MAX_WIDTH = 256  # of what a template pads or indents
 BUDGET = 1 << 19  # one for a turn of a loop, a call, an item of a list, or a kibibyte of text that is worked on
+_BUDGET_OF_MESSAGE = 1 << 12  # some templates go through the whole conversation for each of its messages
+_LARGEST_BUDGET = 1 << 24
 _MACRO_COST = 16
 
 _MAX_NUMBER_BITS = 256
@@ -38,7 +40,13 @@ _UNWANTED_FILTERS = (
 _CHEAP_FILTERS = ("count", "d", "default", "first", "last", "length")  # they cost the same however long a list is
 _UNWANTED_GLOBALS = ("cycler", "joiner", "lipsum")
 _PADDING_METHODS = ("center", "expandtabs", "ljust", "rjust", "zfill")
+_PLAIN_TYPES = frozenset({str, int, float, bool, type(None), list, tuple, dict})
 _WIDE_FORMAT = re.compile(r"\d{4}|\*|\{[^{}]*\{")  # a large width or precision, or one that comes from a value
+
+
+def budget_for(message_count: int) -> int:
+    """What it may cost to write a conversation of so many messages, in units of `BUDGET`."""
+    return min(BUDGET + _BUDGET_OF_MESSAGE * message_count, _LARGEST_BUDGET)
 
 
 class TemplateLimitError(TemplateError):
@@ -129,6 +137,14 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.filters.update({name: self._charged(function) for name, function in expensive.items()})
         self.filters.update({name: self._paid_once(self.filters[name]) for name in _CHEAP_FILTERS})
         self.globals.update(raise_exception=_raise_exception, range=self._range, dict=_dict)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Jinja's own, which is slow, unless a plain value is asked for that the template has put there itself."""
+        if type(obj) is Namespace and not attribute.startswith("_"):
+            value = object.__getattribute__(obj, "_Namespace__attrs").get(attribute, self)
+            if type(value) in _PLAIN_TYPES:
+                return value
+        return super().getattr(obj, attribute)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Does what the operator says, unless the result would be large.
@@ -237,6 +253,9 @@ class _LimitsInserter(NodeTransformer):
     """Puts the limits where a template has no function to bound: loops, `~`, and lists as they are written."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - the name that the visitor looks for
+        if node.test is not None:  # asked for what is passed over, too
+            paying = nodes.Not(nodes.EnvironmentAttribute("turn", lineno=node.lineno), lineno=node.lineno)
+            node.test = nodes.And(paying, node.test, lineno=node.lineno)
         return self._spend(node, "turn")
 
     def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802

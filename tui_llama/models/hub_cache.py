@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from tui_llama import paths
 from tui_llama.models.downloads import DownloadError, no_space
 from tui_llama.models.hub_choice import HubFile
 
@@ -212,8 +213,9 @@ def is_content_hash(text: str) -> bool:
 
 def _gguf_files(snapshot: Path) -> Iterator[HubFile]:
     for path in sorted(snapshot.rglob("*")):
-        if path.suffix.lower() == ".gguf" and path.is_file():
-            yield HubFile(path.relative_to(snapshot).as_posix(), path.stat().st_size)
+        size_bytes = paths.file_bytes(path) if path.suffix.lower() == ".gguf" else None
+        if size_bytes is not None:
+            yield HubFile(path.relative_to(snapshot).as_posix(), size_bytes)
 
 
 def _link_or_move(content: Path, pointer: Path) -> None:

@@ -132,8 +132,8 @@ def _find(path: Path) -> _Pulled | None:
     """The record of a file that is still the one that was fetched, or of the link that a broken removal left."""
     try:
         status = path.stat()
-    except OSError:
-        return next((each for each in _read() if each.path == str(path)), None) if path.is_symlink() else None
+    except (OSError, ValueError):
+        return next((each for each in _read() if each.path == str(path)), None) if paths.is_link(path) else None
     now = (str(path), status.st_size, status.st_mtime_ns)
     return next((each for each in _read() if (each.path, each.size_bytes, each.modified_ns) == now), None)
 

