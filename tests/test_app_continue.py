@@ -1,7 +1,5 @@
 """Going on with an answer that was cut off, as the user sees it."""
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 
@@ -36,12 +34,6 @@ def more(*pieces: str, first_token: int = 20, reason: StopReason = StopReason.EN
     usage = Usage(reused_tokens=4, read_tokens=1, generated_tokens=len(pieces), context_used=5 + len(pieces))
     said: list[ReplyEvent] = [TextPiece(0, piece, (first_token + index,)) for index, piece in enumerate(pieces)]
     return [PromptEncoded(0, 5, ()), PromptProgress(0, 4, 5, 5), *said, Finished(0, reason, usage)]
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(paths.database_file()) as opened_store:
-        yield opened_store
 
 
 async def stored_messages(driver: Driver) -> list[StoredMessage]:
