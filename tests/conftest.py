@@ -19,6 +19,7 @@ from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.kernel_compiler import UnkeptCode
 from tui_llama.models.downloads import DownloadError
 from tui_llama.models.starter import fetch_starter, has_starter, starter_path
+from tui_llama.store import Store
 
 STARTER_VARIABLE = "TUI_LLAMA_STARTER"
 
@@ -48,6 +49,13 @@ def home_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     home = tmp_path_factory.mktemp(f"home{next(_HOMES)}", numbered=False)
     monkeypatch.setenv(paths.HOME_VARIABLE, str(home))
     return home
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """The chats in the home of the test, which are none yet."""
+    with Store(paths.database_file()) as opened_store:
+        yield opened_store
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -34,12 +33,6 @@ from tui_llama.store import MessageState, Store
 
 def machine_state(driver: Driver) -> State:
     return driver.app._turns.state
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(paths.database_file()) as opened_store:
-        yield opened_store
 
 
 # --- a turn -----------------------------------------------------------------------------------------------------

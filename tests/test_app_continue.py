@@ -1,7 +1,5 @@
 """Going on with an answer that was cut off, as the user sees it."""
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 
@@ -36,12 +34,6 @@ def more(*pieces: str, first_token: int = 20, reason: StopReason = StopReason.EN
     usage = Usage(reused_tokens=4, read_tokens=1, generated_tokens=len(pieces), context_used=5 + len(pieces))
     said: list[ReplyEvent] = [TextPiece(0, piece, (first_token + index,)) for index, piece in enumerate(pieces)]
     return [PromptEncoded(0, 5, ()), PromptProgress(0, 4, 5, 5), *said, Finished(0, reason, usage)]
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(paths.database_file()) as opened_store:
-        yield opened_store
 
 
 async def stored_messages(driver: Driver) -> list[StoredMessage]:
@@ -279,10 +271,17 @@ async def test_another_version_of_an_answer_goes_on_as_that_version() -> None:
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["second half"])
         await driver.until(lambda: driver.notes == ["version 2 of 2"])
+        assert continuation(driver).answer == "second"
+        await driver.until_state("ready")
+        stored = (await stored_messages(driver))[-1]
+        versions = driver.store.versions(stored.message_id)
+        assert (stored.text, versions.index(stored.message_id), len(versions)) == ("second half", 1, 2)
         await driver.pilot.press("left")
-        await driver.until(lambda: driver.answers == ["first"])
+        await driver.until(lambda: driver.notes == ["version 1 of 2"])
+        assert driver.answers == ["first"]
         await driver.pilot.press("right")
-        await driver.until(lambda: driver.answers == ["second half"])
+        await driver.until(lambda: driver.notes == ["version 2 of 2"])
+        assert driver.answers == ["second half"]
 
 
 # --- after a restart --------------------------------------------------------------------------------------------
@@ -338,20 +337,23 @@ async def test_an_answer_waits_for_the_model_to_go_on(store: Store) -> None:
 # --- why not ----------------------------------------------------------------------------------------------------
 
 
-async def hint_of_f5(driver: Driver, words: str) -> None:
-    asked = len(driver.engine.reply_requests)
+async def assert_f5_only_hints(driver: Driver, words: str) -> None:
+    """The key says these words, asks the engine for nothing, and leaves what is shown as it was."""
+    asked, answers, notes = len(driver.engine.reply_requests), driver.answers, driver.notes
     await driver.pilot.press("f5")
     await driver.until(lambda: words in driver.screen_text(), words)
     assert len(driver.engine.reply_requests) == asked
+    assert (driver.answers, driver.notes) == (answers, notes)
 
 
 async def test_there_is_nothing_to_go_on_with() -> None:
     async with opened(replies=[spoken("whole"), ended(StopReason.CONTEXT_FULL, "full")]) as driver:
-        await hint_of_f5(driver, "There is no answer to go on with.")
+        await assert_f5_only_hints(driver, "There is no answer to go on with.")
         await driver.ask("hi")
-        await hint_of_f5(driver, "This answer ended by itself")
+        await assert_f5_only_hints(driver, "This answer ended by itself")
         await driver.ask("more")
-        await hint_of_f5(driver, "The context is full")
+        await assert_f5_only_hints(driver, "The context is full")
+        assert driver.answers == ["whole", "full"]
 
 
 async def test_an_answer_that_has_outgrown_a_shifted_context_stays_as_it_is(store: Store) -> None:
@@ -359,7 +361,7 @@ async def test_an_answer_that_has_outgrown_a_shifted_context_stays_as_it_is(stor
     cut = [*spoken("long")[:-1], Finished(0, StopReason.STOPPED, long)]
     async with opened(store=store, replies=[cut], size=(100, 24)) as driver:
         await driver.ask("hi")
-        await hint_of_f5(driver, "This answer has outgrown the context of 8,192 tokens; it cannot go on.")
+        await assert_f5_only_hints(driver, "This answer has outgrown the context of 8,192 tokens; it cannot go on.")
         assert driver.notes == ["stopped"]
     larger = ScriptedEngine(
         load=[ModelLoaded(msgspec.structs.replace(demo_model(MODEL), context_size=16_384))], replies=[more("er")]
@@ -372,10 +374,14 @@ async def test_an_answer_that_has_outgrown_a_shifted_context_stays_as_it_is(stor
 
 async def test_an_answer_under_way_goes_on_anyway() -> None:
     gate = Gate()
-    async with opened(replies=[[*spoken("Half")[:2], gate]]) as driver:
+    begun, rest = spoken("Half", " whole")[:2], spoken("Half", " whole")[2:]
+    async with opened(replies=[[*begun, gate, *rest]]) as driver:
         await driver.send("hi")
         await driver.until(lambda: driver.answers == ["Half"])
-        await hint_of_f5(driver, "Not while the engine is busy.")
+        await assert_f5_only_hints(driver, "Not while the engine is busy.")
+        gate.open()
+        await driver.until(lambda: not driver.views[-1].is_live, "the end of the answer")
+        assert driver.answers == ["Half whole"]
 
 
 async def test_an_answer_without_known_tokens_cannot_go_on(store: Store) -> None:
@@ -385,7 +391,8 @@ async def test_an_answer_without_known_tokens_cannot_go_on(store: Store) -> None
     store.finish_answer(answer_id, StopReason.STOPPED, None)
     async with opened(store=store) as driver:
         await open_newest_chat(driver)
-        await hint_of_f5(driver, "The tokens of this answer are not known")
+        await assert_f5_only_hints(driver, "The tokens of this answer are not known")
+        assert (driver.answers, driver.notes) == (["I was saying"], ["stopped"])
 
 
 async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is() -> None:
@@ -400,19 +407,20 @@ async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is() 
         await driver.until(lambda: driver.questions == [])
         await open_newest_chat(driver)
         assert driver.answers == ["first"]
-        await hint_of_f5(driver, "Something was said after this answer in another branch")
+        await assert_f5_only_hints(driver, "Something was said after this answer in another branch")
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.answers == ["second"])
         await driver.pilot.press("left")
         await driver.until(lambda: driver.answers == ["first"])
-        await hint_of_f5(driver, "Something was said after this answer in another branch")
+        await assert_f5_only_hints(driver, "Something was said after this answer in another branch")
 
 
 async def test_a_message_without_an_answer_is_no_answer(store: Store) -> None:
     store.add_user_message(store.create_chat(), "hi")
     async with opened(store=store) as driver:
         await open_newest_chat(driver)
-        await hint_of_f5(driver, "There is no answer yet; Ctrl+R asks for one.")
+        await assert_f5_only_hints(driver, "There is no answer yet; Ctrl+R asks for one.")
+        assert (driver.questions, driver.answers) == (["hi"], [])
 
 
 async def test_without_a_model_nothing_goes_on(store: Store) -> None:
@@ -422,4 +430,5 @@ async def test_without_a_model_nothing_goes_on(store: Store) -> None:
     async with opened(store=store, engine=engine, until_ready=False) as driver:
         await driver.until_state("no model")
         await open_newest_chat(driver)
-        await hint_of_f5(driver, "There is no model yet.")
+        await assert_f5_only_hints(driver, "There is no model yet.")
+        assert (driver.answers, driver.notes) == (["a"], ["ended at the limit of tokens"])

@@ -1,12 +1,10 @@
 """Leaving the chat's screen at every point of an answer: nothing draws on it any more, and what was said is kept."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
-from tui_llama import paths
 from tui_llama.chat import StopReason
 from tui_llama.engine.protocol import LoadProgress, LoadStage, ModelLoaded, Notice, PromptProgress
 from tui_llama.engine.scripted import AfterCancel, Gate, ScriptedEngine, Step, demo_model
@@ -31,12 +29,6 @@ LOAD: list[Step] = [
 ]
 REPLY_POINTS = range(len(REPLY) + 1)
 LOAD_POINTS = range(len(LOAD) + 1)
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(paths.database_file()) as opened_store:
-        yield opened_store
 
 
 def cut_at(steps: list[Step], point: int) -> tuple[list[Step], Gate]:

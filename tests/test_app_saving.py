@@ -325,7 +325,10 @@ async def test_a_draft_is_kept_while_it_rests_so_that_a_crash_does_not_take_it(
     monkeypatch.setattr(app, "DRAFT_SECONDS", 0.0)
     async with opened(store=store) as driver:
         await driver.write("half")
-        await driver.until(lambda: store.preference("draft") == "half")
+        await driver.until(lambda: store.preference("draft"), "a draft in the store")
+        # A program that is begun now finds it, though this one has not ended.
+        with Store(store.path) as another:
+            assert another.preference("draft") == "half"
 
 
 async def test_a_draft_of_an_incognito_chat_is_not_kept(store: FlakyStore) -> None:

@@ -1,6 +1,6 @@
 """How the main screens look. After a wanted change: `pytest tests/test_app_snapshots.py --snapshot-update`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +9,6 @@ from textual.widgets import Input, OptionList
 
 from tests.fakes.chat_app import MODEL, spoken, wait_until
 from tests.fakes.models import FakeModels, found_models
-from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.engine.protocol import LoadProgress, LoadStage, PromptEncoded, PromptProgress
 from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
@@ -24,12 +23,6 @@ from tui_llama.widgets.message_view import AnswerView
 SIZE = (80, 24)
 Compare = Callable[..., bool]
 NOON = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(paths.database_file()) as opened:
-        yield opened
 
 
 def app(

@@ -583,7 +583,8 @@ class User:
         await self.at.journal.try_again()
 
 
-async def _live_through(seed: int, folder: Path) -> None:
+async def assert_stored_after_trouble(seed: int, folder: Path) -> None:
+    """A user does 30 things while the disk fails now and then; once it does no longer, all of them are on it."""
     async with desk(folder / "chats.sqlite3") as at:
         user = User(at, seed)
         for _ in range(30):
@@ -604,4 +605,4 @@ async def _live_through(seed: int, folder: Path) -> None:
 @settings(max_examples=scaled(40, 1000))
 def test_whatever_was_done_is_on_the_disk_once_it_takes_it(seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_live_through(seed, Path(folder)))
+        asyncio.run(assert_stored_after_trouble(seed, Path(folder)))

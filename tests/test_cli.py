@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.fakes.fake_model import FakeModel, Rule, answering
+from tests.fakes.headless_program import ROOT, start
+from tests.fakes.text_terminal import FakeTerminal
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import __version__, cli, headless, paths
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
@@ -36,7 +38,6 @@ from tui_llama.settings import Settings
 from tui_llama.store import Store
 from tui_llama.terminals import is_plain
 
-ROOT = Path(__file__).parents[1]
 MODEL = ("-m", "model.gguf")
 
 UseModel = Callable[[Rule], FakeModel]
@@ -450,11 +451,6 @@ def test_tokenize_parses_and_adds_special_tokens_only_when_told_to(tiny_model: P
 # --- on a terminal
 
 
-class FakeTerminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 def test_on_a_terminal_the_result_ends_in_a_newline() -> None:
     results = FakeTerminal()
     output = Output(results, io.StringIO())
@@ -497,32 +493,6 @@ def test_elsewhere_there_is_no_progress() -> None:
 
 
 # --- real processes
-
-FAKE_PROGRAM = """
-import sys, threading
-from tests.fakes.fake_model import FakeModel
-from tui_llama.engine import local
-
-def open_model(request, on_progress):
-    if request.model_path.endswith("endless.gguf"):
-        print("loading", file=sys.stderr, flush=True)
-        threading.Event().wait()
-    return FakeModel(context_size=10**9)
-
-local._open_our_model = open_model
-from tui_llama.start import main
-main()
-"""
-
-
-def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-c", FAKE_PROGRAM, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-    )
 
 
 def test_ctrl_c_ends_an_answer_with_status_130_and_keeps_what_was_printed() -> None:

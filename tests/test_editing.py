@@ -1,11 +1,9 @@
 """Editing an earlier message, what it costs, and going from one branch of a chat to another."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
-from tui_llama import editing, paths, read_ahead
+from tui_llama import editing, read_ahead
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.protocol import EstimateRequest, ModelLoaded, PromptEstimate, ReplyRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
@@ -21,12 +19,6 @@ def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text has rested as soon as nothing else is to be done."""
     monkeypatch.setattr(read_ahead, "REST_SECONDS", 0.0)
     monkeypatch.setattr(editing, "REST_SECONDS", 0.0)
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(paths.database_file()) as opened_store:
-        yield opened_store
 
 
 def edited(driver: Driver) -> list[str]:

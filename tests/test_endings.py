@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.headless_program import PROGRAM, ROOT, start
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.store import Store
 
-ROOT = Path(__file__).parents[1]
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 
 # The real screen, whose engine's process does what it is told without any model.
@@ -39,33 +39,6 @@ class TellingWorker(EngineWorker):
 cli._make_engine = lambda: TellingWorker("tests.fakes.child_engines:ObedientEngine")
 start.main()
 """
-
-# Commands whose model is a fake one: it writes without end, or never loads; compilers never end either.
-HEADLESS = """
-import subprocess, sys, threading
-from tests.fakes.fake_model import FakeModel
-from tui_llama.engine import local
-
-def open_model(request, on_progress):
-    if request.model_path.endswith("endless.gguf"):
-        print("loading", file=sys.stderr, flush=True)
-        threading.Event().wait()
-    return FakeModel(context_size=10**9)
-
-local._open_our_model = open_model
-from tui_llama.start import main
-main()
-"""
-
-
-def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        [sys.executable, "-c", HEADLESS, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-    )
 
 
 @BOTH
@@ -107,9 +80,9 @@ def test_a_command_that_waits_for_its_user_ends_too(command: tuple[str, ...], nu
 
 
 def test_a_signal_that_is_ignored_ends_nothing() -> None:
-    program = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + HEADLESS
+    program = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + PROGRAM
     arguments = ("complete", "Once", "-m", "long.gguf", "--temp", "0", "-n", "300", "--no-loop-guard")
-    with subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, cwd=ROOT) as process:
+    with start(*arguments, program=program) as process:
         assert process.stdout is not None
         first = process.stdout.read(10)
         process.send_signal(signal.SIGHUP)

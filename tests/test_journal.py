@@ -2,21 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama import paths
 from tui_llama.errors import StoreConflictError, StoreError
 from tui_llama.journal import Journal
 from tui_llama.store import Store
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(paths.database_file()) as opened:
-        yield opened
 
 
 async def test_everything_happens_in_order_on_another_thread(store: Store) -> None:

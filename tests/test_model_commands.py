@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from tests.fakes.gguf_bytes import gguf_bytes, scalar
 from tests.fakes.models import MACHINE
+from tests.fakes.text_terminal import FakeTerminal
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import model_listing, paths
 from tui_llama.cli import command_line
@@ -370,11 +371,6 @@ def test_a_name_that_fits_several_models_removes_none(put: Put) -> None:
 
 
 # --- pull
-
-
-class FakeTerminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The chat on the screen and its record in the store."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,12 +14,6 @@ from tui_llama.open_chat import OpenChat
 from tui_llama.store import MessageState, Store
 
 USAGE = Usage(generated_tokens=2, context_used=9)
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(paths.database_file()) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -191,6 +191,12 @@ async def test_an_edited_message_is_priced_and_answered_by_a_model_with_another_
         await driver.write(" thoughts")
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.answers == ["one", "two"], "an answer")
+        await driver.until_state("ready")
+        edited = ANSWERED + "<s>user:second thoughts</s><s>assistant:"
+        assert driver.engine.encoded[-1].kept_tokens == 0
+        assert driver.engine.encoded[-1].token_ids == in_bytes(edited, 1000)
+        assert len(edited.replace("<s>", "1").replace("</s>", "1")) == 51 + len(" thoughts")  # as the price said
+        assert (await stored(driver))["other bytes"] == in_bytes(edited + "two</s>", 1000)
 
 
 async def test_what_is_read_ahead_for_another_vocabulary_is_what_is_sent() -> None:

@@ -84,6 +84,8 @@ async def test_without_anything_to_show_a_line_says_so() -> None:
         await driver.until_state("ready")
         await driver.send("/prompt")
         await driver.until_state("Nothing was written yet")
+        assert not open_views(driver)
+        assert not driver.engine.estimate_requests
 
 
 async def test_a_prompt_that_cannot_be_made_says_why() -> None:
@@ -94,6 +96,8 @@ async def test_a_prompt_that_cannot_be_made_says_why() -> None:
         await driver.ask("one")
         await driver.send("/prompt")
         await driver.until_state("the prompt has 9,000 tokens")
+        assert not open_views(driver)
+        assert driver.answers == ["a"]
 
 
 def test_what_is_shown_is_what_is_fed() -> None:
@@ -130,9 +134,12 @@ async def test_a_long_prompt_is_shown_from_its_end_and_scrolls_to_its_beginning(
 
     async with opened(engine=ScriptedEngine(replies=[spoken("a")], estimate=long)) as driver:
         await driver.ask("one")
-        await show_prompt(driver)
+        text = await show_prompt(driver)
         await driver.until(lambda: "line 4999</s>" in driver.screen_text())
+        assert "<s>line 0" not in driver.screen_text()
         await driver.pilot.press("home")
         await driver.until(lambda: "<s>line 0" in driver.screen_text())
+        assert "line 4999</s>" not in driver.screen_text()
         await driver.pilot.resize_terminal(30, 24)
-        await driver.until(lambda: "<s>line 0" in driver.screen_text())
+        await driver.until(lambda: driver.app.size.width == 30 and "<s>line 0" in driver.screen_text())
+        assert text.scroll_offset.y == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.text_terminal import FakeTerminal
 from tests.fakes.tiny_model import make_tiny_model
 from tests.patience import HANG_SECONDS
 from tui_llama import paths, set_up
@@ -22,11 +23,6 @@ from tui_llama.set_up import has_usable_model, how_to_give_a_model
 
 PATH = "/models/starter.gguf"
 Fetch = Callable[[ReportProgress], Downloaded]
-
-
-class FakeTerminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
 
 
 @dataclass

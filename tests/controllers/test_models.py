@@ -216,6 +216,8 @@ async def test_what_is_no_path_on_any_system_may_be_typed(text: str) -> None:
         await open_picker(driver)
         await choose(driver, text)
         await driver.until(lambda: "There is no such model or file." in driver.screen_text())
+        assert picker(driver).query_one(Input).value == text
+        assert [request.model_path for request in driver.engine.load_requests] == [MODEL]
 
 
 async def test_a_model_is_found_by_what_others_call_it() -> None:
@@ -223,7 +225,8 @@ async def test_a_model_is_found_by_what_others_call_it() -> None:
     async with opened(models=models) as driver:
         await open_picker(driver)
         await choose(driver, "qwen3:1.7b")
-        await driver.until(lambda: models.wanted == ["qwen3-1.7b"])
+        await driver.until(lambda: models.wanted, "a download")
+        assert models.wanted == ["qwen3-1.7b"]
 
 
 async def test_a_file_that_cannot_run_hides_no_offer() -> None:
@@ -296,11 +299,14 @@ async def test_typing_puts_the_cursor_on_the_first_match() -> None:
     async with opened(models=found_models(9)) as driver:
         shown = await open_picker(driver)
         await driver.pilot.press(*["down"] * 6)
+        assert shown.highlighted is not None and shown.highlighted.key == "/models/model-7.gguf"
         shown.query_one(Input).value = "model"
-        await driver.until(lambda: shown.highlighted is not None and shown.highlighted.key == "/models/model-1.gguf")
+        await driver.until(lambda: not any("SmolLM2" in line for line in lines(driver)), "the matches alone")
+        assert shown.highlighted.key == "/models/model-1.gguf"
         await driver.pilot.press("down")
         shown.query_one(Input).value = "smol"
-        await driver.until(lambda: shown.highlighted is not None and shown.highlighted.key == "starter")
+        await driver.until(lambda: not any("model-1" in line for line in lines(driver)), "the matches alone")
+        assert shown.highlighted.key == "starter"
 
 
 async def test_the_starter_in_use_is_not_fetched_again() -> None:
@@ -339,9 +345,11 @@ async def test_a_name_of_hugging_face_may_be_typed() -> None:
     async with opened(models=models) as driver:
         await open_picker(driver)
         await choose(driver, "hf:someone/a-model-GGUF:Q8_0")
-        await driver.until(lambda: models.wanted == ["hf:someone/a-model-GGUF:Q8_0"])
+        await driver.until(lambda: models.wanted, "a download")
+        assert models.wanted == ["hf:someone/a-model-GGUF:Q8_0"]
         picker(driver).query_one(Input).value = ""
-        await driver.until(lambda: any("↓ hf:someone/a-model-GGUF:Q8_0" in line for line in lines(driver)))
+        await driver.until(lambda: any("↓" in line for line in lines(driver)), "the download in the list")
+        assert sum("↓ hf:someone/a-model-GGUF:Q8_0" in line for line in lines(driver)) == 1
 
 
 async def test_a_download_ends_with_the_program() -> None:
@@ -359,6 +367,8 @@ async def test_progress_is_seen_at_any_width(size: tuple[int, int]) -> None:
         driver.app.action_get_starter()
         models.step(33_000_000)
         await driver.until(lambda: "33 %" in driver.status, "progress")
+        # The status line alone has it all; what does not fit in the width is not drawn.
+        assert "33 %" in driver.screen_text()
 
 
 # --- removing ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.doctor.sections import rows
 from tui_llama.database import MIGRATIONS
 from tui_llama.doctor.chats import look_at_chats
 from tui_llama.doctor.report import Section
@@ -20,10 +21,6 @@ def file(tmp_path: Path) -> Path:
         store.create_chat(title="a secret")
         store.create_chat(title="another")
     return path
-
-
-def rows(section: Section) -> dict[str, str]:
-    return {row.name: row.text for row in section.rows}
 
 
 def texts(section: Section) -> list[str]:

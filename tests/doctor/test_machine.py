@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.doctor.sections import rows
 from tui_llama.doctor.machine import (
     LEAST_FREE_BYTES,
     KeptKernels,
@@ -15,16 +16,11 @@ from tui_llama.doctor.machine import (
     look_at_machine,
     machine_section,
 )
-from tui_llama.doctor.report import Section
 from tui_llama.engine.kernel_code import sources_hash
 from tui_llama.models.machine import Machine
 
 MACHINE = Machine("Abacus 9", 4, 32_000_000_000, 20_000_000_000, 12.34e9)
 NO_KERNELS = KeptKernels(0, 0, 0, 0)
-
-
-def rows(section: Section) -> dict[str, str]:
-    return {row.name: row.text for row in section.rows}
 
 
 def test_a_machine_is_described() -> None:

@@ -5,17 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tui_llama.doctor.report import Section
+from tests.doctor.sections import rows
 from tui_llama.doctor.settings import look_at_settings
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "settings.toml"
-
-
-def rows(section: Section) -> dict[str, str]:
-    return {row.name: row.text for row in section.rows}
 
 
 def texts(file: Path, environment: Mapping[str, str]) -> list[str]:

@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.doctor.sections import rows
 from tui_llama.doctor import terminal as module
-from tui_llama.doctor.report import Section
 from tui_llama.doctor.terminal import Terminal, terminal_section, this_terminal
 from tui_llama.doctor.terminal_answers import Answers
 
 GOOD = Terminal({"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "de_DE.UTF-8"}, 256, 100, 30)
-
-
-def rows(section: Section) -> dict[str, str]:
-    return {row.name: row.text for row in section.rows}
 
 
 def with_variables(**variables: str) -> Terminal:

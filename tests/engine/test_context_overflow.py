@@ -1,7 +1,7 @@
 """A full context: turns are left out, room is made as llama.cpp makes it, and what was moved is nobody else's."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.engine_events import finish_of, notices_of, tokens_of, usage_of
 from tests.fakes.fake_model import FakeModel, FakeOpener, Rule, answering, any_letter
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tests.naive.context import GroupedPositions, ReversedGroupedPositions, shifted_answer
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
+from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
 from tui_llama.engine import open_model
 from tui_llama.engine.context_overflow import ContextRoom, ExtendingRoom, fit_turns, read_in_chunks, room_in
 from tui_llama.engine.local import LocalEngine
@@ -50,23 +51,6 @@ def engine_with(model: FakeModel, folder: Path | str = "") -> LocalEngine:
         list(engine.load(LoadRequest(model.info.path, prompt_cache_folder=str(folder)), never))[-1], ModelLoaded
     )
     return engine
-
-
-def tokens_of(events: Iterable[ReplyEvent]) -> list[int]:
-    return [token for event in events if isinstance(event, TextPiece) for token in event.token_ids]
-
-
-def notices_of(events: Iterable[ReplyEvent]) -> list[str]:
-    return [event.text for event in events if isinstance(event, Notice)]
-
-
-def finish_of(events: Sequence[ReplyEvent]) -> Finished:
-    assert isinstance(events[-1], Finished), events[-1]
-    return events[-1]
-
-
-def usage_of(events: Sequence[ReplyEvent]) -> Usage:
-    return finish_of(events).usage
 
 
 # --- which turns are left out -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.fakes.engine_events import notices_of, text_of
 from tests.fakes.fake_model import FakeModel, FakeOpener, answering
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.engine.local import LocalEngine
@@ -16,7 +17,6 @@ from tui_llama.engine.protocol import (
     PromptEstimate,
     ReadAheadFinished,
     ReadAheadRequest,
-    ReplyEvent,
     ReplyRequest,
     TextPiece,
 )
@@ -47,14 +47,6 @@ def engine() -> LocalEngine:
     return opened
 
 
-def notices(events: list[ReplyEvent]) -> list[str]:
-    return [event.text for event in events if isinstance(event, Notice)]
-
-
-def text_of(events: list[ReplyEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextPiece))
-
-
 @pytest.mark.parametrize(("ledger", "vocabulary"), FOREIGN)
 def test_a_reply_is_given_from_the_text(ledger: tuple[int, ...], vocabulary: str) -> None:
     answerer = engine()
@@ -64,7 +56,7 @@ def test_a_reply_is_given_from_the_text(ledger: tuple[int, ...], vocabulary: str
     assert text_of(events) == "a long answer"
     encoded = next(event for event in events if isinstance(event, PromptEncoded))
     assert (encoded.kept_tokens, encoded.vocabulary) == (0, "bytes")
-    assert notices(events) == [TOKENISED_AGAIN]
+    assert notices_of(events) == [TOKENISED_AGAIN]
 
 
 @pytest.mark.parametrize(("ledger", "vocabulary"), FOREIGN)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.fakes.engine_events import finish_of, notices_of, text_of, tokens_of, usage_of
 from tests.fakes.fake_model import (
     CHUNK_TOKENS,
     EOS,
@@ -19,7 +20,7 @@ from tests.fakes.fake_model import (
 )
 from tests.fakes.stored_prompts import cache_on, sequence_of
 from tests.fakes.tiny_model import CHATML_TEMPLATE, Architecture, VocabularyKind, make_tiny_model
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
+from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import (
     CompleteRequest,
@@ -101,27 +102,6 @@ class Talk:
                 self.ledger += event.token_ids
                 self.answer_tokens += len(event.token_ids)
         self.messages += (ChatMessage(Role.ASSISTANT, text_of(events)),)
-
-
-def text_of(events: Iterable[ReplyEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextPiece))
-
-
-def tokens_of(events: Iterable[ReplyEvent]) -> list[int]:
-    return [token for event in events if isinstance(event, TextPiece) for token in event.token_ids]
-
-
-def notices_of(events: Iterable[ReplyEvent]) -> list[str]:
-    return [event.text for event in events if isinstance(event, Notice)]
-
-
-def finish_of(events: list[ReplyEvent]) -> Finished:
-    assert isinstance(events[-1], Finished), events[-1]
-    return events[-1]
-
-
-def usage_of(events: list[ReplyEvent]) -> Usage:
-    return finish_of(events).usage
 
 
 def load(engine: LocalEngine, request: LoadRequest, should_stop: Callable[[], bool] = never) -> list[LoadEvent]:

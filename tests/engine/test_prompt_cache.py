@@ -8,15 +8,11 @@ import pytest
 
 from tests.fakes.fake_model import FakeModel, FakeSequence
 from tests.fakes.storage_wrappers import CountingStorage
-from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, TOKEN_BYTES, cache_on, sequence_of, store
+from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, TOKEN_BYTES, cache_on, sequence_of, store, tokens
 from tests.scale import scaled
 from tui_llama.engine.cache_upkeep import cache_uses, clear, make_room, remove_owner, used_bytes
 from tui_llama.engine.state_file import HEADER_BYTES, Rows
 from tui_llama.engine.storage import DiskStorage
-
-
-def tokens(count: int, seed: int = 0) -> list[int]:
-    return [int(token_id) for token_id in np.random.default_rng(seed).integers(0, 250, count)]
 
 
 def restored(folder: Path, token_ids: list[int], held: list[int] | None = None) -> int:

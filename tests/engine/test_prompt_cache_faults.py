@@ -4,21 +4,16 @@ import errno
 import random
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import pytest
 
 from tests.fakes.power_cuts import crash_states, every_crash_point, random_crash_state
 from tests.fakes.simulated_disk import Moment, SimulatedDisk
 from tests.fakes.storage_wrappers import CountingStorage, every_fault
-from tests.fakes.stored_prompts import OWNER, TOKEN_BYTES, cache_on, sequence_of, store
+from tests.fakes.stored_prompts import OWNER, TOKEN_BYTES, cache_on, sequence_of, store, tokens
 from tests.scale import scaled
 from tui_llama.engine.cache_upkeep import make_room, remove_owner, used_bytes
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.storage import Storage
-
-
-def tokens(count: int, seed: int = 0) -> list[int]:
-    return [int(token_id) for token_id in np.random.default_rng(seed).integers(0, 250, count)]
 
 
 def script(first: int, second: int, fork: int, more: int) -> tuple[list[int], ...]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.engine_events import text_of, usage_of
 from tests.fakes.fake_model import CHUNK_TOKENS, FakeModel, FakeOpener, FakeTemplate, answering, any_letter
 from tests.fakes.tiny_model import Architecture, VocabularyKind, make_tiny_model
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, Usage
+from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.engine.chat_template import known_template
 from tui_llama.engine.conversation_prompt import common_length
 from tui_llama.engine.local import LocalEngine
@@ -20,7 +21,6 @@ from tui_llama.engine.prompt_estimate import ReadingSpeed
 from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
-    Finished,
     LoadRequest,
     ModelLoaded,
     Notice,
@@ -155,15 +155,6 @@ class Talk:
     def held(self) -> tuple[int, ...]:
         assert self.engine._sequence is not None
         return tuple(self.engine._sequence.token_ids)
-
-
-def text_of(events: Iterable[ReplyEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextPiece))
-
-
-def usage_of(events: Sequence[ReplyEvent]) -> Usage:
-    assert isinstance(events[-1], Finished), events[-1]
-    return events[-1].usage
 
 
 def cause_of(events: Iterable[ReplyEvent]) -> RereadCause | None:

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, never, text_of, tokens_of, usage_of
+from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, never
+from tests.fakes.engine_events import text_of, tokens_of, usage_of
 from tests.fakes.fake_model import FakeModel, FakeTemplate, byte_tokenizer
 from tests.scale import scaled
 from tui_llama.chat import ChatMessage, Role

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.fake_model import EOS, VOCAB_SIZE, FakeModel, FakeSequence
-from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, cache_on, sequence_of, store
+from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, cache_on, sequence_of, store, tokens
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.llama_session import LlamaSession, read_llama_session, write_llama_session
 from tui_llama.engine.prompt_cache import PromptCache
@@ -15,10 +15,6 @@ from tui_llama.errors import EngineError, ResultFileError, StateFileError
 
 LARGE = 200
 """One more than a number as large as this is within what another program may differ by."""
-
-
-def tokens(count: int, seed: int = 0) -> list[int]:
-    return [int(token_id) for token_id in np.random.default_rng(seed).integers(0, 250, count)]
 
 
 def write_session(path: Path, sequence: FakeSequence, next_token_id: int | None = None) -> Path:

@@ -93,13 +93,19 @@ paths = st.lists(st.builds(ChatMessage, roles, texts), max_size=10)
 
 
 def written(template: ChatTemplate, path: list[ChatMessage]) -> str:
-    """The prompt for a path; it holds all that the user said, in its order."""
-    rendered = template.render(prompt_messages(path), now=NOW)
+    """The prompt for a path."""
+    return str(template.render(prompt_messages(path), now=NOW))
+
+
+def assert_all_is_said(prompt: str, path: list[ChatMessage]) -> None:
+    """The prompt holds all that the user said, in its order."""
     place = 0
     for message in path:
         if message.role is Role.USER:
-            place = rendered.index(message.text.strip(), place)
-    return str(rendered)
+            said = message.text.strip()
+            found = prompt.find(said, place)
+            assert found >= 0, f"{said!r} is missing in {prompt!r} behind its first {place} characters"
+            place = found + len(said)
 
 
 @pytest.mark.parametrize("source", OWN_TEMPLATES.values(), ids=OWN_TEMPLATES)
@@ -108,7 +114,8 @@ def written(template: ChatTemplate, path: list[ChatMessage]) -> str:
 def test_a_template_writes_chats_of_every_shape(source: str, path: list[ChatMessage]) -> None:
     template = ChatTemplate(source, "test", bos_text="<s>", eos_text="</s>")
     template.check()
-    written(template, [*path, ChatMessage(Role.USER, "a question")])
+    asked = [*path, ChatMessage(Role.USER, "a question")]
+    assert_all_is_said(written(template, asked), asked)
 
 
 @pytest.mark.parametrize("name", [*sorted(KNOWN_TEMPLATES), "plain"])
@@ -121,7 +128,10 @@ def test_known_templates_only_add_to_what_was_fed(
     template = ChatTemplate(source, "test", bos_text="<s>", eos_text="</s>")
     asked = [*path, ChatMessage(Role.USER, "a question")]
     answered = [*asked, ChatMessage(Role.ASSISTANT, answer), ChatMessage(Role.USER, further)]
-    assert written(template, answered).startswith(written(template, asked))
+    before, after = written(template, asked), written(template, answered)
+    assert after.startswith(before)
+    assert_all_is_said(before, asked)
+    assert_all_is_said(after, answered)
 
 
 def test_a_chat_is_written_as_if_what_says_nothing_had_not_been() -> None:
@@ -174,7 +184,9 @@ def test_templates_that_refused_or_failed_write_chats_of_every_shape(name: str, 
     template = ChatTemplate(source, "test", bos_text="<s>", eos_text="</s>")
     template.check()
     for path in some_paths(100):
-        assert written(template, path).endswith("<|end|><|go|>")
+        prompt = written(template, path)
+        assert prompt.endswith("<|end|><|go|>")
+        assert_all_is_said(prompt, path)
 
 
 # --- templates of others, which are not ours to give away ---
@@ -204,6 +216,6 @@ def test_templates_of_a_folder_write_chats_of_every_shape() -> None:
         template.check()
         for path in some_paths(200):
             try:
-                written(template, path)
-            except (EngineError, ValueError) as error:
+                assert_all_is_said(written(template, path), path)
+            except (EngineError, AssertionError) as error:
                 raise AssertionError(f"{file.name}: {error}: {path}") from error

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, engine_with, never, notices_of, text_of, tokens_of
+from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, engine_with, never
+from tests.fakes.engine_events import notices_of, text_of, tokens_of
 from tests.fakes.fake_model import FakeModel, FakeTemplate, byte_tokenizer
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.chat_template import ChatTemplate, known_template

@@ -81,6 +81,8 @@ def forked(work: Callable[[int], None]) -> tuple[int, TextIO]:
 def killed_at_work(child: int, lines: TextIO, first: int, chance: random.Random) -> list[list[str]]:
     """Kills a child that goes on for ever once it has said so many lines, `first` or some more; all it has said."""
     heard = [lines.readline() for _ in range(chance.randrange(first, MOST_LINES))]
+    # Nobody waits for anything here: the kill is to come at any moment of what the child does after its line, and every
+    # moment is a right one. However long a busy machine makes of this pause, only the place of the kill moves.
     time.sleep(chance.random() * MOST_STEP_SECONDS)
     os.kill(child, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tests.fakes.fake_model import FakeModel, FakeSequence
 from tui_llama.engine.prompt_cache import Outcome, PromptCache
 from tui_llama.engine.storage import DiskStorage, Storage
@@ -10,6 +12,11 @@ from tui_llama.engine.storage import DiskStorage, Storage
 MODEL = FakeModel(context_size=100_000)
 OWNER, OTHER_OWNER = b"o" * 16, b"p" * 16
 TOKEN_BYTES = MODEL.state_shape.token_bytes
+
+
+def tokens(count: int, seed: int = 0) -> list[int]:
+    """Random token ids, the same for the same seed."""
+    return [int(token_id) for token_id in np.random.default_rng(seed).integers(0, 250, count)]
 
 
 def cache_on(storage: Storage | Path, budget_bytes: int = 1 << 30, model: FakeModel = MODEL) -> PromptCache:

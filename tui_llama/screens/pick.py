@@ -104,7 +104,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
     def put_cursor(self, is_wanted: Callable[[Item], bool]) -> None:
         """Moves the cursor to the first item that is wanted, as soon as it is listed."""
         self._is_wanted = is_wanted
-        if self.is_mounted:
+        if self.is_there:
             self._find_wanted()
 
     def _find_wanted(self) -> None:
@@ -119,7 +119,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
     def replace_items(self, items: Sequence[Item]) -> None:
         """Lists these from now on, which may be before the dialog is drawn; the cursor stays where it is."""
         before, self._items = self._items, list(items)
-        if not self.is_mounted:
+        if not self.is_there:
             return
         if items and len(before) == len(items) and all(map(self._is_in_place, self._items, before)):
             self._redraw_lines()
@@ -140,13 +140,15 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
 
     def say(self, text: str) -> None:
         """Shows a line about what was just done or not done, until the next letter; clean, and empty for nothing."""
-        if self.is_mounted:
+        if self.is_there:
             line = self.query_one(".message", Static)
             line.display = bool(text)
             line.update(text)
 
     def refill(self) -> None:
         """Lists what matches."""
+        if not self.is_there:
+            return
         text = self.query_one(Input).value
         matching = self._matching_items()
         options = self.query_one(OptionList)

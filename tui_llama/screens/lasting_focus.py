@@ -1,0 +1,20 @@
+"""Screens on which the keyboard always belongs to somebody."""
+
+from typing import Any
+
+from textual.screen import Screen
+from textual.widget import Widget
+
+
+class LastingFocus(Screen[Any]):
+    """A screen whose focus stays where it is, whatever the mouse does; only with the terminal's own focus it goes away.
+
+    Textual takes the focus away at any report of the mouse from beyond the screen, which comes while a window shrinks.
+    """
+
+    def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
+        """Gives the focus to a widget, or to none if the one that has it cannot keep it."""
+        before = self.focused
+        if widget is None and self.app.app_focus and before is not None and before.is_attached and before.focusable:
+            return
+        super().set_focus(widget, scroll_visible, from_app_focus)
