@@ -8,10 +8,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Static
 
 from tui_llama.commands import COMMANDS
+from tui_llama.screens.lasting_focus import LastingFocus
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.empty_state import EmptyState
 from tui_llama.widgets.message_view import ShownMessage
@@ -24,7 +24,7 @@ _BUSY_KEYS = "Esc stop · F1 help"
 _EDITING_KEYS = "Enter send · Alt+↑↓ another · Esc leave"
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(LastingFocus):
     """One chat."""
 
     class Ready(Message):

@@ -4,9 +4,9 @@ from typing import ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.screen import ModalScreen
 
 from tui_llama.screens.lasting_focus import LastingFocus
-from textual.screen import ModalScreen
 
 Result = TypeVar("Result")
 
