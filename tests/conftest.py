@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests.fakes.clock import Clock
+from tests.parsed_styles import share_parsed_styles
 from tests.patience import let_pilots_wait
 from tui_llama import paths
 from tui_llama.engine import kernel_code, kernel_compiler
@@ -34,6 +35,7 @@ HOME_OF_STARTER = paths.cache_folder() / "tests"
 _HOMES = count()
 
 let_pilots_wait()
+share_parsed_styles()
 
 # A shared machine is slow at times, which is no failure of the code.
 hypothesis.settings.register_profile(

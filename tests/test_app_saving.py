@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual import events
+from textual.widgets import Input
 
 from tests.fakes.chat_app import Driver, opened, spoken
 from tests.fakes.flaky_store import Fault, FlakyStore
@@ -166,11 +168,13 @@ async def test_it_can_be_given_up(store: FlakyStore) -> None:
 
 
 async def name_file(driver: Driver, name: Path) -> None:
-    await until_asked(driver)
+    """Answers what is asked with a file: its folder is pasted, its name is typed."""
     await driver.pilot.press("f")
     await driver.until(lambda: isinstance(driver.app.screen, AskText))
     await driver.pilot.pause()
-    await driver.pilot.press(*str(name))
+    driver.app.screen.query_one(Input).post_message(events.Paste(f"{name.parent}/"))
+    await driver.pilot.pause()
+    await driver.pilot.press(*name.name)
 
 
 async def test_it_can_be_had_as_a_file_and_nothing_is_written_over(store: FlakyStore, tmp_path: Path) -> None:
@@ -182,12 +186,11 @@ async def test_it_can_be_had_as_a_file_and_nothing_is_written_over(store: FlakyS
         await driver.pilot.press("ctrl+n")
         await driver.until(lambda: driver.questions == [])
         await driver.ask("second")
+        await until_asked(driver)
         await name_file(driver, taken)
         await driver.pilot.press("enter")
         await driver.until(lambda: "it is there already" in driver.screen_text())
-        await driver.pilot.press("f")
-        await driver.until(lambda: isinstance(driver.app.screen, AskText))
-        await driver.pilot.press(*str(new))
+        await name_file(driver, new)
         await until_ended(driver, "enter")
     assert taken.read_text() == "mine"
     assert new.read_text() == (
@@ -203,6 +206,7 @@ async def test_the_file_can_be_json_with_all_branches(store: FlakyStore, tmp_pat
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.answers == ["two"])
         await driver.until_state("ready")
+        await until_asked(driver)
         await name_file(driver, tmp_path / "chats.json")
         await until_ended(driver, "enter")
     (chat,) = json.loads((tmp_path / "chats.json").read_text())
@@ -254,6 +258,7 @@ async def test_a_chat_that_another_program_has_deleted_is_told_of_and_can_be_had
             "This chat is no longer saved: This chat is no longer there.\n"
             "It may have been deleted by another running program."
         ]
+        await until_asked(driver)
         await name_file(driver, tmp_path / "saved.md")
         await until_ended(driver, "enter")
     assert "second" in (tmp_path / "saved.md").read_text()

@@ -25,7 +25,7 @@ from tui_llama.engine.cache_upkeep import cache_uses, make_room, remove_owner, u
 from tui_llama.engine.prompt_cache import Outcome
 from tui_llama.engine.state_file import RECORD_TOKENS
 
-OPERATIONS: Final = scaled(10_000, 1_000_000)
+OPERATIONS: Final = scaled(5_000, 1_000_000)
 STEPS: Final = 50
 BUDGET_BYTES: Final = 10_000
 RECORD_BYTES: Final = RECORD_TOKENS * (TOKEN_BYTES + 4) + 64

@@ -13,7 +13,7 @@ from tests.scale import scaled
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KILLS = scaled(300, 10_000)
+KILLS = scaled(150, 10_000)
 PROCESSES = scaled(4, 8)
 TURNS = scaled(400, 20_000)
 

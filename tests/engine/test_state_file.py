@@ -456,7 +456,7 @@ def resealed(content: bytes) -> bytes:
 @pytest.mark.parametrize("prepare", [bytes, resealed])
 def test_hostile_files_are_refused_or_sound(tmp_path: Path, file: File, prepare: Any) -> None:
     chance, content, refused = random.Random(1), file.content, 0
-    count = scaled(10_000, 500_000)
+    count = scaled(4_000, 500_000)
     memory = most_memory_bytes()
     for _ in range(count):
         try:

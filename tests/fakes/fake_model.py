@@ -123,24 +123,24 @@ class FakeSequence:
     def rows(self, first: int, last: int) -> Rows:
         """(1, 2, tokens, 1, 2) float16; the numbers of a token follow from it and from those of the token before."""
         assert 0 <= first <= last <= len(self)
-        keys = np.array([[number, -number] for number in self._numbers[first:last]], np.float16).reshape(-1, 2)
+        numbers = np.array(self._numbers[first:last], np.int32)
+        keys = np.stack([numbers, -numbers], axis=1).astype(np.float16)
         return np.stack([keys, keys + 1])[None, :, :, None, :]
 
     def expect(self, length: int) -> None:
         assert 0 <= length <= self._model.context_size
 
     def fill(self, first: int, rows: Rows) -> None:
-        for place in range(rows.shape[2]):
-            self._filled[first + place] = int(rows[0, 0, place, 0, 0])
+        self._filled.update(enumerate(rows[0, 0, :, 0, 0].astype(int).tolist(), first))
 
     def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
         assert self.exact_tokens == len(self)
         if is_foreign:
             self._own_tokens = self.own_tokens
-        for token_id in token_ids:
-            self._numbers.append(self._filled[len(self)])
-            self.positions.append(len(self))
-            self.token_ids.append(token_id)
+        places = range(len(self), len(self) + len(token_ids))
+        self._numbers += [self._filled[place] for place in places]
+        self.positions += places
+        self.token_ids += token_ids
         self.exact_tokens = len(self)
 
     def close(self) -> None:

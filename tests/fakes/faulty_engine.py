@@ -14,14 +14,16 @@ from tui_llama.engine.protocol import (
     ReadAheadRequest,
     ReplyRequest,
 )
-from tui_llama.engine.scripted import ScriptedEngine
+from tui_llama.engine.scripted import ScriptedEngine, demo_reply
+
+ANSWER = "Of course. A **llama** it is.\n"
 
 
 class FaultyEngine(ScriptedEngine):
     """Raises what it is told at one of its awaits; later, if at all, nothing more."""
 
     def __init__(self, place: str, fault: BaseException) -> None:
-        super().__init__()
+        super().__init__(replies=lambda request: demo_reply(request, ANSWER))
         self._place = place
         self.fault: BaseException | None = fault
 

@@ -184,6 +184,8 @@ class ScriptedEngine:
         match step:
             case Gate():
                 await self._unless_cancelled(step.wait())
+            case Pause(seconds=0):
+                await asyncio.sleep(0)  # too short to be cancelled: nobody has to wait for both
             case Pause(seconds=seconds):
                 await self._unless_cancelled(asyncio.sleep(seconds))
             case Loss(message=message, hint=hint):
