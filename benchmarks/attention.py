@@ -21,16 +21,17 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import attention_sizes, simd
-from tui_llama.engine.attention_sizes import RUN_POSITIONS
+from tui_llama.engine import simd
 from tui_llama.engine.compilation import intrinsic, machine_code
 from tui_llama.engine.kernel_code import link
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
+from tui_llama.engine.layouts import attention as attention_sizes
+from tui_llama.engine.layouts.attention import RUN_POSITIONS
+from tui_llama.engine.layouts.plan_row import PER_TOKEN_GROUP, ROW
+from tui_llama.engine.machine.memory import zeroed_array
 from tui_llama.engine.machine_limits import MachineLimits
-from tui_llama.engine.memory import zeroed_array
 from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.plan_runner import PlanRunner
-from tui_llama.engine.rows import PER_TOKEN_GROUP, ROW
 from tui_llama.engine.thread_team import ThreadTeam
 
 _CHAINS = 16  # of multiply-adds that do not wait for each other

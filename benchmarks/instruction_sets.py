@@ -23,13 +23,14 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import panels, simd
-from tui_llama.engine.activations import SPARE_TOKENS, activation_bytes
+from tui_llama.engine import simd
 from tui_llama.engine.compilation import intrinsic
-from tui_llama.engine.instruction_sets import available_instruction_sets
+from tui_llama.engine.layouts import amx_panel
+from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
+from tui_llama.engine.layouts.plan_row import BATCH, ROW
+from tui_llama.engine.layouts.weight_tile import FORMATS
+from tui_llama.engine.machine.instruction_sets import available_instruction_sets
 from tui_llama.engine.plan import kernel_named
-from tui_llama.engine.rows import BATCH, ROW
-from tui_llama.engine.tiles import FORMATS
 
 _ROWS, _COLUMNS = 256, 2048
 _SECONDS = 0.005
@@ -142,7 +143,7 @@ def _kernel_run(type_name: str, tokens: int) -> Callable[[], int]:
     generator = np.random.default_rng(1)
     weights = generator.integers(56, 64, layout.matrix_bytes(_ROWS, _COLUMNS), np.uint8)
     inputs = generator.integers(56, 64, (readable, activation_bytes(_COLUMNS, layout.columns)), np.uint8)
-    scratch = np.zeros(panels.SCRATCH_BYTES, np.uint8)
+    scratch = np.zeros(amx_panel.SCRATCH_BYTES, np.uint8)
     outputs = np.zeros((tokens, _ROWS), np.float32)
     row, batch = np.zeros(1, ROW), np.zeros(1, BATCH)
     row["weight"], row["input"], row["output"] = (array.ctypes.data for array in (weights, inputs, outputs))

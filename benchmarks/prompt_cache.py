@@ -23,7 +23,7 @@ from benchmarks.resume import forget
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.state_file import RECORD_TOKENS, Rows, StateFingerprint, StateShape
-from tui_llama.engine.storage import DiskStorage
+from tui_llama.files.storage import DiskStorage
 
 _OWNER = bytes(range(16))
 _TURN_TOKENS = 200

@@ -107,7 +107,7 @@ def test_what_cannot_be_removed_is_an_error(chat_id: str, monkeypatch: pytest.Mo
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tui_llama.engine.storage.DiskStorage.unlink", refuse)
+    monkeypatch.setattr("tui_llama.files.storage.DiskStorage.unlink", refuse)
     result = run("clear", "--yes")
     assert result.exit_code == 1
     assert "error: What is stored could not be removed (Permission denied)." in result.stderr

@@ -13,8 +13,8 @@ from tui_llama import paths
 from tui_llama.doctor.chats import look_at_chats
 from tui_llama.doctor.machine import kept_kernels
 from tui_llama.engine import kernel_code
-from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import StoreError
+from tui_llama.files.storage import DiskStorage
 from tui_llama.model_choice import last_model, starter_model
 from tui_llama.models.downloads import DownloadError
 from tui_llama.models.library import find_models

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 
 from tui_llama.bench import Result
-from tui_llama.engine.instruction_sets import INSTRUCTION_SET
+from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.machine_limits import HAS_TILE_MULTIPLIER
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.output import Output

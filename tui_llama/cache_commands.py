@@ -13,8 +13,8 @@ from tui_llama.engine.cache_upkeep import (
     folder_bytes,
     remove_owner,
 )
-from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import UserError
+from tui_llama.files.storage import DiskStorage
 from tui_llama.output import Output
 from tui_llama.saved_prompts import explained
 from tui_llama.store import Store

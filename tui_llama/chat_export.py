@@ -8,7 +8,7 @@ import msgspec
 
 from tui_llama.chat import Role
 from tui_llama.errors import ResultFileError
-from tui_llama.new_files import FileKind, new_file, write_all
+from tui_llama.files.new_files import FileKind, new_file, write_all
 from tui_llama.paths import typed_path
 from tui_llama.store import Chat, Store, StoredMessage
 

@@ -16,7 +16,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.errors import CallerError, StoreError
-from tui_llama.file_locks import NO_LOCKS, how_to_move, lacks_locks
+from tui_llama.files.locks import NO_LOCKS, how_to_move, lacks_locks
 from tui_llama.text_safety import sanitize_line
 
 IN_MEMORY: Final = Path(":memory:")

@@ -8,7 +8,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import StateFileError
-from tui_llama.file_locks import cause_of
+from tui_llama.files.locks import cause_of
 from tui_llama.store import Store
 
 
@@ -27,7 +27,7 @@ def forget_chat(chat_id: str) -> None:
         StateFileError: it could not be removed.
     """
     from tui_llama.engine.cache_upkeep import remove_owner
-    from tui_llama.engine.storage import DiskStorage
+    from tui_llama.files.storage import DiskStorage
 
     with explained(_NOT_REMOVED):
         remove_owner(DiskStorage(paths.prompt_cache_folder()), bytes.fromhex(chat_id))
@@ -42,7 +42,7 @@ def forget_orphans(store: Store) -> None:
         StateFileError: it could not be removed.
     """
     from tui_llama.engine.cache_upkeep import cache_uses
-    from tui_llama.engine.storage import DiskStorage
+    from tui_llama.files.storage import DiskStorage
 
     if store.is_in_memory:
         return

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
-from tui_llama.engine.guarded_files import opened, regular_file_bytes
 from tui_llama.engine.llama_session import LLAMA_SESSION
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import SettingsError, StateFileError
+from tui_llama.files.guarded_files import opened, regular_file_bytes
+from tui_llama.files.new_files import require_place
 from tui_llama.headless import opened_engine, request_behind, tell_of_template
-from tui_llama.new_files import require_place
 from tui_llama.saved_prompts import with_prompt_cache
 from tui_llama.store import Store
 

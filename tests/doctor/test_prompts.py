@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.fakes.stored_prompts import OTHER_OWNER, cache_on, store
 from tui_llama.doctor.prompts import look_at_prompts, prompts_section
-from tui_llama.engine.storage import DiskStorage
+from tui_llama.files.storage import DiskStorage
 
 
 def test_what_is_stored_is_told_beside_what_may_be() -> None:

@@ -19,8 +19,8 @@ from numba import types
 from numba.core.extending import _Intrinsic
 from numba.core.registry import cpu_target
 
-from tui_llama.engine import instruction_sets
 from tui_llama.engine.kernel_code import KERNEL_SOURCES
+from tui_llama.engine.machine import instruction_sets
 
 _WITH_TILE_INSTRUCTIONS = ("tile_multiplier.py", "limit_kernels.py")  # in intrinsics that other rungs never call
 
@@ -35,7 +35,7 @@ def main() -> None:
     llvm.initialize_all_asmprinters()
     made = {}
     for source in KERNEL_SOURCES:
-        module = import_module(f"tui_llama.engine.{source.removesuffix('.py')}")
+        module = import_module(f"tui_llama.engine.{source.removesuffix('.py').replace('/', '.')}")
         for name, value in vars(module).items():
             is_its_own = isinstance(value, _Intrinsic) and value._defn.__module__ == module.__name__
             left_out = rung != "amx_int8" and source in _WITH_TILE_INSTRUCTIONS

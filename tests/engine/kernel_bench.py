@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.kv_cache import KeyValueCache
+from tui_llama.engine.layouts.plan_row import ROW
 from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.plan_runner import PlanRunner
-from tui_llama.engine.rows import ROW
 from tui_llama.engine.thread_team import ThreadTeam
 
 

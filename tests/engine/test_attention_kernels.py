@@ -8,11 +8,11 @@ import pytest
 
 from tests.engine.kernel_bench import address, batch_of, run_kernel, through
 from tests.naive import ops as naive
-from tui_llama.engine import attention_sizes, rows
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
-from tui_llama.engine.memory import padded, zeroed_array
+from tui_llama.engine.layouts import attention, plan_row
+from tui_llama.engine.machine.memory import padded, zeroed_array
 
-PER_TOKEN = {"per_token": rows.PER_TOKEN}
+PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
 RNG = np.random.default_rng(7)
 
 
@@ -44,13 +44,13 @@ def run_attention(
     wide = zeroed_array((tokens, heads, width), np.float32).view(np.float32)
     wide[:, :, :head_dim] = queries
     out = random(tokens, heads * head_dim)
-    runs = -(-(first + tokens) // attention_sizes.RUN_POSITIONS)
-    shared = zeroed_array((attention_sizes.shared_bytes(width, kv_heads, runs),), np.uint8)
+    runs = -(-(first + tokens) // attention.RUN_POSITIONS)
+    shared = zeroed_array((attention.shared_bytes(width, kv_heads, runs),), np.uint8)
     sharing = {"shared": address(shared), "shared_runs": runs, "units": 4 * kv_heads}
     run_kernel(
         "attention", batch_of(cache, tokens, first), threads, **through(wide, out), head_dim=head_dim,
         padded_head_dim=width, heads=heads, kv_heads=kv_heads, layer=1, scale=0.3,
-        cache_type=cache.shape.kernel_type, per_token=rows.PER_TOKEN_GROUP,
+        cache_type=cache.shape.kernel_type, per_token=plan_row.PER_TOKEN_GROUP,
         **{"tokens_per_unit": max(1, 16 * kv_heads // heads), **sharing, **fields},
     )  # fmt: skip
     return out.reshape(tokens, heads, head_dim)

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.stored_prompts import OTHER_OWNER, OWNER, cache_on, sequence_of, store
 from tui_llama.engine.cache_upkeep import cache_uses, clear, make_room, remove_owner, used_bytes
 from tui_llama.engine.state_file import MAGIC
-from tui_llama.engine.storage import DiskStorage
+from tui_llama.files.storage import DiskStorage
 
 PAST = range(100)
 UNUSABLE_NAME = f"{'1' * 32}.tlk.damaged"

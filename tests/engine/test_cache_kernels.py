@@ -6,11 +6,11 @@ import pytest
 
 from tests.engine.kernel_bench import address, batch_of, run_kernel, through
 from tests.naive import ops as naive
-from tui_llama.engine import rows
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
-from tui_llama.engine.memory import padded, zeroed_array
+from tui_llama.engine.layouts import plan_row
+from tui_llama.engine.machine.memory import padded, zeroed_array
 
-PER_TOKEN = {"per_token": rows.PER_TOKEN}
+PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
 RNG = np.random.default_rng(7)
 
 
@@ -18,7 +18,7 @@ def random(*shape: int) -> npt.NDArray[np.float32]:
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("mode", [rows.NEIGHBOURS, rows.HALVES])
+@pytest.mark.parametrize("mode", [plan_row.NEIGHBOURS, plan_row.HALVES])
 @pytest.mark.parametrize(("head_dim", "rotated"), [(8, 8), (16, 16), (80, 80), (64, 32)])
 def test_rotated_queries_agree_with_their_twin(mode: int, head_dim: int, rotated: int) -> None:
     tokens, heads, first = 3, 2, 5
@@ -35,7 +35,9 @@ def test_rotated_queries_agree_with_their_twin(mode: int, head_dim: int, rotated
     fields = {"extra": address(table), "extra_stride": table.strides[0], "mode": mode}
     batch = {"token_count": tokens, "first_position": first}
     run_kernel("rotate_queries", batch, **through(x, out), **sizes, **fields, **PER_TOKEN)
-    expected = naive.rotate(x.reshape(tokens, heads, head_dim).astype(float), angles[first:], mode == rows.NEIGHBOURS)
+    expected = naive.rotate(
+        x.reshape(tokens, heads, head_dim).astype(float), angles[first:], mode == plan_row.NEIGHBOURS
+    )
     np.testing.assert_allclose(out[:, :, :head_dim], expected, rtol=1e-5, atol=1e-6)
     assert np.all(out[:, :, head_dim:] == 0.0)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tui_llama.engine import machine_limits
-from tui_llama.engine.gates import prepare_gate
+from tui_llama.engine.layouts.wait_gate import prepare_gate
+from tui_llama.engine.machine.memory import zeroed_array
 from tui_llama.engine.machine_limits import MachineLimits
-from tui_llama.engine.memory import zeroed_array
 
 MEGABYTE = 1 << 20
 

@@ -9,11 +9,11 @@ import pytest
 
 from tests.engine.kernel_bench import address, run_kernel
 from tests.naive import ops as naive
-from tui_llama.engine import rows, tiles
-from tui_llama.engine.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
-from tui_llama.engine.memory import padded, zeroed_array
+from tui_llama.engine.layouts import plan_row, weight_tile
+from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
+from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
+from tui_llama.engine.machine.memory import padded, zeroed_array
 from tui_llama.engine.repacking import repack_units, units_of
-from tui_llama.engine.tiles import FORMATS, TileFormat
 
 RNG = np.random.default_rng(3)
 FORMAT_IDS = [layout.name for layout in FORMATS.values()]
@@ -61,7 +61,7 @@ def activations(
         batch = x[first : first + batch_tokens] if batch_tokens else x
         run_kernel(
             f"quantize_{layout.columns}", {"token_count": len(batch), "first_output_token": first_output_token},
-            output_tokens_only=1, per_token=rows.PER_TOKEN,
+            output_tokens_only=1, per_token=plan_row.PER_TOKEN,
             columns=x.shape[1] // layout.columns, input=address(batch), input_stride=x.strides[0],
             output=address(out[first:]), output_stride=out.strides[0],
         )  # fmt: skip
@@ -152,7 +152,8 @@ def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileForm
     out, token_ids = np.zeros((2, 512), np.float32), np.array([1, 2], np.int32)
     run_kernel(
         "embed", {"token_ids": address(token_ids), "token_count": 2}, output=address(out), output_stride=out.strides[0],
-        weight=address(raw), weight_stride=raw.strides[0], columns=512, mode=layout.type_id, per_token=rows.PER_TOKEN,
+        weight=address(raw), weight_stride=raw.strides[0], columns=512, mode=layout.type_id,
+        per_token=plan_row.PER_TOKEN,
     )  # fmt: skip
     np.testing.assert_allclose(out, decoded[1:], rtol=1e-6, atol=1e-9)
 
@@ -165,6 +166,6 @@ def test_formats_have_the_sizes_of_the_gguf_package(layout: TileFormat) -> None:
 
 def test_quantised_zeros_give_zeros() -> None:
     x = np.zeros((1, 256), np.float32)
-    assert not meaning(tiles.Q4_K_FORMAT, x).any()
+    assert not meaning(weight_tile.Q4_K_FORMAT, x).any()
     quants, _ = naive.quantize(x.astype(float), 32)
     assert not quants.any()

@@ -14,14 +14,14 @@ import pytest
 
 from tests.fakes.tiny_model import Architecture, make_tiny_model
 from tui_llama.engine import open_model
-from tui_llama.engine.instruction_sets import available_instruction_sets
+from tui_llama.engine.layouts.weight_tile import FORMATS
+from tui_llama.engine.machine.instruction_sets import available_instruction_sets
 from tui_llama.engine.model import Model
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import LoadStage
-from tui_llama.engine.storage import DiskStorage
-from tui_llama.engine.tiles import FORMATS
 from tui_llama.errors import EngineError, ModelFileError, ResultFileError, SettingsError, StateFileError
+from tui_llama.files.storage import DiskStorage
 
 SUPPORTED = {layout.name for layout in FORMATS.values()}
 GREEDY_PROMPT = "Once upon a time, there was a little girl"
@@ -160,7 +160,7 @@ import sys
 from pathlib import Path
 from tui_llama.engine import open_model
 from tui_llama.engine.prompt_cache import PromptCache
-from tui_llama.engine.storage import DiskStorage
+from tui_llama.files.storage import DiskStorage
 with open_model(sys.argv[1], threads=1) as model, model.new_sequence() as sequence:
     cache = PromptCache(DiskStorage(Path(sys.argv[2])), model.fingerprint, model.state_shape, 1 << 30)
     ids = [int(text) for text in sys.argv[3].split(",")]
@@ -280,7 +280,7 @@ def test_a_rung_that_the_processor_lacks_is_refused() -> None:
     script = """
 from tui_llama.errors import SettingsError
 try:
-    import tui_llama.engine.instruction_sets
+    import tui_llama.engine.machine.instruction_sets
 except SettingsError as error:
     print(error)
 """

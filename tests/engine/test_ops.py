@@ -8,8 +8,8 @@ import pytest
 
 from tests.engine.kernel_bench import address, run_kernel, through
 from tests.naive import ops as naive
-from tui_llama.engine import rows
-from tui_llama.engine.activations import (
+from tui_llama.engine.layouts import plan_row
+from tui_llama.engine.layouts.activations import (
     SCALED_SUM_AT,
     START_32_AT,
     START_256_AT,
@@ -18,7 +18,7 @@ from tui_llama.engine.activations import (
     activation_bytes,
 )
 
-PER_TOKEN = {"per_token": rows.PER_TOKEN}
+PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
 RNG = np.random.default_rng(7)
 
 

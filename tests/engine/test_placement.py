@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from tui_llama.engine.machine.topology import usable_processors
 from tui_llama.engine.placement import Placement, chosen_processors
-from tui_llama.engine.topology import usable_processors
 from tui_llama.errors import SettingsError
 
 

@@ -14,14 +14,14 @@ from tui_llama.engine import open_model
 from tui_llama.engine.gguf_file import open_gguf
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.kv_cache import CacheRows, CacheShape, KeyValueCache
+from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, ROW
 from tui_llama.engine.model import Sequence
 from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.position_moves import PositionMoves
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.rotary import RotaryTable
-from tui_llama.engine.rows import HALVES, NEIGHBOURS, ROW
-from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import CallerError, ShapeMismatchError
+from tui_llama.files.storage import DiskStorage
 
 LENGTH, CONTEXT = 61, 70
 IDS = [5 + 7 * i % 40 for i in range(40)]

@@ -12,7 +12,7 @@ from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, TOKEN_BYTES, c
 from tests.scale import scaled
 from tui_llama.engine.cache_upkeep import cache_uses, clear, make_room, remove_owner, used_bytes
 from tui_llama.engine.state_file import HEADER_BYTES, Rows
-from tui_llama.engine.storage import DiskStorage
+from tui_llama.files.storage import DiskStorage
 
 
 def restored(folder: Path, token_ids: list[int], held: list[int] | None = None) -> int:

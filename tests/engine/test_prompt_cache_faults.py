@@ -13,7 +13,7 @@ from tests.fakes.stored_prompts import OWNER, TOKEN_BYTES, cache_on, sequence_of
 from tests.scale import scaled
 from tui_llama.engine.cache_upkeep import make_room, remove_owner, used_bytes
 from tui_llama.engine.prompt_cache import PromptCache
-from tui_llama.engine.storage import Storage
+from tui_llama.files.storage import Storage
 
 
 def script(first: int, second: int, fork: int, more: int) -> tuple[list[int], ...]:

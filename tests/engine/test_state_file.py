@@ -38,9 +38,9 @@ from tui_llama.engine.state_file import (
     scan,
     still_holds,
 )
-from tui_llama.engine.storage import DiskStorage
-from tui_llama.engine.token_chain import TokenChain
 from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError, StateVersionError
+from tui_llama.files.storage import DiskStorage
+from tui_llama.files.token_digest import TokenChain
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 FINGERPRINT = StateFingerprint(model=bytes(range(32)), configuration=b"configuration 01", engine_abi=7)

@@ -14,10 +14,10 @@ from tests.engine.kernel_bench import address
 from tui_llama.engine import placement
 from tui_llama.engine.compilation import machine_code
 from tui_llama.engine.kernel_code import link
+from tui_llama.engine.layouts.plan_row import PER_PLAN, PER_TOKEN, ROW
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.plan_runner import PlanRunner
-from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, ROW
 from tui_llama.engine.simd import int64_at, row_at
 from tui_llama.engine.thread_team import ThreadTeam
 

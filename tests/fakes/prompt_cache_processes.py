@@ -25,7 +25,7 @@ from tests.patience import HANG_SECONDS
 from tui_llama.chat import StopReason
 from tui_llama.engine import segment_rows
 from tui_llama.engine.cache_upkeep import make_room, remove_owner
-from tui_llama.engine.storage import DiskStorage
+from tui_llama.files.storage import DiskStorage
 from tui_llama.store import Store
 
 BUDGET_BYTES: Final = 400 * TOKEN_BYTES * 20

@@ -29,7 +29,7 @@ from tests.fakes.disk_operations import (
     sync_data,
     sync_names,
 )
-from tui_llama.engine.storage import FileStatus
+from tui_llama.files.storage import FileStatus
 
 _FIRST_DESCRIPTOR = 1000
 _MOST_NAME_PARTS = 2

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 from tests.fakes.simulated_disk import SimulatedDisk
-from tui_llama.engine.storage import FileStatus, Storage
+from tui_llama.files.storage import FileStatus, Storage
 
 
 class ForwardingStorage:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.fakes.fake_model import FakeModel, FakeSequence
 from tui_llama.engine.prompt_cache import Outcome, PromptCache
-from tui_llama.engine.storage import DiskStorage, Storage
+from tui_llama.files.storage import DiskStorage, Storage
 
 MODEL = FakeModel(context_size=100_000)
 OWNER, OTHER_OWNER = b"o" * 16, b"p" * 16

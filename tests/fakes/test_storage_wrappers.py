@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.power_cuts import crash_states
 from tests.fakes.simulated_disk import SimulatedDisk
 from tests.fakes.storage_wrappers import CountingStorage, FaultyStorage, every_fault
-from tui_llama.engine.storage import DiskStorage, Storage
+from tui_llama.files.storage import DiskStorage, Storage
 
 
 def save(storage: Storage, content: bytes) -> None:

@@ -22,7 +22,8 @@ from typing import IO, NamedTuple
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama import own_folders, paths
+from tui_llama import paths
+from tui_llama.files import own_folders
 from tui_llama.models import starter
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadMeter, DownloadStoppedError, Progress
 from tui_llama.models.record import note_pulled

@@ -120,7 +120,7 @@ def _folders() -> Section:
 def _prompts(environment: Mapping[str, str]) -> Section:
     from tui_llama import paths
     from tui_llama.doctor.prompts import look_at_prompts
-    from tui_llama.engine.storage import DiskStorage
+    from tui_llama.files.storage import DiskStorage
 
     budget = _usable_settings(environment).prompt_cache_mib
     return look_at_prompts(DiskStorage(paths.prompt_cache_folder()), budget)

@@ -31,7 +31,7 @@ _CHILD_SECONDS: Final = 60.0  # on a disk that has not read the compiler lately
 
 def look_at_machine() -> Section:
     """Measures how fast memory is read, if nobody has done that before."""
-    from tui_llama.engine.topology import physical_core_count
+    from tui_llama.engine.machine.topology import physical_core_count
     from tui_llama.models.machine import measured_machine
 
     machine = measured_machine()
@@ -102,8 +102,8 @@ class KeptKernels:
 def look_at_code(forced_instruction_set: str) -> Section:
     """Raises `UserError` where the processor cannot run what is asked for, or anything at all."""
     from tui_llama import paths
-    from tui_llama.engine.instruction_sets import INSTRUCTION_SET, available_instruction_sets
     from tui_llama.engine.kernel_code import sources_hash
+    from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET, available_instruction_sets
 
     version = sources_hash()
     kept = kept_kernels(paths.kernel_cache_folder(), version)

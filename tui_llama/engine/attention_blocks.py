@@ -18,7 +18,6 @@ from numba import types
 from numba.core import cgutils
 
 from tui_llama.engine import simd
-from tui_llama.engine.attention_sizes import BLOCK_POSITIONS, SCORE_BYTES
 from tui_llama.engine.attention_vectors import (
     LOG2_E,
     ROWS,
@@ -31,7 +30,8 @@ from tui_llama.engine.attention_vectors import (
     step,
 )
 from tui_llama.engine.compilation import intrinsic
-from tui_llama.engine.instruction_sets import INSTRUCTION_SET
+from tui_llama.engine.layouts.attention import BLOCK_POSITIONS, SCORE_BYTES
+from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.simd import F16, F32, I8, I32, Builder, Value, constant, integer, pointer, vector
 
 QUANT_COLUMNS = 32

@@ -29,7 +29,10 @@ from tui_llama.engine.attention_blocks import (
     widen_quantised_keys,
     widen_quantised_values,
 )
-from tui_llama.engine.attention_sizes import (
+from tui_llama.engine.attention_states import clear_rows, lane_total, merge_rows, state_bytes
+from tui_llama.engine.attention_vectors import LOG2_E, ROWS, scalar_power_of_two
+from tui_llama.engine.compilation import helper
+from tui_llama.engine.layouts.attention import (
     BLOCK_POSITIONS,
     COUNTER_BYTES,
     MOST_ROWS,
@@ -37,10 +40,7 @@ from tui_llama.engine.attention_sizes import (
     RUN_POSITIONS,
     SCORE_BYTES,
 )
-from tui_llama.engine.attention_states import clear_rows, lane_total, merge_rows, state_bytes
-from tui_llama.engine.attention_vectors import LOG2_E, ROWS, scalar_power_of_two
-from tui_llama.engine.compilation import helper
-from tui_llama.engine.rows import Q8_0_CACHE
+from tui_llama.engine.layouts.plan_row import Q8_0_CACHE
 from tui_llama.engine.simd import atomic_add, atomic_store, batch_at, first_token, float32_at, row_at
 
 _MOST_ROWS_UNWIDENED = 8  # for more, widening a block once costs less than widening it for every four rows

@@ -12,15 +12,16 @@ from typing import Any
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import attention_sizes, simd
+from tui_llama.engine import simd
 from tui_llama.engine.attention_vectors import ROWS, VECTOR_BYTES, moved, power_of_two, row_groups, spread, step
 from tui_llama.engine.compilation import callable_from_kernels, intrinsic
+from tui_llama.engine.layouts import attention
 from tui_llama.engine.simd import F32, Builder, Value, constant, integer, pointer
 
 _LOWEST_PEAK = -1e30  # of a row that has seen nothing; finite: nothing minus nothing is 0 and not NaN
 
 
-state_bytes = callable_from_kernels(attention_sizes.state_bytes)
+state_bytes = callable_from_kernels(attention.state_bytes)
 
 
 def _state_parts(b: Builder, state: Value, width: Value, rows: Value) -> tuple[Value, Value, Value]:

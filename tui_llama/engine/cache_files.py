@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from tui_llama.engine.state_file import MAGIC
-from tui_llama.engine.storage import FileStatus, Storage
+from tui_llama.files.storage import FileStatus, Storage
 
 SUFFIX: Final = ".tlk"
 PART_SUFFIX: Final = ".part"

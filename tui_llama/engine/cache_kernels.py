@@ -10,7 +10,7 @@ import numpy as np
 
 from tui_llama.engine.attention_blocks import QUANT_COLUMNS
 from tui_llama.engine.compilation import helper
-from tui_llama.engine.rows import HALVES, Q8_0_CACHE
+from tui_llama.engine.layouts.plan_row import HALVES, Q8_0_CACHE
 from tui_llama.engine.simd import batch_at, first_token, float32_at, int8_at, load_half, row_at, store_half
 
 _LARGEST_HALF = 65504.0

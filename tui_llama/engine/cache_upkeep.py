@@ -18,8 +18,8 @@ import numpy as np
 from tui_llama.engine.cache_files import PART_SUFFIX, carries_mark, is_leftover, own_files, own_folders
 from tui_llama.engine.segment_tree import Known, SegmentTree
 from tui_llama.engine.state_file import Rows, append, begin_segment, cut, read_rows
-from tui_llama.engine.storage import Storage
 from tui_llama.errors import StateFileError
+from tui_llama.files.storage import Storage
 
 KEPT_FREE_BYTES: Final = 512 << 20
 """The cache does not take a disk's last bytes."""

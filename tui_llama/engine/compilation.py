@@ -17,8 +17,8 @@ from numba.core.codegen import CPUCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from tui_llama.engine import instruction_sets
 from tui_llama.engine.kernel_code import ENTRY_NAME
+from tui_llama.engine.machine import instruction_sets
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

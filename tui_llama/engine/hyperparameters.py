@@ -13,8 +13,8 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from tui_llama.engine.attention_sizes import MOST_ROWS
 from tui_llama.engine.gguf_file import GgufFile, StringArray
+from tui_llama.engine.layouts.attention import MOST_ROWS
 from tui_llama.errors import ModelFileError
 
 MAX_LAYERS: Final = 1024

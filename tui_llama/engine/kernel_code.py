@@ -27,45 +27,46 @@ from typing import Any, Final
 import llvmlite
 import llvmlite.binding as llvm
 
-from tui_llama import own_folders, paths
-from tui_llama.engine import instruction_sets
+from tui_llama import paths
+from tui_llama.engine.machine import instruction_sets
 from tui_llama.errors import EngineError
-from tui_llama.own_files import replace_own_file
+from tui_llama.files import own_folders
+from tui_llama.files.own_files import replace_own_file
 
 KERNEL_SOURCES: Final = (
-    "activations.py",
+    "layouts/activations.py",
     "attention_blocks.py",
     "attention_kernels.py",
-    "attention_sizes.py",
+    "layouts/attention.py",
     "attention_states.py",
     "attention_vectors.py",
     "cache_kernels.py",
     "compilation.py",
     "dequantize_kernels.py",
     "dot_products.py",
-    "gates.py",
+    "layouts/wait_gate.py",
     "header_kernels.py",
-    "instruction_sets.py",
+    "machine/instruction_sets.py",
     "limit_kernels.py",
     "machine_limits.py",
     "matrix_kernels.py",
     "merge_kernels.py",
     "merging.py",
     "ops.py",
-    "panels.py",
+    "layouts/amx_panel.py",
     "plan_loop.py",
     "position_kernels.py",
     "quantize_kernels.py",
     "repack_kernels.py",
     "repacking.py",
-    "rows.py",
+    "layouts/plan_row.py",
     "sampling_kernels.py",
     "schedule.py",
     "simd.py",
-    "team_memory.py",
+    "layouts/team.py",
     "tile_multiplier.py",
     "tile_values.py",
-    "tiles.py",
+    "layouts/weight_tile.py",
     "top_logits.py",
     "waiting.py",
 )

@@ -20,7 +20,7 @@ from typing import Final, TextIO
 
 from tui_llama.child_process import child_command
 from tui_llama.engine.kernel_code import Kernel, keep
-from tui_llama.engine.topology import usable_processors
+from tui_llama.engine.machine.topology import usable_processors
 from tui_llama.errors import EngineError
 
 _MOST_PROCESSES: Final = 4  # each has a compiler of its own, which takes memory

@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.memory import ask_for_huge_pages, padded, zeroed_array
-from tui_llama.engine.rows import F16_CACHE, Q8_0_CACHE
+from tui_llama.engine.layouts.plan_row import F16_CACHE, Q8_0_CACHE
+from tui_llama.engine.machine.memory import ask_for_huge_pages, padded, zeroed_array
 from tui_llama.errors import CallerError, ShapeMismatchError
 
 CacheRows: TypeAlias = npt.NDArray[np.float16] | npt.NDArray[np.uint8]

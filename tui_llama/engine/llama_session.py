@@ -52,10 +52,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.guarded_files import opened, read_bytes, read_into, regular_file_bytes
 from tui_llama.engine.state_file import Rows, StateShape, TokenIds, is_finite
 from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError
-from tui_llama.new_files import FileKind, new_file, write_all
+from tui_llama.files.guarded_files import opened, read_bytes, read_into, regular_file_bytes
+from tui_llama.files.new_files import FileKind, new_file, write_all
 
 Plane: TypeAlias = NDArray[np.float16]
 """Keys or values of a layer: (tokens, kv_heads, head_dim)."""

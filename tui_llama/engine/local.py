@@ -44,8 +44,8 @@ from tui_llama.engine.read_ahead import ReadAhead
 from tui_llama.engine.reply import Reply, ShouldStop
 from tui_llama.engine.session_transfer import SessionTransfer
 from tui_llama.engine.speculation import BatchCosts
-from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import CallerError, EngineError, UserError
+from tui_llama.files.storage import DiskStorage
 from tui_llama.ledger import TOKENISED_AGAIN
 
 if TYPE_CHECKING:

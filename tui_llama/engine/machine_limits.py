@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.gates import CACHE_LINE_BYTES, GATE_BYTES, prepare_gate
-from tui_llama.engine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.kernel_code import Kernel, load_kernels
-from tui_llama.engine.memory import zeroed_array, zeroed_bytes
+from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, GATE_BYTES, prepare_gate
+from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
+from tui_llama.engine.machine.memory import zeroed_array, zeroed_bytes
 from tui_llama.engine.placement import Placement, find_seats
 
 _BUFFER_BYTES = 768 << 20

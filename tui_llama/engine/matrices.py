@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.memory import padded
-from tui_llama.engine.tiles import ROWS, TileFormat
+from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
+from tui_llama.engine.machine.memory import padded
 
 ByteArray = npt.NDArray[np.uint8]
 

@@ -14,8 +14,10 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import simd, tile_multiplier, tiles
-from tui_llama.engine.activations import (
+from tui_llama.engine import simd, tile_multiplier
+from tui_llama.engine.compilation import intrinsic
+from tui_llama.engine.layouts import weight_tile
+from tui_llama.engine.layouts.activations import (
     FEWEST_GROUPED_TOKENS,
     SCALED_SUM_AT,
     START_32_AT,
@@ -23,11 +25,10 @@ from tui_llama.engine.activations import (
     SUMMARY_BYTES,
     SUMS_AT,
 )
-from tui_llama.engine.compilation import intrinsic
-from tui_llama.engine.instruction_sets import INSTRUCTION_SET
+from tui_llama.engine.layouts.weight_tile import TileFormat
+from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.simd import F32, I16, I32, Builder, Value, constant, vector
 from tui_llama.engine.tile_values import half_row, scale_pairs, tile_codes
-from tui_llama.engine.tiles import TileFormat
 
 _PASSES = (8, 4, 2, 1)  # how many tokens share an unpacked tile
 _FLOAT_PASSES = (4, 1)
@@ -206,9 +207,9 @@ def _add_column(
     b: Builder, layout: TileFormat, weights: Value, inputs: list[Value], column: Value, totals: list[Value]
 ) -> None:
     tile = simd.pointer(b, weights, b.mul(column, simd.integer(layout.tile_bytes)))
-    if layout is tiles.F32_FORMAT:
+    if layout is weight_tile.F32_FORMAT:
         values = simd.load(b, tile, 0, F32)
-    elif layout is tiles.F16_FORMAT:
+    elif layout is weight_tile.F16_FORMAT:
         values = half_row(b, tile, 0)
     else:
         values = simd.bfloat_to_float(b, simd.load(b, tile, 0, I16))
@@ -322,17 +323,17 @@ def first_token(b: Builder, row: Value, batch: Value) -> Value:
 
 
 # One by one: who compiles finds a kernel by its name in the module.
-_f32 = _product(tiles.F32_FORMAT, "f32")
-_f16 = _product(tiles.F16_FORMAT, "f16")
-_bf16 = _product(tiles.BF16_FORMAT, "bf16")
-_q4_0 = _product(tiles.Q4_0_FORMAT, "q4_0")
-_q4_1 = _product(tiles.Q4_1_FORMAT, "q4_1")
-_q5_0 = _product(tiles.Q5_0_FORMAT, "q5_0")
-_q5_1 = _product(tiles.Q5_1_FORMAT, "q5_1")
-_q8_0 = _product(tiles.Q8_0_FORMAT, "q8_0")
-_q4_k = _product(tiles.Q4_K_FORMAT, "q4_k")
-_q5_k = _product(tiles.Q5_K_FORMAT, "q5_k")
-_q6_k = _product(tiles.Q6_K_FORMAT, "q6_k")
+_f32 = _product(weight_tile.F32_FORMAT, "f32")
+_f16 = _product(weight_tile.F16_FORMAT, "f16")
+_bf16 = _product(weight_tile.BF16_FORMAT, "bf16")
+_q4_0 = _product(weight_tile.Q4_0_FORMAT, "q4_0")
+_q4_1 = _product(weight_tile.Q4_1_FORMAT, "q4_1")
+_q5_0 = _product(weight_tile.Q5_0_FORMAT, "q5_0")
+_q5_1 = _product(weight_tile.Q5_1_FORMAT, "q5_1")
+_q8_0 = _product(weight_tile.Q8_0_FORMAT, "q8_0")
+_q4_k = _product(weight_tile.Q4_K_FORMAT, "q4_k")
+_q5_k = _product(weight_tile.Q5_K_FORMAT, "q5_k")
+_q6_k = _product(weight_tile.Q6_K_FORMAT, "q6_k")
 
 
 def matrix_f32(row: int, batch: int, first: int, last: int, scratch: int) -> None:

@@ -16,9 +16,9 @@ from tui_llama.engine.gguf_file import GgufFile, TensorInfo, ValueType, open_ggu
 from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import read_hyperparameters
 from tui_llama.engine.known_templates import recognize_template
+from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.protocol import ModelFacts
 from tui_llama.engine.template_text import stored_template
-from tui_llama.engine.tiles import FORMATS
 from tui_llama.engine.tokenizer import check_tokenizer_kind
 from tui_llama.errors import ModelFileError
 

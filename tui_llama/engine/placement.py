@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tui_llama.engine.topology import current_processor, memory_nodes, usable_processors
+from tui_llama.engine.machine.topology import current_processor, memory_nodes, usable_processors
 from tui_llama.errors import SettingsError
 
 _LOW, _REAL_TIME = -1, 3

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine import attention_sizes, panels
-from tui_llama.engine.activations import SPARE_TOKENS, activation_bytes
 from tui_llama.engine.hyperparameters import Hyperparameters
 from tui_llama.engine.kernel_code import PLAN_ARGUMENTS, Kernel
 from tui_llama.engine.kv_cache import CacheShape
+from tui_llama.engine.layouts import amx_panel
+from tui_llama.engine.layouts import attention as attention_sizes
+from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
+from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
+from tui_llama.engine.machine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.matrices import Matrix
-from tui_llama.engine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.rotary import RotaryTable
-from tui_llama.engine.rows import HALVES, NEIGHBOURS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
 from tui_llama.engine.weights import Weights
 from tui_llama.errors import ShapeMismatchError
 
@@ -271,7 +272,7 @@ class PlanBuilder:
             steps=self._steps,
             logits=self.logits,
             rotary=self.rotary,
-            scratch_bytes=padded(max(attention_sizes.scratch_bytes(width), panels.SCRATCH_BYTES), 64),
+            scratch_bytes=padded(max(attention_sizes.scratch_bytes(width), amx_panel.SCRATCH_BYTES), 64),
             keep_alive=[*self._keep_alive, self._buffers],
         )
 

@@ -13,20 +13,8 @@ caller's. Few and flat functions, all numbers int64: what is called in several l
 import numpy as np
 
 from tui_llama.engine.compilation import helper
-from tui_llama.engine.gates import CACHE_LINE_BYTES
-from tui_llama.engine.rows import ROW
-from tui_llama.engine.schedule import ENTRY, MOST_UNITS
-from tui_llama.engine.simd import (
-    atomic_add,
-    atomic_load,
-    atomic_replace,
-    atomic_store,
-    call_kernel,
-    int64_at,
-    prefetch_line,
-    read_fence,
-)
-from tui_llama.engine.team_memory import (
+from tui_llama.engine.layouts.plan_row import ROW
+from tui_llama.engine.layouts.team import (
     DONE_AT,
     EXTRA_DOOR_AT,
     NO_ROW,
@@ -37,6 +25,18 @@ from tui_llama.engine.team_memory import (
     STAGE_AT,
     STAGE_ROWS_AT,
     TEAM_FIELDS,
+)
+from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES
+from tui_llama.engine.schedule import ENTRY, MOST_UNITS
+from tui_llama.engine.simd import (
+    atomic_add,
+    atomic_load,
+    atomic_replace,
+    atomic_store,
+    call_kernel,
+    int64_at,
+    prefetch_line,
+    read_fence,
 )
 from tui_llama.engine.waiting import clock_nanoseconds, open_gate, times_opened, wait_at
 

@@ -14,7 +14,7 @@ import numpy as np
 from tui_llama.engine.attention_blocks import QUANT_COLUMNS
 from tui_llama.engine.cache_kernels import rotate_components, store_components
 from tui_llama.engine.compilation import helper
-from tui_llama.engine.rows import Q8_0_CACHE, ROW, UNTURNED
+from tui_llama.engine.layouts.plan_row import Q8_0_CACHE, ROW, UNTURNED
 from tui_llama.engine.simd import batch_at, float32_at, int8_at, int32_at, load_half, row_at, store_half
 
 _ROW_BYTES = ROW.itemsize

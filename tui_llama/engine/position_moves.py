@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.kv_cache import KeyValueCache
+from tui_llama.engine.layouts.plan_row import BATCH, UNTURNED
 from tui_llama.engine.plan import Plan
-from tui_llama.engine.rows import BATCH, UNTURNED
 from tui_llama.errors import CallerError, ShapeMismatchError
 
 _KEY_KERNEL = "store_keys"

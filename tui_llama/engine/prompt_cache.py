@@ -56,9 +56,9 @@ from tui_llama.engine.state_file import (
     begin_segment,
     cut,
 )
-from tui_llama.engine.storage import Storage
-from tui_llama.engine.token_chain import TokenChain
-from tui_llama.file_locks import cause_of, lacks_locks
+from tui_llama.files.locks import cause_of, lacks_locks
+from tui_llama.files.storage import Storage
+from tui_llama.files.token_digest import TokenChain
 
 _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding

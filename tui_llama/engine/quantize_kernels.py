@@ -8,7 +8,8 @@ from llvmlite import ir
 from numba import types
 
 from tui_llama.engine import simd
-from tui_llama.engine.activations import (
+from tui_llama.engine.compilation import helper, intrinsic
+from tui_llama.engine.layouts.activations import (
     FEWEST_GROUPED_TOKENS,
     GROUP_SUMMARY_BYTES,
     GROUP_SUMS_AT,
@@ -20,8 +21,7 @@ from tui_llama.engine.activations import (
     SUMS_AT,
     grouped_columns,
 )
-from tui_llama.engine.compilation import helper, intrinsic
-from tui_llama.engine.instruction_sets import INSTRUCTION_SET
+from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.simd import F32, I8, I16, I32, Builder, Value, constant, vector
 
 _SUMS_BYTES_32, _SUMS_BYTES_256 = GROUP_SUMS_BYTES[32], GROUP_SUMS_BYTES[256]

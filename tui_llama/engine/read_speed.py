@@ -21,8 +21,8 @@ def measure_read_speed(buffer_bytes: int = _BUFFER_BYTES) -> ReadSpeed:
     Args:
         buffer_bytes: Size of what is read, a multiple of a megabyte.
     """
+    from tui_llama.engine.machine.topology import physical_core_count
     from tui_llama.engine.machine_limits import READ_PASS, MachineLimits
-    from tui_llama.engine.topology import physical_core_count
 
     thread_count = physical_core_count()
     limits = MachineLimits(buffer_bytes=buffer_bytes)

@@ -13,11 +13,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import simd, tiles
+from tui_llama.engine import simd
 from tui_llama.engine.compilation import helper, intrinsic
+from tui_llama.engine.layouts import weight_tile
+from tui_llama.engine.layouts.weight_tile import GROUP_BYTES, ROWS, TileFormat
 from tui_llama.engine.repacking import UNIT_FIELDS
 from tui_llama.engine.simd import I16, I32, Builder, Value, atomic_add, constant, int64_at, uint8_at, vector
-from tui_llama.engine.tiles import GROUP_BYTES, ROWS, TileFormat
 
 # --- vectors --------------------------------------------------------------------------------------------------------
 
@@ -176,7 +177,7 @@ def _pack_q6(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value)
 def _packer(layout: TileFormat, name: str) -> Callable[..., Any]:
     """Makes the intrinsic that packs blocks one after the other: (source, row bytes, target, blocks)."""
     pack = _pack_floats if layout.is_float else _pack_32 if layout.columns == 32 else _pack_k
-    if layout is tiles.Q6_K_FORMAT:
+    if layout is weight_tile.Q6_K_FORMAT:
         pack = _pack_q6
     step_bytes, tile_bytes = layout.packed_at_once
 
@@ -197,16 +198,16 @@ def _packer(layout: TileFormat, name: str) -> Callable[..., Any]:
 
 
 # One by one: who compiles finds a kernel by its name in the module.
-_f32 = _packer(tiles.F32_FORMAT, "f32")
-_f16 = _packer(tiles.F16_FORMAT, "f16")
-_q4_0 = _packer(tiles.Q4_0_FORMAT, "q4_0")
-_q4_1 = _packer(tiles.Q4_1_FORMAT, "q4_1")
-_q5_0 = _packer(tiles.Q5_0_FORMAT, "q5_0")
-_q5_1 = _packer(tiles.Q5_1_FORMAT, "q5_1")
-_q8_0 = _packer(tiles.Q8_0_FORMAT, "q8_0")
-_q4_k = _packer(tiles.Q4_K_FORMAT, "q4_k")
-_q5_k = _packer(tiles.Q5_K_FORMAT, "q5_k")
-_q6_k = _packer(tiles.Q6_K_FORMAT, "q6_k")
+_f32 = _packer(weight_tile.F32_FORMAT, "f32")
+_f16 = _packer(weight_tile.F16_FORMAT, "f16")
+_q4_0 = _packer(weight_tile.Q4_0_FORMAT, "q4_0")
+_q4_1 = _packer(weight_tile.Q4_1_FORMAT, "q4_1")
+_q5_0 = _packer(weight_tile.Q5_0_FORMAT, "q5_0")
+_q5_1 = _packer(weight_tile.Q5_1_FORMAT, "q5_1")
+_q8_0 = _packer(weight_tile.Q8_0_FORMAT, "q8_0")
+_q4_k = _packer(weight_tile.Q4_K_FORMAT, "q4_k")
+_q5_k = _packer(weight_tile.Q5_K_FORMAT, "q5_k")
+_q6_k = _packer(weight_tile.Q6_K_FORMAT, "q6_k")
 
 
 def pack_f32(source: int, row_bytes: int, target: int, blocks: int) -> None:

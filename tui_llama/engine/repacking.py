@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.kernel_code import Kernel, load_kernels
-from tui_llama.engine.tiles import ROWS, TileFormat
+from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
 
 if TYPE_CHECKING:
     from tui_llama.engine.matrices import Matrix

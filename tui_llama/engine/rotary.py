@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.hyperparameters import Hyperparameters, RopeScaling
-from tui_llama.engine.memory import zeroed_array
+from tui_llama.engine.machine.memory import zeroed_array
 from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]

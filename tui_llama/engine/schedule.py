@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.rows import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP
+from tui_llama.engine.layouts.plan_row import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP
 from tui_llama.errors import ShapeMismatchError
 
 ENTRY = np.dtype(

@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 
 from tui_llama.engine.segment_tree import Known, Piece, SegmentTree
 from tui_llama.engine.state_file import RecordPlace, Rows, StateShape, read_rows, still_holds
-from tui_llama.engine.storage import Storage
 from tui_llama.errors import StateFileError
+from tui_llama.files.storage import Storage
 
 _READERS: Final = 2
 _FEW_BYTES: Final = 4 << 20  # are loaded before a second thread would have begun

@@ -22,9 +22,9 @@ from tui_llama.engine.state_file import (
     scan,
     still_holds,
 )
-from tui_llama.engine.storage import FileStatus, Storage
 from tui_llama.errors import NoStateFileError, StateFileError, StateVersionError
-from tui_llama.file_locks import cause_of
+from tui_llama.files.locks import cause_of
+from tui_llama.files.storage import FileStatus, Storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from tui_llama.engine.state_file import (
     read_rows,
     scan,
 )
-from tui_llama.engine.storage import DiskStorage
 from tui_llama.errors import StateFileError
-from tui_llama.new_files import FileKind, new_file
+from tui_llama.files.new_files import FileKind, new_file
+from tui_llama.files.storage import DiskStorage
 
 _SAVED_SESSION: Final = FileKind("a saved session", MAGIC)
 

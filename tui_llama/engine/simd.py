@@ -16,8 +16,8 @@ from numba.core import cgutils
 
 from tui_llama.engine import dot_products
 from tui_llama.engine.compilation import helper, intrinsic
-from tui_llama.engine.instruction_sets import INSTRUCTION_SET
-from tui_llama.engine.rows import BATCH, ROW
+from tui_llama.engine.layouts.plan_row import BATCH, ROW
+from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 
 Value = dot_products.Value
 Builder = dot_products.Builder

@@ -56,9 +56,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.storage import Storage
-from tui_llama.engine.token_chain import BLOCK_TOKENS, TokenChain
 from tui_llama.errors import CallerError, NoStateFileError, ShapeMismatchError, StateFileError, StateVersionError
+from tui_llama.files.storage import Storage
+from tui_llama.files.token_digest import BLOCK_TOKENS, TokenChain
 
 TokenIds: TypeAlias = NDArray[np.uint32]
 Rows: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]

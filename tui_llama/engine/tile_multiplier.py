@@ -29,14 +29,14 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from tui_llama.engine import simd
-from tui_llama.engine.activations import (
+from tui_llama.engine.layouts.activations import (
     GROUP_SUMMARY_BYTES,
     GROUP_SUMS_AT,
     GROUP_SUMS_BYTES,
     GROUP_TOKENS,
     grouped_columns,
 )
-from tui_llama.engine.panels import (
+from tui_llama.engine.layouts.amx_panel import (
     BLOCKS_AT_ONCE,
     CHUNK_BLOCKS,
     CONFIG_AT,
@@ -54,9 +54,9 @@ from tui_llama.engine.panels import (
     TOTALS_AT,
     TOTALS_BYTES,
 )
+from tui_llama.engine.layouts.weight_tile import TileFormat
 from tui_llama.engine.simd import F32, I8, I16, I32, Builder, Value, constant, vector
 from tui_llama.engine.tile_values import half_row, scale_pairs, tile_codes
-from tui_llama.engine.tiles import TileFormat
 
 # Which tile register holds what.
 _SUMS, _TOKENS, _WEIGHTS = (0, 1, 2, 3), (4, 5), (6, 7)

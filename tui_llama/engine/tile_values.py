@@ -1,8 +1,8 @@
 """What a tile holds, as vectors: the codes, scales and minima that every way of multiplying starts from."""
 
 from tui_llama.engine import simd
+from tui_llama.engine.layouts.weight_tile import TileFormat
 from tui_llama.engine.simd import F16, I8, I16, I32, Builder, Value, constant, vector
-from tui_llama.engine.tiles import TileFormat
 
 
 def _shift_left(b: Builder, value: Value, bits: int) -> Value:

@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import helper, intrinsic
-from tui_llama.engine.gates import CONDITION_AT, MUTEX_AT
+from tui_llama.engine.layouts.wait_gate import CONDITION_AT, MUTEX_AT
 from tui_llama.engine.simd import I32, I64, Builder, Value, atomic_add, atomic_load
 
 _SLEEPER_BITS = 16

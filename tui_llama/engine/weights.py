@@ -11,13 +11,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine import tiles
 from tui_llama.engine.gguf_file import GgufFile, TensorInfo
 from tui_llama.engine.kernel_code import Kernel
+from tui_llama.engine.layouts import weight_tile
+from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
+from tui_llama.engine.machine.memory import ZeroedRegions, padded, zeroed_array
 from tui_llama.engine.matrices import ByteArray, EmbeddingMatrix, Matrix
-from tui_llama.engine.memory import ZeroedRegions, padded, zeroed_array
 from tui_llama.engine.repacking import Copy, Repacking, Source, repack_kernels
-from tui_llama.engine.tiles import FORMATS, TileFormat
 from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]
@@ -48,7 +48,7 @@ class Weights:
         """
         if name not in self._matrices:
             info = self.file.tensor_of_shape(name, (columns, rows))
-            layout = FORMATS.get(info.type_id, tiles.F16_FORMAT)
+            layout = FORMATS.get(info.type_id, weight_tile.F16_FORMAT)
             data = self._memory.take(layout.matrix_bytes(rows, columns))
             self._matrices[name] = Matrix(name, layout, rows, columns, data)
         return self._matrices[name]
@@ -75,7 +75,7 @@ class Weights:
             data = self._memory.take(info.size_bytes)
             self._copies.append(Copy(data, partial(self.file.read_tensor, name)))
             return EmbeddingMatrix(FORMATS[info.type_id], columns, data)
-        return EmbeddingMatrix(tiles.F16_FORMAT, columns, self._decoded_bytes(info))
+        return EmbeddingMatrix(weight_tile.F16_FORMAT, columns, self._decoded_bytes(info))
 
     @property
     def matrix_bytes(self) -> int:
@@ -131,6 +131,6 @@ def float_vector_info(file: GgufFile, name: str, count: int) -> TensorInfo:
 
 def _floats(data: ByteArray, layout: TileFormat) -> FloatArray:
     """Numbers of a float type as float32. The kernels could do it, but would have to be compiled first."""
-    if layout is tiles.BF16_FORMAT:
+    if layout is weight_tile.BF16_FORMAT:
         return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return data.view(np.float16 if layout is tiles.F16_FORMAT else np.float32).astype(np.float32)
+    return data.view(np.float16 if layout is weight_tile.F16_FORMAT else np.float32).astype(np.float32)

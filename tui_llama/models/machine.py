@@ -16,7 +16,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.child_process import child_command
 from tui_llama.engine.protocol import ReadSpeed
-from tui_llama.own_files import replace_own_file
+from tui_llama.files.own_files import replace_own_file
 
 _MEASURING_SECONDS: Final = 60.0  # with a kernel to be compiled first, on a busy machine
 _FILE_NAME: Final = "machine.json"

@@ -17,7 +17,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.errors import UserError
-from tui_llama.own_files import replace_own_file
+from tui_llama.files.own_files import replace_own_file
 
 _FILE_NAME: Final = "pulled-models.json"
 

@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
-from tui_llama import own_folders, paths
+from tui_llama import paths
 from tui_llama.child_process import child_command
-from tui_llama.file_locks import lacks_locks
+from tui_llama.files import own_folders
+from tui_llama.files.locks import lacks_locks
 from tui_llama.models.downloads import (
     Downloaded,
     DownloadError,

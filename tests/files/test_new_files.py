@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tui_llama.errors import ResultFileError
-from tui_llama.new_files import FileKind, new_file, require_place, write_all
+from tui_llama.files.new_files import FileKind, new_file, require_place, write_all
 
 KIND = FileKind("a log of whales", b"WHALES")
 OLD, NEW = b"WHALES: one", b"WHALES: two"

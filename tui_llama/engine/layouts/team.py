@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.gates import CACHE_LINE_BYTES, GATE_BYTES, prepare_gate
-from tui_llama.engine.memory import zeroed_array
+from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, GATE_BYTES, prepare_gate
+from tui_llama.engine.machine.memory import zeroed_array
 
 TEAM_FIELDS = (
     "rows",  # address of the plan's rows

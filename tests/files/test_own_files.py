@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tui_llama.own_files import replace_own_file
+from tui_llama.files.own_files import replace_own_file
 
 
 def test_a_file_is_made_with_its_folder_and_replaced(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tui_llama.own_folders import MARK_FILE, make_marked_folder, remove_unused_folder
+from tui_llama.files.own_folders import MARK_FILE, make_marked_folder, remove_unused_folder
 
 LATER = 2**40
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.simulated_disk import SimulatedDisk
-from tui_llama.engine.storage import DiskStorage, Storage
+from tui_llama.files.storage import DiskStorage, Storage
 
 NAMES = ["", "a", "b", "a/x", "a/y", "b/x"]
 FILES = NAMES[1:]

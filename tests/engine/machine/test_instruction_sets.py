@@ -19,10 +19,10 @@ from tests.engine.kernel_bench import address
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import intrinsic
 from tui_llama.engine.dot_products import emit_dot2, emit_dot4
-from tui_llama.engine.instruction_sets import available_instruction_sets, instruction_set_named
+from tui_llama.engine.machine.instruction_sets import available_instruction_sets, instruction_set_named
 from tui_llama.engine.simd import I8, I32
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 RNG = np.random.default_rng(5)
 GROUPS = 11  # more than any rung sums up in 16 bits, and no multiple
 CODE_BITS = (4, 5, 6, 8)

@@ -11,7 +11,7 @@ import pytest
 from tui_llama import paths
 from tui_llama.database import explained
 from tui_llama.errors import StateFileError, StoreError
-from tui_llama.file_locks import cause_of, how_to_move, lacks_locks
+from tui_llama.files.locks import cause_of, how_to_move, lacks_locks
 from tui_llama.models import starter
 from tui_llama.saved_prompts import explained as prompts_explained
 from tui_llama.store import Store

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tui_llama.engine import topology
-from tui_llama.engine.topology import current_processor, memory_nodes, physical_core_count, usable_processors
+from tui_llama.engine.machine import topology
+from tui_llama.engine.machine.topology import current_processor, memory_nodes, physical_core_count, usable_processors
 
 
 class Machine:

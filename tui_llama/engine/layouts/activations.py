@@ -18,7 +18,7 @@ A dot product with codes that have an offset starts from minus the offset times 
 are summed up between two scales, then stay within 16 bits (see matrix_kernels.py).
 """
 
-from tui_llama.engine.memory import odd_lines
+from tui_llama.engine.machine.memory import odd_lines
 
 SUMMARY_BYTES = {32: 32, 256: 256}
 SCALED_SUM_AT = 4

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tui_llama.engine.memory import ZeroedRegions, zeroed_bytes
+from tui_llama.engine.machine.memory import ZeroedRegions, zeroed_bytes
 
 
 @pytest.mark.parametrize("huge_pages", [True, False])
