@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tui_llama.engine.layouts.plan_row import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
-from tui_llama.engine.schedule import MOST_UNITS, Schedule, make_schedule, most_rows_of_a_stage
+from tui_llama.engine.layouts.plan_row import MOST_UNITS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP, ROW
+from tui_llama.engine.schedule import Schedule, make_schedule, most_rows_of_a_stage
 from tui_llama.errors import ShapeMismatchError
 
 

@@ -9,7 +9,7 @@ from numba.core import cgutils
 
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import helper, intrinsic
-from tui_llama.engine.machine_limits import CHUNK_AT, CHUNK_BYTES, GATE_AT, GROUPS, SCRATCH_BYTES
+from tui_llama.engine.layouts.machine_limits import CHUNK_AT, CHUNK_BYTES, GATE_AT, GROUPS, SCRATCH_BYTES
 from tui_llama.engine.simd import I8, I32, I64, Builder, atomic_add, constant, int64_at
 from tui_llama.engine.waiting import clock_nanoseconds, open_gate, times_opened, wait_at
 

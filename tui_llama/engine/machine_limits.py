@@ -15,30 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.kernel_code import Kernel, load_kernels
-from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, GATE_BYTES, prepare_gate
+from tui_llama.engine.layouts.machine_limits import CHUNK_BYTES, GATE_AT, GROUPS, PASS_BYTES, SCRATCH_BYTES
+from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, prepare_gate
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.machine.memory import zeroed_array, zeroed_bytes
 from tui_llama.engine.placement import Placement, find_seats
 
 _BUFFER_BYTES = 768 << 20
-CHUNK_BYTES = 1 << 20
 _PREFETCH_DISTANCES = (0, 2048, 6144)
 _PASSES = 2
 _PASS_SECONDS = 0.03
 
 _ROUNDS = 200
 _CHUNKS_OF_A_THREAD = 32
-SCRATCH_BYTES = 4096
-GROUPS = 4
 _MACS_OF_A_DOT = 64  # 16 lanes, four products each
 _ANYWHERE = Placement()
 
 HAS_TILE_MULTIPLIER = INSTRUCTION_SET == "amx_int8"
-
-# What the threads of a pass share: how many have come, the next chunk, and a gate that opens when all are there.
-CHUNK_AT = CACHE_LINE_BYTES
-GATE_AT = 2 * CACHE_LINE_BYTES
-_PASS_BYTES = GATE_AT + GATE_BYTES
 
 READ_PASS = Kernel("limit_kernels", "read_pass", "pippiii", returns=True)
 _MULTIPLY_ARGUMENTS = "pippii"
@@ -138,7 +131,7 @@ class MachineLimits:
 
     def _seconds(self, thread_count: int, work: Callable[[int, int, int], object]) -> float:
         """Calls `work` with a thread's number and two addresses on so many threads, and returns how long they took."""
-        shared = zeroed_array((_PASS_BYTES,), np.uint8)
+        shared = zeroed_array((PASS_BYTES,), np.uint8)
         times = zeroed_array((thread_count, CACHE_LINE_BYTES), np.uint8)
         prepare_gate(int(shared.ctypes.data) + GATE_AT)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tui_llama.engine.compilation import helper
-from tui_llama.engine.merging import NO_TOKEN
+from tui_llama.engine.layouts.byte_pair_merge import NO_TOKEN
 from tui_llama.engine.simd import int32_at, int64_at, uint8_at
 
 _MERGED = -2

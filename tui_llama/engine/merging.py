@@ -7,12 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.kernel_code import Kernel
+from tui_llama.engine.layouts.byte_pair_merge import NO_TOKEN
 
 ByteArray = npt.NDArray[np.uint8]
 IdArray = npt.NDArray[np.int32]
 IntArray = npt.NDArray[np.int64]
-
-NO_TOKEN = -1
 
 _ENTER_TEXTS = Kernel("merge_kernels", "enter_texts", "iiiiii")
 _READ_MERGES = Kernel("merge_kernels", "read_merges", "iiiiiiiiii", returns=True)

@@ -13,7 +13,7 @@ caller's. Few and flat functions, all numbers int64: what is called in several l
 import numpy as np
 
 from tui_llama.engine.compilation import helper
-from tui_llama.engine.layouts.plan_row import ROW
+from tui_llama.engine.layouts.plan_row import ENTRY, MOST_UNITS, ROW
 from tui_llama.engine.layouts.team import (
     DONE_AT,
     EXTRA_DOOR_AT,
@@ -27,7 +27,6 @@ from tui_llama.engine.layouts.team import (
     TEAM_FIELDS,
 )
 from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES
-from tui_llama.engine.schedule import ENTRY, MOST_UNITS
 from tui_llama.engine.simd import (
     atomic_add,
     atomic_load,

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from tui_llama.engine.layouts.plan_row import BATCH
+from tui_llama.engine.layouts.plan_row import BATCH, ENTRY
 from tui_llama.engine.layouts.team import PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS
 from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES
 from tui_llama.engine.machine.memory import zeroed_array
 from tui_llama.engine.plan import Plan, Step
-from tui_llama.engine.schedule import ENTRY, Schedule, make_schedule, most_rows_of_a_stage, stage_ends
+from tui_llama.engine.schedule import Schedule, make_schedule, most_rows_of_a_stage, stage_ends
 from tui_llama.engine.thread_team import ThreadTeam
 
 _PROFILE_PARTS = (PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS)

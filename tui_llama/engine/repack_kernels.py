@@ -16,8 +16,8 @@ from numba.core import cgutils
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import helper, intrinsic
 from tui_llama.engine.layouts import weight_tile
+from tui_llama.engine.layouts.repacking import UNIT_FIELDS
 from tui_llama.engine.layouts.weight_tile import GROUP_BYTES, ROWS, TileFormat
-from tui_llama.engine.repacking import UNIT_FIELDS
 from tui_llama.engine.simd import I16, I32, Builder, Value, atomic_add, constant, int64_at, uint8_at, vector
 
 # --- vectors --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.kernel_code import Kernel, load_kernels
+from tui_llama.engine.layouts.repacking import UNIT_FIELDS
 from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ ReadPart = Callable[[int, ByteArray], None]
 _PROGRESS_SECONDS = 0.02
 _UNIT_BYTES = 1 << 20
 _STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and what comes of it
-UNIT_FIELDS = 9
 _SOURCE_FIELD = 1
 
 _REPACK_UNITS = Kernel("repack_kernels", "repack_units", "iiii")

@@ -8,8 +8,8 @@ from numba import types
 
 from tui_llama.engine import simd
 from tui_llama.engine.compilation import helper, intrinsic
+from tui_llama.engine.layouts.top_logits import BLOCK_LOGITS
 from tui_llama.engine.simd import float32_at, int32_at
-from tui_llama.engine.top_logits import BLOCK_LOGITS
 
 
 @helper

@@ -11,23 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.layouts.plan_row import PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP
+from tui_llama.engine.layouts.plan_row import ENTRY, MOST_UNITS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP
 from tui_llama.errors import ShapeMismatchError
 
-ENTRY = np.dtype(
-    [
-        ("kernel", np.int64),  # address of the compiled kernel
-        ("units", np.int64),  # units of work in this batch
-        ("least_share", np.int64),  # how many of them a thread takes at least, if there are so many left
-        ("stage_units", np.int64),  # where this row ends a stage: the units of the whole stage; else 0
-        ("following", np.int64),  # where it does: the row that begins the next one, or the end; those between are alone
-    ]
-)
-
 _TILE_ROWS_TOGETHER = 4  # rows of tiles share what is loaded of many tokens
-
-MOST_UNITS = (1 << 24) - 1
-"""The most units that a row may have in a batch: threads count them in so many bits."""
 
 
 @dataclass(frozen=True, slots=True)

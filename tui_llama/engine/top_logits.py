@@ -4,9 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_llama.engine.kernel_code import Kernel
-
-BLOCK_LOGITS = 64
-"""How many logits are summed up by their highest."""
+from tui_llama.engine.layouts.top_logits import BLOCK_LOGITS
 
 _SUMMARISE = Kernel("sampling_kernels", "summarise", "iii")
 _COLLECT = Kernel("sampling_kernels", "collect", "iiiiiii")

@@ -60,3 +60,17 @@ BATCH = np.dtype(
     ],
     align=True,
 )
+
+ENTRY = np.dtype(
+    [
+        ("kernel", np.int64),  # address of the compiled kernel
+        ("units", np.int64),  # units of work in this batch
+        ("least_share", np.int64),  # how many of them a thread takes at least, if there are so many left
+        ("stage_units", np.int64),  # where this row ends a stage: the units of the whole stage; else 0
+        ("following", np.int64),  # where it does: the row that begins the next one, or the end; those between are alone
+    ]
+)
+"""A row of a schedule: what a row of the plan is in one batch."""
+
+MOST_UNITS = (1 << 24) - 1
+"""The most units that a row may have in a batch: threads count them in so many bits."""
