@@ -43,6 +43,7 @@ from tui_llama.long_text import is_long
 from tui_llama.open_chat import Entry, OpenChat
 from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
+from tui_llama.screens.palette import Palette
 from tui_llama.store import Store
 from tui_llama.terminal.gone import TerminalGone
 from tui_llama.text_safety import sanitize_line
@@ -727,9 +728,15 @@ class ChatApp(App[None]):
             self._driver.write(f"\x1bPtmux;\x1b\x1b]52;c;{encoded}\a\x1b\\")
 
     def action_command_palette(self) -> None:
-        """Opens the palette without the ID of Textual's own, which the one that is just being closed may still have."""
+        """Opens the palette of commands."""
         if not isinstance(self.screen, CommandPalette):
-            self.push_screen(CommandPalette())
+            self.push_screen(Palette())
+
+    def search_themes(self) -> None:
+        """Opens the palette of themes."""
+        from textual.theme import ThemeProvider
+
+        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def action_help(self) -> None:
         """The keys and commands."""

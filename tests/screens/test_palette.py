@@ -1,6 +1,7 @@
 """The palette of commands, opened and closed by a hasty hand."""
 
 from textual.command import CommandPalette
+from textual.widgets import Input, OptionList
 
 from tests.fakes.chat_app import opened
 
@@ -26,3 +27,31 @@ async def test_there_is_one_palette_at_a_time() -> None:
         palette = driver.app.screen
         await driver.pilot.press("ctrl+p")
         assert driver.app.screen is palette
+
+
+async def test_enter_pressed_twice_runs_a_command_once() -> None:
+    async with opened() as driver:
+        app = driver.app
+        app.action_command_palette()
+        await driver.until(lambda: app.screen.has_class("-ready"))
+        palette = app.screen
+        await driver.pilot.press(*"incognito")
+        await driver.until(lambda: palette.query_one(OptionList).option_count == 1)
+        entry = palette.query_one(Input)
+        for _ in range(4):
+            palette.post_message(Input.Submitted(entry, entry.value))
+        await driver.until(lambda: app.screen is app.chat_screen)
+        await driver.until(lambda: app._turns.chat.is_incognito)
+        assert app.return_code in (None, 0)
+
+
+async def test_a_palette_that_is_closed_twice_is_closed_once() -> None:
+    async with opened() as driver:
+        app = driver.app
+        app.search_themes()
+        await driver.until(lambda: app.screen.has_class("-ready"))
+        palette = app.screen
+        palette.dismiss()
+        palette.dismiss()
+        await driver.until(lambda: not palette.is_attached)
+        assert app.screen is app.chat_screen

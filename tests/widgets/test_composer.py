@@ -138,3 +138,18 @@ async def test_a_caret_that_stood_still_blinks_again_when_the_text_is_pasted_int
         composer.focus()
         await pilot.pause()
         assert composer.cursor_blink
+
+
+async def test_lines_that_made_a_scroll_bar_can_be_undone_and_done_again() -> None:
+    async with opened() as (_, composer, pilot):
+        composer.insert("one")
+        composer.history.checkpoint()
+        composer.insert("\nline" * 40)
+        await pilot.pause()
+        assert composer.show_vertical_scrollbar
+        composer.undo()
+        await pilot.pause()
+        assert composer.text == "one" and composer.cursor_location == (0, 3)
+        composer.redo()
+        await pilot.pause()
+        assert composer.text == "one" + "\nline" * 40 and composer.cursor_location[0] == 40

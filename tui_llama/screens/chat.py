@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
+from textual.screen import Screen
 from textual.widgets import Static
 
 from tui_llama.commands import COMMANDS
@@ -24,7 +25,7 @@ _BUSY_KEYS = "Esc stop · F1 help"
 _EDITING_KEYS = "Enter send · Alt+↑↓ another · Esc leave"
 
 
-class ChatScreen(LastingFocus):
+class ChatScreen(LastingFocus, Screen[None]):
     """One chat."""
 
     class Ready(Message):

@@ -1,12 +1,18 @@
 """Screens on which the keyboard always belongs to somebody."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from textual.screen import Screen
 from textual.widget import Widget
 
+if TYPE_CHECKING:
+    from textual.screen import Screen
 
-class LastingFocus(Screen[Any]):
+    _Base = Screen[Any]
+else:
+    _Base = object  # Textual looks for styles and bindings along the first base that is a widget
+
+
+class LastingFocus(_Base):
     """A screen whose focus stays where it is, whatever the mouse does; only with the terminal's own focus it goes away.
 
     Textual takes the focus away at any report of the mouse from beyond the screen, which comes while a window shrinks.

@@ -8,6 +8,7 @@ from textual import events
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.binding import Binding, BindingType
 from textual.document._document import EditResult, Location, Selection
+from textual.geometry import Offset
 from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
@@ -117,6 +118,15 @@ class Composer(TextArea):
         self.remember(self.text)
         self._draft = ""
         self.text = ""
+
+    def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
+        """Shows the cursor, if its line is there.
+
+        When an undo takes lines away, Textual asks for this as the scroll bar goes, before it moves the cursor.
+        """
+        if self.cursor_location[0] >= self.document.line_count:
+            return Offset(0, 0)
+        return super().scroll_cursor_visible(center, animate)
 
     def on_mount(self) -> None:
         """The caret blinks from now on."""

@@ -1,0 +1,35 @@
+"""Dialogs that end once, however many keys were pressed: those behind the one that closed it are dropped."""
+
+from typing import TYPE_CHECKING, Any
+
+from textual.await_complete import AwaitComplete
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    _Base = Screen[Any]
+else:
+    _Base = object  # Textual looks for styles and bindings along the first base that is a widget
+
+
+class EndsOnce(_Base):
+    """A screen that takes no more keys and reports after its end; Textual's own would end the program."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was closed; its widgets may still be there, or not any more."""
+        return self not in self.app.screen_stack
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is drawn: what takes its time may come back before that, or after it was closed."""
+        return self.is_mounted and not self.has_ended
+
+    def dismiss(self, result: Any = None) -> AwaitComplete:
+        """Closes it with a result; nothing, if it is closed already."""
+        return AwaitComplete() if self.has_ended else super().dismiss(result)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        if not (message.bubble and self.is_mounted and self.has_ended):
+            await super()._dispatch_message(message)
