@@ -21,9 +21,7 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 
-from tui_llama.engine import simd
-from tui_llama.engine.compilation import intrinsic, machine_code
-from tui_llama.engine.kernel_code import link
+from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.layouts import attention as attention_sizes
 from tui_llama.engine.layouts.attention import RUN_POSITIONS
@@ -33,6 +31,8 @@ from tui_llama.engine.machine_limits import MachineLimits
 from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.plan_runner import PlanRunner
 from tui_llama.engine.thread_team import ThreadTeam
+from tui_llama.engine.toolchain.numba_codegen import intrinsic, machine_code
+from tui_llama.engine.toolchain.object_store import link
 
 _CHAINS = 16  # of multiply-adds that do not wait for each other
 _ROUNDS = 200_000

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.engine.kernel_code import load_kernels
 from tui_llama.engine.sampling import SamplerChain
+from tui_llama.engine.toolchain.object_store import load_kernels
 from tui_llama.engine.top_logits import SAMPLING_KERNELS
 
 _CHAINS = {

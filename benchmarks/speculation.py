@@ -22,12 +22,12 @@ from time import perf_counter
 
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine import open_model
-from tui_llama.engine.kernel_code import load_kernels
 from tui_llama.engine.language_model import Logits
 from tui_llama.engine.model import Model
 from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX
 from tui_llama.engine.sampling import SamplerChain
 from tui_llama.engine.speculation import BatchCosts, Speculation
+from tui_llama.engine.toolchain.object_store import load_kernels
 from tui_llama.engine.top_logits import SAMPLING_KERNELS
 
 _TEXTS = Path(__file__).parent / "texts"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tui_llama import paths
 from tui_llama.doctor.chats import look_at_chats
 from tui_llama.doctor.machine import kept_kernels
-from tui_llama.engine import kernel_code
+from tui_llama.engine.toolchain import object_store
 from tui_llama.errors import StoreError
 from tui_llama.files.storage import DiskStorage
 from tui_llama.model_choice import last_model, starter_model
@@ -171,11 +171,11 @@ def test_nothing_that_cannot_be_reached_ends_in_a_traceback(monkeypatch: pytest.
     assert DiskStorage(paths.prompt_cache_folder()).free_bytes()[1] > 0
     assert kept_kernels(paths.kernel_cache_folder(), "none").kernel_count == 0
     assert look_at_chats(paths.database_file()).problems
-    kernel_code.code_folder.cache_clear()
+    object_store.code_folder.cache_clear()
     try:
-        assert not kernel_code.Kernel("no module", "no kernel", "").is_kept
+        assert not object_store.Kernel("no module", "no kernel", "").is_kept
     finally:
-        kernel_code.code_folder.cache_clear()
+        object_store.code_folder.cache_clear()
     assert not was_pulled(starter_path())
     with pytest.raises(StoreError):
         Store(paths.database_file())

@@ -13,7 +13,7 @@ from tests.fakes.tiny_model import make_tiny_model
 from tests.patience import HANG_SECONDS
 from tui_llama import paths, set_up
 from tui_llama.engine.common_kernels import STARTER_FORMATS, kernels_for
-from tui_llama.engine.kernel_code import Kernel, load_kernels
+from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
 from tui_llama.errors import EngineError, UserError
 from tui_llama.models import library, machine
 from tui_llama.models.catalogue import STARTER
@@ -58,7 +58,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
         work.compile(report)
 
     monkeypatch.setattr(set_up, "pull", pull)
-    monkeypatch.setattr("tui_llama.engine.kernel_code.load_kernels", load_or_compile)
+    monkeypatch.setattr("tui_llama.engine.toolchain.object_store.load_kernels", load_or_compile)
     monkeypatch.setattr(machine, "measured_machine", lambda: work.asked.append("measure"))
     monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
     monkeypatch.setenv("HOME", str(tmp_path))

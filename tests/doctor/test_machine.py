@@ -16,7 +16,7 @@ from tui_llama.doctor.machine import (
     look_at_machine,
     machine_section,
 )
-from tui_llama.engine.kernel_code import sources_hash
+from tui_llama.engine.toolchain.object_store import sources_hash
 from tui_llama.models.machine import Machine
 
 MACHINE = Machine("Abacus 9", 4, 32_000_000_000, 20_000_000_000, 12.34e9)

@@ -9,9 +9,9 @@ from tests.fakes.tiny_model import Architecture, make_tiny_model
 from tui_llama.engine import model, open_model
 from tui_llama.engine.common_kernels import KERNELS_OF_EVERY_MODEL, STARTER_FORMATS, kernels_for
 from tui_llama.engine.header_strings import FIND_STRINGS
-from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine_limits import READ_PASS
+from tui_llama.engine.toolchain.object_store import Kernel
 
 
 class _EnoughError(Exception):

@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.engine.kernel_bench import address
+from tests.engine.kernels.kernel_bench import address
 from tui_llama.engine import placement
-from tui_llama.engine.compilation import machine_code
-from tui_llama.engine.kernel_code import link
+from tui_llama.engine.kernels.ir.simd import int64_at, row_at
 from tui_llama.engine.layouts.plan_row import PER_PLAN, PER_TOKEN, ROW
 from tui_llama.engine.placement import Placement
 from tui_llama.engine.plan import Plan, Step
 from tui_llama.engine.plan_runner import PlanRunner
-from tui_llama.engine.simd import int64_at, row_at
 from tui_llama.engine.thread_team import ThreadTeam
+from tui_llama.engine.toolchain.numba_codegen import machine_code
+from tui_llama.engine.toolchain.object_store import link
 
 Numbers = npt.NDArray[np.int64]
 MOST_UNITS = 70

@@ -102,8 +102,8 @@ class KeptKernels:
 def look_at_code(forced_instruction_set: str) -> Section:
     """Raises `UserError` where the processor cannot run what is asked for, or anything at all."""
     from tui_llama import paths
-    from tui_llama.engine.kernel_code import sources_hash
     from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET, available_instruction_sets
+    from tui_llama.engine.toolchain.object_store import sources_hash
 
     version = sources_hash()
     kept = kept_kernels(paths.kernel_cache_folder(), version)

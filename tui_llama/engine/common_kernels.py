@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 from tui_llama.engine.header_strings import FIND_STRINGS
-from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.layouts.weight_tile import Q4_1_FORMAT, Q8_0_FORMAT, TileFormat
 from tui_llama.engine.merging import MERGE_KERNELS
 from tui_llama.engine.plan import kernel_named
 from tui_llama.engine.position_moves import MOVE_POSITIONS
 from tui_llama.engine.repacking import repack_kernels
 from tui_llama.engine.thread_team import TAKE_PART
+from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.engine.top_logits import SAMPLING_KERNELS
 
 STARTER_FORMATS = (Q4_1_FORMAT, Q8_0_FORMAT)

@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine import gguf_header
-from tui_llama.engine.kernel_code import Kernel
+from tui_llama.engine.toolchain.object_store import Kernel
 
-FIND_STRINGS = Kernel("header_kernels", "find_strings", "iiiii", returns=True)
+FIND_STRINGS = Kernel("gguf_strings", "find_strings", "iiiii", returns=True)
 
 
 def find_strings(content: bytes, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.kernel_code import Kernel, load_kernels
 from tui_llama.engine.layouts.machine_limits import CHUNK_BYTES, GATE_AT, GROUPS, PASS_BYTES, SCRATCH_BYTES
 from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, prepare_gate
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.machine.memory import zeroed_array, zeroed_bytes
 from tui_llama.engine.placement import Placement, find_seats
+from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
 
 _BUFFER_BYTES = 768 << 20
 _PREFETCH_DISTANCES = (0, 2048, 6144)
@@ -33,16 +33,18 @@ _ANYWHERE = Placement()
 
 HAS_TILE_MULTIPLIER = INSTRUCTION_SET == "amx_int8"
 
-READ_PASS = Kernel("limit_kernels", "read_pass", "pippiii", returns=True)
+READ_PASS = Kernel("machine_limits", "read_pass", "pippiii", returns=True)
 _MULTIPLY_ARGUMENTS = "pippii"
 # The first suits processors with 32 vector registers and an instruction for all of it, the second the others.
 _DOT_PRODUCTS: tuple[tuple[Kernel, int], ...] = (
-    (Kernel("limit_kernels", "multiply_pass_4_by_3", _MULTIPLY_ARGUMENTS), 4 * 3),
-    (Kernel("limit_kernels", "multiply_pass_2_by_3", _MULTIPLY_ARGUMENTS), 2 * 3),
+    (Kernel("machine_limits", "multiply_pass_4_by_3", _MULTIPLY_ARGUMENTS), 4 * 3),
+    (Kernel("machine_limits", "multiply_pass_2_by_3", _MULTIPLY_ARGUMENTS), 2 * 3),
 )
 """Kernels, and how many vector dot products each does in a group of a round."""
 _TILE_PRODUCTS: tuple[tuple[Kernel, int], ...] = (
-    ((Kernel("limit_kernels", "multiply_pass_tiles", _MULTIPLY_ARGUMENTS), 4 * 16 * 16),) if HAS_TILE_MULTIPLIER else ()
+    ((Kernel("machine_limits", "multiply_pass_tiles", _MULTIPLY_ARGUMENTS), 4 * 16 * 16),)
+    if HAS_TILE_MULTIPLIER
+    else ()
 )
 """The same for the tile multiplier: each of 16 × 16 sums takes 64 products, as many as a vector dot product has."""
 

@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.layouts.byte_pair_merge import NO_TOKEN
+from tui_llama.engine.toolchain.object_store import Kernel
 
 ByteArray = npt.NDArray[np.uint8]
 IdArray = npt.NDArray[np.int32]
 IntArray = npt.NDArray[np.int64]
 
-_ENTER_TEXTS = Kernel("merge_kernels", "enter_texts", "iiiiii")
-_READ_MERGES = Kernel("merge_kernels", "read_merges", "iiiiiiiiii", returns=True)
-_ENTER_MERGES = Kernel("merge_kernels", "enter_merges", "iiii")
-_MERGE_WORDS = Kernel("merge_kernels", "merge_words", "i" * 17, returns=True)
+_ENTER_TEXTS = Kernel("byte_pair_merge", "enter_texts", "iiiiii")
+_READ_MERGES = Kernel("byte_pair_merge", "read_merges", "iiiiiiiiii", returns=True)
+_ENTER_MERGES = Kernel("byte_pair_merge", "enter_merges", "iiii")
+_MERGE_WORDS = Kernel("byte_pair_merge", "merge_words", "i" * 17, returns=True)
 MERGE_KERNELS = (_ENTER_TEXTS, _READ_MERGES, _ENTER_MERGES, _MERGE_WORDS)
 
 

@@ -27,7 +27,6 @@ from tui_llama.engine.coverage import check_coverage
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
 from tui_llama.engine.header_strings import quickest_find_strings
 from tui_llama.engine.hyperparameters import Hyperparameters, read_hyperparameters
-from tui_llama.engine.kernel_code import load_kernels, take_notices
 from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.machine.topology import physical_core_count
@@ -42,6 +41,7 @@ from tui_llama.engine.session_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.thread_team import ThreadTeam
 from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
+from tui_llama.engine.toolchain.object_store import load_kernels, take_notices
 from tui_llama.engine.weights import Weights
 from tui_llama.errors import CallerError, EngineError, ModelFileError
 from tui_llama.settings import check_fields

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.hyperparameters import Hyperparameters
-from tui_llama.engine.kernel_code import PLAN_ARGUMENTS, Kernel
 from tui_llama.engine.kv_cache import CacheShape
 from tui_llama.engine.layouts import amx_panel
 from tui_llama.engine.layouts import attention as attention_sizes
@@ -20,17 +19,18 @@ from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, PER_PLAN, PER_
 from tui_llama.engine.machine.memory import odd_lines, padded, zeroed_array, zeroed_bytes
 from tui_llama.engine.matrices import Matrix
 from tui_llama.engine.rotary import RotaryTable
+from tui_llama.engine.toolchain.object_store import PLAN_ARGUMENTS, Kernel
 from tui_llama.engine.weights import Weights
 from tui_llama.errors import ShapeMismatchError
 
 _MATRIX_PREFIX = "matrix_"
 _OTHER_MODULES = {
-    "rotate_queries": "cache_kernels",
-    "store_keys": "cache_kernels",
-    "store_values": "cache_kernels",
-    "attention": "attention_kernels",
+    "rotate_queries": "kv_store",
+    "store_keys": "kv_store",
+    "store_values": "kv_store",
+    "attention": "attention.kernel",
 }
-"""Where kernels are that are neither matrix kernels nor in `ops`."""
+"""Where kernels are that are neither matrix kernels nor in `elementwise`."""
 
 _ATTENTION_UNITS = 32  # of one token at depth: enough for many threads, few enough to cost nothing
 
@@ -110,7 +110,7 @@ class Plan:
 
 def kernel_named(operation: str) -> Kernel:
     """The kernel of an operation."""
-    module = "matrix_kernels" if operation.startswith(_MATRIX_PREFIX) else _OTHER_MODULES.get(operation, "ops")
+    module = "matrix.products" if operation.startswith(_MATRIX_PREFIX) else _OTHER_MODULES.get(operation, "elementwise")
     return Kernel(module, operation, PLAN_ARGUMENTS)
 
 

@@ -6,14 +6,14 @@ Knows where tokens lie and how keys are rotated; nothing of which tokens ought t
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.kv_cache import KeyValueCache
 from tui_llama.engine.layouts.plan_row import BATCH, UNTURNED
 from tui_llama.engine.plan import Plan
+from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import CallerError, ShapeMismatchError
 
 _KEY_KERNEL = "store_keys"
-MOVE_POSITIONS = Kernel("position_kernels", "move_positions", "i" * 9)
+MOVE_POSITIONS = Kernel("kv_moves", "move_positions", "i" * 9)
 
 
 class PositionMoves:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.kernel_code import Kernel, load_kernels
 from tui_llama.engine.layouts.repacking import UNIT_FIELDS
 from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
+from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
 
 if TYPE_CHECKING:
     from tui_llama.engine.matrices import Matrix
@@ -30,7 +30,7 @@ _UNIT_BYTES = 1 << 20
 _STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and what comes of it
 _SOURCE_FIELD = 1
 
-_REPACK_UNITS = Kernel("repack_kernels", "repack_units", "iiii")
+_REPACK_UNITS = Kernel("matrix.repack", "repack_units", "iiii")
 _PACKED_AS = {"BF16": "F16"}  # what is packed as another type is
 
 
@@ -312,7 +312,7 @@ def units_of(
 
 def packer_of(layout: TileFormat) -> Kernel:
     """The kernel that packs blocks of a format."""
-    return Kernel("repack_kernels", f"pack_{_PACKED_AS.get(layout.name, layout.name).lower()}", "iiii")
+    return Kernel("matrix.repack", f"pack_{_PACKED_AS.get(layout.name, layout.name).lower()}", "iiii")
 
 
 def repack_kernels(layouts: Iterable[TileFormat]) -> list[Kernel]:

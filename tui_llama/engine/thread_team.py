@@ -10,9 +10,9 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.layouts.team import TEAM_FIELDS, new_team
 from tui_llama.engine.placement import Placement, find_seats
+from tui_llama.engine.toolchain.object_store import Kernel
 
 TAKE_PART = Kernel("plan_loop", "take_part", "ii")
 """What every thread of a team calls."""

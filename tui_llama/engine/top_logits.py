@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.layouts.top_logits import BLOCK_LOGITS
+from tui_llama.engine.toolchain.object_store import Kernel
 
-_SUMMARISE = Kernel("sampling_kernels", "summarise", "iii")
-_COLLECT = Kernel("sampling_kernels", "collect", "iiiiiii")
+_SUMMARISE = Kernel("top_logits", "summarise", "iii")
+_COLLECT = Kernel("top_logits", "collect", "iiiiiii")
 SAMPLING_KERNELS = (_SUMMARISE, _COLLECT)
 
 

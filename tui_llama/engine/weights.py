@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.gguf_file import GgufFile, TensorInfo
-from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.layouts import weight_tile
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine.memory import ZeroedRegions, padded, zeroed_array
 from tui_llama.engine.matrices import ByteArray, EmbeddingMatrix, Matrix
 from tui_llama.engine.repacking import Copy, Repacking, Source, repack_kernels
+from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]

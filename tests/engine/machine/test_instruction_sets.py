@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from numba import types
 
-from tests.engine.kernel_bench import address
-from tui_llama.engine import simd
-from tui_llama.engine.compilation import intrinsic
-from tui_llama.engine.dot_products import emit_dot2, emit_dot4
+from tests.engine.kernels.kernel_bench import address
+from tui_llama.engine.kernels.ir import simd
+from tui_llama.engine.kernels.ir.dot_products import emit_dot2, emit_dot4
+from tui_llama.engine.kernels.ir.simd import I8, I32
 from tui_llama.engine.machine.instruction_sets import available_instruction_sets, instruction_set_named
-from tui_llama.engine.simd import I8, I32
+from tui_llama.engine.toolchain.numba_codegen import intrinsic
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 RNG = np.random.default_rng(5)
@@ -90,7 +90,7 @@ def test_products_of_pairs_are_exact_up_to_the_largest_halves(rung: str) -> None
 # --- the compiler's target --------------------------------------------------------------------------------------------
 
 _TARGET = """
-from tui_llama.engine import compilation
+from tui_llama.engine.toolchain import numba_codegen
 from numba.core.registry import cpu_target
 print(*cpu_target.target_context.codegen().magic_tuple()[1:], sep=";")
 """
@@ -132,9 +132,9 @@ _OF_THE_SYSTEM = re.compile("pthread_|sched_|clock_")
 @pytest.mark.parametrize("rung", _HAS)
 def test_vector_code_compiles_for_every_rung_and_calls_nobody(rung: str) -> None:
     kernels = ("_q4_k", "_q8_0")
-    made: dict[str, str] = json.loads(run_python("-m", "tests.engine.cross_compile", rung, *kernels))
+    made: dict[str, str] = json.loads(run_python("-m", "tests.engine.toolchain.cross_compile", rung, *kernels))
     for kernel in kernels:
-        assert all(instruction in made[f"matrix_kernels.{kernel}"] for instruction in _HAS[rung])
+        assert all(instruction in made[f"products.{kernel}"] for instruction in _HAS[rung])
     for name, text in made.items():
         assert not any(instruction in text for instruction in _LACKS[rung]), name
         # A processor without an instruction would get a function for it, of half floats for one.

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol
 
 from tui_llama.engine.gguf_file import GgufFile, open_gguf
-from tui_llama.engine.kernel_code import Kernel
 from tui_llama.engine.merging import MERGE_KERNELS
 from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
 from tui_llama.engine.tokenizer.special_tokens import (
@@ -25,6 +24,7 @@ from tui_llama.engine.tokenizer.special_tokens import (
 )
 from tui_llama.engine.tokenizer.stream_decoder import StreamDecoder
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, read_vocabulary, text_bytes
+from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import CallerError, ModelFileError
 
 __all__ = [

@@ -1,0 +1,134 @@
+"""Attention against its naive twin, and the same bits whatever goes together."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.engine.kernels.kernel_bench import address, batch_of, run_kernel, through
+from tests.naive import ops as naive
+from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
+from tui_llama.engine.layouts import attention, plan_row
+from tui_llama.engine.machine.memory import padded, zeroed_array
+
+PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
+RNG = np.random.default_rng(7)
+
+
+def random(*shape: int) -> npt.NDArray[np.float32]:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def filled_cache(
+    positions: int, kv_heads: int, head_dim: int, layer: int, cache_type: str = "f16"
+) -> tuple[KeyValueCache, list[npt.NDArray[np.float64]]]:
+    """A cache, and the keys and values in it, (positions, kv_heads, head_dim)."""
+    shape = CacheShape(2, kv_heads, head_dim, padded(positions, 64) + 64, cache_type)
+    cache = KeyValueCache(shape)
+    components = [random(positions, kv_heads, head_dim) for _ in range(2)]
+    planes = [naive.cache_rows(x, cache_type) for x in components]
+    rows = np.zeros((2, 2, *planes[0].shape), planes[0].dtype)
+    rows[layer] = planes
+    cache.fill(0, rows)
+    cache.publish(positions)
+    return cache, [naive.from_cache_rows(plane, head_dim) for plane in planes]
+
+
+def run_attention(
+    cache: KeyValueCache, queries: npt.NDArray[np.float32], first: int, threads: int = 1, **fields: Any
+) -> npt.NDArray[np.float32]:
+    """Attention of queries, (tokens, heads, head_dim) from position `first` on, in layer 1; 16 rows share a unit."""
+    tokens, heads, head_dim = queries.shape
+    kv_heads, width = cache.shape.kv_heads, cache.shape.padded_head_dim
+    wide = zeroed_array((tokens, heads, width), np.float32).view(np.float32)
+    wide[:, :, :head_dim] = queries
+    out = random(tokens, heads * head_dim)
+    runs = -(-(first + tokens) // attention.RUN_POSITIONS)
+    shared = zeroed_array((attention.shared_bytes(width, kv_heads, runs),), np.uint8)
+    sharing = {"shared": address(shared), "shared_runs": runs, "units": 4 * kv_heads}
+    run_kernel(
+        "attention", batch_of(cache, tokens, first), threads, **through(wide, out), head_dim=head_dim,
+        padded_head_dim=width, heads=heads, kv_heads=kv_heads, layer=1, scale=0.3,
+        cache_type=cache.shape.kernel_type, per_token=plan_row.PER_TOKEN_GROUP,
+        **{"tokens_per_unit": max(1, 16 * kv_heads // heads), **sharing, **fields},
+    )  # fmt: skip
+    return out.reshape(tokens, heads, head_dim)
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "heads", "kv_heads", "tokens", "first"),
+    [
+        (8, 8, 4, 1, 0), (8, 8, 4, 5, 60), (16, 4, 4, 1, 63), (64, 8, 2, 9, 0), (64, 4, 1, 1, 200),
+        (64, 7, 1, 3, 130), (80, 3, 3, 33, 1), (128, 8, 1, 2, 64), (16, 32, 1, 2, 100), (64, 8, 2, 40, 1000),
+        (32, 2, 1, 1, 1500), (96, 4, 2, 1, 511), (16, 1, 1, 3, 511),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
+def test_attention_agrees_with_its_twin(
+    cache_type: str, head_dim: int, heads: int, kv_heads: int, tokens: int, first: int
+) -> None:
+    cache, (keys, values) = filled_cache(first + tokens, kv_heads, head_dim, layer=1, cache_type=cache_type)
+    queries = random(tokens, heads, head_dim)
+    expected = naive.attention(queries.astype(float), keys, values, first, 0.3)
+    for threads in (1, 2):
+        out = run_attention(cache, queries, first, threads)
+        np.testing.assert_allclose(out, expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("window", [1, 16, 63, 64, 65, 300])
+@pytest.mark.parametrize(("tokens", "first"), [(1, 0), (7, 58), (70, 100), (1, 700)])
+def test_a_window_hides_what_has_left_it(window: int, tokens: int, first: int) -> None:
+    cache, (keys, values) = filled_cache(first + tokens, 1, 32, layer=1)
+    queries = random(tokens, 2, 32)
+    expected = naive.attention(queries.astype(float), keys, values, first, 0.3, window=window)
+    np.testing.assert_allclose(run_attention(cache, queries, first, window=window), expected, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("soft_cap", [0.5, 5.0, 50.0])
+def test_scores_level_off_at_a_soft_cap(soft_cap: float) -> None:
+    cache, (keys, values) = filled_cache(100, 1, 32, layer=1)
+    queries = random(3, 2, 32) * np.float32(5.0)
+    expected = naive.attention(queries.astype(float), keys, values, 97, 0.3, soft_cap=soft_cap)
+    np.testing.assert_allclose(run_attention(cache, queries, 97, soft_cap=soft_cap), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_far_apart_scores_give_weights_that_are_exact_or_nothing() -> None:
+    cache, (keys, values) = filled_cache(300, 1, 32, layer=1)
+    queries = random(4, 2, 32) * np.float32(60.0)
+    expected = naive.attention(queries.astype(float), keys, values, 296, 0.3)
+    np.testing.assert_allclose(run_attention(cache, queries, 296), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("sinks", [(-3.0, 0.5), (40.0, -40.0), (-120.0, 3.0)])
+def test_sinks_take_weight_away_and_give_nothing(sinks: tuple[float, float]) -> None:
+    cache, (keys, values) = filled_cache(600, 1, 32, layer=1)
+    queries, scores = random(2, 2, 32), np.array(sinks, np.float32)
+    expected = naive.attention(queries.astype(float), keys, values, 598, 0.3, sinks=scores.astype(float))
+    np.testing.assert_allclose(
+        run_attention(cache, queries, 598, extra=address(scores)), expected, rtol=2e-5, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"window": 70}, {"window": 520}, {"soft_cap": 2.0}])
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "head_dim", "cache_type"), [(4, 1, 64, "f16"), (2, 2, 80, "f16"), (4, 1, 64, "q8_0")]
+)
+def test_attention_has_the_same_bits_whatever_goes_together(
+    heads: int, kv_heads: int, head_dim: int, cache_type: str, options: dict[str, Any]
+) -> None:
+    positions = 1100
+    cache, _ = filled_cache(positions, kv_heads, head_dim, layer=1, cache_type=cache_type)
+    for first in (0, 500, 1024):
+        queries = random(min(60, positions - first), heads, head_dim)
+        together = run_attention(cache, queries, first, tokens_per_unit=30, **options).tobytes()
+        for threads, changes in [
+            (1, {"shared_runs": 0}),
+            (3, {}),
+            (2, {"tokens_per_unit": 2}),
+            (1, {"units": kv_heads}),
+        ]:
+            other = run_attention(cache, queries, first, threads, **options, **changes)
+            assert other.tobytes() == together
+        alone = [run_attention(cache, queries[i : i + 1], first + i, 2, **options) for i in range(len(queries))]
+        assert np.concatenate(alone).tobytes() == together

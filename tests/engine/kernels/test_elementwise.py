@@ -1,0 +1,95 @@
+"""The plain kernels against their naive twins."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.engine.kernels.kernel_bench import address, run_kernel, through
+from tests.naive import ops as naive
+from tui_llama.engine.layouts import plan_row
+from tui_llama.engine.layouts.activations import (
+    SCALED_SUM_AT,
+    START_32_AT,
+    START_256_AT,
+    SUMMARY_BYTES,
+    SUMS_AT,
+    activation_bytes,
+)
+
+PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
+RNG = np.random.default_rng(7)
+
+
+def random(*shape: int) -> npt.NDArray[np.float32]:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("columns", [8, 16, 40, 64, 2048])
+@pytest.mark.parametrize("heads", [1, 3])
+def test_rms_norm_agrees_with_its_twin(columns: int, heads: int) -> None:
+    x, out, weight = random(5, heads * columns), random(5, heads * columns), random(columns)
+    fields: dict[str, Any] = {"weight": address(weight), "columns": columns, "heads": heads, "units": heads}
+    run_kernel("rms_norm", {"token_count": 5}, **through(x, out), **fields, epsilon=1e-5, **PER_TOKEN)
+    expected = naive.rms_norm(x.reshape(5, heads, columns).astype(float), weight.astype(float), 1e-5)
+    np.testing.assert_allclose(out.reshape(5, heads, columns), expected, rtol=2e-6, atol=1e-7)
+
+
+def test_a_row_for_output_tokens_leaves_the_others_alone() -> None:
+    x, out, weight = random(4, 16), np.full((4, 16), 9.0, np.float32), random(16)
+    fields = {"weight": address(weight), "columns": 16, "heads": 1, "output_tokens_only": 1}
+    run_kernel("rms_norm", {"token_count": 4, "first_output_token": 3}, **through(x, out), **fields, **PER_TOKEN)
+    assert np.all(out[:3] == 9.0)
+    np.testing.assert_allclose(out[3], naive.rms_norm(x[3].astype(float), weight.astype(float), 0.0), rtol=2e-6)
+
+
+@pytest.mark.parametrize("columns", [16, 96])
+def test_gate_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
+    gates, ups = random(3, columns), random(3, columns)
+    gates[0, :6] = [-200.0, -88.5, -87.0, 0.0, 60.0, 200.0]
+    expected = naive.gate(np.maximum(gates.astype(float), -700.0), ups.astype(float))
+    fields = {"extra": address(ups), "extra_stride": ups.strides[0], "columns": columns}
+    run_kernel("gate", {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
+    np.testing.assert_allclose(gates, expected, rtol=2e-6, atol=1e-35)
+
+
+@pytest.mark.parametrize(("columns", "name"), [(32, "quantize_32"), (256, "quantize_256")])
+def test_quantised_activations_are_the_nearest_whole_numbers(columns: int, name: str) -> None:
+    x = random(2, 3 * columns) * np.float32(10.0)
+    x[1, :columns] = 0.0
+    out = np.zeros((2, activation_bytes(3 * columns, columns)), np.uint8)
+    run_kernel(name, {"token_count": 2}, **through(x, out.view(np.float32)), columns=3, **PER_TOKEN)
+    quants, scales = naive.quantize(x.astype(float), columns)
+    stored = out[:, : 3 * columns].reshape(2, 3, columns).view(np.int8)
+    # float32 and float64 may round a tie to different sides.
+    assert np.abs(stored.astype(int) - quants).max() <= 1
+    assert np.mean(stored != quants) < 0.001
+    size = SUMMARY_BYTES[columns]
+    summaries = out[:, 3 * columns : 3 * (columns + size)].reshape(2, 3, size)
+
+    def numbers(start: int, count: int, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+        numbers: npt.NDArray[Any] = summaries[:, :, start : start + count * np.dtype(kind).itemsize].copy().view(kind)
+        return numbers
+
+    def sums(length: int) -> npt.NDArray[Any]:
+        totals: npt.NDArray[Any] = stored.astype(np.int32).reshape(2, 3, columns // length, length).sum(-1)
+        return totals
+
+    np.testing.assert_allclose(numbers(0, 1, np.float32)[..., 0], scales, rtol=1e-6)
+    if columns == 32:
+        d = numbers(0, 1, np.float32)
+        np.testing.assert_array_equal(numbers(SCALED_SUM_AT, 1, np.float32), d * sums(32).astype(np.float32))
+        for offset, at in START_32_AT.items():
+            np.testing.assert_array_equal(numbers(at, 1, np.int32), -offset * sums(32))
+    else:
+        np.testing.assert_array_equal(numbers(SUMS_AT, 8, np.int16), sums(32))
+        for offset, at in START_256_AT.items():
+            np.testing.assert_array_equal(numbers(at, offset, np.int32), -offset * sums(256 // offset))
+
+
+def test_rows_without_a_barrier_do_all_their_units_with_many_threads() -> None:
+    x, out, weight = random(300, 16), np.zeros((300, 16), np.float32), np.ones(16, np.float32)
+    fields = {"weight": address(weight), "columns": 16, "heads": 1}
+    run_kernel("rms_norm", {"token_count": 300}, 5, **through(x, out), **fields, **PER_TOKEN)
+    assert np.all(np.any(out != 0.0, axis=1))

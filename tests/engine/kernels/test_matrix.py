@@ -1,0 +1,171 @@
+"""Tiles and matrix kernels of every weight type against the gguf package's decoders."""
+
+from typing import Any
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.engine.kernels.kernel_bench import address, run_kernel
+from tests.naive import ops as naive
+from tui_llama.engine.layouts import plan_row, weight_tile
+from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
+from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
+from tui_llama.engine.machine.memory import padded, zeroed_array
+from tui_llama.engine.repacking import repack_units, units_of
+
+RNG = np.random.default_rng(3)
+FORMAT_IDS = [layout.name for layout in FORMATS.values()]
+EVERY_FORMAT = pytest.mark.parametrize("layout", FORMATS.values(), ids=FORMAT_IDS)
+
+
+def random_matrix(layout: TileFormat, rows: int, columns: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
+    """Random blocks as in a file and what the gguf package decodes them to."""
+    kind = gguf.GGMLQuantizationType(layout.type_id)
+    if layout.is_float:
+        raw = gguf.quants.quantize(RNG.standard_normal((rows, columns)).astype(np.float32), kind)
+    else:
+        raw = RNG.integers(0, 256, (rows, layout.row_bytes(columns)), np.uint8)
+        blocks = raw.reshape(-1, layout.block_bytes)
+        d_at = 208 if layout.name == "Q6_K" else 0
+        for at in (d_at, 2) if layout.has_minimum else (d_at,):
+            scale = RNG.uniform(-0.01, 0.01, len(blocks)).astype(np.float16)
+            blocks[:, at : at + 2] = scale[:, None].view(np.uint8)
+    decoded = gguf.quants.dequantize(raw, kind)
+    return np.ascontiguousarray(raw).view(np.uint8).reshape(rows, -1), decoded
+
+
+def repacked(layout: TileFormat, raw: npt.NDArray[np.uint8], rows: int, columns: int) -> npt.NDArray[np.uint8]:
+    out = np.zeros(layout.matrix_bytes(rows, columns), np.uint8)
+    units = units_of(layout, address(raw), address(out), rows, columns, 0, padded(rows) // 16)
+    repack_units(units, np.zeros(2, np.int64))
+    return out
+
+
+def padded_tokens(tokens: int, row_bytes: int) -> npt.NDArray[np.uint8]:
+    """Room for an input that may be read beyond its last token, (tokens, row_bytes)."""
+    return zeroed_array((tokens + SPARE_TOKENS, row_bytes), np.uint8)[:tokens].view(np.uint8)
+
+
+def activations(
+    layout: TileFormat, x: npt.NDArray[np.float32], *, batch_tokens: int = 0, first_output_token: int = 0
+) -> npt.NDArray[np.uint8]:
+    """The input as the kernel reads it in a batch of all tokens, or in batches of as many as are given."""
+    if layout.is_float:
+        out = padded_tokens(len(x), x.strides[0])
+        out[:] = x.view(np.uint8)
+        return out
+    out = padded_tokens(len(x), activation_bytes(x.shape[1], layout.columns))
+    for first in range(0, len(x), batch_tokens or len(x)):
+        batch = x[first : first + batch_tokens] if batch_tokens else x
+        run_kernel(
+            f"quantize_{layout.columns}", {"token_count": len(batch), "first_output_token": first_output_token},
+            output_tokens_only=1, per_token=plan_row.PER_TOKEN,
+            columns=x.shape[1] // layout.columns, input=address(batch), input_stride=x.strides[0],
+            output=address(out[first:]), output_stride=out.strides[0],
+        )  # fmt: skip
+    return out
+
+
+def meaning(layout: TileFormat, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The numbers that the kernel's input stands for."""
+    if layout.is_float:
+        return x.astype(float)
+    columns, blocks = x.shape[1], x.shape[1] // layout.columns
+    token_rows = activations(layout, x, batch_tokens=1)
+    quants = token_rows[:, :columns].reshape(len(x), blocks, -1).view(np.int8).astype(float)
+    summaries = token_rows[:, columns : columns + blocks * SUMMARY_BYTES[layout.columns]].reshape(len(x), blocks, -1)
+    scales = summaries[:, :, :4].copy().view(np.float32).astype(float)
+    values: npt.NDArray[np.float64] = (quants * scales).reshape(x.shape)
+    return values
+
+
+def multiply(layout: TileFormat, rows: int, columns: int, tokens: int, threads: int = 1, **fields: Any) -> Any:
+    """The kernel's product and the exact one, with the fields given."""
+    raw, decoded = random_matrix(layout, rows, columns)
+    matrix = repacked(layout, raw, rows, columns)
+    x = RNG.standard_normal((tokens, columns)).astype(np.float32)
+    batch = {"token_count": tokens} | fields.pop("batch", {})
+    source = activations(layout, x, first_output_token=batch.get("first_output_token", 0))
+    out = np.ones((tokens, padded(rows)), np.float32)
+    run_kernel(
+        f"matrix_{layout.name.lower()}", batch, threads,
+        input=address(source), input_stride=source.strides[0], output=address(out), output_stride=out.strides[0],
+        weight=address(matrix), weight_stride=columns // layout.columns * layout.tile_bytes,
+        columns=columns // layout.columns, units=padded(rows) // 16, **fields,
+    )  # fmt: skip
+    return out, meaning(layout, x) @ decoded.astype(float).T
+
+
+@EVERY_FORMAT
+@pytest.mark.parametrize(("rows", "tokens"), [(16, 1), (16, 3), (40, 8), (33, 23), (40, 31), (200, 67)])
+def test_products_agree_with_decoded_weights(layout: TileFormat, rows: int, tokens: int) -> None:
+    out, exact = multiply(layout, rows, 86 if layout.is_float else 2 * layout.columns, tokens)
+    np.testing.assert_allclose(out[:, :rows], exact, rtol=1e-4, atol=2e-5 * np.abs(exact).max())
+    assert np.all(out[:, rows:] == 0.0)
+
+
+@EVERY_FORMAT
+def test_bias_and_sum_are_added_where_the_row_says_so(layout: TileFormat) -> None:
+    bias = RNG.standard_normal(32).astype(np.float32)
+    out, exact = multiply(layout, 32, 256, 3, extra=address(bias), accumulate=1)
+    np.testing.assert_allclose(out, exact + bias + 1.0, rtol=1e-4, atol=2e-5 * np.abs(exact).max())
+
+
+@EVERY_FORMAT
+@pytest.mark.parametrize("tokens", [10, 40])
+def test_only_wanted_tokens_are_multiplied(layout: TileFormat, tokens: int) -> None:
+    out, exact = multiply(layout, 16, 256, tokens, output_tokens_only=1, batch={"first_output_token": 9})
+    assert np.all(out[:9] == 1.0)
+    np.testing.assert_allclose(out[9:], exact[9:], rtol=1e-4, atol=2e-5 * np.abs(exact).max())
+
+
+@EVERY_FORMAT
+def test_one_token_or_many_give_the_same_bits(layout: TileFormat) -> None:
+    rows, columns, tokens = 48, 512, 43
+    raw, _ = random_matrix(layout, rows, columns)
+    matrix = repacked(layout, raw, rows, columns)
+    x = RNG.standard_normal((tokens, columns)).astype(np.float32)
+    source, rows_apart = activations(layout, x), activations(layout, x, batch_tokens=8)
+    together, apart = np.zeros((2, tokens, rows), np.float32)
+    common = {
+        "weight": address(matrix), "weight_stride": columns // layout.columns * layout.tile_bytes,
+        "columns": columns // layout.columns, "units": rows // 16,
+        "input_stride": source.strides[0], "output_stride": apart.strides[0],
+    }  # fmt: skip
+    name = f"matrix_{layout.name.lower()}"
+    run_kernel(name, {"token_count": tokens}, 2, input=address(source), output=address(together), **common)
+    for token in range(tokens):
+        run_kernel(name, {"token_count": 1}, input=address(rows_apart[token]), output=address(apart[token]), **common)
+    assert together.tobytes() == apart.tobytes()
+    for count in range(2, 9):
+        few = np.zeros((tokens, rows), np.float32)
+        run_kernel(name, {"token_count": count}, input=address(rows_apart), output=address(few), **common)
+        assert few[:count].tobytes() == apart[:count].tobytes()
+        assert not few[count:].any()
+
+
+@EVERY_FORMAT
+def test_embedding_rows_decode_as_the_gguf_package_decodes_them(layout: TileFormat) -> None:
+    raw, decoded = random_matrix(layout, 3, 512)
+    out, token_ids = np.zeros((2, 512), np.float32), np.array([1, 2], np.int32)
+    run_kernel(
+        "embed", {"token_ids": address(token_ids), "token_count": 2}, output=address(out), output_stride=out.strides[0],
+        weight=address(raw), weight_stride=raw.strides[0], columns=512, mode=layout.type_id,
+        per_token=plan_row.PER_TOKEN,
+    )  # fmt: skip
+    np.testing.assert_allclose(out, decoded[1:], rtol=1e-6, atol=1e-9)
+
+
+@EVERY_FORMAT
+def test_formats_have_the_sizes_of_the_gguf_package(layout: TileFormat) -> None:
+    sizes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(layout.type_id)]
+    assert (layout.columns, layout.block_bytes) == sizes
+
+
+def test_quantised_zeros_give_zeros() -> None:
+    x = np.zeros((1, 256), np.float32)
+    assert not meaning(weight_tile.Q4_K_FORMAT, x).any()
+    quants, _ = naive.quantize(x.astype(float), 32)
+    assert not quants.any()

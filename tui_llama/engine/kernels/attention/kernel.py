@@ -1,0 +1,225 @@
+"""Attention: query rows against cached keys and values in blocks of 64 positions, with a running softmax.
+
+Query heads that share a key-value head, and several tokens of a prompt, form the rows of one unit of work, so that a
+key or value is read, and widened to float32, once for all of them.
+
+One answer, however the prompt was cut and whoever computes it: blocks start at multiples of 64 positions and runs of
+blocks at multiples of 512. Every run starts from nothing, and in it every row goes through its blocks with the same
+operations in the same order, whatever rows go beside it; then the runs are merged from the first to the last. So
+different threads may compute the runs of one token.
+
+kv_cache.py has the layouts of keys and values, attention_blocks.py the steps of a block, attention_states.py what
+they leave.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tui_llama.engine.kernels.attention.blocks import (
+    WEIGHED_AT_ONCE,
+    add_floats,
+    add_halves,
+    cap_scores,
+    mask_scores,
+    score_floats,
+    score_halves,
+    weigh_positions,
+    widen_halves,
+    widen_quantised_keys,
+    widen_quantised_values,
+)
+from tui_llama.engine.kernels.attention.states import clear_rows, lane_total, merge_rows, state_bytes
+from tui_llama.engine.kernels.attention.vectors import LOG2_E, ROWS, scalar_power_of_two
+from tui_llama.engine.kernels.ir.simd import atomic_add, atomic_store, batch_at, first_token, float32_at, row_at
+from tui_llama.engine.layouts.attention import (
+    BLOCK_POSITIONS,
+    COUNTER_BYTES,
+    MOST_ROWS,
+    ROWS_AT_ONCE,
+    RUN_POSITIONS,
+    SCORE_BYTES,
+)
+from tui_llama.engine.layouts.plan_row import Q8_0_CACHE
+from tui_llama.engine.toolchain.numba_codegen import helper
+
+_MOST_ROWS_UNWIDENED = 8  # for more, widening a block once costs less than widening it for every four rows
+
+
+@helper
+def _padded(rows: int) -> Any:
+    """Rows that are worked on: rounded up with rows of zeros."""
+    return (rows + ROWS - 1) // ROWS * ROWS
+
+
+@helper
+def _first_block(row: Any, position: int) -> Any:
+    """Where the first block begins that a token at `position` can see."""
+    if row.window == 0:
+        return 0
+    return max(0, position - row.window + 1) // BLOCK_POSITIONS * BLOCK_POSITIONS
+
+
+@helper
+def _gather(row: Any, queries: int, token: int, kv_head: int, rows: int) -> None:
+    """Copies the query rows of one kv head side by side, scaled, and fills up with zeros."""
+    width, group = row.padded_head_dim, row.heads // row.kv_heads
+    scale = np.float32(row.scale / row.soft_cap) if row.soft_cap > 0 else np.float32(row.scale * np.float32(LOG2_E))
+    for r in range(_padded(rows)):
+        query = float32_at(np.uintp(queries + r * width * 4))
+        if r < rows:
+            at = (token + r // group) * row.input_stride + (kv_head * group + r % group) * width * 4
+            source = float32_at(np.uintp(np.int64(row.input) + at))
+            for i in range(width):
+                query[i] = source[i] * scale
+        else:
+            for i in range(width):
+                query[i] = np.float32(0.0)
+
+
+@helper
+def _restrict(row: Any, scores: int, position: int, first_row: int, rows: int, block_start: int) -> None:
+    """Caps the scores of a block, and hides what lies ahead of a row or has left its window.
+
+    `position` is that of the unit's first row, and `first_row` the number of the first row at `scores`.
+    """
+    if row.soft_cap > 0:
+        for r in range(rows):
+            cap_scores(scores + r * SCORE_BYTES, np.float32(row.soft_cap * np.float32(LOG2_E)))
+    group = row.heads // row.kv_heads
+    first, last = position + first_row // group, position + (first_row + rows - 1) // group
+    if first < block_start + BLOCK_POSITIONS - 1 or (row.window > 0 and last - row.window >= block_start):
+        for r in range(rows):
+            end = position + (first_row + r) // group + 1 - block_start
+            mask_scores(scores + r * SCORE_BYTES, end - row.window if row.window > 0 else 0, end)
+
+
+@helper
+def _attend(
+    row: Any, batch: Any, kv_head: int, position: int, rows: int, start: int, end: int, queries: int, state: int,
+    scratch: int,
+) -> None:  # fmt: skip
+    """Goes through the blocks of one run, positions `start` … `end` - 1; the first row is at `position`."""
+    width, quantised = row.padded_head_dim, row.cache_type == Q8_0_CACHE
+    padded_rows = _padded(rows)
+    tile_bytes = 17 * width if quantised else 32 * width
+    head_at = (row.layer * row.kv_heads + kv_head) * (batch.context_size // 16) * tile_bytes
+    factors = scratch + ROWS_AT_ONCE * SCORE_BYTES
+    widened_keys = factors + ROWS_AT_ONCE * 16
+    # Rows that go together are done with the keys when the values come: then half the cache is enough for both.
+    widened_values = widened_keys + (4 * BLOCK_POSITIONS * width if padded_rows > ROWS_AT_ONCE else 0)
+    sums = state + padded_rows * width * 4
+    peaks = sums + padded_rows * 64
+    clear_rows(state, width, padded_rows)
+    for block_start in range(start, end, BLOCK_POSITIONS):
+        cached = head_at + block_start // 16 * tile_bytes
+        keys, values = np.int64(batch.keys) + cached, np.int64(batch.values) + cached
+        widened = quantised or rows > _MOST_ROWS_UNWIDENED
+        if quantised:
+            widen_quantised_keys(keys, widened_keys, width)
+        elif widened:
+            widen_halves(keys, widened_keys, BLOCK_POSITIONS * width)
+        count = min(BLOCK_POSITIONS, (end - block_start + WEIGHED_AT_ONCE - 1) // WEIGHED_AT_ONCE * WEIGHED_AT_ONCE)
+        for r in range(0, padded_rows, ROWS_AT_ONCE):
+            some = min(ROWS_AT_ONCE, padded_rows - r)
+            query, output = queries + r * width * 4, state + r * width * 4
+            if widened:
+                score_floats(query, widened_keys, width, scratch, some)
+            else:
+                score_halves(query, keys, width, scratch, some)
+            _restrict(row, scratch, position, r, min(some, rows - r), block_start)
+            weigh_positions(scratch, sums + 64 * r, peaks + 16 * r, factors, some)
+            if r == 0 and quantised:
+                widen_quantised_values(values, widened_values, width)
+            elif r == 0 and widened:
+                widen_halves(values, widened_values, BLOCK_POSITIONS * width)
+            if widened:
+                add_floats(scratch, widened_values, count, width, factors, output, some)
+            else:
+                add_halves(scratch, values, count, width, factors, output, some)
+
+
+@helper
+def _scatter(row: Any, state: int, token: int, kv_head: int, rows: int) -> None:
+    """Divides each row by the sum of its weights and puts it where its token and head belong."""
+    head_dim, width, group = row.head_dim, row.padded_head_dim, row.heads // row.kv_heads
+    padded_rows = _padded(rows)
+    sums = state + padded_rows * width * 4
+    peaks = float32_at(np.uintp(sums + padded_rows * 64))
+    for r in range(rows):
+        head = kv_head * group + r % group
+        total = lane_total(sums + 64 * r)
+        factor = np.float32(1.0)
+        if row.extra != 0:
+            sink = float32_at(np.uintp(row.extra))[head] * np.float32(LOG2_E)
+            peak = max(peaks[4 * r], sink)
+            factor = scalar_power_of_two(peaks[4 * r] - peak)
+            total = total * factor + scalar_power_of_two(sink - peak)
+        factor = factor / total
+        output = float32_at(np.uintp(state + r * width * 4))
+        at = (token + r // group) * row.output_stride + head * head_dim * 4
+        target = float32_at(np.uintp(np.int64(row.output) + at))
+        for i in range(head_dim):
+            target[i] = output[i] * factor
+
+
+def attention(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+    """Attention of the query heads of one kv head, for a group of tokens. Units: kv heads × token groups × shares.
+
+    Row: `input` is float32 (tokens, heads, padded_head_dim), rotated; `output` float32 (tokens, heads · head_dim);
+    `scale` multiplies the scores; `tokens_per_unit` · heads / kv_heads is at most `MOST_ROWS`. `units` is kv heads ×
+    shares, of which threads may take the runs of a token group; they need `shared`, of `shared_bytes`, for it, or the
+    first share is everything. A `window` above 0 is how many positions a token sees, its own included. A `soft_cap`
+    above 0 makes soft_cap · tanh(score / soft_cap) of a score. `extra` is the address of float32 (heads,), the score
+    of a position without a value that every token sees, or 0.
+
+    Sources: of the window, Beltagy et al. 2020 (Longformer); of the cap, Gemma Team 2024 (Gemma 2); of the sinks, Xiao
+    et al. 2023 (StreamingLLM). Naive twin: tests/naive/ops.py.
+    """
+    row, batch = row_at(row_address), batch_at(batch_address)
+    start_token = first_token(row, batch)
+    width, group, shares = row.padded_head_dim, row.heads // row.kv_heads, row.units // row.kv_heads
+    token_count = batch.token_count - start_token
+    groups = (token_count + row.tokens_per_unit - 1) // row.tokens_per_unit
+    last_run = (batch.first_position + batch.token_count - 1) // RUN_POSITIONS
+    most_runs = last_run - _first_block(row, batch.first_position + start_token) // RUN_POSITIONS + 1
+    alone = most_runs == 1 or groups * most_runs > row.shared_runs
+    state_size = state_bytes(_padded(min(token_count, row.tokens_per_unit) * group), width)
+    own_states = np.int64(scratch) + MOST_ROWS * 4 * width
+    rest = own_states + 2 * state_bytes(MOST_ROWS, width)
+    for unit in range(first, last):
+        share, task = unit % shares, unit // shares
+        token = start_token + task % groups * row.tokens_per_unit
+        tokens = min(row.tokens_per_unit, batch.token_count - token)
+        rows = tokens * group
+        position = batch.first_position + token
+        begin, end = _first_block(row, position), position + tokens
+        first_run = begin // RUN_POSITIONS
+        run_count = (end - 1) // RUN_POSITIONS - first_run + 1
+        run, run_end = run_count * share // shares, run_count * (share + 1) // shares
+        states = np.int64(row.shared) + row.kv_heads * row.shared_runs * COUNTER_BYTES + task * most_runs * state_size
+        if alone:
+            run, run_end, states = 0, run_count if share == 0 else 0, own_states
+        if run == run_end:
+            continue
+        done = run_end - run
+        _gather(row, scratch, token, task // groups, rows)
+        while run < run_end:
+            start = max(begin, (first_run + run) * RUN_POSITIONS)
+            # Alone, a thread needs two states: that of the runs so far, and that of the next.
+            state = states + (min(run, 1) if alone else run) * state_size
+            _attend(
+                row, batch, task // groups, position, rows, start, min(end, (first_run + run + 1) * RUN_POSITIONS),
+                scratch, state, rest,
+            )  # fmt: skip
+            if alone and run > 0:
+                merge_rows(states, state, width, _padded(rows))
+            run += 1
+        if not alone:
+            counter = np.uintp(np.int64(row.shared) + task * COUNTER_BYTES)
+            if atomic_add(counter, done) + done < run_count:
+                continue
+            atomic_store(counter, 0)  # whoever comes last finds the other runs done
+            for later in range(1, run_count):
+                merge_rows(states, states + later * state_size, width, _padded(rows))
+        _scatter(row, states, token, task // groups, rows)

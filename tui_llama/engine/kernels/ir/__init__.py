@@ -1,0 +1,1 @@
+"""Vector building blocks, written as LLVM's intermediate representation."""

@@ -1,0 +1,97 @@
+"""The kernel that takes what is in the cache to other positions: keys turned on, values as they are.
+
+Keys are stored as they were rotated for their position. Rotations add up, so that a rotation by the difference makes a
+key that of another position. It is done in float32 and rounded to the cache's type again, as llama.cpp does; every time
+some precision is lost.
+
+Source: Su et al. 2021 (RoFormer), eq. 16, for why rotations add up; llama.cpp's K-shift.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tui_llama.engine.kernels.attention.blocks import QUANT_COLUMNS
+from tui_llama.engine.kernels.ir.simd import batch_at, float32_at, int8_at, int32_at, load_half, row_at, store_half
+from tui_llama.engine.kernels.kv_store import rotate_components, store_components
+from tui_llama.engine.layouts.plan_row import Q8_0_CACHE, ROW, UNTURNED
+from tui_llama.engine.toolchain.numba_codegen import helper
+
+_ROW_BYTES = ROW.itemsize
+
+
+@helper
+def _load_keys(row: Any, batch: Any, target: int, position: int, head: int) -> None:
+    """Widens the keys of one position and head to float32; the opposite of `store_components`."""
+    width = row.padded_head_dim
+    x = float32_at(np.uintp(target))
+    tile = ((row.layer * row.kv_heads + head) * batch.context_size + position) // 16
+    lane = position % 16
+    if row.cache_type != Q8_0_CACHE:
+        start = np.int64(batch.keys) + tile * 32 * width
+        for i in range(row.head_dim):
+            x[i] = load_half(np.uintp(start + 2 * (lane + 16 * i)))
+        return
+    start = np.int64(batch.keys) + tile * 17 * width
+    quants = int8_at(np.uintp(start + width))
+    for i in range(row.head_dim):
+        scale = load_half(np.uintp(start + 32 * (i // QUANT_COLUMNS) + 2 * lane))
+        x[i] = np.float32(quants[lane + 16 * i]) * scale
+
+
+@helper
+def _move_values(row: Any, batch: Any, source: int, target: int, head: int) -> None:
+    """Copies the values of one head from position `source` to position `target`."""
+    width, quantised = row.padded_head_dim, row.cache_type == Q8_0_CACHE
+    first_tile = (row.layer * row.kv_heads + head) * (batch.context_size // 16)
+    tile_bytes = (17 if quantised else 32) * width
+    from_tile = np.int64(batch.values) + (first_tile + source // 16) * tile_bytes
+    to_tile = np.int64(batch.values) + (first_tile + target // 16) * tile_bytes
+    from_lane, to_lane = source % 16, target % 16
+    if quantised:
+        for block in range(width // QUANT_COLUMNS):
+            scale = load_half(np.uintp(from_tile + 32 * block + 2 * from_lane))
+            store_half(np.uintp(to_tile + 32 * block + 2 * to_lane), scale)
+    bytes_each, start = (1, width) if quantised else (2, 0)
+    old = int8_at(np.uintp(from_tile + start + from_lane * width * bytes_each))
+    new = int8_at(np.uintp(to_tile + start + to_lane * width * bytes_each))
+    for i in range(width * bytes_each):
+        new[i] = old[i]
+
+
+def move_positions(
+    rows: int, row_count: int, batch_address: int, first: int, count: int, distance: int, turns: int, angles: int,
+    scratch: int,
+) -> None:  # fmt: skip
+    """Fills positions of the cache with what stands further on, the keys turned; all layers and heads.
+
+    Args:
+        rows: Address of the plan's rows that store keys, one for each layer.
+        row_count: How many there are.
+        batch_address: Address of a batch that says where the cache is.
+        first: The first position that is filled.
+        count: How many are.
+        distance: How much further on that stands which comes there, at least 0.
+        turns: Address of int32 (count,): which of the rotations the keys that come there get; `UNTURNED` leaves them
+            and their values as they are, and asks for distance 0.
+        angles: Address of float32 (rotations, rotated_dim / 2, 2), cosine and sine.
+        scratch: Address of float32 (2, head_dim) to work in.
+
+    Naive twin: tests/naive/ops.py.
+    """
+    batch = batch_at(np.uintp(batch_address))
+    turn_of = int32_at(np.uintp(turns))
+    for index in range(row_count):
+        row = row_at(np.uintp(rows + index * _ROW_BYTES))
+        turned = scratch + 4 * row.head_dim
+        for head in range(row.kv_heads):
+            for i in range(count):
+                if turn_of[i] == UNTURNED:
+                    continue
+                target, source = first + i, first + i + distance
+                angles_at = angles + turn_of[i] * row.rotated_dim * 4
+                _load_keys(row, batch, scratch, source, head)
+                rotate_components(scratch, turned, angles_at, row.head_dim, row.rotated_dim, row.mode)
+                store_components(row, batch, batch.keys, turned, target, head, True)
+                if distance > 0:
+                    _move_values(row, batch, source, target, head)

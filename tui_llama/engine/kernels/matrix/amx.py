@@ -1,0 +1,476 @@
+"""Matrix products of many tokens on the tile multiplier of newer x86 servers (AMX), to the same bits as elsewhere.
+
+The unit multiplies 16 tokens × 64 columns of signed bytes with 64 columns × 16 rows of bytes and adds to 16 × 16 whole
+numbers, eight times as fast as a vector dot product. A tile of weights has the order that it wants already: a vector
+holds four columns of 16 rows. What is left is to make the scales inside a block of 256 columns part of the bytes, so
+that a whole block is summed up inside the unit:
+
+    Q4_K, Q5_K    scale = 8 · high + low, of three bits each; code × low and code × high are two unsigned bytes, and
+                  the sum is that of the lows plus 8 times that of the highs
+    Q6_K          (code - 32) × scale has 13 bits: an unsigned byte, and a signed one that counts 256 times
+    32 columns    codes without their offset are signed bytes; d is a float, so a block's sum is taken out at its end
+
+All of it is exact, so the floats that follow see the numbers that matrix_kernels.py computes for fewer tokens.
+
+The input of 16 tokens is interleaved, so that a tile register is loaded from one place; see activations.py.
+
+A panel, the bytes of up to 8 blocks of 256 (or 32 of 32) columns of two rows of tiles, is prepared once for up to 256
+tokens. Both rows of tiles use what was loaded of 32 tokens before the next 32 are loaded, and all rows of a unit take
+turns chunk by chunk of columns, so that the tokens' part of that chunk stays in the cache.
+
+Source of the instructions: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2 (TDPBSUD, TDPBSSD).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from tui_llama.engine.kernels.ir import simd
+from tui_llama.engine.kernels.ir.simd import F32, I8, I16, I32, Builder, Value, constant, vector
+from tui_llama.engine.kernels.matrix.tile_values import half_row, scale_pairs, tile_codes
+from tui_llama.engine.layouts.activations import (
+    GROUP_SUMMARY_BYTES,
+    GROUP_SUMS_AT,
+    GROUP_SUMS_BYTES,
+    GROUP_TOKENS,
+    grouped_columns,
+)
+from tui_llama.engine.layouts.amx_panel import (
+    BLOCKS_AT_ONCE,
+    CHUNK_BLOCKS,
+    CONFIG_AT,
+    IDLE_TOTALS_AT,
+    MOST_TILES,
+    MOST_TOKENS,
+    PANEL_AT,
+    PANEL_BYTES,
+    STEP_BYTES,
+    STEPS,
+    SUMS_AT,
+    SUMS_BYTES,
+    TILES_AT_ONCE,
+    TOKENS_AT_ONCE,
+    TOTALS_AT,
+    TOTALS_BYTES,
+)
+from tui_llama.engine.layouts.weight_tile import TileFormat
+
+# Which tile register holds what.
+_SUMS, _TOKENS, _WEIGHTS = (0, 1, 2, 3), (4, 5), (6, 7)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a kernel was called for: a part of a product, as SSA values."""
+
+    layout: TileFormat
+    row: Value
+    scratch: Value
+
+    pending: "_Pending"
+
+    def field(self, b: Builder, name: str) -> Value:
+        return simd.field(b, self.row, name)
+
+    def totals(self, b: Builder, tile: Value, token: Value) -> Value:
+        """The running sums of a token: 16 float32."""
+        at = b.add(b.mul(tile, simd.integer(TOTALS_BYTES)), b.mul(token, simd.integer(64)))
+        return simd.pointer(b, self.scratch, b.add(simd.integer(TOTALS_AT), at))
+
+
+def emit_product(
+    b: Builder, layout: TileFormat, row: Value, units: tuple[Value, Value], tokens: tuple[Value, Value], scratch: Value,
+    finish: Callable[..., None],
+) -> None:  # fmt: skip
+    """Multiplies rows of tiles with tokens.
+
+    The input must be readable for whole groups of tokens; what it holds beyond the last does not matter.
+
+    Args:
+        b: Where the code goes.
+        layout: The format of the tiles, not a float format.
+        row: Address of the plan's row.
+        units: First row of tiles, and one past the last.
+        tokens: First token, and how many.
+        scratch: Address of `SCRATCH_BYTES` of working memory.
+        finish: Writes a result; see matrix_kernels.finish.
+    """
+    work = _Work(layout, row, scratch, _Pending.nothing(b, layout, row, scratch))
+    simd.store(b, _configuration(layout), simd.pointer(b, scratch), CONFIG_AT)
+    _tile(b, "ldtilecfg", simd.pointer(b, scratch))
+    (first, last), (start, count) = units, tokens
+    with _blocks(b, b.sub(last, first), MOST_TILES) as (tile_offset, tile_count):
+        tile = b.add(first, tile_offset)
+        with _blocks(b, count, MOST_TOKENS) as (token_offset, token_count):
+            token, inputs = b.add(start, token_offset), (token_offset, token_count)
+            _clear_totals(b, work, tile_count, token_count)
+            chunks = _blocks(b, work.field(b, "columns"), CHUNK_BLOCKS[layout.columns])
+            with chunks as blocks, _blocks(b, tile_count, TILES_AT_ONCE) as (index, together):
+                _multiply_chunk(b, work, _Tiles(tile, index, together), inputs, blocks)
+            work.pending.settle(b, BLOCKS_AT_ONCE[layout.columns])
+            _finish_tiles(b, work, (tile, tile_count), (token, token_count), finish)
+    _tile(b, "tilerelease")
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """Rows of tiles that are worked on together: `count` from number `index` on, counted from row `first`."""
+
+    first: Value
+    index: Value
+    count: Value
+
+
+def _configuration(layout: TileFormat) -> Value:
+    """The shapes of the tile registers: palette 1, bytes of a row for each, rows for each."""
+    columns = grouped_columns(layout.columns)
+    config = [0] * 64
+    config[0] = 1
+    for register in range(8):
+        config[16 + 2 * register] = columns if register in _TOKENS else 64
+        config[48 + register] = columns // 4 if register in _WEIGHTS else 16
+    return ir.Constant(vector(I8, 64), config)
+
+
+def _tile(b: Builder, name: str, *arguments: Value | int) -> None:
+    """Calls an instruction of the unit; plain numbers are tile registers."""
+    values = [ir.Constant(I8, value) if isinstance(value, int) else value for value in arguments]
+    simd.call(b, f"llvm.x86.{name}", ir.VoidType(), values)
+
+
+@contextmanager
+def _blocks(b: Builder, count: Value, most: int) -> Iterator[tuple[Value, Value]]:
+    """Loops over `count` things in blocks of at most `most`; gives first and count of each."""
+    rounds = b.sdiv(b.add(count, simd.integer(most - 1)), simd.integer(most))
+    with cgutils.for_range(b, rounds) as loop:
+        done = b.mul(loop.index, simd.integer(most))
+        left = b.sub(count, done)
+        yield done, b.select(b.icmp_signed("<", left, simd.integer(most)), left, simd.integer(most))
+
+
+def _clear_totals(b: Builder, work: _Work, tile_count: Value, token_count: Value) -> None:
+    with cgutils.for_range(b, tile_count) as tile_loop, cgutils.for_range(b, token_count) as loop:
+        simd.store(b, constant(F32, 0.0), work.totals(b, tile_loop.index, loop.index))
+
+
+def _finish_tiles(
+    b: Builder, work: _Work, tiles: tuple[Value, Value], tokens: tuple[Value, Value], finish: Callable[..., None]
+) -> None:
+    """Writes the totals, token by token: rows of tiles lie side by side in the output."""
+    with cgutils.for_range(b, tokens[1]) as token_loop, cgutils.for_range(b, tiles[1]) as loop:
+        total = simd.load(b, work.totals(b, loop.index, token_loop.index), 0, F32)
+        lanes_at = b.mul(b.add(tiles[0], loop.index), simd.integer(4 * simd.LANES))
+        output = b.add(work.field(b, "output"), lanes_at)
+        at = b.mul(b.add(tokens[0], token_loop.index), work.field(b, "output_stride"))
+        finish(b, work.row, lanes_at, total, simd.pointer(b, output, at))
+
+
+def _multiply_chunk(
+    b: Builder, work: _Work, together: _Tiles, tokens: tuple[Value, Value], blocks: tuple[Value, Value]
+) -> None:
+    """Adds some blocks of a few rows of tiles to the totals of all tokens."""
+    columns = work.layout.columns
+    prepare, most = _prepare_32 if columns == 32 else _prepare_256, BLOCKS_AT_ONCE[columns]
+    chunk = _Chunk(work, together, tokens, blocks[0])
+    with cgutils.for_range(b, together.count) as tile_loop, cgutils.for_range(b, blocks[1]) as loop:
+        source, panel = chunk.source(b, tile_loop.index, loop.index), chunk.panel(b, tile_loop.index, loop.index)
+        prepare(b, work.layout, simd.pointer(b, source), panel)
+    rounds = b.sdiv(blocks[1], simd.integer(most))
+    done = b.mul(rounds, simd.integer(most))
+    with cgutils.for_range(b, rounds) as loop:
+        _multiply_blocks(b, chunk, b.mul(loop.index, simd.integer(most)), most)
+    if most > 1:
+        with b.if_then(b.icmp_signed("<", done, blocks[1])):
+            work.pending.settle(b, most)
+            with cgutils.for_range(b, b.sub(blocks[1], done)) as loop:
+                _multiply_blocks(b, chunk, b.add(done, loop.index), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Some blocks of columns from `first_block` on, of a few rows of tiles and all tokens."""
+
+    work: _Work
+    together: _Tiles
+    tokens: tuple[Value, Value]
+    first_block: Value
+
+    def source(self, b: Builder, tile: Value, block: Value) -> Value:
+        """The address of a tile of the weights; both numbers count within the chunk."""
+        row = b.add(b.add(self.together.first, self.together.index), tile)
+        at = b.mul(b.add(self.first_block, block), simd.integer(self.work.layout.tile_bytes))
+        weights = b.add(self.work.field(b, "weight"), b.mul(row, self.work.field(b, "weight_stride")))
+        return b.add(weights, at)
+
+    def panel(self, b: Builder, tile: Value, block: Value) -> Value:
+        """What was prepared of that tile."""
+        columns = self.work.layout.columns
+        index = b.add(b.mul(tile, simd.integer(CHUNK_BLOCKS[columns])), block)
+        at = b.add(simd.integer(PANEL_AT), b.mul(index, simd.integer(PANEL_BYTES[columns])))
+        return simd.pointer(b, self.work.scratch, at)
+
+
+def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> None:
+    """Multiplies `count` blocks from `block` on with all tokens, group by group; single ones are settled at once."""
+    work, columns = chunk.work, chunk.work.layout.columns
+    at, all_blocks = b.add(chunk.first_block, block), work.field(b, "columns")
+    summaries_at = b.add(
+        b.mul(all_blocks, simd.integer(GROUP_TOKENS * columns)), b.mul(at, simd.integer(GROUP_SUMMARY_BYTES[columns]))
+    )
+    multiply = _multiply_32 if columns == 32 else _multiply_256
+    with _blocks(b, chunk.tokens[1], TOKENS_AT_ONCE[columns]) as (token, _):
+        group = b.udiv(b.add(chunk.tokens[0], token), simd.integer(GROUP_TOKENS))
+        inputs = b.add(work.field(b, "input"), b.mul(group, work.pending.group_bytes))
+        quants = simd.pointer(b, inputs, b.mul(at, simd.integer(GROUP_TOKENS * columns)))
+        with cgutils.for_range(b, chunk.together.count) as loop:
+            sums_at = b.load(work.pending.next_sums)
+            sums = simd.pointer(b, work.scratch, sums_at)
+            panel = chunk.panel(b, loop.index, block)
+            multiply(b, work, quants, panel, sums, count)
+            work.pending.replace(
+                b, sums, chunk.source(b, loop.index, block), b.add(inputs, summaries_at),
+                work.totals(b, b.add(chunk.together.index, loop.index), token),
+            )  # fmt: skip
+            b.store(b.sub(simd.integer(2 * SUMS_AT + SUMS_BYTES), sums_at), work.pending.next_sums)
+            if count < BLOCKS_AT_ONCE[columns]:
+                work.pending.settle(b, count)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """Sums that the unit has stored and nobody has added to the totals yet; places on the stack.
+
+    They are added while the unit multiplies the next group, which hides one behind the other. Whole groups of tokens
+    are, wanted or not: there is room for all of them. Where nothing is pending, what is added to is never read.
+    """
+
+    layout: TileFormat
+    group_bytes: Value
+    idle_totals: Value
+    next_sums: Value
+    sums: Value
+    source: Value
+    summaries: Value
+    totals: Value
+
+    @classmethod
+    def nothing(cls, b: Builder, layout: TileFormat, row: Value, scratch: Value) -> "_Pending":
+        idle = simd.pointer(b, scratch, IDLE_TOTALS_AT)
+        weights, inputs = (simd.field(b, row, name) for name in ("weight", "input"))
+        values = [simd.integer(SUMS_AT), simd.pointer(b, scratch, SUMS_AT), weights, inputs, idle]
+        places = [cgutils.alloca_once_value(b, value) for value in values]
+        for value, place in zip(values, places, strict=True):
+            b.store(value, place)
+        group_bytes = b.mul(
+            simd.field(b, row, "columns"),
+            simd.integer(GROUP_TOKENS * layout.columns + GROUP_SUMMARY_BYTES[layout.columns]),
+        )
+        return cls(layout, group_bytes, idle, *places)
+
+    def replace(self, b: Builder, sums: Value, source: Value, summaries: Value, totals: Value) -> None:
+        """Notes what is to be added next."""
+        places = (self.sums, self.source, self.summaries, self.totals)
+        for value, place in zip((sums, source, summaries, totals), places, strict=True):
+            b.store(value, place)
+
+    def loaded(self, b: Builder, blocks: int) -> "_Addition":
+        """What is pending, of `blocks` blocks, ready to be added."""
+        source = simd.pointer(b, b.load(self.source))
+        if self.layout.columns == 32:
+            add = _addition_32(b, self.layout, source, blocks)
+        else:
+            add = _addition_256(b, self.layout, source)
+        return _Addition(
+            self.layout, self.group_bytes, b.load(self.sums), b.load(self.summaries), b.load(self.totals), add
+        )
+
+    def settle(self, b: Builder, blocks: int) -> None:
+        """Adds all that is pending."""
+        addition = self.loaded(b, blocks)
+        tokens = TOKENS_AT_ONCE[self.layout.columns] // STEPS
+        with cgutils.for_range(b, simd.integer(STEPS)) as loop:
+            addition.add_tokens(b, b.mul(loop.index, simd.integer(tokens)), tokens)
+        b.store(self.idle_totals, self.totals)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """Addresses of what is known of a token: its products with a row of tiles, its d, and the sums of its quants."""
+
+    products: Value
+    scale: Value
+    sums: Value
+
+
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    """Sums of a group of tokens that are added to their totals, with what all tokens need in registers."""
+
+    layout: TileFormat
+    group_bytes: Value
+    sums: Value
+    summaries: Value
+    totals: Value
+    add: Callable[[_Token, Value], Value]
+
+    def add_tokens(self, b: Builder, first: Value, count: int) -> None:
+        """Adds those of `count` tokens, all among the same 16."""
+        group = b.udiv(first, simd.integer(GROUP_TOKENS))
+        member = b.and_(first, simd.integer(GROUP_TOKENS - 1))
+        scales = b.add(self.summaries, b.mul(group, self.group_bytes))
+        sums_bytes = GROUP_SUMS_BYTES[self.layout.columns]
+        scale_at = simd.pointer(b, scales, b.mul(member, simd.integer(4)))
+        sums_at = simd.pointer(b, b.add(scales, simd.integer(GROUP_SUMS_AT)), b.mul(member, simd.integer(sums_bytes)))
+        line = b.mul(first, simd.integer(64))
+        sums, totals = b.gep(self.sums, [line]), b.gep(self.totals, [line])
+        for i in range(count):
+            at = [simd.integer(64 * i)]
+            token = _Token(
+                b.gep(sums, at), b.gep(scale_at, [simd.integer(4 * i)]), b.gep(sums_at, [simd.integer(sums_bytes * i)])
+            )
+            total = b.gep(totals, at)
+            simd.store(b, self.add(token, simd.load(b, total, 0, F32)), total)
+
+
+# --- blocks of 256 columns --------------------------------------------------------------------------------------------
+
+
+def _prepare_256(b: Builder, layout: TileFormat, source: Value, panel: Value) -> None:
+    """Codes times scales, as two bytes: four steps of 64 columns of the lower ones, four of the upper ones."""
+    with cgutils.for_range(b, simd.integer(8)) as loop:
+        codes = tile_codes(b, source, layout, loop.index)
+        lows, highs = (_products_signed if layout.code_offset else _products)(b, layout, source, loop.index, codes)
+        place = b.gep(panel, [b.mul(loop.index, simd.integer(512))])
+        for q, (low, high) in enumerate(zip(lows, highs, strict=True)):
+            simd.store(b, low, place, 64 * q)
+            simd.store(b, high, place, 4 * STEP_BYTES + 64 * q)
+
+
+def _products(
+    b: Builder, layout: TileFormat, source: Value, part: Value, codes: list[Value]
+) -> tuple[list[Value], list[Value]]:
+    """Unsigned codes of at most 5 bits times 3 bits stay within a byte, so one 16-bit product makes two of them."""
+    pair = scale_pairs(b, layout, source, layout.scales_at, b.lshr(part, simd.integer(1)))
+    odd = simd.splat(b, b.trunc(b.mul(b.and_(part, simd.integer(1)), simd.integer(16)), I32))
+    scale = b.and_(b.lshr(pair, odd), constant(I32, 63))
+    twice = constant(I32, 0x00010001)
+    low = b.bitcast(b.mul(b.and_(scale, constant(I32, 7)), twice), vector(I16, 32))
+    high = b.bitcast(b.mul(b.lshr(scale, constant(I32, 3)), twice), vector(I16, 32))
+    wide = [b.bitcast(code, vector(I16, 32)) for code in codes]
+    return [b.mul(code, low) for code in wide], [b.mul(code, high) for code in wide]
+
+
+def _products_signed(
+    b: Builder, layout: TileFormat, source: Value, part: Value, codes: list[Value]
+) -> tuple[list[Value], list[Value]]:
+    """Signed products of 16 bits, split into an unsigned lower and a signed upper byte."""
+    pair = scale_pairs(b, layout, source, layout.scales_at, part)
+    sixteen, twice = constant(I32, 16), constant(I32, 0x00010001)
+    scales = [
+        b.bitcast(b.mul(b.and_(half, constant(I32, 0xFFFF)), twice), vector(I16, 32))
+        for half in (pair, b.lshr(pair, sixteen))
+    ]
+    eight, byte = constant(I16, 8, 32), constant(I16, 255, 32)
+    offset = constant(I16, layout.code_offset, 32)
+    lows, highs = [], []
+    for q, code in enumerate(codes):
+        wide, scale = b.bitcast(code, vector(I16, 32)), scales[q // 4]
+        even = b.mul(b.sub(b.and_(wide, byte), offset), scale)
+        odd = b.mul(b.sub(b.lshr(wide, eight), offset), scale)
+        lows.append(b.or_(b.and_(even, byte), b.shl(odd, eight)))
+        highs.append(b.or_(b.lshr(even, eight), b.and_(odd, b.not_(byte))))
+    return lows, highs
+
+
+def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
+    """Stores the sums of 32 tokens: lows of both halves, then highs of both."""
+    pending = work.pending.loaded(b, count)
+    products = ("tdpbsud", "tdpbssd" if work.layout.code_offset else "tdpbsud")
+    second = b.gep(quants, [work.pending.group_bytes])
+    for register in _SUMS:
+        _tile(b, "tilezero", register)
+    tokens = TOKENS_AT_ONCE[256] // STEPS // len(_SUMS)
+    with cgutils.for_range(b, simd.integer(STEPS)) as loop:
+        at, next_token = b.mul(loop.index, simd.integer(STEP_BYTES)), b.mul(loop.index, simd.integer(8))
+        weights = [b.gep(panel, [b.add(at, simd.integer(upper))]) for upper in (0, STEPS * STEP_BYTES)]
+        for register, place in zip(_WEIGHTS, weights, strict=True):
+            _tile(b, "tileloadd64", register, place, simd.integer(64))
+        for half, inputs in enumerate((quants, second)):
+            _tile(b, "tileloadd64", _TOKENS[half], b.gep(inputs, [at]), simd.integer(64))
+            for upper, product in enumerate(products):
+                _tile(b, product, _SUMS[2 * upper + half], _TOKENS[half], _WEIGHTS[upper])
+                pending.add_tokens(b, next_token, tokens)
+                next_token = b.add(next_token, simd.integer(tokens))
+    for register in _SUMS:
+        _tile(b, "tilestored64", register, b.gep(sums, [simd.integer(STEP_BYTES * register)]), simd.integer(64))
+
+
+def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[_Token, Value], Value]:
+    """Loads what a tile says of its rows; returns what adds a token's products to its total."""
+    d = half_row(b, source, 0)
+    shift = constant(I32, 8 if layout.code_offset else 3)
+    minima, d_minimum = [], None
+    if layout.has_minimum:
+        minima = [scale_pairs(b, layout, source, layout.minima_at, simd.integer(i)) for i in range(4)]
+        d_minimum = half_row(b, source, 32)
+
+    def add(token: _Token, total: Value) -> Value:
+        high = b.shl(simd.load(b, token.products, 2 * STEP_BYTES, I32), shift)
+        value = b.fmul(b.sitofp(b.add(simd.load(b, token.products, 0, I32), high), vector(F32)), d)
+        if d_minimum is not None:
+            minimum = constant(I32, 0)
+            for i, pair in enumerate(minima):
+                minimum = simd.dot2(b, minimum, pair, simd.load_splat(b, token.sums, 4 * i, I32))
+            value = b.fsub(value, b.fmul(b.sitofp(minimum, vector(F32)), d_minimum))
+        return simd.fma(b, value, simd.load_splat(b, token.scale, 0, F32), total)
+
+    return add
+
+
+# --- blocks of 32 columns ---------------------------------------------------------------------------------------------
+
+
+def _prepare_32(b: Builder, layout: TileFormat, source: Value, panel: Value) -> None:
+    """Codes as signed bytes."""
+    for q, code in enumerate(tile_codes(b, source, layout, simd.integer(0))):
+        # Taking 128 off an eight-bit code flips its upper bit; there is no borrow between bytes to keep.
+        simd.store(b, b.sub(code, constant(I8, layout.code_offset, 64)), panel, 64 * q)
+
+
+def _multiply_32(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
+    """Stores the sums of 16 tokens for `count` blocks, at most four."""
+    pending = work.pending.loaded(b, count) if count == STEPS else None
+    tokens = TOKENS_AT_ONCE[32] // STEPS
+    for block in range(count):
+        place = b.gep(panel, [simd.integer(PANEL_BYTES[32] * block)])
+        inputs = b.gep(quants, [simd.integer(32 * GROUP_TOKENS * block)])
+        _tile(b, "tileloadd64", _TOKENS[block % 2], inputs, simd.integer(32))
+        _tile(b, "tileloadd64", _WEIGHTS[block % 2], place, simd.integer(64))
+        _tile(b, "tilezero", _SUMS[block])
+        _tile(b, "tdpbssd", _SUMS[block], _TOKENS[block % 2], _WEIGHTS[block % 2])
+        if pending is not None:
+            pending.add_tokens(b, simd.integer(tokens * block), tokens)
+    for block in range(count):
+        place = b.gep(sums, [simd.integer(STEP_BYTES * block)])
+        _tile(b, "tilestored64", _SUMS[block], place, simd.integer(64))
+
+
+def _addition_32(b: Builder, layout: TileFormat, source: Value, blocks: int) -> Callable[[_Token, Value], Value]:
+    """As `_addition_256`, for `blocks` blocks."""
+    scales = [half_row(b, source, layout.tile_bytes * block) for block in range(blocks)]
+    minima = [half_row(b, source, layout.tile_bytes * block + 32) for block in range(blocks) if layout.has_minimum]
+
+    def add(token: _Token, total: Value) -> Value:
+        for block, d in enumerate(scales):
+            dot = b.sitofp(simd.load(b, token.products, STEP_BYTES * block, I32), vector(F32))
+            at = GROUP_SUMMARY_BYTES[32] * block
+            total = simd.fma(b, dot, b.fmul(d, simd.load_splat(b, token.scale, at, F32)), total)
+            if minima:
+                scaled_sum = simd.load_splat(b, token.sums, at, F32)
+                total = simd.fma(b, minima[block], scaled_sum, total)
+        return total
+
+    return add

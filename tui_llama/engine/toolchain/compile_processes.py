@@ -1,0 +1,160 @@
+"""Compiles kernels in processes of their own, side by side: the program has no compiler in its memory.
+
+Each process is given one kernel after the other and leaves its code where `kernel_code` finds it, or hands it over
+where it cannot be left. Numba compiles one function at a time in a process, whatever the number of threads. A compiler
+cannot be interrupted, but a process can.
+"""
+
+import base64
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Final, TextIO
+
+from tui_llama.child_process import child_command
+from tui_llama.engine.machine.topology import usable_processors
+from tui_llama.engine.toolchain.object_store import Kernel, keep
+from tui_llama.errors import EngineError
+
+_MOST_PROCESSES: Final = 4  # each has a compiler of its own, which takes memory
+_POLL_SECONDS: Final = 0.1
+_SLOW: Final = ("attention", "merge_words", "take_part", "matrix_", "_collect")
+"""What takes longest comes first, so that no process is left with it at the end."""
+
+_DONE: Final = "done"
+_UNKEPT: Final = "unkept"
+
+
+@dataclass(slots=True)
+class UnkeptCode:
+    """Code that could not be kept, by its kernel, and why, in a few words."""
+
+    code: dict[Kernel, bytes] = field(default_factory=dict)
+    cause: str = ""
+
+
+def compile_in_processes(kernels: Sequence[Kernel], on_done: Callable[[int], None]) -> UnkeptCode:
+    """Compiles kernels and keeps their code.
+
+    Args:
+        kernels: At least one.
+        on_done: Called from time to time with how many are done; may raise to stop.
+
+    Returns:
+        What could not be kept.
+
+    Raises:
+        EngineError: one cannot be compiled.
+    """
+    jobs, unkept = deque(sorted(kernels, key=_place_in_line)), UnkeptCode()
+    answers: queue.SimpleQueue[tuple[Kernel, str]] = queue.SimpleQueue()
+    count = min(len(usable_processors()), len(kernels), _MOST_PROCESSES)
+    with ExitStack() as ending:
+        for _ in range(count):
+            process = _start()
+            thread = threading.Thread(target=_give_jobs, args=(process, jobs, answers), daemon=True)
+            thread.start()
+            ending.callback(_end, process, thread)
+        done = 0
+        while done < len(kernels):
+            on_done(done)
+            with suppress(queue.Empty):
+                kernel, answer = answers.get(timeout=_POLL_SECONDS)
+                if answer.startswith(_UNKEPT):
+                    _, code, unkept.cause = answer.split(maxsplit=2)
+                    unkept.code[kernel] = base64.b64decode(code)
+                elif answer != _DONE:
+                    cause = answer or "the compiler ended"
+                    raise EngineError(f"{kernel.module}.{kernel.name} could not be compiled: {cause}")
+                done += 1
+    return unkept
+
+
+def _place_in_line(kernel: Kernel) -> int:
+    places = (place for place, beginning in enumerate(_SLOW) if kernel.name.startswith(beginning))
+    return next(places, len(_SLOW))
+
+
+def _start() -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        child_command(__name__),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl+C is for the program, whose end ends this
+    )
+
+
+def _end(process: "subprocess.Popen[str]", thread: threading.Thread) -> None:
+    process.kill()
+    thread.join()
+    process.communicate()
+
+
+def _give_jobs(
+    process: "subprocess.Popen[str]", jobs: deque[Kernel], answers: "queue.SimpleQueue[tuple[Kernel, str]]"
+) -> None:
+    """Hands a process one job after the other, until there are none or it has ended."""
+    assert process.stdin is not None and process.stdout is not None
+    while True:
+        try:
+            kernel = jobs.popleft()
+        except IndexError:
+            return
+        answer = ""
+        with suppress(OSError, ValueError):  # it has ended
+            print(kernel.module, kernel.name, kernel.arguments, int(kernel.returns), file=process.stdin, flush=True)
+            answer = process.stdout.readline().strip()
+        answers.put((kernel, answer))
+        if not answer.startswith((_DONE, _UNKEPT)):
+            return
+
+
+def main(_arguments: Sequence[str]) -> None:
+    """A process: compiles what is asked for on standard input, and says so; ends when that ends."""
+    from tui_llama.engine.toolchain.numba_codegen import machine_code
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed is no answer
+    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    while True:
+        module, name, arguments, returns = jobs.get().split()
+        kernel = Kernel(module, name, arguments, returns == "1")
+        try:
+            function = getattr(import_module(f"tui_llama.engine.kernels.{module}"), name)
+            answer = _kept(kernel, machine_code(function, arguments, returns=kernel.returns))
+        except Exception as error:  # told by who asked
+            _say(answers, f"{type(error).__name__}: {error}")
+            raise
+        _say(answers, answer)
+
+
+def _kept(kernel: Kernel, code: bytes) -> str:
+    """Keeps code; returns the answer, which has the code in it where it cannot be kept."""
+    try:
+        keep(kernel, code)
+    except OSError as error:
+        return f"{_UNKEPT} {base64.b64encode(code).decode()} {error.strerror or type(error).__name__}"
+    return _DONE
+
+
+def _say(answers: TextIO, answer: str) -> None:
+    """Answers in one line; ends where nobody is there any more who has asked."""
+    try:
+        print(" ".join(answer.split()), file=answers, flush=True)
+    except BrokenPipeError:
+        os._exit(0)
+
+
+def _read_jobs(jobs: "queue.SimpleQueue[str]") -> None:
+    for line in sys.stdin:
+        jobs.put(line)
+    os._exit(0)
