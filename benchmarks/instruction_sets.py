@@ -29,7 +29,7 @@ from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
 from tui_llama.engine.layouts.plan_row import BATCH, ROW
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.machine.instruction_sets import available_instruction_sets
-from tui_llama.engine.plan import kernel_named
+from tui_llama.engine.plan.plan import kernel_named
 from tui_llama.engine.toolchain.numba_codegen import intrinsic
 
 _ROWS, _COLUMNS = 256, 2048

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.terminal import Terminal
-from tui_llama.engine.gguf_file import open_gguf
-from tui_llama.engine.hyperparameters import read_hyperparameters
+from tui_llama.engine.gguf.file import open_gguf
+from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
 from tui_llama.paths import KERNEL_CACHE_VARIABLE, kernel_cache_folder
 
 _MEGABYTE = 1e6

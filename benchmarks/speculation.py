@@ -22,8 +22,8 @@ from time import perf_counter
 
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine import open_model
-from tui_llama.engine.language_model import Logits
-from tui_llama.engine.model import Model
+from tui_llama.engine.model.interface import Logits
+from tui_llama.engine.model.model import Model
 from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX
 from tui_llama.engine.sampling import SamplerChain
 from tui_llama.engine.speculation import BatchCosts, Speculation

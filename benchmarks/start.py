@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tui_llama.engine.gguf_file import open_gguf
-from tui_llama.engine.header_strings import find_strings
+from tui_llama.engine.gguf.compiled_strings import find_strings
+from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.tokenizer import tokenizer_from_gguf
 from tui_llama.paths import KERNEL_CACHE_VARIABLE
 

@@ -18,7 +18,7 @@ from tests.fakes.text_terminal import FakeTerminal
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import model_listing, paths
 from tui_llama.cli import command_line
-from tui_llama.engine.gguf_file import ValueType
+from tui_llama.engine.gguf.file import ValueType
 from tui_llama.models import library
 from tui_llama.models.catalogue import load_catalogue
 from tui_llama.models.downloads import Downloaded, DownloadError, Progress, ReportProgress

@@ -12,7 +12,7 @@ from tests.fakes.text_terminal import FakeTerminal
 from tests.fakes.tiny_model import make_tiny_model
 from tests.patience import HANG_SECONDS
 from tui_llama import paths, set_up
-from tui_llama.engine.common_kernels import STARTER_FORMATS, kernels_for
+from tui_llama.engine.model.common_kernels import STARTER_FORMATS, kernels_for
 from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
 from tui_llama.errors import EngineError, UserError
 from tui_llama.models import library, machine

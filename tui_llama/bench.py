@@ -24,15 +24,15 @@ import numpy as np
 from tui_llama.engine.local import open_requested
 from tui_llama.engine.machine.topology import physical_core_count
 from tui_llama.engine.machine_limits import LimitSample, MachineLimits, best_of
-from tui_llama.engine.placement import Placement, chosen_processors
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.roofline import ATTENTION, Cost, batch_cost, batch_lengths
+from tui_llama.engine.threads.placement import Placement, chosen_processors
 from tui_llama.errors import SettingsError
 from tui_llama.output import percent
 
 if TYPE_CHECKING:
-    from tui_llama.engine.model import Model
-    from tui_llama.engine.plan import Plan, Step
+    from tui_llama.engine.model.model import Model
+    from tui_llama.engine.plan.plan import Plan, Step
     from tui_llama.settings import Settings
 
 Say = Callable[[str], None]

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from tui_llama.chosen_sampling import choose_sampling, entry_of
-from tui_llama.engine.model_facts import read_model_facts
+from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.engine.protocol import ModelFacts
 from tui_llama.model_choice import model_called
 from tui_llama.models.described import DescribedModel, OfferedModel, context_words, describe

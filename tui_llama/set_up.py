@@ -45,7 +45,7 @@ def set_up(output: Output) -> bool:
 
 def has_usable_model() -> bool:
     """Whether there is a model file on this machine that the engine can run."""
-    from tui_llama.engine.model_facts import read_model_facts
+    from tui_llama.engine.model.facts import read_model_facts
 
     return any(not read_model_facts(model.path).refusal for model in find_models())
 
@@ -130,7 +130,7 @@ def _fetching(progress: _Progress, *, is_needed: bool) -> Iterator[_Fetching]:
 
 
 def _compile(progress: _Progress) -> None:
-    from tui_llama.engine.common_kernels import STARTER_FORMATS, kernels_for
+    from tui_llama.engine.model.common_kernels import STARTER_FORMATS, kernels_for
     from tui_llama.engine.toolchain.object_store import load_kernels
 
     load_kernels(kernels_for(STARTER_FORMATS), progress.note_kernels)

@@ -131,7 +131,7 @@ def test_a_file_that_nobody_foresaw_spoils_no_page(home_folder: Path, monkeypatc
         raise ZeroDivisionError("no such number")
 
     monkeypatch.setenv("HOME", str(home_folder))
-    monkeypatch.setattr("tui_llama.engine.model_facts.read_model_facts", fail)
+    monkeypatch.setattr("tui_llama.engine.model.facts.read_model_facts", fail)
     paths.make_private_folder(paths.models_folder())
     (paths.models_folder() / "odd.gguf").write_bytes(b"GGUF")
 

@@ -14,7 +14,7 @@ from tests.fakes.fake_model import byte_tokenizer
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.chat_template import ChatTemplate, known_template, template_from_gguf
-from tui_llama.engine.gguf_file import open_gguf
+from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.known_templates import KNOWN_TEMPLATES, recognize_template, template_of_vocabulary
 from tui_llama.engine.tokenizer import Tokenizer, open_tokenizer
 from tui_llama.errors import SettingsError

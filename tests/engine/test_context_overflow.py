@@ -17,7 +17,7 @@ from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
 from tui_llama.engine import open_model
 from tui_llama.engine.context_overflow import ContextRoom, ExtendingRoom, fit_turns, read_in_chunks, room_in
 from tui_llama.engine.local import LocalEngine
-from tui_llama.engine.model import Model
+from tui_llama.engine.model.model import Model
 from tui_llama.engine.prompt import EncodedPrompt
 from tui_llama.engine.protocol import (
     CompleteRequest,

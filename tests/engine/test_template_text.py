@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.gguf_bytes import array, gguf_bytes, scalar
-from tui_llama.engine.gguf_file import ValueType, open_gguf
-from tui_llama.engine.gguf_header import MAX_STRING_BYTES
+from tui_llama.engine.gguf.file import ValueType, open_gguf
+from tui_llama.engine.gguf.header import MAX_STRING_BYTES
 from tui_llama.engine.template_text import stored_template
 
 KEY = "tokenizer.chat_template"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import ChatMessage
-from tui_llama.engine.language_model import PromptTemplate
+from tui_llama.engine.model.interface import PromptTemplate
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.tokenizer import Tokenizer, TokenKind

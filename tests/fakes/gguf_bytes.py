@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Sequence
 
-from tui_llama.engine.gguf_file import ValueType
+from tui_llama.engine.gguf.file import ValueType
 
 _SCALARS = {
     ValueType.UINT8: "<B",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.fakes.gguf_bytes import array, gguf_bytes, scalar, tensor
-from tui_llama.engine.gguf_file import GgufFile, StringArray, ValueType, open_gguf
+from tui_llama.engine.gguf.file import GgufFile, StringArray, ValueType, open_gguf
 
 _ALIGNMENT = 32
 _ELEMENT_TYPES = {

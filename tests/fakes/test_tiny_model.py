@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.tiny_model import make_tiny_model, make_vocabulary
-from tui_llama.engine.gguf_file import open_gguf
+from tui_llama.engine.gguf.file import open_gguf
 
 QUANTIZATIONS = [
     "F32",

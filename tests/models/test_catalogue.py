@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.engine.architectures import ARCHITECTURES
+from tui_llama.engine.plan.architectures import ARCHITECTURES
 from tui_llama.models.catalogue import (
     CatalogueEntry,
     CatalogueError,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import paths
-from tui_llama.engine.model_facts import read_model_facts
+from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.models import library, machine, pull
 from tui_llama.models.downloads import DownloadFailed
 from tui_llama.models.machine import Machine

@@ -112,7 +112,7 @@ def _fits(facts: ModelFacts, machine: Machine, settings: Settings) -> bool:
 
 
 def _facts(model: FoundModel) -> ModelFacts:
-    from tui_llama.engine.model_facts import read_model_facts
+    from tui_llama.engine.model.facts import read_model_facts
 
     try:
         return read_model_facts(model.path)

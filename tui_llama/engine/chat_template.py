@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.gguf_file import GgufFile
+from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.known_templates import (
     KNOWN_TEMPLATES,
     PLAIN_STOP_TEXTS,

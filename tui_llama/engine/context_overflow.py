@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.language_model import Logits, TokenSequence
+from tui_llama.engine.model.interface import Logits, TokenSequence
 from tui_llama.engine.prompt import EncodedPrompt
 from tui_llama.engine.protocol import Overflow, OverflowMode
 from tui_llama.errors import CallerError, SettingsError

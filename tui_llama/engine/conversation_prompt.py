@@ -12,7 +12,7 @@ import msgspec
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.context_overflow import fit_turns, most_prompt_tokens
-from tui_llama.engine.language_model import LanguageModel, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel, TokenSequence
 from tui_llama.engine.prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import CompleteRequest, EstimateRequest, OverflowMode, ReadAheadRequest, ReplyRequest

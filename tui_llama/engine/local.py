@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 
 from tui_llama.engine.cache_upkeep import default_budget_bytes
 from tui_llama.engine.conversation_prompt import without_foreign_tokens
-from tui_llama.engine.language_model import LanguageModel, ModelOpener, ReportProgress, TokenSequence
-from tui_llama.engine.model_bytes import WatchedFile
-from tui_llama.engine.placement import Placement
+from tui_llama.engine.gguf.model_bytes import WatchedFile
+from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress, TokenSequence
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.prompt_estimate import ReadingSpeed, estimate_prompt
 from tui_llama.engine.protocol import (
@@ -44,12 +43,13 @@ from tui_llama.engine.read_ahead import ReadAhead
 from tui_llama.engine.reply import Reply, ShouldStop
 from tui_llama.engine.session_transfer import SessionTransfer
 from tui_llama.engine.speculation import BatchCosts
+from tui_llama.engine.threads.placement import Placement
 from tui_llama.errors import CallerError, EngineError, UserError
 from tui_llama.files.storage import DiskStorage
 from tui_llama.ledger import TOKENISED_AGAIN
 
 if TYPE_CHECKING:
-    from tui_llama.engine.model import Model
+    from tui_llama.engine.model.model import Model
 
 # A Ctrl+C that comes just before the main thread begins to wait does not end the wait, so that is never long.
 _POLL_SECONDS = 0.1
@@ -319,7 +319,7 @@ def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> Langua
 
 def open_requested(request: LoadRequest, on_progress: ReportProgress) -> "Model":
     """Our own model, opened as it is asked for; raises as `model.open_model`."""
-    from tui_llama.engine.model import open_model
+    from tui_llama.engine.model.model import open_model
 
     return open_model(
         request.model_path,

@@ -18,7 +18,7 @@ from tui_llama.engine.layouts.machine_limits import CHUNK_BYTES, GATE_AT, GROUPS
 from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, prepare_gate
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.machine.memory import zeroed_array, zeroed_bytes
-from tui_llama.engine.placement import Placement, find_seats
+from tui_llama.engine.threads.placement import Placement, find_seats
 from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
 
 _BUFFER_BYTES = 768 << 20

@@ -6,7 +6,7 @@ from itertools import groupby
 import msgspec
 
 from tui_llama.engine.conversation_prompt import check_that_it_fits, common_length, encode_conversation
-from tui_llama.engine.language_model import LanguageModel, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel, TokenSequence
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import EstimateRequest, PromptEstimate, PromptPart
 from tui_llama.engine.tokenizer import Tokenizer

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.context_overflow import room_in
 from tui_llama.engine.conversation_prompt import check_that_it_fits, common_length, encode_conversation, hold_beginning
-from tui_llama.engine.language_model import LanguageModel, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel, TokenSequence
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import Notice, ReadAheadEvent, ReadAheadFinished, ReadAheadProgress, ReadAheadRequest
 from tui_llama.engine.reply import ShouldStop, not_used_words

@@ -20,8 +20,8 @@ from tui_llama.engine.conversation_prompt import (
     encode_conversation,
     hold_beginning,
 )
-from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.loop_guard import LoopGuard
+from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import (
     CompleteRequest,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.conversation_prompt import Prompt, told_moment
-from tui_llama.engine.language_model import LanguageModel
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt import encode_prompt
 from tui_llama.engine.protocol import CompleteRequest, ReplyRequest, RereadCause
 from tui_llama.engine.template_dates import dates_in

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tui_llama.engine.machine_limits import LimitSample
-from tui_llama.engine.plan import Plan
+from tui_llama.engine.plan.plan import Plan
 
 ATTENTION = "attention"
 """The operation that reads keys and values."""

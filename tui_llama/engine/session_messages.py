@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.language_model import PromptTemplate
+from tui_llama.engine.model.interface import PromptTemplate
 from tui_llama.engine.prompt import encode_prompt
 from tui_llama.engine.tokenizer import Tokenizer
 from tui_llama.errors import UserError

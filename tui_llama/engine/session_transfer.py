@@ -17,8 +17,8 @@ import numpy as np
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.canary import is_reproduced
 from tui_llama.engine.conversation_prompt import encode_continuation, without_foreign_tokens
-from tui_llama.engine.language_model import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.llama_session import Plane, StoredState, read_llama_session, write_llama_session
+from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.prompt_cache import PromptCache
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.engine.session_messages import messages_in

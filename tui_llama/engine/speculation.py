@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
-from tui_llama.engine.language_model import Logits, LogitsRows, TokenSequence
+from tui_llama.engine.model.interface import Logits, LogitsRows, TokenSequence
 
 LONGEST_NGRAM = 3
 """Longer matches are found all the same: a place that agreed is followed for as long as it agrees."""

@@ -7,7 +7,7 @@ Files have one under `tokenizer.chat_template`, or several: each under that key,
 from collections.abc import Iterator
 from typing import Final
 
-from tui_llama.engine.gguf_file import GgufFile, SkippedValue, StringArray
+from tui_llama.engine.gguf.file import GgufFile, SkippedValue, StringArray
 
 TEMPLATE_KEY: Final = "tokenizer.chat_template"
 _NAMED_KEY: Final = f"{TEMPLATE_KEY}."

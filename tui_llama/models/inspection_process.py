@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tui_llama.engine.model_facts import read_model_facts
+from tui_llama.engine.model.facts import read_model_facts
 
 
 def main(_arguments: Sequence[str]) -> None:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.kv_cache import KeyValueCache
 from tui_llama.engine.layouts.plan_row import ROW
-from tui_llama.engine.plan import Plan, Step
-from tui_llama.engine.plan_runner import PlanRunner
-from tui_llama.engine.thread_team import ThreadTeam
+from tui_llama.engine.plan.plan import Plan, Step
+from tui_llama.engine.plan.runner import PlanRunner
+from tui_llama.engine.tensors.kv_cache import KeyValueCache
+from tui_llama.engine.threads.team import ThreadTeam
 
 
 def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any) -> None:

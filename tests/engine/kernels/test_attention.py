@@ -8,9 +8,9 @@ import pytest
 
 from tests.engine.kernels.kernel_bench import address, batch_of, run_kernel, through
 from tests.naive import ops as naive
-from tui_llama.engine.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.layouts import attention, plan_row
 from tui_llama.engine.machine.memory import padded, zeroed_array
+from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 
 PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
 RNG = np.random.default_rng(7)

@@ -13,7 +13,7 @@ from tui_llama.engine.layouts import plan_row, weight_tile
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES, activation_bytes
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine.memory import padded, zeroed_array
-from tui_llama.engine.repacking import repack_units, units_of
+from tui_llama.engine.tensors.repacking import repack_units, units_of
 
 RNG = np.random.default_rng(3)
 FORMAT_IDS = [layout.name for layout in FORMATS.values()]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.tiny_model import make_tiny_model
-from tui_llama.engine.gguf_file import open_gguf
+from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.tokenizer import open_tokenizer
 from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
 

@@ -13,7 +13,7 @@ from tests.engine.tokenizer.vocabulary_file import (
     pair_keys,
     write_vocabulary,
 )
-from tui_llama.engine.gguf_file import open_gguf
+from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.tokenizer.byte_pair import byte_pair_defaults
 from tui_llama.engine.tokenizer.special_tokens import SpecialTokenSplitter, StripRules
 from tui_llama.engine.tokenizer.splitting_rules import splitting_rule

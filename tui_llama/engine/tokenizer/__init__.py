@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tui_llama.engine.gguf_file import GgufFile, open_gguf
+from tui_llama.engine.gguf.file import GgufFile, open_gguf
 from tui_llama.engine.merging import MERGE_KERNELS
 from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
 from tui_llama.engine.tokenizer.special_tokens import (

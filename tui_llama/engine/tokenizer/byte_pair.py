@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Regex, pre_tokenizers
 
-from tui_llama.engine.gguf_file import GgufFile
+from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.layouts.byte_pair_merge import NO_TOKEN
 from tui_llama.engine.merging import Merger, TextTable
 from tui_llama.engine.tokenizer.score_based import SPACE, byte_of

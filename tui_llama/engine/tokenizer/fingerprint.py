@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.gguf_file import GgufFile
-from tui_llama.engine.gguf_types import StringArray
+from tui_llama.engine.gguf.file import GgufFile
+from tui_llama.engine.gguf.types import StringArray
 from tui_llama.engine.tokenizer.vocabulary import TokenKind
 
 _PREFIX: Final = "tokenizer.ggml."

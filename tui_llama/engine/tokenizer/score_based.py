@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import sentencepiece
 
-from tui_llama.engine.gguf_file import GgufFile
+from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults, text_bytes
 
 DEFAULTS = VocabularyDefaults(bos_id=1, eos_id=2, unknown_id=0, add_bos=True, add_space_prefix=True)

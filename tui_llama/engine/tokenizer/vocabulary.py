@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.gguf_file import GgufFile, StringArray
+from tui_llama.engine.gguf.file import GgufFile, StringArray
 
 MAX_VOCAB_SIZE = 1 << 24
 _PREFIX = "tokenizer.ggml."

@@ -1,0 +1,254 @@
+"""Tokens in a cache taken to other positions: keys as their naive twin turns them, and as reading gives them there."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tests.fakes.tiny_model import Architecture, ScalingKind, make_tiny_model
+from tests.naive import ops as naive
+from tui_llama.engine import open_model
+from tui_llama.engine.gguf.file import open_gguf
+from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, ROW
+from tui_llama.engine.model.kv_moves import PositionMoves
+from tui_llama.engine.model.model import Sequence
+from tui_llama.engine.plan.plan import Plan, Step
+from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
+from tui_llama.engine.tensors.kv_cache import CacheRows, CacheShape, KeyValueCache
+from tui_llama.engine.tensors.rotary import RotaryTable
+from tui_llama.errors import CallerError, ShapeMismatchError
+from tui_llama.files.storage import DiskStorage
+
+LENGTH, CONTEXT = 61, 70
+IDS = [5 + 7 * i % 40 for i in range(40)]
+RNG = np.random.default_rng(11)
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Hyperparameters:
+    with open_gguf(make_tiny_model(tmp_path_factory.mktemp("moves") / "tiny.gguf")) as file:
+        return read_hyperparameters(file)
+
+
+def moves_for(shape: CacheShape, rotary: RotaryTable, rotated_dim: int, mode: int) -> PositionMoves:
+    rows = np.zeros(shape.layer_count, ROW)
+    rows["layer"] = np.arange(shape.layer_count)
+    rows["kv_heads"], rows["head_dim"], rows["padded_head_dim"] = shape.kv_heads, shape.head_dim, shape.padded_head_dim
+    rows["rotated_dim"], rows["mode"], rows["cache_type"] = rotated_dim, mode, shape.kernel_type
+    steps = [Step("store_keys", "")] * shape.layer_count
+    return PositionMoves(Plan(rows, steps, None, rotary, 0, []))  # type: ignore[arg-type] # it has no logits
+
+
+def filled(shape: CacheShape) -> KeyValueCache:
+    cache = KeyValueCache(shape)
+    sizes = (LENGTH, shape.kv_heads, shape.head_dim)
+    planes = [
+        naive.cache_rows(RNG.standard_normal(sizes, np.float32), shape.cache_type) for _ in range(2 * shape.layer_count)
+    ]
+    rows: Any = np.stack(planes).reshape(shape.layer_count, 2, *planes[0].shape)
+    cache.fill(0, rows)
+    cache.publish(LENGTH)
+    return cache
+
+
+def rows_of(cache: KeyValueCache) -> list[tuple[CacheRows, CacheRows]]:
+    return [(keys, values) for keys, values in cache.rows(0, cache.length)]
+
+
+KINDS = [
+    (cache_type, mode, head_dim, rotated)
+    for cache_type in ("f16", "q8_0")
+    for mode, head_dim, rotated in ((NEIGHBOURS, 8, 8), (HALVES, 40, 40), (NEIGHBOURS, 64, 32), (HALVES, 64, 32))
+]
+
+
+@pytest.mark.parametrize(("cache_type", "mode", "head_dim", "rotated"), KINDS)
+def test_what_is_behind_a_removed_range_moves_down_with_its_keys_turned_back(
+    sizes: Hyperparameters, cache_type: str, mode: int, head_dim: int, rotated: int
+) -> None:
+    rotary = RotaryTable(dataclasses.replace(sizes, rope_dim=rotated), None, CONTEXT)
+    cache = filled(CacheShape(2, 3, head_dim, CONTEXT, cache_type))
+    before, first, count = rows_of(cache), 5, 23
+
+    moves_for(cache.shape, rotary, rotated, mode).remove(cache, first, count)
+
+    assert cache.length == LENGTH - count
+    turns = np.repeat(rotary.turns(np.array([-count])), LENGTH - first - count, axis=0)
+    for (keys, values), (old_keys, old_values) in zip(rows_of(cache), before, strict=True):
+        np.testing.assert_array_equal(keys[:first], old_keys[:first])
+        expected = naive.turned_rows(old_keys[first + count :], turns, head_dim, mode == NEIGHBOURS)
+        np.testing.assert_array_equal(keys[first:], expected)
+        np.testing.assert_array_equal(values, np.delete(old_values, range(first, first + count), axis=0))
+
+
+@pytest.mark.parametrize(("cache_type", "mode", "head_dim", "rotated"), KINDS)
+def test_turned_keys_agree_with_their_twin_and_values_stay(
+    sizes: Hyperparameters, cache_type: str, mode: int, head_dim: int, rotated: int
+) -> None:
+    rotary = RotaryTable(dataclasses.replace(sizes, rope_dim=rotated), None, CONTEXT)
+    cache = filled(CacheShape(2, 3, head_dim, CONTEXT, cache_type))
+    before, differences = rows_of(cache), RNG.integers(-9, 10, LENGTH)
+
+    moves_for(cache.shape, rotary, rotated, mode).turn(cache, differences)
+
+    turned = differences != 0
+    turns = rotary.turns(differences[turned])
+    for (keys, values), (old_keys, old_values) in zip(rows_of(cache), before, strict=True):
+        np.testing.assert_array_equal(values, old_values)
+        np.testing.assert_array_equal(keys[~turned], old_keys[~turned])
+        expected = naive.turned_rows(old_keys[turned], turns, head_dim, mode == NEIGHBOURS)
+        np.testing.assert_array_equal(keys[turned], expected)
+
+
+def test_ranges_and_differences_that_do_not_fit_the_cache_are_refused(sizes: Hyperparameters) -> None:
+    cache = filled(CacheShape(1, 1, 8, CONTEXT))
+    moves = moves_for(cache.shape, RotaryTable(sizes, None, CONTEXT), sizes.rope_dim, HALVES)
+    for first, count in [(-1, 3), (3, -1), (60, 2)]:
+        with pytest.raises(CallerError):
+            moves.remove(cache, first, count)
+    with pytest.raises(ShapeMismatchError):
+        moves.turn(cache, np.zeros(LENGTH - 1, np.int64))
+    assert cache.length == LENGTH
+
+
+# --- in a model of one layer: keys and values depend on nothing but their token and position ----------------
+
+MODELS: list[tuple[Architecture, ScalingKind, str]] = [
+    *(("llama", scaling, "f16") for scaling in ("none", "factors", "linear", "yarn")),
+    *(("llama", "yarn", "q8_0"), ("qwen2", "none", "f16"), ("qwen3", "none", "q8_0")),
+]
+
+
+def keys_of(sequence: Sequence) -> npt.NDArray[np.float64]:
+    return naive.from_cache_rows(sequence.cache.rows(0, len(sequence))[0, 0], sequence.cache.shape.head_dim)
+
+
+def relative_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    difference = got.astype(np.float64) - expected
+    return float(np.sqrt((difference**2).mean() / (expected.astype(np.float64) ** 2).mean()))
+
+
+@pytest.mark.parametrize(("architecture", "scaling", "cache_type"), MODELS)
+def test_a_shifted_sequence_goes_on_as_if_only_the_rest_had_been_read(
+    tmp_path: Path, architecture: Architecture, scaling: ScalingKind, cache_type: str
+) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", architecture, layers=1, rope_scaling=scaling)
+    tolerance = 1e-3 if cache_type == "f16" else 2e-2
+    with open_model(path, threads=1, cache_type=cache_type) as model, model.new_sequence() as sequence:
+        sequence.extend(IDS)
+        sequence.shift(3, 20)
+        rest = IDS[:3] + IDS[23:]
+        assert sequence.token_ids == rest
+        assert sequence.positions == list(range(len(rest)))
+        with model.new_sequence() as fresh:
+            fresh.extend(rest)
+            assert relative_error(keys_of(sequence), keys_of(fresh)) < tolerance
+            assert relative_error(sequence.extend([9]), fresh.extend([9])) < tolerance
+
+
+@pytest.mark.parametrize(("architecture", "scaling", "cache_type"), MODELS)
+def test_keys_at_shared_positions_are_those_of_that_position(
+    tmp_path: Path, architecture: Architecture, scaling: ScalingKind, cache_type: str
+) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", architecture, layers=1, rope_scaling=scaling)
+    shared = [*range(8), *(8 + i // 4 for i in range(24)), *range(14, 22)]
+    with open_model(path, threads=1, cache_type=cache_type) as model, model.new_sequence() as sequence:
+        sequence.extend([9] * 40)
+        at_position = keys_of(sequence)
+        sequence.set_positions(shared)
+        assert sequence.positions == shared
+        assert relative_error(keys_of(sequence), at_position[shared]) < (1e-3 if cache_type == "f16" else 2e-2)
+        sequence.extend([9, 9, 9])
+        assert sequence.positions == [*shared, 22, 23, 24]
+        np.testing.assert_array_equal(keys_of(sequence)[-3:], at_position[22:25])
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_model(tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+def test_a_sequence_says_which_tokens_are_as_reading_leaves_them(tiny: Path) -> None:
+    with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
+        sequence.extend(IDS)
+        assert sequence.exact_tokens == 40
+        sequence.shift(30, 10)  # nothing is behind them: as if they had never been read
+        assert sequence.exact_tokens == len(sequence) == 30
+        sequence.shift(7, 5)
+        sequence.extend(IDS[:4])
+        assert (sequence.exact_tokens, len(sequence)) == (7, 29)
+        sequence.rewind(9)
+        assert sequence.exact_tokens == 7
+        sequence.rewind(7)
+        expected = model.logits(IDS[:10])[-1].tobytes()
+        assert sequence.extend(IDS[7:10]).tobytes() == expected
+        assert sequence.exact_tokens == len(sequence) == 10
+        sequence.set_positions([*range(5), 4, *range(5, 9)])
+        assert sequence.exact_tokens == 5
+
+
+def test_a_sequence_says_which_tokens_are_its_own(tiny: Path) -> None:
+    with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
+        sequence.extend(IDS)
+        rows = sequence.rows(0, 40)
+        sequence.rewind(20)
+        sequence.fill(20, rows[:, :, 20:30])
+        sequence.adopt(IDS[20:30], is_foreign=True)
+        sequence.extend(IDS[30:])  # computed beside them
+        assert (sequence.own_tokens, len(sequence)) == (20, 40)
+        sequence.rewind(21)
+        assert sequence.own_tokens == 20
+        sequence.shift(20, 1)
+        sequence.extend(IDS[20:])
+        assert sequence.own_tokens == len(sequence) == 40
+        sequence.rewind(20)
+        sequence.fill(20, rows[:, :, 20:])
+        sequence.adopt(IDS[20:], is_foreign=True)
+        sequence.shift(4, 4)
+        assert sequence.own_tokens == 4
+        sequence.rewind(4)
+        sequence.extend(IDS[4:])
+        assert sequence.own_tokens == len(sequence) == 40
+
+
+def test_of_a_sequence_whose_tokens_have_moved_only_the_start_is_stored(tiny: Path, tmp_path: Path) -> None:
+    with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
+        expected = sequence.extend(IDS).tobytes()
+        sequence.shift(4, 4)
+        cache = PromptCache(DiskStorage(tmp_path), model.fingerprint, model.state_shape, 1 << 30)
+        assert cache.save(bytes(16), sequence).tokens == 4
+        assert cache.restore(sequence, IDS).tokens == sequence.exact_tokens == 4
+        assert sequence.extend(IDS[4:]).tobytes() == expected
+
+
+def test_a_restored_sequence_has_not_moved(tiny: Path, tmp_path: Path) -> None:
+    with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
+        expected = sequence.extend(IDS).tobytes()
+        cache = PromptCache(DiskStorage(tmp_path), model.fingerprint, model.state_shape, 1 << 30)
+        assert cache.save(bytes(16), sequence).tokens == len(IDS)
+        sequence.set_positions([i // 4 for i in range(len(IDS))])
+        assert cache.restore(sequence, IDS[:39]).tokens == sequence.exact_tokens == 39
+        assert sequence.extend(IDS[39:]).tobytes() == expected
+
+
+@pytest.mark.parametrize("positions", [[0, 1], [0, 1, 3], [0, 2, 1], [-1, 0, 1]])
+def test_positions_that_make_no_sense_are_refused(tiny: Path, positions: list[int]) -> None:
+    with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
+        expected = sequence.extend([1, 2, 3, 4]).tobytes()
+        sequence.rewind(3)
+        with pytest.raises(CallerError):
+            sequence.set_positions(positions)
+        assert sequence.extend([4]).tobytes() == expected
+
+
+def test_tokens_that_share_positions_are_not_shifted(tiny: Path) -> None:
+    with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
+        sequence.extend([1, 2, 3, 4])
+        sequence.set_positions([0, 0, 1, 1])
+        with pytest.raises(CallerError):
+            sequence.shift(1, 1)
+        assert sequence.token_ids == [1, 2, 3, 4]

@@ -1,0 +1,110 @@
+"""The cache's contract: append, rewind, length, rows out, rows in."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
+from tui_llama.errors import CallerError, ShapeMismatchError
+
+SHAPE = CacheShape(layer_count=2, kv_heads=3, head_dim=8, context_size=70)
+QUANTISED = CacheShape(layer_count=2, kv_heads=3, head_dim=40, context_size=70, cache_type="q8_0")
+
+
+def some_rows(tokens: int, seed: int = 0, shape: CacheShape = SHAPE) -> npt.NDArray[Any]:
+    size, dtype = shape.row_type
+    chance = np.random.default_rng(seed)
+    sizes = (shape.layer_count, 2, tokens, shape.kv_heads, size)
+    if dtype == np.uint8:
+        return chance.integers(0, 256, sizes, np.uint8)
+    return chance.standard_normal(sizes).astype(dtype)
+
+
+@given(
+    cuts=st.lists(st.integers(0, 70), min_size=1, max_size=5).map(sorted),
+    wanted=st.tuples(st.integers(0, 70), st.integers(0, 70)).map(sorted),
+    shape=st.sampled_from([SHAPE, QUANTISED]),
+)
+def test_rows_that_go_in_piece_by_piece_come_out(cuts: list[int], wanted: list[int], shape: CacheShape) -> None:
+    cache, length = KeyValueCache(shape), cuts[-1]
+    rows = some_rows(length, shape=shape)
+    for first, last in zip([0, *cuts], cuts, strict=False):
+        cache.fill(first, rows[:, :, first:last])
+    cache.publish(length)
+    first, last = (min(place, length) for place in wanted)
+    got = cache.rows(first, last)
+    assert got.flags.c_contiguous
+    np.testing.assert_array_equal(got, rows[:, :, first:last])
+
+
+def test_filling_does_not_change_the_length_until_it_is_published() -> None:
+    cache = KeyValueCache(SHAPE)
+    cache.fill(0, some_rows(20))
+    assert cache.length == 0
+    cache.publish(20)
+    assert cache.length == 20
+
+
+def test_rewinding_keeps_what_comes_before() -> None:
+    cache = KeyValueCache(SHAPE)
+    rows = some_rows(40)
+    cache.fill(0, rows)
+    cache.publish(40)
+    cache.rewind(17)
+    np.testing.assert_array_equal(cache.rows(0, 17), rows[:, :, :17])
+    with pytest.raises(CallerError):
+        cache.rows(0, 18)
+
+
+@pytest.mark.parametrize("length", [-1, 6])
+def test_rewinding_to_where_there_is_nothing_is_refused(length: int) -> None:
+    cache = KeyValueCache(SHAPE)
+    cache.append(5)
+    with pytest.raises(CallerError):
+        cache.rewind(length)
+    assert cache.length == 5
+
+
+def test_more_tokens_than_fit_are_refused() -> None:
+    cache = KeyValueCache(SHAPE)
+    cache.append(70)
+    with pytest.raises(CallerError):
+        cache.append(1)
+    assert cache.length == 70
+
+
+@pytest.mark.parametrize(
+    ("first", "shape"),
+    [(0, (2, 2, 5, 3, 7)), (0, (2, 2, 5, 2, 8)), (0, (1, 2, 5, 3, 8)), (0, (2, 2, 71, 3, 8)), (66, (2, 2, 5, 3, 8)),
+     (-1, (2, 2, 5, 3, 8)), (0, (5, 3, 8))],
+)  # fmt: skip
+def test_rows_of_another_shape_are_refused(first: int, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeMismatchError):
+        KeyValueCache(SHAPE).fill(first, np.zeros(shape, np.float16))
+
+
+def test_rows_of_another_type_are_refused() -> None:
+    with pytest.raises(ShapeMismatchError):
+        KeyValueCache(SHAPE).fill(0, np.zeros((2, 2, 5, 3, 8), np.float32))  # type: ignore[arg-type]
+
+
+def test_rows_of_the_other_cache_type_are_refused() -> None:
+    with pytest.raises(ShapeMismatchError):
+        KeyValueCache(SHAPE).fill(0, some_rows(5, shape=QUANTISED))
+    with pytest.raises(ShapeMismatchError):
+        KeyValueCache(QUANTISED).fill(0, some_rows(5))
+
+
+def test_a_quantised_cache_takes_about_half_the_memory() -> None:
+    halves, quantised = (CacheShape(16, 8, 64, 4096, kind) for kind in ("f16", "q8_0"))
+    assert quantised.bytes_per_token * 32 == halves.bytes_per_token * 17
+    assert quantised.tile_bytes * 32 == halves.tile_bytes * 17
+
+
+def test_bytes_of_a_token_leave_padding_out() -> None:
+    assert SHAPE.bytes_per_token == 2 * 2 * 2 * 3 * 8
+    assert (SHAPE.padded_head_dim, SHAPE.padded_context) == (16, 128)

@@ -1,0 +1,1 @@
+"""Reads GGUF files: header, metadata, tensor table, bytes. Nothing is trusted unchecked."""

@@ -1,0 +1,301 @@
+"""An open GGUF model file: its metadata with types checked, the bytes of its tensors.
+
+`gguf_header` has the format and reads the header; this is what the rest of the engine uses. It knows formats, not
+models: what a key means is for others to say.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Final, Self, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine.gguf.header import FindStrings, Header, find_strings, read_header
+from tui_llama.engine.gguf.header_cursor import DAMAGED_HINT
+from tui_llama.engine.gguf.model_bytes import ModelBytes
+from tui_llama.engine.gguf.types import (
+    TENSOR_TYPES,
+    MetadataValue,
+    NumericArray,
+    SkippedValue,
+    StringArray,
+    TensorInfo,
+    TensorType,
+    ValueType,
+    quoted,
+    without_ones_behind,
+)
+from tui_llama.errors import CallerError, ModelFileError
+
+__all__ = [
+    "TENSOR_TYPES",
+    "GgufFile",
+    "MetadataValue",
+    "NumericArray",
+    "SkippedValue",
+    "StringArray",
+    "TensorInfo",
+    "TensorType",
+    "ValueType",
+    "open_gguf",
+    "quoted",
+]
+
+_CHUNK_BYTES: Final = 1 << 20
+_OTHER_FILE_HINT: Final = "Choose another file of the same model."
+
+
+class _Required(Enum):
+    VALUE = "no default: the key must be there"
+
+
+_REQUIRED: Final = _Required.VALUE
+Default = TypeVar("Default")
+
+
+class GgufFile:
+    """An open model file. A context manager; made by `open_gguf`.
+
+    `metadata` maps keys to numbers, strings, `StringArray`s, read-only numpy arrays of the declared element type, and
+    `SkippedValue`s; `metadata_types` maps them to the types that the file declares; `tensors` maps names to
+    `TensorInfo`, in the file's order. All three live on after `close`.
+    """
+
+    def __init__(self, path: Path, source: ModelBytes, header: Header) -> None:
+        self.path = path
+        self.version = header.version
+        self.alignment = header.alignment
+        self.metadata: Mapping[str, MetadataValue] = MappingProxyType(header.metadata)
+        self.metadata_types: Mapping[str, ValueType] = MappingProxyType(header.metadata_types)
+        self.tensors: Mapping[str, TensorInfo] = MappingProxyType(header.tensors)
+        self.header_size_bytes = header.size_bytes
+        self.size_bytes = source.size_bytes
+        self._source = source
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file. May be repeated."""
+        self._source.close()
+
+    def header_chunks(self) -> Iterator[bytes]:
+        """Everything before the data's padding, piece by piece: what a fingerprint of the model is made of.
+
+        Raises:
+            ModelFileError: as `read_tensor`.
+        """
+        for at in range(0, self.header_size_bytes, _CHUNK_BYTES):
+            yield self._source.read(at, min(_CHUNK_BYTES, self.header_size_bytes - at))
+
+    def tensor_bytes(self, name: str) -> npt.NDArray[np.uint8]:
+        """A copy of the stored bytes of a tensor: (size_bytes,) uint8.
+
+        Raises:
+            ModelFileError: the file has no such tensor, or as `read_tensor`.
+        """
+        out = np.empty(self._tensor(name).size_bytes, np.uint8)
+        self.read_tensor(name, 0, out)
+        return out
+
+    def read_tensor(self, name: str, first_byte: int, out: npt.NDArray[np.uint8]) -> None:
+        """Fills `out`, (bytes,) uint8, from a part of a tensor. Any thread may call it.
+
+        Args:
+            name: The tensor.
+            first_byte: Where in the tensor the part begins.
+            out: As long as the part.
+
+        Raises:
+            ModelFileError: the file has no such tensor, was cut short meanwhile, or cannot be read.
+            CallerError: the tensor has no such part, or the file is closed.
+        """
+        tensor = self._tensor(name)
+        if not 0 <= first_byte <= tensor.size_bytes - len(out):
+            raise CallerError(f"tensor {quoted(name)} has no {len(out)} bytes from {first_byte} on")
+        self._source.read_into(tensor.offset_bytes + first_byte, out)
+
+    def tensor_of_shape(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
+        """What the file says of a tensor, whose shape may have sizes of 1 behind.
+
+        Raises:
+            ModelFileError: the file has no such tensor, or one of another shape.
+        """
+        tensor = self._tensor(name)
+        if tensor.shape != without_ones_behind(shape):
+            raise self.refuse(
+                f"tensor {quoted(name)} has shape {quoted(tensor.shape)}, but the model's sizes ask for {shape}",
+                _OTHER_FILE_HINT,
+            )
+        return tensor
+
+    def check_unchanged(self) -> None:
+        """Makes sure that nobody has written to the file since it was opened.
+
+        Raises:
+            ModelFileError: somebody has.
+        """
+        self._source.check_unchanged()
+
+    @overload
+    def get_int(self, key: str) -> int: ...
+    @overload
+    def get_int(self, key: str, default: Default) -> int | Default: ...
+    def get_int(self, key: str, default: object = _REQUIRED) -> object:
+        """The integer, of any width, under `key`, or `default` where the key is absent.
+
+        Raises:
+            ModelFileError: the value is no integer, or the key is absent and there is no default.
+        """
+        return self._get(key, int, "an integer", default)
+
+    @overload
+    def get_float(self, key: str) -> float: ...
+    @overload
+    def get_float(self, key: str, default: Default) -> float | Default: ...
+    def get_float(self, key: str, default: object = _REQUIRED) -> object:
+        """The floating-point number under `key`, maybe infinite or NaN, or `default` where the key is absent.
+
+        Raises:
+            ModelFileError: the value is no such number, or the key is absent and there is no default.
+        """
+        return self._get(key, float, "a floating-point number", default)
+
+    @overload
+    def get_str(self, key: str) -> str: ...
+    @overload
+    def get_str(self, key: str, default: Default) -> str | Default: ...
+    def get_str(self, key: str, default: object = _REQUIRED) -> object:
+        """The text under `key`, or `default` where the key is absent. Not safe to print as it is.
+
+        Raises:
+            ModelFileError: the value is no text, or the key is absent and there is no default.
+        """
+        return self._get(key, str, "a string", default)
+
+    @overload
+    def get_bool(self, key: str) -> bool: ...
+    @overload
+    def get_bool(self, key: str, default: Default) -> bool | Default: ...
+    def get_bool(self, key: str, default: object = _REQUIRED) -> object:
+        """The truth value under `key`, or `default` where the key is absent.
+
+        Raises:
+            ModelFileError: the value is no truth value, or the key is absent and there is no default.
+        """
+        return self._get(key, bool, "true or false", default)
+
+    @overload
+    def get_strings(self, key: str) -> StringArray: ...
+    @overload
+    def get_strings(self, key: str, default: Default) -> StringArray | Default: ...
+    def get_strings(self, key: str, default: object = _REQUIRED) -> object:
+        """The array of strings under `key`, or `default` where the key is absent.
+
+        Raises:
+            ModelFileError: the value is no such array, or the key is absent and there is no default.
+        """
+        return self._get(key, StringArray, "an array of strings", default)
+
+    @overload
+    def get_int_array(self, key: str) -> NumericArray: ...
+    @overload
+    def get_int_array(self, key: str, default: Default) -> NumericArray | Default: ...
+    def get_int_array(self, key: str, default: object = _REQUIRED) -> object:
+        """The array of integers under `key` (one dimension, the file's own integer type), or `default`.
+
+        Raises:
+            ModelFileError: the value is no such array, or the key is absent and there is no default.
+        """
+        return self._get_array(key, "iu", "an array of integers", default)
+
+    @overload
+    def get_float_array(self, key: str) -> NumericArray: ...
+    @overload
+    def get_float_array(self, key: str, default: Default) -> NumericArray | Default: ...
+    def get_float_array(self, key: str, default: object = _REQUIRED) -> object:
+        """The array of floating-point numbers under `key` (one dimension, float32 or float64), or `default`.
+
+        Raises:
+            ModelFileError: the value is no such array, or the key is absent and there is no default.
+        """
+        return self._get_array(key, "f", "an array of floating-point numbers", default)
+
+    def refuse(self, message: str, hint: str = DAMAGED_HINT) -> ModelFileError:
+        """The error that says that this file cannot be used, for the caller to raise."""
+        return ModelFileError(f"{self.path.name}: {message}", hint)
+
+    def _tensor(self, name: str) -> TensorInfo:
+        tensor = self.tensors.get(name)
+        if tensor is None:
+            raise self.refuse(f"tensor {quoted(name)} is missing", _OTHER_FILE_HINT)
+        return tensor
+
+    def _get_array(self, key: str, kinds: str, wanted: str, default: object) -> object:
+        value = self._get(key, np.ndarray, wanted, default)
+        if isinstance(value, np.ndarray) and value is not default and value.dtype.kind not in kinds:
+            raise self._wrong_type(key, wanted)
+        return value
+
+    def _get(self, key: str, kind: type, wanted: str, default: object) -> object:
+        if key not in self.metadata:
+            if default is _REQUIRED:
+                raise self.refuse(f"metadata key {quoted(key)} is missing", _OTHER_FILE_HINT)
+            return default
+        value = self.metadata[key]
+        if type(value) is not kind:
+            raise self._wrong_type(key, wanted)
+        return value
+
+    def _wrong_type(self, key: str, wanted: str) -> ModelFileError:
+        return self.refuse(
+            f"metadata key {quoted(key)} should be {wanted}, but the file has {self._describe(key)}",
+            _OTHER_FILE_HINT,
+        )
+
+    def _describe(self, key: str) -> str:
+        value = self.metadata[key]
+        if isinstance(value, StringArray):
+            return f"an array of {len(value)} strings"
+        if isinstance(value, SkippedValue):
+            return f"a value of {value.size_bytes} bytes, which is too long"
+        if isinstance(value, np.ndarray):
+            return f"an array of {len(value)} {value.dtype.name}"
+        return f"{self.metadata_types[key].name.lower()} {quoted(value)}"
+
+
+def open_gguf(path: str | Path, find: FindStrings = find_strings) -> GgufFile:
+    """Opens a model file and checks its header and tensor table; no weights are read.
+
+    Args:
+        path: The file.
+        find: As for `read_header`.
+
+    Raises:
+        ModelFileError: there is no such file, it cannot be read, or it is not a sound GGUF file of one part.
+    """
+    path = Path(path)
+    source = ModelBytes(path)
+    try:
+        file = GgufFile(path, source, read_header(path.name, source, find))
+        if file.get_int("split.count", 0) > 1:
+            raise file.refuse(
+                "the model is split into several files, which is not supported yet",
+                "Join the parts with `llama-gguf-split --merge`, or choose a model in one file.",
+            )
+    except ModelFileError:
+        with source:
+            source.check_unchanged()  # a file that is being written needs no other reason
+        raise
+    except BaseException:
+        source.close()
+        raise
+    return file

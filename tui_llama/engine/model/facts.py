@@ -1,0 +1,127 @@
+"""What the header of a model file tells before the model is loaded: what it is, what it needs, whether it can run.
+
+Nothing of the weights is read, so this takes milliseconds and is safe for a file that nobody has looked at yet.
+"""
+
+import math
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from tui_llama.engine.gguf.compiled_strings import quickest_find_strings
+from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
+from tui_llama.engine.known_templates import recognize_template
+from tui_llama.engine.layouts.weight_tile import FORMATS
+from tui_llama.engine.model.coverage import check_coverage
+from tui_llama.engine.plan.architectures import architecture_named
+from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.template_text import stored_template
+from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
+from tui_llama.engine.tokenizer import check_tokenizer_kind
+from tui_llama.errors import ModelFileError
+
+_EMBEDDING: Final = "token_embd.weight"
+_OUTPUT: Final = "output.weight"
+_DECODED_BYTES: Final = 2  # what an element takes that is decoded to float16 at load
+_KEY_VALUE_BYTES: Final = 2  # of an element of keys or values as float16
+
+_LONGEST: Final = 1000  # characters of a text; what a file says has no end of its own
+
+_SAMPLING_KEYS: Final = {
+    "temperature": "general.sampling.temp",
+    "top_k": "general.sampling.top_k",
+    "top_p": "general.sampling.top_p",
+    "min_p": "general.sampling.min_p",
+    "repeat_penalty": "general.sampling.penalty_repeat",
+    "penalty_last_n": "general.sampling.penalty_last_n",
+}
+"""Fields of `chat.SamplingSettings`, and the keys that llama.cpp reads for them (src/llama-arch.cpp)."""
+
+
+def read_model_facts(path: str | Path) -> ModelFacts:
+    """Reads the header of a model file; what is wrong with the file, or with reading it, becomes `refusal`."""
+    try:
+        with open_gguf(path, quickest_find_strings()) as file:
+            return _facts(file)
+    except ModelFileError as error:
+        return ModelFacts(_printable(path), refusal=_printable(error)[: 2 * _LONGEST])
+    except Exception as error:  # a mistake of ours, which must not hide the other files of a list
+        what = f"{Path(path).name}: it could not be read: {type(error).__name__}: {error}"
+        return ModelFacts(_printable(path), refusal=_printable(what)[: 2 * _LONGEST])
+
+
+def common_type(file: GgufFile) -> str:
+    """The type that most matrices of a file have; empty where it has none."""
+    types = [tensor.type_name for tensor in file.tensors.values() if len(tensor.shape) > 1]
+    return max(sorted(set(types)), key=types.count, default="")
+
+
+def recommended_sampling(file: GgufFile) -> dict[str, float]:
+    """The sampling that a file recommends, by the names of `chat.SamplingSettings`; other types are passed over."""
+    found = {}
+    for name, key in _SAMPLING_KEYS.items():
+        value = file.metadata.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            # As it was written: 0.6 in 32 bits is 0.6000000238418579 in 64.
+            is_short = file.metadata_types[key] is ValueType.FLOAT32
+            found[name] = float(str(np.float32(value))) if is_short else value
+    return found
+
+
+def _facts(file: GgufFile) -> ModelFacts:
+    facts = ModelFacts(
+        path=_printable(file.path),
+        name=_text(file, "general.name")[:_LONGEST],
+        architecture=_text(file, "general.architecture")[:_LONGEST],
+        quantization=common_type(file),
+        parameter_count=sum(math.prod(tensor.shape) for tensor in file.tensors.values()),
+        file_bytes=file.size_bytes,
+        weight_bytes=sum(map(_bytes_in_memory, file.tensors.values())),
+        bytes_read_per_token=_bytes_read_per_token(file),
+        licence=_text(file, "general.license")[:_LONGEST],
+        template_source=_template_source(file),
+        sampling=recommended_sampling(file),
+    )
+    try:
+        architecture = architecture_named(facts.architecture)
+        sizes = read_hyperparameters(file)
+        check_coverage(file, sizes, architecture)
+        check_tokenizer_kind(file)
+    except ModelFileError as error:
+        return msgspec.structs.replace(facts, refusal=_printable(error)[: 2 * _LONGEST])
+    return msgspec.structs.replace(
+        facts,
+        layer_count=sizes.layer_count,
+        trained_context_size=sizes.context_length,
+        key_value_bytes_per_token=2 * _KEY_VALUE_BYTES * sizes.layer_count * sizes.kv_head_count * sizes.head_dim,
+    )
+
+
+def _bytes_read_per_token(file: GgufFile) -> int:
+    has_own_output = _OUTPUT in file.tensors
+    read = [tensor for name, tensor in file.tensors.items() if name != _EMBEDDING or not has_own_output]
+    return sum(map(_bytes_in_memory, read))
+
+
+def _bytes_in_memory(tensor: TensorInfo) -> int:
+    return tensor.size_bytes if tensor.type_id in FORMATS else _DECODED_BYTES * math.prod(tensor.shape)
+
+
+def _template_source(file: GgufFile) -> str:
+    text, _ = stored_template(file)
+    if not text:
+        return "none in the file; a plain one is used"
+    name = recognize_template(text)
+    return "the model file" if name is None else f"the model file ({name})"
+
+
+def _text(file: GgufFile, key: str) -> str:
+    value = file.metadata.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _printable(text: object) -> str:
+    """A path, and an error that names it, may hold bytes that are no text, which no message could carry."""
+    return str(text).encode("utf-8", "replace").decode()

@@ -1,0 +1,1 @@
+"""What a forward pass works with: sizes, weights, rotary tables, keys and values."""

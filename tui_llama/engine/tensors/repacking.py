@@ -1,0 +1,320 @@
+"""Fills the tiles of matrices on threads of its own, while the caller does something else: Python needs one core only.
+
+What is done to the bytes stands in repack_kernels.py; which threads take part, when they stop, and what is said of
+their progress is decided here. Rows are read piece by piece into memory and packed from there.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine.layouts.repacking import UNIT_FIELDS
+from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
+from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
+
+if TYPE_CHECKING:
+    from tui_llama.engine.tensors.matrices import Matrix
+
+ByteArray = npt.NDArray[np.uint8]
+ReadPart = Callable[[int, ByteArray], None]
+"""Fills an array of bytes from that byte on; any thread may call it."""
+
+_PROGRESS_SECONDS = 0.02
+_UNIT_BYTES = 1 << 20
+_STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and what comes of it
+_SOURCE_FIELD = 1
+
+_REPACK_UNITS = Kernel("matrix.repack", "repack_units", "iiii")
+_PACKED_AS = {"BF16": "F16"}  # what is packed as another type is
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the rows of a matrix come from.
+
+    Args:
+        matrix: Whose tiles are to be filled.
+        read: Reads a part of its rows, in its tiles' type.
+        decode: Returns all of its rows where they are of no type that can be packed; takes long, so that it is done by
+            the caller's thread, matrix by matrix.
+    """
+
+    matrix: "Matrix"
+    read: ReadPart
+    decode: Callable[[], ByteArray] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Bytes that are wanted in memory as they are.
+
+    Args:
+        out: Where to.
+        read: Reads a part of them.
+    """
+
+    out: ByteArray
+    read: ReadPart
+
+
+class Repacking:
+    """Work that begins with the `with` block and goes on in it; `finish` waits for all of it.
+
+    Leaving the block ends the threads, even if the work is not done.
+
+    Args:
+        sources: All matrices.
+        threads: How many may work. While the caller does something else, one less, but at least one.
+        sit_down: Puts the calling thread where the team's thread of that number runs. With it, each thread fills
+            the tiles that its fellow will read first when it decodes, so that they lie in that one's memory node.
+        copies: What is read beside them.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        threads: int,
+        sit_down: Callable[[int], object] | None = None,
+        copies: Iterable[Copy] = (),
+    ) -> None:
+        self._sources = list(sources)
+        self._copies = list(copies)
+        self._thread_count = threads
+        self._sit_down = sit_down
+        self._work: _Work | None = None
+
+    def __enter__(self) -> Self:
+        self._work = self._work_on([source for source in self._sources if source.decode is None], self._copies)
+        self._work.start(self._thread_count if self._sit_down else max(1, self._thread_count - 1))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._work is not None:
+            self._work.stop()
+
+    def finish(self, on_progress: Callable[[int, int], None]) -> None:
+        """Waits until every tile is filled.
+
+        Args:
+            on_progress: Called with bytes done and bytes in all; may raise to stop.
+
+        Raises:
+            ModelFileError: a matrix cannot be read or decoded.
+        """
+        total = sum(len(source.matrix.data) for source in self._sources)
+        done = 0
+        for work in self._all_work():
+            work.start(self._thread_count)
+            for share in work.progress():
+                on_progress(done + int(share * work.tile_bytes), total)
+            done += work.tile_bytes
+
+    def _all_work(self) -> Iterator["_Work"]:
+        assert self._work is not None, "to be used inside of the with block"
+        yield self._work
+        for source in self._sources:
+            if source.decode is not None:
+                self._work = self._work_on([Source(source.matrix, _reader_of(source.decode()))])
+                yield self._work
+
+    def _work_on(self, sources: Sequence[Source], copies: Sequence[Copy] = ()) -> "_Work":
+        parts = self._thread_count if self._sit_down else 1
+        return _Work(sources, copies, parts, self._sit_down)
+
+
+class _Work:
+    """What there is to read and to pack, and the threads that do it.
+
+    Args:
+        sources: The matrices.
+        copies: What is only read.
+        parts: 1 where every thread may take everything, else the number of threads, each with a part of each matrix.
+        sit_down: As for `Repacking`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        copies: Sequence[Copy],
+        parts: int,
+        sit_down: Callable[[int], object] | None,
+    ) -> None:
+        load_kernels([_REPACK_UNITS])
+        self.tile_bytes = sum(len(source.matrix.data) for source in sources)
+        self._jobs = [
+            [job for source in sources for job in _jobs_of(source, part, parts)] + _copy_jobs(copies, part, parts)
+            for part in range(parts)
+        ]
+        self._next_job = [itertools.count() for _ in range(parts)]  # to take the next one is atomic
+        self._job_count = sum(map(len, self._jobs))
+        self._done: list[None] = []  # as many as there are jobs done: to append is atomic, too
+        self._sit_down = sit_down
+        self._threads: list[threading.Thread] = []
+        self._stopped = False
+        self._error: BaseException | None = None
+
+    def start(self, thread_count: int) -> None:
+        """Has that many threads at work."""
+        for number in range(len(self._threads), thread_count):
+            thread = threading.Thread(target=self._take_part, args=(number,), name=f"repack {number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def progress(self) -> Iterator[float]:
+        """Yields which share is done, now and then, and 1.0 at the end."""
+        yield self._share_done()
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(_PROGRESS_SECONDS)
+                if thread.is_alive():
+                    yield self._share_done()
+        if self._error is not None:
+            raise self._error
+        yield 1.0
+
+    def stop(self) -> None:
+        """Ends all threads; each finishes what it has begun."""
+        self._stopped = True
+        for thread in self._threads:
+            thread.join()
+
+    def _take_part(self, number: int) -> None:
+        part = number % len(self._jobs)
+        jobs, taken, room = self._jobs[part], self._next_job[part], np.empty(0, np.uint8)
+        try:
+            if self._sit_down is not None:
+                self._sit_down(number)
+            while not self._stopped and (index := next(taken)) < len(jobs):
+                room = jobs[index].run(room)
+                self._done.append(None)
+        except BaseException as error:  # raised again by who waits
+            self._error = error
+            self._stopped = True
+
+    def _share_done(self) -> float:
+        return len(self._done) / max(1, self._job_count)
+
+
+@dataclass(frozen=True, slots=True)
+class _PackJob:
+    """Some rows of tiles of a matrix.
+
+    Args:
+        read: Reads its rows.
+        first_byte: Where among all rows those of the job begin.
+        size_bytes: How long they are.
+        unit: (1, 9) int64, one of `units_of` a matrix whose rows are at address 0.
+    """
+
+    read: ReadPart
+    first_byte: int
+    size_bytes: int
+    unit: npt.NDArray[np.int64]
+
+    def run(self, room: ByteArray) -> ByteArray:
+        """Does it; `room` is memory to work in, and what comes back is the same or larger."""
+        if len(room) < self.size_bytes:
+            room = np.empty(self.size_bytes, np.uint8)
+        self.read(self.first_byte, room[: self.size_bytes])
+        unit = self.unit.copy()
+        unit[0, _SOURCE_FIELD] = int(room.ctypes.data) - self.first_byte
+        repack_units(unit, np.zeros(2, np.int64))
+        return room
+
+
+@dataclass(frozen=True, slots=True)
+class _CopyJob:
+    """A part of what is only read."""
+
+    read: ReadPart
+    first_byte: int
+    out: ByteArray
+
+    def run(self, room: ByteArray) -> ByteArray:
+        self.read(self.first_byte, self.out)
+        return room
+
+
+def _jobs_of(source: Source, part: int, parts: int) -> Iterator[_PackJob | _CopyJob]:
+    """What there is to do for one part of a matrix; it is cut into parts as `plan_loop` does."""
+    matrix = source.matrix
+    row_bytes = matrix.layout.row_bytes(matrix.columns)
+    first, last = matrix.tile_count * part // parts, matrix.tile_count * (part + 1) // parts
+    address = int(matrix.data.ctypes.data)
+    for unit in units_of(matrix.layout, 0, address, matrix.rows, matrix.columns, first, last):
+        first_row, end_row = int(unit[-2]) * ROWS, min(int(unit[-1]) * ROWS, matrix.rows)
+        yield _PackJob(source.read, first_row * row_bytes, (end_row - first_row) * row_bytes, unit.reshape(1, -1))
+
+
+def _copy_jobs(copies: Iterable[Copy], part: int, parts: int) -> list[_PackJob | _CopyJob]:
+    pieces = [
+        _CopyJob(copy.read, first, copy.out[first : first + _UNIT_BYTES])
+        for copy in copies
+        for first in range(0, len(copy.out), _UNIT_BYTES)
+    ]
+    return list(pieces[part::parts])
+
+
+def _reader_of(rows: ByteArray) -> ReadPart:
+    def read(first_byte: int, out: ByteArray) -> None:
+        out[:] = rows[first_byte : first_byte + len(out)]
+
+    return read
+
+
+def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) -> None:
+    """Fills tiles, unit after unit, together with all other threads that are given the same arrays; without the GIL.
+
+    Args:
+        units: (units, 9) int64 from `units_of`.
+        progress: (2,) int64: the next unit that nobody has taken, which may be set to `len(units)` to make everybody
+            stop, and how many are done.
+    """
+    staging = np.empty(_STAGING_BYTES, np.uint8)
+    _REPACK_UNITS(units.ctypes.data, len(units), progress.ctypes.data, staging.ctypes.data)
+
+
+def units_of(
+    layout: TileFormat, source: int, target: int, rows: int, columns: int, first_tile: int, last_tile: int
+) -> npt.NDArray[np.int64]:
+    """What there is to do for some rows of tiles of one matrix.
+
+    Args:
+        layout: The format of its tiles.
+        source: Address of its rows, one after the other as in a file.
+        target: Address of its tiles.
+        rows: Its rows; what is beyond the last one in the last tile stands for zeros.
+        columns: Its columns, a multiple of a block.
+        first_tile: First row of tiles to fill.
+        last_tile: One past the last.
+
+    Returns:
+        (units, 9) int64, in the order of the tiles.
+    """
+    row_bytes = layout.row_bytes(columns)
+    step_bytes, tile_bytes = layout.packed_at_once
+    step = max(1, _UNIT_BYTES // max(1, ROWS * row_bytes))
+    packer = packer_of(layout).address
+    units = [
+        (packer, source, row_bytes, target, rows, step_bytes, tile_bytes, first, min(first + step, last_tile))
+        for first in range(first_tile, last_tile, step)
+    ]
+    return np.array(units, np.int64).reshape(-1, UNIT_FIELDS)
+
+
+def packer_of(layout: TileFormat) -> Kernel:
+    """The kernel that packs blocks of a format."""
+    return Kernel("matrix.repack", f"pack_{_PACKED_AS.get(layout.name, layout.name).lower()}", "iiii")
+
+
+def repack_kernels(layouts: Iterable[TileFormat]) -> list[Kernel]:
+    """All that it takes to fill tiles of some formats."""
+    return [_REPACK_UNITS, *map(packer_of, layouts)]

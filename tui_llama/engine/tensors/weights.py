@@ -1,0 +1,136 @@
+"""The weights of a model as kernels want them: matrices in tiles, vectors in float32, the embedding's rows as they are.
+
+Shapes are checked here against what the architecture says, before a kernel sees an address. Once all is repacked,
+nothing is read from the file any more.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine.gguf.file import GgufFile, TensorInfo
+from tui_llama.engine.layouts import weight_tile
+from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
+from tui_llama.engine.machine.memory import ZeroedRegions, padded, zeroed_array
+from tui_llama.engine.tensors.matrices import ByteArray, EmbeddingMatrix, Matrix
+from tui_llama.engine.tensors.repacking import Copy, Repacking, Source, repack_kernels
+from tui_llama.engine.toolchain.object_store import Kernel
+from tui_llama.errors import ModelFileError
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass
+class Weights:
+    """Takes tensors from a file, on demand and only once, and says how many bytes there are to repack.
+
+    Matrices and the embedding are only promised when they are asked for; `repacking` fills them all.
+    """
+
+    file: GgufFile
+    notices: list[str] = field(default_factory=list)
+    _matrices: dict[str, Matrix] = field(default_factory=dict)
+    _copies: list[Copy] = field(default_factory=list)
+    _memory: ZeroedRegions = field(default_factory=ZeroedRegions)
+
+    def has(self, name: str) -> bool:
+        """Whether the file has a tensor of that name."""
+        return name in self.file.tensors
+
+    def matrix(self, name: str, rows: int, columns: int) -> Matrix:
+        """The matrix of that name; its tiles are zeros until `repacking`.
+
+        Raises:
+            ModelFileError: it is missing or of another shape.
+        """
+        if name not in self._matrices:
+            info = self.file.tensor_of_shape(name, (columns, rows))
+            layout = FORMATS.get(info.type_id, weight_tile.F16_FORMAT)
+            data = self._memory.take(layout.matrix_bytes(rows, columns))
+            self._matrices[name] = Matrix(name, layout, rows, columns, data)
+        return self._matrices[name]
+
+    def vector(self, name: str, count: int) -> FloatArray:
+        """A vector as float32, filled up with zeros to a multiple of 16: (padded count,).
+
+        Raises:
+            ModelFileError: it is missing, of another length, or not of a float type.
+        """
+        info = float_vector_info(self.file, name, count)
+        out = zeroed_array((padded(count),), np.float32).view(np.float32)
+        out[:count] = _floats(self.file.tensor_bytes(name), FORMATS[info.type_id])
+        return out
+
+    def embedding(self, name: str, rows: int, columns: int) -> EmbeddingMatrix:
+        """The embedding of that name; zeros until `repacking` where its type is known.
+
+        Raises:
+            ModelFileError: it is missing or of another shape.
+        """
+        info = self.file.tensor_of_shape(name, (columns, rows))
+        if info.type_id in FORMATS:
+            data = self._memory.take(info.size_bytes)
+            self._copies.append(Copy(data, partial(self.file.read_tensor, name)))
+            return EmbeddingMatrix(FORMATS[info.type_id], columns, data)
+        return EmbeddingMatrix(weight_tile.F16_FORMAT, columns, self._decoded_bytes(info))
+
+    @property
+    def matrix_bytes(self) -> int:
+        """Bytes of all matrices in tiles."""
+        return sum(len(matrix.data) for matrix in self._matrices.values())
+
+    def kernels(self) -> list[Kernel]:
+        """What it takes to fill the tiles of every matrix asked for so far."""
+        return repack_kernels({matrix.layout for matrix in self._matrices.values()})
+
+    def repacking(self, threads: int, sit_down: Callable[[int], object] | None = None) -> Repacking:
+        """What fills all that was asked for so far; the arguments are those of `Repacking`."""
+        return Repacking(map(self._source, self._matrices.values()), threads, sit_down, self._copies)
+
+    def _source(self, matrix: Matrix) -> Source:
+        info = self.file.tensors[matrix.name]
+        decode = None if info.type_id in FORMATS else partial(self._decoded_bytes, info)
+        return Source(matrix, partial(self.file.read_tensor, matrix.name), decode)
+
+    def _decoded_bytes(self, info: TensorInfo) -> ByteArray:
+        return self._decoded(info).view(np.uint8).reshape(-1)
+
+    def _decoded(self, info: TensorInfo) -> npt.NDArray[np.float16]:
+        """A tensor of a type without kernels, decoded to float16 by the gguf package."""
+        from gguf import GGMLQuantizationType
+        from gguf.quants import dequantize
+
+        try:
+            values = dequantize(self.file.tensor_bytes(info.name), GGMLQuantizationType(info.type_id))
+        except (NotImplementedError, ValueError) as error:
+            raise ModelFileError(
+                f"tensor {info.name!r} has type {info.type_name}, which cannot be decoded",
+                "Choose a file with another quantization, such as Q4_K_M or Q8_0.",
+            ) from error
+        notice = f"Weights of type {info.type_name} are decoded to F16: they take more memory and time than usual."
+        if notice not in self.notices:
+            self.notices.append(notice)
+        # float16 ends at 65504; weights beyond it would become infinite.
+        return np.ascontiguousarray(np.clip(values, -65504.0, 65504.0), np.float16)
+
+
+def float_vector_info(file: GgufFile, name: str, count: int) -> TensorInfo:
+    """What a file says of a vector.
+
+    Raises:
+        ModelFileError: it is missing, of another length, or not of a float type.
+    """
+    info = file.tensor_of_shape(name, (count,))
+    if info.type_id not in FORMATS or not FORMATS[info.type_id].is_float:
+        raise file.refuse(f"tensor {name!r} has type {info.type_name}, but a vector must hold floats")
+    return info
+
+
+def _floats(data: ByteArray, layout: TileFormat) -> FloatArray:
+    """Numbers of a float type as float32. The kernels could do it, but would have to be compiled first."""
+    if layout is weight_tile.BF16_FORMAT:
+        return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return data.view(np.float16 if layout is weight_tile.F16_FORMAT else np.float32).astype(np.float32)

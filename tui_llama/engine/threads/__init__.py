@@ -1,0 +1,1 @@
+"""The team of threads that runs kernels, and the processors that it runs on."""
