@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from tui_llama.chat import SamplingSettings
+from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Failed,
@@ -22,7 +23,6 @@ from tui_llama.engine.protocol import (
     ReplyEvent,
     TextPiece,
 )
-from tui_llama.engine.worker import EngineWorker
 
 _TARGET_SECONDS = 0.5
 _WORDS = 1500

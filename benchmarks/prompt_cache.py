@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.resume import forget
-from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.state_file import RECORD_TOKENS, Rows, StateFingerprint, StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.files.storage import DiskStorage

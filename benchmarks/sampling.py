@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.engine.sampling import SamplerChain
+from tui_llama.engine.generation.sampling import SamplerChain
+from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
 from tui_llama.engine.toolchain.object_store import load_kernels
-from tui_llama.engine.top_logits import SAMPLING_KERNELS
 
 _CHAINS = {
     "default": (SamplingSettings(seed=1), 0.3e-3),

@@ -22,13 +22,13 @@ from time import perf_counter
 
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine import open_model
+from tui_llama.engine.generation.sampling import SamplerChain
+from tui_llama.engine.generation.speculation import BatchCosts, Speculation
+from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
 from tui_llama.engine.model.interface import Logits
 from tui_llama.engine.model.model import Model
 from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX
-from tui_llama.engine.sampling import SamplerChain
-from tui_llama.engine.speculation import BatchCosts, Speculation
 from tui_llama.engine.toolchain.object_store import load_kernels
-from tui_llama.engine.top_logits import SAMPLING_KERNELS
 
 _TEXTS = Path(__file__).parent / "texts"
 _TARGETS = {"edit": 1.8, "quotes": 1.8, "prose": 0.97}

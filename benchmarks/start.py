@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tui_llama.engine.gguf.compiled_strings import find_strings
 from tui_llama.engine.gguf.file import open_gguf
-from tui_llama.engine.tokenizer import tokenizer_from_gguf
+from tui_llama.engine.tokenizer.tokenizer import tokenizer_from_gguf
 from tui_llama.paths import KERNEL_CACHE_VARIABLE
 
 

@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 
 from tui_llama import paths
 from tui_llama.app import ChatApp
-from tui_llama.engine.worker import EngineWorker
+from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.models.source import ThisMachine
 from tui_llama.models.starter import fetch_starter
 from tui_llama.settings import Settings

@@ -17,7 +17,7 @@ from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.chat_date import date_from, date_text, local_now
 from tui_llama.cli import command_line
-from tui_llama.engine.chat_template import ChatTemplate
+from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.errors import CallerError
 from tui_llama.store import Store
 

@@ -23,7 +23,6 @@ from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.cli import command_line
 from tui_llama.command_settings import settings_from
 from tui_llama.engine import open_tokenizer
-from tui_llama.engine.chat_template import ChatTemplate
 from tui_llama.engine.protocol import (
     DEFAULT_DRAFT_MAX,
     CompleteRequest,
@@ -32,6 +31,7 @@ from tui_llama.engine.protocol import (
     OverflowMode,
     ReplyRequest,
 )
+from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.errors import UserError
 from tui_llama.output import Output
 from tui_llama.settings import Settings

@@ -28,7 +28,7 @@ SCREEN = """
 import os
 from pathlib import Path
 from tui_llama import cli, start
-from tui_llama.engine.worker import EngineWorker
+from tui_llama.engine.process.worker import EngineWorker
 
 class TellingWorker(EngineWorker):
     async def _started_child(self):

@@ -4,7 +4,6 @@ from tests.engine.test_local import CHAT, GREEDY, engine_with, never
 from tests.fakes.chat_app import Driver, opened, spoken
 from tests.fakes.fake_model import FakeModel
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.chat_template import ChatTemplate
 from tui_llama.engine.protocol import (
     EstimateRequest,
     PromptEncoded,
@@ -13,6 +12,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
 )
 from tui_llama.engine.scripted import ScriptedEngine
+from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.errors import EngineError
 from tui_llama.screens.prompt_view import PromptText, PromptView
 

@@ -9,7 +9,6 @@ from tests.engine.test_local import engine_with, never
 from tests.fakes.chat_app import MODEL, Driver, opened
 from tests.fakes.fake_model import FakeModel, answering, byte_tokenizer
 from tui_llama.chat import SamplingSettings
-from tui_llama.engine.chat_template import ChatTemplate
 from tui_llama.engine.protocol import (
     CompleteRequest,
     EstimateRequest,
@@ -20,6 +19,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
 )
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
+from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.settings import Settings
 
 BY_TURNS = """\

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tui_llama import graphemes, paths
-from tui_llama.engine.cache_upkeep import (
+from tui_llama.engine.prompt_cache.eviction import (
     NOBODY,
     CacheUse,
     cache_uses,

@@ -19,7 +19,7 @@ def child_command(module: str, *arguments: str) -> tuple[str, ...]:
     """The command line of a process that calls `main(arguments)` of a module.
 
     Args:
-        module: Its full name, such as "tui_llama.engine.worker_process".
+        module: Its full name, such as "tui_llama.engine.process.server".
         arguments: Given to `main` as a list of texts.
     """
     root = Path(__file__).resolve().parents[1]

@@ -26,7 +26,7 @@ def forget_chat(chat_id: str) -> None:
     Raises:
         StateFileError: it could not be removed.
     """
-    from tui_llama.engine.cache_upkeep import remove_owner
+    from tui_llama.engine.prompt_cache.eviction import remove_owner
     from tui_llama.files.storage import DiskStorage
 
     with explained(_NOT_REMOVED):
@@ -41,7 +41,7 @@ def forget_orphans(store: Store) -> None:
     Raises:
         StateFileError: it could not be removed.
     """
-    from tui_llama.engine.cache_upkeep import cache_uses
+    from tui_llama.engine.prompt_cache.eviction import cache_uses
     from tui_llama.files.storage import DiskStorage
 
     if store.is_in_memory:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
-from tui_llama.engine.llama_session import LLAMA_SESSION
+from tui_llama.engine.llama_cpp.session_format import LLAMA_SESSION
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import SettingsError, StateFileError
 from tui_llama.files.guarded_files import opened, regular_file_bytes
@@ -17,7 +17,7 @@ from tui_llama.saved_prompts import with_prompt_cache
 from tui_llama.store import Store
 
 if TYPE_CHECKING:
-    from tui_llama.engine.session_transfer import TakenSession
+    from tui_llama.engine.llama_cpp.transfer import TakenSession
     from tui_llama.settings import Settings
     from tui_llama.stored_chat import StoredChat
 

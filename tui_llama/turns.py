@@ -19,7 +19,7 @@ from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usag
 from tui_llama.chat_date import date_text, local_now
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
-from tui_llama.engine.border import GuardedEngine
+from tui_llama.engine.process.border import GuardedEngine
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Engine,

@@ -8,14 +8,15 @@ from typing import Self
 import pytest
 
 from tui_llama import chat_date
-from tui_llama.engine import chat_template, session_transfer
+from tui_llama.engine.llama_cpp import transfer
+from tui_llama.engine.templates import chat_template
 
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 NEW_YORK = "EST5EDT,M3.2.0,M11.1.0"
 TOKYO = "JST-9"
 KATHMANDU = "<+0545>-5:45"
 
-_MODULES: tuple[ModuleType, ...] = (chat_date, chat_template, session_transfer)
+_MODULES: tuple[ModuleType, ...] = (chat_date, chat_template, transfer)
 
 
 class Clock:

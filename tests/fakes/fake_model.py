@@ -15,7 +15,7 @@ from tui_llama.chat import ChatMessage
 from tui_llama.engine.model.interface import PromptTemplate
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
-from tui_llama.engine.tokenizer import Tokenizer, TokenKind
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer, TokenKind
 from tui_llama.engine.tokenizer.vocabulary import Vocabulary
 from tui_llama.errors import EngineError, ModelFileError
 

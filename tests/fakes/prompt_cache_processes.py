@@ -23,8 +23,8 @@ from typing import Final, TextIO
 from tests.fakes.stored_prompts import OWNER, TOKEN_BYTES, cache_on, sequence_of
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import StopReason
-from tui_llama.engine import segment_rows
-from tui_llama.engine.cache_upkeep import make_room, remove_owner
+from tui_llama.engine.prompt_cache import segment_reader
+from tui_llama.engine.prompt_cache.eviction import make_room, remove_owner
 from tui_llama.files.storage import DiskStorage
 from tui_llama.store import Store
 
@@ -242,7 +242,7 @@ def share(folder: Path, processes: int, turns: int, kills: int) -> dict[str, obj
 def main(kind: str, folder: str, *numbers: str) -> None:
     """Does what is asked for on the command line."""
     # Whoever is not let run soon, on a busy machine, keeps the others waiting for longer than the program waits.
-    segment_rows._LOCK_SECONDS = HANG_SECONDS  # type: ignore[misc]
+    segment_reader._LOCK_SECONDS = HANG_SECONDS  # type: ignore[misc]
     if kind == "kill":
         kills, seed = map(int, numbers)
         print(json.dumps(kill_savers(Path(folder), kills, seed)))

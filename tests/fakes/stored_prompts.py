@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.fakes.fake_model import FakeModel, FakeSequence
-from tui_llama.engine.prompt_cache import Outcome, PromptCache
+from tui_llama.engine.prompt_cache.cache import Outcome, PromptCache
 from tui_llama.files.storage import DiskStorage, Storage
 
 MODEL = FakeModel(context_size=100_000)

@@ -12,6 +12,7 @@ from tests.fakes.models import FakeModels
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chat import SamplingSettings, Usage
+from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.engine.protocol import (
     CompleteRequest,
     EstimateRequest,
@@ -24,7 +25,6 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     TextPiece,
 )
-from tui_llama.engine.worker import EngineWorker
 from tui_llama.settings import Settings
 from tui_llama.store import Store, StoredMessage
 

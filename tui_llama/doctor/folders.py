@@ -10,7 +10,7 @@ from typing import Final
 
 from tui_llama import paths
 from tui_llama.doctor.report import Problem, Row, Section
-from tui_llama.engine.cache_upkeep import KEPT_FREE_BYTES
+from tui_llama.engine.prompt_cache.eviction import KEPT_FREE_BYTES
 from tui_llama.models.downloads import size_words
 
 TITLE: Final = "Folders"

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tui_llama.doctor.report import Problem, Row, Section
-from tui_llama.engine.cache_upkeep import default_budget_bytes, used_bytes
+from tui_llama.engine.prompt_cache.eviction import default_budget_bytes, used_bytes
 from tui_llama.files.storage import Storage
 from tui_llama.models.downloads import size_words
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tui_llama.engine.model.model import Model, Sequence, open_model
-    from tui_llama.engine.tokenizer import Tokenizer, open_tokenizer
+    from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
 
 __all__ = ["Model", "Sequence", "Tokenizer", "open_model", "open_tokenizer"]
 
@@ -15,8 +15,8 @@ _HOMES = {
     "Model": "model.model",
     "Sequence": "model.model",
     "open_model": "model.model",
-    "Tokenizer": "tokenizer",
-    "open_tokenizer": "tokenizer",
+    "Tokenizer": "tokenizer.tokenizer",
+    "open_tokenizer": "tokenizer.tokenizer",
 }
 
 

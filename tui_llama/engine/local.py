@@ -15,12 +15,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tui_llama.engine.cache_upkeep import default_budget_bytes
-from tui_llama.engine.conversation_prompt import without_foreign_tokens
+from tui_llama.engine.generation.idle_prefill import ReadAhead
+from tui_llama.engine.generation.reply import Reply, ShouldStop
+from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
+from tui_llama.engine.llama_cpp.transfer import SessionTransfer
 from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress, TokenSequence
-from tui_llama.engine.prompt_cache import PromptCache
-from tui_llama.engine.prompt_estimate import ReadingSpeed, estimate_prompt
+from tui_llama.engine.prompt_cache.cache import PromptCache
+from tui_llama.engine.prompt_cache.eviction import default_budget_bytes
+from tui_llama.engine.prompting.conversation_prompt import without_foreign_tokens
+from tui_llama.engine.prompting.prompt_cost import ReadingSpeed, estimate_prompt
 from tui_llama.engine.protocol import (
     CompleteRequest,
     EstimateRequest,
@@ -39,10 +43,6 @@ from tui_llama.engine.protocol import (
     ReplyEvent,
     ReplyRequest,
 )
-from tui_llama.engine.read_ahead import ReadAhead
-from tui_llama.engine.reply import Reply, ShouldStop
-from tui_llama.engine.session_transfer import SessionTransfer
-from tui_llama.engine.speculation import BatchCosts
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.errors import CallerError, EngineError, UserError
 from tui_llama.files.storage import DiskStorage

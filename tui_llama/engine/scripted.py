@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import (
     CompleteRequest,
     EstimateRequest,
@@ -38,7 +39,6 @@ from tui_llama.engine.protocol import (
     TextPiece,
 )
 from tui_llama.errors import EngineLostError
-from tui_llama.prompt_messages import prompt_messages
 
 CONTEXT_SIZE = 8192
 

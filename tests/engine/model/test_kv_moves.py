@@ -16,7 +16,7 @@ from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, ROW
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.model import Sequence
 from tui_llama.engine.plan.plan import Plan, Step
-from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.tensors.kv_cache import CacheRows, CacheShape, KeyValueCache
 from tui_llama.engine.tensors.rotary import RotaryTable

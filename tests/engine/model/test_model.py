@@ -17,7 +17,7 @@ from tui_llama.engine import open_model
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.machine.instruction_sets import available_instruction_sets
 from tui_llama.engine.model.model import Model
-from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.protocol import LoadStage
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.errors import EngineError, ModelFileError, ResultFileError, SettingsError, StateFileError
@@ -159,7 +159,7 @@ _RESTORE = """
 import sys
 from pathlib import Path
 from tui_llama.engine import open_model
-from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.files.storage import DiskStorage
 with open_model(sys.argv[1], threads=1) as model, model.new_sequence() as sequence:
     cache = PromptCache(DiskStorage(Path(sys.argv[2])), model.fingerprint, model.state_shape, 1 << 30)

@@ -16,7 +16,7 @@ import pytest
 from tests.fakes.tiny_model import Architecture, make_tiny_model
 from tests.scale import scaled
 from tui_llama.engine import Model, open_model
-from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.state_file import StateFingerprint
 from tui_llama.files.storage import DiskStorage
 
@@ -39,7 +39,7 @@ _RESUME = """
 import hashlib, json, sys
 from pathlib import Path
 from tui_llama.engine import open_model
-from tui_llama.engine.prompt_cache import PromptCache
+from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.files.storage import DiskStorage
 path, folder, cache_type, chats = sys.argv[1], Path(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
 with open_model(path, threads=1, batch_tokens=33, cache_type=cache_type) as model:

@@ -17,8 +17,8 @@ from tests.engine.tokenizer.vocabulary_file import (
     pair_keys,
 )
 from tests.naive.merging import merge_by_rank
-from tui_llama.engine.tokenizer import Tokenizer
 from tui_llama.engine.tokenizer.byte_pair import MAX_CHARACTERS
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 from tui_llama.errors import EngineError
 
 MERGES = ["b c", "a b", "ab c", "c a", "a a", "aa a", "b a", "a bc", "Ã ¼"]

@@ -10,8 +10,8 @@ import pytest
 
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama.engine.gguf.file import open_gguf
-from tui_llama.engine.tokenizer import open_tokenizer
 from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
+from tui_llama.engine.tokenizer.tokenizer import open_tokenizer
 
 NORMAL, CONTROL, UNUSED = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL, gguf.TokenType.UNUSED
 TOKENS = ["<unk>", "<s>", "</s>", "a", "b", "ab", "c"]

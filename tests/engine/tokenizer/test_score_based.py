@@ -14,7 +14,7 @@ from tests.engine.tokenizer.vocabulary_file import (
     score_keys,
 )
 from tests.naive.merging import merge_by_score
-from tui_llama.engine.tokenizer import Tokenizer
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 
 PIECES = {
     **dict.fromkeys("abc▁", 0.0),

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_llama.engine.tokenizer import StreamDecoder
+from tui_llama.engine.tokenizer.tokenizer import StreamDecoder
 
 
 def decode(pieces: list[bytes]) -> str:

@@ -17,7 +17,7 @@ from tests.engine.tokenizer.vocabulary_file import (
     write_vocabulary,
 )
 from tests.fakes.tiny_model import VocabularyKind, make_tiny_model
-from tui_llama.engine.tokenizer import Tokenizer, open_tokenizer
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
 from tui_llama.errors import CallerError, ModelFileError
 
 SEPARATOR = "\n__ggml_vocab_test__\n"

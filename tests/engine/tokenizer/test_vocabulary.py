@@ -13,7 +13,7 @@ from tests.engine.tokenizer.vocabulary_file import (
     pair_keys,
     score_keys,
 )
-from tui_llama.engine.tokenizer import Tokenizer
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 from tui_llama.errors import ModelFileError
 
 

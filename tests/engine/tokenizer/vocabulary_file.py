@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import gguf
 
-from tui_llama.engine.tokenizer import Tokenizer, open_tokenizer
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
 
 Value: TypeAlias = str | bool | int | Sequence[str] | Sequence[bytes] | Sequence[int] | Sequence[float]
 

@@ -12,11 +12,11 @@ import pytest
 from tests.engine.kernels.kernel_bench import address
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
+from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
 from tui_llama.engine.kernels.ir.simd import int64_at
 from tui_llama.engine.toolchain import compile_processes, object_store
 from tui_llama.engine.toolchain.numba_codegen import machine_code
 from tui_llama.engine.toolchain.object_store import Kernel, keep, kernel_sources, link, load_kernels
-from tui_llama.engine.top_logits import SAMPLING_KERNELS
 from tui_llama.errors import EngineError
 from tui_llama.files import own_folders
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 
+from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
 from tui_llama.engine.gguf.compiled_strings import FIND_STRINGS
 from tui_llama.engine.layouts.weight_tile import Q4_1_FORMAT, Q8_0_FORMAT, TileFormat
-from tui_llama.engine.merging import MERGE_KERNELS
 from tui_llama.engine.model.kv_moves import MOVE_POSITIONS
 from tui_llama.engine.plan.plan import kernel_named
 from tui_llama.engine.tensors.repacking import repack_kernels
 from tui_llama.engine.threads.team import TAKE_PART
+from tui_llama.engine.tokenizer.merging import MERGE_KERNELS
 from tui_llama.engine.toolchain.object_store import Kernel
-from tui_llama.engine.top_logits import SAMPLING_KERNELS
 
 STARTER_FORMATS = (Q4_1_FORMAT, Q8_0_FORMAT)
 """The weight types of the starter model."""

@@ -12,14 +12,14 @@ import numpy as np
 
 from tui_llama.engine.gguf.compiled_strings import quickest_find_strings
 from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
-from tui_llama.engine.known_templates import recognize_template
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.plan.architectures import architecture_named
 from tui_llama.engine.protocol import ModelFacts
-from tui_llama.engine.template_text import stored_template
+from tui_llama.engine.templates.known import recognize_template
+from tui_llama.engine.templates.template_text import stored_template
 from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
-from tui_llama.engine.tokenizer import check_tokenizer_kind
+from tui_llama.engine.tokenizer.tokenizer import check_tokenizer_kind
 from tui_llama.errors import ModelFileError
 
 _EMBEDDING: Final = "token_embd.weight"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
-from tui_llama.engine.tokenizer import Tokenizer
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 """(vocab,) float32."""

@@ -19,7 +19,6 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.gguf.compiled_strings import quickest_find_strings
 from tui_llama.engine.gguf.file import GgufFile, open_gguf
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
@@ -32,16 +31,17 @@ from tui_llama.engine.plan.architectures import Architecture, architecture_named
 from tui_llama.engine.plan.architectures.decoder import emit_forward_pass
 from tui_llama.engine.plan.plan import Plan, PlanBuilder, Step
 from tui_llama.engine.plan.runner import PlanRunner
+from tui_llama.engine.prompt_cache.single_file import restore_session, save_session
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadRequest, LoadStage, ModelInfo
-from tui_llama.engine.session_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
+from tui_llama.engine.templates.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.tensors.rotary import FREQUENCY_FACTORS, RotaryTable
 from tui_llama.engine.tensors.weights import Weights
 from tui_llama.engine.threads.placement import Placement, chosen_processors, find_seats
 from tui_llama.engine.threads.team import ThreadTeam
-from tui_llama.engine.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
 from tui_llama.engine.toolchain.object_store import load_kernels, take_notices
 from tui_llama.errors import CallerError, EngineError, ModelFileError
 from tui_llama.settings import check_fields

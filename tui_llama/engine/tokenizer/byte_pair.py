@@ -13,7 +13,7 @@ from tokenizers import Regex, pre_tokenizers
 
 from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.layouts.byte_pair_merge import NO_TOKEN
-from tui_llama.engine.merging import Merger, TextTable
+from tui_llama.engine.tokenizer.merging import Merger, TextTable
 from tui_llama.engine.tokenizer.score_based import SPACE, byte_of
 from tui_llama.engine.tokenizer.splitting_rules import SplittingRule, oniguruma_pattern
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults, text_bytes

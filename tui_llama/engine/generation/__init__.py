@@ -1,0 +1,1 @@
+"""One reply: sampling, drafts, stop texts, and prefill while nobody waits."""

@@ -1,0 +1,52 @@
+"""The text of an answer while its tokens come: never half a character, and nothing of a stop text."""
+
+from collections.abc import Iterable, Sequence
+
+from tui_llama.engine.generation.stop_text import StopTextFinder
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer
+from tui_llama.errors import EngineError
+
+
+class AnswerText:
+    """One answer's text.
+
+    Args:
+        tokenizer: Gives the tokens their bytes.
+        stop_texts: What ends the answer; see `StopTextFinder`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop_texts: Iterable[str]) -> None:
+        self._decoder = tokenizer.stream_decoder()
+        self._finder = StopTextFinder(stop_texts)
+        self._not_shown = ""
+
+    def go_on_after(self, token_ids: Sequence[int], shown: str) -> None:
+        """Stands where an answer was cut off.
+
+        Tokens may have been generated whose text was held back when that happened, such as half a character. It
+        comes first now.
+
+        Args:
+            token_ids: All tokens of the answer up to there.
+            shown: The text of the answer as far as it was shown.
+
+        Raises:
+            EngineError: the tokens have another text, so they are another model's.
+        """
+        written = "".join(map(self._decoder.push, token_ids))
+        if not written.startswith(shown):
+            raise EngineError("the tokens of this answer are another model's", "Let this model answer again.")
+        self._not_shown = written[len(shown) :]
+
+    def push(self, token_id: int) -> tuple[str, bool]:
+        """The text that may be shown after the next token, and whether a stop text was found."""
+        return self._finder.push(self._pending() + self._decoder.push(token_id))
+
+    def finish(self) -> str:
+        """The text that waited for a character or a stop text to be whole, when no more tokens come."""
+        held_back, _ = self._finder.push(self._pending() + self._decoder.finish())
+        return held_back + self._finder.finish()
+
+    def _pending(self) -> str:
+        text, self._not_shown = self._not_shown, ""
+        return text

@@ -1,0 +1,306 @@
+"""One reply, told as a story: encoded, laid beside what the cache holds, read, then sampled, decoded and yielded.
+
+Knows nothing of where chats are kept, of who reads the answer, or of how guesses save time (`speculation`).
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TypeAlias
+
+import numpy as np
+
+from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.generation.answer_text import AnswerText
+from tui_llama.engine.generation.loop_guard import LoopGuard
+from tui_llama.engine.generation.sampling import SamplerChain
+from tui_llama.engine.generation.speculation import BatchCosts, Speculation
+from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
+from tui_llama.engine.prompt_cache.cache import PromptCache
+from tui_llama.engine.prompting.context_overflow import ContextRoom, read_in_chunks, room_in
+from tui_llama.engine.prompting.conversation_prompt import (
+    Prompt,
+    check_that_it_fits,
+    encode_continuation,
+    encode_conversation,
+    hold_beginning,
+)
+from tui_llama.engine.prompting.reread_cause import why_answer_is_read_again, why_read_again
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    Finished,
+    Notice,
+    PromptEncoded,
+    PromptProgress,
+    ReplyEvent,
+    ReplyRequest,
+    RereadCause,
+    TextPiece,
+)
+
+ShouldStop: TypeAlias = Callable[[], bool]
+
+
+class Reply:
+    """One reply: its request, the sequence it works on, and what it has cost so far.
+
+    Args:
+        model: The model that answers.
+        sequence: What the model has read before; afterwards it holds the prompt and all of the answer but the last
+            token.
+        request: What to answer or to continue.
+        should_stop: Asked before every token and every chunk of the prompt.
+        costs: What batches take; learned further here.
+        prompt_cache: Where keys and values of this and other chats are stored; None if nowhere.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        sequence: TokenSequence,
+        request: ReplyRequest | CompleteRequest,
+        should_stop: ShouldStop,
+        costs: BatchCosts,
+        prompt_cache: PromptCache | None = None,
+    ) -> None:
+        self._model = model
+        self._sequence = sequence
+        self._request = request
+        self._turn = request.turn
+        self._should_stop = should_stop
+        self._chat_id = request.chat_id
+        self._prompt_cache = prompt_cache
+        self._sampler = SamplerChain(request.sampling, model.vocab_size)
+        self._batch_costs = costs
+        self._cost = _Cost()
+        self._loop_guard = LoopGuard(model.tokenizer.piece) if request.loop_guard else None
+        self._text = AnswerText(model.tokenizer, self._stop_texts())
+        self._ruled_out = sorted(model.tokenizer.end_of_generation) if request.ignore_eos else []
+        self._room = ContextRoom(sequence, model.context_size)
+        self._has_told_of_room = False
+        self._answer_ids: tuple[int, ...] = ()
+
+    def events(self, note_unsaved: Callable[[str | None], None]) -> Iterator[ReplyEvent]:
+        """Tells the story. `note_unsaved` learns, before the last event, what is then to be saved."""
+        self._forget_what_moved()
+        prompt = self._encode()
+        check_that_it_fits(self._model, prompt.token_ids)
+        self._room = self._room_for(len(prompt.token_ids))
+        yield self._encoded(prompt)
+        yield from map(Notice, self._model.chat_template.take_notices())
+        yield from self._reuse_cache(prompt)
+        self._forget_what_will_move()
+        logits = yield from self._read(prompt.token_ids, self._why_read_again(prompt))
+        reason = StopReason.STOPPED
+        if logits is not None:
+            self._accept(prompt.token_ids)
+            draft_max = self._request.draft_max
+            ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs)
+            reason = yield from self._generate(logits, ahead)
+        usage = self._usage()
+        self._forget_what_moved()
+        note_unsaved(self._chat_id)
+        yield Finished(self._turn, reason, usage)
+
+    # --- encode ---------------------------------------------------------------------------------------------
+
+    def _encode(self) -> Prompt:
+        request = self._request
+        if isinstance(request, CompleteRequest):
+            prompt = encode_continuation(self._model, request)
+        else:
+            prompt = encode_conversation(self._model, request, request.messages)
+        self._text = AnswerText(self._model.tokenizer, self._stop_texts())  # which template wrote it is known now
+        if isinstance(request, CompleteRequest) and request.answer is not None:
+            self._answer_ids = prompt.answer_ids
+            self._text.go_on_after(prompt.answer_ids, request.answer)
+        return prompt
+
+    def _encoded(self, prompt: Prompt) -> PromptEncoded:
+        request = self._request
+        is_answer_encoded = isinstance(request, CompleteRequest) and request.messages and request.answer is not None
+        return PromptEncoded(
+            self._turn,
+            prompt.kept_tokens,
+            tuple(prompt.token_ids[prompt.kept_tokens :]),
+            prompt.left_out_messages,
+            self._model.info.vocabulary,
+            len(prompt.answer_ids) if is_answer_encoded else None,
+        )
+
+    # --- reuse cache ----------------------------------------------------------------------------------------
+
+    def _reuse_cache(self, prompt: Prompt) -> Iterator[Notice]:
+        """Leaves in the sequence the longest start of the prompt that memory or the prompt cache has.
+
+        The last token is never among it: it has to be computed for its logits.
+        """
+        reusable, chat_id = prompt.token_ids[:-1], self._request.chat_id
+        self._cost.reused_tokens, troubles = hold_beginning(self._sequence, self._prompt_cache, reusable, chat_id)
+        for trouble in troubles:
+            yield Notice(not_used_words(trouble))
+
+    def _why_read_again(self, prompt: Prompt) -> RereadCause | None:
+        if isinstance(self._request, CompleteRequest):
+            return why_answer_is_read_again(self._request, prompt, self._cost.reused_tokens)
+        return why_read_again(self._model, self._request, prompt, self._cost.reused_tokens)
+
+    # --- room in the context --------------------------------------------------------------------------------
+
+    def _room_for(self, prompt_tokens: int) -> ContextRoom:
+        model = self._model
+        adds_bos = model.tokenizer.add_bos
+        return room_in(self._sequence, model.context_size, self._request.overflow, prompt_tokens, adds_bos)
+
+    def _make_room(self, ahead: Speculation) -> Iterator[Notice]:
+        """Makes room for a token where there is none, and tells so the first time."""
+        if self._room.left(len(ahead)) <= 0:
+            yield from self._tell_of_room()  # first: to compile what makes room may take a moment
+            ahead.make_room(self._room.make)
+
+    def _tell_of_room(self) -> Iterator[Notice]:
+        if not self._has_told_of_room:
+            self._has_told_of_room = True
+            yield Notice(self._room.notice)
+
+    def _forget_what_will_move(self) -> None:
+        """Whether a part of the prompt was read before must not show in the answer."""
+        reused = min(len(self._sequence), self._room.reusable_tokens)
+        self._sequence.rewind(reused)
+        self._cost.reused_tokens = reused
+
+    def _forget_what_moved(self) -> int:
+        """Leaves the tokens that are as reading leaves them: others are nobody's to reuse. Returns how many go."""
+        moved = len(self._sequence) - self._sequence.exact_tokens
+        self._sequence.rewind(self._sequence.exact_tokens)
+        return moved
+
+    # --- read the prompt ------------------------------------------------------------------------------------
+
+    def _read(
+        self, token_ids: list[int], cause: RereadCause | None
+    ) -> Generator[PromptProgress | Notice, None, Logits | None]:
+        """Reads what the cache lacks; returns the last token's logits, or None when stopped before."""
+        start, reused, total = perf_counter(), self._cost.reused_tokens, len(token_ids)
+        yield PromptProgress(self._turn, reused, reused, total, cause)
+        logits: Logits | None = None
+        chunks = read_in_chunks(self._sequence, self._room, token_ids[reused:])
+        while not self._should_stop() and (chunk := next(chunks, None)) is not None:
+            self._cost.read_tokens, logits = chunk
+            self._cost.read_seconds = perf_counter() - start
+            yield PromptProgress(self._turn, reused, reused + self._cost.read_tokens, total, cause)
+        if self._sequence.exact_tokens < len(self._sequence):
+            yield from self._tell_of_room()
+        return logits
+
+    def _accept(self, token_ids: list[int]) -> None:
+        """Shows the sampler the end of the prompt: penalties count it, as in llama.cpp."""
+        for token_id in token_ids[max(0, len(token_ids) - self._request.sampling.penalty_last_n) :]:
+            self._sampler.accept(token_id)
+
+    # --- sample, decode, yield ------------------------------------------------------------------------------
+
+    def _generate(self, logits: Logits, ahead: Speculation) -> Generator[TextPiece | Notice, None, StopReason]:
+        """Yields one piece for each token; returns why it ended. The last token is not in the cache."""
+        start = perf_counter()
+        last_token: tuple[int, ...] = ()
+        reason = self._reason_not_to_begin() or self._reason_to_end(ahead)
+        while reason is None:
+            token_id = self._sample(logits)
+            if token_id in self._model.tokenizer.end_of_generation:
+                reason, last_token = StopReason.END_OF_GENERATION, (token_id,)
+                break
+            text, found = self._text.push(token_id)
+            yield TextPiece(self._turn, text, (token_id,))
+            reason = StopReason.STOP_TEXT if found else self._reason_to_end(ahead) or self._loop_reason(token_id)
+            if reason is None:
+                yield from self._make_room(ahead)
+                logits = ahead.extend(token_id, self._readable_tokens(ahead) - 1)
+        self._settle(ahead)
+        self._cost.generate_seconds = perf_counter() - start
+        if reason is not StopReason.STOP_TEXT:
+            yield from self._rest(self._text.finish(), last_token)
+        return reason
+
+    def _stop_texts(self) -> tuple[str, ...]:
+        """What the request names, and in a conversation what its template uses to tell the roles apart."""
+        if isinstance(self._request, CompleteRequest) and self._request.answer is None:
+            return self._request.stop_texts
+        return (*self._request.stop_texts, *self._model.chat_template.stop_texts)
+
+    def _sample(self, logits: Logits) -> int:
+        if self._ruled_out:
+            logits = logits.copy()
+            logits[self._ruled_out] = -np.inf
+        token_id = self._sampler.sample(logits)
+        self._sampler.accept(token_id)
+        self._cost.generated_tokens += 1
+        return token_id
+
+    def _reason_not_to_begin(self) -> StopReason | None:
+        """An answer that goes on may have been cut off between its last token and its end."""
+        request = self._request
+        if not isinstance(request, CompleteRequest) or request.answer is None or request.ignore_eos:
+            return None
+        is_whole = any(token_id in self._model.tokenizer.end_of_generation for token_id in self._answer_ids[-1:])
+        return StopReason.END_OF_GENERATION if is_whole else None
+
+    def _loop_reason(self, token_id: int) -> StopReason | None:
+        is_in_loop = self._loop_guard is not None and self._loop_guard.push(token_id)
+        return StopReason.LOOP if is_in_loop else None
+
+    def _reason_to_end(self, ahead: Speculation) -> StopReason | None:
+        if self._should_stop():
+            return StopReason.STOPPED
+        most = self._request.max_tokens
+        if most is not None and self._cost.generated_tokens >= most:
+            return StopReason.LENGTH
+        has_room = self._room.left(len(ahead)) > 0 or self._room.can_be_made(len(ahead))
+        return None if has_room else StopReason.CONTEXT_FULL
+
+    def _readable_tokens(self, ahead: Speculation) -> int:
+        """How many more tokens may be read: as far as there is room, and for no more tokens than are asked for."""
+        room = self._room.left(len(ahead))
+        most = self._request.max_tokens
+        return room if most is None else min(room, most - self._cost.generated_tokens)
+
+    def _settle(self, ahead: Speculation) -> None:
+        ahead.settle()
+        self._cost.drafted_tokens, self._cost.accepted_tokens = ahead.drafted_tokens, ahead.accepted_tokens
+
+    def _rest(self, text: str, token_ids: tuple[int, ...]) -> Iterator[TextPiece]:
+        """The text that waited for a character or a stop text to be whole, and a token that has no text."""
+        if text:
+            yield TextPiece(self._turn, text, ())
+        if token_ids:
+            yield TextPiece(self._turn, "", token_ids)
+
+    def _usage(self) -> Usage:
+        cost = self._cost
+        return Usage(
+            reused_tokens=cost.reused_tokens,
+            read_tokens=cost.read_tokens,
+            generated_tokens=cost.generated_tokens,
+            read_seconds=cost.read_seconds,
+            generate_seconds=cost.generate_seconds,
+            context_used=len(self._sequence),
+            context_size=self._model.context_size,
+            drafted_tokens=cost.drafted_tokens,
+            accepted_tokens=cost.accepted_tokens,
+        )
+
+
+@dataclass(slots=True)
+class _Cost:
+    reused_tokens: int = 0
+    read_tokens: int = 0
+    generated_tokens: int = 0
+    read_seconds: float = 0.0
+    generate_seconds: float = 0.0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+
+def not_used_words(trouble: str) -> str:
+    """One line about something stored that could not be used."""
+    return f"A saved state could not be used in full: {trouble}. The rest is read again."

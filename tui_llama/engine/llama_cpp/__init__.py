@@ -1,0 +1,1 @@
+"""Reads and writes llama.cpp's session files."""

@@ -1,0 +1,129 @@
+"""The border to an engine: whatever goes wrong behind it comes out as an `EngineError`.
+
+The turn machine has a row for an engine that fails and one for an engine that is lost; it has none for anything else.
+What nobody has thought of keeps its type and its text in the message, and its traceback in the engine's log.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager, nullcontext
+from pathlib import Path
+from typing import TypeVar
+
+from tui_llama import paths
+from tui_llama.engine.process.engine_log import note_traceback
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    Engine,
+    EstimateRequest,
+    LoadEvent,
+    LoadRequest,
+    PromptEstimate,
+    ReadAheadEvent,
+    ReadAheadRequest,
+    ReplyEvent,
+    ReplyRequest,
+)
+from tui_llama.errors import EngineError, UserError
+
+SomeEvent = TypeVar("SomeEvent")
+
+LOG_HINT = "The engine's log has more."
+_LONGEST_TEXT = 300
+
+
+class GuardedEngine:
+    """An `Engine` that raises nothing but `EngineError`, whatever engine is behind it.
+
+    Args:
+        make_engine: Opens the engine; called once, when the first model is loaded.
+        log_file: Where tracebacks go; None is `paths.log_file()`.
+    """
+
+    def __init__(self, make_engine: Callable[[], Engine], log_file: Path | None = None) -> None:
+        self._make_engine = make_engine
+        self._log_file = log_file
+        self._engine: Engine | None = None
+
+    def load(self, request: LoadRequest) -> AsyncGenerator[LoadEvent, None]:
+        """See `Engine.load`."""
+        return self._guarded(lambda engine: engine.load(request))
+
+    def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncGenerator[ReplyEvent, None]:
+        """See `Engine.reply`."""
+        return self._guarded(lambda engine: engine.reply(request))
+
+    def read_ahead(self, request: ReadAheadRequest) -> AsyncGenerator[ReadAheadEvent, None]:
+        """See `Engine.read_ahead`."""
+        return self._guarded(lambda engine: engine.read_ahead(request))
+
+    async def estimate(self, request: EstimateRequest) -> PromptEstimate:
+        """See `Engine.estimate`."""
+        with engine_errors(self._log_file):
+            return await self._opened().estimate(request)
+
+    @property
+    def is_alive(self) -> bool:
+        """See `Engine.is_alive`."""
+        return self._engine is not None and self._engine.is_alive
+
+    def cancel(self) -> None:
+        """See `Engine.cancel`.
+
+        Raises:
+            EngineError: the engine could not be told.
+        """
+        if self._engine is not None:
+            with engine_errors(self._log_file):
+                self._engine.cancel()
+
+    async def close(self) -> None:
+        """See `Engine.close`.
+
+        Raises:
+            EngineError: the engine could not be ended.
+        """
+        if self._engine is not None:
+            with engine_errors(self._log_file):
+                await self._engine.close()
+
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            self._engine = self._make_engine()
+        return self._engine
+
+    async def _guarded(self, ask: Callable[[Engine], AsyncIterator[SomeEvent]]) -> AsyncGenerator[SomeEvent, None]:
+        with engine_errors(self._log_file):
+            events = ask(self._opened())
+            async with aclosing(events) if isinstance(events, AsyncGenerator) else nullcontext():
+                async for event in events:
+                    yield event
+
+
+@contextmanager
+def engine_errors(log_file: Path | None = None) -> Iterator[None]:
+    """Lets nothing out but `EngineError`.
+
+    Args:
+        log_file: Where the traceback of what nobody has thought of goes; None is `paths.log_file()`.
+    """
+    try:
+        yield
+    except EngineError:
+        raise
+    except UserError as error:
+        raise EngineError(str(error), error.hint) from error
+    except Exception as error:
+        note_traceback(error, log_file or paths.log_file())
+        raise EngineError(failure_words(error), LOG_HINT) from error
+
+
+def failure_words(error: BaseException) -> str:
+    """That the engine failed for a reason that nobody has thought of, in one line."""
+    try:
+        text = " ".join(str(error).split())[:_LONGEST_TEXT]
+    except Exception:  # an exception may even fail to say what it is
+        text = ""
+    kind = type(error).__name__
+    # Surrogates, of file names that are no text, go through no pipe.
+    shown = f"{kind}: {text}" if text else kind
+    return f"the engine failed: {shown}".encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,248 @@
+"""The engine's own process: requests come in on standard input, events go out on standard output.
+
+Two threads share the work. The reader waits for requests, so that a cancel or the end of the stream is
+noticed while the engine computes; the engine thread carries out one job after the other. The process ends
+when its input does, which is also what happens when whoever started it dies: only an answer under way and
+the saving that follows it are waited for, and not for long.
+
+Started by `worker`; knows framing and scheduling, nothing of models.
+"""
+
+import argparse
+import faulthandler
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import BinaryIO, Protocol
+
+from tui_llama.engine.process.border import LOG_HINT, failure_words
+from tui_llama.engine.process.framing import FrameError, decode_request, encode_frame, read_frame
+from tui_llama.engine.protocol import (
+    LAST_EVENTS,
+    AnsweredRequest,
+    CancelRequest,
+    CompleteRequest,
+    EstimateRequest,
+    Event,
+    Failed,
+    LoadEvent,
+    LoadRequest,
+    Notice,
+    PromptEstimate,
+    ReadAheadEvent,
+    ReadAheadRequest,
+    ReplyEvent,
+    ReplyRequest,
+    Request,
+    ShutdownRequest,
+    StopReadingAhead,
+)
+
+DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
+
+# How long an ending process waits for an answer to stop and its state to be saved.
+KEEPING_SECONDS = 10.0
+
+_EXIT_ENDED = 0
+_EXIT_GARBAGE = 3
+_EXIT_SPEECHLESS = 4
+
+
+class SynchronousEngine(Protocol):
+    """What runs in this process. `LocalEngine` is one; tests bring their own."""
+
+    def load(self, request: LoadRequest, should_stop: Callable[[], bool]) -> Iterator[LoadEvent]:
+        """Yields progress, then exactly one of `ModelLoaded` and `Failed`."""
+        ...
+
+    def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
+        """Yields what happens, then exactly one of `Finished` and `Failed`."""
+        ...
+
+    def read_ahead(self, request: ReadAheadRequest, should_stop: Callable[[], bool]) -> Iterator[ReadAheadEvent]:
+        """Yields what happens, then exactly one of `ReadAheadFinished` and `Failed`."""
+        ...
+
+    def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
+        """What a reply would have to read."""
+        ...
+
+    def save_pending(self) -> Notice | None:
+        """Saves what the last reply left to be saved; returns a notice where that failed."""
+        ...
+
+
+@dataclass
+class _Job:
+    request: AnsweredRequest
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def turn(self) -> int | None:
+        return self.request.turn if isinstance(self.request, ReplyRequest | CompleteRequest) else None
+
+    @property
+    def reads_ahead(self) -> bool:
+        return isinstance(self.request, ReadAheadRequest)
+
+    def is_cancelled_by(self, request: CancelRequest) -> bool:
+        names_a_turn = isinstance(self.request, LoadRequest | ReplyRequest | CompleteRequest)
+        return names_a_turn and self.turn == request.turn
+
+
+class EngineServer:
+    """Reads requests, runs them on an engine, writes events.
+
+    Args:
+        make_engine: Called once, in the engine's thread; may import what is heavy.
+        requests: Binary stream of frames.
+        events_descriptor: File descriptor that frames are written to.
+    """
+
+    def __init__(
+        self, make_engine: Callable[[], SynchronousEngine], requests: BinaryIO, events_descriptor: int
+    ) -> None:
+        self._make_engine = make_engine
+        self._requests = requests
+        self._events_descriptor = events_descriptor
+        self._listened_to = True
+        self._engine: SynchronousEngine | None = None
+        self._has_answered = False
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        # Held during a reply and the saving after it: what is worth waiting for at the end.
+        self._keeping = threading.Lock()
+
+    def serve(self) -> int:
+        """Serves until the requests end; returns the exit status.
+
+        The engine's thread may still be computing.
+        """
+        threading.Thread(target=self._work, name="engine", daemon=True).start()
+        newest: _Job | None = None
+        status = _EXIT_ENDED
+        try:
+            while not isinstance(request := self._next_request(), ShutdownRequest):
+                if newest is not None and self._ends(newest, request):
+                    newest.stop.set()
+                if not isinstance(request, CancelRequest | StopReadingAhead):
+                    newest = _Job(request)
+                    self._jobs.put(newest)
+        except FrameError:
+            traceback.print_exc()
+            status = _EXIT_GARBAGE
+        if newest is not None:
+            newest.stop.set()
+        self._keeping.acquire(timeout=KEEPING_SECONDS)
+        return status
+
+    @staticmethod
+    def _ends(job: _Job, request: Request) -> bool:
+        """Whether a job is stopped by a request: by a cancel of its own, and reading ahead by whatever comes."""
+        return job.is_cancelled_by(request) if isinstance(request, CancelRequest) else job.reads_ahead
+
+    def _next_request(self) -> Request:
+        body = read_frame(self._requests)
+        return ShutdownRequest() if body is None else decode_request(body)
+
+    def _work(self) -> None:
+        try:
+            while True:
+                self._answer(self._jobs.get())
+        except BaseException:
+            # Whoever waits for an answer would wait for ever; that the process has ended they are told.
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(_EXIT_SPEECHLESS)
+
+    def _answer(self, job: _Job) -> None:
+        self._has_answered = False
+        try:
+            self._engine = self._engine or self._make_engine()
+            self._carry_out(self._engine, job)
+        except Exception as error:
+            # The last line of defence for mistakes of ours: the screen gets a message, the log the traceback.
+            traceback.print_exc()
+            words = failure_words(error)
+            self._send(Notice(f"{words}. {LOG_HINT}") if self._has_answered else Failed(job.turn, words, LOG_HINT))
+
+    def _carry_out(self, engine: SynchronousEngine, job: _Job) -> None:
+        match job.request:
+            case LoadRequest() as request:
+                for load_event in engine.load(request, job.stop.is_set):
+                    self._send(load_event)
+            case ReadAheadRequest() as request:
+                for read_event in engine.read_ahead(request, job.stop.is_set):
+                    self._send(read_event)
+            case EstimateRequest() as request:
+                self._send(engine.estimate(request))
+            case ReplyRequest() | CompleteRequest() as request:
+                self._reply(engine, request, job.stop.is_set)
+
+    def _reply(
+        self, engine: SynchronousEngine, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]
+    ) -> None:
+        with self._keeping:
+            for event in engine.reply(request, should_stop):
+                self._send(event)
+            notice = engine.save_pending()
+            if notice is not None:
+                self._send(notice)
+
+    def _send(self, event: Event) -> None:
+        """Writes an event, waiting while the pipe is full; with nobody left to read, does nothing."""
+        if not self._listened_to:
+            return
+        waiting = memoryview(encode_frame(event))
+        self._has_answered = self._has_answered or isinstance(event, LAST_EVENTS)
+        try:
+            while waiting:
+                waiting = waiting[os.write(self._events_descriptor, waiting) :]
+        except BrokenPipeError:
+            self._listened_to = False
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the process to its end; never returns.
+
+    Args:
+        arguments: `--engine module:callable` names what makes the engine.
+    """
+    parser = argparse.ArgumentParser(prog="tui-llama engine")
+    parser.add_argument("--engine", default=DEFAULT_ENGINE, help="module:callable that makes the engine")
+    options = parser.parse_args(arguments)
+    # Ctrl+C belongs to the screen, which asks for a stop when it means one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    requests, events_descriptor = _take_over_standard_streams()
+    status = EngineServer(lambda: _make_engine(options.engine), requests, events_descriptor).serve()
+    # Not sys.exit: the engine's thread may be deep in a compiler or a kernel, which cannot be asked to
+    # return.
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _make_engine(name: str) -> SynchronousEngine:
+    module, _, attribute = name.partition(":")
+    engine: SynchronousEngine = getattr(import_module(module), attribute)()
+    return engine
+
+
+def _take_over_standard_streams() -> tuple[BinaryIO, int]:
+    """Moves the pipes to descriptors of their own, so that no stray print or read can damage the protocol."""
+    requests = os.fdopen(os.dup(0), "rb")
+    events_descriptor = os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, events_descriptor
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

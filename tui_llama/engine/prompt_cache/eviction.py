@@ -1,0 +1,335 @@
+"""What the prompt cache takes on disk, and how it is made to take less: for all models, without one being loaded.
+
+Room is made from the leaves: what was longest not used loses its last turn, then the one before, so that a beginning
+that others share outlives what follows it. Files that nobody can use go first. Whatever somebody else is reading or
+writing at the moment is left alone.
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, carries_mark, is_leftover, own_files, own_folders
+from tui_llama.engine.prompt_cache.segment_tree import Known, SegmentTree
+from tui_llama.engine.state_file import Rows, append, begin_segment, cut, read_rows
+from tui_llama.errors import StateFileError
+from tui_llama.files.storage import Storage
+
+KEPT_FREE_BYTES: Final = 512 << 20
+"""The cache does not take a disk's last bytes."""
+
+_MOST_LOCKED: Final = 64  # files at once, of the few hundred that a process may have open
+_MARK_BYTES: Final = 64
+_Place: TypeAlias = tuple[float, str, str]
+"""When a segment was used, its folder and its name: what goes first is the smallest."""
+_LockedPlace: TypeAlias = tuple[str, str, int]
+"""A segment's folder, its name and its descriptor."""
+
+NOBODY: Final = bytes(16)
+"""The owner of what nobody can use."""
+
+_MOST_DEFAULT_BYTES: Final = 10 << 30
+_SPARE_PART: Final = 10  # a tenth of the budget is freed beyond what is needed, so that it need not be every turn
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """What one owner's segments take: bytes, tokens and files."""
+
+    owner: bytes
+    bytes: int
+    tokens: int
+    segments: int
+    used_at: float
+
+
+def default_budget_bytes(storage: Storage) -> int:
+    """What all files may take where nobody says otherwise: 10 GiB, or a tenth of what is free without them."""
+    return min(_MOST_DEFAULT_BYTES, (storage.free_bytes()[0] + used_bytes(storage)) // 10)
+
+
+def used_bytes(storage: Storage) -> int:
+    """Bytes of all files.
+
+    Raises:
+        OSError: as the storage says.
+    """
+    return sum(size for _, _, size in _files(storage))
+
+
+def folder_bytes(storage: Storage) -> dict[str, int]:
+    """Bytes of each folder, that is, of each model in one configuration.
+
+    Raises:
+        OSError: as the storage says.
+    """
+    sizes: dict[str, int] = defaultdict(int)
+    for folder, _, size in _files(storage):
+        sizes[folder] += size
+    return dict(sizes)
+
+
+def cache_uses(storage: Storage) -> list[CacheUse]:
+    """What each owner's segments take, the last used first. What nobody can use counts for the owner of 16 zeros.
+
+    Raises:
+        OSError: as the storage says.
+    """
+    uses: dict[bytes, list[CacheUse]] = defaultdict(list)
+    sizes = {(folder, name): size for folder, name, size in _files(storage)}
+    for folder in own_folders(storage):
+        tree = _tree(storage, folder)
+        for path in tree.paths():
+            known = path[-1]
+            size = sizes.pop((folder, known.name), known.file_bytes)
+            uses[known.owner].append(CacheUse(known.owner, size, known.segment.end - known.first, 1, known.used_at))
+    rest = sum(sizes.values())
+    if rest:
+        uses[NOBODY].append(CacheUse(NOBODY, rest, 0, len(sizes), 0.0))
+    summed = [
+        CacheUse(
+            owner, sum(use.bytes for use in parts), sum(use.tokens for use in parts),
+            sum(use.segments for use in parts), max(use.used_at for use in parts),
+        )
+        for owner, parts in uses.items()
+    ]  # fmt: skip
+    return sorted(summed, key=lambda use: -use.used_at)
+
+
+def make_room(storage: Storage, needed_bytes: int, budget_bytes: int, pinned: Mapping[tuple[str, str], int]) -> bool:
+    """Removes as much as it takes for `needed_bytes` more to fit; returns whether they do.
+
+    Args:
+        storage: Where all folders are.
+        needed_bytes: What is to be written.
+        budget_bytes: The most that all files together may take then.
+        pinned: Of which files, by folder and name, the tokens up to which position must stay.
+
+    Raises:
+        OSError: as the storage says.
+    """
+    used, (free, _) = used_bytes(storage), storage.free_bytes()
+    excess = max(used + needed_bytes - budget_bytes, needed_bytes + KEPT_FREE_BYTES - free)
+    if excess <= 0:
+        return True
+    eviction = _Eviction(storage, pinned)
+    eviction.free(excess + budget_bytes // _SPARE_PART)
+    return eviction.freed_bytes >= excess
+
+
+def remove_owner(storage: Storage, owner: bytes) -> None:
+    """Removes all that belongs to an owner, but for what the segments of others go on from.
+
+    What others go on from and is damaged is removed too. Files that nobody can use go along: they may be the owner's.
+
+    Raises:
+        OSError: as the storage says, after all that can be removed is.
+    """
+    errors: list[OSError] = []
+    for folder in own_folders(storage):
+        tree = _tree(storage, folder)
+        for path in list(tree.paths()):
+            if path[-1].owner != owner:
+                continue
+            try:
+                # Whoever goes on from it has been looked at before.
+                if tree.children(path[-1]):
+                    _shorten(storage, folder, tree, path)
+                else:
+                    storage.unlink(f"{folder}/{path[-1].name}")
+                    tree.forget(path[-1].name)
+            except FileNotFoundError:
+                tree.forget(path[-1].name)
+            except OSError as error:
+                errors.append(error)
+        try:
+            _remove_unusable(storage, folder, tree)
+            storage.sync_folder(folder)
+        except OSError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def clear(storage: Storage) -> None:
+    """Removes everything.
+
+    Raises:
+        OSError: as the storage says.
+    """
+    for folder, name, _ in list(_files(storage)):
+        if carries_mark(storage, f"{folder}/{name}"):
+            with suppress(FileNotFoundError):
+                storage.unlink(f"{folder}/{name}")
+
+
+def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[Known]) -> None:
+    """Writes a segment anew with only what others go on from, as one of theirs; removes it where it is damaged."""
+    known = path[-1]
+    heir = max(tree.children(known), key=lambda each: each.first)
+    name, part = f"{folder}/{known.name}", f"{folder}/{known.name}{PART_SUFFIX}"
+    with suppress(FileNotFoundError):
+        storage.unlink(part)
+    source, target = storage.open(name), storage.create(part)
+    try:
+        storage.lock(target, exclusive=True)  # says that somebody is writing it
+        storage.lock(source, exclusive=False)  # nobody cuts it; whoever appends to it does no harm
+        _copy_beginning(storage, (source, target), path, heir)
+        if storage.size(target) == storage.size(source):
+            # Others see by its size that a file is another one. What stands behind the last commit does not count.
+            storage.write(target, memoryview(bytes(_MARK_BYTES)), storage.size(target))
+        storage.rename(part, name)
+    except StateFileError:
+        storage.unlink(part)
+        storage.unlink(name)
+    except BaseException:
+        with suppress(OSError):
+            storage.unlink(part)
+        raise
+    finally:
+        storage.close(source)
+        storage.close(target)
+    tree.look_at(known.name)
+
+
+def _copy_beginning(storage: Storage, descriptors: tuple[int, int], path: list[Known], heir: Known) -> None:
+    """Copies what a segment holds before its heir begins, from one file to another."""
+    source, target = descriptors
+    known = path[-1]
+
+    def rows_of(first: int, last: int) -> Rows:
+        parts = []
+        for place in known.segment.records:
+            start, end = max(first, place.position), min(last, place.position + place.token_count)
+            if start < end:
+                rows = read_rows(storage, source, known.segment.header.shape, place)
+                parts.append(rows[:, :, start - place.position : end - place.position])
+        return _joined(parts)
+
+    chain = known.segment.header.fingerprint.chain
+    for ancestor, child in pairwise(path):
+        chain = chain.extended(ancestor.segment.token_ids[: child.first - ancestor.first])
+    segment = begin_segment(storage, target, replace(known.segment.header, owner=heir.owner))
+    append(storage, target, segment, chain, known.segment.token_ids[: heir.first - known.first], rows_of)
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    """Rows of tokens that follow each other, as those of one record."""
+    joined: Rows = np.concatenate([part.view(np.uint8) for part in parts], axis=2).view(parts[0].dtype)
+    return joined
+
+
+class _Eviction:
+    """Frees bytes, what is most dispensable first; whatever somebody is reading or writing is left alone."""
+
+    def __init__(self, storage: Storage, pinned: Mapping[tuple[str, str], int]) -> None:
+        self._storage = storage
+        self._pinned = pinned
+        self._trees = {folder: _tree(storage, folder) for folder in own_folders(storage)}
+        self.freed_bytes = 0
+
+    def free(self, wanted_bytes: int) -> None:
+        """Goes on until so many bytes are freed, or nothing is left that may go."""
+        for folder, tree in self._trees.items():
+            self.freed_bytes += _remove_unusable(self._storage, folder, tree)
+        queue = [(known.used_at, folder, known.name) for folder, tree in self._trees.items() for known in tree]
+        heapq.heapify(queue)
+        while queue and self.freed_bytes < wanted_bytes:
+            with ExitStack() as locks:
+                parents = self._shrink(self._next_locked(queue, wanted_bytes - self.freed_bytes, locks), wanted_bytes)
+            for folder, parent in parents:
+                heapq.heappush(queue, (parent.used_at, folder, parent.name))
+
+    def _next_locked(self, queue: "list[_Place]", wanted_bytes: int, locks: ExitStack) -> "list[_LockedPlace]":
+        """The next of the queue, as many as have so many bytes to give, locked."""
+        places: list[_LockedPlace] = []
+        while queue and wanted_bytes > 0 and len(places) < _MOST_LOCKED:
+            _, folder, name = heapq.heappop(queue)
+            known = self._trees[folder].get(name)
+            if known is None or (kept_bytes := self._kept_bytes(folder, known, 0)) >= known.file_bytes:
+                continue
+            descriptor = locks.enter_context(_locked(self._storage, f"{folder}/{name}"))
+            if descriptor is not None:
+                places.append((folder, name, descriptor))
+                wanted_bytes -= known.file_bytes - kept_bytes
+        return places
+
+    def _shrink(self, places: "list[_LockedPlace]", wanted_bytes: int) -> list[tuple[str, Known]]:
+        """Takes turns off segments until so many bytes are freed in all; returns the parents of those that went."""
+        for folder in {folder for folder, _, _ in places}:
+            self._trees[folder].refresh()  # what others have begun since goes on from something, too
+        parents = []
+        for folder, name, descriptor in places:
+            tree = self._trees[folder]
+            known = tree.get(name)
+            if known is None or self.freed_bytes >= wanted_bytes:
+                continue
+            size = self._storage.size(descriptor)
+            kept_bytes = self._kept_bytes(folder, known, size - (wanted_bytes - self.freed_bytes))
+            if kept_bytes == 0:
+                self._storage.unlink(f"{folder}/{name}")
+                tree.forget(name)
+                parent = tree.parent(known)
+                parents += [] if parent is None else [(folder, parent)]
+            elif kept_bytes < size:
+                cut(self._storage, descriptor, kept_bytes)
+                self._storage.touch(descriptor, known.used_at)
+            self.freed_bytes += max(0, size - kept_bytes)
+        return parents
+
+    def _kept_bytes(self, folder: str, known: Known, wanted_bytes: int) -> int:
+        """What stays of a segment: whole turns, at most `wanted_bytes`, or if that is too little what must stay."""
+        tree, pinned_until = self._trees[folder], self._pinned.get((folder, known.name), 0)
+        needed_until, possible = max(tree.kept_until(known), pinned_until), [0]
+        if needed_until > known.first or tree.children(known):
+            needed_until, possible = min(needed_until, known.segment.end), []
+        possible += [commit.offset for commit in known.segment.commits if commit.position >= needed_until]
+        return max((size for size in possible if size <= wanted_bytes), default=possible[0])
+
+
+def _remove_unusable(storage: Storage, folder: str, tree: SegmentTree) -> int:
+    """Removes what nobody can use any more; returns the bytes."""
+    freed = 0
+    orphans = {known.name for known in tree.orphans()}
+    for name, status in own_files(storage, folder).items():
+        if name in orphans or (is_leftover(name) and carries_mark(storage, f"{folder}/{name}")):
+            tree.forget(name)
+            with suppress(FileNotFoundError), _locked(storage, f"{folder}/{name}") as descriptor:
+                if descriptor is not None:
+                    storage.unlink(f"{folder}/{name}")
+                    freed += status.size_bytes
+    return freed
+
+
+@contextmanager
+def _locked(storage: Storage, name: str) -> Iterator[int | None]:
+    """A descriptor with an exclusive lock on a file that has this name; None where somebody is at it."""
+    try:
+        descriptor = storage.open(name, writable=True)
+    except OSError:
+        yield None
+        return
+    try:
+        is_ours = storage.lock(descriptor, exclusive=True) and storage.is_linked(descriptor)
+        yield descriptor if is_ours else None
+    finally:
+        storage.close(descriptor)
+
+
+def _tree(storage: Storage, folder: str) -> SegmentTree:
+    tree = SegmentTree(storage, folder)
+    tree.refresh()
+    return tree
+
+
+def _files(storage: Storage) -> Iterator[tuple[str, str, int]]:
+    """Every file: its folder, its name and its bytes."""
+    for folder in own_folders(storage):
+        for name, status in sorted(own_files(storage, folder).items()):
+            yield folder, name, status.size_bytes

@@ -1,0 +1,170 @@
+"""Keys and values in the segments of a folder: locks files, reads and checks what they hold, and knows what is sound.
+
+What was read wrong is cut back, in `segment_tree`. What this program has read without finding anything wrong, or has
+written, is sound; a commit alone says nothing of the keys and values before it, since a power cut may tear them.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeAlias
+
+from tui_llama.engine.prompt_cache.segment_tree import Known, Piece, SegmentTree
+from tui_llama.engine.state_file import RecordPlace, Rows, StateShape, read_rows, still_holds
+from tui_llama.errors import StateFileError
+from tui_llama.files.storage import Storage
+
+_READERS: Final = 2
+_FEW_BYTES: Final = 4 << 20  # are loaded before a second thread would have begun
+_LOCK_SECONDS: Final = 1.0
+_LOCK_STEP_SECONDS: Final = 0.005
+
+Fill: TypeAlias = Callable[[int, Rows], None]
+"""Takes the rows of the positions from a number on. Any thread may call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The positions `first` … `last` - 1 of a record that are to be loaded."""
+
+    known: Known
+    descriptor: int
+    place: RecordPlace
+    first: int
+    last: int
+
+
+class Patience:
+    """How long one call waits for the locks of others, all of them together."""
+
+    def __init__(self) -> None:
+        self._deadline = time.monotonic() + _LOCK_SECONDS
+
+    def wait(self) -> bool:
+        """Waits for a moment; returns whether it makes sense to ask again."""
+        if time.monotonic() > self._deadline:
+            return False
+        time.sleep(_LOCK_STEP_SECONDS)
+        return True
+
+
+class SegmentRows:
+    """The keys and values of one folder's segments.
+
+    Args:
+        storage: Where the folder is.
+        folder: Its name there.
+        shape: The sizes of keys and values.
+        tree: Its segments; learns what is damaged or another than before.
+    """
+
+    def __init__(self, storage: Storage, folder: str, shape: StateShape, tree: SegmentTree) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._shape = shape
+        self._tree = tree
+        self._sound: dict[str, set[RecordPlace]] = {}
+
+    def load(self, pieces: list[Piece], first: int, fill: Fill, patience: Patience) -> int:
+        """Fills in the rows of positions from `first` on; returns up to where all are there and right."""
+        reached, damage = first, None
+        with ExitStack() as opened:
+            jobs = list(self._reading_jobs(pieces, first, opened, patience))
+            loads = opened.enter_context(closing(self._loads(fill, jobs)))
+            for job in jobs:
+                try:
+                    next(loads)
+                except (StateFileError, OSError) as error:
+                    cause = str(error) if isinstance(error, StateFileError) else f"not readable ({error.strerror})"
+                    damage = job, cause
+                    break
+                reached = job.last
+                self._sound.setdefault(job.known.name, set()).add(job.place)
+            for descriptor in {job.descriptor for job in jobs}:
+                with suppress(OSError):
+                    self._storage.touch(descriptor)
+        if damage is not None:
+            job, cause = damage
+            self._tree.cut_back(job.known, job.place.position, cause)
+        return reached
+
+    def _loads(self, fill: Fill, jobs: list[_Job]) -> Generator[None, None, None]:
+        """Fills in one record after the other; each step is one, or raises what is wrong with it."""
+        tokens = sum(job.last - job.first for job in jobs)
+        if tokens * self._shape.token_bytes < _FEW_BYTES:
+            for job in jobs:
+                self._load_record(fill, job)
+                yield
+            return
+        # Reading, summing, looking through and copying all release the interpreter.
+        with ThreadPoolExecutor(_READERS) as readers:
+            yield from readers.map(partial(self._load_record, fill), jobs)
+
+    def _reading_jobs(self, pieces: list[Piece], first: int, opened: ExitStack, patience: Patience) -> Iterator[_Job]:
+        """The records that hold the positions from `first` on, up to a file that cannot be read now."""
+        for piece in pieces:
+            if piece.last <= first:
+                continue
+            descriptor = opened.enter_context(self.locked(piece.known, patience))
+            if descriptor is None:
+                return
+            for place in piece.places:
+                start, end = max(first, place.position), min(piece.last, place.position + place.token_count)
+                if start < end:
+                    yield _Job(piece.known, descriptor, place, start, end)
+
+    def _load_record(self, fill: Fill, job: _Job) -> None:
+        rows = read_rows(self._storage, job.descriptor, self._shape, job.place)
+        fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
+
+    def are_sound(self, pieces: list[Piece], patience: Patience) -> bool:
+        """Whether all that a path holds is sound; reads what is not known to be."""
+        unread = [piece for piece in pieces if not self.is_sound(piece)]
+        return not unread or self.load(unread, 0, lambda first, rows: None, patience) == unread[-1].last
+
+    def is_sound(self, piece: Piece) -> bool:
+        """Whether this program has read or written all that a piece holds."""
+        return self._sound.get(piece.known.name, set()).issuperset(piece.places)
+
+    def note_sound(self, name: str, places: Iterable[RecordPlace]) -> None:
+        """Knows that these records of a file are sound, and no others."""
+        self._sound[name] = set(places)
+
+    @contextmanager
+    def locked(self, known: Known, patience: Patience, *, to_append: bool = False) -> Iterator[int | None]:
+        """A descriptor with a lock, exclusive to append; None where the file is another than we knew, or in use."""
+        try:
+            descriptor = self._storage.open(f"{self._folder}/{known.name}", writable=to_append)
+        except OSError:
+            self._tree.forget(known.name)
+            yield None
+            return
+        try:
+            is_ours = False
+            with suppress(OSError):
+                is_ours = self._is_locked(descriptor, patience, exclusive=to_append) and self._is_known(
+                    descriptor, known, is_all=to_append
+                )
+            if not is_ours:
+                self._tree.look_at(known.name)
+            yield descriptor if is_ours else None
+        finally:
+            with suppress(OSError):  # what was to be on the disk was synced before
+                self._storage.close(descriptor)
+
+    def _is_locked(self, descriptor: int, patience: Patience, *, exclusive: bool) -> bool:
+        """Locks a file; waits for a moment where somebody else is at it."""
+        while not self._storage.lock(descriptor, exclusive=exclusive):
+            if not patience.wait():
+                return False
+        return True
+
+    def _is_known(self, descriptor: int, known: Known, *, is_all: bool) -> bool:
+        """Whether a file, or its beginning, is still as we knew it."""
+        is_as_long = not is_all or self._storage.size(descriptor) == known.file_bytes
+        return (
+            is_as_long and self._storage.is_linked(descriptor) and still_holds(self._storage, descriptor, known.segment)
+        )

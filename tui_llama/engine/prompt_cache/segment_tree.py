@@ -1,0 +1,299 @@
+"""All segments of a folder: which there are, how they hang together, and which hold a row of tokens.
+
+Files are the truth and may change under us: another program appends, cuts and removes them too. What is known of them
+is looked at again before it is used.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tui_llama.engine.prompt_cache.cache_files import DAMAGED_SUFFIX, SUFFIX, is_segment
+from tui_llama.engine.state_file import (
+    NO_PARENT,
+    RecordPlace,
+    Segment,
+    StateFingerprint,
+    TokenIds,
+    cut_to_records,
+    scan,
+    still_holds,
+)
+from tui_llama.errors import NoStateFileError, StateFileError, StateVersionError
+from tui_llama.files.locks import cause_of
+from tui_llama.files.storage import FileStatus, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A segment and its file: how many bytes that had, and when it was last used, in seconds since 1970."""
+
+    name: str
+    segment: Segment
+    file_bytes: int
+    used_at: float
+
+    @property
+    def segment_id(self) -> bytes:
+        """The segment's id."""
+        return self.segment.header.segment_id
+
+    @property
+    def parent_id(self) -> bytes:
+        """The id of the segment that it goes on from, or `NO_PARENT`."""
+        return self.segment.header.parent_id
+
+    @property
+    def owner(self) -> bytes:
+        """Whose it is."""
+        return self.segment.header.owner
+
+    @property
+    def first(self) -> int:
+        """The position of its first token."""
+        return self.segment.header.first_position
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The positions `first` … `last` - 1 of a row of tokens, which a segment holds."""
+
+    known: Known
+    first: int
+    last: int
+
+    @property
+    def places(self) -> list[RecordPlace]:
+        """Where the records that hold them are."""
+        return [
+            place
+            for place in self.known.segment.records
+            if place.position < self.last and self.first < place.position + place.token_count
+        ]
+
+
+class SegmentTree:
+    """The segments of one folder.
+
+    Args:
+        storage: Where the folder is.
+        folder: Its name there.
+        fingerprint: Segments of anything else are left alone; None takes them all.
+    """
+
+    def __init__(self, storage: Storage, folder: str, fingerprint: StateFingerprint | None = None) -> None:
+        self._storage = storage
+        self._folder = folder
+        self._fingerprint = fingerprint
+        self._known: dict[str, Known] = {}
+        self._children: dict[bytes, dict[str, Known]] = defaultdict(dict)
+        self._damages: list[str] = []
+
+    def __iter__(self) -> Iterator[Known]:
+        return iter(tuple(self._known.values()))
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, name: str) -> Known | None:
+        """The segment in the file of that name."""
+        return self._known.get(name)
+
+    def refresh(self) -> None:
+        """Looks at files that came, went, or are others than before.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        files = self._storage.files(self._folder)
+        for name in self._known.keys() - files.keys():
+            self.forget(name)
+        for name in sorted(filter(is_segment, files)):
+            known = self._known.get(name)
+            if known is None or not self._is_unchanged(known, files[name]):
+                self.look_at(name)
+
+    def _is_unchanged(self, known: Known, status: FileStatus) -> bool:
+        """Whether a file holds what we know and no more: it is as long, and was not used, or used and not written."""
+        if known.file_bytes != status.size_bytes:
+            return False
+        if known.used_at == status.used_at:
+            return True
+        if known.file_bytes > known.segment.size:
+            return False  # what was not committed may be so now
+        try:
+            descriptor = self._storage.open(f"{self._folder}/{known.name}")
+            try:
+                is_unchanged = still_holds(self._storage, descriptor, known.segment)
+            finally:
+                self._storage.close(descriptor)
+        except OSError:
+            return False
+        if is_unchanged:
+            self.add(replace(known, used_at=status.used_at))
+        return is_unchanged
+
+    def look_at(self, name: str) -> Known | None:
+        """Reads again what a file holds; None if it is gone, or cannot be used and was set aside.
+
+        What is of another version or another model is left alone.
+        """
+        self.forget(name)
+        known = self._scanned(name)
+        if known is None or self._fingerprint not in (None, known.segment.header.fingerprint):
+            return None
+        self.add(known)
+        return known
+
+    def _scanned(self, name: str) -> Known | None:
+        is_calm = False
+        try:
+            descriptor = self._storage.open(f"{self._folder}/{name}")
+            try:
+                # While somebody cuts and writes, what is read may be half of one and half of the other.
+                is_calm = self._storage.lock(descriptor, exclusive=False)
+                size, segment = self._storage.size(descriptor), scan(self._storage, descriptor)
+                known = Known(name, segment, size, self._storage.used_at(descriptor))
+            finally:
+                self._storage.close(descriptor)
+            if name != known.segment_id.hex() + SUFFIX:
+                raise StateFileError("under another name")
+        except (FileNotFoundError, StateVersionError, NoStateFileError):
+            return None
+        except OSError as error:
+            self._damages.append(f"not readable ({cause_of(error)})")
+            return None
+        except StateFileError as error:
+            if is_calm:
+                self.set_aside(name, str(error))
+            return None
+        if is_calm and segment.has_lost_tail:
+            self._damages.append("damaged (its end is lost)")
+        return known
+
+    def add(self, known: Known) -> None:
+        """Takes in what was just written."""
+        self._known[known.name] = known
+        self._children[known.parent_id][known.name] = known
+
+    def forget(self, name: str) -> None:
+        """Leaves a file out from now on."""
+        known = self._known.pop(name, None)
+        if known is not None:
+            del self._children[known.parent_id][name]
+
+    def set_aside(self, name: str, cause: str) -> None:
+        """Gives a file that must not be used another name, under which nobody looks for it; notes why."""
+        self.forget(name)
+        self._damages.append(cause)
+        # Where that fails it is gone, or on a disk that cannot be written; then it is found damaged again next time.
+        with suppress(OSError):
+            self._storage.rename(f"{self._folder}/{name}", f"{self._folder}/{name}{DAMAGED_SUFFIX}")
+
+    def cut_back(self, known: Known, position: int, cause: str) -> None:
+        """Cuts a segment back to the records before a position, where it is damaged; notes why.
+
+        What comes before is good, and others may go on from it. Where that is nothing, it is set aside.
+        """
+        kept = sum(place.position < position for place in known.segment.records)
+        if not kept:
+            self.set_aside(known.name, cause)
+            return
+        self._damages.append(cause)
+        with suppress(OSError):
+            descriptor = self._storage.open(f"{self._folder}/{known.name}", writable=True)
+            try:
+                is_locked = self._storage.lock(descriptor, exclusive=True)
+                if is_locked and still_holds(self._storage, descriptor, known.segment):
+                    cut_to_records(self._storage, descriptor, known.segment, kept)
+            finally:
+                self._storage.close(descriptor)
+        self.look_at(known.name)
+
+    def take_damages(self) -> list[str]:
+        """What was found wrong since the last call, in a few words each, the same ones once."""
+        damages, self._damages = list(dict.fromkeys(self._damages)), []
+        return damages
+
+    def find(self, token_ids: TokenIds, owner: bytes | None = None) -> list[Piece]:
+        """The segments that hold the longest beginning of the tokens, (tokens,) uint32, from the root on.
+
+        What was computed elsewhere is found by its owner alone. Of beginnings that are equally long, one that was
+        not is found first.
+        """
+        best: list[Piece] = []
+        open_paths: list[tuple[Known, list[Piece]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
+        while open_paths:
+            known, before = open_paths.pop()
+            if known.segment.header.is_foreign and known.owner != owner:
+                continue
+            own = known.segment.token_ids
+            # Most are ruled out by their first token: then they hold nothing that their parent does not.
+            if known.first >= len(token_ids) or not len(own) or own[0] != token_ids[known.first]:
+                continue
+            reach = known.first + common_length(own, token_ids[known.first :])
+            path = [*before, Piece(known, known.first, reach)]
+            longest = best[-1].last if best else 0
+            if reach > longest or (reach == longest and has_foreign(best) and not has_foreign(path)):
+                best = path
+            for child in self.children(known):
+                if child.first <= reach:
+                    open_paths.append((child, [*before, Piece(known, known.first, child.first)]))
+        return best
+
+    def children(self, known: Known) -> list[Known]:
+        """The segments that go on from one; not those whose beginning it does not reach, which cannot be used."""
+        children = self._with_parent(known.segment_id)
+        return [child for child in children if known.first <= child.first <= known.segment.end]
+
+    def parent(self, known: Known) -> Known | None:
+        """The segment that one goes on from."""
+        return self._known.get(known.parent_id.hex() + SUFFIX)
+
+    def _with_parent(self, parent_id: bytes) -> list[Known]:
+        # Not by the index itself, which would make an entry for each that was asked for.
+        return list(self._children.get(parent_id, {}).values())
+
+    def kept_until(self, known: Known) -> int:
+        """The position up to which a segment is needed by those that go on from it; its first where by none."""
+        return max((child.first for child in self.children(known)), default=known.first)
+
+    def paths(self) -> Iterator[list[Known]]:
+        """Every segment that can be used, after those that go on from it: from the root of its tree to itself."""
+        open_paths = [([root], False) for root in self._with_parent(NO_PARENT)]
+        while open_paths:
+            path, is_below_done = open_paths.pop()
+            if is_below_done:
+                yield path
+                continue
+            open_paths.append((path, True))
+            open_paths += [([*path, child], False) for child in self.children(path[-1])]
+
+    def orphans(self) -> list[Known]:
+        """Segments that cannot be used: what they go on from is not there any more, or does not reach them."""
+        usable = {path[-1].name for path in self.paths()}
+        return [known for known in self if known.name not in usable]
+
+
+def has_foreign(pieces: Iterable[Piece]) -> bool:
+    """Whether keys and values of any of them were computed elsewhere."""
+    return any(piece.known.segment.header.is_foreign for piece in pieces)
+
+
+def tokens_of(pieces: Iterable[Piece]) -> TokenIds:
+    """The tokens that pieces from the root on hold, (tokens,) uint32."""
+    parts = [
+        piece.known.segment.token_ids[piece.first - piece.known.first : piece.last - piece.known.first]
+        for piece in pieces
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+
+
+def common_length(first: TokenIds, second: TokenIds) -> int:
+    """How many tokens two rows of them, (tokens,) uint32 each, have in common at their start."""
+    length = min(len(first), len(second))
+    different = np.flatnonzero(first[:length] != second[:length])
+    return int(different[0]) if len(different) else length

@@ -1,0 +1,94 @@
+"""One sequence of tokens in one file, for programs that keep their sessions themselves: a segment without a parent."""
+
+import secrets
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tui_llama.engine.prompt_cache.cache import RowSequence
+from tui_llama.engine.state_file import (
+    ID_BYTES,
+    MAGIC,
+    NO_PARENT,
+    SegmentHeader,
+    StateFingerprint,
+    StateShape,
+    append,
+    begin_segment,
+    read_rows,
+    scan,
+)
+from tui_llama.errors import StateFileError
+from tui_llama.files.new_files import FileKind, new_file
+from tui_llama.files.storage import DiskStorage
+
+_SAVED_SESSION: Final = FileKind("a saved session", MAGIC)
+
+
+def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, sequence: RowSequence) -> None:
+    """Writes all that a sequence holds to a file, which is on the disk then; an older saved session is replaced.
+
+    Args:
+        path: In a folder that is there; the file gets mode 0600.
+        fingerprint: What keys and values belong to.
+        shape: Their sizes.
+        sequence: At least one token; none of them moved.
+
+    Raises:
+        ResultFileError: it could not be written, or something else is in its place, which is as it was.
+        StateFileError: the sequence cannot be saved.
+    """
+    token_ids = np.asarray(sequence.token_ids, np.uint32)
+    if sequence.exact_tokens < len(token_ids) or not len(token_ids):
+        raise StateFileError("not written (no tokens, or tokens that have moved)")
+    chain = fingerprint.chain
+    header = SegmentHeader(
+        fingerprint=fingerprint, shape=shape, segment_id=secrets.token_bytes(ID_BYTES), parent_id=NO_PARENT,
+        first_position=0, chain_digest=chain.digest, owner=bytes(ID_BYTES),
+    )  # fmt: skip
+    with new_file(path, _SAVED_SESSION, may_replace=True) as descriptor:
+        storage = DiskStorage(path.parent)
+        segment = begin_segment(storage, descriptor, header)
+        append(storage, descriptor, segment, chain, token_ids, sequence.rows)
+
+
+def restore_session(
+    path: Path, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int, sequence: RowSequence
+) -> None:
+    """Lets a sequence hold what a file holds, after all of it was checked, instead of what it held.
+
+    Args:
+        path: A regular file of this user; links are refused.
+        fingerprint: What keys and values must belong to.
+        shape: The sizes that they must have.
+        max_tokens: More are refused.
+        sequence: Left without tokens where the file turns out to be damaged while it is read.
+
+    Raises:
+        StateFileError: it must not be used. The text is the cause in a few words.
+    """
+    storage = DiskStorage(path.parent)
+    try:
+        descriptor = storage.open(path.name)
+        try:
+            segment = scan(storage, descriptor)
+            header = segment.header
+            if (header.fingerprint, header.shape) != (fingerprint, shape):
+                raise StateFileError("of another model or configuration")
+            if header.parent_id != NO_PARENT:
+                raise StateFileError("not a whole session")
+            if segment.end_digest != fingerprint.chain.extended(segment.token_ids).digest or segment.has_lost_tail:
+                raise StateFileError("damaged")
+            if segment.end > max_tokens:
+                raise StateFileError(f"longer than the context ({segment.end} of {max_tokens} tokens)")
+            sequence.rewind(0)
+            for place in segment.records:
+                sequence.fill(place.position, read_rows(storage, descriptor, shape, place))
+            sequence.adopt(segment.token_ids.tolist())
+        finally:
+            storage.close(descriptor)
+    except FileNotFoundError as error:
+        raise StateFileError("missing") from error
+    except OSError as error:
+        raise StateFileError(f"not readable ({error.strerror or error})") from error

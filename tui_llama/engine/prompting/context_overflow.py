@@ -1,0 +1,274 @@
+"""What happens when the context is full: old turns are left out of the prompt, or room is made among what was read.
+
+Room is made in two ways, both as llama.cpp's completion program does it. A context shift forgets the older half of all
+but the beginning. Self-extend lets older tokens share positions, so that a text may be longer than the texts that the
+model was trained on. Either changes what was read, so a reply that has made room leaves only the untouched beginning.
+
+Knows positions and lengths; nothing of weights, of sampling, or of who is told.
+
+Sources: llama.cpp, tools/completion, for both; Jin et al. 2024 (LLM Maybe LongLM: Self-Extend LLM Context Window
+Without Tuning) for the second.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.model.interface import Logits, TokenSequence
+from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt
+from tui_llama.engine.protocol import Overflow, OverflowMode
+from tui_llama.errors import CallerError, SettingsError
+
+_LARGEST_RESERVE = 4  # of the context, for an answer that may be long
+_LEFT_WHEN_CUT = 2  # of the context may be filled by a prompt that turns are left out of
+
+# --- turns left out of the prompt -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FittedPrompt:
+    """The prompt of a conversation without its oldest `left_out_messages`."""
+
+    encoded: EncodedPrompt
+    left_out_messages: int
+
+
+def fit_turns(
+    messages: Sequence[ChatMessage],
+    encode: Callable[[Sequence[ChatMessage]], EncodedPrompt],
+    most_tokens: int,
+    context_size: int,
+) -> FittedPrompt:
+    """Encodes a conversation, without its oldest whole turns if it is too long.
+
+    A turn is a message of the user with what follows it. What comes before the first, which is the system prompt, and
+    the last turn always stay, even if they are too long.
+
+    When turns have to go, so many go that the prompt fills half of the context: to leave out one more each time would
+    mean to read nearly all of the context for each answer. So long as it fits, the next prompt leaves out as many,
+    which shows in how much of it was fed before.
+
+    Args:
+        messages: The conversation, oldest first.
+        encode: Makes a prompt of some of the messages; tells how much of it was fed before.
+        most_tokens: A prompt of so many tokens is not too long.
+        context_size: The most tokens that a sequence holds.
+    """
+    starts = [index for index, message in enumerate(messages) if message.role is Role.USER] or [0]
+    prompts: dict[int, EncodedPrompt] = {}
+
+    def prompt_from(turn: int) -> EncodedPrompt:
+        if turn not in prompts:
+            prompts[turn] = encode([*messages[: starts[0]], *messages[starts[turn] :]])
+        return prompts[turn]
+
+    def first_turn_within(tokens: int) -> int:
+        return bisect_left(range(len(starts) - 1), True, key=lambda turn: _length(prompt_from(turn)) <= tokens)
+
+    turn = 0
+    if _length(prompt_from(0)) > most_tokens:
+        turn = first_turn_within(most_tokens)
+        half = context_size // _LEFT_WHEN_CUT
+        if _length(prompt_from(len(starts) - 1)) <= half:
+            turns = range(turn, first_turn_within(half) + 1)
+            turn = next((turn for turn in turns if _was_mostly_fed(prompt_from(turn))), turns[-1])
+    return FittedPrompt(prompt_from(turn), starts[turn] - starts[0])
+
+
+def most_prompt_tokens(overflow: Overflow, context_size: int, max_tokens: int | None) -> int:
+    """How long a conversation's prompt may become before turns are left out of it: there must be room for an answer.
+
+    Args:
+        overflow: What else is done about a full context.
+        context_size: The most tokens that a sequence holds.
+        max_tokens: The most tokens of the answer; None: there is no limit.
+    """
+    if overflow.mode is not OverflowMode.DROP_TURNS:
+        return context_size - 1
+    reserve = context_size // _LARGEST_RESERVE
+    return context_size - max(1, reserve if max_tokens is None else min(max_tokens, reserve))
+
+
+def _length(prompt: EncodedPrompt) -> int:
+    return prompt.kept_tokens + len(prompt.token_ids)
+
+
+def _was_mostly_fed(prompt: EncodedPrompt) -> bool:
+    return prompt.kept_tokens > len(prompt.token_ids)
+
+
+# --- room among what was read -----------------------------------------------------------------------------------------
+
+
+class ContextRoom:
+    """The room in a sequence; this kind ends where the context ends.
+
+    Attributes:
+        reusable_tokens: How many tokens at the start of a prompt may have been read before all of this.
+        notice: What the user is told when room is made.
+
+    Args:
+        sequence: What is read into.
+        context_size: The most tokens that it holds.
+    """
+
+    notice = ""
+
+    def __init__(self, sequence: TokenSequence, context_size: int) -> None:
+        self._sequence = sequence
+        self._context_size = context_size
+        self.reusable_tokens = context_size
+
+    def left(self, length: int) -> int:
+        """How many more tokens a sequence of so many may read before it is at its end, or room has to be made."""
+        return self._context_size - length
+
+    def can_be_made(self, length: int) -> bool:
+        """Whether there can be room behind so many tokens."""
+        return False
+
+    def make(self) -> None:
+        """Makes room behind the tokens of the sequence, where none is left.
+
+        Raises:
+            CallerError: it cannot be made.
+        """
+        raise CallerError("there is no room behind the end of this context")
+
+
+class ShiftingRoom(ContextRoom):
+    """Room by context shift.
+
+    One place always stays free: llama.cpp shifts when the next token would take the last. If all is to be kept there is
+    no more room than ever.
+
+    Args:
+        sequence: As above.
+        context_size: As above.
+        kept_tokens: How many tokens at the start are never forgotten.
+    """
+
+    def __init__(self, sequence: TokenSequence, context_size: int, kept_tokens: int) -> None:
+        super().__init__(sequence, context_size)
+        self._kept_tokens = kept_tokens
+        self._has_something_to_forget = self._discarded(context_size - 1) > 0
+        self.notice = f"The context of {context_size} tokens is full: the answer goes on without the older half of it."
+
+    def left(self, length: int) -> int:
+        """See `ContextRoom.left`."""
+        return self._context_size - length - int(self._has_something_to_forget)
+
+    def can_be_made(self, length: int) -> bool:
+        """See `ContextRoom.can_be_made`."""
+        return self._has_something_to_forget
+
+    def make(self) -> None:
+        """Forgets the older half of what is not kept."""
+        self._sequence.shift(self._kept_tokens, self._discarded(len(self._sequence)))
+
+    def _discarded(self, length: int) -> int:
+        return (length - self._kept_tokens) // 2
+
+
+class ExtendingRoom(ContextRoom):
+    """Room by self-extend: positions, not places, of which the context has as many as ever.
+
+    As soon as the last `width` positions are taken, `group` tokens at a time come to share one of them.
+
+    Args:
+        sequence: As above.
+        context_size: As above.
+        group: How many tokens share a position.
+        width: How many positions are grouped at once; a multiple of `group`.
+    """
+
+    def __init__(self, sequence: TokenSequence, context_size: int, group: int, width: int) -> None:
+        super().__init__(sequence, context_size)
+        self.reusable_tokens = width
+        self._group, self._width = group, width
+        self._grouped_positions = 0
+        self._saved_positions = 0
+        self.notice = f"The text is longer than {width} tokens: {group} older ones at a time now share a position."
+
+    def left(self, length: int) -> int:
+        """See `ContextRoom.left`."""
+        return min(self._context_size - length, self._positions_left(length))
+
+    def can_be_made(self, length: int) -> bool:
+        """See `ContextRoom.can_be_made`."""
+        return length < self._context_size
+
+    def make(self) -> None:
+        """Groups the last `width` positions."""
+        positions = np.array(self._sequence.positions, np.int64)
+        while self._positions_left(len(positions)) <= 0:
+            positions = group_positions(positions, self._grouped_positions, self._group, self._width)
+            self._grouped_positions += self._width // self._group
+            self._saved_positions += self._width - self._width // self._group
+        self._sequence.set_positions(positions.tolist())
+
+    def _positions_left(self, length: int) -> int:
+        next_position = length - self._saved_positions
+        return self._grouped_positions + self._width - next_position
+
+
+def group_positions(positions: npt.NDArray[np.int64], start: int, group: int, width: int) -> npt.NDArray[np.int64]:
+    """Positions after a group of them comes to share one: `width` from `start` on become `width` / `group`.
+
+    Args:
+        positions: (tokens,) int64, not descending.
+        start: The first position that is not grouped yet.
+        group: How many become one.
+        width: How many are grouped; a multiple of `group`. What comes behind them moves up to them.
+    """
+    grouped = start + (positions - start) // group
+    moved = positions - (width - width // group)
+    return np.where(positions < start, positions, np.where(positions < start + width, grouped, moved))
+
+
+def room_in(
+    sequence: TokenSequence, context_size: int, overflow: Overflow, prompt_tokens: int, adds_bos: bool
+) -> ContextRoom:
+    """The room that a reply has, made in the way that was asked for.
+
+    Args:
+        sequence: What is read into.
+        context_size: The most tokens that it holds.
+        overflow: What is done about a full context.
+        prompt_tokens: How long the prompt is.
+        adds_bos: Whether prompts begin with a token that stands for no text; it is kept beside what is to be kept.
+
+    Raises:
+        SettingsError: the numbers of self-extend make no sense.
+    """
+    if overflow.mode is OverflowMode.SHIFT:
+        keeps_all = not 0 <= overflow.keep_tokens <= prompt_tokens
+        return ShiftingRoom(
+            sequence, context_size, prompt_tokens if keeps_all else overflow.keep_tokens + int(adds_bos)
+        )
+    if overflow.mode is OverflowMode.EXTEND and overflow.group_size != 1:
+        group, width = overflow.group_size, overflow.group_width
+        if group < 1 or width < group or width % group:
+            raise SettingsError(
+                f"{width} positions cannot be grouped by {group}", f"Use a multiple of {max(group, 1)} positions."
+            )
+        return ExtendingRoom(sequence, context_size, group, width)
+    return ContextRoom(sequence, context_size)
+
+
+def read_in_chunks(
+    sequence: TokenSequence, room: ContextRoom, ids: Sequence[int]
+) -> Iterator[tuple[int, Logits | None]]:
+    """As `TokenSequence.extend_in_chunks`; makes room wherever reading token by token would make it."""
+    done = 0
+    while done < len(ids):
+        if room.left(len(sequence)) <= 0:
+            room.make()
+        part = ids[done : done + room.left(len(sequence))]
+        for count, logits in sequence.extend_in_chunks(part):
+            yield done + count, logits if done + count == len(ids) else None
+        done += len(part)

@@ -1,0 +1,213 @@
+"""The prompt of a conversation, as it is for answering it, for reading it ahead and for estimating what that costs.
+
+Knows what a prompt's tokens are, and how many of them are there already; nothing of reading them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+
+import msgspec
+
+from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.model.interface import LanguageModel, TokenSequence
+from tui_llama.engine.prompt_cache.cache import PromptCache
+from tui_llama.engine.prompting.context_overflow import fit_turns, most_prompt_tokens
+from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
+from tui_llama.engine.prompting.prompt_messages import prompt_messages
+from tui_llama.engine.protocol import CompleteRequest, EstimateRequest, OverflowMode, ReadAheadRequest, ReplyRequest
+from tui_llama.errors import CallerError, EngineError
+
+ConversationRequest: TypeAlias = ReplyRequest | ReadAheadRequest | EstimateRequest | CompleteRequest
+
+_LOST = " \t\r\n\ufffd"
+"""What a stored text may have at its ends in place of what was generated."""
+
+_Request = TypeVar("_Request", bound=ConversationRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """All tokens of a prompt; the first `kept_tokens` are the ledger's, and `left_out_messages` are not in it.
+
+    A template of `template_source` has written it.
+
+    Of an answer that goes on, `answer_ids` are the tokens so far, which are among them.
+    """
+
+    kept_tokens: int
+    token_ids: list[int]
+    left_out_messages: int = 0
+    answer_ids: tuple[int, ...] = ()
+    template_source: str = ""
+
+
+def without_foreign_tokens(model: LanguageModel, request: _Request) -> _Request:
+    """The request with a ledger that the model may use: token ids of another vocabulary mean something else in its own.
+
+    A ledger whose vocabulary nobody knows stays where it writes an answer that was given: then it is of this one. Where
+    none was given, what it writes is compared with what is to be written anyway.
+
+    Raises:
+        EngineError: a continuation of a ledger needs all of it.
+    """
+    is_known = max(request.ledger, default=0) < model.tokenizer.vocab_size
+    if is_known and request.vocabulary in ("", model.info.vocabulary) and _may_be_own(model, request):
+        return request
+    if not isinstance(request, CompleteRequest):
+        return msgspec.structs.replace(request, ledger=())
+    if not request.messages:
+        raise EngineError("the chat has tokens that this model does not know", "Use the model that it was held with.")
+    return msgspec.structs.replace(request, ledger=(), answer_tokens=0)
+
+
+def _may_be_own(model: LanguageModel, request: ConversationRequest) -> bool:
+    """Whether tokens below the vocabulary's size may be the model's own."""
+    answers = [each.text.strip(_LOST) for each in request.messages if each.role is Role.ASSISTANT]
+    if request.vocabulary or not any(answers):
+        return True
+    tokenizer = model.tokenizer
+    written = b"".join(tokenizer.piece(token_id, special=True) for token_id in request.ledger).decode(errors="replace")
+    return any(answer in written for answer in answers if answer)
+
+
+def told_moment(request: ConversationRequest) -> datetime | None:
+    """What a template is told that asks for the date; None for the present.
+
+    Raises:
+        CallerError: the request has something else than a moment.
+    """
+    try:
+        return datetime.fromisoformat(request.begun_at) if request.begun_at else None
+    except ValueError as error:
+        raise CallerError(f"no moment at which a chat began: {request.begun_at[:40]!r}") from error
+
+
+def encode_conversation(
+    model: LanguageModel,
+    request: ConversationRequest,
+    messages: Sequence[ChatMessage],
+    *,
+    asks_for_answer: bool = True,
+    reserved_tokens: int = 0,
+) -> Prompt:
+    """The prompt that asks for an answer to the last of the messages.
+
+    Args:
+        model: Brings the template, the tokenizer and the size of the context.
+        request: Says what was fed before and what is done if the prompt is too long.
+        messages: The path of the chat; the request's own, or one that may follow from it. The template is shown what
+            `prompt_messages` makes of it.
+        asks_for_answer: Whether an answer begins behind the last message.
+        reserved_tokens: How many will stand behind the prompt before anything is generated.
+
+    Raises:
+        EngineError: the template refused the messages.
+    """
+    now = told_moment(request)
+
+    def encode(some: Sequence[ChatMessage]) -> EncodedPrompt:
+        shown = prompt_messages(some)
+        rendered = model.chat_template.render(shown, add_generation_prompt=asks_for_answer, now=now)
+        user_texts = [message.text for message in shown if message.role is Role.USER]
+        return encode_prompt(model.tokenizer, rendered, request.ledger, user_texts)
+
+    if request.overflow.mode is OverflowMode.STOP:
+        encoded, left_out = encode(messages), 0
+    else:
+        most = most_prompt_tokens(request.overflow, model.context_size, request.max_tokens) - reserved_tokens
+        fitted = fit_turns(messages, encode, most, model.context_size)
+        encoded, left_out = fitted.encoded, fitted.left_out_messages
+    token_ids = [*request.ledger[: encoded.kept_tokens], *encoded.token_ids]
+    return Prompt(encoded.kept_tokens, token_ids, left_out, template_source=encoded.source)
+
+
+def encode_continuation(model: LanguageModel, request: CompleteRequest) -> Prompt:
+    """The prompt of what goes on from a ledger or a conversation, or begins with nothing before it.
+
+    Args:
+        model: As for `encode_conversation`.
+        request: Its ledger is the model's own; see `without_foreign_tokens`.
+
+    Raises:
+        EngineError: the template refused the messages.
+    """
+    tokenizer = model.tokenizer
+    is_in_answer = False
+    if not request.messages or _ledger_writes_answer(model, request):
+        answer_ids = request.ledger[max(0, len(request.ledger) - request.answer_tokens) :]
+        prompt = Prompt(len(request.ledger), [*request.ledger], answer_ids=answer_ids)
+    else:
+        is_in_answer = not request.answer_has_ended
+        prompt = _encode_said(model, request)
+    before = prompt.token_ids
+    continues = bool(before) and (is_in_answer or not tokenizer.is_special(before[-1]))
+    new = tokenizer.tokenize(request.text, add_special=not before, parse_special=True, continues=continues)
+    return replace(prompt, token_ids=[*before, *new])
+
+
+def _ledger_writes_answer(model: LanguageModel, request: CompleteRequest) -> bool:
+    """Whether tokens whose vocabulary nobody knows have the text of the last answer: then they are of this one."""
+    if request.vocabulary or not 0 < request.answer_tokens <= len(request.ledger):
+        return False
+    written = "".join(map(model.tokenizer.stream_decoder().push, request.ledger[-request.answer_tokens :]))
+    answer = _asked_and_answered(request.messages)[1].rstrip(_LOST)
+    return bool(answer) and written.startswith(answer)
+
+
+def _encode_said(model: LanguageModel, request: CompleteRequest) -> Prompt:
+    """The conversation; an answer that has not ended stands behind the prompt that asks for it."""
+    if request.answer_has_ended:
+        return encode_conversation(model, request, request.messages, asks_for_answer=False)
+    asked, answer = _asked_and_answered(request.messages)
+    # No space is put in front that nobody wrote: the model would have written it.
+    answer_ids = model.tokenizer.tokenize(answer, parse_special=True, continues=True)
+    prompt = encode_conversation(model, request, asked, reserved_tokens=len(answer_ids))
+    return replace(prompt, token_ids=[*prompt.token_ids, *answer_ids], answer_ids=tuple(answer_ids))
+
+
+def _asked_and_answered(messages: tuple[ChatMessage, ...]) -> tuple[tuple[ChatMessage, ...], str]:
+    """What comes before the last answer, and its text; empty where nothing was answered yet."""
+    return (messages[:-1], messages[-1].text) if messages[-1].role is Role.ASSISTANT else (messages, "")
+
+
+def check_that_it_fits(model: LanguageModel, token_ids: Sequence[int]) -> None:
+    """Refuses a prompt that cannot be answered.
+
+    Raises:
+        EngineError: it is empty, or leaves no room for an answer.
+    """
+    if not token_ids:
+        raise EngineError("the prompt is empty", "Write something first.")
+    context = model.context_size
+    if len(token_ids) >= context:
+        trained = model.info.trained_context_size
+        raise EngineError(
+            f"the prompt has {len(token_ids)} tokens, but the context has room for {context - 1}",
+            f"Start a new chat, write less, or set a larger context; the model allows {trained}.",
+        )
+
+
+def hold_beginning(
+    sequence: TokenSequence, prompt_cache: PromptCache | None, token_ids: Sequence[int], chat_id: str | None
+) -> tuple[int, tuple[str, ...]]:
+    """Leaves in a sequence the longest beginning of the tokens that it or the prompt cache has.
+
+    Without a chat the prompt cache is not asked.
+
+    Returns:
+        How many tokens it holds then, and what the user should know, a few words each.
+    """
+    troubles: tuple[str, ...] = ()
+    if prompt_cache is not None and chat_id is not None:
+        troubles = prompt_cache.restore(sequence, token_ids, bytes.fromhex(chat_id)).troubles
+    held = common_length(sequence.token_ids, token_ids)
+    sequence.rewind(held)
+    return held, troubles
+
+
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens the two have in common at their start."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))

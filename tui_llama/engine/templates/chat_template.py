@@ -1,0 +1,387 @@
+"""From messages to the text that a model was trained on: the chat template of the model file, or a known one.
+
+Jinja is imported when a template is first opened. What a template may do and cost is bounded in `template_sandbox`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.gguf.file import GgufFile
+from tui_llama.engine.prompting.ledger_prompt import RenderedPrompt
+from tui_llama.engine.templates.dates import write_date
+from tui_llama.engine.templates.known import (
+    KNOWN_TEMPLATES,
+    PLAIN_STOP_TEXTS,
+    PLAIN_TEMPLATE,
+    recognize_template,
+    template_of_vocabulary,
+)
+from tui_llama.engine.templates.message_marks import marked, space_before, take_out_marks
+from tui_llama.engine.templates.template_text import stored_template
+from tui_llama.engine.tokenizer.tokenizer import Tokenizer
+from tui_llama.errors import EngineError, SettingsError
+
+if TYPE_CHECKING:
+    from tui_llama.engine.templates.sandbox import SandboxedTemplate
+
+_HINT = "Try another copy or a newer conversion of the model."
+_PROBE = "a message to be found again"
+_QUESTION = (ChatMessage(Role.USER, _PROBE),)
+_TALK = (*_QUESTION, ChatMessage(Role.ASSISTANT, "Hello"), ChatMessage(Role.USER, "Hello again"))
+_NO_SYSTEM = "The model's chat template has no place for a system prompt; your first message begins with it."
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """How a template is given what it works on.
+
+    Attributes:
+        roles_in_parts: Whose messages are lists of parts, as of models that see images; other messages are texts.
+        variables: What is defined beside the messages. What there is nothing of, such as `tools`, is better not
+            defined, as in llama.cpp; a few templates only know the `None` that transformers gives.
+    """
+
+    roles_in_parts: frozenset[Role] = frozenset()
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+_VARIABLES: tuple[Mapping[str, Any], ...] = (
+    {"enable_thinking": True, "reasoning_effort": "medium"},
+    {"enable_thinking": True},  # some know other efforts, and refuse this one
+    {"enable_thinking": True, "tools": None, "documents": None},
+)
+_MANNERS = tuple(
+    _Manner(frozenset(roles), variables)
+    for roles in ((), tuple(Role), (Role.USER,))
+    for variables in _VARIABLES
+)  # fmt: skip
+_WHOLE = 3
+_TRIES = 2 * len(_MANNERS)  # which cost a hostile template no more than one text does
+
+
+class ChatTemplate:
+    """Turns messages into one text.
+
+    Args:
+        text: The template, in Jinja.
+        source: Where it is from, for the user to read.
+        bos_text: The text of the token that begins a sequence; empty if there is none.
+        eos_text: The text of the token that ends one.
+        adds_bos: Whether the tokenizer adds the beginning itself; then the text goes without.
+        adds_eos: The same for the end.
+        notices: What the user should know, one line each.
+        stop_texts: What ends an answer beside the model's own tokens.
+        fallback: What writes the messages that this one fails on or refuses; None: nothing does.
+
+    Raises:
+        EngineError: the text is no template, or too large a one.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        source: str,
+        *,
+        bos_text: str = "",
+        eos_text: str = "",
+        adds_bos: bool = False,
+        adds_eos: bool = False,
+        notices: Sequence[str] = (),
+        stop_texts: Sequence[str] = (),
+        fallback: "ChatTemplate | None" = None,
+    ) -> None:
+        self.source = source
+        self.notices = tuple(notices)
+        self._stop_texts = tuple(stop_texts)
+        self._template = _compile(text)
+        self._texts = {"bos_token": bos_text, "eos_token": eos_text}
+        self._strip_front = bos_text if adds_bos else ""
+        self._strip_back = eos_text if adds_eos else ""
+        self._fallback = fallback
+        self._has_fallen_back = False
+        self._manner: _Manner | None = None
+        self._takes_system: bool | None = None
+        self._blanks: bool | None = None
+        self._told: set[str] = set()
+        self._untold: list[str] = []
+
+    @property
+    def stop_texts(self) -> tuple[str, ...]:
+        """What ends an answer beside the model's own tokens."""
+        if self._fallback is not None and self._has_fallen_back:
+            return (*self._stop_texts, *self._fallback.stop_texts)
+        return self._stop_texts
+
+    def take_notices(self) -> tuple[str, ...]:
+        """What came up since this was last asked and the user should know, one line each; nothing of it twice."""
+        untold = tuple(self._untold)
+        self._untold.clear()
+        return untold
+
+    def check(self) -> None:
+        """Tries the template on a short conversation. One that allows a single question only is good for that.
+
+        Raises:
+            EngineError: it cannot write one.
+        """
+        from tui_llama.engine.templates.sandbox import TemplateRefusalError
+
+        now = datetime.now()
+        try:
+            self._run(_TALK, True, now)
+        except EngineError as error:
+            if not isinstance(error.__cause__, TemplateRefusalError):
+                raise
+        if _PROBE not in self._run(_QUESTION, True, now):
+            raise EngineError("The model's chat template does not write what the user says", _HINT)
+
+    def render(
+        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+    ) -> RenderedPrompt:
+        """The text of a conversation.
+
+        Args:
+            messages: In their order, such as `prompt_messages` makes them. Where the template has no place for a
+                system message, it becomes the beginning of the first message of the user.
+            add_generation_prompt: Ends the text where the answer begins.
+            now: What a template that asks for the date is told; by default the present.
+
+        Returns:
+            The text, which knows which parts of it the user wrote, and where the template writes a blank before an
+            answer that the model may have left out.
+
+        Raises:
+            EngineError: the template refused these messages, failed, or took too much, and there is no fallback.
+        """
+        now = now or datetime.now()
+        try:
+            return self._render(messages, add_generation_prompt, now)
+        except EngineError as error:
+            if self._fallback is None:
+                raise
+            self._tell(_replaced_words(error, self._fallback))
+            self._has_fallen_back = True
+            return self._fallback.render(messages, add_generation_prompt=add_generation_prompt, now=now)
+
+    def _render(self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime) -> RenderedPrompt:
+        if any(message.role is Role.SYSTEM for message in messages) and not self._has_place_for_system(now):
+            messages = _merge_system(messages)
+            self._tell(_NO_SYSTEM)
+        text = self._run(messages, add_generation_prompt, now)
+        marks_answers = any(message.role is Role.ASSISTANT for message in messages) and self._writes_blanks(now)
+        marked_messages = [marked(message, marks_answers) for message in messages]
+        try:
+            found = take_out_marks(self._run(marked_messages, add_generation_prompt, now))
+        except EngineError:
+            return RenderedPrompt(text, source=self.source)
+        if found.text != text:
+            return RenderedPrompt(text, source=self.source)
+        blanks = [space_before(text, answer) for answer in found.answers]
+        return RenderedPrompt(text, found.user_spans, blanks, self.source)
+
+    def _tell(self, notice: str) -> None:
+        if notice not in self._told:
+            self._told.add(notice)
+            self._untold.append(notice)
+
+    def _run(self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime) -> str:
+        return self._run_so(self._chosen_manner(now), messages, add_generation_prompt, now)
+
+    def _run_so(
+        self,
+        manner: _Manner,
+        messages: Sequence[ChatMessage],
+        add_generation_prompt: bool,
+        now: datetime,
+        part_of_budget: int = 1,
+    ) -> str:
+        from tui_llama.engine.templates.sandbox import TemplateRefusalError, budget_for
+
+        variables = _variables(manner, messages, add_generation_prompt, now) | self._texts
+        try:
+            text = self._template.render(variables, now, budget_for(len(messages)) // part_of_budget)
+        except TemplateRefusalError as error:
+            raise EngineError(f"The model's chat template refused the messages: {error}", _HINT) from error
+        except Exception as error:  # a template can make Python raise anything
+            raise EngineError(f"The model's chat template failed: {_short(error)}", _HINT) from error
+        return text.removeprefix(self._strip_front).removesuffix(self._strip_back)
+
+    def _chosen_manner(self, now: datetime) -> _Manner:
+        """The first in which a short conversation is written whole, else the one that comes nearest; chosen once."""
+        if self._manner is None:
+            best = -1
+            for manner in _MANNERS:
+                if (success := self._success(manner, now)) > best:
+                    self._manner, best = manner, success
+                if best == _WHOLE:
+                    break
+        assert self._manner is not None
+        return self._manner
+
+    def _success(self, manner: _Manner, now: datetime) -> int:
+        """How well a template does so: 0, it fails at once; `_WHOLE`, it writes all that is said."""
+        try:
+            question = self._run_so(manner, _QUESTION, True, now, _TRIES)
+        except EngineError:
+            return 0
+        try:
+            talk = self._run_so(manner, _TALK, True, now, _TRIES)
+        except EngineError:
+            talk = ""
+        return 1 + (_PROBE in question) + all(message.text in talk for message in _TALK)
+
+    def _has_place_for_system(self, now: datetime) -> bool:
+        """Whether a system message appears in the text; asked once."""
+        if self._takes_system is None:
+            probe = (ChatMessage(Role.SYSTEM, _PROBE), ChatMessage(Role.USER, "Hello"))
+            try:
+                self._takes_system = _PROBE in self._run(probe, True, now)
+            except EngineError:
+                self._takes_system = False
+        return self._takes_system
+
+    def _writes_blanks(self, now: datetime) -> bool:
+        """Whether white space is written before an answer that is not there where an answer begins; asked once."""
+        if self._blanks is None:
+            asked = (ChatMessage(Role.USER, "Hello"),)
+            answered = (*asked, ChatMessage(Role.ASSISTANT, _PROBE))
+            try:
+                generation_prompt = self._run(asked, True, now)
+                text = self._run(answered, False, now)
+            except EngineError:
+                generation_prompt = text = ""
+            before, found, _ = text.partition(_PROBE)
+            blank = before.removeprefix(generation_prompt)
+            self._blanks = bool(found) and before.startswith(generation_prompt) and blank.isspace()
+        return self._blanks
+
+
+def template_from_gguf(file: GgufFile, tokenizer: Tokenizer) -> ChatTemplate:
+    """The chat template of a model file; a known or a plain one where it has none that works.
+
+    One that works, but not with all messages, has that one to fall back on.
+    """
+    text, odd = stored_template(file)
+    if not text:
+        notice = f"{odd or 'The model file has no chat template'}; a plain one is used, and answers may be worse."
+        return _plain_template(tokenizer, notice)
+    fallback = _fallback(text, tokenizer)
+    try:
+        template = _open(text, "model file", tokenizer, odd, fallback=fallback)
+        template.check()
+    except EngineError as error:
+        return _fallback(text, tokenizer, _replaced_words(error, fallback))
+    return template
+
+
+def known_template(name: str, tokenizer: Tokenizer) -> ChatTemplate:
+    """A template that is known by name.
+
+    Raises:
+        SettingsError: nobody knows the name.
+    """
+    if name not in KNOWN_TEMPLATES:
+        known = ", ".join(sorted(KNOWN_TEMPLATES))
+        raise SettingsError(f"There is no chat template named {name[:40]!r}", f"Known are {known}.")
+    return _open(KNOWN_TEMPLATES[name], _built_in(name), tokenizer)
+
+
+def _fallback(text: str, tokenizer: Tokenizer, notice: str = "") -> ChatTemplate:
+    """The known template that a text means, or else the vocabulary; the plain one where neither says anything.
+
+    Not ChatML, which llama.cpp takes then: a model that has no tokens for it would read it letter by letter, and
+    would never end an answer.
+    """
+    name = recognize_template(text) or template_of_vocabulary(lambda mark: tokenizer.token_id(mark) is not None)
+    if name is None:
+        return _plain_template(tokenizer, notice)
+    return _open(KNOWN_TEMPLATES[name], _built_in(name), tokenizer, notice)
+
+
+def _plain_template(tokenizer: Tokenizer, notice: str) -> ChatTemplate:
+    return _open(PLAIN_TEMPLATE, "plain", tokenizer, notice, PLAIN_STOP_TEXTS)
+
+
+def _built_in(name: str) -> str:
+    return f"built in: {name}"
+
+
+def _replaced_words(error: EngineError, fallback: ChatTemplate) -> str:
+    reason = str(error).rstrip(".")
+    return f"{reason}; the {fallback.source.removeprefix(_built_in(''))} template is used instead."
+
+
+def _open(
+    text: str,
+    source: str,
+    tokenizer: Tokenizer,
+    notice: str = "",
+    stop_texts: Sequence[str] = (),
+    fallback: ChatTemplate | None = None,
+) -> ChatTemplate:
+    return ChatTemplate(
+        text,
+        source,
+        bos_text="" if tokenizer.bos_id is None else tokenizer.token_text(tokenizer.bos_id),
+        eos_text="" if tokenizer.eos_id is None else tokenizer.token_text(tokenizer.eos_id),
+        adds_bos=tokenizer.add_bos,
+        adds_eos=tokenizer.add_eos,
+        notices=(notice,) if notice else (),
+        stop_texts=stop_texts,
+        fallback=fallback,
+    )
+
+
+def _compile(text: str) -> "SandboxedTemplate":
+    from jinja2 import TemplateError
+
+    from tui_llama.engine.templates.sandbox import SandboxedTemplate
+
+    try:
+        return SandboxedTemplate(text)
+    except (TemplateError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise EngineError(f"The model's chat template cannot be read ({_short(error)})", _HINT) from error
+
+
+def _variables(
+    manner: _Manner, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime
+) -> dict[str, Any]:
+    """What templates expect."""
+    return {
+        "messages": [_as_template_sees(message, manner) for message in messages],
+        "add_generation_prompt": add_generation_prompt,
+        "datetime": write_date(now, "%b %d %Y"),
+        "date_string": write_date(now, "%d %b %Y"),
+        **manner.variables,
+    }
+
+
+def _as_template_sees(message: ChatMessage, manner: _Manner) -> dict[str, Any]:
+    has_parts = message.role in manner.roles_in_parts
+    content = [{"type": "text", "text": message.text}] if has_parts else message.text
+    return {"role": str(message.role), "content": content}
+
+
+def _merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+    """System messages put before the next message of the user; at the end they become one."""
+    merged: list[ChatMessage] = []
+    waiting: list[str] = []
+    for message in messages:
+        if message.role is Role.SYSTEM:
+            waiting.append(message.text)
+        elif message.role is Role.USER and waiting:
+            merged.append(ChatMessage(Role.USER, "\n".join([*waiting, message.text])))
+            waiting = []
+        else:
+            merged.append(message)
+    if waiting:
+        merged.append(ChatMessage(Role.USER, "\n".join(waiting)))
+    return merged
+
+
+def _short(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return (lines[0] if lines else type(error).__name__)[:120]

@@ -1,0 +1,456 @@
+"""Runs chat templates, which come with model files and may be hostile: no way out, and a bounded cost.
+
+Jinja's immutable sandbox keeps a template from reaching Python. It is no limit to time and memory, so everything by
+which a template could make much out of little is bounded here: loops, calls and filters draw on a budget, what
+multiplies or joins is measured before it is done, and filters that only lay out pages are not there.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sized
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import ChainableUndefined, TemplateError, Undefined, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+from jinja2.visitor import NodeTransformer
+
+from tui_llama.engine.templates.dates import date_writer
+
+MAX_RENDERED_CHARACTERS = 1 << 22
+MAX_SOURCE_CHARACTERS = 1 << 17
+MAX_ITEMS = 1 << 16  # of a list, together with all that its members hold
+MAX_WIDTH = 256  # of what a template pads or indents
+BUDGET = 1 << 19  # one for a turn of a loop, a call, an item of a list, or a kibibyte of text that is worked on
+_BUDGET_OF_MESSAGE = 1 << 12  # some templates go through the whole conversation for each of its messages
+_LARGEST_BUDGET = 1 << 24
+_MACRO_COST = 16
+
+_MAX_NUMBER_BITS = 256
+_UNWANTED_FILTERS = (
+    *("attr", "batch", "center", "filesizeformat", "pprint", "random", "slice", "striptags", "urlize"),
+    *("wordwrap", "xmlattr"),
+)
+_CHEAP_FILTERS = ("count", "d", "default", "first", "last", "length")  # they cost the same however long a list is
+_UNWANTED_GLOBALS = ("cycler", "joiner", "lipsum")
+_PADDING_METHODS = ("center", "expandtabs", "ljust", "rjust", "zfill")
+_PLAIN_TYPES = frozenset({str, int, float, bool, type(None), list, tuple, dict})
+_WIDE_FORMAT = re.compile(r"\d{4}|\*|\{[^{}]*\{")  # a large width or precision, or one that comes from a value
+
+
+def budget_for(message_count: int) -> int:
+    """What it may cost to write a conversation of so many messages, in units of `BUDGET`."""
+    return min(BUDGET + _BUDGET_OF_MESSAGE * message_count, _LARGEST_BUDGET)
+
+
+class TemplateLimitError(TemplateError):
+    """A template that asks for more than any chat needs."""
+
+
+class TemplateRefusalError(TemplateError):
+    """A template that says itself, by `raise_exception`, that it cannot do this."""
+
+
+class SandboxedTemplate:
+    """A compiled template.
+
+    Args:
+        source: Jinja source text, of any origin.
+
+    Raises:
+        TemplateError: the source is no template, or too long.
+        RecursionError: it is nested too deeply. So are `MemoryError` and `SyntaxError`, from Python's own compiler.
+    """
+
+    def __init__(self, source: str) -> None:
+        if len(source) > MAX_SOURCE_CHARACTERS:
+            raise TemplateLimitError(f"its source has {len(source)} characters")
+        self._environment = _Environment()
+        self._template = self._environment.from_string(source)
+
+    def render(self, variables: Mapping[str, Any], now: datetime, budget: int = BUDGET) -> str:
+        """The text for these variables.
+
+        Args:
+            variables: Plain values: text, numbers, lists and dictionaries.
+            now: What the template is told when it asks for the time.
+            budget: What it may cost, in units of `BUDGET`.
+
+        Raises:
+            TemplateError: the template refused, failed or asked for too much.
+            Exception: whatever Python raises for what a template did with its values.
+        """
+        self._environment.budget = budget
+        pieces: list[str] = []
+        length = 0
+        for piece in self._template.generate({**variables, "strftime_now": date_writer(now)}):
+            length += len(piece)
+            _check_length(length)
+            pieces.append(piece)
+        return "".join(pieces)
+
+
+def _concat(pieces: Iterable[str]) -> str:
+    texts = list(pieces)
+    _check_length(sum(map(len, texts)))
+    return "".join(texts)
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}` marks answers for training; here its content is just content."""
+
+    tags: set[str] = {"generation"}  # noqa: RUF012 - declared so by Jinja
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja as chat templates expect it, with limits."""
+
+    intercepted_binops = frozenset({"*", "**", "%", "+"})
+    concat = staticmethod(_concat)  # of what a block or a macro has written
+
+    def __init__(self) -> None:
+        super().__init__(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=[loopcontrols, _GenerationTag],
+            finalize=_measured,
+            undefined=ChainableUndefined,
+        )
+        self.budget = BUDGET
+        for name in _UNWANTED_FILTERS:
+            del self.filters[name]
+        for name in _UNWANTED_GLOBALS:
+            del self.globals[name]
+        self.filters.update(format=_format, indent=_indent(self.filters["indent"]), join=_join, replace=_replace)
+        self.filters["tojson"] = _to_json
+        expensive = {name: each for name, each in self.filters.items() if name not in _CHEAP_FILTERS}
+        self.filters.update({name: self._charged(function) for name, function in expensive.items()})
+        self.filters.update({name: self._paid_once(self.filters[name]) for name in _CHEAP_FILTERS})
+        self.globals.update(raise_exception=_raise_exception, range=self._range, dict=_dict)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Jinja's own, which is slow, unless a plain value is asked for that the template has put there itself."""
+        if type(obj) is Namespace and not attribute.startswith("_"):
+            value = object.__getattribute__(obj, "_Namespace__attrs").get(attribute, self)
+            if type(value) in _PLAIN_TYPES:
+                return value
+        return super().getattr(obj, attribute)
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Does what the operator says, unless the result would be large.
+
+        What is not there adds nothing to a text or a list, as in llama.cpp; Jinja alone would fail.
+        """
+        if operator == "+":
+            left, right = _or_nothing(left, right), _or_nothing(right, left)
+        self.charge(left, right)
+        _check_operands(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - Jinja's way
+        """Calls what the template calls, unless it is a method of text with a large result."""
+        text, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
+        if isinstance(text, str):
+            __self.charge(text)
+            args = _checked_arguments(text, name, args, kwargs)
+        return super().call(__context, __obj, *args, **kwargs)
+
+    def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
+        """What stands for an attribute that no template may have; unlike what is not there, it cannot be used."""
+        return Undefined(f"{attribute!r} may not be used", obj=obj, name=attribute, exc=SecurityError)
+
+    def charge(self, *values: Any) -> None:
+        """Takes from the budget what it costs to work on `values` once.
+
+        Raises:
+            TemplateLimitError: the budget is used up, or a value holds too much.
+        """
+        self.spend(1 + sum(_cost(_measured(value)) for value in values))
+
+    def spend(self, units: int) -> None:
+        """Takes `units` from the budget.
+
+        Raises:
+            TemplateLimitError: the budget is used up.
+        """
+        self.budget -= units
+        if self.budget < 0:
+            raise TemplateLimitError("it runs too long")
+
+    @property
+    def turn(self) -> None:
+        """Pays for a turn of a loop; a property, since the sandbox makes calls a hundred times as slow."""
+        self.spend(1)
+
+    @property
+    def macro_call(self) -> None:
+        """Pays for the call of a macro."""
+        self.spend(_MACRO_COST)
+
+    def concatenate(self, *parts: Any) -> str:
+        """What `~` does."""
+        self.charge(*parts)
+        return _concat(str(part) for part in parts)
+
+    def measure(self, value: Any) -> Any:
+        """The same value, which was just made, unless it holds too much."""
+        return _measured(value)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Jinja's safe stand-in for `format` of a text, unless the text asks for much."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is None:
+            return None
+
+        @functools.wraps(wrapped)
+        def bounded(*args: Any, **kwargs: Any) -> str:
+            _check_format(value.__self__, "{", (*args, *kwargs.values()))
+            return wrapped(*args, **kwargs)
+
+        return bounded
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        template = _LimitsInserter().visit(super()._parse(source, name, filename))
+        assert isinstance(template, nodes.Template)
+        template.set_environment(self)
+        return template
+
+    def _range(self, *limits: int) -> range:
+        numbers = range(*limits)
+        if len(numbers) > MAX_ITEMS:
+            raise TemplateLimitError(f"it counts to {len(numbers)}")
+        self.charge(numbers)
+        return numbers
+
+    def _charged(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)  # keeps Jinja's marks, by which it passes its own first argument
+        def charged(*args: Any, **kwargs: Any) -> Any:
+            self.charge(*(arg for arg in args if isinstance(arg, str | list | tuple | dict | Namespace | range)))
+            return function(*args, **kwargs)
+
+        return charged
+
+    def _paid_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def paid(*args: Any, **kwargs: Any) -> Any:
+            self.spend(1)
+            return function(*args, **kwargs)
+
+        return paid
+
+
+class _LimitsInserter(NodeTransformer):
+    """Puts the limits where a template has no function to bound: loops, `~`, and lists as they are written."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - the name that the visitor looks for
+        if node.test is not None:  # asked for what is passed over, too
+            paying = nodes.Not(nodes.EnvironmentAttribute("turn", lineno=node.lineno), lineno=node.lineno)
+            node.test = nodes.And(paying, node.test, lineno=node.lineno)
+        return self._spend(node, "turn")
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
+        return self._spend(node, "macro_call")
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _call("concatenate", node.nodes, node.lineno)
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        return self._measure(node)
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
+        return self._measure(node)
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        return self._measure(node) if node.ctx == "load" else node
+
+    def _spend(self, node: nodes.For | nodes.Macro, attribute: str) -> nodes.Node:
+        self.generic_visit(node)
+        spending = nodes.EnvironmentAttribute(attribute, lineno=node.lineno)
+        node.body.insert(0, nodes.ExprStmt(spending, lineno=node.lineno))
+        return node
+
+    def _measure(self, node: nodes.Expr) -> nodes.Node:
+        self.generic_visit(node)
+        return _call("measure", [node], node.lineno)
+
+
+def _call(method: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:
+    """A call of the environment's own method, which no name in a template can hide."""
+    function = nodes.EnvironmentAttribute(method, lineno=line)
+    return nodes.Call(function, arguments, [], None, None, lineno=line)
+
+
+def _or_nothing(value: Any, other: Any) -> Any:
+    """The value; an empty text or list, as `other` is one, in place of one that is not there."""
+    if isinstance(value, Undefined) and isinstance(other, str | list):
+        return type(other)()
+    return "" if value is None and isinstance(other, str) else value
+
+
+def _cost(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value) >> 10
+    return len(value) if isinstance(value, Sized) else 0
+
+
+def _measured(value: Any) -> Any:
+    """The same value.
+
+    Raises:
+        TemplateLimitError: it holds more than `MAX_ITEMS`, what it holds twice counted twice: so much is gone through
+            to print it or to compare it.
+    """
+    if isinstance(value, list | tuple | dict | Namespace) and _item_count(value, {}) > MAX_ITEMS:
+        raise TemplateLimitError("it makes too large a list")
+    return value
+
+
+def _item_count(value: Any, known: dict[int, int]) -> int:
+    if id(value) in known:
+        return known[id(value)]
+    if isinstance(value, Namespace):
+        members: Iterable[Any] = object.__getattribute__(value, "_Namespace__attrs").values()
+    elif isinstance(value, dict):
+        members = value.values()
+    elif isinstance(value, list | tuple):
+        members = value
+    else:
+        return 1
+    count = 1 + sum(_item_count(member, known) for member in members)
+    known[id(value)] = count
+    return count
+
+
+def _check_length(characters: int) -> None:
+    if characters > MAX_RENDERED_CHARACTERS:
+        raise TemplateLimitError("its text becomes too long")
+
+
+def _check_width(*values: Any) -> None:
+    if any(isinstance(value, int) and abs(value) > MAX_WIDTH for value in values):
+        raise TemplateLimitError("it pads its text too far")
+
+
+def _check_operands(operator: str, left: Any, right: Any) -> None:
+    if operator == "+" and isinstance(left, Sized) and isinstance(right, Sized):
+        _check_length(len(left) + len(right))
+    elif operator == "%" and isinstance(left, str):
+        _check_format(left, "%", right if isinstance(right, tuple) else (right,))
+    elif operator == "*" and (isinstance(left, Sized) or isinstance(right, Sized)):
+        sequence, times = (left, right) if isinstance(left, Sized) else (right, left)
+        if len(sequence) * times > MAX_ITEMS:
+            raise TemplateLimitError("it repeats something too often")
+    elif operator in ("*", "**") and isinstance(left, int) and isinstance(right, int):
+        bits = left.bit_length() * max(1, right) if operator == "**" else left.bit_length() + right.bit_length()
+        if bits > _MAX_NUMBER_BITS:
+            raise TemplateLimitError("it computes too large a number")
+
+
+def _checked_arguments(text: str, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a method of `text`; those of `join` as a list, since they can be gone through only once."""
+    if name in _PADDING_METHODS:
+        _check_width(*args, *kwargs.values())
+    elif name == "replace" and len(args) >= 2:
+        _check_replacing(text, args[0], args[1])
+    elif name == "join" and args:
+        parts = list(args[0])
+        _check_joining(text, parts)
+        return (parts,)
+    return args
+
+
+def _check_format(text: str, mark: str, values: Iterable[Any]) -> None:
+    if _WIDE_FORMAT.search(text):
+        raise TemplateLimitError("it pads its text too far")
+    longest = max((_text_length(value) for value in values), default=0)
+    _check_length(len(text) + text.count(mark) * longest)
+
+
+def _text_length(value: Any) -> int:
+    """How long the text of `value` is at least; for lists and dictionaries, that of their longest member."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return max(len(value) if isinstance(value, str) else 0, *map(_text_length, members), 0)
+
+
+def _check_replacing(text: str, old: Any, new: Any) -> None:
+    if isinstance(old, str) and isinstance(new, str):
+        _check_length(len(text) + text.count(old) * len(new))
+
+
+def _check_joining(separator: str, parts: list[Any]) -> None:
+    _check_length(sum(len(part) for part in parts if isinstance(part, str)) + len(separator) * len(parts))
+
+
+def _format(text: Any, *args: Any, **kwargs: Any) -> str:
+    template = str(text)
+    _check_format(template, "%", (*args, *kwargs.values()))
+    return template % (kwargs or args)
+
+
+def _indent(indent: Callable[..., str]) -> Callable[..., str]:
+    def bounded_indent(text: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+        _check_width(width if isinstance(width, int) else len(width))
+        size = width if isinstance(width, int) else len(width)
+        _check_length(len(text) + (text.count("\n") + 1) * size)
+        return indent(text, width, first, blank)
+
+    return bounded_indent
+
+
+def _join(values: Iterable[Any], separator: Any = "", attribute: str | None = None) -> str:
+    if attribute is not None:
+        raise TemplateLimitError("joining by an attribute is not supported")
+    parts = [str(_measured(value)) for value in values]
+    _check_joining(str(separator), parts)
+    return str(separator).join(parts)
+
+
+def _replace(text: Any, old: str, new: str, count: int = -1) -> str:
+    _check_replacing(str(text), old, new)
+    return str(text).replace(old, new, -1 if count is None else count)
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Without the escaping for web pages that Jinja's own filter does; the signature that templates know.
+
+    What is not there is null, as in llama.cpp.
+    """
+    _check_width(indent, *(len(separator) for separator in separators or ()))
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+        default=_null_if_undefined,
+    )
+
+
+def _null_if_undefined(value: Any) -> None:
+    if not isinstance(value, Undefined):
+        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _dict(*args: Any, **kwargs: Any) -> Any:
+    return _measured(dict(*args, **kwargs))
+
+
+def _raise_exception(message: Any = "") -> NoReturn:
+    raise TemplateRefusalError(str(message)[:200])
