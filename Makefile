@@ -41,7 +41,7 @@ contracts: $(VENV)/installed-dev
 
 # One process of tests for each processor; whoever has finished takes over what another has still to do.
 # Among many processors most would only wait for the longest test.
-# One file, one test: .venv/bin/pytest tests/test_store.py -k kill
+# One file, one test: .venv/bin/pytest tests/chats/test_store.py -k kill
 TEST_PROCESSES = --numprocesses=logical --maxprocesses=8 --dist=worksteal
 test: $(VENV)/installed-dev
 	$(BIN)/pytest $(TEST_PROCESSES)

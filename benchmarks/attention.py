@@ -21,12 +21,12 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 
+from tui_llama.bench.machine_limits import MachineLimits
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.layouts import attention as attention_sizes
 from tui_llama.engine.layouts.attention import RUN_POSITIONS
 from tui_llama.engine.layouts.plan_row import PER_TOKEN_GROUP, ROW
 from tui_llama.engine.machine.memory import zeroed_array
-from tui_llama.engine.machine_limits import MachineLimits
 from tui_llama.engine.plan.plan import Plan, Step
 from tui_llama.engine.plan.runner import PlanRunner
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache

@@ -40,11 +40,11 @@ from benchmarks.peer import (
     seconds_to_first_token,
 )
 from benchmarks.quiet import MOST_STOLEN, undisturbed
-from tui_llama.bench import MeasuredModel, Result, SpeedTest, make_tests
-from tui_llama.bench_report import describe_limits
+from tui_llama.bench.machine_limits import LimitSample, MachineLimits, best_of
+from tui_llama.bench.measure import MeasuredModel, Result, SpeedTest, make_tests
+from tui_llama.bench.report import describe_limits
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.machine.topology import physical_core_count
-from tui_llama.engine.machine_limits import LimitSample, MachineLimits, best_of
 from tui_llama.engine.protocol import LoadRequest
 
 _README = Path(__file__).resolve().parents[1] / "README.md"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_llama.bench import Result
+from tui_llama.bench.measure import Result
 
 README_BEGIN, README_END = "<!-- comparison: begin -->", "<!-- comparison: end -->"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tui_llama import paths
-from tui_llama.bench import SpeedTest
+from tui_llama.bench.measure import SpeedTest
 
 BATCH_TOKENS = 512
 """Tokens read at once, which is what llama.cpp does by itself."""

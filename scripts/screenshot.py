@@ -16,11 +16,11 @@ from textual.pilot import Pilot
 
 from tui_llama import paths
 from tui_llama.app import ChatApp
+from tui_llama.chats.store import Store
 from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.models.source import ThisMachine
 from tui_llama.models.starter import fetch_starter
 from tui_llama.settings import Settings
-from tui_llama.store import Store
 from tui_llama.widgets.message_view import AnswerView
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "screenshot.svg"

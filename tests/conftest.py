@@ -15,12 +15,12 @@ from tests.fakes.clock import Clock
 from tests.parsed_styles import share_parsed_styles
 from tests.patience import let_pilots_wait
 from tui_llama import paths
+from tui_llama.chats.store import Store
 from tui_llama.engine.toolchain import compile_processes, object_store
 from tui_llama.engine.toolchain.compile_processes import UnkeptCode
 from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.models.downloads import DownloadError
 from tui_llama.models.starter import fetch_starter, has_starter, starter_path
-from tui_llama.store import Store
 
 STARTER_VARIABLE = "TUI_LLAMA_STARTER"
 

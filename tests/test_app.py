@@ -14,6 +14,7 @@ from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
+from tui_llama.chats.store import MessageState, Store
 from tui_llama.conversation import State
 from tui_llama.engine.protocol import (
     Failed,
@@ -28,7 +29,6 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.engine.scripted import AfterCancel, Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import StoreError
-from tui_llama.store import MessageState, Store
 
 
 def machine_state(driver: Driver) -> State:

@@ -6,6 +6,7 @@ import pytest
 from tests.fakes.chat_app import MODEL, USAGE, Driver, opened, spoken
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
+from tui_llama.chats.store import MessageState, Store, StoredMessage
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Failed,
@@ -19,7 +20,6 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.settings import Settings
-from tui_llama.store import MessageState, Store, StoredMessage
 
 LOOP_NOTE = "ended: it repeats itself · F5 goes on"
 

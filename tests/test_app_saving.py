@@ -14,12 +14,13 @@ from textual.widgets import Input
 
 from tests.fakes.chat_app import Driver, opened, spoken
 from tests.fakes.flaky_store import Fault, FlakyStore
-from tui_llama import app, journal, paths
+from tui_llama import app, paths
+from tui_llama.chats import journal
+from tui_llama.chats.store import Store
 from tui_llama.controllers.saving import NOT_SAVED, SAVED_AGAIN
 from tui_llama.engine.scripted import Gate
 from tui_llama.screens.ask_text import AskText
 from tui_llama.screens.unsaved import AskUnsaved
-from tui_llama.store import Store
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from textual.widgets import Input, OptionList
 from tests.fakes.chat_app import MODEL, spoken, wait_until
 from tests.fakes.models import FakeModels, found_models
 from tui_llama.app import ChatApp
+from tui_llama.chats.store import Store
 from tui_llama.engine.protocol import LoadProgress, LoadStage, PromptEncoded, PromptProgress
 from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
 from tui_llama.models.library import FoundModel
@@ -17,7 +18,6 @@ from tui_llama.screens.branch_list import BranchList, ListedBranch
 from tui_llama.screens.chat_list import ChatList, ListedChat
 from tui_llama.screens.model_picker import ModelPicker
 from tui_llama.settings import Settings
-from tui_llama.store import Store
 from tui_llama.widgets.message_view import AnswerView
 
 SIZE = (80, 24)

@@ -23,10 +23,10 @@ from benchmarks.comparison_table import (
 from benchmarks.peer import LlamaBench, LlamaCppPython
 from benchmarks.terminal import Terminal
 from tests.patience import HANG_SECONDS
-from tui_llama.bench import Result, SpeedTest
-from tui_llama.engine.machine_limits import LimitSample
+from tui_llama.bench.machine_limits import LimitSample
+from tui_llama.bench.measure import Result, SpeedTest
+from tui_llama.bench.roofline import Cost
 from tui_llama.engine.protocol import LoadRequest, ModelInfo
-from tui_llama.engine.roofline import Cost
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = sorted(

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_llama import paths
+from tui_llama.chats.store import Store
+from tui_llama.cli.model_choice import last_model, starter_model
 from tui_llama.doctor.chats import look_at_chats
 from tui_llama.doctor.machine import kept_kernels
 from tui_llama.engine.toolchain import object_store
 from tui_llama.errors import StoreError
 from tui_llama.files.storage import DiskStorage
-from tui_llama.model_choice import last_model, starter_model
 from tui_llama.models.downloads import DownloadError
 from tui_llama.models.library import find_models
 from tui_llama.models.record import was_pulled
 from tui_llama.models.starter import fetch_starter, has_starter, starter_path
-from tui_llama.store import Store
 
 
 def test_everything_is_below_the_home_that_the_environment_names(home_folder: Path) -> None:

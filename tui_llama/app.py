@@ -24,31 +24,25 @@ from textual.screen import Screen
 from textual.worker import Worker
 
 from tui_llama import conversation as turn
-from tui_llama import paths, saved_prompts
+from tui_llama import paths
 from tui_llama.chat import Role
-from tui_llama.chat_date import local_now
-from tui_llama.chat_record import delete_chat, list_chats, rename_chat
-from tui_llama.commands import COMMANDS, find_slash, parse_slash
+from tui_llama.chats import chat_prompt_cache
+from tui_llama.chats.chat_date import local_now
+from tui_llama.chats.database import IN_MEMORY
+from tui_llama.chats.journal import Journal
+from tui_llama.chats.open_chat import Entry, OpenChat
+from tui_llama.chats.record import delete_chat, list_chats, rename_chat
+from tui_llama.chats.store import Store
 from tui_llama.controllers.draft import DraftKeeper
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.conversation import State
-from tui_llama.database import IN_MEMORY
-from tui_llama.editing import Editing
-from tui_llama.endings import TERMINAL_GONE_STATUS, endings
 from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
 from tui_llama.errors import StoreError, UserError
-from tui_llama.journal import Journal
-from tui_llama.long_text import is_long
-from tui_llama.open_chat import Entry, OpenChat
-from tui_llama.read_ahead import ReadingAhead
 from tui_llama.screens.chat import ChatScreen
+from tui_llama.screens.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.screens.palette import Palette
-from tui_llama.store import Store
-from tui_llama.terminal.gone import TerminalGone
-from tui_llama.text_safety import sanitize_line
-from tui_llama.turns import LAST_MODEL, Turns
-from tui_llama.views import (
+from tui_llama.screens.presenting import (
     advice,
     chat_title,
     download_words,
@@ -61,7 +55,14 @@ from tui_llama.views import (
     themes,
     why_not_continued,
 )
+from tui_llama.system.endings import TERMINAL_GONE_STATUS, endings
+from tui_llama.terminal.gone import TerminalGone
+from tui_llama.text_safety import sanitize_line
+from tui_llama.turn.driver import LAST_MODEL, Turns
+from tui_llama.turn.editing import Editing
+from tui_llama.turn.idle_prefill import ReadingAhead
 from tui_llama.widgets.composer import Composer
+from tui_llama.widgets.long_text import is_long
 from tui_llama.widgets.message_view import Remark, UserMessage
 from tui_llama.widgets.status_line import Mood, Status
 
@@ -212,7 +213,7 @@ class ChatApp(App[None]):
     async def _begin(self) -> None:
         """Loads the model that was asked for or used last, or lets the user choose."""
         self._journal.write(lambda store: store.recover())
-        self._journal.write(saved_prompts.forget_orphans)
+        self._journal.write(chat_prompt_cache.forget_orphans)
         path = self._wanted_model_path
         if path is None:
             # Another program may hold the store for a while; until then, nobody knows that there is no model.
@@ -851,7 +852,7 @@ class ChatApp(App[None]):
             if self._turns.chat is chat:  # something was asked in it meanwhile
                 return
         if chat_id is not None and not (chat_id == chat.chat_id and chat.is_incognito):
-            delete_chat(self._journal, chat_id, partial(saved_prompts.forget_chat, chat_id))
+            delete_chat(self._journal, chat_id, partial(chat_prompt_cache.forget_chat, chat_id))
 
     async def _show_chat(self, chat_id: str | None, *, is_incognito: bool = False) -> None:
         """Leaves this chat for another, or for a new one; an answer under way is stopped and kept."""

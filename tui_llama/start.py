@@ -10,9 +10,9 @@ def main() -> None:
     """Runs the command line and ends the process."""
     # What `standard_streams.end_at_interrupt` does, before that can be imported.
     _signal.signal(_signal.SIGINT, lambda _number, _frame: os._exit(130))
-    from tui_llama import standard_streams
+    from tui_llama.system import standard_streams
 
     standard_streams.prepare()
-    from tui_llama import cli
+    from tui_llama.cli import main as cli
 
     sys.exit(cli.run())

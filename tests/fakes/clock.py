@@ -7,7 +7,7 @@ from typing import Self
 
 import pytest
 
-from tui_llama import chat_date
+from tui_llama.chats import chat_date
 from tui_llama.engine.llama_cpp import transfer
 from tui_llama.engine.templates import chat_template
 

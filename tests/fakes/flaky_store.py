@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 
+from tui_llama.chats.store import Store
 from tui_llama.errors import StoreError
-from tui_llama.store import Store
 
 
 class Fault(Enum):

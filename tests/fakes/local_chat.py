@@ -12,6 +12,7 @@ from tests.fakes.models import FakeModels
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chat import SamplingSettings
+from tui_llama.chats.store import Store
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import (
     CompleteRequest,
@@ -29,7 +30,6 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.errors import EngineError
 from tui_llama.settings import Settings
-from tui_llama.store import Store
 
 QUIET = replace(
     Settings(),

@@ -23,10 +23,10 @@ from typing import Final, TextIO
 from tests.fakes.stored_prompts import OWNER, TOKEN_BYTES, cache_on, sequence_of
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import StopReason
+from tui_llama.chats.store import Store
 from tui_llama.engine.prompt_cache import segment_reader
 from tui_llama.engine.prompt_cache.eviction import make_room, remove_owner
 from tui_llama.files.storage import DiskStorage
-from tui_llama.store import Store
 
 BUDGET_BYTES: Final = 400 * TOKEN_BYTES * 20
 MOST_LINES: Final = 12

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tui_llama.store import Store
+from tui_llama.chats.store import Store
 
 
 def tree(store: Store, chat_id: str) -> dict[str, Any]:

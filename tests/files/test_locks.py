@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tui_llama import paths
-from tui_llama.database import explained
+from tui_llama.chats.chat_prompt_cache import explained as prompts_explained
+from tui_llama.chats.database import explained
+from tui_llama.chats.store import Store
 from tui_llama.errors import StateFileError, StoreError
 from tui_llama.files.locks import cause_of, how_to_move, lacks_locks
 from tui_llama.models import starter
-from tui_llama.saved_prompts import explained as prompts_explained
-from tui_llama.store import Store
 
 NUMBERS = [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS]
 each_number = pytest.mark.parametrize("number", NUMBERS, ids=lambda number: errno.errorcode[number])

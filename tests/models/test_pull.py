@@ -12,7 +12,6 @@ from types import ModuleType
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama.child_process import child_command
 from tui_llama.models import pull, starter
 from tui_llama.models.catalogue import CatalogueEntry, load_catalogue
 from tui_llama.models.downloads import (
@@ -26,6 +25,7 @@ from tui_llama.models.downloads import (
 )
 from tui_llama.models.pull import pull_beside
 from tui_llama.models.record import was_pulled
+from tui_llama.system.child_process import child_command
 
 CHILD = "tests.pulling_child"
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,7 +246,7 @@ def test_the_child_ends_in_order_while_its_parent_still_listens() -> None:
 def test_a_parent_that_is_killed_takes_the_child_with_it(life: SignsOfLife) -> None:
     parent = f"""
 import asyncio
-from tui_llama.child_process import child_command
+from tui_llama.system.child_process import child_command
 from tui_llama.models import pull
 
 pull.child_command = lambda _module, *arguments: child_command({CHILD!r}, *arguments)

@@ -12,6 +12,7 @@ from tests.fakes.models import FakeModels
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chat import SamplingSettings, Usage
+from tui_llama.chats.store import Store, StoredMessage
 from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.engine.protocol import (
     CompleteRequest,
@@ -26,7 +27,6 @@ from tui_llama.engine.protocol import (
     TextPiece,
 )
 from tui_llama.settings import Settings
-from tui_llama.store import Store, StoredMessage
 
 QUIET = msgspec.structs.replace(Settings(), read_ahead="off")
 """Nothing is read but what is asked for, so that every count of tokens is certain."""

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 from tests.fakes.chat_app import MODEL, spoken
 from tests.fakes.models import FakeModels
 from tui_llama.app import ChatApp
+from tui_llama.chats.store import Store
 from tui_llama.engine.scripted import ScriptedEngine
 from tui_llama.settings import Settings
-from tui_llama.store import Store
 
 if __name__ == "__main__":
     with TemporaryDirectory() as folder, Store(Path(folder) / "chats.sqlite3") as store:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tui_llama.journal import Journal
+from tui_llama.chats.journal import Journal
 
 KEY: Final = "draft"
 """The store's preference that has it."""

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tui_llama import paths
-from tui_llama.chat_record import ChatRecord, Deletion, unstored_chats
+from tui_llama.chats.journal import Journal
+from tui_llama.chats.record import ChatRecord, Deletion, unstored_chats
+from tui_llama.chats.store import ChatSummary, Store
 from tui_llama.controllers.draft import DraftKeeper
 from tui_llama.errors import StateFileError, StoreConflictError, StoreError, UserError
-from tui_llama.journal import Journal
-from tui_llama.store import ChatSummary, Store
 
 if TYPE_CHECKING:
     from tui_llama.screens.unsaved import Unsaved
@@ -156,7 +156,7 @@ class SavingController:
 
     def save_as_file(self, name: str) -> str:
         """Writes what is not in the store into a new file; returns why it could not, or nothing."""
-        from tui_llama.chat_export import save_chats
+        from tui_llama.chats.export import save_chats
 
         try:
             self.saved_file = save_chats([record.memory for record, _summary in unstored_chats(self.journal)], name)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tui_llama.child_process import child_command
 from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.models.downloads import size_words
 from tui_llama.models.fitness import OVERHEAD_BYTES
 from tui_llama.models.machine import Machine
 from tui_llama.models.starter_file import STARTER_BYTES
 from tui_llama.paths import is_folder
+from tui_llama.system.child_process import child_command
 
 TITLE: Final = "Processor and memory"
 CODE_TITLE: Final = "Machine code"
@@ -69,7 +69,7 @@ def machine_section(machine: Machine, core_count: int, processor_count: int, why
 
 def _why_unmeasured() -> str:
     """What the measuring child says when it fails; it is tried once more for that."""
-    return last_words(child_command("tui_llama.engine.read_speed"))
+    return last_words(child_command("tui_llama.bench.read_speed"))
 
 
 def last_words(command: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 
 from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.doctor.terminal_answers import Answers
-from tui_llama.terminals import is_plain
+from tui_llama.system.terminals import is_plain
 
 TITLE: Final = "Terminal"
 

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from tui_llama.endings import endings_as_exits
-from tui_llama.terminals import is_plain
+from tui_llama.system.endings import endings_as_exits
+from tui_llama.system.terminals import is_plain
 
 ANSWER_SECONDS: Final = 0.3
 

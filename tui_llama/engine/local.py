@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from tui_llama.chats.ledger import TOKENISED_AGAIN
 from tui_llama.engine.generation.idle_prefill import ReadAhead
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
@@ -46,7 +47,6 @@ from tui_llama.engine.protocol import (
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.errors import CallerError, EngineError, UserError
 from tui_llama.files.storage import DiskStorage
-from tui_llama.ledger import TOKENISED_AGAIN
 
 if TYPE_CHECKING:
     from tui_llama.engine.model.model import Model

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from tui_llama.child_process import child_command
 from tui_llama.engine.protocol import ModelFacts
+from tui_llama.system.child_process import child_command
 
 _CHILD: Final = "tui_llama.models.inspection_process"
 _LONGEST_LINE_BYTES: Final = 1 << 20

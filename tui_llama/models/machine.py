@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 
 from tui_llama import paths
-from tui_llama.child_process import child_command
 from tui_llama.engine.protocol import ReadSpeed
 from tui_llama.files.own_files import replace_own_file
+from tui_llama.system.child_process import child_command
 
 _MEASURING_SECONDS: Final = 60.0  # with a kernel to be compiled first, on a busy machine
 _FILE_NAME: Final = "machine.json"
@@ -184,7 +184,7 @@ def _keep(speed: _KeptSpeed) -> None:
 def _measured_speed() -> ReadSpeed | None:
     try:
         done = subprocess.run(
-            child_command("tui_llama.engine.read_speed"),
+            child_command("tui_llama.bench.read_speed"),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_MEASURING_SECONDS,

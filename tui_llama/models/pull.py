@@ -18,8 +18,6 @@ from typing import Final
 
 import msgspec
 
-from tui_llama.child_process import child_command
-from tui_llama.endings import endings_as_exits
 from tui_llama.errors import UserError
 from tui_llama.models.catalogue import STARTER, find_entry, suggest_names
 from tui_llama.models.downloads import (
@@ -32,6 +30,8 @@ from tui_llama.models.downloads import (
     ReportProgress,
 )
 from tui_llama.models.record import note_pulled
+from tui_llama.system.child_process import child_command
+from tui_llama.system.endings import endings_as_exits
 
 _REPORT_SECONDS: Final = 0.1
 _ENDING_SECONDS: Final = 5.0

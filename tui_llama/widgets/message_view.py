@@ -16,8 +16,8 @@ from textual.selection import Selection
 from textual.widget import MountError
 from textual.widgets import Static
 
-from tui_llama.long_text import beginning, extent, is_long
 from tui_llama.text_safety import TextSanitizer, drawn, sanitize, sanitize_line
+from tui_llama.widgets.long_text import beginning, extent, is_long
 
 if TYPE_CHECKING:
     from tui_llama.widgets.answer_markdown import AnswerMarkdown

@@ -42,7 +42,7 @@ from tui_llama.engine.templates.chat_template import known_template
 from tui_llama.engine.templates.dates import write_date
 from tui_llama.engine.tokenizer.tokenizer import open_tokenizer
 from tui_llama.errors import CallerError, EngineError
-from tui_llama.read_ahead import finished_part
+from tui_llama.turn.idle_prefill import finished_part
 
 GREEDY = SamplingSettings(temperature=0.0)
 DROP_TURNS = Overflow()

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.tiny_model import Architecture, make_tiny_model
+from tui_llama.bench.machine_limits import READ_PASS
 from tui_llama.engine import open_model
 from tui_llama.engine.gguf.compiled_strings import FIND_STRINGS
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
-from tui_llama.engine.machine_limits import READ_PASS
 from tui_llama.engine.model import model
 from tui_llama.engine.model.common_kernels import KERNELS_OF_EVERY_MODEL, STARTER_FORMATS, kernels_for
 from tui_llama.engine.toolchain.object_store import Kernel

@@ -22,7 +22,7 @@ _OPERATIONS = ("embed", "rms_norm", "store_keys", "store_values", "rotate_querie
 
 def kernels_for(formats: Iterable[TileFormat]) -> list[Kernel]:
     """The kernels of a model whose matrices have these formats and whose tokenizer is of the byte-pair kind."""
-    from tui_llama.engine.machine_limits import READ_PASS  # here, for a start of the engine does without
+    from tui_llama.bench.machine_limits import READ_PASS  # here, for a start of the engine does without
 
     layouts = list(formats)
     operations = [

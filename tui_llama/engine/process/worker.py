@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import cast
 
 from tui_llama import paths
-from tui_llama.child_process import child_command
 from tui_llama.engine.process.border import engine_errors
 from tui_llama.engine.process.engine_log import note_traceback, open_log
 from tui_llama.engine.process.framing import FrameError, decode_event, encode_frame, receive_frame
@@ -47,6 +46,7 @@ from tui_llama.engine.protocol import (
     TextPiece,
 )
 from tui_llama.errors import CallerError, EngineError, EngineLostError
+from tui_llama.system.child_process import child_command
 
 DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Final, TextIO
 
-from tui_llama.child_process import child_command
 from tui_llama.engine.machine.topology import usable_processors
 from tui_llama.engine.toolchain.object_store import Kernel, keep
 from tui_llama.errors import EngineError
+from tui_llama.system.child_process import child_command
 
 _MOST_PROCESSES: Final = 4  # each has a compiler of its own, which takes memory
 _POLL_SECONDS: Final = 0.1

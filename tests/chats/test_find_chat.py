@@ -1,0 +1,51 @@
+"""A chat is found by its id, and known by its tokens."""
+
+import pytest
+
+from tui_llama import paths
+from tui_llama.chats.find_chat import find_chat
+from tui_llama.chats.store import Store
+from tui_llama.errors import StoreError
+
+
+def make_chat(store: Store, token_ids: tuple[int, ...]) -> str:
+    chat_id = store.create_chat(model_path="model.gguf")
+    answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "hello"))
+    store.set_answer_prompt(answer_id, 0, token_ids)
+    return chat_id
+
+
+def test_a_chat_is_found_by_the_beginning_of_its_id() -> None:
+    with Store(paths.database_file()) as store:
+        chat_id = make_chat(store, (1, 2, 3))
+    found = [find_chat(name) for name in (chat_id, chat_id[:8], chat_id[:5].upper())]
+    assert [(chat.chat_id, chat.model_path) for chat in found] == [(chat_id, "model.gguf")] * 3
+    assert [chat.ledger.newest_ids for chat in found] == [[1, 2, 3]] * 3
+
+
+def test_a_chat_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(StoreError, match="no chats yet"):
+        find_chat("abc")
+    assert not paths.database_file().exists()
+    with Store(paths.database_file()) as store:
+        make_chat(store, (1,))
+    with pytest.raises(StoreError, match="no chat begins with 'xyz'"):
+        find_chat("xyz")
+
+
+def test_a_beginning_that_several_chats_have_is_an_error_with_a_hint() -> None:
+    with Store(paths.database_file()) as store:
+        make_chat(store, (1,))
+        make_chat(store, (1,))
+    with pytest.raises(StoreError, match="several chats") as raised:
+        find_chat("")
+    assert raised.value.hint
+
+
+def test_a_chat_that_no_model_has_read_is_an_error() -> None:
+    with Store(paths.database_file()) as store:
+        chat_ids = [store.create_chat(), store.create_chat()]
+        store.add_user_message(chat_ids[1], "hello")
+    for chat_id in chat_ids:
+        with pytest.raises(StoreError, match="no model has read"):
+            find_chat(chat_id)

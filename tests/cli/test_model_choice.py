@@ -1,0 +1,92 @@
+"""Which model file a command means."""
+
+from pathlib import Path
+
+import pytest
+
+from tui_llama import paths
+from tui_llama.chats.store import Store
+from tui_llama.cli.model_choice import last_model, named_model, starter_model
+from tui_llama.errors import UserError
+from tui_llama.models import library
+from tui_llama.models.starter_file import STARTER_FILE
+
+
+@pytest.fixture
+def models_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Our folder with three models, and no other folder with any."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
+    folder = paths.make_private_folder(paths.models_folder())
+    for name in ("Qwen3-4B-Q8_0.gguf", "Qwen3-4B-Instruct-2507-Q4_K_M.gguf", STARTER_FILE):
+        (folder / name).write_bytes(b"GGUF" + bytes(20))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("qwen3-4b", "Qwen3-4B-Q8_0.gguf"),
+        ("Qwen3:4b", "Qwen3-4B-Q8_0.gguf"),
+        ("Qwen3-4B-Q8_0", "Qwen3-4B-Q8_0.gguf"),
+        ("2507", "Qwen3-4B-Instruct-2507-Q4_K_M.gguf"),
+        ("starter", STARTER_FILE),
+        ("smollm2", STARTER_FILE),
+    ],
+)
+def test_a_model_is_named_as_in_the_catalogue_or_by_a_part_of_its_name(
+    name: str, file: str, models_folder: Path
+) -> None:
+    assert named_model(name) == str(models_folder / file)
+
+
+def test_a_file_comes_before_a_name(models_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "starter").write_bytes(b"")
+    assert named_model("starter") == str(tmp_path / "starter")
+    assert named_model("~/starter") == str(tmp_path / "starter")
+
+
+@pytest.mark.parametrize("name", ["missing.gguf", "folder/model", "~/model"])
+def test_what_is_written_as_a_path_stays_one(
+    name: str, models_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert named_model(name) == str(tmp_path / name.removeprefix("~/"))
+
+
+def test_a_folder_is_no_model(models_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "starter").mkdir()
+    assert named_model("starter") == str(models_folder / STARTER_FILE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nobody", "no model 'nobody' on this machine"),
+        ("~nobody-has-this-name", "no model '~nobody-has-this-name'"),
+        ("x" * 300, "no model"),
+        ("qwen", "fits several models"),
+    ],
+)
+def test_a_name_that_fits_no_model_or_several_is_refused(name: str, message: str, models_folder: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        named_model(name)
+
+
+def test_the_model_last_used_counts_only_while_it_is_there(tmp_path: Path) -> None:
+    assert last_model() is None
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
+    with Store(paths.database_file()) as store:
+        store.set_preference("last_model", str(model))
+    assert last_model() == str(model)
+    model.unlink()
+    assert last_model() is None
+
+
+def test_the_starter_is_taken_where_it_is(models_folder: Path) -> None:
+    assert starter_model() == str(models_folder / STARTER_FILE)
+    (models_folder / STARTER_FILE).unlink()
+    assert starter_model() is None

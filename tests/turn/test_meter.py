@@ -1,0 +1,150 @@
+"""The figures of a turn in words."""
+
+import pytest
+
+from tui_llama.chat import Usage
+from tui_llama.conversation import State
+from tui_llama.engine.protocol import PromptEstimate, RereadCause
+from tui_llama.turn.meter import TurnMeter
+
+
+@pytest.fixture
+def meter() -> TurnMeter:
+    meter = TurnMeter()
+    meter.note_model(8192)
+    return meter
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_has_words(meter: TurnMeter, state: State) -> None:
+    assert meter.words(state)
+
+
+def test_loading_names_the_stage_and_how_far_it_is(meter: TurnMeter) -> None:
+    meter.note_load("repack", 45, 100)
+    assert meter.words(State.LOADING) == "loading · repack 45 %"
+    assert meter.words(State.WAITING) == "your message waits · loading · repack 45 %"
+
+
+def test_a_stage_without_an_end_is_at_its_beginning(meter: TurnMeter) -> None:
+    meter.note_load("compile", 3, 0)
+    assert meter.words(State.LOADING) == "loading · compile 0 %"
+
+
+def test_reading_says_how_long_it_will_take(meter: TurnMeter) -> None:
+    meter.note_prompt(200, 200, 5000, now=10.0)
+    assert meter.words(State.READING) == "reading 200 / 5,000"
+    meter.note_prompt(200, 2600, 5000, now=14.0)
+    assert meter.words(State.READING) == "reading 2,600 / 5,000 · 4 s left"
+    assert meter.figures(State.READING) == "200 reused"
+    assert meter.context() == "2,600 / 8,192"
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (99, "99 s"), (150, "2 min")])
+def test_time_left_is_rounded_to_what_matters(meter: TurnMeter, seconds: float, words: str) -> None:
+    meter.note_prompt(0, 0, 2000, now=0.0)
+    meter.note_prompt(0, 1000, 2000, now=seconds)
+    assert meter.words(State.READING).endswith(f"· {words} left")
+
+
+def test_answering_counts_tokens_and_their_rate(meter: TurnMeter) -> None:
+    meter.note_prompt(0, 10, 10, now=0.0)
+    for second in range(5):
+        meter.note_tokens(1, now=1.0 + second / 2)
+    assert meter.figures(State.ANSWERING) == "5 generated · 2.0 tok/s"
+    assert meter.context() == "15 / 8,192"
+
+
+def test_one_token_has_no_rate(meter: TurnMeter) -> None:
+    meter.note_tokens(1, now=1.0)
+    assert meter.figures(State.ANSWERING) == "1 generated"
+
+
+def test_the_end_shows_what_the_engine_counted(meter: TurnMeter) -> None:
+    meter.note_tokens(1, now=1.0)
+    meter.note_usage(Usage(1000, 20, 30, 0.5, 0.2, 1050, 4096))
+    assert meter.figures(State.READY) == "1,000 reused · 20 read · 30 generated · 150 tok/s"
+    assert meter.context() == "1,050 / 4,096"
+
+
+def test_the_end_tells_how_many_guesses_came_true_when_there_were_any(meter: TurnMeter) -> None:
+    meter.note_usage(Usage(0, 20, 30, 0.5, 0.2, 50, 8192, drafted_tokens=1020, accepted_tokens=12))
+    assert meter.figures(State.READY).endswith("30 generated · 150 tok/s · 12 of 1,020 guessed")
+
+
+def test_a_new_turn_forgets_the_last_one(meter: TurnMeter) -> None:
+    meter.note_usage(Usage(1, 2, 3, 0.5, 0.2, 6, 8192))
+    meter.start_turn()
+    assert meter.figures(State.READY) == ""
+    assert meter.context() == "6 / 8,192"
+
+
+def test_another_chat_brings_its_own_figures(meter: TurnMeter) -> None:
+    meter.note_usage(Usage(1, 2, 3, 0.5, 0.2, 6, 8192))
+    meter.start_chat(None)
+    assert meter.context() == "0 / 8,192"
+    meter.start_chat(Usage(0, 0, 5, 0.0, 1.0, 77, 8192))
+    assert meter.context() == "77 / 8,192"
+    assert "5 generated" in meter.figures(State.READY)
+
+
+def test_without_a_model_there_is_no_context() -> None:
+    assert TurnMeter().context() == ""
+
+
+@pytest.mark.parametrize("cause", RereadCause)
+def test_every_cause_of_reading_again_has_words(meter: TurnMeter, cause: RereadCause) -> None:
+    meter.note_prompt(200, 200, 5000, 1.0, cause)
+    reused, words = meter.figures(State.READING).split(" · ")
+    assert reused == "200 reused"
+    assert words
+
+
+def test_the_cause_of_reading_again_stays_until_the_next_turn(meter: TurnMeter) -> None:
+    meter.start_turn()
+    meter.note_prompt(200, 200, 5000, 1.0, RereadCause.MESSAGE_CHANGED)
+    meter.note_tokens(1, 2.0)
+    assert meter.figures(State.ANSWERING) == "1 generated · an earlier message was changed"
+    meter.note_usage(Usage(reused_tokens=200, read_tokens=4800, generated_tokens=1))
+    assert meter.figures(State.READY) == "200 reused · 4,800 read · 1 generated · an earlier message was changed"
+    meter.start_turn()
+    assert meter.figures(State.READY) == ""
+
+
+def test_what_is_read_ahead_is_told_while_it_is_read_and_behind_the_rest_once_it_is(meter: TurnMeter) -> None:
+    meter.note_usage(Usage(reused_tokens=1, read_tokens=2, generated_tokens=3))
+    meter.note_ready(1024, 1747)
+    assert meter.figures(State.READY) == "reading ahead 1,024 / 1,747 · 1 reused · 2 read · 3 generated"
+    meter.note_ready(1740, 1747)
+    assert meter.figures(State.READY) == "1 reused · 2 read · 3 generated · 1,740 ready"
+    meter.note_ready(1747, 1747)
+    assert meter.figures(State.READY) == "1 reused · 2 read · 3 generated · 1,747 ready"
+    assert "ready" not in meter.figures(State.READING)
+    meter.start_turn()
+    assert meter.figures(State.READY) == ""
+
+
+def test_what_is_read_ahead_takes_part_of_the_context(meter: TurnMeter) -> None:
+    meter.start_chat(None)
+    meter.note_ready(1024, 1747)
+    assert meter.context() == "1,024 / 8,192"
+    meter.start_turn()
+    assert meter.context() == "1,024 / 8,192"
+    meter.note_prompt(1020, 1020, 1750, 1.0)
+    assert meter.context() == "1,020 / 8,192"
+    meter.note_ready(1747, 1747)
+    meter.start_chat(None)
+    assert meter.context() == "0 / 8,192"
+
+
+@pytest.mark.parametrize(
+    ("estimate", "words"),
+    [
+        (PromptEstimate(4100, 320, 3.2), "keeps 4,100 · reads 320 · about 3 s"),
+        (PromptEstimate(0, 9000, 240.0), "keeps 0 · reads 9,000 · about 4 min"),
+        (PromptEstimate(12, 5, None), "keeps 12 · reads 5"),
+        (PromptEstimate(12, 5, 0.2), "keeps 12 · reads 5"),
+    ],
+)
+def test_a_price_has_its_time_where_that_is_known(estimate: PromptEstimate, words: str) -> None:
+    assert TurnMeter.price(estimate) == words

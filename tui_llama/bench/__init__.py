@@ -1,0 +1,1 @@
+"""Measures how fast models and this machine are."""

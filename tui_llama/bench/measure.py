@@ -1,0 +1,356 @@
+"""`tui-llama bench`: how fast models read and write on this machine, and how fast the machine would let them.
+
+A test reads tokens as a prompt ("pp512"), or writes them one by one ("tg64"), behind others that are in the cache
+already ("pp512@d4096"). Tokens are random: what they are does not matter for speed. The cache is filled once for each
+depth; after every repetition the tokens of the test are forgotten again. Before, between and after the repetitions of
+a test the machine's limits are measured, so that they are of the same minutes.
+
+Sampling is not part of it, as it is not for llama-bench.
+"""
+
+import dataclasses
+import itertools
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+import numpy as np
+
+from tui_llama.bench.machine_limits import LimitSample, MachineLimits, best_of
+from tui_llama.bench.roofline import ATTENTION, Cost, batch_cost, batch_lengths
+from tui_llama.engine.local import open_requested
+from tui_llama.engine.machine.topology import physical_core_count
+from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
+from tui_llama.engine.threads.placement import Placement, chosen_processors
+from tui_llama.errors import SettingsError
+from tui_llama.output import percent
+
+if TYPE_CHECKING:
+    from tui_llama.engine.model.model import Model
+    from tui_llama.engine.plan.plan import Plan, Step
+    from tui_llama.settings import Settings
+
+Say = Callable[[str], None]
+"""Called with what is being done, for a line of progress."""
+
+_WARM_UP_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedTest:
+    """One thing to measure.
+
+    Args:
+        reads: Whether the tokens are read as a prompt; else they are written one by one.
+        token_count: How many, at least 1.
+        depth: Tokens in the cache before.
+    """
+
+    reads: bool
+    token_count: int
+    depth: int = 0
+
+    @property
+    def name(self) -> str:
+        """Such as "pp512", or "tg64@d4096"."""
+        name = f"{'pp' if self.reads else 'tg'}{self.token_count}"
+        return f"{name}@d{self.depth}" if self.depth else name
+
+
+@dataclass(frozen=True, slots=True)
+class OperationTime:
+    """What one kind of operation took in a profiled repetition.
+
+    Args:
+        operation: The kernel's name.
+        seconds: All rows of the plan together, from when a row starts until the threads have met after it.
+        read_bytes: Bytes of weights, keys and values read.
+        macs: Multiply-accumulates with them.
+    """
+
+    operation: str
+    seconds: float
+    read_bytes: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came out of a test.
+
+    Args:
+        test: What was measured.
+        model: Of what.
+        load: How the model was opened, every number filled in.
+        seconds: Of each repetition.
+        cost: Of one repetition, at least.
+        limits: The machine's, for each repetition the better of what was measured right before and right after it.
+        profile: Times of operations in one more repetition; empty where none was asked for.
+    """
+
+    test: SpeedTest
+    model: ModelInfo
+    load: LoadRequest
+    seconds: tuple[float, ...]
+    cost: Cost
+    limits: tuple[LimitSample, ...]
+    profile: tuple[OperationTime, ...] = ()
+
+    @property
+    def samples_tok_s(self) -> list[float]:
+        """Tokens a second of each repetition."""
+        return [self.test.token_count / seconds for seconds in self.seconds]
+
+    @property
+    def median_tok_s(self) -> float:
+        """Their median."""
+        return statistics.median(self.samples_tok_s)
+
+    @property
+    def best_limits(self) -> LimitSample:
+        """The best that the machine has shown while the test ran."""
+        return best_of(self.limits)
+
+    @property
+    def limit_tok_s(self) -> float:
+        """Tokens a second that the machine could not exceed, the median of the repetitions; see `engine/roofline`."""
+        return statistics.median(self._limits_tok_s(self.limits))
+
+    @property
+    def vector_limit_tok_s(self) -> float:
+        """The same for a machine without a tile multiplier."""
+        return statistics.median(self._limits_tok_s(self._vector_limits))
+
+    @property
+    def share_of_limit(self) -> float:
+        """How much of its limit a repetition reaches, their median."""
+        return self._share_of(self.limits)
+
+    @property
+    def share_of_vector_limit(self) -> float:
+        """The same for a machine without a tile multiplier."""
+        return self._share_of(self._vector_limits)
+
+    @property
+    def _vector_limits(self) -> list[LimitSample]:
+        return [dataclasses.replace(sample, tile_gmac_s=0.0) for sample in self.limits]
+
+    def _limits_tok_s(self, limits: Iterable[LimitSample]) -> list[float]:
+        return [self.test.token_count / self.cost.least_seconds(sample) for sample in limits]
+
+    def _share_of(self, limits: Iterable[LimitSample]) -> float:
+        pairs = zip(self.samples_tok_s, self._limits_tok_s(limits), strict=True)
+        return statistics.median(sample / limit for sample, limit in pairs)
+
+    @property
+    def is_limited_by_reading(self) -> bool:
+        """Whether memory is the limit, not multiplying."""
+        return self.cost.read_seconds(self.best_limits) > self.cost.multiply_seconds(self.best_limits)
+
+
+def make_tests(prompts: Iterable[int], answers: Iterable[int], depths: Iterable[int]) -> list[SpeedTest]:
+    """Every prompt and every answer at every depth, the lowest depth first; a count of 0 is no test.
+
+    Raises:
+        SettingsError: no test is left.
+    """
+    counts = [*((True, count) for count in prompts), *((False, count) for count in answers)]
+    tests = [
+        SpeedTest(reads, count, depth)
+        for depth in sorted(set(depths))
+        for reads, count in dict.fromkeys(counts)
+        if count
+    ]
+    if not tests:
+        raise SettingsError("there is nothing to measure", "Give tokens to read with -p, or to write with -n.")
+    return tests
+
+
+def make_loads(
+    models: Iterable[str],
+    settings: "Settings",
+    threads: Iterable[int],
+    batch_threads: Iterable[int],
+    batch_tokens: Iterable[int],
+    cache_type: Iterable[str],
+) -> list[LoadRequest]:
+    """Every model with every combination of the options; what is not named here is as in the settings.
+
+    Raises:
+        SettingsError: the settings place the threads where there are no processors.
+    """
+    cores = physical_core_count(chosen_processors(Placement(settings.cpu_mask, settings.cpu_range)))
+    return [
+        msgspec.structs.replace(
+            settings,
+            threads=team or cores,
+            batch_threads=batch_team or team or cores,
+            batch_tokens=batch,
+            cache_type=cache,
+        ).load_request(model)
+        for model, team, batch_team, batch, cache in itertools.product(
+            models, threads, batch_threads, batch_tokens, cache_type
+        )
+    ]
+
+
+def measure(
+    loads: Sequence[LoadRequest],
+    tests: Sequence[SpeedTest],
+    repetitions: int,
+    *,
+    profile: bool,
+    say: Say,
+) -> Iterator[Result]:
+    """Yields what comes out, test by test.
+
+    Args:
+        loads: Models and how to open them, with the same placement.
+        tests: What to measure with each, in an order of rising depth.
+        repetitions: How often, at least 1; one more goes before them and does not count.
+        profile: Whether one more repetition is to find out which operations take the time.
+        say: Is told what is being done.
+
+    Raises:
+        UserError: a model cannot be opened or does not hold the tokens.
+    """
+    context_size = max(test.depth + test.token_count for test in tests)
+    say("measuring the machine")
+    limits = MachineLimits(_placement(loads[0]))
+    for load in loads:
+        request = msgspec.structs.replace(load, context_size=context_size)
+        with MeasuredModel.open(request, say) as measured:
+            for test in tests:
+                yield measured.measure(test, repetitions, profile, limits)
+
+
+def _placement(load: LoadRequest) -> Placement:
+    return Placement(load.cpu_mask, load.cpu_range, load.priority, load.poll, load.numa)
+
+
+class MeasuredModel:
+    """A model, and a sequence whose length is brought to a test's depth. A context manager.
+
+    Args:
+        model: Open; it is closed at the end.
+        load: How it was opened.
+        say: Is told what is being done.
+    """
+
+    def __init__(self, model: "Model", load: LoadRequest, say: Say) -> None:
+        self.model, self._load, self._say = model, load, say
+        self._sequence = model.new_sequence()
+        numbers = np.random.default_rng(0)
+        self._token_ids = numbers.integers(0, model.vocab_size, model.context_size).tolist()
+
+    @classmethod
+    def open(cls, request: LoadRequest, say: Say) -> "MeasuredModel":
+        """Opens a model; raises as `open_model`."""
+
+        def report(stage: LoadStage, done: int, total: int) -> None:
+            say(f"loading the model: {stage} {percent(done, total)}")
+
+        return cls(open_requested(request, report), request, say)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sequence.close()
+        self.model.close()
+
+    def measure(self, test: SpeedTest, repetitions: int, profile: bool, limits: MachineLimits) -> Result:
+        """Repeats a test and measures the machine before, between and after; see the function `measure`."""
+        self._say(f"{test.name}: warming up")
+        self.warm_up(test)
+        threads = self._load.batch_threads if test.reads else self._load.threads
+        before, samples, seconds = limits.sample(threads), [], []
+        for index in range(repetitions):
+            self._say(f"{test.name}: repetition {index + 1} of {repetitions}")
+            seconds.append(self.repeat(test))
+            after = limits.sample(threads)
+            samples.append(best_of([before, after]))
+            before = after
+        return self.result(test, seconds, samples, self._profile(test) if profile else ())
+
+    def result(
+        self,
+        test: SpeedTest,
+        seconds: Iterable[float],
+        limits: Iterable[LimitSample],
+        profile: tuple[OperationTime, ...] = (),
+    ) -> Result:
+        """What came out of a test whose repetitions took so many seconds each."""
+        return Result(test, self.model.info, self._load, tuple(seconds), self.cost(test), tuple(limits), profile)
+
+    def warm_up(self, test: SpeedTest) -> None:
+        """Fills the cache to the test's depth and works on some tokens, so that nothing is done for the first time."""
+        most = self.model.batch_tokens if test.reads else _WARM_UP_TOKENS
+        self.repeat(dataclasses.replace(test, token_count=min(test.token_count, most)))
+
+    def repeat(self, test: SpeedTest) -> float:
+        """Returns the seconds of one repetition; the cache is filled to the test's depth afterwards."""
+        self._fill(test.depth)
+        token_ids = self._token_ids[test.depth : test.depth + test.token_count]
+        started = perf_counter()
+        if test.reads:
+            self._sequence.extend(token_ids)
+        else:
+            for token_id in token_ids:
+                self._sequence.extend([token_id])
+        seconds = perf_counter() - started
+        self._sequence.rewind(test.depth)
+        return seconds
+
+    def cost(self, test: SpeedTest) -> Cost:
+        """What one repetition costs at least."""
+        cost, position = Cost(), test.depth
+        for length in batch_lengths(test.token_count, self.model.batch_tokens if test.reads else 1):
+            cost += batch_cost(self.model.plan, self.model.info.key_value_bytes_per_token, position, length)
+            position += length
+        return cost
+
+    def _profile(self, test: SpeedTest) -> tuple[OperationTime, ...]:
+        """Runs one more repetition and sums up the rows of the plan by operation."""
+        self._say(f"{test.name}: profiling")
+        with self.model.profile() as times:
+            self.repeat(test)
+        batches = list(batch_lengths(test.token_count, self.model.batch_tokens if test.reads else 1))
+        return tuple(_by_operation(times, self.model.plan, batches, self.cost(test)))
+
+    def _fill(self, depth: int) -> None:
+        if len(self._sequence) > depth:
+            self._sequence.rewind(depth)
+        if missing := self._token_ids[len(self._sequence) : depth]:
+            for done, _ in self._sequence.extend_in_chunks(missing):
+                self._say(f"filling the cache: {done} of {len(missing)} tokens")
+
+
+def _by_operation(
+    times: "list[tuple[Step, float]]", plan: "Plan", batches: list[int], cost: Cost
+) -> Iterator[OperationTime]:
+    """Sums up what steps took by operation.
+
+    Args:
+        times: Each step of the plan with its seconds.
+        plan: What was run.
+        batches: How many tokens went through it each time.
+        cost: Of all of it, for what steps do not know.
+    """
+    seconds: defaultdict[str, float] = defaultdict(float)
+    read_bytes: Counter[str] = Counter({ATTENTION: cost.cache_bytes})
+    macs: Counter[str] = Counter({ATTENTION: cost.attention_macs})
+    for (step, taken), row in zip(times, plan.rows, strict=True):
+        tokens = len(batches) if row["output_tokens_only"] else sum(batches)
+        seconds[step.operation] += taken
+        read_bytes[step.operation] += step.weight_bytes * len(batches)
+        macs[step.operation] += step.macs_per_token * tokens
+    for operation, taken in seconds.items():
+        yield OperationTime(operation, taken, read_bytes[operation], macs[operation])

@@ -1,0 +1,193 @@
+"""How results of `tui-llama bench` are printed: a table in Markdown, or JSON for programs.
+
+The columns of the table are fixed before anything is measured, so that each row is printed as soon as it is there.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER
+from tui_llama.bench.measure import Result
+from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
+from tui_llama.engine.protocol import LoadRequest
+from tui_llama.output import Output
+from tui_llama.text_safety import sanitize_line
+
+Cell = Callable[[Result], str]
+
+# Shown where they are not the same in all rows.
+_VARYING: dict[str, Callable[[LoadRequest], object]] = {
+    "threads": lambda load: load.threads,
+    "batch threads": lambda load: load.batch_threads,
+    "batch": lambda load: load.batch_tokens,
+    "cache": lambda load: load.cache_type,
+}
+_TEXTS = ("model", "cache", "test", "samples", "operation")
+
+
+class Table:
+    """A Markdown table.
+
+    Args:
+        loads: All the ways in which models will be opened.
+    """
+
+    def __init__(self, loads: Sequence[LoadRequest]) -> None:
+        self._cells: dict[str, Cell] = {"model": _model_name}
+        for name, value in _VARYING.items():
+            if name == "threads" or len({value(load) for load in loads}) > 1:
+                self._cells[name] = _cell_of_load(value)
+        self._cells |= {
+            "test": lambda result: result.test.name,
+            "tok/s": lambda result: f"{result.median_tok_s:.1f}",
+            "samples": lambda result: " ".join(f"{sample:.1f}" for sample in result.samples_tok_s),
+            "limit": lambda result: f"{result.limit_tok_s:.1f} ({limiting(result)})",
+            "of limit": lambda result: f"{100 * result.share_of_limit:.0f} %",
+        }
+        if HAS_TILE_MULTIPLIER:
+            self._cells["of vector limit"] = lambda result: f"{100 * result.share_of_vector_limit:.0f} %"
+
+    def head(self) -> str:
+        """The names of the columns and the line below them."""
+        return _table_head(list(self._cells))
+
+    def row(self, result: Result) -> str:
+        """One result."""
+        return _table_line(cell(result) for cell in self._cells.values())
+
+
+def print_results(results: Iterable[Result], loads: Sequence[LoadRequest], form: str, output: Output) -> None:
+    """Prints results as they come.
+
+    Args:
+        results: In the order of the rows.
+        loads: As for `Table`.
+        form: "md" or "json".
+        output: Where to.
+    """
+    if form == "json":
+        output.result(as_json(list(results)))
+        return
+    table, done = Table(loads), []
+    output.result(table.head())
+    for result in results:
+        output.result(table.row(result))
+        done.append(result)
+    output.result(foot(done))
+
+
+def foot(results: Sequence[Result]) -> str:
+    """What the limits were, and the profiles."""
+    limits = (
+        f"\nLimits of this machine meanwhile ({INSTRUCTION_SET}): {describe_limits(results)}.\n"
+        "A repetition's limit is the better of what was measured right before and after it; medians of these pairs.\n"
+    )
+    return limits + "".join("\n" + _profile_table(result) for result in results if result.profile)
+
+
+def as_json(results: Sequence[Result]) -> str:
+    """A list of objects, one for each result."""
+    return json.dumps([_as_object(result) for result in results], indent=2) + "\n"
+
+
+def describe_limits(results: Sequence[Result]) -> str:
+    """From the lowest to the highest sample of each kind of limit, in words."""
+    text = f"{_range(results, 'read_gb_s')} GB/s read, {_range(results, 'dot_gmac_s')} GMAC/s of vector dot products"
+    return f"{text}, {_range(results, 'tile_gmac_s')} GMAC/s of tile products" if HAS_TILE_MULTIPLIER else text
+
+
+def limiting(result: Result) -> str:
+    """What the limit is made of, in a word."""
+    if result.is_limited_by_reading:
+        return "read"
+    return "tile" if result.best_limits.tile_gmac_s else "dot"
+
+
+def _as_object(result: Result) -> dict[str, object]:
+    test, model, load, cost = result.test, result.model, result.load, result.cost
+    return {
+        "test": test.name,
+        "samples_tok_s": result.samples_tok_s,
+        "median_tok_s": result.median_tok_s,
+        "limit_tok_s": result.limit_tok_s,
+        "vector_limit_tok_s": result.vector_limit_tok_s,
+        "limited_by": limiting(result),
+        "share_of_limit": result.share_of_limit,
+        "share_of_vector_limit": result.share_of_vector_limit,
+        "prompt_tokens": test.token_count if test.reads else 0,
+        "generated_tokens": 0 if test.reads else test.token_count,
+        "depth": test.depth,
+        "model": model.name,
+        "model_path": model.path,
+        "architecture": model.architecture,
+        "quantization": model.quantization,
+        "parameter_count": model.parameter_count,
+        "threads": load.threads,
+        "batch_threads": load.batch_threads,
+        "batch_tokens": load.batch_tokens,
+        "cache_type": load.cache_type,
+        "cpu_mask": load.cpu_mask,
+        "cpu_range": load.cpu_range,
+        "priority": load.priority,
+        "poll": load.poll,
+        "numa": load.numa,
+        "instruction_set": INSTRUCTION_SET,
+        "weight_bytes_per_token": cost.weight_bytes / test.token_count,
+        "cache_bytes_per_token": cost.cache_bytes / test.token_count,
+        "matrix_macs_per_token": cost.matrix_macs / test.token_count,
+        "attention_macs_per_token": cost.attention_macs / test.token_count,
+        "read_gb_s": [sample.read_gb_s for sample in result.limits],
+        "dot_gmac_s": [sample.dot_gmac_s for sample in result.limits],
+        "tile_gmac_s": [sample.tile_gmac_s for sample in result.limits],
+        "profile": [
+            {
+                "operation": time.operation,
+                "seconds": time.seconds,
+                "read_bytes": time.read_bytes,
+                "macs": time.macs,
+            }
+            for time in result.profile
+        ],
+    }
+
+
+def _profile_table(result: Result) -> str:
+    """What the operations took, the longest first, for each token of the test."""
+    total, tokens = sum(time.seconds for time in result.profile), result.test.token_count
+    text = f"{_model_name(result)}, {result.test.name}: {1e3 * total / tokens:.3f} ms a token\n\n"
+    text += _table_head(["operation", "ms/token", "share", "GB/s", "GMAC/s"])
+    for time in sorted(result.profile, key=lambda time: -time.seconds):
+        text += _table_line(
+            [
+                time.operation,
+                f"{1e3 * time.seconds / tokens:.3f}",
+                f"{100 * time.seconds / total:.1f} %",
+                f"{time.read_bytes / time.seconds / 1e9:.1f}" if time.read_bytes else "",
+                f"{time.macs / time.seconds / 1e9:.0f}" if time.macs else "",
+            ]
+        )
+    return text
+
+
+def _range(results: Iterable[Result], name: str) -> str:
+    """From the lowest to the highest sample of one kind of limit."""
+    values = [getattr(sample, name) for result in results for sample in result.limits]
+    return f"{min(values):.0f} … {max(values):.0f}" if min(values) >= 100 else f"{min(values):.1f} … {max(values):.1f}"
+
+
+def _model_name(result: Result) -> str:
+    """Name and weights; a name is the model file's word, so it may hold anything."""
+    name = sanitize_line(result.model.name).replace("|", "\\|")
+    return f"{name} {result.model.quantization} {result.model.weight_bytes / 1e9:.2f} GB"
+
+
+def _cell_of_load(value: Callable[[LoadRequest], object]) -> Cell:
+    return lambda result: str(value(result.load))
+
+
+def _table_head(names: Sequence[str]) -> str:
+    return _table_line(names) + _table_line("---" if name in _TEXTS else "---:" for name in names)
+
+
+def _table_line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |\n"

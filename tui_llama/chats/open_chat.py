@@ -1,0 +1,449 @@
+"""The chat that is on the screen: the path that is shown, and each change written to the chat's record.
+
+The record is in memory, which is what the screen and the engine see, so a disk that fails costs the conversation
+nothing. A chat is made in the record with its first message; an empty one leaves nothing behind. An incognito one has
+a journal of its own, whose store is in memory, and is gone when it is left.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.chats.chat_date import local_now
+from tui_llama.chats.journal import Journal
+from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
+from tui_llama.chats.record import ChatRecord, IdThere
+from tui_llama.chats.store import (
+    DAMAGED_CHARACTER,
+    MessageState,
+    Store,
+    StoredBranch,
+    StoredMessage,
+    new_chat_id,
+    new_moment,
+    title_of,
+)
+from tui_llama.errors import StoreConflictError, StoreError
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Entry:
+    """One message on the path that is shown.
+
+    `message_id` is its id in the chat's record. An answer whose `stop_reason` is None is under way, or was
+    interrupted; of one whose `prompt_is_known`, the record has all tokens. One that `may_repeat` itself was let go on
+    after a loop. The last message may be one that `is_replied_to` on another branch. `version` counts from 1, of
+    `version_count` messages in the same place.
+    """
+
+    role: Role
+    text: str
+    message_id: int
+    stop_reason: StopReason | None = None
+    is_interrupted: bool = False
+    usage: Usage | None = None
+    prompt_is_known: bool = field(default=False, compare=False)
+    may_repeat: bool = field(default=False, compare=False)
+    is_replied_to: bool = False
+    version: int = 1
+    version_count: int = 1
+
+
+class OpenChat:
+    """A chat, new or from the store.
+
+    Attributes:
+        chat_id: None until the first message is there.
+        owner_id: Whose the keys and values of its prompts are: its id, which a new chat has only in mind; None where
+            nothing may be kept.
+        title: As the record has it; empty for a new chat.
+        is_incognito: Whether its journal is its own: nothing of it is written, and no other chat is told of it.
+        entries: The path that is shown, oldest first.
+        left_out_messages: How many of the oldest did not fit into the last prompt.
+    """
+
+    def __init__(
+        self, journal: Journal, *, model_path: str = "", system_prompt: str = "", record: ChatRecord | None = None
+    ) -> None:
+        self._journal = journal
+        self.is_incognito = journal.is_incognito
+        self._record = record or ChatRecord(journal, new_chat_id())
+        self._unsaved_text: list[str] = []
+        self._unsaved_ids: list[int] = []
+        self._piece_count = 0
+        self._version_count = 0
+        self._ending_before: tuple[StopReason, Usage | None] | None = None
+        self._refusal: StoreError | None = None
+        """Why the open answer, which was to go on, is not open on the disk; known when the journal is settled."""
+        self.chat_id = None if record is None else record.chat_id
+        self.owner_id = None if self.is_incognito else self._record.chat_id
+        self.title = ""
+        self.model_path = model_path
+        self.system_prompt = system_prompt
+        self._begun_at: datetime | None = None
+        self.entries: list[Entry] = []
+        self.left_out_messages = 0
+
+    @classmethod
+    async def restore(cls, journal: Journal, chat_id: str) -> "OpenChat":
+        """The chat of that id as it is remembered.
+
+        Raises:
+            StoreError: it cannot be read, or is no longer there.
+        """
+        record = await ChatRecord.open(journal, chat_id)
+        chat = record.memory.chat(chat_id)
+        opened = cls(journal, model_path=chat.model_path, system_prompt=chat.system_prompt, record=record)
+        opened.title = chat.title
+        opened._begun_at = chat.begun_at
+        opened.entries = await opened._read(lambda memory: _entries(memory, chat_id))
+        return opened
+
+    # --- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was said yet."""
+        return not self.entries
+
+    @property
+    def begun_at(self) -> datetime:
+        """When the chat began, for good: what a template is told that asks for the date.
+
+        A new one begins with its first message; it may have been on the screen since yesterday.
+        """
+        now = local_now()
+        if self._begun_at is None or (self.is_empty and self._begun_at.date() != now.date()):
+            self._begun_at = now
+        return self._begun_at
+
+    @property
+    def last_answer(self) -> Entry | None:
+        """The newest answer on the path."""
+        return next((entry for entry in reversed(self.entries) if entry.role is Role.ASSISTANT), None)
+
+    @property
+    def user_texts(self) -> list[str]:
+        """What the user said, oldest first."""
+        return [entry.text for entry in self.entries if entry.role is Role.USER]
+
+    def prompt_messages(self) -> tuple[ChatMessage, ...]:
+        """What the engine is asked to answer: the system prompt and the path up to the user's last message."""
+        return self.messages_before(len(self.entries) - self.ends_in_answer)
+
+    def messages(self) -> tuple[ChatMessage, ...]:
+        """The system prompt and the whole path, to which the user's next message will be added."""
+        return self.messages_before(len(self.entries))
+
+    @property
+    def stored_owner_id(self) -> str | None:
+        """Whose the keys and values are that an answer leaves; None where the disk does not have the chat."""
+        return self.owner_id if self._record.is_stored else None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing of it is stored any more, because the disk has another chat in its place, or none."""
+        return self._record.is_refused
+
+    async def ledger(self) -> Ledger:
+        """What was fed to models before the answer that is open."""
+        return await self._ledger_up_to(self.entries[-2])
+
+    async def whole_ledger(self) -> Ledger:
+        """What was fed to models on the whole path, while no answer is open."""
+        return await self._ledger_up_to(self.entries[-1]) if self.entries else Ledger()
+
+    async def ledger_to_go_on(self) -> tuple[Ledger, int]:
+        """What was fed to models up to where the last answer was cut off, and how many of it are the answer's own.
+
+        Raises:
+            StoreError: the disk did not let the answer be opened again.
+        """
+        await self._journal.settle()
+        if self._refusal is not None:
+            raise self._refusal
+        message_id = self.entries[-1].message_id
+        ledger = await self._read(lambda memory: memory.ledger(message_id))
+        return ledger, await self._read(lambda memory: memory.generated_token_count(message_id))
+
+    def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
+        """The system prompt and what was said before entry number `position`."""
+        system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
+        return (*system, *(ChatMessage(entry.role, entry.text) for entry in self.entries[:position]))
+
+    async def ledger_before(self, position: int) -> Ledger:
+        """What was fed to models before entry number `position`."""
+        return await self._ledger_up_to(self.entries[position - 1]) if position else Ledger()
+
+    async def _ledger_up_to(self, entry: Entry) -> Ledger:
+        return await self._read(lambda memory: memory.ledger(entry.message_id))
+
+    async def _read(self, job: Callable[[Store], Result]) -> Result:
+        """Reads the record, which may take a while; not before what was said is on the disk, if it can be."""
+        memory = self._record.memory
+        return await self._journal.read(lambda _store: job(memory))
+
+    # --- what happens to it -------------------------------------------------------------------------------------
+
+    def add_message(self, text: str) -> Entry:
+        """The user said something."""
+        chat_id, made_at = self._record.chat_id, new_moment()
+        parent_id = self.entries[-1].message_id if self.entries else None
+        self.title = self.title or title_of(text)
+        if self.chat_id is None:
+            self._make_chat()
+
+        def change(store: Store, id_there: IdThere) -> int:
+            parent_there = None if parent_id is None else id_there(parent_id)
+            return store.add_user_message(chat_id, text, parent_there, made_at=made_at)
+
+        entry = Entry(Role.USER, text, self._made(change))
+        self.entries.append(entry)
+        self._version_count = 0
+        return entry
+
+    def _make_chat(self) -> None:
+        chat_id, made_at = self._record.chat_id, new_moment()
+        title, model_path, system_prompt = self.title, self.model_path, self.system_prompt
+        begun_at = self.begun_at
+
+        def change(store: Store, _id_there: IdThere) -> None:
+            store.create_chat(
+                title=title,
+                model_path=model_path,
+                system_prompt=system_prompt,
+                chat_id=chat_id,
+                begun_at=begun_at,
+                made_at=made_at,
+            )
+
+        self._record.change(change)
+        self.chat_id = chat_id
+
+    def _made(self, change: Callable[[Store, IdThere], int]) -> int:
+        """The message that a change has made."""
+        message_id = self._record.change(change)
+        assert message_id is not None
+        return message_id
+
+    def replace_message(self, position: int, text: str) -> Entry:
+        """The user said something else in place of entry number `position`.
+
+        That and what followed it leave the path; the record keeps them.
+        """
+        replaced, made_at = self.entries[position], new_moment()
+        version = replaced.version_count + 1
+
+        def change(store: Store, id_there: IdThere) -> int:
+            return store.replace_user_message(id_there(replaced.message_id), text, made_at=made_at)
+
+        entry = Entry(Role.USER, text, self._made(change), version=version, version_count=version)
+        self.entries[position:] = [entry]
+        self._version_count = 0
+        return entry
+
+    def begin_answer(self) -> Entry:
+        """An answer to the last message begins."""
+        chat_id, question, made_at = self._record.chat_id, self.entries[-1], new_moment()
+        self._version_count += 1
+        self._piece_count = 0
+
+        def change(store: Store, id_there: IdThere) -> int:
+            return store.begin_answer(chat_id, id_there(question.message_id), made_at=made_at)
+
+        version = self._version_count
+        entry = Entry(Role.ASSISTANT, "", self._made(change), version=version, version_count=version)
+        self.entries.append(entry)
+        return entry
+
+    @property
+    def ends_in_answer(self) -> bool:
+        """Whether the last message is an answer."""
+        return bool(self.entries) and self.entries[-1].role is Role.ASSISTANT
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether the prompt of the last answer is known, and so its tokens."""
+        return self.entries[-1].prompt_is_known
+
+    def reopen_answer(self) -> Entry:
+        """The last answer, which was cut off, goes on."""
+        entry = self.entries[-1]
+        entry.text = shown = entry.text.rstrip(DAMAGED_CHARACTER)
+        if entry.stop_reason is not None:
+            self._ending_before = entry.stop_reason, entry.usage
+        entry.may_repeat = entry.may_repeat or entry.stop_reason is StopReason.LOOP  # seen, and more of it wanted
+        entry.stop_reason, entry.is_interrupted = None, False
+
+        self._piece_count = 0
+
+        def change(store: Store, id_there: IdThere) -> None:
+            try:
+                store.reopen_answer(id_there(entry.message_id), shown)
+            except StoreConflictError as error:
+                self._refusal = error  # and nothing is written to it: another program may be writing it
+
+        self._record.change(change)
+        return entry
+
+    def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str = UNKNOWN_VOCABULARY) -> None:
+        """The prompt of the open answer is known, in this vocabulary."""
+        entry = self.entries[-1]
+
+        def change(store: Store, id_there: IdThere) -> None:
+            store.set_answer_prompt(id_there(entry.message_id), kept_tokens, token_ids, vocabulary)
+
+        self._record.change(change)
+        entry.prompt_is_known = True
+
+    def set_answer_tokens(
+        self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str, answer_tokens: int
+    ) -> None:
+        """The open answer, which goes on, was tokenised again for a model of this vocabulary."""
+        entry = self.entries[-1]
+
+        def change(store: Store, id_there: IdThere) -> None:
+            message_id = id_there(entry.message_id)
+            store.set_answer_tokens(message_id, kept_tokens, token_ids, vocabulary, answer_tokens)
+
+        self._record.change(change, self._require_open)
+
+    def append(self, text: str, token_ids: tuple[int, ...]) -> None:
+        """The open answer goes on. Written by the next `flush`."""
+        self._ending_before = None
+        self.entries[-1].text += text
+        self._unsaved_text.append(text)
+        self._unsaved_ids.extend(token_ids)
+
+    def flush(self) -> None:
+        """Writes what was appended since the last time."""
+        if not self._unsaved_text:
+            return
+        entry, piece_number = self.entries[-1], self._piece_count
+        text, token_ids = "".join(self._unsaved_text), tuple(self._unsaved_ids) if self.has_prompt else ()
+        self._unsaved_text, self._unsaved_ids = [], []
+        self._piece_count += 1
+
+        def change(store: Store, id_there: IdThere) -> None:
+            store.append_to_answer(id_there(entry.message_id), text, token_ids, piece_number=piece_number)
+
+        self._record.change(change, self._require_open)
+
+    def _require_open(self) -> bool:
+        """Raises why the answer could not be opened again, where that was not known before it went on."""
+        if self._refusal is not None:
+            raise self._refusal
+        return True
+
+    def finish_answer(self, stop_reason: StopReason, usage: Usage | None) -> Entry:
+        """The open answer has ended. One that was to go on, and did not begin to, ended as it had before."""
+        self.flush()
+        entry = self.entries[-1]
+        before, self._ending_before = self._ending_before, None
+        if before is not None and stop_reason in (StopReason.STOPPED, StopReason.FAILED):
+            stop_reason, usage = before
+        entry.stop_reason, entry.usage = stop_reason, usage
+
+        def change(store: Store, id_there: IdThere) -> None:
+            store.finish_answer(id_there(entry.message_id), stop_reason, usage)
+
+        self._record.change(change, self._is_open_there)
+        return entry
+
+    def _is_open_there(self) -> bool:
+        refusal, self._refusal = self._refusal, None
+        return refusal is None
+
+    def set_answer_aside(self) -> Entry | None:
+        """Takes the last answer off the path, so that there can be another; the record keeps it."""
+        if not self.ends_in_answer:
+            return None
+        entry = self.entries.pop()
+        self._version_count = entry.version_count
+        self._show_path_to(self.entries[-1].message_id)
+        return entry
+
+    def _show_path_to(self, message_id: int) -> None:
+        chat_id = self._record.chat_id
+        self._record.change(lambda store, id_there: store.set_tip(chat_id, id_there(message_id)))
+
+    async def turn_to_version(self, step: int) -> bool:
+        """Puts another version of the last answer on the path, `step` after the one that is there.
+
+        Returns:
+            Whether there is one; else nothing has changed.
+        """
+        if not self.ends_in_answer:
+            return False
+        message_id = self.entries[-1].message_id
+        versions = self._record.memory.versions(message_id)
+        position = versions.index(message_id) + step
+        if not 0 <= position < len(versions):
+            return False
+        await self.turn_to_branch(versions[position])
+        return True
+
+    async def branches(self) -> list[StoredBranch]:
+        """The ways that the chat went, newest first."""
+        chat_id = self.chat_id
+        return [] if chat_id is None else await self._read(lambda memory: memory.branches(chat_id))
+
+    async def turn_to_branch(self, tip_message_id: int) -> None:
+        """Puts the way that ends there on the path."""
+        chat_id = self._record.chat_id
+        self._show_path_to(tip_message_id)
+        self.entries = await self._read(lambda memory: _entries(memory, chat_id))
+
+    async def leave(self) -> None:
+        """The chat is no longer on the screen: an incognito one is nowhere then."""
+        self._record.leave()
+        if self.is_incognito:
+            await self._journal.close()
+
+    def rename(self, title: str) -> None:
+        """Gives the chat another title; a new chat keeps it until it is written."""
+        self.title = title
+        chat_id = self.chat_id
+        if chat_id is not None:
+            self._record.change(lambda store, _id_there: store.rename_chat(chat_id, title))
+
+    def begin_today(self) -> None:
+        """The model is told today's date from now on."""
+        begun_at = self._begun_at = local_now()
+
+        chat_id = self.chat_id
+        if chat_id is not None:
+            self._record.change(lambda store, _id_there: store.set_chat_beginning(chat_id, begun_at))
+
+    def set_model(self, model_path: str) -> None:
+        """The chat goes on with another model."""
+        self.model_path = model_path
+        chat_id = self.chat_id
+        if chat_id is not None:
+            self._record.change(lambda store, _id_there: store.set_chat_model(chat_id, model_path))
+
+
+def _entries(store: Store, chat_id: str) -> list[Entry]:
+    messages = store.messages(chat_id)
+    entries = [_entry(message, store.versions(message.message_id)) for message in messages]
+    if messages:
+        entries[-1].is_replied_to = store.is_replied_to(messages[-1].message_id)
+    return entries
+
+
+def _entry(message: StoredMessage, versions: list[int]) -> Entry:
+    return Entry(
+        role=message.role,
+        text=message.text,
+        message_id=message.message_id,
+        stop_reason=message.stop_reason,
+        is_interrupted=message.state is not MessageState.COMPLETE,
+        usage=message.usage,
+        prompt_is_known=message.prompt_is_known,
+        version=versions.index(message.message_id) + 1,
+        version_count=len(versions),
+    )

@@ -1,0 +1,104 @@
+"""Which model file a command means: a path, the name of a model on this machine, the one last used, the starter."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui_llama import paths
+from tui_llama.errors import ModelFileError, UserError
+
+if TYPE_CHECKING:
+    from tui_llama.models.library import FoundModel
+
+_MOST_NAMES = 5
+_ENDING = ".gguf"
+_HUB = "hf:"
+_SEE_NAMES = "tui-llama models list shows the names."
+
+
+def named_model(name: str) -> str:
+    """The path that somebody means: the file of that path, else the one model on this machine that is called so.
+
+    What is written as a path stays one; whoever opens it says that there is no such file.
+
+    Raises:
+        UserError: it is no path, and no model is called so, or several are.
+    """
+    file = paths.typed_file(name)
+    if file is not None:
+        return str(file)
+    path = paths.typed_path(name)
+    is_path = path is not None and (os.sep in name or path.suffix.lower() == ".gguf")
+    if path is not None and is_path and not name.casefold().startswith(_HUB) and not _models_called(name):
+        return str(path.absolute())
+    return str(model_called(name).path)
+
+
+def model_called(name: str) -> "FoundModel":
+    """The one model on this machine that is called so: by the catalogue, by its whole name, or by a part of it.
+
+    Raises:
+        UserError: no model is called so, or several are.
+    """
+    fitting = _models_called(name)
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise _not_here(name)
+    names = ", ".join(each.name for each in fitting[:_MOST_NAMES])
+    raise UserError(f"{name!r} fits several models", f"Say which: {names}.")
+
+
+def _not_here(name: str) -> ModelFileError:
+    """Says how to get a model that is not here, if anybody knows it."""
+    from tui_llama.models.catalogue import find_entry
+    from tui_llama.models.downloads import size_words
+
+    entry = find_entry(name)
+    if entry is not None:
+        size = size_words(entry.size_bytes)
+        return ModelFileError(
+            f"{entry.title} is not on this machine", f"tui-llama pull {entry.name} fetches it ({size})."
+        )
+    if name.casefold().startswith(_HUB):
+        return ModelFileError(
+            f"{name[:80]} is no file on this machine", "tui-llama pull fetches it and prints its path."
+        )
+    return ModelFileError(f"there is no model {name[:80]!r} on this machine", _SEE_NAMES)
+
+
+def last_model() -> str | None:
+    """The model last used in the chat, if its file is still there."""
+    if not paths.is_there(paths.database_file()):
+        return None
+    from tui_llama.chats.store import Store
+
+    with Store(paths.database_file()) as store:
+        model = store.preference("last_model")
+    return model if model and paths.is_file(Path(model)) else None
+
+
+def starter_model() -> str | None:
+    """The starter, if it is on this machine."""
+    from tui_llama.models.starter_file import STARTER_FILE
+
+    path = paths.models_folder() / STARTER_FILE
+    return str(path) if paths.is_file(path) else None
+
+
+def _models_called(name: str) -> "list[FoundModel]":
+    from tui_llama.models.catalogue import entry_for_file, find_entry
+    from tui_llama.models.library import find_models
+
+    name = name[: -len(_ENDING)] if name.lower().endswith(_ENDING) else name
+    found, wanted, entry = find_models(), _plain(name), find_entry(name)
+    exact = [model for model in found if _plain(model.name) == wanted]
+    known = [model for model in found if entry is not None and entry_for_file(model.name) is entry]
+    if os.sep in name:
+        return exact
+    return exact or known or [model for model in found if wanted and wanted in _plain(model.name)]
+
+
+def _plain(name: str) -> str:
+    """A name by which models are compared: letters and digits alone."""
+    return "".join(character for character in name.casefold() if character.isalnum())

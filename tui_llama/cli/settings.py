@@ -1,0 +1,40 @@
+"""`tui-llama settings`: every setting as it is now, as a text that could be the settings file."""
+
+import sys
+from collections.abc import Mapping
+
+import click
+
+from tui_llama.cli.command_settings import values_from
+
+
+@click.command()
+@click.option("--path", "is_path", is_flag=True, help="Print where the settings file is, or would be.")
+@click.option("-m", "--model", metavar="FILE", help="Whose sampling is told; else the model last used.")
+@click.pass_obj
+def settings(group_options: Mapping[str, object], is_path: bool, model: str | None) -> None:
+    """Prints all settings with their explanations, as a settings file.
+
+    What is set says by what: the settings file, a variable, or an option before "settings"; what has its default is
+    commented out. At the end stands how tokens are chosen with a model, and where each value comes from. To save it,
+    write it to another file first: a shell empties a file before anything is read from it.
+    """
+    from tui_llama import paths
+    from tui_llama.cli.model_choice import last_model, named_model, starter_model
+    from tui_llama.output import Output
+    from tui_llama.settings_sources import describe_settings, settings_of
+
+    file = paths.settings_file()
+    output = Output(sys.stdout, sys.stderr)
+    with output.closing():
+        if is_path:
+            output.result(f"{file}\n")
+            return
+        values = values_from(group_options)
+        output.result(describe_settings(values))
+        path = named_model(model) if model is not None else last_model() or starter_model()
+        if path is not None:
+            from tui_llama.cli.model_listing import sampling_lines
+
+            lines = sampling_lines(settings_of(values), path)
+            output.result("".join(f"# {line}\n" if line else "\n" for line in lines))

@@ -1,0 +1,238 @@
+"""What the screens are given, made from what the app has."""
+
+import os
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from textual.theme import Theme
+
+from tui_llama import paths
+from tui_llama.chat import ENDED_BY_ITSELF, Role, StopReason, Usage
+from tui_llama.chats.open_chat import Entry, OpenChat
+from tui_llama.chats.store import ChatSummary, StoredBranch
+from tui_llama.conversation import MODEL_IS_LOADING, State
+from tui_llama.engine.protocol import LoadStage, ModelInfo
+from tui_llama.models.downloads import FIRST_STEP, DownloadMeter, size_words
+from tui_llama.models.names import short_name
+from tui_llama.models.starter_file import STARTER_BYTES, STARTER_FILE
+from tui_llama.screens.commands import COMMANDS
+from tui_llama.turn.meter import TurnMeter
+from tui_llama.widgets.empty_state import Stage
+from tui_llama.widgets.message_view import ShownMessage
+from tui_llama.widgets.status_line import FIGURE_GAP
+
+if TYPE_CHECKING:
+    from tui_llama.models.described import DescribedModel, OfferedModel
+    from tui_llama.screens.branch_list import ListedBranch
+    from tui_llama.screens.chat_list import ListedChat
+    from tui_llama.screens.model_picker import ListedModel
+
+_ENDINGS = {
+    StopReason.LENGTH: "ended at the limit of tokens",
+    StopReason.CONTEXT_FULL: "ended because the context is full",
+    StopReason.STOPPED: "stopped",
+    StopReason.FAILED: "failed",
+    StopReason.LOOP: "ended: it repeats itself",
+}
+_GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command.name == "continue_answer")
+_READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
+_LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
+_COMING_ADVICE = ("You can write meanwhile; the chat begins when it is here.",)
+_STARTER_ADVICE = ("A very small model to try this with · Ctrl+L: better ones",)
+_LOST_ADVICE = ("Your next message starts the engine again.",)
+
+
+def themes() -> list[Theme]:
+    """The program's own themes, from the style sheets' folder."""
+    with (paths.style_folder() / "themes.toml").open("rb") as file:
+        return [Theme(name=name, **colours) for name, colours in tomllib.load(file).items()]
+
+
+def note_of(entry: Entry, *, is_last: bool = False) -> str:
+    """What stands below a message: how it ended, which key goes on with the last one, and which version it is."""
+    ending = "interrupted" if entry.is_interrupted else ""
+    if entry.stop_reason is not None:
+        ending = _ENDINGS.get(entry.stop_reason, "")
+    version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
+    key = _GO_ON if is_last and entry.stop_reason is StopReason.LOOP else ""
+    return " · ".join(part for part in (ending, key, version) if part)
+
+
+def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
+    """Why the last answer cannot go on with this model; empty if it can, as far as is known."""
+    if not chat.ends_in_answer:
+        return "There is no answer to go on with." if chat.is_empty else "There is no answer yet; Ctrl+R asks for one."
+    answer = chat.entries[-1]
+    if answer.stop_reason in ENDED_BY_ITSELF:
+        return "This answer ended by itself; there is nothing to go on with."
+    if answer.is_replied_to:
+        return "Something was said after this answer in another branch; it stays as it is."
+    if not chat.has_prompt:
+        return "The tokens of this answer are not known; Ctrl+R answers again."
+    return _why_there_is_no_room(answer, model)
+
+
+def _why_there_is_no_room(answer: Entry, model: ModelInfo | None) -> str:
+    """Why the context has no room for more of an answer: one whose context was shifted may be longer than that."""
+    if answer.stop_reason is StopReason.CONTEXT_FULL:
+        return "The context is full; this answer cannot go on."
+    if model is None or answer.usage is None or _ledger_tokens(answer.usage) < model.context_size:
+        return ""
+    return f"This answer has outgrown the context of {model.context_size:,} tokens; it cannot go on."
+
+
+def _ledger_tokens(usage: Usage) -> int:
+    """How many tokens there are up to the end of an answer, all of which are read when it goes on."""
+    return usage.reused_tokens + usage.read_tokens + usage.generated_tokens
+
+
+def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
+    """The messages as the transcript takes them."""
+    shown = [entry for entry in entries if entry.role is not Role.SYSTEM]
+    return [
+        ShownMessage(entry.role is Role.ASSISTANT, entry.text, note_of(entry, is_last=entry is shown[-1]))
+        for entry in shown
+    ]
+
+
+def model_line(model: ModelInfo | None) -> str:
+    """A model in a few words; not safe to print."""
+    if model is None:
+        return ""
+    name = short_name(PurePath(model.path), model.name)
+    is_told = model.quantization.casefold() in name.casefold()
+    return name if is_told else f"{name} · {model.quantization}"
+
+
+def stages(state: State, meter: TurnMeter, download: DownloadMeter | None = None) -> list[Stage]:
+    """How far a download is while there is no model, or each stage of loading; nothing when nothing loads."""
+    if state is State.NO_MODEL and download is not None:
+        return [Stage(download.step, download.fraction)]
+    if state not in MODEL_IS_LOADING:
+        return []
+    names = [stage.value for stage in LoadStage]
+    current = next((index for index, name in enumerate(names) if meter.load_fraction(name) is not None), -1)
+    return [
+        Stage(name, meter.load_fraction(name) or 0.0 if index >= current else 1.0) for index, name in enumerate(names)
+    ]
+
+
+def download_words(title: str, meter: DownloadMeter) -> tuple[str, str]:
+    """How far a download is, in the words of the status line and in as few as possible; not safe to print."""
+    # Each step begins at 0 again; only the first takes long enough for a figure.
+    short = f"↓ {meter.fraction:.0%}".replace("%", " %") if meter.step in ("", FIRST_STEP) else f"↓ {meter.step}"
+    return f"↓ {title}: {meter.words()}", short
+
+
+def chat_title(chat: OpenChat) -> str:
+    """What the chat is called on the screen; empty for a new one, and not safe to print."""
+    if not chat.is_incognito:
+        return chat.title
+    return f"Incognito: {chat.title}" if chat.title else "Incognito chat"
+
+
+def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: bool) -> tuple[str, ...]:
+    """What to do next in an empty chat; `is_coming` while a first model is looked for or fetched."""
+    promise = ("Nothing of this chat is kept.",) if chat.is_incognito else ()
+    if state in MODEL_IS_LOADING:
+        return (*promise, *_LOADING_ADVICE)
+    if state is State.NO_MODEL:
+        return (*promise, *(_COMING_ADVICE if is_coming else _no_model_advice()))
+    if state is State.LOST:
+        return (*promise, *_LOST_ADVICE)
+    return (*promise, *(_STARTER_ADVICE if is_starter(model) else ()), *_READY_ADVICE)
+
+
+def is_starter(model: ModelInfo | None) -> bool:
+    """Whether this is the very small model that the program is tried with."""
+    return model is not None and PurePath(model.path).name == STARTER_FILE
+
+
+def _no_model_advice() -> tuple[str, ...]:
+    return (
+        f"F3 fetches a very small model ({size_words(STARTER_BYTES)}) · Ctrl+L shows more",
+        f"or put a GGUF file into {_short_path(paths.models_folder())}",
+    )
+
+
+def _short_path(path: Path) -> str:
+    """A path with the home folder as people write it."""
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - never raises
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
+    """A chat as the list takes it."""
+    from tui_llama.screens.chat_list import ListedChat
+
+    return ListedChat(
+        chat_id=summary.chat_id,
+        title=summary.title,
+        model_name=summary.model_name,
+        message_count=summary.message_count,
+        updated_at=summary.updated_at,
+        is_open=summary.chat_id == open_chat_id,
+    )
+
+
+def listed_branch(branch: StoredBranch, tip_message_id: int | None) -> "ListedBranch":
+    """A way that the chat went as the list takes it."""
+    from tui_llama.screens.branch_list import ListedBranch
+
+    return ListedBranch(
+        tip_message_id=branch.tip_message_id,
+        question=branch.question,
+        answer=branch.answer,
+        message_count=branch.message_count,
+        created_at=branch.created_at,
+        is_open=branch.tip_message_id == tip_message_id,
+    )
+
+
+def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedModel":
+    """A model file on this machine as the picker takes it."""
+    from tui_llama.models.catalogue import entry_for_file
+    from tui_llama.models.described import context_words, size_and_type
+    from tui_llama.screens.model_picker import ListedModel
+
+    found, facts = model.found, model.facts
+    context = f"context {context_words(facts.trained_context_size)}" if facts and facts.trained_context_size else ""
+    architecture, licence = (facts.architecture, facts.licence) if facts else ("", "")
+    size = size_and_type(found.size_bytes, facts.quantization if facts else "")
+    parts = (size, found.origin, architecture, context, licence, str(found.path))
+    entry = entry_for_file(found.name, facts.name if facts else "")
+    return ListedModel(
+        key=str(found.path),
+        title=model.title,
+        size=size,
+        note=model.refusal or (model.fit.speed_words if model.fit else ""),
+        details=FIGURE_GAP.join(part for part in parts if part),
+        also_called=" ".join((entry.name, *entry.aliases)) if entry is not None else "",
+        is_dimmed=bool(model.refusal),
+        refusal="" if model.can_run else model.refusal,
+        warning=model.refusal,
+        can_be_removed=can_be_removed,
+    )
+
+
+def listed_offer(offer: "OfferedModel") -> "ListedModel":
+    """A model of the catalogue as the picker takes it."""
+    from tui_llama.models.described import context_words, size_and_type
+    from tui_llama.screens.model_picker import ListedModel
+
+    entry, fit = offer.entry, offer.fit
+    size = size_and_type(entry.size_bytes, entry.quantization)
+    parts = (size, entry.good_for, f"context {context_words(entry.context_size)}", entry.licence, entry.name)
+    return ListedModel(
+        key=entry.name,
+        title=entry.title,
+        is_here=False,
+        size=size,
+        note=fit.refusal or fit.speed_words,
+        details=FIGURE_GAP.join(parts),
+        also_called=" ".join((*entry.aliases, entry.file)),
+        is_dimmed=not fit.fits,
+        warning=fit.refusal,
+    )

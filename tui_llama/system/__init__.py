@@ -1,0 +1,1 @@
+"""The operating system's side: processes, signals, terminals, standard streams."""

@@ -1,0 +1,1 @@
+"""Carries out what the turn machine (`conversation`) decides, for one chat."""

@@ -1,0 +1,89 @@
+"""Editing an earlier message: which one it is, what was being written before, and what sending it would cost.
+
+The price is asked for as soon as the text has rested for a moment. Knows neither the screen nor the turn machine.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import TypeAlias
+
+from tui_llama.engine.protocol import PromptEstimate
+from tui_llama.errors import EngineLostError, UserError
+from tui_llama.turn.idle_prefill import REST_SECONDS, Running
+
+Estimate: TypeAlias = Callable[[int, str], Awaitable[PromptEstimate | None]]
+
+
+class Editing:
+    """At most one message is edited at a time.
+
+    Args:
+        estimate: Asks for the price of a text in place of the message of that number; None while nobody can be asked.
+        spawn: Runs a coroutine, which it makes; one that is cancelled at once was never made.
+        on_price: Learns the price, or in words why there is none; None while it is not known.
+
+    Attributes:
+        position: The number of the message, None while none is edited.
+    """
+
+    def __init__(
+        self,
+        estimate: Estimate,
+        spawn: Callable[[Callable[[], Coroutine[None, None, None]]], Running],
+        on_price: Callable[[PromptEstimate | str | None], None],
+    ) -> None:
+        self._estimate = estimate
+        self._spawn = spawn
+        self._on_price = on_price
+        self._running: Running | None = None
+        self._draft = ""
+        self._priced_text: str | None = None
+        self.position: int | None = None
+
+    def move(self, positions: Sequence[int], step: int, draft: str) -> int | None:
+        """Goes on to the message `step` further, of those at `positions`, from behind the last.
+
+        Returns:
+            The position of that message; the same as before where there is none before it, None behind the last.
+        """
+        if self.position is None:
+            self._draft = draft
+        at = len(positions) if self.position is None else positions.index(self.position)
+        at = max(0, at + step)
+        if at < len(positions):
+            self.position = positions[at]
+            self._priced_text = None
+        else:
+            self.position = None
+        return self.position
+
+    def end(self) -> str:
+        """Leaves the message as it was; returns what was being written before it was edited."""
+        self._drop()
+        self.position = self._priced_text = None
+        draft, self._draft = self._draft, ""
+        return draft
+
+    def ask_price(self, text: str) -> None:
+        """The message would now be sent with this text."""
+        if self.position is None or text == self._priced_text:
+            return
+        self._drop()
+        self._priced_text = text
+        self._on_price(None)
+        self._running = self._spawn(partial(self._ask, self.position, text))
+
+    def _drop(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+        self._running = None
+
+    async def _ask(self, position: int, text: str) -> None:
+        await asyncio.sleep(REST_SECONDS)
+        try:
+            self._on_price(await self._estimate(position, text))
+        except EngineLostError:
+            pass  # told when the message is sent, which starts the engine again
+        except UserError as error:
+            self._on_price(str(error))
