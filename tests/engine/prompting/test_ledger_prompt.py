@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from hypothesis import assume, given
@@ -14,6 +15,8 @@ from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, RenderedProm
 from tui_llama.engine.templates.chat_template import ChatTemplate, known_template
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
 
+TokenTexts: TypeAlias = st.SearchStrategy[list[int]]
+
 TEMPLATE = ChatTemplate(CHATML_TEMPLATE, "test")
 # Not U+2581: score-based vocabularies write spaces so, and cannot tell one from the other.
 CHARACTERS = st.characters(codec="utf-8", exclude_characters="\u2581")
@@ -25,6 +28,14 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     kind: VocabularyKind = request.param
     path = tmp_path_factory.mktemp(kind) / "tiny.gguf"
     return open_tokenizer(make_tiny_model(path, "qwen2", vocabulary=kind, add_bos=kind == "spm"))
+
+
+@pytest.fixture(scope="module")
+def texts(tokenizer: Tokenizer) -> TokenTexts:
+    """Ids that a model may generate and that are a text; made once, for there are thousands to choose from."""
+    plain = [token_id for token_id in range(tokenizer.vocab_size) if not tokenizer.is_special(token_id)]
+    tokens = st.lists(st.sampled_from(plain), min_size=1, max_size=20)
+    return tokens.filter(lambda ids: _is_text(tokenizer, ids))
 
 
 def user(text: str) -> ChatMessage:
@@ -84,12 +95,10 @@ BLANK_BEFORE_ANSWERS = ["deepseek2", "mistral-v1", "mistral-v7", "vicuna"]
 @pytest.mark.parametrize("name", BLANK_BEFORE_ANSWERS)
 @given(data=st.data(), question=TEXT, following=TEXT)
 def test_an_answer_without_the_templates_blank_keeps_its_tokens(
-    tokenizer: Tokenizer, name: str, data: st.DataObject, question: str, following: str
+    tokenizer: Tokenizer, texts: TokenTexts, name: str, data: st.DataObject, question: str, following: str
 ) -> None:
     template = known_template(name, tokenizer)
-    plain = [token_id for token_id in range(tokenizer.vocab_size) if not tokenizer.is_special(token_id)]
-    tokens = st.lists(st.sampled_from(plain), min_size=1, max_size=20)
-    generated = data.draw(tokens.filter(lambda ids: _is_text(tokenizer, ids)))
+    generated = data.draw(texts)
     answer = b"".join(tokenizer.piece(token_id) for token_id in generated).decode()
     assume(answer.strip())
     ledger = [*encode_prompt(tokenizer, template.render([user(question)]), []).token_ids, *generated]
