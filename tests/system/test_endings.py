@@ -27,7 +27,8 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=la
 SCREEN = """
 import os
 from pathlib import Path
-from tui_llama import cli, start
+from tui_llama import start
+from tui_llama.cli import main as cli
 from tui_llama.engine.process.worker import EngineWorker
 
 class TellingWorker(EngineWorker):
