@@ -36,7 +36,7 @@ def modules_of(package_path: list[str], prefix: str) -> list[str]:
     [
         *("app", "store", "settings", "conversation", "text_safety", "chosen_sampling", "controllers.models"),
         *(f"models.{name}" for name in ("library", "catalogue", "names", "described", "machine", "source", "record")),
-        *("models.inspection", "models.pull", "models.starter", "models.hub"),
+        *("models.inspection", "models.pull", "models.starter", "models.hub.fetch"),
         *("engine", "engine.protocol", "engine.worker", "engine.scripted"),
     ],
 )
@@ -81,7 +81,7 @@ def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["store", "settings", "text_safety", "conversation", "chat", "errors", "paths", "models.hub"]
+    "module", ["store", "settings", "text_safety", "conversation", "chat", "errors", "paths", "models.hub.fetch"]
 )
 def test_what_has_nothing_to_draw_does_not_load_the_screen(module: str) -> None:
     assert not packages_after(f"import tui_llama.{module}") & SCREEN_PACKAGES

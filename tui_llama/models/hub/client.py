@@ -26,10 +26,10 @@ import msgspec
 
 import tui_llama
 from tui_llama.models.downloads import DownloadError
-from tui_llama.models.hub_cache import is_commit, is_content_hash
-from tui_llama.models.hub_choice import HubFile
-from tui_llama.models.hub_patience import HubUnreachableError, PassingFailure, Patience
-from tui_llama.models.hub_reference import HubReference, is_safe_path
+from tui_llama.models.hub.cache import is_commit, is_content_hash
+from tui_llama.models.hub.choice import HubFile
+from tui_llama.models.hub.patience import HubUnreachableError, PassingFailure, Patience
+from tui_llama.models.hub.reference import HubReference, is_safe_path
 
 MOST_LISTING_BYTES: Final = 64 << 20
 
