@@ -14,17 +14,11 @@ from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
+from tui_llama.chats.moments import new_moment
 from tui_llama.chats.record import ChatRecord, IdThere
-from tui_llama.chats.store import (
-    DAMAGED_CHARACTER,
-    MessageState,
-    Store,
-    StoredBranch,
-    StoredMessage,
-    new_chat_id,
-    new_moment,
-    title_of,
-)
+from tui_llama.chats.store import Store
+from tui_llama.chats.stored import MessageState, StoredBranch, StoredMessage, new_chat_id
+from tui_llama.chats.stored_text import DAMAGED_CHARACTER, title_of
 from tui_llama.errors import StoreConflictError, StoreError
 
 Result = TypeVar("Result")
