@@ -145,12 +145,12 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
 
     Where its last word is "-", what comes on standard input is put below it; without a QUESTION, that is the question.
     """
-    from tui_llama.cli import answer
+    from tui_llama.cli import headless
 
     text = _question_text(question)
     options = {**group_options, **_given(options)}
     model, settings = _model_file(options), settings_from(options)
-    answer.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
+    headless.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
 
 
 @command_line.command()
@@ -171,14 +171,14 @@ def complete(group_options: dict[str, object], /, text: str | None, chat_id: str
     """
     if text is None and chat_id is None:
         raise click.UsageError("Missing argument 'TEXT'.")
-    from tui_llama.cli import answer
+    from tui_llama.cli import headless
 
     options = {**group_options, **_given(options)}
     chat = None if chat_id is None else _chat(chat_id)
     model, settings = _model_file(options, chat), settings_from(options)
     text = "" if text is None else _text_or_input(text)
     ignore_eos = bool(options.get("ignore_eos"))
-    answer.complete(model, settings, text, _stop_texts(options), ignore_eos=ignore_eos, chat=chat)
+    headless.complete(model, settings, text, _stop_texts(options), ignore_eos=ignore_eos, chat=chat)
 
 
 @command_line.command()
@@ -219,11 +219,11 @@ def import_state(group_options: dict[str, object], /, file: str, title: str | No
 
     Its keys and values must be of f16, and this model must compute them too.
     """
-    from tui_llama.cli import state as state_commands
+    from tui_llama.cli import llama_sessions
 
     options = {**group_options, **_given(options)}
     model, settings = _model_file(options), settings_from(options)
-    state_commands.import_session(model, settings, file, title)
+    llama_sessions.import_session(model, settings, file, title)
 
 
 @state.command("export")
@@ -263,12 +263,12 @@ def export_state(
     """
     if (chat_id is None) == (text is None):
         raise click.UsageError("Give either --chat or --text.")
-    from tui_llama.cli import state as state_commands
+    from tui_llama.cli import llama_sessions
 
     options = {**group_options, **_given(options)}
     chat = None if chat_id is None else _chat(chat_id)
     model, settings = _model_file(options, chat), settings_from(options)
-    state_commands.export_session(
+    llama_sessions.export_session(
         model,
         settings,
         file,
@@ -336,13 +336,13 @@ def cache() -> None:
 @click.pass_obj
 def show(group_options: dict[str, object], /, **options: object) -> None:
     """Prints what is stored of each chat, the last used first, and how much room there is."""
-    from tui_llama.cli import cache as cache_commands
+    from tui_llama.cli import stored_prompts
     from tui_llama.output import Output
 
     settings = settings_from({**group_options, **_given(options)})
     output = Output(sys.stdout, sys.stderr)
     with output.closing():
-        cache_commands.show(output, settings.prompt_cache_mib)
+        stored_prompts.show(output, settings.prompt_cache_mib)
 
 
 @cache.command()
@@ -350,25 +350,25 @@ def show(group_options: dict[str, object], /, **options: object) -> None:
 @click.option("--all", "is_all", is_flag=True, help="Of all chats.")
 def strip(chat_ids: tuple[str, ...], is_all: bool) -> None:
     """Removes what is stored of the chats with these ids, or ids that begin so."""
-    from tui_llama.cli import cache as cache_commands
+    from tui_llama.cli import stored_prompts
 
     if is_all == bool(chat_ids):
         raise click.UsageError("Name chats by their ids, or give --all.")
     if is_all:
-        cache_commands.strip_all()
+        stored_prompts.strip_all()
     else:
-        click.echo(f"Removed of {cache_commands.summary(cache_commands.strip(chat_ids))}.", err=True)
+        click.echo(f"Removed of {stored_prompts.summary(stored_prompts.strip(chat_ids))}.", err=True)
 
 
 @cache.command("clear")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def clear_cache(yes: bool) -> None:
     """Removes everything that is stored."""
-    from tui_llama.cli import cache as cache_commands
+    from tui_llama.cli import stored_prompts
 
     if not yes:
         require_consent("Remove all stored prompts? The chats are kept.")
-    cache_commands.strip_all()
+    stored_prompts.strip_all()
 
 
 for _command in (

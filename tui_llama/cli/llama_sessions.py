@@ -9,7 +9,7 @@ from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.chats.chat_prompt_cache import with_prompt_cache
 from tui_llama.chats.store import Store
-from tui_llama.cli.answer import opened_engine, request_behind, tell_of_template
+from tui_llama.cli.headless import opened_engine, request_behind, tell_of_template
 from tui_llama.engine.llama_cpp.session_format import LLAMA_SESSION
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import SettingsError, StateFileError
