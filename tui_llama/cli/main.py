@@ -18,10 +18,10 @@ import click
 
 from tui_llama import __version__, paths
 from tui_llama.bench.settings import BENCH_SETTINGS
-from tui_llama.cli import doctor
-from tui_llama.cli import models as model_commands
-from tui_llama.cli import settings as settings_command
 from tui_llama.cli.command_settings import settings_from
+from tui_llama.cli.commands import doctor
+from tui_llama.cli.commands import models as model_commands
+from tui_llama.cli.commands import settings as settings_command
 from tui_llama.cli.consent import require_consent
 from tui_llama.cli.options import (
     ENGINE,
