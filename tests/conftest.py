@@ -20,7 +20,7 @@ from tui_llama.engine.toolchain import compile_processes, object_store
 from tui_llama.engine.toolchain.compile_processes import UnkeptCode
 from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.models.downloads import DownloadError
-from tui_llama.models.starter import fetch_starter, has_starter, starter_path
+from tui_llama.models.starter.fetch import fetch_starter, has_starter, starter_path
 
 STARTER_VARIABLE = "TUI_LLAMA_STARTER"
 

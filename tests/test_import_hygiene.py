@@ -36,7 +36,7 @@ def modules_of(package_path: list[str], prefix: str) -> list[str]:
     [
         *("app", "store", "settings", "conversation", "text_safety", "chosen_sampling", "controllers.models"),
         *(f"models.{name}" for name in ("library", "catalogue", "names", "described", "machine", "source", "record")),
-        *("models.inspection", "models.pull", "models.starter", "models.hub.fetch"),
+        *("models.inspection", "models.pull", "models.starter.fetch", "models.hub.fetch"),
         *("engine", "engine.protocol", "engine.worker", "engine.scripted"),
     ],
 )

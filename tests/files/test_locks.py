@@ -14,7 +14,7 @@ from tui_llama.chats.database import explained
 from tui_llama.chats.store import Store
 from tui_llama.errors import StateFileError, StoreError
 from tui_llama.files.locks import cause_of, how_to_move, lacks_locks
-from tui_llama.models import starter
+from tui_llama.models.starter import fetch as starter
 
 NUMBERS = [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS]
 each_number = pytest.mark.parametrize("number", NUMBERS, ids=lambda number: errno.errorcode[number])

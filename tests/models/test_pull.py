@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama.models import pull, starter
+from tui_llama.models import pull
 from tui_llama.models.catalogue import CatalogueEntry, load_catalogue
 from tui_llama.models.downloads import (
     Downloaded,
@@ -95,7 +95,7 @@ def test_the_starter_comes_without_the_hub(
 ) -> None:
     path = tmp_path / "starter.gguf"
     path.write_bytes(b"GGUF")
-    monkeypatch.setattr(starter, "fetch_starter", lambda report: Downloaded(str(path)))
+    monkeypatch.setattr("tui_llama.models.starter.fetch.fetch_starter", lambda report: Downloaded(str(path)))
     assert pull.pull(name, ignore).path == str(path)
     assert hub.asked == []
 

@@ -103,7 +103,7 @@ def last_model() -> str | None:
 
 def starter_model() -> str | None:
     """The starter, if it is on this machine."""
-    from tui_llama.models.starter_file import STARTER_FILE
+    from tui_llama.models.starter.file import STARTER_FILE
 
     path = paths.models_folder() / STARTER_FILE
     return str(path) if paths.is_file(path) else None

