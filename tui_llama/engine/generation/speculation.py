@@ -94,7 +94,7 @@ class NgramIndex:
 
 
 class Acceptance:
-    """How often guessed tokens were right lately, in groups by how many tokens matched before them.
+    """Share of guessed tokens that were right lately, in groups by how many tokens matched before them.
 
     Each group starts with invented guesses, so that the first real ones do not decide alone. Old guesses fade.
     """

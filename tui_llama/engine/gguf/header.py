@@ -7,10 +7,10 @@ The format on a card (versions 2 and 3, little-endian, no padding before that of
     8   i64      number of tensors
     16  i64      number of metadata entries
     24           the entries: string key, u32 type, value
-                 string = u64 length in bytes, UTF-8 bytes
-                 array  = u32 element type, u64 count, elements; arrays of arrays are not read
+                     string = u64 length in bytes, UTF-8 bytes
+                     array  = u32 element type, u64 count, elements; arrays of arrays are not read
                  the tensor table: string name, u32 number of dimensions, i64 sizes (the first is contiguous),
-                 u32 type, u64 offset from the start of the data
+                     u32 type, u64 offset from the start of the data
                  zeros up to a multiple of `general.alignment` (32 where absent)
                  the data: tensors in the table's order, each padded to the alignment
 
