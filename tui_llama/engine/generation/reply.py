@@ -171,7 +171,7 @@ class Reply:
         self._cost.reused_tokens = reused
 
     def _forget_what_moved(self) -> int:
-        """Drops tokens that were moved, because nobody may reuse them; returns how many were dropped."""
+        """Drops moved tokens, which nobody may reuse: their keys are not those of a fresh reading. Returns how many."""
         moved = len(self._sequence) - self._sequence.exact_tokens
         self._sequence.rewind(self._sequence.exact_tokens)
         return moved

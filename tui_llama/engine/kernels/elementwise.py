@@ -1,8 +1,10 @@
-"""Kernels of a plan that work element by element; kernels/plan_loop.py runs them.
+"""Kernels of a plan for embedding, norm, quantising and SwiGLU; kernels/plan_loop.py runs them.
 
 Every kernel of a plan has the same signature: `kernel(row, batch, first, last, scratch)` does the units of work `first`
 … `last` - 1 of the plan row at address `row`, for the batch at address `batch`, with `scratch` as memory of its own.
-Each docstring says what a unit is. Kernels trust their rows: plan/plan.py checks shapes when it builds them.
+Each docstring says what a unit is. Kernels take integers and addresses only, so that the loop can call them by address
+and only the kernels that a model needs are compiled. They trust their rows: plan/plan.py checks shapes when it builds
+them.
 
 Naive twins of all of them are in tests/naive/ops.py.
 """

@@ -20,8 +20,7 @@ def _length_at(address: int) -> np.uint64:
 def find_strings(content: int, at: int, limit: int, starts: int, count: int) -> int:
     """Finds strings: writes their starts and then the end of the last one to `starts`, and returns their number.
 
-    Bytes from `limit` on are not read. A string that would end after `limit` is the last one, and its end is `limit` +
-    1.
+    Bytes from `limit` on are not read. A string that would end after it is the last one; its end is `limit` + 1.
 
     Args:
         content: Address of the file.

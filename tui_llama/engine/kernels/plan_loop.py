@@ -84,8 +84,8 @@ def _work(address: int, index: int, counters: int, stage: int, thread: int) -> i
             taken = found & MOST_UNITS if found >> _TAKEN_BITS == stage else 0
             if taken >= size:
                 break
-            # All of this was read while the stage was open, unless the gate says otherwise. If the counter then still
-            # has the value found, some units of the stage are not taken yet, and so the stage is still open.
+            # If the gate still shows this stage, all of this was read while the stage was open. If the counter then
+            # still has the value found, some units of the stage are not taken yet, and so the stage is still open.
             read_fence()
             if times_opened(address + STAGE_AT) != stage:
                 return done

@@ -97,8 +97,7 @@ def encode_conversation(
         model: Supplies the template, the tokenizer and the size of the context.
         request: Holds the ledger, and the rule for a prompt that is too long.
         messages: The path of the chat; the request's own, or one that may follow from it. The template gets the
-            messages
-            that `prompt_messages` makes of it.
+            messages that `prompt_messages` makes of it.
         asks_for_answer: True: an answer begins after the last message.
         reserved_tokens: Tokens that will follow the prompt before anything is generated.
 

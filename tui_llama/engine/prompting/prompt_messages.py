@@ -8,10 +8,10 @@ The rules, in this order:
 
 1. An answer or a system message that is empty or white space is left out.
 2. System messages before all others become one. A later one is put in front of the user's next message, where it takes
-   effect at the same place. If there is no such message, it stays a message of its own.
+   effect at the same place. If there is no such message, it becomes a message of the user.
 3. Answers before the user's first message are left out: templates refuse a conversation that begins with one.
 4. Messages of the same speaker in a row become one, with a blank line between them. A message of the user that is white
-   space adds nothing to others, but is never left out alone: the user who sends one wants an answer to it.
+   space adds nothing to others. Alone it is kept: the user who sends one wants an answer to it.
 
 Messages that already follow the rules are returned unchanged. Adding to a path changes only the end of the result, so
 the tokens that were fed for it can be kept.

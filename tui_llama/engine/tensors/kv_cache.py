@@ -8,7 +8,8 @@ width, a multiple of 16, or of 32 for q8_0:
     f16     float16 keys (W, 16) or values (16, W)                                                      32 · W bytes
     q8_0    float16 scales (W / 32, 16 positions), then i8 quants: keys (W, 16) or values (16, W)       17 · W bytes
 
-A component of a q8_0 cache is its quant times the scale of its position's block of 32 components.
+A component of a q8_0 cache is its quant times the scale of its position's block of 32 components. Such a cache takes
+about half the memory, and a token at depth has half as much to read.
 
 Outside, keys and values are rows (layers, 2, tokens, kv_heads, …), keys before values. The last axis is head_dim
 float16 or, for q8_0, blocks of 34 bytes: a float16 scale and 32 quants, as in GGUF's type of that name; the last block

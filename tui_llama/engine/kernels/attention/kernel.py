@@ -6,7 +6,8 @@ is then read, and widened to float32, once for all these rows.
 The result has the same bits however the prompt was cut and whichever thread computes it. Blocks start at multiples of
 64 positions and runs of blocks at multiples of 512. Every run starts from an empty state. In a run, every row goes
 through its blocks with the same operations in the same order, whatever other rows are in the unit. The runs are then
-merged from the first to the last. So different threads may compute the runs of one token.
+merged from the first to the last. So different threads may share the runs of one token, as they
+do in decode at depth.
 
 tensors/kv_cache.py has the layouts of keys and values, blocks.py the steps of a block, states.py the state of a run.
 """

@@ -1,5 +1,7 @@
 """Integer dot products of each instruction set, as LLVM IR; see machine/instruction_sets.py.
 
+Integer sums are exact, so all of them give the same bits.
+
 The functions take the name of an instruction set, so that code for a processor can be written, and inspected, on any
 other processor.
 """

@@ -243,8 +243,8 @@ def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> Non
 class _Pending:
     """Sums that AMX has stored and that are not yet added to the totals, as places on the stack.
 
-    They are added while AMX multiplies the next group, so that the two overlap. Whole groups of tokens are added, wanted
-    or not: there is room for all of them. When nothing is pending, the additions go to totals that nobody reads.
+    They are added while AMX multiplies the next group, so that the two overlap. Whole groups of tokens are added,
+    wanted or not: there is room for all of them. When nothing is pending, the additions go to totals that nobody reads.
     """
 
     layout: TileFormat

@@ -61,7 +61,7 @@ def _emit_attention(
         plan.head_norm(keys, block + "attn_k_norm", sizes.kv_head_count)
     plan.store(keys, values, layer, architecture.rotates_neighbours)
     if last:
-        # From here on no token needs another one, so only the tokens whose logits are wanted go on.
+        # All keys and values are stored now, so only the tokens whose logits are wanted go on.
         plan.continue_with_output_tokens()
     rotated = plan.rotate(queries, architecture.rotates_neighbours)
     attended = plan.attention(rotated, layer, scale=sizes.head_dim**-0.5)

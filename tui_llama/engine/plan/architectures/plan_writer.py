@@ -23,7 +23,7 @@ class PlanWriter(Protocol[Values]):
 
     @property
     def logits(self) -> Values:
-        """Receives the logits."""
+        """Buffer for the logits."""
         ...
 
     def has(self, name: str) -> bool:
