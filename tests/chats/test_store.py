@@ -705,10 +705,10 @@ sys.stdin.read()
 CROWD = """
 import sys
 from pathlib import Path
-from tui_llama.chats import database
+from tui_llama.chats import connection
 from tui_llama.chats.store import Store
 
-database.BUSY_SECONDS = float(sys.argv[3])
+connection.BUSY_SECONDS = float(sys.argv[3])
 sys.stdin.read()
 with Store(Path(sys.argv[1])) as store:
     store.recover()
@@ -995,7 +995,7 @@ def test_a_database_that_cannot_be_written_is_named(store: Store) -> None:
 
 
 def test_a_database_that_stays_locked_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("tui_llama.chats.connection.BUSY_SECONDS", 0.05)
     with Store(path) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

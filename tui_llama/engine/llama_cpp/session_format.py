@@ -30,11 +30,12 @@
          4      elements of a row: kv_heads × head_dim
          …      float16 (kv_heads, head_dim, cells)
 
-Version 9 has a cell for every token. In version 10 the last token has none: there are no logits in the file, so the
-token is read again for them, and reading it fails when its position is taken.
+Version 9 has a cell for every token. In version 10 the last token has no cell: the file has no logits, so llama.cpp
+reads that token again to compute them, and this fails if its position is taken.
 
-The format has no checksum, and beside the architecture's name nothing in it says which weights and which rotation the
-keys and values are of. `session_reader` reads such files, `session_writer` writes them. Neither knows models or chats.
+The format has no checksum. Apart from the architecture's name, nothing in it says which weights and which rotation the
+keys and values belong to. `session_reader` reads such files and `session_writer` writes them. None of the three knows
+models or chats.
 
 Sources: llama.cpp, src/llama-context.cpp (`state_save_file`, `state_write_data`) and src/llama-kv-cache.cpp
 (`state_write_meta`, `state_write_data`), of February 2025 for version 9 and of October 2026 for version 10.

@@ -1,8 +1,8 @@
 """Reads session files of llama.cpp; `session_format` says what is in them.
 
-A file comes from anywhere: everything is checked before anything is returned, every number against what is left of the
-file before memory is asked for. States in which positions were moved are refused, since nothing tells whether the keys
-were moved with them.
+A file may come from anywhere, so everything is checked before anything is returned, and every number is compared with
+the rest of the file before memory is allocated. States with moved positions are refused, because nothing tells whether
+the keys were moved with them.
 """
 
 import struct
