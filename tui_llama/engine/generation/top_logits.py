@@ -1,4 +1,4 @@
-"""The one part of sampling that looks at every token of the vocabulary; most of it is compiled (kernels/top_logits)."""
+"""The only part of sampling that looks at every logit, mostly compiled (kernels/top_logits.py)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +10,8 @@ from tui_llama.engine.layouts.top_logits import BLOCK_LOGITS
 def select_top(logits: NDArray[np.float32], count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Finds the highest logits, highest first; of equal ones the lowest id comes first.
 
-    As many blocks of the vocabulary as there are logits to find, those with the highest, hold all of them. So all
-    others are looked at only once, without a branch for each logit.
+    Each logit to find is at least as high as the `count`-th highest maximum of a block. So only blocks whose maximum
+    reaches this are searched. All other blocks are read only once, without a branch for each logit.
 
     Args:
         logits: (vocab,) float32, contiguous.
@@ -21,7 +21,7 @@ def select_top(logits: NDArray[np.float32], count: int) -> tuple[NDArray[np.int3
         (count,) int32 ids and (count,) float32 logits.
 
     Raises:
-        FloatingPointError: a logit is not a number.
+        FloatingPointError: a logit is NaN.
 
     Naive twin: tests/naive/sampling.py.
     """

@@ -9,9 +9,9 @@ class RenderedPrompt(str):
     """A rendered conversation that knows which parts of it the user wrote.
 
     Attributes:
-        user_spans: From character to before character, in order; None where that is not known.
+        user_spans: First character and one past the last, in order; None if not known.
         answer_blanks: White space before answers that the model may have left out, in order.
-        source: Where the template is from that has written it, for the user to read.
+        source: Where the template that wrote it is from, for the user to read.
     """
 
     __slots__ = ("answer_blanks", "source", "user_spans")
