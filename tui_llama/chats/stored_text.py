@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from tui_llama.widgets import graphemes
+from tui_llama import graphemes
 
 TITLE_LENGTH: Final = 60  # characters as people see them
 
