@@ -16,7 +16,7 @@ from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
 from tui_llama.models.downloads import FIRST_STEP, DownloadMeter, size_words
 from tui_llama.models.names import short_name
-from tui_llama.models.starter_file import STARTER_BYTES, STARTER_FILE
+from tui_llama.models.starter.file import STARTER_BYTES, STARTER_FILE
 from tui_llama.screens.commands import COMMANDS
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.widgets.empty_state import Stage
