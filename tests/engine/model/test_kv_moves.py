@@ -14,7 +14,7 @@ from tui_llama.engine import open_model
 from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, ROW
 from tui_llama.engine.model.kv_moves import PositionMoves
-from tui_llama.engine.model.model import Sequence
+from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.plan import Plan, Step
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
