@@ -15,7 +15,7 @@ from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.generation.reply import ShouldStop, not_used_words
 from tui_llama.engine.model.interface import LanguageModel, TokenSequence
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.context_overflow import room_in
+from tui_llama.engine.prompting.context_room import room_in
 from tui_llama.engine.prompting.conversation_prompt import (
     check_that_it_fits,
     common_length,

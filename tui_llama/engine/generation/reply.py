@@ -17,7 +17,7 @@ from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
 from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.context_overflow import ContextRoom, read_in_chunks, room_in
+from tui_llama.engine.prompting.context_room import ContextRoom, read_in_chunks, room_in
 from tui_llama.engine.prompting.conversation_prompt import (
     Prompt,
     check_that_it_fits,

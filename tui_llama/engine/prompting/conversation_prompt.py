@@ -13,7 +13,7 @@ import msgspec
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.model.interface import LanguageModel, TokenSequence
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.context_overflow import fit_turns, most_prompt_tokens
+from tui_llama.engine.prompting.fit_turns import fit_turns, most_prompt_tokens
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import CompleteRequest, EstimateRequest, OverflowMode, ReadAheadRequest, ReplyRequest
