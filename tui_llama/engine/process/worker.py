@@ -20,30 +20,24 @@ from typing import cast
 from tui_llama import paths
 from tui_llama.engine.process.border import engine_errors
 from tui_llama.engine.process.engine_log import note_traceback, open_log
+from tui_llama.engine.process.exchange import Exchange
 from tui_llama.engine.process.framing import FrameError, decode_event, encode_frame, receive_frame
 from tui_llama.engine.protocol import (
-    LAST_EVENTS,
     AnsweredRequest,
-    CancelRequest,
     CompleteRequest,
     EstimateRequest,
     Event,
     Failed,
     LoadEvent,
-    LoadProgress,
     LoadRequest,
     Notice,
     PromptEstimate,
-    PromptProgress,
     ReadAheadEvent,
-    ReadAheadProgress,
     ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     Request,
     ShutdownRequest,
-    StopReadingAhead,
-    TextPiece,
 )
 from tui_llama.errors import CallerError, EngineError, EngineLostError
 from tui_llama.system.child_process import child_command
@@ -54,7 +48,6 @@ DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
 _CLOSING_SECONDS = 12.0
 # How long a process that has closed its pipe may take to end by itself.
 _DYING_SECONDS = 2.0
-_MOST_WAITING_EVENTS = 256
 _MOST_LATE_NOTICES = 16
 
 
@@ -70,7 +63,7 @@ class EngineWorker:
         self._engine = engine
         self._log_file = log_file
         self._child: _Child | None = None
-        self._exchange: _Exchange | None = None
+        self._exchange: Exchange | None = None
         # Starting and ending a process take turns, so that closing during a start leaves none behind.
         self._changing = asyncio.Lock()
 
@@ -146,7 +139,7 @@ class EngineWorker:
             if not self._exchange.reads_ahead:
                 raise CallerError("the engine does one thing at a time")
             self._exchange.abandon()
-        exchange = self._exchange = _Exchange(request)
+        exchange = self._exchange = Exchange(request)
         with engine_errors(self._log_file):
             try:
                 child = await self._started_child() if isinstance(request, LoadRequest) else self._living_child()
@@ -173,93 +166,6 @@ class EngineWorker:
         return self._child
 
 
-class _Exchange:
-    """One request and the events that answer it."""
-
-    def __init__(self, request: AnsweredRequest) -> None:
-        self.request = request
-        self._events: deque[Event] = deque()
-        self._lost: EngineLostError | None = None
-        self._ended = False
-        self._cancelled = False
-        self._abandoned = False
-        self._changed = asyncio.Event()
-        self._child: _Child | None = None
-
-    @property
-    def reads_ahead(self) -> bool:
-        return isinstance(self.request, ReadAheadRequest)
-
-    @property
-    def takes_notices(self) -> bool:
-        """Whether somebody will show them; others are for whoever asks next."""
-        return not self._abandoned and not isinstance(self.request, EstimateRequest)
-
-    def attach(self, child: "_Child") -> None:
-        """Notes who answers; a cancel that came before is sent now."""
-        self._child = child
-        if self._cancelled:
-            self._send_stop(child)
-
-    def cancel(self) -> None:
-        if not self._cancelled and not self._ended and self._child is not None:
-            self._send_stop(self._child)
-        self._cancelled = True
-
-    def abandon(self) -> None:
-        """Nobody wants its events any more; who waits for one hears that there is none."""
-        self._abandoned = True
-        if self._child is not None:
-            self._child.keep_notices(self._events)
-        self._events.clear()
-        self.cancel()
-        self._changed.set()
-
-    def _send_stop(self, child: "_Child") -> None:
-        match self.request:
-            case LoadRequest():
-                child.send(CancelRequest(None))
-            case ReplyRequest(turn=turn) | CompleteRequest(turn=turn):
-                child.send(CancelRequest(turn))
-            case ReadAheadRequest():
-                child.send(StopReadingAhead())
-            case EstimateRequest():
-                pass  # it takes no longer than making a prompt
-
-    def offer(self, event: Event) -> None:
-        """Takes the next event; the last one of the request ends the exchange."""
-        if isinstance(event, LAST_EVENTS):
-            self._ended = True
-        if not self._abandoned:
-            self._events.append(event)
-        if len(self._events) > _MOST_WAITING_EVENTS:
-            self._events = _folded(self._events)
-        self._changed.set()
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
-
-    def lose(self, lost: EngineLostError) -> None:
-        self._lost = lost
-        self._changed.set()
-
-    async def next(self) -> Event | None:
-        """Waits for the next event; None after the last one, or when nobody wants any more.
-
-        Raises:
-            EngineLostError: the process ended before the last one.
-        """
-        while not self._events:
-            if self._ended or self._abandoned:
-                return None
-            if self._lost is not None:
-                raise self._lost
-            self._changed.clear()
-            await self._changed.wait()
-        return self._events.popleft()
-
-
 class _Child:
     """A running engine process, and the one task that listens to it."""
 
@@ -267,12 +173,12 @@ class _Child:
         self.process = process
         self.lost: EngineLostError | None = None
         self._log_file = log_file
-        self._exchanges: deque[_Exchange] = deque()
+        self._exchanges: deque[Exchange] = deque()
         self._late_notices: deque[Notice] = deque(maxlen=_MOST_LATE_NOTICES)
         self._ending = False
         self._listener = asyncio.create_task(self._listen(), name="engine listener")
 
-    async def begin(self, exchange: _Exchange) -> None:
+    async def begin(self, exchange: Exchange) -> None:
         """Sends the exchange's request; its events follow those of requests sent before."""
         frame = encode_frame(exchange.request)
         if self.lost is not None:
@@ -414,38 +320,6 @@ async def _start_child(engine: str, log_file: Path) -> _Child:
     except OSError as error:
         raise EngineLostError(f"the engine's process could not be started: {error}") from error
     return _Child(process, log_file if is_kept else None)
-
-
-def _folded(events: deque[Event]) -> deque[Event]:
-    """Returns events that say the same in fewer: the newest progress, neighbouring pieces joined."""
-    folded: deque[Event] = deque()
-    pieces: list[TextPiece] = []
-    for event in events:
-        if isinstance(event, TextPiece):
-            pieces.append(event)
-            continue
-        if pieces:
-            folded.append(_joined(pieces))
-            pieces = []
-        if folded and _supersedes(event, folded[-1]):
-            folded.pop()
-        folded.append(event)
-    if pieces:
-        folded.append(_joined(pieces))
-    return folded
-
-
-def _supersedes(newer: Event, older: Event) -> bool:
-    if isinstance(newer, LoadProgress) and isinstance(older, LoadProgress):
-        return newer.stage == older.stage
-    if isinstance(newer, ReadAheadProgress) and isinstance(older, ReadAheadProgress):
-        return True
-    return isinstance(newer, PromptProgress) and isinstance(older, PromptProgress)
-
-
-def _joined(pieces: list[TextPiece]) -> TextPiece:
-    text = "".join(piece.text for piece in pieces)
-    return TextPiece(pieces[0].turn, text, tuple(token for piece in pieces for token in piece.token_ids))
 
 
 def _signal_name(number: int) -> str:
