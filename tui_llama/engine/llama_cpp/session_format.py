@@ -52,7 +52,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.state_file import Rows, StateShape, TokenIds, is_finite
+from tui_llama.engine.prompt_cache.segment_scan import is_finite
+from tui_llama.engine.state_file import Rows, StateShape, TokenIds
 from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError
 from tui_llama.files.guarded_files import opened, read_bytes, read_into, regular_file_bytes
 from tui_llama.files.new_files import FileKind, new_file, write_all

@@ -41,6 +41,7 @@ from tui_llama.engine.prompt_cache.segment_tree import (
     has_foreign,
     tokens_of,
 )
+from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut
 from tui_llama.engine.state_file import (
     HEADER_BYTES,
     ID_BYTES,
@@ -52,9 +53,6 @@ from tui_llama.engine.state_file import (
     StateFingerprint,
     StateShape,
     TokenIds,
-    append,
-    begin_segment,
-    cut,
 )
 from tui_llama.files.locks import cause_of, lacks_locks
 from tui_llama.files.storage import Storage

@@ -16,8 +16,10 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, carries_mark, is_leftover, own_files, own_folders
+from tui_llama.engine.prompt_cache.segment_scan import read_rows
 from tui_llama.engine.prompt_cache.segment_tree import Known, SegmentTree
-from tui_llama.engine.state_file import Rows, append, begin_segment, cut, read_rows
+from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut
+from tui_llama.engine.state_file import Rows
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from tui_llama.engine.prompt_cache.segment_scan import read_rows, still_holds
 from tui_llama.engine.prompt_cache.segment_tree import Known, Piece, SegmentTree
-from tui_llama.engine.state_file import RecordPlace, Rows, StateShape, read_rows, still_holds
+from tui_llama.engine.state_file import RecordPlace, Rows, StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
 

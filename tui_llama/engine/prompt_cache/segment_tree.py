@@ -12,16 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import DAMAGED_SUFFIX, SUFFIX, is_segment
-from tui_llama.engine.state_file import (
-    NO_PARENT,
-    RecordPlace,
-    Segment,
-    StateFingerprint,
-    TokenIds,
-    cut_to_records,
-    scan,
-    still_holds,
-)
+from tui_llama.engine.prompt_cache.segment_scan import scan, still_holds
+from tui_llama.engine.prompt_cache.segment_writer import cut_to_records
+from tui_llama.engine.state_file import NO_PARENT, RecordPlace, Segment, StateFingerprint, TokenIds
 from tui_llama.errors import NoStateFileError, StateFileError, StateVersionError
 from tui_llama.files.locks import cause_of
 from tui_llama.files.storage import FileStatus, Storage

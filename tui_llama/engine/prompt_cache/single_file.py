@@ -7,18 +7,9 @@ from typing import Final
 import numpy as np
 
 from tui_llama.engine.prompt_cache.cache import RowSequence
-from tui_llama.engine.state_file import (
-    ID_BYTES,
-    MAGIC,
-    NO_PARENT,
-    SegmentHeader,
-    StateFingerprint,
-    StateShape,
-    append,
-    begin_segment,
-    read_rows,
-    scan,
-)
+from tui_llama.engine.prompt_cache.segment_scan import read_rows, scan
+from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment
+from tui_llama.engine.state_file import ID_BYTES, MAGIC, NO_PARENT, SegmentHeader, StateFingerprint, StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.new_files import FileKind, new_file
 from tui_llama.files.storage import DiskStorage
