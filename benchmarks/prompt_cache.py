@@ -78,9 +78,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="where to write; else a temporary folder")
     options = parser.parse_args()
-    sizes = (options.layers, options.kv_heads, options.head_dim)
-    cache_shape = CacheShape(*sizes, options.tokens + 1, options.cache_type)
-    state_shape = StateShape(*sizes, options.cache_type)
+    state_shape = StateShape(options.layers, options.kv_heads, options.head_dim, options.cache_type)
+    cache_shape = CacheShape(state_shape, options.tokens + 1)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
 
@@ -98,12 +97,11 @@ def main() -> None:
 
 def _filled(shape: CacheShape, count: int) -> _Tokens:
     chat, chance = _Tokens(shape), np.random.default_rng(0)
-    size, dtype = shape.row_type
-    sizes = (shape.layer_count, 2, RECORD_TOKENS, shape.kv_heads, size)
-    if dtype == np.float16:
+    sizes = shape.state.rows_shape(RECORD_TOKENS)
+    if shape.state.dtype == "f16":
         rows: Any = chance.standard_normal(sizes, np.float32).astype(np.float16)
     else:
-        rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], size // 34))
+        rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], sizes[4] // 34))
     for first in range(0, count, RECORD_TOKENS):
         chat.fill(first, rows[:, :, : count - first])
     chat.adopt([int(token_id) for token_id in chance.integers(0, 30000, count)])

@@ -78,7 +78,7 @@ def loaded_model_info(
         vocab_size=sizes.vocab_size,
         context_size=cache.context_size,
         trained_context_size=sizes.context_length,
-        key_value_bytes_per_token=cache.bytes_per_token,
+        key_value_bytes_per_token=cache.state.token_bytes,
         template_source=template_source,
         sampling=recommended_sampling(file),
         vocabulary=vocabulary,

@@ -112,7 +112,8 @@ class Model:
         self.context_size = context_size or min(sizes.context_length, DEFAULT_CONTEXT_SIZE)
         self.batch_tokens = min(batch_tokens, self.context_size)
         self.vocab_size = sizes.vocab_size
-        self.state_shape, self._cache_shape = self._key_value_shapes(cache_type)
+        self.state_shape = StateShape(sizes.layer_count, sizes.kv_head_count, sizes.head_dim, cache_type)
+        self._cache_shape = CacheShape(self.state_shape, self.context_size)
         weights = Weights(file)
         self._plan = self._build_plan(weights, architecture)
         report(LoadStage.READ, 1, 1)
@@ -212,10 +213,6 @@ class Model:
         """An empty cache of the model's shape."""
         return KeyValueCache(self._cache_shape)
 
-    def _key_value_shapes(self, cache_type: str) -> tuple[StateShape, CacheShape]:
-        sizes = self._sizes.layer_count, self._sizes.kv_head_count, self._sizes.head_dim
-        return StateShape(*sizes, cache_type), CacheShape(*sizes, self.context_size, cache_type)
-
     def _build_plan(self, weights: Weights, architecture: Architecture) -> Plan:
         factors = None
         if architecture.frequency_factors and weights.has(FREQUENCY_FACTORS):
@@ -243,7 +240,7 @@ class Model:
         with weights.repacking(threads, seating.sit_down if placement.numa and seating.seats else None) as repacking:
             self.tokenizer: Tokenizer = tokenizer_from_gguf(file)
             self.chat_template: ChatTemplate = template_from_gguf(file, self.tokenizer)
-            self.fingerprint = state_fingerprint(file, self._sizes, self._cache_shape.cache_type)
+            self.fingerprint = state_fingerprint(file, self._sizes, self.state_shape.dtype)
             repacking.finish(lambda done, total: report(LoadStage.REPACK, done, total))
 
     def _start_threads(self, threads: int, batch_threads: int, placement: Placement, report: ReportProgress) -> None:
