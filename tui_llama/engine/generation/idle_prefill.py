@@ -15,10 +15,10 @@ from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.generation.reply import ShouldStop, not_used_words
 from tui_llama.engine.model.interface import LanguageModel, TokenSequence
 from tui_llama.engine.prompt_cache.cache import PromptCache
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.context_room import room_in
 from tui_llama.engine.prompting.conversation_prompt import (
     check_that_it_fits,
-    common_length,
     encode_conversation,
     hold_beginning,
 )
@@ -72,7 +72,7 @@ class ReadAhead:
         """
         self._sequence.rewind(self._sequence.exact_tokens)
         wanted = self._certain_tokens()
-        ready = common_length(self._sequence.token_ids, wanted)
+        ready = common_prefix_length(self._sequence.token_ids, wanted)
         if ready < len(wanted) and not self._should_stop():
             ready, troubles = hold_beginning(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
             for trouble in troubles:
@@ -100,7 +100,7 @@ class ReadAhead:
             except EngineError:
                 return []  # the reply says so, if it is still so when the message is sent
             token_ids = prompt.token_ids
-            certain = token_ids if certain is None else certain[: common_length(certain, token_ids)]
+            certain = token_ids if certain is None else certain[: common_prefix_length(certain, token_ids)]
         return [] if certain is None else certain[: self._most_tokens(certain)]
 
     def _most_tokens(self, token_ids: Sequence[int]) -> int:

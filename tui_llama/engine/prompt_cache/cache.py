@@ -25,19 +25,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, SUFFIX
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompt_cache.eviction import KEPT_FREE_BYTES, make_room
-from tui_llama.engine.prompt_cache.recompute_check import CanarySequence, is_reproduced
+from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
 from tui_llama.engine.prompt_cache.segment_reader import Patience, SegmentRows
 from tui_llama.engine.prompt_cache.segment_tree import (
     Known,
     Piece,
     SegmentTree,
-    common_length,
     has_foreign,
     tokens_of,
 )
@@ -47,7 +47,6 @@ from tui_llama.engine.state_file import (
     ID_BYTES,
     NO_PARENT,
     RECORD_TOKENS,
-    Rows,
     Segment,
     SegmentHeader,
     StateFingerprint,
@@ -58,6 +57,9 @@ from tui_llama.files.locks import cause_of, lacks_locks
 from tui_llama.files.storage import Storage
 from tui_llama.files.token_digest import TokenChain
 
+if TYPE_CHECKING:
+    from tui_llama.engine.model.interface import TokenSequence
+
 _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
 _LASTING: Final = {
@@ -66,32 +68,6 @@ _LASTING: Final = {
 """What is told once, until something could be saved again."""
 
 _CAUSES: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space allowed for it is used up"}
-
-
-class RowSequence(CanarySequence, Protocol):
-    """Tokens with their keys and values, as the cache needs them."""
-
-    @property
-    def exact_tokens(self) -> int:
-        """How many tokens at the start are cached as reading them leaves them; others are never stored nor shared."""
-        ...
-
-    @property
-    def own_tokens(self) -> int:
-        """How many tokens at the start have keys and values of this program: all, unless foreign ones were adopted."""
-        ...
-
-    def expect(self, length: int) -> None:
-        """Says that rows up to a position will be filled in soon."""
-        ...
-
-    def fill(self, first: int, rows: Rows) -> None:
-        """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it."""
-        ...
-
-    def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
-        """Appends tokens whose keys and values were filled in; `is_foreign` where another program computed them."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +105,7 @@ class PromptCache:
         pieces = self._find(np.asarray(token_ids, np.uint32), owner)
         return pieces[-1].last if pieces else 0
 
-    def restore(self, sequence: RowSequence, token_ids: Sequence[int], owner: bytes | None = None) -> Outcome:
+    def restore(self, sequence: "TokenSequence", token_ids: Sequence[int], owner: bytes | None = None) -> Outcome:
         """Lets a sequence hold the longest beginning of the tokens that it or the cache has.
 
         The last token that comes from the cache is computed again and must give the same keys and values, bit by bit;
@@ -146,7 +122,7 @@ class PromptCache:
         """
         wanted = np.asarray(token_ids, np.uint32)
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
-        reached = common_length(held, wanted)
+        reached = common_prefix_length(held, wanted)
         sequence.rewind(reached)
         patience = Patience()
         for _ in range(_ATTEMPTS):  # another one where a file was cut, damaged or removed since we looked
@@ -157,11 +133,7 @@ class PromptCache:
             loaded = self._rows.load(pieces, reached, sequence.fill, patience)
             if loaded == reached:
                 continue
-            for piece in pieces:
-                first, last = max(piece.first, reached), min(piece.last, loaded)
-                if first < last:
-                    some = [int(token_id) for token_id in wanted[first:last]]
-                    sequence.adopt(some, is_foreign=piece.known.segment.header.is_foreign)
+            _adopt(sequence, pieces, wanted[:loaded], reached)
             if not is_reproduced(sequence, loaded - 1, must_be_equal=sequence.own_tokens == loaded):
                 sequence.rewind(reached)
                 for piece in pieces:
@@ -197,7 +169,7 @@ class PromptCache:
 
     # --- into the cache -----------------------------------------------------------------------------------------
 
-    def save(self, owner: bytes, sequence: RowSequence) -> Outcome:
+    def save(self, owner: bytes, sequence: "TokenSequence") -> Outcome:
         """Stores what a sequence holds and the cache does not; of tokens that have moved, nothing.
 
         Args:
@@ -220,7 +192,7 @@ class PromptCache:
         self._told_trouble = ""
         return Outcome(written, tuple(self._tree.take_damages()))
 
-    def _save(self, owner: bytes, token_ids: TokenIds, sequence: RowSequence) -> int:
+    def _save(self, owner: bytes, token_ids: TokenIds, sequence: "TokenSequence") -> int:
         patience = Patience()
         for _ in range(_ATTEMPTS):
             pieces = self._find(token_ids, owner)
@@ -245,7 +217,7 @@ class PromptCache:
         owner: bytes,
         pieces: list[Piece],
         token_ids: TokenIds,
-        sequence: RowSequence,
+        sequence: "TokenSequence",
         patience: Patience,
     ) -> bool:
         """Writes what is not stored; returns whether what it goes on from was still as we knew it."""
@@ -262,7 +234,7 @@ class PromptCache:
             self._append(descriptor, pieces, token_ids, sequence)
             return True
 
-    def _append(self, descriptor: int, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> None:
+    def _append(self, descriptor: int, pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequence") -> None:
         """Appends to the segment that ends the path."""
         tip = pieces[-1].known
         chain, added = self._chain_of(pieces), token_ids[tip.segment.end :]
@@ -281,7 +253,7 @@ class PromptCache:
         self._tree.add(Known(name, segment, segment.size, self._storage.used_at(descriptor)))
         self._rows.note_sound(name, segment.records)
 
-    def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
+    def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
         """Writes what is not stored to a segment of its own, which goes on from where the path ends.
 
         Returns:
@@ -340,7 +312,15 @@ def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
     return hashlib.blake2b(meaning, digest_size=ID_BYTES).hexdigest()
 
 
-def _is_foreign(pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
+def _adopt(sequence: "TokenSequence", pieces: list[Piece], token_ids: TokenIds, first: int) -> None:
+    """Appends the tokens from a position on, whose keys and values were filled in, as each piece has them."""
+    for piece in pieces:
+        start, end = max(piece.first, first), min(piece.last, len(token_ids))
+        if start < end:
+            sequence.adopt(token_ids[start:end].tolist(), is_foreign=piece.known.segment.header.is_foreign)
+
+
+def _is_foreign(pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
     """Whether what is written behind the pieces was computed elsewhere or beside such, or would be read beside it."""
     return has_foreign(pieces) or sequence.own_tokens < len(token_ids)
 

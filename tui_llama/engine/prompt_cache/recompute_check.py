@@ -5,12 +5,14 @@ rotation, layout and order are the right ones. Ours must come out bit by bit. Th
 in another order, and rounds elsewhere.
 """
 
-from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tui_llama.engine.state_file import Rows
+
+if TYPE_CHECKING:
+    from tui_llama.engine.model.interface import TokenSequence
 
 MOST_RELATIVE_ERROR: Final = 0.1
 """Of the root mean square of a layer's keys, or values; so their cosine is above 0.995.
@@ -21,28 +23,7 @@ another model, another order of heads or of positions give more than 1, and keys
 """
 
 
-class CanarySequence(Protocol):
-    """Tokens with their keys and values, one of which can be computed again."""
-
-    @property
-    def token_ids(self) -> Sequence[int]:
-        """The tokens."""
-        ...
-
-    def rows(self, first: int, last: int) -> Rows:
-        """Keys and values of the positions `first` … `last` - 1."""
-        ...
-
-    def extend(self, ids: Sequence[int]) -> object:
-        """Computes tokens behind those that are there."""
-        ...
-
-    def rewind(self, length: int) -> None:
-        """Forgets all but the first `length` tokens."""
-        ...
-
-
-def is_reproduced(sequence: CanarySequence, position: int, *, must_be_equal: bool) -> bool:
+def is_reproduced(sequence: "TokenSequence", position: int, *, must_be_equal: bool) -> bool:
     """Whether the model computes keys and values of the token at a position as they are.
 
     Args:

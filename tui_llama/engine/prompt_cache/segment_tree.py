@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import DAMAGED_SUFFIX, SUFFIX, is_segment
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompt_cache.segment_scan import scan, still_holds
 from tui_llama.engine.prompt_cache.segment_writer import cut_to_records
 from tui_llama.engine.state_file import NO_PARENT, RecordPlace, Segment, StateFingerprint, TokenIds
@@ -227,7 +228,7 @@ class SegmentTree:
             # Most are ruled out by their first token: then they hold nothing that their parent does not.
             if known.first >= len(token_ids) or not len(own) or own[0] != token_ids[known.first]:
                 continue
-            reach = known.first + common_length(own, token_ids[known.first :])
+            reach = known.first + common_prefix_length(own, token_ids[known.first :])
             path = [*before, Piece(known, known.first, reach)]
             longest = best[-1].last if best else 0
             if reach > longest or (reach == longest and has_foreign(best) and not has_foreign(path)):
@@ -283,10 +284,3 @@ def tokens_of(pieces: Iterable[Piece]) -> TokenIds:
         for piece in pieces
     ]
     return np.concatenate(parts) if parts else np.empty(0, np.uint32)
-
-
-def common_length(first: TokenIds, second: TokenIds) -> int:
-    """How many tokens two rows of them, (tokens,) uint32 each, have in common at their start."""
-    length = min(len(first), len(second))
-    different = np.flatnonzero(first[:length] != second[:length])
-    return int(different[0]) if len(different) else length

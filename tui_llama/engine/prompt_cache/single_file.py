@@ -2,11 +2,10 @@
 
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tui_llama.engine.prompt_cache.cache import RowSequence
 from tui_llama.engine.prompt_cache.segment_scan import read_rows, scan
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment
 from tui_llama.engine.state_file import ID_BYTES, MAGIC, NO_PARENT, SegmentHeader, StateFingerprint, StateShape
@@ -14,10 +13,13 @@ from tui_llama.errors import StateFileError
 from tui_llama.files.new_files import FileKind, new_file
 from tui_llama.files.storage import DiskStorage
 
+if TYPE_CHECKING:
+    from tui_llama.engine.model.interface import TokenSequence
+
 _SAVED_SESSION: Final = FileKind("a saved session", MAGIC)
 
 
-def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, sequence: RowSequence) -> None:
+def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, sequence: "TokenSequence") -> None:
     """Writes all that a sequence holds to a file, which is on the disk then; an older saved session is replaced.
 
     Args:
@@ -45,7 +47,7 @@ def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, s
 
 
 def restore_session(
-    path: Path, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int, sequence: RowSequence
+    path: Path, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int, sequence: "TokenSequence"
 ) -> None:
     """Lets a sequence hold what a file holds, after all of it was checked, instead of what it held.
 

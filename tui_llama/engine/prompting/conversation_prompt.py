@@ -13,6 +13,7 @@ import msgspec
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.model.interface import LanguageModel, TokenSequence
 from tui_llama.engine.prompt_cache.cache import PromptCache
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.fit_turns import fit_turns, most_prompt_tokens
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
@@ -202,12 +203,6 @@ def hold_beginning(
     troubles: tuple[str, ...] = ()
     if prompt_cache is not None and chat_id is not None:
         troubles = prompt_cache.restore(sequence, token_ids, bytes.fromhex(chat_id)).troubles
-    held = common_length(sequence.token_ids, token_ids)
+    held = common_prefix_length(sequence.token_ids, token_ids)
     sequence.rewind(held)
     return held, troubles
-
-
-def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens the two have in common at their start."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
