@@ -84,7 +84,7 @@ TOKENS_KIND, DONE_KIND = b"TOKS", b"DONE"
 ALIGNMENT_BYTES: Final = 64
 ELEMENT_TYPES: Final = {"f16": 1, "q8_0": 2}
 QUANT_BLOCK: Final = 32
-"""Elements of a block of q8_0. The kernels have this number too, since they import nothing from here."""
+"""Elements of a block of q8_0. The kernels name it `QUANT_COLUMNS`, since they may not import this module."""
 QUANT_BLOCK_BYTES: Final = 34
 FOREIGN_FEATURE: Final = 1  # of the compatible features
 _MOST_LAYERS: Final = 4096
