@@ -34,10 +34,10 @@ def modules_of(package_path: list[str], prefix: str) -> list[str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("app", "store", "settings", "conversation", "text_safety", "chosen_sampling", "controllers.models"),
+        *("app", "chats.store", "settings", "conversation", "text_safety", "chosen_sampling", "controllers.models"),
         *(f"models.{name}" for name in ("library", "catalogue", "names", "described", "machine", "source", "record")),
         *("models.inspection", "models.pull", "models.starter", "models.hub"),
-        *("engine", "engine.protocol", "engine.worker", "engine.scripted"),
+        *("engine", "engine.protocol", "engine.process.worker", "engine.scripted"),
     ],
 )
 def test_whatever_runs_beside_the_screen_loads_nothing_of_the_engines(module: str) -> None:
@@ -81,7 +81,7 @@ def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["store", "settings", "text_safety", "conversation", "chat", "errors", "paths", "models.hub"]
+    "module", ["chats.store", "settings", "text_safety", "conversation", "chat", "errors", "paths", "models.hub"]
 )
 def test_what_has_nothing_to_draw_does_not_load_the_screen(module: str) -> None:
     assert not packages_after(f"import tui_llama.{module}") & SCREEN_PACKAGES
