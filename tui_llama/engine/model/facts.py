@@ -43,7 +43,7 @@ _SAMPLING_KEYS: Final = {
 
 
 def read_model_facts(path: str | Path) -> ModelFacts:
-    """Reads the header of a model file; what is wrong with the file, or with reading it, becomes `refusal`."""
+    """Reads the header of a model file; any error in the file, or in reading it, becomes `refusal`."""
     try:
         with open_gguf(path, quickest_find_strings()) as file:
             return _facts(file)
@@ -86,13 +86,13 @@ def loaded_model_info(
 
 
 def common_type(file: GgufFile) -> str:
-    """The type that most matrices of a file have; empty where it has none."""
+    """Returns the type that most matrices of a file have; empty where it has none."""
     types = [tensor.type_name for tensor in file.tensors.values() if len(tensor.shape) > 1]
     return max(sorted(set(types)), key=types.count, default="")
 
 
 def recommended_sampling(file: GgufFile) -> dict[str, float]:
-    """The sampling that a file recommends, by the names of `chat.SamplingSettings`; other types are passed over."""
+    """Returns the sampling that a file recommends, by the names of `chat.SamplingSettings`; ignores other types."""
     found = {}
     for name, key in _SAMPLING_KEYS.items():
         value = file.metadata.get(key)
@@ -160,5 +160,5 @@ def _text(file: GgufFile, key: str) -> str:
 
 
 def _printable(text: object) -> str:
-    """A path, and an error that names it, may hold bytes that are no text, which no message could carry."""
+    """Returns a path, or an error that names one, without the bytes that are no text: no message can carry those."""
     return str(text).encode("utf-8", "replace").decode()

@@ -88,10 +88,10 @@ def open_model(
 
 
 class Model:
-    """A model in memory. Made by `open_model`; a context manager.
+    """A model in memory. `open_model` makes it; a context manager.
 
-    `info` is what the screen says of it, `notices` what the user should know; `moves` takes tokens in its caches to
-    other positions.
+    `info` is what the screen shows of the model, `notices` what the user should know; `moves` takes tokens in the
+    model's caches to other positions.
     """
 
     def __init__(
@@ -143,23 +143,23 @@ class Model:
 
     @property
     def plan(self) -> Plan:
-        """What is run for every batch; printable."""
+        """The operations of a forward pass, which run for every batch; printable."""
         return self._plan
 
     def tokenize(self, text: str, add_special: bool = False, parse_special: bool = False) -> list[int]:
-        """Text → token ids; see `Tokenizer.tokenize`."""
+        """Returns the token ids of a text; see `Tokenizer.tokenize`."""
         return self.tokenizer.tokenize(text, add_special=add_special, parse_special=parse_special)
 
     def detokenize(self, ids: Tokens[int]) -> str:
-        """Token ids → text; see `Tokenizer.detokenize`."""
+        """Returns the text of token ids; see `Tokenizer.detokenize`."""
         return self.tokenizer.detokenize(ids)
 
     def new_sequence(self) -> Sequence:
-        """An empty sequence with a cache of its own."""
+        """Returns an empty sequence with a cache of its own."""
         return Sequence(self)
 
     def logits(self, ids: Tokens[int]) -> LogitsRows:
-        """The logits after every token of a fresh sequence.
+        """Returns the logits after every token of a fresh sequence.
 
         Args:
             ids: At least one token id, at most `context_size`.
@@ -206,11 +206,11 @@ class Model:
         return np.asarray(self._plan.logits.data[first:count, : self.vocab_size], np.float32)
 
     def profile(self) -> AbstractContextManager[list[tuple[Step, float]]]:
-        """Measures what is run inside of a `with` block, step by step; see `PlanRunner.profile`."""
+        """Measures every plan step that runs inside of a `with` block; see `PlanRunner.profile`."""
         return self._runner.profile()
 
     def new_cache(self) -> KeyValueCache:
-        """An empty cache of the model's shape."""
+        """Returns an empty cache of the model's shape."""
         return KeyValueCache(self._cache_shape)
 
     def _build_plan(self, weights: Weights, architecture: Architecture) -> Plan:
@@ -254,7 +254,7 @@ class Model:
             raise
 
     def _warm_up(self, report: ReportProgress) -> None:
-        """Runs one token, so that the first answer finds threads, kernels and weights awake."""
+        """Runs one token, so that the first answer waits neither for threads nor for pages of kernels and weights."""
         report(LoadStage.WARM_UP, 0, 1)
         self.run(self.new_cache(), np.zeros(1, np.int32), every_token=False)
         report(LoadStage.WARM_UP, 1, 1)

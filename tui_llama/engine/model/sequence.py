@@ -40,7 +40,7 @@ class SequenceModel(Protocol):
 
     @property
     def fingerprint(self) -> StateFingerprint:
-        """What keys and values belong to."""
+        """What the keys and values belong to."""
         ...
 
     @property
@@ -65,11 +65,14 @@ class SequenceModel(Protocol):
 
 
 class Sequence:
-    """Tokens fed to a model, and their keys and values. Made by `Model.new_sequence`; a context manager.
+    """Tokens fed to a model, and their keys and values. `Model.new_sequence` makes it; a context manager.
 
-    Tokens can be forgotten from the middle, and positions be shared. From there on keys and values are not those that
-    reading the tokens gives, since they were computed beside other tokens or positions: the sequence says so, and is
-    not saved.
+    Tokens can be forgotten from the middle, and tokens can share positions. From there on the keys and values are not
+    those that reading the tokens gives, since the model computed them beside other tokens or positions. `exact_tokens`
+    counts the tokens before, and only those may be saved.
+
+    Args:
+        model: What feeds the tokens.
     """
 
     def __init__(self, model: SequenceModel) -> None:
@@ -89,7 +92,7 @@ class Sequence:
         self.close()
 
     def close(self) -> None:
-        """Forgets all tokens and gives their memory back. May be repeated."""
+        """Forgets all tokens and frees their memory. May be repeated."""
         self._token_ids, self._positions, self._exact_tokens, self._own_tokens = [], [], None, None
         self.cache = self._model.new_cache()  # takes no memory before something is written to it
 
@@ -113,7 +116,7 @@ class Sequence:
 
     @property
     def own_tokens(self) -> int:
-        """How many tokens at the start have keys and values of this program, computed beside such: all, unless told."""
+        """How many tokens at the start have keys and values of this program: all, unless foreign ones were adopted."""
         return len(self) if self._own_tokens is None else self._own_tokens
 
     def extend(self, ids: Tokens[int]) -> Logits:
@@ -133,7 +136,7 @@ class Sequence:
         return np.array(logits[0])
 
     def verify(self, ids: Tokens[int]) -> LogitsRows:
-        """Feeds tokens and returns the logits of each; those that turn out to be wrong are dropped by `rewind`.
+        """Feeds tokens and returns the logits of each; `rewind` drops those that turn out to be wrong.
 
         Args:
             ids: As for `extend`.
@@ -154,12 +157,12 @@ class Sequence:
     ) -> Iterator[tuple[int, Logits | None]]:
         """Feeds tokens in chunks that each take about `chunk_seconds`, to show progress and to be stopped between.
 
-        The first chunk has `first_tokens`, as nobody knows yet how long they take. None but the last has fewer than
-        8 of them: so many are hardly slower than one, as the weights are read once for all.
+        The first chunk has `first_tokens`, since the speed is not known yet. Only the last may have fewer than 8: a
+        pass over 8 tokens is hardly slower than one over 1, because it reads the weights once for all of them.
 
         Yields:
-            How many tokens of `ids` are in so far, and after the last chunk the logits of the last token, else None.
-            Whoever stops iterating leaves a sequence that holds the chunks yielded so far.
+            How many tokens of `ids` are fed so far, and after the last chunk the logits of the last token, else None.
+            A caller that stops iterating leaves a sequence that holds the chunks yielded so far.
 
         Raises:
             EngineError: as `extend`; nothing was fed.
@@ -191,7 +194,7 @@ class Sequence:
             self._own_tokens = None
 
     def shift(self, first: int, count: int) -> None:
-        """Forgets `count` tokens from the `first` on; those behind move down, their keys rotated for where they are.
+        """Forgets `count` tokens from the `first` on; the tokens after them move down, their keys rotated accordingly.
 
         Raises:
             CallerError: there are not so many, or positions are shared.
@@ -208,10 +211,10 @@ class Sequence:
             self._own_tokens = own_tokens if own_tokens < len(self) else None
 
     def set_positions(self, positions: Tokens[int]) -> None:
-        """Rotates the keys for other positions, of which several tokens may share one; the next token follows the last.
+        """Rotates the keys for other positions, which tokens may share; the next token follows the last position.
 
         Args:
-            positions: One for each token, not below 0, never descending, none further on than its token.
+            positions: One for each token, not below 0, never descending, none above its token's index.
 
         Raises:
             CallerError: they are not of that kind; nothing was changed.
@@ -227,16 +230,16 @@ class Sequence:
         self._positions = new.tolist()
 
     def save(self, path: str | Path) -> None:
-        """Writes tokens, keys and values to a file; an older session that was saved there is replaced.
+        """Writes tokens, keys and values to a file; replaces an older saved session.
 
         Raises:
-            ResultFileError: it cannot be written, or something else is there; what was there still is.
+            ResultFileError: the file cannot be written, or something else has that name and stays as it was.
             StateFileError: there are no tokens, or some were moved.
         """
         save_session(Path(path), self._model.fingerprint, self._model.state_shape, self)
 
     def restore(self, path: str | Path) -> None:
-        """Takes tokens, keys and values from a file instead of what the sequence holds.
+        """Replaces what the sequence holds by the tokens, keys and values of a file.
 
         Raises:
             StateFileError: the file must not be used.
@@ -245,7 +248,7 @@ class Sequence:
         restore_session(Path(path), model.fingerprint, model.state_shape, model.context_size, self)
 
     def rows(self, first: int, last: int) -> Rows:
-        """A copy of the keys and values at positions `first` … `last` - 1: (layers, 2, tokens, kv_heads, head).
+        """Returns a copy of the keys and values at positions `first` … `last` - 1: (layers, 2, tokens, kv_heads, head).
 
         Raises:
             CallerError: there are fewer tokens.
@@ -253,11 +256,11 @@ class Sequence:
         return self.cache.rows(first, last)
 
     def expect(self, length: int) -> None:
-        """Says that rows up to a position will be filled in soon."""
+        """Announces that rows up to a position will be filled in soon."""
         self.cache.expect(length)
 
     def fill(self, first: int, rows: Rows) -> None:
-        """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it.
+        """Writes keys and values after those of the tokens; `adopt` makes them readable. Any thread may call it.
 
         Raises:
             ShapeMismatchError: they are not rows of this model, or more than fit.
@@ -268,8 +271,8 @@ class Sequence:
         """Appends tokens whose keys and values were filled in.
 
         Args:
-            token_ids: As many as are now read from what was filled in.
-            is_foreign: Whether another program computed them, or they were computed beside such.
+            token_ids: As many as were filled in.
+            is_foreign: Whether another program computed their keys and values, or those of tokens before them.
 
         Raises:
             CallerError: they do not fit.

@@ -1,6 +1,6 @@
-"""One request to the engine's process, and the events that answer it, as long as nobody has taken them.
+"""Keeps the events that answer one request to the engine's process, until the screen takes them.
 
-What waits is folded together, so it stays small however slow the screen is. Knows messages; nothing of processes.
+Waiting events are folded together, so they stay few however slow the screen is. Knows messages; nothing of processes.
 """
 
 import asyncio
@@ -31,14 +31,14 @@ _MOST_WAITING_EVENTS = 256
 
 
 class Answering(Protocol):
-    """Who answers a request."""
+    """The side that answers a request: the engine's process, as the exchange sees it."""
 
     def send(self, request: Request) -> None:
         """Sends a request that is not answered."""
         ...
 
     def keep_notices(self, unseen: Iterable[Event]) -> None:
-        """Has what nobody has seen yet shown by whoever asks next."""
+        """Keeps the notices among events that nobody has seen, for the next request."""
         ...
 
 
@@ -61,22 +61,22 @@ class Exchange:
 
     @property
     def reads_ahead(self) -> bool:
-        """Whether it gives way to any other request."""
+        """Whether the request is one of idle prefill, which gives way to any other request."""
         return isinstance(self.request, ReadAheadRequest)
 
     @property
     def takes_notices(self) -> bool:
-        """Whether somebody will show them; others are for whoever asks next."""
+        """Whether the caller will show notices; otherwise they wait for the next request."""
         return not self._abandoned and not isinstance(self.request, EstimateRequest)
 
     def attach(self, child: Answering) -> None:
-        """Notes who answers; a cancel that came before is sent now."""
+        """Notes who answers; sends a cancel that came before."""
         self._child = child
         if self._cancelled:
             self._send_stop(child)
 
     def cancel(self) -> None:
-        """Tells who answers to stop, once; before anybody answers, as soon as somebody does."""
+        """Sends a stop once; `attach` sends it if nobody answers yet."""
         if not self._cancelled and not self._ended and self._child is not None:
             self._send_stop(self._child)
         self._cancelled = True
@@ -102,7 +102,7 @@ class Exchange:
                 pass  # it takes no longer than making a prompt
 
     def offer(self, event: Event) -> None:
-        """Takes the next event; the last one of the request ends the exchange."""
+        """Adds the next event; the last one of the request ends the exchange."""
         if isinstance(event, LAST_EVENTS):
             self._ended = True
         if not self._abandoned:
@@ -117,12 +117,12 @@ class Exchange:
         return self._ended
 
     def lose(self, lost: EngineLostError) -> None:
-        """Notes that the process ended; `next` raises it once all events before are taken."""
+        """Notes that the process ended; `next` raises `lost` once all events before are taken."""
         self._lost = lost
         self._changed.set()
 
     async def next(self) -> Event | None:
-        """Waits for the next event; None after the last one, or when nobody wants any more.
+        """Waits for the next event; returns None after the last one, and once the exchange is abandoned.
 
         Raises:
             EngineLostError: the process ended before the last one.

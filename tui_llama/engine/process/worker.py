@@ -1,9 +1,8 @@
-"""The async engine worker: the engine in a process of its own, requests in, events out.
+"""The engine in a process of its own, for asyncio: requests go in, events come out.
 
-The screen's event loop is never blocked and never dies with the engine: a lost process is an
-`EngineLostError`, and the next `load` starts another. Events are taken from the pipe as they come, whether
-or not anybody asks for them yet, so a slow screen does not hold up the engine; what waits is folded
-together, so it stays small.
+The screen's event loop never blocks and never dies with the engine: a lost process is an `EngineLostError`, and the
+next `load` starts another. The worker takes events from the pipe as they come, whether or not anybody asks for them
+yet, so a slow screen does not hold up the engine.
 
 Knows processes and messages; nothing of models, chats or widgets.
 """
@@ -147,7 +146,7 @@ class EngineWorker:
                 while (event := await exchange.next()) is not None:
                     yield event
             finally:
-                # Whoever stops listening early wants no more of it; the child's remaining events are dropped.
+                # A caller that stops listening early wants no more events; the remaining ones are dropped.
                 exchange.abandon()
                 if self._exchange is exchange:
                     self._exchange = None
@@ -179,7 +178,7 @@ class _Child:
         self._listener = asyncio.create_task(self._listen(), name="engine listener")
 
     async def begin(self, exchange: Exchange) -> None:
-        """Sends the exchange's request; its events follow those of requests sent before."""
+        """Sends the exchange's request; its events come after those of earlier requests."""
         frame = encode_frame(exchange.request)
         if self.lost is not None:
             raise self.lost
@@ -188,7 +187,7 @@ class _Child:
         self._write(frame)
         self._exchanges.append(exchange)
         exchange.attach(self)
-        with suppress(ConnectionError):  # the listener tells of the loss, with its cause
+        with suppress(ConnectionError):  # the listener reports the loss, with its cause
             await self._requests.drain()
 
     def send(self, request: Request) -> None:
@@ -196,18 +195,18 @@ class _Child:
         self._write(encode_frame(request))
 
     def keep_notices(self, unseen: Iterable[Event]) -> None:
-        """Has what nobody has seen yet shown by whoever asks next."""
+        """Keeps the notices among events that nobody has seen, for the next request."""
         self._late_notices.extend(event for event in unseen if isinstance(event, Notice))
 
     async def end(self) -> None:
-        """Asks the process to end, waits, and in the end sees to it."""
+        """Asks the process to end, waits, and kills it if it has not ended by then."""
         self._ending = True
         try:
             if self.lost is None:
                 self.send(ShutdownRequest())
                 self._requests.close()
                 await asyncio.wait((self._listener,), timeout=_CLOSING_SECONDS)
-        except Exception as error:  # one that cannot be asked is ended all the same
+        except Exception as error:  # a process that cannot be asked is killed all the same
             note_traceback(error, self._log_file)
         finally:
             self._kill()
@@ -232,14 +231,14 @@ class _Child:
         try:
             while (body := await receive_frame(self._events)) is not None:
                 self._route(decode_event(body))
-        except Exception as error:  # whatever it is, those who wait hear of it
+        except Exception as error:  # whatever it is, every waiting caller gets an error
             fault = error
         await self._bury(fault)
 
     def _route(self, event: Event) -> None:
         answered = self._exchanges[0] if self._exchanges else None
         if isinstance(event, Notice):
-            # One that comes when nobody listens any more is for who has asked next, be it before or after it came.
+            # A notice that comes when nobody listens any more belongs to the next request, already sent or not.
             listener = next((exchange for exchange in self._exchanges if exchange.takes_notices), None)
             if listener is not None:
                 listener.offer(event)
@@ -253,7 +252,7 @@ class _Child:
             raise FrameError(f"a {type(event).__name__} that nothing asked for")
 
     async def _bury(self, fault: Exception | None) -> None:
-        """Makes sure that the process is gone, and tells everyone who waits for it."""
+        """Makes sure that the process is gone, and raises its loss in every waiting exchange."""
         if fault is not None:
             self._kill()
         try:
@@ -268,8 +267,8 @@ class _Child:
         self._exchanges.clear()
 
     async def _see_out(self) -> None:
-        """Waits for the end of the process, and brings it about where it does not come."""
-        # The pipe has to be emptied, or asyncio does not see its end and keeps the process open.
+        """Waits for the end of the process, and kills it if it does not end."""
+        # asyncio sees the end of the process only once the pipe is empty.
         while await self._events.read(1 << 16):
             pass
         # A process that closed its pipe but lives on is of no more use.

@@ -4,18 +4,17 @@
     restored = cache.restore(sequence, token_ids)   # before a prompt is read
     cache.save(owner, sequence)                     # after an answer
 
-Segments form a tree (segment_tree.py), whose paths are found by comparing tokens: a chat finds its own past, a new chat
-whatever begins like it. Saving appends to the chat's own segment where that ends the path, else it begins a child. So a
-turn costs what it adds, and branches share what they have in common.
+Segments form a tree (segment_tree.py). The cache finds a path in it by comparing tokens, so a chat finds its own past,
+and a new chat finds any prefix that it shares with another one. Saving appends to the chat's own segment where that
+ends the path; else it begins a child. So a turn costs what it adds, and branches share their common prefix.
 
-Keys and values that another program computed are not those that we compute, to the last bit. They, and all that is
-computed beside them, are marked and are for their owner alone.
+Keys and values of another program differ from ours in the last bits. They are foreign, and so is all that the model
+computes after them: the cache marks those segments, and only their owner may use them.
 
-It is a cache: the transcript is the truth. Whatever is wrong with a file, it is set aside, said in one line, and its
-tokens are read again. Nothing is written behind keys and values that this program has neither read nor written: a power
-cut may leave a commit whole and tear what it stands for. Locks are held for as long as something is read or written,
-never from turn to turn; a program that finds a segment changed by another one begins a child of its own instead of
-waiting.
+It is a cache: the transcript is the truth. A damaged file is set aside, the user gets one line, and the model reads the
+tokens again. The cache appends only to keys and values that this program has read or written: a power cut may leave a
+commit whole and tear the keys and values before it. The cache holds locks only while it reads or writes, never from
+turn to turn. Where another program has changed a segment, it begins a child of its own instead of waiting.
 """
 
 import errno
@@ -65,14 +64,14 @@ _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
 _LASTING: Final = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 }
-"""What is told once, until something could be saved again."""
+"""Errors of which the user is told once, until something could be saved again."""
 
 _CAUSES: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space allowed for it is used up"}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of restoring or saving: how many tokens, and what the user should know, a few words each."""
+    """The result of restoring or saving: how many tokens, and problems that the user should know, a few words each."""
 
     tokens: int
     troubles: tuple[str, ...] = ()
@@ -101,24 +100,24 @@ class PromptCache:
     # --- out of the cache ---------------------------------------------------------------------------------------
 
     def stored_length(self, token_ids: Sequence[int], owner: bytes | None = None) -> int:
-        """How many of the tokens' beginning are stored, and may be used by this owner."""
+        """Returns the length of the longest prefix of the tokens that is stored and that this owner may use."""
         pieces = self._find(np.asarray(token_ids, np.uint32), owner)
         return pieces[-1].last if pieces else 0
 
     def restore(self, sequence: "TokenSequence", token_ids: Sequence[int], owner: bytes | None = None) -> Outcome:
-        """Lets a sequence hold the longest beginning of the tokens that it or the cache has.
+        """Makes a sequence hold the longest prefix of the tokens that it or the cache has.
 
-        The last token that comes from the cache is computed again and must give the same keys and values, bit by bit;
-        they depend on all tokens before it. Where they do not, nothing is taken from the cache. Where some were
-        computed elsewhere, they must be as close as `canary` says.
+        The model computes the last token from the cache again, which must give the same keys and values, bit by bit;
+        they depend on all tokens before it. If it does not, the sequence takes nothing from the cache. Foreign keys and
+        values need only be as close as `recompute_check` says.
 
         Args:
-            sequence: What it holds that was computed elsewhere is the owner's too.
-            token_ids: What it should hold.
-            owner: Who asks; None finds only what may be shared.
+            sequence: If it holds foreign keys and values, they are this owner's.
+            token_ids: The tokens that it should hold.
+            owner: Who asks; None finds only what everybody may use.
 
         Returns:
-            How many tokens the sequence holds then: those that it has in common with `token_ids`.
+            How many tokens the sequence holds then, all of them a prefix of `token_ids`.
         """
         wanted = np.asarray(token_ids, np.uint32)
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
@@ -144,7 +143,7 @@ class PromptCache:
         return Outcome(reached, tuple(self._tree.take_damages()))
 
     def _find(self, token_ids: TokenIds, owner: bytes | None) -> list[Piece]:
-        """The path that holds the longest beginning of the tokens, for that owner, whose digests are right."""
+        """Returns the path with the longest prefix for that owner; sets segments with wrong digests aside."""
         with suppress(OSError):
             self._tree.refresh()
         while True:
@@ -155,7 +154,7 @@ class PromptCache:
             self._tree.set_aside(wrong.name, "damaged (its tokens)")
 
     def _first_wrong(self, pieces: list[Piece]) -> Known | None:
-        """The first segment whose tokens are not those that its digests stand for."""
+        """Returns the first segment whose tokens do not fit its digests."""
         chain = self._fingerprint.chain
         for piece in pieces:
             segment = piece.known.segment
@@ -170,14 +169,14 @@ class PromptCache:
     # --- into the cache -----------------------------------------------------------------------------------------
 
     def save(self, owner: bytes, sequence: "TokenSequence") -> Outcome:
-        """Stores what a sequence holds and the cache does not; of tokens that have moved, nothing.
+        """Stores the tokens of a sequence that the cache lacks; of tokens that have moved, nothing.
 
         Args:
             owner: Whose it is: 16 bytes, the same for all branches of a chat.
             sequence: What to store.
 
         Returns:
-            How many tokens were written, and why not all of them; of what lasts that is told once.
+            How many tokens were written, and why not all of them. A lasting problem is told once.
         """
         token_ids = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
         if not len(token_ids):
@@ -204,8 +203,8 @@ class PromptCache:
             self._make_room(len(token_ids) - stored, pieces)
             if self._write(owner, pieces, token_ids, sequence, patience):
                 return len(token_ids) - stored
-        # Somebody else is at it for as long as we would wait: a branch of our own needs no waiting. Should what it
-        # goes on from be cut off meanwhile, it is an orphan, and what it holds is read again.
+        # Another program holds the lock for longer than we wait, and a branch of our own needs no lock. If the other
+        # program cuts off the parent meanwhile, the branch is an orphan, and its tokens are read again.
         pieces = list(takewhile(self._rows.is_sound, self._find(token_ids, owner)))
         stored = pieces[-1].last if pieces else 0
         if stored < len(token_ids):
@@ -220,7 +219,7 @@ class PromptCache:
         sequence: "TokenSequence",
         patience: Patience,
     ) -> bool:
-        """Writes what is not stored; returns whether what it goes on from was still as we knew it."""
+        """Writes the tokens that are not stored; returns whether the end of the path was still as we knew it."""
         if not pieces:
             return self._begin(owner, pieces, token_ids, sequence)
         tip = pieces[-1].known
@@ -229,7 +228,7 @@ class PromptCache:
             if descriptor is None:
                 return False
             if not goes_on:
-                # The lock keeps others from cutting off what this goes on from before they can see it.
+                # The lock keeps others from cutting the parent before they can see the child.
                 return self._begin(owner, pieces, token_ids, sequence)
             self._append(descriptor, pieces, token_ids, sequence)
             return True
@@ -241,23 +240,23 @@ class PromptCache:
         try:
             segment = append(self._storage, descriptor, tip.segment, chain, added, sequence.rows)
         except BaseException:
-            # What was synced before is still there. What is written there next is new to the system, which
-            # forgets what it failed to write.
+            # What was synced before is still there. The system forgets what it failed to write, so the next write
+            # to that place is a new one.
             with suppress(OSError):
                 cut(self._storage, descriptor, tip.segment.size)
             raise
         self._note_written(tip.name, segment, descriptor)
 
     def _note_written(self, name: str, segment: Segment, descriptor: int) -> None:
-        """Knows a segment as it is now; whatever it holds was read or written by this program."""
+        """Notes a segment as it is now: this program has read or written all that it holds."""
         self._tree.add(Known(name, segment, segment.size, self._storage.used_at(descriptor)))
         self._rows.note_sound(name, segment.records)
 
     def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
-        """Writes what is not stored to a segment of its own, which goes on from where the path ends.
+        """Writes the tokens that are not stored to a new segment, a child of the one that ends the path.
 
         Returns:
-            Whether nobody removed it while it was being written.
+            False if another program removed the file during the writing.
         """
         stored = pieces[-1].last if pieces else 0
         chain = self._chain_of(pieces)
@@ -274,7 +273,7 @@ class PromptCache:
             self._storage.sync_folder("")
         descriptor = self._storage.create(f"{self._folder}/{part}")
         try:
-            # The lock says that somebody is writing it. Until then others take it for what a dead program left.
+            # The lock says that a program is writing the file. Without it others take the file for a dead program's.
             if not self._storage.lock(descriptor, exclusive=True) or not self._storage.is_linked(descriptor):
                 return False
             try:
@@ -293,7 +292,7 @@ class PromptCache:
         return True
 
     def _make_room(self, token_count: int, pieces: list[Piece]) -> None:
-        """Raises `OSError` where neither the disk nor the budget has room, though all else was removed."""
+        """Evicts as much as the new tokens need; raises `OSError` if the disk or the budget still has no room."""
         records = token_count // RECORD_TOKENS + 2
         needed_bytes = token_count * self._shape.token_bytes + records * _MOST_RECORD_HEAD_BYTES + HEADER_BYTES
         pinned = {(self._folder, piece.known.name): piece.last for piece in pieces}
@@ -306,7 +305,7 @@ class PromptCache:
 
 
 def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
-    """The folder of everything that can be used together: 32 hexadecimal digits."""
+    """Returns the folder of all segments of one model in one configuration: 32 hexadecimal digits."""
     text = f"{shape.layer_count} {shape.kv_heads} {shape.head_dim} {shape.dtype}".encode()
     meaning = fingerprint.model + fingerprint.configuration + fingerprint.engine_abi.to_bytes(4, "little") + text
     return hashlib.blake2b(meaning, digest_size=ID_BYTES).hexdigest()
@@ -321,11 +320,11 @@ def _adopt(sequence: "TokenSequence", pieces: list[Piece], token_ids: TokenIds, 
 
 
 def _is_foreign(pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
-    """Whether what is written behind the pieces was computed elsewhere or beside such, or would be read beside it."""
+    """Tells whether the tokens after the path must be marked as foreign: they, or tokens before them, are foreign."""
     return has_foreign(pieces) or sequence.own_tokens < len(token_ids)
 
 
 def _can_grow(tip: Known, owner: bytes, stored: int, is_foreign: bool) -> bool:
-    """Whether what comes behind the stored tokens may be appended to the segment that ends them."""
+    """Tells whether the segment that ends the path may take the next tokens; else they need a segment of their own."""
     header = tip.segment.header
     return header.owner == owner and tip.segment.end == stored and header.is_foreign == is_foreign

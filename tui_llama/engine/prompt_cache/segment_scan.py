@@ -1,4 +1,4 @@
-"""Reads segments: what their records hold, and their keys and values. What is damaged is not returned.
+"""Reads segments: what their records say, and their keys and values. Damaged records are never returned.
 
 `state_file.py` has the format.
 """
@@ -53,20 +53,20 @@ def scan(storage: Storage, descriptor: int) -> Segment:
 
 
 def still_holds(storage: Storage, descriptor: int, segment: Segment) -> bool:
-    """Whether a file begins with what is known of it: the last commit's checksum goes on from all those before it.
+    """Tells whether a file begins with a segment: the checksum of its last commit goes on from all those before.
 
     Raises:
         OSError: as the storage says.
     """
     try:
         checksum = read_exactly(storage, descriptor, segment.size - CHECKSUM.size, CHECKSUM.size)
-    except StateFileError:  # it is shorter, maybe since a moment ago only: not everybody who asks holds a lock
+    except StateFileError:  # the file is shorter, perhaps since a moment ago: some callers hold no lock
         return False
     return checksum == CHECKSUM.pack(segment.commits[-1].checksum)
 
 
 class _Scanner:
-    """Goes through the records of a file as far as they are good."""
+    """Goes through the records of a file, up to the first that is wrong."""
 
     def __init__(self, storage: Storage, descriptor: int, header: SegmentHeader, checksum: int) -> None:
         self._storage = storage
@@ -95,7 +95,7 @@ class _Scanner:
         )
 
     def take_record(self) -> bool:
-        """Takes the next record; returns whether it is good."""
+        """Takes the next record; returns whether it is right."""
         most = RECORD_HEAD_BYTES + 4 * RECORD_TOKENS
         content = read_exactly(
             self._storage, self._descriptor, self._offset, max(0, min(most, self._size - self._offset))
@@ -126,7 +126,7 @@ class _Scanner:
         return True
 
     def _has_lost_tail(self) -> bool:
-        """Whether a commit of this segment lies somewhere behind the last good one."""
+        """Tells whether a commit of this segment lies somewhere after the last good one."""
         part_of_id = self._header.segment_id[:8]
         for start in range(self._commits[-1].offset, self._size, _SEARCH_BYTES):
             content = read_exactly(self._storage, self._descriptor, start, min(_SEARCH_BYTES, self._size - start))
@@ -142,7 +142,7 @@ def read_rows(storage: Storage, descriptor: int, shape: StateShape, place: Recor
     """Reads and checks the keys and values of one record. The caller holds a shared lock.
 
     Raises:
-        StateFileError: "damaged (…)", "truncated"; nothing of it may be used.
+        StateFileError: "damaged (…)", "truncated"; nothing of the record may be used.
         OSError: as the storage says.
     """
     what = f"tokens {place.position}–{place.position + place.token_count - 1}"
@@ -158,7 +158,7 @@ def read_rows(storage: Storage, descriptor: int, shape: StateShape, place: Recor
 
 
 def is_finite(content: NDArray[np.uint8], dtype: str) -> bool:
-    """Whether no float16 is infinite or NaN."""
+    """Tells whether no float16 among the bytes of rows is infinite or NaN."""
     bits = content.view("<u2")
     if dtype == "q8_0":
         bits = bits[:: QUANT_BLOCK_BYTES // 2]  # a block begins with its scale
@@ -166,7 +166,7 @@ def is_finite(content: NDArray[np.uint8], dtype: str) -> bool:
 
 
 def read_exactly(storage: Storage, descriptor: int, offset: int, count: int) -> bytes:
-    """Reads so many bytes.
+    """Reads `count` bytes.
 
     Raises:
         StateFileError: the file ends before.

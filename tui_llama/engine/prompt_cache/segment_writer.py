@@ -1,6 +1,6 @@
 """Writes segments: begins them, appends to them, and cuts them back.
 
-When a call returns that commits something, that is on the disk. `state_file.py` has the format.
+When `append` or `cut_to_records` returns, the commit is on the disk. `state_file.py` has the format.
 """
 
 import zlib
@@ -33,7 +33,7 @@ from tui_llama.files.token_digest import TokenChain
 
 
 def begin_segment(storage: Storage, descriptor: int, header: SegmentHeader) -> Segment:
-    """Writes the header of a new, empty file; what is returned has no commit yet and is only good for `append`."""
+    """Writes the header of a new, empty file; the segment has no commit yet and is only good for `append`."""
     content = encoded_header(header)
     _write_all(storage, descriptor, content, 0)
     start = Commit(header.first_position, 0, len(content), 0, CHECKSUM.unpack(content[-CHECKSUM.size :])[0])
@@ -45,20 +45,20 @@ def append(
 ) -> Segment:
     """Appends tokens and commits them; when it returns they are on the disk.
 
-    The caller holds an exclusive lock and has made sure that `segment` is what the file holds. What lies behind its
-    last commit is overwritten. If anything fails the file is as good as before, and may be cut back by `cut`.
+    The caller holds an exclusive lock and has made sure that the file holds `segment`. Bytes after its last commit are
+    overwritten. If anything fails, the file is as good as before, and the caller may cut it back by `cut`.
 
     Args:
         storage: Where the file is.
         descriptor: The file, open for writing.
-        segment: What the file holds.
+        segment: The segment in the file.
         chain: The chain of all tokens up to the segment's end.
         token_ids: (tokens,) uint32, at least one.
-        rows_of: Gives their rows; asked once for each record.
+        rows_of: Gives their rows; called once for each record.
 
     Raises:
         OSError: as the storage says.
-        ShapeMismatchError: rows are not as the header has them.
+        ShapeMismatchError: rows do not have the shape in the header.
     """
     writer = _Writer(storage, descriptor, segment.header, segment.commits[-1])
     if storage.size(descriptor) > segment.size:
@@ -82,7 +82,7 @@ def append(
 
 
 def _records_between(position: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cuts positions into those of records, which end at multiples of 64: yields each one's first and its end."""
+    """Cuts positions into records, which end at multiples of 64; yields the first position and the end of each."""
     while position < end:
         last = min(padded(position + 1, RECORD_TOKENS), end)
         yield position, last
@@ -98,12 +98,12 @@ def cut(storage: Storage, descriptor: int, size: int) -> None:
 def cut_to_records(storage: Storage, descriptor: int, segment: Segment, count: int) -> None:
     """Cuts a file back to its first records and commits them; when it returns that is on the disk.
 
-    The caller holds an exclusive lock and has made sure that `segment` is what the file holds.
+    The caller holds an exclusive lock and has made sure that the file holds `segment`.
 
     Args:
         storage: Where the file is.
         descriptor: The file, open for writing.
-        segment: What the file holds.
+        segment: The segment in the file.
         count: How many records to keep, at least one.
 
     Raises:
@@ -128,7 +128,7 @@ def cut_to_records(storage: Storage, descriptor: int, segment: Segment, count: i
 
 
 class _Writer:
-    """Writes records one behind the other."""
+    """Writes records one after the other."""
 
     def __init__(self, storage: Storage, descriptor: int, header: SegmentHeader, last: Commit) -> None:
         self._storage = storage

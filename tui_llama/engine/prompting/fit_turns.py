@@ -31,17 +31,17 @@ def fit_turns(
 ) -> FittedPrompt:
     """Encodes a conversation, without its oldest whole turns if it is too long.
 
-    A turn is a message of the user with what follows it. What comes before the first, which is the system prompt, and
-    the last turn always stay, even if they are too long.
+    A turn is a message of the user with all that follows it. The messages before the first turn, which are the system
+    prompt, and the last turn always stay, even if they are too long.
 
     When turns have to go, so many go that the prompt fills half of the context: to leave out one more each time would
-    mean to read nearly all of the context for each answer. So long as it fits, the next prompt leaves out as many,
-    which shows in how much of it was fed before.
+    mean to read nearly the whole context for each answer. While it fits, the next prompt leaves out as many: the
+    function sees this from how much of a prompt was fed before.
 
     Args:
         messages: The conversation, oldest first.
         encode: Makes a prompt of some of the messages; tells how much of it was fed before.
-        most_tokens: A prompt of so many tokens is not too long.
+        most_tokens: The most tokens of a prompt that is not too long.
         context_size: The most tokens that a sequence holds.
     """
     starts = [index for index, message in enumerate(messages) if message.role is Role.USER] or [0]
@@ -66,10 +66,10 @@ def fit_turns(
 
 
 def most_prompt_tokens(overflow: Overflow, context_size: int, max_tokens: int | None) -> int:
-    """How long a conversation's prompt may become before turns are left out of it: there must be room for an answer.
+    """Returns the most tokens of a prompt before turns are left out of it: an answer needs room, too.
 
     Args:
-        overflow: What else is done about a full context.
+        overflow: What the user wants done about a full context.
         context_size: The most tokens that a sequence holds.
         max_tokens: The most tokens of the answer; None: there is no limit.
     """
