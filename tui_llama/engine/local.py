@@ -155,7 +155,7 @@ class LocalEngine:
 
         Args:
             request: What the next prompt is certain to begin with.
-            should_stop: Asked before every chunk, which takes at most about `read_ahead.CHUNK_SECONDS`.
+            should_stop: Asked before every chunk, which takes at most about `idle_prefill.CHUNK_SECONDS`.
 
         Raises:
             CallerError: what the last reply left is not saved yet, and would be lost.

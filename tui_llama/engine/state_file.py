@@ -23,7 +23,7 @@ all before it belongs together. Bytes after the last DONE are ignored.
         96     16  the segment's own id
        112     16  its parent's id; zeros: none
        128      8  position of the first token
-       136     16  digest of all tokens before it, see token_chain.py
+       136     16  digest of all tokens before it, see files/token_digest.py
        152     16  whose it is, an id of the writer's choice
        168     84  zeros
        252      4  CRC-32 of the 252 bytes before

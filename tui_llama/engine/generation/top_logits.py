@@ -1,4 +1,4 @@
-"""The one part of sampling that looks at every token of the vocabulary, most of it compiled (sampling_kernels.py)."""
+"""The only part of sampling that looks at every logit, mostly compiled (kernels/top_logits.py)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ SAMPLING_KERNELS = (_SUMMARISE, _COLLECT)
 def select_top(logits: NDArray[np.float32], count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Finds the highest logits, highest first; of equal ones the lowest id comes first.
 
-    As many blocks of the vocabulary as there are logits to find, those with the highest, hold all of them. So all
-    others are looked at only once, without a branch for each logit.
+    Each logit to find is at least as high as the `count`-th highest maximum of a block. So only blocks whose maximum
+    reaches this are searched. All other blocks are read only once, without a branch for each logit.
 
     Args:
         logits: (vocab,) float32, contiguous.
@@ -25,7 +25,7 @@ def select_top(logits: NDArray[np.float32], count: int) -> tuple[NDArray[np.int3
         (count,) int32 ids and (count,) float32 logits.
 
     Raises:
-        FloatingPointError: a logit is not a number.
+        FloatingPointError: a logit is NaN.
 
     Naive twin: tests/naive/sampling.py.
     """

@@ -1,4 +1,4 @@
-"""Where the strings of a header are, found in compiled code (header_kernels.py)."""
+"""Finds the strings of a header in compiled code (kernels/gguf_strings.py)."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ FIND_STRINGS = Kernel("gguf_strings", "find_strings", "iiiii", returns=True)
 
 
 def find_strings(content: bytes, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
-    """Does what `gguf_header.find_strings` does, but an end beyond `limit` may be any such place."""
+    """Does the same as `header.find_strings`, but returns `limit` + 1 for any end beyond `limit`."""
     starts = np.empty(count + 1, np.int64)
     address = np.frombuffer(content, np.uint8).ctypes.data
     found = FIND_STRINGS(address, at, limit, starts.ctypes.data, count)
@@ -18,5 +18,5 @@ def find_strings(content: bytes, at: int, limit: int, count: int) -> tuple[npt.N
 
 
 def quickest_find_strings() -> header.FindStrings:
-    """What finds them in compiled code, unless that would have to be compiled first."""
+    """Returns the compiled `find_strings` if it is compiled already, else the one in Python."""
     return find_strings if FIND_STRINGS.is_kept else header.find_strings
