@@ -2,7 +2,7 @@
 
 A segment without a parent begins at position 0; another one goes on from a position of its parent, so that branches
 share what they have in common. It is only ever appended to: records of up to 64 tokens, then a record that says that
-all before it belongs together. Bytes after the last DONE are ignored.
+all before it belongs together. What comes after the last of those counts for nothing.
 
     header     256 bytes, see `SegmentHeader`; everything little-endian, every part a multiple of 64 bytes
          0      8  magic: 89 54 4C 4B 0D 0A 1A 0A
@@ -44,8 +44,7 @@ all before it belongs together. Bytes after the last DONE are ignored.
                    float16 (head_dim,), or for q8_0 as many blocks of 34 bytes as it takes: a float16 scale, 32 × int8
 
 Whoever appends or cuts holds an exclusive lock on the file, whoever reads keys and values a shared one. Knows no
-models, no chats, and of other segments only their ids. Here is the format; `prompt_cache/segment_writer.py` and
-`prompt_cache/segment_scan.py` write and read files of it.
+models, no chats, and of other segments only their ids.
 """
 
 import struct
@@ -60,6 +59,8 @@ from numpy.typing import NDArray
 from tui_llama.engine.machine.memory import padded
 from tui_llama.errors import CallerError, NoStateFileError, StateFileError, StateVersionError
 from tui_llama.files.token_digest import BLOCK_TOKENS, TokenChain
+
+# Here is the format; `prompt_cache/segment_writer.py` and `prompt_cache/segment_scan.py` write and read files of it.
 
 TokenIds: TypeAlias = NDArray[np.uint32]
 Rows: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]
