@@ -20,7 +20,7 @@ from tui_llama.engine.prompting.context_room import room_in
 from tui_llama.engine.prompting.conversation_prompt import (
     check_that_it_fits,
     encode_conversation,
-    hold_beginning,
+    restore_longest_prefix,
 )
 from tui_llama.engine.protocol import Notice, ReadAheadEvent, ReadAheadFinished, ReadAheadProgress, ReadAheadRequest
 from tui_llama.errors import EngineError
@@ -74,7 +74,7 @@ class ReadAhead:
         wanted = self._certain_tokens()
         ready = common_prefix_length(self._sequence.token_ids, wanted)
         if ready < len(wanted) and not self._should_stop():
-            ready, troubles = hold_beginning(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
+            ready, troubles = restore_longest_prefix(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
             for trouble in troubles:
                 yield Notice(not_used_words(trouble))
             if missing := wanted[ready:]:  # else all tokens were stored

@@ -23,7 +23,7 @@ from tui_llama.engine.prompting.conversation_prompt import (
     check_that_it_fits,
     encode_continuation,
     encode_conversation,
-    hold_beginning,
+    restore_longest_prefix,
 )
 from tui_llama.engine.prompting.reread_cause import why_answer_is_read_again, why_read_again
 from tui_llama.engine.protocol import (
@@ -137,7 +137,9 @@ class Reply:
         The last token is never part of it: it must be computed for its logits.
         """
         reusable, chat_id = prompt.token_ids[:-1], self._request.chat_id
-        self._cost.reused_tokens, troubles = hold_beginning(self._sequence, self._prompt_cache, reusable, chat_id)
+        self._cost.reused_tokens, troubles = restore_longest_prefix(
+            self._sequence, self._prompt_cache, reusable, chat_id
+        )
         for trouble in troubles:
             yield Notice(not_used_words(trouble))
 

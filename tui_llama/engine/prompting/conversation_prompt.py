@@ -189,7 +189,7 @@ def check_that_it_fits(model: LanguageModel, token_ids: Sequence[int]) -> None:
         )
 
 
-def hold_beginning(
+def restore_longest_prefix(
     sequence: TokenSequence, prompt_cache: PromptCache | None, token_ids: Sequence[int], chat_id: str | None
 ) -> tuple[int, tuple[str, ...]]:
     """Restores into a sequence the longest prefix of the tokens that the sequence or the prompt cache holds.
