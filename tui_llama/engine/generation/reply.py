@@ -82,7 +82,7 @@ class Reply:
 
     def events(self, note_unsaved: Callable[[str | None], None]) -> Iterator[ReplyEvent]:
         """Runs the reply and yields its events. Before the last one, `note_unsaved` gets the chat to save."""
-        self._forget_what_moved()
+        self._drop_moved_tokens()
         prompt = self._encode()
         check_that_it_fits(self._model, prompt.token_ids)
         self._room = self._room_for(len(prompt.token_ids))
@@ -98,7 +98,7 @@ class Reply:
             ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs)
             reason = yield from self._generate(logits, ahead)
         usage = self._usage()
-        self._forget_what_moved()
+        self._drop_moved_tokens()
         note_unsaved(self._chat_id)
         yield Finished(self._turn, reason, usage)
 
@@ -172,7 +172,7 @@ class Reply:
         self._sequence.rewind(reused)
         self._cost.reused_tokens = reused
 
-    def _forget_what_moved(self) -> int:
+    def _drop_moved_tokens(self) -> int:
         """Drops moved tokens, which nobody may reuse: their keys are not those of a fresh reading. Returns how many."""
         moved = len(self._sequence) - self._sequence.exact_tokens
         self._sequence.rewind(self._sequence.exact_tokens)
