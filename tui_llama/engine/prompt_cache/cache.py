@@ -34,7 +34,7 @@ from tui_llama.engine.prompt_cache.eviction import KEPT_FREE_BYTES, make_room
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
 from tui_llama.engine.prompt_cache.segment_reader import Patience, SegmentRows
 from tui_llama.engine.prompt_cache.segment_tree import (
-    Known,
+    KnownSegment,
     Piece,
     SegmentTree,
     has_foreign,
@@ -153,7 +153,7 @@ class PromptCache:
                 return pieces
             self._tree.set_aside(wrong.name, "damaged (its tokens)")
 
-    def _first_wrong(self, pieces: list[Piece]) -> Known | None:
+    def _first_wrong(self, pieces: list[Piece]) -> KnownSegment | None:
         """Returns the first segment whose tokens do not fit its digests."""
         chain = self._fingerprint.chain
         for piece in pieces:
@@ -249,7 +249,7 @@ class PromptCache:
 
     def _note_written(self, name: str, segment: Segment, descriptor: int) -> None:
         """Notes a segment as it is now: this program has read or written all that it holds."""
-        self._tree.add(Known(name, segment, segment.size, self._storage.used_at(descriptor)))
+        self._tree.add(KnownSegment(name, segment, segment.size, self._storage.used_at(descriptor)))
         self._rows.note_sound(name, segment.records)
 
     def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
@@ -324,7 +324,7 @@ def _is_foreign(pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequen
     return has_foreign(pieces) or sequence.own_tokens < len(token_ids)
 
 
-def _can_grow(tip: Known, owner: bytes, stored: int, is_foreign: bool) -> bool:
+def _can_grow(tip: KnownSegment, owner: bytes, stored: int, is_foreign: bool) -> bool:
     """Tells whether the segment that ends the path may take the next tokens; else they need a segment of their own."""
     header = tip.segment.header
     return header.owner == owner and tip.segment.end == stored and header.is_foreign == is_foreign

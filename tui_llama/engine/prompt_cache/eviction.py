@@ -17,7 +17,7 @@ import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, carries_mark, is_leftover, own_files, own_folders
 from tui_llama.engine.prompt_cache.segment_scan import read_rows
-from tui_llama.engine.prompt_cache.segment_tree import Known, SegmentTree
+from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, SegmentTree
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut
 from tui_llama.engine.state_file import Rows
 from tui_llama.errors import StateFileError
@@ -171,7 +171,7 @@ def clear(storage: Storage) -> None:
                 storage.unlink(f"{folder}/{name}")
 
 
-def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[Known]) -> None:
+def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[KnownSegment]) -> None:
     """Rewrites a segment with only the tokens that others go on from, as one of theirs; removes a damaged one."""
     known = path[-1]
     heir = max(tree.children(known), key=lambda each: each.first)
@@ -200,7 +200,9 @@ def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[Known]
     tree.look_at(known.name)
 
 
-def _copy_beginning(storage: Storage, descriptors: tuple[int, int], path: list[Known], heir: Known) -> None:
+def _copy_beginning(
+    storage: Storage, descriptors: tuple[int, int], path: list[KnownSegment], heir: KnownSegment
+) -> None:
     """Copies the tokens of a segment that come before its heir, from one file to another."""
     source, target = descriptors
     known = path[-1]
@@ -262,7 +264,7 @@ class _Eviction:
                 wanted_bytes -= known.file_bytes - kept_bytes
         return places
 
-    def _shrink(self, places: "list[_LockedPlace]", wanted_bytes: int) -> list[tuple[str, Known]]:
+    def _shrink(self, places: "list[_LockedPlace]", wanted_bytes: int) -> list[tuple[str, KnownSegment]]:
         """Cuts turns off segments until so many bytes are freed in all; returns the parents of removed ones."""
         for folder in {folder for folder, _, _ in places}:
             self._trees[folder].refresh()  # other programs may have begun children since
@@ -285,7 +287,7 @@ class _Eviction:
             self.freed_bytes += max(0, size - kept_bytes)
         return parents
 
-    def _kept_bytes(self, folder: str, known: Known, wanted_bytes: int) -> int:
+    def _kept_bytes(self, folder: str, known: KnownSegment, wanted_bytes: int) -> int:
         """Returns the bytes to keep of a segment: whole turns, at most `wanted_bytes`, but at least what must stay."""
         tree, pinned_until = self._trees[folder], self._pinned.get((folder, known.name), 0)
         needed_until, possible = max(tree.kept_until(known), pinned_until), [0]

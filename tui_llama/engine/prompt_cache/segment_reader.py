@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from tui_llama.engine.prompt_cache.segment_scan import read_rows, still_holds
-from tui_llama.engine.prompt_cache.segment_tree import Known, Piece, SegmentTree
+from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, Piece, SegmentTree
 from tui_llama.engine.state_file import RecordPlace, Rows, StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
@@ -31,7 +31,7 @@ Fill: TypeAlias = Callable[[int, Rows], None]
 class _Job:
     """The positions `first` … `last` - 1 of a record that are to be loaded."""
 
-    known: Known
+    known: KnownSegment
     descriptor: int
     place: RecordPlace
     first: int
@@ -135,7 +135,7 @@ class SegmentRows:
         self._sound[name] = set(places)
 
     @contextmanager
-    def locked(self, known: Known, patience: Patience, *, to_append: bool = False) -> Iterator[int | None]:
+    def locked(self, known: KnownSegment, patience: Patience, *, to_append: bool = False) -> Iterator[int | None]:
         """Opens a segment with a lock, exclusive to append; yields None where its file has changed or is in use."""
         try:
             descriptor = self._storage.open(f"{self._folder}/{known.name}", writable=to_append)
@@ -163,7 +163,7 @@ class SegmentRows:
                 return False
         return True
 
-    def _is_known(self, descriptor: int, known: Known, *, is_all: bool) -> bool:
+    def _is_known(self, descriptor: int, known: KnownSegment, *, is_all: bool) -> bool:
         """Tells whether a file, or its beginning, is still as the tree knows it."""
         is_as_long = not is_all or self._storage.size(descriptor) == known.file_bytes
         return (

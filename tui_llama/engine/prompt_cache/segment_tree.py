@@ -22,7 +22,7 @@ from tui_llama.files.storage import FileStatus, Storage
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownSegment:
     """A segment as it was last seen in its file: the file's bytes, and its last use in seconds since 1970."""
 
     name: str
@@ -55,7 +55,7 @@ class Known:
 class Piece:
     """The positions `first` … `last` - 1 of a path of tokens, which one segment holds."""
 
-    known: Known
+    known: KnownSegment
     first: int
     last: int
 
@@ -82,17 +82,17 @@ class SegmentTree:
         self._storage = storage
         self._folder = folder
         self._fingerprint = fingerprint
-        self._known: dict[str, Known] = {}
-        self._children: dict[bytes, dict[str, Known]] = defaultdict(dict)
+        self._known: dict[str, KnownSegment] = {}
+        self._children: dict[bytes, dict[str, KnownSegment]] = defaultdict(dict)
         self._damages: list[str] = []
 
-    def __iter__(self) -> Iterator[Known]:
+    def __iter__(self) -> Iterator[KnownSegment]:
         return iter(tuple(self._known.values()))
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, name: str) -> Known | None:
+    def get(self, name: str) -> KnownSegment | None:
         """Returns the segment in the file of that name."""
         return self._known.get(name)
 
@@ -110,7 +110,7 @@ class SegmentTree:
             if known is None or not self._is_unchanged(known, files[name]):
                 self.look_at(name)
 
-    def _is_unchanged(self, known: Known, status: FileStatus) -> bool:
+    def _is_unchanged(self, known: KnownSegment, status: FileStatus) -> bool:
         """Tells whether a file is unchanged: it is as long as before, and was at most used, not written."""
         if known.file_bytes != status.size_bytes:
             return False
@@ -130,7 +130,7 @@ class SegmentTree:
             self.add(replace(known, used_at=status.used_at))
         return is_unchanged
 
-    def look_at(self, name: str) -> Known | None:
+    def look_at(self, name: str) -> KnownSegment | None:
         """Reads a file again; returns None if it is gone, or cannot be used and was set aside.
 
         Files of another version or another model stay as they are.
@@ -142,7 +142,7 @@ class SegmentTree:
         self.add(known)
         return known
 
-    def _scanned(self, name: str) -> Known | None:
+    def _scanned(self, name: str) -> KnownSegment | None:
         is_calm = False
         try:
             descriptor = self._storage.open(f"{self._folder}/{name}")
@@ -150,7 +150,7 @@ class SegmentTree:
                 # While another program cuts and writes, a reader may see half of the old and half of the new.
                 is_calm = self._storage.lock(descriptor, exclusive=False)
                 size, segment = self._storage.size(descriptor), scan(self._storage, descriptor)
-                known = Known(name, segment, size, self._storage.used_at(descriptor))
+                known = KnownSegment(name, segment, size, self._storage.used_at(descriptor))
             finally:
                 self._storage.close(descriptor)
             if name != known.segment_id.hex() + SUFFIX:
@@ -168,7 +168,7 @@ class SegmentTree:
             self._damages.append("damaged (its end is lost)")
         return known
 
-    def add(self, known: Known) -> None:
+    def add(self, known: KnownSegment) -> None:
         """Takes in a segment that was just written."""
         self._known[known.name] = known
         self._children[known.parent_id][known.name] = known
@@ -187,7 +187,7 @@ class SegmentTree:
         with suppress(OSError):
             self._storage.rename(f"{self._folder}/{name}", f"{self._folder}/{name}{DAMAGED_SUFFIX}")
 
-    def cut_back(self, known: Known, position: int, cause: str) -> None:
+    def cut_back(self, known: KnownSegment, position: int, cause: str) -> None:
         """Cuts a segment back to the records before a position, from which on it is damaged; notes the cause.
 
         The records before are good, and other segments may go on from them. Without any, the file is set aside.
@@ -218,7 +218,7 @@ class SegmentTree:
         Only their owner finds foreign segments. Of equally long paths, one without foreign segments wins.
         """
         best: list[Piece] = []
-        open_paths: list[tuple[Known, list[Piece]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
+        open_paths: list[tuple[KnownSegment, list[Piece]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
         while open_paths:
             known, before = open_paths.pop()
             if known.segment.header.is_foreign and known.owner != owner:
@@ -237,24 +237,24 @@ class SegmentTree:
                     open_paths.append((child, [*before, Piece(known, known.first, child.first)]))
         return best
 
-    def children(self, known: Known) -> list[Known]:
+    def children(self, known: KnownSegment) -> list[KnownSegment]:
         """Returns the segments that go on from one, except those that begin after its end: nobody can use those."""
         children = self._with_parent(known.segment_id)
         return [child for child in children if known.first <= child.first <= known.segment.end]
 
-    def parent(self, known: Known) -> Known | None:
+    def parent(self, known: KnownSegment) -> KnownSegment | None:
         """Returns the segment that one goes on from."""
         return self._known.get(known.parent_id.hex() + SUFFIX)
 
-    def _with_parent(self, parent_id: bytes) -> list[Known]:
+    def _with_parent(self, parent_id: bytes) -> list[KnownSegment]:
         # A defaultdict's own index would add an entry for each id that is asked for.
         return list(self._children.get(parent_id, {}).values())
 
-    def kept_until(self, known: Known) -> int:
+    def kept_until(self, known: KnownSegment) -> int:
         """Returns the position up to which the children of a segment need it; its first position if it has none."""
         return max((child.first for child in self.children(known)), default=known.first)
 
-    def paths(self) -> Iterator[list[Known]]:
+    def paths(self) -> Iterator[list[KnownSegment]]:
         """Yields the path from the root to every usable segment, children before their parents."""
         open_paths = [([root], False) for root in self._with_parent(NO_PARENT)]
         while open_paths:
@@ -265,7 +265,7 @@ class SegmentTree:
             open_paths.append((path, True))
             open_paths += [([*path, child], False) for child in self.children(path[-1])]
 
-    def orphans(self) -> list[Known]:
+    def orphans(self) -> list[KnownSegment]:
         """Returns the segments that nobody can use: their parent is gone, or ends before they begin."""
         usable = {path[-1].name for path in self.paths()}
         return [known for known in self if known.name not in usable]
