@@ -35,7 +35,7 @@ from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
 from tui_llama.engine.prompt_cache.segment_reader import Patience, SegmentRows
 from tui_llama.engine.prompt_cache.segment_tree import (
     KnownSegment,
-    Piece,
+    PathPart,
     SegmentTree,
     has_foreign,
     tokens_of,
@@ -101,8 +101,8 @@ class PromptCache:
 
     def stored_length(self, token_ids: Sequence[int], owner: bytes | None = None) -> int:
         """Returns the length of the longest prefix of the tokens that is stored and that this owner may use."""
-        pieces = self._find(np.asarray(token_ids, np.uint32), owner)
-        return pieces[-1].last if pieces else 0
+        path = self._find(np.asarray(token_ids, np.uint32), owner)
+        return path[-1].last if path else 0
 
     def restore(self, sequence: "TokenSequence", token_ids: Sequence[int], owner: bytes | None = None) -> Outcome:
         """Makes a sequence hold the longest prefix of the tokens that it or the cache has.
@@ -125,45 +125,45 @@ class PromptCache:
         sequence.rewind(reached)
         patience = Patience()
         for _ in range(_ATTEMPTS):  # another one where a file was cut, damaged or removed since we looked
-            pieces = self._find(wanted, owner)
-            if not pieces or pieces[-1].last <= reached:
+            path = self._find(wanted, owner)
+            if not path or path[-1].last <= reached:
                 break
-            sequence.expect(pieces[-1].last)
-            loaded = self._rows.load(pieces, reached, sequence.fill, patience)
+            sequence.expect(path[-1].last)
+            loaded = self._rows.load(path, reached, sequence.fill, patience)
             if loaded == reached:
                 continue
-            _adopt(sequence, pieces, wanted[:loaded], reached)
+            _adopt(sequence, path, wanted[:loaded], reached)
             if not is_reproduced(sequence, loaded - 1, must_be_equal=sequence.own_tokens == loaded):
                 sequence.rewind(reached)
-                for piece in pieces:
-                    if piece.last > reached:
-                        self._tree.set_aside(piece.known.name, "not what the model computes")
+                for part in path:
+                    if part.last > reached:
+                        self._tree.set_aside(part.known.name, "not what the model computes")
                 break
             reached = loaded
         return Outcome(reached, tuple(self._tree.take_damages()))
 
-    def _find(self, token_ids: TokenIds, owner: bytes | None) -> list[Piece]:
+    def _find(self, token_ids: TokenIds, owner: bytes | None) -> list[PathPart]:
         """Returns the path with the longest prefix for that owner; sets segments with wrong digests aside."""
         with suppress(OSError):
             self._tree.refresh()
         while True:
-            pieces = self._tree.find(token_ids, owner)
-            wrong = self._first_wrong(pieces)
+            path = self._tree.find(token_ids, owner)
+            wrong = self._first_wrong(path)
             if wrong is None:
-                return pieces
+                return path
             self._tree.set_aside(wrong.name, "damaged (its tokens)")
 
-    def _first_wrong(self, pieces: list[Piece]) -> KnownSegment | None:
+    def _first_wrong(self, path: list[PathPart]) -> KnownSegment | None:
         """Returns the first segment whose tokens do not fit its digests."""
         chain = self._fingerprint.chain
-        for piece in pieces:
-            segment = piece.known.segment
+        for part in path:
+            segment = part.known.segment
             if (chain.length, chain.digest) != (segment.header.first_position, segment.header.chain_digest):
-                return piece.known
+                return part.known
             whole = chain.extended(segment.token_ids)
             if whole.digest != segment.end_digest:
-                return piece.known
-            chain = whole if piece.last == segment.end else chain.extended(tokens_of([piece]))
+                return part.known
+            chain = whole if part.last == segment.end else chain.extended(tokens_of([part]))
         return None
 
     # --- into the cache -----------------------------------------------------------------------------------------
@@ -194,49 +194,49 @@ class PromptCache:
     def _save(self, owner: bytes, token_ids: TokenIds, sequence: "TokenSequence") -> int:
         patience = Patience()
         for _ in range(_ATTEMPTS):
-            pieces = self._find(token_ids, owner)
-            if not self._rows.are_sound(pieces, patience):
+            path = self._find(token_ids, owner)
+            if not self._rows.are_sound(path, patience):
                 continue
-            stored = pieces[-1].last if pieces else 0
+            stored = path[-1].last if path else 0
             if stored == len(token_ids):
                 return 0
-            self._make_room(len(token_ids) - stored, pieces)
-            if self._write(owner, pieces, token_ids, sequence, patience):
+            self._make_room(len(token_ids) - stored, path)
+            if self._write(owner, path, token_ids, sequence, patience):
                 return len(token_ids) - stored
         # Another program holds the lock for longer than we wait, and a branch of our own needs no lock. If the other
         # program cuts off the parent meanwhile, the branch is an orphan, and its tokens are read again.
-        pieces = list(takewhile(self._rows.is_sound, self._find(token_ids, owner)))
-        stored = pieces[-1].last if pieces else 0
+        path = list(takewhile(self._rows.is_sound, self._find(token_ids, owner)))
+        stored = path[-1].last if path else 0
         if stored < len(token_ids):
-            self._begin(owner, pieces, token_ids, sequence)
+            self._begin(owner, path, token_ids, sequence)
         return len(token_ids) - stored
 
     def _write(
         self,
         owner: bytes,
-        pieces: list[Piece],
+        path: list[PathPart],
         token_ids: TokenIds,
         sequence: "TokenSequence",
         patience: Patience,
     ) -> bool:
         """Writes the tokens that are not stored; returns whether the end of the path was still as we knew it."""
-        if not pieces:
-            return self._begin(owner, pieces, token_ids, sequence)
-        tip = pieces[-1].known
-        goes_on = _can_grow(tip, owner, pieces[-1].last, _is_foreign(pieces, token_ids, sequence))
+        if not path:
+            return self._begin(owner, path, token_ids, sequence)
+        tip = path[-1].known
+        goes_on = _can_grow(tip, owner, path[-1].last, _is_foreign(path, token_ids, sequence))
         with self._rows.locked(tip, patience, to_append=goes_on) as descriptor:
             if descriptor is None:
                 return False
             if not goes_on:
                 # The lock keeps others from cutting the parent before they can see the child.
-                return self._begin(owner, pieces, token_ids, sequence)
-            self._append(descriptor, pieces, token_ids, sequence)
+                return self._begin(owner, path, token_ids, sequence)
+            self._append(descriptor, path, token_ids, sequence)
             return True
 
-    def _append(self, descriptor: int, pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequence") -> None:
+    def _append(self, descriptor: int, path: list[PathPart], token_ids: TokenIds, sequence: "TokenSequence") -> None:
         """Appends to the segment that ends the path."""
-        tip = pieces[-1].known
-        chain, added = self._chain_of(pieces), token_ids[tip.segment.end :]
+        tip = path[-1].known
+        chain, added = self._chain_of(path), token_ids[tip.segment.end :]
         try:
             segment = append(self._storage, descriptor, tip.segment, chain, added, sequence.rows)
         except BaseException:
@@ -252,18 +252,18 @@ class PromptCache:
         self._tree.add(KnownSegment(name, segment, segment.size, self._storage.used_at(descriptor)))
         self._rows.note_sound(name, segment.records)
 
-    def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
+    def _begin(self, owner: bytes, path: list[PathPart], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
         """Writes the tokens that are not stored to a new segment, a child of the one that ends the path.
 
         Returns:
             False if another program removed the file during the writing.
         """
-        stored = pieces[-1].last if pieces else 0
-        chain = self._chain_of(pieces)
+        stored = path[-1].last if path else 0
+        chain = self._chain_of(path)
         header = SegmentHeader(
             fingerprint=self._fingerprint, shape=self._shape, segment_id=secrets.token_bytes(ID_BYTES),
-            parent_id=pieces[-1].known.segment_id if pieces else NO_PARENT, first_position=stored,
-            chain_digest=chain.digest, owner=owner, is_foreign=_is_foreign(pieces, token_ids, sequence),
+            parent_id=path[-1].known.segment_id if path else NO_PARENT, first_position=stored,
+            chain_digest=chain.digest, owner=owner, is_foreign=_is_foreign(path, token_ids, sequence),
         )  # fmt: skip
         name = header.segment_id.hex() + SUFFIX
         part = name + PART_SUFFIX
@@ -291,17 +291,17 @@ class PromptCache:
         self._storage.sync_folder(self._folder)
         return True
 
-    def _make_room(self, token_count: int, pieces: list[Piece]) -> None:
+    def _make_room(self, token_count: int, path: list[PathPart]) -> None:
         """Evicts as much as the new tokens need; raises `OSError` if the disk or the budget still has no room."""
         records = token_count // RECORD_TOKENS + 2
         needed_bytes = token_count * self._shape.token_bytes + records * _MOST_RECORD_HEAD_BYTES + HEADER_BYTES
-        pinned = {(self._folder, piece.known.name): piece.last for piece in pieces}
+        pinned = {(self._folder, part.known.name): part.last for part in path}
         if not make_room(self._storage, needed_bytes, self._budget_bytes, pinned):
             is_disk_full = self._storage.free_bytes()[0] < needed_bytes + KEPT_FREE_BYTES
             raise OSError(errno.ENOSPC if is_disk_full else errno.EDQUOT, "no room")
 
-    def _chain_of(self, pieces: list[Piece]) -> TokenChain:
-        return self._fingerprint.chain.extended(tokens_of(pieces))
+    def _chain_of(self, path: list[PathPart]) -> TokenChain:
+        return self._fingerprint.chain.extended(tokens_of(path))
 
 
 def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
@@ -311,17 +311,17 @@ def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
     return hashlib.blake2b(meaning, digest_size=ID_BYTES).hexdigest()
 
 
-def _adopt(sequence: "TokenSequence", pieces: list[Piece], token_ids: TokenIds, first: int) -> None:
-    """Appends the tokens from a position on, whose keys and values were filled in, as each piece has them."""
-    for piece in pieces:
-        start, end = max(piece.first, first), min(piece.last, len(token_ids))
+def _adopt(sequence: "TokenSequence", path: list[PathPart], token_ids: TokenIds, first: int) -> None:
+    """Appends the tokens from a position on, whose keys and values were filled in, as each part has them."""
+    for part in path:
+        start, end = max(part.first, first), min(part.last, len(token_ids))
         if start < end:
-            sequence.adopt(token_ids[start:end].tolist(), is_foreign=piece.known.segment.header.is_foreign)
+            sequence.adopt(token_ids[start:end].tolist(), is_foreign=part.known.segment.header.is_foreign)
 
 
-def _is_foreign(pieces: list[Piece], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
+def _is_foreign(path: list[PathPart], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
     """Tells whether the tokens after the path must be marked as foreign: they, or tokens before them, are foreign."""
-    return has_foreign(pieces) or sequence.own_tokens < len(token_ids)
+    return has_foreign(path) or sequence.own_tokens < len(token_ids)
 
 
 def _can_grow(tip: KnownSegment, owner: bytes, stored: int, is_foreign: bool) -> bool:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from tui_llama.engine.prompt_cache.segment_scan import read_rows, still_holds
-from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, Piece, SegmentTree
+from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, PathPart, SegmentTree
 from tui_llama.engine.state_file import RecordPlace, Rows, StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
@@ -69,11 +69,11 @@ class SegmentRows:
         self._tree = tree
         self._sound: dict[str, set[RecordPlace]] = {}
 
-    def load(self, pieces: list[Piece], first: int, fill: Fill, patience: Patience) -> int:
+    def load(self, path: list[PathPart], first: int, fill: Fill, patience: Patience) -> int:
         """Fills in the rows of positions from `first` on; returns the position up to which all are right."""
         reached, damage = first, None
         with ExitStack() as opened:
-            jobs = list(self._reading_jobs(pieces, first, opened, patience))
+            jobs = list(self._reading_jobs(path, first, opened, patience))
             loads = opened.enter_context(closing(self._loads(fill, jobs)))
             for job in jobs:
                 try:
@@ -104,31 +104,31 @@ class SegmentRows:
         with ThreadPoolExecutor(_READERS) as readers:
             yield from readers.map(partial(self._load_record, fill), jobs)
 
-    def _reading_jobs(self, pieces: list[Piece], first: int, opened: ExitStack, patience: Patience) -> Iterator[_Job]:
+    def _reading_jobs(self, path: list[PathPart], first: int, opened: ExitStack, patience: Patience) -> Iterator[_Job]:
         """Yields the records that hold the positions from `first` on, up to a file that cannot be read now."""
-        for piece in pieces:
-            if piece.last <= first:
+        for part in path:
+            if part.last <= first:
                 continue
-            descriptor = opened.enter_context(self.locked(piece.known, patience))
+            descriptor = opened.enter_context(self.locked(part.known, patience))
             if descriptor is None:
                 return
-            for place in piece.places:
-                start, end = max(first, place.position), min(piece.last, place.position + place.token_count)
+            for place in part.places:
+                start, end = max(first, place.position), min(part.last, place.position + place.token_count)
                 if start < end:
-                    yield _Job(piece.known, descriptor, place, start, end)
+                    yield _Job(part.known, descriptor, place, start, end)
 
     def _load_record(self, fill: Fill, job: _Job) -> None:
         rows = read_rows(self._storage, job.descriptor, self._shape, job.place)
         fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
 
-    def are_sound(self, pieces: list[Piece], patience: Patience) -> bool:
+    def are_sound(self, path: list[PathPart], patience: Patience) -> bool:
         """Tells whether all records of a path are sound; reads those of which it is not known."""
-        unread = [piece for piece in pieces if not self.is_sound(piece)]
+        unread = [part for part in path if not self.is_sound(part)]
         return not unread or self.load(unread, 0, lambda first, rows: None, patience) == unread[-1].last
 
-    def is_sound(self, piece: Piece) -> bool:
+    def is_sound(self, part: PathPart) -> bool:
         """Tells whether this program has read or written all records of a part."""
-        return self._sound.get(piece.known.name, set()).issuperset(piece.places)
+        return self._sound.get(part.known.name, set()).issuperset(part.places)
 
     def note_sound(self, name: str, places: Iterable[RecordPlace]) -> None:
         """Notes that these records of a file are sound, and no others."""

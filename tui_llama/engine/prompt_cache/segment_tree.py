@@ -52,7 +52,7 @@ class KnownSegment:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PathPart:
     """The positions `first` … `last` - 1 of a path of tokens, which one segment holds."""
 
     known: KnownSegment
@@ -212,13 +212,13 @@ class SegmentTree:
         damages, self._damages = list(dict.fromkeys(self._damages)), []
         return damages
 
-    def find(self, token_ids: TokenIds, owner: bytes | None = None) -> list[Piece]:
+    def find(self, token_ids: TokenIds, owner: bytes | None = None) -> list[PathPart]:
         """Returns the path from the root that holds the longest prefix of the tokens, (tokens,) uint32.
 
         Only their owner finds foreign segments. Of equally long paths, one without foreign segments wins.
         """
-        best: list[Piece] = []
-        open_paths: list[tuple[KnownSegment, list[Piece]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
+        best: list[PathPart] = []
+        open_paths: list[tuple[KnownSegment, list[PathPart]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
         while open_paths:
             known, before = open_paths.pop()
             if known.segment.header.is_foreign and known.owner != owner:
@@ -228,13 +228,13 @@ class SegmentTree:
             if known.first >= len(token_ids) or not len(own) or own[0] != token_ids[known.first]:
                 continue
             reach = known.first + common_prefix_length(own, token_ids[known.first :])
-            path = [*before, Piece(known, known.first, reach)]
+            path = [*before, PathPart(known, known.first, reach)]
             longest = best[-1].last if best else 0
             if reach > longest or (reach == longest and has_foreign(best) and not has_foreign(path)):
                 best = path
             for child in self.children(known):
                 if child.first <= reach:
-                    open_paths.append((child, [*before, Piece(known, known.first, child.first)]))
+                    open_paths.append((child, [*before, PathPart(known, known.first, child.first)]))
         return best
 
     def children(self, known: KnownSegment) -> list[KnownSegment]:
@@ -271,15 +271,14 @@ class SegmentTree:
         return [known for known in self if known.name not in usable]
 
 
-def has_foreign(pieces: Iterable[Piece]) -> bool:
+def has_foreign(path: Iterable[PathPart]) -> bool:
     """Tells whether any of them holds foreign keys and values."""
-    return any(piece.known.segment.header.is_foreign for piece in pieces)
+    return any(part.known.segment.header.is_foreign for part in path)
 
 
-def tokens_of(pieces: Iterable[Piece]) -> TokenIds:
+def tokens_of(path: Iterable[PathPart]) -> TokenIds:
     """Returns the tokens of a path from the root on, (tokens,) uint32."""
     parts = [
-        piece.known.segment.token_ids[piece.first - piece.known.first : piece.last - piece.known.first]
-        for piece in pieces
+        part.known.segment.token_ids[part.first - part.known.first : part.last - part.known.first] for part in path
     ]
     return np.concatenate(parts) if parts else np.empty(0, np.uint32)
