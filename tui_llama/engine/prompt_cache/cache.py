@@ -32,7 +32,7 @@ from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, SUFFIX
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompt_cache.eviction import KEPT_FREE_BYTES, make_room
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
-from tui_llama.engine.prompt_cache.segment_reader import Patience, SegmentRows
+from tui_llama.engine.prompt_cache.segment_reader import LockBudget, SegmentRows
 from tui_llama.engine.prompt_cache.segment_tree import (
     KnownSegment,
     PathPart,
@@ -123,13 +123,13 @@ class PromptCache:
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
         reached = common_prefix_length(held, wanted)
         sequence.rewind(reached)
-        patience = Patience()
+        lock_budget = LockBudget()
         for _ in range(_ATTEMPTS):  # another one where a file was cut, damaged or removed since we looked
             path = self._find(wanted, owner)
             if not path or path[-1].last <= reached:
                 break
             sequence.expect(path[-1].last)
-            loaded = self._rows.load(path, reached, sequence.fill, patience)
+            loaded = self._rows.load(path, reached, sequence.fill, lock_budget)
             if loaded == reached:
                 continue
             _adopt(sequence, path, wanted[:loaded], reached)
@@ -192,16 +192,16 @@ class PromptCache:
         return Outcome(written, tuple(self._tree.take_damages()))
 
     def _save(self, owner: bytes, token_ids: TokenIds, sequence: "TokenSequence") -> int:
-        patience = Patience()
+        lock_budget = LockBudget()
         for _ in range(_ATTEMPTS):
             path = self._find(token_ids, owner)
-            if not self._rows.are_sound(path, patience):
+            if not self._rows.are_sound(path, lock_budget):
                 continue
             stored = path[-1].last if path else 0
             if stored == len(token_ids):
                 return 0
             self._make_room(len(token_ids) - stored, path)
-            if self._write(owner, path, token_ids, sequence, patience):
+            if self._write(owner, path, token_ids, sequence, lock_budget):
                 return len(token_ids) - stored
         # Another program holds the lock for longer than we wait, and a branch of our own needs no lock. If the other
         # program cuts off the parent meanwhile, the branch is an orphan, and its tokens are read again.
@@ -217,14 +217,14 @@ class PromptCache:
         path: list[PathPart],
         token_ids: TokenIds,
         sequence: "TokenSequence",
-        patience: Patience,
+        lock_budget: LockBudget,
     ) -> bool:
         """Writes the tokens that are not stored; returns whether the end of the path was still as we knew it."""
         if not path:
             return self._begin(owner, path, token_ids, sequence)
         tip = path[-1].known
         goes_on = _can_grow(tip, owner, path[-1].last, _is_foreign(path, token_ids, sequence))
-        with self._rows.locked(tip, patience, to_append=goes_on) as descriptor:
+        with self._rows.locked(tip, lock_budget, to_append=goes_on) as descriptor:
             if descriptor is None:
                 return False
             if not goes_on:

@@ -38,7 +38,7 @@ class _Job:
     last: int
 
 
-class Patience:
+class LockBudget:
     """The time that one call may wait for the locks of other programs, all of them together."""
 
     def __init__(self) -> None:
@@ -69,11 +69,11 @@ class SegmentRows:
         self._tree = tree
         self._sound: dict[str, set[RecordPlace]] = {}
 
-    def load(self, path: list[PathPart], first: int, fill: Fill, patience: Patience) -> int:
+    def load(self, path: list[PathPart], first: int, fill: Fill, lock_budget: LockBudget) -> int:
         """Fills in the rows of positions from `first` on; returns the position up to which all are right."""
         reached, damage = first, None
         with ExitStack() as opened:
-            jobs = list(self._reading_jobs(path, first, opened, patience))
+            jobs = list(self._reading_jobs(path, first, opened, lock_budget))
             loads = opened.enter_context(closing(self._loads(fill, jobs)))
             for job in jobs:
                 try:
@@ -104,12 +104,14 @@ class SegmentRows:
         with ThreadPoolExecutor(_READERS) as readers:
             yield from readers.map(partial(self._load_record, fill), jobs)
 
-    def _reading_jobs(self, path: list[PathPart], first: int, opened: ExitStack, patience: Patience) -> Iterator[_Job]:
+    def _reading_jobs(
+        self, path: list[PathPart], first: int, opened: ExitStack, lock_budget: LockBudget
+    ) -> Iterator[_Job]:
         """Yields the records that hold the positions from `first` on, up to a file that cannot be read now."""
         for part in path:
             if part.last <= first:
                 continue
-            descriptor = opened.enter_context(self.locked(part.known, patience))
+            descriptor = opened.enter_context(self.locked(part.known, lock_budget))
             if descriptor is None:
                 return
             for place in part.places:
@@ -121,10 +123,10 @@ class SegmentRows:
         rows = read_rows(self._storage, job.descriptor, self._shape, job.place)
         fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
 
-    def are_sound(self, path: list[PathPart], patience: Patience) -> bool:
+    def are_sound(self, path: list[PathPart], lock_budget: LockBudget) -> bool:
         """Tells whether all records of a path are sound; reads those of which it is not known."""
         unread = [part for part in path if not self.is_sound(part)]
-        return not unread or self.load(unread, 0, lambda first, rows: None, patience) == unread[-1].last
+        return not unread or self.load(unread, 0, lambda first, rows: None, lock_budget) == unread[-1].last
 
     def is_sound(self, part: PathPart) -> bool:
         """Tells whether this program has read or written all records of a part."""
@@ -135,7 +137,7 @@ class SegmentRows:
         self._sound[name] = set(places)
 
     @contextmanager
-    def locked(self, known: KnownSegment, patience: Patience, *, to_append: bool = False) -> Iterator[int | None]:
+    def locked(self, known: KnownSegment, lock_budget: LockBudget, *, to_append: bool = False) -> Iterator[int | None]:
         """Opens a segment with a lock, exclusive to append; yields None where its file has changed or is in use."""
         try:
             descriptor = self._storage.open(f"{self._folder}/{known.name}", writable=to_append)
@@ -146,7 +148,7 @@ class SegmentRows:
         try:
             is_ours = False
             with suppress(OSError):
-                is_ours = self._is_locked(descriptor, patience, exclusive=to_append) and self._is_known(
+                is_ours = self._is_locked(descriptor, lock_budget, exclusive=to_append) and self._is_known(
                     descriptor, known, is_all=to_append
                 )
             if not is_ours:
@@ -156,10 +158,10 @@ class SegmentRows:
             with suppress(OSError):  # all that must be on the disk was synced before
                 self._storage.close(descriptor)
 
-    def _is_locked(self, descriptor: int, patience: Patience, *, exclusive: bool) -> bool:
+    def _is_locked(self, descriptor: int, lock_budget: LockBudget, *, exclusive: bool) -> bool:
         """Locks a file; waits where another program has locked it."""
         while not self._storage.lock(descriptor, exclusive=exclusive):
-            if not patience.wait():
+            if not lock_budget.wait():
                 return False
         return True
 
