@@ -192,9 +192,9 @@ class LocalEngine:
         if chat_id is None or self._sequence is None or self._prompt_cache is None:
             return None
         outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
-        if not outcome.troubles:
+        if not outcome.problems:
             return None
-        return Notice(f"The chat's state was not saved ({'; '.join(outcome.troubles)}); the chat itself is safe.")
+        return Notice(f"The chat's state was not saved ({'; '.join(outcome.problems)}); the chat itself is safe.")
 
     def session_transfer(self) -> SessionTransfer:
         """Returns what takes in and writes sessions of llama.cpp, in the sequence of the replies.

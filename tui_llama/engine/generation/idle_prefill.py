@@ -74,9 +74,9 @@ class ReadAhead:
         wanted = self._certain_tokens()
         ready = common_prefix_length(self._sequence.token_ids, wanted)
         if ready < len(wanted) and not self._should_stop():
-            ready, troubles = restore_longest_prefix(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
-            for trouble in troubles:
-                yield Notice(not_used_words(trouble))
+            ready, problems = restore_longest_prefix(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
+            for problem in problems:
+                yield Notice(not_used_words(problem))
             if missing := wanted[ready:]:  # else all tokens were stored
                 chunks = self._sequence.extend_in_chunks(missing, CHUNK_SECONDS, FIRST_CHUNK_TOKENS)
                 done, start = 0, clock()

@@ -137,11 +137,11 @@ class Reply:
         The last token is never part of it: it must be computed for its logits.
         """
         reusable, chat_id = prompt.token_ids[:-1], self._request.chat_id
-        self._cost.reused_tokens, troubles = restore_longest_prefix(
+        self._cost.reused_tokens, problems = restore_longest_prefix(
             self._sequence, self._prompt_cache, reusable, chat_id
         )
-        for trouble in troubles:
-            yield Notice(not_used_words(trouble))
+        for problem in problems:
+            yield Notice(not_used_words(problem))
 
     def _why_read_again(self, prompt: Prompt) -> RereadCause | None:
         if isinstance(self._request, CompleteRequest):
@@ -304,6 +304,6 @@ class _Cost:
     accepted_tokens: int = 0
 
 
-def not_used_words(trouble: str) -> str:
+def not_used_words(problem: str) -> str:
     """Returns one line for the user about a stored state that could not be used."""
-    return f"A saved state could not be used in full: {trouble}. The rest is read again."
+    return f"A saved state could not be used in full: {problem}. The rest is read again."

@@ -55,7 +55,7 @@ class WrittenSession:
     tokens: int
     cells: int
     reused_tokens: int
-    troubles: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
 class SessionTransfer:
@@ -123,8 +123,8 @@ class SessionTransfer:
         if self._prompt_cache is None:
             raise StateFileError("not stored (stored prompts are switched off)")
         outcome = self._prompt_cache.save(owner, self._sequence)
-        if outcome.troubles:
-            raise StateFileError(f"not stored ({'; '.join(outcome.troubles)})")
+        if outcome.problems:
+            raise StateFileError(f"not stored ({'; '.join(outcome.problems)})")
 
     def _hold_checked(self, state: StoredState) -> None:
         """Takes the state over; the last token and one in the middle must come out again from what is before them."""
@@ -199,21 +199,21 @@ class SessionTransfer:
             )
         if max(token_ids) >= self._model.vocab_size:
             raise EngineError("there are tokens that this model does not know", "Use the model that they are of.")
-        reused, troubles = self._restore(cells, owner)
+        reused, problems = self._restore(cells, owner)
         logits = self._compute(cells, needs_logits=has_logits, on_progress=on_progress)
         write_llama_session(
             path, version, self._model.info.architecture, self._model.state_shape, np.array(cells, np.uint32),
             self._layers(), next_token_id=None if has_logits else token_ids[-1], logits=logits,
             flash_attention=flash_attention, may_replace=may_replace, inputs=inputs,
         )  # fmt: skip
-        return WrittenSession(len(token_ids), len(cells), reused, troubles)
+        return WrittenSession(len(token_ids), len(cells), reused, problems)
 
     def _restore(self, token_ids: tuple[int, ...], owner: bytes | None) -> tuple[int, tuple[str, ...]]:
         self._sequence.rewind(0)
         if self._prompt_cache is None:
             return 0, ()
         outcome = self._prompt_cache.restore(self._sequence, token_ids, owner)
-        return outcome.tokens, outcome.troubles
+        return outcome.tokens, outcome.problems
 
     def _compute(
         self, token_ids: tuple[int, ...], *, needs_logits: bool, on_progress: Callable[[int, int], None]

@@ -70,11 +70,11 @@ _CAUSES: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space all
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CacheResult:
     """The result of restoring or saving: how many tokens, and problems that the user should know, a few words each."""
 
     tokens: int
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class PromptCache:
@@ -95,7 +95,7 @@ class PromptCache:
         self._folder = folder_name(fingerprint, shape)
         self._tree = SegmentTree(storage, self._folder, fingerprint)
         self._rows = SegmentRows(storage, self._folder, shape, self._tree)
-        self._told_trouble = ""
+        self._told_problem = ""
 
     # --- out of the cache ---------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class PromptCache:
         path = self._find(np.asarray(token_ids, np.uint32), owner)
         return path[-1].last if path else 0
 
-    def restore(self, sequence: "TokenSequence", token_ids: Sequence[int], owner: bytes | None = None) -> Outcome:
+    def restore(self, sequence: "TokenSequence", token_ids: Sequence[int], owner: bytes | None = None) -> CacheResult:
         """Makes a sequence hold the longest prefix of the tokens that it or the cache has.
 
         The model computes the last token from the cache again, which must give the same keys and values, bit by bit;
@@ -140,7 +140,7 @@ class PromptCache:
                         self._tree.set_aside(part.known.name, "not what the model computes")
                 break
             reached = loaded
-        return Outcome(reached, tuple(self._tree.take_damages()))
+        return CacheResult(reached, tuple(self._tree.take_damages()))
 
     def _find(self, token_ids: TokenIds, owner: bytes | None) -> list[PathPart]:
         """Returns the path with the longest prefix for that owner; sets segments with wrong digests aside."""
@@ -168,7 +168,7 @@ class PromptCache:
 
     # --- into the cache -----------------------------------------------------------------------------------------
 
-    def save(self, owner: bytes, sequence: "TokenSequence") -> Outcome:
+    def save(self, owner: bytes, sequence: "TokenSequence") -> CacheResult:
         """Stores the tokens of a sequence that the cache lacks; of tokens that have moved, nothing.
 
         Args:
@@ -180,16 +180,16 @@ class PromptCache:
         """
         token_ids = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
         if not len(token_ids):
-            return Outcome(0)
+            return CacheResult(0)
         try:
             written = self._save(owner, token_ids, sequence)
         except OSError as error:
-            trouble = _CAUSES.get(error.errno or 0) or cause_of(error)
-            troubles = () if trouble == self._told_trouble else (trouble,)
-            self._told_trouble = trouble if error.errno in _LASTING or lacks_locks(error) else ""
-            return Outcome(0, (*self._tree.take_damages(), *troubles))
-        self._told_trouble = ""
-        return Outcome(written, tuple(self._tree.take_damages()))
+            problem = _CAUSES.get(error.errno or 0) or cause_of(error)
+            problems = () if problem == self._told_problem else (problem,)
+            self._told_problem = problem if error.errno in _LASTING or lacks_locks(error) else ""
+            return CacheResult(0, (*self._tree.take_damages(), *problems))
+        self._told_problem = ""
+        return CacheResult(written, tuple(self._tree.take_damages()))
 
     def _save(self, owner: bytes, token_ids: TokenIds, sequence: "TokenSequence") -> int:
         lock_budget = LockBudget()

@@ -199,9 +199,9 @@ def restore_longest_prefix(
     Returns:
         The length of the prefix in tokens, and problems that the user should know, a few words each.
     """
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     if prompt_cache is not None and chat_id is not None:
-        troubles = prompt_cache.restore(sequence, token_ids, bytes.fromhex(chat_id)).troubles
+        problems = prompt_cache.restore(sequence, token_ids, bytes.fromhex(chat_id)).problems
     held = common_prefix_length(sequence.token_ids, token_ids)
     sequence.rewind(held)
-    return held, troubles
+    return held, problems
