@@ -233,7 +233,7 @@ class _Child:
                 self._route(decode_event(body))
         except Exception as error:  # whatever it is, every waiting caller gets an error
             fault = error
-        await self._bury(fault)
+        await self._reap(fault)
 
     def _route(self, event: Event) -> None:
         answered = self._exchanges[0] if self._exchanges else None
@@ -251,7 +251,7 @@ class _Child:
         else:
             raise FrameError(f"a {type(event).__name__} that nothing asked for")
 
-    async def _bury(self, fault: Exception | None) -> None:
+    async def _reap(self, fault: Exception | None) -> None:
         """Makes sure that the process is gone, and raises its loss in every waiting exchange."""
         if fault is not None:
             self._kill()
@@ -261,7 +261,7 @@ class _Child:
             fault = fault or error
         if fault is not None and not isinstance(fault, FrameError):
             note_traceback(fault, self._log_file)
-        self.lost = self._obituary(fault)
+        self.lost = self._loss_error(fault)
         for exchange in self._exchanges:
             exchange.lose(self.lost)
         self._exchanges.clear()
@@ -284,7 +284,7 @@ class _Child:
             with suppress(ProcessLookupError):  # it ended on its own just now
                 self.process.kill()
 
-    def _obituary(self, fault: Exception | None) -> EngineLostError:
+    def _loss_error(self, fault: Exception | None) -> EngineLostError:
         if self._ending:
             return EngineLostError("the engine was closed")
         hint = "Try again: it is started anew."
