@@ -12,7 +12,7 @@ The chunks are so short that any other request hardly waits. Idle prefill stores
 from collections.abc import Callable, Iterator, Sequence
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.generation.reply import ShouldStop, not_used_words
+from tui_llama.engine.generation.reply import ShouldStop, unused_state_notice
 from tui_llama.engine.model.interface import LanguageModel, TokenSequence
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
@@ -76,7 +76,7 @@ class ReadAhead:
         if ready < len(wanted) and not self._should_stop():
             ready, problems = restore_longest_prefix(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
             for problem in problems:
-                yield Notice(not_used_words(problem))
+                yield Notice(unused_state_notice(problem))
             if missing := wanted[ready:]:  # else all tokens were stored
                 chunks = self._sequence.extend_in_chunks(missing, CHUNK_SECONDS, FIRST_CHUNK_TOKENS)
                 done, start = 0, clock()

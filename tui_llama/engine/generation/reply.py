@@ -141,7 +141,7 @@ class Reply:
             self._sequence, self._prompt_cache, reusable, chat_id
         )
         for problem in problems:
-            yield Notice(not_used_words(problem))
+            yield Notice(unused_state_notice(problem))
 
     def _why_read_again(self, prompt: Prompt) -> RereadCause | None:
         if isinstance(self._request, CompleteRequest):
@@ -304,6 +304,6 @@ class _Cost:
     accepted_tokens: int = 0
 
 
-def not_used_words(problem: str) -> str:
+def unused_state_notice(problem: str) -> str:
     """Returns one line for the user about a stored state that could not be used."""
     return f"A saved state could not be used in full: {problem}. The rest is read again."
