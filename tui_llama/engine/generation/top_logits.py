@@ -3,12 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.top_logits import BLOCK_LOGITS
-from tui_llama.engine.toolchain.object_store import Kernel
-
-_SUMMARISE = Kernel("top_logits", "summarise", "iii")
-_COLLECT = Kernel("top_logits", "collect", "iiiiiii")
-SAMPLING_KERNELS = (_SUMMARISE, _COLLECT)
 
 
 def select_top(logits: NDArray[np.float32], count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -30,12 +26,12 @@ def select_top(logits: NDArray[np.float32], count: int) -> tuple[NDArray[np.int3
     Naive twin: tests/naive/sampling.py.
     """
     highest = np.empty(-(-logits.size // BLOCK_LOGITS), np.float32)
-    _SUMMARISE(logits.ctypes.data, logits.size, highest.ctypes.data)
+    ops.SUMMARISE_LOGITS(logits.ctypes.data, logits.size, highest.ctypes.data)
     if np.isnan(highest.max()):
         raise FloatingPointError
     least = np.partition(highest, -count)[-count] if count < len(highest) else np.float32(-np.inf)
     top_ids, top_logits = np.empty(count, np.int32), np.full(count, least, np.float32)
-    _COLLECT(
+    ops.COLLECT_TOP_LOGITS(
         logits.ctypes.data, logits.size, highest.ctypes.data, highest.size, top_ids.ctypes.data, top_logits.ctypes.data,
         count,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts import amx_panel
 from tui_llama.engine.layouts import attention as attention_sizes
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
@@ -20,17 +21,7 @@ from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tensors.matrices import Matrix
 from tui_llama.engine.tensors.rotary import RotaryTable
 from tui_llama.engine.tensors.weights import Weights
-from tui_llama.engine.toolchain.object_store import PLAN_ARGUMENTS, Kernel
 from tui_llama.errors import ShapeMismatchError
-
-_MATRIX_PREFIX = "matrix_"
-_OTHER_MODULES = {
-    "rotate_queries": "kv_store",
-    "store_keys": "kv_store",
-    "store_values": "kv_store",
-    "attention": "attention.kernel",
-}
-"""Modules of kernels that are neither matrix kernels nor in `elementwise`."""
 
 _ATTENTION_UNITS = 32  # of one token at depth: enough for many threads, few enough to cost nothing
 
@@ -65,8 +56,8 @@ class Step:
     """Description of one plan step, for printing and counting.
 
     Args:
-        operation: The kernel's name.
-        detail: What the kernel works on.
+        operation: Its name in `ops`.
+        detail: What the operation works on.
         weight_bytes: Bytes of weights that it reads.
         macs_per_token: Multiply-accumulates for one token, without attention.
     """
@@ -89,9 +80,9 @@ class Plan:
     keep_alive: list[object]
 
     @property
-    def kernels(self) -> list[Kernel]:
+    def kernels(self) -> list[ops.Operation]:
         """The kernels that the plan needs, each once, in order of first use."""
-        return list(dict.fromkeys(kernel_named(step.operation) for step in self.steps))
+        return list(dict.fromkeys(ops.plan_operation(step.operation) for step in self.steps))
 
     def set_kernels(self) -> None:
         """Writes the addresses of the kernels into the rows, and loads kernels that are not loaded yet."""
@@ -106,12 +97,6 @@ class Plan:
             macs = f"{step.macs_per_token / 1e6:.1f}" if step.macs_per_token else ""
             lines.append(f"{step.operation:<16}{weights:>11}{macs:>12}  {step.detail}")
         return "\n".join(lines)
-
-
-def kernel_named(operation: str) -> Kernel:
-    """Returns the kernel of an operation."""
-    module = "matrix.products" if operation.startswith(_MATRIX_PREFIX) else _OTHER_MODULES.get(operation, "elementwise")
-    return Kernel(module, operation, PLAN_ARGUMENTS)
 
 
 @dataclass
@@ -161,7 +146,7 @@ class PlanBuilder:
         matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, residual.width)
         self._keep_alive.append(matrix.data)
         self._add(
-            Step("embed", name),
+            Step(ops.EMBED.name, name),
             output=residual.address, output_stride=residual.stride_bytes, weight=int(matrix.data.ctypes.data),
             weight_stride=matrix.row_bytes, columns=residual.width, mode=matrix.layout.type_id, units=1,
         )  # fmt: skip
@@ -206,7 +191,7 @@ class PlanBuilder:
         width = self.sizes.head_count * self.cache.padded_head_dim
         rotated = self.buffer("rotated queries", width)
         self._add(
-            Step("rotate_queries", "queries"),
+            Step(ops.ROTATE_QUERIES.name, "queries"),
             **self._from_to(queries, rotated), **self._rotation(neighbours), heads=self.sizes.head_count, units=1,
         )  # fmt: skip
         return rotated
@@ -215,11 +200,11 @@ class PlanBuilder:
         """Rotates the keys for their positions, and stores keys and values in the KV cache."""
         common = self._in_cache(layer) | {"units": 1}
         self._add(
-            Step("store_keys", f"layer {layer}"), barrier=0,
+            Step(ops.STORE_KEYS.name, f"layer {layer}"), barrier=0,
             input=keys.address, input_stride=keys.stride_bytes, **self._rotation(neighbours), **common,
         )  # fmt: skip
         self._add(
-            Step("store_values", f"layer {layer}"), barrier=0,
+            Step(ops.STORE_VALUES.name, f"layer {layer}"), barrier=0,
             input=values.address, input_stride=values.stride_bytes, **self._head_sizes(), **common,
         )  # fmt: skip
 
@@ -246,7 +231,7 @@ class PlanBuilder:
         sinks_vector = self.weights.vector(sinks, sizes.head_count) if sinks else None
         self._keep_alive.append(sinks_vector)
         self._add(
-            Step("attention", f"layer {layer}"), per_token=PER_TOKEN_GROUP,
+            Step(ops.ATTENTION.name, f"layer {layer}"), per_token=PER_TOKEN_GROUP,
             **self._from_to(rotated, attended), **self._head_sizes(), heads=sizes.head_count,
             **self._in_cache(layer), scale=scale, window=window, soft_cap=soft_cap,
             extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
@@ -258,7 +243,7 @@ class PlanBuilder:
     def gate(self, gates: Buffer, ups: Buffer) -> Buffer:
         """Computes silu(gates) × ups, and overwrites the gates."""
         self._add(
-            Step("gate", "feed-forward"),
+            Step(ops.GATE.name, "feed-forward"),
             **self._from_to(gates, gates), extra=ups.address, extra_stride=ups.stride_bytes,
             columns=padded(gates.width), units=1,
         )  # fmt: skip
@@ -279,7 +264,10 @@ class PlanBuilder:
     def _quantize(self, source: Buffer, columns: int) -> Buffer:
         blocks, name = source.width // columns, f"{source.name}, quantised by {columns}"
         target = self._shared(name, blocks, (activation_bytes(source.width, columns),), np.uint8)
-        self._add(Step(f"quantize_{columns}", source.name), **self._from_to(source, target), columns=blocks, units=1)
+        self._add(
+            Step(ops.quantization(columns).name, source.name),
+            **self._from_to(source, target), columns=blocks, units=1,
+        )  # fmt: skip
         return target
 
     def _add_product(
@@ -288,7 +276,7 @@ class PlanBuilder:
         self._keep_alive += [matrix.data, bias]
         self._add(
             Step(
-                _MATRIX_PREFIX + matrix.layout.name.lower(), matrix.name,
+                ops.matrix_product(matrix.layout).name, matrix.name,
                 len(matrix.data), matrix.rows * matrix.columns,
             ),
             per_token=PER_PLAN, barrier=0, **self._from_to(source, target),
@@ -300,7 +288,7 @@ class PlanBuilder:
         weight = self.weights.vector(f"{name}.weight", columns)
         self._keep_alive.append(weight)
         self._add(
-            Step("rms_norm", name),
+            Step(ops.RMS_NORM.name, name),
             **self._from_to(source, target), weight=int(weight.ctypes.data), heads=heads, columns=columns,
             epsilon=self.sizes.rms_epsilon, units=heads,
         )  # fmt: skip

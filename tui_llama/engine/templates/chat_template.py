@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.gguf.file import GgufFile
-from tui_llama.engine.prompting.ledger_prompt import RenderedPrompt
 from tui_llama.engine.templates.dates import write_date
 from tui_llama.engine.templates.known import (
     KNOWN_TEMPLATES,
@@ -20,6 +19,7 @@ from tui_llama.engine.templates.known import (
     template_of_vocabulary,
 )
 from tui_llama.engine.templates.message_marks import marked, space_before, take_out_marks
+from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.templates.template_text import stored_template
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 from tui_llama.errors import EngineError, SettingsError

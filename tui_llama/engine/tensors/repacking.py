@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.repacking import UNIT_FIELDS
 from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
-from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
+from tui_llama.engine.toolchain.loader import load_kernels
 
 if TYPE_CHECKING:
     from tui_llama.engine.tensors.matrices import Matrix
@@ -29,9 +30,6 @@ _PROGRESS_SECONDS = 0.02
 _UNIT_BYTES = 1 << 20
 _STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and its tile
 _SOURCE_FIELD = 1
-
-_REPACK_UNITS = Kernel("matrix.repack", "repack_units", "iiii")
-_PACKED_AS = {"BF16": "F16"}  # types that are packed in the same way as another type
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ class _Work:
         parts: int,
         sit_down: Callable[[int], object] | None,
     ) -> None:
-        load_kernels([_REPACK_UNITS])
+        load_kernels([ops.REPACK_UNITS])
         self.tile_bytes = sum(len(source.matrix.data) for source in sources)
         self._jobs = [
             [job for source in sources for job in _jobs_of(source, part, parts)] + _copy_jobs(copies, part, parts)
@@ -279,7 +277,7 @@ def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) 
             stop, set the first to `len(units)`.
     """
     staging = np.empty(_STAGING_BYTES, np.uint8)
-    _REPACK_UNITS(units.ctypes.data, len(units), progress.ctypes.data, staging.ctypes.data)
+    ops.REPACK_UNITS(units.ctypes.data, len(units), progress.ctypes.data, staging.ctypes.data)
 
 
 def units_of(
@@ -302,19 +300,9 @@ def units_of(
     row_bytes = layout.row_bytes(columns)
     step_bytes, tile_bytes = layout.packed_at_once
     step = max(1, _UNIT_BYTES // max(1, ROWS * row_bytes))
-    packer = packer_of(layout).address
+    packer = ops.packing(layout).address
     units = [
         (packer, source, row_bytes, target, rows, step_bytes, tile_bytes, first, min(first + step, last_tile))
         for first in range(first_tile, last_tile, step)
     ]
     return np.array(units, np.int64).reshape(-1, UNIT_FIELDS)
-
-
-def packer_of(layout: TileFormat) -> Kernel:
-    """Returns the kernel that packs blocks of a format."""
-    return Kernel("matrix.repack", f"pack_{_PACKED_AS.get(layout.name, layout.name).lower()}", "iiii")
-
-
-def repack_kernels(layouts: Iterable[TileFormat]) -> list[Kernel]:
-    """Returns all kernels that fill tiles of some formats."""
-    return [_REPACK_UNITS, *map(packer_of, layouts)]

@@ -11,13 +11,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.gguf.file import GgufFile, TensorInfo
 from tui_llama.engine.layouts import weight_tile
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine.memory import ZeroedRegions, padded, zeroed_array
 from tui_llama.engine.tensors.matrices import ByteArray, EmbeddingMatrix, Matrix
-from tui_llama.engine.tensors.repacking import Copy, Repacking, Source, repack_kernels
-from tui_llama.engine.toolchain.object_store import Kernel
+from tui_llama.engine.tensors.repacking import Copy, Repacking, Source
 from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]
@@ -82,9 +82,9 @@ class Weights:
         """Bytes of all matrices in tiles."""
         return sum(len(matrix.data) for matrix in self._matrices.values())
 
-    def kernels(self) -> list[Kernel]:
+    def kernels(self) -> list[ops.Operation]:
         """Returns the kernels that fill the tiles of every matrix requested so far."""
-        return repack_kernels({matrix.layout for matrix in self._matrices.values()})
+        return ops.repacking({matrix.layout for matrix in self._matrices.values()})
 
     def repacking(self, threads: int, sit_down: Callable[[int], object] | None = None) -> Repacking:
         """Makes the work that fills everything requested so far; the arguments are those of `Repacking`."""

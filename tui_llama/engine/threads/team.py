@@ -10,12 +10,9 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.team import TEAM_FIELDS, new_team
 from tui_llama.engine.threads.placement import Placement, find_seats
-from tui_llama.engine.toolchain.object_store import Kernel
-
-TAKE_PART = Kernel("plan_loop", "take_part", "ii")
-"""The kernel that every thread of a team calls."""
 
 _ANYWHERE = Placement()
 _FIELD_INDEX = {name: index for index, name in enumerate(TEAM_FIELDS)}
@@ -73,12 +70,12 @@ class ThreadTeam:
         if not self._seating.is_anywhere and threading.get_ident() != self._seated_caller:
             self._seated_caller = threading.get_ident()
             self._left_by_caller = self._seating.sit_down(0)
-        TAKE_PART(self._address, 0)
+        ops.TAKE_PART(self._address, 0)
 
     def close(self) -> None:
         """Ends the threads. May be called again."""
         self.set_fields(is_closing=1)
-        TAKE_PART(self._address, 0)
+        ops.TAKE_PART(self._address, 0)
         for helper in self._helpers:
             helper.join()
         self._helpers = []
@@ -107,4 +104,4 @@ class ThreadTeam:
     def _help(self, index: int, seated: "queue.SimpleQueue[int]") -> None:
         self._seating.sit_down(index)
         seated.put(index)
-        TAKE_PART(self._address, index)
+        ops.TAKE_PART(self._address, index)

@@ -6,18 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.byte_pair_merge import NO_TOKEN
-from tui_llama.engine.toolchain.object_store import Kernel
 
 ByteArray = npt.NDArray[np.uint8]
 IdArray = npt.NDArray[np.int32]
 IntArray = npt.NDArray[np.int64]
-
-_ENTER_TEXTS = Kernel("byte_pair_merge", "enter_texts", "iiiiii")
-_READ_MERGES = Kernel("byte_pair_merge", "read_merges", "iiiiiiiiii", returns=True)
-_ENTER_MERGES = Kernel("byte_pair_merge", "enter_merges", "iiii")
-_MERGE_WORDS = Kernel("byte_pair_merge", "merge_words", "i" * 17, returns=True)
-MERGE_KERNELS = (_ENTER_TEXTS, _READ_MERGES, _ENTER_MERGES, _MERGE_WORDS)
 
 
 class TextTable:
@@ -33,7 +27,7 @@ class TextTable:
         self._table = _free_slots(len(starts))
         self._arrays: tuple[npt.NDArray[Any], ...] = (pool, np.ascontiguousarray(starts), np.ascontiguousarray(ends))
         self.arguments = (_address(self._table), len(self._table), *map(_address, self._arrays))
-        _ENTER_TEXTS(*self.arguments, len(starts))
+        ops.ENTER_TEXTS(*self.arguments, len(starts))
 
     def read_merges(self, lines: ByteArray, starts: IntArray, ends: IntArray) -> tuple[IdArray, int]:
         """Splits merges at the first space that is not their first character, and looks up the tokens that they name.
@@ -49,7 +43,7 @@ class TextTable:
         """
         found = np.empty((len(starts), 3), np.int32)
         places = (np.ascontiguousarray(starts), np.ascontiguousarray(ends))
-        count = _READ_MERGES(_address(found), _address(lines), *map(_address, places), len(starts), *self.arguments)
+        count = ops.READ_MERGES(_address(found), _address(lines), *map(_address, places), len(starts), *self.arguments)
         return found, int(count)
 
 
@@ -71,7 +65,7 @@ class Merger:
         self._bytes_as_tokens = bytes_as_tokens
         self._whole_words = whole_words
         self._ranks = _free_slots(len(merges))
-        _ENTER_MERGES(_address(self._ranks), len(self._ranks), _address(self._merges), len(merges))
+        ops.ENTER_MERGES(_address(self._ranks), len(self._ranks), _address(self._merges), len(merges))
 
     def merge(self, words: Sequence[bytes]) -> IdArray:
         """Merges UTF-8 words; returns their tokens in order, (tokens,) int32, -1 for a character without a token."""
@@ -80,7 +74,7 @@ class Merger:
         word_ends, longest = np.cumsum(lengths), int(lengths.max(initial=0))
         out = np.empty(len(text), np.int32)
         links, heap = np.empty((longest, 2), np.int32), np.empty(3 * longest, np.int64)
-        count = _MERGE_WORDS(
+        count = ops.MERGE_WORDS(
             _address(out), _address(text), _address(word_ends), len(words), int(self._whole_words),
             _address(self._bytes_as_tokens), len(self._bytes_as_tokens), _address(self._ranks), len(self._ranks),
             _address(self._merges), *self._texts.arguments, _address(links), _address(heap),

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tui_llama.engine import ops
 from tui_llama.engine.gguf.file import GgufFile, open_gguf
 from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
-from tui_llama.engine.tokenizer.merging import MERGE_KERNELS
 from tui_llama.engine.tokenizer.special_tokens import (
     SPLITTING_KINDS,
     Span,
@@ -25,7 +25,6 @@ from tui_llama.engine.tokenizer.special_tokens import (
 )
 from tui_llama.engine.tokenizer.stream_decoder import StreamDecoder
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, read_vocabulary, text_bytes
-from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import CallerError, ModelFileError
 
 __all__ = [
@@ -234,9 +233,9 @@ def check_tokenizer_kind(file: GgufFile) -> str:
     return kind
 
 
-def tokenizer_kernels(file: GgufFile) -> tuple[Kernel, ...]:
+def tokenizer_kernels(file: GgufFile) -> tuple[ops.Operation, ...]:
     """Returns the kernels that the tokenizer of `file` needs."""
-    return MERGE_KERNELS if file.get_str("tokenizer.ggml.model", "") in _BYTE_PAIR_KINDS else ()
+    return ops.BYTE_PAIR_MERGING if file.get_str("tokenizer.ggml.model", "") in _BYTE_PAIR_KINDS else ()
 
 
 def _open_score_based(file: GgufFile) -> Tokenizer:

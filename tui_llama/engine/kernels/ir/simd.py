@@ -380,7 +380,7 @@ def atomic_store(_: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def call_kernel(_: Any, kernel: Any, row: Any, batch: Any, first: Any, last: Any, scratch: Any) -> Any:
-    """Calls the compiled kernel at address `kernel`; see `PLAN_ARGUMENTS` in toolchain/object_store.py."""
+    """Calls the compiled kernel at address `kernel`; see `PLAN_ARGUMENTS` in ops.py."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         kind = ir.FunctionType(ir.VoidType(), [I64] * 5)
