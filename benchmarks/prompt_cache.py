@@ -1,12 +1,12 @@
-"""How long it takes to store and to load the keys and values of a chat.
+"""Measures how long it takes to store and to load the keys and values of a chat.
 
     python -m benchmarks.prompt_cache [--tokens 8192] [--layers 16] [--kv-heads 8] [--head-dim 64] [--cache-type q8_0]
 
-The sizes are those of a Llama 3.2 1B by default: 256 MB for 8192 tokens in float16. No model is run: what is loaded is
-checked as always but for the last token, which a model would compute again. Beside each load stands how long the same
-file takes to be read without looking at it, in turns: from the page cache, and from the disk after the system was asked
-to forget it. Targets: 0.5 s from the page cache, 1 s from a disk of 1 GB/s, and little more than the new tokens' keys
-and values written for a turn.
+The default sizes are those of a Llama 3.2 1B: 256 MB for 8192 tokens in float16. No model is run, so the check of the
+last token, which a model would compute again, is left out; all other checks are done. Beside each load the program
+prints the time to read the same file without checking it. The file comes from the page cache, or from the disk after
+the system was asked to drop it from the page cache. Targets: 0.5 s from the page cache, 1 s from a disk of 1 GB/s, and
+for a turn little more bytes written than the keys and values of its new tokens.
 """
 
 import argparse
@@ -60,7 +60,7 @@ class _NoModel:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=8192, help="tokens of the chat")
     parser.add_argument("--layers", type=int, default=16)
@@ -99,7 +99,7 @@ def _filled(model: _NoModel, count: int) -> Sequence:
 
 
 def _save(cache: PromptCache, chat: Sequence, folder: Path, shape: StateShape) -> None:
-    """All but the last turn, and then that turn."""
+    """Saves all but the last turn, then the last turn, and prints the times."""
     count = len(chat.token_ids)
     whole = chat.token_ids[:]
     before = 0
