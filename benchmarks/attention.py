@@ -31,8 +31,8 @@ from tui_llama.engine.plan.plan import Plan, Step
 from tui_llama.engine.plan.runner import PlanRunner
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.threads.team import ThreadTeam
+from tui_llama.engine.toolchain.loader import LoadedCode, linked
 from tui_llama.engine.toolchain.numba_codegen import intrinsic, machine_code
-from tui_llama.engine.toolchain.object_store import link
 
 _CHAINS = 16  # of multiply-adds that do not wait for each other
 _ROUNDS = 200_000
@@ -61,8 +61,8 @@ def _multiply(memory: int, rounds: int) -> None:
 
 
 @cache
-def _compiled_multiply() -> Callable[[int, int], None]:
-    return link(machine_code(_multiply, "ii"), "ii")[1]
+def _compiled_multiply() -> LoadedCode:
+    return linked(machine_code(_multiply, "ii"), "ii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _fill(cache: KeyValueCache) -> None:
 def _multiply_rate(threads: int) -> float:
     """10⁹ float32 multiply-accumulates a second of all threads together."""
     memories = [zeroed_array((2048,), np.uint8) for _ in range(threads)]
-    multiply = _compiled_multiply()
+    multiply = _compiled_multiply().call
     workers = [Thread(target=multiply, args=(int(memory.ctypes.data), _ROUNDS)) for memory in memories]
     start = perf_counter()
     for worker in workers:

@@ -25,6 +25,7 @@ from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats import database
+from tui_llama.chats import store as store_module
 from tui_llama.chats.chat_date import date_text, local_now
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import TITLE_LENGTH, MessageState, Store
@@ -703,10 +704,10 @@ sys.stdin.read()
 CROWD = """
 import sys
 from pathlib import Path
-from tui_llama.chats import database
+from tui_llama.chats import store as store_module
 from tui_llama.chats.store import Store
 
-database.BUSY_SECONDS = float(sys.argv[3])
+store_module.BUSY_SECONDS = float(sys.argv[3])
 sys.stdin.read()
 with Store(Path(sys.argv[1])) as store:
     store.recover()
@@ -993,7 +994,7 @@ def test_a_database_that_cannot_be_written_is_named(store: Store) -> None:
 
 
 def test_a_database_that_stays_locked_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.05)
     with Store(path) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -28,6 +28,7 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
+from tui_llama import graphemes
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_from, date_text, local_now
 from tui_llama.chats.database import (
@@ -42,7 +43,6 @@ from tui_llama.chats.database import (
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.errors import CallerError, StoreConflictError, StoreError
 from tui_llama.paths import is_folder
-from tui_llama.widgets import graphemes
 
 TITLE_LENGTH: Final = 60  # characters as people see them
 

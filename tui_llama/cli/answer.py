@@ -13,9 +13,9 @@ import msgspec
 
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.chats.chat_prompt_cache import with_prompt_cache
-from tui_llama.chats.ledger import TOKENISED_AGAIN
 from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
     CompleteRequest,
     Failed,
     Finished,

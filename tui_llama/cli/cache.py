@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from tui_llama import paths
+from tui_llama import graphemes, paths
 from tui_llama.chats.chat_prompt_cache import explained
 from tui_llama.chats.store import Store
 from tui_llama.engine.prompt_cache.eviction import (
@@ -19,7 +19,6 @@ from tui_llama.errors import UserError
 from tui_llama.files.storage import DiskStorage
 from tui_llama.output import Output
 from tui_llama.text_safety import sanitize_line
-from tui_llama.widgets import graphemes
 
 _EVERY_CHAT = 2**31
 _MOST_TITLE = 60

@@ -15,7 +15,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tui_llama.chats.ledger import TOKENISED_AGAIN
 from tui_llama.engine.generation.idle_prefill import ReadAhead
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
@@ -27,6 +26,7 @@ from tui_llama.engine.prompt_cache.eviction import default_budget_bytes
 from tui_llama.engine.prompting.conversation_prompt import without_foreign_tokens
 from tui_llama.engine.prompting.prompt_cost import ReadingSpeed, estimate_prompt
 from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
     CompleteRequest,
     EstimateRequest,
     Failed,
@@ -155,7 +155,7 @@ class LocalEngine:
 
         Args:
             request: What the next prompt is certain to begin with.
-            should_stop: Asked before every chunk, which takes at most about `read_ahead.CHUNK_SECONDS`.
+            should_stop: Asked before every chunk, which takes at most about `idle_prefill.CHUNK_SECONDS`.
 
         Raises:
             CallerError: what the last reply left is not saved yet, and would be lost.

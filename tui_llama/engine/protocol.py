@@ -347,6 +347,10 @@ class Notice(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
+TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is tokenised again for this model."
+"""An engine's notice that it cannot use the token ids of a chat; it stands here so that the screen can tell it once."""
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True):
     """The answer has ended; the last event of a turn. Saving of the state may follow in the background."""
 

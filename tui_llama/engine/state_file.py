@@ -1,50 +1,17 @@
 """A file of stored keys and values, a segment: the tokens of one branch from some position on, turn after turn.
 
-A segment without a parent begins at position 0; another one goes on from a position of its parent, so that branches
-share what they have in common. It is only ever appended to: records of up to 64 tokens, then a record that says that
-all before it belongs together. What comes after the last of those counts for nothing.
+A segment without a parent begins at position 0. Any other segment continues from a position of its parent, so that
+branches share what they have in common. A segment is only appended to, or cut back to the end of a record: records of
+up to 64 tokens (`TOKS`), then a record (`DONE`) that says that everything before it belongs together. Bytes after the
+last `DONE` are ignored.
 
-    header     256 bytes, see `SegmentHeader`; everything little-endian, every part a multiple of 64 bytes
-         0      8  magic: 89 54 4C 4B 0D 0A 1A 0A
-         8      2  major version: 2; another one is refused
-        10      2  minor version: 0; a higher one is read
-        12      4  length of the header in bytes: 256
-        16      4  incompatible features: an unknown bit is refused; none so far
-        20      4  compatible features: an unknown bit is ignored; 1 = keys and values were computed by another
-                   program, or beside such, and are not the bits that this engine computes: for their owner alone
-        24     32  fingerprint of the model
-        56     16  fingerprint of the configuration
-        72      4  version of the engine's numerics and layout
-        76      4  element type: 1 = float16, 2 = q8_0
-        80      4  layers
-        84      4  kv_heads
-        88      4  head_dim
-        92      4  zero
-        96     16  the segment's own id
-       112     16  its parent's id; zeros: none
-       128      8  position of the first token
-       136     16  digest of all tokens before it, see token_chain.py
-       152     16  whose it is, an id of the writer's choice
-       168     84  zeros
-       252      4  CRC-32 of the 252 bytes before
+docs/state-file.md has the format, field by field, and the rules for reading and writing it. In short: everything is
+little-endian, every part is a multiple of 64 bytes long, token ids are uint32 (tokens,), and keys and values are
+(layers, 2, tokens, kv_heads, head), keys before values. A head is float16 (head_dim,), or for q8_0 as many blocks of 34
+bytes as it takes: a float16 scale and 32 × int8.
 
-    record     64 bytes, token ids, keys and values
-         0      4  kind: "TOKS" or "DONE"
-         4      4  tokens: 1 … 64; of DONE 0
-         8      8  position of the first token; of DONE that after the last
-        16      8  the first 8 bytes of the segment's id
-        24      4  number of the record in the segment, from 0
-        28     16  digest of all tokens up to the end of the record
-        44      4  CRC-32 of keys and values with their padding
-        48     12  zeros
-        60      4  CRC-32 of the 60 bytes before and of the token ids with their padding, going on from the same
-                   checksum of the record before (of the header for the first one)
-        64         token ids, uint32 (tokens,), padded with zeros
-         …         keys and values: (layers, 2, tokens, kv_heads, head), keys before values, padded with zeros; head is
-                   float16 (head_dim,), or for q8_0 as many blocks of 34 bytes as it takes: a float16 scale, 32 × int8
-
-Whoever appends or cuts holds an exclusive lock on the file, whoever reads keys and values a shared one. Knows no
-models, no chats, and of other segments only their ids.
+Whoever appends or cuts holds an exclusive lock on the file; whoever reads keys and values holds a shared one. This
+module knows no models and no chats, and of other segments only their ids.
 """
 
 import struct

@@ -18,12 +18,13 @@ from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usag
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.chat_date import date_text, local_now
 from tui_llama.chats.journal import Journal
-from tui_llama.chats.ledger import TOKENISED_AGAIN, UNKNOWN_VOCABULARY, FedTokens, Ledger
+from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.chats.open_chat import Entry, OpenChat
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.process.border import GuardedEngine
 from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
     CompleteRequest,
     Engine,
     EstimateRequest,

@@ -13,7 +13,7 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
-from tui_llama.widgets import graphemes
+from tui_llama import graphemes
 from tui_llama.widgets.editor_text import EditorDocument, EditorLine, EditorNavigator, EditorWrapping
 
 # What Alt+Enter sends in a terminal without the kitty protocol. Textual would take the Alt off, which would send

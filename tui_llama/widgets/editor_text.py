@@ -18,8 +18,8 @@ from textual.document._document_navigator import DocumentNavigator
 from textual.document._wrapped_document import WrappedDocument
 from textual.expand_tabs import get_tab_widths
 
+from tui_llama import graphemes
 from tui_llama.text_safety import drawn
-from tui_llama.widgets import graphemes
 from tui_llama.widgets.long_text import extent, is_long
 
 # Labels stand in the text as runs of one surrogate each, which no text that comes from outside can contain.

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[3]
 KILLS = scaled(150, 10_000)
 PROCESSES = scaled(4, 8)
-TURNS = scaled(400, 20_000)
+TURNS = scaled(200, 20_000)
 
 
 def outcome_of(kind: str, folder: Path, *arguments: int) -> dict[str, Any]:

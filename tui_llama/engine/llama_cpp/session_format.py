@@ -30,13 +30,13 @@
          4      elements of a row: kv_heads × head_dim
          …      float16 (kv_heads, head_dim, cells)
 
-Version 9 has a cell for every token. In version 10 the last token has none: there are no logits in the file, so the
-token is read again for them, and reading it fails when its position is taken.
+Version 9 has a cell for every token. In version 10 the last token has no cell: the file has no logits, so llama.cpp
+reads that token again to compute them, and this fails if its position is taken.
 
-The format has no checksum, and beside the architecture's name nothing in it says which weights and which rotation the
-keys and values are of. A file comes from anywhere: everything is checked before anything is returned, every number
-against what is left of the file before memory is asked for, and states in which positions were moved are refused, since
-nothing tells whether the keys were moved with them. Knows no models and no chats.
+The format has no checksum. Apart from the architecture's name, nothing in it says which weights and which rotation the
+keys and values belong to. A file may come from anywhere, so everything is checked before anything is returned, and
+every number is compared with the rest of the file before memory is allocated. States with moved positions are refused,
+because nothing tells whether the keys were moved with them. This module knows no models and no chats.
 
 Sources: llama.cpp, src/llama-context.cpp (`state_save_file`, `state_write_data`) and src/llama-kv-cache.cpp
 (`state_write_meta`, `state_write_data`), of February 2025 for version 9 and of October 2026 for version 10.

@@ -1,9 +1,9 @@
-"""Sessions of llama.cpp into a sequence of ours, and out of the prompt cache into a session.
+"""Imports llama.cpp sessions into a sequence, and exports sequences from the prompt cache as llama.cpp sessions.
 
-A session comes from anywhere, and nothing in it says which weights its keys and values are of. So two tokens are
-computed again before anything of it is used. That does not show whether every other token is the one whose keys and
-values stand there: what was taken in stays with the chat that it was taken in for. Knows nothing of where chats are
-kept.
+A session may come from anywhere, and nothing in it says which weights its keys and values belong to. So two tokens are
+computed again before anything of the session is used. This does not prove that every other token belongs to its keys
+and values. An imported session is therefore used only by the chat that it was imported for. This module does not know
+where chats are stored.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -42,7 +42,7 @@ from tui_llama.engine.tensors.weights import Weights
 from tui_llama.engine.threads.placement import Placement, chosen_processors, find_seats
 from tui_llama.engine.threads.team import ThreadTeam
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
-from tui_llama.engine.toolchain.object_store import load_kernels, take_notices
+from tui_llama.engine.toolchain.loader import load_kernels, take_notices
 from tui_llama.errors import CallerError, EngineError, ModelFileError
 from tui_llama.settings import check_fields
 

@@ -136,7 +136,7 @@ class PromptCache:
 
         The last token that comes from the cache is computed again and must give the same keys and values, bit by bit;
         they depend on all tokens before it. Where they do not, nothing is taken from the cache. Where some were
-        computed elsewhere, they must be as close as `canary` says.
+        computed elsewhere, they must be as close as `recompute_check` demands.
 
         Args:
             sequence: What it holds that was computed elsewhere is the owner's too.
