@@ -20,7 +20,7 @@ from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
 from tui_llama.engine.llama_cpp.transfer import SessionTransfer
-from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.eviction import default_budget_bytes
 from tui_llama.engine.prompting.conversation_prompt import without_foreign_tokens
@@ -45,6 +45,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
 )
 from tui_llama.engine.threads.placement import Placement
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import CallerError, EngineError, UserError
 from tui_llama.files.storage import DiskStorage
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.generation.reply import ShouldStop, unused_state_notice
-from tui_llama.engine.model.interface import LanguageModel, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.context_room import room_in
@@ -23,6 +23,7 @@ from tui_llama.engine.prompting.conversation_prompt import (
     restore_longest_prefix,
 )
 from tui_llama.engine.protocol import Notice, ReadAheadEvent, ReadAheadFinished, ReadAheadProgress, ReadAheadRequest
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import EngineError
 
 CHUNK_SECONDS = 0.1

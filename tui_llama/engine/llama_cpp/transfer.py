@@ -19,13 +19,14 @@ from tui_llama.engine.llama_cpp.recover_messages import messages_in
 from tui_llama.engine.llama_cpp.session_format import Plane, SessionHead, StoredState
 from tui_llama.engine.llama_cpp.session_reader import read_llama_session
 from tui_llama.engine.llama_cpp.session_writer import write_llama_session
-from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
 from tui_llama.engine.prompting.conversation_prompt import encode_continuation, without_foreign_tokens
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.engine.state_file import Rows
 from tui_llama.engine.templates.dates import dates_in
+from tui_llama.engine.token_sequence import Logits, TokenSequence
 from tui_llama.errors import EngineError, StateFileError
 
 _LOGITS_VERSION = 9

@@ -23,7 +23,7 @@ from tui_llama.engine.model.common_kernels import KERNELS_OF_EVERY_MODEL
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.model.facts import loaded_model_info
 from tui_llama.engine.model.fingerprint import state_fingerprint
-from tui_llama.engine.model.interface import LogitsRows, ReportProgress
+from tui_llama.engine.model.interface import ReportProgress
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.architectures import Architecture, architecture_named
@@ -39,6 +39,7 @@ from tui_llama.engine.tensors.rotary import FREQUENCY_FACTORS, RotaryTable
 from tui_llama.engine.tensors.weights import Weights
 from tui_llama.engine.threads.placement import Placement, chosen_processors, find_seats
 from tui_llama.engine.threads.team import ThreadTeam
+from tui_llama.engine.token_sequence import LogitsRows
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, tokenizer_from_gguf, tokenizer_kernels
 from tui_llama.engine.toolchain.loader import load_kernels, take_notices
 from tui_llama.errors import ModelFileError

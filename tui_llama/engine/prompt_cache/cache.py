@@ -57,7 +57,7 @@ from tui_llama.files.storage import Storage
 from tui_llama.files.token_digest import TokenChain
 
 if TYPE_CHECKING:
-    from tui_llama.engine.model.interface import TokenSequence
+    from tui_llama.engine.token_sequence import TokenSequence
 
 _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding

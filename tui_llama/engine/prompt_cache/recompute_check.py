@@ -12,7 +12,7 @@ import numpy as np
 from tui_llama.engine.state_file import Rows
 
 if TYPE_CHECKING:
-    from tui_llama.engine.model.interface import TokenSequence
+    from tui_llama.engine.token_sequence import TokenSequence
 
 MOST_RELATIVE_ERROR: Final = 0.1
 """The largest error, as a part of the root mean square of a layer's keys, or values; their cosine is above 0.995.

@@ -14,7 +14,7 @@ from tui_llama.files.new_files import FileKind, new_file
 from tui_llama.files.storage import DiskStorage
 
 if TYPE_CHECKING:
-    from tui_llama.engine.model.interface import TokenSequence
+    from tui_llama.engine.token_sequence import TokenSequence
 
 _SAVED_SESSION: Final = FileKind("a saved session", MAGIC)
 
