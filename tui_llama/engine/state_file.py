@@ -365,17 +365,13 @@ def _write_all(storage: Storage, descriptor: int, content: bytes | memoryview, o
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def read_header(storage: Storage, descriptor: int) -> SegmentHeader:
-    """Reads and checks what a file says of itself.
+def _header_and_checksum(storage: Storage, descriptor: int) -> tuple[SegmentHeader, int]:
+    """Reads and checks what a file says of itself, its checksum beside it.
 
     Raises:
         StateFileError: it is no segment, or not one of this version. The text is the cause in a few words.
         OSError: as the storage says.
     """
-    return _header_and_checksum(storage, descriptor)[0]
-
-
-def _header_and_checksum(storage: Storage, descriptor: int) -> tuple[SegmentHeader, int]:
     content = _read(storage, descriptor, 0, min(HEADER_BYTES, storage.size(descriptor)))
     if content[:8] != MAGIC[: len(content)]:
         raise NoStateFileError("not a state file")
@@ -415,7 +411,7 @@ def scan(storage: Storage, descriptor: int) -> Segment:
     """Reads all of a file but keys and values, up to its last good commit.
 
     Raises:
-        StateFileError: as `read_header`, or nothing was ever committed.
+        StateFileError: as `_header_and_checksum`, or nothing was ever committed.
         OSError: as the storage says.
     """
     header, checksum = _header_and_checksum(storage, descriptor)
