@@ -1,9 +1,9 @@
-"""How long choosing one token takes at a large vocabulary.
+"""Measures how long it takes to choose one token from a large vocabulary.
 
     python -m benchmarks.sampling [--vocab 128256] [--tokens 300]
 
-Logits are drawn from a normal distribution with a few likely tokens on top, another set for every token. Targets:
-0.3 ms a token for the default chain, 0.1 ms for greedy.
+The logits come from a normal distribution, with a few likely tokens on top. Each token gets another set of them.
+Targets: 0.3 ms a token for the default chain, 0.1 ms for greedy.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _SETS = 16
 
 
 def main() -> None:
-    """Measures each chain and prints it."""
+    """Measures each chain and prints its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocab", type=int, default=128256, help="tokens in the vocabulary")
     parser.add_argument("--tokens", type=int, default=300, help="tokens to choose")
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _logits(vocab_size: int, seed: int) -> npt.NDArray[np.float32]:
-    """(vocab,) float32 as peaked as a language model's."""
+    """Returns logits, (vocab,) float32, that are as peaked as those of a language model."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(0.0, 2.5, vocab_size).astype(np.float32)
     logits[generator.integers(0, vocab_size, 8)] += 12.0
@@ -51,7 +51,7 @@ def _logits(vocab_size: int, seed: int) -> npt.NDArray[np.float32]:
 
 
 def _measure(chain: SamplerChain, sets: list[npt.NDArray[np.float32]], count: int) -> list[float]:
-    """Returns the seconds of each token, accepting included; the first ones warm up and do not count."""
+    """Returns the seconds of each token, with the time to accept it. The first tokens warm up and do not count."""
     seconds = []
     for index in range(count + _SETS):
         logits = sets[index % _SETS]

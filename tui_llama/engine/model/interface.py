@@ -1,4 +1,4 @@
-"""What an engine needs of a model: the part of `model` that a fake one has to offer too."""
+"""The interfaces of a model, its sequences and its chat template; the engine works on these, tests on fakes of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -19,11 +19,11 @@ LogitsRows: TypeAlias = npt.NDArray[np.float32]
 """(tokens, vocab) float32."""
 
 ReportProgress: TypeAlias = Callable[[LoadStage, int, int], None]
-"""Called with the stage, how much of it is done and how much there is; may raise to stop the loading."""
+"""Called with the stage, the part of it that is done, and its total; may raise an error to stop the loading."""
 
 
 class TokenSequence(Protocol):
-    """Tokens that a model has read, with their keys and values."""
+    """Tokens that a model has read, with their keys and values: the one interface of all that works on sequences."""
 
     @property
     def token_ids(self) -> Sequence[int]:
@@ -31,7 +31,7 @@ class TokenSequence(Protocol):
         ...
 
     def __len__(self) -> int:
-        """How many tokens are in the cache."""
+        """Returns how many tokens are in the cache."""
         ...
 
     def extend(self, ids: Sequence[int]) -> Logits:
@@ -62,11 +62,11 @@ class TokenSequence(Protocol):
 
     @property
     def exact_tokens(self) -> int:
-        """How many tokens at the start are cached as reading them leaves them: all, unless some moved."""
+        """How many tokens at the start have the keys and values that reading them gives: all, unless some moved."""
         ...
 
     def shift(self, first: int, count: int) -> None:
-        """Forgets `count` tokens from the `first` on; those behind move down."""
+        """Forgets `count` tokens from the `first` on; the tokens after them move down."""
         ...
 
     def set_positions(self, positions: Sequence[int]) -> None:
@@ -74,15 +74,15 @@ class TokenSequence(Protocol):
         ...
 
     def rows(self, first: int, last: int) -> Rows:
-        """A copy of the keys and values at positions `first` … `last` - 1."""
+        """Returns a copy of the keys and values at positions `first` … `last` - 1; see `state_file.Rows`."""
         ...
 
     def expect(self, length: int) -> None:
-        """Says that rows up to a position will be filled in soon."""
+        """Announces that rows up to a position will be filled in soon."""
         ...
 
     def fill(self, first: int, rows: Rows) -> None:
-        """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it."""
+        """Writes keys and values after those of the tokens; `adopt` makes them readable. Any thread may call it."""
         ...
 
     def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
@@ -95,7 +95,7 @@ class TokenSequence(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives back the cache's memory."""
+        """Frees the cache's memory."""
         ...
 
 
@@ -104,16 +104,16 @@ class PromptTemplate(Protocol):
 
     @property
     def stop_texts(self) -> tuple[str, ...]:
-        """What ends an answer beside the model's own tokens."""
+        """Texts that end an answer, besides the model's own tokens."""
         ...
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know of it, one line each; they are among those of the model."""
+        """Notices to the user, one line each; they are among the model's notices."""
         ...
 
     def take_notices(self) -> tuple[str, ...]:
-        """What came up since this was last asked and the user should know, one line each."""
+        """Returns the notices to the user since the last call, one line each."""
         ...
 
     def render(
@@ -131,12 +131,12 @@ class LanguageModel(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What the screen says of it."""
+        """What the screen shows of the model."""
         ...
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know, one line each."""
+        """Notices to the user, one line each."""
         ...
 
     @property
@@ -161,7 +161,7 @@ class LanguageModel(Protocol):
 
     @property
     def fingerprint(self) -> StateFingerprint:
-        """Whose state files these are."""
+        """What stored keys and values of the model belong to."""
         ...
 
     @property
@@ -174,12 +174,12 @@ class LanguageModel(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives back memory and threads."""
+        """Frees the memory and ends the threads."""
         ...
 
 
 class ModelOpener(Protocol):
-    """Our own model's, or a test's."""
+    """Opens a model: our own, or a test's fake."""
 
     def __call__(self, request: LoadRequest, on_progress: ReportProgress) -> LanguageModel:
         """Opens the model that is asked for; raises `UserError` where that fails."""

@@ -407,7 +407,7 @@ def test_pull_says_when_nothing_had_to_be_fetched() -> None:
 def test_pull_shows_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     messages = FakeTerminal()
     results = io.StringIO()
-    monkeypatch.setattr("tui_llama.cli.models._output", lambda: Output(results, messages))
+    monkeypatch.setattr("tui_llama.cli.commands.models._output", lambda: Output(results, messages))
     run("pull", "starter")
     assert "downloading 50 % of 100 MB" in messages.getvalue()
     assert messages.getvalue().endswith("\r\x1b[K")

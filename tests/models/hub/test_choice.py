@@ -1,8 +1,8 @@
 import pytest
 
 from tui_llama.models.downloads import DownloadError
-from tui_llama.models.hub_choice import HubFile, choose, quantization_of, whole_models
-from tui_llama.models.hub_reference import HubReference
+from tui_llama.models.hub.choice import HubFile, choose, quantization_of, whole_models
+from tui_llama.models.hub.reference import HubReference
 
 PARTS = ("x-Q8_0-00001-of-00002.gguf", "x-Q8_0-00002-of-00002.gguf")
 

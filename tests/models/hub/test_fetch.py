@@ -22,13 +22,14 @@ from huggingface_hub import constants
 from tests.fakes import fake_hub
 from tests.fakes.fake_hub import FakeHub, Fault, running_hub
 from tests.patience import HANG_SECONDS
-from tui_llama.models import hub as hub_module
-from tui_llama.models import hub_patience
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadStoppedError, Progress
-from tui_llama.models.hub import HubReference, fetch
-from tui_llama.models.hub_choice import HubFile
-from tui_llama.models.hub_client import HubClient
-from tui_llama.models.hub_patience import Patience
+from tui_llama.models.hub import fetch as fetch_module
+from tui_llama.models.hub import patience
+from tui_llama.models.hub.choice import HubFile
+from tui_llama.models.hub.client import HubClient
+from tui_llama.models.hub.fetch import fetch
+from tui_llama.models.hub.patience import Patience
+from tui_llama.models.hub.reference import HubReference
 from tui_llama.models.record import note_pulled
 
 REPOSITORY = "owner/tiny-GGUF"
@@ -36,17 +37,17 @@ NAME = "tiny-Q4_K_M.gguf"
 CONTENT = b"GGUF" + bytes(range(256)) * 1024
 REFERENCE = HubReference(REPOSITORY, file=NAME)
 TOKEN = "hf_secretsecretsecret"
-CERTIFICATE = Path(__file__).parents[1] / "fixtures" / "self-signed.pem"
+CERTIFICATE = Path(__file__).parents[2] / "fixtures" / "self-signed.pem"
 
 CHILD = """
 import sys
 from tui_llama.errors import UserError
-from tui_llama.models import hub
-hub.REPORT_SECONDS = 0
+from tui_llama.models.hub import fetch, reference
+fetch.REPORT_SECONDS = 0
 def report(progress):
     print(progress.step, progress.done_bytes, flush=True)
 try:
-    done = hub.fetch(hub.parse_reference(sys.argv[1]), report)
+    done = fetch.fetch(reference.parse_reference(sys.argv[1]), report)
     print("path", done.path, done.was_there)
 except UserError as error:
     print("error", error, "|", error.hint)
@@ -62,7 +63,7 @@ def cache_folder(tmp_path: Path) -> Path:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was waited, had it not been a test."""
     seconds: list[float] = []
-    monkeypatch.setattr(hub_patience, "pause", seconds.append)
+    monkeypatch.setattr(patience, "pause", seconds.append)
     return seconds
 
 
@@ -259,7 +260,7 @@ def test_while_another_program_downloads_the_same_we_wait_and_then_have_it(
         blob.write_bytes(CONTENT)
         lock.release()
 
-    monkeypatch.setattr(hub_module, "pause", finish_the_other)
+    monkeypatch.setattr(fetch_module, "pause", finish_the_other)
     reports: list[Progress] = []
 
     done = fetch(REFERENCE, reports.append)
@@ -290,7 +291,7 @@ def test_a_connection_that_breaks_again_and_again_is_given_up_with_the_way_on(hu
         fetch(REFERENCE, ignore)
 
     assert caught.value.hint == "100 kB of 262 kB are here; the next try goes on from there."
-    assert len(hub.ranges()) == 1 + hub_patience.MOST_FAILURES
+    assert len(hub.ranges()) == 1 + patience.MOST_FAILURES
     assert not whole_files(cache_folder)
 
     hub.heal()
@@ -312,7 +313,7 @@ def test_nothing_is_written_through_a_link_that_lies_where_it_is_fetched_to(hub:
 def test_as_long_as_much_comes_a_download_bears_any_number_of_breaks(hub: FakeHub) -> None:
     content = b"GGUF" + bytes(8 << 20)
     hub.add(REPOSITORY, {NAME: content})
-    hub.fail("/content/", Fault(cut_after_bytes=hub_module.RENEWING_BYTES), times=7)
+    hub.fail("/content/", Fault(cut_after_bytes=fetch_module.RENEWING_BYTES), times=7)
 
     assert Path(fetch(REFERENCE, ignore).path).read_bytes() == content
     assert len(hub.ranges()) == 8
@@ -613,7 +614,7 @@ def test_files_that_lead_out_of_the_cache_are_not_seen(hub: FakeHub) -> None:
 
 
 def test_a_file_that_plain_http_does_not_give_out_is_left_to_the_hubs_own_program(hub: FakeHub) -> None:
-    sibling = {"rfilename": NAME, "size": hub_module.MOST_BYTES + 1, "lfs": {"sha256": "a" * 64}}
+    sibling = {"rfilename": NAME, "size": fetch_module.MOST_BYTES + 1, "lfs": {"sha256": "a" * 64}}
     hub.fail("/api/", Fault(status=200, body=json.dumps({"sha": "a" * 40, "siblings": [sibling]}).encode()))
 
     with pytest.raises(DownloadError, match=r"larger than 50\.0 GB") as caught:
@@ -900,7 +901,8 @@ def test_variables_that_make_no_sense_to_the_library_are_said(tmp_path: Path) ->
 
 
 def test_naming_models_loads_nothing_of_the_library() -> None:
-    statements = "import sys, tui_llama.models.hub as hub; hub.parse_reference('hf:o/r'); print(*sys.modules)"
+    names = "from tui_llama.models.hub.fetch import fetch; from tui_llama.models.hub.reference import parse_reference"
+    statements = f"import sys; {names}; parse_reference('hf:o/r'); print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", statements], capture_output=True, text=True, check=True)
 
     loaded = {name.partition(".")[0] for name in run.stdout.split()}

@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from tui_llama.models.downloads import Downloaded, DownloadError, Progress, ReportProgress, size_words
-from tui_llama.models.hub_cache import LOCK_POLL_SECONDS, HubCache
-from tui_llama.models.hub_choice import HubFile, choose
-from tui_llama.models.hub_client import HubClient, HubListing, HubResponse
-from tui_llama.models.hub_patience import HubUnreachableError, PassingFailure, Patience, pause
-from tui_llama.models.hub_reference import HubReference, parse_reference
+from tui_llama.models.hub.cache import LOCK_POLL_SECONDS, HubCache
+from tui_llama.models.hub.choice import HubFile, choose
+from tui_llama.models.hub.client import HubClient, HubListing, HubResponse
+from tui_llama.models.hub.patience import HubUnreachableError, PassingFailure, Patience, pause
+from tui_llama.models.hub.reference import HubReference
 from tui_llama.models.record import size_when_pulled
-
-__all__ = ["HubReference", "fetch", "parse_reference"]
 
 REPORT_SECONDS: Final = 0.25
 """How far apart two reports of one step are, at least."""

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from tui_llama.models.downloads import DownloadError
-from tui_llama.models.hub_reference import HubReference
+from tui_llama.models.hub.reference import HubReference
 
 # What is taken where nothing is chosen: first what nearly everyone takes, then by how little quality is lost for the
 # size. Only what the engine runs.

@@ -10,14 +10,9 @@ The token goes to the hub alone: the connection drops it where a redirect leads 
 """
 
 import logging
-import math
-import socket
-import ssl
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote, urlsplit
@@ -26,33 +21,20 @@ import msgspec
 
 import tui_llama
 from tui_llama.models.downloads import DownloadError
-from tui_llama.models.hub_cache import is_commit, is_content_hash
-from tui_llama.models.hub_choice import HubFile
-from tui_llama.models.hub_patience import HubUnreachableError, PassingFailure, Patience
-from tui_llama.models.hub_reference import HubReference, is_safe_path
+from tui_llama.models.hub.cache import is_commit, is_content_hash
+from tui_llama.models.hub.choice import HubFile
+from tui_llama.models.hub.explanations import Answer, Explainer, first_line, shown_host
+from tui_llama.models.hub.patience import HubUnreachableError, PassingFailure, Patience
+from tui_llama.models.hub.reference import HubReference, is_safe_path
 
 MOST_LISTING_BYTES: Final = 64 << 20
 
 _INSTALL_HINT: Final = "Install it with: pip install 'tui-llama[hub]'"
-_NETWORK_HINT: Final = "Check the network, and HTTPS_PROXY and HF_ENDPOINT where they are set."
 _AS_IT_IS: Final[Mapping[str, str]] = {"Accept-Encoding": "identity"}
-_BUSY_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
-class HubResponse(Protocol):
+class HubResponse(Answer, Protocol):
     """What is used of a response of httpx (huggingface_hub 1) and of httpx2 (huggingface_hub 2)."""
-
-    @property
-    def status_code(self) -> int:
-        """HTTP's."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By name, in any case."""
-
-    @property
-    def url(self) -> object:
-        """Where the answer came from after all redirects; to be made text."""
 
     def iter_raw(self) -> Iterator[bytes]:
         """Gives the body piece by piece as it comes."""
@@ -104,6 +86,7 @@ class HubClient:
         self.cache_folder = Path(constants.HF_HUB_CACHE).expanduser().absolute()
         self._endpoint = constants.ENDPOINT
         self._host = _checked_host(self._endpoint)
+        self._explainer = Explainer(self._endpoint)
         self._is_offline = constants.HF_HUB_OFFLINE
         self._timeout_seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
         self._transport_error: type[Exception] = HTTPError
@@ -212,7 +195,7 @@ class HubClient:
             session = get_session()
         except Exception as error:  # whatever httpx says to proxies and certificates that make no sense
             raise DownloadError(
-                "the connection to the hub cannot be set up: " + _first_line(error),
+                "the connection to the hub cannot be set up: " + first_line(error),
                 "Check HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE.",
             ) from error
         try:
@@ -223,12 +206,13 @@ class HubClient:
                 try:
                     response = until_read.enter_context(answer)
                 except (ValueError, OverflowError) as error:  # addresses that only the system's functions refuse
-                    raise self._nonsense() from error
+                    raise self._explainer.bad_address() from error
                 self._has_answered = True
-                self._check_status(response, reference)
+                if response.status_code not in {200, 206}:
+                    raise self._explainer.refusal(response, reference, has_token=self._has_token())
                 yield response
         except self._transport_error as error:
-            raise self._translated(error) from error
+            raise self._explainer.failed_connection(error, has_answered=self._has_answered) from error
 
     def _authorization(self) -> dict[str, str]:
         """The headers that huggingface_hub sends, with the user's token if there is one."""
@@ -252,106 +236,8 @@ class HubClient:
             self._headers = headers
         return self._headers
 
-    def _check_status(self, response: HubResponse, reference: HubReference) -> None:
-        status = response.status_code
-        if status in {200, 206}:
-            return
-        if status in _BUSY_STATUSES:
-            raise self._busy(response)
-        host = _shown_host(str(response.url))
-        if host != self._host:
-            # Addresses at the server of contents are good for a while only; the hub gives a new one.
-            raise PassingFailure(DownloadError(f"{host} does not give out the file (status {status})"))
-        raise self._refusal(response, reference)
-
-    def _busy(self, response: HubResponse) -> PassingFailure:
-        status = response.status_code
-        seconds = _asked_wait_seconds(response.headers)
-        host = _shown_host(str(response.url))
-        if status != 429:
-            error = HubUnreachableError(f"{host} is out of order (status {status})", "Try again later.")
-        elif seconds is None:
-            error = HubUnreachableError(f"{host} has had too many requests from here", "Try again in a few minutes.")
-        else:
-            error = HubUnreachableError(
-                f"{host} has had too many requests from here and asks to wait {_duration_words(seconds)}",
-                "Try again after that; with a token in HF_TOKEN more is allowed.",
-            )
-        return PassingFailure(error, seconds)
-
-    def _refusal(self, response: HubResponse, reference: HubReference) -> DownloadError:
-        """What a refusal means, by the code that the hub sends along, else by the status.
-
-        Source: huggingface_hub 2.4, `utils/_http.py`, `hf_raise_for_status`.
-        """
-        repository = reference.repository
-        has_token = "authorization" in self._authorization()
-        code = response.headers.get("X-Error-Code", "")
-        if code == "GatedRepo":
-            page = f"{urlsplit(self._endpoint).scheme}://{self._host}/{repository}"
-            return DownloadError(
-                f"{repository} is given out only to those who have accepted its terms",
-                f"Accept them on {page}"
-                + (" with the account of your token." if has_token else " and set HF_TOKEN to a token of yours."),
-            )
-        if code == "RevisionNotFound":
-            return DownloadError(f"{repository} has no revision {reference.revision}", "Leave it out, or use another.")
-        if code == "EntryNotFound":
-            return DownloadError(f"{repository} does not have the file any more", "Try again.")
-        if response.status_code == 401 and has_token and code != "RepoNotFound":
-            return DownloadError(
-                f"{self._host} does not accept the token", "Set HF_TOKEN to a valid token; public models need none."
-            )
-        return self._refusal_by_status(response.status_code, repository, has_token=has_token)
-
-    def _refusal_by_status(self, status: int, repository: str, *, has_token: bool) -> DownloadError:
-        if status in {401, 404}:  # to whom a private one does not belong, the hub denies that there is one
-            return DownloadError(
-                f"there is no repository {repository} on {self._host}, or it is private",
-                "Check the name." if has_token else "Check the name; for a private one set HF_TOKEN.",
-            )
-        if status == 403:
-            return DownloadError(
-                f"{self._host} refuses access to {repository}",
-                "The token may not have the right to read it." if has_token else "It may need a token in HF_TOKEN.",
-            )
-        if status == 407:
-            return DownloadError("the proxy wants a name and a password", "Put them into HTTPS_PROXY.")
-        return DownloadError(f"{self._host} refuses {repository} (status {status})", _NETWORK_HINT)
-
-    def _nonsense(self) -> DownloadError:
-        return DownloadError(
-            f"{self._host} cannot be asked: an address makes no sense, that of the proxy or one we are sent on to",
-            "Check HTTPS_PROXY and ALL_PROXY; they are written like http://HOST:PORT.",
-        )
-
-    def _translated(self, error: Exception) -> Exception:
-        """What a failed connection means; passing where waiting may help."""
-        host = _request_host(error) or self._host
-        causes = list(_causes(error))
-        kind = type(error).__name__  # names, since the classes differ between the versions of huggingface_hub
-        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-            return HubUnreachableError(
-                f"the certificate of {host} is not one that can be trusted",
-                "Where a proxy has its own certificates, set SSL_CERT_FILE to them.",
-            )
-        if kind in {"UnsupportedProtocol", "TooManyRedirects", "LocalProtocolError"}:
-            return HubUnreachableError(f"{host} sends us on to nowhere", _NETWORK_HINT)
-        if kind == "ProxyError":
-            return HubUnreachableError(f"the proxy does not lead to {host}", _NETWORK_HINT)
-        if kind in {"ConnectError", "ConnectTimeout"}:
-            if any(isinstance(cause, socket.gaierror) for cause in causes):
-                reason = f"there is no address for {host}"
-            elif any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-                reason = f"{host} refuses the connection"
-            else:
-                reason = f"{host} cannot be reached"
-            unreachable = HubUnreachableError(reason, _NETWORK_HINT)
-            # At the beginning there is nothing to wait for; later it may be a network that is away for a moment.
-            return PassingFailure(unreachable) if self._has_answered else unreachable
-        if "Timeout" in kind:
-            return PassingFailure(HubUnreachableError(f"{host} does not answer", _NETWORK_HINT))
-        return PassingFailure(HubUnreachableError(f"the connection to {host} breaks off", _NETWORK_HINT))
+    def _has_token(self) -> bool:
+        return "authorization" in self._authorization()
 
 
 def _load_library() -> None:
@@ -364,7 +250,7 @@ def _load_library() -> None:
     except ImportError as error:
         raise DownloadError("models by name need the package huggingface_hub", _INSTALL_HINT) from error
     except ValueError as error:  # numbers in its variables that are none
-        raise DownloadError(f"huggingface_hub cannot be used: {_first_line(error)}", "Check HF_… variables.") from error
+        raise DownloadError(f"huggingface_hub cannot be used: {first_line(error)}", "Check HF_… variables.") from error
     if int(huggingface_hub.__version__.partition(".")[0]) < 1:
         raise DownloadError(f"huggingface_hub {huggingface_hub.__version__} is too old for this program", _INSTALL_HINT)
     # Read at every request: without this it would tell which packages and which coding agent there are.
@@ -374,7 +260,7 @@ def _load_library() -> None:
 
 def _checked_host(endpoint: str) -> str:
     """The host to show; raises `DownloadError` where the endpoint is no address."""
-    host = _shown_host(endpoint)
+    host = shown_host(endpoint)
     if not host or not _can_be_asked(endpoint):
         raise DownloadError("HF_ENDPOINT is no address of a web server", "Unset it, or write it like https://HOST.")
     return host
@@ -389,14 +275,6 @@ def _can_be_asked(address: str) -> bool:
         return False
 
 
-def _shown_host(address: str) -> str:
-    """The host and port of an address, without a name and password that may stand before them; empty for nonsense."""
-    try:
-        return urlsplit(address).netloc.rpartition("@")[2].lower()
-    except ValueError:
-        return ""
-
-
 def _hub_files(listed: _ListedRepository) -> Iterator[HubFile]:
     for file in listed.siblings or ():
         # The name becomes a path on this machine, and the hash a file name.
@@ -404,45 +282,3 @@ def _hub_files(listed: _ListedRepository) -> Iterator[HubFile]:
             content_hash = (file.lfs.sha256 if file.lfs is not None else file.blob_id) or ""
             size_bytes = -1 if file.size is None else file.size
             yield HubFile(file.rfilename, size_bytes, content_hash if is_content_hash(content_hash) else "")
-
-
-def _asked_wait_seconds(headers: Mapping[str, str]) -> float | None:
-    """How long a server asks to wait: as a number, as a date, or in the hub's own header.
-
-    Source: RFC 9110, 10.2.3; draft-ietf-httpapi-ratelimit-headers, `"api";r=0;t=55`.
-    """
-    asked = headers.get("Retry-After", "").strip()
-    if asked.isascii() and asked.isdigit():
-        return float(asked)
-    if asked:
-        try:
-            return max(parsedate_to_datetime(asked).timestamp() - time.time(), 0.0)
-        except ValueError:
-            return None
-    fields = dict(part.strip().partition("=")[::2] for part in headers.get("RateLimit", "").split(";"))
-    seconds = fields.get("t", "")
-    return float(seconds) if fields.get("r") == "0" and seconds.isascii() and seconds.isdigit() else None
-
-
-def _duration_words(seconds: float) -> str:
-    return f"{math.ceil(seconds)} seconds" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _request_host(error: Exception) -> str:
-    """The host that was asked when a connection failed; empty where httpx does not know it."""
-    try:
-        return _shown_host(str(error.request.url))  # type: ignore[attr-defined]
-    except (AttributeError, RuntimeError):
-        return ""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
