@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.engine_events import text_of, usage_of
 from tests.fakes.fake_model import CHUNK_TOKENS, FakeModel, FakeOpener, FakeTemplate, answering, any_letter
+from tests.fakes.known_templates import known_template
 from tests.fakes.tiny_model import Architecture, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.engine.generation.idle_prefill import CONTINUATIONS
@@ -38,7 +39,6 @@ from tui_llama.engine.protocol import (
     RereadCause,
     TextPiece,
 )
-from tui_llama.engine.templates.chat_template import known_template
 from tui_llama.engine.templates.dates import write_date
 from tui_llama.engine.tokenizer.tokenizer import open_tokenizer
 from tui_llama.errors import CallerError, EngineError
