@@ -179,7 +179,7 @@ async def test_another_chat_can_be_opened_at_every_point(store: Store, point: in
             await driver.until(lambda: not driver.views[-1].is_live)
         await driver.pilot.press(key)
         there = [] if key == "ctrl+n" else ["long ago"]
-        await driver.until(lambda: driver.questions == there and driver.app._turns.chat.title != "hi")
+        await driver.until(lambda: driver.questions == there and driver.app.turn_driver.chat.title != "hi")
         assert driver.answers == []
         await driver.ask("still there?")
         assert driver.answers == ["yes"]

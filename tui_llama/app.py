@@ -23,8 +23,7 @@ from textual.driver import Driver
 from textual.screen import Screen
 from textual.worker import Worker
 
-from tui_llama import conversation as turn
-from tui_llama import paths
+from tui_llama import conversation, paths
 from tui_llama.chat import Role
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.chat_date import local_now
@@ -58,7 +57,7 @@ from tui_llama.screens.presenting import (
 from tui_llama.system.endings import TERMINAL_GONE_STATUS, endings
 from tui_llama.terminal.gone import TerminalGone
 from tui_llama.text_safety import sanitize_line
-from tui_llama.turn.driver import LAST_MODEL, Turns
+from tui_llama.turn.driver import LAST_MODEL, TurnDriver
 from tui_llama.turn.editing import Editing
 from tui_llama.turn.idle_prefill import ReadingAhead
 from tui_llama.widgets.composer import Composer
@@ -94,12 +93,12 @@ _MOODS = {
     State.LOST: Mood.TROUBLED,
 }
 _CANNOT_NOW = {
-    turn.SendMessage: "Not yet; your text stays here.",
-    turn.EditMessage: "Not yet; your text stays here.",
-    turn.Regenerate: "There is nothing to answer again now.",
-    turn.Continue: "Not while the engine is busy.",
-    turn.LoadModel: "Not while the engine is busy.",
-    turn.Stop: "There is nothing to stop.",
+    conversation.SendMessage: "Not yet; your text stays here.",
+    conversation.EditMessage: "Not yet; your text stays here.",
+    conversation.Regenerate: "There is nothing to answer again now.",
+    conversation.Continue: "Not while the engine is busy.",
+    conversation.LoadModel: "Not while the engine is busy.",
+    conversation.Stop: "There is nothing to stop.",
 }
 
 
@@ -145,25 +144,25 @@ class ChatApp(App[None]):
         self._first_notice = notice
         self._is_on_screen = False
         self._saving = SavingController(store, self)
-        self._journal = self._saving.journal
-        self._draft_keeper = DraftKeeper(self._journal)
+        self.journal = self._saving.journal
+        self._draft_keeper = DraftKeeper(self.journal)
         self._trouble: Remark | None = None
-        self._turns = Turns(
+        self.turn_driver = TurnDriver(
             engine_factory,
             settings,
-            self._journal,
+            self.journal,
             self._new_chat("", is_incognito=is_incognito),
             self,
             lambda working, name: self.run_worker(working, name=name),
         )
         self._reading_ahead = ReadingAhead(
-            self._turns.read_ahead_request,
+            self.turn_driver.read_ahead_request,
             lambda reading: self._run_alone("read ahead", reading),
             self._note_ready,
-            self._turns.tell,
+            self.turn_driver.tell,
         )
         self._editing = Editing(
-            self._turns.estimate,
+            self.turn_driver.estimate,
             lambda asking: self._run_alone("price", asking),
             self._show_price,
         )
@@ -208,23 +207,23 @@ class ChatApp(App[None]):
         self.run_worker(self._begin(), name="begin")
 
     def _flush_journal(self) -> None:
-        self._turns.chat.flush()
+        self.turn_driver.chat.flush()
 
     async def _begin(self) -> None:
         """Loads the model that was asked for or used last, or lets the user choose."""
-        self._journal.write(lambda store: store.recover())
-        self._journal.write(chat_prompt_cache.forget_orphans)
+        self.journal.write(lambda store: store.recover())
+        self.journal.write(chat_prompt_cache.forget_orphans)
         path = self._wanted_model_path
         if path is None:
             # Another program may hold the store for a while; until then, nobody knows that there is no model.
             self._models.is_looking = True
             self._show_state()
-            path = await self._journal.read_or(lambda store: store.preference(LAST_MODEL), None)
+            path = await self.journal.read_or(lambda store: store.preference(LAST_MODEL), None)
             path = path if path and paths.is_file(Path(path)) else None
             self._models.is_looking = path is None
         # Before the draft is waited for: what is written meanwhile can then wait for the model.
         if path is not None and self.wants_a_model:
-            self._turns.dispatch(turn.LoadModel(path))
+            self.turn_driver.dispatch(conversation.LoadModel(path))
         await self._restore_draft()
         if path is None:
             await self._models.choose_first()
@@ -239,7 +238,7 @@ class ChatApp(App[None]):
         self._keep_draft_now()
 
     def _keep_draft_now(self) -> None:
-        if not self._turns.chat.is_incognito:
+        if not self.turn_driver.chat.is_incognito:
             self._draft_keeper.keep(self.chat_screen.composer.text)
 
     @on(Driver.SignalResume)
@@ -260,7 +259,7 @@ class ChatApp(App[None]):
 
     async def _quit(self) -> None:
         """Asks first where something would be lost; once more if the last of an answer could not be stored."""
-        self._turns.chat.flush()
+        self.turn_driver.chat.flush()
         self._keep_draft_now()
         if not await self._saving.may_end():
             return
@@ -274,8 +273,8 @@ class ChatApp(App[None]):
         self.exit(message=f"What could not be stored of your chats is {where}" if where else None)
 
     def _end_turn(self) -> None:
-        if self._turns.allows(turn.Quit):
-            self._turns.dispatch(turn.Quit())
+        if self.turn_driver.allows(conversation.Quit):
+            self.turn_driver.dispatch(conversation.Quit())
 
     def _leave_screen(self) -> None:
         """The turns know of the end first; then nothing draws any more, and what was begun does not go on."""
@@ -317,12 +316,12 @@ class ChatApp(App[None]):
             await asyncio.wait_for(self._close(), CLOSING_SECONDS)
 
     async def _close(self) -> None:
-        self._turns.chat.flush()
+        self.turn_driver.chat.flush()
         self._reading_ahead.stop()
         # Side by side: a download that is slow to end must not take the time in which the engine saves.
-        await asyncio.gather(self._models.close(), self._turns.close())
-        await self._turns.chat.leave()
-        await self._journal.close()
+        await asyncio.gather(self._models.close(), self.turn_driver.close())
+        await self.turn_driver.chat.leave()
+        await self.journal.close()
 
     def _listen_for_signals(self) -> None:
         """A terminal that is closed, or a shutdown, ends the program as Ctrl+Q does."""
@@ -361,7 +360,7 @@ class ChatApp(App[None]):
 
     def add_message(self, entry: Entry) -> None:
         """See `TurnView`."""
-        before = self._turns.chat.entries[-2:-1]
+        before = self.turn_driver.chat.entries[-2:-1]
         if before:
             self._draw(lambda screen: screen.transcript.change_last_note(note_of(before[0])))
         self._draw(lambda screen: screen.add_message(entry.text, note_of(entry)))
@@ -441,7 +440,7 @@ class ChatApp(App[None]):
 
     def _read_ahead_if_at_rest(self) -> None:
         """Reading ahead is no state of the turn: it begins when there is nothing else to do, and ends with that."""
-        is_at_rest = self._turns.state is State.READY and self._editing.position is None
+        is_at_rest = self.turn_driver.state is State.READY and self._editing.position is None
         if is_at_rest and self._settings.read_ahead == "on" and self._is_on_screen:
             self._reading_ahead.rest(self._draft())
         else:
@@ -461,8 +460,8 @@ class ChatApp(App[None]):
         return "" if parse_slash(text) else text
 
     def _note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
-        self._turns.meter.note_ready(ready_tokens, certain_tokens)
-        if self._turns.state is State.READY:
+        self.turn_driver.meter.note_ready(ready_tokens, certain_tokens)
+        if self.turn_driver.state is State.READY:
             self.show_figures()
 
     # --- editing an earlier message -----------------------------------------------------------------------------
@@ -481,10 +480,10 @@ class ChatApp(App[None]):
 
         Nothing is read ahead meanwhile, so that leaving the message costs nothing.
         """
-        positions = [number for number, entry in enumerate(self._turns.chat.entries) if entry.role is Role.USER]
+        positions = [number for number, entry in enumerate(self.turn_driver.chat.entries) if entry.role is Role.USER]
         if not positions:
             self.show_hint("There is no message to edit yet.")
-        elif not self._turns.allows(turn.EditMessage):
+        elif not self.turn_driver.allows(conversation.EditMessage):
             self.show_hint("Not while the engine is busy.")
         elif step < 0 and self._editing.position == positions[0]:
             self.show_hint("This is the first message.")
@@ -498,7 +497,7 @@ class ChatApp(App[None]):
 
     def _show_edited(self, position: int) -> None:
         self._reading_ahead.stop()
-        self.chat_screen.composer.replace_text(self._turns.chat.entries[position].text)
+        self.chat_screen.composer.replace_text(self.turn_driver.chat.entries[position].text)
         self._mark_edited(position)
         self._editing.ask_price(self.chat_screen.composer.text)
 
@@ -512,7 +511,7 @@ class ChatApp(App[None]):
     def _remember_edited(self) -> None:
         """What was written of another version is not lost: Up brings it back."""
         position, composer = self._editing.position, self.chat_screen.composer
-        if position is not None and composer.text != self._turns.chat.entries[position].text:
+        if position is not None and composer.text != self.turn_driver.chat.entries[position].text:
             composer.remember(composer.text)
 
     def _mark_edited(self, position: int | None) -> None:
@@ -520,23 +519,23 @@ class ChatApp(App[None]):
         self._show_state()
 
     def _send_edited(self, position: int, text: str) -> None:
-        if text == self._turns.chat.entries[position].text:
+        if text == self.turn_driver.chat.entries[position].text:
             self.show_hint("Nothing was changed; Ctrl+R answers the last message again.")
             return
-        if self._wished(turn.EditMessage(position, text)):
+        if self._wished(conversation.EditMessage(position, text)):
             self.chat_screen.composer.remember(text)
             self.chat_screen.composer.replace_text(self._editing.end())
             self._show_state()
 
     def _show_price(self, price: PromptEstimate | str | None) -> None:
-        self._price = self._turns.meter.price(price) if isinstance(price, PromptEstimate) else price or ""
+        self._price = self.turn_driver.meter.price(price) if isinstance(price, PromptEstimate) else price or ""
         self.show_figures()
 
     # --- what the user wants ------------------------------------------------------------------------------------
 
-    def _wished(self, event: turn.Event) -> bool:
+    def _wished(self, event: conversation.Event) -> bool:
         """Whether it could be done now; if not, the user is told."""
-        is_done = self._turns.wish(event)
+        is_done = self.turn_driver.wish(event)
         if not is_done:
             self.show_hint(_CANNOT_NOW.get(type(event), "Not now."))
         return is_done
@@ -549,13 +548,13 @@ class ChatApp(App[None]):
         slash = parse_slash(event.text)
         if slash is not None:
             await self._run_slash(*slash)
-        elif self._turns.state is State.NO_MODEL:
+        elif self.turn_driver.state is State.NO_MODEL:
             self.show_hint("There is no model yet; your text stays here.")
             if self._models.fetch is None and not self._models.is_looking:
                 self.action_choose_model()
         elif self._editing.position is not None:
             self._send_edited(self._editing.position, event.text.strip("\n"))
-        elif self._wished(turn.SendMessage(event.text.strip("\n"))):
+        elif self._wished(conversation.SendMessage(event.text.strip("\n"))):
             self.chat_screen.composer.accept()
 
     async def _run_slash(self, word: str, argument: str) -> None:
@@ -576,7 +575,7 @@ class ChatApp(App[None]):
 
     @on(Composer.VersionRequested)
     def _turn_to_version(self, event: Composer.VersionRequested) -> None:
-        if self._turns.allows(turn.OpenChat):
+        if self.turn_driver.allows(conversation.OpenChat):
             self._run_alone("chats", partial(self._show_version, event.step))
 
     @on(Composer.LeaveRequested)
@@ -595,7 +594,7 @@ class ChatApp(App[None]):
             self.copy_to_clipboard(selected)
             self.chat_screen.clear_selection()
             self.show_hint("Copied.")
-        elif self._turns.allows(turn.Stop):
+        elif self.turn_driver.allows(conversation.Stop):
             self._stop_the_turn()
         elif self._editing.position is not None:
             self._leave_editing()
@@ -610,7 +609,7 @@ class ChatApp(App[None]):
 
     def action_stop(self) -> None:
         """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""
-        if self._turns.allows(turn.Stop):
+        if self.turn_driver.allows(conversation.Stop):
             self._stop_the_turn()
         elif self._editing.position is not None:
             self._leave_editing()
@@ -618,8 +617,8 @@ class ChatApp(App[None]):
             self._reading_ahead.hold()
 
     def _stop_the_turn(self) -> None:
-        was_reading = self._turns.state is State.READING
-        self._turns.dispatch(turn.Stop())
+        was_reading = self.turn_driver.state is State.READING
+        self.turn_driver.dispatch(conversation.Stop())
         if was_reading:  # nor is it to be read while nobody waits for it
             self._reading_ahead.hold()
 
@@ -627,29 +626,33 @@ class ChatApp(App[None]):
         """Another answer to the last message; after a failure, the one that failed."""
         if self._editing.position is not None:
             self._leave_editing()
-        if self._turns.chat.is_empty:
+        if self.turn_driver.chat.is_empty:
             self.show_hint("There is no message to answer yet.")
-        elif self._turns.allows(turn.Retry):
-            self._turns.dispatch(turn.Retry())
+        elif self.turn_driver.allows(conversation.Retry):
+            self.turn_driver.dispatch(conversation.Retry())
         else:
-            self._wished(turn.Regenerate())
+            self._wished(conversation.Regenerate())
 
     def action_continue_answer(self) -> None:
         """More of the last answer, from where it was cut off."""
         if self._editing.position is not None:
             self._leave_editing()
-        if self._turns.state is State.NO_MODEL:
+        if self.turn_driver.state is State.NO_MODEL:
             self.show_hint("There is no model yet.")
             return
-        why_not = why_not_continued(self._turns.chat, self._turns.model) if self._turns.allows(turn.Continue) else ""
+        why_not = (
+            why_not_continued(self.turn_driver.chat, self.turn_driver.model)
+            if self.turn_driver.allows(conversation.Continue)
+            else ""
+        )
         if why_not:
             self.show_hint(why_not)
         else:
-            self._wished(turn.Continue())
+            self._wished(conversation.Continue())
 
     def action_show_prompt(self) -> None:
         """What the model is given: for the message that is being written, or what it was given for the last answer."""
-        if self._turns.state in (State.READY, State.FAILED):
+        if self.turn_driver.state in (State.READY, State.FAILED):
             self._run_alone("lists", self._show_prompt)
         else:
             self.show_hint("Not before the model is at rest.")
@@ -658,7 +661,7 @@ class ChatApp(App[None]):
         from tui_llama.screens.prompt_view import PromptView
 
         try:
-            prompt = await self._turns.prompt(self._draft(), self._editing.position)
+            prompt = await self.turn_driver.prompt(self._draft(), self._editing.position)
         except UserError as error:
             self.show_hint(str(error))
             return
@@ -669,10 +672,10 @@ class ChatApp(App[None]):
 
     def action_begin_today(self) -> None:
         """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
-        chat = self._turns.chat
+        chat = self.turn_driver.chat
         if chat.is_empty or chat.begun_at.date() == local_now().date():
             self.show_hint("The model is told today's date already.")
-        elif self._turns.allows(turn.OpenChat):
+        elif self.turn_driver.allows(conversation.OpenChat):
             self._run_alone("lists", self._ask_to_begin_today)
         else:
             self.show_hint("Not while the engine is busy.")
@@ -680,15 +683,15 @@ class ChatApp(App[None]):
     async def _ask_to_begin_today(self) -> None:
         from tui_llama.screens.ask_whether import AskWhether
 
-        chat = self._turns.chat
+        chat = self.turn_driver.chat
         try:
-            estimate = await self._turns.estimate_of_today(self._draft())
-            price = "nobody knows" if estimate is None else self._turns.meter.price(estimate)
+            estimate = await self.turn_driver.estimate_of_today(self._draft())
+            price = "nobody knows" if estimate is None else self.turn_driver.meter.price(estimate)
         except UserError as error:
             price = f"there is none: {error}"
 
         def begin_today(is_certain: bool | None) -> None:
-            if is_certain and self._turns.chat is chat:
+            if is_certain and self.turn_driver.chat is chat:
                 chat.begin_today()
                 self._read_ahead_if_at_rest()
 
@@ -697,7 +700,7 @@ class ChatApp(App[None]):
 
     def action_copy_answer(self) -> None:
         """Copies the last answer as it was written."""
-        answer = self._turns.chat.last_answer
+        answer = self.turn_driver.chat.last_answer
         if answer is None:
             self.show_hint("There is no answer to copy yet.")
         else:
@@ -706,7 +709,7 @@ class ChatApp(App[None]):
 
     def action_whole_message(self) -> None:
         """Shows all of the last message of which only the beginning is shown."""
-        long_texts = [text for text in self._turns.chat.user_texts if is_long(text)]
+        long_texts = [text for text in self.turn_driver.chat.user_texts if is_long(text)]
         if long_texts:
             self._show_whole(long_texts[-1])
         else:
@@ -772,7 +775,7 @@ class ChatApp(App[None]):
 
     async def _show_neighbour(self, step: int) -> None:
         chat_ids = [chat.chat_id for chat in await self._listed_chats()]
-        here = chat_ids.index(self._turns.chat.chat_id) if self._turns.chat.chat_id in chat_ids else -1
+        here = chat_ids.index(self.turn_driver.chat.chat_id) if self.turn_driver.chat.chat_id in chat_ids else -1
         position = here + step
         if not 0 <= position < len(chat_ids):
             self.show_hint("There is no older chat." if step > 0 else "There is no newer chat.")
@@ -790,20 +793,20 @@ class ChatApp(App[None]):
             if answer:
                 self._rename_open_chat(answer)
 
-        self.push_screen(AskText("Rename chat", self._turns.chat.title), rename)
+        self.push_screen(AskText("Rename chat", self.turn_driver.chat.title), rename)
 
     def action_delete_chat(self) -> None:
         """Deletes this chat, if the user means it."""
-        if self._turns.chat.is_empty:
+        if self.turn_driver.chat.is_empty:
             self.show_hint("This chat is empty; there is nothing to delete.")
             return
         from tui_llama.screens.ask_whether import AskWhether
 
         def delete(is_certain: bool | None) -> None:
             if is_certain:
-                self.run_worker(self._delete(self._turns.chat.chat_id), group="chats")
+                self.run_worker(self._delete(self.turn_driver.chat.chat_id), group="chats")
 
-        self.push_screen(AskWhether("Delete this chat for good?", self._turns.chat.title, "Delete"), delete)
+        self.push_screen(AskWhether("Delete this chat for good?", self.turn_driver.chat.title, "Delete"), delete)
 
     def action_list_chats(self) -> None:
         """The list of chats."""
@@ -813,14 +816,14 @@ class ChatApp(App[None]):
         from tui_llama.screens.chat_list import ChatList
 
         def chosen(chat_id: str | None) -> None:
-            if chat_id is not None and chat_id != self._turns.chat.chat_id:
+            if chat_id is not None and chat_id != self.turn_driver.chat.chat_id:
                 self._run_alone("chats", partial(self._show_chat, chat_id))
 
         chats = await self._listed_chats()
         await self.push_screen(ChatList(chats, datetime.now().astimezone()), chosen)
 
     async def _listed_chats(self) -> "list[ListedChat]":
-        return [listed_chat(summary, self._turns.chat.chat_id) for summary in await list_chats(self._journal)]
+        return [listed_chat(summary, self.turn_driver.chat.chat_id) for summary in await list_chats(self.journal)]
 
     async def on_chat_list_rename_wanted(self, event: "ChatList.RenameWanted") -> None:
         """Renames, and shows the list as it is now."""
@@ -833,52 +836,52 @@ class ChatApp(App[None]):
         event.chat_list.replace_items(await self._listed_chats())
 
     def _rename_open_chat(self, title: str) -> None:
-        self._turns.chat.rename(title)
+        self.turn_driver.chat.rename(title)
         self._show_state()
 
     async def _rename(self, chat_id: str, title: str) -> None:
-        if chat_id == self._turns.chat.chat_id:
+        if chat_id == self.turn_driver.chat.chat_id:
             self._rename_open_chat(title)
             return
         try:
-            await rename_chat(self._journal, chat_id, title)
+            await rename_chat(self.journal, chat_id, title)
         except StoreError as error:
             self._saving.note_failure(error)
 
     async def _delete(self, chat_id: str | None) -> None:
-        chat = self._turns.chat
+        chat = self.turn_driver.chat
         if chat_id == chat.chat_id:
             await self._show_chat(None)
-            if self._turns.chat is chat:  # something was asked in it meanwhile
+            if self.turn_driver.chat is chat:  # something was asked in it meanwhile
                 return
         if chat_id is not None and not (chat_id == chat.chat_id and chat.is_incognito):
-            delete_chat(self._journal, chat_id, partial(chat_prompt_cache.forget_chat, chat_id))
+            delete_chat(self.journal, chat_id, partial(chat_prompt_cache.forget_chat, chat_id))
 
     async def _show_chat(self, chat_id: str | None, *, is_incognito: bool = False) -> None:
         """Leaves this chat for another, or for a new one; an answer under way is stopped and kept."""
-        await self._turns.stop_and_wait()
+        await self.turn_driver.stop_and_wait()
         try:
             chat = (
-                self._new_chat(self._turns.model_path, is_incognito=is_incognito)
+                self._new_chat(self.turn_driver.model_path, is_incognito=is_incognito)
                 if chat_id is None
-                else await OpenChat.restore(self._journal, chat_id)
+                else await OpenChat.restore(self.journal, chat_id)
             )
         except StoreError as error:
             self._saving.note_failure(error)
             return
-        if not self._turns.allows(turn.OpenChat):
+        if not self.turn_driver.allows(conversation.OpenChat):
             await chat.leave()
             return
-        left = self._turns.chat
+        left = self.turn_driver.chat
         await self._show_path(chat)
         await left.leave()
 
     async def _show_version(self, step: int) -> None:
         """Shows another version of the last answer; the chat goes on from there."""
-        if not self._turns.allows(turn.OpenChat) or not await self._turns.chat.turn_to_version(step):
+        if not self.turn_driver.allows(conversation.OpenChat) or not await self.turn_driver.chat.turn_to_version(step):
             return
-        if self._turns.allows(turn.OpenChat):
-            await self._show_path(self._turns.chat)
+        if self.turn_driver.allows(conversation.OpenChat):
+            await self._show_path(self.turn_driver.chat)
 
     def action_list_branches(self) -> None:
         """The ways that this chat went."""
@@ -887,8 +890,8 @@ class ChatApp(App[None]):
     async def _list_branches(self) -> None:
         from tui_llama.screens.branch_list import BranchList
 
-        branches = await self._turns.chat.branches()
-        here = self._turns.chat.entries[-1].message_id if self._turns.chat.entries else None
+        branches = await self.turn_driver.chat.branches()
+        here = self.turn_driver.chat.entries[-1].message_id if self.turn_driver.chat.entries else None
 
         def chosen(tip_message_id: int | None) -> None:
             if tip_message_id is not None and tip_message_id != here:
@@ -899,14 +902,14 @@ class ChatApp(App[None]):
 
     async def _show_branch(self, tip_message_id: int) -> None:
         """Goes to another way that the chat went; an answer under way is stopped and kept."""
-        await self._turns.stop_and_wait()
-        await self._turns.chat.turn_to_branch(tip_message_id)
-        if self._turns.allows(turn.OpenChat):
-            await self._show_path(self._turns.chat)
+        await self.turn_driver.stop_and_wait()
+        await self.turn_driver.chat.turn_to_branch(tip_message_id)
+        if self.turn_driver.allows(conversation.OpenChat):
+            await self._show_path(self.turn_driver.chat)
 
     async def _show_path(self, chat: OpenChat) -> None:
         """Shows a chat from its end, as it is now."""
-        self._turns.open_chat(chat)
+        self.turn_driver.open_chat(chat)
         if not self._is_on_screen:
             return
         if self._editing.position is not None:
@@ -917,7 +920,7 @@ class ChatApp(App[None]):
         self._read_ahead_if_at_rest()
 
     def _new_chat(self, model_path: str, *, is_incognito: bool = False) -> OpenChat:
-        journal = self._journal
+        journal = self.journal
         if is_incognito:
             journal = Journal(Store(IN_MEMORY), self._saving.note_failure, is_incognito=True)
         return OpenChat(journal, model_path=model_path, system_prompt=self._settings.system_prompt)
@@ -966,17 +969,17 @@ class ChatApp(App[None]):
     @property
     def loaded_model(self) -> "ModelInfo | None":
         """See `ModelsView`."""
-        return self._turns.model
+        return self.turn_driver.model
 
     @property
     def model_path(self) -> str:
         """See `ModelsView`."""
-        return self._turns.model_path
+        return self.turn_driver.model_path
 
     @property
     def wants_a_model(self) -> bool:
         """See `ModelsView`."""
-        return self._turns.state is State.NO_MODEL
+        return self.turn_driver.state is State.NO_MODEL
 
     def load_model(self, path: str) -> None:
         """See `ModelsView`."""
@@ -986,9 +989,9 @@ class ChatApp(App[None]):
         self._run_alone("chats", partial(self._load_another, path))
 
     async def _load_another(self, path: str) -> None:
-        if self._turns.state is not State.WAITING:
-            await self._turns.stop_and_wait()
-        self._wished(turn.LoadModel(path))
+        if self.turn_driver.state is not State.WAITING:
+            await self.turn_driver.stop_and_wait()
+        self._wished(conversation.LoadModel(path))
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
@@ -1006,15 +1009,15 @@ class ChatApp(App[None]):
         if not self._is_on_screen:
             return  # what takes its time may come back while the screen is taken down
         screen = self.chat_screen
-        screen.titles.show_titles(chat_title(self._turns.chat), model_line(self._turns.model))
-        screen.show_busy(self._turns.allows(turn.Stop), is_editing=self._editing.position is not None)
+        screen.titles.show_titles(chat_title(self.turn_driver.chat), model_line(self.turn_driver.model))
+        screen.show_busy(self.turn_driver.allows(conversation.Stop), is_editing=self._editing.position is not None)
         self._show_status()
 
     def _show_status(self) -> None:
         self._status_is_due = False
         if not self._is_on_screen:
             return  # the timer may ring once more while the screen is taken down
-        state, meter, screen = self._turns.state, self._turns.meter, self.chat_screen
+        state, meter, screen = self.turn_driver.state, self.turn_driver.meter, self.chat_screen
         mood = _MOODS.get(state, Mood.CALM)
         words, figures = meter.words(state), meter.figures(state)
         if state is State.NO_MODEL and self._models.is_looking:
@@ -1026,20 +1029,20 @@ class ChatApp(App[None]):
         fetch = self._models.fetch
         download, short_download = download_words(fetch.title, fetch.meter) if fetch is not None else ("", "")
         screen.status.show_status(Status(words, figures, meter.context(), mood, download, short_download))
-        if self._turns.chat.is_empty:
+        if self.turn_driver.chat.is_empty:
             is_coming = fetch is not None or self._models.is_looking
-            lines = advice(state, self._turns.chat, self._turns.model, is_coming=is_coming)
+            lines = advice(state, self.turn_driver.chat, self.turn_driver.model, is_coming=is_coming)
             first_download = fetch.meter if fetch is not None else None
             screen.empty_state.show_model(self._model_words(), lines, stages(state, meter, first_download))
 
     def _model_words(self) -> str:
         """The model, or which one is loading, or that there is none; not safe to print."""
-        if self._turns.model_is_loading:
-            return f"Loading {Path(self._turns.model_path).name}"
-        if self._turns.state is State.NO_MODEL or self._turns.model is None:
+        if self.turn_driver.model_is_loading:
+            return f"Loading {Path(self.turn_driver.model_path).name}"
+        if self.turn_driver.state is State.NO_MODEL or self.turn_driver.model is None:
             if self._models.fetch is not None:
                 return f"{self._models.fetch.title} is on its way"
             if self._models.is_looking:
                 return "Looking for models …"
             return self._models.missing_words or "No model is loaded."
-        return model_line(self._turns.model)
+        return model_line(self.turn_driver.model)

@@ -61,12 +61,12 @@ class ScreenDriver:
         """Returns once the status line says this, or would without the hint in its place, and the store has all."""
         line = self.app.chat_screen.status
         await self.until(lambda: words in self.status or words in line._status.words, f"status {words!r}")
-        await self.app._journal.settle()
+        await self.app.journal.settle()
 
     async def at_rest(self) -> None:
         """Returns once the program and its store have nothing to do but to wait: what has not happened will not."""
         await self.pilot.pause()
-        await self.app._journal.settle()
+        await self.app.journal.settle()
         await self.pilot.pause()
 
     async def write(self, text: str) -> None:

@@ -97,7 +97,7 @@ class LocalDriver(ScreenDriver):
 
     async def settle(self) -> None:
         """Returns when all that was said is in the store."""
-        await self.app._journal.settle()
+        await self.app.journal.settle()
 
 
 @asynccontextmanager

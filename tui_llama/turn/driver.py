@@ -13,7 +13,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from tui_llama import conversation as turn
+from tui_llama import conversation
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.chat_date import date_text, local_now
@@ -97,7 +97,7 @@ class TurnView(Protocol):
         ...
 
 
-class Turns:
+class TurnDriver:
     """A conversation with an engine.
 
     Args:
@@ -147,13 +147,13 @@ class Turns:
         """Whether a load is under way."""
         return self._machine.model_is_loading
 
-    def allows(self, event_type: type[turn.Event]) -> bool:
+    def allows(self, event_type: type[conversation.Event]) -> bool:
         """Whether an event of this kind is legal now."""
         return self._machine.allows(event_type)
 
     # --- the machine --------------------------------------------------------------------------------------------
 
-    def dispatch(self, event: turn.Event) -> None:
+    def dispatch(self, event: conversation.Event) -> None:
         """Tells the machine, and does what it says.
 
         Raises:
@@ -162,7 +162,7 @@ class Turns:
         self._carry_out(event)
         self._view.show_state()
 
-    def wish(self, event: turn.Event) -> bool:
+    def wish(self, event: conversation.Event) -> bool:
         """Dispatches what the user wants if it is possible now, and says whether it was."""
         self._notice_a_lost_engine()
         if not self.allows(type(event)):
@@ -176,7 +176,7 @@ class Turns:
         Raises:
             IllegalTransitionError: an answer is under way or awaited.
         """
-        self._machine.handle(turn.OpenChat())
+        self._machine.handle(conversation.OpenChat())
         if chat is not self.chat:
             self._models_told_of_tokens.clear()
         self.chat = chat
@@ -197,8 +197,8 @@ class Turns:
 
     async def stop_and_wait(self) -> None:
         """Ends the turn; when it returns, no answer is open and none waits."""
-        if self.allows(turn.Stop):
-            self.dispatch(turn.Stop())
+        if self.allows(conversation.Stop):
+            self.dispatch(conversation.Stop())
         if self._machine.answer_is_open:
             async with self._engine_is_free:
                 return
@@ -208,45 +208,45 @@ class Turns:
         with suppress(EngineError):  # there is nobody left to tell; the log has it
             await self._engine.close()
 
-    def _carry_out(self, event: turn.Event) -> None:
+    def _carry_out(self, event: conversation.Event) -> None:
         for action in self._machine.handle(event):
             self._perform(action)
 
     def _notice_a_lost_engine(self) -> None:
         """An engine that ended while nothing was asked of it is started again like one that ended in a turn."""
-        if not self._engine.is_alive and self.allows(turn.EngineLostAtRest):
+        if not self._engine.is_alive and self.allows(conversation.EngineLostAtRest):
             self._view.add_notice("The engine had ended; it is started again.")
-            self.dispatch(turn.EngineLostAtRest())
+            self.dispatch(conversation.EngineLostAtRest())
 
-    def _perform(self, action: turn.Action) -> None:
+    def _perform(self, action: conversation.Action) -> None:
         chat, view = self.chat, self._view
         match action:
-            case turn.StartLoading(load=load, model_path=path):
+            case conversation.StartLoading(load=load, model_path=path):
                 self.model_path = path or self.model_path
                 self.model = None
                 self.meter.start_load()
                 self._spawn(self._load(load, self.model_path), f"load {load}")
-            case turn.StopLoading() | turn.StopReply():
+            case conversation.StopLoading() | conversation.StopReply():
                 self._cancel_engine()
-            case turn.SaveMessage(text=text):
+            case conversation.SaveMessage(text=text):
                 view.add_message(chat.add_message(text))
-            case turn.ReplaceMessage(position=position, text=text):
+            case conversation.ReplaceMessage(position=position, text=text):
                 view.replace_message(position, chat.replace_message(position, text))
-            case turn.SetAnswerAside():
+            case conversation.SetAnswerAside():
                 if chat.set_answer_aside():
                     view.remove_last_answer()
-            case turn.StartReply(turn=number):
+            case conversation.StartReply(turn=number):
                 self.meter.start_turn()
                 self._spawn(self._reply(number, chat, self._open_answer()), f"turn {number}")
-            case turn.AppendText(text=text, token_ids=token_ids):
+            case conversation.AppendText(text=text, token_ids=token_ids):
                 chat.append(text, token_ids)
                 self.meter.note_tokens(len(token_ids), monotonic())
                 view.append(text)
-            case turn.FinishAnswer(stop_reason=reason, usage=usage):
+            case conversation.FinishAnswer(stop_reason=reason, usage=usage):
                 entry = chat.finish_answer(reason, usage)
                 self.meter.note_usage(usage)
                 view.finish_answer(entry)
-            case turn.ShowFailure(message=message, hint=hint):
+            case conversation.ShowFailure(message=message, hint=hint):
                 view.add_failure(message, hint)
 
     # --- loading ------------------------------------------------------------------------------------------------
@@ -263,26 +263,26 @@ class Turns:
                 async for event in self._engine.load(request):
                     self._take_load_event(load, event)
                 if self.model_is_loading and load == self._machine.numbers.load:
-                    self.dispatch(turn.LoadFailed(load, _NO_END))
+                    self.dispatch(conversation.LoadFailed(load, _NO_END))
             except EngineLostError as error:
-                self.dispatch(turn.EngineLostInLoad(load, str(error), error.hint))
+                self.dispatch(conversation.EngineLostInLoad(load, str(error), error.hint))
             except UserError as error:
-                self.dispatch(turn.LoadFailed(load, str(error), error.hint))
+                self.dispatch(conversation.LoadFailed(load, str(error), error.hint))
 
     def _take_load_event(self, load: int, event: protocol.LoadEvent) -> None:
         match event:
             case protocol.LoadProgress(stage=stage, done=done, total=total):
                 self.meter.note_load(stage, done, total)
-                self._carry_out(turn.LoadAdvanced(load))
+                self._carry_out(conversation.LoadAdvanced(load))
                 self._view.show_figures()
             case protocol.ModelLoaded(model=model, notices=notices):
                 if load == self._machine.numbers.load:
                     self._note_model(model, notices)
-                self.dispatch(turn.ModelReady(load))
+                self.dispatch(conversation.ModelReady(load))
             case protocol.Notice(text=text):
                 self._view.add_notice(text)
             case protocol.Failed(message=message, hint=hint):
-                self.dispatch(turn.LoadFailed(load, message, hint))
+                self.dispatch(conversation.LoadFailed(load, message, hint))
 
     def _note_model(self, model: ModelInfo, notices: Sequence[str]) -> None:
         self.model = model
@@ -316,19 +316,19 @@ class Turns:
                 request = await make_request(number, chat)
                 if self.state is not State.READING:
                     # Stopped before the engine was asked.
-                    self.dispatch(turn.ReplyFinished(number, StopReason.STOPPED, Usage()))
+                    self.dispatch(conversation.ReplyFinished(number, StopReason.STOPPED, Usage()))
                     return
                 async for event in self._engine.reply(request):
                     self._take_reply_event(number, event)
                 if self._machine.answer_is_open:
-                    self.dispatch(turn.ReplyFailed(number, _NO_END))
+                    self.dispatch(conversation.ReplyFailed(number, _NO_END))
             except EngineLostError as error:
-                self.dispatch(turn.EngineLostInTurn(number, str(error), error.hint))
+                self.dispatch(conversation.EngineLostInTurn(number, str(error), error.hint))
             except UserError as error:
-                self.dispatch(turn.ReplyFailed(number, str(error), error.hint))
+                self.dispatch(conversation.ReplyFailed(number, str(error), error.hint))
             except IllegalTransitionError as error:
                 self._cancel_engine()
-                self.dispatch(turn.ReplyFailed(number, f"The engine got out of step: {error}."))
+                self.dispatch(conversation.ReplyFailed(number, f"The engine got out of step: {error}."))
 
     async def _request(self, number: int, chat: OpenChat, *, has_guard: bool) -> ReplyRequest:
         settings = self._settings
@@ -399,18 +399,18 @@ class Turns:
                 reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause
             ):
                 self.meter.note_prompt(reused, done, total, monotonic(), cause)
-                self._carry_out(turn.PromptAdvanced(number))
+                self._carry_out(conversation.PromptAdvanced(number))
                 self._view.show_figures()
             case protocol.TextPiece(text=text, token_ids=token_ids):
                 was_answering = self.state is State.ANSWERING
-                self._carry_out(turn.TextArrived(number, text, token_ids))
+                self._carry_out(conversation.TextArrived(number, text, token_ids))
                 self._view.show_figures() if was_answering else self._view.show_state()
             case protocol.Notice(text=text):
                 self.tell(text)
             case protocol.Finished(stop_reason=reason, usage=usage):
-                self.dispatch(turn.ReplyFinished(number, reason, usage))
+                self.dispatch(conversation.ReplyFinished(number, reason, usage))
             case protocol.Failed(message=message, hint=hint):
-                self.dispatch(turn.ReplyFailed(number, message, hint))
+                self.dispatch(conversation.ReplyFailed(number, message, hint))
 
     def _take_prompt(self, event: protocol.PromptEncoded) -> None:
         kept, token_ids, vocabulary = event.kept_tokens, event.token_ids, event.vocabulary
