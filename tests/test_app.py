@@ -176,9 +176,9 @@ async def test_a_message_that_is_sent_before_the_store_has_answered_waits_for_th
     with patch.object(store, "recover", lambda: held.wait(HANG_SECONDS)):
         async with opened(store=store, replies=[spoken("early")], until_ready=False) as driver:
             try:
-                await driver.until(lambda: not driver.app.wants_a_model)
+                await driver.until(lambda: not driver.app.models.is_missing)
                 await driver.send("hi")
-                assert driver.app.open_picker is None and not driver.written
+                assert driver.app.models.picker is None and not driver.written
             finally:
                 held.set()
             await driver.until(lambda: driver.answers == ["early"])
@@ -196,7 +196,7 @@ async def test_nobody_says_that_there_is_no_model_before_the_store_was_asked_for
             try:
                 await driver.until(lambda: "looking for models" in driver.status)
                 await driver.send("hi")
-                assert driver.app.open_picker is None and driver.written == "hi"
+                assert driver.app.models.picker is None and driver.written == "hi"
             finally:
                 held.set()
             await driver.until(lambda: [request.model_path for request in driver.engine.load_requests] == [str(model)])

@@ -36,7 +36,7 @@ from tui_llama.controllers.draft import DraftKeeper
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.conversation import State
-from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
+from tui_llama.engine.protocol import Engine, PromptEstimate
 from tui_llama.errors import StoreError, UserError
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.commands import COMMANDS, find_slash, parse_slash
@@ -166,7 +166,7 @@ class ChatApp(App[None]):
             lambda asking: self._run_alone("price", asking),
             self._show_price,
         )
-        self._models = ModelsController(models, settings, self, self._run_alone)
+        self.models = ModelsController(models, settings, self.turn_driver, self, self._run_alone)
         self._price = ""
         self._status_is_due = False
         self._quit_armed_until = 0.0
@@ -216,17 +216,17 @@ class ChatApp(App[None]):
         path = self._wanted_model_path
         if path is None:
             # Another program may hold the store for a while; until then, nobody knows that there is no model.
-            self._models.is_looking = True
+            self.models.is_looking = True
             self._show_state()
             path = await self.journal.read_or(lambda store: store.preference(LAST_MODEL), None)
             path = path if path and paths.is_file(Path(path)) else None
-            self._models.is_looking = path is None
+            self.models.is_looking = path is None
         # Before the draft is waited for: what is written meanwhile can then wait for the model.
-        if path is not None and self.wants_a_model:
+        if path is not None and self.models.is_missing:
             self.turn_driver.dispatch(conversation.LoadModel(path))
         await self._restore_draft()
         if path is None:
-            await self._models.choose_first()
+            await self.models.choose_first()
 
     async def _restore_draft(self) -> None:
         draft, composer = await self._draft_keeper.restore(), self.chat_screen.composer
@@ -319,7 +319,7 @@ class ChatApp(App[None]):
         self.turn_driver.chat.flush()
         self._reading_ahead.stop()
         # Side by side: a download that is slow to end must not take the time in which the engine saves.
-        await asyncio.gather(self._models.close(), self.turn_driver.close())
+        await asyncio.gather(self.models.close(), self.turn_driver.close())
         await self.turn_driver.chat.leave()
         await self.journal.close()
 
@@ -522,7 +522,7 @@ class ChatApp(App[None]):
         if text == self.turn_driver.chat.entries[position].text:
             self.show_hint("Nothing was changed; Ctrl+R answers the last message again.")
             return
-        if self._wished(conversation.EditMessage(position, text)):
+        if self.wish(conversation.EditMessage(position, text)):
             self.chat_screen.composer.remember(text)
             self.chat_screen.composer.replace_text(self._editing.end())
             self._show_state()
@@ -533,8 +533,8 @@ class ChatApp(App[None]):
 
     # --- what the user wants ------------------------------------------------------------------------------------
 
-    def _wished(self, event: conversation.Event) -> bool:
-        """Whether it could be done now; if not, the user is told."""
+    def wish(self, event: conversation.Event) -> bool:
+        """See `WishView`."""
         is_done = self.turn_driver.wish(event)
         if not is_done:
             self.show_hint(_CANNOT_NOW.get(type(event), "Not now."))
@@ -550,11 +550,11 @@ class ChatApp(App[None]):
             await self._run_slash(*slash)
         elif self.turn_driver.state is State.NO_MODEL:
             self.show_hint("There is no model yet; your text stays here.")
-            if self._models.fetch is None and not self._models.is_looking:
+            if self.models.fetch is None and not self.models.is_looking:
                 self.action_choose_model()
         elif self._editing.position is not None:
             self._send_edited(self._editing.position, event.text.strip("\n"))
-        elif self._wished(conversation.SendMessage(event.text.strip("\n"))):
+        elif self.wish(conversation.SendMessage(event.text.strip("\n"))):
             self.chat_screen.composer.accept()
 
     async def _run_slash(self, word: str, argument: str) -> None:
@@ -631,7 +631,7 @@ class ChatApp(App[None]):
         elif self.turn_driver.allows(conversation.Retry):
             self.turn_driver.dispatch(conversation.Retry())
         else:
-            self._wished(conversation.Regenerate())
+            self.wish(conversation.Regenerate())
 
     def action_continue_answer(self) -> None:
         """More of the last answer, from where it was cut off."""
@@ -648,7 +648,7 @@ class ChatApp(App[None]):
         if why_not:
             self.show_hint(why_not)
         else:
-            self._wished(conversation.Continue())
+            self.wish(conversation.Continue())
 
     def action_show_prompt(self) -> None:
         """What the model is given: for the message that is being written, or what it was given for the last answer."""
@@ -930,68 +930,29 @@ class ChatApp(App[None]):
     def action_choose_model(self, path: str = "") -> None:
         """Loads the model at `path`, or lets the user choose one."""
         if path:
-            self._change_model(str(paths.typed_path(path) or path))
+            self.models.load(str(paths.typed_path(path) or path))
         else:
-            self._models.open_picker()
+            self.models.open_picker()
 
     def action_get_starter(self) -> None:
         """Fetches the starter model."""
-        self._models.start_fetching_starter()
+        self.models.start_fetching_starter()
 
     def on_model_picker_fetch_wanted(self, event: "ModelPicker.FetchWanted") -> None:
         """Fetches a model while the chat goes on."""
-        self._models.start_fetch(event.name, event.title)
+        self.models.start_fetch(event.name, event.title)
 
     def on_model_picker_cancel_wanted(self) -> None:
         """Ends the download."""
-        self._models.cancel_fetch()
+        self.models.cancel_fetch()
 
     def on_model_picker_remove_wanted(self, event: "ModelPicker.RemoveWanted") -> None:
         """Removes a file; the user was asked."""
-        self._models.remove(event.path)
+        self.models.remove(event.path)
 
     def on_model_picker_refused(self, event: "ModelPicker.Refused") -> None:
         """Says why nothing was done."""
         self.show_hint(event.reason)
-
-    def show_picker(self, picker: "ModelPicker", chosen: "Callable[[str | None], None]") -> None:
-        """See `ModelsView`."""
-        self.push_screen(picker, chosen)
-
-    @property
-    def open_picker(self) -> "ModelPicker | None":
-        """See `ModelsView`."""
-        from tui_llama.screens.model_picker import ModelPicker
-
-        pickers = [screen for screen in self.screen_stack if isinstance(screen, ModelPicker)]
-        return pickers[0] if pickers and pickers[0].is_attached else None
-
-    @property
-    def loaded_model(self) -> "ModelInfo | None":
-        """See `ModelsView`."""
-        return self.turn_driver.model
-
-    @property
-    def model_path(self) -> str:
-        """See `ModelsView`."""
-        return self.turn_driver.model_path
-
-    @property
-    def wants_a_model(self) -> bool:
-        """See `ModelsView`."""
-        return self.turn_driver.state is State.NO_MODEL
-
-    def load_model(self, path: str) -> None:
-        """See `ModelsView`."""
-        self._change_model(path)
-
-    def _change_model(self, path: str) -> None:
-        self._run_alone("chats", partial(self._load_another, path))
-
-    async def _load_another(self, path: str) -> None:
-        if self.turn_driver.state is not State.WAITING:
-            await self.turn_driver.stop_and_wait()
-        self._wished(conversation.LoadModel(path))
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
@@ -999,7 +960,7 @@ class ChatApp(App[None]):
         """One line of advice in the status line, for some seconds or until the next key."""
         if not self._is_on_screen:
             return
-        picker = self.open_picker
+        picker = self.models.picker
         if picker is not None:
             picker.say(sanitize_line(text))
         self.chat_screen.status.show_hint(text, HINT_SECONDS if seconds is None else seconds)
@@ -1020,17 +981,17 @@ class ChatApp(App[None]):
         state, meter, screen = self.turn_driver.state, self.turn_driver.meter, self.chat_screen
         mood = _MOODS.get(state, Mood.CALM)
         words, figures = meter.words(state), meter.figures(state)
-        if state is State.NO_MODEL and self._models.is_looking:
+        if state is State.NO_MODEL and self.models.is_looking:
             words, mood = "looking for models", Mood.BUSY
         if self._editing.position is not None:
             words, figures = "editing", self._price
         if self._saving.is_in_trouble:
             words, mood = f"{words} · not saved", Mood.TROUBLED
-        fetch = self._models.fetch
+        fetch = self.models.fetch
         download, short_download = download_words(fetch.title, fetch.meter) if fetch is not None else ("", "")
         screen.status.show_status(Status(words, figures, meter.context(), mood, download, short_download))
         if self.turn_driver.chat.is_empty:
-            is_coming = fetch is not None or self._models.is_looking
+            is_coming = fetch is not None or self.models.is_looking
             lines = advice(state, self.turn_driver.chat, self.turn_driver.model, is_coming=is_coming)
             first_download = fetch.meter if fetch is not None else None
             screen.empty_state.show_model(self._model_words(), lines, stages(state, meter, first_download))
@@ -1040,9 +1001,9 @@ class ChatApp(App[None]):
         if self.turn_driver.model_is_loading:
             return f"Loading {Path(self.turn_driver.model_path).name}"
         if self.turn_driver.state is State.NO_MODEL or self.turn_driver.model is None:
-            if self._models.fetch is not None:
-                return f"{self._models.fetch.title} is on its way"
-            if self._models.is_looking:
+            if self.models.fetch is not None:
+                return f"{self.models.fetch.title} is on its way"
+            if self.models.is_looking:
                 return "Looking for models …"
-            return self._models.missing_words or "No model is loaded."
+            return self.models.missing_words or "No model is loaded."
         return model_line(self.turn_driver.model)

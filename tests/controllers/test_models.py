@@ -421,7 +421,7 @@ async def test_the_cursor_is_in_sight_on_a_small_screen_while_a_download_goes_on
             await driver.pilot.press("down")
         item = shown.highlighted
         assert item is not None
-        driver.app._models.start_fetch("hf:a/b", "hf:a/b")
+        driver.app.models.start_fetch("hf:a/b", "hf:a/b")
         models.step(10_000_000)
         await driver.until(lambda: any("10 %" in line for line in lines(driver)))
         models.step(20_000_000)
