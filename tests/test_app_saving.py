@@ -14,9 +14,10 @@ from textual.widgets import Input
 
 from tests.fakes.chat_app import Driver, opened, spoken
 from tests.fakes.flaky_store import Fault, FlakyStore
-from tui_llama import app, paths
+from tui_llama import paths
 from tui_llama.chats import journal
 from tui_llama.chats.store import Store
+from tui_llama.controllers import draft
 from tui_llama.controllers.saving import NOT_SAVED, SAVED_AGAIN
 from tui_llama.engine.scripted import Gate
 from tui_llama.screens.ask_text import AskText
@@ -328,7 +329,7 @@ async def test_a_draft_is_there_again_after_the_program_has_ended(store: FlakySt
 async def test_a_draft_is_kept_while_it_rests_so_that_a_crash_does_not_take_it(
     store: FlakyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "DRAFT_SECONDS", 0.0)
+    monkeypatch.setattr(draft, "DRAFT_SECONDS", 0.0)
     async with opened(store=store) as driver:
         await driver.write("half")
         await driver.until(lambda: store.preference("draft"), "a draft in the store")

@@ -24,7 +24,6 @@ from textual.screen import Screen
 from textual.worker import Worker
 
 from tui_llama import conversation, paths
-from tui_llama.chat import Role
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.database import IN_MEMORY
@@ -32,11 +31,13 @@ from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import Entry, OpenChat
 from tui_llama.chats.record import delete_chat, list_chats, rename_chat
 from tui_llama.chats.store import Store
-from tui_llama.controllers.draft import DraftKeeper
+from tui_llama.controllers.draft import DraftController
+from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.conversation import State
-from tui_llama.engine.protocol import Engine, PromptEstimate
+from tui_llama.engine.protocol import Engine
 from tui_llama.errors import StoreError, UserError
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.commands import COMMANDS, find_slash, parse_slash
@@ -58,8 +59,6 @@ from tui_llama.system.endings import TERMINAL_GONE_STATUS, endings
 from tui_llama.terminal.gone import TerminalGone
 from tui_llama.text_safety import sanitize_line
 from tui_llama.turn.driver import LAST_MODEL, TurnDriver
-from tui_llama.turn.editing import Editing
-from tui_llama.turn.idle_prefill import ReadingAhead
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.long_text import is_long
 from tui_llama.widgets.message_view import Remark, UserMessage
@@ -76,7 +75,6 @@ if TYPE_CHECKING:
 
 STATUS_SECONDS = 0.1
 JOURNAL_SECONDS = 0.5
-DRAFT_SECONDS = 1.0
 HINT_SECONDS = 4.0
 QUIT_ARMED_SECONDS = 2.0
 CLOSING_SECONDS = 5.0
@@ -142,10 +140,9 @@ class ChatApp(App[None]):
         self._settings = settings
         self._wanted_model_path = model_path
         self._first_notice = notice
-        self._is_on_screen = False
+        self.can_draw = False
         self._saving = SavingController(store, self)
         self.journal = self._saving.journal
-        self._draft_keeper = DraftKeeper(self.journal)
         self._trouble: Remark | None = None
         self.turn_driver = TurnDriver(
             engine_factory,
@@ -155,19 +152,13 @@ class ChatApp(App[None]):
             self,
             lambda working, name: self.run_worker(working, name=name),
         )
-        self._reading_ahead = ReadingAhead(
-            self.turn_driver.read_ahead_request,
-            lambda reading: self._run_alone("read ahead", reading),
-            self._note_ready,
-            self.turn_driver.tell,
+        self._draft = DraftController(self.journal, self.turn_driver, self, self._run_alone)
+        wants_idle_prefill = settings.read_ahead == "on"
+        self._idle_prefill = IdlePrefillController(
+            self.turn_driver, self._draft, wants_idle_prefill, self, self._run_alone
         )
-        self._editing = Editing(
-            self.turn_driver.estimate,
-            lambda asking: self._run_alone("price", asking),
-            self._show_price,
-        )
+        self._editing = EditingController(self.turn_driver, self._idle_prefill, self, self._run_alone)
         self.models = ModelsController(models, settings, self.turn_driver, self, self._run_alone)
-        self._price = ""
         self._status_is_due = False
         self._quit_armed_until = 0.0
         for theme in themes():
@@ -198,8 +189,8 @@ class ChatApp(App[None]):
     @on(ChatScreen.Ready)
     def _start(self) -> None:
         """Nothing here delays the first frame."""
-        self._is_on_screen = True
-        self._show_state()
+        self.can_draw = True
+        self.show_status()
         self.set_interval(JOURNAL_SECONDS, self._flush_journal)
         self._listen_for_signals()
         if self._first_notice:
@@ -217,29 +208,16 @@ class ChatApp(App[None]):
         if path is None:
             # Another program may hold the store for a while; until then, nobody knows that there is no model.
             self.models.is_looking = True
-            self._show_state()
+            self.show_status()
             path = await self.journal.read_or(lambda store: store.preference(LAST_MODEL), None)
             path = path if path and paths.is_file(Path(path)) else None
             self.models.is_looking = path is None
         # Before the draft is waited for: what is written meanwhile can then wait for the model.
         if path is not None and self.models.is_missing:
             self.turn_driver.dispatch(conversation.LoadModel(path))
-        await self._restore_draft()
+        await self._draft.restore()
         if path is None:
             await self.models.choose_first()
-
-    async def _restore_draft(self) -> None:
-        draft, composer = await self._draft_keeper.restore(), self.chat_screen.composer
-        if draft and not composer.text:
-            composer.replace_text(draft)
-
-    async def _keep_draft(self) -> None:
-        await asyncio.sleep(DRAFT_SECONDS)
-        self._keep_draft_now()
-
-    def _keep_draft_now(self) -> None:
-        if not self.turn_driver.chat.is_incognito:
-            self._draft_keeper.keep(self.chat_screen.composer.text)
 
     @on(Driver.SignalResume)
     def _draw_all(self) -> None:
@@ -260,7 +238,7 @@ class ChatApp(App[None]):
     async def _quit(self) -> None:
         """Asks first where something would be lost; once more if the last of an answer could not be stored."""
         self.turn_driver.chat.flush()
-        self._keep_draft_now()
+        self._draft.keep()
         if not await self._saving.may_end():
             return
         self._end_turn()
@@ -278,12 +256,12 @@ class ChatApp(App[None]):
 
     def _leave_screen(self) -> None:
         """The turns know of the end first; then nothing draws any more, and what was begun does not go on."""
-        if self._is_on_screen:
-            self._keep_draft_now()
+        if self.can_draw:
+            self._draft.keep()
         try:
             self._end_turn()
         finally:
-            self._is_on_screen = False
+            self.can_draw = False
             self.workers.cancel_all()
 
     def exit(self, result: None = None, return_code: int = 0, message: "RenderableType | None" = None) -> None:
@@ -317,7 +295,7 @@ class ChatApp(App[None]):
 
     async def _close(self) -> None:
         self.turn_driver.chat.flush()
-        self._reading_ahead.stop()
+        self._idle_prefill.stop()
         # Side by side: a download that is slow to end must not take the time in which the engine saves.
         await asyncio.gather(self.models.close(), self.turn_driver.close())
         await self.turn_driver.chat.leave()
@@ -355,7 +333,7 @@ class ChatApp(App[None]):
 
     def _draw(self, how: Callable[[ChatScreen], object]) -> None:
         """The way to the screen for what comes by itself, which it does after the screen is left, too."""
-        if self._is_on_screen:
+        if self.can_draw:
             how(self.chat_screen)
 
     def add_message(self, entry: Entry) -> None:
@@ -400,12 +378,12 @@ class ChatApp(App[None]):
 
     def show_state(self) -> None:
         """See `TurnView`."""
-        self._show_state()
-        self._read_ahead_if_at_rest()
+        self.show_status()
+        self._idle_prefill.start_if_at_rest()
 
     def show_figures(self) -> None:
         """See `TurnView`. Once in a while is enough for what changes with every token."""
-        if not self._status_is_due and self._is_on_screen:
+        if not self._status_is_due and self.can_draw:
             self._status_is_due = True
             self.set_timer(STATUS_SECONDS, self._show_status)
 
@@ -422,7 +400,7 @@ class ChatApp(App[None]):
         if self._trouble is not None and self._trouble.is_attached:
             self._trouble.remove()
         self._trouble = None
-        self._show_state()
+        self.show_status()
 
     async def ask_unsaved(self, cause: str, losses: list[str], *, can_stay: bool) -> "Unsaved | None":
         """See `SavingView`."""
@@ -436,100 +414,26 @@ class ChatApp(App[None]):
 
         return await self.push_screen_wait(AskText(question, name))
 
-    # --- reading ahead ------------------------------------------------------------------------------------------
-
-    def _read_ahead_if_at_rest(self) -> None:
-        """Reading ahead is no state of the turn: it begins when there is nothing else to do, and ends with that."""
-        is_at_rest = self.turn_driver.state is State.READY and self._editing.position is None
-        if is_at_rest and self._settings.read_ahead == "on" and self._is_on_screen:
-            self._reading_ahead.rest(self._draft())
-        else:
-            self._reading_ahead.stop()
+    @property
+    def is_editing(self) -> bool:
+        """See `IdlePrefillView`."""
+        return self._editing.is_editing
 
     @on(Composer.Changed)
-    def _read_on(self) -> None:
+    def _note_draft(self) -> None:
         if not self.screen_stack:  # a report that was under way when the screen was taken down
             return
-        self._run_alone("draft", self._keep_draft)
-        self._reading_ahead.edit(self._draft())
-        self._editing.ask_price(self.chat_screen.composer.text)
-
-    def _draft(self) -> str:
-        """What will be sent of what is written; a command is not."""
-        text = self.chat_screen.composer.text.lstrip("\n")
-        return "" if parse_slash(text) else text
-
-    def _note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
-        self.turn_driver.meter.note_ready(ready_tokens, certain_tokens)
-        if self.turn_driver.state is State.READY:
-            self.show_figures()
-
-    # --- editing an earlier message -----------------------------------------------------------------------------
+        self._draft.keep_soon()
+        self._idle_prefill.go_on()
+        self._editing.ask_price()
 
     def action_edit_message(self) -> None:
         """Goes to the user's last message, or to the one before that which is being edited."""
-        self._edit(-1)
+        self._editing.edit_earlier()
 
     @on(Composer.LaterRequested)
     def _edit_later(self) -> None:
-        if self._editing.position is not None:
-            self._edit(1)
-
-    def _edit(self, step: int) -> None:
-        """Puts an earlier message where the user writes; behind the last of them is what was there before.
-
-        Nothing is read ahead meanwhile, so that leaving the message costs nothing.
-        """
-        positions = [number for number, entry in enumerate(self.turn_driver.chat.entries) if entry.role is Role.USER]
-        if not positions:
-            self.show_hint("There is no message to edit yet.")
-        elif not self.turn_driver.allows(conversation.EditMessage):
-            self.show_hint("Not while the engine is busy.")
-        elif step < 0 and self._editing.position == positions[0]:
-            self.show_hint("This is the first message.")
-        else:
-            self._remember_edited()
-            position = self._editing.move(positions, step, self.chat_screen.composer.text)
-            if position is None:
-                self._leave_editing()
-            else:
-                self._show_edited(position)
-
-    def _show_edited(self, position: int) -> None:
-        self._reading_ahead.stop()
-        self.chat_screen.composer.replace_text(self.turn_driver.chat.entries[position].text)
-        self._mark_edited(position)
-        self._editing.ask_price(self.chat_screen.composer.text)
-
-    def _leave_editing(self) -> None:
-        """Back to what was being written before."""
-        self._remember_edited()
-        self.chat_screen.composer.replace_text(self._editing.end())
-        self._mark_edited(None)
-        self._read_ahead_if_at_rest()
-
-    def _remember_edited(self) -> None:
-        """What was written of another version is not lost: Up brings it back."""
-        position, composer = self._editing.position, self.chat_screen.composer
-        if position is not None and composer.text != self.turn_driver.chat.entries[position].text:
-            composer.remember(composer.text)
-
-    def _mark_edited(self, position: int | None) -> None:
-        self.run_worker(self.chat_screen.transcript.mark(position), group="mark")
-        self._show_state()
-
-    def _send_edited(self, position: int, text: str) -> None:
-        if text == self.turn_driver.chat.entries[position].text:
-            self.show_hint("Nothing was changed; Ctrl+R answers the last message again.")
-            return
-        if self.wish(conversation.EditMessage(position, text)):
-            self.chat_screen.composer.remember(text)
-            self.chat_screen.composer.replace_text(self._editing.end())
-            self._show_state()
-
-    def _show_price(self, price: PromptEstimate | str | None) -> None:
-        self._price = self.turn_driver.meter.price(price) if isinstance(price, PromptEstimate) else price or ""
-        self.show_figures()
+        self._editing.edit_later()
 
     # --- what the user wants ------------------------------------------------------------------------------------
 
@@ -553,7 +457,7 @@ class ChatApp(App[None]):
             if self.models.fetch is None and not self.models.is_looking:
                 self.action_choose_model()
         elif self._editing.position is not None:
-            self._send_edited(self._editing.position, event.text.strip("\n"))
+            self._editing.send(self._editing.position, event.text.strip("\n"))
         elif self.wish(conversation.SendMessage(event.text.strip("\n"))):
             self.chat_screen.composer.accept()
 
@@ -596,8 +500,8 @@ class ChatApp(App[None]):
             self.show_hint("Copied.")
         elif self.turn_driver.allows(conversation.Stop):
             self._stop_the_turn()
-        elif self._editing.position is not None:
-            self._leave_editing()
+        elif self._editing.is_editing:
+            self._editing.leave()
         elif composer.text:
             composer.accept()
             self.show_hint("Cleared; ↑ brings it back.")
@@ -611,21 +515,21 @@ class ChatApp(App[None]):
         """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""
         if self.turn_driver.allows(conversation.Stop):
             self._stop_the_turn()
-        elif self._editing.position is not None:
-            self._leave_editing()
+        elif self._editing.is_editing:
+            self._editing.leave()
         else:
-            self._reading_ahead.hold()
+            self._idle_prefill.hold()
 
     def _stop_the_turn(self) -> None:
         was_reading = self.turn_driver.state is State.READING
         self.turn_driver.dispatch(conversation.Stop())
         if was_reading:  # nor is it to be read while nobody waits for it
-            self._reading_ahead.hold()
+            self._idle_prefill.hold()
 
     def action_regenerate(self) -> None:
         """Another answer to the last message; after a failure, the one that failed."""
-        if self._editing.position is not None:
-            self._leave_editing()
+        if self._editing.is_editing:
+            self._editing.leave()
         if self.turn_driver.chat.is_empty:
             self.show_hint("There is no message to answer yet.")
         elif self.turn_driver.allows(conversation.Retry):
@@ -635,8 +539,8 @@ class ChatApp(App[None]):
 
     def action_continue_answer(self) -> None:
         """More of the last answer, from where it was cut off."""
-        if self._editing.position is not None:
-            self._leave_editing()
+        if self._editing.is_editing:
+            self._editing.leave()
         if self.turn_driver.state is State.NO_MODEL:
             self.show_hint("There is no model yet.")
             return
@@ -661,7 +565,7 @@ class ChatApp(App[None]):
         from tui_llama.screens.prompt_view import PromptView
 
         try:
-            prompt = await self.turn_driver.prompt(self._draft(), self._editing.position)
+            prompt = await self.turn_driver.prompt(self._draft.sendable, self._editing.position)
         except UserError as error:
             self.show_hint(str(error))
             return
@@ -685,7 +589,7 @@ class ChatApp(App[None]):
 
         chat = self.turn_driver.chat
         try:
-            estimate = await self.turn_driver.estimate_of_today(self._draft())
+            estimate = await self.turn_driver.estimate_of_today(self._draft.sendable)
             price = "nobody knows" if estimate is None else self.turn_driver.meter.price(estimate)
         except UserError as error:
             price = f"there is none: {error}"
@@ -693,7 +597,7 @@ class ChatApp(App[None]):
         def begin_today(is_certain: bool | None) -> None:
             if is_certain and self.turn_driver.chat is chat:
                 chat.begin_today()
-                self._read_ahead_if_at_rest()
+                self._idle_prefill.start_if_at_rest()
 
         told = f"It was {chat.begun_at:%Y-%m-%d} so far. Price of the next answer: {price}"
         self.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
@@ -837,7 +741,7 @@ class ChatApp(App[None]):
 
     def _rename_open_chat(self, title: str) -> None:
         self.turn_driver.chat.rename(title)
-        self._show_state()
+        self.show_status()
 
     async def _rename(self, chat_id: str, title: str) -> None:
         if chat_id == self.turn_driver.chat.chat_id:
@@ -910,14 +814,14 @@ class ChatApp(App[None]):
     async def _show_path(self, chat: OpenChat) -> None:
         """Shows a chat from its end, as it is now."""
         self.turn_driver.open_chat(chat)
-        if not self._is_on_screen:
+        if not self.can_draw:
             return
         if self._editing.position is not None:
-            self.chat_screen.composer.replace_text(self._editing.end())
+            self._editing.put_back()
         await self.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
         self._saving.show_again()
-        self._show_state()
-        self._read_ahead_if_at_rest()
+        self.show_status()
+        self._idle_prefill.start_if_at_rest()
 
     def _new_chat(self, model_path: str, *, is_incognito: bool = False) -> OpenChat:
         journal = self.journal
@@ -958,25 +862,25 @@ class ChatApp(App[None]):
 
     def show_hint(self, text: str, seconds: float | None = None) -> None:
         """One line of advice in the status line, for some seconds or until the next key."""
-        if not self._is_on_screen:
+        if not self.can_draw:
             return
         picker = self.models.picker
         if picker is not None:
             picker.say(sanitize_line(text))
         self.chat_screen.status.show_hint(text, HINT_SECONDS if seconds is None else seconds)
 
-    def _show_state(self) -> None:
-        """Everything around the messages, as it is now."""
-        if not self._is_on_screen:
+    def show_status(self) -> None:
+        """See `EditingView`."""
+        if not self.can_draw:
             return  # what takes its time may come back while the screen is taken down
         screen = self.chat_screen
         screen.titles.show_titles(chat_title(self.turn_driver.chat), model_line(self.turn_driver.model))
-        screen.show_busy(self.turn_driver.allows(conversation.Stop), is_editing=self._editing.position is not None)
+        screen.show_busy(self.turn_driver.allows(conversation.Stop), is_editing=self._editing.is_editing)
         self._show_status()
 
     def _show_status(self) -> None:
         self._status_is_due = False
-        if not self._is_on_screen:
+        if not self.can_draw:
             return  # the timer may ring once more while the screen is taken down
         state, meter, screen = self.turn_driver.state, self.turn_driver.meter, self.chat_screen
         mood = _MOODS.get(state, Mood.CALM)
@@ -984,7 +888,7 @@ class ChatApp(App[None]):
         if state is State.NO_MODEL and self.models.is_looking:
             words, mood = "looking for models", Mood.BUSY
         if self._editing.position is not None:
-            words, figures = "editing", self._price
+            words, figures = "editing", self._editing.price
         if self._saving.is_in_trouble:
             words, mood = f"{words} · not saved", Mood.TROUBLED
         fetch = self.models.fetch

@@ -27,8 +27,8 @@ class ScreenView(Protocol):
         ...
 
     @property
-    def is_on_screen(self) -> bool:
-        """Whether the chat is drawn: not before its first frame, and not once its screen is left."""
+    def can_draw(self) -> bool:
+        """Whether there is something to draw on: not before the first frame, and not once the screen is left."""
         ...
 
 
