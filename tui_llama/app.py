@@ -36,6 +36,7 @@ from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.saving import SavingController
+from tui_llama.controllers.status import StatusController
 from tui_llama.conversation import State
 from tui_llama.engine.protocol import Engine
 from tui_llama.errors import StoreError, UserError
@@ -43,26 +44,19 @@ from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.screens.palette import Palette
 from tui_llama.screens.presenting import (
-    advice,
-    chat_title,
-    download_words,
     listed_branch,
     listed_chat,
-    model_line,
     note_of,
     shown_messages,
-    stages,
     themes,
     why_not_continued,
 )
 from tui_llama.system.endings import TERMINAL_GONE_STATUS, endings
 from tui_llama.terminal.gone import TerminalGone
-from tui_llama.text_safety import sanitize_line
 from tui_llama.turn.driver import LAST_MODEL, TurnDriver
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.long_text import is_long
 from tui_llama.widgets.message_view import Remark, UserMessage
-from tui_llama.widgets.status_line import Mood, Status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -73,23 +67,11 @@ if TYPE_CHECKING:
     from tui_llama.screens.unsaved import Unsaved
     from tui_llama.settings import Settings
 
-STATUS_SECONDS = 0.1
 JOURNAL_SECONDS = 0.5
-HINT_SECONDS = 4.0
 QUIT_ARMED_SECONDS = 2.0
 CLOSING_SECONDS = 5.0
 DEFAULT_THEME = "llama-dusk"
 
-_MOODS = {
-    State.LOADING: Mood.BUSY,
-    State.WAITING: Mood.BUSY,
-    State.READING: Mood.BUSY,
-    State.ANSWERING: Mood.BUSY,
-    State.STOPPING: Mood.BUSY,
-    State.NO_MODEL: Mood.TROUBLED,
-    State.FAILED: Mood.TROUBLED,
-    State.LOST: Mood.TROUBLED,
-}
 _CANNOT_NOW = {
     conversation.SendMessage: "Not yet; your text stays here.",
     conversation.EditMessage: "Not yet; your text stays here.",
@@ -159,7 +141,7 @@ class ChatApp(App[None]):
         )
         self._editing = EditingController(self.turn_driver, self._idle_prefill, self, self._run_alone)
         self.models = ModelsController(models, settings, self.turn_driver, self, self._run_alone)
-        self._status_is_due = False
+        self._status = StatusController(self.turn_driver, self.models, self._editing, self._saving, self)
         self._quit_armed_until = 0.0
         for theme in themes():
             self.register_theme(theme)
@@ -378,14 +360,20 @@ class ChatApp(App[None]):
 
     def show_state(self) -> None:
         """See `TurnView`."""
-        self.show_status()
+        self._status.show()
         self._idle_prefill.start_if_at_rest()
 
+    def show_status(self) -> None:
+        """See `EditingView`."""
+        self._status.show()
+
     def show_figures(self) -> None:
-        """See `TurnView`. Once in a while is enough for what changes with every token."""
-        if not self._status_is_due and self.can_draw:
-            self._status_is_due = True
-            self.set_timer(STATUS_SECONDS, self._show_status)
+        """See `TurnView`."""
+        self._status.show_soon()
+
+    def show_hint(self, text: str, seconds: float | None = None) -> None:
+        """See `HintView`."""
+        self._status.show_hint(text, seconds)
 
     # --- what is told of saving: a SavingView -------------------------------------------------------------------
 
@@ -857,57 +845,3 @@ class ChatApp(App[None]):
     def on_model_picker_refused(self, event: "ModelPicker.Refused") -> None:
         """Says why nothing was done."""
         self.show_hint(event.reason)
-
-    # --- what is shown ------------------------------------------------------------------------------------------
-
-    def show_hint(self, text: str, seconds: float | None = None) -> None:
-        """One line of advice in the status line, for some seconds or until the next key."""
-        if not self.can_draw:
-            return
-        picker = self.models.picker
-        if picker is not None:
-            picker.say(sanitize_line(text))
-        self.chat_screen.status.show_hint(text, HINT_SECONDS if seconds is None else seconds)
-
-    def show_status(self) -> None:
-        """See `EditingView`."""
-        if not self.can_draw:
-            return  # what takes its time may come back while the screen is taken down
-        screen = self.chat_screen
-        screen.titles.show_titles(chat_title(self.turn_driver.chat), model_line(self.turn_driver.model))
-        screen.show_busy(self.turn_driver.allows(conversation.Stop), is_editing=self._editing.is_editing)
-        self._show_status()
-
-    def _show_status(self) -> None:
-        self._status_is_due = False
-        if not self.can_draw:
-            return  # the timer may ring once more while the screen is taken down
-        state, meter, screen = self.turn_driver.state, self.turn_driver.meter, self.chat_screen
-        mood = _MOODS.get(state, Mood.CALM)
-        words, figures = meter.words(state), meter.figures(state)
-        if state is State.NO_MODEL and self.models.is_looking:
-            words, mood = "looking for models", Mood.BUSY
-        if self._editing.position is not None:
-            words, figures = "editing", self._editing.price
-        if self._saving.is_in_trouble:
-            words, mood = f"{words} · not saved", Mood.TROUBLED
-        fetch = self.models.fetch
-        download, short_download = download_words(fetch.title, fetch.meter) if fetch is not None else ("", "")
-        screen.status.show_status(Status(words, figures, meter.context(), mood, download, short_download))
-        if self.turn_driver.chat.is_empty:
-            is_coming = fetch is not None or self.models.is_looking
-            lines = advice(state, self.turn_driver.chat, self.turn_driver.model, is_coming=is_coming)
-            first_download = fetch.meter if fetch is not None else None
-            screen.empty_state.show_model(self._model_words(), lines, stages(state, meter, first_download))
-
-    def _model_words(self) -> str:
-        """The model, or which one is loading, or that there is none; not safe to print."""
-        if self.turn_driver.model_is_loading:
-            return f"Loading {Path(self.turn_driver.model_path).name}"
-        if self.turn_driver.state is State.NO_MODEL or self.turn_driver.model is None:
-            if self.models.fetch is not None:
-                return f"{self.models.fetch.title} is on its way"
-            if self.models.is_looking:
-                return "Looking for models …"
-            return self.models.missing_words or "No model is loaded."
-        return model_line(self.turn_driver.model)

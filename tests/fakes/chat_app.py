@@ -1,10 +1,9 @@
 """Opens the chat headless, with an engine that replays a script and a store of its own."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 from unittest.mock import patch
 
 from textual.pilot import Pilot
@@ -139,12 +138,9 @@ class Driver(ScreenDriver):
 @asynccontextmanager
 async def unhurried() -> AsyncIterator[None]:
     """What the program gives its user a few seconds for, a test has all the time for that it may take."""
-    limits: dict[str, Any] = {
-        "CLOSING_SECONDS": HANG_SECONDS,
-        "HINT_SECONDS": HANG_SECONDS,
-        "QUIT_ARMED_SECONDS": HANG_SECONDS,
-    }
-    with patch.multiple("tui_llama.app", **limits):
+    with ExitStack() as patches:
+        for limit in ("app.CLOSING_SECONDS", "controllers.status.HINT_SECONDS", "app.QUIT_ARMED_SECONDS"):
+            patches.enter_context(patch(f"tui_llama.{limit}", HANG_SECONDS))
         yield
 
 
