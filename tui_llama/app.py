@@ -25,7 +25,6 @@ from textual.worker import Worker
 
 from tui_llama import conversation, paths
 from tui_llama.chats import chat_prompt_cache
-from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.database import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import Entry, OpenChat
@@ -35,11 +34,12 @@ from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.prompts import PromptsController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.status import StatusController
-from tui_llama.conversation import State
+from tui_llama.controllers.turn import TurnController
 from tui_llama.engine.protocol import Engine
-from tui_llama.errors import StoreError, UserError
+from tui_llama.errors import StoreError
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.screens.palette import Palette
@@ -49,7 +49,7 @@ from tui_llama.screens.presenting import (
     note_of,
     shown_messages,
     themes,
-    why_not_continued,
+    why_not_now,
 )
 from tui_llama.system.endings import TERMINAL_GONE_STATUS, endings
 from tui_llama.terminal.gone import TerminalGone
@@ -71,15 +71,6 @@ JOURNAL_SECONDS = 0.5
 QUIT_ARMED_SECONDS = 2.0
 CLOSING_SECONDS = 5.0
 DEFAULT_THEME = "llama-dusk"
-
-_CANNOT_NOW = {
-    conversation.SendMessage: "Not yet; your text stays here.",
-    conversation.EditMessage: "Not yet; your text stays here.",
-    conversation.Regenerate: "There is nothing to answer again now.",
-    conversation.Continue: "Not while the engine is busy.",
-    conversation.LoadModel: "Not while the engine is busy.",
-    conversation.Stop: "There is nothing to stop.",
-}
 
 
 class ChatApp(App[None]):
@@ -141,6 +132,10 @@ class ChatApp(App[None]):
         )
         self._editing = EditingController(self.turn_driver, self._idle_prefill, self, self._run_alone)
         self.models = ModelsController(models, settings, self.turn_driver, self, self._run_alone)
+        self._turn = TurnController(self.turn_driver, self._editing, self._idle_prefill, self.models, self)
+        self._prompts = PromptsController(
+            self.turn_driver, self._draft, self._editing, self._idle_prefill, self, self._run_alone
+        )
         self._status = StatusController(self.turn_driver, self.models, self._editing, self._saving, self)
         self._quit_armed_until = 0.0
         for theme in themes():
@@ -429,7 +424,7 @@ class ChatApp(App[None]):
         """See `WishView`."""
         is_done = self.turn_driver.wish(event)
         if not is_done:
-            self.show_hint(_CANNOT_NOW.get(type(event), "Not now."))
+            self.show_hint(why_not_now(event))
         return is_done
 
     @on(Composer.Submitted)
@@ -440,14 +435,8 @@ class ChatApp(App[None]):
         slash = parse_slash(event.text)
         if slash is not None:
             await self._run_slash(*slash)
-        elif self.turn_driver.state is State.NO_MODEL:
-            self.show_hint("There is no model yet; your text stays here.")
-            if self.models.fetch is None and not self.models.is_looking:
-                self.action_choose_model()
-        elif self._editing.position is not None:
-            self._editing.send(self._editing.position, event.text.strip("\n"))
-        elif self.wish(conversation.SendMessage(event.text.strip("\n"))):
-            self.chat_screen.composer.accept()
+        else:
+            self._turn.send(event.text.strip("\n"))
 
     async def _run_slash(self, word: str, argument: str) -> None:
         command = find_slash(word)
@@ -486,10 +475,8 @@ class ChatApp(App[None]):
             self.copy_to_clipboard(selected)
             self.chat_screen.clear_selection()
             self.show_hint("Copied.")
-        elif self.turn_driver.allows(conversation.Stop):
-            self._stop_the_turn()
-        elif self._editing.is_editing:
-            self._editing.leave()
+        elif self._turn.stop_or_leave_editing():
+            pass
         elif composer.text:
             composer.accept()
             self.show_hint("Cleared; ↑ brings it back.")
@@ -501,94 +488,24 @@ class ChatApp(App[None]):
 
     def action_stop(self) -> None:
         """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""
-        if self.turn_driver.allows(conversation.Stop):
-            self._stop_the_turn()
-        elif self._editing.is_editing:
-            self._editing.leave()
-        else:
-            self._idle_prefill.hold()
-
-    def _stop_the_turn(self) -> None:
-        was_reading = self.turn_driver.state is State.READING
-        self.turn_driver.dispatch(conversation.Stop())
-        if was_reading:  # nor is it to be read while nobody waits for it
+        if not self._turn.stop_or_leave_editing():
             self._idle_prefill.hold()
 
     def action_regenerate(self) -> None:
-        """Another answer to the last message; after a failure, the one that failed."""
-        if self._editing.is_editing:
-            self._editing.leave()
-        if self.turn_driver.chat.is_empty:
-            self.show_hint("There is no message to answer yet.")
-        elif self.turn_driver.allows(conversation.Retry):
-            self.turn_driver.dispatch(conversation.Retry())
-        else:
-            self.wish(conversation.Regenerate())
+        """Asks for another answer to the last message; after a failure, for the one that failed."""
+        self._turn.regenerate()
 
     def action_continue_answer(self) -> None:
-        """More of the last answer, from where it was cut off."""
-        if self._editing.is_editing:
-            self._editing.leave()
-        if self.turn_driver.state is State.NO_MODEL:
-            self.show_hint("There is no model yet.")
-            return
-        why_not = (
-            why_not_continued(self.turn_driver.chat, self.turn_driver.model)
-            if self.turn_driver.allows(conversation.Continue)
-            else ""
-        )
-        if why_not:
-            self.show_hint(why_not)
-        else:
-            self.wish(conversation.Continue())
+        """Asks for more of the last answer, from where it was cut off."""
+        self._turn.continue_answer()
 
     def action_show_prompt(self) -> None:
-        """What the model is given: for the message that is being written, or what it was given for the last answer."""
-        if self.turn_driver.state in (State.READY, State.FAILED):
-            self._run_alone("lists", self._show_prompt)
-        else:
-            self.show_hint("Not before the model is at rest.")
-
-    async def _show_prompt(self) -> None:
-        from tui_llama.screens.prompt_view import PromptView
-
-        try:
-            prompt = await self.turn_driver.prompt(self._draft.sendable, self._editing.position)
-        except UserError as error:
-            self.show_hint(str(error))
-            return
-        if prompt is None:
-            self.show_hint("Nothing was written yet that the model could be given.")
-        else:
-            await self.push_screen(PromptView(prompt))
+        """Shows what the model is given for the message that is being written, or was given for the last answer."""
+        self._prompts.show_prompt()
 
     def action_begin_today(self) -> None:
         """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
-        chat = self.turn_driver.chat
-        if chat.is_empty or chat.begun_at.date() == local_now().date():
-            self.show_hint("The model is told today's date already.")
-        elif self.turn_driver.allows(conversation.OpenChat):
-            self._run_alone("lists", self._ask_to_begin_today)
-        else:
-            self.show_hint("Not while the engine is busy.")
-
-    async def _ask_to_begin_today(self) -> None:
-        from tui_llama.screens.ask_whether import AskWhether
-
-        chat = self.turn_driver.chat
-        try:
-            estimate = await self.turn_driver.estimate_of_today(self._draft.sendable)
-            price = "nobody knows" if estimate is None else self.turn_driver.meter.price(estimate)
-        except UserError as error:
-            price = f"there is none: {error}"
-
-        def begin_today(is_certain: bool | None) -> None:
-            if is_certain and self.turn_driver.chat is chat:
-                chat.begin_today()
-                self._idle_prefill.start_if_at_rest()
-
-        told = f"It was {chat.begun_at:%Y-%m-%d} so far. Price of the next answer: {price}"
-        self.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
+        self._prompts.begin_today()
 
     def action_copy_answer(self) -> None:
         """Copies the last answer as it was written."""
