@@ -9,8 +9,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable
-from datetime import datetime
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,11 +23,9 @@ from textual.worker import Worker
 
 from tui_llama import conversation, paths
 from tui_llama.chats import chat_prompt_cache
-from tui_llama.chats.database import IN_MEMORY
-from tui_llama.chats.journal import Journal
-from tui_llama.chats.open_chat import Entry, OpenChat
-from tui_llama.chats.record import delete_chat, list_chats, rename_chat
+from tui_llama.chats.open_chat import Entry
 from tui_llama.chats.store import Store
+from tui_llama.controllers.chats import ChatsController, make_chat
 from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
@@ -39,15 +35,11 @@ from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.status import StatusController
 from tui_llama.controllers.turn import TurnController
 from tui_llama.engine.protocol import Engine
-from tui_llama.errors import StoreError
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.screens.palette import Palette
 from tui_llama.screens.presenting import (
-    listed_branch,
-    listed_chat,
     note_of,
-    shown_messages,
     themes,
     why_not_now,
 )
@@ -62,7 +54,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tui_llama.models.source import ModelSource
-    from tui_llama.screens.chat_list import ChatList, ListedChat
+    from tui_llama.screens.chat_list import ChatList
     from tui_llama.screens.model_picker import ModelPicker
     from tui_llama.screens.unsaved import Unsaved
     from tui_llama.settings import Settings
@@ -121,7 +113,7 @@ class ChatApp(App[None]):
             engine_factory,
             settings,
             self.journal,
-            self._new_chat("", is_incognito=is_incognito),
+            make_chat(self._saving, settings, is_incognito=is_incognito),
             self,
             lambda working, name: self.run_worker(working, name=name),
         )
@@ -136,6 +128,7 @@ class ChatApp(App[None]):
         self._prompts = PromptsController(
             self.turn_driver, self._draft, self._editing, self._idle_prefill, self, self._run_alone
         )
+        self._chats = ChatsController(self.turn_driver, self._saving, self._editing, settings, self, self._run_alone)
         self._status = StatusController(self.turn_driver, self.models, self._editing, self._saving, self)
         self._quit_armed_until = 0.0
         for theme in themes():
@@ -454,11 +447,6 @@ class ChatApp(App[None]):
         if asyncio.iscoroutine(result):
             await result
 
-    @on(Composer.VersionRequested)
-    def _turn_to_version(self, event: Composer.VersionRequested) -> None:
-        if self.turn_driver.allows(conversation.OpenChat):
-            self._run_alone("chats", partial(self._show_version, event.step))
-
     @on(Composer.LeaveRequested)
     async def _leave(self) -> None:
         await self.action_quit()
@@ -567,172 +555,48 @@ class ChatApp(App[None]):
     # --- chats --------------------------------------------------------------------------------------------------
 
     def action_new_chat(self) -> None:
-        """An empty chat; the one on the screen is kept."""
-        self._run_alone("chats", partial(self._show_chat, None))
+        """Opens an empty chat; the one on the screen is kept."""
+        self._chats.open_new()
 
     def action_incognito(self) -> None:
-        """An empty chat that is never written; it is gone when another one is opened."""
-        self._run_alone("chats", partial(self._show_chat, None, is_incognito=True))
+        """Opens an empty chat that is never written; it is gone when another one is opened."""
+        self._chats.open_new(is_incognito=True)
 
     def action_next_chat(self) -> None:
-        """The chat below this one in the list, which is older."""
-        self._run_alone("chats", partial(self._show_neighbour, 1))
+        """Opens the chat below this one in the list, which is older."""
+        self._chats.open_neighbour(1)
 
     def action_previous_chat(self) -> None:
-        """The chat above this one in the list, which is newer."""
-        self._run_alone("chats", partial(self._show_neighbour, -1))
-
-    async def _show_neighbour(self, step: int) -> None:
-        chat_ids = [chat.chat_id for chat in await self._listed_chats()]
-        here = chat_ids.index(self.turn_driver.chat.chat_id) if self.turn_driver.chat.chat_id in chat_ids else -1
-        position = here + step
-        if not 0 <= position < len(chat_ids):
-            self.show_hint("There is no older chat." if step > 0 else "There is no newer chat.")
-            return
-        await self._show_chat(chat_ids[position])
+        """Opens the chat above this one in the list, which is newer."""
+        self._chats.open_neighbour(-1)
 
     def action_rename_chat(self, title: str = "") -> None:
-        """Another title for this chat."""
-        if title:
-            self._rename_open_chat(title)
-            return
-        from tui_llama.screens.ask_text import AskText
-
-        def rename(answer: str | None) -> None:
-            if answer:
-                self._rename_open_chat(answer)
-
-        self.push_screen(AskText("Rename chat", self.turn_driver.chat.title), rename)
+        """Gives this chat another title; asks for it where none is given."""
+        self._chats.rename(title)
 
     def action_delete_chat(self) -> None:
         """Deletes this chat, if the user means it."""
-        if self.turn_driver.chat.is_empty:
-            self.show_hint("This chat is empty; there is nothing to delete.")
-            return
-        from tui_llama.screens.ask_whether import AskWhether
-
-        def delete(is_certain: bool | None) -> None:
-            if is_certain:
-                self.run_worker(self._delete(self.turn_driver.chat.chat_id), group="chats")
-
-        self.push_screen(AskWhether("Delete this chat for good?", self.turn_driver.chat.title, "Delete"), delete)
+        self._chats.delete()
 
     def action_list_chats(self) -> None:
-        """The list of chats."""
-        self._run_alone("lists", self._list_chats)
-
-    async def _list_chats(self) -> None:
-        from tui_llama.screens.chat_list import ChatList
-
-        def chosen(chat_id: str | None) -> None:
-            if chat_id is not None and chat_id != self.turn_driver.chat.chat_id:
-                self._run_alone("chats", partial(self._show_chat, chat_id))
-
-        chats = await self._listed_chats()
-        await self.push_screen(ChatList(chats, datetime.now().astimezone()), chosen)
-
-    async def _listed_chats(self) -> "list[ListedChat]":
-        return [listed_chat(summary, self.turn_driver.chat.chat_id) for summary in await list_chats(self.journal)]
-
-    async def on_chat_list_rename_wanted(self, event: "ChatList.RenameWanted") -> None:
-        """Renames, and shows the list as it is now."""
-        await self._rename(event.chat_id, event.title)
-        event.chat_list.replace_items(await self._listed_chats())
-
-    async def on_chat_list_delete_wanted(self, event: "ChatList.DeleteWanted") -> None:
-        """Deletes, and shows the list as it is now."""
-        await self._delete(event.chat_id)
-        event.chat_list.replace_items(await self._listed_chats())
-
-    def _rename_open_chat(self, title: str) -> None:
-        self.turn_driver.chat.rename(title)
-        self.show_status()
-
-    async def _rename(self, chat_id: str, title: str) -> None:
-        if chat_id == self.turn_driver.chat.chat_id:
-            self._rename_open_chat(title)
-            return
-        try:
-            await rename_chat(self.journal, chat_id, title)
-        except StoreError as error:
-            self._saving.note_failure(error)
-
-    async def _delete(self, chat_id: str | None) -> None:
-        chat = self.turn_driver.chat
-        if chat_id == chat.chat_id:
-            await self._show_chat(None)
-            if self.turn_driver.chat is chat:  # something was asked in it meanwhile
-                return
-        if chat_id is not None and not (chat_id == chat.chat_id and chat.is_incognito):
-            delete_chat(self.journal, chat_id, partial(chat_prompt_cache.forget_chat, chat_id))
-
-    async def _show_chat(self, chat_id: str | None, *, is_incognito: bool = False) -> None:
-        """Leaves this chat for another, or for a new one; an answer under way is stopped and kept."""
-        await self.turn_driver.stop_and_wait()
-        try:
-            chat = (
-                self._new_chat(self.turn_driver.model_path, is_incognito=is_incognito)
-                if chat_id is None
-                else await OpenChat.restore(self.journal, chat_id)
-            )
-        except StoreError as error:
-            self._saving.note_failure(error)
-            return
-        if not self.turn_driver.allows(conversation.OpenChat):
-            await chat.leave()
-            return
-        left = self.turn_driver.chat
-        await self._show_path(chat)
-        await left.leave()
-
-    async def _show_version(self, step: int) -> None:
-        """Shows another version of the last answer; the chat goes on from there."""
-        if not self.turn_driver.allows(conversation.OpenChat) or not await self.turn_driver.chat.turn_to_version(step):
-            return
-        if self.turn_driver.allows(conversation.OpenChat):
-            await self._show_path(self.turn_driver.chat)
+        """Opens the list of chats."""
+        self._chats.list_chats()
 
     def action_list_branches(self) -> None:
-        """The ways that this chat went."""
-        self._run_alone("lists", self._list_branches)
+        """Opens the list of the ways that this chat went."""
+        self._chats.list_branches()
 
-    async def _list_branches(self) -> None:
-        from tui_llama.screens.branch_list import BranchList
+    @on(Composer.VersionRequested)
+    def _show_version(self, event: Composer.VersionRequested) -> None:
+        self._chats.show_version(event.step)
 
-        branches = await self.turn_driver.chat.branches()
-        here = self.turn_driver.chat.entries[-1].message_id if self.turn_driver.chat.entries else None
+    async def on_chat_list_rename_wanted(self, event: "ChatList.RenameWanted") -> None:
+        """Renames a chat of the list."""
+        await self._chats.rename_listed(event.chat_list, event.chat_id, event.title)
 
-        def chosen(tip_message_id: int | None) -> None:
-            if tip_message_id is not None and tip_message_id != here:
-                self._run_alone("chats", partial(self._show_branch, tip_message_id))
-
-        listed = [listed_branch(branch, here) for branch in branches]
-        await self.push_screen(BranchList(listed, datetime.now().astimezone()), chosen)
-
-    async def _show_branch(self, tip_message_id: int) -> None:
-        """Goes to another way that the chat went; an answer under way is stopped and kept."""
-        await self.turn_driver.stop_and_wait()
-        await self.turn_driver.chat.turn_to_branch(tip_message_id)
-        if self.turn_driver.allows(conversation.OpenChat):
-            await self._show_path(self.turn_driver.chat)
-
-    async def _show_path(self, chat: OpenChat) -> None:
-        """Shows a chat from its end, as it is now."""
-        self.turn_driver.open_chat(chat)
-        if not self.can_draw:
-            return
-        if self._editing.position is not None:
-            self._editing.put_back()
-        await self.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
-        self._saving.show_again()
-        self.show_status()
-        self._idle_prefill.start_if_at_rest()
-
-    def _new_chat(self, model_path: str, *, is_incognito: bool = False) -> OpenChat:
-        journal = self.journal
-        if is_incognito:
-            journal = Journal(Store(IN_MEMORY), self._saving.note_failure, is_incognito=True)
-        return OpenChat(journal, model_path=model_path, system_prompt=self._settings.system_prompt)
+    async def on_chat_list_delete_wanted(self, event: "ChatList.DeleteWanted") -> None:
+        """Deletes a chat of the list."""
+        await self._chats.delete_listed(event.chat_list, event.chat_id)
 
     # --- models -------------------------------------------------------------------------------------------------
 
