@@ -5,12 +5,10 @@ What takes time (the store, the search for models) runs beside it.
 
 import asyncio
 import base64
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -29,6 +27,7 @@ from tui_llama.controllers.chats import ChatsController, make_chat
 from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.leaving import LeavingController
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.prompts import PromptsController
 from tui_llama.controllers.saving import SavingController
@@ -43,7 +42,7 @@ from tui_llama.screens.presenting import (
     themes,
     why_not_now,
 )
-from tui_llama.system.endings import TERMINAL_GONE_STATUS, endings
+from tui_llama.system.endings import TERMINAL_GONE_STATUS
 from tui_llama.terminal.gone import TerminalGone
 from tui_llama.turn.driver import LAST_MODEL, TurnDriver
 from tui_llama.widgets.composer import Composer
@@ -60,8 +59,6 @@ if TYPE_CHECKING:
     from tui_llama.settings import Settings
 
 JOURNAL_SECONDS = 0.5
-QUIT_ARMED_SECONDS = 2.0
-CLOSING_SECONDS = 5.0
 DEFAULT_THEME = "llama-dusk"
 
 
@@ -78,7 +75,9 @@ class ChatApp(App[None]):
         notice: What is to be told at the beginning; empty for nothing.
 
     Attributes:
-        ending_status: The exit status that says which signal ended the program, or that its terminal is gone; else 0.
+        turn_driver: Carries out the turns.
+        models: Chooses, loads and fetches models.
+        journal: Writes the chats.
     """
 
     TITLE = "tui_llama"
@@ -101,7 +100,6 @@ class ChatApp(App[None]):
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
-        self.ending_status = 0
         self._settings = settings
         self._wanted_model_path = model_path
         self._first_notice = notice
@@ -130,7 +128,9 @@ class ChatApp(App[None]):
         )
         self._chats = ChatsController(self.turn_driver, self._saving, self._editing, settings, self, self._run_alone)
         self._status = StatusController(self.turn_driver, self.models, self._editing, self._saving, self)
-        self._quit_armed_until = 0.0
+        self._leaving = LeavingController(
+            self.turn_driver, self._saving, self._draft, self._idle_prefill, self.models, self, self._run_alone
+        )
         for theme in themes():
             self.register_theme(theme)
         self.theme = settings.theme if settings.theme in self.available_themes else DEFAULT_THEME
@@ -162,7 +162,7 @@ class ChatApp(App[None]):
         self.can_draw = True
         self.show_status()
         self.set_interval(JOURNAL_SECONDS, self._flush_journal)
-        self._listen_for_signals()
+        self._leaving.listen_for_signals()
         if self._first_notice:
             self.add_notice(self._first_notice)
         self.run_worker(self._begin(), name="begin")
@@ -196,40 +196,14 @@ class ChatApp(App[None]):
 
     async def action_quit(self) -> None:
         """Ends the program; what there is of an answer is kept."""
-        if not self._is_asking_to_end:
-            self._run_alone("quit", self._quit)
-
-    @property
-    def _is_asking_to_end(self) -> bool:
-        from tui_llama.screens.unsaved import AskUnsaved
-
-        return any(isinstance(screen, AskUnsaved) for screen in self.screen_stack)
-
-    async def _quit(self) -> None:
-        """Asks first where something would be lost; once more if the last of an answer could not be stored."""
-        self.turn_driver.chat.flush()
-        self._draft.keep()
-        if not await self._saving.may_end():
-            return
-        self._end_turn()
-        await self._saving.may_end(can_stay=False)
-        self._end()
-
-    def _end(self) -> None:
-        saved, why_lost = self._saving.saved_file, self._saving.why_lost
-        where = f"in {saved}" if saved is not None else f"lost: {why_lost}" if why_lost else ""
-        self.exit(message=f"What could not be stored of your chats is {where}" if where else None)
-
-    def _end_turn(self) -> None:
-        if self.turn_driver.allows(conversation.Quit):
-            self.turn_driver.dispatch(conversation.Quit())
+        self._leaving.quit()
 
     def _leave_screen(self) -> None:
         """The turns know of the end first; then nothing draws any more, and what was begun does not go on."""
         if self.can_draw:
             self._draft.keep()
         try:
-            self._end_turn()
+            self._leaving.end_turn()
         finally:
             self.can_draw = False
             self.workers.cancel_all()
@@ -259,41 +233,18 @@ class ChatApp(App[None]):
         self._next_callbacks.clear()  # which would wait for the same removals
 
     async def on_unmount(self) -> None:
-        """The terminal is the user's again; what is still to be saved is saved, within a limit."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._close(), CLOSING_SECONDS)
-
-    async def _close(self) -> None:
-        self.turn_driver.chat.flush()
-        self._idle_prefill.stop()
-        # Side by side: a download that is slow to end must not take the time in which the engine saves.
-        await asyncio.gather(self.models.close(), self.turn_driver.close())
-        await self.turn_driver.chat.leave()
-        await self.journal.close()
-
-    def _listen_for_signals(self) -> None:
-        """A terminal that is closed, or a shutdown, ends the program as Ctrl+Q does."""
-        loop = asyncio.get_running_loop()
-        for number, status in endings():
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(number, self._quit_soon, status)
+        """Ends what runs; the terminal is the user's again."""
+        await self._leaving.close()
 
     @on(TerminalGone)
     def _quit_without_terminal(self) -> None:
-        """Nobody can write or stop anything any more, also where the signal that says so is ignored."""
-        self._quit_soon(TERMINAL_GONE_STATUS)
+        """Ends the program: nobody can write or stop anything any more, also where a signal that says so is ignored."""
+        self._leaving.quit_unasked(TERMINAL_GONE_STATUS)
 
-    def _quit_soon(self, status: int) -> None:
-        """The first reason counts: a second one would break off what the first has begun to save."""
-        if not self.ending_status:
-            self.ending_status = status
-            self._run_alone("quit", self._quit_unasked)
-
-    async def _quit_unasked(self) -> None:
-        """Nobody can be asked: what cannot be stored is left in a file beside the chats."""
-        self._end_turn()
-        await self._saving.rescue()
-        self._end()
+    @property
+    def ending_status(self) -> int:
+        """The exit status that says which signal ended the program, or that its terminal is gone; else 0."""
+        return self._leaving.ending_status
 
     def _run_alone(self, group: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Worker[None]:
         """Runs something in place of what is under way in its group; what is replaced at once was never begun."""
@@ -453,7 +404,7 @@ class ChatApp(App[None]):
 
     @on(Composer.KeyPressed)
     def _disarm_quit(self) -> None:
-        self._quit_armed_until = 0.0
+        self._leaving.disarm()
 
     async def action_interrupt(self) -> None:
         """Ctrl+C: copies what is selected, else stops, else clears, else asks for a second one to quit."""
@@ -468,11 +419,8 @@ class ChatApp(App[None]):
         elif composer.text:
             composer.accept()
             self.show_hint("Cleared; ↑ brings it back.")
-        elif monotonic() < self._quit_armed_until:
-            await self.action_quit()
         else:
-            self._quit_armed_until = monotonic() + QUIT_ARMED_SECONDS
-            self.show_hint("Press Ctrl+C again to quit.", QUIT_ARMED_SECONDS)
+            self._leaving.quit_when_asked_twice()
 
     def action_stop(self) -> None:
         """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""

@@ -139,8 +139,8 @@ class Driver(ScreenDriver):
 async def unhurried() -> AsyncIterator[None]:
     """What the program gives its user a few seconds for, a test has all the time for that it may take."""
     with ExitStack() as patches:
-        for limit in ("app.CLOSING_SECONDS", "controllers.status.HINT_SECONDS", "app.QUIT_ARMED_SECONDS"):
-            patches.enter_context(patch(f"tui_llama.{limit}", HANG_SECONDS))
+        for limit in ("leaving.CLOSING_SECONDS", "leaving.QUIT_ARMED_SECONDS", "status.HINT_SECONDS"):
+            patches.enter_context(patch(f"tui_llama.controllers.{limit}", HANG_SECONDS))
         yield
 
 
