@@ -139,7 +139,7 @@ async def test_nothing_draws_when_the_screen_is_gone_while_another_chat_is_opene
         driver.app.action_new_chat()
         driver.app.action_list_chats()
         driver.app.action_list_branches()
-    driver.app.show_trouble("told too late", "")
+    driver.app.transcript.show_trouble("told too late", "")
     assert went_on
     assert stored(store)[0] == "One"
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from tui_llama import paths
+from tui_llama.chats.journal import Journal
 from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlone, StateView, WishView
 from tui_llama.conversation import LoadModel, State
 from tui_llama.engine.protocol import ModelFacts
@@ -24,7 +25,7 @@ from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter
 from tui_llama.models.starter_file import STARTER_FILE
 from tui_llama.screens.presenting import listed_found, listed_offer
 from tui_llama.text_safety import sanitize_line
-from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.driver import LAST_MODEL, TurnDriver
 
 # The first frame needs none of these; what is called of them is imported where it is.
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Fetch(msgspec.Struct):
     meter: DownloadMeter
 
 
-class ModelsView(DialogView, HintView, RemarkView, StateView, WishView, Protocol):
+class ModelsView(DialogView, HintView, StateView, WishView, Protocol):
     """What the controller has shown and done: the app."""
 
     @property
@@ -74,6 +75,7 @@ class ModelsController:
         source: Where models are found and fetched.
         settings: As the user set them.
         turn_driver: Loads models.
+        remarks: Has what is to be told in the conversation.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
 
@@ -88,12 +90,14 @@ class ModelsController:
         source: "ModelSource",
         settings: "Settings",
         turn_driver: TurnDriver,
+        remarks: RemarkView,
         view: ModelsView,
         run: RunAlone,
     ) -> None:
         self._source = source
         self._settings = settings
         self._turn_driver = turn_driver
+        self._remarks = remarks
         self._view = view
         self._run = run
         self._found: list[FoundModel] = []
@@ -130,6 +134,16 @@ class ModelsController:
         if self._turn_driver.state is not State.WAITING:
             await self._turn_driver.stop_and_wait()
         self._view.wish(LoadModel(path))
+
+    async def find_last_used(self, journal: Journal) -> str | None:
+        """Returns the path of the model used last; None where its file is gone or none was used."""
+        # Another program may hold the store for a while; until then, nobody knows that there is no model.
+        self.is_looking = True
+        self._view.show_status()
+        path: str | None = await journal.read_or(lambda store: store.preference(LAST_MODEL), None)
+        path = path if path and paths.is_file(Path(path)) else None
+        self.is_looking = path is None
+        return path
 
     # --- the first model ----------------------------------------------------------------------------------------
 
@@ -285,7 +299,7 @@ class ModelsController:
         if picker is not None:
             picker.say(sanitize_line(f"{message}. {hint}"))
         else:
-            self._view.add_failure(message, hint)
+            self._remarks.add_failure(message, hint)
 
     async def _follow(self, fetch: Fetch) -> Downloaded | DownloadFailed:
         """Shows how far the download is, and returns what became of it."""
@@ -309,7 +323,7 @@ class ModelsController:
         if picker is not None:
             picker.move_to(downloaded.path)
         else:
-            self._view.add_notice(f"{fetch.title} is here: Ctrl+L and Enter chat with it.")
+            self._remarks.add_notice(f"{fetch.title} is here: Ctrl+L and Enter chat with it.")
         await self._fill()
 
     # --- removing -----------------------------------------------------------------------------------------------

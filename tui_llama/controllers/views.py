@@ -69,6 +69,10 @@ class StateView(Protocol):
         """Shows what stands around the messages, and lets idle prefill begin or end."""
         ...
 
+    def show_status(self) -> None:
+        """Shows what stands around the messages, and nothing else."""
+        ...
+
     def show_figures(self) -> None:
         """Shows what changes with every token, a little later."""
         ...
