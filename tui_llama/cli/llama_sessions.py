@@ -156,8 +156,8 @@ def _tokens_of(
 
 
 def _tell_of_written(file: str, written: "WrittenSession", version: int, flash_attention: bool, output: Output) -> None:
-    for trouble in written.troubles:
-        output.notice(f"A saved state was not used ({trouble}); what it held is read again.")
+    for problem in written.problems:
+        output.notice(f"A saved state was not used ({problem}); what it held is read again.")
     output.result(
         f"{file}: session of version {version}, {'with' if flash_attention else 'without'} flash attention, "
         f"{written.tokens} tokens, keys and values of {written.cells} ({written.reused_tokens} were stored)\n"

@@ -33,6 +33,7 @@ from tui_llama.engine.machine.memory import padded
 from tui_llama.engine.model.kv_moves import MOVE_POSITIONS
 from tui_llama.engine.plan.plan import kernel_named
 from tui_llama.engine.plan.schedule import make_schedule, most_rows_of_a_stage
+from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import POSITIONS_PER_TILE, CacheShape
 from tui_llama.engine.tensors.repacking import packer_of, repack_kernels, units_of
 from tui_llama.engine.threads.team import TAKE_PART
@@ -151,7 +152,7 @@ def _multiply(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int
 def _cache(memory: GuardedMemory, shape: CacheShape) -> dict[str, int]:
     """The fields of a batch that say where a cache is."""
     tiles = shape.padded_context // POSITIONS_PER_TILE
-    sizes = (shape.layer_count, shape.kv_heads, tiles, shape.tile_bytes)
+    sizes = (shape.state.layer_count, shape.state.kv_heads, tiles, shape.tile_bytes)
     keys, values = (memory.zeros(sizes, np.uint8) for _ in range(2))
     return {"keys": address(keys), "values": address(values), "context_size": shape.padded_context}
 
@@ -160,7 +161,7 @@ def _attend(
     memory: GuardedMemory, cache_type: str, head_dim: int, heads: int, kv_heads: int, tokens: int, first: int,
     **fields: float,
 ) -> None:  # fmt: skip
-    shape = CacheShape(1, kv_heads, head_dim, first + tokens, cache_type)
+    shape = CacheShape(StateShape(1, kv_heads, head_dim, cache_type), first + tokens)
     width, group = shape.padded_head_dim, heads // kv_heads
     queries = memory.zeros((tokens, heads, width), np.float32)
     output = memory.zeros((tokens, heads * head_dim), np.float32)
@@ -193,13 +194,13 @@ def _rotate(memory: GuardedMemory, head_dim: int, rotated: int, mode: int) -> No
 
 
 def _store(memory: GuardedMemory, operation: str, cache_type: str, head_dim: int, first: int) -> None:
-    tokens, shape = 3, CacheShape(1, 2, head_dim, 64, cache_type)
-    source = memory.zeros((tokens, shape.kv_heads * head_dim), np.float32)
+    tokens, shape = 3, CacheShape(StateShape(1, 2, head_dim, cache_type), 64)
+    source = memory.zeros((tokens, shape.state.kv_heads * head_dim), np.float32)
     angles = memory.zeros((first + tokens, head_dim // 2, 2), np.float32)
     _run_row(
         memory, operation, tokens, 4 * head_dim,
         _cache(memory, shape) | {"token_count": tokens, "first_position": first},
-        input=address(source), input_stride=source.strides[0], kv_heads=shape.kv_heads, head_dim=head_dim,
+        input=address(source), input_stride=source.strides[0], kv_heads=shape.state.kv_heads, head_dim=head_dim,
         padded_head_dim=shape.padded_head_dim, cache_type=shape.kernel_type,
         extra=address(angles), extra_stride=angles.strides[0], rotated_dim=head_dim,
     )  # fmt: skip
@@ -277,9 +278,9 @@ def _kv_cache() -> Iterator[Case]:
 
 def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) -> None:
     """Fills all positions that there are; without a distance every other one stays as it is."""
-    shape = CacheShape(2, 2, head_dim, 64, cache_type)
-    rows = memory.zeros(shape.layer_count, ROW)
-    rows["layer"], rows["kv_heads"] = [0, 1], shape.kv_heads
+    shape = CacheShape(StateShape(2, 2, head_dim, cache_type), 64)
+    rows = memory.zeros(shape.state.layer_count, ROW)
+    rows["layer"], rows["kv_heads"] = [0, 1], shape.state.kv_heads
     rows["head_dim"], rows["padded_head_dim"] = head_dim, shape.padded_head_dim
     rows["rotated_dim"], rows["cache_type"] = head_dim, shape.kernel_type
     count = shape.padded_context - distance

@@ -176,7 +176,7 @@ def test_a_stored_state_that_is_not_used_is_told_of(tmp_path: Path) -> None:
     past = tokens(100)
     cache_on(tmp_path / "prompts").save(OWNER, with_wrong_number(past, 98, 5))
     written = write(transfer_into(sequence_of([]), cache_on(tmp_path / "prompts")), tmp_path / "session", past)
-    assert (written.reused_tokens, written.troubles) == (0, ("not what the model computes",))
+    assert (written.reused_tokens, written.problems) == (0, ("not what the model computes",))
     assert read(tmp_path / "session").state.rows.tobytes() == sequence_of(past[:99]).rows(0, 99).tobytes()
 
 

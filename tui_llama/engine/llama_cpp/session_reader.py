@@ -30,7 +30,8 @@ from tui_llama.engine.llama_cpp.session_format import (
     require_f16,
     row_bytes,
 )
-from tui_llama.engine.state_file import StateShape, TokenIds, is_finite
+from tui_llama.engine.prompt_cache.segment_scan import is_finite
+from tui_llama.engine.state_file import StateShape, TokenIds
 from tui_llama.errors import StateFileError
 from tui_llama.files.guarded_files import opened, read_bytes, read_into, regular_file_bytes
 

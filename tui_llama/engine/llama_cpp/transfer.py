@@ -19,13 +19,14 @@ from tui_llama.engine.llama_cpp.recover_messages import messages_in
 from tui_llama.engine.llama_cpp.session_format import Plane, SessionHead, StoredState
 from tui_llama.engine.llama_cpp.session_reader import read_llama_session
 from tui_llama.engine.llama_cpp.session_writer import write_llama_session
-from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
 from tui_llama.engine.prompting.conversation_prompt import encode_continuation, without_foreign_tokens
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.engine.state_file import Rows
 from tui_llama.engine.templates.dates import dates_in
+from tui_llama.engine.token_sequence import Logits, TokenSequence
 from tui_llama.errors import EngineError, StateFileError
 
 _LOGITS_VERSION = 9
@@ -57,7 +58,7 @@ class WrittenSession:
     tokens: int
     cells: int
     reused_tokens: int
-    troubles: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
 class SessionTransfer:
@@ -125,8 +126,8 @@ class SessionTransfer:
         if self._prompt_cache is None:
             raise StateFileError("not stored (stored prompts are switched off)")
         outcome = self._prompt_cache.save(owner, self._sequence)
-        if outcome.troubles:
-            raise StateFileError(f"not stored ({'; '.join(outcome.troubles)})")
+        if outcome.problems:
+            raise StateFileError(f"not stored ({'; '.join(outcome.problems)})")
 
     def _hold_checked(self, state: StoredState) -> None:
         """Takes the state over; the last token and one in the middle must come out again from what is before them."""
@@ -191,14 +192,14 @@ class SessionTransfer:
         has_logits = version == _LOGITS_VERSION
         cells = token_ids if has_logits else token_ids[:-1]
         self._require_computable(token_ids, cells, version)
-        reused, troubles = self._restore(cells, owner)
+        reused, problems = self._restore(cells, owner)
         logits = self._compute(cells, needs_logits=has_logits, on_progress=on_progress)
         architecture, shape = self._model.info.architecture, self._model.state_shape
         next_token_id = None if has_logits else token_ids[-1]
         cell_ids = np.array(cells, np.uint32)
         head = SessionHead(version, architecture, shape, cell_ids, next_token_id, logits, flash_attention)
         write_llama_session(path, head, self._layers(), may_replace=may_replace, inputs=inputs)
-        return WrittenSession(len(token_ids), len(cells), reused, troubles)
+        return WrittenSession(len(token_ids), len(cells), reused, problems)
 
     def _require_computable(self, token_ids: tuple[int, ...], cells: tuple[int, ...], version: int) -> None:
         """Raises EngineError where the model cannot compute the keys and values of a session of these tokens."""
@@ -218,7 +219,7 @@ class SessionTransfer:
         if self._prompt_cache is None:
             return 0, ()
         outcome = self._prompt_cache.restore(self._sequence, token_ids, owner)
-        return outcome.tokens, outcome.troubles
+        return outcome.tokens, outcome.problems
 
     def _compute(
         self, token_ids: tuple[int, ...], *, needs_logits: bool, on_progress: Callable[[int, int], None]
