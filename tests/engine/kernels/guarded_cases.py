@@ -18,9 +18,8 @@ import numpy.typing as npt
 
 from tests.engine.kernels.guarded_memory import GuardedMemory, Side
 from tests.engine.kernels.kernel_bench import address
-from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER, READ_PASS
-from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
-from tui_llama.engine.gguf.compiled_strings import FIND_STRINGS
+from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER
+from tui_llama.engine import ops
 from tui_llama.engine.layouts import amx_panel, attention, machine_limits, plan_row
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES
 from tui_llama.engine.layouts.byte_pair_merge import NO_TOKEN
@@ -30,17 +29,11 @@ from tui_llama.engine.layouts.top_logits import BLOCK_LOGITS
 from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, prepare_gate
 from tui_llama.engine.layouts.weight_tile import FORMATS, ROWS, TileFormat
 from tui_llama.engine.machine.memory import padded
-from tui_llama.engine.model.kv_moves import MOVE_POSITIONS
-from tui_llama.engine.plan.plan import kernel_named
 from tui_llama.engine.plan.schedule import make_schedule, most_rows_of_a_stage
 from tui_llama.engine.tensors.kv_cache import POSITIONS_PER_TILE, CacheShape
-from tui_llama.engine.tensors.repacking import packer_of, repack_kernels, units_of
-from tui_llama.engine.threads.team import TAKE_PART
-from tui_llama.engine.tokenizer.merging import MERGE_KERNELS
-from tui_llama.engine.toolchain.object_store import Kernel
+from tui_llama.engine.tensors.repacking import units_of
 
 _SPARE_BYTES_OF_QUANTIZE = 256  # for the parts of a summary that interleaved tokens do without
-_MULTIPLY_ARGUMENTS = "pippii"
 
 Run: TypeAlias = Callable[[GuardedMemory], None]
 
@@ -56,7 +49,7 @@ class Case:
         run: Takes buffers from guarded memory and calls the kernel.
     """
 
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[ops.Operation, ...]
     sizes: str
     side: Side
     run: Run
@@ -66,7 +59,7 @@ class Case:
         return f"{names}, {self.sizes}, guarded at the {self.side} of its buffers"
 
 
-def _on_both_sides(kernels: tuple[Kernel, ...], sizes: str, run: Run) -> Iterator[Case]:
+def _on_both_sides(kernels: tuple[ops.Operation, ...], sizes: str, run: Run) -> Iterator[Case]:
     for side in Side:
         yield Case(kernels, sizes, side, run)
 
@@ -83,13 +76,13 @@ def _run_row(
         for name, value in values.items():
             numbers[name] = value
     scratch = memory.zeros(scratch_bytes, np.uint8)
-    kernel_named(operation)(address(row), address(batch_numbers), 0, unit_count, address(scratch))
+    ops.plan_operation(operation)(address(row), address(batch_numbers), 0, unit_count, address(scratch))
 
 
 def _plan_cases(operation: str, run: Callable[..., None], *sizes: dict[str, Any]) -> Iterator[Case]:
     for values in sizes:
         text = ", ".join(f"{name} {getattr(value, 'name', value)}" for name, value in values.items())
-        yield from _on_both_sides((kernel_named(operation),), text, partial(run, **values))
+        yield from _on_both_sides((ops.plan_operation(operation),), text, partial(run, **values))
 
 
 def _read_embedding(memory: GuardedMemory, layout: TileFormat, columns: int) -> None:
@@ -272,7 +265,7 @@ def _kv_cache() -> Iterator[Case]:
             for distance in (0, 7):
                 sizes = f"{cache_type}, head_dim {head_dim}, distance {distance}"
                 run = partial(_move, cache_type=cache_type, head_dim=head_dim, distance=distance)
-                yield from _on_both_sides((MOVE_POSITIONS,), sizes, run)
+                yield from _on_both_sides((ops.MOVE_POSITIONS,), sizes, run)
 
 
 def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) -> None:
@@ -289,7 +282,7 @@ def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) 
     batch = memory.zeros((), BATCH)
     for name, value in _cache(memory, shape).items():
         batch[name] = value
-    MOVE_POSITIONS(
+    ops.MOVE_POSITIONS(
         address(rows), len(rows), address(batch), 0, count, distance, address(turns), address(angles), address(scratch)
     )
 
@@ -299,7 +292,7 @@ def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) 
 
 def _repacking() -> Iterator[Case]:
     for layout in FORMATS.values():
-        kernels = (packer_of(layout), *repack_kernels([])[:1])
+        kernels = (ops.packing(layout), ops.REPACK_UNITS)
         for rows in (1, 16, 33):
             for columns in (1, 7, 8, 86) if layout.is_float else (layout.columns, 3 * layout.columns):
                 run = partial(_repack, layout=layout, rows=rows, columns=columns)
@@ -312,8 +305,7 @@ def _repack(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int) 
     units = memory.copy(units_of(layout, address(source), address(target), rows, columns, 0, padded(rows) // ROWS))
     step_bytes, tile_bytes = layout.packed_at_once
     staging, progress = memory.zeros(ROWS * step_bytes + tile_bytes, np.uint8), memory.zeros(2, np.int64)
-    (repack_units,) = repack_kernels([])
-    repack_units(address(units), len(units), address(progress), address(staging))
+    ops.REPACK_UNITS(address(units), len(units), address(progress), address(staging))
     assert progress.tolist() == [len(units) + 1, len(units)]
 
 
@@ -321,11 +313,11 @@ def _top_logits() -> Iterator[Case]:
     for vocabulary in (1, 15, BLOCK_LOGITS - 1, BLOCK_LOGITS, BLOCK_LOGITS + 1, 5 * BLOCK_LOGITS + 7):
         for count in sorted({1, min(3, vocabulary), vocabulary}):
             run = partial(_find_highest, vocabulary=vocabulary, count=count)
-            yield from _on_both_sides(SAMPLING_KERNELS, f"{count} of {vocabulary}", run)
+            yield from _on_both_sides(ops.SAMPLING, f"{count} of {vocabulary}", run)
 
 
 def _find_highest(memory: GuardedMemory, vocabulary: int, count: int) -> None:
-    summarise, collect = SAMPLING_KERNELS
+    summarise, collect = ops.SAMPLING
     for values in (np.zeros(vocabulary), np.arange(vocabulary), -np.arange(vocabulary)):
         logits = memory.copy(values.astype(np.float32))
         highest = memory.zeros(-(-vocabulary // BLOCK_LOGITS), np.float32)
@@ -350,11 +342,11 @@ def _byte_pair_merges() -> Iterator[Case]:
             for whole_words in (0, 1):
                 sizes = f"{words}, {byte_count} tokens of bytes, whole words {whole_words}"
                 run = partial(_merge, words=words, byte_count=byte_count, whole_words=whole_words)
-                yield from _on_both_sides(MERGE_KERNELS, sizes, run)
+                yield from _on_both_sides(ops.BYTE_PAIR_MERGING, sizes, run)
 
 
 def _merge(memory: GuardedMemory, words: Sequence[bytes], byte_count: int, whole_words: int) -> None:
-    enter_texts, read_merges, enter_merges, merge_words = MERGE_KERNELS
+    enter_texts, read_merges, enter_merges, merge_words = ops.BYTE_PAIR_MERGING
     pool, starts, ends = _joined(memory, _TEXTS)
     table = memory.copy(np.full(16, NO_TOKEN, np.int32))  # twice as many slots as texts
     texts = (address(table), len(table), address(pool), address(starts), address(ends))
@@ -390,7 +382,7 @@ def _strings() -> Iterator[Case]:
     for limit in range(len(_HEADER_STRINGS) + 1):
         for count in (0, 1, 4):
             run = partial(_find_strings, limit=limit, count=count)
-            yield from _on_both_sides((FIND_STRINGS,), f"{count} strings in {limit} bytes", run)
+            yield from _on_both_sides((ops.FIND_STRINGS,), f"{count} strings in {limit} bytes", run)
 
 
 _HEADER_STRINGS = b"".join(len(text).to_bytes(8, "little") + text for text in (b"llama", b"", b"a"))
@@ -400,15 +392,14 @@ _HEADER_STRINGS += (2**64 - 1).to_bytes(8, "little")  # the length of a hostile 
 def _find_strings(memory: GuardedMemory, limit: int, count: int) -> None:
     content = memory.copy(np.frombuffer(_HEADER_STRINGS[:limit], np.uint8))
     starts = memory.zeros(count + 1, np.int64)
-    assert FIND_STRINGS(address(content), 0, limit, address(starts), count) <= count
+    assert ops.FIND_STRINGS(address(content), 0, limit, address(starts), count) <= count
 
 
 def _machine_limits() -> Iterator[Case]:
     for distance in (0, 6144):
-        yield from _on_both_sides((READ_PASS,), f"distance {distance}", partial(_read, distance=distance))
-    names = ["multiply_pass_4_by_3", "multiply_pass_2_by_3", *(["multiply_pass_tiles"] if HAS_TILE_MULTIPLIER else [])]
-    for name in names:
-        kernel = Kernel("machine_limits", name, _MULTIPLY_ARGUMENTS)
+        yield from _on_both_sides((ops.READ_PASS,), f"distance {distance}", partial(_read, distance=distance))
+    tiles = [ops.MULTIPLY_PASS_TILES] if HAS_TILE_MULTIPLIER else []
+    for kernel in (ops.MULTIPLY_PASS_4_BY_3, ops.MULTIPLY_PASS_2_BY_3, *tiles):
         yield from _on_both_sides((kernel,), "two chunks", partial(_multiply_pass, kernel=kernel))
 
 
@@ -421,10 +412,10 @@ def _pass(memory: GuardedMemory) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 
 def _read(memory: GuardedMemory, distance: int) -> None:
     (shared, times), block = _pass(memory), memory.zeros((2, machine_limits.CHUNK_BYTES), np.uint8)
-    READ_PASS(address(shared), 1, address(times), address(block), len(block), distance, 1)
+    ops.READ_PASS(address(shared), 1, address(times), address(block), len(block), distance, 1)
 
 
-def _multiply_pass(memory: GuardedMemory, kernel: Kernel) -> None:
+def _multiply_pass(memory: GuardedMemory, kernel: ops.Operation) -> None:
     (shared, times), scratch = _pass(memory), memory.zeros(machine_limits.SCRATCH_BYTES, np.uint8)
     kernel(address(shared), 1, address(times), address(scratch), 2, 1)
 
@@ -434,7 +425,7 @@ def _plan_loop() -> Iterator[Case]:
         for profiled in (False, True):
             run = partial(_run_plan, tokens=tokens, profiled=profiled)
             sizes = f"{tokens} tokens, {'with' if profiled else 'without'} a profile"
-            yield from _on_both_sides((TAKE_PART, kernel_named("rms_norm")), sizes, run)
+            yield from _on_both_sides((ops.TAKE_PART, ops.plan_operation("rms_norm")), sizes, run)
 
 
 def _run_plan(memory: GuardedMemory, tokens: int, profiled: bool) -> None:
@@ -443,7 +434,7 @@ def _run_plan(memory: GuardedMemory, tokens: int, profiled: bool) -> None:
     source, output = (memory.zeros((tokens, heads * columns), np.float32) for _ in range(2))
     weight, rows, batch = memory.zeros(columns, np.float32), memory.zeros(4, ROW), memory.zeros((), BATCH)
     source[:] = weight[:] = 1.0
-    rows["kernel"], rows["barrier"] = kernel_named("rms_norm").address, [1, 0, 1, 1]
+    rows["kernel"], rows["barrier"] = ops.plan_operation("rms_norm").address, [1, 0, 1, 1]
     rows["input"], rows["output"], rows["weight"] = address(source), address(output), address(weight)
     rows["input_stride"] = rows["output_stride"] = source.strides[0]
     rows["columns"], rows["heads"], rows["units"], rows["per_token"] = columns, heads, heads, plan_row.PER_TOKEN
@@ -461,7 +452,7 @@ def _run_plan(memory: GuardedMemory, tokens: int, profiled: bool) -> None:
     }  # fmt: skip
     for name, value in fields.items():
         team[TEAM_FIELDS.index(name)] = value
-    TAKE_PART(address(team), 0)
+    ops.TAKE_PART(address(team), 0)
     np.testing.assert_array_equal(output, source)
 
 
@@ -485,14 +476,14 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
 def overrun() -> Iterator[Case]:
     """A kernel that is told of more bytes than there are, and one that is told of as many; not one of `GROUPS`."""
     for side in Side:
-        yield Case((FIND_STRINGS,), "8 bytes too many", side, partial(_read_strings, too_many=8))
-        yield Case((FIND_STRINGS,), "no byte too many", side, partial(_read_strings, too_many=0))
+        yield Case((ops.FIND_STRINGS,), "8 bytes too many", side, partial(_read_strings, too_many=8))
+        yield Case((ops.FIND_STRINGS,), "no byte too many", side, partial(_read_strings, too_many=0))
 
 
 def _read_strings(memory: GuardedMemory, too_many: int) -> None:
     """Reads the lengths of empty strings, `too_many` bytes of them before and behind the buffer."""
     content, starts = memory.zeros(8, np.uint8), memory.zeros(4, np.int64)
-    FIND_STRINGS(address(content), -too_many, len(content) + too_many, address(starts), 3)
+    ops.FIND_STRINGS(address(content), -too_many, len(content) + too_many, address(starts), 3)
 
 
 def main() -> None:
