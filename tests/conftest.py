@@ -20,7 +20,7 @@ from tui_llama.engine.toolchain import loader
 from tui_llama.engine.toolchain.compile_processes import UnkeptCode, compile_in_processes
 from tui_llama.engine.toolchain.object_store import Kernel, read
 from tui_llama.models.downloads import DownloadError
-from tui_llama.models.starter import fetch_starter, has_starter, starter_path
+from tui_llama.models.starter.fetch import fetch_starter, has_starter, starter_path
 
 STARTER_VARIABLE = "TUI_LLAMA_STARTER"
 

@@ -97,7 +97,7 @@ class LocalDriver(ScreenDriver):
 
     async def settle(self) -> None:
         """Waits until the store has saved all messages."""
-        await self.app._journal.settle()
+        await self.app.journal.settle()
 
 
 @asynccontextmanager

@@ -111,7 +111,7 @@ class StarterDriver(ScreenDriver):
 
     async def stored_messages(self) -> list[StoredMessage]:
         """The path of the newest chat as it is on disk."""
-        await self.app._journal.settle()
+        await self.app.journal.settle()
         return self.store.messages(self.store.list_chats()[0].chat_id)
 
     async def stored_ledger(self) -> list[int]:

@@ -30,6 +30,7 @@ from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, prepare_gate
 from tui_llama.engine.layouts.weight_tile import FORMATS, ROWS, TileFormat
 from tui_llama.engine.machine.memory import padded
 from tui_llama.engine.plan.schedule import make_schedule, most_rows_of_a_stage
+from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import POSITIONS_PER_TILE, CacheShape
 from tui_llama.engine.tensors.repacking import units_of
 
@@ -144,7 +145,7 @@ def _multiply(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int
 def _cache(memory: GuardedMemory, shape: CacheShape) -> dict[str, int]:
     """The fields of a batch that say where a cache is."""
     tiles = shape.padded_context // POSITIONS_PER_TILE
-    sizes = (shape.layer_count, shape.kv_heads, tiles, shape.tile_bytes)
+    sizes = (shape.state.layer_count, shape.state.kv_heads, tiles, shape.tile_bytes)
     keys, values = (memory.zeros(sizes, np.uint8) for _ in range(2))
     return {"keys": address(keys), "values": address(values), "context_size": shape.padded_context}
 
@@ -153,7 +154,7 @@ def _attend(
     memory: GuardedMemory, cache_type: str, head_dim: int, heads: int, kv_heads: int, tokens: int, first: int,
     **fields: float,
 ) -> None:  # fmt: skip
-    shape = CacheShape(1, kv_heads, head_dim, first + tokens, cache_type)
+    shape = CacheShape(StateShape(1, kv_heads, head_dim, cache_type), first + tokens)
     width, group = shape.padded_head_dim, heads // kv_heads
     queries = memory.zeros((tokens, heads, width), np.float32)
     output = memory.zeros((tokens, heads * head_dim), np.float32)
@@ -186,13 +187,13 @@ def _rotate(memory: GuardedMemory, head_dim: int, rotated: int, mode: int) -> No
 
 
 def _store(memory: GuardedMemory, operation: str, cache_type: str, head_dim: int, first: int) -> None:
-    tokens, shape = 3, CacheShape(1, 2, head_dim, 64, cache_type)
-    source = memory.zeros((tokens, shape.kv_heads * head_dim), np.float32)
+    tokens, shape = 3, CacheShape(StateShape(1, 2, head_dim, cache_type), 64)
+    source = memory.zeros((tokens, shape.state.kv_heads * head_dim), np.float32)
     angles = memory.zeros((first + tokens, head_dim // 2, 2), np.float32)
     _run_row(
         memory, operation, tokens, 4 * head_dim,
         _cache(memory, shape) | {"token_count": tokens, "first_position": first},
-        input=address(source), input_stride=source.strides[0], kv_heads=shape.kv_heads, head_dim=head_dim,
+        input=address(source), input_stride=source.strides[0], kv_heads=shape.state.kv_heads, head_dim=head_dim,
         padded_head_dim=shape.padded_head_dim, cache_type=shape.kernel_type,
         extra=address(angles), extra_stride=angles.strides[0], rotated_dim=head_dim,
     )  # fmt: skip
@@ -270,9 +271,9 @@ def _kv_cache() -> Iterator[Case]:
 
 def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) -> None:
     """Fills all positions that there are; without a distance every other one stays as it is."""
-    shape = CacheShape(2, 2, head_dim, 64, cache_type)
-    rows = memory.zeros(shape.layer_count, ROW)
-    rows["layer"], rows["kv_heads"] = [0, 1], shape.kv_heads
+    shape = CacheShape(StateShape(2, 2, head_dim, cache_type), 64)
+    rows = memory.zeros(shape.state.layer_count, ROW)
+    rows["layer"], rows["kv_heads"] = [0, 1], shape.state.kv_heads
     rows["head_dim"], rows["padded_head_dim"] = head_dim, shape.padded_head_dim
     rows["rotated_dim"], rows["cache_type"] = head_dim, shape.kernel_type
     count = shape.padded_context - distance
@@ -375,7 +376,8 @@ def _joined(memory: GuardedMemory, texts: Sequence[bytes]) -> tuple[npt.NDArray[
     """The bytes of texts, one after the other, and where each begins and has ended."""
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
     starts = ends - np.array([len(text) for text in texts], np.int64)
-    return tuple(map(memory.copy, (np.frombuffer(b"".join(texts), np.uint8), starts, ends)))
+    arrays: tuple[npt.NDArray[Any], ...] = (np.frombuffer(b"".join(texts), np.uint8), starts, ends)
+    return tuple(memory.copy(array) for array in arrays)
 
 
 def _strings() -> Iterator[Case]:
@@ -398,8 +400,10 @@ def _find_strings(memory: GuardedMemory, limit: int, count: int) -> None:
 def _machine_limits() -> Iterator[Case]:
     for distance in (0, 6144):
         yield from _on_both_sides((ops.READ_PASS,), f"distance {distance}", partial(_read, distance=distance))
-    tiles = [ops.MULTIPLY_PASS_TILES] if HAS_TILE_MULTIPLIER else []
-    for kernel in (ops.MULTIPLY_PASS_4_BY_3, ops.MULTIPLY_PASS_2_BY_3, *tiles):
+    multiply_passes = [ops.MULTIPLY_PASS_4_BY_3, ops.MULTIPLY_PASS_2_BY_3]
+    if HAS_TILE_MULTIPLIER:
+        multiply_passes.append(ops.MULTIPLY_PASS_TILES)
+    for kernel in multiply_passes:
         yield from _on_both_sides((kernel,), "two chunks", partial(_multiply_pass, kernel=kernel))
 
 

@@ -15,15 +15,15 @@ from tui_llama.engine.generation.answer_text import AnswerText
 from tui_llama.engine.generation.loop_guard import LoopGuard
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
-from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.context_overflow import ContextRoom, read_in_chunks, room_in
+from tui_llama.engine.prompting.context_room import ContextRoom, read_in_chunks, room_in
 from tui_llama.engine.prompting.conversation_prompt import (
     Prompt,
     check_that_it_fits,
     encode_continuation,
     encode_conversation,
-    hold_beginning,
+    restore_longest_prefix,
 )
 from tui_llama.engine.prompting.reread_cause import why_answer_is_read_again, why_read_again
 from tui_llama.engine.protocol import (
@@ -37,6 +37,7 @@ from tui_llama.engine.protocol import (
     RereadCause,
     TextPiece,
 )
+from tui_llama.engine.token_sequence import Logits, TokenSequence
 
 ShouldStop: TypeAlias = Callable[[], bool]
 
@@ -82,7 +83,7 @@ class Reply:
 
     def events(self, note_unsaved: Callable[[str | None], None]) -> Iterator[ReplyEvent]:
         """Runs the reply and yields its events. Before the last one, `note_unsaved` gets the chat to save."""
-        self._forget_what_moved()
+        self._drop_moved_tokens()
         prompt = self._encode()
         check_that_it_fits(self._model, prompt.token_ids)
         self._room = self._room_for(len(prompt.token_ids))
@@ -98,7 +99,7 @@ class Reply:
             ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs)
             reason = yield from self._generate(logits, ahead)
         usage = self._usage()
-        self._forget_what_moved()
+        self._drop_moved_tokens()
         note_unsaved(self._chat_id)
         yield Finished(self._turn, reason, usage)
 
@@ -137,9 +138,11 @@ class Reply:
         The last token is never part of it: it must be computed for its logits.
         """
         reusable, chat_id = prompt.token_ids[:-1], self._request.chat_id
-        self._cost.reused_tokens, troubles = hold_beginning(self._sequence, self._prompt_cache, reusable, chat_id)
-        for trouble in troubles:
-            yield Notice(not_used_words(trouble))
+        self._cost.reused_tokens, problems = restore_longest_prefix(
+            self._sequence, self._prompt_cache, reusable, chat_id
+        )
+        for problem in problems:
+            yield Notice(unused_state_notice(problem))
 
     def _why_read_again(self, prompt: Prompt) -> RereadCause | None:
         if isinstance(self._request, CompleteRequest):
@@ -170,7 +173,7 @@ class Reply:
         self._sequence.rewind(reused)
         self._cost.reused_tokens = reused
 
-    def _forget_what_moved(self) -> int:
+    def _drop_moved_tokens(self) -> int:
         """Drops moved tokens, which nobody may reuse: their keys are not those of a fresh reading. Returns how many."""
         moved = len(self._sequence) - self._sequence.exact_tokens
         self._sequence.rewind(self._sequence.exact_tokens)
@@ -302,6 +305,6 @@ class _Cost:
     accepted_tokens: int = 0
 
 
-def not_used_words(trouble: str) -> str:
+def unused_state_notice(problem: str) -> str:
     """Returns one line for the user about a stored state that could not be used."""
-    return f"A saved state could not be used in full: {trouble}. The rest is read again."
+    return f"A saved state could not be used in full: {problem}. The rest is read again."

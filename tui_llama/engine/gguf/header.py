@@ -47,6 +47,7 @@ from tui_llama.engine.gguf.types import (
     quoted,
     without_ones_behind,
 )
+from tui_llama.engine.machine.memory import padded
 
 MAGIC: Final = b"GGUF"
 DEFAULT_ALIGNMENT: Final = 32
@@ -356,7 +357,7 @@ def _placed(cursor: Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> d
 
     As in llama.cpp, tensors must follow one another in the table's order without gaps, so none can overlap.
     """
-    data_start = _padded(cursor.at, alignment)
+    data_start = padded(cursor.at, alignment)
     expected, end = data_start, cursor.at
     tensors: dict[str, TensorInfo] = {}
     for row in rows.values():
@@ -367,7 +368,7 @@ def _placed(cursor: Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> d
                 f"but the one before it ends at {end} and the alignment is {alignment}"
             )
         end = offset_bytes + row.size_bytes
-        expected = _padded(end, alignment)
+        expected = padded(end, alignment)
         tensors[row.name] = TensorInfo(row.name, row.type_id, row.shape, offset_bytes, row.size_bytes)
     # The padding after the last tensor may be missing: some writers leave it out, some tools cut it.
     if tensors and cursor.limit < end:
@@ -377,7 +378,3 @@ def _placed(cursor: Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> d
 
 def _named(key: str) -> str:
     return f"metadata key {quoted(key)}"
-
-
-def _padded(size: int, alignment: int) -> int:
-    return -(-size // alignment) * alignment

@@ -302,7 +302,7 @@ class PlanBuilder:
         """Returns the memory in which threads share the longest attention of one token; all layers use it."""
         runs = -(-self.cache.padded_context // attention_sizes.RUN_POSITIONS)
         if self._shared_states is None:
-            size = attention_sizes.shared_bytes(self.cache.padded_head_dim, self.cache.kv_heads, runs)
+            size = attention_sizes.shared_bytes(self.cache.padded_head_dim, self.cache.state.kv_heads, runs)
             self._shared_states = zeroed_bytes(size)
             self._keep_alive.append(self._shared_states)
         return {"shared": int(self._shared_states.ctypes.data), "shared_runs": runs}
@@ -316,7 +316,7 @@ class PlanBuilder:
         }
 
     def _in_cache(self, layer: int) -> dict[str, int]:
-        return {"kv_heads": self.cache.kv_heads, "layer": layer, "cache_type": self.cache.kernel_type}
+        return {"kv_heads": self.cache.state.kv_heads, "layer": layer, "cache_type": self.cache.kernel_type}
 
     def _head_sizes(self) -> dict[str, int]:
         return {"head_dim": self.sizes.head_dim, "padded_head_dim": self.cache.padded_head_dim}

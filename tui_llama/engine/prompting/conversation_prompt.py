@@ -11,12 +11,14 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.model.interface import LanguageModel, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.context_overflow import fit_turns, most_prompt_tokens
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
+from tui_llama.engine.prompting.fit_turns import fit_turns, most_prompt_tokens
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import CompleteRequest, EstimateRequest, OverflowMode, ReadAheadRequest, ReplyRequest
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import CallerError, EngineError
 
 ConversationRequest: TypeAlias = ReplyRequest | ReadAheadRequest | EstimateRequest | CompleteRequest
@@ -188,7 +190,7 @@ def check_that_it_fits(model: LanguageModel, token_ids: Sequence[int]) -> None:
         )
 
 
-def hold_beginning(
+def restore_longest_prefix(
     sequence: TokenSequence, prompt_cache: PromptCache | None, token_ids: Sequence[int], chat_id: str | None
 ) -> tuple[int, tuple[str, ...]]:
     """Restores into a sequence the longest prefix of the tokens that the sequence or the prompt cache holds.
@@ -198,15 +200,9 @@ def hold_beginning(
     Returns:
         The length of the prefix in tokens, and problems that the user should know, a few words each.
     """
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     if prompt_cache is not None and chat_id is not None:
-        troubles = prompt_cache.restore(sequence, token_ids, bytes.fromhex(chat_id)).troubles
-    held = common_length(sequence.token_ids, token_ids)
+        problems = prompt_cache.restore(sequence, token_ids, bytes.fromhex(chat_id)).problems
+    held = common_prefix_length(sequence.token_ids, token_ids)
     sequence.rewind(held)
-    return held, troubles
-
-
-def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """Returns the length of the common prefix of two lists of tokens."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
+    return held, problems

@@ -5,10 +5,12 @@ from itertools import groupby
 
 import msgspec
 
-from tui_llama.engine.model.interface import LanguageModel, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.conversation_prompt import check_that_it_fits, common_length, encode_conversation
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
+from tui_llama.engine.prompting.conversation_prompt import check_that_it_fits, encode_conversation
 from tui_llama.engine.protocol import EstimateRequest, PromptEstimate, PromptPart
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 
 _REMEMBERED_TOKENS = 4096
@@ -49,7 +51,7 @@ def estimate_prompt(
     token_ids = prompt.token_ids
     check_that_it_fits(model, token_ids)
     reusable = token_ids[:-1]
-    kept = common_length(sequence.token_ids[: sequence.exact_tokens], reusable)
+    kept = common_prefix_length(sequence.token_ids[: sequence.exact_tokens], reusable)
     if prompt_cache is not None and request.chat_id is not None:
         kept = max(kept, prompt_cache.stored_length(reusable, bytes.fromhex(request.chat_id)))
     read = len(token_ids) - kept

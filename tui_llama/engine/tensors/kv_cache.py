@@ -18,18 +18,17 @@ is padded with zeros.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.layouts.plan_row import F16_CACHE, Q8_0_CACHE
 from tui_llama.engine.machine.memory import ask_for_huge_pages, padded, zeroed_array
+from tui_llama.engine.state_file import QUANT_BLOCK, QUANT_BLOCK_BYTES, Rows, StateShape
 from tui_llama.errors import CallerError, ShapeMismatchError
 
-CacheRows: TypeAlias = npt.NDArray[np.float16] | npt.NDArray[np.uint8]
 POSITIONS_PER_TILE = 16
-QUANT_BLOCK, QUANT_BLOCK_BYTES = 32, 34
 _CONTEXT_MULTIPLE = 64
 
 
@@ -38,28 +37,22 @@ class CacheShape:
     """The sizes of a cache.
 
     Args:
-        layer_count: Layers that keep keys and values.
-        kv_heads: KV heads of a layer.
-        head_dim: Components of a head.
+        state: The sizes of one token's keys and values, as rows.
         context_size: Tokens that fit in.
-        cache_type: Type of a component: "f16" or "q8_0".
     """
 
-    layer_count: int
-    kv_heads: int
-    head_dim: int
+    state: StateShape
     context_size: int
-    cache_type: str = "f16"
 
     @property
     def kernel_type(self) -> int:
         """The cache type as plan rows hold it."""
-        return F16_CACHE if self.cache_type == "f16" else Q8_0_CACHE
+        return F16_CACHE if self.state.dtype == "f16" else Q8_0_CACHE
 
     @property
     def padded_head_dim(self) -> int:
         """Components of a head in memory."""
-        return padded(self.head_dim, 16 if self.cache_type == "f16" else QUANT_BLOCK)
+        return padded(self.state.head_dim, 16 if self.state.dtype == "f16" else QUANT_BLOCK)
 
     @property
     def padded_context(self) -> int:
@@ -69,20 +62,7 @@ class CacheShape:
     @property
     def tile_bytes(self) -> int:
         """Bytes of 16 positions of a head in memory."""
-        return (32 if self.cache_type == "f16" else 17) * self.padded_head_dim
-
-    @property
-    def bytes_per_token(self) -> int:
-        """Bytes of one token's keys and values over all layers, as rows."""
-        size, dtype = self.row_type
-        return 2 * self.layer_count * self.kv_heads * size * dtype.itemsize
-
-    @property
-    def row_type(self) -> tuple[int, np.dtype[Any]]:
-        """Number and type of a head's elements in a row."""
-        if self.cache_type == "f16":
-            return self.head_dim, np.dtype(np.float16)
-        return self.padded_head_dim // QUANT_BLOCK * QUANT_BLOCK_BYTES, np.dtype(np.uint8)
+        return (32 if self.state.dtype == "f16" else 17) * self.padded_head_dim
 
 
 class KeyValueCache:
@@ -92,7 +72,7 @@ class KeyValueCache:
         self.shape = shape
         self.length = 0
         tiles = shape.padded_context // POSITIONS_PER_TILE
-        sizes = (shape.layer_count, shape.kv_heads, tiles, shape.tile_bytes)
+        sizes = (shape.state.layer_count, shape.state.kv_heads, tiles, shape.tile_bytes)
         # Without huge pages: with them, the heads of a short chat would take the memory of a full context.
         self._keys, self._values = (zeroed_array(sizes, np.uint8, huge_pages=False).view(np.uint8) for _ in range(2))
 
@@ -126,7 +106,7 @@ class KeyValueCache:
             raise CallerError(f"cannot rewind to {length} of {self.length} tokens")
         self.length = length
 
-    def rows(self, first: int, last: int) -> CacheRows:
+    def rows(self, first: int, last: int) -> Rows:
         """Copies keys and values at positions `first` … `last` - 1 into rows of every layer; see this module's top.
 
         Raises:
@@ -134,8 +114,7 @@ class KeyValueCache:
         """
         if not 0 <= first <= last <= self.length:
             raise CallerError(f"there are no rows {first} … {last - 1} of {self.length} tokens")
-        size, dtype = self.shape.row_type
-        rows = np.empty((self.shape.layer_count, 2, last - first, self.shape.kv_heads, size), dtype)
+        rows: Rows = np.empty(self.shape.state.rows_shape(last - first), self.shape.state.element)
         for index, memory in enumerate((self._keys, self._values)):
             self._copy_rows(memory, first, rows[:, index], is_keys=index == 0)
         return rows
@@ -146,16 +125,16 @@ class KeyValueCache:
             for memory in (self._keys, self._values):
                 ask_for_huge_pages(memory)
 
-    def fill(self, first: int, rows: CacheRows) -> None:
-        """Writes rows of every layer from position `first` on. `length` does not change until `append` or `publish`.
+    def fill(self, first: int, rows: Rows) -> None:
+        """Writes rows of every layer from position `first` on. `length` does not change until `append`.
 
         Several threads may call this for different positions.
 
         Raises:
             ShapeMismatchError: they are not rows of the cache's type, or do not fit.
         """
-        size, dtype = self.shape.row_type
-        expected = (self.shape.layer_count, 2, rows.shape[2] if rows.ndim == 5 else 0, self.shape.kv_heads, size)
+        dtype = self.shape.state.element
+        expected = self.shape.state.rows_shape(rows.shape[2] if rows.ndim == 5 else 0)
         if rows.shape != expected or rows.dtype != dtype or not 0 <= first <= self.shape.context_size - expected[2]:
             raise ShapeMismatchError(
                 f"rows at {first} of {self.shape.context_size} are {dtype} {expected}, not {rows.dtype} {rows.shape}"
@@ -163,19 +142,10 @@ class KeyValueCache:
         for index, memory in enumerate((self._keys, self._values)):
             self._fill_rows(memory, first, rows[:, index], is_keys=index == 0)
 
-    def publish(self, length: int) -> None:
-        """Sets `length`: positions 0 … `length` - 1 are filled in every layer.
-
-        Raises:
-            CallerError: more than fit.
-        """
-        self.length = 0
-        self.append(length)
-
     def _copy_rows(self, memory: npt.NDArray[np.uint8], first: int, rows: npt.NDArray[Any], *, is_keys: bool) -> None:
-        if self.shape.cache_type == "f16":
+        if self.shape.state.dtype == "f16":
             components = _positions(memory.view(np.float16), transposed=is_keys)
-            _copy(components[..., : self.shape.head_dim], first, rows)
+            _copy(components[..., : self.shape.state.head_dim], first, rows)
             return
         scales, quants = self._quantised_parts(memory, is_keys=is_keys)
         blocks = rows.reshape(*rows.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
@@ -187,9 +157,9 @@ class KeyValueCache:
         blocks[..., 2:] = row_quants.reshape(*blocks.shape[:-1], QUANT_BLOCK)
 
     def _fill_rows(self, memory: npt.NDArray[np.uint8], first: int, rows: npt.NDArray[Any], *, is_keys: bool) -> None:
-        if self.shape.cache_type == "f16":
+        if self.shape.state.dtype == "f16":
             components = _positions(memory.view(np.float16), transposed=is_keys)
-            _fill(components[..., : self.shape.head_dim], first, rows)
+            _fill(components[..., : self.shape.state.head_dim], first, rows)
             return
         scales, quants = self._quantised_parts(memory, is_keys=is_keys)
         blocks = rows.reshape(*rows.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
