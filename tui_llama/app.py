@@ -151,7 +151,6 @@ class ChatApp(CommandActions):
     async def _begin(self) -> None:
         """Loads the model that was asked for or used last, or lets the user choose."""
         self.journal.write(lambda store: store.recover())
-        self.journal.write(chat_prompt_cache.forget_orphans)
         path = self._wanted_model_path
         if path is None:
             path = await self.models.find_last_used(self.journal)
@@ -159,6 +158,7 @@ class ChatApp(CommandActions):
         if path is not None and self.models.is_missing:
             self.turn_driver.dispatch(conversation.LoadModel(path))
         await self._draft.restore()
+        self.journal.write(chat_prompt_cache.forget_orphans)  # after what the user waits for: it starts a process
         if path is None:
             await self.models.choose_first()
 
