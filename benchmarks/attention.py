@@ -27,12 +27,13 @@ from tui_llama.engine.layouts import attention as attention_sizes
 from tui_llama.engine.layouts.attention import RUN_POSITIONS
 from tui_llama.engine.layouts.plan_row import PER_TOKEN_GROUP, ROW
 from tui_llama.engine.machine.memory import zeroed_array
-from tui_llama.engine.plan.plan import Plan, Step
+from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
+from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.threads.team import ThreadTeam
+from tui_llama.engine.toolchain.loader import LoadedCode, linked
 from tui_llama.engine.toolchain.numba_codegen import intrinsic, machine_code
-from tui_llama.engine.toolchain.object_store import link
 
 _CHAINS = 16  # chains of multiply-adds that do not wait for each other
 _ROUNDS = 200_000
@@ -61,8 +62,8 @@ def _multiply(memory: int, rounds: int) -> None:
 
 
 @cache
-def _compiled_multiply() -> Callable[[int, int], None]:
-    return link(machine_code(_multiply, "ii"), "ii")[1]
+def _compiled_multiply() -> LoadedCode:
+    return linked(machine_code(_multiply, "ii"), "ii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Attention:
 
     def __init__(self, sizes: Sizes, positions: int, tokens: int) -> None:
         self._sizes = sizes
-        shape = CacheShape(sizes.layers, sizes.kv_heads, sizes.head_dim, positions, sizes.cache_type)
+        shape = CacheShape(StateShape(sizes.layers, sizes.kv_heads, sizes.head_dim, sizes.cache_type), positions)
         self._cache = KeyValueCache(shape)
         _fill(self._cache)
         width = shape.padded_head_dim
@@ -108,7 +109,7 @@ class Attention:
             "cache_type": shape.kernel_type,
         }.items():  # fmt: skip
             rows[name] = value
-        steps = [Step("attention", "")] * sizes.layers
+        steps = [PlanStep("attention", "")] * sizes.layers
         scratch = attention_sizes.scratch_bytes(width)
         plan = Plan(rows, steps, None, None, scratch, [queries, outputs, shared])  # type: ignore[arg-type]
         plan.set_kernels()
@@ -126,7 +127,7 @@ class Attention:
 
     def token_rate(self, depth: int) -> float:
         """Reads one token after `depth` others and returns 10⁹ bytes of keys and values a second."""
-        return self._cache.shape.bytes_per_token * (depth + 1) / self._seconds(depth, 1) / 1e9
+        return self._cache.shape.state.token_bytes * (depth + 1) / self._seconds(depth, 1) / 1e9
 
     def _seconds(self, depth: int, tokens: int) -> float:
         start = perf_counter()
@@ -140,21 +141,20 @@ class Attention:
 def _fill(cache: KeyValueCache) -> None:
     """Fills the cache with random keys and values. Quantised ones are in a valid range."""
     chance, shape = np.random.default_rng(0), cache.shape
-    size, dtype = shape.row_type
-    sizes = (shape.layer_count, 2, RUN_POSITIONS, shape.kv_heads, size)
+    sizes = shape.state.rows_shape(RUN_POSITIONS)
     for first in range(0, shape.context_size, RUN_POSITIONS):
-        if dtype == np.float16:
+        if shape.state.dtype == "f16":
             rows: Any = chance.standard_normal(sizes, np.float32).astype(np.float16)
         else:
-            rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], size // 34))
+            rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], sizes[4] // 34))
         cache.fill(first, rows[:, :, : shape.context_size - first])
-    cache.publish(shape.context_size)
+    cache.append(shape.context_size)
 
 
 def _multiply_rate(threads: int) -> float:
     """Returns 10⁹ float32 multiply-accumulates a second of all threads together."""
     memories = [zeroed_array((2048,), np.uint8) for _ in range(threads)]
-    multiply = _compiled_multiply()
+    multiply = _compiled_multiply().call
     workers = [Thread(target=multiply, args=(int(memory.ctypes.data), _ROUNDS)) for memory in memories]
     start = perf_counter()
     for worker in workers:

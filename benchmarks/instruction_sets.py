@@ -22,13 +22,13 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from tui_llama.engine import ops
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.layouts import amx_panel
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
 from tui_llama.engine.layouts.plan_row import BATCH, ROW
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.machine.instruction_sets import available_instruction_sets
-from tui_llama.engine.plan.plan import kernel_named
 from tui_llama.engine.toolchain.numba_codegen import intrinsic
 
 _ROWS, _COLUMNS = 256, 2048
@@ -149,7 +149,7 @@ def _kernel_run(type_name: str, tokens: int) -> Callable[[], int]:
     row["weight_stride"], row["columns"] = blocks * layout.tile_bytes, blocks
     row["input_stride"], row["output_stride"] = inputs.strides[0], outputs.strides[0]
     batch["token_count"] = tokens
-    kernel = kernel_named(f"matrix_{type_name.lower()}")
+    kernel = ops.matrix_product(layout)
     arrays = [weights, inputs, outputs, scratch]
 
     def run() -> int:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import SamplingSettings
+from tui_llama.engine import ops
 from tui_llama.engine.generation.sampling import SamplerChain
-from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
-from tui_llama.engine.toolchain.object_store import load_kernels
+from tui_llama.engine.toolchain.loader import load_kernels
 
 _CHAINS = {
     "default": (SamplingSettings(seed=1), 0.3e-3),
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--vocab", type=int, default=128256, help="tokens in the vocabulary")
     parser.add_argument("--tokens", type=int, default=300, help="tokens to choose")
     options = parser.parse_args()
-    load_kernels(SAMPLING_KERNELS)
+    load_kernels(ops.SAMPLING)
     sets = [_logits(options.vocab, seed) for seed in range(_SETS)]
     for name, (settings, target) in _CHAINS.items():
         chain = SamplerChain(settings, options.vocab)

@@ -20,14 +20,13 @@ from pathlib import Path
 from time import perf_counter
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.engine import open_model
+from tui_llama.engine import open_model, ops
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
-from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
-from tui_llama.engine.model.interface import Logits
 from tui_llama.engine.model.model import Model
 from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX
-from tui_llama.engine.toolchain.object_store import load_kernels
+from tui_llama.engine.token_sequence import Logits
+from tui_llama.engine.toolchain.loader import load_kernels
 
 _TEXTS = Path(__file__).parent / "texts"
 _TARGETS = {"edit": 1.8, "quotes": 1.8, "prose": 0.97}
@@ -137,7 +136,7 @@ def main() -> None:
     parser.add_argument("--draft-max", type=int, default=DEFAULT_DRAFT_MAX, help="most tokens guessed at once")
     parser.add_argument("--text", action="append", choices=_TARGETS, help="only this text; may be repeated")
     options = parser.parse_args()
-    load_kernels(SAMPLING_KERNELS)
+    load_kernels(ops.SAMPLING)
     costs = BatchCosts()
     with open_model(options.model, context_size=4096, threads=options.threads) as model:
         for name in options.text or _TARGETS:

@@ -20,7 +20,7 @@ from tui_llama.app import ChatApp
 from tui_llama.chats.store import Store
 from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.models.source import ThisMachine
-from tui_llama.models.starter import fetch_starter
+from tui_llama.models.starter.fetch import fetch_starter
 from tui_llama.settings import Settings
 from tui_llama.widgets.message_view import AnswerView
 

@@ -16,11 +16,11 @@ from tests.parsed_styles import share_parsed_styles
 from tests.patience import let_pilots_wait
 from tui_llama import paths
 from tui_llama.chats.store import Store
-from tui_llama.engine.toolchain import compile_processes, object_store
-from tui_llama.engine.toolchain.compile_processes import UnkeptCode
-from tui_llama.engine.toolchain.object_store import Kernel
+from tui_llama.engine.toolchain import loader
+from tui_llama.engine.toolchain.compile_processes import UnkeptCode, compile_in_processes
+from tui_llama.engine.toolchain.object_store import Kernel, read
 from tui_llama.models.downloads import DownloadError
-from tui_llama.models.starter import fetch_starter, has_starter, starter_path
+from tui_llama.models.starter.fetch import fetch_starter, has_starter, starter_path
 
 STARTER_VARIABLE = "TUI_LLAMA_STARTER"
 
@@ -63,18 +63,17 @@ def store() -> Iterator[Store]:
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Lets only one of several test processes compile at a time. The others wait, and compile what is still missing."""
-    compile_in_processes = compile_processes.compile_in_processes
 
     def compile_what_nobody_has(kernels: Sequence[Kernel], on_done: Callable[[int], None]) -> UnkeptCode:
         with _one_at_a_time(tmp_path_factory.getbasetemp().parent):
-            absent = [kernel for kernel in kernels if object_store._read(kernel) is None]
+            absent = [kernel for kernel in kernels if read(kernel) is None]
             if not absent:
                 return UnkeptCode()
             return compile_in_processes(absent, lambda done: on_done(len(kernels) - len(absent) + done))
 
     with pytest.MonkeyPatch.context() as patch:
         if "PYTEST_XDIST_WORKER" in os.environ:
-            patch.setattr(compile_processes, "compile_in_processes", compile_what_nobody_has)
+            patch.setattr(loader, "compile_in_processes", compile_what_nobody_has)
         yield
 
 

@@ -37,7 +37,7 @@ def more(*pieces: str, first_token: int = 20, reason: StopReason = StopReason.EN
 
 
 async def stored_messages(driver: Driver) -> list[StoredMessage]:
-    await driver.app._journal.settle()
+    await driver.app.journal.settle()
     return driver.store.messages(driver.store.list_chats()[0].chat_id)
 
 
@@ -138,7 +138,7 @@ async def test_the_next_message_follows_the_whole_answer() -> None:
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["abc"])
         await driver.until_state("ready")
-        readings = driver.engine.read_ahead_requests
+        readings = driver.engine.idle_prefill_requests
         await driver.until(lambda: readings and readings[-1].ledger == (1, 2, 3, 10, 11, 20), "reading ahead")
         await driver.ask("next")
         request = driver.engine.reply_requests[-1]
@@ -313,7 +313,7 @@ async def test_an_answer_that_a_crash_cut_off_goes_on_and_may_be_cut_off_again(s
             await driver.pilot.press("f5")
             await driver.until(lambda: driver.answers == ["I was saying that"])
             assert continuation(driver).ledger == (1, 2, 3)
-            driver.app._turns.chat.flush()
+            driver.app.turn_driver.chat.flush()
             half = (await stored_messages(driver))[-1]
             assert (half.text, half.state) == ("I was saying that", MessageState.PARTIAL)
             assert reopened.ledger(answer_id).newest_ids == [1, 2, 3, 4]

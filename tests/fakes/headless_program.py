@@ -28,6 +28,7 @@ def start(*arguments: str, program: str = PROGRAM) -> "subprocess.Popen[bytes]":
     """Starts the program with these arguments and without input. Pipes hold its output and its errors."""
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
+        bufsize=0,  # what is read of the output by hand and then by `communicate` is all of it
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -46,7 +46,7 @@ def is_right(folder: Path, token_ids: list[int]) -> int:
     """Returns how many of the tokens another program finds. Fails if their keys and values are wrong."""
     sequence = sequence_of([])
     outcome = cache_on(folder, BUDGET_BYTES).restore(sequence, token_ids)
-    assert outcome.troubles == (), outcome
+    assert outcome.problems == (), outcome
     assert sequence.token_ids == token_ids[: outcome.tokens]
     expected = sequence_of(token_ids[: outcome.tokens])
     assert sequence.rows(0, outcome.tokens).tobytes() == expected.rows(0, outcome.tokens).tobytes()
@@ -112,7 +112,7 @@ def save_turns(folder: Path, seed: int, pipe: int) -> None:
             say(pipe, "committed", chat_id, question, answer)
             outcome = cache.save(bytes.fromhex(chat_id), sequence_of(store.ledger(answer).newest_ids))
             # A chat may grow larger than the budget of stored prompts.
-            assert outcome.troubles in ((), ("the space allowed for it is used up",)), outcome
+            assert outcome.problems in ((), ("the space allowed for it is used up",)), outcome
             if outcome.tokens:
                 say(pipe, "saved", chat_id, answer)
             if chance.random() < 0.1:
@@ -167,7 +167,7 @@ def take_turns(folder: Path, seed: int, turns: int, end: int, pipe: int) -> None
     Writes each turn, and at the end the counts of all turns.
     """
     chance, cache = random.Random(seed), cache_on(folder, BUDGET_BYTES)
-    counts, troubles = Counter(wrong=0), Counter[str]()
+    counts, problems = Counter(wrong=0), Counter[str]()
     while counts["turns"] < turns or not select.select([end], [], [], 0)[0]:
         # There are few different turns, so that all processes use the same segments at the same time.
         token_ids = [
@@ -190,11 +190,11 @@ def take_turns(folder: Path, seed: int, turns: int, end: int, pipe: int) -> None
         counts["turns"] += 1
         counts["restored_tokens"] += restored.tokens
         counts["saved_tokens"] += saved.tokens
-        troubles.update((*restored.troubles, *saved.troubles))
+        problems.update((*restored.problems, *saved.problems))
         if chance.random() < 0.02:
             make_room(DiskStorage(folder), 0, chance.randrange(BUDGET_BYTES), {})
         say(pipe, "turn", counts["turns"])
-    say(pipe, json.dumps({"troubles": dict(troubles), **counts}))
+    say(pipe, json.dumps({"problems": dict(problems), **counts}))
 
 
 def share(folder: Path, processes: int, turns: int, kills: int) -> dict[str, object]:
@@ -223,9 +223,9 @@ def share(folder: Path, processes: int, turns: int, kills: int) -> dict[str, obj
         with lines:
             reports.append(json.loads(lines.readlines()[-1]))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    troubles: Counter[str] = Counter()
+    problems: Counter[str] = Counter()
     for report in reports:
-        troubles.update(report["troubles"])
+        problems.update(report["problems"])
     found = sum(is_right(folder, answer_of("shared", str(first)) + answer_of("shared", "0")) for first in range(3))
     sums = {
         name: sum(report[name] for report in reports) for name in ("turns", "wrong", "restored_tokens", "saved_tokens")
@@ -233,7 +233,7 @@ def share(folder: Path, processes: int, turns: int, kills: int) -> dict[str, obj
     return {
         **sums,
         "kills": kills,
-        "troubles": dict(troubles),
+        "problems": dict(problems),
         "damaged_files": len(list(folder.rglob("*.damaged"))),
         "found_tokens_at_the_end": found,
     }

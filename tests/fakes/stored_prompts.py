@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.fakes.fake_model import FakeModel, FakeSequence
-from tui_llama.engine.prompt_cache.cache import Outcome, PromptCache
+from tui_llama.engine.prompt_cache.cache import CacheResult, PromptCache
 from tui_llama.files.storage import DiskStorage, Storage
 
 MODEL = FakeModel(context_size=100_000)
@@ -32,6 +32,6 @@ def sequence_of(token_ids: Sequence[int], model: FakeModel = MODEL) -> FakeSeque
     return sequence
 
 
-def store(cache: PromptCache, token_ids: Sequence[int], owner: bytes = OWNER) -> Outcome:
+def store(cache: PromptCache, token_ids: Sequence[int], owner: bytes = OWNER) -> CacheResult:
     """Stores the keys and values of a sequence of these tokens."""
     return cache.save(owner, sequence_of(token_ids))

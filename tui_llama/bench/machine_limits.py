@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.machine_limits import CHUNK_BYTES, GATE_AT, GROUPS, PASS_BYTES, SCRATCH_BYTES
 from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, prepare_gate
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.machine.memory import zeroed_array, zeroed_bytes
 from tui_llama.engine.threads.placement import Placement, find_seats
-from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
+from tui_llama.engine.toolchain.loader import load_kernels
 
 _BUFFER_BYTES = 768 << 20
 _PREFETCH_DISTANCES = (0, 2048, 6144)
@@ -33,18 +34,14 @@ _ANYWHERE = Placement()
 
 HAS_TILE_MULTIPLIER = INSTRUCTION_SET == "amx_int8"
 
-READ_PASS = Kernel("machine_limits", "read_pass", "pippiii", returns=True)
-_MULTIPLY_ARGUMENTS = "pippii"
 # The first suits processors with 32 vector registers and one instruction for the dot product, the second the others.
-_DOT_PRODUCTS: tuple[tuple[Kernel, int], ...] = (
-    (Kernel("machine_limits", "multiply_pass_4_by_3", _MULTIPLY_ARGUMENTS), 4 * 3),
-    (Kernel("machine_limits", "multiply_pass_2_by_3", _MULTIPLY_ARGUMENTS), 2 * 3),
+_DOT_PRODUCTS: tuple[tuple[ops.Operation, int], ...] = (
+    (ops.MULTIPLY_PASS_4_BY_3, 4 * 3),
+    (ops.MULTIPLY_PASS_2_BY_3, 2 * 3),
 )
-"""Kernels, each with the number of vector dot products that it computes in a group of a round."""
-_TILE_PRODUCTS: tuple[tuple[Kernel, int], ...] = (
-    ((Kernel("machine_limits", "multiply_pass_tiles", _MULTIPLY_ARGUMENTS), 4 * 16 * 16),)
-    if HAS_TILE_MULTIPLIER
-    else ()
+"""Operations, each with the number of vector dot products that it computes in a group of a round."""
+_TILE_PRODUCTS: tuple[tuple[ops.Operation, int], ...] = (
+    ((ops.MULTIPLY_PASS_TILES, 4 * 16 * 16),) if HAS_TILE_MULTIPLIER else ()
 )
 """The same for the tile multiplier. Each of its 16 × 16 sums takes 64 products, as many as a vector dot product."""
 
@@ -94,7 +91,7 @@ class MachineLimits:
 
     def sample(self, thread_count: int) -> LimitSample:
         """Measures all limits with `thread_count` threads, each as the best of a few passes, in about half a second."""
-        load_kernels([READ_PASS, *(multiply for multiply, _ in (*_DOT_PRODUCTS, *_TILE_PRODUCTS))])
+        load_kernels([ops.READ_PASS, *(multiply for multiply, _ in (*_DOT_PRODUCTS, *_TILE_PRODUCTS))])
         dots = [self._multiply_rate(thread_count, multiply, count) for multiply, count in _DOT_PRODUCTS]
         tiles = [self._multiply_rate(thread_count, multiply, count) for multiply, count in _TILE_PRODUCTS]
         return LimitSample(
@@ -103,7 +100,7 @@ class MachineLimits:
 
     def read_bytes_per_second(self, thread_count: int) -> float:
         """Measures how fast `thread_count` threads read memory, in bytes a second, as the best of a few passes."""
-        load_kernels([READ_PASS])
+        load_kernels([ops.READ_PASS])
         return max(self._read_rate(thread_count, distance) for distance in _PREFETCH_DISTANCES)
 
     def _read_rate(self, thread_count: int, distance: int) -> float:
@@ -113,12 +110,14 @@ class MachineLimits:
         def read(laps: int) -> float:
             return self._seconds(
                 thread_count,
-                lambda index, shared, times: READ_PASS(shared, thread_count, times, address, chunks, distance, laps),
+                lambda index, shared, times: ops.READ_PASS(
+                    shared, thread_count, times, address, chunks, distance, laps
+                ),
             )
 
         return _best_rate(read, chunks * CHUNK_BYTES)
 
-    def _multiply_rate(self, thread_count: int, multiply: Kernel, dots: int) -> float:
+    def _multiply_rate(self, thread_count: int, multiply: ops.Operation, dots: int) -> float:
         """Returns the multiplying speed in multiply-accumulates a second."""
         scratch, chunks = _random_bytes((thread_count, SCRATCH_BYTES)), thread_count * _CHUNKS_OF_A_THREAD
 
@@ -144,7 +143,7 @@ class MachineLimits:
         prepare_gate(int(shared.ctypes.data) + GATE_AT)
 
         def take_part(index: int) -> None:
-            self._seating.sit_down(index)
+            self._seating.bind_thread(index)
             work(index, int(shared.ctypes.data), int(times[index].ctypes.data))
 
         threads = [threading.Thread(target=take_part, args=(index,)) for index in range(thread_count)]

@@ -21,12 +21,13 @@ def measure_read_speed(buffer_bytes: int = _BUFFER_BYTES) -> ReadSpeed:
     Args:
         buffer_bytes: The size of the block that is read, a multiple of a megabyte.
     """
-    from tui_llama.bench.machine_limits import READ_PASS, MachineLimits
+    from tui_llama.bench.machine_limits import MachineLimits
+    from tui_llama.engine import ops
     from tui_llama.engine.machine.topology import physical_core_count
 
     thread_count = physical_core_count()
     limits = MachineLimits(buffer_bytes=buffer_bytes)
-    _ = READ_PASS.address  # compiles the kernel now if necessary, and not while the time is taken
+    _ = ops.READ_PASS.address  # compiles the kernel now if necessary, and not while the time is taken
     wall_before, processor_before = perf_counter(), process_time()
     speed = limits.read_bytes_per_second(thread_count)
     wall, processor = perf_counter() - wall_before, process_time() - processor_before

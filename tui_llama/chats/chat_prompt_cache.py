@@ -1,6 +1,7 @@
-"""Stored keys and values, seen from the chats that they belong to: which chat's they are, and that they go with it."""
+"""Stored keys and values, seen from the chats: an engine stores them for a chat, and they are removed with the chat."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -10,10 +11,17 @@ from tui_llama.chats.store import Store
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import StateFileError
 from tui_llama.files.locks import cause_of
+from tui_llama.files.storage import DiskStorage
+from tui_llama.system.child_process import child_command
 
 
 def with_prompt_cache(request: LoadRequest, prompt_cache_mib: int) -> LoadRequest:
-    """The same request for an engine that stores what it reads; as large as the setting says, -1 for not at all."""
+    """Returns the request for an engine that also stores the keys and values that it computes.
+
+    Args:
+        request: The request for an engine that stores nothing.
+        prompt_cache_mib: The setting: how many MiB it may store, 0 to let the engine choose; -1 to store nothing.
+    """
     if prompt_cache_mib < 0:
         return request
     folder = str(paths.prompt_cache_folder())
@@ -21,42 +29,67 @@ def with_prompt_cache(request: LoadRequest, prompt_cache_mib: int) -> LoadReques
 
 
 def forget_chat(chat_id: str) -> None:
-    """Removes what is stored for a chat, but for what other chats go on from.
+    """Removes the keys and values that are stored for a chat, except those that other chats go on from.
 
     Raises:
         StateFileError: it could not be removed.
     """
-    from tui_llama.engine.prompt_cache.eviction import remove_owner
-    from tui_llama.files.storage import DiskStorage
-
-    with explained(_NOT_REMOVED):
-        remove_owner(DiskStorage(paths.prompt_cache_folder()), bytes.fromhex(chat_id))
+    _ask([chat_id])
 
 
 def forget_orphans(store: Store) -> None:
-    """Removes what is stored for chats that are gone: an engine may finish saving just after its chat is deleted.
+    """Removes the keys and values that are stored for deleted chats.
 
-    Nothing where the chats of this run are in memory: then nobody knows which are gone.
+    There are some where an engine finished saving just after its chat was deleted. Nothing is removed where the chats
+    of this run are in memory: then nobody knows which are gone.
 
     Raises:
         StateFileError: it could not be removed.
     """
-    from tui_llama.engine.prompt_cache.eviction import cache_uses
-    from tui_llama.files.storage import DiskStorage
-
     if store.is_in_memory:
         return
     # Files first: a chat that begins meanwhile is in the store before it has any.
-    with explained(_NOT_REMOVED):
-        owners = [use.owner.hex() for use in cache_uses(DiskStorage(paths.prompt_cache_folder())) if any(use.owner)]
+    owners = _ask()
     known = {chat.chat_id for chat in store.list_chats(_ALL)} if owners else set()
-    for owner in owners:
-        if owner not in known:
-            forget_chat(owner)
+    orphans = [owner for owner in owners if owner not in known]
+    if orphans:
+        _ask(orphans)
 
 
 _ALL = 2**31
 _NOT_REMOVED = "What is stored of a deleted chat could not be removed"
+_CHILD = "tui_llama.engine.prompt_cache.owners_process"
+"""The module that reads segments, by its name: to import it would load NumPy into the process that draws."""
+
+
+class _Answer(msgspec.Struct):
+    """What the process says: whose keys and values are stored, and what the disk refused."""
+
+    owners: list[str]
+    cause: str
+
+
+def _ask(unwanted: Sequence[str] = ()) -> list[str]:
+    """Has the process remove what is stored of some chats; without any, returns of which chats something is stored."""
+    folder = paths.prompt_cache_folder()
+    with explained(_NOT_REMOVED):
+        if not DiskStorage(folder).list_folder(""):  # no process is needed for nothing
+            return []
+        ended = subprocess.run(
+            child_command(_CHILD, str(folder), *unwanted),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl+C is for the program; what is to be removed is removed
+            check=False,
+        )
+    try:
+        answer = msgspec.json.decode(ended.stdout, type=_Answer)
+    except msgspec.DecodeError as error:
+        raise StateFileError(f"{_NOT_REMOVED} (its process ended with status {ended.returncode}).") from error
+    if answer.cause:
+        raise StateFileError(f"{_NOT_REMOVED} ({answer.cause}).")
+    return answer.owners
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from tui_llama import paths
 from tui_llama.chat import ENDED_BY_ITSELF, ChatMessage, Role
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import Ledger
-from tui_llama.chats.store import Chat, Store
+from tui_llama.chats.store import Store
+from tui_llama.chats.stored import Chat
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import StoreError
 
@@ -40,11 +41,11 @@ class StoredChat:
     begun_at: str = ""
 
     def is_of(self, vocabulary: str) -> bool:
-        """Whether all tokens are of this vocabulary, as far as anybody knows."""
+        """Tells whether all tokens are of this vocabulary, as far as anybody knows."""
         return not self.ledger.fed_in(vocabulary).lacks_newest
 
     def continued(self, request: CompleteRequest, vocabulary: str) -> CompleteRequest:
-        """The request, standing behind all that was said; asked of a model of this vocabulary."""
+        """Returns the request with the chat before its text, for a model of this vocabulary."""
         fed = self.ledger.fed_in(vocabulary)
         has_tokens = fed.vocabulary == vocabulary and not fed.lacks_newest
         return msgspec.structs.replace(
@@ -60,7 +61,7 @@ class StoredChat:
 
 
 def find_chat(beginning: str) -> StoredChat:
-    """The chat whose id begins so.
+    """Returns the chat whose id begins so.
 
     Raises:
         StoreError: there is none, or more than one, or nothing that a model has read in it.

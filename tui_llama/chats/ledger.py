@@ -11,8 +11,6 @@ import msgspec
 UNKNOWN_VOCABULARY = ""
 """The fingerprint of a vocabulary that nobody wrote down: the ids of answers that an older version stored."""
 
-TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is tokenised again for this model."
-
 
 class FedTokens(msgspec.Struct, frozen=True):
     """Ids of one vocabulary, in the order in which they were fed.
@@ -40,7 +38,7 @@ class Ledger(msgspec.Struct, frozen=True):
     newest_vocabulary: str = UNKNOWN_VOCABULARY
 
     def __bool__(self) -> bool:
-        """Whether there are any ids."""
+        """Tells whether there are any ids."""
         return any(self.by_vocabulary.values())
 
     @property
@@ -49,7 +47,7 @@ class Ledger(msgspec.Struct, frozen=True):
         return list(self.by_vocabulary.get(self.newest_vocabulary, ()))
 
     def fed_in(self, vocabulary: str) -> FedTokens:
-        """The ids that a model of this vocabulary may go on from.
+        """Returns the ids that a model of this vocabulary may go on from.
 
         Where there are none, those of an unknown vocabulary, which may be this one.
         """

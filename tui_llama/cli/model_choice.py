@@ -1,13 +1,17 @@
 """Which model file a command means: a path, the name of a model on this machine, the one last used, the starter."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from tui_llama import paths
 from tui_llama.errors import ModelFileError, UserError
 
 if TYPE_CHECKING:
+    from tui_llama.chats.find_chat import StoredChat
     from tui_llama.models.library import FoundModel
 
 _MOST_NAMES = 5
@@ -16,10 +20,29 @@ _HUB = "hf:"
 _SEE_NAMES = "tui-llama models list shows the names."
 
 
-def named_model(name: str) -> str:
-    """The path that somebody means: the file of that path, else the one model on this machine that is called so.
+def model_file(options: Mapping[str, object], chat: "StoredChat | None" = None) -> str:
+    """Returns the model that the options name, else the chat's, else the one last used, else the starter.
 
-    What is written as a path stays one; whoever opens it says that there is no such file.
+    Raises:
+        click.UsageError: there is none of them.
+        UserError: nothing on this machine, or more than one thing, is called as the options say.
+    """
+    model = given_model(options) or (chat and chat.model_path) or last_model() or starter_model()
+    if model is None:
+        raise click.UsageError("No model was used before, so name one: -m MODEL.gguf, or type: tui-llama pull starter")
+    return model
+
+
+def given_model(options: Mapping[str, object]) -> str | None:
+    """Returns the path of the model that the options name, None if they name none; raises as `named_model`."""
+    name = options.get("model")
+    return None if name is None else named_model(str(name))
+
+
+def named_model(name: str) -> str:
+    """Returns the path that a name means: the file of that path, else the one model on this machine with that name.
+
+    A name that is written as a path is returned as one, even where there is no such file.
 
     Raises:
         UserError: it is no path, and no model is called so, or several are.
@@ -35,7 +58,7 @@ def named_model(name: str) -> str:
 
 
 def model_called(name: str) -> "FoundModel":
-    """The one model on this machine that is called so: by the catalogue, by its whole name, or by a part of it.
+    """Returns the one model on this machine with that name: the catalogue's name, its whole name, or a part of it.
 
     Raises:
         UserError: no model is called so, or several are.
@@ -68,7 +91,7 @@ def _not_here(name: str) -> ModelFileError:
 
 
 def last_model() -> str | None:
-    """The model last used in the chat, if its file is still there."""
+    """Returns the model last used in the chat, if its file is still there."""
     if not paths.is_there(paths.database_file()):
         return None
     from tui_llama.chats.store import Store
@@ -79,8 +102,8 @@ def last_model() -> str | None:
 
 
 def starter_model() -> str | None:
-    """The starter, if it is on this machine."""
-    from tui_llama.models.starter_file import STARTER_FILE
+    """Returns the starter, if it is on this machine."""
+    from tui_llama.models.starter.file import STARTER_FILE
 
     path = paths.models_folder() / STARTER_FILE
     return str(path) if paths.is_file(path) else None
@@ -100,5 +123,5 @@ def _models_called(name: str) -> "list[FoundModel]":
 
 
 def _plain(name: str) -> str:
-    """A name by which models are compared: letters and digits alone."""
+    """Returns a name by which models are compared: letters and digits alone."""
     return "".join(character for character in name.casefold() if character.isalnum())

@@ -1,10 +1,10 @@
-"""The options of the command line that are settings: made of the declarations, and checked by them.
+"""The options that several commands have; most are settings, made of the declarations and checked by them.
 
 The parameter names are those of the settings, so that what is given here replaces what is set there. What makes no
 sense is wrong usage, in the words in which the settings file and a variable are refused.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import click
@@ -39,13 +39,31 @@ def with_options(options: Iterable[Callable[[Command], Command]]) -> Callable[[C
     return add
 
 
+MODEL_OPTION: Final = click.option(
+    "-m", "--model", metavar="MODEL", help="GGUF file, or the name of one; else the one last used."
+)
+STOP_OPTIONS: Final = with_options(
+    (
+        click.option(
+            *("-r", "--stop", "stop_texts"), multiple=True, metavar="TEXT", help="End before this text. Repeatable."
+        ),
+        click.option("--ignore-eos", is_flag=True, default=None, help="Never let the model end the answer."),
+    )
+)
+
+
+def given(options: Mapping[str, object]) -> dict[str, object]:
+    """Returns the options that were written on the command line."""
+    return {name: value for name, value in options.items() if value not in (None, ())}
+
+
 def list_option(setting: Setting, **details: Any) -> Callable[[Command], Command]:
-    """An option that takes several values of a setting."""
+    """Makes an option that takes several values of a setting."""
     return _value_option(setting, SeveralOf(setting), f"{setting.metavar},…", **details)
 
 
 def value_option(setting: Setting, **details: Any) -> Callable[[Command], Command]:
-    """An option that takes one value of a setting.
+    """Makes an option that takes one value of a setting.
 
     Args:
         setting: Its declaration.
@@ -63,7 +81,7 @@ class ValueOf(click.ParamType[Any]):
         self._setting = setting
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value of a text; what click has converted already is checked again."""
+        """Returns the value of a text; checks again what click has converted already."""
         setting = self._setting
         try:
             checked = setting.parse(value, "") if isinstance(value, str) else setting.check(value, "")
@@ -81,7 +99,7 @@ class SeveralOf(click.ParamType[tuple[Any, ...]]):
         self._kind = ValueOf(setting)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
-        """The values of a text."""
+        """Returns the values of a text."""
         parts = value if isinstance(value, tuple) else str(value).split(",")
         return tuple(self._kind.convert(part, param, ctx) for part in parts)
 
@@ -99,6 +117,6 @@ def _value_option(setting: Setting, kind: Any, metavar: str, **details: Any) -> 
 
 
 def _with_range(setting: Setting) -> str:
-    """The explanation, and which numbers are allowed where that is not all of them."""
+    """Returns the explanation, with the numbers that are allowed where not all are."""
     allowed = setting.allowed_range
     return f"{setting.explanation}  [{allowed}]" if allowed else setting.explanation

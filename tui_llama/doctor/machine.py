@@ -13,7 +13,7 @@ from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.models.downloads import size_words
 from tui_llama.models.fitness import OVERHEAD_BYTES
 from tui_llama.models.machine import Machine
-from tui_llama.models.starter_file import STARTER_BYTES
+from tui_llama.models.starter.file import STARTER_BYTES
 from tui_llama.paths import is_folder
 from tui_llama.system.child_process import child_command
 

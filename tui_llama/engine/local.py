@@ -1,10 +1,10 @@
 """Our own model as an engine: opens it, lets it answer, saves what an answer leaves behind.
 
-All of it is synchronous: the worker's process runs it for the screen, the command line runs it directly. How a reply
-comes about is told in `reply`.
+The engine is synchronous: the worker's process runs it for the screen, the command line runs it directly. The steps of
+a reply are in `generation/reply.py`.
 
-One sequence is kept alive from reply to reply, so that a conversation is read only once; the prompt cache does the
-same for all chats and across programs. Knows nothing of where chats are kept or of who reads the answer.
+The engine keeps one sequence from reply to reply, so that the model reads a conversation only once; the prompt cache
+does the same for all chats and across programs. Knows nothing of where chats are kept or of who reads the answer.
 """
 
 import gc
@@ -15,22 +15,24 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tui_llama.chats.ledger import TOKENISED_AGAIN
-from tui_llama.engine.generation.idle_prefill import ReadAhead
+from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
 from tui_llama.engine.llama_cpp.transfer import SessionTransfer
-from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.eviction import default_budget_bytes
 from tui_llama.engine.prompting.conversation_prompt import without_foreign_tokens
 from tui_llama.engine.prompting.prompt_cost import ReadingSpeed, estimate_prompt
 from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
     CompleteRequest,
     EstimateRequest,
     Failed,
     Finished,
+    IdlePrefillEvent,
+    IdlePrefillRequest,
     LoadEvent,
     LoadProgress,
     LoadRequest,
@@ -39,19 +41,18 @@ from tui_llama.engine.protocol import (
     ModelLoaded,
     Notice,
     PromptEstimate,
-    ReadAheadEvent,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
 )
 from tui_llama.engine.threads.placement import Placement
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import CallerError, EngineError, UserError
 from tui_llama.files.storage import DiskStorage
 
 if TYPE_CHECKING:
     from tui_llama.engine.model.model import Model
 
-# A Ctrl+C that comes just before the main thread begins to wait does not end the wait, so that is never long.
+# A Ctrl+C that comes just before the main thread begins to wait does not end the wait, so every wait is short.
 _POLL_SECONDS = 0.1
 
 
@@ -60,7 +61,7 @@ class LocalEngine:
 
     Args:
         open_model: Opens a model; None opens our own, with `model.open_model`.
-        clock: Seconds on a clock that only goes up, by which speculation decides how far to guess.
+        clock: Returns the seconds of a monotonic clock, by which speculation chooses the length of drafts.
     """
 
     def __init__(self, open_model: ModelOpener | None = None, clock: Callable[[], float] = perf_counter) -> None:
@@ -77,7 +78,7 @@ class LocalEngine:
 
     @property
     def info(self) -> ModelInfo:
-        """What there is to say of the loaded model.
+        """What the screen shows of the loaded model.
 
         Raises:
             EngineError: none is loaded.
@@ -86,7 +87,7 @@ class LocalEngine:
 
     @property
     def template_notices(self) -> tuple[str, ...]:
-        """Which notices of the loaded model are of its chat template only.
+        """Those notices of the loaded model that come from its chat template.
 
         Raises:
             EngineError: none is loaded.
@@ -94,7 +95,7 @@ class LocalEngine:
         return self._loaded()[0].chat_template.notices
 
     def load(self, request: LoadRequest, should_stop: ShouldStop) -> Iterator[LoadEvent]:
-        """Yields progress, then exactly one of `ModelLoaded` and `Failed`; a model loaded before is closed.
+        """Closes the model that is loaded; yields progress, then exactly one of `ModelLoaded` and `Failed`.
 
         Args:
             request: What to load.
@@ -124,7 +125,7 @@ class LocalEngine:
             opening.abandon()
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop) -> Iterator[ReplyEvent]:
-        """Yields what happens, then exactly one of `Finished` and `Failed`.
+        """Yields the events of a reply, the last of them `Finished` or `Failed`.
 
         Args:
             request: What to answer or to continue.
@@ -150,15 +151,15 @@ class LocalEngine:
             self._forget()
             raise
 
-    def read_ahead(self, request: ReadAheadRequest, should_stop: ShouldStop) -> Iterator[ReadAheadEvent]:
-        """Yields how far it is, then exactly one of `ReadAheadFinished` and `Failed`.
+    def idle_prefill(self, request: IdlePrefillRequest, should_stop: ShouldStop) -> Iterator[IdlePrefillEvent]:
+        """Yields the progress of idle prefill, then exactly one of `IdlePrefillFinished` and `Failed`.
 
         Args:
             request: What the next prompt is certain to begin with.
-            should_stop: Asked before every chunk, which takes at most about `read_ahead.CHUNK_SECONDS`.
+            should_stop: Asked before every chunk, which takes at most about `idle_prefill.CHUNK_SECONDS`.
 
         Raises:
-            CallerError: what the last reply left is not saved yet, and would be lost.
+            CallerError: the state of the last reply is not saved yet, and would be lost.
         """
         if self._unsaved_chat_id is not None:
             raise CallerError("there is something to be saved before anything is read ahead")
@@ -168,7 +169,7 @@ class LocalEngine:
             own = without_foreign_tokens(model, request)
             if len(own.ledger) < len(request.ledger):
                 yield Notice(TOKENISED_AGAIN)
-            ahead = ReadAhead(model, sequence, own, should_stop, self._prompt_cache)
+            ahead = IdlePrefill(model, sequence, own, should_stop, self._prompt_cache)
             yield from ahead.events(self._speed.note, self._clock)
         except UserError as error:
             self._forget()
@@ -178,7 +179,7 @@ class LocalEngine:
             raise
 
     def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
-        """What a reply to this would have to read; `Failed` where there can be no such prompt."""
+        """Returns what a reply to this would have to read; `Failed` where there can be no such prompt."""
         try:
             model, sequence = self._loaded()
             own = without_foreign_tokens(model, request)
@@ -187,17 +188,17 @@ class LocalEngine:
             return Failed(None, str(error), error.hint)
 
     def save_pending(self) -> Notice | None:
-        """Stores what the last reply left; returns a notice where that failed."""
+        """Stores the keys and values of the last reply; returns a notice if that failed."""
         chat_id, self._unsaved_chat_id = self._unsaved_chat_id, None
         if chat_id is None or self._sequence is None or self._prompt_cache is None:
             return None
         outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
-        if not outcome.troubles:
+        if not outcome.problems:
             return None
-        return Notice(f"The chat's state was not saved ({'; '.join(outcome.troubles)}); the chat itself is safe.")
+        return Notice(f"The chat's state was not saved ({'; '.join(outcome.problems)}); the chat itself is safe.")
 
     def session_transfer(self) -> SessionTransfer:
-        """Takes in and writes sessions of llama.cpp, in the sequence that replies are computed in.
+        """Returns what takes in and writes sessions of llama.cpp, in the sequence of the replies.
 
         Raises:
             EngineError: no model is loaded.
@@ -208,7 +209,7 @@ class LocalEngine:
         return SessionTransfer(self._model, self._sequence, self._prompt_cache)
 
     def close(self) -> None:
-        """Gives back the model's memory. May be called twice."""
+        """Frees the model's memory. May be called twice."""
         self._unsaved_chat_id = None
         self._model_file = None
         self._prompt_cache = None
@@ -228,20 +229,20 @@ class LocalEngine:
         self._unsaved_chat_id = chat_id
 
     def _keep_foreign_for(self, chat_id: str | None) -> None:
-        """Leaves in memory what another program computed only for the chat that it was taken in for."""
+        """Drops foreign keys and values from the sequence, unless they are those of this chat."""
         if self._sequence is not None and (chat_id is None or chat_id != self._last_chat_id):
             self._sequence.rewind(self._sequence.own_tokens)
         self._last_chat_id = chat_id
 
     def _forget(self) -> None:
-        """After a failure nothing that is in memory is believed."""
+        """Empties the sequence: after a failure its keys and values may be wrong."""
         self._unsaved_chat_id = None
         if self._sequence is not None:
             self._sequence.rewind(0)
 
 
 class _LoadStoppedError(Exception):
-    """Carries a wish to stop out of the depths of `open_model`."""
+    """Ends `open_model` from within, when the user has stopped the loading."""
 
 
 class _Opening:
@@ -280,7 +281,7 @@ class _Opening:
         return self._outcome
 
     def abandon(self) -> None:
-        """Nobody waits for the model any more; opening stops at the next step."""
+        """Lets the opening stop at its next step: nobody waits for the model any more."""
         self._abandoned = True
 
     def _run(self) -> None:
@@ -301,7 +302,7 @@ class _Opening:
 
 
 def _prompt_cache(request: LoadRequest, model: LanguageModel) -> tuple[PromptCache | None, tuple[str, ...]]:
-    """What stores what is read, if anything may, and what the user should know of it."""
+    """Returns the prompt cache, or None if nothing may be stored, and notices to the user."""
     if not request.prompt_cache_folder:
         return None, ()
     storage = DiskStorage(Path(request.prompt_cache_folder))
@@ -318,7 +319,7 @@ def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> Langua
 
 
 def open_requested(request: LoadRequest, on_progress: ReportProgress) -> "Model":
-    """Our own model, opened as it is asked for; raises as `model.open_model`."""
+    """Opens our own model as the request says; raises as `model.open_model`."""
     from tui_llama.engine.model.model import open_model
 
     return open_model(

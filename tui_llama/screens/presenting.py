@@ -4,11 +4,11 @@ import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from textual.theme import Theme
 
-from tui_llama import paths
+from tui_llama import conversation, paths
 from tui_llama.chat import ENDED_BY_ITSELF, Role, StopReason, Usage
 from tui_llama.chats.open_chat import Entry, OpenChat
 from tui_llama.chats.store import ChatSummary, StoredBranch
@@ -16,7 +16,7 @@ from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
 from tui_llama.models.downloads import FIRST_STEP, DownloadMeter, size_words
 from tui_llama.models.names import short_name
-from tui_llama.models.starter_file import STARTER_BYTES, STARTER_FILE
+from tui_llama.models.starter.file import STARTER_BYTES, STARTER_FILE
 from tui_llama.screens.commands import COMMANDS
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.widgets.empty_state import Stage
@@ -35,6 +35,14 @@ _ENDINGS = {
     StopReason.STOPPED: "stopped",
     StopReason.FAILED: "failed",
     StopReason.LOOP: "ended: it repeats itself",
+}
+_NOT_NOW: Final = {
+    conversation.SendMessage: "Not yet; your text stays here.",
+    conversation.EditMessage: "Not yet; your text stays here.",
+    conversation.Regenerate: "There is nothing to answer again now.",
+    conversation.Continue: "Not while the engine is busy.",
+    conversation.LoadModel: "Not while the engine is busy.",
+    conversation.Stop: "There is nothing to stop.",
 }
 _GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command.name == "continue_answer")
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
@@ -58,6 +66,11 @@ def note_of(entry: Entry, *, is_last: bool = False) -> str:
     version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
     key = _GO_ON if is_last and entry.stop_reason is StopReason.LOOP else ""
     return " · ".join(part for part in (ending, key, version) if part)
+
+
+def why_not_now(event: conversation.Event) -> str:
+    """Says that what the user wants cannot be done now."""
+    return _NOT_NOW.get(type(event), "Not now.")
 
 
 def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:

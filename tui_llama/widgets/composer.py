@@ -16,7 +16,7 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
-from tui_llama.widgets import graphemes
+from tui_llama import graphemes
 from tui_llama.widgets.editor_text import EditorDocument, EditorLine, EditorNavigator, EditorWrapping
 
 # A terminal without the kitty protocol sends this for Alt+Enter. Textual would drop the Alt, and Enter would send a

@@ -6,7 +6,7 @@ from itertools import pairwise
 from rich.cells import cell_len
 from textual.content import Content, Span
 
-from tui_llama.widgets import graphemes
+from tui_llama import graphemes
 
 
 def cut(content: Content, cells: int) -> Content:

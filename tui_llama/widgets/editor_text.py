@@ -18,8 +18,8 @@ from textual.document._document_navigator import DocumentNavigator
 from textual.document._wrapped_document import WrappedDocument
 from textual.expand_tabs import get_tab_widths
 
+from tui_llama import graphemes
 from tui_llama.text_safety import drawn
-from tui_llama.widgets import graphemes
 from tui_llama.widgets.long_text import extent, is_long
 
 # A label stands in the text as a run of one surrogate. No text from outside can contain a surrogate.

@@ -11,8 +11,8 @@ from textual.expand_tabs import expand_tabs_inline
 from textual.widgets import Input
 from textual.widgets.input import Selection
 
+from tui_llama import graphemes
 from tui_llama.text_safety import drawn
-from tui_llama.widgets import graphemes
 from tui_llama.widgets.editor_text import EditorLine
 
 LONGEST_PASTE: Final = 1_000  # characters: more than any name or path

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tui_llama.widgets import graphemes
+from tui_llama import graphemes
 
 FOLDED_CHARACTERS: Final = 20_000
 FOLDED_LINES: Final = 2_000

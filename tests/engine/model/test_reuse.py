@@ -10,11 +10,11 @@ import pytest
 from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, never
 from tests.fakes.engine_events import text_of, tokens_of, usage_of
 from tests.fakes.fake_model import FakeModel, FakeTemplate, byte_tokenizer
+from tests.fakes.known_templates import known_template
 from tests.scale import scaled
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.model.interface import PromptTemplate
 from tui_llama.engine.protocol import PromptEncoded, ReplyEvent, ReplyRequest
-from tui_llama.engine.templates.chat_template import known_template
 
 Messages: TypeAlias = tuple[ChatMessage, ...]
 
@@ -75,11 +75,11 @@ class Programs:
         return (*messages, ChatMessage(Role.ASSISTANT, text_of(events))), grown, events
 
     def _check_reuse(self, prompt: list[int], reused: int) -> None:
-        shared = max((_common_length(each, prompt) for each in self.stored), default=0)
+        shared = max((_common_prefix_length(each, prompt) for each in self.stored), default=0)
         assert shared - 1 <= reused <= shared
 
 
-def _common_length(first: list[int], second: list[int]) -> int:
+def _common_prefix_length(first: list[int], second: list[int]) -> int:
     pairs = enumerate(zip(first, second, strict=False))
     return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 
