@@ -512,7 +512,7 @@ async def test_deleting_a_chat_asks_first_and_takes_what_is_stored_of_it_along(s
 async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> None:
     async with opened(store=store, replies=[spoken("one"), spoken("two"), spoken("three")]) as driver:
         await driver.send("/incognito")
-        await driver.until(lambda: "Nothing of this chat is kept." in driver.screen_text())
+        await driver.until(lambda: "Nothing of this chat is saved." in driver.screen_text())
         await driver.ask("a secret")
         assert "Incognito: a secret" in driver.screen_text()
         await driver.ask("again")

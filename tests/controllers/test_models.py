@@ -394,7 +394,7 @@ async def test_what_others_put_there_is_not_removed() -> None:
     async with opened(models=models) as driver:
         await open_picker(driver)
         await driver.pilot.press("delete")
-        await driver.until(lambda: "Only what this program has fetched" in driver.status, "the hint")
+        await driver.until(lambda: "Only models that this program has fetched" in driver.status, "the hint")
         assert len(models.found) == 2
 
 

@@ -309,7 +309,7 @@ async def test_the_branch_that_is_shown_is_not_opened_again() -> None:
 async def test_an_empty_chat_has_no_branches() -> None:
     async with opened() as driver:
         await driver.send("/branches")
-        await driver.until(lambda: "Nothing was said in this chat yet." in driver.screen_text())
+        await driver.until(lambda: "This chat has no messages yet." in driver.screen_text())
         await driver.pilot.press("escape")
         await driver.until(lambda: not isinstance(driver.app.screen, BranchList))
         assert driver.questions == []
