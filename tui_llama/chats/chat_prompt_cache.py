@@ -11,7 +11,6 @@ from tui_llama.chats.store import Store
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import StateFileError
 from tui_llama.files.locks import cause_of
-from tui_llama.files.storage import DiskStorage
 from tui_llama.system.child_process import child_command
 
 
@@ -71,6 +70,8 @@ class _Answer(msgspec.Struct):
 
 def _ask(unwanted: Sequence[str] = ()) -> list[str]:
     """Has the process remove what is stored of some chats; without any, returns of which chats something is stored."""
+    from tui_llama.files.storage import DiskStorage  # not before the first frame
+
     folder = paths.prompt_cache_folder()
     with explained(_NOT_REMOVED):
         if not DiskStorage(folder).list_folder(""):  # no process is needed for nothing
