@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.resume import forget
-from tui_llama.engine.model.interface import LogitsRows
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.state_file import RECORD_TOKENS, StateFingerprint, StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
+from tui_llama.engine.token_sequence import LogitsRows
 from tui_llama.errors import CallerError
 from tui_llama.files.storage import DiskStorage
 

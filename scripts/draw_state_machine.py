@@ -57,7 +57,7 @@ def _table() -> str:
 def _too_late() -> str:
     """Returns a table of the events that each state accepts and ignores."""
     lines = [
-        "Accepted without effect, because it can still be under way when it is over "
+        "These events are accepted without effect, because a report may arrive after its load or reply is over "
         "(`Late` is any event of an older load or turn):",
         "",
         "| State | Events |",

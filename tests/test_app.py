@@ -32,7 +32,7 @@ from tui_llama.errors import StoreError
 
 
 def machine_state(driver: Driver) -> State:
-    return driver.app._turns.state
+    return driver.app.turn_driver.state
 
 
 # --- a turn -----------------------------------------------------------------------------------------------------
@@ -176,9 +176,9 @@ async def test_a_message_that_is_sent_before_the_store_has_answered_waits_for_th
     with patch.object(store, "recover", lambda: held.wait(HANG_SECONDS)):
         async with opened(store=store, replies=[spoken("early")], until_ready=False) as driver:
             try:
-                await driver.until(lambda: not driver.app.wants_a_model)
+                await driver.until(lambda: not driver.app.models.is_missing)
                 await driver.send("hi")
-                assert driver.app.open_picker is None and not driver.written
+                assert driver.app.models.picker is None and not driver.written
             finally:
                 held.set()
             await driver.until(lambda: driver.answers == ["early"])
@@ -196,7 +196,7 @@ async def test_nobody_says_that_there_is_no_model_before_the_store_was_asked_for
             try:
                 await driver.until(lambda: "looking for models" in driver.status)
                 await driver.send("hi")
-                assert driver.app.open_picker is None and driver.written == "hi"
+                assert driver.app.models.picker is None and driver.written == "hi"
             finally:
                 held.set()
             await driver.until(lambda: [request.model_path for request in driver.engine.load_requests] == [str(model)])
@@ -217,7 +217,7 @@ async def test_stopping_keeps_the_partial_answer(key: str) -> None:
         await driver.until(lambda: driver.notes == ["stopped"])
         assert driver.answers == ["Half an"]
         chat_id = driver.store.list_chats()[0].chat_id
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         answer = driver.store.messages(chat_id)[-1]
         assert (answer.text, answer.stop_reason) == ("Half an", StopReason.STOPPED)
 
@@ -357,7 +357,7 @@ async def test_regenerating_gives_another_version_and_keeps_the_old_one() -> Non
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.notes == ["version 2 of 2"])
         assert driver.answers == ["second"]
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         chat_id = driver.store.list_chats()[0].chat_id
         tip = driver.store.messages(chat_id)[-1]
         assert tip.text == "second"
@@ -455,7 +455,7 @@ async def test_a_new_chat_while_an_answer_comes_stops_it_and_keeps_it(store: Sto
         await driver.pilot.press("ctrl+n")
         await driver.until(lambda: driver.questions == [])
         await driver.until_state("ready")
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         assert store.messages(store.list_chats()[0].chat_id)[-1].text == "Half"
     store.close()
 
@@ -485,7 +485,7 @@ async def test_a_chat_can_be_renamed_in_the_list(store: Store) -> None:
         await driver.pilot.pause()
         await driver.pilot.press(*"Llamas", "enter")
         await driver.until(lambda: "Llamas" in driver.screen_text())
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         assert store.list_chats()[0].title == "Llamas"
     store.close()
 
@@ -498,12 +498,12 @@ async def test_deleting_a_chat_asks_first_and_takes_what_is_stored_of_it_along(s
         await driver.send("/delete")
         await driver.until(lambda: "Delete this chat for good?" in driver.screen_text())
         await driver.pilot.press("n")
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         assert len(store.list_chats()) == 1
         await driver.send("/delete")
         await driver.pilot.press("y")
         await driver.until(lambda: driver.questions == [])
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         assert store.list_chats() == []
         assert not list(paths.prompt_cache_folder().rglob("*.tlk"))
     store.close()
@@ -512,13 +512,13 @@ async def test_deleting_a_chat_asks_first_and_takes_what_is_stored_of_it_along(s
 async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> None:
     async with opened(store=store, replies=[spoken("one"), spoken("two"), spoken("three")]) as driver:
         await driver.send("/incognito")
-        await driver.until(lambda: "Nothing of this chat is kept." in driver.screen_text())
+        await driver.until(lambda: "Nothing of this chat is saved." in driver.screen_text())
         await driver.ask("a secret")
         assert "Incognito: a secret" in driver.screen_text()
         await driver.ask("again")
         requests = [request for request in driver.engine.reply_requests if isinstance(request, ReplyRequest)]
         assert [request.chat_id for request in requests] == [None, None]
-        assert {request.chat_id for request in driver.engine.read_ahead_requests} <= {None}
+        assert {request.chat_id for request in driver.engine.idle_prefill_requests} <= {None}
         assert requests[1].ledger == (1, 2, 3, 10)
         await driver.send("/rename Still a secret")
         await driver.pilot.press("ctrl+r")
@@ -527,7 +527,7 @@ async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> N
         await driver.until(lambda: driver.notes[-1] == "version 2 of 2")
         await driver.pilot.press("left")
         await driver.until(lambda: driver.answers == ["one", "two"])
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         assert store.list_chats() == []
         await driver.pilot.press("ctrl+n")
         await driver.until(lambda: "New chat" in driver.screen_text())
@@ -549,7 +549,7 @@ async def test_incognito_chats_may_be_left_at_any_time(store: Store) -> None:
             driver.app.action_new_chat()
         await driver.until(lambda: "New chat" in driver.screen_text())
         assert driver.questions == []
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
     assert store.list_chats() == []
     store.close()
 
@@ -560,7 +560,7 @@ async def test_an_incognito_chat_can_be_deleted_at_once(store: Store) -> None:
         await driver.send("/delete")
         await driver.pilot.press("y")
         await driver.until(lambda: driver.questions == [])
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         assert "New chat" in driver.screen_text()
         assert driver.remarks == []
     store.close()

@@ -37,7 +37,7 @@ def more(*pieces: str, first_token: int = 20, reason: StopReason = StopReason.EN
 
 
 async def stored_messages(driver: Driver) -> list[StoredMessage]:
-    await driver.app._journal.settle()
+    await driver.app.journal.settle()
     return driver.store.messages(driver.store.list_chats()[0].chat_id)
 
 
@@ -138,7 +138,7 @@ async def test_the_next_message_follows_the_whole_answer() -> None:
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["abc"])
         await driver.until_state("ready")
-        readings = driver.engine.read_ahead_requests
+        readings = driver.engine.idle_prefill_requests
         await driver.until(lambda: readings and readings[-1].ledger == (1, 2, 3, 10, 11, 20), "reading ahead")
         await driver.ask("next")
         request = driver.engine.reply_requests[-1]
@@ -169,7 +169,7 @@ async def test_an_answer_at_the_limit_goes_on_by_a_command_as_often_as_one_likes
         for text in ("ab", "abc"):
             await driver.send(slash)
             await driver.until(lambda text=text: driver.answers == [text])  # type: ignore[misc] # the lambda's default
-            await driver.until(lambda: driver.notes == ["ended at the limit of tokens"])
+            await driver.until(lambda: driver.notes == ["ended at the token limit"])
             await driver.until_state("ready")
         assert continuation(driver).ledger == (1, 2, 3, 10, 20)
         assert continuation(driver).answer_tokens == 2
@@ -226,7 +226,7 @@ async def test_going_on_that_fails_keeps_the_answer_and_can_be_tried_again() -> 
         await driver.ask("hi")
         await driver.pilot.press("f5")
         await driver.until_state("failed")
-        await driver.until(lambda: driver.notes == ["ended at the limit of tokens"])
+        await driver.until(lambda: driver.notes == ["ended at the token limit"])
         assert driver.answers == ["a"]
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["ab"])
@@ -267,7 +267,7 @@ async def test_another_version_of_an_answer_goes_on_as_that_version() -> None:
     async with opened(replies=[spoken("first"), ended(cut, "second"), more(" half")]) as driver:
         await driver.ask("hi")
         await driver.pilot.press("ctrl+r")
-        await driver.until(lambda: driver.notes == ["ended at the limit of tokens · version 2 of 2"])
+        await driver.until(lambda: driver.notes == ["ended at the token limit · version 2 of 2"])
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["second half"])
         await driver.until(lambda: driver.notes == ["version 2 of 2"])
@@ -313,7 +313,7 @@ async def test_an_answer_that_a_crash_cut_off_goes_on_and_may_be_cut_off_again(s
             await driver.pilot.press("f5")
             await driver.until(lambda: driver.answers == ["I was saying that"])
             assert continuation(driver).ledger == (1, 2, 3)
-            driver.app._turns.chat.flush()
+            driver.app.turn_driver.chat.flush()
             half = (await stored_messages(driver))[-1]
             assert (half.text, half.state) == ("I was saying that", MessageState.PARTIAL)
             assert reopened.ledger(answer_id).newest_ids == [1, 2, 3, 4]
@@ -329,7 +329,7 @@ async def test_an_answer_waits_for_the_model_to_go_on(store: Store) -> None:
         await open_newest_chat(driver)
         await driver.pilot.press("f5")
         await driver.until_state("waits")
-        assert driver.notes == ["ended at the limit of tokens"]
+        assert driver.notes == ["ended at the token limit"]
         gate.open()
         await driver.until(lambda: driver.answers == ["ab"])
 
@@ -348,9 +348,9 @@ async def assert_f5_only_hints(driver: Driver, words: str) -> None:
 
 async def test_there_is_nothing_to_go_on_with() -> None:
     async with opened(replies=[spoken("whole"), ended(StopReason.CONTEXT_FULL, "full")]) as driver:
-        await assert_f5_only_hints(driver, "There is no answer to go on with.")
+        await assert_f5_only_hints(driver, "There is no answer to continue.")
         await driver.ask("hi")
-        await assert_f5_only_hints(driver, "This answer ended by itself")
+        await assert_f5_only_hints(driver, "This answer is complete")
         await driver.ask("more")
         await assert_f5_only_hints(driver, "The context is full")
         assert driver.answers == ["whole", "full"]
@@ -361,7 +361,9 @@ async def test_an_answer_that_has_outgrown_a_shifted_context_stays_as_it_is(stor
     cut = [*spoken("long")[:-1], Finished(0, StopReason.STOPPED, long)]
     async with opened(store=store, replies=[cut], size=(100, 24)) as driver:
         await driver.ask("hi")
-        await assert_f5_only_hints(driver, "This answer has outgrown the context of 8,192 tokens; it cannot go on.")
+        await assert_f5_only_hints(
+            driver, "This answer is longer than the context of 8,192 tokens; it cannot be continued."
+        )
         assert driver.notes == ["stopped"]
     larger = ScriptedEngine(
         load=[ModelLoaded(msgspec.structs.replace(demo_model(MODEL), context_size=16_384))], replies=[more("er")]
@@ -407,12 +409,12 @@ async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is() 
         await driver.until(lambda: driver.questions == [])
         await open_newest_chat(driver)
         assert driver.answers == ["first"]
-        await assert_f5_only_hints(driver, "Something was said after this answer in another branch")
+        await assert_f5_only_hints(driver, "Another branch replies to this answer")
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.answers == ["second"])
         await driver.pilot.press("left")
         await driver.until(lambda: driver.answers == ["first"])
-        await assert_f5_only_hints(driver, "Something was said after this answer in another branch")
+        await assert_f5_only_hints(driver, "Another branch replies to this answer")
 
 
 async def test_a_message_without_an_answer_is_no_answer(store: Store) -> None:
@@ -431,4 +433,4 @@ async def test_without_a_model_nothing_goes_on(store: Store) -> None:
         await driver.until_state("no model")
         await open_newest_chat(driver)
         await assert_f5_only_hints(driver, "There is no model yet.")
-        assert (driver.answers, driver.notes) == (["a"], ["ended at the limit of tokens"])
+        assert (driver.answers, driver.notes) == (["a"], ["ended at the token limit"])

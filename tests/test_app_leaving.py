@@ -139,7 +139,7 @@ async def test_nothing_draws_when_the_screen_is_gone_while_another_chat_is_opene
         driver.app.action_new_chat()
         driver.app.action_list_chats()
         driver.app.action_list_branches()
-    driver.app.show_trouble("told too late", "")
+    driver.app.transcript.show_trouble("told too late", "")
     assert went_on
     assert stored(store)[0] == "One"
 
@@ -179,7 +179,7 @@ async def test_another_chat_can_be_opened_at_every_point(store: Store, point: in
             await driver.until(lambda: not driver.views[-1].is_live)
         await driver.pilot.press(key)
         there = [] if key == "ctrl+n" else ["long ago"]
-        await driver.until(lambda: driver.questions == there and driver.app._turns.chat.title != "hi")
+        await driver.until(lambda: driver.questions == there and driver.app.turn_driver.chat.title != "hi")
         assert driver.answers == []
         await driver.ask("still there?")
         assert driver.answers == ["yes"]

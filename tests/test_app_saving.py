@@ -14,9 +14,10 @@ from textual.widgets import Input
 
 from tests.fakes.chat_app import Driver, opened, spoken
 from tests.fakes.flaky_store import Fault, FlakyStore
-from tui_llama import app, paths
+from tui_llama import paths
 from tui_llama.chats import journal
 from tui_llama.chats.store import Store
+from tui_llama.controllers import draft
 from tui_llama.controllers.saving import NOT_SAVED, SAVED_AGAIN
 from tui_llama.engine.scripted import Gate
 from tui_llama.screens.ask_text import AskText
@@ -70,7 +71,7 @@ async def test_turns_made_while_another_program_holds_the_lock_are_stored_when_i
         await driver.ask("third")
         await driver.until(lambda: driver.remarks == [SAVED_AGAIN])
         assert "not saved" not in driver.status
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         assert texts(store, "first") == ["first", "one", "second", "two", "third", "three"]
 
 
@@ -96,7 +97,7 @@ async def test_everything_that_one_can_do_with_a_chat_can_be_done_while_nothing_
         await driver.until(lambda: driver.answers == ["three"])
         await driver.ask("and")
         store.lasting_fault = None
-        assert await driver.app._journal.try_again()
+        assert await driver.app.journal.try_again()
         assert texts(store, "A title") == ["first, once more", "three", "and", "five"]
         assert texts(store, "second") == ["second", "four"]
         assert sorted(chat.message_count for chat in store.list_chats()) == [2, 7]
@@ -108,16 +109,16 @@ async def test_only_pieces_of_an_answer_have_to_wait(store: FlakyStore) -> None:
     async with opened(store=store, replies=[[*steps[:2], gates[0], *steps[2:4], gates[1], *steps[4:]]]) as driver:
         await driver.send("hi")
         await driver.until(lambda: driver.answers == ["One"])
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         store.lasting_fault = Fault.BEFORE_COMMIT
         gates[0].open()
         await driver.until(lambda: driver.answers == ["One two three"])
-        driver.app._flush_journal()
+        driver.app.turn_driver.chat.flush()
         await driver.until(lambda: driver.remarks)
         store.lasting_fault = None
         gates[1].open()
         await driver.until_state("ready")
-        await driver.app._journal.try_again()
+        await driver.app.journal.try_again()
         assert texts(store, "hi") == ["hi", "One two three"]
 
 
@@ -221,8 +222,8 @@ async def test_an_answer_under_way_is_asked_about_too(store: FlakyStore) -> None
     async with opened(store=store, replies=[[*spoken("Half")[:2], gate]]) as driver:
         await driver.send("hi")
         await driver.until(lambda: driver.answers == ["Half"])
-        driver.app._flush_journal()
-        await driver.app._journal.settle()
+        driver.app.turn_driver.chat.flush()
+        await driver.app.journal.settle()
         store.lasting_fault = Fault.AT_ONCE  # seen only when the answer is ended, and staying is no longer possible
         asked = await until_asked(driver)
         assert "“hi”: its last changes" in asked
@@ -235,7 +236,7 @@ async def test_an_answer_under_way_is_asked_about_too(store: FlakyStore) -> None
 async def test_a_deletion_that_did_not_happen_is_asked_about(store: FlakyStore) -> None:
     async with opened(store=store, replies=[spoken("one")]) as driver:
         await driver.ask("hi")
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         store.lasting_fault = Fault.AT_ONCE
         await driver.send("/delete")
         await driver.pilot.press("y")
@@ -251,7 +252,7 @@ async def test_a_chat_that_another_program_has_deleted_is_told_of_and_can_be_had
 ) -> None:
     async with opened(store=store, replies=[spoken("one"), spoken("two")]) as driver:
         await driver.ask("first")
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         with Store(store.path) as other:
             other.delete_chat(other.list_chats()[0].chat_id)
         await driver.ask("second")
@@ -328,7 +329,7 @@ async def test_a_draft_is_there_again_after_the_program_has_ended(store: FlakySt
 async def test_a_draft_is_kept_while_it_rests_so_that_a_crash_does_not_take_it(
     store: FlakyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "DRAFT_SECONDS", 0.0)
+    monkeypatch.setattr(draft, "DRAFT_SECONDS", 0.0)
     async with opened(store=store) as driver:
         await driver.write("half")
         await driver.until(lambda: store.preference("draft"), "a draft in the store")

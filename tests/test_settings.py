@@ -286,7 +286,7 @@ def test_a_variable_that_makes_no_sense_is_refused_by_name(file: Path, name: str
 def test_a_section_that_is_none_is_named(file: Path) -> None:
     error = refused(file, "sampling = 3")
 
-    assert str(error) == f"{file}: sampling is no section"
+    assert str(error) == f"{file}: sampling must be a section"
 
 
 def test_a_file_that_is_no_toml_is_refused_with_the_place(file: Path) -> None:

@@ -3,107 +3,56 @@
 What takes time (the store, the search for models) runs beside it.
 """
 
-import asyncio
-import base64
-import contextlib
-import os
-import sys
 from collections.abc import Callable, Coroutine, Iterable
-from datetime import datetime
-from functools import partial
-from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
-from textual.driver import Driver
 from textual.screen import Screen
 from textual.worker import Worker
 
-from tui_llama import conversation as turn
-from tui_llama import paths
-from tui_llama.chat import Role
+from tui_llama import conversation, paths
 from tui_llama.chats import chat_prompt_cache
-from tui_llama.chats.chat_date import local_now
-from tui_llama.chats.database import IN_MEMORY
-from tui_llama.chats.journal import Journal
-from tui_llama.chats.open_chat import Entry, OpenChat
-from tui_llama.chats.record import delete_chat, list_chats, rename_chat
 from tui_llama.chats.store import Store
-from tui_llama.controllers.draft import DraftKeeper
+from tui_llama.controllers.actions import CommandActions
+from tui_llama.controllers.chats import ChatsController, make_chat
+from tui_llama.controllers.commands import CommandsController
+from tui_llama.controllers.draft import DraftController
+from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.leaving import LeavingController
 from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.prompts import PromptsController
 from tui_llama.controllers.saving import SavingController
-from tui_llama.conversation import State
-from tui_llama.engine.protocol import Engine, ModelInfo, PromptEstimate
-from tui_llama.errors import StoreError, UserError
+from tui_llama.controllers.status import StatusController
+from tui_llama.controllers.texts import TextsController
+from tui_llama.controllers.transcript import TranscriptController
+from tui_llama.controllers.turn import TurnController
+from tui_llama.engine.protocol import Engine
 from tui_llama.screens.chat import ChatScreen
-from tui_llama.screens.commands import COMMANDS, find_slash, parse_slash
 from tui_llama.screens.palette import Palette
-from tui_llama.screens.presenting import (
-    advice,
-    chat_title,
-    download_words,
-    listed_branch,
-    listed_chat,
-    model_line,
-    note_of,
-    shown_messages,
-    stages,
-    themes,
-    why_not_continued,
-)
-from tui_llama.system.endings import TERMINAL_GONE_STATUS, endings
+from tui_llama.screens.presenting import themes, why_not_now
+from tui_llama.system.endings import TERMINAL_GONE_STATUS
 from tui_llama.terminal.gone import TerminalGone
-from tui_llama.text_safety import sanitize_line
-from tui_llama.turn.driver import LAST_MODEL, Turns
-from tui_llama.turn.editing import Editing
-from tui_llama.turn.idle_prefill import ReadingAhead
+from tui_llama.turn.driver import TurnDriver
 from tui_llama.widgets.composer import Composer
-from tui_llama.widgets.long_text import is_long
-from tui_llama.widgets.message_view import Remark, UserMessage
-from tui_llama.widgets.status_line import Mood, Status
+from tui_llama.widgets.message_view import UserMessage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tui_llama.models.source import ModelSource
-    from tui_llama.screens.chat_list import ChatList, ListedChat
+    from tui_llama.screens.chat_list import ChatList
     from tui_llama.screens.model_picker import ModelPicker
-    from tui_llama.screens.unsaved import Unsaved
     from tui_llama.settings import Settings
 
-STATUS_SECONDS = 0.1
 JOURNAL_SECONDS = 0.5
-DRAFT_SECONDS = 1.0
-HINT_SECONDS = 4.0
-QUIT_ARMED_SECONDS = 2.0
-CLOSING_SECONDS = 5.0
 DEFAULT_THEME = "llama-dusk"
 
-_MOODS = {
-    State.LOADING: Mood.BUSY,
-    State.WAITING: Mood.BUSY,
-    State.READING: Mood.BUSY,
-    State.ANSWERING: Mood.BUSY,
-    State.STOPPING: Mood.BUSY,
-    State.NO_MODEL: Mood.TROUBLED,
-    State.FAILED: Mood.TROUBLED,
-    State.LOST: Mood.TROUBLED,
-}
-_CANNOT_NOW = {
-    turn.SendMessage: "Not yet; your text stays here.",
-    turn.EditMessage: "Not yet; your text stays here.",
-    turn.Regenerate: "There is nothing to answer again now.",
-    turn.Continue: "Not while the engine is busy.",
-    turn.LoadModel: "Not while the engine is busy.",
-    turn.Stop: "There is nothing to stop.",
-}
 
-
-class ChatApp(App[None]):
+class ChatApp(CommandActions):
     """The chat, full screen.
 
     Args:
@@ -116,7 +65,10 @@ class ChatApp(App[None]):
         notice: What is to be told at the beginning; empty for nothing.
 
     Attributes:
-        ending_status: The exit status that says which signal ended the program, or that its terminal is gone; else 0.
+        turn_driver: Carries out the turns.
+        transcript: Draws what comes of them.
+        models: Chooses, loads and fetches models.
+        journal: Writes the chats.
     """
 
     TITLE = "tui_llama"
@@ -139,49 +91,35 @@ class ChatApp(App[None]):
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
-        self.ending_status = 0
-        self._settings = settings
         self._wanted_model_path = model_path
         self._first_notice = notice
-        self._is_on_screen = False
-        self._saving = SavingController(store, self)
-        self._journal = self._saving.journal
-        self._draft_keeper = DraftKeeper(self._journal)
-        self._trouble: Remark | None = None
-        self._turns = Turns(
+        self.can_draw = False
+        self.transcript = TranscriptController(self)
+        self._saving = SavingController(store, self.transcript, self)
+        self.journal = self._saving.journal
+        self.turn_driver = TurnDriver(
             engine_factory,
             settings,
-            self._journal,
-            self._new_chat("", is_incognito=is_incognito),
-            self,
+            self.journal,
+            make_chat(self._saving, settings, is_incognito=is_incognito),
+            self.transcript,
             lambda working, name: self.run_worker(working, name=name),
         )
-        self._reading_ahead = ReadingAhead(
-            self._turns.read_ahead_request,
-            lambda reading: self._run_alone("read ahead", reading),
-            self._note_ready,
-            self._turns.tell,
-        )
-        self._editing = Editing(
-            self._turns.estimate,
-            lambda asking: self._run_alone("price", asking),
-            self._show_price,
-        )
-        self._models = ModelsController(models, settings, self, self._run_alone)
-        self._price = ""
-        self._status_is_due = False
-        self._quit_armed_until = 0.0
+        driver, run = self.turn_driver, self._run_alone
+        self._draft = DraftController(self.journal, driver, self, run)
+        self._idle_prefill = IdlePrefillController(driver, self._draft, settings.read_ahead == "on", self, run)
+        self._editing = EditingController(driver, self._idle_prefill, self, run)
+        self.models = ModelsController(models, settings, driver, self.transcript, self, run)
+        self._turn = TurnController(driver, self._editing, self._idle_prefill, self.models, self)
+        self._commands = CommandsController(self._turn, self)
+        self._texts = TextsController(driver, self)
+        self._prompts = PromptsController(driver, self._draft, self._editing, self._idle_prefill, self, run)
+        self._chats = ChatsController(driver, self._saving, self._editing, settings, self, run)
+        self._status = StatusController(driver, self.models, self._editing, self._saving, self)
+        self._leaving = LeavingController(driver, self._saving, self._draft, self._idle_prefill, self.models, self, run)
         for theme in themes():
             self.register_theme(theme)
         self.theme = settings.theme if settings.theme in self.available_themes else DEFAULT_THEME
-
-    def get_driver_class(self) -> type[Driver]:
-        """What the terminal sends is read by our driver, but for Windows, where it comes as events."""
-        if sys.platform == "win32":
-            return super().get_driver_class()
-        from tui_llama.terminal.driver import TerminalDriver
-
-        return TerminalDriver
 
     def get_default_screen(self) -> Screen[None]:
         """The chat is the first screen, so that nothing else is ever drawn."""
@@ -199,92 +137,39 @@ class ChatApp(App[None]):
     @on(ChatScreen.Ready)
     def _start(self) -> None:
         """Nothing here delays the first frame."""
-        self._is_on_screen = True
-        self._show_state()
-        self.set_interval(JOURNAL_SECONDS, self._flush_journal)
-        self._listen_for_signals()
+        self.can_draw = True
+        self.show_status()
+        self.set_interval(JOURNAL_SECONDS, self._flush_answer)
+        self._leaving.listen_for_signals()
         if self._first_notice:
-            self.add_notice(self._first_notice)
+            self.transcript.add_notice(self._first_notice)
         self.run_worker(self._begin(), name="begin")
 
-    def _flush_journal(self) -> None:
-        self._turns.chat.flush()
+    def _flush_answer(self) -> None:
+        self.turn_driver.chat.flush()
 
     async def _begin(self) -> None:
         """Loads the model that was asked for or used last, or lets the user choose."""
-        self._journal.write(lambda store: store.recover())
-        self._journal.write(chat_prompt_cache.forget_orphans)
+        self.journal.write(lambda store: store.recover())
         path = self._wanted_model_path
         if path is None:
-            # Another program may hold the store for a while; until then, nobody knows that there is no model.
-            self._models.is_looking = True
-            self._show_state()
-            path = await self._journal.read_or(lambda store: store.preference(LAST_MODEL), None)
-            path = path if path and paths.is_file(Path(path)) else None
-            self._models.is_looking = path is None
+            path = await self.models.find_last_used(self.journal)
         # Before the draft is waited for: what is written meanwhile can then wait for the model.
-        if path is not None and self.wants_a_model:
-            self._turns.dispatch(turn.LoadModel(path))
-        await self._restore_draft()
+        if path is not None and self.models.is_missing:
+            self.turn_driver.dispatch(conversation.LoadModel(path))
+        await self._draft.restore()
+        self.journal.write(chat_prompt_cache.forget_orphans)  # after what the user waits for: it starts a process
         if path is None:
-            await self._models.choose_first()
-
-    async def _restore_draft(self) -> None:
-        draft, composer = await self._draft_keeper.restore(), self.chat_screen.composer
-        if draft and not composer.text:
-            composer.replace_text(draft)
-
-    async def _keep_draft(self) -> None:
-        await asyncio.sleep(DRAFT_SECONDS)
-        self._keep_draft_now()
-
-    def _keep_draft_now(self) -> None:
-        if not self._turns.chat.is_incognito:
-            self._draft_keeper.keep(self.chat_screen.composer.text)
-
-    @on(Driver.SignalResume)
-    def _draw_all(self) -> None:
-        """After the program was suspended, the terminal shows nothing of what did not change meanwhile."""
-        self.screen.refresh()
-
-    async def action_quit(self) -> None:
-        """Ends the program; what there is of an answer is kept."""
-        if not self._is_asking_to_end:
-            self._run_alone("quit", self._quit)
-
-    @property
-    def _is_asking_to_end(self) -> bool:
-        from tui_llama.screens.unsaved import AskUnsaved
-
-        return any(isinstance(screen, AskUnsaved) for screen in self.screen_stack)
-
-    async def _quit(self) -> None:
-        """Asks first where something would be lost; once more if the last of an answer could not be stored."""
-        self._turns.chat.flush()
-        self._keep_draft_now()
-        if not await self._saving.may_end():
-            return
-        self._end_turn()
-        await self._saving.may_end(can_stay=False)
-        self._end()
-
-    def _end(self) -> None:
-        saved, why_lost = self._saving.saved_file, self._saving.why_lost
-        where = f"in {saved}" if saved is not None else f"lost: {why_lost}" if why_lost else ""
-        self.exit(message=f"What could not be stored of your chats is {where}" if where else None)
-
-    def _end_turn(self) -> None:
-        if self._turns.allows(turn.Quit):
-            self._turns.dispatch(turn.Quit())
+            await self.models.choose_first()
 
     def _leave_screen(self) -> None:
         """The turns know of the end first; then nothing draws any more, and what was begun does not go on."""
-        if self._is_on_screen:
-            self._keep_draft_now()
+        if self.can_draw:
+            self._draft.keep()
         try:
-            self._end_turn()
+            self._leaving.end_turn()
         finally:
-            self._is_on_screen = False
+            self.can_draw = False
             self.workers.cancel_all()
 
     def exit(self, result: None = None, return_code: int = 0, message: "RenderableType | None" = None) -> None:
@@ -299,246 +184,67 @@ class ChatApp(App[None]):
         finally:
             await super()._shutdown()
 
-    async def _close_all(self) -> None:
-        """Ends all widgets. Work that is ended while it waits for the removal of some ends these tasks with it."""
-        task = asyncio.current_task()
-        while True:  # each time goes on with those that are left
-            try:
-                await super()._close_all()
-                break
-            except asyncio.CancelledError:
-                if task is None or task.cancelling():
-                    raise
-        self._next_callbacks.clear()  # which would wait for the same removals
-
     async def on_unmount(self) -> None:
-        """The terminal is the user's again; what is still to be saved is saved, within a limit."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._close(), CLOSING_SECONDS)
-
-    async def _close(self) -> None:
-        self._turns.chat.flush()
-        self._reading_ahead.stop()
-        # Side by side: a download that is slow to end must not take the time in which the engine saves.
-        await asyncio.gather(self._models.close(), self._turns.close())
-        await self._turns.chat.leave()
-        await self._journal.close()
-
-    def _listen_for_signals(self) -> None:
-        """A terminal that is closed, or a shutdown, ends the program as Ctrl+Q does."""
-        loop = asyncio.get_running_loop()
-        for number, status in endings():
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(number, self._quit_soon, status)
+        """Ends what runs; the terminal is the user's again."""
+        await self._leaving.close()
 
     @on(TerminalGone)
     def _quit_without_terminal(self) -> None:
-        """Nobody can write or stop anything any more, also where the signal that says so is ignored."""
-        self._quit_soon(TERMINAL_GONE_STATUS)
+        """Ends the program: nobody can write or stop anything any more, also where a signal that says so is ignored."""
+        self._leaving.quit_unasked(TERMINAL_GONE_STATUS)
 
-    def _quit_soon(self, status: int) -> None:
-        """The first reason counts: a second one would break off what the first has begun to save."""
-        if not self.ending_status:
-            self.ending_status = status
-            self._run_alone("quit", self._quit_unasked)
-
-    async def _quit_unasked(self) -> None:
-        """Nobody can be asked: what cannot be stored is left in a file beside the chats."""
-        self._end_turn()
-        await self._saving.rescue()
-        self._end()
+    @property
+    def ending_status(self) -> int:
+        """The exit status that says which signal ended the program, or that its terminal is gone; else 0."""
+        return self._leaving.ending_status
 
     def _run_alone(self, group: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Worker[None]:
         """Runs something in place of what is under way in its group; what is replaced at once was never begun."""
         return self.run_worker(work, name=group, group=group, exclusive=True)
 
-    # --- what is told of the turn: a TurnView -------------------------------------------------------------------
-
-    def _draw(self, how: Callable[[ChatScreen], object]) -> None:
-        """The way to the screen for what comes by itself, which it does after the screen is left, too."""
-        if self._is_on_screen:
-            how(self.chat_screen)
-
-    def add_message(self, entry: Entry) -> None:
-        """See `TurnView`."""
-        before = self._turns.chat.entries[-2:-1]
-        if before:
-            self._draw(lambda screen: screen.transcript.change_last_note(note_of(before[0])))
-        self._draw(lambda screen: screen.add_message(entry.text, note_of(entry)))
-
-    def replace_message(self, position: int, entry: Entry) -> None:
-        """See `TurnView`."""
-        self._draw(lambda screen: screen.transcript.cut(position))
-        self.add_message(entry)
-
-    def remove_last_answer(self) -> None:
-        """See `TurnView`."""
-        self._draw(lambda screen: screen.transcript.remove_last_answer())
-
-    def begin_answer(self) -> None:
-        """See `TurnView`."""
-        self._draw(lambda screen: screen.transcript.begin_answer())
-
-    def reopen_answer(self, entry: Entry) -> None:
-        """See `TurnView`."""
-        self._draw(lambda screen: screen.transcript.reopen_answer(entry.text))
-
-    def append(self, text: str) -> None:
-        """See `TurnView`."""
-        self._draw(lambda screen: screen.transcript.append(text))
-
-    def finish_answer(self, entry: Entry) -> None:
-        """See `TurnView`."""
-        self._draw(lambda screen: screen.transcript.finish_answer(note_of(entry, is_last=True)))
-
-    def add_notice(self, text: str) -> None:
-        """See `TurnView`."""
-        self._draw(lambda screen: screen.transcript.add_remark(Remark(text)))
-
-    def add_failure(self, message: str, hint: str) -> None:
-        """See `TurnView`."""
-        self._draw(lambda screen: screen.transcript.add_remark(Remark(message, hint, is_failure=True)))
+    # --- what the controllers have shown -------------------------------------------------------------------------
 
     def show_state(self) -> None:
-        """See `TurnView`."""
-        self._show_state()
-        self._read_ahead_if_at_rest()
+        """See `StateView`."""
+        self._status.show()
+        self._idle_prefill.start_if_at_rest()
+
+    def show_status(self) -> None:
+        """See `StateView`."""
+        self._status.show()
 
     def show_figures(self) -> None:
-        """See `TurnView`. Once in a while is enough for what changes with every token."""
-        if not self._status_is_due and self._is_on_screen:
-            self._status_is_due = True
-            self.set_timer(STATUS_SECONDS, self._show_status)
+        """See `StateView`."""
+        self._status.show_soon()
 
-    # --- what is told of saving: a SavingView -------------------------------------------------------------------
+    def show_hint(self, text: str, seconds: float | None = None) -> None:
+        """See `HintView`."""
+        self._status.show_hint(text, seconds)
 
-    def show_trouble(self, message: str, hint: str) -> None:
-        """See `SavingView`."""
-        self.end_trouble()
-        trouble = self._trouble = Remark(message, hint, is_failure=True)
-        self._draw(lambda screen: screen.transcript.add_remark(trouble))
-
-    def end_trouble(self) -> None:
-        """See `SavingView`."""
-        if self._trouble is not None and self._trouble.is_attached:
-            self._trouble.remove()
-        self._trouble = None
-        self._show_state()
-
-    async def ask_unsaved(self, cause: str, losses: list[str], *, can_stay: bool) -> "Unsaved | None":
-        """See `SavingView`."""
-        from tui_llama.screens.unsaved import AskUnsaved
-
-        return await self.push_screen_wait(AskUnsaved(cause, losses, can_stay=can_stay))
-
-    async def ask_file(self, question: str, name: str) -> str | None:
-        """See `SavingView`."""
-        from tui_llama.screens.ask_text import AskText
-
-        return await self.push_screen_wait(AskText(question, name))
-
-    # --- reading ahead ------------------------------------------------------------------------------------------
-
-    def _read_ahead_if_at_rest(self) -> None:
-        """Reading ahead is no state of the turn: it begins when there is nothing else to do, and ends with that."""
-        is_at_rest = self._turns.state is State.READY and self._editing.position is None
-        if is_at_rest and self._settings.read_ahead == "on" and self._is_on_screen:
-            self._reading_ahead.rest(self._draft())
-        else:
-            self._reading_ahead.stop()
+    @property
+    def is_editing(self) -> bool:
+        """See `IdlePrefillView`."""
+        return self._editing.is_editing
 
     @on(Composer.Changed)
-    def _read_on(self) -> None:
+    def _note_draft(self) -> None:
         if not self.screen_stack:  # a report that was under way when the screen was taken down
             return
-        self._run_alone("draft", self._keep_draft)
-        self._reading_ahead.edit(self._draft())
-        self._editing.ask_price(self.chat_screen.composer.text)
-
-    def _draft(self) -> str:
-        """What will be sent of what is written; a command is not."""
-        text = self.chat_screen.composer.text.lstrip("\n")
-        return "" if parse_slash(text) else text
-
-    def _note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
-        self._turns.meter.note_ready(ready_tokens, certain_tokens)
-        if self._turns.state is State.READY:
-            self.show_figures()
-
-    # --- editing an earlier message -----------------------------------------------------------------------------
-
-    def action_edit_message(self) -> None:
-        """Goes to the user's last message, or to the one before that which is being edited."""
-        self._edit(-1)
+        self._draft.keep_soon()
+        self._idle_prefill.go_on()
+        self._editing.ask_price()
 
     @on(Composer.LaterRequested)
     def _edit_later(self) -> None:
-        if self._editing.position is not None:
-            self._edit(1)
-
-    def _edit(self, step: int) -> None:
-        """Puts an earlier message where the user writes; behind the last of them is what was there before.
-
-        Nothing is read ahead meanwhile, so that leaving the message costs nothing.
-        """
-        positions = [number for number, entry in enumerate(self._turns.chat.entries) if entry.role is Role.USER]
-        if not positions:
-            self.show_hint("There is no message to edit yet.")
-        elif not self._turns.allows(turn.EditMessage):
-            self.show_hint("Not while the engine is busy.")
-        elif step < 0 and self._editing.position == positions[0]:
-            self.show_hint("This is the first message.")
-        else:
-            self._remember_edited()
-            position = self._editing.move(positions, step, self.chat_screen.composer.text)
-            if position is None:
-                self._leave_editing()
-            else:
-                self._show_edited(position)
-
-    def _show_edited(self, position: int) -> None:
-        self._reading_ahead.stop()
-        self.chat_screen.composer.replace_text(self._turns.chat.entries[position].text)
-        self._mark_edited(position)
-        self._editing.ask_price(self.chat_screen.composer.text)
-
-    def _leave_editing(self) -> None:
-        """Back to what was being written before."""
-        self._remember_edited()
-        self.chat_screen.composer.replace_text(self._editing.end())
-        self._mark_edited(None)
-        self._read_ahead_if_at_rest()
-
-    def _remember_edited(self) -> None:
-        """What was written of another version is not lost: Up brings it back."""
-        position, composer = self._editing.position, self.chat_screen.composer
-        if position is not None and composer.text != self._turns.chat.entries[position].text:
-            composer.remember(composer.text)
-
-    def _mark_edited(self, position: int | None) -> None:
-        self.run_worker(self.chat_screen.transcript.mark(position), group="mark")
-        self._show_state()
-
-    def _send_edited(self, position: int, text: str) -> None:
-        if text == self._turns.chat.entries[position].text:
-            self.show_hint("Nothing was changed; Ctrl+R answers the last message again.")
-            return
-        if self._wished(turn.EditMessage(position, text)):
-            self.chat_screen.composer.remember(text)
-            self.chat_screen.composer.replace_text(self._editing.end())
-            self._show_state()
-
-    def _show_price(self, price: PromptEstimate | str | None) -> None:
-        self._price = self._turns.meter.price(price) if isinstance(price, PromptEstimate) else price or ""
-        self.show_figures()
+        self._editing.edit_later()
 
     # --- what the user wants ------------------------------------------------------------------------------------
 
-    def _wished(self, event: turn.Event) -> bool:
-        """Whether it could be done now; if not, the user is told."""
-        is_done = self._turns.wish(event)
+    def wish(self, event: conversation.Event) -> bool:
+        """See `WishView`."""
+        is_done = self.turn_driver.wish(event)
         if not is_done:
-            self.show_hint(_CANNOT_NOW.get(type(event), "Not now."))
+            self.show_hint(why_not_now(event))
         return is_done
 
     @on(Composer.Submitted)
@@ -546,38 +252,7 @@ class ChatApp(App[None]):
         """A command is carried out, anything else is sent; what cannot be sent stays where it was written."""
         if not self.screen_stack:  # as above; what was written is the draft of the next start
             return
-        slash = parse_slash(event.text)
-        if slash is not None:
-            await self._run_slash(*slash)
-        elif self._turns.state is State.NO_MODEL:
-            self.show_hint("There is no model yet; your text stays here.")
-            if self._models.fetch is None and not self._models.is_looking:
-                self.action_choose_model()
-        elif self._editing.position is not None:
-            self._send_edited(self._editing.position, event.text.strip("\n"))
-        elif self._wished(turn.SendMessage(event.text.strip("\n"))):
-            self.chat_screen.composer.accept()
-
-    async def _run_slash(self, word: str, argument: str) -> None:
-        command = find_slash(word)
-        if command is None:
-            self.show_hint(f"There is no command /{word}. /help lists them; a blank before it sends it as text.")
-            return
-        if argument and not command.argument:
-            self.show_hint(
-                f"/{word} takes nothing behind it; your text stays here. A blank before it sends it as text."
-            )
-            return
-        self.chat_screen.composer.accept()
-        action = getattr(self, f"action_{command.name}")
-        result = action(argument) if argument else action()
-        if asyncio.iscoroutine(result):
-            await result
-
-    @on(Composer.VersionRequested)
-    def _turn_to_version(self, event: Composer.VersionRequested) -> None:
-        if self._turns.allows(turn.OpenChat):
-            self._run_alone("chats", partial(self._show_version, event.step))
+        await self._commands.submit(event.text)
 
     @on(Composer.LeaveRequested)
     async def _leave(self) -> None:
@@ -585,148 +260,22 @@ class ChatApp(App[None]):
 
     @on(Composer.KeyPressed)
     def _disarm_quit(self) -> None:
-        self._quit_armed_until = 0.0
+        self._leaving.disarm()
 
     async def action_interrupt(self) -> None:
         """Ctrl+C: copies what is selected, else stops, else clears, else asks for a second one to quit."""
         composer = self.chat_screen.composer
-        selected = composer.selected_text or self.chat_screen.get_selected_text()
-        if selected:
-            self.copy_to_clipboard(selected)
-            self.chat_screen.clear_selection()
-            self.show_hint("Copied.")
-        elif self._turns.allows(turn.Stop):
-            self._stop_the_turn()
-        elif self._editing.position is not None:
-            self._leave_editing()
+        if self._texts.copy_selection() or self._turn.stop_or_leave_editing():
+            pass
         elif composer.text:
             composer.accept()
             self.show_hint("Cleared; ↑ brings it back.")
-        elif monotonic() < self._quit_armed_until:
-            await self.action_quit()
         else:
-            self._quit_armed_until = monotonic() + QUIT_ARMED_SECONDS
-            self.show_hint("Press Ctrl+C again to quit.", QUIT_ARMED_SECONDS)
-
-    def action_stop(self) -> None:
-        """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""
-        if self._turns.allows(turn.Stop):
-            self._stop_the_turn()
-        elif self._editing.position is not None:
-            self._leave_editing()
-        else:
-            self._reading_ahead.hold()
-
-    def _stop_the_turn(self) -> None:
-        was_reading = self._turns.state is State.READING
-        self._turns.dispatch(turn.Stop())
-        if was_reading:  # nor is it to be read while nobody waits for it
-            self._reading_ahead.hold()
-
-    def action_regenerate(self) -> None:
-        """Another answer to the last message; after a failure, the one that failed."""
-        if self._editing.position is not None:
-            self._leave_editing()
-        if self._turns.chat.is_empty:
-            self.show_hint("There is no message to answer yet.")
-        elif self._turns.allows(turn.Retry):
-            self._turns.dispatch(turn.Retry())
-        else:
-            self._wished(turn.Regenerate())
-
-    def action_continue_answer(self) -> None:
-        """More of the last answer, from where it was cut off."""
-        if self._editing.position is not None:
-            self._leave_editing()
-        if self._turns.state is State.NO_MODEL:
-            self.show_hint("There is no model yet.")
-            return
-        why_not = why_not_continued(self._turns.chat, self._turns.model) if self._turns.allows(turn.Continue) else ""
-        if why_not:
-            self.show_hint(why_not)
-        else:
-            self._wished(turn.Continue())
-
-    def action_show_prompt(self) -> None:
-        """What the model is given: for the message that is being written, or what it was given for the last answer."""
-        if self._turns.state in (State.READY, State.FAILED):
-            self._run_alone("lists", self._show_prompt)
-        else:
-            self.show_hint("Not before the model is at rest.")
-
-    async def _show_prompt(self) -> None:
-        from tui_llama.screens.prompt_view import PromptView
-
-        try:
-            prompt = await self._turns.prompt(self._draft(), self._editing.position)
-        except UserError as error:
-            self.show_hint(str(error))
-            return
-        if prompt is None:
-            self.show_hint("Nothing was written yet that the model could be given.")
-        else:
-            await self.push_screen(PromptView(prompt))
-
-    def action_begin_today(self) -> None:
-        """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
-        chat = self._turns.chat
-        if chat.is_empty or chat.begun_at.date() == local_now().date():
-            self.show_hint("The model is told today's date already.")
-        elif self._turns.allows(turn.OpenChat):
-            self._run_alone("lists", self._ask_to_begin_today)
-        else:
-            self.show_hint("Not while the engine is busy.")
-
-    async def _ask_to_begin_today(self) -> None:
-        from tui_llama.screens.ask_whether import AskWhether
-
-        chat = self._turns.chat
-        try:
-            estimate = await self._turns.estimate_of_today(self._draft())
-            price = "nobody knows" if estimate is None else self._turns.meter.price(estimate)
-        except UserError as error:
-            price = f"there is none: {error}"
-
-        def begin_today(is_certain: bool | None) -> None:
-            if is_certain and self._turns.chat is chat:
-                chat.begin_today()
-                self._read_ahead_if_at_rest()
-
-        told = f"It was {chat.begun_at:%Y-%m-%d} so far. Price of the next answer: {price}"
-        self.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
-
-    def action_copy_answer(self) -> None:
-        """Copies the last answer as it was written."""
-        answer = self._turns.chat.last_answer
-        if answer is None:
-            self.show_hint("There is no answer to copy yet.")
-        else:
-            self.copy_to_clipboard(answer.text)
-            self.show_hint("The last answer was copied.")
-
-    def action_whole_message(self) -> None:
-        """Shows all of the last message of which only the beginning is shown."""
-        long_texts = [text for text in self._turns.chat.user_texts if is_long(text)]
-        if long_texts:
-            self._show_whole(long_texts[-1])
-        else:
-            self.show_hint("All messages are shown whole.")
+            self._leaving.quit_when_asked_twice()
 
     @on(UserMessage.WholeWanted)
     def _whole_wanted(self, event: UserMessage.WholeWanted) -> None:
-        self._show_whole(event.text)
-
-    def _show_whole(self, text: str) -> None:
-        from tui_llama.screens.whole_text import WholeText
-
-        self.push_screen(WholeText(text))
-
-    def copy_to_clipboard(self, text: str) -> None:
-        """Asks the terminal to copy; inside tmux, which would keep it to itself, the terminal around it too."""
-        super().copy_to_clipboard(text)
-        if os.environ.get("TMUX") and self._driver is not None:
-            encoded = base64.b64encode(text.encode()).decode()
-            self._driver.write(f"\x1bPtmux;\x1b\x1b]52;c;{encoded}\a\x1b\\")
+        self._texts.show_whole(event.text)
 
     def action_command_palette(self) -> None:
         """Opens the palette of commands."""
@@ -739,307 +288,39 @@ class ChatApp(App[None]):
 
         self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
-    def action_help(self) -> None:
-        """The keys and commands."""
-        from tui_llama.screens.help import HelpScreen
-
-        self.push_screen(HelpScreen())
-
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette has the same commands as keys and slashes, and the themes."""
-        for command in COMMANDS:
-            action = getattr(self, f"action_{command.name}")
-            yield SystemCommand(command.title, command.explanation, action)
+        yield from self._commands.listed()
         yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
 
     # --- chats --------------------------------------------------------------------------------------------------
 
-    def action_new_chat(self) -> None:
-        """An empty chat; the one on the screen is kept."""
-        self._run_alone("chats", partial(self._show_chat, None))
-
-    def action_incognito(self) -> None:
-        """An empty chat that is never written; it is gone when another one is opened."""
-        self._run_alone("chats", partial(self._show_chat, None, is_incognito=True))
-
-    def action_next_chat(self) -> None:
-        """The chat below this one in the list, which is older."""
-        self._run_alone("chats", partial(self._show_neighbour, 1))
-
-    def action_previous_chat(self) -> None:
-        """The chat above this one in the list, which is newer."""
-        self._run_alone("chats", partial(self._show_neighbour, -1))
-
-    async def _show_neighbour(self, step: int) -> None:
-        chat_ids = [chat.chat_id for chat in await self._listed_chats()]
-        here = chat_ids.index(self._turns.chat.chat_id) if self._turns.chat.chat_id in chat_ids else -1
-        position = here + step
-        if not 0 <= position < len(chat_ids):
-            self.show_hint("There is no older chat." if step > 0 else "There is no newer chat.")
-            return
-        await self._show_chat(chat_ids[position])
-
-    def action_rename_chat(self, title: str = "") -> None:
-        """Another title for this chat."""
-        if title:
-            self._rename_open_chat(title)
-            return
-        from tui_llama.screens.ask_text import AskText
-
-        def rename(answer: str | None) -> None:
-            if answer:
-                self._rename_open_chat(answer)
-
-        self.push_screen(AskText("Rename chat", self._turns.chat.title), rename)
-
-    def action_delete_chat(self) -> None:
-        """Deletes this chat, if the user means it."""
-        if self._turns.chat.is_empty:
-            self.show_hint("This chat is empty; there is nothing to delete.")
-            return
-        from tui_llama.screens.ask_whether import AskWhether
-
-        def delete(is_certain: bool | None) -> None:
-            if is_certain:
-                self.run_worker(self._delete(self._turns.chat.chat_id), group="chats")
-
-        self.push_screen(AskWhether("Delete this chat for good?", self._turns.chat.title, "Delete"), delete)
-
-    def action_list_chats(self) -> None:
-        """The list of chats."""
-        self._run_alone("lists", self._list_chats)
-
-    async def _list_chats(self) -> None:
-        from tui_llama.screens.chat_list import ChatList
-
-        def chosen(chat_id: str | None) -> None:
-            if chat_id is not None and chat_id != self._turns.chat.chat_id:
-                self._run_alone("chats", partial(self._show_chat, chat_id))
-
-        chats = await self._listed_chats()
-        await self.push_screen(ChatList(chats, datetime.now().astimezone()), chosen)
-
-    async def _listed_chats(self) -> "list[ListedChat]":
-        return [listed_chat(summary, self._turns.chat.chat_id) for summary in await list_chats(self._journal)]
+    @on(Composer.VersionRequested)
+    def _show_version(self, event: Composer.VersionRequested) -> None:
+        self._chats.show_version(event.step)
 
     async def on_chat_list_rename_wanted(self, event: "ChatList.RenameWanted") -> None:
-        """Renames, and shows the list as it is now."""
-        await self._rename(event.chat_id, event.title)
-        event.chat_list.replace_items(await self._listed_chats())
+        """Renames a chat of the list."""
+        await self._chats.rename_listed(event.chat_list, event.chat_id, event.title)
 
     async def on_chat_list_delete_wanted(self, event: "ChatList.DeleteWanted") -> None:
-        """Deletes, and shows the list as it is now."""
-        await self._delete(event.chat_id)
-        event.chat_list.replace_items(await self._listed_chats())
-
-    def _rename_open_chat(self, title: str) -> None:
-        self._turns.chat.rename(title)
-        self._show_state()
-
-    async def _rename(self, chat_id: str, title: str) -> None:
-        if chat_id == self._turns.chat.chat_id:
-            self._rename_open_chat(title)
-            return
-        try:
-            await rename_chat(self._journal, chat_id, title)
-        except StoreError as error:
-            self._saving.note_failure(error)
-
-    async def _delete(self, chat_id: str | None) -> None:
-        chat = self._turns.chat
-        if chat_id == chat.chat_id:
-            await self._show_chat(None)
-            if self._turns.chat is chat:  # something was asked in it meanwhile
-                return
-        if chat_id is not None and not (chat_id == chat.chat_id and chat.is_incognito):
-            delete_chat(self._journal, chat_id, partial(chat_prompt_cache.forget_chat, chat_id))
-
-    async def _show_chat(self, chat_id: str | None, *, is_incognito: bool = False) -> None:
-        """Leaves this chat for another, or for a new one; an answer under way is stopped and kept."""
-        await self._turns.stop_and_wait()
-        try:
-            chat = (
-                self._new_chat(self._turns.model_path, is_incognito=is_incognito)
-                if chat_id is None
-                else await OpenChat.restore(self._journal, chat_id)
-            )
-        except StoreError as error:
-            self._saving.note_failure(error)
-            return
-        if not self._turns.allows(turn.OpenChat):
-            await chat.leave()
-            return
-        left = self._turns.chat
-        await self._show_path(chat)
-        await left.leave()
-
-    async def _show_version(self, step: int) -> None:
-        """Shows another version of the last answer; the chat goes on from there."""
-        if not self._turns.allows(turn.OpenChat) or not await self._turns.chat.turn_to_version(step):
-            return
-        if self._turns.allows(turn.OpenChat):
-            await self._show_path(self._turns.chat)
-
-    def action_list_branches(self) -> None:
-        """The ways that this chat went."""
-        self._run_alone("lists", self._list_branches)
-
-    async def _list_branches(self) -> None:
-        from tui_llama.screens.branch_list import BranchList
-
-        branches = await self._turns.chat.branches()
-        here = self._turns.chat.entries[-1].message_id if self._turns.chat.entries else None
-
-        def chosen(tip_message_id: int | None) -> None:
-            if tip_message_id is not None and tip_message_id != here:
-                self._run_alone("chats", partial(self._show_branch, tip_message_id))
-
-        listed = [listed_branch(branch, here) for branch in branches]
-        await self.push_screen(BranchList(listed, datetime.now().astimezone()), chosen)
-
-    async def _show_branch(self, tip_message_id: int) -> None:
-        """Goes to another way that the chat went; an answer under way is stopped and kept."""
-        await self._turns.stop_and_wait()
-        await self._turns.chat.turn_to_branch(tip_message_id)
-        if self._turns.allows(turn.OpenChat):
-            await self._show_path(self._turns.chat)
-
-    async def _show_path(self, chat: OpenChat) -> None:
-        """Shows a chat from its end, as it is now."""
-        self._turns.open_chat(chat)
-        if not self._is_on_screen:
-            return
-        if self._editing.position is not None:
-            self.chat_screen.composer.replace_text(self._editing.end())
-        await self.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
-        self._saving.show_again()
-        self._show_state()
-        self._read_ahead_if_at_rest()
-
-    def _new_chat(self, model_path: str, *, is_incognito: bool = False) -> OpenChat:
-        journal = self._journal
-        if is_incognito:
-            journal = Journal(Store(IN_MEMORY), self._saving.note_failure, is_incognito=True)
-        return OpenChat(journal, model_path=model_path, system_prompt=self._settings.system_prompt)
+        """Deletes a chat of the list."""
+        await self._chats.delete_listed(event.chat_list, event.chat_id)
 
     # --- models -------------------------------------------------------------------------------------------------
 
-    def action_choose_model(self, path: str = "") -> None:
-        """Loads the model at `path`, or lets the user choose one."""
-        if path:
-            self._change_model(str(paths.typed_path(path) or path))
-        else:
-            self._models.open_picker()
-
-    def action_get_starter(self) -> None:
-        """Fetches the starter model."""
-        self._models.start_fetching_starter()
-
     def on_model_picker_fetch_wanted(self, event: "ModelPicker.FetchWanted") -> None:
         """Fetches a model while the chat goes on."""
-        self._models.start_fetch(event.name, event.title)
+        self.models.start_fetch(event.name, event.title)
 
     def on_model_picker_cancel_wanted(self) -> None:
         """Ends the download."""
-        self._models.cancel_fetch()
+        self.models.cancel_fetch()
 
     def on_model_picker_remove_wanted(self, event: "ModelPicker.RemoveWanted") -> None:
         """Removes a file; the user was asked."""
-        self._models.remove(event.path)
+        self.models.remove(event.path)
 
     def on_model_picker_refused(self, event: "ModelPicker.Refused") -> None:
         """Says why nothing was done."""
         self.show_hint(event.reason)
-
-    def show_picker(self, picker: "ModelPicker", chosen: "Callable[[str | None], None]") -> None:
-        """See `ModelsView`."""
-        self.push_screen(picker, chosen)
-
-    @property
-    def open_picker(self) -> "ModelPicker | None":
-        """See `ModelsView`."""
-        from tui_llama.screens.model_picker import ModelPicker
-
-        pickers = [screen for screen in self.screen_stack if isinstance(screen, ModelPicker)]
-        return pickers[0] if pickers and pickers[0].is_attached else None
-
-    @property
-    def loaded_model(self) -> "ModelInfo | None":
-        """See `ModelsView`."""
-        return self._turns.model
-
-    @property
-    def model_path(self) -> str:
-        """See `ModelsView`."""
-        return self._turns.model_path
-
-    @property
-    def wants_a_model(self) -> bool:
-        """See `ModelsView`."""
-        return self._turns.state is State.NO_MODEL
-
-    def load_model(self, path: str) -> None:
-        """See `ModelsView`."""
-        self._change_model(path)
-
-    def _change_model(self, path: str) -> None:
-        self._run_alone("chats", partial(self._load_another, path))
-
-    async def _load_another(self, path: str) -> None:
-        if self._turns.state is not State.WAITING:
-            await self._turns.stop_and_wait()
-        self._wished(turn.LoadModel(path))
-
-    # --- what is shown ------------------------------------------------------------------------------------------
-
-    def show_hint(self, text: str, seconds: float | None = None) -> None:
-        """One line of advice in the status line, for some seconds or until the next key."""
-        if not self._is_on_screen:
-            return
-        picker = self.open_picker
-        if picker is not None:
-            picker.say(sanitize_line(text))
-        self.chat_screen.status.show_hint(text, HINT_SECONDS if seconds is None else seconds)
-
-    def _show_state(self) -> None:
-        """Everything around the messages, as it is now."""
-        if not self._is_on_screen:
-            return  # what takes its time may come back while the screen is taken down
-        screen = self.chat_screen
-        screen.titles.show_titles(chat_title(self._turns.chat), model_line(self._turns.model))
-        screen.show_busy(self._turns.allows(turn.Stop), is_editing=self._editing.position is not None)
-        self._show_status()
-
-    def _show_status(self) -> None:
-        self._status_is_due = False
-        if not self._is_on_screen:
-            return  # the timer may ring once more while the screen is taken down
-        state, meter, screen = self._turns.state, self._turns.meter, self.chat_screen
-        mood = _MOODS.get(state, Mood.CALM)
-        words, figures = meter.words(state), meter.figures(state)
-        if state is State.NO_MODEL and self._models.is_looking:
-            words, mood = "looking for models", Mood.BUSY
-        if self._editing.position is not None:
-            words, figures = "editing", self._price
-        if self._saving.is_in_trouble:
-            words, mood = f"{words} · not saved", Mood.TROUBLED
-        fetch = self._models.fetch
-        download, short_download = download_words(fetch.title, fetch.meter) if fetch is not None else ("", "")
-        screen.status.show_status(Status(words, figures, meter.context(), mood, download, short_download))
-        if self._turns.chat.is_empty:
-            is_coming = fetch is not None or self._models.is_looking
-            lines = advice(state, self._turns.chat, self._turns.model, is_coming=is_coming)
-            first_download = fetch.meter if fetch is not None else None
-            screen.empty_state.show_model(self._model_words(), lines, stages(state, meter, first_download))
-
-    def _model_words(self) -> str:
-        """The model, or which one is loading, or that there is none; not safe to print."""
-        if self._turns.model_is_loading:
-            return f"Loading {Path(self._turns.model_path).name}"
-        if self._turns.state is State.NO_MODEL or self._turns.model is None:
-            if self._models.fetch is not None:
-                return f"{self._models.fetch.title} is on its way"
-            if self._models.is_looking:
-                return "Looking for models …"
-            return self._models.missing_words or "No model is loaded."
-        return model_line(self._turns.model)

@@ -58,7 +58,7 @@ class SamplingSettings(msgspec.Struct, frozen=True):
             Meta(
                 ge=0,
                 le=2**32 - 1,
-                description="Start of the random numbers; -1: another one for each answer.",
+                description="Seed of the random numbers; -1: a new one for each answer.",
                 extra=option("--seed"),
             ),
         ]
@@ -97,22 +97,24 @@ class SamplingSettings(msgspec.Struct, frozen=True):
     ] = 0.05
     repeat_penalty: Annotated[
         float,
-        Meta(gt=0, description="Divides the weight of tokens used lately; 1: off.", extra=option("--repeat-penalty")),
+        Meta(
+            gt=0, description="Factor that makes recent tokens less likely; 1: off.", extra=option("--repeat-penalty")
+        ),
     ] = 1.0
     frequency_penalty: Annotated[
         float,
-        Meta(description="Taken off for each use of a token lately; 0: off.", extra=option("--frequency-penalty")),
+        Meta(description="Penalty for each recent use of a token; 0: off.", extra=option("--frequency-penalty")),
     ] = 0.0
     presence_penalty: Annotated[
         float,
-        Meta(description="Taken off once for a token used lately; 0: off.", extra=option("--presence-penalty")),
+        Meta(description="Penalty for a token that was used recently; 0: off.", extra=option("--presence-penalty")),
     ] = 0.0
     penalty_last_n: Annotated[
         int,
         Meta(
             ge=0,
             le=MOST,
-            description="How many tokens count as lately; 0: penalties are off.",
+            description="Number of recent tokens that get penalties; 0: none.",
             extra=option("--repeat-last-n"),
         ),
     ] = 64

@@ -366,8 +366,8 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
     | _rows(
         State.LOADING,
         {
-            LoadModel: Row(State.LOADING, (STOP_LOADING, START_LOADING), "another model after all"),
-            SendMessage: Row(State.WAITING, (SAVE_MESSAGE,), "sent early: waits for the model"),
+            LoadModel: Row(State.LOADING, (STOP_LOADING, START_LOADING), "another model instead"),
+            SendMessage: Row(State.WAITING, (SAVE_MESSAGE,), "the message waits for the model"),
             EditMessage: Row(State.WAITING, (REPLACE_MESSAGE,)),
             Regenerate: Row(State.WAITING, (SET_ANSWER_ASIDE,)),
             Continue: Row(State.WAITING, remark="the answer waits for the model"),
@@ -382,11 +382,11 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
     | _rows(
         State.WAITING,
         {
-            LoadModel: Row(State.WAITING, (STOP_LOADING, START_LOADING), "what waits, waits for this one"),
+            LoadModel: Row(State.WAITING, (STOP_LOADING, START_LOADING), "the answer now waits for this model"),
             Stop: Row(State.LOADING, remark="the message stays, unanswered"),
             Quit: Row(State.CLOSED, (STOP_LOADING,)),
             LoadAdvanced: Row(State.WAITING),
-            ModelReady: Row(State.READING, (START_REPLY,), "what waited"),
+            ModelReady: Row(State.READING, (START_REPLY,), "the waiting answer begins"),
             LoadFailed: Row(State.NO_MODEL, (SHOW_FAILURE,), "the message stays, unanswered"),
             EngineLostInLoad: Row(State.LOST, (SHOW_FAILURE,), "the message stays, unanswered"),
         },
@@ -401,7 +401,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             Continue: Row(State.READING, (START_REPLY,), "the last answer goes on"),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
-            EngineLostAtRest: Row(State.LOST, remark="it starts again when it is needed"),
+            EngineLostAtRest: Row(State.LOST, remark="the engine starts again when it is needed"),
         },
     )
     | _rows(
@@ -430,11 +430,11 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
     | _rows(
         State.STOPPING,
         {
-            Stop: Row(State.STOPPING, remark="asked already"),
+            Stop: Row(State.STOPPING, remark="already stopping"),
             Quit: Row(State.CLOSED, (FINISH_AS_STOPPED,)),
             PromptAdvanced: Row(State.STOPPING, remark=_TOO_LATE),
             TextArrived: Row(State.STOPPING, remark="a token after the stop: dropped"),
-            ReplyFinished: Row(State.READY, (FINISH_AS_STOPPED,), "stopped, whatever the engine says"),
+            ReplyFinished: Row(State.READY, (FINISH_AS_STOPPED,), "counts as stopped, whatever the engine reports"),
             ReplyFailed: Row(State.READY, (FINISH_AS_STOPPED, SHOW_FAILURE)),
             EngineLostInTurn: Row(State.LOST, (FINISH_AS_STOPPED, SHOW_FAILURE)),
         },
@@ -450,7 +450,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             Continue: Row(State.READING, (START_REPLY,), "the last answer goes on"),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
-            EngineLostAtRest: Row(State.LOST, remark="it starts again when it is needed"),
+            EngineLostAtRest: Row(State.LOST, remark="the engine starts again when it is needed"),
         },
     )
     | _rows(

@@ -28,7 +28,7 @@ _OVERFLOW: Final = Overflow()
 class Settings(msgspec.Struct, frozen=True, eq=False):
     """All settings of the user, checked. Two instances are equal if they have the same effect."""
 
-    theme: Annotated[str, Meta(description="Colours of the screen by their name; empty: the program's own.")] = ""
+    theme: Annotated[str, Meta(description="Name of the colour theme; empty: the program's own.")] = ""
     context_size: Annotated[
         int,
         Meta(
@@ -68,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
     cache_type: Annotated[
         str,
         Meta(
-            description="How keys and values are kept; q8_0 takes half the memory.",
+            description="Type of the stored keys and values; q8_0 takes half the memory.",
             extra=option("--cache-type", choices=CACHE_TYPES),
         ),
     ] = _LOAD.cache_type
@@ -102,7 +102,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         Meta(
             ge=-1,
             le=3,
-            description="How urgent the threads are: -1 low, 0 normal, 1 medium, 2 high, 3 real time.",
+            description="Priority of the threads: -1 low, 0 normal, 1 medium, 2 high, 3 real time.",
             extra=option("--prio"),
         ),
     ] = _LOAD.priority
@@ -139,7 +139,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         Meta(
             ge=0,
             le=63,
-            description="Most tokens guessed at once from what stands in the context; 0: none.",
+            description="Most tokens drafted at once from the context; 0: none.",
             extra=option("--draft-max"),
         ),
     ] = _REPLY.draft_max
@@ -147,8 +147,8 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         str,
         Meta(
             description=(
-                "What is done when the context is full: the oldest turns are left out; the older half is forgotten, "
-                "and the answer goes on; older tokens share positions; or nothing."
+                "When the context is full: leave out the oldest turns; forget the older half and go on; let older "
+                "tokens share positions; or stop."
             ),
             extra=option(
                 choices=tuple(mode.value for mode in OverflowMode),
@@ -177,7 +177,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         Meta(
             ge=1,
             le=MOST,
-            description="How many older tokens share a position when the context is extended; 1: none do.",
+            description="Number of older tokens that share a position in an extended context; 1: none.",
             extra=option("-gan", "--grp-attn-n"),
         ),
     ] = _OVERFLOW.group_size
@@ -186,34 +186,34 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         Meta(
             ge=1,
             le=MOST,
-            description="How many positions are shared at once; a multiple of group_size.",
+            description="Number of positions that are grouped at once; a multiple of group_size.",
             extra=option("-gaw", "--grp-attn-w"),
         ),
     ] = _OVERFLOW.group_width
     read_ahead: Annotated[
         str,
         Meta(
-            description=(
-                "Whether the conversation and the finished part of what is being written are read while nothing else "
-                "is done."
-            ),
+            description="Whether the idle engine reads the chat and the finished part of your message in advance.",
             extra=option(choices=("on", "off")),
         ),
     ] = "on"
     loop_guard: Annotated[
         str,
         Meta(
-            description="Whether an answer that is the same passage over and over is ended.",
+            description="Whether to end an answer that repeats the same passage over and over.",
             extra=option(
                 choices=("on", "off"),
                 switches=(
-                    Switch("--no-loop-guard", "off", "Let an answer go on that is the same passage over and over."),
+                    Switch(
+                        "--no-loop-guard", "off", "Do not end an answer that repeats the same passage over and over."
+                    ),
                 ),
             ),
         ),
     ] = "on"
     system_prompt: Annotated[
-        str, Meta(description="What the model is told before a new chat.", extra=option("-s", "--system"))
+        str,
+        Meta(description="Instructions for the model at the start of each new chat.", extra=option("-s", "--system")),
     ] = ""
     sampling: SamplingSettings = SamplingSettings()
     given: frozenset[str] = frozenset()

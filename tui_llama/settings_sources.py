@@ -130,7 +130,7 @@ def describe_settings(values: Iterable[SettingValue] | None = None) -> str:
     """
     if values is None:
         values = [SettingValue(setting, setting.default, Source.DEFAULT) for setting in SETTINGS.values()]
-    lines = ["# Settings of tui_llama. What is commented out has its default."]
+    lines = ["# Settings of tui_llama. A setting that is commented out has its default."]
     for each in values:
         setting = each.setting
         section, _, key = setting.name.rpartition(".")
@@ -188,14 +188,14 @@ def _parsed(file: Path) -> dict[str, Any]:
             return {}
         raise SettingsError(f"{file} cannot be read: {error.strerror}", "Check the file's permissions.") from error
     except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
-        raise SettingsError(f"{file} is not valid TOML: {error}", "Mend or remove the file.") from error
+        raise SettingsError(f"{file} is not valid TOML: {error}", "Correct or remove the file.") from error
 
 
 def _known(name: str, file: Path) -> str:
     if name in SETTINGS:
         return name
     if name == SAMPLING:
-        raise SettingsError(f"{file}: {name} is no section", f"Write [{name}] on a line of its own.")
+        raise SettingsError(f"{file}: {name} must be a section", f"Write [{name}] on a line of its own.")
     nearest = _nearest(name)
     hint = f"Did you mean {nearest}?" if nearest else "Known are " + ", ".join(SETTINGS) + "."
     raise SettingsError(f"{file}: there is no setting {name!r}", hint)

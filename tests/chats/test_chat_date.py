@@ -113,7 +113,7 @@ async def test_a_chat_begins_with_its_first_message_and_not_with_its_screen(cloc
         await driver.until(lambda: driver.engine.ahead_requests, "reading ahead")
         assert driver.engine.ahead_requests[-1].begun_at == "2026-11-27T23:58:03+01:00"
         clock.set("2026-11-27 23:59:00", BERLIN)
-        assert driver.app._turns.chat.begun_at.minute == 58  # of the same day: what was read ahead stays good
+        assert driver.app.turn_driver.chat.begun_at.minute == 58  # of the same day: what was read ahead stays good
         clock.set("2026-11-28 00:01:00", BERLIN)
         await driver.ask("first")
         assert driver.engine.requests[-1].begun_at == "2026-11-28T00:01:00+01:00"

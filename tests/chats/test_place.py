@@ -113,7 +113,7 @@ async def test_the_screen_says_so_and_has_all_chats_of_this_run() -> None:
         await driver.ask("second")
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.questions == ["first"])
-        await driver.app._journal.settle()
+        await driver.app.journal.settle()
         assert [chat.title for chat in chats.list_chats()] == ["second", "first"]
     chats.close()
 

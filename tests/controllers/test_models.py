@@ -195,9 +195,9 @@ async def test_a_model_that_does_not_fit_is_loaded_only_when_the_user_insists() 
 
 async def test_what_the_loaded_model_takes_counts_as_free_for_another() -> None:
     async with opened(models=found_models(9)) as driver:
-        info = driver.app._turns.model
+        info = driver.app.turn_driver.model
         assert info is not None
-        driver.app._turns.model = msgspec.structs.replace(info, weight_bytes=4 * 10**9)
+        driver.app.turn_driver.model = msgspec.structs.replace(info, weight_bytes=4 * 10**9)
         await open_picker(driver)
         assert "about 2.0 tok/s" in lines(driver)[9]
 
@@ -394,7 +394,7 @@ async def test_what_others_put_there_is_not_removed() -> None:
     async with opened(models=models) as driver:
         await open_picker(driver)
         await driver.pilot.press("delete")
-        await driver.until(lambda: "Only what this program has fetched" in driver.status, "the hint")
+        await driver.until(lambda: "Only models that this program has fetched" in driver.status, "the hint")
         assert len(models.found) == 2
 
 
@@ -421,7 +421,7 @@ async def test_the_cursor_is_in_sight_on_a_small_screen_while_a_download_goes_on
             await driver.pilot.press("down")
         item = shown.highlighted
         assert item is not None
-        driver.app._models.start_fetch("hf:a/b", "hf:a/b")
+        driver.app.models.start_fetch("hf:a/b", "hf:a/b")
         models.step(10_000_000)
         await driver.until(lambda: any("10 %" in line for line in lines(driver)))
         models.step(20_000_000)

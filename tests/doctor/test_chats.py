@@ -59,7 +59,7 @@ def test_without_a_database_there_is_nothing_wrong_and_none_is_made(tmp_path: Pa
 def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
 
-    assert "is no database of this program" in texts(look_at_chats(tmp_path / "empty"))[0]
+    assert "is not a database of this program" in texts(look_at_chats(tmp_path / "empty"))[0]
 
 
 def test_a_file_that_is_no_database_is_wrong(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_damage_inside_is_wrong(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pragma", "message"),
-    [("application_id = 7", "is no database of this program"), ("user_version = 99", "a newer version")],
+    [("application_id = 7", "is not a database of this program"), ("user_version = 99", "a newer version")],
 )
 def test_a_database_that_is_not_ours_is_wrong(file: Path, pragma: str, message: str) -> None:
     with closing(sqlite3.connect(file)) as connection:

@@ -20,7 +20,7 @@ def failing(error: Exception) -> Section:
         (SettingsError("x is wrong", "Mend it."), "Place: x is wrong.", "Mend it."),
         (SettingsError("x is wrong."), "Place: x is wrong.", ""),
         (ImportError("No module named 'y'"), "Place: a package is missing or broken (No module named 'y').", "Install"),
-        (ZeroDivisionError("z"), "Place: this could not be looked at (ZeroDivisionError: z).", "Please report"),
+        (ZeroDivisionError("z"), "Place: this could not be examined (ZeroDivisionError: z).", "Please report"),
         (OSError(5, "I/O"), "Place: this could not be read ([Errno 5] I/O).", "Check the permissions"),
     ],
 )
@@ -31,7 +31,7 @@ def test_what_fails_is_wrong_and_the_rest_goes_on(error: Exception, text: str, r
     (problem,) = failed.problems
     assert problem.text == text and problem.remedy.startswith(remedy) and not problem.is_advice
     assert (failed.title, failed.rows[0].name, sound) == ("Place", "failed", SOUND)
-    assert said == ["looking at: place", "looking at: sound"]
+    assert said == ["examining: place", "examining: sound"]
 
 
 def test_everything_is_looked_at_and_the_program_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

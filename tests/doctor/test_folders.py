@@ -74,7 +74,7 @@ def test_whatever_lies_in_the_way_is_told_once(tmp_path: Path) -> None:
     sights = [(place, look_at(obstacle / place.name / "below")) for place in (CHATS, MODELS)]
     problems = [problem.text for problem in folders_section(sights).problems]
 
-    assert set(problems) == {f"{obstacle} is no folder, so nothing can be made below it."}
+    assert set(problems) == {f"{obstacle} is not a folder, so nothing can be made below it."}
 
 
 def test_a_link_that_leads_nowhere_lies_in_the_way(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_models_that_do_not_fit_are_told_with_the_reason() -> None:
 
     assert section.rows[0].text.endswith("does not fit: needs 1.0 GB, 500 MB free")
     assert [problem.text for problem in section.problems] == [
-        "None of the models that could run here fits into the memory that is free."
+        "None of the models that could run here fits into the free memory."
     ]
 
 
@@ -123,7 +123,7 @@ def test_no_more_than_some_are_looked_into(home_folder: Path, monkeypatch: pytes
     for name in ("a", "b", "c"):
         (paths.models_folder() / f"{name}.gguf").write_bytes(b"GGUF")
 
-    assert [row.text for row in look_at_models(Settings()).rows][-1] == "2 that were not looked into"
+    assert [row.text for row in look_at_models(Settings()).rows][-1] == "2 that were not examined"
 
 
 def test_a_file_that_nobody_foresaw_spoils_no_page(home_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,6 +228,6 @@ def test_only_a_terminal_on_both_sides_is_asked(terminal: FakeTerminal) -> None:
     assert why_not_to_ask(reading, terminal.screen, XTERM) == "no terminal on both sides"
     assert why_not_to_ask(terminal.screen, writing, XTERM) == "no terminal on both sides"
     assert why_not_to_ask(terminal.screen, other.screen, XTERM) == "two terminals"
-    assert "understands nothing" in why_not_to_ask(terminal.screen, terminal.screen, {"TERM": "dumb"})
+    assert "understands only text" in why_not_to_ask(terminal.screen, terminal.screen, {"TERM": "dumb"})
     for descriptor in (reading, writing, other.keyboard, other.screen):
         os.close(descriptor)

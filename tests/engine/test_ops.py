@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tui_llama.errors import CallerError
 
 PROGRAM = Path(tui_llama.__file__).parent
 PLANNED = [
-    *(ops.EMBED, ops.RMS_NORM, ops.GATE, ops.ROTATE_QUERIES, ops.STORE_KEYS, ops.STORE_VALUES, ops.ATTENTION),
+    *(ops.EMBED, ops.RMS_NORM, ops.SWIGLU, ops.ROTATE_QUERIES, ops.STORE_KEYS, ops.STORE_VALUES, ops.ATTENTION),
     *map(ops.quantization, (32, 256)),
     *map(ops.matrix_product, FORMATS.values()),
 ]
@@ -33,22 +34,19 @@ def test_each_operation_is_a_function_with_as_many_arguments(operation: Operatio
     assert signature.return_annotation is (int if operation.returns else None)
 
 
-def test_each_matrix_product_packer_and_quantisation_of_the_kernels_is_in_the_table() -> None:
-    named = {(operation.module, operation.name) for operation in TABLE}
-    for module, beginning in (
-        ("matrix.products", "matrix_"),
-        ("matrix.repack", "pack_"),
-        ("elementwise", "quantize_"),
-        ("machine_limits", "multiply_pass_"),
-    ):
-        content = vars(import_module(f"{kernels.__name__}.{module}"))
-        functions = {
-            name
-            for name, value in content.items()
-            if name.startswith(beginning) and inspect.isfunction(value) and value.__module__.endswith(f".{module}")
-        }
-        assert functions
-        assert {(module, name) for name in functions} <= named
+def test_each_compiled_function_is_in_the_table() -> None:
+    assert {(operation.module, operation.name) for operation in TABLE} == set(_compiled_functions())
+
+
+def _compiled_functions() -> Iterator[tuple[str, str]]:
+    """Modules and names of what is compiled: public, undecorated functions of whole numbers only."""
+    folder = Path(kernels.__file__).parent
+    for path in folder.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not node.decorator_list:
+                kinds = {ast.unparse(argument.annotation) for argument in node.args.args if argument.annotation}
+                if kinds == {"int"} and node.returns and ast.unparse(node.returns) in ("None", "int"):
+                    yield ".".join(path.relative_to(folder).with_suffix("").parts), node.name
 
 
 def test_a_plan_finds_its_operations_by_their_names() -> None:

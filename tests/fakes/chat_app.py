@@ -1,10 +1,9 @@
 """Opens the chat without a terminal, with an engine that replays a script and a store of its own."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 from unittest.mock import patch
 
 from textual.pilot import Pilot
@@ -61,12 +60,12 @@ class ScreenDriver:
         """Waits until the status line says `words`, perhaps behind a hint, and the store has saved everything."""
         line = self.app.chat_screen.status
         await self.until(lambda: words in self.status or words in line._status.words, f"status {words!r}")
-        await self.app._journal.settle()
+        await self.app.journal.settle()
 
     async def at_rest(self) -> None:
         """Waits until the program and its store have nothing left to do. Then nothing more will happen."""
         await self.pilot.pause()
-        await self.app._journal.settle()
+        await self.app.journal.settle()
         await self.pilot.pause()
 
     async def write(self, text: str) -> None:
@@ -139,12 +138,9 @@ class Driver(ScreenDriver):
 @asynccontextmanager
 async def unhurried() -> AsyncIterator[None]:
     """Removes time limits in the block: what the program limits to a few seconds may take `HANG_SECONDS` in a test."""
-    limits: dict[str, Any] = {
-        "CLOSING_SECONDS": HANG_SECONDS,
-        "HINT_SECONDS": HANG_SECONDS,
-        "QUIT_ARMED_SECONDS": HANG_SECONDS,
-    }
-    with patch.multiple("tui_llama.app", **limits):
+    with ExitStack() as patches:
+        for limit in ("leaving.CLOSING_SECONDS", "leaving.QUIT_ARMED_SECONDS", "status.HINT_SECONDS"):
+            patches.enter_context(patch(f"tui_llama.controllers.{limit}", HANG_SECONDS))
         yield
 
 

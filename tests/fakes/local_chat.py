@@ -19,12 +19,12 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
     Finished,
+    IdlePrefillEvent,
+    IdlePrefillRequest,
     LoadEvent,
     LoadRequest,
     PromptEncoded,
     PromptEstimate,
-    ReadAheadEvent,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
 )
@@ -49,7 +49,7 @@ class NearEngine:
         self._is_cancelled = False
         self.is_alive = False
         self.requests: list[ReplyRequest | CompleteRequest] = []
-        self.ahead_requests: list[ReadAheadRequest] = []
+        self.ahead_requests: list[IdlePrefillRequest] = []
         self.encoded: list[PromptEncoded] = []
         self.finished: list[Finished] = []
 
@@ -69,10 +69,10 @@ class NearEngine:
             yield event
         self._local.save_pending()
 
-    async def read_ahead(self, request: ReadAheadRequest) -> AsyncIterator[ReadAheadEvent]:
+    async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncIterator[IdlePrefillEvent]:
         self._is_cancelled = False
         self.ahead_requests.append(request)
-        for event in self._local.read_ahead(request, lambda: self._is_cancelled):
+        for event in self._local.idle_prefill(request, lambda: self._is_cancelled):
             yield event
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:
@@ -97,7 +97,7 @@ class LocalDriver(ScreenDriver):
 
     async def settle(self) -> None:
         """Waits until the store has saved all messages."""
-        await self.app._journal.settle()
+        await self.app.journal.settle()
 
 
 @asynccontextmanager

@@ -49,7 +49,7 @@ def test_chats_on_such_a_file_system_name_their_file_and_the_variables(
         Store(paths.database_file()).close()
     assert "its file system has no file locks" in str(caught.value)
     assert str(paths.database_file()) in str(caught.value)
-    assert caught.value.hint.startswith("Set XDG_DATA_HOME for this one or TUI_LLAMA_HOME for all")
+    assert caught.value.hint.startswith("Set XDG_DATA_HOME (this folder) or TUI_LLAMA_HOME (all folders")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_another_fault_of_the_disk_is_none_of_locks() -> None:
 def test_stored_prompts_say_which_variable_moves_them(number: int, own_folders: Path) -> None:
     with pytest.raises(StateFileError) as caught, prompts_explained("It could not be removed"):
         raise OSError(number, os.strerror(number))
-    assert "set XDG_CACHE_HOME for this one or TUI_LLAMA_HOME" in str(caught.value)
+    assert "set XDG_CACHE_HOME (this folder) or TUI_LLAMA_HOME" in str(caught.value)
 
 
 def test_below_one_home_that_alone_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

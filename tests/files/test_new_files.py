@@ -60,11 +60,11 @@ def make_socket(path: Path) -> None:
 
 
 OBSTACLES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "folder": (Path.mkdir, "no regular file"),
+    "folder": (Path.mkdir, "not a regular file"),
     "link": (make_link, "a link is in its place"),
     "dangling link": (lambda path: path.symlink_to("nothing"), "a link is in its place"),
-    "pipe": (os.mkfifo, "no regular file"),
-    "socket": (make_socket, "no regular file"),
+    "pipe": (os.mkfifo, "not a regular file"),
+    "socket": (make_socket, "not a regular file"),
     "another file": (lambda path: path.write_bytes(b"GGUF and so on"), "is not a log of whales"),
     "half a beginning": (lambda path: path.write_bytes(OLD[:3]), "is not a log of whales"),
 }
@@ -93,7 +93,7 @@ def test_what_the_result_is_made_from_is_never_replaced(path: Path) -> None:
     link = path.with_name("link")
     link.symlink_to(path)
     for given in (path, other_name, link):
-        with pytest.raises(ResultFileError, match="what the result is made from"):
+        with pytest.raises(ResultFileError, match="the result is made from it"):
             write(path, may_replace=True, inputs=[path.with_name("missing"), given])
     assert path.read_bytes() == OLD
 
@@ -155,7 +155,7 @@ def test_who_comes_at_the_last_moment_keeps_the_name(path: Path, monkeypatch: py
         link(part, name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     monkeypatch.setattr(os, "link", late)
-    with pytest.raises(ResultFileError, match="somebody has made a file of that name meanwhile"):
+    with pytest.raises(ResultFileError, match="another program has made this file meanwhile"):
         write(path)
     assert path.read_bytes() == b"somebody else's"
 

@@ -29,7 +29,7 @@ def test_what_is_no_regular_file_stays(tmp_path: Path, obstacle: str) -> None:
     else:
         os.mkfifo(path)
     before = [(each.name, each.lstat().st_mode) for each in sorted(tmp_path.iterdir())]
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         replace_own_file(path, b"ours")
     assert [(each.name, each.lstat().st_mode) for each in sorted(tmp_path.iterdir())] == before
     assert not target.exists() or target.read_bytes() == b"mine"

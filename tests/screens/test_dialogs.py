@@ -80,7 +80,7 @@ async def test_typing_filters_by_all_words_in_any_case() -> None:
         assert len(lines(app)) == 1
         await pilot.press(*"xyz")
         assert lines(app) == []
-        assert advice(app) == "No chat has this in its title."
+        assert advice(app) == "No chat has this in its title or its model's name."
 
 
 async def test_arrows_move_while_typing_and_enter_opens() -> None:
@@ -98,7 +98,7 @@ async def test_a_dialog_is_closed_without_a_result(key: str) -> None:
 
 async def test_an_empty_list_says_that_chats_are_kept() -> None:
     async with shown(ChatList([], NOW)) as (app, pilot):
-        assert "kept here" in advice(app)
+        assert "saved here" in advice(app)
         await pilot.press("enter", "f2", "delete")
         assert isinstance(app.screen, ChatList)
 
@@ -209,6 +209,6 @@ async def test_a_branch_is_told_by_its_last_question_and_answer_and_is_chosen_by
 
 async def test_a_list_of_branches_says_why_it_is_empty() -> None:
     async with shown(BranchList([], NOW)) as (app, pilot):
-        assert advice(app) == "Nothing was said in this chat yet."
+        assert advice(app) == "This chat has no messages yet."
         await pilot.press("x")
-        assert advice(app) == "No branch ends with this."
+        assert advice(app) == "No branch has this in its last question or answer."

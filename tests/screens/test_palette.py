@@ -41,7 +41,7 @@ async def test_enter_pressed_twice_runs_a_command_once() -> None:
         for _ in range(4):
             palette.post_message(Input.Submitted(entry, entry.value))
         await driver.until(lambda: app.screen is app.chat_screen)
-        await driver.until(lambda: app._turns.chat.is_incognito)
+        await driver.until(lambda: app.turn_driver.chat.is_incognito)
         assert app.return_code in (None, 0)
 
 

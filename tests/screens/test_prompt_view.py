@@ -42,7 +42,7 @@ async def test_the_prompt_of_the_last_answer_is_shown_as_it_was_fed() -> None:
         await driver.send("/prompt")
         await driver.until(lambda: open_views(driver))
         await driver.until(lambda: "<s>one</s>" in driver.screen_text())
-        assert "1,234 tokens · 1,200 kept · template: model file" in driver.screen_text()
+        assert "1,234 tokens · 1,200 in the cache · template: model file" in driver.screen_text()
         request = driver.engine.estimate_requests[-1]
         assert (request.messages, request.ledger, request.shows_prompt) == ((ONE,), (), True)
         await driver.pilot.press("escape")

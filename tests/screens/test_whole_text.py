@@ -23,7 +23,7 @@ async def test_a_long_message_is_shown_in_part_and_stored_whole() -> None:
         assert "line 39\n… " in driver.questions[0]
         assert "line 41" not in driver.questions[0]
         assert f"{len(LONG):,} characters in 5,001 lines" in driver.questions[0]
-        assert driver.app._turns.chat.user_texts == [LONG]
+        assert driver.app.turn_driver.chat.user_texts == [LONG]
 
 
 async def test_a_click_shows_all_of_it_and_a_key_copies_it() -> None:
@@ -63,4 +63,4 @@ async def test_what_is_selected_of_a_message_is_copied_as_it_was_written() -> No
         message = driver.app.chat_screen.query_one(UserMessage)
         assert driver.questions == ["a⇄b ⇄c⇄ ␛[31m"]
         assert message.get_selection(Selection(None, None)) == (text, "\n")
-        assert driver.app._turns.chat.user_texts == [text]
+        assert driver.app.turn_driver.chat.user_texts == [text]

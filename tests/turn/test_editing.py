@@ -115,15 +115,15 @@ async def test_a_message_that_could_not_be_sent_says_so_in_place_of_the_price() 
 async def test_nothing_is_read_ahead_while_a_message_is_edited() -> None:
     async with opened(replies=[spoken("a")]) as driver:
         await say(driver, "one")
-        await driver.until(lambda: driver.engine.read_ahead_requests)
+        await driver.until(lambda: driver.engine.idle_prefill_requests)
         await driver.pilot.press("alt+up")
         await driver.write(" and more of it")
         await driver.until(lambda: driver.engine.estimate_requests)
-        count = len(driver.engine.read_ahead_requests)
+        count = len(driver.engine.idle_prefill_requests)
         await driver.at_rest()
-        assert len(driver.engine.read_ahead_requests) == count
+        assert len(driver.engine.idle_prefill_requests) == count
         await driver.pilot.press("escape")
-        await driver.until(lambda: len(driver.engine.read_ahead_requests) > count)
+        await driver.until(lambda: len(driver.engine.idle_prefill_requests) > count)
 
 
 @pytest.mark.parametrize("key", ["escape", "alt+down", "ctrl+c"])
@@ -309,7 +309,7 @@ async def test_the_branch_that_is_shown_is_not_opened_again() -> None:
 async def test_an_empty_chat_has_no_branches() -> None:
     async with opened() as driver:
         await driver.send("/branches")
-        await driver.until(lambda: "Nothing was said in this chat yet." in driver.screen_text())
+        await driver.until(lambda: "This chat has no messages yet." in driver.screen_text())
         await driver.pilot.press("escape")
         await driver.until(lambda: not isinstance(driver.app.screen, BranchList))
         assert driver.questions == []

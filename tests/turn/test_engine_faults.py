@@ -47,7 +47,7 @@ async def test_a_load_that_raises_is_told_and_the_next_one_is_as_good_as_ever(pl
         await driver.until(lambda: driver.remarks)
         assert f"the engine failed: {type(fault).__name__}" in driver.remarks[-1]
         driver.engine.fault = None
-        driver.app.load_model(MODEL)
+        driver.app.models.load(MODEL)
         await driver.until_state("ready")
         await driver.ask("hello")
         assert driver.answers[-1].startswith("Of course.")
@@ -91,7 +91,7 @@ async def test_an_engine_that_cannot_be_stopped_is_told_and_answers_to_its_end(f
     async with opened(engine=FaultyEngine("cancel", fault)) as driver:
         assert isinstance(driver.engine, FaultyEngine)
         await driver.ask("hello")
-        driver.app._turns._cancel_engine()
+        driver.app.turn_driver._cancel_engine()
         await driver.until(lambda: driver.remarks, "a failure")
         assert f"the engine failed: {type(fault).__name__}" in driver.remarks[-1]
         await driver.ask("again")

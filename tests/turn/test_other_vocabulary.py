@@ -37,7 +37,7 @@ def other(first_byte: int = 1000) -> FakeModel:
 
 async def change_to(driver: LocalDriver, model: FakeModel) -> None:
     await driver.send(f"/model {model.info.path}")
-    await driver.until(lambda: driver.app._turns.model == model.info, "another model")
+    await driver.until(lambda: driver.app.turn_driver.model == model.info, "another model")
     await driver.until_state("ready")
 
 
@@ -217,9 +217,9 @@ def has_finished(driver: LocalDriver, count: int) -> bool:
 
 async def cut_off(driver: LocalDriver, text: str, tokens: int) -> None:
     """Asks for an answer that is cut off after some tokens."""
-    driver.app._turns._settings = replace(driver.app._turns._settings, max_tokens=tokens)
+    driver.app.turn_driver.requests.settings = replace(driver.app.turn_driver.requests.settings, max_tokens=tokens)
     await driver.ask(text)
-    driver.app._turns._settings = replace(driver.app._turns._settings, max_tokens=None)
+    driver.app.turn_driver.requests.settings = replace(driver.app.turn_driver.requests.settings, max_tokens=None)
 
 
 async def test_an_answer_that_was_cut_off_goes_on_from_its_text_with_another_vocabulary() -> None:
@@ -252,7 +252,7 @@ async def test_an_answer_goes_on_with_the_first_model_after_the_other_has_writte
         await cut_off(driver, "first", 3)
         for model in (second, first):
             await change_to(driver, model)
-            driver.app._turns._settings = replace(driver.app._turns._settings, max_tokens=3)
+            driver.app.turn_driver.requests.settings = replace(driver.app.turn_driver.requests.settings, max_tokens=3)
             count = len(driver.engine.finished)
             await driver.pilot.press("f5")
             await driver.until(partial(has_finished, driver, count + 1), "more of it")
@@ -341,7 +341,7 @@ def tiny(folder: Path, vocabulary: VocabularyKind, seed: int = 1) -> Path:
 
 
 def has_loaded(driver: StarterDriver, model: Path) -> bool:
-    return driver.app._turns.model is not None and driver.app._turns.model.path == str(model)
+    return driver.app.turn_driver.model is not None and driver.app.turn_driver.model.path == str(model)
 
 
 async def test_real_models_take_turns_in_one_chat(tmp_path: Path) -> None:

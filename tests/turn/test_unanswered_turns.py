@@ -60,7 +60,7 @@ class Troubled:
 
 async def prompt_of(driver: Driver) -> str:
     """What the last answer's model was given."""
-    prompt = await driver.app._turns.prompt("", None)
+    prompt = await driver.app.turn_driver.prompt("", None)
     assert prompt is not None
     return "".join(part.text for part in prompt.prompt)
 

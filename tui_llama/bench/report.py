@@ -80,7 +80,7 @@ def foot(results: Sequence[Result]) -> str:
     """Returns the text below the table: the machine's limits, and the profiles."""
     limits = (
         f"\nLimits of this machine meanwhile ({INSTRUCTION_SET}): {describe_limits(results)}.\n"
-        "A repetition's limit is the better of what was measured right before and after it; medians of these pairs.\n"
+        "The limit of a repetition is the better of the samples right before and after it. The table has medians.\n"
     )
     return limits + "".join("\n" + _profile_table(result) for result in results if result.profile)
 

@@ -1,11 +1,19 @@
-"""What is written and not sent, kept over the end of the program however that comes."""
+"""Keeps what is written and not sent over the end of the program, however that comes."""
 
-from typing import Final
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 from tui_llama.chats.journal import Journal
+from tui_llama.controllers.views import RunAlone, ScreenView
+from tui_llama.screens.commands import parse_slash
+
+if TYPE_CHECKING:
+    from tui_llama.turn.driver import TurnDriver
 
 KEY: Final = "draft"
 """The store's preference that has it."""
+
+DRAFT_SECONDS = 1.0
 
 
 class DraftKeeper:
@@ -23,13 +31,55 @@ class DraftKeeper:
         self.text = ""
 
     async def restore(self) -> str:
-        """What was written and not sent when the program ended; empty if nothing was, or nobody knows."""
+        """Returns what was written and not sent when the program ended; empty if nothing was, or nobody knows."""
         kept: str | None = await self._journal.read_or(lambda store: store.preference(KEY), None)
         self.text = kept or ""
         return self.text
 
     def keep(self, text: str) -> None:
-        """This is what is written now."""
+        """Writes the draft, unless it is what is kept already."""
         if text != self.text:
             self.text = text
             self._journal.write(lambda store: store.set_preference(KEY, text), self)
+
+
+class DraftController:
+    """The draft in the composer of an app.
+
+    Args:
+        journal: Writes the draft.
+        turn_driver: Knows the chat; a draft in an incognito chat is not kept.
+        view: The app.
+        run: Runs a coroutine of a group in place of what is under way in it.
+    """
+
+    def __init__(self, journal: Journal, turn_driver: "TurnDriver", view: ScreenView, run: RunAlone) -> None:
+        self._keeper = DraftKeeper(journal)
+        self._turn_driver = turn_driver
+        self._view = view
+        self._run = run
+
+    @property
+    def sendable(self) -> str:
+        """What will be sent of what is written; a command is not."""
+        text = self._view.chat_screen.composer.text.lstrip("\n")
+        return "" if parse_slash(text) else text
+
+    async def restore(self) -> None:
+        """Puts the kept draft into the composer, unless something is written there."""
+        draft, composer = await self._keeper.restore(), self._view.chat_screen.composer
+        if draft and not composer.text:
+            composer.replace_text(draft)
+
+    def keep_soon(self) -> None:
+        """Keeps the draft once it has rested for a while."""
+        self._run("draft", self._keep_later)
+
+    async def _keep_later(self) -> None:
+        await asyncio.sleep(DRAFT_SECONDS)
+        self.keep()
+
+    def keep(self) -> None:
+        """Keeps the draft as it is now."""
+        if not self._turn_driver.chat.is_incognito:
+            self._keeper.keep(self._view.chat_screen.composer.text)

@@ -6,8 +6,9 @@ long as the program runs.
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -15,15 +16,21 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from tui_llama import paths
-from tui_llama.engine.protocol import ModelFacts, ModelInfo
+from tui_llama.chats.journal import Journal
+from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlone, StateView, WishView
+from tui_llama.conversation import LoadModel, State
+from tui_llama.engine.protocol import ModelFacts
 from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
 from tui_llama.models.starter.file import STARTER_FILE
 from tui_llama.screens.presenting import listed_found, listed_offer
 from tui_llama.text_safety import sanitize_line
+from tui_llama.turn.driver import LAST_MODEL, TurnDriver
 
 # The first frame needs none of these; what is called of them is imported where it is.
 if TYPE_CHECKING:
+    from textual.screen import Screen
+
     from tui_llama.models.library import FoundModel
     from tui_llama.models.machine import Machine
     from tui_llama.models.source import ModelSource
@@ -52,55 +59,12 @@ class Fetch(msgspec.Struct):
     meter: DownloadMeter
 
 
-class ModelsView(Protocol):
+class ModelsView(DialogView, HintView, StateView, WishView, Protocol):
     """What the controller has shown and done: the app."""
 
-    def show_picker(self, picker: "ModelPicker", chosen: Callable[[str | None], None]) -> None:
-        """Opens the dialog, and calls `chosen` with what it returns."""
-        ...
-
     @property
-    def open_picker(self) -> "ModelPicker | None":
-        """The dialog, while it is open."""
-        ...
-
-    def load_model(self, path: str) -> None:
-        """Loads a model in place of the one that is there."""
-        ...
-
-    @property
-    def loaded_model(self) -> ModelInfo | None:
-        """The model that is loaded."""
-        ...
-
-    @property
-    def model_path(self) -> str:
-        """The model file that is loaded or loading, or was last; empty for none."""
-        ...
-
-    @property
-    def wants_a_model(self) -> bool:
-        """Whether no model is loaded or loading."""
-        ...
-
-    def add_notice(self, text: str) -> None:
-        """One line in the conversation."""
-        ...
-
-    def add_failure(self, message: str, hint: str) -> None:
-        """A failure in the conversation."""
-        ...
-
-    def show_hint(self, text: str) -> None:
-        """One line for some seconds."""
-        ...
-
-    def show_state(self) -> None:
-        """What is shown around the messages may be different now."""
-        ...
-
-    def show_figures(self) -> None:
-        """The progress of a download has changed."""
+    def screen_stack(self) -> "Sequence[Screen[Any]]":
+        """The screens that are open, the chat first."""
         ...
 
 
@@ -110,6 +74,8 @@ class ModelsController:
     Args:
         source: Where models are found and fetched.
         settings: As the user set them.
+        turn_driver: Loads models.
+        remarks: Has what is to be told in the conversation.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
 
@@ -123,11 +89,15 @@ class ModelsController:
         self,
         source: "ModelSource",
         settings: "Settings",
+        turn_driver: TurnDriver,
+        remarks: RemarkView,
         view: ModelsView,
-        run: Callable[[str, Callable[[], Coroutine[Any, Any, None]]], object],
+        run: RunAlone,
     ) -> None:
         self._source = source
         self._settings = settings
+        self._turn_driver = turn_driver
+        self._remarks = remarks
         self._view = view
         self._run = run
         self._found: list[FoundModel] = []
@@ -140,6 +110,40 @@ class ModelsController:
         self.fetch: Fetch | None = None
         self.is_looking = False
         self.missing_words = ""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether no model is loaded or loading."""
+        return self._turn_driver.state is State.NO_MODEL
+
+    @property
+    def picker(self) -> "ModelPicker | None":
+        """The list of models, while it is open."""
+        from tui_llama.screens.model_picker import ModelPicker
+
+        pickers = [screen for screen in self._view.screen_stack if isinstance(screen, ModelPicker)]
+        return pickers[0] if pickers and pickers[0].is_attached else None
+
+    # --- loading --------------------------------------------------------------------------------------------------
+
+    def load(self, path: str) -> None:
+        """Loads a model in place of the one that is there; an answer under way is stopped and kept."""
+        self._run("chats", partial(self._load, path))
+
+    async def _load(self, path: str) -> None:
+        if self._turn_driver.state is not State.WAITING:
+            await self._turn_driver.stop_and_wait()
+        self._view.wish(LoadModel(path))
+
+    async def find_last_used(self, journal: Journal) -> str | None:
+        """Returns the path of the model used last; None where its file is gone or none was used."""
+        # Another program may hold the store for a while; until then, nobody knows that there is no model.
+        self.is_looking = True
+        self._view.show_status()
+        path: str | None = await journal.read_or(lambda store: store.preference(LAST_MODEL), None)
+        path = path if path and paths.is_file(Path(path)) else None
+        self.is_looking = path is None
+        return path
 
     # --- the first model ----------------------------------------------------------------------------------------
 
@@ -154,9 +158,9 @@ class ModelsController:
             self.is_looking = False
         usable = [found for found in self._found if not self._facts(found).refusal]
         self.missing_words = "" if usable else _NONE_CAN_RUN if self._found else _NO_MODEL
-        was_quicker = not self._view.wants_a_model or self._view.open_picker is not None
+        was_quicker = not self.is_missing or self.picker is not None
         if not was_quicker and len(usable) == 1:
-            self._view.load_model(str(usable[0].path))
+            self.load(str(usable[0].path))
         elif not was_quicker and usable:
             self.open_picker()
         self._view.show_state()
@@ -165,14 +169,14 @@ class ModelsController:
 
     def open_picker(self) -> None:
         """Shows what there is on this machine and what can be fetched, first without what takes time to find out."""
-        if self._view.open_picker is not None:
+        if self.picker is not None:
             return
         from tui_llama.screens.model_picker import ModelPicker
 
         self._listed = []
         picker = ModelPicker(None, paths.models_folder())
         picker.move_to(self._fresh_path)
-        self._view.show_picker(picker, lambda path: self._view.load_model(path) if path else None)
+        self._view.push_screen(picker, lambda path: self.load(path) if path else None)
         self._run("lists", self._fill)
 
     async def _fill(self) -> None:
@@ -203,7 +207,7 @@ class ModelsController:
         """Puts the list together anew."""
         from tui_llama.models.described import describe, offers
 
-        if self._view.open_picker is None:
+        if self.picker is None:
             return
         machine = self._machine_for_another()
         described = [describe(found, self._known.get(_key(found)), machine, self._settings) for found in self._found]
@@ -213,7 +217,7 @@ class ModelsController:
 
     def _show_progress(self) -> None:
         """Shows the list as it was put together, with how far the download is."""
-        picker = self._view.open_picker
+        picker = self.picker
         if picker is not None and self._listed:
             picker.replace_items([*map(self._with_progress, self._with_other_fetch(self._listed))])
 
@@ -222,7 +226,7 @@ class ModelsController:
         from tui_llama.models.machine import Machine
 
         machine = self._machine or Machine("", 0)
-        model = self._view.loaded_model
+        model = self._turn_driver.model
         if model is None or machine.free_bytes is None:
             return machine
         return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + model.weight_bytes)
@@ -256,7 +260,7 @@ class ModelsController:
 
     def start_fetching_starter(self) -> None:
         """Fetches the starter, unless it is in use."""
-        if Path(self._view.model_path).name == STARTER_FILE and not self._view.wants_a_model:
+        if Path(self._turn_driver.model_path).name == STARTER_FILE and not self.is_missing:
             self._view.show_hint("The starter model is in use; Ctrl+L gets a better one.")
             return
         self.start_fetch(STARTER_NAME, STARTER_TITLE)
@@ -291,11 +295,11 @@ class ModelsController:
 
     def _tell_failure(self, message: str, hint: str) -> None:
         """In the list while that is open, which hides the conversation."""
-        picker = self._view.open_picker
+        picker = self.picker
         if picker is not None:
             picker.say(sanitize_line(f"{message}. {hint}"))
         else:
-            self._view.add_failure(message, hint)
+            self._remarks.add_failure(message, hint)
 
     async def _follow(self, fetch: Fetch) -> Downloaded | DownloadFailed:
         """Shows how far the download is, and returns what became of it."""
@@ -311,22 +315,22 @@ class ModelsController:
     async def _offer(self, fetch: Fetch, downloaded: Downloaded) -> None:
         """Begins with a model where there is none, and else says that it is there."""
         self.missing_words = ""
-        if self._view.wants_a_model and self._view.open_picker is None:
-            self._view.load_model(downloaded.path)
+        if self.is_missing and self.picker is None:
+            self.load(downloaded.path)
             return
         self._fresh_path = downloaded.path
-        picker = self._view.open_picker
+        picker = self.picker
         if picker is not None:
             picker.move_to(downloaded.path)
         else:
-            self._view.add_notice(f"{fetch.title} is here: Ctrl+L and Enter chat with it.")
+            self._remarks.add_notice(f"{fetch.title} is here: Ctrl+L and Enter chat with it.")
         await self._fill()
 
     # --- removing -----------------------------------------------------------------------------------------------
 
     def remove(self, path: str) -> None:
         """Removes a file that this program has fetched, unless it is in use."""
-        if os.path.realpath(path) == os.path.realpath(self._view.model_path) and not self._view.wants_a_model:
+        if os.path.realpath(path) == os.path.realpath(self._turn_driver.model_path) and not self.is_missing:
             self._view.show_hint("This model is in use; load another one first.")
             return
 

@@ -3,17 +3,18 @@
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tui_llama import paths
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.record import ChatRecord, Deletion, unstored_chats
 from tui_llama.chats.store import ChatSummary, Store
 from tui_llama.controllers.draft import DraftKeeper
+from tui_llama.controllers.views import RemarkView, Result
 from tui_llama.errors import StateFileError, StoreConflictError, StoreError, UserError
 
 if TYPE_CHECKING:
-    from tui_llama.screens.unsaved import Unsaved
+    from textual.screen import Screen
 
 NOT_SAVED: Final = "Not saved for now"
 SAVED_AGAIN: Final = "Everything is saved again."
@@ -21,31 +22,23 @@ _KEPT: Final = "It is kept in memory until it can be saved."
 _NAMED_LOSSES: Final = 4
 
 
-class SavingView(Protocol):
-    """What the controller has shown: the app."""
-
-    def add_notice(self, text: str) -> None:
-        """One line in the conversation."""
-        ...
-
-    def add_failure(self, message: str, hint: str) -> None:
-        """A failure in the conversation."""
-        ...
+class TroubleView(RemarkView, Protocol):
+    """Shows in the conversation what is to be said of saving."""
 
     def show_trouble(self, message: str, hint: str) -> None:
-        """A failure that stays in the conversation until it is over, and in the status line."""
+        """Adds a failure that stays in the conversation until it is over, and in the status line."""
         ...
 
     def end_trouble(self) -> None:
-        """It is over."""
+        """Takes that failure away: it is over."""
         ...
 
-    async def ask_unsaved(self, cause: str, losses: list[str], *, can_stay: bool) -> "Unsaved | None":
-        """Asks what is to become of what is not saved."""
-        ...
 
-    async def ask_file(self, question: str, name: str) -> str | None:
-        """Asks for the name of a new file."""
+class SavingView(Protocol):
+    """Has questions asked: the app."""
+
+    async def push_screen_wait(self, screen: "Screen[Result]") -> "Result | Any":
+        """Opens the dialog and returns what it returns."""
         ...
 
 
@@ -54,6 +47,7 @@ class SavingController:
 
     Args:
         store: The chats. Not closed here.
+        remarks: Has what is to be told in the conversation.
         view: The app.
 
     Attributes:
@@ -62,7 +56,8 @@ class SavingController:
         why_lost: Why it could not be saved as a file either; empty if it was, or nobody had to.
     """
 
-    def __init__(self, store: Store, view: SavingView) -> None:
+    def __init__(self, store: Store, remarks: TroubleView, view: SavingView) -> None:
+        self._remarks = remarks
         self._view = view
         self._lost_on_purpose: set[object] = set()
         self.journal = Journal(store, self.note_failure, self._note_recovery)
@@ -81,11 +76,11 @@ class SavingController:
         if error is self.journal.trouble:
             self.show_again()
         elif isinstance(error, StateFileError):
-            self._view.add_notice(str(error))
+            self._remarks.add_notice(str(error))
         elif isinstance(error, StoreConflictError):
-            self._view.add_failure(f"This chat is no longer saved: {error}", error.hint)
+            self._remarks.add_failure(f"This chat is no longer saved: {error}", error.hint)
         elif isinstance(error, StoreError):
-            self._view.add_failure(str(error), error.hint)
+            self._remarks.add_failure(str(error), error.hint)
         else:
             raise error
 
@@ -93,11 +88,11 @@ class SavingController:
         """Says in the chat that is shown now what is still so."""
         trouble = self.journal.trouble
         if trouble is not None:
-            self._view.show_trouble(f"{NOT_SAVED}: {trouble}", f"{_KEPT} {trouble.hint}".rstrip())
+            self._remarks.show_trouble(f"{NOT_SAVED}: {trouble}", f"{_KEPT} {trouble.hint}".rstrip())
 
     def _note_recovery(self) -> None:
-        self._view.end_trouble()
-        self._view.add_notice(SAVED_AGAIN)
+        self._remarks.end_trouble()
+        self._remarks.add_notice(SAVED_AGAIN)
 
     # --- before the end -----------------------------------------------------------------------------------------
 
@@ -106,10 +101,10 @@ class SavingController:
         await self.journal.settle()
         cause = ""
         while losses := await self._losses():
-            from tui_llama.screens.unsaved import Unsaved
+            from tui_llama.screens.unsaved import AskUnsaved, Unsaved
 
             trouble = self.journal.trouble or next(iter(self.journal.refused.values()), "")
-            match await self._view.ask_unsaved(cause or str(trouble), losses, can_stay=can_stay):
+            match await self._view.push_screen_wait(AskUnsaved(cause or str(trouble), losses, can_stay=can_stay)):
                 case Unsaved.TRY_AGAIN:
                     cause = ""
                 case Unsaved.SAVE_AS_FILE:
@@ -140,7 +135,10 @@ class SavingController:
 
     async def _save_as_file(self) -> str:
         """Saves what the user wants as a file; returns why it could not be, or nothing."""
-        name = await self._view.ask_file("Save as a new file: .md or .json", f"~/unsaved-chats-{_moment_words()}.md")
+        from tui_llama.screens.ask_text import AskText
+
+        question = AskText("Save as a new file: .md or .json", f"~/unsaved-chats-{_moment_words()}.md")
+        name = await self._view.push_screen_wait(question)
         if name is None:
             return ""
         return self.save_as_file(name)

@@ -39,7 +39,9 @@ def _open(file: Path) -> sqlite3.Connection:
 def _section(connection: sqlite3.Connection, file: Path) -> Section:
     application_id, version = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
     if application_id != APPLICATION_ID:
-        return _failed(f"{file} is no database of this program.", "Move it away, or choose another place.")
+        return _failed(
+            f"{file} is not a database of this program.", "Move it away, or set TUI_LLAMA_HOME to another folder."
+        )
     if version > len(MIGRATIONS):
         return _failed(f"{file} was written by a newer version of this program.", "Install that version.")
     findings = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]

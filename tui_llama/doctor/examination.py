@@ -38,7 +38,7 @@ def examine_all(probes: Iterable[tuple[str, Probe]], say: Callable[[str], None])
     """Runs probes. Each comes with a title, which the section gets if the probe fails."""
     sections = []
     for title, probe in probes:
-        say(f"looking at: {title.lower()}")
+        say(f"examining: {title.lower()}")
         sections.append(_carried_out(title, probe))
     return sections
 
@@ -53,7 +53,7 @@ def _carried_out(title: str, probe: Probe) -> Section:
     except OSError as error:
         return _failed(title, f"this could not be read ({error})", "Check the permissions and the disk.")
     except Exception as error:  # a page about problems must not fail because of one
-        return _failed(title, f"this could not be looked at ({type(error).__name__}: {error})", _BUG)
+        return _failed(title, f"this could not be examined ({type(error).__name__}: {error})", _BUG)
 
 
 def _failed(title: str, what: str, remedy: str) -> Section:

@@ -74,7 +74,7 @@ def our_places() -> list[Place]:
         Place("settings", paths.settings_file(), False, ""),
         Place("stored prompts", paths.prompt_cache_folder(), True, "every chat is read again from its beginning"),
         Place("kernels", paths.kernel_cache_folder(), False, "every start compiles the kernels again"),
-        Place("log", paths.log_file(), True, "what the engine complains about is lost"),
+        Place("log", paths.log_file(), True, "messages of the engine are lost"),
     ]
 
 
@@ -120,23 +120,23 @@ def folders_section(sights: Iterable[tuple[Place, Sight]]) -> Section:
         if is_full and sight.device not in full_disks:
             full_disks.add(sight.device)
             text = f"The disk of {place.path} is nearly full: {size_words(sight.free_bytes or 0)} are free."
-            problems.append(Problem(text, "Remove files. Stored prompts go with: tui-llama cache clear"))
+            problems.append(Problem(text, "Remove files. To remove stored prompts: tui-llama cache clear"))
     return Section(TITLE, tuple(rows), tuple(problems))
 
 
 def _problems(place: Place, sight: Sight) -> Iterator[Problem]:
     path = place.path
     if sight.obstacle:
-        yield Problem(f"{sight.obstacle} is no folder, so nothing can be made below it.", "Move it away.")
+        yield Problem(f"{sight.obstacle} is not a folder, so nothing can be made below it.", "Move it away.")
         return
     if not sight.is_readable:
         yield Problem(f"{path} cannot be read.", "Change its owner or its mode.")
     if place.loss and not sight.is_writable:
         variable = paths.HOME_VARIABLE
-        remedy = f"Change its owner or its mode, or let {variable} name a folder that can be written to."
+        remedy = f"Change its owner or its mode, or set {variable} to a folder that can be written to."
         yield Problem(f"{path} cannot be written to: {place.loss}.", remedy)
     if place.is_private and sight.is_open_to_others:
-        yield Problem(f"Other users of this machine can read {path}.", f"chmod -R go= {path.parent}")
+        yield Problem(f"Other users of this machine can read {path}.", f"To change that: chmod -R go= {path.parent}")
     if place.is_private and not sight.is_ours:
         yield Problem(f"{path} belongs to another user.", "Change its owner.", is_advice=True)
 

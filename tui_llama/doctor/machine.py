@@ -63,7 +63,9 @@ def machine_section(machine: Machine, core_count: int, processor_count: int, why
         problems.append(Problem(text, "Close other programs.", is_advice=True))  # a running chat may hold a model
     if not speed:
         text = f"Kernels cannot be run here: {why_unmeasured or 'the speed of memory cannot be measured'}."
-        problems.append(Problem(text, "See what else is wrong; if nothing is, report it as a bug, with this page."))
+        problems.append(
+            Problem(text, "Solve the other problems first; if there are none, report this as a bug, with this page.")
+        )
     return Section(TITLE, rows, tuple(problems))
 
 

@@ -50,7 +50,7 @@ def settings_section(
             rows.append(Row(variable, environment[variable]))
         elif variable not in known:
             nearest = get_close_matches(variable, known, n=1)
-            remedy = f"Did you mean {nearest[0]}?" if nearest else "tui-llama settings names those that there are."
+            remedy = f"Did you mean {nearest[0]}?" if nearest else "tui-llama settings lists all variables."
             problems.append(Problem(f"There is no variable {variable}.", remedy, is_advice=True))
     return Section(TITLE, tuple(rows), tuple(problems))
 

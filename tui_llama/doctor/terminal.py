@@ -125,11 +125,11 @@ def _problems(terminal: Terminal) -> list[Problem]:
     has_terminal = terminal.is_input or terminal.is_output
     if is_plain(variables):
         text = f"TERM is {name or 'not set'}: the program cannot know what the terminal understands."
-        remedy = "Set it to what the terminal calls itself, such as xterm-256color."
+        remedy = "Set it to the name of the terminal, such as xterm-256color."
         problems.append(Problem(text, remedy, is_advice=not has_terminal))
     remedy = "Set LANG to a locale with UTF-8, such as C.UTF-8 or en_US.UTF-8."
     if not _is_utf_8(terminal.encoding):
-        text = f"Text is written as {terminal.encoding or 'nobody knows what'}, which lacks most characters."
+        text = f"Text is written in {terminal.encoding or 'an unknown encoding'}, which lacks most characters."
         problems.append(Problem(text, remedy))
     elif not _is_utf_8(_locale(variables).partition(".")[2].partition("@")[0]):
         name = _locale(variables)

@@ -90,7 +90,7 @@ def why_not_to_ask(input_descriptor: int, output_descriptor: int, environment: M
     if os.fstat(input_descriptor).st_rdev != os.fstat(output_descriptor).st_rdev:
         return "two terminals"
     if is_plain(environment):
-        return "TERM names a terminal that understands nothing"
+        return "TERM names a terminal that understands only text"
     with suppress(OSError):  # it is not the controlling terminal of this process
         if os.tcgetpgrp(input_descriptor) != os.getpgrp():
             return "run in the background"

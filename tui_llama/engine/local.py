@@ -15,12 +15,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tui_llama.engine.generation.idle_prefill import ReadAhead
+from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
 from tui_llama.engine.llama_cpp.transfer import SessionTransfer
-from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.eviction import default_budget_bytes
 from tui_llama.engine.prompting.conversation_prompt import without_foreign_tokens
@@ -31,6 +31,8 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
     Finished,
+    IdlePrefillEvent,
+    IdlePrefillRequest,
     LoadEvent,
     LoadProgress,
     LoadRequest,
@@ -39,12 +41,11 @@ from tui_llama.engine.protocol import (
     ModelLoaded,
     Notice,
     PromptEstimate,
-    ReadAheadEvent,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
 )
 from tui_llama.engine.threads.placement import Placement
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import CallerError, EngineError, UserError
 from tui_llama.files.storage import DiskStorage
 
@@ -150,8 +151,8 @@ class LocalEngine:
             self._forget()
             raise
 
-    def read_ahead(self, request: ReadAheadRequest, should_stop: ShouldStop) -> Iterator[ReadAheadEvent]:
-        """Yields the progress of idle prefill, then exactly one of `ReadAheadFinished` and `Failed`.
+    def idle_prefill(self, request: IdlePrefillRequest, should_stop: ShouldStop) -> Iterator[IdlePrefillEvent]:
+        """Yields the progress of idle prefill, then exactly one of `IdlePrefillFinished` and `Failed`.
 
         Args:
             request: What the next prompt is certain to begin with.
@@ -168,7 +169,7 @@ class LocalEngine:
             own = without_foreign_tokens(model, request)
             if len(own.ledger) < len(request.ledger):
                 yield Notice(TOKENISED_AGAIN)
-            ahead = ReadAhead(model, sequence, own, should_stop, self._prompt_cache)
+            ahead = IdlePrefill(model, sequence, own, should_stop, self._prompt_cache)
             yield from ahead.events(self._speed.note, self._clock)
         except UserError as error:
             self._forget()

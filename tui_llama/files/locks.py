@@ -37,9 +37,9 @@ def cause_of(error: OSError) -> str:
 
 def how_to_move(path: Path) -> str:
     """Says how to move the folder of a path elsewhere, without a full stop and in lower case."""
-    ways = [f"{paths.HOME_VARIABLE} for all of this program's"]
+    ways = [f"{paths.HOME_VARIABLE} (all folders of this program)"]
     if not paths.has_home():
         for variable, folder in (("XDG_DATA_HOME", paths.data_folder()), ("XDG_CACHE_HOME", paths.cache_folder())):
             if path.is_relative_to(folder):
-                ways.insert(0, f"{variable} for this one")
-    return f"set {' or '.join(ways)} to a folder on a disk of this machine"
+                ways.insert(0, f"{variable} (this folder)")
+    return f"set {' or '.join(ways)} to a folder on a local disk"

@@ -106,12 +106,12 @@ def _replaced(folder: int, path: Path, kind: FileKind, may_replace: bool, inputs
     if stat.S_ISLNK(status.st_mode):
         raise _refusal(path, "a link is in its place")
     if not stat.S_ISREG(status.st_mode):
-        raise _refusal(path, "what is in its place is no regular file")
+        raise _refusal(path, "something that is not a regular file is in its place")
     if not may_replace:
         hint = f"Choose another name; {kind.option} replaces {kind.name}." if kind.option else _CHOOSE
         raise _refusal(path, "it is there already", hint)
     if any(os.path.samestat(status, other) for other in _statuses(inputs)):
-        raise _refusal(path, "it is what the result is made from")
+        raise _refusal(path, "the result is made from it")
     if not kind.beginning or (status.st_size and _beginning(folder, path.name, len(kind.beginning)) != kind.beginning):
         raise _refusal(path, f"the file in its place is not {kind.name}")
     return True
@@ -145,7 +145,7 @@ def _name(folder: int, part: str, name: str, is_replaced: bool, path: Path) -> N
         os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder)
         os.unlink(part, dir_fd=folder)
     except FileExistsError as error:
-        raise _refusal(path, "somebody has made a file of that name meanwhile") from error
+        raise _refusal(path, "another program has made this file meanwhile") from error
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -157,7 +157,7 @@ def _name(folder: int, part: str, name: str, is_replaced: bool, path: Path) -> N
 @contextmanager
 def _folder(path: Path) -> Iterator[int]:
     if path.name in {"", ".."}:
-        raise _refusal(path, "it is no name of a file")
+        raise _refusal(path, "this is not the name of a file")
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield folder

@@ -22,7 +22,7 @@ def replace_own_file(path: Path, content: bytes) -> None:
     paths.make_private_folder(path.parent)
     with suppress(FileNotFoundError):
         if not stat.S_ISREG(path.lstat().st_mode):
-            raise OSError(errno.EEXIST, "what is in its place is no regular file", str(path))
+            raise OSError(errno.EEXIST, "something that is not a regular file is in its place", str(path))
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -27,7 +27,7 @@ class AskText(Dialog[str | None]):
         with Vertical(classes="dialog -small") as box:
             box.border_title = self._question
             yield LineInput(self._text, select_on_focus=True, compact=True)
-            yield Static("Enter keep · Esc leave as it was", classes="keys")
+            yield Static("Enter save · Esc cancel", classes="keys")
 
     @on(LineInput.Submitted)
     def _keep(self, event: LineInput.Submitted) -> None:

@@ -32,7 +32,7 @@ class Command(msgspec.Struct, frozen=True):
 
 COMMANDS = (
     Command("new_chat", "New chat", "Begin an empty chat", ("new", "clear"), "ctrl+n", "Ctrl+N"),
-    Command("incognito", "Incognito chat", "Begin a chat of which nothing is kept", ("incognito",)),
+    Command("incognito", "Incognito chat", "Begin a chat that is not saved", ("incognito",)),
     Command(
         "list_chats",
         "Chats",
@@ -63,7 +63,7 @@ COMMANDS = (
     Command(
         "continue_answer",
         "Continue",
-        "Go on with the last answer where it was cut off",
+        "Continue the last answer where it was cut off",
         ("continue", "go"),
         "f5",
         "F5",
@@ -71,7 +71,7 @@ COMMANDS = (
     Command(
         "edit_message",
         "Edit message",
-        "Say something else in place of an earlier message; what was said is kept",
+        "Replace an earlier message; the old one is kept",
         ("edit",),
         "alt+up",
         "Alt+↑",
@@ -79,14 +79,14 @@ COMMANDS = (
     Command(
         "begin_today",
         "Today's date",
-        "Tell the model today's date, not that of the day on which this chat began",
+        "Tell the model today's date, not the date on which this chat began",
         ("today", "date"),
     ),
-    Command("list_branches", "Branches", "Go to another way that this chat went", ("branches", "branch")),
-    Command("stop", "Stop", "Stop the answer and keep what there is", ("stop",), "escape", "Esc"),
-    Command("show_prompt", "Prompt", "Show what the model is given, word for word", ("prompt",)),
+    Command("list_branches", "Branches", "Open another branch of this chat", ("branches", "branch")),
+    Command("stop", "Stop", "Stop the answer and keep its text", ("stop",), "escape", "Esc"),
+    Command("show_prompt", "Prompt", "Show the exact prompt of the model", ("prompt",)),
     Command("copy_answer", "Copy answer", "Copy the last answer to the clipboard", ("copy",)),
-    Command("whole_message", "Whole message", "Show all of your last message that is too long for here", ("whole",)),
+    Command("whole_message", "Whole message", "Show the whole of your last long message", ("whole",)),
     Command("rename_chat", "Rename chat", "Give this chat another title", ("rename",), argument="title"),
     Command("delete_chat", "Delete chat", "Delete this chat for good", ("delete",)),
     Command(
@@ -102,21 +102,21 @@ COMMANDS = (
         "get_starter", "Get the starter", "Fetch a very small model to try the program with", ("starter",), "f3", "F3"
     ),
     Command("help", "Help", "Show the keys and commands", ("help", "?"), "f1", "F1"),
-    Command("quit", "Quit", "Leave; everything is kept", ("quit", "bye", "exit"), "ctrl+q", "Ctrl+Q"),
+    Command("quit", "Quit", "Quit; everything is saved", ("quit", "bye", "exit"), "ctrl+q", "Ctrl+Q"),
 )
 
 # The help also lists these keys, which belong to one widget and are no commands.
 COMPOSER_KEYS = (
     ("Enter", "Send"),
     ("Ctrl+J, Alt+Enter", "New line; also Shift+Enter, or \\ and Enter"),
-    ("↑ ↓", "What was sent before"),
-    ("← →", "Other versions of the last answer, when nothing is written"),
+    ("↑ ↓", "Messages that were sent before"),
+    ("← →", "Other versions of the last answer, when no text is written"),
     ("Alt+↑ Alt+↓", "Edit an earlier message, go back to a later one"),
     ("Esc", "Stop the answer"),
     ("Ctrl+C", "Copy, or stop, or clear, or quit"),
-    ("Ctrl+_, Alt+Z", "Undo; Ctrl+Y takes that back"),
+    ("Ctrl+_, Alt+Z", "Undo; Ctrl+Y redoes"),
     ("Ctrl+Z", "Suspend the program; fg in the shell brings it back"),
-    ("Ctrl+D", "Quit, when nothing is written"),
+    ("Ctrl+D", "Quit, when no text is written"),
     ("Ctrl+P", "All commands"),
 )
 TRANSCRIPT_KEYS = (

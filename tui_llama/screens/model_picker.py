@@ -145,7 +145,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
         if item.refusal:
             self.post_message(self.Refused(f"{item.title}: {item.refusal}"))
         elif item.is_under_way:
-            self.post_message(self.Refused("It is on its way; Del cancels that."))
+            self.post_message(self.Refused("It is being fetched; Del cancels that."))
         elif item.warning:
             self._ask_first(item)
         else:
@@ -169,9 +169,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
             is_file = typed_file(filter_text) is not None
             return "Enter loads this file." if is_file else "There is no such model or file."
         return (
-            "No GGUF files were found on this machine.\n\n"
-            f"Put one into {self._models_folder}\n"
-            "or type the path of one above."
+            f"No GGUF files were found on this machine.\n\nPut one into {self._models_folder}\nor type its path above."
         )
 
     def action_drop(self) -> None:
@@ -184,7 +182,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
         elif item.can_be_removed:
             self._ask_whether_to_remove(item)
         elif item.is_here:
-            self.post_message(self.Refused("Only what this program has fetched can be removed here."))
+            self.post_message(self.Refused("Only models that this program has fetched can be removed here."))
 
     def _load_or_fetch(self, item: ListedModel) -> None:
         if item.is_here:
@@ -198,7 +196,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
                 self._load_or_fetch(item)
 
         verb = "Load" if item.is_here else "Get"
-        question = f"{verb} {sanitize_line(item.title)} all the same?"
+        question = f"{verb} {sanitize_line(item.title)} anyway?"
         self.app.push_screen(AskWhether(question, item.warning, verb), go_on)
 
     def _ask_whether_to_remove(self, item: ListedModel) -> None:

@@ -4,11 +4,11 @@ import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from textual.theme import Theme
 
-from tui_llama import paths
+from tui_llama import conversation, paths
 from tui_llama.chat import ENDED_BY_ITSELF, Role, StopReason, Usage
 from tui_llama.chats.open_chat import Entry, OpenChat
 from tui_llama.chats.store import ChatSummary, StoredBranch
@@ -30,16 +30,24 @@ if TYPE_CHECKING:
     from tui_llama.screens.model_picker import ListedModel
 
 _ENDINGS = {
-    StopReason.LENGTH: "ended at the limit of tokens",
+    StopReason.LENGTH: "ended at the token limit",
     StopReason.CONTEXT_FULL: "ended because the context is full",
     StopReason.STOPPED: "stopped",
     StopReason.FAILED: "failed",
     StopReason.LOOP: "ended: it repeats itself",
 }
+_NOT_NOW: Final = {
+    conversation.SendMessage: "Not yet; your text stays here.",
+    conversation.EditMessage: "Not yet; your text stays here.",
+    conversation.Regenerate: "There is nothing to answer again now.",
+    conversation.Continue: "Not while the engine is busy.",
+    conversation.LoadModel: "Not while the engine is busy.",
+    conversation.Stop: "There is nothing to stop.",
+}
 _GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command.name == "continue_answer")
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
 _LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
-_COMING_ADVICE = ("You can write meanwhile; the chat begins when it is here.",)
+_COMING_ADVICE = ("You can write meanwhile, and send it when the model is here.",)
 _STARTER_ADVICE = ("A very small model to try this with · Ctrl+L: better ones",)
 _LOST_ADVICE = ("Your next message starts the engine again.",)
 
@@ -60,15 +68,20 @@ def note_of(entry: Entry, *, is_last: bool = False) -> str:
     return " · ".join(part for part in (ending, key, version) if part)
 
 
+def why_not_now(event: conversation.Event) -> str:
+    """Says that what the user wants cannot be done now."""
+    return _NOT_NOW.get(type(event), "Not now.")
+
+
 def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
     """Says why this model cannot continue the last answer; empty if it can, as far as is known."""
     if not chat.ends_in_answer:
-        return "There is no answer to go on with." if chat.is_empty else "There is no answer yet; Ctrl+R asks for one."
+        return "There is no answer to continue." if chat.is_empty else "There is no answer yet; Ctrl+R asks for one."
     answer = chat.entries[-1]
     if answer.stop_reason in ENDED_BY_ITSELF:
-        return "This answer ended by itself; there is nothing to go on with."
+        return "This answer is complete; there is nothing to continue."
     if answer.is_replied_to:
-        return "Something was said after this answer in another branch; it stays as it is."
+        return "Another branch replies to this answer, so it cannot be continued."
     if not chat.has_prompt:
         return "The tokens of this answer are not known; Ctrl+R answers again."
     return _why_there_is_no_room(answer, model)
@@ -80,10 +93,10 @@ def _why_there_is_no_room(answer: Entry, model: ModelInfo | None) -> str:
     An answer during which the context was shifted may be longer than the context.
     """
     if answer.stop_reason is StopReason.CONTEXT_FULL:
-        return "The context is full; this answer cannot go on."
+        return "The context is full; this answer cannot be continued."
     if model is None or answer.usage is None or _ledger_tokens(answer.usage) < model.context_size:
         return ""
-    return f"This answer has outgrown the context of {model.context_size:,} tokens; it cannot go on."
+    return f"This answer is longer than the context of {model.context_size:,} tokens; it cannot be continued."
 
 
 def _ledger_tokens(usage: Usage) -> int:
@@ -148,7 +161,7 @@ def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: 
         model: The loaded model, or None.
         is_coming: Whether the program is looking for a first model or fetching it.
     """
-    promise = ("Nothing of this chat is kept.",) if chat.is_incognito else ()
+    promise = ("Nothing of this chat is saved.",) if chat.is_incognito else ()
     if state in MODEL_IS_LOADING:
         return (*promise, *_LOADING_ADVICE)
     if state is State.NO_MODEL:

@@ -71,7 +71,7 @@ class PromptView(Dialog[None]):
     def compose(self) -> ComposeResult:
         """Yields the figures and the source of the template, then the prompt."""
         with Vertical(classes="dialog -tall") as box:
-            box.border_title = "What the model is given"
+            box.border_title = "The prompt of the model"
             yield Static(self._figures(), classes="heading", markup=False)
             yield PromptText(self._prompt.prompt, classes="tables")
             yield Static("↑ ↓ scroll · c copy · Esc close", classes="keys")
@@ -84,4 +84,4 @@ class PromptView(Dialog[None]):
     def _figures(self) -> str:
         kept, read = self._prompt.kept_tokens, self._prompt.read_tokens
         source = sanitize_line(self._prompt.template_source)
-        return f"{kept + read:,} tokens · {kept:,} kept · template: {source}"
+        return f"{kept + read:,} tokens · {kept:,} in the cache · template: {source}"

@@ -14,7 +14,7 @@ from tui_llama.text_safety import sanitize_line
 
 
 class Unsaved(StrEnum):
-    """What the user wants to do. Each value is the id of a button."""
+    """The user's answer. Each value is the id of a button."""
 
     TRY_AGAIN = "again"
     SAVE_AS_FILE = "file"

@@ -301,7 +301,7 @@ class Framing:
 
     @property
     def _sequence_seconds(self) -> float:
-        """How long to wait for the rest of a sequence: as long as for a paste if it may become a start marker."""
+        """The time to wait for the rest of a sequence: as long as for a paste if it may become a start marker."""
         return PASTE_SECONDS if _PASTE_START.startswith(self._kept) else SEQUENCE_SECONDS
 
     def _expect_late_marker(self) -> None:

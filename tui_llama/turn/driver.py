@@ -1,40 +1,38 @@
-"""The turns of a conversation: carries out the machine's actions, and makes its events of what the engine reports.
+"""Drives the turns: carries out the machine's actions, and makes its events of what the engine reports.
 
 Everything that changes the conversation passes `dispatch`, on the event loop and without waiting in between, so that
-no two things happen at once. Loading and replying run beside it and come back as events. Knows no widgets: what is to
-be seen is told to a `TurnView`.
+no two things happen at once. Loading and replying run beside it and come back as events. The driver knows no widgets:
+it tells a `TurnView` what is to be seen.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tui_llama import conversation as turn
-from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
-from tui_llama.chats import chat_prompt_cache
-from tui_llama.chats.chat_date import date_text, local_now
+from tui_llama import conversation
+from tui_llama.chat import StopReason, Usage
+from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.journal import Journal
-from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
-from tui_llama.chats.open_chat import Entry, OpenChat
+from tui_llama.chats.open_chat import OpenChat
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.process.border import GuardedEngine
 from tui_llama.engine.protocol import (
-    TOKENISED_AGAIN,
     CompleteRequest,
     Engine,
-    EstimateRequest,
+    IdlePrefillRequest,
     ModelInfo,
     PromptEstimate,
-    ReadAheadRequest,
     ReplyRequest,
 )
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.meter import TurnMeter
+from tui_llama.turn.notices import Notices
+from tui_llama.turn.requests import RequestMaker
+from tui_llama.turn.view import TurnView
 
 if TYPE_CHECKING:
     from tui_llama.settings import Settings
@@ -50,55 +48,7 @@ _ANY_MESSAGE = "And?"
 _NO_END = "The engine ended without saying why."
 
 
-class TurnView(Protocol):
-    """Where a conversation is seen."""
-
-    def add_message(self, entry: Entry) -> None:
-        """The user said something."""
-        ...
-
-    def replace_message(self, position: int, entry: Entry) -> None:
-        """The user said something else in place of message number `position`; what followed is gone."""
-        ...
-
-    def remove_last_answer(self) -> None:
-        """The last answer is gone, and what was told of it."""
-        ...
-
-    def begin_answer(self) -> None:
-        """An answer begins; it is empty and grows."""
-        ...
-
-    def reopen_answer(self, entry: Entry) -> None:
-        """The last answer goes on, and nothing is below it any more."""
-        ...
-
-    def append(self, text: str) -> None:
-        """More of the answer."""
-        ...
-
-    def finish_answer(self, entry: Entry) -> None:
-        """The answer is whole."""
-        ...
-
-    def add_notice(self, text: str) -> None:
-        """Something that the user should know, one line."""
-        ...
-
-    def add_failure(self, message: str, hint: str) -> None:
-        """Something went wrong."""
-        ...
-
-    def show_state(self) -> None:
-        """The state may be another one."""
-        ...
-
-    def show_figures(self) -> None:
-        """Only what the meter says has changed, which may be seen a little later."""
-        ...
-
-
-class Turns:
+class TurnDriver:
     """A conversation with an engine.
 
     Args:
@@ -110,6 +60,7 @@ class Turns:
         spawn: Runs a coroutine, which has a name.
 
     Attributes:
+        requests: Makes what the engine is asked.
         meter: The figures of the turn.
         model: What is loaded; None while nothing is.
         model_path: The file that was last asked for.
@@ -125,14 +76,13 @@ class Turns:
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._engine = GuardedEngine(engine_factory)
-        self._settings = settings
         self._journal = journal
         self._view = view
         self._spawn = spawn
         self._machine = TurnMachine()
         self._engine_is_free = asyncio.Lock()
-        self._notices_of_models: set[tuple[str, str]] = set()
-        self._models_told_of_tokens: set[str] = set()
+        self._notices = Notices(view.add_notice)
+        self.requests = RequestMaker(settings, lambda: self.model, self.tell)
         self.chat = chat
         self.meter = TurnMeter()
         self.model: ModelInfo | None = None
@@ -148,13 +98,13 @@ class Turns:
         """Whether a load is under way."""
         return self._machine.model_is_loading
 
-    def allows(self, event_type: type[turn.Event]) -> bool:
+    def allows(self, event_type: type[conversation.Event]) -> bool:
         """Whether an event of this kind is legal now."""
         return self._machine.allows(event_type)
 
     # --- the machine --------------------------------------------------------------------------------------------
 
-    def dispatch(self, event: turn.Event) -> None:
+    def dispatch(self, event: conversation.Event) -> None:
         """Tells the machine, and does what it says.
 
         Raises:
@@ -163,7 +113,7 @@ class Turns:
         self._carry_out(event)
         self._view.show_state()
 
-    def wish(self, event: turn.Event) -> bool:
+    def wish(self, event: conversation.Event) -> bool:
         """Dispatches what the user wants if it is possible now, and says whether it was."""
         self._notice_a_lost_engine()
         if not self.allows(type(event)):
@@ -177,29 +127,21 @@ class Turns:
         Raises:
             IllegalTransitionError: an answer is under way or awaited.
         """
-        self._machine.handle(turn.OpenChat())
+        self._machine.handle(conversation.OpenChat())
         if chat is not self.chat:
-            self._models_told_of_tokens.clear()
+            self._notices.start_chat()
         self.chat = chat
         answer = chat.last_answer
         self.meter.start_chat(answer.usage if answer else None)
 
     def tell(self, notice: str) -> None:
-        """Shows what is to be known of a turn, or of what is read ahead.
-
-        That the chat is tokenised again is found out in more than one place and more than one turn; it is shown once
-        for each model.
-        """
-        if notice == TOKENISED_AGAIN:
-            if self.model_path in self._models_told_of_tokens:
-                return
-            self._models_told_of_tokens.add(self.model_path)
-        self._view.add_notice(notice)
+        """Shows what is to be known of a turn, or of what is read ahead."""
+        self._notices.tell(notice, self.model_path)
 
     async def stop_and_wait(self) -> None:
         """Ends the turn; when it returns, no answer is open and none waits."""
-        if self.allows(turn.Stop):
-            self.dispatch(turn.Stop())
+        if self.allows(conversation.Stop):
+            self.dispatch(conversation.Stop())
         if self._machine.answer_is_open:
             async with self._engine_is_free:
                 return
@@ -209,54 +151,52 @@ class Turns:
         with suppress(EngineError):  # there is nobody left to tell; the log has it
             await self._engine.close()
 
-    def _carry_out(self, event: turn.Event) -> None:
+    def _carry_out(self, event: conversation.Event) -> None:
         for action in self._machine.handle(event):
             self._perform(action)
 
     def _notice_a_lost_engine(self) -> None:
         """An engine that ended while nothing was asked of it is started again like one that ended in a turn."""
-        if not self._engine.is_alive and self.allows(turn.EngineLostAtRest):
+        if not self._engine.is_alive and self.allows(conversation.EngineLostAtRest):
             self._view.add_notice("The engine had ended; it is started again.")
-            self.dispatch(turn.EngineLostAtRest())
+            self.dispatch(conversation.EngineLostAtRest())
 
-    def _perform(self, action: turn.Action) -> None:
+    def _perform(self, action: conversation.Action) -> None:
         chat, view = self.chat, self._view
         match action:
-            case turn.StartLoading(load=load, model_path=path):
+            case conversation.StartLoading(load=load, model_path=path):
                 self.model_path = path or self.model_path
                 self.model = None
                 self.meter.start_load()
                 self._spawn(self._load(load, self.model_path), f"load {load}")
-            case turn.StopLoading() | turn.StopReply():
+            case conversation.StopLoading() | conversation.StopReply():
                 self._cancel_engine()
-            case turn.SaveMessage(text=text):
+            case conversation.SaveMessage(text=text):
                 view.add_message(chat.add_message(text))
-            case turn.ReplaceMessage(position=position, text=text):
+            case conversation.ReplaceMessage(position=position, text=text):
                 view.replace_message(position, chat.replace_message(position, text))
-            case turn.SetAnswerAside():
+            case conversation.SetAnswerAside():
                 if chat.set_answer_aside():
                     view.remove_last_answer()
-            case turn.StartReply(turn=number):
+            case conversation.StartReply(turn=number):
                 self.meter.start_turn()
                 self._spawn(self._reply(number, chat, self._open_answer()), f"turn {number}")
-            case turn.AppendText(text=text, token_ids=token_ids):
+            case conversation.AppendText(text=text, token_ids=token_ids):
                 chat.append(text, token_ids)
                 self.meter.note_tokens(len(token_ids), monotonic())
                 view.append(text)
-            case turn.FinishAnswer(stop_reason=reason, usage=usage):
+            case conversation.FinishAnswer(stop_reason=reason, usage=usage):
                 entry = chat.finish_answer(reason, usage)
                 self.meter.note_usage(usage)
                 view.finish_answer(entry)
-            case turn.ShowFailure(message=message, hint=hint):
+            case conversation.ShowFailure(message=message, hint=hint):
                 view.add_failure(message, hint)
 
     # --- loading ------------------------------------------------------------------------------------------------
 
     async def _load(self, load: int, path: str) -> None:
         """Loads a model; what becomes of it are events of this number."""
-        request = chat_prompt_cache.with_prompt_cache(
-            self._settings.load_request(path), self._settings.prompt_cache_mib
-        )
+        request = self.requests.load(path)
         async with self._engine_is_free:
             if load != self._machine.numbers.load or not self.model_is_loading:
                 return
@@ -264,26 +204,26 @@ class Turns:
                 async for event in self._engine.load(request):
                     self._take_load_event(load, event)
                 if self.model_is_loading and load == self._machine.numbers.load:
-                    self.dispatch(turn.LoadFailed(load, _NO_END))
+                    self.dispatch(conversation.LoadFailed(load, _NO_END))
             except EngineLostError as error:
-                self.dispatch(turn.EngineLostInLoad(load, str(error), error.hint))
+                self.dispatch(conversation.EngineLostInLoad(load, str(error), error.hint))
             except UserError as error:
-                self.dispatch(turn.LoadFailed(load, str(error), error.hint))
+                self.dispatch(conversation.LoadFailed(load, str(error), error.hint))
 
     def _take_load_event(self, load: int, event: protocol.LoadEvent) -> None:
         match event:
             case protocol.LoadProgress(stage=stage, done=done, total=total):
                 self.meter.note_load(stage, done, total)
-                self._carry_out(turn.LoadAdvanced(load))
+                self._carry_out(conversation.LoadAdvanced(load))
                 self._view.show_figures()
             case protocol.ModelLoaded(model=model, notices=notices):
                 if load == self._machine.numbers.load:
                     self._note_model(model, notices)
-                self.dispatch(turn.ModelReady(load))
+                self.dispatch(conversation.ModelReady(load))
             case protocol.Notice(text=text):
                 self._view.add_notice(text)
             case protocol.Failed(message=message, hint=hint):
-                self.dispatch(turn.LoadFailed(load, message, hint))
+                self.dispatch(conversation.LoadFailed(load, message, hint))
 
     def _note_model(self, model: ModelInfo, notices: Sequence[str]) -> None:
         self.model = model
@@ -291,24 +231,19 @@ class Turns:
         path = self.model_path
         self.chat.set_model(path)
         self._journal.write(lambda store: store.set_preference(LAST_MODEL, path))
-        for notice in notices:
-            # A model that is loaded again, after its engine was lost, has nothing new to tell.
-            if (path, notice) not in self._notices_of_models:
-                self._view.add_notice(notice)
-            self._notices_of_models.add((path, notice))
+        self._notices.tell_of_model(path, notices)
 
     # --- replying -----------------------------------------------------------------------------------------------
 
     def _open_answer(self) -> MakeRequest:
         """Opens an answer, or the last one again; returns what makes the request for it."""
-        chat, has_guard = self.chat, self._settings.loop_guard == "on"
+        chat = self.chat
         if not chat.ends_in_answer:
             chat.begin_answer()
             self._view.begin_answer()
-            return partial(self._request, has_guard=has_guard)
-        entry = chat.reopen_answer()
-        self._view.reopen_answer(entry)
-        return partial(self._continuation, has_guard=has_guard and not entry.may_repeat)
+            return self.requests.reply
+        self._view.reopen_answer(chat.reopen_answer())
+        return self.requests.continuation
 
     async def _reply(self, number: int, chat: OpenChat, make_request: MakeRequest) -> None:
         """Asks for an answer; what becomes of it are events of this number."""
@@ -317,80 +252,19 @@ class Turns:
                 request = await make_request(number, chat)
                 if self.state is not State.READING:
                     # Stopped before the engine was asked.
-                    self.dispatch(turn.ReplyFinished(number, StopReason.STOPPED, Usage()))
+                    self.dispatch(conversation.ReplyFinished(number, StopReason.STOPPED, Usage()))
                     return
                 async for event in self._engine.reply(request):
                     self._take_reply_event(number, event)
                 if self._machine.answer_is_open:
-                    self.dispatch(turn.ReplyFailed(number, _NO_END))
+                    self.dispatch(conversation.ReplyFailed(number, _NO_END))
             except EngineLostError as error:
-                self.dispatch(turn.EngineLostInTurn(number, str(error), error.hint))
+                self.dispatch(conversation.EngineLostInTurn(number, str(error), error.hint))
             except UserError as error:
-                self.dispatch(turn.ReplyFailed(number, str(error), error.hint))
+                self.dispatch(conversation.ReplyFailed(number, str(error), error.hint))
             except IllegalTransitionError as error:
                 self._cancel_engine()
-                self.dispatch(turn.ReplyFailed(number, f"The engine got out of step: {error}."))
-
-    async def _request(self, number: int, chat: OpenChat, *, has_guard: bool) -> ReplyRequest:
-        settings = self._settings
-        fed = self._fed(await chat.ledger())
-        return ReplyRequest(
-            turn=number,
-            messages=chat.prompt_messages(),
-            ledger=fed.token_ids,
-            vocabulary=fed.vocabulary,
-            begun_at=date_text(chat.begun_at),
-            sampling=self._sampling(),
-            max_tokens=settings.max_tokens,
-            chat_id=chat.stored_owner_id,
-            draft_max=settings.draft_max,
-            overflow=settings.overflow(),
-            loop_guard=has_guard,
-        )
-
-    async def _continuation(self, number: int, chat: OpenChat, *, has_guard: bool) -> CompleteRequest:
-        """What asks for more of the open answer, token by token from where it was cut off.
-
-        One whose tokens are of another vocabulary, or of one that nobody knows, goes on from its text.
-        """
-        settings = self._settings
-        ledger, answer_tokens = await chat.ledger_to_go_on()
-        fed = self._fed(ledger)
-        has_tokens = fed.vocabulary == self._vocabulary and not fed.lacks_newest
-        return CompleteRequest(
-            turn=number,
-            text="",
-            sampling=self._sampling(),
-            max_tokens=settings.max_tokens,
-            chat_id=chat.stored_owner_id,
-            draft_max=settings.draft_max,
-            overflow=settings.overflow(),
-            ledger=fed.token_ids,
-            vocabulary=fed.vocabulary,
-            begun_at=date_text(chat.begun_at),
-            loop_guard=has_guard,
-            answer=chat.entries[-1].text,
-            answer_tokens=0 if fed.lacks_newest else answer_tokens,
-            messages=() if has_tokens else chat.messages(),
-        )
-
-    @property
-    def _vocabulary(self) -> str:
-        """The fingerprint of the loaded model's vocabulary."""
-        return UNKNOWN_VOCABULARY if self.model is None else self.model.vocabulary
-
-    def _fed(self, ledger: Ledger) -> FedTokens:
-        """What the loaded model may go on from; says so if it is not all that was fed."""
-        fed = ledger.fed_in(self._vocabulary)
-        if fed.lacks_newest:
-            self.tell(TOKENISED_AGAIN)
-        return fed
-
-    def _sampling(self) -> SamplingSettings:
-        """What the user set, over what comes with the model."""
-        from tui_llama.chosen_sampling import choose_sampling  # here: the first frame does without the catalogue
-
-        return choose_sampling(self._settings, self.model).sampling
+                self.dispatch(conversation.ReplyFailed(number, f"The engine got out of step: {error}."))
 
     def _take_reply_event(self, number: int, event: protocol.ReplyEvent) -> None:
         match event:
@@ -400,18 +274,18 @@ class Turns:
                 reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause
             ):
                 self.meter.note_prompt(reused, done, total, monotonic(), cause)
-                self._carry_out(turn.PromptAdvanced(number))
+                self._carry_out(conversation.PromptAdvanced(number))
                 self._view.show_figures()
             case protocol.TextPiece(text=text, token_ids=token_ids):
                 was_answering = self.state is State.ANSWERING
-                self._carry_out(turn.TextArrived(number, text, token_ids))
+                self._carry_out(conversation.TextArrived(number, text, token_ids))
                 self._view.show_figures() if was_answering else self._view.show_state()
             case protocol.Notice(text=text):
                 self.tell(text)
             case protocol.Finished(stop_reason=reason, usage=usage):
-                self.dispatch(turn.ReplyFinished(number, reason, usage))
+                self.dispatch(conversation.ReplyFinished(number, reason, usage))
             case protocol.Failed(message=message, hint=hint):
-                self.dispatch(turn.ReplyFailed(number, message, hint))
+                self.dispatch(conversation.ReplyFailed(number, message, hint))
 
     def _take_prompt(self, event: protocol.PromptEncoded) -> None:
         kept, token_ids, vocabulary = event.kept_tokens, event.token_ids, event.vocabulary
@@ -421,36 +295,21 @@ class Turns:
             self.chat.set_answer_tokens(kept, token_ids, vocabulary, event.answer_tokens)
         else:  # an answer that goes on has had its prompt
             return
-        self._tell_what_is_left_out(event.left_out_messages)
-
-    def _tell_what_is_left_out(self, message_count: int) -> None:
-        """Says when more or fewer of the chat's messages are left out of the prompt than so far."""
-        if message_count not in (0, self.chat.left_out_messages):
-            self._view.add_notice(_left_out_words(message_count))
-        self.chat.left_out_messages = message_count
+        self._notices.tell_what_is_left_out(self.chat, event.left_out_messages)
 
     # --- what is asked beside the turn --------------------------------------------------------------------------
 
-    async def read_ahead_request(self, draft: str) -> tuple[Engine, ReadAheadRequest] | None:
-        """What is to be read before the next message, and by whom; None if there is nothing."""
-        chat, settings = self.chat, self._settings
+    async def idle_prefill_request(self, draft: str) -> tuple[Engine, IdlePrefillRequest] | None:
+        """Returns whom to ask to read ahead, and the request for it; None if there is nothing to read."""
+        chat = self.chat
         if not draft and not chat.messages():
             return None
         async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
-            fed = self._fed(await chat.whole_ledger())
-        return self._engine, ReadAheadRequest(
-            messages=chat.messages(),
-            draft=draft,
-            ledger=fed.token_ids,
-            vocabulary=fed.vocabulary,
-            begun_at=date_text(chat.begun_at),
-            max_tokens=settings.max_tokens,
-            chat_id=chat.owner_id,
-            overflow=settings.overflow(),
-        )
+            request = await self.requests.idle_prefill(chat, draft)
+        return self._engine, request
 
     async def estimate(self, position: int, text: str) -> PromptEstimate | None:
-        """What a reply to `text` in place of message number `position` would have to read; None while nobody knows.
+        """Returns what a reply to `text` in place of message `position` would have to read; None while nobody knows.
 
         Raises:
             EngineError: there can be no such reply.
@@ -459,7 +318,7 @@ class Turns:
         return await self._estimate(position, text) if text.strip() else None
 
     async def estimate_of_today(self, draft: str) -> PromptEstimate | None:
-        """What the next reply would have to read if the model were told today's date; None while nobody knows.
+        """Returns what the next reply would have to read if the model were told today's date; None while nobody knows.
 
         Args:
             draft: What the user will say next, as far as it is written.
@@ -472,7 +331,7 @@ class Turns:
         return await self._estimate(len(self.chat.entries), text, begun_at=local_now())
 
     async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
-        """What the model is given; None while there is nothing to give, or no model to give it to.
+        """Returns what the model is given; None while there is nothing to give, or no model to give it to.
 
         Args:
             draft: The message that is being written. Where there is none, it is the prompt of the last answer.
@@ -491,23 +350,12 @@ class Turns:
     async def _estimate(
         self, position: int, text: str, *, begun_at: datetime | None = None, shows_prompt: bool = False
     ) -> PromptEstimate | None:
-        """Of the conversation before message number `position`, and of `text` behind it if there is any."""
-        chat, settings = self.chat, self._settings
+        """Asks for the price of a prompt: the conversation before message `position`, and `text` behind it if any."""
+        chat = self.chat
         async with self._engine_is_free:
             if self.model is None or self.model_is_loading:
                 return None
-            fed = (await chat.ledger_before(position)).fed_in(self._vocabulary)
-            question = (ChatMessage(Role.USER, text),) if text else ()
-            request = EstimateRequest(
-                messages=(*chat.messages_before(position), *question),
-                ledger=fed.token_ids,
-                vocabulary=fed.vocabulary,
-                begun_at=date_text(begun_at or chat.begun_at),
-                max_tokens=settings.max_tokens,
-                chat_id=chat.owner_id,
-                overflow=settings.overflow(),
-                shows_prompt=shows_prompt,
-            )
+            request = await self.requests.estimate(chat, position, text, begun_at, shows_prompt=shows_prompt)
             return await self._engine.estimate(request)
 
     def _cancel_engine(self) -> None:
@@ -515,10 +363,3 @@ class Turns:
             self._engine.cancel()
         except EngineError as error:
             self._view.add_failure(str(error), error.hint)
-
-
-def _left_out_words(message_count: int) -> str:
-    """That so many of the oldest messages are not shown to the model."""
-    if message_count == 1:
-        return "The oldest message no longer fits and is left out."
-    return f"{message_count} older messages no longer fit and are left out."

@@ -107,10 +107,10 @@ def _normalise(memory: GuardedMemory, columns: int, heads: int) -> None:
     )  # fmt: skip
 
 
-def _gate(memory: GuardedMemory, columns: int, tokens: int) -> None:
+def _swiglu(memory: GuardedMemory, columns: int, tokens: int) -> None:
     gates, ups, output = (memory.zeros((tokens, columns), np.float32) for _ in range(3))
     _run_row(
-        memory, "gate", tokens, 0, {"token_count": tokens},
+        memory, "swiglu", tokens, 0, {"token_count": tokens},
         input=address(gates), input_stride=gates.strides[0], extra=address(ups), extra_stride=ups.strides[0],
         output=address(output), output_stride=output.strides[0], columns=columns,
     )  # fmt: skip
@@ -209,7 +209,7 @@ def _elementwise() -> Iterator[Case]:
     norms = [{"columns": columns, "heads": heads} for columns in (1, 8, 16, 17, 40, 100) for heads in (1, 3)]
     yield from _plan_cases("rms_norm", _normalise, *norms)
     gates = [{"columns": columns, "tokens": tokens} for columns in (16, 48) for tokens in (1, 3)]
-    yield from _plan_cases("gate", _gate, *gates)
+    yield from _plan_cases("swiglu", _swiglu, *gates)
     for block in (32, 256):
         quantized: list[dict[str, Any]] = [
             {"block": block, "blocks": blocks, "tokens": tokens, "first_token": first_token}

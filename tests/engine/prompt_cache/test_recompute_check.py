@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.fakes.fake_model import FakeModel, FakeSequence
-from tui_llama.engine.model.interface import Logits
 from tui_llama.engine.prompt_cache.recompute_check import MOST_RELATIVE_ERROR, is_reproduced
 from tui_llama.engine.state_file import Rows
+from tui_llama.engine.token_sequence import Logits
 
 MODEL = FakeModel()
 LAYERS, TOKENS = 3, 5

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.generation.reply import ShouldStop, unused_state_notice
-from tui_llama.engine.model.interface import LanguageModel, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.context_room import room_in
@@ -22,7 +22,14 @@ from tui_llama.engine.prompting.conversation_prompt import (
     encode_conversation,
     restore_longest_prefix,
 )
-from tui_llama.engine.protocol import Notice, ReadAheadEvent, ReadAheadFinished, ReadAheadProgress, ReadAheadRequest
+from tui_llama.engine.protocol import (
+    IdlePrefillEvent,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    IdlePrefillRequest,
+    Notice,
+)
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import EngineError
 
 CHUNK_SECONDS = 0.1
@@ -38,7 +45,7 @@ the message then did not have, mostly one token, in languages without spaces. Mo
 """
 
 
-class ReadAhead:
+class IdlePrefill:
     """One request for idle prefill.
 
     Args:
@@ -53,7 +60,7 @@ class ReadAhead:
         self,
         model: LanguageModel,
         sequence: TokenSequence,
-        request: ReadAheadRequest,
+        request: IdlePrefillRequest,
         should_stop: ShouldStop,
         prompt_cache: PromptCache | None,
     ) -> None:
@@ -63,7 +70,7 @@ class ReadAhead:
         self._should_stop = should_stop
         self._prompt_cache = prompt_cache
 
-    def events(self, note_read: Callable[[int, float], None], clock: Callable[[], float]) -> Iterator[ReadAheadEvent]:
+    def events(self, note_read: Callable[[int, float], None], clock: Callable[[], float]) -> Iterator[IdlePrefillEvent]:
         """Reads; yields its progress after every chunk, and at the end.
 
         Args:
@@ -83,9 +90,9 @@ class ReadAhead:
                 while not self._should_stop() and (chunk := next(chunks, None)) is not None:
                     note_read(chunk[0] - done, clock() - start)
                     done, start = chunk[0], clock()
-                    yield ReadAheadProgress(ready + done, len(wanted))
+                    yield IdlePrefillProgress(ready + done, len(wanted))
                 ready += done
-        yield ReadAheadFinished(ready)
+        yield IdlePrefillFinished(ready)
 
     def _certain_tokens(self) -> list[int]:
         """Returns the common prefix of the prompts for all continuations; empty if there can be no prompt."""

@@ -15,7 +15,7 @@ from tui_llama.engine.generation.answer_text import AnswerText
 from tui_llama.engine.generation.loop_guard import LoopGuard
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
-from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompting.context_room import ContextRoom, read_in_chunks, room_in
 from tui_llama.engine.prompting.conversation_prompt import (
@@ -37,6 +37,7 @@ from tui_llama.engine.protocol import (
     RereadCause,
     TextPiece,
 )
+from tui_llama.engine.token_sequence import Logits, TokenSequence
 
 ShouldStop: TypeAlias = Callable[[], bool]
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
-from tui_llama.engine.model.interface import Logits, LogitsRows, TokenSequence
+from tui_llama.engine.token_sequence import Logits, LogitsRows, TokenSequence
 
 LONGEST_NGRAM = 3
 """Longest n-gram in the index. Longer matches are found as well: a matching place is followed as long as it matches."""

@@ -10,11 +10,11 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.model.interface import Logits, LogitsRows
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.prompt_cache.single_file import restore_session, save_session
 from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
 from tui_llama.engine.tensors.kv_cache import KeyValueCache
+from tui_llama.engine.token_sequence import Logits, LogitsRows
 from tui_llama.errors import CallerError, EngineError
 
 _LEAST_CHUNK_TOKENS = 8

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -52,12 +52,10 @@ from tui_llama.engine.state_file import (
     StateShape,
     TokenIds,
 )
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.files.locks import cause_of, lacks_locks
 from tui_llama.files.storage import Storage
 from tui_llama.files.token_digest import TokenChain
-
-if TYPE_CHECKING:
-    from tui_llama.engine.model.interface import TokenSequence
 
 _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
@@ -104,7 +102,7 @@ class PromptCache:
         path = self._find(np.asarray(token_ids, np.uint32), owner)
         return path[-1].last if path else 0
 
-    def restore(self, sequence: "TokenSequence", token_ids: Sequence[int], owner: bytes | None = None) -> CacheResult:
+    def restore(self, sequence: TokenSequence, token_ids: Sequence[int], owner: bytes | None = None) -> CacheResult:
         """Makes a sequence hold the longest prefix of the tokens that it or the cache has.
 
         The model computes the last token from the cache again, which must give the same keys and values, bit by bit;
@@ -168,7 +166,7 @@ class PromptCache:
 
     # --- into the cache -----------------------------------------------------------------------------------------
 
-    def save(self, owner: bytes, sequence: "TokenSequence") -> CacheResult:
+    def save(self, owner: bytes, sequence: TokenSequence) -> CacheResult:
         """Stores the tokens of a sequence that the cache lacks; of tokens that have moved, nothing.
 
         Args:
@@ -191,7 +189,7 @@ class PromptCache:
         self._told_problem = ""
         return CacheResult(written, tuple(self._tree.take_damages()))
 
-    def _save(self, owner: bytes, token_ids: TokenIds, sequence: "TokenSequence") -> int:
+    def _save(self, owner: bytes, token_ids: TokenIds, sequence: TokenSequence) -> int:
         lock_budget = LockBudget()
         for _ in range(_ATTEMPTS):
             path = self._find(token_ids, owner)
@@ -216,7 +214,7 @@ class PromptCache:
         owner: bytes,
         path: list[PathPart],
         token_ids: TokenIds,
-        sequence: "TokenSequence",
+        sequence: TokenSequence,
         lock_budget: LockBudget,
     ) -> bool:
         """Writes the tokens that are not stored; returns whether the end of the path was still as we knew it."""
@@ -233,7 +231,7 @@ class PromptCache:
             self._append(descriptor, path, token_ids, sequence)
             return True
 
-    def _append(self, descriptor: int, path: list[PathPart], token_ids: TokenIds, sequence: "TokenSequence") -> None:
+    def _append(self, descriptor: int, path: list[PathPart], token_ids: TokenIds, sequence: TokenSequence) -> None:
         """Appends to the segment that ends the path."""
         tip = path[-1].known
         chain, added = self._chain_of(path), token_ids[tip.segment.end :]
@@ -252,7 +250,7 @@ class PromptCache:
         self._tree.add(KnownSegment(name, segment, segment.size, self._storage.used_at(descriptor)))
         self._rows.note_sound(name, segment.records)
 
-    def _begin(self, owner: bytes, path: list[PathPart], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
+    def _begin(self, owner: bytes, path: list[PathPart], token_ids: TokenIds, sequence: TokenSequence) -> bool:
         """Writes the tokens that are not stored to a new segment, a child of the one that ends the path.
 
         Returns:
@@ -311,7 +309,7 @@ def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
     return hashlib.blake2b(meaning, digest_size=ID_BYTES).hexdigest()
 
 
-def _adopt(sequence: "TokenSequence", path: list[PathPart], token_ids: TokenIds, first: int) -> None:
+def _adopt(sequence: TokenSequence, path: list[PathPart], token_ids: TokenIds, first: int) -> None:
     """Appends the tokens from a position on, whose keys and values were filled in, as each part has them."""
     for part in path:
         start, end = max(part.first, first), min(part.last, len(token_ids))
@@ -319,7 +317,7 @@ def _adopt(sequence: "TokenSequence", path: list[PathPart], token_ids: TokenIds,
             sequence.adopt(token_ids[start:end].tolist(), is_foreign=part.known.segment.header.is_foreign)
 
 
-def _is_foreign(path: list[PathPart], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
+def _is_foreign(path: list[PathPart], token_ids: TokenIds, sequence: TokenSequence) -> bool:
     """Tells whether the tokens after the path must be marked as foreign: they, or tokens before them, are foreign."""
     return has_foreign(path) or sequence.own_tokens < len(token_ids)
 

@@ -5,14 +5,12 @@ rotation, layout and order are right. Our own must come out bit by bit. Those of
 in another order and rounds in other places.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from tui_llama.engine.state_file import Rows
-
-if TYPE_CHECKING:
-    from tui_llama.engine.model.interface import TokenSequence
+from tui_llama.engine.token_sequence import TokenSequence
 
 MOST_RELATIVE_ERROR: Final = 0.1
 """The largest error, as a part of the root mean square of a layer's keys, or values; their cosine is above 0.995.
@@ -23,7 +21,7 @@ another model, another order of heads or of positions give more than 1, and keys
 """
 
 
-def is_reproduced(sequence: "TokenSequence", position: int, *, must_be_equal: bool) -> bool:
+def is_reproduced(sequence: TokenSequence, position: int, *, must_be_equal: bool) -> bool:
     """Computes the token at a position again; tells whether that gives the keys and values that the sequence has.
 
     Args:

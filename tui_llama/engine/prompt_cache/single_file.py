@@ -2,24 +2,22 @@
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from tui_llama.engine.prompt_cache.segment_scan import read_rows, scan
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment
 from tui_llama.engine.state_file import ID_BYTES, MAGIC, NO_PARENT, SegmentHeader, StateFingerprint, StateShape
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import StateFileError
 from tui_llama.files.new_files import FileKind, new_file
 from tui_llama.files.storage import DiskStorage
 
-if TYPE_CHECKING:
-    from tui_llama.engine.model.interface import TokenSequence
-
 _SAVED_SESSION: Final = FileKind("a saved session", MAGIC)
 
 
-def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, sequence: "TokenSequence") -> None:
+def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, sequence: TokenSequence) -> None:
     """Writes all that a sequence holds to a file on the disk; replaces an older saved session.
 
     Args:
@@ -47,7 +45,7 @@ def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, s
 
 
 def restore_session(
-    path: Path, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int, sequence: "TokenSequence"
+    path: Path, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int, sequence: TokenSequence
 ) -> None:
     """Replaces the tokens of a sequence by those of a file, after all of the file was checked.
 

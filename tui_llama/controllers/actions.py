@@ -1,0 +1,111 @@
+"""Carries out every command: one action for each of `screens/commands.COMMANDS`, which has their keys and words."""
+
+from tui_llama import paths
+from tui_llama.controllers.chats import ChatsController
+from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.leaving import LeavingController
+from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.prompts import PromptsController
+from tui_llama.controllers.texts import TextsController
+from tui_llama.controllers.turn import TurnController
+from tui_llama.terminal.app import TerminalApp
+
+
+class CommandActions(TerminalApp):
+    """The part of the app that passes commands on to its controllers."""
+
+    models: ModelsController
+    _chats: ChatsController
+    _editing: EditingController
+    _idle_prefill: IdlePrefillController
+    _leaving: LeavingController
+    _prompts: PromptsController
+    _texts: TextsController
+    _turn: TurnController
+
+    def action_new_chat(self) -> None:
+        """Opens an empty chat; the one on the screen is kept."""
+        self._chats.open_new()
+
+    def action_incognito(self) -> None:
+        """Opens an empty chat that is never written; it is gone when another one is opened."""
+        self._chats.open_new(is_incognito=True)
+
+    def action_list_chats(self) -> None:
+        """Opens the list of chats."""
+        self._chats.list_chats()
+
+    def action_next_chat(self) -> None:
+        """Opens the chat below this one in the list, which is older."""
+        self._chats.open_neighbour(1)
+
+    def action_previous_chat(self) -> None:
+        """Opens the chat above this one in the list, which is newer."""
+        self._chats.open_neighbour(-1)
+
+    def action_regenerate(self) -> None:
+        """Asks for another answer to the last message; after a failure, for the one that failed."""
+        self._turn.regenerate()
+
+    def action_continue_answer(self) -> None:
+        """Asks for more of the last answer, from where it was cut off."""
+        self._turn.continue_answer()
+
+    def action_edit_message(self) -> None:
+        """Goes to the user's last message, or to the one before that which is being edited."""
+        self._editing.edit_earlier()
+
+    def action_begin_today(self) -> None:
+        """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
+        self._prompts.begin_today()
+
+    def action_list_branches(self) -> None:
+        """Opens the list of the ways that this chat went."""
+        self._chats.list_branches()
+
+    def action_stop(self) -> None:
+        """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""
+        if not self._turn.stop_or_leave_editing():
+            self._idle_prefill.hold()
+
+    def action_show_prompt(self) -> None:
+        """Shows what the model is given for the message that is being written, or was given for the last answer."""
+        self._prompts.show_prompt()
+
+    def action_copy_answer(self) -> None:
+        """Copies the last answer as it was written."""
+        self._texts.copy_answer()
+
+    def action_whole_message(self) -> None:
+        """Shows all of the last message of which only the beginning is shown."""
+        self._texts.show_last_long()
+
+    def action_rename_chat(self, title: str = "") -> None:
+        """Gives this chat another title; asks for it where none is given."""
+        self._chats.rename(title)
+
+    def action_delete_chat(self) -> None:
+        """Deletes this chat, if the user means it."""
+        self._chats.delete()
+
+    def action_choose_model(self, path: str = "") -> None:
+        """Loads the model at `path`, or lets the user choose one."""
+        if path:
+            self.models.load(str(paths.typed_path(path) or path))
+        else:
+            self.models.open_picker()
+
+    def action_get_starter(self) -> None:
+        """Fetches the starter model."""
+        self.models.start_fetching_starter()
+
+    def action_help(self) -> None:
+        """Shows the keys and commands."""
+        from tui_llama.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen())
+
+    async def action_quit(self) -> None:
+        """Ends the program; what there is of an answer is kept."""
+        self._leaving.quit()

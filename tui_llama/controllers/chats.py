@@ -1,0 +1,248 @@
+"""Opens, renames and deletes chats, and goes from one branch or version of a chat to another."""
+
+from collections.abc import Coroutine
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tui_llama import conversation
+from tui_llama.chats import chat_prompt_cache
+from tui_llama.chats.database import IN_MEMORY
+from tui_llama.chats.journal import Journal
+from tui_llama.chats.open_chat import OpenChat
+from tui_llama.chats.record import delete_chat, list_chats, rename_chat
+from tui_llama.chats.store import Store
+from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.saving import SavingController
+from tui_llama.controllers.views import DialogView, HintView, RunAlone, ScreenView
+from tui_llama.errors import StoreError
+from tui_llama.screens.presenting import listed_branch, listed_chat, shown_messages
+from tui_llama.turn.driver import TurnDriver
+
+if TYPE_CHECKING:
+    from tui_llama.screens.chat_list import ChatList, ListedChat
+    from tui_llama.settings import Settings
+
+
+class ChatsView(ScreenView, DialogView, HintView, Protocol):
+    """What the controller has shown and done: the app."""
+
+    def show_state(self) -> None:
+        """Shows what stands around the messages, and lets idle prefill begin or end."""
+        ...
+
+    def show_status(self) -> None:
+        """Shows everything around the messages as it is now."""
+        ...
+
+    def run_worker(self, work: Coroutine[Any, Any, None], *, group: str) -> object:
+        """Runs a coroutine beside others of its group."""
+        ...
+
+
+class ChatsController:
+    """The chats of an app.
+
+    Args:
+        turn_driver: Has the chat that is open.
+        saving: Has the journal, and tells what the store cannot do.
+        editing: Is left before another chat or branch is shown.
+        settings: As the user set them.
+        view: The app.
+        run: Runs a coroutine of a group in place of what is under way in it.
+    """
+
+    def __init__(
+        self,
+        turn_driver: TurnDriver,
+        saving: SavingController,
+        editing: EditingController,
+        settings: "Settings",
+        view: ChatsView,
+        run: RunAlone,
+    ) -> None:
+        self._turn_driver = turn_driver
+        self._saving = saving
+        self._journal = saving.journal
+        self._editing = editing
+        self._settings = settings
+        self._view = view
+        self._run = run
+
+    # --- other chats ----------------------------------------------------------------------------------------------
+
+    def open_new(self, *, is_incognito: bool = False) -> None:
+        """Opens an empty chat; the one on the screen is kept, unless it is incognito."""
+        self._run("chats", partial(self._open, None, is_incognito=is_incognito))
+
+    def open_neighbour(self, step: int) -> None:
+        """Opens the chat that is `step` below this one in the list; those below are older."""
+        self._run("chats", partial(self._open_neighbour, step))
+
+    async def _open_neighbour(self, step: int) -> None:
+        chat_ids = [chat.chat_id for chat in await self._listed_chats()]
+        open_id = self._turn_driver.chat.chat_id
+        position = (chat_ids.index(open_id) if open_id in chat_ids else -1) + step
+        if not 0 <= position < len(chat_ids):
+            self._view.show_hint("There is no older chat." if step > 0 else "There is no newer chat.")
+            return
+        await self._open(chat_ids[position])
+
+    async def _open(self, chat_id: str | None, *, is_incognito: bool = False) -> None:
+        """Leaves this chat for another, or for a new one; an answer under way is stopped and kept."""
+        driver = self._turn_driver
+        await driver.stop_and_wait()
+        try:
+            chat = (
+                make_chat(self._saving, self._settings, driver.model_path, is_incognito=is_incognito)
+                if chat_id is None
+                else await OpenChat.restore(self._journal, chat_id)
+            )
+        except StoreError as error:
+            self._saving.note_failure(error)
+            return
+        if not driver.allows(conversation.OpenChat):
+            await chat.leave()
+            return
+        left = driver.chat
+        await self._show_path(chat)
+        await left.leave()
+
+    async def _show_path(self, chat: OpenChat) -> None:
+        """Shows a chat from its end, as it is now."""
+        self._turn_driver.open_chat(chat)
+        if not self._view.can_draw:
+            return
+        if self._editing.is_editing:
+            self._editing.put_back()
+        await self._view.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
+        self._saving.show_again()
+        self._view.show_state()
+
+    # --- the list -------------------------------------------------------------------------------------------------
+
+    def list_chats(self) -> None:
+        """Opens the list of chats."""
+        self._run("lists", self._list_chats)
+
+    async def _list_chats(self) -> None:
+        from tui_llama.screens.chat_list import ChatList
+
+        def chosen(chat_id: str | None) -> None:
+            if chat_id is not None and chat_id != self._turn_driver.chat.chat_id:
+                self._run("chats", partial(self._open, chat_id))
+
+        chats = await self._listed_chats()
+        await self._view.push_screen(ChatList(chats, datetime.now().astimezone()), chosen)
+
+    async def _listed_chats(self) -> "list[ListedChat]":
+        summaries = await list_chats(self._journal)
+        return [listed_chat(summary, self._turn_driver.chat.chat_id) for summary in summaries]
+
+    async def rename_listed(self, chat_list: "ChatList", chat_id: str, title: str) -> None:
+        """Renames a chat of the list, and shows the list as it is then."""
+        if chat_id == self._turn_driver.chat.chat_id:
+            self._rename_open(title)
+        else:
+            try:
+                await rename_chat(self._journal, chat_id, title)
+            except StoreError as error:
+                self._saving.note_failure(error)
+        chat_list.replace_items(await self._listed_chats())
+
+    async def delete_listed(self, chat_list: "ChatList", chat_id: str) -> None:
+        """Deletes a chat of the list, and shows the list as it is then."""
+        await self._delete(chat_id)
+        chat_list.replace_items(await self._listed_chats())
+
+    # --- this chat ------------------------------------------------------------------------------------------------
+
+    def rename(self, title: str = "") -> None:
+        """Gives the open chat another title; asks for one where it is empty."""
+        if title:
+            self._rename_open(title)
+            return
+        from tui_llama.screens.ask_text import AskText
+
+        def rename(answer: str | None) -> None:
+            if answer:
+                self._rename_open(answer)
+
+        self._view.push_screen(AskText("Rename chat", self._turn_driver.chat.title), rename)
+
+    def _rename_open(self, title: str) -> None:
+        self._turn_driver.chat.rename(title)
+        self._view.show_status()
+
+    def delete(self) -> None:
+        """Deletes the open chat, if the user means it."""
+        if self._turn_driver.chat.is_empty:
+            self._view.show_hint("This chat is empty; there is nothing to delete.")
+            return
+        from tui_llama.screens.ask_whether import AskWhether
+
+        def delete(is_certain: bool | None) -> None:
+            if is_certain:
+                self._view.run_worker(self._delete(self._turn_driver.chat.chat_id), group="chats")
+
+        title = self._turn_driver.chat.title
+        self._view.push_screen(AskWhether("Delete this chat for good?", title, "Delete"), delete)
+
+    async def _delete(self, chat_id: str | None) -> None:
+        chat = self._turn_driver.chat
+        if chat_id == chat.chat_id:
+            await self._open(None)
+            if self._turn_driver.chat is chat:  # something was asked in it meanwhile
+                return
+        if chat_id is not None and not (chat_id == chat.chat_id and chat.is_incognito):
+            delete_chat(self._journal, chat_id, partial(chat_prompt_cache.forget_chat, chat_id))
+
+    # --- its versions and branches --------------------------------------------------------------------------------
+
+    def show_version(self, step: int) -> None:
+        """Shows another version of the last answer, `step` after this one; the chat goes on from there."""
+        if self._turn_driver.allows(conversation.OpenChat):
+            self._run("chats", partial(self._show_version, step))
+
+    async def _show_version(self, step: int) -> None:
+        driver = self._turn_driver
+        if not driver.allows(conversation.OpenChat) or not await driver.chat.turn_to_version(step):
+            return
+        if driver.allows(conversation.OpenChat):
+            await self._show_path(driver.chat)
+
+    def list_branches(self) -> None:
+        """Opens the list of the ways that the open chat went."""
+        self._run("lists", self._list_branches)
+
+    async def _list_branches(self) -> None:
+        from tui_llama.screens.branch_list import BranchList
+
+        branches = await self._turn_driver.chat.branches()
+        entries = self._turn_driver.chat.entries
+        here = entries[-1].message_id if entries else None
+
+        def chosen(tip_message_id: int | None) -> None:
+            if tip_message_id is not None and tip_message_id != here:
+                self._run("chats", partial(self._show_branch, tip_message_id))
+
+        listed = [listed_branch(branch, here) for branch in branches]
+        await self._view.push_screen(BranchList(listed, datetime.now().astimezone()), chosen)
+
+    async def _show_branch(self, tip_message_id: int) -> None:
+        """Goes to another way that the chat went; an answer under way is stopped and kept."""
+        driver = self._turn_driver
+        await driver.stop_and_wait()
+        await driver.chat.turn_to_branch(tip_message_id)
+        if driver.allows(conversation.OpenChat):
+            await self._show_path(driver.chat)
+
+
+def make_chat(
+    saving: SavingController, settings: "Settings", model_path: str = "", *, is_incognito: bool = False
+) -> OpenChat:
+    """Returns an empty chat; an incognito one has a store of its own, in memory."""
+    journal = saving.journal
+    if is_incognito:
+        journal = Journal(Store(IN_MEMORY), saving.note_failure, is_incognito=True)
+    return OpenChat(journal, model_path=model_path, system_prompt=settings.system_prompt)

@@ -1,0 +1,136 @@
+"""Puts an earlier message where the user writes, shows what sending it would cost, and sends it."""
+
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+from tui_llama import conversation
+from tui_llama.chat import Role
+from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.views import HintView, RunAlone, ScreenView, WishView
+from tui_llama.engine.protocol import PromptEstimate
+from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.editing import Editing
+
+
+class EditingView(ScreenView, HintView, WishView, Protocol):
+    """What the controller has shown and done: the app."""
+
+    def show_status(self) -> None:
+        """Shows everything around the messages as it is now."""
+        ...
+
+    def show_figures(self) -> None:
+        """Shows the figures a little later."""
+        ...
+
+    def run_worker(self, work: Coroutine[Any, Any, None], *, group: str) -> object:
+        """Runs a coroutine beside others of its group."""
+        ...
+
+
+class EditingController:
+    """The message that is edited, at most one.
+
+    Args:
+        turn_driver: Knows the chat, and what a message would cost.
+        idle_prefill: Rests while a message is edited.
+        view: The app.
+        run: Runs a coroutine of a group in place of what is under way in it.
+
+    Attributes:
+        price: What sending the message would cost, in words; empty while nobody knows.
+    """
+
+    def __init__(
+        self, turn_driver: TurnDriver, idle_prefill: IdlePrefillController, view: EditingView, run: RunAlone
+    ) -> None:
+        self._turn_driver = turn_driver
+        self._idle_prefill = idle_prefill
+        self._view = view
+        self._editing = Editing(turn_driver.estimate, partial(run, "price"), self._note_price)
+        self.price = ""
+
+    @property
+    def position(self) -> int | None:
+        """The number of the message that is edited; None while none is."""
+        return self._editing.position
+
+    @property
+    def is_editing(self) -> bool:
+        """Whether a message is edited."""
+        return self._editing.position is not None
+
+    def edit_earlier(self) -> None:
+        """Goes to the user's last message, or to the one before that which is being edited."""
+        self._edit(-1)
+
+    def edit_later(self) -> None:
+        """Goes back to a later message; does nothing while none is edited."""
+        if self.is_editing:
+            self._edit(1)
+
+    def _edit(self, step: int) -> None:
+        """Puts an earlier message where the user writes; behind the last of them is what was there before.
+
+        Nothing is read ahead meanwhile, so that leaving the message costs nothing.
+        """
+        positions = [number for number, entry in enumerate(self._turn_driver.chat.entries) if entry.role is Role.USER]
+        if not positions:
+            self._view.show_hint("There is no message to edit yet.")
+        elif not self._turn_driver.allows(conversation.EditMessage):
+            self._view.show_hint("Not while the engine is busy.")
+        elif step < 0 and self.position == positions[0]:
+            self._view.show_hint("This is the first message.")
+        else:
+            self._remember()
+            position = self._editing.move(positions, step, self._view.chat_screen.composer.text)
+            if position is None:
+                self.leave()
+            else:
+                self._show(position)
+
+    def _show(self, position: int) -> None:
+        self._idle_prefill.stop()
+        self._view.chat_screen.composer.replace_text(self._turn_driver.chat.entries[position].text)
+        self._mark(position)
+        self.ask_price()
+
+    def leave(self) -> None:
+        """Goes back to what was being written before."""
+        self._remember()
+        self.put_back()
+        self._mark(None)
+        self._idle_prefill.start_if_at_rest()
+
+    def put_back(self) -> None:
+        """Ends editing, with what was being written before in the composer again."""
+        self._view.chat_screen.composer.replace_text(self._editing.end())
+
+    def _remember(self) -> None:
+        """Keeps what was written of another version: Up brings it back."""
+        position, composer = self.position, self._view.chat_screen.composer
+        if position is not None and composer.text != self._turn_driver.chat.entries[position].text:
+            composer.remember(composer.text)
+
+    def _mark(self, position: int | None) -> None:
+        self._view.run_worker(self._view.chat_screen.transcript.mark(position), group="mark")
+        self._view.show_status()
+
+    def send(self, position: int, text: str) -> None:
+        """Sends the text in place of the message that is edited, number `position`, unless it is the same."""
+        if text == self._turn_driver.chat.entries[position].text:
+            self._view.show_hint("Nothing was changed; Ctrl+R answers the last message again.")
+            return
+        if self._view.wish(conversation.EditMessage(position, text)):
+            self._view.chat_screen.composer.remember(text)
+            self.put_back()
+            self._view.show_status()
+
+    def ask_price(self) -> None:
+        """Asks what sending the message as it is written now would cost."""
+        self._editing.ask_price(self._view.chat_screen.composer.text)
+
+    def _note_price(self, price: PromptEstimate | str | None) -> None:
+        self.price = self._turn_driver.meter.price(price) if isinstance(price, PromptEstimate) else price or ""
+        self._view.show_figures()

@@ -1,0 +1,71 @@
+"""Lets the engine read ahead while there is nothing else to do, and ends that when there is."""
+
+from functools import partial
+from typing import Protocol
+
+from tui_llama.controllers.draft import DraftController
+from tui_llama.controllers.views import RunAlone, ScreenView
+from tui_llama.conversation import State
+from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.idle_prefill import IdlePrefillScheduler
+
+
+class IdlePrefillView(ScreenView, Protocol):
+    """What the controller has shown: the app."""
+
+    @property
+    def is_editing(self) -> bool:
+        """Whether an earlier message is edited."""
+        ...
+
+    def show_figures(self) -> None:
+        """Shows the figures a little later."""
+        ...
+
+
+class IdlePrefillController:
+    """Idle prefill is no state of the turn: it begins when there is nothing else to do, and ends with that.
+
+    Args:
+        turn_driver: Knows the state, and makes the requests.
+        draft: What is written.
+        is_wanted: Whether the user wants it at all.
+        view: The app.
+        run: Runs a coroutine of a group in place of what is under way in it.
+    """
+
+    def __init__(
+        self, turn_driver: TurnDriver, draft: DraftController, is_wanted: bool, view: IdlePrefillView, run: RunAlone
+    ) -> None:
+        self._turn_driver = turn_driver
+        self._draft = draft
+        self._is_wanted = is_wanted
+        self._view = view
+        self._reading = IdlePrefillScheduler(
+            turn_driver.idle_prefill_request, partial(run, "read ahead"), self._note_ready, turn_driver.tell
+        )
+
+    def start_if_at_rest(self) -> None:
+        """Begins while the turn is ready and no message is edited; else ends."""
+        is_at_rest = self._turn_driver.state is State.READY and not self._view.is_editing
+        if is_at_rest and self._is_wanted and self._view.can_draw:
+            self._reading.rest(self._draft.sendable)
+        else:
+            self._reading.stop()
+
+    def go_on(self) -> None:
+        """Follows the draft, which has changed."""
+        self._reading.edit(self._draft.sendable)
+
+    def hold(self) -> None:
+        """Ends it until the draft is another one, or there was something else to do."""
+        self._reading.hold()
+
+    def stop(self) -> None:
+        """Ends it: there is something else to do."""
+        self._reading.stop()
+
+    def _note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
+        self._turn_driver.meter.note_ready(ready_tokens, certain_tokens)
+        if self._turn_driver.state is State.READY:
+            self._view.show_figures()

@@ -1,0 +1,156 @@
+"""Ends the program in order, whoever ends it: the user, a signal, or a terminal that is gone.
+
+Nothing is lost unasked: where nobody can be asked, what the store does not have is left in a file.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tui_llama import conversation
+from tui_llama.controllers.draft import DraftController
+from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.saving import SavingController
+from tui_llama.controllers.views import HintView, RunAlone
+from tui_llama.system.endings import endings
+from tui_llama.turn.driver import TurnDriver
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+QUIT_ARMED_SECONDS = 2.0
+CLOSING_SECONDS = 5.0
+
+
+class LeavingView(HintView, Protocol):
+    """What the controller has done: the app."""
+
+    @property
+    def screen_stack(self) -> "Sequence[Screen[Any]]":
+        """The screens that are open, the chat first."""
+        ...
+
+    def exit(self, *, message: str | None = None) -> None:
+        """Ends the program; the message is left in the terminal."""
+        ...
+
+
+class LeavingController:
+    """The end of an app.
+
+    Args:
+        turn_driver: Ends the turn and the engine.
+        saving: Knows what would be lost.
+        draft: Is kept.
+        idle_prefill: Is ended.
+        models: Ends a download.
+        view: The app.
+        run: Runs a coroutine of a group in place of what is under way in it.
+
+    Attributes:
+        ending_status: The exit status that says which signal ended the program, or that its terminal is gone; else 0.
+    """
+
+    def __init__(
+        self,
+        turn_driver: TurnDriver,
+        saving: SavingController,
+        draft: DraftController,
+        idle_prefill: IdlePrefillController,
+        models: ModelsController,
+        view: LeavingView,
+        run: RunAlone,
+    ) -> None:
+        self._turn_driver = turn_driver
+        self._saving = saving
+        self._draft = draft
+        self._idle_prefill = idle_prefill
+        self._models = models
+        self._view = view
+        self._run = run
+        self._armed_until = 0.0
+        self.ending_status = 0
+
+    # --- the user quits -------------------------------------------------------------------------------------------
+
+    def quit(self) -> None:
+        """Ends the program; what there is of an answer is kept."""
+        from tui_llama.screens.unsaved import AskUnsaved
+
+        is_asking = any(isinstance(screen, AskUnsaved) for screen in self._view.screen_stack)
+        if not is_asking:
+            self._run("quit", self._quit)
+
+    def quit_when_asked_twice(self) -> None:
+        """Ends the program when this is called twice within a short time, without `disarm` in between."""
+        if monotonic() < self._armed_until:
+            self.quit()
+        else:
+            self._armed_until = monotonic() + QUIT_ARMED_SECONDS
+            self._view.show_hint("Press Ctrl+C again to quit.", QUIT_ARMED_SECONDS)
+
+    def disarm(self) -> None:
+        """Forgets that the user asked once to quit: something else was pressed."""
+        self._armed_until = 0.0
+
+    async def _quit(self) -> None:
+        """Asks first where something would be lost; once more if the last of an answer could not be stored."""
+        self._turn_driver.chat.flush()
+        self._draft.keep()
+        if not await self._saving.may_end():
+            return
+        self.end_turn()
+        await self._saving.may_end(can_stay=False)
+        self._end()
+
+    # --- nobody can be asked --------------------------------------------------------------------------------------
+
+    def listen_for_signals(self) -> None:
+        """Lets a terminal that is closed, or a shutdown, end the program as Ctrl+Q does."""
+        loop = asyncio.get_running_loop()
+        for number, status in endings():
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self.quit_unasked, status)
+
+    def quit_unasked(self, status: int) -> None:
+        """Ends the program with that exit status.
+
+        The first reason counts: a second one would break off what the first has begun to save.
+        """
+        if not self.ending_status:
+            self.ending_status = status
+            self._run("quit", self._quit_unasked)
+
+    async def _quit_unasked(self) -> None:
+        """Leaves what cannot be stored in a file beside the chats, since nobody can be asked."""
+        self.end_turn()
+        await self._saving.rescue()
+        self._end()
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def end_turn(self) -> None:
+        """Tells the turn that the program ends, unless it knows."""
+        if self._turn_driver.allows(conversation.Quit):
+            self._turn_driver.dispatch(conversation.Quit())
+
+    def _end(self) -> None:
+        saved, why_lost = self._saving.saved_file, self._saving.why_lost
+        where = f"in {saved}" if saved is not None else f"lost: {why_lost}" if why_lost else ""
+        self._view.exit(message=f"What could not be stored of your chats is {where}" if where else None)
+
+    async def close(self) -> None:
+        """Saves what is still to be saved and ends what runs, within a limit; the terminal is the user's again."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._close(), CLOSING_SECONDS)
+
+    async def _close(self) -> None:
+        self._turn_driver.chat.flush()
+        self._idle_prefill.stop()
+        # Side by side: a download that is slow to end must not take the time in which the engine saves.
+        await asyncio.gather(self._models.close(), self._turn_driver.close())
+        await self._turn_driver.chat.leave()
+        await self._saving.journal.close()

@@ -1,0 +1,94 @@
+"""Asks the engine about the next prompt and shows the answer: the prompt word for word, the price of another date."""
+
+from typing import Protocol
+
+from tui_llama import conversation
+from tui_llama.chats.chat_date import local_now
+from tui_llama.controllers.draft import DraftController
+from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.views import DialogView, HintView, RunAlone
+from tui_llama.conversation import State
+from tui_llama.errors import UserError
+from tui_llama.turn.driver import TurnDriver
+
+
+class PromptsView(DialogView, HintView, Protocol):
+    """What the controller has shown: the app."""
+
+
+class PromptsController:
+    """The prompts of an app.
+
+    Args:
+        turn_driver: Asks the engine.
+        draft: What is written.
+        editing: Knows which message the draft is to replace.
+        idle_prefill: Reads the prompt again where it has become another one.
+        view: The app.
+        run: Runs a coroutine of a group in place of what is under way in it.
+    """
+
+    def __init__(
+        self,
+        turn_driver: TurnDriver,
+        draft: DraftController,
+        editing: EditingController,
+        idle_prefill: IdlePrefillController,
+        view: PromptsView,
+        run: RunAlone,
+    ) -> None:
+        self._turn_driver = turn_driver
+        self._draft = draft
+        self._editing = editing
+        self._idle_prefill = idle_prefill
+        self._view = view
+        self._run = run
+
+    def show_prompt(self) -> None:
+        """Shows what the model is given for the message that is being written, or was given for the last answer."""
+        if self._turn_driver.state in (State.READY, State.FAILED):
+            self._run("lists", self._show_prompt)
+        else:
+            self._view.show_hint("Not before the model is at rest.")
+
+    async def _show_prompt(self) -> None:
+        from tui_llama.screens.prompt_view import PromptView
+
+        try:
+            prompt = await self._turn_driver.prompt(self._draft.sendable, self._editing.position)
+        except UserError as error:
+            self._view.show_hint(str(error))
+            return
+        if prompt is None:
+            self._view.show_hint("Nothing was written yet that the model could be given.")
+        else:
+            await self._view.push_screen(PromptView(prompt))
+
+    def begin_today(self) -> None:
+        """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
+        chat = self._turn_driver.chat
+        if chat.is_empty or chat.begun_at.date() == local_now().date():
+            self._view.show_hint("The model is told today's date already.")
+        elif self._turn_driver.allows(conversation.OpenChat):
+            self._run("lists", self._ask_to_begin_today)
+        else:
+            self._view.show_hint("Not while the engine is busy.")
+
+    async def _ask_to_begin_today(self) -> None:
+        from tui_llama.screens.ask_whether import AskWhether
+
+        chat = self._turn_driver.chat
+        try:
+            estimate = await self._turn_driver.estimate_of_today(self._draft.sendable)
+            price = "nobody knows" if estimate is None else self._turn_driver.meter.price(estimate)
+        except UserError as error:
+            price = f"there is none: {error}"
+
+        def begin_today(is_certain: bool | None) -> None:
+            if is_certain and self._turn_driver.chat is chat:
+                chat.begin_today()
+                self._idle_prefill.start_if_at_rest()
+
+        told = f"It was {chat.begun_at:%Y-%m-%d} so far. Price of the next answer: {price}"
+        self._view.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)

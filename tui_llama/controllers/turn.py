@@ -1,0 +1,94 @@
+"""Carries out what the user wants of the turn: send, stop, answer again, go on."""
+
+from typing import Protocol
+
+from tui_llama import conversation
+from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.views import HintView, ScreenView, WishView
+from tui_llama.conversation import State
+from tui_llama.screens.presenting import why_not_continued
+from tui_llama.turn.driver import TurnDriver
+
+
+class TurnControllerView(ScreenView, HintView, WishView, Protocol):
+    """What the controller has shown and done: the app."""
+
+
+class TurnController:
+    """The keys and commands that begin, end or repeat a turn.
+
+    Args:
+        turn_driver: Carries them out.
+        editing: Sends the message that is edited, and is left before anything else is answered.
+        idle_prefill: Rests where the user stops.
+        models: Chooses a model where there is none.
+        view: The app.
+    """
+
+    def __init__(
+        self,
+        turn_driver: TurnDriver,
+        editing: EditingController,
+        idle_prefill: IdlePrefillController,
+        models: ModelsController,
+        view: TurnControllerView,
+    ) -> None:
+        self._turn_driver = turn_driver
+        self._editing = editing
+        self._idle_prefill = idle_prefill
+        self._models = models
+        self._view = view
+
+    def send(self, text: str) -> None:
+        """Sends the text, or puts it in place of the message that is edited; what cannot be sent stays written."""
+        if self._models.is_missing:
+            self._view.show_hint("There is no model yet; your text stays here.")
+            if self._models.fetch is None and not self._models.is_looking:
+                self._models.open_picker()
+        elif self._editing.position is not None:
+            self._editing.send(self._editing.position, text)
+        elif self._view.wish(conversation.SendMessage(text)):
+            self._view.chat_screen.composer.accept()
+
+    def stop_or_leave_editing(self) -> bool:
+        """Stops the turn, or leaves the message that is edited; returns whether there was one of them."""
+        if self._turn_driver.allows(conversation.Stop):
+            self._stop()
+        elif self._editing.is_editing:
+            self._editing.leave()
+        else:
+            return False
+        return True
+
+    def _stop(self) -> None:
+        was_reading = self._turn_driver.state is State.READING
+        self._turn_driver.dispatch(conversation.Stop())
+        if was_reading:  # nor is it to be read while nobody waits for it
+            self._idle_prefill.hold()
+
+    def regenerate(self) -> None:
+        """Asks for another answer to the last message; after a failure, for the one that failed."""
+        if self._editing.is_editing:
+            self._editing.leave()
+        if self._turn_driver.chat.is_empty:
+            self._view.show_hint("There is no message to answer yet.")
+        elif self._turn_driver.allows(conversation.Retry):
+            self._turn_driver.dispatch(conversation.Retry())
+        else:
+            self._view.wish(conversation.Regenerate())
+
+    def continue_answer(self) -> None:
+        """Asks for more of the last answer, from where it was cut off."""
+        driver = self._turn_driver
+        if self._editing.is_editing:
+            self._editing.leave()
+        if self._models.is_missing:
+            self._view.show_hint("There is no model yet.")
+            return
+        why_not = why_not_continued(driver.chat, driver.model) if driver.allows(conversation.Continue) else ""
+        if why_not:
+            self._view.show_hint(why_not)
+        else:
+            self._view.wish(conversation.Continue())

@@ -1,0 +1,46 @@
+"""Textual's app, mended for real terminals: how they are read, drawn again, copied to and left."""
+
+import asyncio
+import base64
+import os
+import sys
+
+from textual import on
+from textual.app import App
+from textual.driver import Driver
+
+
+class TerminalApp(App[None]):
+    """A full-screen program that knows nothing of chats."""
+
+    def get_driver_class(self) -> type[Driver]:
+        """Returns our driver, which reads the terminal; on Windows Textual's, since what is sent comes as events."""
+        if sys.platform == "win32":
+            return super().get_driver_class()
+        from tui_llama.terminal.driver import TerminalDriver
+
+        return TerminalDriver
+
+    @on(Driver.SignalResume)
+    def _draw_all(self) -> None:
+        """Draws all: after the program was suspended, the terminal shows nothing of what did not change meanwhile."""
+        self.screen.refresh()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Asks the terminal to copy; inside tmux, which would keep it to itself, the terminal around it too."""
+        super().copy_to_clipboard(text)
+        if os.environ.get("TMUX") and self._driver is not None:
+            encoded = base64.b64encode(text.encode()).decode()
+            self._driver.write(f"\x1bPtmux;\x1b\x1b]52;c;{encoded}\a\x1b\\")
+
+    async def _close_all(self) -> None:
+        """Ends all widgets. Work that is ended while it waits for the removal of some ends these tasks with it."""
+        task = asyncio.current_task()
+        while True:  # each time goes on with those that are left
+            try:
+                await super()._close_all()
+                break
+            except asyncio.CancelledError:
+                if task is None or task.cancelling():
+                    raise
+        self._next_callbacks.clear()  # which would wait for the same removals

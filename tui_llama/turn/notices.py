@@ -1,0 +1,58 @@
+"""Tells the user what is to be known of models and prompts, and nothing of it twice."""
+
+from collections.abc import Callable, Sequence
+
+from tui_llama.chats.open_chat import OpenChat
+from tui_llama.engine.protocol import TOKENISED_AGAIN
+
+
+class Notices:
+    """What was told so far.
+
+    Args:
+        add_notice: Shows one line.
+    """
+
+    def __init__(self, add_notice: Callable[[str], None]) -> None:
+        self._add_notice = add_notice
+        self._told_of_models: set[tuple[str, str]] = set()
+        self._models_told_of_tokens: set[str] = set()
+
+    def start_chat(self) -> None:
+        """Forgets what was told of the chat before: another one is open."""
+        self._models_told_of_tokens.clear()
+
+    def tell(self, notice: str, model_path: str) -> None:
+        """Shows what is to be known of a turn, or of what is read ahead.
+
+        That the chat is tokenised again is found out in more than one place and more than one turn; it is shown once
+        for each model.
+        """
+        if notice == TOKENISED_AGAIN:
+            if model_path in self._models_told_of_tokens:
+                return
+            self._models_told_of_tokens.add(model_path)
+        self._add_notice(notice)
+
+    def tell_of_model(self, model_path: str, notices: Sequence[str]) -> None:
+        """Shows what loading a model has to say.
+
+        A model that is loaded again, after its engine was lost, has nothing new to tell.
+        """
+        for notice in notices:
+            if (model_path, notice) not in self._told_of_models:
+                self._add_notice(notice)
+            self._told_of_models.add((model_path, notice))
+
+    def tell_what_is_left_out(self, chat: OpenChat, message_count: int) -> None:
+        """Says when more or fewer of the chat's messages are left out of the prompt than so far."""
+        if message_count not in (0, chat.left_out_messages):
+            self._add_notice(_left_out_words(message_count))
+        chat.left_out_messages = message_count
+
+
+def _left_out_words(message_count: int) -> str:
+    """Says that so many of the oldest messages are not shown to the model."""
+    if message_count == 1:
+        return "The oldest message no longer fits and is left out."
+    return f"{message_count} older messages no longer fit and are left out."

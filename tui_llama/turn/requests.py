@@ -1,0 +1,146 @@
+"""Makes the engine's requests of a chat, of the user's settings and of the model that is loaded."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chats import chat_prompt_cache
+from tui_llama.chats.chat_date import date_text
+from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
+from tui_llama.chats.open_chat import OpenChat
+from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
+    CompleteRequest,
+    EstimateRequest,
+    IdlePrefillRequest,
+    LoadRequest,
+    ModelInfo,
+    ReplyRequest,
+)
+
+if TYPE_CHECKING:
+    from tui_llama.settings import Settings
+
+
+class RequestMaker:
+    """Makes requests; asks nobody.
+
+    Args:
+        settings: As the user set them.
+        loaded_model: Returns the model that is loaded, or None.
+        tell: Learns what the user should know of a request.
+
+    Attributes:
+        settings: As the user set them.
+    """
+
+    def __init__(
+        self, settings: "Settings", loaded_model: Callable[[], ModelInfo | None], tell: Callable[[str], None]
+    ) -> None:
+        self.settings = settings
+        self._loaded_model = loaded_model
+        self._tell = tell
+
+    def load(self, path: str) -> LoadRequest:
+        """Returns what asks for a model, with the folder of its prompt cache."""
+        return chat_prompt_cache.with_prompt_cache(self.settings.load_request(path), self.settings.prompt_cache_mib)
+
+    async def reply(self, number: int, chat: OpenChat) -> ReplyRequest:
+        """Returns what asks for an answer, the one that is open, as turn `number`."""
+        settings = self.settings
+        fed = self._fed(await chat.ledger())
+        return ReplyRequest(
+            turn=number,
+            messages=chat.prompt_messages(),
+            ledger=fed.token_ids,
+            vocabulary=fed.vocabulary,
+            begun_at=date_text(chat.begun_at),
+            sampling=self._sampling(),
+            max_tokens=settings.max_tokens,
+            chat_id=chat.stored_owner_id,
+            draft_max=settings.draft_max,
+            overflow=settings.overflow(),
+            loop_guard=settings.loop_guard == "on",
+        )
+
+    async def continuation(self, number: int, chat: OpenChat) -> CompleteRequest:
+        """Returns what asks for more of the open answer as turn `number`, token by token from where it was cut off.
+
+        One whose tokens are of another vocabulary, or of one that nobody knows, goes on from its text.
+        """
+        settings, may_repeat = self.settings, chat.entries[-1].may_repeat
+        ledger, answer_tokens = await chat.ledger_to_go_on()
+        fed = self._fed(ledger)
+        has_tokens = fed.vocabulary == self._vocabulary and not fed.lacks_newest
+        return CompleteRequest(
+            turn=number,
+            text="",
+            sampling=self._sampling(),
+            max_tokens=settings.max_tokens,
+            chat_id=chat.stored_owner_id,
+            draft_max=settings.draft_max,
+            overflow=settings.overflow(),
+            ledger=fed.token_ids,
+            vocabulary=fed.vocabulary,
+            begun_at=date_text(chat.begun_at),
+            loop_guard=settings.loop_guard == "on" and not may_repeat,
+            answer=chat.entries[-1].text,
+            answer_tokens=0 if fed.lacks_newest else answer_tokens,
+            messages=() if has_tokens else chat.messages(),
+        )
+
+    async def idle_prefill(self, chat: OpenChat, draft: str) -> IdlePrefillRequest:
+        """Returns what asks to read what the next prompt begins with, `draft` being what is written of it."""
+        settings = self.settings
+        fed = self._fed(await chat.whole_ledger())
+        return IdlePrefillRequest(
+            messages=chat.messages(),
+            draft=draft,
+            ledger=fed.token_ids,
+            vocabulary=fed.vocabulary,
+            begun_at=date_text(chat.begun_at),
+            max_tokens=settings.max_tokens,
+            chat_id=chat.owner_id,
+            overflow=settings.overflow(),
+        )
+
+    async def estimate(
+        self, chat: OpenChat, position: int, text: str, begun_at: datetime | None, *, shows_prompt: bool
+    ) -> EstimateRequest:
+        """Returns what asks for the price of a prompt, and for the prompt itself if `shows_prompt`.
+
+        The prompt has the conversation before message number `position`, and `text` behind it if there is any.
+        """
+        settings = self.settings
+        fed = (await chat.ledger_before(position)).fed_in(self._vocabulary)
+        question = (ChatMessage(Role.USER, text),) if text else ()
+        return EstimateRequest(
+            messages=(*chat.messages_before(position), *question),
+            ledger=fed.token_ids,
+            vocabulary=fed.vocabulary,
+            begun_at=date_text(begun_at or chat.begun_at),
+            max_tokens=settings.max_tokens,
+            chat_id=chat.owner_id,
+            overflow=settings.overflow(),
+            shows_prompt=shows_prompt,
+        )
+
+    @property
+    def _vocabulary(self) -> str:
+        """The fingerprint of the loaded model's vocabulary."""
+        model = self._loaded_model()
+        return UNKNOWN_VOCABULARY if model is None else model.vocabulary
+
+    def _fed(self, ledger: Ledger) -> FedTokens:
+        """Returns what the loaded model may go on from; says so if it is not all that was fed."""
+        fed = ledger.fed_in(self._vocabulary)
+        if fed.lacks_newest:
+            self._tell(TOKENISED_AGAIN)
+        return fed
+
+    def _sampling(self) -> SamplingSettings:
+        """Returns what the user set, over what comes with the model."""
+        from tui_llama.chosen_sampling import choose_sampling  # here: the first frame does without the catalogue
+
+        return choose_sampling(self.settings, self._loaded_model()).sampling

@@ -1,0 +1,53 @@
+"""Where a conversation is seen, as the driver of its turns knows it."""
+
+from typing import Protocol
+
+from tui_llama.chats.open_chat import Entry
+
+
+class TurnView(Protocol):
+    """Where a conversation is seen."""
+
+    def add_message(self, entry: Entry) -> None:
+        """Shows what the user said."""
+        ...
+
+    def replace_message(self, position: int, entry: Entry) -> None:
+        """Shows what the user said in place of message number `position`; what followed is gone."""
+        ...
+
+    def remove_last_answer(self) -> None:
+        """Takes the last answer away, and what was told of it."""
+        ...
+
+    def begin_answer(self) -> None:
+        """Shows an answer that begins; it is empty and grows."""
+        ...
+
+    def reopen_answer(self, entry: Entry) -> None:
+        """Lets the last answer grow again, with nothing below it any more."""
+        ...
+
+    def append(self, text: str) -> None:
+        """Shows more of the answer."""
+        ...
+
+    def finish_answer(self, entry: Entry) -> None:
+        """Shows that the answer is whole."""
+        ...
+
+    def add_notice(self, text: str) -> None:
+        """Tells the user something, in one line."""
+        ...
+
+    def add_failure(self, message: str, hint: str) -> None:
+        """Tells the user what went wrong."""
+        ...
+
+    def show_state(self) -> None:
+        """Shows the state, which may be another one."""
+        ...
+
+    def show_figures(self) -> None:
+        """Shows the figures of the meter, and nothing else has changed; this may be a little later."""
+        ...
