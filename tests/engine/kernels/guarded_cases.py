@@ -116,7 +116,8 @@ def _swiglu(memory: GuardedMemory, columns: int, tokens: int) -> None:
     )  # fmt: skip
 
 
-def _quantize(memory: GuardedMemory, block: int, blocks: int, tokens: int, first_token: int) -> None:
+def quantize(memory: GuardedMemory, block: int, blocks: int, tokens: int, first_token: int) -> None:
+    """Quantises the activations of tokens from `first_token` on, in blocks of `block` columns."""
     source = memory.zeros((tokens, blocks * block), np.float32)
     output = memory.zeros((tokens, blocks * (block + SUMMARY_BYTES[block])), np.uint8)
     _run_row(
@@ -126,7 +127,7 @@ def _quantize(memory: GuardedMemory, block: int, blocks: int, tokens: int, first
     )  # fmt: skip
 
 
-def _multiply(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int, tokens: int) -> None:
+def multiply(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int, tokens: int) -> None:
     """A product with everything that a row may ask for: a bias, and what is there already."""
     blocks = columns // layout.columns
     input_bytes = 4 * columns if layout.is_float else blocks * (layout.columns + SUMMARY_BYTES[layout.columns])
@@ -215,7 +216,7 @@ def _elementwise() -> Iterator[Case]:
             for blocks in (1, 3)
             for tokens, first_token in ((1, 0), (5, 4), (24, 0), (33, 0), (41, 3))
         ]
-        yield from _plan_cases(f"quantize_{block}", _quantize, *quantized)
+        yield from _plan_cases(f"quantize_{block}", quantize, *quantized)
 
 
 def _products() -> Iterator[Case]:
@@ -227,7 +228,7 @@ def _products() -> Iterator[Case]:
             for columns in widths
             for tokens in (1, 2, 3, 5, 7, 8, 13, 24, 33)
         ]
-        yield from _plan_cases(f"matrix_{layout.name.lower()}", _multiply, *sizes)
+        yield from _plan_cases(f"matrix_{layout.name.lower()}", multiply, *sizes)
 
 
 def _attention() -> Iterator[Case]:

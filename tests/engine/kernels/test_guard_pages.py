@@ -14,9 +14,11 @@ import pytest
 
 from tests.engine.kernels.guarded_cases import GROUPS, Case, overrun
 from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER
+from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.toolchain.loader import load_kernels
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+AMX_TYPES = [layout.name for layout in FORMATS.values() if not layout.is_float]
 KERNELS = REPOSITORY / "tui_llama" / "engine" / "kernels"
 _MOST_FAILURES = 5  # each costs another start of the program
 
@@ -52,6 +54,16 @@ def test_a_kernel_that_leaves_its_buffers_is_named_and_the_others_still_run() ->
         str(case) for case in cases if "8 bytes too many" in case.sizes
     ]
     assert all("SIGSEGV" in failure or "SIGBUS" in failure for failure in failures)
+
+
+@pytest.mark.parametrize("name", AMX_TYPES)
+@pytest.mark.slow
+def test_no_kernel_for_amx_leaves_its_buffers(name: str) -> None:
+    command = [sys.executable, "-X", "faulthandler", "-m", "tests.engine.kernels.guarded_amx", name]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    begun = done.stdout.splitlines()
+    assert done.returncode == 0, f"{begun[-1:]} ended with {done.returncode}\n{done.stderr}"
+    assert len(begun) == len(set(begun)) > 1
 
 
 def test_every_kernel_is_among_the_cases() -> None:
