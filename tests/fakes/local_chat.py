@@ -67,7 +67,6 @@ class NearEngine:
             elif isinstance(event, Finished):
                 self.finished.append(event)
             yield event
-        self._local.save_pending()
 
     async def read_ahead(self, request: ReadAheadRequest) -> AsyncIterator[ReadAheadEvent]:
         self._is_cancelled = False

@@ -45,7 +45,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
 )
 from tui_llama.engine.threads.placement import Placement
-from tui_llama.errors import CallerError, EngineError, UserError
+from tui_llama.errors import EngineError, UserError
 from tui_llama.files.storage import DiskStorage
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ class LocalEngine:
         self._model_file: WatchedFile | None = None
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
-        self._unsaved_chat_id: str | None = None
         self._last_chat_id: str | None = None
 
     @property
@@ -124,7 +123,11 @@ class LocalEngine:
             opening.abandon()
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop) -> Iterator[ReplyEvent]:
-        """Yields what happens, then exactly one of `Finished` and `Failed`.
+        """Yields what happens, then exactly one of `Finished` and `Failed`; saves after it what the reply leaves.
+
+        Whoever waits for the answer has its end before saving begins. Where saving fails, a `Notice` follows
+        `Finished`. A reply that is left before its generator is exhausted saves nothing; the next one of the chat
+        saves what it left.
 
         Args:
             request: What to answer or to continue.
@@ -139,7 +142,7 @@ class LocalEngine:
             if len(own.ledger) < len(request.ledger):
                 yield Notice(TOKENISED_AGAIN)
             reply = Reply(model, sequence, own, should_stop, self._costs, self._prompt_cache)
-            for event in reply.events(self._note_unsaved):
+            for event in reply.events():
                 if isinstance(event, Finished):
                     self._speed.note(event.usage.read_tokens, event.usage.read_seconds)
                 yield event
@@ -149,6 +152,8 @@ class LocalEngine:
         except Exception:
             self._forget()
             raise
+        else:
+            yield from self._save(request.chat_id)
 
     def read_ahead(self, request: ReadAheadRequest, should_stop: ShouldStop) -> Iterator[ReadAheadEvent]:
         """Yields how far it is, then exactly one of `ReadAheadFinished` and `Failed`.
@@ -156,12 +161,7 @@ class LocalEngine:
         Args:
             request: What the next prompt is certain to begin with.
             should_stop: Asked before every chunk, which takes at most about `read_ahead.CHUNK_SECONDS`.
-
-        Raises:
-            CallerError: what the last reply left is not saved yet, and would be lost.
         """
-        if self._unsaved_chat_id is not None:
-            raise CallerError("there is something to be saved before anything is read ahead")
         try:
             model, sequence = self._loaded()
             self._keep_foreign_for(request.chat_id)
@@ -186,16 +186,6 @@ class LocalEngine:
         except UserError as error:
             return Failed(None, str(error), error.hint)
 
-    def save_pending(self) -> Notice | None:
-        """Stores what the last reply left; returns a notice where that failed."""
-        chat_id, self._unsaved_chat_id = self._unsaved_chat_id, None
-        if chat_id is None or self._sequence is None or self._prompt_cache is None:
-            return None
-        outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
-        if not outcome.troubles:
-            return None
-        return Notice(f"The chat's state was not saved ({'; '.join(outcome.troubles)}); the chat itself is safe.")
-
     def session_transfer(self) -> SessionTransfer:
         """Takes in and writes sessions of llama.cpp, in the sequence that replies are computed in.
 
@@ -209,7 +199,6 @@ class LocalEngine:
 
     def close(self) -> None:
         """Gives back the model's memory. May be called twice."""
-        self._unsaved_chat_id = None
         self._model_file = None
         self._prompt_cache = None
         if self._sequence is not None:
@@ -224,8 +213,13 @@ class LocalEngine:
             raise EngineError("no model is loaded", "Load a model first.")
         return self._model, self._sequence
 
-    def _note_unsaved(self, chat_id: str | None) -> None:
-        self._unsaved_chat_id = chat_id
+    def _save(self, chat_id: str | None) -> Iterator[Notice]:
+        """Stores what a reply has left for its chat; yields a notice where that failed."""
+        if chat_id is None or self._sequence is None or self._prompt_cache is None:
+            return
+        outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
+        if outcome.troubles:
+            yield Notice(f"The chat's state was not saved ({'; '.join(outcome.troubles)}); the chat itself is safe.")
 
     def _keep_foreign_for(self, chat_id: str | None) -> None:
         """Leaves in memory what another program computed only for the chat that it was taken in for."""
@@ -235,7 +229,6 @@ class LocalEngine:
 
     def _forget(self) -> None:
         """After a failure nothing that is in memory is believed."""
-        self._unsaved_chat_id = None
         if self._sequence is not None:
             self._sequence.rewind(0)
 

@@ -68,7 +68,6 @@ class Reply:
         self._request = request
         self._turn = request.turn
         self._should_stop = should_stop
-        self._chat_id = request.chat_id
         self._prompt_cache = prompt_cache
         self._sampler = SamplerChain(request.sampling, model.vocab_size)
         self._batch_costs = costs
@@ -80,8 +79,8 @@ class Reply:
         self._has_told_of_room = False
         self._answer_ids: tuple[int, ...] = ()
 
-    def events(self, note_unsaved: Callable[[str | None], None]) -> Iterator[ReplyEvent]:
-        """Tells the story. `note_unsaved` learns, before the last event, what is then to be saved."""
+    def events(self) -> Iterator[ReplyEvent]:
+        """Tells the story. With the last event, the sequence holds what is worth saving and nothing else."""
         self._forget_what_moved()
         prompt = self._encode()
         check_that_it_fits(self._model, prompt.token_ids)
@@ -99,7 +98,6 @@ class Reply:
             reason = yield from self._generate(logits, ahead)
         usage = self._usage()
         self._forget_what_moved()
-        note_unsaved(self._chat_id)
         yield Finished(self._turn, reason, usage)
 
     # --- encode ---------------------------------------------------------------------------------------------

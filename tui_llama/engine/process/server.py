@@ -62,7 +62,10 @@ class SynchronousEngine(Protocol):
         ...
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
-        """Yields what happens, then exactly one of `Finished` and `Failed`."""
+        """Yields what happens, then exactly one of `Finished` and `Failed`; saves after it what the reply leaves.
+
+        Where that fails, a `Notice` follows.
+        """
         ...
 
     def read_ahead(self, request: ReadAheadRequest, should_stop: Callable[[], bool]) -> Iterator[ReadAheadEvent]:
@@ -71,10 +74,6 @@ class SynchronousEngine(Protocol):
 
     def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
         """What a reply would have to read."""
-        ...
-
-    def save_pending(self) -> Notice | None:
-        """Saves what the last reply left to be saved; returns a notice where that failed."""
         ...
 
 
@@ -190,9 +189,6 @@ class EngineServer:
         with self._keeping:
             for event in engine.reply(request, should_stop):
                 self._send(event)
-            notice = engine.save_pending()
-            if notice is not None:
-                self._send(notice)
 
     def _send(self, event: Event) -> None:
         """Writes an event, waiting while the pipe is full; with nobody left to read, does nothing."""
