@@ -1,1 +1,1 @@
-"""What the figures of the README come from: each a program with --help."""
+"""The programs that measure the figures of the README. Each has --help."""

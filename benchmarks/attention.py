@@ -1,11 +1,11 @@
-"""How fast attention alone is, beside what the machine can do: fused multiply-adds, and reading memory.
+"""Measures the speed of attention alone, beside the machine's limits: fused multiply-adds, and reading memory.
 
     python -m benchmarks.attention [--depths 0,1024,4096] [--threads 2] [--cache-type q8_0]
 
-Layers of attention, without anything between them, over a cache filled with random keys and values; the sizes of a
-Llama 3.2 1B by default. Prompts are given in 10⁹ multiply-accumulates of float32 a second, single tokens in 10⁹ bytes
-of keys and values that are read a second. Everything takes turns, run by run; medians are printed, and their share of
-the median of the limit.
+It runs layers of attention, with nothing between them, over a cache filled with random keys and values. The default
+sizes are those of a Llama 3.2 1B. The speed of a prompt is given in 10⁹ multiply-accumulates of float32 a second, the
+speed of a single token in 10⁹ bytes of keys and values read a second. All measurements take turns, run by run. The
+program prints medians, and their share of the median of the limit.
 """
 
 import argparse
@@ -29,18 +29,19 @@ from tui_llama.engine.layouts.plan_row import PER_TOKEN_GROUP, ROW
 from tui_llama.engine.machine.memory import zeroed_array
 from tui_llama.engine.plan.plan import Plan, Step
 from tui_llama.engine.plan.runner import PlanRunner
+from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.threads.team import ThreadTeam
+from tui_llama.engine.toolchain.loader import LoadedCode, linked
 from tui_llama.engine.toolchain.numba_codegen import intrinsic, machine_code
-from tui_llama.engine.toolchain.object_store import link
 
-_CHAINS = 16  # of multiply-adds that do not wait for each other
+_CHAINS = 16  # chains of multiply-adds that do not wait for each other
 _ROUNDS = 200_000
 
 
 @intrinsic
 def _multiply_add(_: Any, memory: Any, rounds: Any) -> Any:
-    """Does 16 × 16 multiply-adds for each of `rounds`, in registers."""
+    """Does 16 × 16 multiply-adds in registers in each of `rounds`."""
 
     def generate(context: Any, b: simd.Builder, signature: Any, arguments: Any) -> simd.Value:
         base = simd.pointer(b, arguments[0])
@@ -61,13 +62,13 @@ def _multiply(memory: int, rounds: int) -> None:
 
 
 @cache
-def _compiled_multiply() -> Callable[[int, int], None]:
-    return link(machine_code(_multiply, "ii"), "ii")[1]
+def _compiled_multiply() -> LoadedCode:
+    return linked(machine_code(_multiply, "ii"), "ii")
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What is measured: sizes of the model, threads, and how keys and values are kept."""
+    """The sizes of the model, the number of threads, and the type of keys and values."""
 
     layers: int
     heads: int
@@ -81,14 +82,14 @@ class Attention:
     """Layers of attention over a filled cache.
 
     Args:
-        sizes: What to build.
-        positions: How many positions the cache has.
-        tokens: Most tokens of a batch.
+        sizes: The sizes of the layers.
+        positions: The number of positions in the cache.
+        tokens: The largest number of tokens in a batch.
     """
 
     def __init__(self, sizes: Sizes, positions: int, tokens: int) -> None:
         self._sizes = sizes
-        shape = CacheShape(sizes.layers, sizes.kv_heads, sizes.head_dim, positions, sizes.cache_type)
+        shape = CacheShape(StateShape(sizes.layers, sizes.kv_heads, sizes.head_dim, sizes.cache_type), positions)
         self._cache = KeyValueCache(shape)
         _fill(self._cache)
         width = shape.padded_head_dim
@@ -120,13 +121,13 @@ class Attention:
         self._team.close()
 
     def prompt_rate(self, depth: int, tokens: int) -> float:
-        """10⁹ multiply-accumulates a second of a prompt after `depth` tokens."""
+        """Reads a prompt after `depth` tokens and returns 10⁹ multiply-accumulates a second."""
         products = 2 * self._sizes.layers * self._sizes.heads * self._sizes.head_dim
         return products * (tokens * depth + tokens * (tokens + 1) / 2) / self._seconds(depth, tokens) / 1e9
 
     def token_rate(self, depth: int) -> float:
-        """10⁹ bytes of keys and values a second that one token after `depth` others reads."""
-        return self._cache.shape.bytes_per_token * (depth + 1) / self._seconds(depth, 1) / 1e9
+        """Reads one token after `depth` others and returns 10⁹ bytes of keys and values a second."""
+        return self._cache.shape.state.token_bytes * (depth + 1) / self._seconds(depth, 1) / 1e9
 
     def _seconds(self, depth: int, tokens: int) -> float:
         start = perf_counter()
@@ -138,23 +139,22 @@ class Attention:
 
 
 def _fill(cache: KeyValueCache) -> None:
-    """Random keys and values, in range where they are quantised."""
+    """Fills the cache with random keys and values. Quantised ones are in a valid range."""
     chance, shape = np.random.default_rng(0), cache.shape
-    size, dtype = shape.row_type
-    sizes = (shape.layer_count, 2, RUN_POSITIONS, shape.kv_heads, size)
+    sizes = shape.state.rows_shape(RUN_POSITIONS)
     for first in range(0, shape.context_size, RUN_POSITIONS):
-        if dtype == np.float16:
+        if shape.state.dtype == "f16":
             rows: Any = chance.standard_normal(sizes, np.float32).astype(np.float16)
         else:
-            rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], size // 34))
+            rows = np.tile(np.array([0, 0x20, *range(1, 33)], np.uint8), (*sizes[:4], sizes[4] // 34))
         cache.fill(first, rows[:, :, : shape.context_size - first])
-    cache.publish(shape.context_size)
+    cache.append(shape.context_size)
 
 
 def _multiply_rate(threads: int) -> float:
-    """10⁹ float32 multiply-accumulates a second of all threads together."""
+    """Returns 10⁹ float32 multiply-accumulates a second of all threads together."""
     memories = [zeroed_array((2048,), np.uint8) for _ in range(threads)]
-    multiply = _compiled_multiply()
+    multiply = _compiled_multiply().call
     workers = [Thread(target=multiply, args=(int(memory.ctypes.data), _ROUNDS)) for memory in memories]
     start = perf_counter()
     for worker in workers:
@@ -165,7 +165,7 @@ def _multiply_rate(threads: int) -> float:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depths", default="0,1024,4096", help="tokens before the prompt or token, with commas")
     parser.add_argument("--tokens", type=int, default=512, help="tokens of a prompt")
@@ -202,7 +202,7 @@ def main() -> None:
 
 
 def _in_turns(measures: dict[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
-    """Each measure `runs` times; one round before them warms up and does not count."""
+    """Takes each measurement `runs` times, in turns. One round before them warms up and does not count."""
     results: dict[str, list[float]] = {name: [] for name in measures}
     for turn in range(runs + 1):
         for name, measure in measures.items():

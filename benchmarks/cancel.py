@@ -1,9 +1,9 @@
-"""How long a stop takes: from the wish until the engine says that the answer has ended.
+"""Measures how long a stop takes: from the request to stop until the engine reports the end of the answer.
 
     python -m benchmarks.cancel -m MODEL.gguf [--rounds 10]
 
-Two phases: while a long prompt is read, and while an answer is written. The engine runs in its own process, as for the
-screen. Target: 0.5 s at most.
+It stops in two phases: while a long prompt is read, and while an answer is written. The engine runs in its own process,
+as in the program with the screen. Target: at most 0.5 s.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _EVENTS_BEFORE_STOP = 6
 
 
 async def _seconds_to_stop(engine: EngineWorker, turn: int, text: str, awaited: type[ReplyEvent]) -> float:
-    """Asks for an answer, stops it after some events of the awaited kind, and returns how long that took."""
+    """Asks for an answer, stops it after some events of type `awaited`, and returns the seconds that the stop took."""
     request = CompleteRequest(turn, f"{turn} {text}", SamplingSettings(temperature=0.0))
     seen, wished, ended = 0, 0.0, 0.0
     async for event in engine.reply(request):
@@ -74,7 +74,7 @@ async def _measure(model: Path, rounds: int) -> None:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", type=Path, required=True, help="model file")
     parser.add_argument("--rounds", type=int, default=10, help="stops of each kind")

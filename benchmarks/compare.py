@@ -1,15 +1,15 @@
-"""tui_llama and llama.cpp, repetition by repetition on the same machine, beside the limits of the machine meanwhile.
+"""Compares tui_llama and llama.cpp on the same machine, in turns, beside the limits of the machine meanwhile.
 
     python -m benchmarks.compare -m MODEL.gguf [-m …] [--llama-bench PATH | --llama-cpp-python PYTHON]
 
-Without one of the last two, llama-cpp-python is built for this processor from the package registry, once, below the
-user's cache folder. Both programs hold the model and take turns: one repetition of theirs, one of ours, the next time
-the other way round; the machine's limits are measured before, between and after. llama-bench loads the model anew for
-each run, so it does all its repetitions in the middle of ours. llama.cpp runs as it is fastest: made for this
-processor, batches of 512, flash attention on or off, whichever is faster while it warms up. Nothing else should run
-meanwhile; what other virtual machines disturb is measured again (quiet.py).
+Without one of the last two options, the program builds llama-cpp-python for this processor from the package registry,
+once, below the user's cache folder. Both programs hold the model and take turns: one repetition of theirs, one of ours,
+and the next time in the opposite order. The machine's limits are measured before, between and after. llama-bench loads
+the model for each run, so it does all its repetitions between two halves of ours. llama.cpp runs in its fastest form:
+built for this processor, with batches of 512, and with or without flash attention, whichever is faster while it warms
+up. No other program should run meanwhile. A measurement that other virtual machines disturb is repeated (quiet.py).
 
-What is printed are samples and medians, tokens a second, and for the first model how long both take to the first token.
+The program prints samples and medians in tokens a second, and for the first model the time to the first token.
 --write-readme puts the table into the README.
 """
 
@@ -53,14 +53,14 @@ _START_CONTEXT = 4096
 
 
 class Duel:
-    """Both programs with one model.
+    """A comparison of both programs with one model.
 
     Args:
-        ours: Our model.
-        theirs: Theirs.
-        threads: For both.
-        limits: Measures the machine.
-        attentions: Ways of attention that llama.cpp may choose among: with flash (True), without (False).
+        ours: The model in tui_llama.
+        theirs: The model in llama.cpp.
+        threads: The number of threads of each program.
+        limits: Measures the limits of the machine.
+        attentions: The kinds of attention that llama.cpp may choose from: True is flash attention, False is not.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Duel:
         self._limits, self._attentions = limits, attentions
 
     def fight(self, test: SpeedTest, repetitions: int) -> Comparison:
-        """Does one test in turns."""
+        """Runs one test with both programs in turns."""
         self._ours.warm_up(test)
         flash = self._faster_attention(test)
         ours: list[float] = []
@@ -89,7 +89,7 @@ class Duel:
         return Comparison(self._ours.result(test, ours, limits), tuple(theirs), flash)
 
     def _faster_attention(self, test: SpeedTest) -> bool:
-        """Warms llama.cpp up, each way of attention for some tokens, and returns which was faster."""
+        """Warms llama.cpp up with some tokens for each kind of attention, and returns the faster kind."""
         if not self._theirs.takes_turns and len(self._attentions) == 1:
             return self._attentions[0]  # llama-bench warms up by itself
         count = min(test.token_count, _READING_TRIAL_TOKENS if test.reads else _WRITING_TRIAL_TOKENS)
@@ -101,11 +101,11 @@ class Duel:
 
 
 def turns(repetitions: int, one_by_one: bool) -> Iterator[tuple[bool, int]]:
-    """Whose turn it is (True: ours), and for how many repetitions.
+    """Yields whose turn it is (True: ours), and the number of repetitions.
 
     Args:
-        repetitions: Of each program.
-        one_by_one: Whether the programs take turns after each; else theirs are in the middle of ours.
+        repetitions: The number of repetitions of each program.
+        one_by_one: Whether the programs take turns after each repetition. Else theirs are between two halves of ours.
     """
     if one_by_one:
         for index in range(repetitions):
@@ -118,7 +118,7 @@ def turns(repetitions: int, one_by_one: bool) -> Iterator[tuple[bool, int]]:
 
 
 def main() -> None:
-    """Measures, prints, and writes where that is wanted."""
+    """Measures and prints the figures, and writes them to files if the options say so."""
     options = _parse_arguments()
     if options.llama_bench is None and options.llama_cpp_python is None:
         options.llama_cpp_python = build_llama_cpp_python()
@@ -148,7 +148,7 @@ def main() -> None:
 
 
 def _tests(model: Path, options: argparse.Namespace) -> list[SpeedTest]:
-    """The tests that this model is put to."""
+    """Returns the tests for this model."""
     depths = options.depth
     if options.deep and not any(text in model.name for text in options.deep):
         depths = [depth for depth in depths if depth == 0]
@@ -168,7 +168,7 @@ def _open_peer(model: Path, options: argparse.Namespace) -> LlamaCpp:
 def _compare_speed(
     model: Path, theirs: LlamaCpp, limits: MachineLimits, options: argparse.Namespace
 ) -> Iterator[Comparison]:
-    """Opens our model and yields test by test."""
+    """Opens our model and yields the comparison of each test."""
     tests, threads = _tests(model, options), options.threads
     load = LoadRequest(
         str(model), _context_size(tests), threads=threads, batch_threads=threads, batch_tokens=BATCH_TOKENS
@@ -204,7 +204,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _compare_starts(model: Path, name: str, options: argparse.Namespace) -> StartComparison:
-    """Starts both programs in turns, once more than is counted."""
+    """Starts both programs in turns. The first start of each does not count."""
     command = [
         *(sys.executable, "-m", "tui_llama", "complete", "Once upon a time", "-n", "1", "--temp", "0"),
         *("-m", str(model), "-t", str(options.threads), "--ctx", str(_START_CONTEXT)),
@@ -226,7 +226,7 @@ def _compare_starts(model: Path, name: str, options: argparse.Namespace) -> Star
 
 
 def _conditions(peer: str, threads: int, results: Sequence[Result]) -> str:
-    """A sentence on machine and programs."""
+    """Returns sentences about the machine and the programs."""
     return (
         f"Tokens a second, medians; {_processor()}, {threads} threads, {INSTRUCTION_SET}; {peer}. "
         f"The machine meanwhile: {describe_limits(results)}. "
@@ -235,7 +235,7 @@ def _conditions(peer: str, threads: int, results: Sequence[Result]) -> str:
 
 
 def _processor() -> str:
-    """The processor's name, where the system tells."""
+    """Returns the processor's name, or "unknown processor" if the system does not tell."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What `benchmarks.compare` prints of its measurements, and where in the README it goes."""
+"""The texts and the README table that `benchmarks.compare` makes from its measurements."""
 
 import json
 import statistics
@@ -13,12 +13,12 @@ README_BEGIN, README_END = "<!-- comparison: begin -->", "<!-- comparison: end -
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One test, done by both programs in turns.
+    """The result of one test, which both programs ran in turns.
 
     Args:
-        ours: What came out here.
-        their_seconds: Of each repetition of llama.cpp.
-        flash: Whether it was faster with flash attention, and so did it that way.
+        ours: The result of tui_llama.
+        their_seconds: The seconds of each repetition of llama.cpp.
+        flash: Whether llama.cpp used flash attention, because that was faster.
     """
 
     ours: Result
@@ -27,28 +27,28 @@ class Comparison:
 
     @property
     def their_samples_tok_s(self) -> list[float]:
-        """Tokens a second of each of llama.cpp's repetitions."""
+        """The tokens a second of each repetition of llama.cpp."""
         return [self.ours.test.token_count / seconds for seconds in self.their_seconds]
 
     @property
     def their_median_tok_s(self) -> float:
-        """Their median."""
+        """The median of llama.cpp's tokens a second."""
         return statistics.median(self.their_samples_tok_s)
 
     @property
     def ratio(self) -> float:
-        """How many times as fast we are, by the medians."""
+        """The speed of tui_llama divided by that of llama.cpp, by the medians."""
         return self.ours.median_tok_s / self.their_median_tok_s
 
 
 @dataclass(frozen=True, slots=True)
 class StartComparison:
-    """How long it takes until there is one token, page cache and kernel cache warm.
+    """The times to the first token, with a warm page cache and a warm kernel cache.
 
     Args:
-        model: Its name.
-        our_seconds: Of the whole command, each time.
-        their_seconds: Of loading and reading one token, the program's own start left out.
+        model: The model's name.
+        our_seconds: The seconds of the whole command, of each run.
+        their_seconds: The seconds of loading and reading one token, of each run, without the start of the program.
     """
 
     model: str
@@ -57,7 +57,7 @@ class StartComparison:
 
 
 def describe(comparison: Comparison) -> str:
-    """Everything that was measured of a test, for the terminal."""
+    """Returns everything that was measured in a test, for the terminal."""
     ours, limits, share = comparison.ours, comparison.ours.best_limits, 100 * comparison.ours.share_of_limit
     attention = "flash attention" if comparison.flash else "no flash attention"
     machine = f"machine: {limits.read_gb_s:.1f} GB/s, {limits.multiply_gmac_s:.0f} GMAC/s"
@@ -70,7 +70,7 @@ def describe(comparison: Comparison) -> str:
 
 
 def describe_start(start: StartComparison) -> str:
-    """Everything that was measured of a start, for the terminal."""
+    """Returns everything that was measured of a start, for the terminal."""
     return (
         f"{start.model} start to first token\n"
         f"  llama.cpp  {_samples(start.their_seconds, 2)} s\n"
@@ -79,12 +79,12 @@ def describe_start(start: StartComparison) -> str:
 
 
 def readme_table(comparisons: Sequence[Comparison], starts: Sequence[StartComparison], conditions: str) -> str:
-    """The table of the README, in Markdown.
+    """Returns the table of the README, in Markdown.
 
     Args:
-        comparisons: Its rows.
-        starts: Its last rows.
-        conditions: A sentence or two on machine and programs.
+        comparisons: The tests, one for each row.
+        starts: The starts, for the last rows.
+        conditions: Sentences about the machine and the programs.
     """
     lines = [
         conditions,
@@ -109,7 +109,7 @@ def readme_table(comparisons: Sequence[Comparison], starts: Sequence[StartCompar
 
 
 def as_json(comparisons: Sequence[Comparison], starts: Sequence[StartComparison], conditions: str) -> str:
-    """All samples, for programs."""
+    """Returns all samples as JSON, for programs."""
     rows = [
         {
             "model": model_name(each.ours),
@@ -135,7 +135,7 @@ def as_json(comparisons: Sequence[Comparison], starts: Sequence[StartComparison]
 
 
 def write_into(readme: Path, table: str) -> None:
-    """Puts a table between the two markers of a file, in place of what stands there.
+    """Replaces the text between the two markers of a file by a table.
 
     Raises:
         SystemExit: the file has no such markers.
@@ -149,12 +149,12 @@ def write_into(readme: Path, table: str) -> None:
 
 
 def model_name(result: Result) -> str:
-    """Name, and type of the weights where the name does not tell."""
+    """Returns the model's name, with the weight type if the name does not contain it."""
     name, quantization = Path(result.model.path).stem, result.model.quantization
     return name if quantization.lower() in name.lower() else f"{name} ({quantization})"
 
 
 def _samples(values: Sequence[float], digits: int = 1) -> str:
-    """The median, and all values in the order in which they came."""
+    """Returns the median and all values, in the order in which they were measured."""
     listed = " ".join(f"{value:.{digits}f}" for value in values)
     return f"{statistics.median(values):.{digits}f}  [{listed}]"

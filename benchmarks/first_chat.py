@@ -1,10 +1,10 @@
-"""How long it takes from `git clone` to the first token on a machine that has nothing yet, stage by stage.
+"""Measures the time from `git clone` to the first token on a machine that has nothing yet, stage by stage.
 
     python -m benchmarks.first_chat [--repository PATH_OR_ADDRESS]
 
-Everything happens in a folder of its own with an empty home: the clone, the README's command with its set-up, and the
-program in a pseudo-terminal of 100 × 30 cells, where a question is sent as soon as the model's name is shown. Targets,
-with a package index near by: 90 s in all, and 3 s for the program itself.
+Everything happens in a temporary folder with an empty home: the clone, the README's command with its set-up, and the
+program in a pseudo-terminal of 100 × 30 cells. There a question is sent as soon as the model's name is shown. Targets,
+with a fast connection to the package index: 90 s in all, and 3 s for the program itself.
 """
 
 import argparse
@@ -24,11 +24,11 @@ QUESTION = "What is the capital of France?"
 _MODEL_NAME = "SmolLM2"
 _FIRST_TOKEN = " generated"
 _LONGEST_SECONDS = 600.0
-_HIDDEN = ("TUI_LLAMA_", "XDG_", "HF_", "OLLAMA_")  # variables by which the machine would be less empty
+_HIDDEN = ("TUI_LLAMA_", "XDG_", "HF_", "OLLAMA_")  # variables that point to files outside the empty home
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the figures."""
     options = _parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
         stages = _measure(options.repository, Path(folder))
@@ -70,7 +70,7 @@ def _run(command: Sequence[str], folder: Path, environment: dict[str, str]) -> f
 
 
 def _chat(clone: Path, environment: dict[str, str]) -> list[tuple[str, float]]:
-    """The program from its start to the first token of an answer."""
+    """Runs the program from its start to the first token of an answer, and returns the time of each stage."""
     with Terminal([str(clone / ".venv/bin/tui-llama")], environment, columns=100, rows=30) as terminal:
         started_at = terminal.started_at
         _wait(terminal, _MODEL_NAME)

@@ -1,9 +1,9 @@
-"""How long from the start of the program until the first frame is drawn.
+"""Measures the time from the start of the program until it draws the first frame.
 
     python -m benchmarks.first_paint [-m MODEL.gguf] [--runs 9]
 
-The program runs in a pseudo-terminal of 120 × 40 cells with an empty home; the clock runs from just before it is
-started until the first letter is drawn. Target: 0.6 s at the median on an idle machine.
+The program runs in a pseudo-terminal of 120 × 40 cells with an empty home. The clock starts just before the program and
+stops when the first letter is drawn. Target: a median of 0.6 s on an idle machine.
 """
 
 import argparse
@@ -21,7 +21,7 @@ _LONGEST_SECONDS = 30.0
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the figures."""
     options = _parse_arguments()
     seconds = [_first_paint(options.model) for _ in range(options.runs + 1)][1:]
     print(" ".join(f"{value:.3f}" for value in seconds))

@@ -1,11 +1,10 @@
-"""How fast the matrix kernels are on every rung of the ladder of instruction sets that this processor can run.
+"""Measures the matrix kernels on every rung of the ladder of instruction sets that this processor can run.
 
     python -m benchmarks.instruction_sets [--types Q4_K,Q6_K,Q8_0] [--tokens 8,1] [--runs 15]
 
-One process for each rung, forced and compiled for no more than this rung; one thread; weights that stay in the
-second-level cache. The processes take turns, run by run, and the medians are printed, in 10⁹ multiply-accumulates a
-second. The share is that of what the rung's dot product alone reaches, on operands from the first-level cache and for
-codes of as many bits.
+Each rung has a process, which is compiled for this rung only and runs one thread. The weights stay in the second-level
+cache. The processes take turns, run by run. The program prints the medians in 10⁹ multiply-accumulates a second. The
+share is relative to the rung's dot product alone, on operands from the first-level cache and for codes of as many bits.
 """
 
 import argparse
@@ -23,23 +22,23 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from tui_llama.engine import ops
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.layouts import amx_panel
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
 from tui_llama.engine.layouts.plan_row import BATCH, ROW
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.machine.instruction_sets import available_instruction_sets
-from tui_llama.engine.plan.plan import kernel_named
 from tui_llama.engine.toolchain.numba_codegen import intrinsic
 
 _ROWS, _COLUMNS = 256, 2048
 _SECONDS = 0.005
-_SUM_COUNTS = (12, 5)  # for 32 vector registers and for 16
+_SUM_COUNTS = (12, 5)  # numbers of sums for 32 and for 16 vector registers
 _SERVE = "import benchmarks.instruction_sets as program; program.serve()"
 
 
 class Rung:
-    """A process that measures one rung of the ladder whenever it is asked to."""
+    """A process that measures one rung of the ladder on request."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -52,7 +51,7 @@ class Rung:
         )
 
     def measure(self, type_name: str, tokens: int) -> float:
-        """Returns 10⁹ multiply-accumulates a second; with 0 tokens those of the dot product alone."""
+        """Returns 10⁹ multiply-accumulates a second. With 0 tokens it measures the dot product alone."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(f"{type_name} {tokens}\n")
         self._process.stdin.flush()
@@ -86,7 +85,7 @@ def main() -> None:
 
 def _compare(rungs: list[Rung], type_name: str, token_counts: list[int], runs: int) -> None:
     samples: dict[tuple[str, int], list[float]] = {}
-    for run in range(runs + 1):  # the first compiles
+    for run in range(runs + 1):  # the first run compiles
         for rung in rungs:
             for tokens in (0, *token_counts):
                 sample = rung.measure(type_name, tokens)
@@ -105,7 +104,7 @@ def _compare(rungs: list[Rung], type_name: str, token_counts: list[int], runs: i
 
 
 def serve() -> None:
-    """Answers requests on the standard input, "TYPE TOKENS", with a speed each."""
+    """Answers each request "TYPE TOKENS" on standard input with a speed."""
     ready: dict[str, list[tuple[Callable[[], int], int]]] = {}
     for line in sys.stdin:
         if line not in ready:
@@ -119,7 +118,7 @@ def serve() -> None:
 
 
 def _calls_in(run: Callable[[], int], seconds: float) -> int:
-    """How many calls take about so long."""
+    """Returns the number of calls that take about `seconds`."""
     calls, taken = 1, 0.0
     while taken < seconds / 4:
         calls *= 2
@@ -128,7 +127,7 @@ def _calls_in(run: Callable[[], int], seconds: float) -> int:
 
 
 def _timed(run: Callable[[], int], calls: int) -> float:
-    """Returns the seconds of processor time that the calls took; others may be using the same processor."""
+    """Returns the seconds of processor time that the calls took. Other processes may use the same processor."""
     start = thread_time()
     for _ in range(calls):
         run()
@@ -136,10 +135,10 @@ def _timed(run: Callable[[], int], calls: int) -> float:
 
 
 def _kernel_run(type_name: str, tokens: int) -> Callable[[], int]:
-    """A call of a matrix kernel over all rows; it returns how many multiply-accumulates that were."""
+    """Returns a function that runs a matrix kernel over all rows and returns the number of multiply-accumulates."""
     layout = next(layout for layout in FORMATS.values() if layout.name == type_name)
     blocks, readable = _COLUMNS // layout.columns, tokens + SPARE_TOKENS
-    # Bytes from 56 to 63 are small positive numbers, whichever type of float they are read as.
+    # Bytes from 56 to 63 are small positive numbers in every type of float.
     generator = np.random.default_rng(1)
     weights = generator.integers(56, 64, layout.matrix_bytes(_ROWS, _COLUMNS), np.uint8)
     inputs = generator.integers(56, 64, (readable, activation_bytes(_COLUMNS, layout.columns)), np.uint8)
@@ -150,7 +149,7 @@ def _kernel_run(type_name: str, tokens: int) -> Callable[[], int]:
     row["weight_stride"], row["columns"] = blocks * layout.tile_bytes, blocks
     row["input_stride"], row["output_stride"] = inputs.strides[0], outputs.strides[0]
     batch["token_count"] = tokens
-    kernel = kernel_named(f"matrix_{type_name.lower()}")
+    kernel = ops.matrix_product(layout)
     arrays = [weights, inputs, outputs, scratch]
 
     def run() -> int:
@@ -164,11 +163,11 @@ _GROUPS, _ROUNDS = 4, 1000
 
 
 def _dot_run(type_name: str, sum_count: int) -> Callable[[], int]:
-    """A call of a loop of nothing but dot products; it returns how many multiply-accumulates that were.
+    """Returns a function that runs a loop of dot products and returns the number of multiply-accumulates.
 
     Args:
-        type_name: The weight type, whose codes have so many bits.
-        sum_count: How many sums there are, none of which waits for another.
+        type_name: The weight type, which decides the number of bits of a code.
+        sum_count: The number of sums, none of which waits for another.
     """
     bits = next(layout.code_bits for layout in FORMATS.values() if layout.name == type_name)
     codes_at, out_at = 64 * sum_count, 64 * (sum_count + _GROUPS)
@@ -180,7 +179,8 @@ def _dot_run(type_name: str, sum_count: int) -> Callable[[], int]:
             sums = [simd.lane_variable(b, simd.constant(simd.I32, 0)) for _ in range(sum_count)]
             for place in sums:
                 b.store(simd.constant(simd.I32, 0), place)
-            # An empty piece of assembly: operands that might change cannot be multiplied once for all rounds.
+            # An empty piece of assembly: the compiler must assume that it changes the operands, so it cannot move the
+            # products out of the loop.
             same = ir.InlineAsm(ir.FunctionType(simd.I64, [simd.I64]), "", "=r,0", side_effect=True)
             with cgutils.for_range(b, rounds):
                 base = simd.pointer(b, b.call(same, [scratch]))

@@ -1,11 +1,11 @@
-"""How long from a key press until the character is on the screen, while the engine is at its busiest.
+"""Measures the time from a key press until the character is on the screen, while the engine is busy.
 
     python -m benchmarks.key_latency -m MODEL.gguf
 
-Two phases, both in a pseudo-terminal of 120 × 40 cells with an empty home: while the model is loaded (its kernels are
-compiled anew, since the home has none), and while a long prompt is read. A key is typed every 50 ms; the clock stops
-when its character is drawn. The keys are marks that nothing else on the screen uses, and are deleted again.
-Target: 50 ms at the 99th percentile. Take a model large enough for the phases to last.
+It measures two phases in a pseudo-terminal of 120 × 40 cells with an empty home: while the model is loaded (and its
+kernels are compiled, because the home has none), and while a long prompt is read. It types a key every 50 ms. The clock
+stops when the character is drawn. The keys are marks that nothing else on the screen uses, and are deleted afterwards.
+Target: 50 ms at the 99th percentile. The model must be large enough for the phases to last.
 """
 
 import argparse
@@ -21,13 +21,13 @@ TARGET_SECONDS = 0.050
 _KEY_INTERVAL_SECONDS = 0.050
 _CLEARING_SECONDS = 0.2
 _LOST_SECONDS = 5.0
-_MARKS = "#$^&*~{}[]<>=_;"  # the program's own texts have none of them
+_MARKS = "#$^&*~{}[]<>=_;"  # characters that none of the program's own texts contains
 _BACKSPACE = "\x7f"
 _SENTENCE = "The quick brown fox jumps over the lazy dog, and the dog does not mind at all. "
 
 
 def main() -> None:
-    """Measures both phases and prints them."""
+    """Measures both phases and prints the figures."""
     options = _parse_arguments()
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "TUI_LLAMA_HOME": home}
@@ -54,7 +54,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _type_until(terminal: Terminal, ends: tuple[str, ...], longest_seconds: float) -> list[float]:
-    """Types keys until one of the texts `ends` is drawn; returns the seconds that each took to be seen."""
+    """Types keys until one of the texts `ends` is drawn. Returns the seconds until each key was drawn."""
     seconds: list[float] = []
     start = perf_counter()
     while perf_counter() - start < longest_seconds:

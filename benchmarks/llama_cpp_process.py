@@ -1,10 +1,10 @@
-"""llama.cpp in a process of its own, one repetition at a time, for `benchmarks.compare`.
+"""Runs llama.cpp in a process of its own, one repetition at a time, for `benchmarks.compare`.
 
-Needs an interpreter that has `llama-cpp-python`, and nothing else: it is run as a file. The first line that it prints
-is a JSON object about itself. From then on each line of input is a JSON object with `kind` ("pp" or "tg"), `tokens`,
-`depth` and `flash` (whether attention is done the flash way); it fills the cache to that depth where it is not filled
-yet, reads the tokens at once or one by one, forgets them again and prints a JSON object with `seconds`. With --once it
-loads the model, reads one token and prints `seconds` for both together.
+It needs only an interpreter with `llama-cpp-python`, because it is run as a file. The first line that it prints is a
+JSON object about itself. Then each line of input is a JSON object with `kind` ("pp" or "tg"), `tokens`, `depth` and
+`flash` (whether to use flash attention). For each, the process fills the cache to that depth if necessary, reads the
+tokens at once or one by one, removes them from the cache and prints a JSON object with `seconds`. With --once it loads
+the model, reads one token and prints `seconds` for both together.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class _Context:
         self._tokens = [numbers.randrange(vocab_size) for _ in range(options.context)]
 
     def seconds(self, kind: str, tokens: int, depth: int) -> float:
-        """One repetition."""
+        """Runs one repetition and returns its seconds."""
         self._rewind(min(depth, self._length))
         if self._length < depth:
             self._feed(self._tokens[self._length : depth], self._batch)

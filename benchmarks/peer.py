@@ -1,7 +1,7 @@
-"""llama.cpp as the other side of `benchmarks.compare`: its own llama-bench, or the library from the package registry.
+"""llama.cpp for `benchmarks.compare`: its own program llama-bench, or the library llama-cpp-python.
 
-Both are asked for the seconds of a test, so many times. The library stays loaded between two questions, so that the two
-programs can take turns repetition by repetition; llama-bench loads the model each time it is asked.
+Both return the seconds of the repetitions of a test. The library keeps the model loaded between two requests, so that
+the two programs can take turns after each repetition. llama-bench loads the model for each request.
 """
 
 import json
@@ -17,13 +17,13 @@ from tui_llama import paths
 from tui_llama.bench.measure import SpeedTest
 
 BATCH_TOKENS = 512
-"""Tokens read at once, which is what llama.cpp does by itself."""
+"""The number of tokens read at once, which is llama.cpp's default."""
 
 _PROGRAM = Path(__file__).with_name("llama_cpp_process.py")
 _END_OF_ERRORS_BYTES = 2000
 
-# GCC 12 takes this instruction to read eight bytes only and leaves out what is stored behind them; llama.cpp then
-# crashes on processors with AMX. With this, put before every file, it reads what it reads.
+# GCC 12 assumes that this instruction reads only eight bytes, and leaves out the stores of the other 56. llama.cpp then
+# crashes on processors with AMX. This header, included before every file, tells GCC that it reads 64 bytes.
 _TILE_FIX = """#pragma once
 #if defined(__AMX_TILE__) && defined(__GNUC__) && !defined(__clang__)
 #include <immintrin.h>
@@ -40,16 +40,16 @@ class LlamaCpp(Protocol):
     """llama.cpp with one model."""
 
     name: str
-    """Which program and version it is."""
+    """The program and its version."""
     takes_turns: bool
-    """Whether a repetition costs no more than itself."""
+    """Whether single repetitions can take turns, because they need no loading of their own."""
 
     def seconds(self, test: SpeedTest, repetitions: int, flash: bool) -> list[float]:
-        """The seconds of each repetition."""
+        """Returns the seconds of each repetition."""
         ...
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the program."""
         ...
 
 
@@ -57,9 +57,9 @@ class LlamaBench:
     """The program llama-bench.
 
     Args:
-        program: Where it is.
-        model: Model file.
-        threads: For everything.
+        program: The path of the program.
+        model: The model file.
+        threads: The number of threads.
     """
 
     takes_turns = False
@@ -69,7 +69,7 @@ class LlamaBench:
         self.name = "llama-bench"
 
     def seconds(self, test: SpeedTest, repetitions: int, flash: bool) -> list[float]:
-        """The seconds of each repetition; the program loads the model, warms up and fills the cache first."""
+        """Returns the seconds of each repetition. The program first loads the model, warms up and fills the cache."""
         counts = ["-p", str(test.token_count), "-n", "0"] if test.reads else ["-p", "0", "-n", str(test.token_count)]
         options = [*counts, "-d", str(test.depth), "-r", str(repetitions), "-fa", str(int(flash))]
         options += ["-b", str(BATCH_TOKENS), "-ub", str(BATCH_TOKENS)]
@@ -81,17 +81,17 @@ class LlamaBench:
         return [nanoseconds / 1e9 for nanoseconds in result["samples_ns"]]
 
     def close(self) -> None:
-        """Nothing runs between two questions."""
+        """Does nothing, because no process runs between two requests."""
 
 
 class LlamaCppPython:
-    """The library, driven by `llama_cpp_process` in a process of its own.
+    """The library, which `llama_cpp_process` runs in a process of its own.
 
     Args:
-        python: An interpreter that has it.
-        model: Model file.
-        threads: For everything.
-        context_size: Tokens that a context holds.
+        python: An interpreter that has the library.
+        model: The model file.
+        threads: The number of threads.
+        context_size: The number of tokens that a context holds.
     """
 
     takes_turns = True
@@ -106,7 +106,7 @@ class LlamaCppPython:
         self.system = about["system"]
 
     def seconds(self, test: SpeedTest, repetitions: int, flash: bool) -> list[float]:
-        """The seconds of each repetition."""
+        """Returns the seconds of each repetition."""
         kind = "pp" if test.reads else "tg"
         request = {"kind": kind, "tokens": test.token_count, "depth": test.depth, "flash": flash}
         return [self._ask(request)["seconds"] for _ in range(repetitions)]
@@ -131,17 +131,17 @@ class LlamaCppPython:
 
 
 def seconds_to_first_token(python: Path, model: Path, threads: int, context_size: int) -> float:
-    """How long the library takes to load a model and to read one token, its interpreter's start left out."""
+    """Returns the seconds in which the library loads a model and reads one token, without its interpreter's start."""
     command = [*_process_command(python, model, threads, context_size), "--once"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
     return float(json.loads(done.stdout)["seconds"])
 
 
 def build_llama_cpp_python() -> Path:
-    """Builds the library for this processor in a virtual environment below the user's cache, unless it is there.
+    """Builds the library for this processor in a virtual environment below the user's cache, unless it exists.
 
     Returns:
-        The interpreter that has it.
+        The interpreter that has the library.
     """
     folder = paths.cache_folder() / "llama-cpp-python"
     python = folder / "bin" / "python"

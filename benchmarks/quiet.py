@@ -1,7 +1,7 @@
-"""Measuring while nobody else has the processors: on a virtual machine, others may have them for minutes.
+"""Repeats measurements that other virtual machines disturb. They may take the processors for minutes.
 
-The system counts the time in which a processor was wanted here and had by another machine. What was measured meanwhile
-says nothing about either program, so it is measured again, whatever it said.
+The system counts the time in which this machine wanted a processor that another machine had. A measurement during
+such time says nothing about the program, so it is repeated, whatever its result.
 """
 
 import time
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 MOST_STOLEN: Final = 0.03
-"""Of the time in which processors were wanted: a sample in which others had more of it is taken again."""
+"""A share of the wanted processor time. A sample in which other machines had more is repeated."""
 
 _MOST_ATTEMPTS: Final = 4
 _MOST_WAITING_SECONDS: Final = 90.0
 _PROBE_SECONDS: Final = 0.5
 _STATISTICS: Final = Path("/proc/stat")
 _STOLEN_FIELD: Final = 7
-_BUSY_FIELDS: Final = (0, 1, 2, 5, 6, _STOLEN_FIELD)  # neither idle nor waiting for a disk
+_BUSY_FIELDS: Final = (0, 1, 2, 5, 6, _STOLEN_FIELD)  # all fields except idle and waiting for a disk
 
 Sample = TypeVar("Sample")
 
 
 def undisturbed(measure: Callable[[], Sample]) -> Sample:
-    """What `measure` returns when it is hardly disturbed; after some attempts, when it was least so."""
+    """Returns a result of `measure` that was hardly disturbed, or after some attempts the least disturbed one."""
     samples: list[tuple[float, Sample]] = []
     while True:
         before = _ticks()
@@ -35,14 +35,14 @@ def undisturbed(measure: Callable[[], Sample]) -> Sample:
 
 
 def stolen_share(before: tuple[int, ...], after: tuple[int, ...]) -> float:
-    """The part of the wanted time that others had, between two lines of the system's counts; 0 without any."""
+    """Returns the share of the wanted time that other machines had between two counts; 0 without counts."""
     passed = [late - early for early, late in zip(before, after, strict=True)]
     wanted = sum(passed[field] for field in _BUSY_FIELDS) if passed else 0
     return passed[_STOLEN_FIELD] / wanted if wanted > 0 else 0.0
 
 
 def _ticks() -> tuple[int, ...]:
-    """The counts of all processors together; nothing where the system does not tell."""
+    """Returns the counts of all processors together; empty if the system does not tell."""
     try:
         first = _STATISTICS.read_text().partition("\n")[0]
     except OSError:
@@ -51,7 +51,7 @@ def _ticks() -> tuple[int, ...]:
 
 
 def _wait_until_quiet() -> None:
-    """Returns when a moment of work was not disturbed, or after a while."""
+    """Waits until a moment of work is not disturbed, but at most for `_MOST_WAITING_SECONDS`."""
     end = time.monotonic() + _MOST_WAITING_SECONDS
     while time.monotonic() < end:
         before, stop = _ticks(), time.monotonic() + _PROBE_SECONDS

@@ -1,12 +1,11 @@
-"""What the program takes while the user thinks: memory and processor time of its screen and its engine.
+"""Measures the memory and the processor time of screen and engine while the user thinks.
 
     python -m benchmarks.rest -m MODEL.gguf [--ctx 4096] [--seconds 10]
 
-The whole program runs in a pseudo-terminal with an empty home, loads the model, answers a question, and is then left
-alone. Kernels come from the cache that this user has: run it twice where they were never compiled, since the compiler
-leaves 150 MB behind in the process that it ran in. Memory is the proportional set size: pages shared with others count
-by their part. Targets: the file's tensors × 1.1 + keys and values of the whole context as float16 + 250 MB, and no
-processor time.
+The whole program runs in a pseudo-terminal with an empty home, loads the model, answers a question, and then gets no
+input. It uses the compiled kernels of this user. If there are none yet, run the benchmark twice, because the compiler
+leaves 150 MB behind in its process. Memory is the proportional set size, in which a shared page counts in part.
+Targets: the file's tensors × 1.1 + keys and values of the whole context as float16 + 250 MB, and no processor time.
 """
 
 import argparse
@@ -25,13 +24,13 @@ from tui_llama.paths import KERNEL_CACHE_VARIABLE, kernel_cache_folder
 _MEGABYTE = 1e6
 _ALLOWED_BESIDES_BYTES = 250_000_000
 _LONGEST_SECONDS = 300.0
-_SETTLING_SECONDS = 22.0  # the caret blinks for ten to twenty
-_IDLE_PERCENT = 0.5  # what the clock of the system can still tell from nothing
+_SETTLING_SECONDS = 22.0  # the caret blinks for ten to twenty seconds
+_IDLE_PERCENT = 0.5  # the least that the clock of the system can measure
 _PROCESSES = Path("/proc")
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the figures."""
     options = _parse_arguments()
     if not (_PROCESSES / "self" / "smaps_rollup").exists():
         raise SystemExit("this needs Linux: /proc tells what processes take")
@@ -78,7 +77,7 @@ def _leave_alone(terminal: Terminal, seconds: float) -> None:
 
 
 def _tree(process: int) -> Iterator[int]:
-    """A process and all below it."""
+    """Yields a process and all its descendants."""
     yield process
     for task in (_PROCESSES / str(process) / "task").iterdir():
         for child in (task / "children").read_text().split():
@@ -86,13 +85,13 @@ def _tree(process: int) -> Iterator[int]:
 
 
 def _processor_seconds(process: int) -> float:
-    """What a process has used so far, all of its threads: fields 14 and 15 of its status, see proc(5)."""
+    """Returns the processor seconds of all threads of a process: fields 14 and 15 of its status, see proc(5)."""
     fields = (_PROCESSES / str(process) / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory_bytes(process: int) -> dict[str, int]:
-    """What the system counts of a process's memory, such as "Pss"."""
+    """Returns the system's counts of a process's memory in bytes, such as "Pss"."""
     lines = (_PROCESSES / str(process) / "smaps_rollup").read_text().splitlines()[1:]
     return {name: int(value.split()[0]) * 1024 for name, _, value in (line.partition(":") for line in lines)}
 
@@ -107,7 +106,7 @@ def _allowed_bytes(model: Path, context_size: int) -> float:
 
 
 def _names(processes: list[int]) -> list[str]:
-    """The screen starts the engine."""
+    """Returns a name for each process. The first is the screen, which starts the engine."""
     return ["screen", *("engine" for _ in processes[1:])]
 
 

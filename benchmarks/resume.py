@@ -1,12 +1,12 @@
-"""How soon a chat answers again after the program has ended, with a real model.
+"""Measures how soon a chat answers after a new start of the program, with a real model.
 
     python -m benchmarks.resume MODEL.gguf [--tokens 8192] [--runs 5]
 
-A prompt is read once and one token generated; then, each time in a process of its own that has the model loaded, the
-same prompt is asked for again, from the page cache and from the disk after the system was asked to forget the file.
-What is timed is from the request to the first token: finding the prompt's tokens in the prompt cache, loading their
-keys and values, computing the last of them again as a check, and one step of the model. Targets for 8,192 tokens of a
-1B model: 0.5 s from the page cache, 1 s from a disk of 1 GB/s.
+The engine reads a prompt once and generates one token. Then each run starts a new process, loads the model and asks for
+an answer to the same prompt. The stored prompt comes from the page cache, or from the disk after the system was asked
+to drop the file from the page cache. The time goes from the request to the first token: the engine finds the prompt's
+tokens in the prompt cache, loads their keys and values, computes the last of them again as a check, and runs one step
+of the model. Targets for 8,192 tokens of a 1B model: 0.5 s from the page cache, 1 s from a disk of 1 GB/s.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _SENTENCE_TOKENS = 10
 
 
 async def first_token(request: LoadRequest, text: str) -> tuple[float, Usage]:
-    """Seconds from the request to the first token in a new process, and what that cost."""
+    """Returns the seconds from the request to the first token in a new process, and the usage."""
     worker = EngineWorker()
     try:
         async for progress in worker.load(request):
@@ -52,7 +52,7 @@ def _check(event: object) -> None:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="model file")
     parser.add_argument("--tokens", type=int, default=8192, help="about how many tokens the chat has")

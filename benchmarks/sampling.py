@@ -1,9 +1,9 @@
-"""How long choosing one token takes at a large vocabulary.
+"""Measures how long it takes to choose one token from a large vocabulary.
 
     python -m benchmarks.sampling [--vocab 128256] [--tokens 300]
 
-Logits are drawn from a normal distribution with a few likely tokens on top, another set for every token. Targets:
-0.3 ms a token for the default chain, 0.1 ms for greedy.
+The logits come from a normal distribution, with a few likely tokens on top. Each token gets another set of them.
+Targets: 0.3 ms a token for the default chain, 0.1 ms for greedy.
 """
 
 import argparse
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.chat import SamplingSettings
+from tui_llama.engine import ops
 from tui_llama.engine.generation.sampling import SamplerChain
-from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
-from tui_llama.engine.toolchain.object_store import load_kernels
+from tui_llama.engine.toolchain.loader import load_kernels
 
 _CHAINS = {
     "default": (SamplingSettings(seed=1), 0.3e-3),
@@ -28,12 +28,12 @@ _SETS = 16
 
 
 def main() -> None:
-    """Measures each chain and prints it."""
+    """Measures each chain and prints its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocab", type=int, default=128256, help="tokens in the vocabulary")
     parser.add_argument("--tokens", type=int, default=300, help="tokens to choose")
     options = parser.parse_args()
-    load_kernels(SAMPLING_KERNELS)
+    load_kernels(ops.SAMPLING)
     sets = [_logits(options.vocab, seed) for seed in range(_SETS)]
     for name, (settings, target) in _CHAINS.items():
         chain = SamplerChain(settings, options.vocab)
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _logits(vocab_size: int, seed: int) -> npt.NDArray[np.float32]:
-    """(vocab,) float32 as peaked as a language model's."""
+    """Returns logits, (vocab,) float32, that are as peaked as those of a language model."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(0.0, 2.5, vocab_size).astype(np.float32)
     logits[generator.integers(0, vocab_size, 8)] += 12.0
@@ -51,7 +51,7 @@ def _logits(vocab_size: int, seed: int) -> npt.NDArray[np.float32]:
 
 
 def _measure(chain: SamplerChain, sets: list[npt.NDArray[np.float32]], count: int) -> list[float]:
-    """Returns the seconds of each token, accepting included; the first ones warm up and do not count."""
+    """Returns the seconds of each token, with the time to accept it. The first tokens warm up and do not count."""
     seconds = []
     for index in range(count + _SETS):
         logits = sets[index % _SETS]

@@ -1,17 +1,16 @@
-"""What guessing from the context saves: the time of an answer with speculation against the time without.
+"""Measures the gain of speculation: the time of an answer with drafts from the context, and the time without.
 
     python -m benchmarks.speculation -m MODEL.gguf [--rounds 3] [--tokens 400] [--text edit]
 
-The answers are given (benchmarks/texts): a module of code written out again with changes ("edit"), a report summarised
-with quotes from it ("quotes"), a story that repeats nothing ("prose"). The model reads the prompt, then is made to say
-the given answer: every token is computed, sampled and turned into text as in a chat, but in place of the sampled one
-the next token of the given text is said. So guesses come true exactly as often as for a model that answers with this
-text, whatever the weights are; and the time is what the engine takes for it.
+The answers are given (benchmarks/texts): a module of code that is written again with changes ("edit"), a summary of a
+report with quotes from it ("quotes"), a story that repeats nothing ("prose"). The model reads the prompt and is then
+made to write the given answer: every token is computed, sampled and turned into text as in a chat, but the next token
+of the given text replaces the sampled one. So drafts are accepted exactly as often as with a model that writes this
+text itself, whatever the weights, and the time is the engine's time for it.
 
-Both ways go through the answer side by side, sixteen tokens each in turn, so that a noisy machine disturbs both.
-Two copies of the prompt are kept, and what was learned about the cost of batches stays from round to round, as from
-answer to answer in a chat. Targets: 1.8 times as fast on the two texts that repeat their context, and at least 0.97
-times as fast on the one that does not.
+Both ways take turns after every sixteen tokens, so that a noisy machine disturbs both. The measured costs of batches
+are kept from round to round, as they are from answer to answer in a chat. Each way has its own copy of the prompt.
+Targets: 1.8 times as fast on the two texts that repeat their context, and at least 0.97 times as fast on the other.
 """
 
 import argparse
@@ -21,14 +20,13 @@ from pathlib import Path
 from time import perf_counter
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.engine import open_model
+from tui_llama.engine import open_model, ops
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
-from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
-from tui_llama.engine.model.interface import Logits
 from tui_llama.engine.model.model import Model
 from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX
-from tui_llama.engine.toolchain.object_store import load_kernels
+from tui_llama.engine.token_sequence import Logits
+from tui_llama.engine.toolchain.loader import load_kernels
 
 _TEXTS = Path(__file__).parent / "texts"
 _TARGETS = {"edit": 1.8, "quotes": 1.8, "prose": 0.97}
@@ -37,7 +35,7 @@ _TOKENS_IN_TURN = 16
 
 @dataclass(frozen=True)
 class GivenText:
-    """A prompt and its answer, in tokens."""
+    """A prompt and its given answer, as token ids."""
 
     prompt: list[int]
     answer: list[int]
@@ -45,7 +43,7 @@ class GivenText:
 
 @dataclass
 class Way:
-    """One way through an answer, with or without guesses."""
+    """One way through an answer, with or without speculation."""
 
     model: Model
     text: GivenText
@@ -61,14 +59,14 @@ class Way:
         self._decoder = self.model.tokenizer.stream_decoder()
 
     def say(self, end: int) -> None:
-        """Says the answer up to its token `end`, and as far as what was read ahead reaches."""
+        """Writes the answer up to its token `end`, and further to the end of tokens that were already computed."""
         start = perf_counter()
         while self.said < len(self.text.answer) and (self.said < end or self.ahead.reads_ahead):
             self._say_one()
         self.seconds += perf_counter() - start
 
     def close(self) -> None:
-        """Gives the memory of keys and values back."""
+        """Frees the memory of keys and values."""
         self._sequence.close()
 
     def _read_prompt(self) -> Logits:
@@ -97,7 +95,7 @@ def _given_text(model: Model, name: str, most_tokens: int) -> GivenText:
 
 
 def _one_round(model: Model, text: GivenText, draft_max: int, costs: BatchCosts) -> tuple[Way, Way]:
-    """Goes through the answer both ways, side by side; each way is the first in every other turn."""
+    """Goes through the answer both ways, in turns. Each way is first in every other turn."""
     plain, guessed = Way(model, text, 0, BatchCosts()), Way(model, text, draft_max, costs)
     ways = [plain, guessed]
     for end in range(_TOKENS_IN_TURN, len(text.answer) + _TOKENS_IN_TURN, _TOKENS_IN_TURN):
@@ -129,7 +127,7 @@ def _measure(model: Model, name: str, options: argparse.Namespace, costs: BatchC
 
 
 def main() -> None:
-    """Measures each text and prints it, then what batches cost."""
+    """Measures each text and prints its figures, then the costs of batches."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", type=Path, required=True, help="model file")
     parser.add_argument("-t", "--threads", type=int, default=0, help="threads; 0: one for each core")
@@ -138,7 +136,7 @@ def main() -> None:
     parser.add_argument("--draft-max", type=int, default=DEFAULT_DRAFT_MAX, help="most tokens guessed at once")
     parser.add_argument("--text", action="append", choices=_TARGETS, help="only this text; may be repeated")
     options = parser.parse_args()
-    load_kernels(SAMPLING_KERNELS)
+    load_kernels(ops.SAMPLING)
     costs = BatchCosts()
     with open_model(options.model, context_size=4096, threads=options.threads) as model:
         for name in options.text or _TARGETS:

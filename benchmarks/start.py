@@ -1,9 +1,9 @@
-"""How long it takes until something can be done: `--help`, a model file's header, its tokenizer, its first token.
+"""Measures the times of a start: `--help`, a model file's header, its tokenizer, its first token.
 
     python -m benchmarks.start VOCABULARY_OR_MODEL.gguf [--runs 10] [--first]
 
-Prints medians and extremes. A vocabulary of 128k tokens is the interesting case. Targets: header and tokenizer 1 s
-together, the first token of a model of 0.8 GB 1.5 s, and, with `--first`, 20 s where no kernel was compiled before.
+It prints medians and extremes. The important case is a vocabulary of 128k tokens. Targets: 1 s for header and tokenizer
+together, 1.5 s to the first token of a model of 0.8 GB, and 20 s with `--first`, when no kernel is compiled yet.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tui_llama.paths import KERNEL_CACHE_VARIABLE
 
 
 def timed(what: str, run: Callable[[], None], runs: int) -> None:
-    """Prints how long `run` takes, in milliseconds, after one run that is not counted."""
+    """Prints how long `run` takes, in milliseconds, after one run that does not count."""
     run()
     samples = []
     for _ in range(runs):
@@ -42,7 +42,7 @@ def run_program(*arguments: str) -> None:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--runs", type=int, default=10)

@@ -1,4 +1,4 @@
-"""A program in a pseudo-terminal, watched from outside: what it draws and when."""
+"""Runs a program in a pseudo-terminal and watches what it draws, and when."""
 
 import codecs
 import fcntl
@@ -25,15 +25,15 @@ _READ_BYTES = 1 << 16
 
 
 class Terminal:
-    """Runs a command in a pseudo-terminal of its own. A context manager; the program is ended at the end.
+    """A command in a pseudo-terminal of its own. A context manager, which ends the command.
 
     Args:
-        command: Program and arguments.
-        environment: All of its environment.
-        columns: Width in cells.
-        rows: Height in cells.
+        command: The program and its arguments.
+        environment: The whole environment of the program.
+        columns: The width in cells.
+        rows: The height in cells.
 
-    `process_id` is the program's, `started_at` when it was started, by `perf_counter`.
+    `process_id` is the process of the program. `started_at` is the time of its start, by `perf_counter`.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Terminal:
         self.end()
 
     def end(self) -> None:
-        """Hangs up, and kills what does not end by itself in five seconds."""
+        """Hangs up, and kills the program if it does not end by itself within five seconds."""
         with suppress(ProcessLookupError):
             os.kill(self.process_id, signal.SIGHUP)
         deadline = perf_counter() + 5
@@ -73,35 +73,35 @@ class Terminal:
         os.close(self._descriptor)
 
     def type(self, text: str) -> None:
-        """Sends keys."""
+        """Sends `text` as keys."""
         os.write(self._descriptor, text.encode())
 
     def paste(self, text: str) -> None:
-        """Sends text as a terminal does for a paste, reading along so that neither side waits for the other."""
+        """Sends a text as a paste. Reads the output meanwhile, so that neither side waits for the other."""
         data = f"\x1b[200~{text}\x1b[201~".encode()
         while data:
             data = data[os.write(self._descriptor, data[:1024]) :]
             self._read(0)
 
     def forget(self) -> None:
-        """What was drawn so far is not looked at any more."""
+        """Forgets everything that was drawn so far."""
         self._drawn = ""
 
     def has_drawn(self, *texts: str) -> bool:
-        """Whether one of `texts` was drawn since `forget`."""
+        """Tells whether one of `texts` was drawn since `forget`."""
         visible = _ESCAPES.sub("", self._drawn)
         return any(text in visible for text in texts)
 
     def has_drawn_anything(self) -> bool:
-        """Whether any letter was drawn since `forget`."""
+        """Tells whether any letter was drawn since `forget`."""
         return any(character.isalpha() for character in _ESCAPES.sub("", self._drawn))
 
     def watch(self, seconds: float) -> bool:
-        """Waits up to `seconds` for something to be drawn; False when the program has ended."""
+        """Waits up to `seconds` for something to be drawn. Returns False if the program has ended."""
         return self._read(seconds)
 
     def wait_for(self, text: str, seconds: float) -> float | None:
-        """Returns how many seconds it takes until `text` is drawn; None when it is not within `seconds`."""
+        """Returns the seconds until `text` is drawn, or None if it is not drawn within `seconds`."""
         start = perf_counter()
         while not self.has_drawn(text):
             left = start + seconds - perf_counter()

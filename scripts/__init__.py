@@ -1,1 +1,1 @@
-"""What draws the pages and pictures in docs, and what tries the tests on a busy machine."""
+"""Scripts that draw the pages and pictures in docs, and one that runs the tests on a busy machine."""

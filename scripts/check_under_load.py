@@ -1,10 +1,10 @@
-"""Runs the tests several times on a machine that is busy with something more important.
+"""Runs the tests several times on a machine that is busy with more important work.
 
 python -m scripts.check_under_load
 python -m scripts.check_under_load --times 1 tests/engine -k worker
 
-Processes that compute for ever, with a higher priority than the tests, take most of all processors. No test may fail
-for that: see "For developers" in the README. What follows the options goes to pytest. Raising a priority takes root.
+Busy processes with a higher priority than the tests take most of the processors' time. No test may fail because of
+that: see "For developers" in the README. Arguments after the options go to pytest. Only root may raise a priority.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from time import monotonic
 
-# Looks now and then whether it still has its parent, so that none is left behind however this program ends.
+# A busy process checks now and then whether its parent is alive, so that none is left however this program ends.
 _BUSY = """
 import os
 parent = os.getppid()
@@ -27,9 +27,9 @@ while os.getppid() == parent:
 
 
 def main() -> None:
-    """Runs what the arguments say; the status is 1 where a test failed in any of the runs."""
+    """Runs the tests as the arguments say. Exits with status 1 if a test failed in any run."""
     options, pytest_arguments = _parse_arguments()
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that everything is ended in order
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that busy processes are killed
     with _busy_processes(options.busy, options.niceness):
         statuses = [_run_tests(number, options, pytest_arguments) for number in range(1, options.times + 1)]
     failed = sum(status != 0 for status in statuses)
@@ -42,14 +42,14 @@ def _parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--times", type=int, default=3, help="how often all tests are run (default: %(default)s)")
     parser.add_argument("--busy", type=int, default=8, help="how many busy processes (default: %(default)s)")
     parser.add_argument("--niceness", type=int, default=-5, help="theirs (default: %(default)s)")
-    # As many as there are busy ones, or they would be left too little of the processors to end on the same day.
+    # As many as there are busy processes: fewer would get too little time to end on the same day.
     parser.add_argument("--tests", type=int, default=8, help="how many processes run tests (default: %(default)s)")
     return parser.parse_known_args()
 
 
 @contextmanager
 def _busy_processes(count: int, niceness: int) -> Iterator[None]:
-    """Has so many processes compute until the end of the block."""
+    """Runs `count` busy processes until the end of the block."""
     with ExitStack() as until_the_end:
         for _ in range(count):
             process = until_the_end.enter_context(subprocess.Popen([sys.executable, "-c", _BUSY]))

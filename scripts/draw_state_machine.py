@@ -18,12 +18,12 @@ A pair of state and event that is not below is illegal: it raises and changes no
 
 
 def page() -> str:
-    """The whole page as Markdown."""
+    """Returns the whole page in Markdown."""
     return "\n".join([_HEAD, _diagram(), _table(), _too_late()])
 
 
 def _diagram() -> str:
-    """A Mermaid diagram of the rows that lead to another state."""
+    """Returns a Mermaid diagram of the rows that lead to another state."""
     labels: dict[tuple[State, State], list[str]] = defaultdict(list)
     for (state, event_type), row in TRANSITIONS.items():
         if row.next_state not in (state, State.CLOSED):
@@ -44,7 +44,7 @@ def _diagram() -> str:
 
 
 def _table() -> str:
-    """Every row that does something, ordered by state."""
+    """Returns a table of all rows that have an effect, ordered by state."""
     lines = ["| State | Event | Actions | Next state | Remark |", "|---|---|---|---|---|"]
     for (state, event_type), row in _by_state():
         if not _is_without_effect(state, row):
@@ -55,7 +55,7 @@ def _table() -> str:
 
 
 def _too_late() -> str:
-    """The events that a state accepts and does not react to."""
+    """Returns a table of the events that each state accepts and ignores."""
     lines = [
         "Accepted without effect, because it can still be under way when it is over "
         "(`Late` is any event of an older load or turn):",

@@ -1,8 +1,9 @@
-"""Writes docs/screenshot.svg: the running program answering with the starter model, as the README shows it.
+"""Writes docs/screenshot.svg for the README: the running program, which answers with the starter model.
 
 python -m scripts.screenshot
 
-The starter is fetched if it is not on this machine yet. Figures in the picture are those of the machine that draws it.
+The script fetches the starter if it is not on this machine yet. The picture shows the speed of the machine that draws
+it.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from tui_llama.app import ChatApp
 from tui_llama.chats.store import Store
 from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.models.source import ThisMachine
-from tui_llama.models.starter import fetch_starter
+from tui_llama.models.starter.fetch import fetch_starter
 from tui_llama.settings import Settings
 from tui_llama.widgets.message_view import AnswerView
 
@@ -32,7 +33,7 @@ _MOST_SECONDS = 120.0
 
 
 async def picture(model_path: str) -> str:
-    """The app after two questions, as SVG."""
+    """Returns the app's screen after two questions, as SVG."""
     settings = with_seed(Settings(), SEED)
     with Store(paths.database_file()) as store:
         app = ChatApp(
@@ -54,7 +55,7 @@ async def picture(model_path: str) -> str:
 
 
 def with_seed(settings: Settings, seed: int) -> Settings:
-    """The same picture every time, and all else as it comes."""
+    """Returns the settings with a fixed seed, so that the text in the picture is the same every time."""
     import msgspec
 
     sampling = msgspec.structs.replace(settings.sampling, seed=seed)
@@ -76,7 +77,7 @@ async def _until(app: ChatApp, pilot: Pilot[None], condition: Callable[[], bool]
 
 
 def main() -> None:
-    """Draws with the starter of this machine, in a home that is thrown away."""
+    """Draws the picture with the starter of this machine, in a temporary home."""
     starter = fetch_starter(lambda progress: None).path
     kernels = str(paths.kernel_cache_folder())
     with tempfile.TemporaryDirectory() as home:

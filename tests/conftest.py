@@ -1,4 +1,4 @@
-"""What every test gets: a home of its own, one cache of compiled kernels, and files that are not in this repository."""
+"""The fixtures of all tests: homes, one cache of compiled kernels, and files from outside the repository."""
 
 import fcntl
 import os
@@ -16,19 +16,19 @@ from tests.parsed_styles import share_parsed_styles
 from tests.patience import let_pilots_wait
 from tui_llama import paths
 from tui_llama.chats.store import Store
-from tui_llama.engine.toolchain import compile_processes, object_store
-from tui_llama.engine.toolchain.compile_processes import UnkeptCode
-from tui_llama.engine.toolchain.object_store import Kernel
+from tui_llama.engine.toolchain import loader
+from tui_llama.engine.toolchain.compile_processes import UnkeptCode, compile_in_processes
+from tui_llama.engine.toolchain.object_store import Kernel, read
 from tui_llama.models.downloads import DownloadError
-from tui_llama.models.starter import fetch_starter, has_starter, starter_path
+from tui_llama.models.starter.fetch import fetch_starter, has_starter, starter_path
 
 STARTER_VARIABLE = "TUI_LLAMA_STARTER"
 
-# Named before any test replaces the home and before anything compiles: kernels take long to compile, and a
-# folder that outlives the test (and the run) lets them be compiled once.
+# Set before any test replaces the home and before anything compiles. Kernels take long to compile. In a folder that
+# outlives the test and the run they are compiled only once.
 os.environ.setdefault(paths.KERNEL_CACHE_VARIABLE, str(paths.kernel_cache_folder()))
 
-# Named before any test replaces the home, too: the user's own starter, and where another one for tests outlives them.
+# Also set before any test replaces the home: the user's own starter, and a lasting home for a starter of the tests.
 OWN_STARTER = starter_path() if has_starter() else None
 HOME_OF_STARTER = paths.cache_folder() / "tests"
 
@@ -37,7 +37,7 @@ _HOMES = count()
 let_pilots_wait()
 share_parsed_styles()
 
-# A shared machine is slow at times, which is no failure of the code.
+# A shared machine is sometimes slow, which is not a failure of the code.
 hypothesis.settings.register_profile(
     "suite", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -46,8 +46,8 @@ hypothesis.settings.load_profile("suite")
 
 @pytest.fixture(autouse=True)
 def home_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home for this test alone, so that no test sees or touches the user's chats and settings."""
-    # Numbered here: the factory looks at all folders there are each time, which are thousands in the end.
+    """Gives each test an empty home, so that no test sees or touches the user's chats and settings."""
+    # Numbered here, because the factory would look at all existing folders each time, of which there are thousands.
     home = tmp_path_factory.mktemp(f"home{next(_HOMES)}", numbered=False)
     monkeypatch.setenv(paths.HOME_VARIABLE, str(home))
     return home
@@ -55,32 +55,34 @@ def home_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    """The chats in the home of the test, which are none yet."""
+    """Opens the store in the home of the test, which has no chats yet."""
     with Store(paths.database_file()) as opened_store:
         yield opened_store
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Of several processes that run tests one compiles; the others wait, find what they need and compile the rest."""
-    compile_in_processes = compile_processes.compile_in_processes
+    """Lets only one of several test processes compile at a time. The others wait, and compile what is still missing."""
 
     def compile_what_nobody_has(kernels: Sequence[Kernel], on_done: Callable[[int], None]) -> UnkeptCode:
         with _one_at_a_time(tmp_path_factory.getbasetemp().parent):
-            absent = [kernel for kernel in kernels if object_store._read(kernel) is None]
+            absent = [kernel for kernel in kernels if read(kernel) is None]
             if not absent:
                 return UnkeptCode()
             return compile_in_processes(absent, lambda done: on_done(len(kernels) - len(absent) + done))
 
     with pytest.MonkeyPatch.context() as patch:
         if "PYTEST_XDIST_WORKER" in os.environ:
-            patch.setattr(compile_processes, "compile_in_processes", compile_what_nobody_has)
+            patch.setattr(loader, "compile_in_processes", compile_what_nobody_has)
         yield
 
 
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
-    """llama.cpp's files, for tests marked `shared`: TUI_LLAMA_SHARED, else `shared` beside the checkout."""
+    """Returns the folder of llama.cpp's files, for tests marked `shared`.
+
+    The folder is TUI_LLAMA_SHARED, else `shared` beside the checkout.
+    """
     beside = Path(__file__).resolve().parents[2] / "shared"
     folder = Path(os.environ.get("TUI_LLAMA_SHARED") or beside)
     if not folder.is_dir():
@@ -90,7 +92,10 @@ def shared_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def starter_model() -> Path:
-    """The starter, for tests marked `starter`: TUI_LLAMA_STARTER, else the user's own, else one fetched for tests."""
+    """Returns the starter, for tests marked `starter`.
+
+    The starter is TUI_LLAMA_STARTER, else the user's own, else one that is fetched for the tests.
+    """
     named = os.environ.get(STARTER_VARIABLE)
     if named and not Path(named).is_file():
         pytest.fail(f"{STARTER_VARIABLE}: there is no file {named}")
@@ -98,7 +103,7 @@ def starter_model() -> Path:
 
 
 def _starter_for_tests(home: Path) -> Path:
-    """The starter in the models folder of this home; the first of several test runs fetches it, the others wait."""
+    """Returns the starter in the models folder of a home. The first test run fetches it, and the others wait."""
     try:
         with pytest.MonkeyPatch.context() as patch, _one_at_a_time(paths.make_private_folder(home)):
             patch.setenv(paths.HOME_VARIABLE, str(home))
@@ -116,7 +121,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    """The time and the zone that the test says."""
+    """Gives a clock whose time and zone the test sets."""
     with monkeypatch.context() as patch:
         yield Clock(patch)
     time.tzset()

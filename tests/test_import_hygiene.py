@@ -7,53 +7,94 @@ import json
 import pkgutil
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
-import tui_llama
-from tui_llama import engine
+from tests.fakes.stored_prompts import cache_on, store
+from tui_llama import engine, paths
 
 COMPILER = {"numba", "llvmlite"}
 ENGINE_PACKAGES = COMPILER | {"numpy", "gguf", "sentencepiece", "tokenizers", "jinja2"}
 SCREEN_PACKAGES = {"textual", "rich"}
+CHILD_SUFFIX = "_process"
+"""The end of the names of modules that only child processes run."""
 
+ROOT = Path(__file__).parents[1]
 REPORT = "\nimport json, sys\nsys.stderr.write(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 
 
 def packages_after(statements: str) -> set[str]:
     """The top-level packages that a fresh process has loaded after the statements."""
-    run = subprocess.run([sys.executable, "-c", statements + REPORT], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", statements + REPORT], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     loaded: list[str] = json.loads(run.stderr)
     return set(loaded)
 
 
-def modules_of(package_path: list[str], prefix: str) -> list[str]:
-    return [module.name for module in pkgutil.walk_packages(package_path, prefix)]
+def modules_of(room: str) -> list[str]:
+    """The modules of a folder of the program, or the one module; not those that child processes run."""
+    name = f"tui_llama.{room}"
+    module = import_module(name)
+    inner = pkgutil.walk_packages(module.__path__, f"{name}.") if hasattr(module, "__path__") else ()
+    return [name, *(each.name for each in inner if not each.name.endswith(CHILD_SUFFIX))]
+
+
+def importing(*rooms: str) -> str:
+    """The statements that import whole rooms."""
+    return "\n".join(f"import {module}" for room in rooms for module in modules_of(room))
 
 
 @pytest.mark.parametrize(
-    "module",
+    "rooms",
     [
-        *("app", "store", "settings", "conversation", "text_safety", "chosen_sampling", "controllers.models"),
-        *(f"models.{name}" for name in ("library", "catalogue", "names", "described", "machine", "source", "record")),
-        *("models.inspection", "models.pull", "models.starter", "models.hub"),
-        *("engine", "engine.protocol", "engine.worker", "engine.scripted"),
+        # All of the process that draws together, and what it needs, each alone.
+        ("app", "controllers", "screens", "widgets", "terminal", "turn", "chats", "conversation", "models", "settings"),
+        ("chats",),
+        ("controllers",),
+        ("engine.protocol",),
+        ("engine.process",),
+        ("engine.scripted",),
+        ("models",),
+        ("screens",),
+        ("turn",),
+        ("widgets",),
     ],
+    ids="-".join,
 )
-def test_whatever_runs_beside_the_screen_loads_nothing_of_the_engines(module: str) -> None:
-    assert not packages_after(f"import tui_llama.{module}") & ENGINE_PACKAGES
+def test_whatever_runs_beside_the_screen_loads_nothing_of_the_engines(rooms: tuple[str, ...]) -> None:
+    assert not packages_after(importing(*rooms)) & ENGINE_PACKAGES
 
 
-@pytest.mark.parametrize("package", ["screens", "widgets"])
-def test_no_screen_and_no_widget_loads_anything_of_the_engines(package: str) -> None:
-    names = [name for name in modules_of(tui_llama.__path__, "tui_llama.") if name.startswith(f"tui_llama.{package}.")]
+def test_a_whole_chat_loads_nothing_of_the_engines_into_the_process_that_draws(home_folder: Path) -> None:
+    """Opened, asked, answered, looked at, and closed; what is stored of a chat that is gone is removed meanwhile."""
+    store(cache_on(paths.prompt_cache_folder()), range(100), bytes(15) + b"x")
 
-    assert names
-    assert not packages_after("\n".join(f"import {name}" for name in names)) & ENGINE_PACKAGES
+    loaded = packages_after(_CHAT)
+
+    assert loaded >= {"textual", "sqlite3", "tui_llama"}
+    assert not loaded & ENGINE_PACKAGES
+    assert not list(paths.prompt_cache_folder().rglob("*.tlk"))
+
+
+_CHAT = """
+import asyncio
+from tests.fakes.chat_app import opened, spoken
+async def chat():
+    async with opened(replies=[spoken("**one**", " `two`")]) as driver:
+        await driver.ask("first")
+        await driver.pilot.press("f1")
+        await driver.pilot.press("escape")
+        await driver.pilot.press("ctrl+n")
+        await driver.at_rest()
+asyncio.run(chat())
+"""
 
 
 def test_no_part_of_the_engine_loads_the_screen() -> None:
-    names = modules_of(engine.__path__, "tui_llama.engine.")
+    names = [each.name for each in pkgutil.walk_packages(engine.__path__, f"{engine.__name__}.")]
 
     loaded = packages_after("\n".join(f"import {name}" for name in names))
 
@@ -81,7 +122,7 @@ def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["store", "settings", "text_safety", "conversation", "chat", "errors", "paths", "models.hub"]
+    "room", ["chats", "settings", "text_safety", "conversation", "chat", "errors", "paths", "files", "system", "models"]
 )
-def test_what_has_nothing_to_draw_does_not_load_the_screen(module: str) -> None:
-    assert not packages_after(f"import tui_llama.{module}") & SCREEN_PACKAGES
+def test_what_has_nothing_to_draw_does_not_load_the_screen(room: str) -> None:
+    assert not packages_after(importing(room)) & SCREEN_PACKAGES

@@ -20,7 +20,7 @@ from tui_llama.files.storage import DiskStorage
 from tui_llama.models.downloads import DownloadError
 from tui_llama.models.library import find_models
 from tui_llama.models.record import was_pulled
-from tui_llama.models.starter import fetch_starter, has_starter, starter_path
+from tui_llama.models.starter.fetch import fetch_starter, has_starter, starter_path
 
 
 def test_everything_is_below_the_home_that_the_environment_names(home_folder: Path) -> None:

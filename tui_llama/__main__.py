@@ -1,4 +1,4 @@
-"""Lets `python -m tui_llama` do what `tui-llama` does."""
+"""Makes `python -m tui_llama` the same as `tui-llama`."""
 
 from tui_llama.start import main
 

@@ -1,4 +1,4 @@
-"""The words that every layer shares: who speaks, what was said, why an answer ended and what it cost."""
+"""Types that every layer shares: roles, messages, reasons why an answer ended, and its usage."""
 
 from enum import StrEnum
 from typing import Annotated, Final, TypeAlias
@@ -8,14 +8,14 @@ from msgspec import Meta
 
 from tui_llama.declarations import MOST, option
 
-# What comes from an engine is believed to be what it should be, but not that it makes sense: the store keeps 64 bits.
+# The numbers of an engine are checked, because the store keeps 64 bits.
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=MOST)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class Role(StrEnum):
-    """Who a message is from."""
+    """The author of a message."""
 
     SYSTEM = "system"
     USER = "user"
@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why an answer ended."""
+    """The reason why an answer ended."""
 
     END_OF_GENERATION = "end of generation"
     STOP_TEXT = "stop text"
@@ -35,7 +35,7 @@ class StopReason(StrEnum):
 
 
 ENDED_BY_ITSELF: Final = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
-"""Why an answer ends that was not cut off."""
+"""The reasons with which an answer is complete and was not cut off."""
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
@@ -46,10 +46,10 @@ class ChatMessage(msgspec.Struct, frozen=True):
 
 
 class SamplingSettings(msgspec.Struct, frozen=True):
-    """How the next token is chosen; names and defaults are llama.cpp's. Part of `settings.Settings`.
+    """The settings that decide how the next token is chosen. A part of `settings.Settings`.
 
-    `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0, penalties 1 / 0 / 0 and `penalty_last_n` 0 switch a
-    step off. `seed` None draws a new one for every answer.
+    Names and defaults are llama.cpp's. `temperature` 0 is greedy. These values switch a step off: `top_k` 0, `top_p` 1,
+    `min_p` 0, penalties 1 / 0 / 0, `penalty_last_n` 0. With `seed` None every answer gets a new random seed.
     """
 
     seed: (
@@ -119,11 +119,11 @@ class SamplingSettings(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What one answer cost, in tokens and seconds.
+    """The cost of one answer, in tokens and seconds.
 
-    `reused_tokens` were in the cache (memory or state file), `read_tokens` had to be read, and together they are
-    the prompt. `context_used` counts every token in the cache at the end, of `context_size` available. Of
-    `drafted_tokens`, guessed from what stands in the context, `accepted_tokens` came true.
+    The prompt has `reused_tokens`, which were in the cache (memory or state file), and `read_tokens`, which had to be
+    read. At the end the cache holds `context_used` tokens of the `context_size` that it can hold. `drafted_tokens` were
+    guessed from the text in the context, and `accepted_tokens` of them were right.
     """
 
     reused_tokens: Count = 0

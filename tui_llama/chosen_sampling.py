@@ -1,7 +1,7 @@
-"""Decides how the next token is chosen: what the user set, else what comes with the model, else what this program has.
+"""Chooses the sampling settings: the user's, else the recommended ones of the model, else the program's defaults.
 
-What comes with a model are the keys `general.sampling.*` of its file, which llama.cpp reads too, and then what the
-catalogue has from the model's card. Each field is decided for itself.
+The recommended settings of a model are the keys `general.sampling.*` of its file, which llama.cpp reads too, and then
+those that the catalogue has from the model's card. Each setting is chosen separately.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from tui_llama.settings import SETTINGS, Settings
 
 
 class SamplingSource(StrEnum):
-    """Where the value of a field comes from, in the words that users read."""
+    """The source of a field's value, in the words that users read."""
 
     USER = "your settings"
     FILE = "the model file"
@@ -27,18 +27,18 @@ class SamplingSource(StrEnum):
 
 
 class ChosenSampling(msgspec.Struct, frozen=True):
-    """The decision: `sampling`, and for each of its fields where the value comes from."""
+    """The chosen sampling settings, and the source of each."""
 
     sampling: SamplingSettings
     sources: Mapping[str, SamplingSource]
 
 
 def choose_sampling(settings: Settings, model: ModelInfo | ModelFacts | None) -> ChosenSampling:
-    """Decides for one model, or for none.
+    """Chooses the sampling settings for one model, or for none.
 
     Args:
-        settings: The user's; `given` says which of them the user has set.
-        model: What its file says. Recommended values that make no sense are passed over.
+        settings: The user's settings. Their `given` tells which of them the user has set.
+        model: The facts of the model. Recommended values that are out of range are ignored.
     """
     entry = entry_of(model) if model is not None else None
     advice = (
@@ -61,12 +61,12 @@ def choose_sampling(settings: Settings, model: ModelInfo | ModelFacts | None) ->
 
 
 def entry_of(model: ModelInfo | ModelFacts) -> CatalogueEntry | None:
-    """The catalogue's entry of a model, by the name of its file and what that says of itself."""
+    """Returns the catalogue's entry of a model, by the name of its file and the name in its metadata."""
     return entry_for_file(PurePath(model.path).name, model.name)
 
 
 def _sensible(name: str, value: float | None) -> float | None:
-    """The value with the type of the field; None where there is none, or one out of range."""
+    """Returns the value with the type of the field, or None if there is none or it is out of range."""
     if value is None:
         return None
     setting = SETTINGS[f"sampling.{name}"]

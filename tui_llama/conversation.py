@@ -1,26 +1,26 @@
-"""The turn as a state machine: what may happen now, and what is to be done when it does.
+"""The turn as a state machine: which events are legal now, and which actions follow from them.
 
-A chat is a sequence of turns. In one turn a message is sent, the engine reads the prompt, answers, and ends.
-Many things want to happen at their own time: the user stops, the model is still loading, a token arrives
-after the stop, the engine's process dies. Every one of them is an event here, and each pair of state and
-event is either a row of one table or illegal.
+A chat is a sequence of turns. In one turn the user sends a message, and the engine reads the prompt and writes the
+answer. Many things may happen at any time: the user stops, the model is still loading, a token arrives after the stop,
+the engine's process dies. Each of them is an event here. A pair of state and event is either a row of one table or
+illegal.
 
-    machine.handle(event)   returns the actions to carry out, in order; nothing is carried out here
-    machine.allows(Stop)    asks the same table what the user may do now
+    machine.handle(event)   returns the actions to carry out, in order; carries out nothing itself
+    machine.allows(Stop)    tells by the same table whether the user may stop now
 
-Rules on top of the table:
+Rules beside the table:
 
  *  A pair that is not in the table raises `IllegalTransitionError` and changes nothing.
- *  Loads and turns are numbered from 1. Whatever comes from the engine carries its number. An event with an
-    older number than the current one is looked up as `Late`, which every state accepts and no state reacts
-    to. A number that was never given out is illegal.
- *  An answer is open from `StartReply` to the `FinishAnswer` of the same turn, which is exactly while the
-    state is one of `READING`, `ANSWERING` and `STOPPING`. Nothing else opens or closes an answer.
- *  Text that arrives after a stop is dropped: what the user saw when they stopped is what is kept.
- *  `StartReply` answers the user's last message, whichever way the turn began: sent, edited, retried or regenerated.
-    Only after `Continue` is the last message an answer; then it is that which goes on.
+ *  Loads and turns are numbered from 1. Each event from the engine carries the number of its load or turn. An event
+    with an older number than the current one is looked up as `Late`, which every state accepts and ignores. A number
+    that was never given out is illegal.
+ *  An answer is open from `StartReply` to the `FinishAnswer` of the same turn. That is exactly while the state is
+    `READING`, `ANSWERING` or `STOPPING`. Nothing else opens or closes an answer.
+ *  Text that arrives after a stop is dropped, so that the answer keeps the text that the user saw when they stopped.
+ *  `StartReply` answers the user's last message, however the turn began: sent, edited, retried or regenerated. Only
+    after `Continue` is the last message an answer, and then the engine continues that answer.
 
-Knows nothing of engines, stores, screens or clocks. The page docs/state-machine.md is drawn from the table.
+This module knows no engine, store, screen or clock. The page docs/state-machine.md is drawn from the table.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +35,7 @@ from tui_llama.errors import IllegalTransitionError
 
 
 class State(StrEnum):
-    """Where the conversation stands; the value is what it is called on the screen and in the docs."""
+    """The state of the conversation. The value is its name on the screen and in the docs."""
 
     NO_MODEL = "no model"
     LOADING = "loading"
@@ -61,13 +61,13 @@ class Event(Struct, frozen=True):
 
 
 class LoadEvent(Event, frozen=True):
-    """Something that loading number `load` reports."""
+    """A report of load number `load`."""
 
     load: int
 
 
 class TurnEvent(Event, frozen=True):
-    """Something that the reply of turn number `turn` reports."""
+    """A report of the reply of turn number `turn`."""
 
     turn: int
 
@@ -85,7 +85,7 @@ class SendMessage(Event, frozen=True):
 
 
 class EditMessage(Event, frozen=True):
-    """The user says something else in place of message number `position` of the conversation, counted from 0."""
+    """The user replaces message number `position` of the conversation, counted from 0, by another text."""
 
     position: int
     text: str
@@ -96,19 +96,19 @@ class Regenerate(Event, frozen=True):
 
 
 class Retry(Event, frozen=True):
-    """The user wants the answer that failed."""
+    """The user wants the failed answer again."""
 
 
 class Continue(Event, frozen=True):
-    """The user wants more of the last answer, which was cut off; whether there can be more is not known here."""
+    """The user wants more of the last answer, which was cut off. Whether there can be more is not known here."""
 
 
 class Stop(Event, frozen=True):
-    """The user stops the answer, or takes back the wish for one that waits for the model."""
+    """The user stops the answer, or cancels an answer that waits for the model."""
 
 
 class OpenChat(Event, frozen=True):
-    """The user goes to another chat, new or old."""
+    """The user opens another chat, new or old."""
 
 
 class Quit(Event, frozen=True):
@@ -116,33 +116,33 @@ class Quit(Event, frozen=True):
 
 
 class LoadAdvanced(LoadEvent, frozen=True):
-    """Loading came further."""
+    """Loading has made progress."""
 
 
 class ModelReady(LoadEvent, frozen=True):
-    """The model can answer."""
+    """The model is loaded and can answer."""
 
 
 class LoadFailed(LoadEvent, frozen=True):
-    """The model cannot be used; the engine lives."""
+    """The model cannot be used. The engine still runs."""
 
     message: str
     hint: str = ""
 
 
 class EngineLostInLoad(LoadEvent, frozen=True):
-    """The engine ended while it was loading."""
+    """The engine's process ended while it was loading."""
 
     message: str
     hint: str = ""
 
 
 class PromptAdvanced(TurnEvent, frozen=True):
-    """More of the prompt is known or read."""
+    """More of the prompt is known, or has been read."""
 
 
 class TextArrived(TurnEvent, frozen=True):
-    """A piece of the answer, and the tokens that it is made of."""
+    """A piece of the answer has arrived, with its tokens."""
 
     text: str
     token_ids: tuple[int, ...] = ()
@@ -156,36 +156,36 @@ class ReplyFinished(TurnEvent, frozen=True):
 
 
 class ReplyFailed(TurnEvent, frozen=True):
-    """The engine could not answer; it lives."""
+    """The engine could not answer. It still runs."""
 
     message: str
     hint: str = ""
 
 
 class EngineLostInTurn(TurnEvent, frozen=True):
-    """The engine ended while it was answering."""
+    """The engine's process ended while it was answering."""
 
     message: str
     hint: str = ""
 
 
 class EngineLostAtRest(Event, frozen=True):
-    """The engine has ended while nothing was asked of it."""
+    """The engine's process ended while it had nothing to do."""
 
 
 class Late(Event, frozen=True):
-    """What an event of an older load or turn is looked up as."""
+    """Stands in the table for any event of an older load or turn."""
 
 
 # --- actions ------------------------------------------------------------------------------------------------
 
 
 class Action(Struct, frozen=True):
-    """Something that is to be done."""
+    """Something to be done."""
 
 
 class StartLoading(Action, frozen=True):
-    """Load the model at `model_path`, None for the one that was loaded before, as load number `load`."""
+    """Load the model at `model_path` as load number `load`. None means the model that was loaded before."""
 
     load: int
     model_path: str | None
@@ -196,26 +196,26 @@ class StopLoading(Action, frozen=True):
 
 
 class SaveMessage(Action, frozen=True):
-    """Write the user's message down, before anything else is done with it."""
+    """Save the user's message before anything else is done with it."""
 
     text: str
 
 
 class ReplaceMessage(Action, frozen=True):
-    """Write another version of message number `position` down; the old one, and what followed it, stay in the store."""
+    """Save another version of message number `position`. The old version and its answers stay in the store."""
 
     position: int
     text: str
 
 
 class SetAnswerAside(Action, frozen=True):
-    """Take the last answer, if there is one, out of the conversation; it stays in the store."""
+    """Remove the last answer, if there is one, from the conversation. It stays in the store."""
 
 
 class StartReply(Action, frozen=True):
     """Open an answer to the last message and ask the engine for it, as turn number `turn`.
 
-    Where the last message is an answer, open that one again and ask for more.
+    If the last message is an answer, open that answer again and ask for more.
     """
 
     turn: int
@@ -236,7 +236,7 @@ class AppendText(Action, frozen=True):
 
 
 class FinishAnswer(Action, frozen=True):
-    """Close the open answer; what there is of it is kept. `usage` is None when the engine did not say."""
+    """Close the open answer and keep its text. `usage` is None if the engine did not report it."""
 
     turn: int
     stop_reason: StopReason
@@ -254,21 +254,21 @@ class ShowFailure(Action, frozen=True):
 
 
 class Numbers(Struct, frozen=True):
-    """The current load and turn, 0 before the first."""
+    """The numbers of the current load and turn, 0 before the first."""
 
     load: int = 0
     turn: int = 0
 
 
 class Effect(Struct, frozen=True):
-    """How a row makes one of its actions out of the event. `name` is what the docs call it."""
+    """Makes one of a row's actions from the event. `name` is its name in the docs."""
 
     name: str
     make: Callable[[Numbers, Event], Action]
 
 
 class Row(Struct, frozen=True):
-    """What a legal pair of state and event leads to."""
+    """The result of a legal pair of state and event."""
 
     next_state: State
     effects: tuple[Effect, ...] = ()
@@ -335,7 +335,7 @@ def _rows(state: State, rows: Mapping[type[Event], Row]) -> dict[_TableKey, Row]
 
 
 def _too_late(states: Iterable[State], event_types: Iterable[type[Event]]) -> dict[_TableKey, Row]:
-    """Rows for what is still under way when it is already over: accepted, and without effect."""
+    """Returns rows for reports that arrive after their load or reply is over: they are accepted and have no effect."""
     event_types = tuple(event_types)
     return {(state, kind): Row(state, remark=_TOO_LATE) for state in states for kind in event_types}
 
@@ -473,11 +473,11 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
 
 
 class TurnMachine:
-    """One conversation's state and numbers.
+    """The state and the numbers of one conversation.
 
     Attributes:
-        state: Where it stands.
-        numbers: The load and the turn that count now.
+        state: The current state.
+        numbers: The numbers of the current load and turn.
     """
 
     EVENT_TYPES: ClassVar[tuple[type[Event], ...]] = (
@@ -511,14 +511,14 @@ class TurnMachine:
         return self.state in MODEL_IS_LOADING
 
     def allows(self, event_type: type[Event]) -> bool:
-        """Whether an event of this kind is legal now."""
+        """Tells whether an event of this type is legal now."""
         return (self.state, event_type) in TRANSITIONS
 
     def handle(self, event: Event) -> tuple[Action, ...]:
-        """Takes note of `event` and says what is to be done, in order.
+        """Changes the state by `event` and returns the actions to carry out, in order.
 
         Raises:
-            IllegalTransitionError: the state has no row for the event; nothing has changed.
+            IllegalTransitionError: the state has no row for the event. Nothing has changed.
         """
         row = TRANSITIONS.get((self.state, self._kind(event)))
         if row is None:
@@ -532,7 +532,7 @@ class TurnMachine:
         return actions
 
     def _kind(self, event: Event) -> type[Event]:
-        """The event's own type, or `Late` when its load or turn is over."""
+        """Returns the event's own type, or `Late` if its load or turn is over."""
         match event:
             case LoadEvent(load=number):
                 current = self.numbers.load

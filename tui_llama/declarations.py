@@ -1,9 +1,9 @@
-"""How settings are declared: as fields of structures. Their types say what is allowed, what for, and how it is given.
+"""Declarations of settings as fields of structures. A field's type holds its range, explanation and options.
 
     threads: Annotated[int, Meta(ge=0, le=1024, description="Threads that compute.", extra=option("-t"))] = 0
 
-Everything else is made of such declarations: the check of a value wherever it comes from, the settings file, the
-variables, the options of the command line and the words of all of them. Knows no single setting.
+Everything else is made from such declarations: the check of a value from any source, the settings file, the variables,
+the options of the command line, and the help for all of them. This module knows no particular setting.
 """
 
 import math
@@ -19,9 +19,9 @@ from tui_llama.errors import SettingsError
 Value: TypeAlias = str | int | float | None
 
 VARIABLE_PREFIX: Final = "TUI_LLAMA_"
-NONE: Final = -1  # stands for None in files, variables and options, as it does for llama.cpp
+NONE: Final = -1  # stands for None in files, variables and options, as in llama.cpp
 MOST: Final = 2**31 - 1
-"""The most of what is counted: tokens, positions, MiB. llama.cpp counts in 32 bits too."""
+"""The largest count of anything: tokens, positions, MiB. llama.cpp counts in 32 bits too."""
 _LONGEST_SHOWN: Final = 40
 _METAVARS: Final = {str: "TEXT", int: "N", float: "X"}
 _KIND_NAMES: Final = {str: "a text", int: "a whole number", float: "a number"}
@@ -29,7 +29,7 @@ _KIND_NAMES: Final = {str: "a text", int: "a whole number", float: "a number"}
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Which numbers make sense: from `minimum` (not itself if `is_open`) to `maximum`, and never an infinite one."""
+    """The allowed numbers: finite ones from `minimum` to `maximum`, without `minimum` itself if `is_open`."""
 
     minimum: float = -math.inf
     maximum: float = math.inf
@@ -38,7 +38,7 @@ class Range:
     def __contains__(self, value: object) -> bool:
         return (
             isinstance(value, int | float)
-            # Not math.isfinite: it makes a float of a whole number first, and of hundreds of digits there is none.
+            # Not math.isfinite, which makes a float of a whole number first and fails for one with hundreds of digits.
             and -math.inf < value < math.inf
             and self.minimum <= value <= self.maximum
             and not (self.is_open and value == self.minimum)
@@ -51,7 +51,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Which texts make sense."""
+    """The allowed texts."""
 
     texts: tuple[str, ...]
 
@@ -63,7 +63,7 @@ class OneOf:
 
 
 class Switch(NamedTuple):
-    """An option without a value of its own: it sets the setting to `value`."""
+    """An option that takes no value and sets its setting to `value`."""
 
     flag: str
     value: str
@@ -73,30 +73,30 @@ class Switch(NamedTuple):
 def option(
     *flags: str, switches: tuple[Switch, ...] = (), choices: tuple[str, ...] = (), metavar: str = ""
 ) -> dict[str, Any]:
-    """What a declaration says besides the range.
+    """Returns the parts of a declaration besides the range.
 
     Args:
-        flags: Options of the command line that take a value, such as "-t".
-        switches: Options that take none.
-        choices: The texts that are allowed; none: all.
-        metavar: What help writes for the value; empty: what is usual for its type.
+        flags: The options of the command line that take a value, such as "-t".
+        switches: The options that take no value.
+        choices: The allowed texts; none means all.
+        metavar: The word for the value in the help; empty means the usual word for its type.
     """
     return {"flags": flags, "switches": switches, "choices": choices, "metavar": metavar}
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One declaration.
+    """A declared setting.
 
     Attributes:
-        name: As in the settings file, with its section.
+        name: The name in the settings file, with its section.
         kind: The type of its values.
-        default: The value where nobody has set it; None means that `NONE` may be given.
-        explanation: What it is for, one or two sentences.
-        range: Which values are allowed; None: all of the type.
-        flags: Options of the command line that take a value.
-        switches: Options that take none.
-        metavar: What help writes for a value.
+        default: The value if nobody has set it. A default of None means that `NONE` may be given.
+        explanation: One or two sentences that say what the setting does.
+        range: The allowed values; None means all values of the type.
+        flags: The options of the command line that take a value.
+        switches: The options that take no value.
+        metavar: The word for a value in the help.
     """
 
     name: str
@@ -110,23 +110,23 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """Its name without the section."""
+        """The name without the section."""
         return self.name.rpartition(".")[2]
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """The name of the environment variable."""
         return VARIABLE_PREFIX + self.name.upper().replace(".", "_")
 
     def check(self, value: object, source: str) -> Value:
-        """The value with the type of the setting.
+        """Checks a value and returns it with the type of the setting.
 
         Args:
-            value: As TOML gives it.
-            source: Where it stands, for the error: a file and a key, a variable, an option.
+            value: The value, as TOML gives it.
+            source: The place of the value, for the error: a file and a key, a variable, or an option.
 
         Raises:
-            SettingsError: it is of another type or outside of the range.
+            SettingsError: the value has another type or is out of range.
         """
         if self.default is None and value == NONE and not isinstance(value, bool):
             return None
@@ -139,11 +139,11 @@ class Setting:
         return value
 
     def parse(self, text: str, source: str) -> Value:
-        """The value from the text of a variable or an option, checked; raises as `check`."""
+        """Reads the value from the text of a variable or an option and checks it. Raises the errors of `check`."""
         try:
             value = self.kind(text)
         except ValueError as error:
-            # Python does not even read numbers of thousands of digits.
+            # Python refuses to read numbers with thousands of digits.
             is_whole = self.kind is int and text.strip().lstrip("+-").isdecimal()
             why = "makes no sense" if is_whole else f"is not {_KIND_NAMES[self.kind]}"
             raise self._refusal(source, text, why) from error
@@ -151,7 +151,7 @@ class Setting:
 
     @property
     def allowed(self) -> str:
-        """The values that make sense, in words."""
+        """The allowed values, in words."""
         kind = _KIND_NAMES[self.kind]
         if self.kind is float and isinstance(self.range, Range) and self.range.maximum == math.inf:
             kind = "a finite number"
@@ -159,7 +159,7 @@ class Setting:
 
     @property
     def allowed_range(self) -> str:
-        """The same without the kind; empty where all values of it make sense."""
+        """The allowed values without their type, in words; empty if all values of the type are allowed."""
         allowed = "" if self.range is None else str(self.range)
         return f"{allowed}, or {NONE}" if self.default is None else allowed
 
@@ -168,11 +168,11 @@ class Setting:
 
 
 def declared_in(structure: type[msgspec.Struct], section: str = "") -> Iterator[Setting]:
-    """The settings that the fields of a structure declare, in their order; a field without a declaration is none.
+    """Yields the settings that the fields of a structure declare, in order. Skips fields without a declaration.
 
     Args:
-        structure: Its fields have defaults.
-        section: Stands before the names, with a point.
+        structure: The structure, whose fields have defaults.
+        section: The section that stands before the names, with a point between them.
     """
     hints = get_type_hints(structure, include_extras=True)
     for each in msgspec.structs.fields(structure):
@@ -194,7 +194,7 @@ def declared_in(structure: type[msgspec.Struct], section: str = "") -> Iterator[
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:
-    """The types that an optional one allows, or the type itself."""
+    """Returns the parts of an optional type, or the type itself."""
     arguments = get_args(hint)
     return arguments if NoneType in arguments else (hint,)
 
@@ -216,9 +216,9 @@ def _as_float(value: int) -> float:
 
 
 def _shown(value: object) -> str:
-    """A value as somebody wrote it; of a very long one its beginning."""
+    """Returns a value as a user would write it, cut if it is very long."""
     try:
         shown = repr(value)
-    except ValueError:  # Python writes no numbers of thousands of digits
+    except ValueError:  # Python refuses to write numbers with thousands of digits
         return "this number"
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"

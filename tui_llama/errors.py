@@ -1,7 +1,7 @@
-"""The root of the error tree, ordered by who must act.
+"""The root of the error tree, ordered by who must act on an error.
 
-The user acts on a `UserError`: its text says what is wrong, its `hint` what to try. Whoever called acts on a
-`CallerError`: it is a mistake in the program. A stop is no error; it is a `StopReason`.
+The user acts on a `UserError`: its text says what is wrong, and its `hint` what to try. A programmer acts on a
+`CallerError`, because it is a mistake in the calling code. A stop is not an error, but a `StopReason`.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ _MOST_CHARACTERS: Final = 1000
 
 
 def shortened(words: str) -> str:
-    """Words with their middle left out if they are long: they may repeat what a user gave, however long that was."""
+    """Returns the words, without their middle if they are long, because they may repeat a long text of the user."""
     if len(words) <= _MOST_CHARACTERS:
         return words
     half = _MOST_CHARACTERS // 2
@@ -18,15 +18,15 @@ def shortened(words: str) -> str:
 
 
 class TuiLlamaError(Exception):
-    """Everything that this program raises on purpose."""
+    """The base of all errors that this program raises on purpose."""
 
 
 class UserError(TuiLlamaError):
-    """Something that the user can put right.
+    """An error that the user can put right.
 
     Args:
-        message: One line, what is wrong and where; shortened.
-        hint: One line, what to try; empty when there is nothing to try. Shortened too.
+        message: One line that says what is wrong and where; shortened if it is long.
+        hint: One line that says what to try; empty if there is nothing to try. Also shortened.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -35,52 +35,52 @@ class UserError(TuiLlamaError):
 
 
 class ModelFileError(UserError):
-    """A model file that cannot be used: damaged, hostile, or of a kind that the engine does not know."""
+    """A model file cannot be used: it is damaged or hostile, or the engine does not know its kind."""
 
 
 class StateFileError(UserError):
-    """A file of stored keys and values that must not be used; the prompt is read again instead."""
+    """A file of stored keys and values must not be used. The prompt is read again instead."""
 
 
 class NoStateFileError(StateFileError):
-    """A file of something else, whatever it is called; it is left alone."""
+    """A file is not a state file, whatever its name. It is left alone."""
 
 
 class StateVersionError(StateFileError):
-    """A state file of another version; there is nothing wrong with it."""
+    """A state file has another version. It is not damaged."""
 
 
 class ResultFileError(UserError):
-    """A file that the user has named for a result cannot be written, or must not be replaced."""
+    """A file that the user has named for a result cannot be written or must not be replaced."""
 
 
 class StoreError(UserError):
-    """The chats on disk cannot be read or written."""
+    """The chats on the disk cannot be read or written."""
 
 
 class StoreConflictError(StoreError):
-    """A chat on disk is not as it was left, by another running program; to try again is no use."""
+    """Another running program has changed a chat on the disk. Trying again does not help."""
 
 
 class SettingsError(UserError):
-    """A setting or an argument with a value that makes no sense."""
+    """A setting or an argument has a wrong value."""
 
 
 class EngineError(UserError):
-    """The engine could not do what was asked."""
+    """The engine could not carry out a request."""
 
 
 class EngineLostError(EngineError):
-    """The engine's process ended while something was asked of it; it can be started again."""
+    """The engine's process ended during a request. It can be started again."""
 
 
 class CallerError(TuiLlamaError):
-    """A mistake of the calling code."""
+    """A mistake in the calling code."""
 
 
 class IllegalTransitionError(CallerError):
-    """An event that the turn's state does not allow; nothing was changed."""
+    """The state of the turn does not allow an event. Nothing was changed."""
 
 
 class ShapeMismatchError(CallerError):
-    """An array whose shape or element type is not the one asked for."""
+    """An array has another shape or element type than required."""

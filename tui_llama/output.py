@@ -1,7 +1,7 @@
-"""What a command without a screen prints: the result on one stream, everything else on the other.
+"""The output of commands without a screen: the result on one stream, everything else on the other.
 
-On a terminal the result goes through the same gate as on the screen. In a file or a pipe it is what it is, byte for
-byte: whoever reads it wants the text, and who looks at it later has a gate of their own.
+On a terminal the result is sanitized, as on the screen. A file or a pipe gets the exact text, because its reader wants
+that, and whoever shows the text later must sanitize it anyway.
 """
 
 import os
@@ -16,11 +16,11 @@ _USUAL_WIDTH: Final = 80
 
 
 class Output:
-    """The result on one stream; on the other a line of progress that is written over, and notices.
+    """Prints the result on one stream, and on the other notices and a line of progress that is overwritten.
 
     Args:
-        results: Where the result goes; on a terminal it ends in a newline.
-        messages: Where everything else goes.
+        results: The stream of the result. On a terminal the result ends in a newline.
+        messages: The stream of everything else.
     """
 
     def __init__(self, results: TextIO, messages: TextIO) -> None:
@@ -34,7 +34,7 @@ class Output:
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Leaves the terminal tidy whatever happens inside."""
+        """Leaves the terminal tidy, whatever happens inside the block."""
         try:
             yield
             if self._sanitizer is not None:
@@ -45,16 +45,16 @@ class Output:
                 self._write("\n")
 
     def progress(self, text: str) -> None:
-        """Shows how far something is, in place of what was shown before; on a terminal only, and cut to its width."""
+        """Shows a line of progress in place of the one before. Does so only on a terminal, cut to its width."""
         if self._shows_progress:
-            # One cell less: some terminals begin a new line after the last one, which nothing could take back.
+            # One cell less, because some terminals begin a new line after the last cell, which cannot be taken back.
             shown = sanitize_line(text)[: _width_of(self._messages) - 1]
             self._messages.write(f"\r\x1b[K{shown}")
             self._messages.flush()
             self._progress_is_shown = True
 
     def notice(self, text: str) -> None:
-        """Prints a line beside the result; the same one only once."""
+        """Prints a line beside the result, each text only once."""
         if text in self._notices:
             return
         self._notices.add(text)
@@ -63,7 +63,12 @@ class Output:
         self._messages.flush()
 
     def result(self, text: str) -> None:
-        """Prints a part of the result, to a terminal through the gate; raises `UserError` where that fails."""
+        """Prints a part of the result, sanitized if it goes to a terminal.
+
+        Raises:
+            UserError: the result cannot be written.
+            BrokenPipeError: the reader of the result has gone.
+        """
         self._write(text if self._sanitizer is None else self._sanitizer.push(text))
 
     def _write(self, text: str) -> None:
@@ -87,7 +92,7 @@ class Output:
 
 
 def _width_of(stream: TextIO) -> int:
-    """Cells in a line of the terminal that a stream leads to; 80 where nobody knows."""
+    """Returns the width in cells of the terminal to which a stream leads, or 80 if it is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
     except (OSError, ValueError):
@@ -95,5 +100,5 @@ def _width_of(stream: TextIO) -> int:
 
 
 def percent(done: int, total: int) -> str:
-    """How much of `total` is done; empty where there is no total."""
+    """Returns the share of `total` that is done, such as "50 %"; empty if `total` is 0."""
     return f"{100 * done // total} %" if total else ""

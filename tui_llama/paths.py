@@ -1,9 +1,8 @@
-"""Where things lie: models, chats, stored prompts, settings, compiled kernels, style sheets.
+"""The paths of everything on the disk: models, chats, stored prompts, settings, compiled kernels, style sheets.
 
-`TUI_LLAMA_HOME` puts everything below one folder (tests, portable installs); else the platform's own places
-are used.
-`TUI_LLAMA_KERNEL_CACHE` moves the compiled kernels alone, so that homes which come and go can share them.
-Folders that hold what was said are made with mode 0700.
+`TUI_LLAMA_HOME` puts everything below one folder, for tests and portable installations. Without it, the folders are
+those of the platform. `TUI_LLAMA_KERNEL_CACHE` moves only the compiled kernels, so that temporary homes can share them.
+The program makes its folders with mode 0700, because they hold what was said in chats.
 """
 
 import errno
@@ -20,75 +19,75 @@ KERNEL_CACHE_VARIABLE = "TUI_LLAMA_KERNEL_CACHE"
 _NAME = "tui_llama"
 _NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _NOWHERE = Path(os.devnull)
-"""Nothing can be made below it."""
+"""A path below which nothing can be made."""
 
 
 def data_folder() -> Path:
-    """Chats: what must not be lost."""
+    """Returns the folder of data that must not be lost, such as chats."""
     return _below_home("data") or _of_platform(platformdirs.user_data_dir)
 
 
 def cache_folder() -> Path:
-    """What can be made again."""
+    """Returns the folder of data that can be made again."""
     return _below_home("cache") or _of_platform(platformdirs.user_cache_dir)
 
 
 def config_folder() -> Path:
-    """The user's settings."""
+    """Returns the folder of the user's settings."""
     return _below_home("config") or _of_platform(platformdirs.user_config_dir)
 
 
 def database_file() -> Path:
-    """The transcripts, in SQLite."""
+    """Returns the database of the chats, in SQLite."""
     return data_folder() / "chats.sqlite3"
 
 
 def prompt_cache_folder() -> Path:
-    """Stored keys and values of all chats, which can be computed again."""
+    """Returns the folder of the stored keys and values of all chats, which can be computed again."""
     return cache_folder() / "prompts"
 
 
 def models_folder() -> Path:
-    """Model files that belong to this program."""
+    """Returns the folder of the model files that belong to this program."""
     return data_folder() / "models"
 
 
 def settings_file() -> Path:
-    """The user's settings, in TOML."""
+    """Returns the file of the user's settings, in TOML."""
     return config_folder() / "settings.toml"
 
 
 def log_file() -> Path:
-    """What the engine's process says on standard error."""
+    """Returns the file that gets the standard error of the engine's process."""
     return cache_folder() / "engine.log"
 
 
 def kernel_cache_folder() -> Path:
-    """Compiled kernels; each version of their sources has a folder of its own below."""
+    """Returns the folder of the compiled kernels. Each version of their sources has a folder of its own in it."""
     chosen = os.environ.get(KERNEL_CACHE_VARIABLE)
     return Path(chosen) if chosen else cache_folder() / "kernels"
 
 
 def style_folder() -> Path:
-    """The style sheets: inside the package when installed from a wheel, beside it in a checkout."""
+    """Returns the folder of the style sheets: inside an installed package, beside the package in a checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "styles"
     return installed if installed.is_dir() else package.parent / "styles"
 
 
 def typed_path(text: str) -> Path | None:
-    """The path that somebody typed, with ~ for a home folder; None where no system could have it."""
+    """Returns the path that a user typed, with ~ replaced by the home folder; None if no such path can exist."""
     try:
         path = Path(text).expanduser()
         path.absolute()
         _stat_or_nothing(path)
-    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, a zero byte, below a folder that is gone
+    except (OSError, RuntimeError, ValueError):  # too long, unknown user, a zero byte, a current folder that is gone
         return None
     return path
 
 
 def _stat_or_nothing(path: Path) -> None:
-    """Raises what the system says of a path, unless that is only that nothing is there."""
+    """Raises the system's error for a path, unless the error only says that nothing is there."""
     try:
         path.stat()
     except OSError as error:
@@ -97,44 +96,44 @@ def _stat_or_nothing(path: Path) -> None:
 
 
 def typed_file(text: str) -> Path | None:
-    """The regular file of the path that somebody typed, absolute; None where there is none."""
+    """Returns the absolute path of the regular file at a typed path, or None if there is none."""
     path = typed_path(text)
     return path.absolute() if text and path is not None and is_file(path) else None
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path leads to something that can be reached; see `_status`."""
+    """Tells whether a path leads to something that can be reached; see `_status`."""
     return _status(path) is not None
 
 
 def is_file(path: Path) -> bool:
-    """The same for a regular file."""
+    """Tells whether a path leads to a regular file that can be reached."""
     return file_bytes(path) is not None
 
 
 def file_bytes(path: Path) -> int | None:
-    """How large the regular file is that a path leads to; None where there is none that can be reached."""
+    """Returns the bytes of the regular file to which a path leads, or None if there is none that can be reached."""
     status = _status(path)
     return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder that can be reached."""
+    """Tells whether a path leads to a folder that can be reached."""
     status = _status(path)
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def is_link(path: Path) -> bool:
-    """Whether a link that can be reached has this path, wherever it leads."""
+    """Tells whether a path is that of a link that can be reached, wherever the link leads."""
     status = _status(path, follow_symlinks=False)
     return status is not None and stat.S_ISLNK(status.st_mode)
 
 
 def _status(path: Path, *, follow_symlinks: bool = True) -> os.stat_result | None:
-    """What the system says of a path; None where there is nothing.
+    """Returns the status of a path, or None if there is nothing or it cannot be reached.
 
-    That counts for a closed folder, a name that is too long and one that no system could have. The methods of `Path`
-    raise then, and not all of them in all versions of Python.
+    A folder without permission, a name that is too long and an impossible name also give None. Some methods of `Path`
+    raise errors for these, which ones depends on the version of Python.
     """
     try:
         return path.stat(follow_symlinks=follow_symlinks)
@@ -143,23 +142,23 @@ def _status(path: Path, *, follow_symlinks: bool = True) -> os.stat_result | Non
 
 
 def make_private_folder(path: Path) -> Path:
-    """Makes `path` and what is missing above it; only the user may enter what was made.
+    """Makes the folder `path` and the missing folders above it. Only the user may enter the new folders.
 
     Raises:
-        OSError: as the system says.
+        OSError: the system refuses.
     """
     if not path.parent.is_dir():
-        # Not mkdir(parents=True): it gives `mode` to the last folder alone, and chats lie above models.
+        # Not mkdir(parents=True), which gives `mode` to the last folder only, and chats lie above models.
         make_private_folder(path.parent)
     try:
         path.mkdir(mode=0o700, exist_ok=True)
-    except FileExistsError as error:  # says of it no more than that
+    except FileExistsError as error:  # the error does not say that it is no folder
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
     return path
 
 
 def _of_platform(find: Callable[..., str]) -> Path:
-    """A folder where the platform has it. For a user without a home it has none."""
+    """Returns a folder of the platform. For a user without a home there is none, and the path leads nowhere."""
     try:
         path = Path(find(_NAME, appauthor=False))
     except RuntimeError:
@@ -168,7 +167,7 @@ def _of_platform(find: Callable[..., str]) -> Path:
 
 
 def has_home() -> bool:
-    """Whether everything lies below one folder that the user has named."""
+    """Tells whether everything lies below one folder that the user has named."""
     return bool(os.environ.get(HOME_VARIABLE))
 
 

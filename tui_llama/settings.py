@@ -1,8 +1,8 @@
-"""What the user can set: each setting declared once, with type, default, range, explanation and options.
+"""The settings of the user: each is declared once, with type, default, range, explanation and options.
 
-`Settings` is the declaration. The settings file, the variables and the page of all settings are made of it by
-`settings_sources`, the options of the command line and their help by `options`; the engine checks what it is given by
-it. No range, flag or explanation stands anywhere else.
+`Settings` is the declaration. `settings_sources` makes the settings file, the variables and the page of all settings
+from it. `options` makes the options of the command line and their help from it. The engine checks its requests by it.
+No range, flag or explanation stands anywhere else.
 """
 
 from typing import Annotated, Any, Final
@@ -15,18 +15,18 @@ from tui_llama.declarations import MOST, Setting, Switch, declared_in, option
 from tui_llama.engine.protocol import CACHE_TYPES, NUMA_MODES, LoadRequest, Overflow, OverflowMode, ReplyRequest
 
 SAMPLING: Final = "sampling"
-"""The section, and the field, of what `SamplingSettings` declares."""
+"""The section of the settings that `SamplingSettings` declares, and the field that holds them."""
 MOST_THREADS: Final = 1024
-"""More than any machine of today has use for; each takes memory of its own, and all have to meet after every step."""
+"""More threads than any machine of today can use. Each takes memory, and all must meet after every plan step."""
 
-# What the engine does where nobody says anything is what is set where nobody has set anything.
+# The defaults of the engine's requests are the defaults of the settings.
 _LOAD: Final = LoadRequest("")
 _REPLY: Final = ReplyRequest(0, ())
 _OVERFLOW: Final = Overflow()
 
 
 class Settings(msgspec.Struct, frozen=True, eq=False):
-    """Everything that the user can set, checked. Two of them are equal when they have the same effect."""
+    """All settings of the user, checked. Two instances are equal if they have the same effect."""
 
     theme: Annotated[str, Meta(description="Colours of the screen by their name; empty: the program's own.")] = ""
     context_size: Annotated[
@@ -217,7 +217,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
     ] = ""
     sampling: SamplingSettings = SamplingSettings()
     given: frozenset[str] = frozenset()
-    """Names, such as "sampling.temperature", of the settings that somebody has set, be it to their defaults."""
+    """The names, such as "sampling.temperature", of the settings that somebody has set, even to their defaults."""
 
     def __eq__(self, other: object) -> bool:
         return self._effect == other._effect if isinstance(other, Settings) else NotImplemented
@@ -230,7 +230,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         return msgspec.structs.astuple(msgspec.structs.replace(self, given=frozenset()))
 
     def load_request(self, model_path: str) -> LoadRequest:
-        """How a model is to be opened by a program that stores nothing."""
+        """Returns the request to load a model, for a program that stores no prompts."""
         return LoadRequest(
             model_path,
             context_size=self.context_size,
@@ -246,26 +246,26 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         )
 
     def overflow(self) -> Overflow:
-        """What is to be done when the context is full."""
+        """Returns what to do when the context is full."""
         return Overflow(OverflowMode(self.context_overflow), self.keep_tokens, self.group_size, self.group_width)
 
 
 SETTINGS: Final[dict[str, Setting]] = {
     setting.name: setting for setting in (*declared_in(Settings), *declared_in(SamplingSettings, SAMPLING))
 }
-"""All of them by their names, in the order of their declarations."""
+"""All settings by their names, in the order of their declarations."""
 
 
 def check_fields(values: object, *names: str, section: str = "") -> None:
-    """Refuses an object whose fields hold what the settings of the same names do not allow.
+    """Checks the fields of an object against the settings of the same names. A field of None is not checked.
 
     Args:
-        values: Has a field for each name.
-        names: Of fields.
-        section: Of the settings.
+        values: The object, with a field for each name.
+        names: The names of the fields.
+        section: The section of the settings.
 
     Raises:
-        SettingsError: with the name and the value of the first that makes no sense.
+        SettingsError: a value is not allowed. Names the first such field and its value.
     """
     for name in names:
         value = getattr(values, name)

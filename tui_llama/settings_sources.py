@@ -1,7 +1,7 @@
-"""Where settings come from: defaults, the settings file, the environment; and what can be printed of all of them.
+"""The sources of settings: defaults, the settings file and the environment. Also the printed page of all settings.
 
-What comes later wins: defaults, the file (TOML), `TUI_LLAMA_…` in the environment, the command line. What there is to
-set is declared in `settings`.
+Later sources win: defaults, the file (TOML), `TUI_LLAMA_…` in the environment, the command line. The settings
+themselves are declared in `settings`.
 """
 
 import errno
@@ -17,11 +17,11 @@ from tui_llama.errors import SettingsError
 from tui_llama.settings import SAMPLING, SETTINGS, Settings
 
 _NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
-"""What systems say where there is no file, or can be none."""
+"""The errors of systems if there is no file or can be none."""
 
 
 class Source(Enum):
-    """Where the value of a setting comes from."""
+    """The source of a setting's value."""
 
     DEFAULT = "default"
     FILE = "settings file"
@@ -31,7 +31,7 @@ class Source(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SettingValue:
-    """The value that a setting has, and where it comes from."""
+    """The value of a setting, and its source."""
 
     setting: Setting
     value: Value
@@ -39,25 +39,25 @@ class SettingValue:
 
     @property
     def source_words(self) -> str:
-        """The source in words that say where to change it, such as "TUI_LLAMA_THREADS" or "the settings file"."""
+        """The source, in words that say where to change it, such as "TUI_LLAMA_THREADS" or "the settings file"."""
         return self.setting.variable if self.source is Source.VARIABLE else f"the {self.source.value}"
 
 
 def load_settings(file: Path, environment: Mapping[str, str]) -> Settings:
-    """What the file and the environment set, checked; defaults for the rest.
+    """Returns the settings of the file and the environment, checked, with defaults for the rest.
 
     Args:
-        file: TOML; need not be there.
-        environment: Variables; those that are no setting are left alone.
+        file: The settings file, in TOML. It need not exist.
+        environment: The environment variables. Those that are no settings are ignored.
 
     Raises:
-        SettingsError: names the file and the key, or the variable, and the value.
+        SettingsError: a setting is wrong. Names the file and the key, or the variable, and the value.
     """
     return settings_of(load_values(file, environment))
 
 
 def settings_of(found: Iterable[SettingValue]) -> Settings:
-    """Settings with these values.
+    """Returns the settings with the given values.
 
     Args:
         found: The values of all settings.
@@ -70,7 +70,10 @@ def settings_of(found: Iterable[SettingValue]) -> Settings:
 
 
 def load_values(file: Path, environment: Mapping[str, str]) -> list[SettingValue]:
-    """The same with the source of each, in the order of declarations; raises as `load_settings`."""
+    """Returns the values of all settings with their sources, in the order of declarations.
+
+    Raises the errors of `load_settings`.
+    """
     values, errors = examine_values(file, environment)
     if errors:
         raise errors[0]
@@ -78,14 +81,15 @@ def load_values(file: Path, environment: Mapping[str, str]) -> list[SettingValue
 
 
 def with_options(values: Iterable[SettingValue], options: Mapping[str, object]) -> list[SettingValue]:
-    """The values with those of the command line in their places.
+    """Returns the values, of which those on the command line are replaced.
 
     Args:
-        values: Of all settings.
-        options: By the names of settings, without their sections; other names are passed over.
+        values: The values of all settings.
+        options: The values on the command line, by the names of settings without their sections. Other names are
+            ignored.
 
     Raises:
-        SettingsError: an option has a value that makes no sense.
+        SettingsError: an option has a wrong value.
     """
     return [
         SettingValue(each.setting, each.setting.check(options[each.setting.key], each.setting.name), Source.OPTION)
@@ -96,14 +100,14 @@ def with_options(values: Iterable[SettingValue], options: Mapping[str, object]) 
 
 
 def examine_values(file: Path, environment: Mapping[str, str]) -> tuple[list[SettingValue], list[SettingsError]]:
-    """The same for who has to know everything that is wrong; what is wrong is passed over.
+    """Returns the values of all settings, and all errors. A wrong setting keeps its value from an earlier source.
 
     Args:
-        file: TOML; need not be there.
-        environment: Variables; those that are no setting are left alone.
+        file: The settings file, in TOML. It need not exist.
+        environment: The environment variables. Those that are no settings are ignored.
 
     Returns:
-        A value for every setting, and the errors, those of the file first.
+        A value for every setting, and the errors, first those of the file.
     """
     values = {name: SettingValue(setting, setting.default, Source.DEFAULT) for name, setting in SETTINGS.items()}
     errors = []
@@ -116,13 +120,13 @@ def examine_values(file: Path, environment: Mapping[str, str]) -> tuple[list[Set
 
 
 def describe_settings(values: Iterable[SettingValue] | None = None) -> str:
-    """A settings file that has every setting, with explanation, range and variable above each.
+    """Returns the text of a settings file with every setting, and its explanation, range and variable above it.
 
-    Settings that nobody has set are commented out, so that the text, saved as the settings file, changes nothing: a
-    default that is written down would count as the user's wish.
+    Settings that nobody has set are commented out, because a default in the file would count as the user's choice. So
+    the text can be saved as the settings file without changing anything.
 
     Args:
-        values: Of all settings; by default their defaults.
+        values: The values of all settings. By default these are the defaults.
     """
     if values is None:
         values = [SettingValue(setting, setting.default, Source.DEFAULT) for setting in SETTINGS.values()]
@@ -166,7 +170,7 @@ def _values_of_environment(environment: Mapping[str, str]) -> Iterator[SettingVa
 
 
 def _flat(content: Mapping[str, Any], file: Path) -> Iterator[tuple[str, object]]:
-    """What a file sets, by names that have their section before them."""
+    """Yields the names and values in a file. A name has its section before it."""
     for key, value in content.items():
         if key == SAMPLING and isinstance(value, dict):
             yield from ((f"{key}.{inner}", inner_value) for inner, inner_value in value.items())
@@ -183,7 +187,7 @@ def _parsed(file: Path) -> dict[str, Any]:
         if error.errno in _NO_FILE:
             return {}
         raise SettingsError(f"{file} cannot be read: {error.strerror}", "Check the file's permissions.") from error
-    except (ValueError, RecursionError) as error:  # neither TOML nor, perhaps, UTF-8
+    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
         raise SettingsError(f"{file} is not valid TOML: {error}", "Mend or remove the file.") from error
 
 
@@ -198,7 +202,7 @@ def _known(name: str, file: Path) -> str:
 
 
 def _nearest(name: str) -> str | None:
-    """The setting whose name, wherever its section, is most like this one's."""
+    """Returns the setting whose name without its section is most like this one's, or None if none is like it."""
     import difflib
 
     by_key = {known.rpartition(".")[2]: known for known in SETTINGS}
@@ -214,12 +218,12 @@ def _as_toml(value: Value) -> str:
 
 
 def _toml_character(character: str) -> str:
-    """A character in a basic string of TOML, where JSON's pairs of surrogates are no characters."""
+    """Returns a character as it stands in a basic string of TOML, which has no pairs of surrogates as JSON has."""
     if character in '"\\':
         return f"\\{character}"
     if character.isprintable():
         return character
     code = ord(character)
-    if 0xD800 <= code < 0xE000:  # half of a pair, or a byte of a variable that is no text
+    if 0xD800 <= code < 0xE000:  # half of a pair, or a byte of a variable that is not text
         return "\ufffd"
     return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"

@@ -1,6 +1,6 @@
-"""Where the program begins: nothing is imported before Ctrl+C is quiet and the standard streams are usable."""
+"""The start of the program. It imports nothing before Ctrl+C is quiet and the standard streams are usable."""
 
-# The built-in module below `signal`: that one takes a while to import, in which Ctrl+C would show a traceback.
+# The built-in module below `signal`. Importing `signal` takes a while, in which Ctrl+C would show a traceback.
 import _signal  # type: ignore[import-not-found]
 import os
 import sys
@@ -8,7 +8,7 @@ import sys
 
 def main() -> None:
     """Runs the command line and ends the process."""
-    # What `standard_streams.end_at_interrupt` does, before that can be imported.
+    # Does what `standard_streams.end_at_interrupt` does, before that can be imported.
     _signal.signal(_signal.SIGINT, lambda _number, _frame: os._exit(130))
     from tui_llama.system import standard_streams
 

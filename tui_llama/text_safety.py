@@ -1,23 +1,23 @@
-"""The one gate for untrusted text on its way to the terminal: answers, pasted text, file names, metadata.
+"""Sanitizes all untrusted text on its way to the terminal: answers, pasted text, file names, metadata.
 
-A terminal obeys what it is sent: an escape sequence can write the clipboard, rename the window, hide a link's
-target or ask the terminal to type; a direction override makes text read otherwise than it is. So what passes
-here is text and line breaks only. What happens to each character:
+A terminal obeys the bytes that it gets. An escape sequence can write to the clipboard, rename the window, hide the
+target of a link or make the terminal type. A direction override makes text look different from what it is. So only text
+and line breaks pass. This is what happens to each character:
 
     line feed, tab                          kept
-    carriage return, with its line feed     one line feed; also for U+0085, U+2028 and U+2029, which end lines
+    carriage return, with its line feed     becomes one line feed; so do U+0085, U+2028 and U+2029, which end lines
     ESC and the C1 introducers              dropped with the sequence that they introduce (below)
     other C0, DEL, other C1                 dropped
-    U+061C, 200E, 200F, 202A–E, 2066–9      a visible ⇄ each: they change the direction of what follows
-    U+FEFF, U+FFF9–FFFB, U+206A–206F        dropped: invisible, obsolete, and only good for hiding
-    tag characters, U+E0000–E007F           dropped: an invisible alphabet; costs three flags their emblem
-    lone surrogates, U+FFFE, U+FFFF         U+FFFD: they are no characters and cannot be encoded or shown
+    U+061C, 200E, 200F, 202A–E, 2066–9      become a visible ⇄ each: they change the direction of the text after them
+    U+FEFF, U+FFF9–FFFB, U+206A–206F        dropped: they are invisible and obsolete, and can only hide something
+    tag characters, U+E0000–E007F           dropped: they are an invisible alphabet; three flags lose their emblem
+    lone surrogates, U+FFFE, U+FFFF         become U+FFFD: they are no characters and cannot be encoded or shown
 
-Joiners (emoji families, Persian), variation selectors, combining marks and soft hyphens are left alone.
+Joiners (emoji families, Persian), variation selectors, combining marks and soft hyphens are kept.
 
-Sequences are those of ECMA-48, in their 7-bit and 8-bit forms: escape (intermediates, final), CSI
-(parameters, intermediates, final) and the strings OSC, DCS, SOS, PM, APC, up to BEL or ST. What does not end
-is dropped up to the end of its line or to a limit, so that it cannot swallow the rest of an answer.
+Sequences are those of ECMA-48, in their 7-bit and 8-bit forms: escape (intermediates, final), CSI (parameters,
+intermediates, final) and the strings OSC, DCS, SOS, PM, APC, up to BEL or ST. A sequence that does not end is dropped
+up to the end of its line or to a limit, so that it cannot swallow the rest of an answer.
 
 Source: ECMA-48 5th edition, sections 5.3, 5.4, 5.6; Unicode Technical Reports 36 and 51.
 """
@@ -28,7 +28,7 @@ from typing import Final
 
 DIRECTION_SYMBOL: Final = "⇄"
 HIDDEN_SYMBOL: Final = "·"
-STRING_LIMIT: Final = 1024  # characters; more than any title or link that an answer has a reason to set
+STRING_LIMIT: Final = 1024  # characters; more than any title or link in an answer needs
 SEQUENCE_LIMIT: Final = 64  # characters of parameters and intermediates
 
 _ESCAPE: Final = "\x1b"
@@ -44,7 +44,7 @@ _UNSAFE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u206a-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff"
     rf"\U000e0000-\U000e007f{_DIRECTION_CONTROLS}]"
 )
-# The flags of England, Scotland and Wales: what a whole one hides are six letters and digits at most.
+# The flags of England, Scotland and Wales. A complete flag can hide at most six letters and digits.
 _FLAG: Final = "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,6}\U000e007f"
 _FLAG_OR_UNSAFE: Final = re.compile(f"{_FLAG}|{_UNSAFE.pattern}")
 _CONTROL_PICTURES: Final = 0x2400  # Unicode's pictures of U+0000 to U+001F, in their order
@@ -54,7 +54,7 @@ _ONE_LINE: Final = str.maketrans("\n\t", "  ")
 
 class _State(Enum):
     TEXT = auto()
-    AFTER_RETURN = auto()  # a carriage return was shown as a line feed; a line feed that follows belongs to it
+    AFTER_RETURN = auto()  # a carriage return became a line feed; a line feed right after it belongs to it
     ESCAPE = auto()
     CONTROL = auto()  # CSI
     STRING = auto()  # OSC, DCS, SOS, PM, APC
@@ -69,17 +69,17 @@ _AFTER_ESCAPE: Final = {"[": _State.CONTROL, **dict.fromkeys("PX]^_", _State.STR
 
 
 class TextSanitizer:
-    """Cleans a text that arrives in chunks; the result is the same wherever it was cut.
+    """Sanitizes a text that arrives in chunks. The result does not depend on where the text was cut.
 
-    Nothing is held back: what must wait for its end is what is dropped.
+    No safe text is held back, because only sequences, which are dropped, must wait for their end.
     """
 
     def __init__(self) -> None:
         self._state = _State.TEXT
-        self._length = 0  # of the sequence so far, its introducer left out
+        self._length = 0  # the length of the sequence so far, without its introducer
 
     def push(self, chunk: str) -> str:
-        """The safe text of the next chunk."""
+        """Returns the safe text of the next chunk."""
         if self._state is _State.TEXT and _UNSAFE.search(chunk) is None:
             return chunk
         safe: list[str] = []
@@ -89,12 +89,12 @@ class TextSanitizer:
         return "".join(safe)
 
     def finish(self) -> str:
-        """Ends the text, and with it whatever sequence is open; what is pushed next begins a new text."""
+        """Ends the text and any open sequence. The next chunk begins a new text. Returns an empty text."""
         self._state = _State.TEXT
         return ""
 
     def _step(self, chunk: str, position: int, safe: list[str]) -> int:
-        """Takes at least one character, or leaves the state for one that will; returns the new position."""
+        """Takes at least one character, or changes to a state that will. Returns the new position."""
         match self._state:
             case _State.TEXT:
                 return self._read_text(chunk, position, safe)
@@ -133,19 +133,19 @@ class TextSanitizer:
         return self._read_parameter(chunk[position], position, first_final="@")
 
     def _read_parameter(self, character: str, position: int, first_final: str) -> int:
-        """One character of a sequence that ends with a character from `first_final` to `~`."""
+        """Reads one character of a sequence that ends with a character from `first_final` to `~`."""
         if " " <= character < first_final and self._length < SEQUENCE_LIMIT:
             self._length += 1
             return position + 1
         self._state = _State.TEXT
-        # Anything else than the final character interrupts the sequence and is read as text.
+        # Any character but the final one interrupts the sequence and is read as text.
         return position + (first_final <= character <= "~")
 
     def _read_string(self, chunk: str, position: int) -> int:
         limit = position + STRING_LIMIT - self._length
         end = _STRING_END.search(chunk, position, limit)
         if end is not None:
-            # Read as text, where a line end counts, an ESC begins the ST and the others are dropped.
+            # The end is read again as text: there a line end counts, an ESC begins the ST, and the others are dropped.
             self._state = _State.TEXT
             return end.start()
         taken = min(limit, len(chunk))
@@ -160,15 +160,15 @@ class TextSanitizer:
 
 
 def sanitize(text: str) -> str:
-    """The text without anything that a terminal would obey; line feeds and tabs stay."""
+    """Returns the text without anything that a terminal would obey. Keeps line feeds and tabs."""
     return TextSanitizer().push(text)
 
 
 def drawn(text: str) -> str:
-    """The text as it is drawn where it is written: a visible character for each one that a terminal would obey or hide.
+    """Returns the text as an editor draws it: each character that a terminal obeys or hides becomes a visible one.
 
-    As long as `text`, so that a place in the one is the same place in the other. Line feeds, tabs and whole flags of
-    tag characters stay as they are.
+    The result is as long as `text`, so that a place in one is the same place in the other. Line feeds, tabs and
+    complete flags of tag characters stay as they are.
     """
     return _FLAG_OR_UNSAFE.sub(_drawn_match, text)
 
@@ -191,5 +191,5 @@ def _drawn_character(character: str) -> str:
 
 
 def sanitize_line(text: str) -> str:
-    """The same on one line, for names, titles and metadata: line feeds and tabs become spaces."""
+    """Returns the safe text on one line, for names, titles and metadata. Line feeds and tabs become spaces."""
     return sanitize(text).translate(_ONE_LINE)

@@ -8,6 +8,7 @@ import pytest
 
 from tui_llama.bench import machine_limits
 from tui_llama.bench.machine_limits import MachineLimits
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.machine_limits import GATE_AT, GROUPS, PASS_BYTES, SCRATCH_BYTES
 from tui_llama.engine.layouts.wait_gate import prepare_gate
 from tui_llama.engine.machine.memory import zeroed_array
@@ -28,9 +29,7 @@ def test_reading_reads_every_byte() -> None:
     shared, times = zeroed_array((PASS_BYTES,), np.uint8), zeroed_array((2,), np.int64)
     prepare_gate(int(shared.ctypes.data) + GATE_AT)
 
-    total = machine_limits.READ_PASS(
-        int(shared.ctypes.data), 1, int(times.ctypes.data), int(buffer.ctypes.data), 2, 2048, 3
-    )
+    total = ops.READ_PASS(int(shared.ctypes.data), 1, int(times.ctypes.data), int(buffer.ctypes.data), 2, 2048, 3)
 
     # The sum is that of one lane in eight; a lap that were left out would be missing in it.
     assert total == 3 * int(numbers.reshape(-1, 8)[:, 0].sum())

@@ -1,12 +1,16 @@
 """What is stored of a chat goes with it."""
 
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.fakes.stored_prompts import cache_on, store
 from tui_llama import paths
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.store import Store
 from tui_llama.engine.protocol import LoadRequest
+from tui_llama.errors import StateFileError
 
 
 def segments() -> list[Path]:
@@ -30,6 +34,30 @@ def test_without_anything_stored_nothing_is_made(home_folder: Path) -> None:
     with Store(paths.database_file()) as chats:
         chat_prompt_cache.forget_orphans(chats)
     assert not paths.prompt_cache_folder().exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "cause"),
+    [
+        ("""print('{"owners": [], "cause": "Read-only file system"}')""", "Read-only file system"),
+        ("raise SystemExit(3)", "its process ended with status 3"),
+    ],
+)
+def test_what_could_not_be_removed_is_said_with_its_cause(
+    program: str, cause: str, home_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(cache_on(paths.prompt_cache_folder()), range(100), bytes(15) + b"x")
+    monkeypatch.setattr(chat_prompt_cache, "child_command", lambda *arguments: (sys.executable, "-c", program))
+    with pytest.raises(StateFileError, match=rf"^What is stored of a deleted chat could not be removed \({cause}\)\.$"):
+        chat_prompt_cache.forget_chat("78" * 16)
+
+
+def test_a_folder_that_cannot_be_read_is_said(home_folder: Path) -> None:
+    link = paths.prompt_cache_folder()
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(link.name)  # which leads to itself
+    with pytest.raises(StateFileError, match="could not be removed"):
+        chat_prompt_cache.forget_chat("78" * 16)
 
 
 def test_the_setting_says_how_much_is_stored(home_folder: Path) -> None:

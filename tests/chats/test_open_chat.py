@@ -10,7 +10,8 @@ from tui_llama.chats.database import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.open_chat import OpenChat
-from tui_llama.chats.store import MessageState, Store
+from tui_llama.chats.store import Store
+from tui_llama.chats.stored import MessageState
 from tui_llama.errors import StoreError
 
 USAGE = Usage(generated_tokens=2, context_used=9)

@@ -421,7 +421,7 @@ async def test_an_older_file_that_has_the_chat_too_is_not_mixed_with_it() -> Non
         say(chat, "one", "two")
         await at.journal.settle()
         with Store(at.store.path) as store:
-            store._connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+            store._connection.sqlite.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
         backup = at.store.path.with_name("backup")
         shutil.copy(at.store.path, backup)
         say(chat, "three", "four")
@@ -457,13 +457,13 @@ async def test_a_full_disk_that_gets_room_again() -> None:
         chat = OpenChat(at.journal)
         say(chat, "one", "two")
         await at.journal.settle()
-        pages = at.store._connection.execute("PRAGMA page_count").fetchone()[0]
-        at.store._connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+        pages = at.store._connection.sqlite.execute("PRAGMA page_count").fetchone()[0]
+        at.store._connection.sqlite.execute(f"PRAGMA max_page_count = {pages}").fetchall()
         say(chat, "three " * 10_000, "four " * 10_000)
         say(chat, "five", "six")
         await at.journal.settle()
         assert "the disk is full" in str(at.failures[0])
-        at.store._connection.execute("PRAGMA max_page_count = 1000000").fetchall()
+        at.store._connection.sqlite.execute("PRAGMA max_page_count = 1000000").fetchall()
         await at.mend()
         await at.assert_stored(chat)
 
@@ -473,11 +473,11 @@ async def test_a_file_that_may_not_be_written_for_a_while() -> None:
         chat = OpenChat(at.journal)
         say(chat, "one", "two")
         await at.journal.settle()
-        at.store._connection.execute("PRAGMA query_only = ON")
+        at.store._connection.sqlite.execute("PRAGMA query_only = ON")
         say(chat, "three", "four")
         await at.journal.settle()
         assert "cannot be written" in str(at.failures[0])
-        at.store._connection.execute("PRAGMA query_only = OFF")
+        at.store._connection.sqlite.execute("PRAGMA query_only = OFF")
         await at.mend()
         await at.assert_stored(chat)
 

@@ -27,7 +27,9 @@ from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats import database
 from tui_llama.chats.chat_date import date_text, local_now
 from tui_llama.chats.ledger import Ledger
-from tui_llama.chats.store import TITLE_LENGTH, MessageState, Store
+from tui_llama.chats.store import Store
+from tui_llama.chats.stored import MessageState
+from tui_llama.chats.stored_text import TITLE_LENGTH
 from tui_llama.errors import CallerError, StoreError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -703,10 +705,10 @@ sys.stdin.read()
 CROWD = """
 import sys
 from pathlib import Path
-from tui_llama.chats import database
+from tui_llama.chats import connection
 from tui_llama.chats.store import Store
 
-database.BUSY_SECONDS = float(sys.argv[3])
+connection.BUSY_SECONDS = float(sys.argv[3])
 sys.stdin.read()
 with Store(Path(sys.argv[1])) as store:
     store.recover()
@@ -873,7 +875,7 @@ def test_chats_of_version_1_began_when_they_were_made_in_local_time(
 def test_a_beginning_that_cannot_be_read_is_when_the_chat_was_made(path: Path) -> None:
     old_database(path, 1_768_474_800_000_000, -(2**62))
     with Store(path) as store:
-        store._connection.execute("UPDATE chats SET begun_at = 'long ago' WHERE chat_id = ?", (f"{0:032x}",))
+        store._connection.sqlite.execute("UPDATE chats SET begun_at = 'long ago' WHERE chat_id = ?", (f"{0:032x}",))
         chat = store.chat(f"{0:032x}")
         assert chat.begun_at == chat.created_at
         assert len(store.list_chats()) == 3
@@ -993,7 +995,7 @@ def test_a_database_that_cannot_be_written_is_named(store: Store) -> None:
 
 
 def test_a_database_that_stays_locked_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("tui_llama.chats.connection.BUSY_SECONDS", 0.05)
     with Store(path) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -21,8 +21,7 @@ from tui_llama import __version__, paths
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.chats.store import Store
 from tui_llama.chosen_sampling import choose_sampling
-from tui_llama.cli import answer as headless
-from tui_llama.cli import main
+from tui_llama.cli import headless, main
 from tui_llama.cli.command_settings import settings_from
 from tui_llama.cli.main import command_line
 from tui_llama.engine import open_tokenizer

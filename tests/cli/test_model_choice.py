@@ -9,7 +9,7 @@ from tui_llama.chats.store import Store
 from tui_llama.cli.model_choice import last_model, named_model, starter_model
 from tui_llama.errors import UserError
 from tui_llama.models import library
-from tui_llama.models.starter_file import STARTER_FILE
+from tui_llama.models.starter.file import STARTER_FILE
 
 
 @pytest.fixture

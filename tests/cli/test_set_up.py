@@ -15,7 +15,8 @@ from tui_llama import paths
 from tui_llama.cli import set_up
 from tui_llama.cli.set_up import has_usable_model, how_to_give_a_model
 from tui_llama.engine.model.common_kernels import STARTER_FORMATS, kernels_for
-from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
+from tui_llama.engine.toolchain.loader import load_kernels
+from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import EngineError, UserError
 from tui_llama.models import library, machine
 from tui_llama.models.catalogue import STARTER
@@ -59,7 +60,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
         work.compile(report)
 
     monkeypatch.setattr(set_up, "pull", pull)
-    monkeypatch.setattr("tui_llama.engine.toolchain.object_store.load_kernels", load_or_compile)
+    monkeypatch.setattr("tui_llama.engine.toolchain.loader.load_kernels", load_or_compile)
     monkeypatch.setattr(machine, "measured_machine", lambda: work.asked.append("measure"))
     monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Opens the chat headless, with an engine that replays a script and a store of its own."""
+"""Opens the chat without a terminal, with an engine that replays a script and a store of its own."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -26,14 +26,14 @@ USAGE = Usage(reused_tokens=3, read_tokens=5, generated_tokens=2, generate_secon
 
 
 def spoken(*pieces: str) -> list[Step]:
-    """A whole reply: a short prompt, then these pieces, one token each."""
+    """Returns the script of a whole reply: a short prompt, then these pieces, one token each."""
     events: list[ReplyEvent] = [PromptEncoded(0, 0, (1, 2, 3))]
     events += [TextPiece(0, piece, (10 + index,)) for index, piece in enumerate(pieces)]
     return [*events, Finished(0, StopReason.END_OF_GENERATION, USAGE)]
 
 
 async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
-    """Returns once `condition` holds and all that comes with it is done; fails when it never does."""
+    """Waits until `condition` holds and its consequences are done. Fails if it never holds."""
     end = monotonic() + HANG_SECONDS
     while not condition():
         assert monotonic() < end, f"never happened: {what or condition}"
@@ -43,33 +43,33 @@ async def wait_until(pilot: Pilot[None], condition: Callable[[], object], what: 
 
 @dataclass
 class ScreenDriver:
-    """A running app and what a test does with it, whatever its engine is."""
+    """A running app, with the steps and checks of a test. Works with any engine."""
 
     app: ChatApp
     pilot: Pilot[None]
     store: Store
 
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
-        """Returns once `condition` holds; fails when it never does."""
+        """Waits until `condition` holds. Fails with the text of the screen if it never holds."""
         try:
             await wait_until(self.pilot, condition, what)
         except AssertionError as error:
             raise AssertionError(f"{error}\n\n{self.screen_text()}") from error
 
     async def until_state(self, words: str) -> None:
-        """Returns once the status line says this, or would without the hint in its place, and the store has all."""
+        """Waits until the status line says `words`, perhaps behind a hint, and the store has saved everything."""
         line = self.app.chat_screen.status
         await self.until(lambda: words in self.status or words in line._status.words, f"status {words!r}")
         await self.app.journal.settle()
 
     async def at_rest(self) -> None:
-        """Returns once the program and its store have nothing to do but to wait: what has not happened will not."""
+        """Waits until the program and its store have nothing left to do. Then nothing more will happen."""
         await self.pilot.pause()
         await self.app.journal.settle()
         await self.pilot.pause()
 
     async def write(self, text: str) -> None:
-        """Puts text where the cursor is, as typing would."""
+        """Inserts text at the cursor, as typing would."""
         self.app.chat_screen.composer.insert(text)
         await self.pilot.pause()
 
@@ -89,17 +89,17 @@ class ScreenDriver:
 
     @property
     def status(self) -> str:
-        """The status line."""
+        """The text of the status line."""
         return str(self.app.chat_screen.status.render().plain)
 
     @property
     def written(self) -> str:
-        """What stands in the composer."""
+        """The text in the composer."""
         return self.app.chat_screen.composer.text
 
     @property
     def views(self) -> list[AnswerView]:
-        """The answers' widgets, without one that is being taken away and has lost its parts already."""
+        """The answers' widgets, without any that is being removed and has already lost its parts."""
         return [view for view in self.app.chat_screen.query(AnswerView) if not view._pruning]
 
     @property
@@ -109,12 +109,12 @@ class ScreenDriver:
 
     @property
     def notes(self) -> list[str]:
-        """What stands below each answer."""
+        """The note below each answer."""
         return [str(view.query_one(".note", Static).content) for view in self.views]
 
     @property
     def questions(self) -> list[str]:
-        """What the user said, as it is shown."""
+        """The user's messages, as they are shown."""
         return [str(view.content) for view in self.app.chat_screen.query(UserMessage)]
 
     @property
@@ -123,7 +123,7 @@ class ScreenDriver:
         return [str(view.content) for view in self.app.chat_screen.query(Remark)]
 
     def screen_text(self) -> str:
-        """All lines as a terminal would show them."""
+        """Returns all lines as a terminal would show them."""
         strips = self.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
@@ -137,7 +137,7 @@ class Driver(ScreenDriver):
 
 @asynccontextmanager
 async def unhurried() -> AsyncIterator[None]:
-    """What the program gives its user a few seconds for, a test has all the time for that it may take."""
+    """Removes time limits in the block: what the program limits to a few seconds may take `HANG_SECONDS` in a test."""
     with ExitStack() as patches:
         for limit in ("leaving.CLOSING_SECONDS", "leaving.QUIT_ARMED_SECONDS", "status.HINT_SECONDS"):
             patches.enter_context(patch(f"tui_llama.controllers.{limit}", HANG_SECONDS))
@@ -158,7 +158,7 @@ async def opened(
     is_incognito: bool = False,
     notice: str = "",
 ) -> AsyncIterator[Driver]:
-    """Opens the chat and closes it again; the store is left as it was when it was given."""
+    """Opens the chat, and closes it at the end. Closes the store only if it was not given."""
     engine = engine or ScriptedEngine(replies=replies)
     opened_store = store or Store(paths.database_file())
     made: list[Engine] = []

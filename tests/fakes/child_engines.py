@@ -1,4 +1,4 @@
-"""An engine for the worker's child process that does what it is told in the request, without any model.
+"""An engine for the worker's child process that follows instructions in the requests, without any model.
 
 `load` reads its instruction from the model's path, `reply` from the last message's text.
 """
@@ -40,7 +40,7 @@ PIECE_BYTES = 16 * 1024
 
 
 class ObedientEngine:
-    """Carries out one-word instructions; see the methods named after them."""
+    """An engine that carries out one-word instructions, which its methods compare with."""
 
     def load(self, request: LoadRequest, should_stop: Callable[[], bool]) -> Iterator[LoadEvent]:
         yield LoadProgress(LoadStage.READ, 1, 2)
@@ -88,7 +88,7 @@ class ObedientEngine:
             yield from _save(argument)
 
     def read_ahead(self, request: ReadAheadRequest, should_stop: Callable[[], bool]) -> Iterator[ReadAheadEvent]:
-        """Is told by the draft what to do; `endless` until it is stopped."""
+        """Follows the instruction in the draft. `endless` runs until it is stopped."""
         if request.draft == "mistake":
             raise ZeroDivisionError("a mistake in the engine")
         yield ReadAheadProgress(1, 2)
@@ -115,7 +115,7 @@ def _save(what: str) -> Iterator[Notice]:
 
 
 def engine_without_weights() -> "LocalEngine":
-    """The real engine over a model that needs no weights: `fake.gguf`."""
+    """Returns the real engine over a model that needs no weights: `fake.gguf`."""
     from tests.fakes.fake_model import FakeOpener
     from tui_llama.engine.local import LocalEngine
 
@@ -123,7 +123,7 @@ def engine_without_weights() -> "LocalEngine":
 
 
 def model_info(path: str) -> ModelInfo:
-    """What the screen would say of a model that does not exist."""
+    """Returns the facts of a model that does not exist, for the screen."""
     return ModelInfo("fake", path, "llama", "F32", 1, 4, 8, 64, 64, 16, "built in")
 
 
@@ -138,5 +138,5 @@ def _write_to_every_pipe(data: bytes) -> None:
         try:
             if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
                 os.write(descriptor, data)
-        except OSError:  # closed, or the end that one reads from
+        except OSError:  # closed, or the reading end
             continue

@@ -1,4 +1,4 @@
-"""A clock that a test sets, in a time zone that it sets too."""
+"""A clock whose time and time zone a test sets."""
 
 import time
 from datetime import datetime, tzinfo
@@ -20,13 +20,13 @@ _MODULES: tuple[ModuleType, ...] = (chat_date, chat_template, transfer)
 
 
 class Clock:
-    """Tells whoever asks for the date what a test says."""
+    """Replaces the date and the time in all modules that ask for them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
 
     def set(self, text: str, zone: str) -> None:
-        """It is now this moment on the clocks of this zone, in TZ's own notation."""
+        """Sets the time to a moment in a time zone, which is written in the notation of TZ."""
         self._monkeypatch.setenv("TZ", zone)
         time.tzset()
         seconds = datetime.fromisoformat(text).timestamp()

@@ -1,14 +1,14 @@
-"""What programs do to a disk, as separate operations of which a power cut may let some reach it and others not.
+"""The operations of programs on a disk. In a power cut, some of them reach the disk and others do not.
 
-Rules, chosen so that no journalling file system (ext4, XFS, Btrfs) leaves more than they allow:
+The rules allow every state in which a journalling file system (ext4, XFS, Btrfs) may leave the disk:
 
-- A sector of `SECTOR_BYTES` at a multiple of its size in the file is written whole or not at all, and always with
-  all that programs would have read in it at that moment: the page cache has one copy of it.
-- The sectors of unsynced writes reach the disk in any choice, whatever the order of the writes was.
-- The size of a file is recorded apart from its bytes, before or after them: what is missing reads as zeros, or the
-  file is shorter.
-- Making, renaming and removing names is atomic, and happens in any choice that has what each one needs: nothing
-  is renamed that was not made.
+- A sector of `SECTOR_BYTES` at a multiple of its size in the file is written whole or not at all. It is written as
+  programs would have read it at that moment, because the page cache has one copy of it.
+- Any subset of the sectors of unsynced writes may reach the disk, whatever the order of the writes was.
+- The size of a file is recorded separately from its bytes, before or after them. So missing bytes read as zeros, or
+  the file is shorter.
+- Making, renaming and removing names is atomic. Any subset of these operations may happen in which each one has what
+  it needs: a name that was not made is not renamed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ SECTOR_BYTES: Final = 512
 
 
 class Reach(Enum):
-    """How much of one operation the disk got."""
+    """The part of one operation that reached the disk."""
 
     NOTHING = "nothing"
     FIRST_HALF = "first half"
@@ -31,10 +31,10 @@ class Reach(Enum):
 
 @dataclass(eq=False)
 class File:
-    """A file, with or without a name: what programs see, what is durable, and what lies between the two."""
+    """A file, with or without a name: its content for programs, its durable content, and the operations between."""
 
     name: str
-    """The name it was made by, for messages."""
+    """The name with which it was made, for messages."""
     content: bytes | bytearray
     durable: bytes
     used_at: float
@@ -45,24 +45,24 @@ class File:
 
 @dataclass(frozen=True, eq=False)
 class Write:
-    """Whole sectors of a file, as programs saw them after a write."""
+    """Whole sectors of a file, as programs see them after a write."""
 
     order: int
     file: File
     start: int
     payload: bytes
-    """Whole sectors: what lies beyond the end of the file is zero."""
+    """Whole sectors. Bytes beyond the end of the file are zero."""
     end: int
-    """Of the part of the file that they hold: it is at least that long."""
+    """The end of the file's part in these sectors. The file is at least that long."""
     is_clean: bool = False
-    """A sync of it failed. The system believes since then that it is on the disk, so that no sync will write it."""
+    """Whether a sync of it failed. The system then believes that it is on the disk, so no later sync writes it."""
 
     @property
     def reaches(self) -> tuple[Reach, ...]:
         return tuple(Reach) if len(self.payload) > SECTOR_BYTES else (Reach.NOTHING, Reach.WHOLE)
 
     def span(self, reach: Reach) -> tuple[int, int]:
-        """The first byte in the file that reached the disk, and the one after the last."""
+        """Returns the positions in the file of the first byte that reached the disk, and of the byte after the last."""
         if reach is Reach.NOTHING:
             return self.start, self.start
         sectors = len(self.payload) // SECTOR_BYTES
@@ -79,7 +79,7 @@ class Write:
 
 @dataclass(frozen=True, eq=False)
 class Resize:
-    """A file cut off, or made longer with zeros."""
+    """A truncation of a file, or an extension with zeros."""
 
     order: int
     file: File
@@ -95,12 +95,12 @@ class Resize:
 
 
 Names: TypeAlias = dict[str, File | None]
-"""Files by path; a folder is None, the root "" is one of them."""
+"""Files by path. A folder is None; the root "" is one of them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Make:
-    """A new name: of a file, or a folder."""
+    """The making of a name, of a file or a folder."""
 
     order: int
     path: str
@@ -121,7 +121,7 @@ class Make:
 
 @dataclass(frozen=True, eq=False)
 class Rename:
-    """A file's other name, which may have been that of another file."""
+    """The renaming of a file. The new name may have been that of another file."""
 
     order: int
     path: str
@@ -144,7 +144,7 @@ class Rename:
 
 @dataclass(frozen=True, eq=False)
 class Remove:
-    """A name that is gone."""
+    """The removal of a name."""
 
     order: int
     path: str
@@ -174,7 +174,7 @@ def folder_of(path: str) -> str:
 
 
 def apply_data(durable: bytes, operations: Sequence[tuple[DataOperation, Reach]]) -> tuple[bytearray, int]:
-    """What a file's sectors hold after operations on its durable content, and the size that belongs to them."""
+    """Returns the content of a file after operations on its durable content, and the size that belongs to it."""
     content = bytearray(durable)
     size = len(durable)
     for operation, reach in operations:
@@ -192,12 +192,12 @@ def apply_data(durable: bytes, operations: Sequence[tuple[DataOperation, Reach]]
 
 
 def of_size(content: bytes | bytearray, size: int) -> bytes:
-    """The content cut off or filled up with zeros."""
+    """Returns the content truncated or filled with zeros to `size`."""
     return bytes(memoryview(content)[:size]).ljust(size, b"\0")
 
 
 def sync_data(file: File) -> None:
-    """Makes a file durable, but for what the system wrongly believes to be so already."""
+    """Makes a file durable, except for writes of which the system wrongly believes that they are durable already."""
     written = [operation for operation in file.unsynced if not _is_clean(operation)]
     file.durable = of_size(*apply_data(file.durable, [(operation, Reach.WHOLE) for operation in written]))
     file.durable_used_at = file.used_at
@@ -210,16 +210,17 @@ def sync_data(file: File) -> None:
 
 
 def lose_data(file: File) -> None:
-    """What a failed sync does: the writes stay where they are, and no later sync takes them along."""
+    """Does what a failed sync does: the writes do not reach the disk, and no later sync writes them."""
     file.unsynced = [
         replace(operation, is_clean=True) if isinstance(operation, Write) else operation for operation in file.unsynced
     ]
 
 
 def sync_names(durable: Names, unsynced: list[NameOperation], folder: str) -> list[NameOperation]:
-    """Makes what happened in a folder durable; returns what is not.
+    """Makes the operations in a folder durable. Returns those that are still not durable.
 
-    A renaming from folder to folder is one step, hence durable when either is synced. What it needs goes along.
+    A renaming from folder to folder is one step, so it becomes durable when either folder is synced. Operations that it
+    needs become durable with it.
     """
     needed: set[str] = set()
     taken: list[NameOperation] = []
@@ -237,7 +238,7 @@ def _is_clean(operation: DataOperation) -> bool:
 
 
 def _still_missing(lost: Write, later: Sequence[DataOperation]) -> Iterator[Write]:
-    """The sectors of a lost write that no later write or truncation has brought to the disk."""
+    """Yields the sectors of a lost write that no later write or truncation has replaced on the disk."""
     end = min([lost.end, *(operation.size for operation in later if isinstance(operation, Resize))])
     sectors = range(lost.start, lost.start + len(lost.payload), SECTOR_BYTES)
     for is_replaced, run in groupby(sectors, lambda sector: any(operation.covers(sector) for operation in later)):

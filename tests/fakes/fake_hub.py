@@ -1,10 +1,10 @@
-"""A Hugging Face hub of our own on this machine: what huggingface_hub and `tui_llama.models.hub` ask of the real one.
+"""A Hugging Face hub on this machine. It answers all requests that huggingface_hub and `tui_llama.models.hub` make.
 
-Two servers answer: the hub itself, and the server of contents with a name and port of its own, to which the hub sends
-whoever asks for a file, as the real one does. Both write down what they were asked. A test switches faults on, for
-addresses that contain a text and for so many requests.
+It has two servers: the hub itself, and the server of contents with its own name and port. As the real hub does, it
+redirects requests for files to the server of contents. Both record their requests. A test sets faults, for a number
+of requests whose address contains a text.
 
-What it speaks: https://huggingface.co/docs/hub/api, and what `file_download.py` of huggingface_hub 2.4 expects.
+The protocol: https://huggingface.co/docs/hub/api, and what `file_download.py` of huggingface_hub 2.4 expects.
 """
 
 import hashlib
@@ -27,18 +27,18 @@ PIECE_BYTES: Final = 16 << 10
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What goes wrong with a request.
+    """A fault of a request.
 
     Args:
-        status: Answered instead of what was asked for, where not 0.
-        headers: Sent besides; also with a status.
-        body: Sent with the status.
-        content: Served instead of the right one.
-        shown_bytes: The length that the headers claim, where not the right one.
-        cut_after_bytes: The connection ends after so many bytes of the content.
-        hold_after_bytes: Nothing more comes after so many bytes, until the hub is closed.
-        ignores_range: Sends all of it whatever part was asked for.
-        location: Where the hub sends us on to, instead of its server of contents.
+        status: The status to answer with, instead of the requested content; 0 for none.
+        headers: More headers to send, also with a status.
+        body: The body to send with the status.
+        content: The content to serve instead of the right one.
+        shown_bytes: The wrong length in the headers.
+        cut_after_bytes: The number of bytes of the content after which the connection ends.
+        hold_after_bytes: The number of bytes after which nothing more is sent until the hub is closed.
+        ignores_range: Whether all of the content is sent, whatever range was requested.
+        location: The address to which the hub redirects, instead of its server of contents.
     """
 
     status: int = 0
@@ -65,7 +65,7 @@ WEB_PAGE: Final = Fault(
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came: which server was asked for what, with which headers (names in small letters)."""
+    """A received request: the server, the address and the headers (with names in lower case)."""
 
     server: str
     method: str
@@ -93,18 +93,18 @@ class _Repository:
 
 
 class FakeHub:
-    """The two servers; use `running_hub` to have one for a while."""
+    """The two servers. Use `running_hub` to run them."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.holding = threading.Event()
-        """Set once a request is being held (`Fault.hold_after_bytes`)."""
+        """Is set as soon as a request is being held (`Fault.hold_after_bytes`)."""
         self.released = threading.Event()
         self._repositories: dict[str, _Repository] = {}
         self._faults: list[tuple[str, str, Fault, int]] = []
         self._lock = threading.Lock()
         self._hub = _Server(self, "hub", "127.0.0.1")
-        # Another name too, not only another port: some versions of huggingface_hub compare names only.
+        # Another name, not only another port, because some versions of huggingface_hub compare only names.
         self._contents = _Server(self, "contents", "localhost")
         self.address = self._hub.address
         self.contents_address = self._contents.address
@@ -131,41 +131,44 @@ class FakeHub:
         token: str = "",
         tells_details: bool = True,
     ) -> str:
-        """Adds a repository, or replaces what it has at `main`.
+        """Adds a repository, or replaces the files at its `main`.
 
         Args:
             repository: "OWNER/REPO".
-            files: Contents by path.
-            in_git: Which of them lie in Git itself rather than in large-file storage.
-            token: Without it, the repository is denied.
+            files: The contents by path.
+            in_git: The paths of files that lie in Git itself and not in large-file storage.
+            token: The token without which the hub denies the repository.
             tells_details: Whether the list of files has sizes and hashes.
 
         Returns:
-            The commit that `main` is now.
+            The new commit of `main`.
         """
         added = _Repository(dict(files), frozenset(in_git), token, tells_details)
         self._repositories[repository] = added
         return added.commit
 
     def fail(self, where: str, fault: Fault, *, times: int = 1_000_000, method: str = "") -> None:
-        """Lets requests go wrong whose address contains `where`, of both servers: "/api/", "/resolve/", "/content/"."""
+        """Sets a fault for requests to both servers whose address contains `where`.
+
+        The addresses contain "/api/", "/resolve/" or "/content/".
+        """
         with self._lock:
             self._faults.append((where, method, fault, times))
 
     def heal(self) -> None:
-        """Takes all faults back."""
+        """Removes all faults."""
         with self._lock:
             self._faults.clear()
 
     # --- what a test looks at ---
 
     def asked(self, where: str, server: str = "") -> list[Request]:
-        """The requests so far whose address contains `where`."""
+        """Returns the requests so far whose address contains `where`."""
         with self._lock:
             return [one for one in self.requests if where in one.path and server in {"", one.server}]
 
     def ranges(self) -> list[str]:
-        """The `Range` of every request for contents so far; empty where the whole was asked for."""
+        """Returns the `Range` of every request for contents so far; empty for a request for the whole."""
         return [one.headers.get("range", "") for one in self.asked("/content/")]
 
     def content_hash(self, repository: str, name: str) -> str:
@@ -174,7 +177,7 @@ class FakeHub:
     # --- what the servers use ---
 
     def note(self, request: Request) -> Fault | None:
-        """Writes a request down; says what goes wrong with it."""
+        """Records a request and returns its fault, or None."""
         with self._lock:
             self.requests.append(request)
             for place, (where, method, fault, times) in enumerate(self._faults):
@@ -191,7 +194,7 @@ class FakeHub:
 
 @contextmanager
 def running_hub() -> Iterator[FakeHub]:
-    """A hub that is there until the end of the block."""
+    """Runs a hub until the end of the block."""
     hub = FakeHub()
     hub.start()
     try:
@@ -202,7 +205,7 @@ def running_hub() -> Iterator[FakeHub]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Else the end would wait for connections that clients keep open.
+    # Else closing would wait for connections that clients keep open.
     block_on_close = False
 
     def __init__(self, hub: FakeHub, name: str, host: str) -> None:
@@ -213,7 +216,7 @@ class _Server(ThreadingHTTPServer):
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,), name=f"fake {name}", daemon=True)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Keeps quiet about clients that have gone, which tests let them do on purpose; tells of the rest."""
+        """Ignores clients that have gone, because tests do that on purpose. Reports other errors."""
         if not isinstance(sys.exception(), ConnectionError):
             traceback.print_exc()
 
@@ -230,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing; the requests are written down."""
+        """Prints nothing, because the requests are recorded."""
 
     def _answer(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -244,11 +247,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_api()
             else:
                 self._send_place(fault)
-        except (BrokenPipeError, ConnectionResetError):  # whoever asked has gone, which tests do on purpose
+        except (BrokenPipeError, ConnectionResetError):  # the client has gone, which tests do on purpose
             self.close_connection = True
 
     def _path(self) -> str:
-        """What was asked for; to a proxy, which we can be too, whole addresses are given."""
+        """Returns the path of the request. This server can also be a proxy, to which clients send whole addresses."""
         return urlsplit(self.path).path
 
     # --- the hub ---
@@ -271,7 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_json({"id": f"{owner}/{name}", "sha": repository.commit, "private": False, "siblings": siblings})
 
     def _send_place(self, fault: Fault) -> None:
-        """`/OWNER/REPO/resolve/REVISION/FILE`: what the file is, and where its content lies."""
+        """Answers `/OWNER/REPO/resolve/REVISION/FILE` with the facts of the file and the address of its content."""
         owner, name, _, _, *file = self._path().strip("/").split("/")
         repository = self._allowed(f"{owner}/{name}")
         if repository is None:
@@ -312,7 +315,7 @@ class _Handler(BaseHTTPRequestHandler):
         if first >= len(content) > 0:
             self._send(416, {"Content-Range": f"bytes */{len(content)}"})
             return
-        # A tag of its own, as servers of contents have: whoever takes it for the hub's hash is wrong.
+        # A tag of its own, as real servers of contents have. A client must not take it for the hub's hash.
         headers = {**fault.headers, "ETag": '"of-the-server-of-contents"', "Accept-Ranges": "bytes"}
         if first:
             headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"

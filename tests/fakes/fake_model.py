@@ -1,7 +1,7 @@
-"""A model without weights: every token follows from the ones before it by a rule that a test can choose.
+"""A model without weights. A rule, which a test can choose, computes every token from the tokens before it.
 
-The vocabulary is the 256 bytes and the two control tokens `<s>` and `</s>`, so every text is as many tokens
-as it has bytes. Keys and values are made from the tokens, so that they can be stored and looked at.
+The vocabulary has the 256 bytes and the two control tokens `<s>` and `</s>`, so a text has as many tokens as bytes.
+Keys and values are made from the tokens, so that tests can store and compare them.
 """
 
 import zlib
@@ -27,13 +27,13 @@ Rule = Callable[[Sequence[int]], int]
 
 
 def any_letter(token_ids: Sequence[int]) -> int:
-    """A lower-case letter that depends on every token before it."""
+    """Returns a lower-case letter that depends on every token before it."""
     checksum: int = zlib.crc32(np.asarray(token_ids, np.uint32).tobytes())
     return ord("a") + checksum % 26
 
 
 def answering(text: str) -> Rule:
-    """After the last `:` the model says `text`, byte by byte, and ends. `text` itself must hold no `:`."""
+    """Returns a rule that writes `text` after the last `:`, byte by byte, and ends. `text` must not contain `:`."""
     answer = list(text.encode()) + [EOS]  # noqa: RUF005 - mypy loses the type of the other form
 
     def rule(token_ids: Sequence[int]) -> int:
@@ -44,7 +44,7 @@ def answering(text: str) -> Rule:
 
 
 class FakeSequence:
-    """The cache of a fake model: the tokens themselves."""
+    """The cache of a fake model, which holds the tokens themselves."""
 
     def __init__(self, model: "FakeModel") -> None:
         self._model = model
@@ -77,7 +77,7 @@ class FakeSequence:
     def _take(self, ids: Sequence[int]) -> None:
         if len(self) + len(ids) > self._model.context_size:
             raise EngineError("the context is full")
-        self._rows[:] = np.nan  # what was returned before is valid no longer
+        self._rows[:] = np.nan  # the rows that were returned before are no longer valid
         for token_id in ids:
             before = self._numbers[-1] if self._numbers else 0
             self._numbers.append((before * 31 + token_id * 7 + 3) % 1009)
@@ -121,7 +121,7 @@ class FakeSequence:
         self.positions = list(positions)
 
     def rows(self, first: int, last: int) -> Rows:
-        """(1, 2, tokens, 1, 2) float16; the numbers of a token follow from it and from those of the token before."""
+        """Returns keys and values, (1, 2, tokens, 1, 2) float16, made from each token and the values before it."""
         assert 0 <= first <= last <= len(self)
         numbers = np.array(self._numbers[first:last], np.int32)
         keys = np.stack([numbers, -numbers], axis=1).astype(np.float16)
@@ -149,7 +149,7 @@ class FakeSequence:
 
 
 class FakeTemplate:
-    """`<s>role:text</s>` for every message, then `<s>assistant:`."""
+    """A template that writes `<s>role:text</s>` for every message, then `<s>assistant:`."""
 
     def __init__(self, stop_texts: tuple[str, ...] = ()) -> None:
         self.stop_texts = stop_texts
@@ -171,10 +171,10 @@ class FakeModel:
     Args:
         rule: Chooses the most likely next token.
         context_size: The most tokens that a sequence takes.
-        name: Another name is another model: its state files are not this one's.
-        peak: The logit of the chosen token, others are 0.
+        name: The name. A model of another name cannot use this model's state files.
+        peak: The logit of the chosen token. The others are 0.
         vocabulary: The fingerprint of its vocabulary.
-        first_byte: The id of byte 0; those before it are not used. The rule does not know of it.
+        first_byte: The id of byte 0. The ids before it are not used. The rule does not see this shift.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class FakeModel:
         self.closed = False
 
     def next_token(self, token_ids: Sequence[int]) -> int:
-        """The most likely next token."""
+        """Returns the most likely next token."""
         if self.first_byte:
             assert all(self.first_byte <= token_id < self.vocab_size for token_id in token_ids), "another vocabulary's"
         return self.first_byte + self.rule([token_id - self.first_byte for token_id in token_ids])
@@ -229,7 +229,7 @@ class FakeModel:
 
 
 class FakeOpener:
-    """Opens fake models, one for each file name it knows; remembers what it was asked."""
+    """Opens fake models, one for each file name that it knows, and records the requests."""
 
     def __init__(self, *models: FakeModel) -> None:
         self._models = {model.info.path: model for model in models or (FakeModel(),)}
@@ -256,7 +256,7 @@ class _ByteEncoder:
 
 
 def byte_tokenizer(first_byte: int = 0) -> Tokenizer:
-    """A tokenizer whose tokens are bytes, behind some that are not used."""
+    """Returns a tokenizer whose tokens are bytes, after `first_byte` tokens that are not used."""
     texts = [f"[UNUSED{number}]" for number in range(first_byte)]
     texts += [f"<0x{byte:02X}>" for byte in range(256)] + ["<s>", "</s>"]
     vocabulary = Vocabulary(

@@ -1,4 +1,4 @@
-"""An engine that replays a script and raises what no engine should."""
+"""An engine that replays a script and raises errors that no engine should raise."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ ANSWER = "Of course. A **llama** it is.\n"
 
 
 class FaultyEngine(ScriptedEngine):
-    """Raises what it is told at one of its awaits; later, if at all, nothing more."""
+    """A scripted engine that raises a given error at one of its awaits, once."""
 
     def __init__(self, place: str, fault: BaseException) -> None:
         super().__init__(replies=lambda request: demo_reply(request, ANSWER))
@@ -29,7 +29,7 @@ class FaultyEngine(ScriptedEngine):
 
     def _fail_at(self, place: str) -> None:
         if self.fault is not None and place == self._place:
-            raise copy(self.fault)  # its traceback would keep what belongs to this test alive in others
+            raise copy(self.fault)  # a copy, because its traceback would keep objects of this test alive in later tests
 
     def load(self, request: LoadRequest) -> Any:
         self._fail_at("load called")

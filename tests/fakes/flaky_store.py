@@ -1,4 +1,4 @@
-"""A store whose calls fail when a test says so, in each of the ways in which a disk fails."""
+"""A store whose calls fail when a test says so, in all ways in which a disk can fail."""
 
 import contextlib
 import sqlite3
@@ -11,7 +11,7 @@ from tui_llama.errors import StoreError
 
 
 class Fault(Enum):
-    """When a transaction fails."""
+    """The moment at which a transaction fails."""
 
     AT_ONCE = "at once"
     BEFORE_COMMIT = "before it was committed"
@@ -22,8 +22,8 @@ class FlakyStore(Store):
     """A store on the disk.
 
     Attributes:
-        faults: What becomes of the next transactions that change something, in order; None for one that succeeds.
-        lasting_fault: What becomes of those after them.
+        faults: The faults of the next transactions that change something, in order; None for one that succeeds.
+        lasting_fault: The fault of all transactions after them.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Puts GGUF files together byte by byte, right or wrong: for tests of whatever reads or refuses them."""
+"""Makes GGUF files byte by byte, right or wrong, for tests of the code that reads or refuses them."""
 
 import struct
 from collections.abc import Sequence
@@ -21,32 +21,32 @@ _SCALARS = {
 
 
 def string(text: str | bytes, length: int | None = None) -> bytes:
-    """A string that says that it has `length` bytes; by default the truth."""
+    """Returns a string whose header claims `length` bytes, by default the true length."""
     raw = text.encode() if isinstance(text, str) else text
     return struct.pack("<Q", len(raw) if length is None else length) + raw
 
 
 def value(kind: ValueType, content: float | str | bytes) -> bytes:
-    """One value without its type."""
+    """Returns one value without its type."""
     if isinstance(content, str | bytes):
         return string(content)
     return struct.pack(_SCALARS[kind], content)
 
 
 def entry(key: str | bytes, kind: int, payload: bytes) -> bytes:
-    """A metadata entry whose value is whatever `payload` is."""
+    """Returns a metadata entry whose value is `payload`, whatever that is."""
     return string(key) + struct.pack("<I", kind) + payload
 
 
 def scalar(key: str | bytes, kind: ValueType, content: float | str | bytes) -> bytes:
-    """A metadata entry of one value."""
+    """Returns a metadata entry of one value."""
     return entry(key, kind, value(kind, content))
 
 
 def array(
     key: str | bytes, kind: ValueType, contents: Sequence[float | str | bytes], count: int | None = None
 ) -> bytes:
-    """A metadata entry of an array that says that it has `count` elements; by default the truth."""
+    """Returns a metadata entry of an array that claims `count` elements, by default the true number."""
     head = struct.pack("<IQ", kind, len(contents) if count is None else count)
     return entry(key, ValueType.ARRAY, head + b"".join(value(kind, content) for content in contents))
 
@@ -54,7 +54,7 @@ def array(
 def tensor(
     name: str | bytes, shape: Sequence[int], type_id: int = 0, offset: int = 0, dimensions: int | None = None
 ) -> bytes:
-    """A row of the tensor table that says that it has `dimensions` sizes; by default the truth."""
+    """Returns a row of the tensor table that claims `dimensions` sizes, by default the true number."""
     count = struct.pack("<I", len(shape) if dimensions is None else dimensions)
     sizes = b"".join(struct.pack("<Q", size & (2**64 - 1)) for size in shape)
     return string(name) + count + sizes + struct.pack("<IQ", type_id, offset)
@@ -71,7 +71,7 @@ def gguf_bytes(
     entry_count: int | None = None,
     alignment: int = 32,
 ) -> bytes:
-    """A whole file; the counts are the truth unless given."""
+    """Returns a whole file. Its counts are the true ones unless they are given."""
     counts = struct.pack(
         "<Iqq",
         version,

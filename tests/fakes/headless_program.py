@@ -1,4 +1,4 @@
-"""The command line in a process of its own, with a fake model: it writes without end, or never loads."""
+"""Runs the command line in a process of its own, with a fake model that writes without end or never loads."""
 
 import subprocess
 import sys
@@ -21,13 +21,14 @@ local._open_our_model = open_model
 from tui_llama.start import main
 main()
 """
-"""The model `endless.gguf` never loads, and says so on standard error; every other one writes without end."""
+"""The model `endless.gguf` never loads, and says so on standard error. Every other model writes without end."""
 
 
 def start(*arguments: str, program: str = PROGRAM) -> "subprocess.Popen[bytes]":
-    """Starts the program with these arguments, without input; its output and its errors are piped."""
+    """Starts the program with these arguments and without input. Pipes hold its output and its errors."""
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
+        bufsize=0,  # what is read of the output by hand and then by `communicate` is all of it
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

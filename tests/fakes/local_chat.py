@@ -1,4 +1,4 @@
-"""The chat on the screen over the engine proper, in this process, with models that have no weights."""
+"""Runs the chat on the screen with the real engine, in this process, with models that have no weights."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,11 +38,11 @@ QUIET = replace(
     sampling=SamplingSettings(temperature=0.0),
     given=frozenset({"sampling.temperature"}),
 )
-"""Nothing is read but what is asked for, and a model says what its rule says."""
+"""Settings with which the engine reads nothing in advance and a model writes exactly what its rule says."""
 
 
 class NearEngine:
-    """An `Engine` that works where it is asked; notes what it was asked and what it answered."""
+    """An `Engine` that works in this process. It records its requests and its answers."""
 
     def __init__(self, *models: FakeModel) -> None:
         self._local = LocalEngine(FakeOpener(*models))
@@ -90,18 +90,18 @@ class NearEngine:
 
 @dataclass
 class LocalDriver(ScreenDriver):
-    """A running app over the engine proper."""
+    """A running app with the real engine."""
 
     engine: NearEngine
 
     async def settle(self) -> None:
-        """Returns when all that was said is in the store."""
+        """Waits until the store has saved all messages."""
         await self.app.journal.settle()
 
 
 @asynccontextmanager
 async def chatting_with(*models: FakeModel, settings: Settings = QUIET) -> AsyncIterator[LocalDriver]:
-    """Opens the program with the home's own store and the first of the models; the others are loaded by their paths."""
+    """Opens the program with the home's store and the first model. A test loads the others by their paths."""
     engine = NearEngine(*models)
     with Store(paths.database_file()) as store:
         app = ChatApp(

@@ -1,4 +1,4 @@
-"""A source of models that do not exist: found, looked into, fetched and removed as a test says."""
+"""A source of models that do not exist. They are found, inspected, fetched and removed as a test says."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ MACHINE = Machine("A test's processor", 2, 16 * 10**9, 8 * 10**9, 20e9)
 
 
 def found_models(count: int = 3) -> list[FoundModel]:
-    """Models that do not exist."""
+    """Returns found models that do not exist."""
     origins = ("our folder", "Hugging Face", "Ollama")
     return [
         FoundModel(Path(f"/models/model-{number}.gguf"), f"Model {number}", 10**9 * number, origins[number % 3])
@@ -25,7 +25,7 @@ def found_models(count: int = 3) -> list[FoundModel]:
 
 
 def facts_of(found: FoundModel, **changed: object) -> ModelFacts:
-    """What such a model says of itself."""
+    """Returns the facts of such a model."""
     facts: dict[str, object] = {
         "name": found.name,
         "architecture": "llama",
@@ -40,16 +40,16 @@ def facts_of(found: FoundModel, **changed: object) -> ModelFacts:
 
 
 class FakeModels:
-    """A `ModelSource`.
+    """A `ModelSource` of models that do not exist.
 
     Attributes:
-        found: What is on the machine.
-        facts: What files say of themselves, by their paths, where it is not the usual.
+        found: The models on the machine.
+        facts: The facts of files, by their paths, if they differ from the usual facts.
         pulled: The files that may be removed.
-        events: What a download goes through, one after the other, each when `step` is called; a test ends it with
-            `Downloaded` or `DownloadFailed`.
-        wanted: The names that were asked for.
-        cancelled: Those whose download was cancelled.
+        events: The events of a download, one for each call of `step`. A test ends it with `Downloaded` or
+            `DownloadFailed`.
+        wanted: The names that were to be fetched.
+        cancelled: The names whose download was cancelled.
     """
 
     def __init__(self, found: Sequence[FoundModel] = ()) -> None:
@@ -63,22 +63,22 @@ class FakeModels:
         self.searching.set()
 
     def find(self) -> list[FoundModel]:
-        """See `ModelSource`. Waits while a test has cleared `searching`."""
+        """Does what `ModelSource` says. Waits while a test has cleared `searching`."""
         assert self.searching.wait(HANG_SECONDS)
         return list(self.found)
 
     def machine(self) -> Machine:
-        """See `ModelSource`."""
+        """Does what `ModelSource` says."""
         return MACHINE
 
     async def inspect(self, paths: Sequence[Path]) -> AsyncGenerator[ModelFacts, None]:
-        """See `ModelSource`."""
+        """Does what `ModelSource` says."""
         by_path = {found.path: found for found in self.found}
         for path in paths:
             yield self.facts.get(str(path)) or facts_of(by_path[path])
 
     async def pull(self, name: str) -> AsyncGenerator[DownloadEvent, None]:
-        """See `ModelSource`."""
+        """Does what `ModelSource` says."""
         self.wanted.append(name)
         try:
             while True:
@@ -93,11 +93,11 @@ class FakeModels:
             raise
 
     def was_pulled(self, path: Path) -> bool:
-        """See `ModelSource`."""
+        """Does what `ModelSource` says."""
         return path in self.pulled
 
     def remove(self, path: Path) -> int:
-        """See `ModelSource`."""
+        """Does what `ModelSource` says."""
         if path not in self.pulled:
             raise UserError("it was not fetched by this program")
         self.found = [found for found in self.found if found.path != path]
@@ -106,15 +106,15 @@ class FakeModels:
     # --- for tests ---
 
     def step(self, done_bytes: int, total_bytes: int = 100_000_000) -> None:
-        """The download has come so far."""
+        """Lets the download make progress."""
         self.events.put_nowait(Progress("downloading", done_bytes, total_bytes))
 
     def arrive(self, found: FoundModel) -> None:
-        """The download has ended well, with this model."""
+        """Ends the download well, with this model."""
         self.found.append(found)
         self.pulled.add(found.path)
         self.events.put_nowait(Downloaded(str(found.path)))
 
     def fail(self, message: str, hint: str = "") -> None:
-        """The download has failed."""
+        """Ends the download with a failure."""
         self.events.put_nowait(DownloadFailed(message, hint))

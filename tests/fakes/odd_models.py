@@ -1,4 +1,4 @@
-"""Model files that run, with something odd about them."""
+"""Model files that run, although something in them is odd."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ _ELEMENT_TYPES = {
 }
 
 Tensor = tuple[str, Sequence[int], int, bytes]
-"""Name, shape, type and content."""
+"""The name, shape, type and content of a tensor."""
 
 
 def odd_model(
@@ -27,14 +27,14 @@ def odd_model(
     extra_tensors: Sequence[Tensor] = (),
     change: Callable[[list[Tensor]], list[Tensor]] = lambda tensors: tensors,
 ) -> Path:
-    """Writes a model again with changes.
+    """Writes a changed copy of a model.
 
     Args:
-        sound: The model as it was.
-        path: Where to.
-        keys: Metadata entries, made by `gguf_bytes`, to be put in or to take the place of others; None leaves one out.
-        extra_tensors: Tensors to be put behind the others.
-        change: What becomes of the tensors.
+        sound: The original model.
+        path: The path of the copy.
+        keys: Metadata entries, made by `gguf_bytes`, to add or to replace others; None removes one.
+        extra_tensors: Tensors to add after the others.
+        change: Changes the list of tensors.
     """
     with open_gguf(sound) as file:
         entries: dict[str, bytes | None] = {key: _entry(file, key) for key in file.metadata}

@@ -1,11 +1,11 @@
-"""The states in which a power cut may leave a simulated disk.
+"""Yields the states in which a power cut may leave a simulated disk.
 
-Which operations of those that were not synced reached the disk is chosen for each: not at all, whole, or, for writes
-of more than a sector, torn. All combinations are tried while they are at most `MOST_COMBINATIONS`. Else every subset
-of at most `MOST_SUBSET_OPERATIONS` operations is; of more, a sample: none, all, what came first, what came last, all
-but one, one alone, and `RANDOM_SUBSETS` at random, the same in every run. The last write of each of these subsets is
-torn in every way, and so is each write with all others whole. Every combination comes with three sizes of the
-files: as the writes that are there made them, not grown, and grown already.
+Each operation that was not synced reaches the disk whole, not at all, or, for a write of more than one sector, torn.
+All combinations are tried if there are at most `MOST_COMBINATIONS`. Else every subset of at most
+`MOST_SUBSET_OPERATIONS` operations is tried. Of more operations, a sample of subsets is tried: none, all, the first
+ones, the last ones, all but one, one alone, and `RANDOM_SUBSETS` random ones, the same in every run. In each of these
+subsets the last write is torn in every way, and each write is torn with all others whole. Every combination comes with
+three sizes of the files: as the writes on the disk made them, not grown yet, and grown already.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ _Choice: TypeAlias = tuple[Reach, ...]
 
 
 class _Growth(Enum):
-    """Which size of a file was recorded."""
+    """The recorded size of a file."""
 
     WITH_BYTES = "as the bytes"
     MISSING = "missing"
@@ -47,20 +47,20 @@ class _Growth(Enum):
 
 
 def crash_states(disk: SimulatedDisk) -> Iterator[SimulatedDisk]:
-    """Every state that a power cut now may leave, once.
+    """Yields every state that a power cut now may leave, each once.
 
     Yields:
-        Disks of their own, with all durable, nothing open and nothing locked. `history` tells what became of the
-        operations that were not synced, `marks` what the disk had been told until now.
+        Independent disks on which everything is durable and nothing is open or locked. `history` tells the fate of
+        each operation that was not synced. `marks` holds the marks that the disk has had so far.
     """
     yield from _states(disk.moment(), set(), _Contents())
 
 
 def random_crash_state(moment: Moment, chance: random.Random) -> SimulatedDisk:
-    """One of the states that a power cut at a moment may leave.
+    """Returns a random one of the states that a power cut at a moment may leave.
 
-    In half of them all is there but for one operation: of many that are chosen for one by one, hardly ever so much is
-    there that what remains looks whole.
+    In half of the cases all operations but one reach the disk. If each operation were chosen independently, a state
+    that looks almost whole would hardly ever occur.
     """
     choice = tuple([chance.choice(operation.reaches) for operation in moment.unsynced])
     if choice and chance.random() < 0.5:
@@ -78,13 +78,13 @@ def random_crash_state(moment: Moment, chance: random.Random) -> SimulatedDisk:
 def every_crash_point(
     script: Callable[[SimulatedDisk], None], start: SimulatedDisk | None = None
 ) -> Iterator[SimulatedDisk]:
-    """Every state that a power cut may leave at any time of a script.
+    """Yields every state that a power cut may leave at any time of a script.
 
-    A state that is reached twice comes once, but for different marks: what a script has promised by then differs.
+    A state that occurs twice comes once, unless the marks differ, because then the script's promises differ.
 
     Args:
-        script: Runs once, to its end, before the first state comes.
-        start: What the script finds; it is not changed. By default an empty disk.
+        script: The script. It runs once, to its end, before the first state comes.
+        start: The disk that the script finds, by default an empty one. It is not changed.
     """
     disk = start.copy() if start is not None else SimulatedDisk()
     moments = [disk.moment()]
@@ -162,7 +162,7 @@ _Applied: TypeAlias = tuple[tuple[DataOperation, Reach], ...]
 
 
 class _Outcome(NamedTuple):
-    """A file's content, before it is made."""
+    """The description of a file's content, from which the content is made."""
 
     durable: bytes
     applied: _Applied
@@ -170,12 +170,12 @@ class _Outcome(NamedTuple):
 
 
 class _Contents:
-    """Makes files' contents, and their digests once only: moments of a script have most of them in common."""
+    """Makes contents of files and their digests, each only once, because moments of a script share most of them."""
 
     def __init__(self) -> None:
         self._sizes: dict[tuple[bytes, _Applied], int] = {}
         self._digests: dict[_Outcome, bytes] = {}
-        # Few of them, for files may be large.
+        # Only a few are kept, because files may be large.
         self._apply = lru_cache(maxsize=16)(apply_data)
 
     def outcome(self, stored: Stored, applied: _Applied, growth: _Growth) -> _Outcome:

@@ -1,9 +1,9 @@
-"""Processes that save turns until they are killed, or side by side in one chat; prints what came of it as JSON.
+"""Runs processes that save turns until they are killed, or side by side in one chat. Prints the result as JSON.
 
     python -m tests.fakes.prompt_cache_processes kill FOLDER KILLS SEED
     python -m tests.fakes.prompt_cache_processes share FOLDER PROCESSES TURNS KILLS
 
-A program of its own, for it forks: in the tests' process there may be threads.
+This is a program of its own because it forks, and the process of the tests may have threads.
 """
 
 import json
@@ -30,23 +30,23 @@ from tui_llama.files.storage import DiskStorage
 
 BUDGET_BYTES: Final = 400 * TOKEN_BYTES * 20
 MOST_LINES: Final = 12
-"""So many lines are heard at most of somebody who is killed then: some four turns."""
+"""The most lines that are read from a process before it is killed: about four turns."""
 
 MOST_STEP_SECONDS: Final = 0.01
-"""About how long a step takes; the kill comes anywhere in the one after the last line that was heard."""
+"""About the time of one step. The kill comes anywhere in the step after the last line that was read."""
 
 
 def answer_of(chat_id: str, question: str) -> list[int]:
-    """The tokens of an answer, which follow from the chat and the question."""
+    """Returns the tokens of an answer, which depend on the chat and the question."""
     chance = random.Random(zlib.crc32(f"{chat_id} {question}".encode()))
     return [chance.randrange(250) for _ in range(chance.choice([5, 64, 130]))]
 
 
 def is_right(folder: Path, token_ids: list[int]) -> int:
-    """How many of the tokens another program finds; raises where they are not as they would be computed."""
+    """Returns how many of the tokens another program finds. Fails if their keys and values are wrong."""
     sequence = sequence_of([])
     outcome = cache_on(folder, BUDGET_BYTES).restore(sequence, token_ids)
-    assert outcome.troubles == (), outcome
+    assert outcome.problems == (), outcome
     assert sequence.token_ids == token_ids[: outcome.tokens]
     expected = sequence_of(token_ids[: outcome.tokens])
     assert sequence.rows(0, outcome.tokens).tobytes() == expected.rows(0, outcome.tokens).tobytes()
@@ -54,12 +54,12 @@ def is_right(folder: Path, token_ids: list[int]) -> int:
 
 
 def say(pipe: int, *words: object) -> None:
-    """Writes a line."""
+    """Writes the words as a line to a pipe."""
     os.write(pipe, (" ".join(map(str, words)) + "\n").encode())
 
 
 def forked(work: Callable[[int], None]) -> tuple[int, TextIO]:
-    """A child that does this with the writing end of a pipe; its process id, and the reading end."""
+    """Forks a child that runs `work` with the writing end of a pipe. Returns its process id and the reading end."""
     reading, writing = os.pipe()
     child = os.fork()
     if child:
@@ -79,10 +79,10 @@ def forked(work: Callable[[int], None]) -> tuple[int, TextIO]:
 
 
 def killed_at_work(child: int, lines: TextIO, first: int, chance: random.Random) -> list[list[str]]:
-    """Kills a child that goes on for ever once it has said so many lines, `first` or some more; all it has said."""
+    """Kills an endless child after it has written `first` lines or some more. Returns all lines that it has written."""
     heard = [lines.readline() for _ in range(chance.randrange(first, MOST_LINES))]
-    # Nobody waits for anything here: the kill is to come at any moment of what the child does after its line, and every
-    # moment is a right one. However long a busy machine makes of this pause, only the place of the kill moves.
+    # The kill may come at any moment after the child's line, and every moment is right. A busy machine that makes this
+    # pause longer only moves the place of the kill.
     time.sleep(chance.random() * MOST_STEP_SECONDS)
     os.kill(child, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -94,7 +94,7 @@ def killed_at_work(child: int, lines: TextIO, first: int, chance: random.Random)
 
 
 def save_turns(folder: Path, seed: int, pipe: int) -> None:
-    """Saves turns as the program does, the transcript first; says what is committed. Only a kill ends it."""
+    """Saves turns as the program does, the transcript first, and writes what is committed. Only a kill ends it."""
     chance, prompts = random.Random(seed), folder / "prompts"
     with Store(folder / "chats.sqlite3") as store:
         store.recover()
@@ -111,8 +111,8 @@ def save_turns(folder: Path, seed: int, pipe: int) -> None:
             store.finish_answer(answer, StopReason.END_OF_GENERATION, None)
             say(pipe, "committed", chat_id, question, answer)
             outcome = cache.save(bytes.fromhex(chat_id), sequence_of(store.ledger(answer).newest_ids))
-            # A chat may grow larger than all that is stored may be.
-            assert outcome.troubles in ((), ("the space allowed for it is used up",)), outcome
+            # A chat may grow larger than the budget of stored prompts.
+            assert outcome.problems in ((), ("the space allowed for it is used up",)), outcome
             if outcome.tokens:
                 say(pipe, "saved", chat_id, answer)
             if chance.random() < 0.1:
@@ -124,10 +124,10 @@ def save_turns(folder: Path, seed: int, pipe: int) -> None:
 
 
 def kill_savers(folder: Path, kills: int, seed: int) -> dict[str, int]:
-    """Kills one child after the other, at random places of its work, and looks at what each has left.
+    """Kills one child after the other, at random places of its work, and checks the files that each has left.
 
     Returns:
-        Counts: kills, turns begun, committed and saved, those of them that were lost, and tokens that were found again.
+        The counts of kills, of turns begun, committed, saved and lost, and of tokens that were found again.
     """
     chance, counts = random.Random(seed), Counter[str]()
     expected: dict[int, tuple[str, int]] = {}
@@ -162,14 +162,14 @@ def _look_at(folder: Path, expected: dict[int, tuple[str, int]], counts: Counter
 
 
 def take_turns(folder: Path, seed: int, turns: int, end: int, pipe: int) -> None:
-    """Restores and saves what all processes may think of, so many turns, and on until the pipe `end` has ended.
+    """Restores and saves turns that all processes share: at least `turns` of them, and until the pipe `end` has ended.
 
-    Says each turn, and in the end what came of them all.
+    Writes each turn, and at the end the counts of all turns.
     """
     chance, cache = random.Random(seed), cache_on(folder, BUDGET_BYTES)
-    counts, troubles = Counter(wrong=0), Counter[str]()
+    counts, problems = Counter(wrong=0), Counter[str]()
     while counts["turns"] < turns or not select.select([end], [], [], 0)[0]:
-        # Few different turns, so that all of them are at the same segments at the same time.
+        # There are few different turns, so that all processes use the same segments at the same time.
         token_ids = [
             token_id
             for _ in range(chance.randrange(1, 7))
@@ -183,25 +183,25 @@ def take_turns(folder: Path, seed: int, turns: int, end: int, pipe: int) -> None
             or sequence.rows(0, restored.tokens).tobytes() != expected.rows(0, restored.tokens).tobytes()
         ):
             counts["wrong"] += 1
-            # At once: who is killed reports nothing.
+            # Reported at once, because a killed process reports nothing.
             print(f"process {seed}: {restored.tokens} tokens were restored, not all as computed", file=sys.stderr)
         sequence.extend(token_ids[restored.tokens :])
         saved = cache.save(OWNER, sequence)
         counts["turns"] += 1
         counts["restored_tokens"] += restored.tokens
         counts["saved_tokens"] += saved.tokens
-        troubles.update((*restored.troubles, *saved.troubles))
+        problems.update((*restored.problems, *saved.problems))
         if chance.random() < 0.02:
             make_room(DiskStorage(folder), 0, chance.randrange(BUDGET_BYTES), {})
         say(pipe, "turn", counts["turns"])
-    say(pipe, json.dumps({"troubles": dict(troubles), **counts}))
+    say(pipe, json.dumps({"problems": dict(problems), **counts}))
 
 
 def share(folder: Path, processes: int, turns: int, kills: int) -> dict[str, object]:
-    """Lets some processes take so many turns each, at least, in one chat; returns their counts together.
+    """Lets some processes take at least `turns` turns each in one chat. Returns the sums of their counts.
 
-    So many of them are killed at work one after the other, and another begins in the place of each. The counts are of
-    those that live to the end; what is wrong in the others stands on standard error.
+    `kills` of them are killed one after the other, and a new process replaces each. The counts are those of the
+    processes that live to the end. The others report errors on standard error.
     """
     chance = random.Random(0)
     end, held = os.pipe()
@@ -223,9 +223,9 @@ def share(folder: Path, processes: int, turns: int, kills: int) -> dict[str, obj
         with lines:
             reports.append(json.loads(lines.readlines()[-1]))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    troubles: Counter[str] = Counter()
+    problems: Counter[str] = Counter()
     for report in reports:
-        troubles.update(report["troubles"])
+        problems.update(report["problems"])
     found = sum(is_right(folder, answer_of("shared", str(first)) + answer_of("shared", "0")) for first in range(3))
     sums = {
         name: sum(report[name] for report in reports) for name in ("turns", "wrong", "restored_tokens", "saved_tokens")
@@ -233,15 +233,15 @@ def share(folder: Path, processes: int, turns: int, kills: int) -> dict[str, obj
     return {
         **sums,
         "kills": kills,
-        "troubles": dict(troubles),
+        "problems": dict(problems),
         "damaged_files": len(list(folder.rglob("*.damaged"))),
         "found_tokens_at_the_end": found,
     }
 
 
 def main(kind: str, folder: str, *numbers: str) -> None:
-    """Does what is asked for on the command line."""
-    # Whoever is not let run soon, on a busy machine, keeps the others waiting for longer than the program waits.
+    """Runs the command that the command line names."""
+    # On a busy machine, a process that does not get to run makes the others wait longer than the program would.
     segment_reader._LOCK_SECONDS = HANG_SECONDS  # type: ignore[misc]
     if kind == "kill":
         kills, seed = map(int, numbers)

@@ -1,11 +1,11 @@
-"""A `Storage` in memory that knows what of it a power cut would leave.
+"""A `Storage` in memory that knows the states in which a power cut could leave it.
 
-Programs see one state, as from the page cache; what is durable is kept beside it, with every operation in between
-(see `disk_operations` for the rules, `power_cuts` for the states that a cut leaves). Errors are those of
-`DiskStorage`, with the same numbers; space and time are the test's to set. Links, other users' files and the
-renaming of folders do not exist. The root is durable once made: no call could sync its name.
+Programs see one state, as through the page cache. The disk also keeps the durable state and every operation between
+the two (see `disk_operations` for the rules, and `power_cuts` for the states after a cut). Errors have the same
+numbers as those of `DiskStorage`. A test sets space and time. There are no links, no files of other users and no
+renaming of folders. The root is durable as soon as it is made, because no call could sync its name.
 
-Reading is safe from several threads at once, the rest is for one thread at a time.
+Several threads may read at the same time. All other calls are for one thread at a time.
 """
 
 import errno
@@ -37,7 +37,7 @@ _MOST_NAME_PARTS = 2
 
 @dataclass(frozen=True)
 class Stored:
-    """What is durable of one file at one moment, and how long programs saw it to be."""
+    """The durable content of one file at one moment, and its length as programs saw it."""
 
     content: bytes
     used_at: float
@@ -46,7 +46,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Moment:
-    """Everything that decides what a power cut leaves; shares its bytes with the disk."""
+    """Everything that decides the state after a power cut. Shares its bytes with the disk."""
 
     names: Names
     unsynced: tuple[Operation, ...]
@@ -61,23 +61,23 @@ class _OpenFile:
     file: File
     is_writable: bool
     is_exclusive: bool | None = None
-    """The kind of its lock, None without one."""
+    """The kind of its lock; None without a lock."""
 
 
 class SimulatedDisk:
-    """A disk whose operations are known one by one.
+    """A disk that records its operations one by one.
 
     Args:
-        contents: Files by path, folders as None; all durable. Empty: not even the root is there.
-        used_at: When files were used, by path; `now` for those not named.
+        contents: The files by path, with None for folders, all durable. If it is empty, there is not even the root.
+        used_at: The times at which files were used, by path; `now` for the others.
         now: The clock, in seconds since 1970, which only the test moves.
-        capacity_bytes: Of all files together; writing more is short first and fails then (ENOSPC).
+        capacity_bytes: The capacity for all files together. A write beyond it is short first, and then fails (ENOSPC).
 
     Attributes:
         journal: Every change and sync in words, in order.
-        marks: What `mark` was told.
-        history: For a disk that a power cut left: what became of each operation that was not synced.
-        on_change: Called after every entry of the journal and every mark.
+        marks: The texts that `mark` was given.
+        history: The fate of each operation that was not synced, for a disk after a power cut.
+        on_change: Is called after every entry of the journal and every mark.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class SimulatedDisk:
         self._note(f"make folder {name!r}")
 
     def list_folder(self, name: str) -> list[str]:
-        """Newest first, which nobody may rely on."""
+        """Returns the names, newest first. Nobody may rely on that order."""
         _check_name(name)
         if self._names.get(name, self) is not None:
             return []
@@ -251,7 +251,7 @@ class SimulatedDisk:
         own = self._opened(descriptor)
         if own.is_exclusive is exclusive:
             return True
-        own.is_exclusive = None  # as flock does: a lock of the other kind is let go before the new one is asked for
+        own.is_exclusive = None  # as flock does: it releases a lock of the other kind before it asks for the new one
         for other in self._open_files.values():
             if other.file is own.file and other.is_exclusive is not None and (exclusive or other.is_exclusive):
                 return False
@@ -269,27 +269,27 @@ class SimulatedDisk:
     # What only tests call
 
     def fail_sync(self, descriptor: int) -> None:
-        """What is left by a sync that failed: nothing is durable, yet the next sync has nothing to do."""
+        """Does what a failed sync does: nothing becomes durable, but the next sync has nothing to do."""
         file = self._opened(descriptor).file
         lose_data(file)
         self._note(f"failed sync {file.name}")
 
     def close_all(self) -> None:
-        """What the system does when a program dies: files and locks are let go, and what was written stays."""
+        """Does what the system does when a program dies: closes files and releases locks. Written bytes stay."""
         self._open_files.clear()
 
     def mark(self, text: str) -> None:
-        """Notes how far a script has come; a disk that a power cut leaves has the marks made before it."""
+        """Records the progress of a script. A disk after a power cut has the marks that were made before the cut."""
         self.marks = (*self.marks, text)
         if self.on_change is not None:
             self.on_change()
 
     def contents(self) -> dict[str, bytes | None]:
-        """What programs see: files by path, folders as None, without the root."""
+        """Returns the files that programs see, by path, with None for folders, without the root."""
         return {path: None if file is None else bytes(file.content) for path, file in self._names.items() if path}
 
     def copy(self) -> "SimulatedDisk":
-        """Another disk with all that programs see on this one, durable: as after shutting down properly."""
+        """Returns another disk on which everything that programs see here is durable, as after a clean shutdown."""
         used_at = {path: file.used_at for path, file in self._names.items() if file is not None}
         contents = self.contents() | ({"": None} if self._names else {})
         other = SimulatedDisk(contents, used_at, now=self.now, capacity_bytes=self.capacity_bytes)
@@ -297,7 +297,7 @@ class SimulatedDisk:
         return other
 
     def moment(self) -> Moment:
-        """What a power cut now would have to start from."""
+        """Returns the data from which the states after a power cut now can be made."""
         unsynced: list[Operation] = list(self._unsynced_names)
         files = {file for file in self._durable_names.values() if file is not None}
         files.update(operation.file for operation in self._unsynced_names if operation.file is not None)
@@ -321,7 +321,7 @@ class SimulatedDisk:
         raise _error(errno.ENOTDIR if folder in self._names else errno.ENOENT, name)
 
     def _new_descriptor(self, file: File, is_writable: bool) -> int:
-        # Never one that was closed, so that closing twice, or using a closed one, is found.
+        # Never a descriptor that was closed, so that closing twice, or using a closed one, is found.
         self._last_descriptor += 1
         self._open_files[self._last_descriptor] = _OpenFile(file, is_writable)
         return self._last_descriptor
@@ -348,7 +348,7 @@ class SimulatedDisk:
 
 
 def _changeable(file: File) -> bytearray:
-    # Copied at the first change only: most files of most disks that a power cut leaves are never changed.
+    # Copied only at the first change, because most files on most disks after a power cut are never changed.
     if isinstance(file.content, bytes):
         file.content = bytearray(file.content)
     return file.content

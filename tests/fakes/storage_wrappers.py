@@ -1,6 +1,6 @@
-"""Storages around another storage: one whose calls fail, and one that counts.
+"""Storages that wrap another storage: one whose calls fail, and one that counts.
 
-Both may be called from several threads at once if what they wrap may.
+Several threads may call them at the same time if they may call the wrapped storage so.
 """
 
 import errno
@@ -15,13 +15,13 @@ from tui_llama.files.storage import FileStatus, Storage
 
 
 class ForwardingStorage:
-    """Passes every call on, after `before` was told of it."""
+    """A storage that calls `before` and then passes the call on."""
 
     def __init__(self, inner: Storage) -> None:
         self.inner = inner
 
     def before(self, method: str) -> None:
-        """Is called with the method's name; what it raises is what the call raises."""
+        """Is called with the method's name. The call raises whatever this raises."""
 
     def make_folder(self, name: str) -> None:
         self.before("make_folder")
@@ -47,7 +47,7 @@ class ForwardingStorage:
         try:
             self.before("close")
         finally:
-            # A file whose closing fails is closed all the same.
+            # A file whose closing fails is closed nevertheless.
             self.inner.close(descriptor)
 
     def size(self, descriptor: int) -> int:
@@ -106,18 +106,20 @@ class ForwardingStorage:
 class FaultyStorage(ForwardingStorage):
     """A storage whose n-th call fails.
 
-    A call that fails has done nothing, but for two: `close` has closed the file, and a failed `sync` of a
-    `SimulatedDisk` leaves it believing that the bytes are on the disk, as Linux does (Rebello et al., USENIX ATC 2020).
+    A failed call has done nothing, with two exceptions: `close` has closed the file, and after a failed `sync` a
+    `SimulatedDisk` believes that the bytes are on the disk, as Linux does (Rebello et al., USENIX ATC 2020).
 
     Args:
-        inner: What the other calls go to; a `SimulatedDisk` itself, without another storage around it, where
-            failing syncs matter.
-        n: Which call fails, from 1 on, of those that are counted.
-        error: Number of the error, such as `errno.EIO`; None for half of what was to be read or written, no error.
-        method: Count only calls of this method. By default all are counted, and without an error all reads and writes.
-        persistent: Whether every counted call from then on fails, too.
-        short_first: Whether a write that is to fail writes half at first, and the next write fails: a disk that
-            gets full.
+        inner: The storage that gets the other calls. If failed syncs matter, it must be a `SimulatedDisk` without
+            another storage around it.
+        n: The number of the counted call that fails, from 1 on.
+        error: The number of the error, such as `errno.EIO`. With None the call reads or writes only half, without an
+            error.
+        method: The method whose calls are counted. By default all calls are counted, or all reads and writes if
+            `error` is None.
+        persistent: Whether every later counted call fails as well.
+        short_first: Whether a failing write first writes half, and only the next write fails, as on a disk that gets
+            full.
     """
 
     def __init__(
@@ -142,7 +144,7 @@ class FaultyStorage(ForwardingStorage):
 
     @property
     def is_reached(self) -> bool:
-        """Whether the n-th call has come."""
+        """Whether the n-th call was made."""
         return self.calls >= self.n
 
     def before(self, method: str) -> None:
@@ -198,11 +200,11 @@ def every_fault(
     persistent: bool = False,
     short_first: bool = False,
 ) -> Iterator[FaultyStorage]:
-    """Storages whose first, second, … call fails, until whoever uses them does not get that far.
+    """Yields storages whose first, second, … call fails, until their user makes fewer calls than that.
 
     Args:
-        make_storage: Makes what the script is to find, anew for each.
-        error: As for `FaultyStorage`, like the others.
+        make_storage: Makes the storage that the script finds, again for each failure.
+        error: The same as for `FaultyStorage`, like the other arguments.
     """
     for n in count(1):
         storage = FaultyStorage(make_storage(), n, error, method=method, persistent=persistent, short_first=short_first)
@@ -212,7 +214,7 @@ def every_fault(
 
 
 class CountingStorage(ForwardingStorage):
-    """Counts calls by their names, and bytes."""
+    """A storage that counts calls by their names, and bytes."""
 
     def __init__(self, inner: Storage) -> None:
         super().__init__(inner)
@@ -223,7 +225,7 @@ class CountingStorage(ForwardingStorage):
 
     @property
     def syncs(self) -> int:
-        """Of files; those of folders are `calls["sync_folder"]`."""
+        """The number of syncs of files. Those of folders are `calls["sync_folder"]`."""
         return self.calls["sync"]
 
     def before(self, method: str) -> None:
@@ -244,5 +246,5 @@ class CountingStorage(ForwardingStorage):
 
 
 def _half(view: memoryview) -> memoryview:
-    # At least a byte: nothing read would be the end of the file, and nothing written is no answer of a disk.
+    # At least one byte, because a read of no bytes would mean the end of the file, and no disk writes no bytes.
     return view.cast("B")[: max(1, view.nbytes // 2)] if view.nbytes else view

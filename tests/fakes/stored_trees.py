@@ -1,4 +1,4 @@
-"""What a store has of a chat, in a form in which two stores can be compared."""
+"""Reads a chat from a store in a form in which two stores can be compared."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tui_llama.chats.store import Store
 
 
 def tree(store: Store, chat_id: str) -> dict[str, Any]:
-    """A chat with all its messages, which have numbers in the order in which they were made in place of ids."""
+    """Returns a chat with all its messages. Numbers in the order of their making replace the ids."""
     with store._transaction("DEFERRED") as database:
         chat = dict(database.execute("SELECT * FROM chats WHERE chat_id = ?", (chat_id,)).fetchone())
         rows = database.execute("SELECT * FROM messages WHERE chat_id = ? ORDER BY message_id", (chat_id,)).fetchall()

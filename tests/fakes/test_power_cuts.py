@@ -13,7 +13,7 @@ from tests.fakes.simulated_disk import SimulatedDisk
 
 
 def disk_with(content: bytes = b"") -> tuple[SimulatedDisk, int]:
-    """A disk with one durable file `x`, and that file opened."""
+    """Returns a disk with one durable file `x`, and that file opened."""
     disk = SimulatedDisk({"x": content})
     return disk, disk.open("x", writable=True)
 
@@ -23,7 +23,7 @@ def sectors(letters: str) -> bytes:
 
 
 def letters_of(content: bytes | None) -> str:
-    """The sectors of a file, a letter each, "." for zeros; sectors must hold the same byte throughout."""
+    """Returns a letter for each sector of a file, "." for zeros. Each sector must repeat one byte."""
     assert content is not None and len(content) % SECTOR_BYTES == 0
     pieces = [content[start : start + SECTOR_BYTES] for start in range(0, len(content), SECTOR_BYTES)]
     assert all(len(set(piece)) == 1 for piece in pieces)
@@ -31,7 +31,7 @@ def letters_of(content: bytes | None) -> str:
 
 
 def outcomes(states: Iterable[SimulatedDisk], name: str = "x") -> set[str | None]:
-    """What became of one file, None if it is not there."""
+    """Returns the contents of one file in all states, None where it does not exist."""
     return {letters_of(found[name]) if name in found else None for found in (state.contents() for state in states)}
 
 
@@ -306,6 +306,6 @@ def test_every_sector_of_every_state_is_one_that_programs_saw_since_it_was_synce
 
 
 def _is_cut_of(found: bytes, sector: bytes) -> bool:
-    """Whether a sector is another with zeros from some byte on: what a shorter size leaves of it."""
+    """Tells whether a sector is another one with zeros from some byte on, as a shorter size leaves it."""
     kept = len(found.rstrip(b"\0"))
     return found[:kept] == sector[:kept]

@@ -1,4 +1,4 @@
-"""Failing storages fail where they are told to, and counting ones count."""
+"""Tests that failing storages fail at the given call, and that counting storages count."""
 
 import errno
 from pathlib import Path
@@ -12,7 +12,7 @@ from tui_llama.files.storage import DiskStorage, Storage
 
 
 def save(storage: Storage, content: bytes) -> None:
-    """A script that goes on where a write is short."""
+    """Is a script that goes on after a short write."""
     descriptor = storage.create("temporary")
     try:
         view, offset = memoryview(content), 0

@@ -1,4 +1,4 @@
-"""The tiny models are what the tests that use them take them for."""
+"""Tests that the tiny models have the properties on which other tests rely."""
 
 from pathlib import Path
 from typing import Any

@@ -1,11 +1,11 @@
-"""A stream that keeps what is written, and says that it is a terminal."""
+"""A stream that keeps the written text and says that it is a terminal."""
 
 import io
 
 
 class FakeTerminal(io.StringIO):
-    """What `Output` takes for a terminal."""
+    """A stream that `Output` takes for a terminal."""
 
     def isatty(self) -> bool:
-        """It is one."""
+        """Returns True."""
         return True

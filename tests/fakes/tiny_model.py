@@ -1,7 +1,7 @@
-"""Writes small random models that a real engine can load and run: for tests, instead of downloads.
+"""Writes small random models that a real engine can load and run, so that tests need no downloads.
 
-Any text can be tokenised by their vocabularies (byte tokens, or the byte-level alphabet, are all there), the
-spread of every matrix keeps activations near one, and the same arguments always give the same file.
+Their vocabularies can tokenise any text, because they have all byte tokens or the whole byte-level alphabet. The
+spread of every matrix keeps activations near one. The same arguments always give the same file.
 """
 
 from collections import Counter
@@ -38,7 +38,7 @@ _SAMPLE_TEXT: Final = (
 
 @dataclass(frozen=True)
 class TinyShape:
-    """The sizes of a model; rows of matrices are `embedding`, `hidden` or `heads * head_dim` long."""
+    """The sizes of a model. Rows of matrices have `embedding`, `hidden` or `heads * head_dim` elements."""
 
     embedding: int = 64
     hidden: int = 96
@@ -50,7 +50,7 @@ class TinyShape:
 
 @dataclass(frozen=True)
 class TinyVocabulary:
-    """Tokens in order of their ids, and what the file says about them."""
+    """The tokens in the order of their ids, with their metadata in the file."""
 
     model: str
     tokens: tuple[str, ...]
@@ -64,9 +64,9 @@ class TinyVocabulary:
 
 @dataclass(frozen=True)
 class _BlockFormat:
-    """Quantised blocks that may hold any bytes, but for float16 factors at these places.
+    """The format of quantised blocks, which may hold any bytes except float16 factors at given places.
 
-    A place's divisor turns the wanted standard deviation of the weights into the factor that gives it.
+    The wanted standard deviation of the weights, divided by a place's divisor, is the factor that gives it.
     """
 
     type: gguf.GGMLQuantizationType
@@ -84,7 +84,7 @@ _BLOCK_FORMATS: Final[Mapping[str, _BlockFormat]] = {
     "IQ4_XS": _BlockFormat(gguf.GGMLQuantizationType.IQ4_XS, {0: 1170.0}),
 }
 
-# A mix: what most matrices get, and what the output and the more sensitive ones get.
+# A mix: the type of most matrices, and the type of the output and the more sensitive matrices.
 _MIXES: Final[Mapping[str, tuple[str, str]]] = {"Q4_K_M": ("Q4_K", "Q6_K"), "Q5_K_M": ("Q5_K", "Q6_K")}
 _SENSITIVE: Final = frozenset({"output", "attn_v", "ffn_down"})
 
@@ -109,19 +109,19 @@ def make_tiny_model(
     """Writes a model of a megabyte or less.
 
     Args:
-        path: Where to; its folder must exist.
-        architecture: Decides tensors (biases in qwen2, head norms in qwen3) and the byte-pair splitting rule.
-        quantization: The matrices' type, such as "Q8_0" or "Q4_K", or a mix, "Q4_K_M" or "Q5_K_M".
-        vocabulary: Score-based ("spm") or byte-pair ("bpe").
-        layers: Transformer blocks.
-        seed: Of the weights.
-        shape: Sizes; by default small ones that the quantisation's blocks divide.
-        tied: Leave `output.weight` out, so that the embedding serves for it.
-        rope_scaling: Metadata of one kind of scaling by `SCALING_FACTOR`, or the tensor of frequency factors.
-        chat_template: Jinja source, or None for a model without.
-        end_of_turn: The control token whose id `tokenizer.ggml.eot_token_id` gives, or None for no key.
-        add_bos: Begin prompts with the beginning-of-text token; by default not for the qwen family.
-        name: The model's own name for itself.
+        path: The path of the file, whose folder must exist.
+        architecture: Decides the tensors (biases in qwen2, head norms in qwen3) and the byte-pair splitting rule.
+        quantization: The type of the matrices, such as "Q8_0" or "Q4_K", or a mix, "Q4_K_M" or "Q5_K_M".
+        vocabulary: The kind of vocabulary, score-based ("spm") or byte-pair ("bpe").
+        layers: The number of transformer blocks.
+        seed: The seed of the weights.
+        shape: The sizes, by default small ones that the quantisation's blocks divide.
+        tied: Whether `output.weight` is left out, so that the embedding replaces it.
+        rope_scaling: The kind of scaling by `SCALING_FACTOR` in the metadata, or the tensor of frequency factors.
+        chat_template: The Jinja source, or None for a model without a template.
+        end_of_turn: The control token whose id `tokenizer.ggml.eot_token_id` gives, or None for no such key.
+        add_bos: Whether prompts begin with the beginning-of-text token, by default not in the qwen family.
+        name: The model's name in its metadata.
         metadata: More keys of the file, with their values.
 
     Returns:
@@ -150,7 +150,7 @@ def make_tiny_model(
 
 
 def default_shape(architecture: Architecture = "llama", quantization: str = "F32") -> TinyShape:
-    """Small sizes whose rows the blocks of `quantization` divide; qwen3's heads are wider than usual."""
+    """Returns small sizes whose rows the blocks of `quantization` divide. qwen3 gets wider heads than usual."""
     wide = any(block_elements(name) > 32 for name in _MIXES.get(quantization, (quantization,)))
     shape = TinyShape(256, 256, 4, 2, 64) if wide else TinyShape()
     if architecture != "qwen3":
@@ -159,12 +159,12 @@ def default_shape(architecture: Architecture = "llama", quantization: str = "F32
 
 
 def block_elements(type_name: str) -> int:
-    """How many elements of a row share a block of a type."""
+    """Returns the number of elements of a row that share a block of a type."""
     return int(gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[type_name]][0])
 
 
 def make_vocabulary(kind: VocabularyKind) -> TinyVocabulary:
-    """The vocabulary of every tiny model of that kind: control tokens, all bytes, some pieces of English."""
+    """Returns the vocabulary of every tiny model of a kind: control tokens, all bytes, some pieces of English."""
     return _score_vocabulary() if kind == "spm" else _pair_vocabulary()
 
 
@@ -201,14 +201,14 @@ def _pair_vocabulary() -> TinyVocabulary:
 
 
 def _byte_alphabet() -> tuple[str, ...]:
-    """GPT-2's printable character for each byte."""
+    """Returns GPT-2's printable character for each byte."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [value for value in range(256) if value not in printable]
     return tuple(chr(value) if value in printable else chr(256 + others.index(value)) for value in range(256))
 
 
 def _train_merges(words: list[str]) -> list[tuple[str, str]]:
-    """Byte-pair encoding: the most frequent pair of neighbours becomes one piece, again and again."""
+    """Trains byte-pair merges: the most frequent pair of neighbours becomes one piece, again and again."""
     split = [list(word) for word in words]
     merges: list[tuple[str, str]] = []
     while len(merges) < MERGE_COUNT:
@@ -277,7 +277,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter, words: TinyVocabulary, splitting_ru
 
 
 class _WeightWriter:
-    """Draws tensors one after another; their order decides their values."""
+    """Draws random tensors one after another. Their order decides their values."""
 
     def __init__(self, writer: gguf.GGUFWriter, quantization: str, rng: np.random.Generator) -> None:
         self._writer = writer
@@ -289,7 +289,7 @@ class _WeightWriter:
         self._writer.add_tensor(name, values)
 
     def matrix(self, name: str, rows: int, columns: int, deviation: float | None = None) -> None:
-        """Adds `rows` outputs of `columns` inputs; by default outputs vary as much as inputs."""
+        """Adds a matrix of `rows` outputs and `columns` inputs. By default its outputs vary as much as its inputs."""
         type_name = self._better if name.split(".")[-2] in _SENSITIVE else self._usual
         deviation = columns**-0.5 if deviation is None else deviation
         if type_name in _BLOCK_FORMATS:

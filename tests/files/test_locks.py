@@ -14,7 +14,7 @@ from tui_llama.chats.database import explained
 from tui_llama.chats.store import Store
 from tui_llama.errors import StateFileError, StoreError
 from tui_llama.files.locks import cause_of, how_to_move, lacks_locks
-from tui_llama.models import starter
+from tui_llama.models.starter.working_folder import working_folder
 
 NUMBERS = [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS]
 each_number = pytest.mark.parametrize("number", NUMBERS, ids=lambda number: errno.errorcode[number])
@@ -89,6 +89,6 @@ def test_below_one_home_that_alone_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 @each_number
 def test_a_download_does_without_locks(number: int, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_locks(number, monkeypatch)
-    with starter._working_folder() as folder:
+    with working_folder() as folder:
         assert folder.is_dir()
     assert not folder.exists()

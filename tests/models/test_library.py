@@ -10,7 +10,7 @@ import pytest
 from tui_llama import paths
 from tui_llama.models import library
 from tui_llama.models.library import FoundModel, find_models
-from tui_llama.models.starter_file import STARTER_FILE, WORKING_FOLDER_PREFIX
+from tui_llama.models.starter.file import STARTER_FILE, WORKING_FOLDER_PREFIX
 
 MODEL = b"GGUF" + bytes(20)
 DIGEST = "0123456789abcdef" * 4

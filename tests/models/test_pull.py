@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama.models import pull, starter
+from tui_llama.models import pull
 from tui_llama.models.catalogue import CatalogueEntry, load_catalogue
 from tui_llama.models.downloads import (
     Downloaded,
@@ -32,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HALF = Progress("downloading", 1, 2)
 
 
-class FakeHub(ModuleType):
+class FakeHub:
     """Hugging Face without a network: every reference leads to one file.
 
     Attributes:
@@ -42,7 +41,6 @@ class FakeHub(ModuleType):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__("tui_llama.models.hub")
         self.asked: list[str] = []
         self.path = path
         self.was_there = False
@@ -62,8 +60,8 @@ class FakeHub(ModuleType):
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     hub = FakeHub(tmp_path / "model.gguf")
-    monkeypatch.setitem(sys.modules, "tui_llama.models.hub", hub)
-    monkeypatch.setattr("tui_llama.models.hub", hub, raising=False)
+    monkeypatch.setattr("tui_llama.models.hub.reference.parse_reference", hub.parse_reference)
+    monkeypatch.setattr("tui_llama.models.hub.fetch.fetch", hub.fetch)
     return hub
 
 
@@ -97,7 +95,7 @@ def test_the_starter_comes_without_the_hub(
 ) -> None:
     path = tmp_path / "starter.gguf"
     path.write_bytes(b"GGUF")
-    monkeypatch.setattr(starter, "fetch_starter", lambda report: Downloaded(str(path)))
+    monkeypatch.setattr("tui_llama.models.starter.fetch.fetch_starter", lambda report: Downloaded(str(path)))
     assert pull.pull(name, ignore).path == str(path)
     assert hub.asked == []
 

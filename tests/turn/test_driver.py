@@ -12,11 +12,11 @@ from tui_llama import conversation
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.chats.database import IN_MEMORY
 from tui_llama.chats.journal import Journal
-from tui_llama.chats.ledger import TOKENISED_AGAIN
 from tui_llama.chats.open_chat import Entry, OpenChat
 from tui_llama.chats.store import Store, StoredMessage
 from tui_llama.conversation import State
 from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
     CompleteRequest,
     Failed,
     Finished,

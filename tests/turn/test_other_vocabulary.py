@@ -14,10 +14,9 @@ from tests.fakes.local_chat import QUIET, LocalDriver, chatting_with
 from tests.fakes.tiny_model import CHATML_TEMPLATE, VocabularyKind, make_tiny_model
 from tests.starter.real_chat import StarterDriver, chatting
 from tui_llama import paths
-from tui_llama.chats.ledger import TOKENISED_AGAIN
 from tui_llama.chats.store import Store
 from tui_llama.cli.main import command_line
-from tui_llama.engine.protocol import CompleteRequest
+from tui_llama.engine.protocol import TOKENISED_AGAIN, CompleteRequest
 
 SAYS_ONE = answering("one")
 

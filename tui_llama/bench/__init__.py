@@ -1,1 +1,1 @@
-"""Measures how fast models and this machine are."""
+"""The command `tui-llama bench`: measures how fast models run, and how fast this machine could run them."""

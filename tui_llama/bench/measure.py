@@ -1,11 +1,11 @@
-"""`tui-llama bench`: how fast models read and write on this machine, and how fast the machine would let them.
+"""Measures how fast models read and write tokens on this machine, and how fast the machine would let them.
 
-A test reads tokens as a prompt ("pp512"), or writes them one by one ("tg64"), behind others that are in the cache
-already ("pp512@d4096"). Tokens are random: what they are does not matter for speed. The cache is filled once for each
-depth; after every repetition the tokens of the test are forgotten again. Before, between and after the repetitions of
-a test the machine's limits are measured, so that they are of the same minutes.
+A test reads tokens as a prompt ("pp512") or writes them one by one ("tg64"). It may do so after other tokens that are
+already in the cache ("pp512@d4096"). The tokens are random, because the speed does not depend on them. The cache is
+filled once for each depth. After every repetition the sequence is rewound to that depth. The machine's limits are
+measured before, between and after the repetitions of a test, so that they belong to the same minutes.
 
-Sampling is not part of it, as it is not for llama-bench.
+The time does not include sampling, as in llama-bench.
 """
 
 import dataclasses
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from tui_llama.settings import Settings
 
 Say = Callable[[str], None]
-"""Called with what is being done, for a line of progress."""
+"""Is told what is being done, for a line of progress."""
 
 _WARM_UP_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class SpeedTest:
-    """One thing to measure.
+    """A test to measure.
 
     Args:
-        reads: Whether the tokens are read as a prompt; else they are written one by one.
-        token_count: How many, at least 1.
-        depth: Tokens in the cache before.
+        reads: Whether the tokens are read as a prompt. Else they are written one by one.
+        token_count: The number of tokens, at least 1.
+        depth: The number of tokens in the cache before.
     """
 
     reads: bool
@@ -57,20 +57,20 @@ class SpeedTest:
 
     @property
     def name(self) -> str:
-        """Such as "pp512", or "tg64@d4096"."""
+        """The name of the test, such as "pp512" or "tg64@d4096"."""
         name = f"{'pp' if self.reads else 'tg'}{self.token_count}"
         return f"{name}@d{self.depth}" if self.depth else name
 
 
 @dataclass(frozen=True, slots=True)
 class OperationTime:
-    """What one kind of operation took in a profiled repetition.
+    """The time of one operation in a profiled repetition.
 
     Args:
-        operation: The kernel's name.
-        seconds: All rows of the plan together, from when a row starts until the threads have met after it.
-        read_bytes: Bytes of weights, keys and values read.
-        macs: Multiply-accumulates with them.
+        operation: The name of the kernel.
+        seconds: The sum over all its plan steps, each from its start until all threads have met after it.
+        read_bytes: The bytes of weights, keys and values read.
+        macs: The multiply-accumulates with them.
     """
 
     operation: str
@@ -81,16 +81,16 @@ class OperationTime:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came out of a test.
+    """The result of a test.
 
     Args:
-        test: What was measured.
-        model: Of what.
-        load: How the model was opened, every number filled in.
-        seconds: Of each repetition.
-        cost: Of one repetition, at least.
-        limits: The machine's, for each repetition the better of what was measured right before and right after it.
-        profile: Times of operations in one more repetition; empty where none was asked for.
+        test: The test.
+        model: The model.
+        load: How the model was opened, with all defaults filled in.
+        seconds: The seconds of each repetition.
+        cost: The least cost of one repetition.
+        limits: The machine's limits for each repetition: the better of the samples right before and right after it.
+        profile: The times of operations in one more repetition; empty if no profile was asked for.
     """
 
     test: SpeedTest
@@ -103,37 +103,37 @@ class Result:
 
     @property
     def samples_tok_s(self) -> list[float]:
-        """Tokens a second of each repetition."""
+        """The tokens a second of each repetition."""
         return [self.test.token_count / seconds for seconds in self.seconds]
 
     @property
     def median_tok_s(self) -> float:
-        """Their median."""
+        """The median of the tokens a second of the repetitions."""
         return statistics.median(self.samples_tok_s)
 
     @property
     def best_limits(self) -> LimitSample:
-        """The best that the machine has shown while the test ran."""
+        """The best limits of the machine while the test ran."""
         return best_of(self.limits)
 
     @property
     def limit_tok_s(self) -> float:
-        """Tokens a second that the machine could not exceed, the median of the repetitions; see `engine/roofline`."""
+        """The tokens a second that the machine could not exceed: the median over the repetitions. See `roofline`."""
         return statistics.median(self._limits_tok_s(self.limits))
 
     @property
     def vector_limit_tok_s(self) -> float:
-        """The same for a machine without a tile multiplier."""
+        """The same figure for a machine without a tile multiplier."""
         return statistics.median(self._limits_tok_s(self._vector_limits))
 
     @property
     def share_of_limit(self) -> float:
-        """How much of its limit a repetition reaches, their median."""
+        """The share of its limit that a repetition reaches: the median over the repetitions."""
         return self._share_of(self.limits)
 
     @property
     def share_of_vector_limit(self) -> float:
-        """The same for a machine without a tile multiplier."""
+        """The same figure for a machine without a tile multiplier."""
         return self._share_of(self._vector_limits)
 
     @property
@@ -149,12 +149,14 @@ class Result:
 
     @property
     def is_limited_by_reading(self) -> bool:
-        """Whether memory is the limit, not multiplying."""
+        """Whether the limit is reading memory, and not multiplying."""
         return self.cost.read_seconds(self.best_limits) > self.cost.multiply_seconds(self.best_limits)
 
 
 def make_tests(prompts: Iterable[int], answers: Iterable[int], depths: Iterable[int]) -> list[SpeedTest]:
-    """Every prompt and every answer at every depth, the lowest depth first; a count of 0 is no test.
+    """Returns a test for every prompt and every answer at every depth, the lowest depth first.
+
+    A count of 0 makes no test.
 
     Raises:
         SettingsError: no test is left.
@@ -179,7 +181,9 @@ def make_loads(
     batch_tokens: Iterable[int],
     cache_type: Iterable[str],
 ) -> list[LoadRequest]:
-    """Every model with every combination of the options; what is not named here is as in the settings.
+    """Returns the requests to load every model with every combination of the options.
+
+    Everything that is not an argument here is as in the settings.
 
     Raises:
         SettingsError: the settings place the threads where there are no processors.
@@ -207,13 +211,13 @@ def measure(
     profile: bool,
     say: Say,
 ) -> Iterator[Result]:
-    """Yields what comes out, test by test.
+    """Yields the result of each test as soon as it is measured.
 
     Args:
-        loads: Models and how to open them, with the same placement.
-        tests: What to measure with each, in an order of rising depth.
-        repetitions: How often, at least 1; one more goes before them and does not count.
-        profile: Whether one more repetition is to find out which operations take the time.
+        loads: The models and how to open them, all with the same placement.
+        tests: The tests for each model, in the order of rising depth.
+        repetitions: The number of repetitions, at least 1. One more goes before them as a warm-up and does not count.
+        profile: Whether to profile the operations in one more repetition.
         say: Is told what is being done.
 
     Raises:
@@ -234,11 +238,11 @@ def _placement(load: LoadRequest) -> Placement:
 
 
 class MeasuredModel:
-    """A model, and a sequence whose length is brought to a test's depth. A context manager.
+    """An open model with a sequence that is filled to the depth of each test. A context manager.
 
     Args:
-        model: Open; it is closed at the end.
-        load: How it was opened.
+        model: The model. It is closed at the end.
+        load: The request with which it was opened.
         say: Is told what is being done.
     """
 
@@ -250,7 +254,7 @@ class MeasuredModel:
 
     @classmethod
     def open(cls, request: LoadRequest, say: Say) -> "MeasuredModel":
-        """Opens a model; raises as `open_model`."""
+        """Opens a model. Raises the errors of `open_requested`."""
 
         def report(stage: LoadStage, done: int, total: int) -> None:
             say(f"loading the model: {stage} {percent(done, total)}")
@@ -267,7 +271,7 @@ class MeasuredModel:
         self.model.close()
 
     def measure(self, test: SpeedTest, repetitions: int, profile: bool, limits: MachineLimits) -> Result:
-        """Repeats a test and measures the machine before, between and after; see the function `measure`."""
+        """Repeats a test, and measures the machine before, between and after the repetitions."""
         self._say(f"{test.name}: warming up")
         self.warm_up(test)
         threads = self._load.batch_threads if test.reads else self._load.threads
@@ -287,16 +291,16 @@ class MeasuredModel:
         limits: Iterable[LimitSample],
         profile: tuple[OperationTime, ...] = (),
     ) -> Result:
-        """What came out of a test whose repetitions took so many seconds each."""
+        """Returns the result of a test from the seconds of its repetitions."""
         return Result(test, self.model.info, self._load, tuple(seconds), self.cost(test), tuple(limits), profile)
 
     def warm_up(self, test: SpeedTest) -> None:
-        """Fills the cache to the test's depth and works on some tokens, so that nothing is done for the first time."""
+        """Fills the cache to the test's depth and runs some tokens, so that the first repetition is not slower."""
         most = self.model.batch_tokens if test.reads else _WARM_UP_TOKENS
         self.repeat(dataclasses.replace(test, token_count=min(test.token_count, most)))
 
     def repeat(self, test: SpeedTest) -> float:
-        """Returns the seconds of one repetition; the cache is filled to the test's depth afterwards."""
+        """Runs one repetition and returns its seconds. The cache holds the test's depth before and afterwards."""
         self._fill(test.depth)
         token_ids = self._token_ids[test.depth : test.depth + test.token_count]
         started = perf_counter()
@@ -310,7 +314,7 @@ class MeasuredModel:
         return seconds
 
     def cost(self, test: SpeedTest) -> Cost:
-        """What one repetition costs at least."""
+        """Returns the least cost of one repetition."""
         cost, position = Cost(), test.depth
         for length in batch_lengths(test.token_count, self.model.batch_tokens if test.reads else 1):
             cost += batch_cost(self.model.plan, self.model.info.key_value_bytes_per_token, position, length)
@@ -318,7 +322,7 @@ class MeasuredModel:
         return cost
 
     def _profile(self, test: SpeedTest) -> tuple[OperationTime, ...]:
-        """Runs one more repetition and sums up the rows of the plan by operation."""
+        """Runs one more repetition and returns its times, summed by operation."""
         self._say(f"{test.name}: profiling")
         with self.model.profile() as times:
             self.repeat(test)
@@ -336,13 +340,13 @@ class MeasuredModel:
 def _by_operation(
     times: "list[tuple[Step, float]]", plan: "Plan", batches: list[int], cost: Cost
 ) -> Iterator[OperationTime]:
-    """Sums up what steps took by operation.
+    """Sums the times of the plan's steps by operation.
 
     Args:
-        times: Each step of the plan with its seconds.
-        plan: What was run.
-        batches: How many tokens went through it each time.
-        cost: Of all of it, for what steps do not know.
+        times: The steps of the plan, each with its seconds.
+        plan: The plan that was run.
+        batches: The number of tokens in each batch that went through the plan.
+        cost: The cost of the whole repetition, which knows what the steps do not: the cost of attention.
     """
     seconds: defaultdict[str, float] = defaultdict(float)
     read_bytes: Counter[str] = Counter({ATTENTION: cost.cache_bytes})

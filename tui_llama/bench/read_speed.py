@@ -1,6 +1,6 @@
-"""A child process that measures how fast this machine reads memory, and prints that in bytes a second.
+"""A child process that measures how fast this machine reads memory, and prints the speed as JSON.
 
-Whoever only wants to know how fast a model would write needs no more of `machine_limits` than this.
+The reading speed is all that is needed to estimate how fast a model would write.
 """
 
 from collections.abc import Sequence
@@ -11,22 +11,23 @@ import msgspec
 
 from tui_llama.engine.protocol import ReadSpeed
 
-_BUFFER_BYTES: Final = 256 << 20  # of this much, the largest caches of today hold little
+_BUFFER_BYTES: Final = 256 << 20  # far more than the largest caches of today hold
 _UNDISTURBED_SHARE: Final = 0.9
 
 
 def measure_read_speed(buffer_bytes: int = _BUFFER_BYTES) -> ReadSpeed:
-    """Measures for about half a second.
+    """Measures the reading speed for about half a second.
 
     Args:
-        buffer_bytes: Size of what is read, a multiple of a megabyte.
+        buffer_bytes: The size of the block that is read, a multiple of a megabyte.
     """
-    from tui_llama.bench.machine_limits import READ_PASS, MachineLimits
+    from tui_llama.bench.machine_limits import MachineLimits
+    from tui_llama.engine import ops
     from tui_llama.engine.machine.topology import physical_core_count
 
     thread_count = physical_core_count()
     limits = MachineLimits(buffer_bytes=buffer_bytes)
-    _ = READ_PASS.address  # compiled now if need be, and not while time is taken
+    _ = ops.READ_PASS.address  # compiles the kernel now if necessary, and not while the time is taken
     wall_before, processor_before = perf_counter(), process_time()
     speed = limits.read_bytes_per_second(thread_count)
     wall, processor = perf_counter() - wall_before, process_time() - processor_before
@@ -34,5 +35,5 @@ def measure_read_speed(buffer_bytes: int = _BUFFER_BYTES) -> ReadSpeed:
 
 
 def main(_arguments: Sequence[str]) -> None:
-    """The child: prints the figures as JSON."""
+    """Is the child's main function: measures and prints the figures as JSON."""
     print(msgspec.json.encode(measure_read_speed()).decode(), flush=True)

@@ -1,6 +1,6 @@
-"""How results of `tui-llama bench` are printed: a table in Markdown, or JSON for programs.
+"""Prints the results of `tui-llama bench`: as a table in Markdown, or as JSON for programs.
 
-The columns of the table are fixed before anything is measured, so that each row is printed as soon as it is there.
+The columns of the table are fixed before anything is measured. So each row can be printed as soon as it is measured.
 """
 
 import json
@@ -15,7 +15,7 @@ from tui_llama.text_safety import sanitize_line
 
 Cell = Callable[[Result], str]
 
-# Shown where they are not the same in all rows.
+# Columns that are shown if their values differ between rows.
 _VARYING: dict[str, Callable[[LoadRequest], object]] = {
     "threads": lambda load: load.threads,
     "batch threads": lambda load: load.batch_threads,
@@ -26,10 +26,10 @@ _TEXTS = ("model", "cache", "test", "samples", "operation")
 
 
 class Table:
-    """A Markdown table.
+    """A Markdown table of results.
 
     Args:
-        loads: All the ways in which models will be opened.
+        loads: All requests with which models will be opened.
     """
 
     def __init__(self, loads: Sequence[LoadRequest]) -> None:
@@ -48,22 +48,22 @@ class Table:
             self._cells["of vector limit"] = lambda result: f"{100 * result.share_of_vector_limit:.0f} %"
 
     def head(self) -> str:
-        """The names of the columns and the line below them."""
+        """Returns the names of the columns and the line below them."""
         return _table_head(list(self._cells))
 
     def row(self, result: Result) -> str:
-        """One result."""
+        """Returns the row of one result."""
         return _table_line(cell(result) for cell in self._cells.values())
 
 
 def print_results(results: Iterable[Result], loads: Sequence[LoadRequest], form: str, output: Output) -> None:
-    """Prints results as they come.
+    """Prints results as soon as they are measured.
 
     Args:
-        results: In the order of the rows.
-        loads: As for `Table`.
+        results: The results, in the order of the rows.
+        loads: All requests with which models will be opened.
         form: "md" or "json".
-        output: Where to.
+        output: The output that prints them.
     """
     if form == "json":
         output.result(as_json(list(results)))
@@ -77,7 +77,7 @@ def print_results(results: Iterable[Result], loads: Sequence[LoadRequest], form:
 
 
 def foot(results: Sequence[Result]) -> str:
-    """What the limits were, and the profiles."""
+    """Returns the text below the table: the machine's limits, and the profiles."""
     limits = (
         f"\nLimits of this machine meanwhile ({INSTRUCTION_SET}): {describe_limits(results)}.\n"
         "A repetition's limit is the better of what was measured right before and after it; medians of these pairs.\n"
@@ -86,18 +86,18 @@ def foot(results: Sequence[Result]) -> str:
 
 
 def as_json(results: Sequence[Result]) -> str:
-    """A list of objects, one for each result."""
+    """Returns a JSON list with one object for each result."""
     return json.dumps([_as_object(result) for result in results], indent=2) + "\n"
 
 
 def describe_limits(results: Sequence[Result]) -> str:
-    """From the lowest to the highest sample of each kind of limit, in words."""
+    """Returns the lowest and the highest sample of each limit, in words."""
     text = f"{_range(results, 'read_gb_s')} GB/s read, {_range(results, 'dot_gmac_s')} GMAC/s of vector dot products"
     return f"{text}, {_range(results, 'tile_gmac_s')} GMAC/s of tile products" if HAS_TILE_MULTIPLIER else text
 
 
 def limiting(result: Result) -> str:
-    """What the limit is made of, in a word."""
+    """Returns the kind of the limit in one word: "read", "dot" or "tile"."""
     if result.is_limited_by_reading:
         return "read"
     return "tile" if result.best_limits.tile_gmac_s else "dot"
@@ -152,7 +152,7 @@ def _as_object(result: Result) -> dict[str, object]:
 
 
 def _profile_table(result: Result) -> str:
-    """What the operations took, the longest first, for each token of the test."""
+    """Returns a table with the time of each operation for each token of the test, the longest first."""
     total, tokens = sum(time.seconds for time in result.profile), result.test.token_count
     text = f"{_model_name(result)}, {result.test.name}: {1e3 * total / tokens:.3f} ms a token\n\n"
     text += _table_head(["operation", "ms/token", "share", "GB/s", "GMAC/s"])
@@ -170,13 +170,13 @@ def _profile_table(result: Result) -> str:
 
 
 def _range(results: Iterable[Result], name: str) -> str:
-    """From the lowest to the highest sample of one kind of limit."""
+    """Returns the lowest and the highest sample of one limit."""
     values = [getattr(sample, name) for result in results for sample in result.limits]
     return f"{min(values):.0f} … {max(values):.0f}" if min(values) >= 100 else f"{min(values):.1f} … {max(values):.1f}"
 
 
 def _model_name(result: Result) -> str:
-    """Name and weights; a name is the model file's word, so it may hold anything."""
+    """Returns the model's name, weight type and size, sanitized, because the name comes from the model file."""
     name = sanitize_line(result.model.name).replace("|", "\\|")
     return f"{name} {result.model.quantization} {result.model.weight_bytes / 1e9:.2f} GB"
 

@@ -1,18 +1,18 @@
-"""What a batch of tokens costs a model at least, and how fast a machine could be at it.
+"""The roofline: the least cost of a batch of tokens, and the least time in which a machine could do it.
 
-The cost is counted from the plan that is run:
+The cost is computed from the model's plan:
 
-- *bytes read*: for every pass over the weights (one for each batch) all tiles of all matrices, the output matrix among
-  them, and once the keys and values of the tokens so far. Norms, biases, the embedding rows of the tokens and
-  activations, which stay in caches, are left out.
-- *multiply-accumulates*: rows × columns of every matrix for every token that goes through it. That is the last token of
-  a batch alone in the output matrix, and in the last layer from the attention on. Attention's products (queries with
-  keys, probabilities with values, for positions up to the token's own) are counted too, as if they could be done in
-  bytes.
+- *bytes read*: for every batch all tiles of all matrices, with the output matrix, and once the keys and values of the
+  tokens so far. Norms, biases, the embedding rows of the tokens and the activations, which stay in caches, are left
+  out.
+- *multiply-accumulates*: rows × columns of every matrix for every token that goes through it. Only the last token of a
+  batch goes through the output matrix and through the last layer from its attention on. The products of attention
+  (queries with keys, probabilities with values, for positions up to the token's own) are counted too, as if they were
+  products of bytes.
 
-A machine needs at least bytes / (bytes read a second) and at least multiply-accumulates / (multiply-accumulates of
-bytes a second, by what is fastest at them); the longer of both is the limit. Whatever else has to be done is not in it,
-so no program reaches it.
+A machine needs at least bytes / (bytes read a second). It also needs at least multiply-accumulates /
+(multiply-accumulates of bytes a second, in the fastest way). The longer of the two times is the limit. No program
+reaches it, because other work is not part of it.
 
 Source of the idea: Williams, Waterman and Patterson 2009 (Roofline).
 """
@@ -29,13 +29,13 @@ ATTENTION = "attention"
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What some tokens cost at least.
+    """The least cost of some tokens.
 
     Args:
-        weight_bytes: Of tiles, each pass over them counted.
-        cache_bytes: Of keys and values.
-        matrix_macs: Multiply-accumulates with weights.
-        attention_macs: Multiply-accumulates of attention.
+        weight_bytes: The bytes of tiles read, counted again for each batch.
+        cache_bytes: The bytes of keys and values read.
+        matrix_macs: The multiply-accumulates with weights.
+        attention_macs: The multiply-accumulates of attention.
     """
 
     weight_bytes: int = 0
@@ -62,26 +62,26 @@ class Cost:
         return self.matrix_macs + self.attention_macs
 
     def read_seconds(self, limits: LimitSample) -> float:
-        """How long reading takes at least."""
+        """Returns the least time for reading, in seconds."""
         return self.bytes / (limits.read_gb_s * 1e9)
 
     def multiply_seconds(self, limits: LimitSample) -> float:
-        """How long multiplying takes at least."""
+        """Returns the least time for multiplying, in seconds."""
         return self.macs / (limits.multiply_gmac_s * 1e9)
 
     def least_seconds(self, limits: LimitSample) -> float:
-        """How long all of it takes at least."""
+        """Returns the least time for everything, in seconds."""
         return max(self.read_seconds(limits), self.multiply_seconds(limits))
 
 
 def batch_cost(plan: Plan, cache_bytes_per_token: int, first_position: int, token_count: int) -> Cost:
-    """What one batch costs whose last token's logits are wanted.
+    """Returns the least cost of one batch of which the last token's logits are wanted.
 
     Args:
-        plan: The model's.
-        cache_bytes_per_token: Bytes of one token's keys and values over all layers.
-        first_position: Tokens in the cache before.
-        token_count: Tokens of the batch, at least 1.
+        plan: The model's plan.
+        cache_bytes_per_token: The bytes of one token's keys and values over all layers.
+        first_position: The number of tokens in the cache before.
+        token_count: The number of tokens in the batch, at least 1.
     """
     last = first_position + token_count
     all_positions = sum(range(first_position + 1, last + 1))
@@ -97,6 +97,6 @@ def batch_cost(plan: Plan, cache_bytes_per_token: int, first_position: int, toke
 
 
 def batch_lengths(token_count: int, batch_tokens: int) -> Iterator[int]:
-    """How `token_count` tokens are cut into batches of at most `batch_tokens`."""
+    """Yields the lengths of the batches into which `token_count` tokens are cut, each at most `batch_tokens`."""
     for first in range(0, token_count, batch_tokens):
         yield min(batch_tokens, token_count - first)

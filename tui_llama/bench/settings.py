@@ -1,4 +1,4 @@
-"""What `tui-llama bench` can be told besides settings, declared as these are."""
+"""The options of `tui-llama bench` that are not settings, declared like settings."""
 
 from typing import Annotated, Final
 
@@ -9,7 +9,7 @@ from tui_llama.declarations import MOST, Setting, declared_in, option
 
 
 class BenchSettings(msgspec.Struct, frozen=True):
-    """What is measured; each but the last may have several values."""
+    """The tests to measure. Each option but the last may have several values."""
 
     prompts: Annotated[int, Meta(ge=0, le=MOST, description="Tokens to read.", extra=option("-p", "--prompt"))] = 512
     answers: Annotated[int, Meta(ge=0, le=MOST, description="Tokens to write.", extra=option("-n", "--predict"))] = 64

@@ -1,6 +1,7 @@
 """Stored keys and values, seen from the chats that they belong to: which chat's they are, and that they go with it."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -10,6 +11,8 @@ from tui_llama.chats.store import Store
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import StateFileError
 from tui_llama.files.locks import cause_of
+from tui_llama.files.storage import DiskStorage
+from tui_llama.system.child_process import child_command
 
 
 def with_prompt_cache(request: LoadRequest, prompt_cache_mib: int) -> LoadRequest:
@@ -26,11 +29,7 @@ def forget_chat(chat_id: str) -> None:
     Raises:
         StateFileError: it could not be removed.
     """
-    from tui_llama.engine.prompt_cache.eviction import remove_owner
-    from tui_llama.files.storage import DiskStorage
-
-    with explained(_NOT_REMOVED):
-        remove_owner(DiskStorage(paths.prompt_cache_folder()), bytes.fromhex(chat_id))
+    _ask([chat_id])
 
 
 def forget_orphans(store: Store) -> None:
@@ -41,22 +40,50 @@ def forget_orphans(store: Store) -> None:
     Raises:
         StateFileError: it could not be removed.
     """
-    from tui_llama.engine.prompt_cache.eviction import cache_uses
-    from tui_llama.files.storage import DiskStorage
-
     if store.is_in_memory:
         return
     # Files first: a chat that begins meanwhile is in the store before it has any.
-    with explained(_NOT_REMOVED):
-        owners = [use.owner.hex() for use in cache_uses(DiskStorage(paths.prompt_cache_folder())) if any(use.owner)]
+    owners = _ask()
     known = {chat.chat_id for chat in store.list_chats(_ALL)} if owners else set()
-    for owner in owners:
-        if owner not in known:
-            forget_chat(owner)
+    orphans = [owner for owner in owners if owner not in known]
+    if orphans:
+        _ask(orphans)
 
 
 _ALL = 2**31
 _NOT_REMOVED = "What is stored of a deleted chat could not be removed"
+_CHILD = "tui_llama.engine.prompt_cache.owners_process"
+"""The module that reads segments, by its name: to import it would load NumPy into the process that draws."""
+
+
+class _Answer(msgspec.Struct):
+    """What the process says: whose keys and values are stored, and what the disk refused."""
+
+    owners: list[str]
+    cause: str
+
+
+def _ask(unwanted: Sequence[str] = ()) -> list[str]:
+    """Has the process remove what is stored of some chats; without any, returns of which chats something is stored."""
+    folder = paths.prompt_cache_folder()
+    with explained(_NOT_REMOVED):
+        if not DiskStorage(folder).list_folder(""):  # no process is needed for nothing
+            return []
+        ended = subprocess.run(
+            child_command(_CHILD, str(folder), *unwanted),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl+C is for the program; what is to be removed is removed
+            check=False,
+        )
+    try:
+        answer = msgspec.json.decode(ended.stdout, type=_Answer)
+    except msgspec.DecodeError as error:
+        raise StateFileError(f"{_NOT_REMOVED} (its process ended with status {ended.returncode}).") from error
+    if answer.cause:
+        raise StateFileError(f"{_NOT_REMOVED} ({answer.cause}).")
+    return answer.owners
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from tui_llama.chat import Role
-from tui_llama.chats.store import Chat, Store, StoredMessage
+from tui_llama.chats.store import Store
+from tui_llama.chats.stored import Chat, StoredMessage
 from tui_llama.errors import ResultFileError
 from tui_llama.files.new_files import FileKind, new_file, write_all
 from tui_llama.paths import typed_path

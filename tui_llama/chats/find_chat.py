@@ -9,7 +9,8 @@ from tui_llama import paths
 from tui_llama.chat import ENDED_BY_ITSELF, ChatMessage, Role
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import Ledger
-from tui_llama.chats.store import Chat, Store
+from tui_llama.chats.store import Store
+from tui_llama.chats.stored import Chat
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import StoreError
 

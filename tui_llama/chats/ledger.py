@@ -11,8 +11,6 @@ import msgspec
 UNKNOWN_VOCABULARY = ""
 """The fingerprint of a vocabulary that nobody wrote down: the ids of answers that an older version stored."""
 
-TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is tokenised again for this model."
-
 
 class FedTokens(msgspec.Struct, frozen=True):
     """Ids of one vocabulary, in the order in which they were fed.

@@ -6,51 +6,24 @@ a journal of its own, whose store is in memory, and is gone when it is left.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.chats.chat_date import local_now
+from tui_llama.chats.entry import Entry, entries_of
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
+from tui_llama.chats.moments import new_moment
 from tui_llama.chats.record import ChatRecord, IdThere
-from tui_llama.chats.store import (
-    DAMAGED_CHARACTER,
-    MessageState,
-    Store,
-    StoredBranch,
-    StoredMessage,
-    new_chat_id,
-    new_moment,
-    title_of,
-)
+from tui_llama.chats.store import Store
+from tui_llama.chats.stored import StoredBranch, new_chat_id
+from tui_llama.chats.stored_text import DAMAGED_CHARACTER, title_of
 from tui_llama.errors import StoreConflictError, StoreError
 
+__all__ = ["Entry", "OpenChat"]
+
 Result = TypeVar("Result")
-
-
-@dataclass(slots=True)
-class Entry:
-    """One message on the path that is shown.
-
-    `message_id` is its id in the chat's record. An answer whose `stop_reason` is None is under way, or was
-    interrupted; of one whose `prompt_is_known`, the record has all tokens. One that `may_repeat` itself was let go on
-    after a loop. The last message may be one that `is_replied_to` on another branch. `version` counts from 1, of
-    `version_count` messages in the same place.
-    """
-
-    role: Role
-    text: str
-    message_id: int
-    stop_reason: StopReason | None = None
-    is_interrupted: bool = False
-    usage: Usage | None = None
-    prompt_is_known: bool = field(default=False, compare=False)
-    may_repeat: bool = field(default=False, compare=False)
-    is_replied_to: bool = False
-    version: int = 1
-    version_count: int = 1
 
 
 class OpenChat:
@@ -100,7 +73,7 @@ class OpenChat:
         opened = cls(journal, model_path=chat.model_path, system_prompt=chat.system_prompt, record=record)
         opened.title = chat.title
         opened._begun_at = chat.begun_at
-        opened.entries = await opened._read(lambda memory: _entries(memory, chat_id))
+        opened.entries = await opened._read(lambda memory: entries_of(memory, chat_id))
         return opened
 
     # --- what it is ---------------------------------------------------------------------------------------------
@@ -396,7 +369,7 @@ class OpenChat:
         """Puts the way that ends there on the path."""
         chat_id = self._record.chat_id
         self._show_path_to(tip_message_id)
-        self.entries = await self._read(lambda memory: _entries(memory, chat_id))
+        self.entries = await self._read(lambda memory: entries_of(memory, chat_id))
 
     async def leave(self) -> None:
         """The chat is no longer on the screen: an incognito one is nowhere then."""
@@ -425,25 +398,3 @@ class OpenChat:
         chat_id = self.chat_id
         if chat_id is not None:
             self._record.change(lambda store, _id_there: store.set_chat_model(chat_id, model_path))
-
-
-def _entries(store: Store, chat_id: str) -> list[Entry]:
-    messages = store.messages(chat_id)
-    entries = [_entry(message, store.versions(message.message_id)) for message in messages]
-    if messages:
-        entries[-1].is_replied_to = store.is_replied_to(messages[-1].message_id)
-    return entries
-
-
-def _entry(message: StoredMessage, versions: list[int]) -> Entry:
-    return Entry(
-        role=message.role,
-        text=message.text,
-        message_id=message.message_id,
-        stop_reason=message.stop_reason,
-        is_interrupted=message.state is not MessageState.COMPLETE,
-        usage=message.usage,
-        prompt_is_known=message.prompt_is_known,
-        version=versions.index(message.message_id) + 1,
-        version_count=len(versions),
-    )

@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 from tui_llama.chats.database import IN_MEMORY
 from tui_llama.chats.journal import Journal
-from tui_llama.chats.store import ChatSummary, Store
+from tui_llama.chats.store import Store
+from tui_llama.chats.stored import ChatSummary
 from tui_llama.errors import StoreConflictError
 
 IdThere: TypeAlias = Callable[[int], int]

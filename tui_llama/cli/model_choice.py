@@ -1,19 +1,42 @@
 """Which model file a command means: a path, the name of a model on this machine, the one last used, the starter."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from tui_llama import paths
 from tui_llama.errors import ModelFileError, UserError
 
 if TYPE_CHECKING:
+    from tui_llama.chats.find_chat import StoredChat
     from tui_llama.models.library import FoundModel
 
 _MOST_NAMES = 5
 _ENDING = ".gguf"
 _HUB = "hf:"
 _SEE_NAMES = "tui-llama models list shows the names."
+
+
+def model_file(options: Mapping[str, object], chat: "StoredChat | None" = None) -> str:
+    """Returns the model that the options name, else the chat's, else the one last used, else the starter.
+
+    Raises:
+        click.UsageError: there is none of them.
+        UserError: nothing on this machine, or more than one thing, is called as the options say.
+    """
+    model = given_model(options) or (chat and chat.model_path) or last_model() or starter_model()
+    if model is None:
+        raise click.UsageError("No model was used before, so name one: -m MODEL.gguf, or type: tui-llama pull starter")
+    return model
+
+
+def given_model(options: Mapping[str, object]) -> str | None:
+    """Returns the path of the model that the options name, None if they name none; raises as `named_model`."""
+    name = options.get("model")
+    return None if name is None else named_model(str(name))
 
 
 def named_model(name: str) -> str:
@@ -80,7 +103,7 @@ def last_model() -> str | None:
 
 def starter_model() -> str | None:
     """The starter, if it is on this machine."""
-    from tui_llama.models.starter_file import STARTER_FILE
+    from tui_llama.models.starter.file import STARTER_FILE
 
     path = paths.models_folder() / STARTER_FILE
     return str(path) if paths.is_file(path) else None

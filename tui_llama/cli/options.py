@@ -1,10 +1,10 @@
-"""The options of the command line that are settings: made of the declarations, and checked by them.
+"""The options that several commands have; most are settings, made of the declarations and checked by them.
 
 The parameter names are those of the settings, so that what is given here replaces what is set there. What makes no
 sense is wrong usage, in the words in which the settings file and a variable are refused.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import click
@@ -37,6 +37,24 @@ def with_options(options: Iterable[Callable[[Command], Command]]) -> Callable[[C
         return command
 
     return add
+
+
+MODEL_OPTION: Final = click.option(
+    "-m", "--model", metavar="MODEL", help="GGUF file, or the name of one; else the one last used."
+)
+STOP_OPTIONS: Final = with_options(
+    (
+        click.option(
+            *("-r", "--stop", "stop_texts"), multiple=True, metavar="TEXT", help="End before this text. Repeatable."
+        ),
+        click.option("--ignore-eos", is_flag=True, default=None, help="Never let the model end the answer."),
+    )
+)
+
+
+def given(options: Mapping[str, object]) -> dict[str, object]:
+    """Returns the options that were written on the command line."""
+    return {name: value for name, value in options.items() if value not in (None, ())}
 
 
 def list_option(setting: Setting, **details: Any) -> Callable[[Command], Command]:

@@ -131,7 +131,7 @@ def _fetching(progress: _Progress, *, is_needed: bool) -> Iterator[_Fetching]:
 
 def _compile(progress: _Progress) -> None:
     from tui_llama.engine.model.common_kernels import STARTER_FORMATS, kernels_for
-    from tui_llama.engine.toolchain.object_store import load_kernels
+    from tui_llama.engine.toolchain.loader import load_kernels
 
     load_kernels(kernels_for(STARTER_FORMATS), progress.note_kernels)
 

@@ -22,7 +22,7 @@ from tui_llama.conversation import LoadModel, State
 from tui_llama.engine.protocol import ModelFacts
 from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
-from tui_llama.models.starter_file import STARTER_FILE
+from tui_llama.models.starter.file import STARTER_FILE
 from tui_llama.screens.presenting import listed_found, listed_offer
 from tui_llama.text_safety import sanitize_line
 from tui_llama.turn.driver import LAST_MODEL, TurnDriver

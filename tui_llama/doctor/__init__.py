@@ -1,1 +1,1 @@
-"""What `tui-llama doctor` looks at: a module for each section of its page, and one that goes through them."""
+"""The command `tui-llama doctor`: a module for each section of its page, and `examination`, which runs them all."""

@@ -1,4 +1,4 @@
-"""The database of the chats: opened to be read only, checked, counted. No title and no text is looked at."""
+"""Examines the database of the chats. Opens it read-only, checks it and counts its rows, but reads no title or text."""
 
 import sqlite3
 from contextlib import closing
@@ -16,7 +16,7 @@ _SOUND: Final = ["ok"]
 
 
 def look_at_chats(file: Path) -> Section:
-    """The section of a database; changes nothing of what it holds."""
+    """Returns the section of a database. Does not change its content."""
     try:
         if not file.exists():
             return Section(TITLE, (Row("database", "not made yet"),))
@@ -29,7 +29,8 @@ def look_at_chats(file: Path) -> Section:
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    # Without a journal nobody has it open, and SQLite would make one only to read: it is told that nobody writes.
+    # Without a journal nobody has the database open. SQLite would make a journal even to read, unless it is told that
+    # nobody writes.
     has_journal = file.with_name(f"{file.name}-wal").exists()
     mode = "mode=ro" if has_journal else "mode=ro&immutable=1"
     return sqlite3.connect(f"file:{quote(bytes(file))}?{mode}", uri=True, timeout=BUSY_SECONDS)
@@ -44,7 +45,7 @@ def _section(connection: sqlite3.Connection, file: Path) -> Section:
     findings = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
     rows = [Row("database", "sound" if findings == _SOUND else "damaged"), Row("version", str(version), version)]
     problems = [] if findings == _SOUND else [Problem(f"{file} is damaged: {findings[0]}", DAMAGED_HINT)]
-    if version:  # of version 0 it is empty: nothing has been written yet
+    if version:  # a database of version 0 has no tables yet
         for table in ("chats", "messages"):
             count = _number(connection, f"SELECT count(*) FROM {table}")
             rows.append(Row(table, str(count), count))

@@ -1,4 +1,4 @@
-"""Goes through everything that may be wrong. What fails while it is looked at is wrong too, and the rest goes on."""
+"""Runs all examinations of the doctor. One that fails becomes a problem on the page, and the others go on."""
 
 import termios
 from collections.abc import Callable, Iterable, Mapping
@@ -15,19 +15,19 @@ INPUT, OUTPUT = 0, 1
 
 Probe: TypeAlias = Callable[[], Section]
 
-_BEFORE_TERMINAL: Final = 3  # sections: what the program is and what it runs on
+_BEFORE_TERMINAL: Final = 3  # sections: the program, its machine code, and the machine
 _BUG: Final = "Please report this as a bug, with this page."
 
 
 def examine(environment: Mapping[str, str], say: Callable[[str], None] = lambda text: None) -> list[Section]:
-    """Looks at everything; nothing is asked of the network, and nothing of a model is loaded.
+    """Examines everything, without the network and without loading a model.
 
     Args:
-        environment: The program's variables.
-        say: Told what is looked at, in words.
+        environment: The program's environment variables.
+        say: Is told in words what is examined.
 
     Returns:
-        The sections. What is in them may tell who the user is; see privacy.py.
+        The sections. Their texts may show who the user is; see privacy.py.
     """
     with ExitStack() as until_the_end:
         terminal, *others = examine_all(_probes(environment, until_the_end), say)
@@ -35,7 +35,7 @@ def examine(environment: Mapping[str, str], say: Callable[[str], None] = lambda 
 
 
 def examine_all(probes: Iterable[tuple[str, Probe]], say: Callable[[str], None]) -> list[Section]:
-    """Runs probes, each with the title that its section has if it fails."""
+    """Runs probes. Each comes with a title, which the section gets if the probe fails."""
     sections = []
     for title, probe in probes:
         say(f"looking at: {title.lower()}")
@@ -52,7 +52,7 @@ def _carried_out(title: str, probe: Probe) -> Section:
         return _failed(title, f"a package is missing or broken ({error})", "Install the program again.")
     except OSError as error:
         return _failed(title, f"this could not be read ({error})", "Check the permissions and the disk.")
-    except Exception as error:  # the page is for when things go wrong
+    except Exception as error:  # a page about problems must not fail because of one
         return _failed(title, f"this could not be looked at ({type(error).__name__}: {error})", _BUG)
 
 
@@ -61,12 +61,12 @@ def _failed(title: str, what: str, remedy: str) -> Section:
     return Section(title, (Row("failed", text),), (Problem(f"{title}: {text}", remedy),))
 
 
-# Each imports what it needs by itself, so that what is broken breaks only its own section.
+# Each probe imports what it needs itself, so that a broken module breaks only its own section.
 
 
 def _probes(environment: Mapping[str, str], until_the_end: ExitStack) -> list[tuple[str, Probe]]:
     return [
-        ("Terminal", lambda: _terminal(environment, until_the_end)),  # first: what it says late is caught
+        ("Terminal", lambda: _terminal(environment, until_the_end)),  # first, to catch late answers
         ("Program", _program),
         ("Machine code", lambda: _code(environment)),
         ("Processor and memory", _machine),
@@ -133,7 +133,7 @@ def _models(environment: Mapping[str, str]) -> Section:
 
 
 def _usable_settings(environment: Mapping[str, str]) -> "Settings":
-    """The settings without what is wrong with them, which a section of their own tells."""
+    """Returns the settings, with defaults for the wrong ones. The section of the settings reports those."""
     from tui_llama import paths
     from tui_llama.settings_sources import examine_values, settings_of
 

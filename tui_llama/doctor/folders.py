@@ -1,4 +1,4 @@
-"""Folders and files of the program: where they are, how large, who may look into them, and the room on the disk."""
+"""Examines the program's folders and files: their places, sizes and permissions, and the free space on the disk."""
 
 import os
 import shutil
@@ -22,13 +22,13 @@ _FOR_OTHERS: Final = 0o066
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A folder or a file of ours.
+    """A folder or a file of the program.
 
     Args:
-        name: What it is for.
-        path: Where it is, or would be.
-        is_private: Whether what was said can be found out from it.
-        loss: What cannot be done where it is not writable; empty where nothing is written.
+        name: What it holds.
+        path: Its path. It need not exist yet.
+        is_private: Whether it shows what was said in chats.
+        loss: What does not work if it is not writable; empty if the program does not write it.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen of a place.
+    """The facts about a place.
 
     Args:
-        mode: Of the folder or file; None where there is none yet.
+        mode: The permissions of the folder or file; None if it does not exist.
         is_ours: Whether it belongs to the user who runs the program.
-        is_writable: Whether the program can write there, or make it.
-        is_readable: Whether it can be looked into.
+        is_writable: Whether the program can write to it, or make it.
+        is_readable: Whether the program can read it.
         is_open_to_others: Whether other users can read or change a file in it.
-        size_bytes: Of all files.
-        file_count: How many these are.
-        free_bytes: On its disk; None where nobody knows.
-        device: Number of that disk.
-        obstacle: What lies where a folder should be, if it is none.
+        size_bytes: The bytes of all its files.
+        file_count: The number of its files.
+        free_bytes: The free bytes on its disk; None if unknown.
+        device: The number of its disk.
+        obstacle: The path of something that is in the place of a folder; empty if there is none.
     """
 
     mode: int | None = None
@@ -67,7 +67,7 @@ class Sight:
 
 
 def our_places() -> list[Place]:
-    """All of them, what must not be lost first."""
+    """Returns all places, first those that must not be lost."""
     return [
         Place("models", paths.models_folder(), False, "models cannot be fetched"),
         Place("chats", paths.database_file(), True, "chats cannot be kept"),
@@ -79,17 +79,17 @@ def our_places() -> list[Place]:
 
 
 def look_at_folders() -> Section:
-    """Makes nothing and changes nothing."""
+    """Returns the section of all places. Makes and changes nothing."""
     return folders_section([(place, look_at(place.path)) for place in our_places()])
 
 
 def look_at(path: Path) -> Sight:
-    """Sees a folder with all that is in it, or a file with its companions."""
+    """Examines a folder with all its files, or a file with the files that belong to it."""
     nearest, status = _nearest_existing(path)
     is_folder = stat.S_ISDIR(status.st_mode)
     try:
         free_bytes = shutil.disk_usage(nearest).free
-    except OSError:  # a dangling link, or a file system that does not tell
+    except OSError:  # a dangling link, or a file system that does not report it
         free_bytes = None
     if nearest != path or stat.S_ISLNK(status.st_mode):
         obstacle = "" if is_folder else str(nearest)
@@ -109,7 +109,7 @@ def look_at(path: Path) -> Sight:
 
 
 def folders_section(sights: Iterable[tuple[Place, Sight]]) -> Section:
-    """The section."""
+    """Returns the section of the examined places."""
     rows: list[Row] = []
     problems: list[Problem] = []
     full_disks = set()
@@ -155,7 +155,7 @@ def _words(place: Place, sight: Sight) -> str:
 
 
 def _nearest_existing(path: Path) -> tuple[Path, os.stat_result]:
-    """The path, or the nearest above it that is there, and its status; of a link that leads nowhere, its own."""
+    """Returns the path, or its nearest existing parent, and the status. A dangling link counts as existing."""
     for each in (path, *path.parents):
         status = _status(each)
         if status is not None:
@@ -168,9 +168,9 @@ def _is_writable(path: Path) -> bool:
 
 
 def _files(path: Path) -> Iterator[os.stat_result]:
-    """The regular files of a place; links are not followed."""
+    """Yields the status of each regular file of a place. Does not follow links."""
     if not paths.is_folder(path):
-        # SQLite's journals lie beside the database and hold as much of what was said.
+        # SQLite's journals lie beside the database and hold text of the chats as well.
         for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
             status = _own_status(path.with_name(name))
             if status is not None and stat.S_ISREG(status.st_mode):
@@ -181,7 +181,7 @@ def _files(path: Path) -> Iterator[os.stat_result]:
         try:
             with os.scandir(waiting.pop()) as entries:
                 found = list(entries)
-        except OSError:  # closed to us
+        except OSError:  # no permission to read it
             continue
         entries_left -= len(found)
         for entry in found:
@@ -193,7 +193,7 @@ def _files(path: Path) -> Iterator[os.stat_result]:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Of what a path leads to, else of the link that leads nowhere; None where there is nothing or nobody may know."""
+    """Returns the status of the target of a path, else of the dangling link; None if there is nothing accessible."""
     try:
         return path.stat()
     except (OSError, ValueError):
@@ -208,7 +208,7 @@ def _own_status(path: Path) -> os.stat_result | None:
 
 
 def _is_open(path: Path, status: os.stat_result, files: Iterable[os.stat_result]) -> bool:
-    """Whether others can get at any of the files: through the folder that they lie in and the one above."""
+    """Tells whether other users can reach any of the files, through its folder and the folder above."""
     folders = [path.parent.stat().st_mode]
     folders += [status.st_mode] if stat.S_ISDIR(status.st_mode) else []
     can_enter = all(mode & _FOR_OTHERS_TO_ENTER for mode in folders)

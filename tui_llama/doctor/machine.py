@@ -1,4 +1,4 @@
-"""Processor and memory, and the machine code that runs on them. Compiles nothing but, once, what measures memory."""
+"""Examines the processor, the memory and the compiled kernels. Compiles only the kernel that measures memory, once."""
 
 import os
 import re
@@ -13,24 +13,24 @@ from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.models.downloads import size_words
 from tui_llama.models.fitness import OVERHEAD_BYTES
 from tui_llama.models.machine import Machine
-from tui_llama.models.starter_file import STARTER_BYTES
+from tui_llama.models.starter.file import STARTER_BYTES
 from tui_llama.paths import is_folder
 from tui_llama.system.child_process import child_command
 
 TITLE: Final = "Processor and memory"
 CODE_TITLE: Final = "Machine code"
 LEAST_FREE_BYTES: Final = OVERHEAD_BYTES + STARTER_BYTES
-"""The smallest model that is offered takes this and the keys and values of a short chat."""
+"""The bytes of the smallest model that is offered, with the keys and values of a short chat."""
 
 _ERROR_NAME: Final = re.compile(r"^[\w.]+Error: ")
-_CHILD_SECONDS: Final = 60.0  # on a disk that has not read the compiler lately
+_CHILD_SECONDS: Final = 60.0  # enough for a disk that must first read the compiler
 
 
 # --- processor and memory -------------------------------------------------------------------------------------------
 
 
 def look_at_machine() -> Section:
-    """Measures how fast memory is read, if nobody has done that before."""
+    """Returns the section of processor and memory. Measures the reading speed if it was never measured before."""
     from tui_llama.engine.machine.topology import physical_core_count
     from tui_llama.models.machine import measured_machine
 
@@ -40,13 +40,13 @@ def look_at_machine() -> Section:
 
 
 def machine_section(machine: Machine, core_count: int, processor_count: int, why_unmeasured: str = "") -> Section:
-    """The section.
+    """Returns the section of processor and memory.
 
     Args:
-        machine: As it is now.
-        core_count: Cores that this program may use, those that share one core's units counted once.
-        processor_count: All logical processors of the machine.
-        why_unmeasured: What the child said that should have measured the reading speed.
+        machine: The machine as it is now.
+        core_count: The number of physical cores that this program may use.
+        processor_count: The number of all logical processors of the machine.
+        why_unmeasured: The error of the child process that should have measured the reading speed; empty for none.
     """
     speed, free_bytes = machine.read_bytes_per_second, machine.free_bytes
     usable = f"{machine.core_count} of {_counted(processor_count, 'processor')} may be used"
@@ -60,7 +60,7 @@ def machine_section(machine: Machine, core_count: int, processor_count: int, why
     problems = []
     if free_bytes is not None and free_bytes < LEAST_FREE_BYTES:
         text = f"Only {size_words(free_bytes)} of memory are free, too little for another model."
-        problems.append(Problem(text, "Close other programs.", is_advice=True))  # a chat may hold a model just now
+        problems.append(Problem(text, "Close other programs.", is_advice=True))  # a running chat may hold a model
     if not speed:
         text = f"Kernels cannot be run here: {why_unmeasured or 'the speed of memory cannot be measured'}."
         problems.append(Problem(text, "See what else is wrong; if nothing is, report it as a bug, with this page."))
@@ -68,12 +68,12 @@ def machine_section(machine: Machine, core_count: int, processor_count: int, why
 
 
 def _why_unmeasured() -> str:
-    """What the measuring child says when it fails; it is tried once more for that."""
+    """Runs the measuring child process once more and returns its error; empty if it does not fail."""
     return last_words(child_command("tui_llama.bench.read_speed"))
 
 
 def last_words(command: Sequence[str]) -> str:
-    """Why a command failed: the last line that it says on standard error, else its status; empty where it did not."""
+    """Runs a command and says why it failed: the last line of its standard error, else its status. Empty on success."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CHILD_SECONDS, check=False
@@ -91,7 +91,7 @@ def last_words(command: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeptKernels:
-    """What is compiled: kernels of these sources, and folders of other sources or processors."""
+    """The compiled kernels: those of these sources, and those of other sources or processors, by folders."""
 
     kernel_count: int
     kernel_bytes: int
@@ -100,26 +100,31 @@ class KeptKernels:
 
 
 def look_at_code(forced_instruction_set: str) -> Section:
-    """Raises `UserError` where the processor cannot run what is asked for, or anything at all."""
+    """Returns the section of the machine code.
+
+    Raises:
+        UserError: the processor cannot run the instruction set that is asked for, or any that the program has.
+    """
     from tui_llama import paths
     from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET, available_instruction_sets
     from tui_llama.engine.toolchain.object_store import sources_hash
 
     version = sources_hash()
     kept = kept_kernels(paths.kernel_cache_folder(), version)
-    # In a process of its own, as always: the compiler takes memory. Of other versions of its packages it says so here.
+    # In a process of its own, as always, because the compiler takes memory. Its error also tells of wrong versions of
+    # its packages.
     complaint = last_words([sys.executable, "-P", "-W", "ignore", "-c", "import numba"])
     available = available_instruction_sets()
     return code_section(INSTRUCTION_SET, available, forced_instruction_set, version, kept, complaint)
 
 
 def kept_kernels(folder: Path, version: str) -> KeptKernels:
-    """Counts the kernels below a folder; none where it cannot be read, which is another section's matter."""
+    """Counts the kernels below a folder. A folder that cannot be read has none; the folders' section reports it."""
     sizes: dict[str, list[int]] = {}
     for path in folder.glob("*/*.o") if is_folder(folder) else ():
         try:
             sizes.setdefault(path.parent.name, []).append(path.stat().st_size)
-        except OSError:  # removed meanwhile
+        except OSError:  # removed meanwhile by another process
             continue
     ours = sizes.pop(version, [])
     return KeptKernels(len(ours), sum(ours), len(sizes), sum(map(sum, sizes.values())))
@@ -128,15 +133,15 @@ def kept_kernels(folder: Path, version: str) -> KeptKernels:
 def code_section(
     chosen: str, available: Sequence[str], forced: str, version: str, kept: KeptKernels, complaint: str = ""
 ) -> Section:
-    """The section.
+    """Returns the section of the machine code.
 
     Args:
         chosen: The instruction set that is used.
-        available: Those that the processor has, best first.
-        forced: The one that the environment asks for; empty where it asks for none.
+        available: The instruction sets of the processor, best first.
+        forced: The instruction set that the environment asks for; empty if it asks for none.
         version: The hash of the sources.
-        kept: What is compiled.
-        complaint: What the compiler says when it is imported; empty where it can be.
+        kept: The compiled kernels.
+        complaint: The error of importing the compiler; empty if there is none.
     """
     problems = []
     if complaint:

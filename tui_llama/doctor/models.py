@@ -1,4 +1,4 @@
-"""The models on this machine: whose they are, what they are, and whether they can run here."""
+"""Examines the models on this machine: where they come from, what they are, and whether they can run here."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,13 +14,13 @@ from tui_llama.settings import Settings
 TITLE: Final = "Models"
 GET_ONE: Final = "tui-llama pull starter"
 
-_UNDER_WAY_SECONDS: Final = 600.0  # of what is newer a download may be under way
+_UNDER_WAY_SECONDS: Final = 600.0  # a newer file may belong to a download that is under way
 _DAY_SECONDS: Final = 86_400.0
-_MOST_LOOKED_INTO: Final = 100  # a header takes milliseconds, or a tenth of a second with a large vocabulary
+_MOST_LOOKED_INTO: Final = 100  # reading a header takes milliseconds, or a tenth of a second with a large vocabulary
 
 
 def look_at_models(settings: Settings) -> Section:
-    """Reads the headers of the first hundred models."""
+    """Returns the section of the models. Reads the headers of the first hundred."""
     from time import time
 
     from tui_llama.models.library import find_models, find_unfinished
@@ -36,13 +36,13 @@ def look_at_models(settings: Settings) -> Section:
 def models_section(
     found: Sequence[FoundModel], facts: Sequence[ModelFacts], machine: Machine, settings: Settings
 ) -> Section:
-    """The section.
+    """Returns the section of the models.
 
     Args:
         found: The models.
-        facts: Of as many of them, from the first, as were looked into.
-        machine: What they would run on.
-        settings: How they would be opened.
+        facts: The facts of the first models, as many as were examined.
+        machine: The machine on which they would run.
+        settings: The settings with which they would be opened.
     """
     verdicts = [_verdict(each, machine, settings) for each in facts]
     rows = [_row(model, each, verdict) for model, each, verdict in zip(found, facts, verdicts, strict=False)]
@@ -61,7 +61,7 @@ def models_section(
         problems.append(Problem("None of the models on this machine can run.", GET_ONE))
     elif not any(_fits(each, machine, settings) for each in can_run):
         text = "None of the models that could run here fits into the memory that is free."
-        # No more than advice: what takes the memory may be a chat with one of them.
+        # Only advice, because a running chat with one of them may be what takes the memory.
         remedy = f"Close other programs, set a smaller context_size, or get a model: {GET_ONE}"
         problems.append(Problem(text, remedy, is_advice=True))
     return Section(TITLE, tuple(rows), tuple(problems))
@@ -70,11 +70,11 @@ def models_section(
 def unfinished_downloads(
     unfinished: Sequence[UnfinishedDownload], now_seconds: float
 ) -> tuple[list[Row], list[Problem]]:
-    """What has come of models that are not here whole, which no list of models shows.
+    """Returns rows and advice about unfinished downloads, which no list of models shows.
 
     Args:
-        unfinished: All of it.
-        now_seconds: The time since 1970.
+        unfinished: The unfinished downloads.
+        now_seconds: The time in seconds since 1970.
     """
     rows: list[Row] = []
     problems: list[Problem] = []
@@ -116,5 +116,5 @@ def _facts(model: FoundModel) -> ModelFacts:
 
     try:
         return read_model_facts(model.path)
-    except Exception as error:  # whatever lies in others' folders must not keep the page from being made
+    except Exception as error:  # no file, in whatever folder, may keep the page from being made
         return ModelFacts(str(model.path), refusal=f"{type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The program itself: its version, Python, the system and the packages that it stands on."""
+"""Examines the program itself: its version, Python, the system and the packages that it needs."""
 
 import platform
 import subprocess
@@ -24,19 +24,19 @@ _GIT_SECONDS: Final = 5.0
 
 
 def look_at_program() -> Section:
-    """Nothing is imported for it."""
+    """Returns the section of the program. Imports none of the packages."""
     root = Path(__file__).resolve().parents[2]
     versions = {name: _installed_version(name) for name in (*NEEDED_PACKAGES, *OPTIONAL_PACKAGES)}
     return program_section(str(root), _commit(root), versions)
 
 
 def program_section(root: str, commit: str, versions: Mapping[str, str | None]) -> Section:
-    """The section.
+    """Returns the section of the program.
 
     Args:
-        root: The folder that the package is in.
-        commit: What git calls its state; empty where git has nothing to do with it.
-        versions: Of packages; None for one that is not installed.
+        root: The folder that contains the package.
+        commit: Git's description of the checkout; empty if it is not one.
+        versions: The versions of packages; None for a package that is not installed.
     """
     installed = [f"{name} {version}" for name, version in versions.items() if version is not None]
     missing = [name for name in NEEDED_PACKAGES if name in versions and versions[name] is None]
@@ -71,7 +71,10 @@ def _system() -> str:
 
 
 def _commit(root: Path) -> str:
-    """What git says of a checkout. A package that is installed may lie below somebody's own repository."""
+    """Returns git's description of a checkout, else an empty text.
+
+    Looks for `.git` in the root only, because an installed package may lie below another repository of the user.
+    """
     if not (root / ".git").exists():
         return ""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]

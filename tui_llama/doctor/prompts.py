@@ -1,4 +1,4 @@
-"""The stored prompts: how much room they take of what they may."""
+"""Examines the stored prompts: the room that they take, and the room that they may take."""
 
 from typing import Final
 
@@ -11,11 +11,14 @@ TITLE: Final = "Stored prompts"
 
 
 def look_at_prompts(storage: Storage, prompt_cache_mib: int) -> Section:
-    """The section; raises `OSError` where the folder cannot be read.
+    """Returns the section of the stored prompts.
 
     Args:
-        storage: Where they are.
-        prompt_cache_mib: The setting.
+        storage: The storage that holds them.
+        prompt_cache_mib: The setting, in MiB.
+
+    Raises:
+        OSError: the folder cannot be read.
     """
     if prompt_cache_mib < 0:
         return prompts_section(used_bytes(storage), None)
@@ -24,18 +27,18 @@ def look_at_prompts(storage: Storage, prompt_cache_mib: int) -> Section:
 
 
 def prompts_section(used: int, budget: int | None) -> Section:
-    """The section.
+    """Returns the section of the stored prompts.
 
     Args:
-        used: Bytes that they take.
-        budget: Bytes that they may take; None where nothing is stored any more.
+        used: The bytes that they take.
+        budget: The bytes that they may take; None if no more prompts are stored.
     """
     if budget is None:
         return Section(TITLE, (Row("take", f"{size_words(used)}; nothing more is stored", used),))
     row = Row("take", f"{size_words(used)} of {size_words(budget)}", used)
     if used <= budget:
         return Section(TITLE, (row,))
-    # Advice, because the next turn makes room by itself, and the default shrinks with the room on the disk.
+    # Only advice, because the next turn makes room by itself, and the default shrinks with the room on the disk.
     text = f"Stored prompts take {size_words(used)}, more than the {size_words(budget)} that they may."
     remedy = "The next turn makes room. To make it now: tui-llama cache clear"
     return Section(TITLE, (row,), (Problem(text, remedy, is_advice=True),))

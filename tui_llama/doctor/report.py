@@ -1,4 +1,4 @@
-"""The page: sections of rows, what is wrong and what could be better, as a text to paste or as JSON."""
+"""The doctor's page: sections of rows, problems and advice, as a text to paste or as JSON."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -12,12 +12,12 @@ NOTHING_WRONG: Final = "Nothing is wrong."
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a section.
+    """A line of a section.
 
     Args:
-        name: What is told.
-        text: In words. Need not be safe to print.
-        value: The same for programs, sizes in bytes and speeds in bytes a second; None where that is the text.
+        name: The name of the fact.
+        text: The fact in words; need not be sanitized.
+        value: The fact for programs, with sizes in bytes and speeds in bytes a second; None if that is the text.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong, or only not as good as it could be.
+    """A problem, or advice on something that could be better.
 
     Args:
-        text: One sentence.
-        remedy: What to do about it, one line; may be empty.
-        is_advice: Whether the program works all the same.
+        text: One sentence that says what is wrong.
+        remedy: One line that says what to do about it; may be empty.
+        is_advice: Whether the program works nevertheless.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What was seen in one place."""
+    """The result of one examination."""
 
     title: str
     rows: tuple[Row, ...] = ()
@@ -50,17 +50,17 @@ class Section:
 
 
 def what_is_wrong(sections: Iterable[Section]) -> list[Problem]:
-    """The problems that are no mere advice, each once."""
+    """Returns the problems that are more than advice, each once."""
     return _problems(sections, is_advice=False)
 
 
 def advice(sections: Iterable[Section]) -> list[Problem]:
-    """What could be better, each once."""
+    """Returns the advice, each piece once."""
     return _problems(sections, is_advice=True)
 
 
 def with_texts(sections: Iterable[Section], change: Callable[[str], str]) -> list[Section]:
-    """The sections with every text of theirs passed through `change`; titles are our own and stay."""
+    """Returns the sections with all texts passed through `change`, except the titles, which are the program's own."""
     return [
         Section(
             section.title,
@@ -83,7 +83,7 @@ def with_texts(sections: Iterable[Section], change: Callable[[str], str]) -> lis
 
 
 def as_page(sections: Sequence[Section]) -> str:
-    """The sections as a text, and at its end what is wrong; every line but the last ends in a line feed."""
+    """Returns the sections, the problems and the advice as a text that ends in a line feed."""
     blocks = [_block(section) for section in sections if section.rows]
     wrong, better = what_is_wrong(sections), advice(sections)
     blocks.append(_list("What is wrong", wrong) if wrong else NOTHING_WRONG)
@@ -93,7 +93,7 @@ def as_page(sections: Sequence[Section]) -> str:
 
 
 def as_json(sections: Sequence[Section]) -> str:
-    """The same for programs."""
+    """Returns the same page as JSON, for programs."""
     page = {
         "sections": [
             {"title": section.title, "rows": [_as_object(row) for row in section.rows]} for section in sections

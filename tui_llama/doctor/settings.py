@@ -1,4 +1,4 @@
-"""What the user has set otherwise than it is by default, and what is wrong with that."""
+"""Examines the settings: those that differ from their defaults, and those that are wrong."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -17,11 +17,11 @@ TITLE: Final = "Settings"
 _PLACES: Final = frozenset({paths.HOME_VARIABLE, paths.KERNEL_CACHE_VARIABLE, "TUI_LLAMA_INSTRUCTION_SET"})
 _FOR_TESTS: Final = frozenset({"TUI_LLAMA_SHARED", "TUI_LLAMA_STARTER", "TUI_LLAMA_RELEASE_CHECK"})
 _PRIVATE: Final = frozenset({"system_prompt"})
-"""What may tell of whoever wrote it."""
+"""Settings whose text may be personal."""
 
 
 def look_at_settings(file: Path, environment: Mapping[str, str]) -> Section:
-    """Never fails: what is wrong is told."""
+    """Returns the section of the settings. Never fails, because wrong settings are part of the section."""
     values, errors = examine_values(file, environment)
     return settings_section(file, values, errors, environment)
 
@@ -29,13 +29,13 @@ def look_at_settings(file: Path, environment: Mapping[str, str]) -> Section:
 def settings_section(
     file: Path, values: Iterable[SettingValue], errors: Sequence[SettingsError], environment: Mapping[str, str]
 ) -> Section:
-    """The section.
+    """Returns the section of the settings.
 
     Args:
         file: The settings file.
-        values: Of all settings.
-        errors: What is wrong with the file and the variables.
-        environment: Of it, the variables of this program are told.
+        values: The values of all settings.
+        errors: The errors in the file and the variables.
+        environment: The environment variables, of which the section shows those of this program.
     """
     rows = [Row("file", f"{file}{'' if paths.is_there(file) else ', not made yet'}")]
     for each in values:
@@ -66,6 +66,6 @@ def _problem(error: SettingsError) -> Problem:
     for name in _PRIVATE:
         for spelling in (f"{name}: ", f"{SETTINGS[name].variable}: "):
             before, found, _ = text.partition(spelling)
-            if found:  # what follows is what was written
+            if found:  # the user's text follows, so it is left out
                 return Problem(f"{before}{found}this is not {SETTINGS[name].allowed}.", error.hint)
     return Problem(f"{text}.", error.hint)

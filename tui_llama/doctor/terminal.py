@@ -1,4 +1,4 @@
-"""The terminal and what it can: from variables, from the terminal database and from its own answers."""
+"""Examines the terminal: by environment variables, by the terminal database and by its own answers."""
 
 import os
 import sys
@@ -23,16 +23,16 @@ _TRUE_COLOURS: Final = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What can be seen of a terminal without asking it.
+    """The facts about a terminal that are known without asking it.
 
     Args:
-        environment: The variables that the program was started with.
-        database_colours: What the terminal database says of its colours; 0 where it says nothing.
-        columns: Its width; 0 where there is none.
-        lines: Its height.
-        encoding: What text is written as.
+        environment: The environment variables with which the program was started.
+        database_colours: The number of colours by the terminal database; 0 if it says nothing.
+        columns: The width in cells; 0 if there is no terminal.
+        lines: The height in cells.
+        encoding: The encoding of the text that the program writes.
         is_input: Whether standard input is a terminal.
-        is_output: Whether standard output is one.
+        is_output: Whether standard output is a terminal.
     """
 
     environment: Mapping[str, str]
@@ -45,7 +45,7 @@ class Terminal:
 
 
 def this_terminal(environment: Mapping[str, str]) -> Terminal:
-    """The one that the program runs in."""
+    """Returns the terminal in which the program runs."""
     size = os.terminal_size((0, 0))
     for descriptor in (1, 0, 2):
         with suppress(OSError):
@@ -63,12 +63,12 @@ def this_terminal(environment: Mapping[str, str]) -> Terminal:
 
 
 def terminal_section(terminal: Terminal, answers: Answers | None, why_not_asked: str = "") -> Section:
-    """The section.
+    """Returns the section of the terminal.
 
     Args:
-        terminal: What was seen.
-        answers: What it said; None where it was not asked.
-        why_not_asked: Why not.
+        terminal: The known facts.
+        answers: The terminal's answers; None if it was not asked.
+        why_not_asked: Why the terminal was not asked.
     """
     variables = terminal.environment
     colours, colours_words = _colours(terminal)
@@ -107,7 +107,7 @@ def _answer_rows(answers: Answers | None, why_not_asked: str) -> list[Row]:
 
 
 def _silence(has_ended: bool) -> str:
-    """What it means that a question was not answered: no, if the one after it was."""
+    """Returns the words for a question without an answer: "no" if a later question was answered."""
     return "no" if has_ended else "no answer"
 
 
@@ -146,24 +146,24 @@ def _is_utf_8(name: str) -> bool:
 
 
 def _locale(variables: Mapping[str, str]) -> str:
-    """The locale of characters: the first of these that is set and not empty, see locale(7)."""
+    """Returns the locale of characters: the first of three variables that is set and not empty; see locale(7)."""
     return next((variables[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if variables.get(name)), "")
 
 
 def _started_locale(environment: Mapping[str, str]) -> dict[str, str]:
-    """LC_CTYPE as it was when the program was started: Python sets it itself where the locale is C (PEP 538)."""
+    """Returns LC_CTYPE as it was at the program's start. Python itself sets it if the locale is C (PEP 538)."""
     if environment.get("LC_CTYPE") != "C.UTF-8":
         return {}
     try:
         variables = _STARTED_ENVIRONMENT.read_bytes().split(b"\0")
-    except OSError:  # not Linux: what Python has set cannot be told from what the user has
+    except OSError:  # not Linux: a value that Python has set looks the same as the user's
         return {}
     given = [each.partition(b"=")[2].decode("utf-8", "replace") for each in variables if each.startswith(b"LC_CTYPE=")]
     return {"LC_CTYPE": given[0] if given else ""}
 
 
 def _colours(terminal: Terminal) -> tuple[int, str]:
-    """How many colours there are, and how that is known; the rules are those of the screen's library, Rich."""
+    """Returns the number of colours, and words that say how it is known. The rules are those of Rich, the library."""
     variables = terminal.environment
     ending = variables.get("TERM", "").rpartition("-")[2]
     if variables.get("NO_COLOR"):
@@ -178,14 +178,14 @@ def _colours(terminal: Terminal) -> tuple[int, str]:
 
 
 def _database_colours(name: str) -> int:
-    """What the terminal database says; 0 where there is none, or where it does not know the terminal.
+    """Returns the colours by the terminal database; 0 if there is none or it does not know the terminal.
 
-    A process can ask for one terminal only: later calls have the answer of the first.
+    A process can ask about one terminal only. Later calls return the answer of the first.
     """
     try:
         import curses
 
         curses.setupterm(name, 1)
         return max(0, curses.tigetnum("colors"))
-    except Exception:  # no curses here, an unknown terminal: curses has an error of its own that is no OSError
+    except Exception:  # no curses here, or an unknown terminal, for which curses raises an error class of its own
         return 0

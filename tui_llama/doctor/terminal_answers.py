@@ -1,13 +1,13 @@
-"""Asks the terminal itself what it can, since no variable tells.
+"""Asks the terminal what it can do, because no environment variable tells.
 
     question                            sequence            answer
-    kitty's keyboard protocol           CSI ? u             CSI ? FLAGS u; none where it is unknown
-    mode 2026, synchronized output      CSI ? 2026 $ p      CSI ? 2026 ; STATE $ y; 0 and 4: it cannot be had
-    capability Ms, the clipboard        DCS + q 4D73 ST     DCS 1 + r 4D73 = VALUE ST; DCS 0 + r … where it is unknown
+    kitty's keyboard protocol           CSI ? u             CSI ? FLAGS u; no answer if it is unknown
+    mode 2026, synchronized output      CSI ? 2026 $ p      CSI ? 2026 ; STATE $ y; 0 and 4: not available
+    capability Ms, the clipboard        DCS + q 4D73 ST     DCS 1 + r 4D73 = VALUE ST; DCS 0 + r … if it is unknown
     device attributes                   CSI c               CSI ? NUMBER ; … c; 52 among them is the clipboard
 
-Terminals answer in order, and nearly all know the last question, so its answer ends the waiting. One that is slow may
-answer when nobody waits any more: until the page is printed, what comes is neither shown nor left to the shell.
+Terminals answer in order, and nearly all know the last question. So its answer ends the waiting. A slow terminal may
+answer after the waiting. Until the page is printed, such answers are neither shown nor left to the shell.
 
 Sources: https://sw.kovidgoyal.net/kitty/keyboard-protocol/ (detection); xterm, ctlseqs (DECRQM, XTGETTCAP, DA1);
 https://gist.github.com/christianparpart/d8a62cc1ab659194337d73e399004036 (mode 2026).
@@ -44,13 +44,13 @@ _MOST_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a terminal said; None where it said nothing.
+    """The answers of a terminal; None for each question that it did not answer.
 
     Args:
-        attributes: Its device attributes; without them it has not come to the end of the questions.
-        keyboard_flags: Of kitty's keyboard protocol.
-        synchronized_state: Of mode 2026: 1 and 2 on and off, 3 always on; 0 unknown, 4 never.
-        has_clipboard_capability: Whether its capabilities have one that sets the clipboard.
+        attributes: The device attributes; None means that the terminal has not answered all questions.
+        keyboard_flags: The flags of kitty's keyboard protocol.
+        synchronized_state: The state of mode 2026: 1 on, 2 off, 3 always on, 0 unknown, 4 never.
+        has_clipboard_capability: Whether one of its capabilities sets the clipboard.
     """
 
     attributes: tuple[int, ...] | None = None
@@ -60,7 +60,7 @@ class Answers:
 
 
 def parse_answers(content: bytes) -> Answers:
-    """Finds the answers among what else may have been typed."""
+    """Finds the answers in the received bytes, among which may be typed keys."""
     attributes = _ATTRIBUTES_ANSWER.search(content)
     keyboard = _KEYBOARD_ANSWER.search(content)
     synchronized = _SYNCHRONIZED_ANSWER.search(content)
@@ -74,24 +74,24 @@ def parse_answers(content: bytes) -> Answers:
 
 
 def questions_for(environment: Mapping[str, str]) -> bytes:
-    """What may be asked of the terminal that the environment names: no question that it would print instead."""
+    """Returns the questions for the terminal that the environment names, without those that it would print."""
     is_screen = "STY" in environment or (
         environment.get("TERM", "").startswith("screen") and "TMUX" not in environment
-    )  # screen hands such strings on to the terminal around it, as they are inside
+    )  # screen passes the content of such strings on to the terminal around it
     is_printed = is_screen or environment.get("TERM") == "linux" or environment.get("TERM_PROGRAM") == "Apple_Terminal"
     clipboard = b"" if is_printed else _CLIPBOARD
     return _KEYBOARD + _SYNCHRONIZED + clipboard + _ATTRIBUTES + _CLEAR_LINE
 
 
 def why_not_to_ask(input_descriptor: int, output_descriptor: int, environment: Mapping[str, str]) -> str:
-    """Why questions make no sense, in words; empty where they do."""
+    """Says why the terminal cannot be asked; empty if it can."""
     if not (os.isatty(input_descriptor) and os.isatty(output_descriptor)):
         return "no terminal on both sides"
     if os.fstat(input_descriptor).st_rdev != os.fstat(output_descriptor).st_rdev:
         return "two terminals"
     if is_plain(environment):
         return "TERM names a terminal that understands nothing"
-    with suppress(OSError):  # it is not the one that this process is run from
+    with suppress(OSError):  # it is not the controlling terminal of this process
         if os.tcgetpgrp(input_descriptor) != os.getpgrp():
             return "run in the background"
     return ""
@@ -101,17 +101,19 @@ def why_not_to_ask(input_descriptor: int, output_descriptor: int, environment: M
 def asked_terminal(
     input_descriptor: int, output_descriptor: int, questions: bytes, seconds: float = ANSWER_SECONDS
 ) -> Iterator[Answers]:
-    """Asks, and gives the terminal back as it was: at once where it answered to the end, else after the block.
+    """Asks the terminal and yields its answers.
+
+    Restores the terminal's mode at once if it answered all questions, else at the end of the block.
 
     Args:
-        input_descriptor: Of a terminal; answers come from there.
-        output_descriptor: Of the same terminal.
-        questions: What to send.
-        seconds: How long to wait for answers.
+        input_descriptor: The descriptor of a terminal, from which the answers are read.
+        output_descriptor: A descriptor of the same terminal, for the questions.
+        questions: The bytes to send.
+        seconds: The time to wait for answers.
 
     Raises:
-        OSError: it is no terminal, or it is gone.
-        termios.error: the same.
+        OSError: it is not a terminal, or it is gone.
+        termios.error: for the same reasons.
     """
     before = termios.tcgetattr(input_descriptor)
     is_quiet = True
@@ -124,22 +126,22 @@ def asked_terminal(
 
     with endings_as_exits():
         try:
-            # Not the rawest mode: Ctrl+C still ends the program. Nothing waits until all output is sent, which a
-            # terminal that is held (Ctrl+S) would never come to.
+            # Not raw mode, so that Ctrl+C still ends the program. TCSANOW does not wait until all output is sent: a
+            # terminal that is stopped (Ctrl+S) would never send it.
             tty.setcbreak(input_descriptor, termios.TCSANOW)
             answers = parse_answers(_converse(input_descriptor, output_descriptor, questions, seconds))
             if answers.attributes is not None:
                 give_back()
             yield answers
         finally:
-            with suppress(termios.error):  # it has gone away meanwhile
+            with suppress(termios.error):  # the terminal is gone meanwhile
                 if is_quiet:
                     termios.tcflush(input_descriptor, termios.TCIFLUSH)
                 give_back()
 
 
 def _converse(input_descriptor: int, output_descriptor: int, questions: bytes, seconds: float) -> bytes:
-    """Sends the questions and returns what comes, until the last answer or for so many seconds."""
+    """Sends the questions and returns the received bytes, until the last answer or until `seconds` have passed."""
     end, content = monotonic() + seconds, b""
     _, can_send, _ = select.select([], [output_descriptor], [], seconds)
     if not can_send:

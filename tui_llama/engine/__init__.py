@@ -6,14 +6,15 @@ from tui_llama.engine import open_model, open_tokenizer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tui_llama.engine.model.model import Model, Sequence, open_model
+    from tui_llama.engine.model.model import Model, open_model
+    from tui_llama.engine.model.sequence import Sequence
     from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
 
 __all__ = ["Model", "Sequence", "Tokenizer", "open_model", "open_tokenizer"]
 
 _HOMES = {
     "Model": "model.model",
-    "Sequence": "model.model",
+    "Sequence": "model.sequence",
     "open_model": "model.model",
     "Tokenizer": "tokenizer.tokenizer",
     "open_tokenizer": "tokenizer.tokenizer",

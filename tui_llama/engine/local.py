@@ -1,10 +1,10 @@
 """Our own model as an engine: opens it, lets it answer, saves what an answer leaves behind.
 
-All of it is synchronous: the worker's process runs it for the screen, the command line runs it directly. How a reply
-comes about is told in `reply`.
+The engine is synchronous: the worker's process runs it for the screen, the command line runs it directly. The steps of
+a reply are in `generation/reply.py`.
 
-One sequence is kept alive from reply to reply, so that a conversation is read only once; the prompt cache does the
-same for all chats and across programs. Knows nothing of where chats are kept or of who reads the answer.
+The engine keeps one sequence from reply to reply, so that the model reads a conversation only once; the prompt cache
+does the same for all chats and across programs. Knows nothing of where chats are kept or of who reads the answer.
 """
 
 import gc
@@ -15,18 +15,18 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tui_llama.chats.ledger import TOKENISED_AGAIN
 from tui_llama.engine.generation.idle_prefill import ReadAhead
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
 from tui_llama.engine.llama_cpp.transfer import SessionTransfer
-from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.eviction import default_budget_bytes
 from tui_llama.engine.prompting.conversation_prompt import without_foreign_tokens
 from tui_llama.engine.prompting.prompt_cost import ReadingSpeed, estimate_prompt
 from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
     CompleteRequest,
     EstimateRequest,
     Failed,
@@ -45,13 +45,14 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
 )
 from tui_llama.engine.threads.placement import Placement
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import EngineError, UserError
 from tui_llama.files.storage import DiskStorage
 
 if TYPE_CHECKING:
     from tui_llama.engine.model.model import Model
 
-# A Ctrl+C that comes just before the main thread begins to wait does not end the wait, so that is never long.
+# A Ctrl+C that comes just before the main thread begins to wait does not end the wait, so every wait is short.
 _POLL_SECONDS = 0.1
 
 
@@ -60,7 +61,7 @@ class LocalEngine:
 
     Args:
         open_model: Opens a model; None opens our own, with `model.open_model`.
-        clock: Seconds on a clock that only goes up, by which speculation decides how far to guess.
+        clock: Returns the seconds of a monotonic clock, by which speculation chooses the length of drafts.
     """
 
     def __init__(self, open_model: ModelOpener | None = None, clock: Callable[[], float] = perf_counter) -> None:
@@ -76,7 +77,7 @@ class LocalEngine:
 
     @property
     def info(self) -> ModelInfo:
-        """What there is to say of the loaded model.
+        """What the screen shows of the loaded model.
 
         Raises:
             EngineError: none is loaded.
@@ -85,7 +86,7 @@ class LocalEngine:
 
     @property
     def template_notices(self) -> tuple[str, ...]:
-        """Which notices of the loaded model are of its chat template only.
+        """Those notices of the loaded model that come from its chat template.
 
         Raises:
             EngineError: none is loaded.
@@ -93,7 +94,7 @@ class LocalEngine:
         return self._loaded()[0].chat_template.notices
 
     def load(self, request: LoadRequest, should_stop: ShouldStop) -> Iterator[LoadEvent]:
-        """Yields progress, then exactly one of `ModelLoaded` and `Failed`; a model loaded before is closed.
+        """Closes the model that is loaded; yields progress, then exactly one of `ModelLoaded` and `Failed`.
 
         Args:
             request: What to load.
@@ -123,11 +124,10 @@ class LocalEngine:
             opening.abandon()
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop) -> Iterator[ReplyEvent]:
-        """Yields what happens, then exactly one of `Finished` and `Failed`; saves after it what the reply leaves.
+        """Yields the events of a reply up to `Finished` or `Failed`, and then saves what the reply leaves.
 
-        Whoever waits for the answer has its end before saving begins. Where saving fails, a `Notice` follows
-        `Finished`. A reply that is left before its generator is exhausted saves nothing; the next one of the chat
-        saves what it left.
+        Whoever waits for the answer has its end before saving begins. If saving fails, a `Notice` follows `Finished`.
+        A reply that is left before its generator is exhausted saves nothing; the next one of the chat saves it.
 
         Args:
             request: What to answer or to continue.
@@ -156,11 +156,11 @@ class LocalEngine:
             yield from self._save(request.chat_id)
 
     def read_ahead(self, request: ReadAheadRequest, should_stop: ShouldStop) -> Iterator[ReadAheadEvent]:
-        """Yields how far it is, then exactly one of `ReadAheadFinished` and `Failed`.
+        """Yields the progress of idle prefill, then exactly one of `ReadAheadFinished` and `Failed`.
 
         Args:
             request: What the next prompt is certain to begin with.
-            should_stop: Asked before every chunk, which takes at most about `read_ahead.CHUNK_SECONDS`.
+            should_stop: Asked before every chunk, which takes at most about `idle_prefill.CHUNK_SECONDS`.
         """
         try:
             model, sequence = self._loaded()
@@ -178,7 +178,7 @@ class LocalEngine:
             raise
 
     def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
-        """What a reply to this would have to read; `Failed` where there can be no such prompt."""
+        """Returns what a reply to this would have to read; `Failed` where there can be no such prompt."""
         try:
             model, sequence = self._loaded()
             own = without_foreign_tokens(model, request)
@@ -187,7 +187,7 @@ class LocalEngine:
             return Failed(None, str(error), error.hint)
 
     def session_transfer(self) -> SessionTransfer:
-        """Takes in and writes sessions of llama.cpp, in the sequence that replies are computed in.
+        """Returns what takes in and writes sessions of llama.cpp, in the sequence of the replies.
 
         Raises:
             EngineError: no model is loaded.
@@ -198,7 +198,7 @@ class LocalEngine:
         return SessionTransfer(self._model, self._sequence, self._prompt_cache)
 
     def close(self) -> None:
-        """Gives back the model's memory. May be called twice."""
+        """Frees the model's memory. May be called twice."""
         self._model_file = None
         self._prompt_cache = None
         if self._sequence is not None:
@@ -214,27 +214,27 @@ class LocalEngine:
         return self._model, self._sequence
 
     def _save(self, chat_id: str | None) -> Iterator[Notice]:
-        """Stores what a reply has left for its chat; yields a notice where that failed."""
+        """Stores the keys and values of a reply for its chat; yields a notice if that failed."""
         if chat_id is None or self._sequence is None or self._prompt_cache is None:
             return
         outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
-        if outcome.troubles:
-            yield Notice(f"The chat's state was not saved ({'; '.join(outcome.troubles)}); the chat itself is safe.")
+        if outcome.problems:
+            yield Notice(f"The chat's state was not saved ({'; '.join(outcome.problems)}); the chat itself is safe.")
 
     def _keep_foreign_for(self, chat_id: str | None) -> None:
-        """Leaves in memory what another program computed only for the chat that it was taken in for."""
+        """Drops foreign keys and values from the sequence, unless they are those of this chat."""
         if self._sequence is not None and (chat_id is None or chat_id != self._last_chat_id):
             self._sequence.rewind(self._sequence.own_tokens)
         self._last_chat_id = chat_id
 
     def _forget(self) -> None:
-        """After a failure nothing that is in memory is believed."""
+        """Empties the sequence: after a failure its keys and values may be wrong."""
         if self._sequence is not None:
             self._sequence.rewind(0)
 
 
 class _LoadStoppedError(Exception):
-    """Carries a wish to stop out of the depths of `open_model`."""
+    """Ends `open_model` from within, when the user has stopped the loading."""
 
 
 class _Opening:
@@ -273,7 +273,7 @@ class _Opening:
         return self._outcome
 
     def abandon(self) -> None:
-        """Nobody waits for the model any more; opening stops at the next step."""
+        """Lets the opening stop at its next step: nobody waits for the model any more."""
         self._abandoned = True
 
     def _run(self) -> None:
@@ -294,7 +294,7 @@ class _Opening:
 
 
 def _prompt_cache(request: LoadRequest, model: LanguageModel) -> tuple[PromptCache | None, tuple[str, ...]]:
-    """What stores what is read, if anything may, and what the user should know of it."""
+    """Returns the prompt cache, or None if nothing may be stored, and notices to the user."""
     if not request.prompt_cache_folder:
         return None, ()
     storage = DiskStorage(Path(request.prompt_cache_folder))
@@ -311,7 +311,7 @@ def _open_our_model(request: LoadRequest, on_progress: ReportProgress) -> Langua
 
 
 def open_requested(request: LoadRequest, on_progress: ReportProgress) -> "Model":
-    """Our own model, opened as it is asked for; raises as `model.open_model`."""
+    """Opens our own model as the request says; raises as `model.open_model`."""
     from tui_llama.engine.model.model import open_model
 
     return open_model(

@@ -1,8 +1,8 @@
-"""What may be asked of an engine and what it answers; the border between the screen and the tensors.
+"""Requests to an engine and the events that answer them: the border between the screen and the tensors.
 
-Three engines speak it: `local` (our kernels, in a process of its own behind `worker`), `scripted` (replays a script)
-and, later, `remote` (an OpenAI-compatible server). Every message is a tagged msgspec structure, so the same types
-travel over pipes. Nothing here knows weights, arrays or widgets.
+Three engines speak this protocol: `local` (our kernels, in a process of its own behind `worker`), `scripted` (replays a
+script) and, later, `remote` (an OpenAI-compatible server). Every message is a tagged msgspec structure, so the same
+types travel over pipes. This module knows no weights, arrays or widgets.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -18,14 +18,14 @@ DEFAULT_CONTEXT_SIZE = 8192
 CACHE_TYPES = ("f16", "q8_0")
 """How keys and values may be kept."""
 NUMA_MODES = ("distribute", "isolate", "numactl")
-"""Where threads and weights may go on a machine with several nodes; the names are llama.cpp's."""
+"""How threads and weights may be spread over a machine with several nodes; the names are llama.cpp's."""
 
 DEFAULT_DRAFT_MAX = 7
-"""With the token before them as many as the matrix kernels take in one pass."""
+"""The most draft tokens: with the token before them, as many as the matrix kernels take in one pass."""
 
 
 class OverflowMode(StrEnum):
-    """What is done when the context is full."""
+    """What the engine does when the context is full."""
 
     DROP_TURNS = "drop turns"
     SHIFT = "shift"
@@ -34,13 +34,13 @@ class OverflowMode(StrEnum):
 
 
 class Overflow(msgspec.Struct, frozen=True):
-    """What is done when the context is full.
+    """What the engine does when the context is full.
 
-    Dropping turns leaves the oldest ones out of the prompt; an answer ends where the context ends, and so does a
-    continuation. A shift forgets the older half of all but the first `keep_tokens` (-1: the prompt) and goes on, as
-    llama.cpp does. To extend is to let older tokens share positions, `group_size` at a time, as soon as another
-    `group_width` positions are taken; llama.cpp calls the two `grp-attn-n` and `grp-attn-w`. To stop is to do nothing:
-    a prompt that is too long is refused.
+    Dropping turns leaves the oldest turns out of the prompt; an answer or a continuation ends where the context ends. A
+    shift forgets the older half of all but the first `keep_tokens` (-1: the prompt) and goes on, as llama.cpp does.
+    Extending lets older tokens share positions, `group_size` at a time, as soon as another `group_width` positions are
+    taken; llama.cpp calls the two `grp-attn-n` and `grp-attn-w`. Stopping does nothing: the engine refuses a prompt
+    that is too long.
     """
 
     mode: OverflowMode = OverflowMode.DROP_TURNS
@@ -56,10 +56,10 @@ class LoadRequest(msgspec.Struct, frozen=True, tag=True):
     """Open a model and make it ready to answer.
 
     `context_size` 0 means the smaller of the model's own context and `DEFAULT_CONTEXT_SIZE`; `threads` 0 means one
-    for each physical core, `batch_threads` (they read prompts) 0 as many as `threads`; `batch_tokens` is the most that
-    one pass over the weights reads; `cache_type` is how keys and values are kept. They are stored from chat to chat in
-    `prompt_cache_folder`, "" for nowhere, where all together take at most `prompt_cache_bytes`, 0 for the smaller of
-    10 GiB and a tenth of what is free. The rest says where threads run; see `placement.Placement`.
+    for each physical core, and `batch_threads` 0 (they read prompts) as many as `threads`. `batch_tokens` is the most
+    that one pass over the weights reads; `cache_type` is the type of keys and values. The prompt cache stores them from
+    chat to chat in `prompt_cache_folder`, "" for nowhere, where all together take at most `prompt_cache_bytes`, 0 for
+    the smaller of 10 GiB and a tenth of the free space. The rest says where threads run; see `placement.Placement`.
     """
 
     model_path: str
@@ -80,16 +80,19 @@ class LoadRequest(msgspec.Struct, frozen=True, tag=True):
 class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     """Answer a conversation.
 
-    `ledger` is what this branch has fed to the model so far, token by token: what it covers is never tokenised
-    again. Its ids are those of the `vocabulary` of that fingerprint, and of no use to a model of another one; "" is
-    one that nobody knows, of which is used what writes the text. `begun_at` is when the chat began, in the local time
-    of then with its offset (ISO 8601): what a template is told that asks for the date; "" is the present. `chat_id`, 32
-    hexadecimal digits, says whose keys and values are stored after the answer; with None nothing is taken from the
-    prompt cache and nothing goes there. `max_tokens` None leaves only the context as a limit.
-    `draft_max` is the most tokens that are guessed at once from what stands in the context, 0 none; it changes the
-    speed and never the answer. `overflow` is what is done when the context is full. `ignore_eos` never lets the model
-    end its answer. `loop_guard` ends an answer that is the same passage over and over, as `loop_guard.py` has it; an
-    engine does not do that by itself, so whoever writes for people asks for it.
+    `ledger` holds the tokens that this branch has fed to the model so far; the engine never tokenises their text again.
+    Their ids belong to the vocabulary with the fingerprint `vocabulary`; a model of another one cannot use them. If it
+    is "", the vocabulary is unknown, and the engine uses the ids that write the text of the messages.
+
+    `begun_at` is when the chat began, in the local time of then with its offset (ISO 8601), for a template that asks
+    for the date; "" is the present. `chat_id`, 32 hexadecimal digits, is the owner of the keys and values that the
+    prompt cache stores after the answer; with None the engine does not use the prompt cache.
+
+    With `max_tokens` None only the context limits the answer. `draft_max` is the most tokens that speculation drafts
+    at once from the context, 0 for none; it changes the speed and never the answer. `overflow` is what the engine does
+    when the context is full. `ignore_eos` never lets the model end its answer. `loop_guard` ends an answer that repeats
+    the same passage, as `loop_guard.py` has it; an engine does not do that by itself, so whoever writes for people asks
+    for it.
     """
 
     turn: int
@@ -110,14 +113,14 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
 class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     """Continue `text` as it stands, without a chat template; the rest is as in `ReplyRequest`.
 
-    Where there is a `ledger`, the text stands behind its tokens, all of which are kept; it may then be empty. Where
-    the ledger ends in an answer that was cut off and is to go on, `answer` is the text of that answer as far as it was
-    shown and its last `answer_tokens` tokens are the answer's own: what the template ends answers with ends this one
+    With a `ledger` the text follows its tokens, all of which are kept; the text may then be empty. If the ledger ends
+    in an answer that was cut off and is to go on, `answer` is the text of that answer as far as it was shown, and the
+    last `answer_tokens` tokens of the ledger are the answer's own. The template's end of an answer then ends this one
     too, and text of tokens that was held back comes first.
 
-    Where the ledger is not known to have all of a conversation in the model's vocabulary, `messages` are that
-    conversation, and the last is the answer that `answer_has_ended` or not. If the tokens are not those of its text,
-    the template writes it, and the ledger keeps of it what it keeps for a `ReplyRequest`.
+    If the ledger may lack a part of the conversation in the model's vocabulary, `messages` are that conversation. The
+    last of them is the answer, and `answer_has_ended` tells whether it is complete. If the tokens do not write its
+    text, the template renders the conversation, and the engine uses as much of the ledger as for a `ReplyRequest`.
     """
 
     turn: int
@@ -140,11 +143,11 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
 
 
 class ReadAheadRequest(msgspec.Struct, frozen=True, tag=True):
-    """Read, while there is nothing else to do, what the next prompt is certain to begin with.
+    """Run idle prefill: read the certain prefix of the next prompt.
 
-    `messages` is the conversation up to now and `draft` the beginning of the message that will follow it: what is
-    certain to stay, as far as anybody can tell. It may be empty. The rest is as in `ReplyRequest`, and as the next one
-    will have it. Any other request ends the reading; nothing of it is stored by itself.
+    `messages` is the conversation up to now, and `draft` the beginning of the next message, as far as it is likely to
+    stay; it may be empty. The rest is as in `ReplyRequest`, with the values that the next one will have. Any other
+    request ends idle prefill; the engine stores nothing of it by itself.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -158,11 +161,11 @@ class ReadAheadRequest(msgspec.Struct, frozen=True, tag=True):
 
 
 class StopReadingAhead(msgspec.Struct, frozen=True, tag=True):
-    """Read ahead no further than to the end of the chunk that is being read; else without effect."""
+    """End idle prefill after the chunk that the engine is reading; else without effect."""
 
 
 class EstimateRequest(msgspec.Struct, frozen=True, tag=True):
-    """Say what a `ReplyRequest` of the same fields would have to read, without reading anything.
+    """Estimate what a `ReplyRequest` of the same fields would have to read, without reading anything.
 
     `shows_prompt` asks for the prompt itself as well.
     """
@@ -178,7 +181,7 @@ class EstimateRequest(msgspec.Struct, frozen=True, tag=True):
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):
-    """Stop what the engine is doing for `turn` (None: the load) at the next token, prompt chunk or stage."""
+    """Stop the work for `turn` (None: the load) at the next token, prompt chunk or stage."""
 
     turn: int | None
 
@@ -194,7 +197,7 @@ Request: TypeAlias = AnsweredRequest | StopReadingAhead | CancelRequest | Shutdo
 
 
 class LoadStage(StrEnum):
-    """What loading is busy with; in this order."""
+    """The stages of loading, in this order."""
 
     READ = "read"
     COMPILE = "compile"
@@ -203,7 +206,7 @@ class LoadStage(StrEnum):
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag=True):
-    """How far loading has come: `done` of `total` in units of the stage (bytes, kernels, steps)."""
+    """The progress of loading: `done` of `total` in units of the stage (bytes, kernels, steps)."""
 
     stage: LoadStage
     done: Count
@@ -211,10 +214,10 @@ class LoadProgress(msgspec.Struct, frozen=True, tag=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """What the screen says of a loaded model. Names come from the file and are not safe to print as they are.
+    """What the screen shows of a loaded model. Names come from the file and are not safe to print as they are.
 
-    `sampling` is what the file recommends, by the names of `chat.SamplingSettings`; it is not checked. `vocabulary` is
-    the fingerprint of what token ids mean: equal only where they mean the same.
+    `sampling` is the file's recommendation, by the names of `chat.SamplingSettings`; it is not checked. `vocabulary` is
+    the vocabulary's fingerprint: two are equal only if token ids mean the same in both.
     """
 
     name: str
@@ -272,11 +275,11 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 class ReadSpeed(msgspec.Struct, frozen=True):
-    """How fast a machine reads memory, as it was measured.
+    """The measured speed at which a machine reads memory.
 
     Attributes:
-        bytes_per_second: Bytes that a thread for each core reads a second, together.
-        was_disturbed: Whether other programs had the processors for a good part of the time.
+        bytes_per_second: Bytes that the threads, one for each core, read a second together.
+        was_disturbed: Whether other programs used the processors for a good part of the time.
     """
 
     bytes_per_second: float
@@ -284,7 +287,7 @@ class ReadSpeed(msgspec.Struct, frozen=True):
 
 
 class ModelLoaded(msgspec.Struct, frozen=True, tag=True):
-    """The model is ready. `notices` are one-liners that the user should see (guessed template, decoded types)."""
+    """The model is ready. `notices` are for the user, one line each (guessed template, decoded types)."""
 
     model: ModelInfo
     notices: tuple[str, ...] = ()
@@ -293,9 +296,9 @@ class ModelLoaded(msgspec.Struct, frozen=True, tag=True):
 class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
     """The prompt as tokens: the first `kept_tokens` of the request's ledger, then `token_ids`.
 
-    The oldest `left_out_messages` after the system prompt did not fit into the context. These ids, and those that are
-    generated, are of the `vocabulary` of that fingerprint. Of an answer that goes on and was tokenised again, the last
-    `answer_tokens` are its own; None where no answer was.
+    The oldest `left_out_messages` after the system prompt did not fit into the context. These ids, and those of the
+    answer, belong to the vocabulary with the fingerprint `vocabulary`. If an answer goes on and was tokenised again,
+    its own tokens are the last `answer_tokens`; else that is None.
     """
 
     turn: int
@@ -307,7 +310,7 @@ class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
 
 
 class RereadCause(StrEnum):
-    """Why much of a conversation that was read before has to be read again."""
+    """Why the engine has to read much of a conversation again that it has read before."""
 
     TEMPLATE_CHANGES_ANSWERS = "template changes answers"
     MESSAGE_CHANGED = "message changed"
@@ -318,9 +321,9 @@ class RereadCause(StrEnum):
 
 
 class PromptProgress(msgspec.Struct, frozen=True, tag=True):
-    """Reading the prompt: `reused_tokens` were cached, `done_tokens` of `total_tokens` (reused ones counted) are in.
+    """The progress of prefill: `done_tokens` of `total_tokens` are read; both count the `reused_tokens` from a cache.
 
-    `reread_cause` says why, if clearly more has to be read than the new message.
+    `reread_cause` is the cause, if clearly more has to be read than the new message.
     """
 
     turn: int
@@ -342,13 +345,17 @@ class TextPiece(msgspec.Struct, frozen=True, tag=True):
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):
-    """One line that the user should see, such as why a state file was not used."""
+    """One line for the user, such as why a state file was not used."""
 
     text: str
 
 
+TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is tokenised again for this model."
+"""An engine's notice that it cannot use the token ids of a chat; it stands here so that the screen can tell it once."""
+
+
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """The answer has ended; the last event of a turn. Saving of the state may follow in the background."""
+    """The answer has ended; the last event of a turn. The engine may save its state afterwards."""
 
     turn: int
     stop_reason: StopReason
@@ -356,30 +363,31 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
 
 class ReadAheadProgress(msgspec.Struct, frozen=True, tag=True):
-    """Of the `total_tokens` that the next prompt is certain to begin with, `ready_tokens` need not be read again."""
+    """The progress of idle prefill: `ready_tokens` of the `total_tokens` of the certain prefix are read."""
 
     ready_tokens: Count
     total_tokens: Count
 
 
 class ReadAheadFinished(msgspec.Struct, frozen=True, tag=True):
-    """Nothing more is read ahead; `ready_tokens` of the next prompt need not be read again."""
+    """Idle prefill has ended; `ready_tokens` of the next prompt need not be read again."""
 
     ready_tokens: Count
 
 
 class PromptPart(msgspec.Struct, frozen=True):
-    """A piece of a prompt: text, or one token of those that a model is trained to tell from the same letters."""
+    """A part of a prompt: text, or one special token, which the model tells from the same letters as text."""
 
     text: str
     is_special_token: bool = False
 
 
 class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
-    """What a reply would cost: of its prompt, `kept_tokens` are cached and `read_tokens` have to be read.
+    """The cost of a reply: of its prompt, `kept_tokens` are cached and `read_tokens` have to be read.
 
-    That would take `read_seconds`; None as long as this engine has read nothing to go by. `prompt` is all of it, as it
-    is fed token by token, if that was asked for; a template of `template_source` has written it.
+    Reading takes about `read_seconds`, which is None until this engine has read something and knows its speed. `prompt`
+    is the whole prompt as it is fed token by token, if the request asks for it; the template that has rendered it comes
+    from `template_source`.
     """
 
     kept_tokens: Count
@@ -403,11 +411,11 @@ ReadAheadEvent: TypeAlias = ReadAheadProgress | Notice | ReadAheadFinished | Fai
 Event: TypeAlias = LoadEvent | ReplyEvent | ReadAheadEvent | PromptEstimate
 
 LAST_EVENTS = (ModelLoaded, Finished, ReadAheadFinished, PromptEstimate, Failed)
-"""What ends the answer to a request."""
+"""The events that end the answer to a request."""
 
 
 class Engine(Protocol):
-    """Whoever can answer. One thing at a time, but reading ahead gives way to whatever else is asked."""
+    """Answers requests, one at a time; idle prefill gives way to any other request."""
 
     def load(self, request: LoadRequest) -> AsyncIterator[LoadEvent]:
         """Yields progress, then exactly one of `ModelLoaded` and `Failed`.
@@ -418,7 +426,7 @@ class Engine(Protocol):
         ...
 
     def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncIterator[ReplyEvent]:
-        """Yields what happens, then exactly one of `Finished` and `Failed`.
+        """Yields the events of a reply, the last of them `Finished` or `Failed`.
 
         Raises:
             EngineLostError: the engine's process ended; the next `load` starts a new one.
@@ -426,9 +434,9 @@ class Engine(Protocol):
         ...
 
     def read_ahead(self, request: ReadAheadRequest) -> AsyncIterator[ReadAheadEvent]:
-        """Yields what happens, then exactly one of `ReadAheadFinished` and `Failed`.
+        """Yields the events of idle prefill, the last of them `ReadAheadFinished` or `Failed`.
 
-        Whoever stops iterating stops the reading. When anything else is asked meanwhile, the events just end.
+        A caller that stops iterating ends idle prefill. Any other request ends the events without a last one.
 
         Raises:
             EngineLostError: the engine's process ended.
@@ -436,7 +444,7 @@ class Engine(Protocol):
         ...
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:
-        """What a reply would have to read.
+        """Returns what a reply would have to read.
 
         Raises:
             EngineError: there can be no such prompt, and why.
@@ -450,12 +458,12 @@ class Engine(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Stops what is under way at the next token, chunk or stage; else does nothing.
+        """Stops the current request at the next token, chunk or stage; does nothing if there is none.
 
-        A reply so stopped still ends with `Finished`, its reason `STOPPED`.
+        A stopped reply still ends with `Finished`, its reason `STOPPED`.
         """
         ...
 
     async def close(self) -> None:
-        """Ends the engine after what is being saved is saved. May be called twice."""
+        """Ends the engine, once it has saved what it is saving. May be called twice."""
         ...

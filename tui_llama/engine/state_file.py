@@ -1,50 +1,17 @@
 """A file of stored keys and values, a segment: the tokens of one branch from some position on, turn after turn.
 
-A segment without a parent begins at position 0; another one goes on from a position of its parent, so that branches
-share what they have in common. It is only ever appended to: records of up to 64 tokens, then a record that says that
-all before it belongs together. What comes after the last of those counts for nothing.
+A segment without a parent begins at position 0. Any other segment continues from a position of its parent, so that
+branches share what they have in common. A segment is only appended to, or cut back to the end of a record: records of
+up to 64 tokens (`TOKS`), then a record (`DONE`) that says that everything before it belongs together. Bytes after the
+last `DONE` are ignored.
 
-    header     256 bytes, see `SegmentHeader`; everything little-endian, every part a multiple of 64 bytes
-         0      8  magic: 89 54 4C 4B 0D 0A 1A 0A
-         8      2  major version: 2; another one is refused
-        10      2  minor version: 0; a higher one is read
-        12      4  length of the header in bytes: 256
-        16      4  incompatible features: an unknown bit is refused; none so far
-        20      4  compatible features: an unknown bit is ignored; 1 = keys and values were computed by another
-                   program, or beside such, and are not the bits that this engine computes: for their owner alone
-        24     32  fingerprint of the model
-        56     16  fingerprint of the configuration
-        72      4  version of the engine's numerics and layout
-        76      4  element type: 1 = float16, 2 = q8_0
-        80      4  layers
-        84      4  kv_heads
-        88      4  head_dim
-        92      4  zero
-        96     16  the segment's own id
-       112     16  its parent's id; zeros: none
-       128      8  position of the first token
-       136     16  digest of all tokens before it, see token_chain.py
-       152     16  whose it is, an id of the writer's choice
-       168     84  zeros
-       252      4  CRC-32 of the 252 bytes before
+docs/state-file.md has the format, field by field, and the rules for reading and writing it. In short: everything is
+little-endian, every part is a multiple of 64 bytes long, token ids are uint32 (tokens,), and keys and values are
+(layers, 2, tokens, kv_heads, head), keys before values. A head is float16 (head_dim,), or for q8_0 as many blocks of 34
+bytes as it takes: a float16 scale and 32 × int8.
 
-    record     64 bytes, token ids, keys and values
-         0      4  kind: "TOKS" or "DONE"
-         4      4  tokens: 1 … 64; of DONE 0
-         8      8  position of the first token; of DONE that after the last
-        16      8  the first 8 bytes of the segment's id
-        24      4  number of the record in the segment, from 0
-        28     16  digest of all tokens up to the end of the record
-        44      4  CRC-32 of keys and values with their padding
-        48     12  zeros
-        60      4  CRC-32 of the 60 bytes before and of the token ids with their padding, going on from the same
-                   checksum of the record before (of the header for the first one)
-        64         token ids, uint32 (tokens,), padded with zeros
-         …         keys and values: (layers, 2, tokens, kv_heads, head), keys before values, padded with zeros; head is
-                   float16 (head_dim,), or for q8_0 as many blocks of 34 bytes as it takes: a float16 scale, 32 × int8
-
-Whoever appends or cuts holds an exclusive lock on the file, whoever reads keys and values a shared one. Knows no
-models, no chats, and of other segments only their ids.
+Whoever appends or cuts holds an exclusive lock on the file; whoever reads keys and values holds a shared one. This
+module knows no models and no chats, and of other segments only their ids.
 """
 
 import struct
@@ -56,9 +23,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.errors import CallerError, NoStateFileError, ShapeMismatchError, StateFileError, StateVersionError
-from tui_llama.files.storage import Storage
+from tui_llama.engine.machine.memory import padded
+from tui_llama.errors import CallerError, NoStateFileError, StateFileError, StateVersionError
 from tui_llama.files.token_digest import BLOCK_TOKENS, TokenChain
+
+# Here is the format; `prompt_cache/segment_writer.py` and `prompt_cache/segment_scan.py` write and read files of it.
 
 TokenIds: TypeAlias = NDArray[np.uint32]
 Rows: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]
@@ -75,21 +44,19 @@ NO_PARENT: Final = bytes(ID_BYTES)
 RECORD_TOKENS: Final = BLOCK_TOKENS
 HEADER_BYTES: Final = 256
 
-_HEADER: Final = struct.Struct("<8sHHIII32s16sIIIIII16s16sQ16s16s84x")
-_RECORD: Final = struct.Struct("<4sIQ8sI16sI12x")
-_CHECKSUM: Final = struct.Struct("<I")
-_HEAD_BYTES: Final = 64
-_TOKENS, _DONE = b"TOKS", b"DONE"
-_ALIGNMENT: Final = 64
-_ELEMENT_TYPES: Final = {"f16": 1, "q8_0": 2}
-_FOREIGN: Final = 1  # of the compatible features
-_QUANT_BLOCK: Final = 32
-_QUANT_BLOCK_BYTES: Final = 34
+HEADER: Final = struct.Struct("<8sHHIII32s16sIIIIII16s16sQ16s16s84x")
+RECORD: Final = struct.Struct("<4sIQ8sI16sI12x")
+CHECKSUM: Final = struct.Struct("<I")
+RECORD_HEAD_BYTES: Final = 64
+TOKENS_KIND, DONE_KIND = b"TOKS", b"DONE"
+ALIGNMENT_BYTES: Final = 64
+ELEMENT_TYPES: Final = {"f16": 1, "q8_0": 2}
+QUANT_BLOCK: Final = 32
+"""Elements of a block of q8_0. The kernels name it `QUANT_COLUMNS`, since they may not import this module."""
+QUANT_BLOCK_BYTES: Final = 34
+FOREIGN_FEATURE: Final = 1  # of the compatible features
 _MOST_LAYERS: Final = 4096
 _MOST_RECORD_BYTES: Final = 1 << 30
-_SEARCH_BYTES: Final = 1 << 20
-_INFINITE: Final = 0x7C00  # the exponent of float16 infinities and NaNs, and the smallest of their magnitudes
-_MAGNITUDE: Final = 0x7FFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +94,7 @@ class StateShape:
         sizes = (self.layer_count, self.kv_heads, self.head_dim)
         if not all(0 < size < 1 << 32 for size in sizes) or self.layer_count > _MOST_LAYERS:
             raise CallerError(f"No state can have {self.layer_count} layers of {self.kv_heads} × {self.head_dim}.")
-        if self.dtype not in _ELEMENT_TYPES:
+        if self.dtype not in ELEMENT_TYPES:
             raise CallerError(f"No state can have elements of type {self.dtype!r}.")
         if self.token_bytes * RECORD_TOKENS > _MOST_RECORD_BYTES:
             raise CallerError(f"No state can have {self.token_bytes} bytes a token.")
@@ -137,7 +104,7 @@ class StateShape:
         """Bytes of one head of one token's keys."""
         if self.dtype == "f16":
             return 2 * self.head_dim
-        return -(-self.head_dim // _QUANT_BLOCK) * _QUANT_BLOCK_BYTES
+        return padded(self.head_dim, QUANT_BLOCK) // QUANT_BLOCK * QUANT_BLOCK_BYTES
 
     @property
     def token_bytes(self) -> int:
@@ -231,185 +198,30 @@ class Segment:
         return self.commits[-1].offset
 
 
-# --- writing --------------------------------------------------------------------------------------------------------
-
-
-def begin_segment(storage: Storage, descriptor: int, header: SegmentHeader) -> Segment:
-    """Writes the header of a new, empty file; what is returned has no commit yet and is only good for `append`."""
-    content = _encoded_header(header)
-    _write_all(storage, descriptor, content, 0)
-    start = Commit(header.first_position, 0, len(content), 0, _CHECKSUM.unpack(content[-_CHECKSUM.size :])[0])
-    return Segment(header, header.chain_digest, np.empty(0, np.uint32), (), (start,))
-
-
-def append(
-    storage: Storage, descriptor: int, segment: Segment, chain: TokenChain, token_ids: TokenIds, rows_of: RowsOf
-) -> Segment:
-    """Appends tokens and commits them; when it returns they are on the disk.
-
-    The caller holds an exclusive lock and has made sure that `segment` is what the file holds. What lies behind its
-    last commit is overwritten. If anything fails the file is as good as before, and may be cut back by `cut`.
-
-    Args:
-        storage: Where the file is.
-        descriptor: The file, open for writing.
-        segment: What the file holds.
-        chain: The chain of all tokens up to the segment's end.
-        token_ids: (tokens,) uint32, at least one.
-        rows_of: Gives their rows; asked once for each record.
-
-    Raises:
-        OSError: as the storage says.
-        ShapeMismatchError: rows are not as the header has them.
-    """
-    writer = _Writer(storage, descriptor, segment.header, segment.commits[-1])
-    if storage.size(descriptor) > segment.size:
-        storage.truncate(descriptor, segment.size)
-    position, last = segment.end, segment.end + len(token_ids)
-    places = []
-    while position < last:
-        count = min(RECORD_TOKENS - position % RECORD_TOKENS, last - position)
-        some = token_ids[position - segment.end : position - segment.end + count]
-        chain = chain.extended(some)
-        places.append(writer.add_tokens(position, some, chain.digest, rows_of(position, position + count)))
-        position += count
-    commit = writer.commit(position, len(segment.records) + len(places), chain.digest)
-    storage.sync(descriptor)
-    is_new = not segment.records
-    return Segment(
-        header=segment.header,
-        end_digest=chain.digest,
-        token_ids=np.concatenate([segment.token_ids, token_ids]),
-        records=(*segment.records, *places),
-        commits=(commit,) if is_new else (*segment.commits, commit),
-    )
-
-
-def still_holds(storage: Storage, descriptor: int, segment: Segment) -> bool:
-    """Whether a file begins with what is known of it: the last commit's checksum goes on from all those before it.
-
-    Raises:
-        OSError: as the storage says.
-    """
-    try:
-        checksum = _read(storage, descriptor, segment.size - _CHECKSUM.size, _CHECKSUM.size)
-    except StateFileError:  # it is shorter, maybe since a moment ago only: not everybody who asks holds a lock
-        return False
-    return checksum == _CHECKSUM.pack(segment.commits[-1].checksum)
-
-
-def cut(storage: Storage, descriptor: int, size: int) -> None:
-    """Cuts a file back to the end of a commit. The caller holds an exclusive lock."""
-    if storage.size(descriptor) > size:
-        storage.truncate(descriptor, size)
-
-
-def cut_to_records(storage: Storage, descriptor: int, segment: Segment, count: int) -> None:
-    """Cuts a file back to its first records and commits them; when it returns that is on the disk.
-
-    The caller holds an exclusive lock and has made sure that `segment` is what the file holds.
-
-    Args:
-        storage: Where the file is.
-        descriptor: The file, open for writing.
-        segment: What the file holds.
-        count: How many records to keep, at least one.
-
-    Raises:
-        OSError: as the storage says.
-    """
-    commit = next((commit for commit in segment.commits if commit.record_count == count), None)
-    if commit is not None:
-        storage.truncate(descriptor, commit.offset)
-    else:
-        last = segment.records[count - 1]
-        head = _read(storage, descriptor, last.offset - _padded(4 * last.token_count) - _HEAD_BYTES, _HEAD_BYTES)
-        *_, number, digest, _ = _RECORD.unpack(head[: _RECORD.size])
-        (checksum,) = _CHECKSUM.unpack(head[_RECORD.size :])
-        position = last.position + last.token_count
-        end = last.offset + _padded(last.token_count * segment.header.shape.token_bytes)
-        storage.truncate(descriptor, end)
-        writer = _Writer(storage, descriptor, segment.header, Commit(position, count, end, number + 1, checksum))
-        writer.commit(position, count, digest)
-    storage.sync(descriptor)
-
-
-class _Writer:
-    """Writes records one behind the other."""
-
-    def __init__(self, storage: Storage, descriptor: int, header: SegmentHeader, last: Commit) -> None:
-        self._storage = storage
-        self._descriptor = descriptor
-        self._header = header
-        self._offset, self._number, self._checksum = last.offset, last.number, last.checksum
-
-    def add_tokens(self, position: int, token_ids: TokenIds, digest: bytes, rows: Rows) -> RecordPlace:
-        shape = self._header.shape
-        expected = shape.rows_shape(len(token_ids))
-        if rows.shape != expected or rows.dtype != shape.element or not rows.flags.c_contiguous:
-            raise ShapeMismatchError(
-                f"rows must be {shape.element} {expected}, row-major, not {rows.dtype} {rows.shape}"
-            )
-        content = rows.reshape(-1).view(np.uint8).data
-        padding = bytes(_padded(len(content)) - len(content))
-        checksum = zlib.crc32(padding, zlib.crc32(content))
-        self._write_head(_TOKENS, position, token_ids, digest, checksum)
-        place = RecordPlace(position, len(token_ids), self._offset, checksum)
-        self._write(content)
-        self._write(padding)
-        return place
-
-    def commit(self, position: int, record_count: int, digest: bytes) -> Commit:
-        self._write_head(_DONE, position, np.empty(0, np.uint32), digest, 0)
-        return Commit(position, record_count, self._offset, self._number, self._checksum)
-
-    def _write_head(self, kind: bytes, position: int, token_ids: TokenIds, digest: bytes, checksum: int) -> None:
-        part_of_id = self._header.segment_id[:8]
-        fixed = _RECORD.pack(kind, len(token_ids), position, part_of_id, self._number, digest, checksum)
-        ids = token_ids.astype("<u4").tobytes()
-        ids += bytes(_padded(len(ids)) - len(ids))
-        self._checksum = zlib.crc32(ids, zlib.crc32(fixed, self._checksum))
-        self._number += 1
-        self._write(fixed + _CHECKSUM.pack(self._checksum) + ids)
-
-    def _write(self, content: bytes | memoryview) -> None:
-        _write_all(self._storage, self._descriptor, content, self._offset)
-        self._offset += len(content)
-
-
-def _encoded_header(header: SegmentHeader) -> bytes:
+def encoded_header(header: SegmentHeader) -> bytes:
+    """Returns the 256 bytes that a segment begins with."""
     shape, fingerprint = header.shape, header.fingerprint
-    fields = _HEADER.pack(
-        MAGIC, MAJOR_VERSION, MINOR_VERSION, HEADER_BYTES, 0, _FOREIGN if header.is_foreign else 0,
+    fields = HEADER.pack(
+        MAGIC, MAJOR_VERSION, MINOR_VERSION, HEADER_BYTES, 0, FOREIGN_FEATURE if header.is_foreign else 0,
         fingerprint.model, fingerprint.configuration, fingerprint.engine_abi,
-        _ELEMENT_TYPES[shape.dtype], shape.layer_count, shape.kv_heads, shape.head_dim, 0,
+        ELEMENT_TYPES[shape.dtype], shape.layer_count, shape.kv_heads, shape.head_dim, 0,
         header.segment_id, header.parent_id, header.first_position, header.chain_digest, header.owner,
     )  # fmt: skip
-    return fields + _CHECKSUM.pack(zlib.crc32(fields))
+    return fields + CHECKSUM.pack(zlib.crc32(fields))
 
 
-def _write_all(storage: Storage, descriptor: int, content: bytes | memoryview, offset: int) -> None:
-    rest = memoryview(content)
-    while rest:
-        count = storage.write(descriptor, rest, offset)
-        rest, offset = rest[count:], offset + count
-
-
-# --- reading --------------------------------------------------------------------------------------------------------
-
-
-def read_header(storage: Storage, descriptor: int) -> SegmentHeader:
+def decoded_header(content: bytes) -> tuple[SegmentHeader, int]:
     """Reads and checks what a file says of itself.
+
+    Args:
+        content: The first 256 bytes of the file, or all that it has.
+
+    Returns:
+        The header, and its checksum, from which that of the first record goes on.
 
     Raises:
         StateFileError: it is no segment, or not one of this version. The text is the cause in a few words.
-        OSError: as the storage says.
     """
-    return _header_and_checksum(storage, descriptor)[0]
-
-
-def _header_and_checksum(storage: Storage, descriptor: int) -> tuple[SegmentHeader, int]:
-    content = _read(storage, descriptor, 0, min(HEADER_BYTES, storage.size(descriptor)))
     if content[:8] != MAGIC[: len(content)]:
         raise NoStateFileError("not a state file")
     if len(content) < 12:
@@ -419,10 +231,10 @@ def _header_and_checksum(storage: Storage, descriptor: int) -> tuple[SegmentHead
         raise StateVersionError(f"of {'a newer' if major_version > MAJOR_VERSION else 'an older'} version")
     if len(content) < HEADER_BYTES:
         raise StateFileError("truncated")
-    (checksum,) = _CHECKSUM.unpack(content[-_CHECKSUM.size :])
-    if zlib.crc32(content[: -_CHECKSUM.size]) != checksum:
+    (checksum,) = CHECKSUM.unpack(content[-CHECKSUM.size :])
+    if zlib.crc32(content[: -CHECKSUM.size]) != checksum:
         raise StateFileError("damaged (header)")
-    return _header_from(_HEADER.unpack(content[: _HEADER.size])), checksum
+    return _header_from(HEADER.unpack(content[: HEADER.size])), checksum
 
 
 def _header_from(fields: tuple[Any, ...]) -> SegmentHeader:
@@ -432,7 +244,7 @@ def _header_from(fields: tuple[Any, ...]) -> SegmentHeader:
     segment_id, parent_id, first_position, chain_digest, owner = rest
     if features:
         raise StateVersionError("of a newer version")
-    dtype = next((name for name, number in _ELEMENT_TYPES.items() if number == element_type), "")
+    dtype = next((name for name, number in ELEMENT_TYPES.items() if number == element_type), "")
     if header_bytes != HEADER_BYTES or first_position >= 1 << 32 or (parent_id == NO_PARENT and first_position > 0):
         raise StateFileError("damaged (header)")
     try:
@@ -440,135 +252,10 @@ def _header_from(fields: tuple[Any, ...]) -> SegmentHeader:
         fingerprint = StateFingerprint(model, configuration, engine_abi)
     except CallerError as error:
         raise StateFileError("damaged (header)") from error
-    is_foreign = bool(compatible_features & _FOREIGN)
+    is_foreign = bool(compatible_features & FOREIGN_FEATURE)
     return SegmentHeader(fingerprint, shape, segment_id, parent_id, first_position, chain_digest, owner, is_foreign)
 
 
-def scan(storage: Storage, descriptor: int) -> Segment:
-    """Reads all of a file but keys and values, up to its last good commit.
-
-    Raises:
-        StateFileError: as `read_header`, or nothing was ever committed.
-        OSError: as the storage says.
-    """
-    header, checksum = _header_and_checksum(storage, descriptor)
-    scanner = _Scanner(storage, descriptor, header, checksum)
-    while scanner.take_record():
-        pass
-    return scanner.segment()
-
-
-class _Scanner:
-    """Goes through the records of a file as far as they are good."""
-
-    def __init__(self, storage: Storage, descriptor: int, header: SegmentHeader, checksum: int) -> None:
-        self._storage = storage
-        self._descriptor = descriptor
-        self._header = header
-        self._size = storage.size(descriptor)
-        self._offset, self._number, self._checksum = HEADER_BYTES, 0, checksum
-        self._position = header.first_position
-        self._records: list[RecordPlace] = []
-        self._token_ids: list[TokenIds] = []
-        self._commits: list[Commit] = []
-        self._end_digest = header.chain_digest
-
-    def segment(self) -> Segment:
-        if not self._commits:
-            raise StateFileError("nothing was committed")
-        count = self._commits[-1].record_count
-        token_ids = np.concatenate(self._token_ids[:count]) if count else np.empty(0, np.uint32)
-        return Segment(
-            header=self._header,
-            end_digest=self._end_digest,
-            token_ids=token_ids,
-            records=tuple(self._records[:count]),
-            commits=tuple(self._commits),
-            has_lost_tail=self._has_lost_tail(),
-        )
-
-    def take_record(self) -> bool:
-        """Takes the next record; returns whether it is good."""
-        most = _HEAD_BYTES + 4 * RECORD_TOKENS
-        content = _read(self._storage, self._descriptor, self._offset, max(0, min(most, self._size - self._offset)))
-        if len(content) < _HEAD_BYTES:
-            return False
-        kind, count, position, part_of_id, number, digest, payload_checksum = _RECORD.unpack(content[: _RECORD.size])
-        head_bytes = _HEAD_BYTES + _padded(4 * count)
-        is_ours = part_of_id == self._header.segment_id[:8] and (number, position) == (self._number, self._position)
-        is_right = count == 0 if kind == _DONE else kind == _TOKENS and 0 < count <= RECORD_TOKENS
-        if not (is_ours and is_right and head_bytes <= len(content)):
-            return False
-        (stated,) = _CHECKSUM.unpack(content[_RECORD.size : _HEAD_BYTES])
-        checksum = zlib.crc32(content[: _RECORD.size], self._checksum)
-        if zlib.crc32(content[_HEAD_BYTES:head_bytes], checksum) != stated:
-            return False
-        payload_at = self._offset + head_bytes
-        end = payload_at + _padded(count * self._header.shape.token_bytes)
-        if end > self._size:
-            return False
-        self._offset, self._number, self._checksum, self._position = end, number + 1, stated, position + count
-        if kind == _DONE:
-            self._commits.append(Commit(position, len(self._records), end, self._number, stated))
-            self._end_digest = digest
-        else:
-            self._records.append(RecordPlace(position, count, payload_at, payload_checksum))
-            self._token_ids.append(np.frombuffer(content, "<u4", count, _HEAD_BYTES).astype(np.uint32))
-        return True
-
-    def _has_lost_tail(self) -> bool:
-        """Whether a commit of this segment lies somewhere behind the last good one."""
-        part_of_id = self._header.segment_id[:8]
-        for start in range(self._commits[-1].offset, self._size, _SEARCH_BYTES):
-            content = _read(self._storage, self._descriptor, start, min(_SEARCH_BYTES, self._size - start))
-            at = content.find(part_of_id)
-            while at >= 0:
-                if content[at - 16 : at - 12] == _DONE and at - 16 + _HEAD_BYTES <= len(content):
-                    return True
-                at = content.find(part_of_id, at + 1)
-        return False
-
-
-def read_rows(storage: Storage, descriptor: int, shape: StateShape, place: RecordPlace) -> Rows:
-    """Reads and checks the keys and values of one record. The caller holds a shared lock.
-
-    Raises:
-        StateFileError: "damaged (…)", "truncated"; nothing of it may be used.
-        OSError: as the storage says.
-    """
-    what = f"tokens {place.position}–{place.position + place.token_count - 1}"
-    wanted = place.token_count * shape.token_bytes
-    content = np.empty(_padded(wanted), np.uint8)
-    _read_into(storage, descriptor, content.data, place.offset)
-    if zlib.crc32(content.data) != place.checksum or content[wanted:].any():
-        raise StateFileError(f"damaged ({what})")
-    rows: Rows = content[:wanted].view(shape.element).reshape(shape.rows_shape(place.token_count))
-    if not is_finite(content[:wanted], shape.dtype):
-        raise StateFileError(f"damaged ({what}: not finite)")
-    return rows
-
-
-def is_finite(content: NDArray[np.uint8], dtype: str) -> bool:
-    """Whether no float16 is infinite or NaN."""
-    bits = content.view("<u2")
-    if dtype == "q8_0":
-        bits = bits[:: _QUANT_BLOCK_BYTES // 2]  # a block begins with its scale
-    return not bits.size or int((bits & _MAGNITUDE).max()) < _INFINITE
-
-
-def _read(storage: Storage, descriptor: int, offset: int, count: int) -> bytes:
-    content = bytearray(count)
-    _read_into(storage, descriptor, memoryview(content), offset)
-    return bytes(content)
-
-
-def _read_into(storage: Storage, descriptor: int, out: memoryview, offset: int) -> None:
-    while out:
-        count = storage.read(descriptor, out, offset)
-        if count == 0:
-            raise StateFileError("truncated")
-        out, offset = out[count:], offset + count
-
-
-def _padded(count: int) -> int:
-    return -(-count // _ALIGNMENT) * _ALIGNMENT
+def padded_bytes(size: int) -> int:
+    """Returns the size of a part of a file with its padding."""
+    return padded(size, ALIGNMENT_BYTES)

@@ -1,1 +1,1 @@
-"""Files on the disk: written beside and renamed, locked, marked as this program's own, guarded by checksums."""
+"""Files on the disk: replaced in one step, locked, marked as this program's own, and read with suspicion."""

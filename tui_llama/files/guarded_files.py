@@ -1,6 +1,6 @@
-"""Files that are read with suspicion: nothing is followed, waited for or believed when one is opened.
+"""Opens and reads files that are not trusted. Opening follows no links and waits for nobody.
 
-Knows no formats.
+This module knows no file formats.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ from tui_llama.errors import StateFileError
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """A descriptor to read from; links are not followed.
+    """Yields a descriptor to read from. Does not follow links.
 
     Raises:
-        StateFileError: it cannot be opened, or reading inside of the block fails.
+        StateFileError: the file cannot be opened, or reading inside the block fails.
     """
     # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -31,7 +31,7 @@ def opened(path: Path) -> Iterator[int]:
 
 
 def regular_file_bytes(descriptor: int) -> int:
-    """The length of the file in bytes.
+    """Returns the length of the file in bytes.
 
     Raises:
         StateFileError: it is not a regular file.
@@ -43,22 +43,22 @@ def regular_file_bytes(descriptor: int) -> int:
 
 
 def read_bytes(descriptor: int, offset: int, count: int) -> bytes:
-    """Reads exactly `count` bytes, which the file was seen to have; see `read_into`."""
+    """Reads exactly `count` bytes. The caller has checked that the file has as many; see `read_into`."""
     content = bytearray(count)
     read_into(descriptor, offset, memoryview(content))
     return bytes(content)
 
 
 def read_into(descriptor: int, offset: int, out: memoryview) -> None:
-    """Fills `out`, of bytes, from `offset` on.
+    """Fills `out`, a view of bytes, with the file's bytes from `offset` on.
 
     Raises:
-        StateFileError: the file ends before.
+        StateFileError: the file ends before `out` is full.
     """
     while out:
         count = os.preadv(descriptor, [out], offset)
         if count == 0:
-            # It was long enough a moment ago: someone is cutting it while we read.
+            # The file was long enough a moment ago, so someone is truncating it while we read.
             raise StateFileError("truncated")
         out, offset = out[count:], offset + count
 

@@ -1,6 +1,6 @@
-"""What is said where a file system has no locks, such as one of a network whose lock service does not run.
+"""Errors and messages for file systems without locks, such as a network file system whose lock service is down.
 
-Whoever keeps something in a folder there is told which folder it is and how to put it elsewhere.
+The messages tell the user how to move the folder elsewhere.
 """
 
 import errno
@@ -22,21 +22,21 @@ NO_LOCKS: Final = "its file system has no file locks"
 
 
 def lacks_locks(error: OSError | sqlite3.Error) -> bool:
-    """Whether something failed because files cannot be locked there."""
+    """Tells whether an operation failed because the file system cannot lock files."""
     if isinstance(error, OSError):
         return error.errno in _ERRORS
     return getattr(error, "sqlite_errorcode", None) in _SQLITE_ERRORS
 
 
 def cause_of(error: OSError) -> str:
-    """Why something failed, in few words; what to do is among them where there are no locks."""
+    """Says in few words why an operation failed, and what to do if the file system has no locks."""
     if lacks_locks(error):
         return f"{NO_LOCKS}; {how_to_move(paths.cache_folder())}"
     return error.strerror or type(error).__name__
 
 
 def how_to_move(path: Path) -> str:
-    """How to have what lies at a path elsewhere, without a full stop and in lower case."""
+    """Says how to move the folder of a path elsewhere, without a full stop and in lower case."""
     ways = [f"{paths.HOME_VARIABLE} for all of this program's"]
     if not paths.has_home():
         for variable, folder in (("XDG_DATA_HOME", paths.data_folder()), ("XDG_CACHE_HOME", paths.cache_folder())):

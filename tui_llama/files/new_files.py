@@ -1,8 +1,8 @@
-"""Files that a user has named for a result: one rule for all commands that write any.
+"""Writes a result to a file that the user has named, by one rule for all commands.
 
-Only a new file is written. Where the user asks for it, a regular file of the kind that is written is replaced; never a
-link, a pipe, a device or a folder, nor what the result was made from. A result is written beside its place and gets its
-name once it is whole and on the disk, so that a failure leaves what was there.
+The file must be new. If the user asks for it, a regular file of the same kind is replaced, but never a link, a pipe, a
+device or a folder, nor a file from which the result was made. The result is written to another file in the same folder,
+which gets its name once it is complete and on the disk. So a failure leaves the old file as it was.
 """
 
 import errno
@@ -20,7 +20,7 @@ from typing import Final
 from tui_llama.errors import ResultFileError
 
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""What file systems say that have no second names for a file."""
+"""Errors of file systems that have no hard links."""
 
 _CAUSES: Final = {
     errno.ENOENT: "the folder is missing",
@@ -33,13 +33,13 @@ _CHOOSE: Final = "Choose another name."
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """What is written.
+    """The kind of a result file.
 
     Args:
-        name: Such as "a session of llama.cpp".
-        beginning: The bytes that all files of the kind begin with, at least four; none where they have no mark. Then
-            none is replaced, and what a program that was killed left half written stays.
-        option: What the user gives to have one replaced; empty where that cannot be asked for.
+        name: The kind's name with its article, such as "a session of llama.cpp".
+        beginning: The bytes with which all files of the kind begin, at least four, or none. Without them no file is
+            replaced, and a part that a killed program has left stays.
+        option: The option by which the user asks for a file to be replaced; empty if there is none.
     """
 
     name: str
@@ -48,24 +48,26 @@ class FileKind:
 
 
 def require_place(path: Path, kind: FileKind, *, may_replace: bool, inputs: Iterable[Path] = ()) -> None:
-    """Says before any work is done where `new_file` would refuse at its end; takes the same and raises the same."""
+    """Raises before any work is done what `new_file` would raise at its end. Takes the same arguments."""
     with _explained(path), _folder(path) as folder:
         _replaced(folder, path, kind, may_replace, inputs)
 
 
 @contextmanager
 def new_file(path: Path, kind: FileKind, *, may_replace: bool, inputs: Iterable[Path] = ()) -> Iterator[int]:
-    """A new file, mode 0600, to be written and read; it gets its name when the block ends well, else it disappears.
+    """Makes a new file, mode 0600, and yields its descriptor, for reading and writing.
+
+    The file gets its name when the block ends well. Else it is removed.
 
     Args:
-        path: Its name, in a folder that is there.
-        kind: What is written.
-        may_replace: Whether a file of this kind may be replaced, or an empty one.
-        inputs: What the result is made from.
+        path: The file's path, in a folder that exists.
+        kind: The kind of the file.
+        may_replace: Whether an empty file or a file of this kind may be replaced.
+        inputs: The files from which the result is made.
 
     Raises:
-        ResultFileError: it could not be written, and what was there still is; or, when only the last sync failed, the
-            new one is, in full.
+        ResultFileError: the file could not be written, and an old file is unchanged. If only the last sync failed,
+            the new file is there in full.
     """
     with _explained(path), _folder(path) as folder:
         _replaced(folder, path, kind, may_replace, inputs)
@@ -85,14 +87,18 @@ def new_file(path: Path, kind: FileKind, *, may_replace: bool, inputs: Iterable[
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:
-    """Writes all of it at the descriptor's place, however many calls that takes."""
+    """Writes all of `content` at the descriptor's position, in as many calls as that takes."""
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 def _replaced(folder: int, path: Path, kind: FileKind, may_replace: bool, inputs: Iterable[Path]) -> bool:
-    """Whether there is a file that may be replaced; raises `ResultFileError` where one must not be."""
+    """Tells whether there is a file that may be replaced.
+
+    Raises:
+        ResultFileError: something is in the file's place that must not be replaced.
+    """
     try:
         status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -113,7 +119,7 @@ def _replaced(folder: int, path: Path, kind: FileKind, may_replace: bool, inputs
 
 def _statuses(paths: Iterable[Path]) -> Iterator[os.stat_result]:
     for path in paths:
-        with suppress(OSError):  # gone meanwhile: then nothing can take its place
+        with suppress(OSError):  # the input is gone meanwhile, so the result cannot replace it
             yield path.stat()
 
 
@@ -127,7 +133,11 @@ def _beginning(folder: int, name: str, count: int) -> bytes:
 
 
 def _name(folder: int, part: str, name: str, is_replaced: bool, path: Path) -> None:
-    """Gives a whole file its name; one that somebody else has made under that name meanwhile stays."""
+    """Gives a complete file its name. Does not replace a file that somebody else has made meanwhile.
+
+    Raises:
+        ResultFileError: somebody else has made a file of that name meanwhile.
+    """
     if is_replaced:
         os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
         return
@@ -139,7 +149,7 @@ def _name(folder: int, part: str, name: str, is_replaced: bool, path: Path) -> N
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # The name is taken first, by an empty file of our own, which can then be replaced.
+        # An empty file of our own takes the name first, and the complete file then replaces it.
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder))
         os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
 
@@ -156,23 +166,23 @@ def _folder(path: Path) -> Iterator[int]:
 
 
 def _create_locked(folder: int, name: str) -> tuple[str, int]:
-    """Makes the file that is to become `name`; its lock says that someone is writing it."""
+    """Makes the part that is to become `name`. A lock on it tells other writers that it is in use."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         part = f".{name}.{secrets.token_hex(8)}.part"
         descriptor = os.open(part, flags, 0o600, dir_fd=folder)
-        with suppress(OSError):  # a file system without locks: nothing is removed there either
+        with suppress(OSError):  # a file system without locks; there nobody removes abandoned parts either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return part, descriptor
-        # Another writer took it for abandoned before it was locked.
+        # Another writer took the part for abandoned and removed it before it was locked.
         os.close(descriptor)
 
 
 def _remove_abandoned(folder: int, name: str, kind: FileKind) -> None:
-    """Removes what a program that was killed while writing `name` left: by its name and its beginning it is ours.
+    """Removes the parts that killed programs have left while they wrote `name`.
 
-    A program that still writes holds a lock on it.
+    A part is ours by its name and its beginning. A program that still writes a part holds a lock on it.
     """
     if not kind.beginning:
         return

@@ -1,6 +1,6 @@
-"""Small files of ours, each replaced in one step: what is read is the old one or the new one in full.
+"""Replaces small files of the program's own in one step. A reader sees the old file or the new one, complete.
 
-Files that a user has named are the business of `new_files`.
+`new_files` writes the files that a user has named.
 """
 
 import errno
@@ -14,10 +14,10 @@ from tui_llama import paths
 
 
 def replace_own_file(path: Path, content: bytes) -> None:
-    """Writes a file, mode 0600, in place of the one that may be there; makes its folder if need be.
+    """Writes a file, mode 0600, and replaces the one that may be there. Makes its folder if it is missing.
 
     Raises:
-        OSError: as the system says, or because a link, a folder or the like is in its place; that stays.
+        OSError: the system refuses, or something else is in the file's place, such as a link or a folder, which stays.
     """
     paths.make_private_folder(path.parent)
     with suppress(FileNotFoundError):

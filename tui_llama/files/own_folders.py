@@ -1,8 +1,8 @@
-"""Folders that this program has made and may empty again: a mark says so, a small file that lies in each of them.
+"""Folders that this program has made and may empty again. A mark, a small file in each of them, says so.
 
-A name alone is no proof: a user may have chosen any folder for what we keep. So nothing is removed from a folder
-without the mark, nothing but the kind of file that we put there, and nothing that a link leads to. The mark is a cache
-directory tag, which programs that make backups know as well.
+The name of a folder is no proof, because the user may have chosen any folder for the program's files. So the program
+removes files only from a folder with the mark, only the kind of file that it puts there, and never through a link. The
+mark is a cache directory tag, which backup programs know as well.
 
 Source: https://bford.info/cachedir/
 """
@@ -23,16 +23,16 @@ _MARK: Final = (
 )
 
 IsOwnName: TypeAlias = Callable[[str], bool]
-"""Whether a name is that of a file which we put into such a folder."""
+"""Tells whether a name is that of a file which this program puts into such a folder."""
 IsOwnContent: TypeAlias = Callable[[bytes], bool]
-"""Whether a content says itself that we have written it."""
+"""Tells whether the content of a file shows that this program has written it."""
 
 
 def make_marked_folder(path: Path) -> None:
-    """Makes a folder for the user alone, and puts the mark into it; a marked one that is there will do.
+    """Makes a folder for the user alone, if it is missing, and puts the mark into it.
 
     Raises:
-        OSError: as the system says, or something else is in its place, such as a link.
+        OSError: the system refuses, or something else is in the folder's place, such as a link.
     """
     paths.make_private_folder(path)
     with _opened(path) as folder:
@@ -40,10 +40,10 @@ def make_marked_folder(path: Path) -> None:
 
 
 def _mark(folder: int) -> None:
-    """Puts the mark into the folder of a descriptor. What lies in its place stays as it is.
+    """Puts the mark into the folder of a descriptor. A file that has the mark's name already stays as it is.
 
     Raises:
-        OSError: as the system says.
+        OSError: the system refuses.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -60,7 +60,7 @@ def _mark(folder: int) -> None:
 
 
 def is_marked_folder(path: Path) -> bool:
-    """Whether a path is a folder, and no link to one, with the mark."""
+    """Tells whether a path is a folder with the mark, and not a link to one."""
     try:
         with _opened(path) as folder:
             return _is_marked(folder)
@@ -73,14 +73,14 @@ def _is_marked(folder: int) -> bool:
 
 
 def remove_unused_folder(path: Path, is_own_name: IsOwnName, is_own_content: IsOwnContent, unused_since: float) -> None:
-    """Removes our files from a folder of ours, and then the folder if it is empty. Whatever else is there stays.
+    """Removes the program's files from a folder of the program, and then the folder if it is empty. Other files stay.
 
     Args:
-        path: What is no folder, or a link to one, is left alone.
-        is_own_name: Which files of a marked folder may go; links, folders and devices never do.
-        is_own_content: Without a mark, the folder is ours only if it has files, and all of them have such names and
-            contents.
-        unused_since: The folder is left alone if it was changed after this time, in seconds since 1970.
+        path: The folder. Anything that is not a folder, also a link to one, is left alone.
+        is_own_name: Tells which files may be removed. Links, folders and devices are never removed.
+        is_own_content: Decides about a folder without a mark: it is the program's only if it has files, and all of them
+            have own names and own contents.
+        unused_since: A time in seconds since 1970. A folder that was changed at or after it is left alone.
     """
     with suppress(OSError), _opened(path) as folder:  # another process may be removing it too
         if os.fstat(folder).st_mtime >= unused_since:
@@ -92,7 +92,7 @@ def remove_unused_folder(path: Path, is_own_name: IsOwnName, is_own_content: IsO
 
 
 def _empty(folder: int, is_own_name: IsOwnName) -> None:
-    """Removes our files, and if these were all the mark."""
+    """Removes the program's files, and the mark if nothing else is left."""
     for name in os.listdir(folder):
         if is_own_name(name) and _is_regular(folder, name):
             os.unlink(name, dir_fd=folder)
@@ -102,19 +102,19 @@ def _empty(folder: int, is_own_name: IsOwnName) -> None:
 
 def _has_only(folder: int, is_own_name: IsOwnName, is_own_content: IsOwnContent) -> bool:
     names = os.listdir(folder)
-    if not all(map(is_own_name, names)):  # first: what is somebody else's may be large
+    if not all(map(is_own_name, names)):  # checked before any content is read: a foreign file may be large
         return False
     contents = [_content(folder, name) for name in names]
     return bool(names) and all(content is not None and is_own_content(content) for content in contents)
 
 
 def _is_regular(folder: int, name: str) -> bool:
-    """Whether a name in a folder is that of a regular file, and not that of a link to one."""
+    """Tells whether a name in a folder is that of a regular file, and not of a link to one."""
     return stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
 
 
 def _content(folder: int, name: str) -> bytes | None:
-    """What is in a regular file in a folder; None where there is none that can be read."""
+    """Returns the content of a regular file in a folder, or None if there is no such file that can be read."""
     # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
@@ -127,7 +127,7 @@ def _content(folder: int, name: str) -> bytes | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of a folder; a link to one raises `OSError`."""
+    """Yields a descriptor of a folder. Raises `OSError` for a link to one."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield descriptor

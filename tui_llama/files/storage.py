@@ -1,7 +1,7 @@
-"""The few calls by which the prompt cache reaches a disk, so that tests can put a failing one in its place.
+"""The few calls by which the prompt cache reaches a disk. Tests replace them by a disk that fails.
 
-Names are relative to one folder and have at most two parts, `folder/file`. Files are known by the descriptor that
-opening them gave. Nothing is retried and nothing is hidden here: writing may be short, and every error is an `OSError`.
+Names are relative to one folder and have at most two parts, `folder/file`. An open file is known by its descriptor.
+Nothing is retried or hidden here: a write may be short, and every error is an `OSError`.
 """
 
 import errno
@@ -16,73 +16,73 @@ from tui_llama.paths import is_folder, make_private_folder
 
 
 class FileStatus(NamedTuple):
-    """What can be seen of a file without opening it: its size, and when it was used, as `used_at` says."""
+    """The facts about a file that need no opening: its size, and the time at which it was used, as in `used_at`."""
 
     size_bytes: int
     used_at: float
 
 
 class Storage(Protocol):
-    """A folder of files.
+    """The protocol of a folder of files.
 
     Raises (every method):
-        OSError: as the system says.
+        OSError: the system refuses.
     """
 
     def make_folder(self, name: str) -> None:
-        """Makes the folder, for the user alone, if it is not there; "" is the root."""
+        """Makes the folder, for the user alone, if it is missing; "" is the root."""
         ...
 
     def list_folder(self, name: str) -> list[str]:
-        """What lies in a folder, in any order, without links; nothing if it is not there."""
+        """Returns the names in a folder, in any order, without links. A missing folder has none."""
         ...
 
     def files(self, name: str) -> dict[str, FileStatus]:
-        """The regular files in a folder by name; nothing if it is not there."""
+        """Returns the regular files in a folder by name. A missing folder has none."""
         ...
 
     def create(self, name: str) -> int:
-        """Makes a file, mode 0600, that must not be there yet; returns a descriptor to read and write it."""
+        """Makes a file, mode 0600, that must not exist yet. Returns a descriptor for reading and writing."""
         ...
 
     def open(self, name: str, *, writable: bool = False) -> int:
-        """Opens a regular file of our own; links and other people's files are refused with `PermissionError`."""
+        """Opens a regular file of this user. Raises `PermissionError` for links and for other people's files."""
         ...
 
     def close(self, descriptor: int) -> None:
-        """Lets a file and its locks go."""
+        """Closes a file and releases its locks."""
         ...
 
     def size(self, descriptor: int) -> int:
-        """Bytes of a file."""
+        """Returns the size of a file in bytes."""
         ...
 
     def used_at(self, descriptor: int) -> float:
-        """When `touch` was last called for a file or it was written, in seconds since 1970."""
+        """Returns the time of the last `touch` or write of a file, in seconds since 1970."""
         ...
 
     def is_linked(self, descriptor: int) -> bool:
-        """Whether the file still has a name."""
+        """Tells whether the file still has a name."""
         ...
 
     def read(self, descriptor: int, out: memoryview, offset: int) -> int:
-        """Fills the beginning of `out` from `offset` bytes on; returns how many bytes came, 0 at the end."""
+        """Fills the beginning of `out` with bytes from `offset` on. Returns their number, 0 at the end of the file."""
         ...
 
     def write(self, descriptor: int, content: memoryview, offset: int) -> int:
-        """Writes the beginning of `content` at `offset`; returns how many bytes went."""
+        """Writes the beginning of `content` at `offset`, in bytes. Returns the number of bytes written."""
         ...
 
     def truncate(self, descriptor: int, size: int) -> None:
-        """Cuts a file off."""
+        """Truncates a file to `size` bytes."""
         ...
 
     def sync(self, descriptor: int) -> None:
-        """Returns when the file's bytes and size are on the disk."""
+        """Waits until the file's bytes and size are on the disk."""
         ...
 
     def rename(self, name: str, new_name: str) -> None:
-        """Gives a file another name in one step; a file of that name is gone."""
+        """Gives a file another name in one step, and replaces a file that has that name."""
         ...
 
     def unlink(self, name: str) -> None:
@@ -90,33 +90,37 @@ class Storage(Protocol):
         ...
 
     def sync_folder(self, name: str) -> None:
-        """Returns when what was made, renamed and removed in a folder is on the disk."""
+        """Waits until all files that were made, renamed and removed in a folder are so on the disk."""
         ...
 
     def lock(self, descriptor: int, *, exclusive: bool) -> bool:
-        """Locks a file for this descriptor, without waiting; returns whether that worked.
+        """Locks a file for this descriptor, without waiting. Returns whether that worked.
 
-        A lock of the other kind is let go first: if that did not work, the descriptor has none.
+        A lock of the other kind is released first. So if the call does not work, the descriptor has no lock.
         """
         ...
 
     def touch(self, descriptor: int, seconds: float | None = None) -> None:
-        """Notes that a file was used now, or at a time in seconds since 1970."""
+        """Records that a file was used now, or at a time in seconds since 1970."""
         ...
 
     def free_bytes(self) -> tuple[int, int]:
-        """Bytes of the disk that are free, and all of them."""
+        """Returns the free bytes and all bytes of the disk."""
         ...
 
 
 class DiskStorage:
-    """A `Storage` in a folder of the file system. Makes the folder when something is put into it."""
+    """A `Storage` in a folder of the file system. The folder may be missing until `make_folder` is called."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def _folder(self, name: str) -> Path:
-        """The root, or a folder in it; a link in its place would lead out of the root."""
+        """Returns the root, or a folder in it.
+
+        Raises:
+            NotADirectoryError: a link is in the folder's place, which might lead out of the root.
+        """
         folder = self.root / name
         if name and folder.is_symlink():
             raise NotADirectoryError(errno.ENOTDIR, f"{name} is a link and not a folder")
@@ -140,7 +144,7 @@ class DiskStorage:
         try:
             with os.scandir(self._folder(name)) as entries:
                 for entry in entries:
-                    with suppress(FileNotFoundError):  # gone since the folder was read
+                    with suppress(FileNotFoundError):  # removed since the folder was read
                         if entry.is_file(follow_symlinks=False):
                             status = entry.stat(follow_symlinks=False)
                             found[entry.name] = FileStatus(status.st_size, status.st_mtime)
@@ -158,7 +162,7 @@ class DiskStorage:
         try:
             descriptor = os.open(self._path(name), flags)
         except OSError as error:
-            if error.errno == errno.ELOOP:  # what O_NOFOLLOW says of a link
+            if error.errno == errno.ELOOP:  # the error of O_NOFOLLOW for a link
                 raise PermissionError(f"{name} is a link") from error
             raise
         status = os.fstat(descriptor)

@@ -1,9 +1,9 @@
-"""A digest of all tokens up to a position, which is the same however they came.
+"""A digest of all tokens up to a position. It does not depend on the pieces in which the tokens arrived.
 
     digest of 64 · n tokens     h(n) = BLAKE2b-128(h(n - 1) ‖ the last 64 token ids, uint32 little-endian)
-    digest of a few more        BLAKE2b-128(h(n) ‖ those that are left)
+    digest with r more tokens   BLAKE2b-128(h(n) ‖ the r remaining token ids), 0 < r < 64
 
-h(0) stands for what the tokens mean: a digest of the model, the configuration and the engine's version.
+h(0) stands for the meaning of the tokens: a digest of the model, the configuration and the engine's version.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ BLOCK_TOKENS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class TokenChain:
-    """The digest of a number of tokens, and what is needed to go on from there."""
+    """The digest of a number of tokens, with the state from which it can be extended."""
 
     block_digest: bytes
     length: int = 0
@@ -27,16 +27,16 @@ class TokenChain:
 
     @classmethod
     def beginning(cls, meaning: bytes) -> "TokenChain":
-        """No tokens yet. `meaning` is any number of bytes."""
+        """Returns the chain of no tokens. `meaning` may have any number of bytes."""
         return cls(_digest(meaning))
 
     @property
     def digest(self) -> bytes:
-        """16 bytes that stand for all tokens so far."""
+        """The digest of all tokens so far, 16 bytes."""
         return _digest(self.block_digest, self.rest) if len(self.rest) else self.block_digest
 
     def extended(self, token_ids: NDArray[np.uint32]) -> "TokenChain":
-        """The chain after (tokens,) uint32 more."""
+        """Returns the chain after more tokens, (tokens,) uint32."""
         pending = np.concatenate([self.rest, token_ids]).astype("<u4")
         digest, whole = self.block_digest, len(pending) // BLOCK_TOKENS * BLOCK_TOKENS
         for start in range(0, whole, BLOCK_TOKENS):

@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tui_llama import paths
-from tui_llama.models.starter_file import WORKING_FOLDER_PREFIX
+from tui_llama.models.starter.file import WORKING_FOLDER_PREFIX
 
 MAX_DEPTH: Final = 8
 MAX_ENTRIES: Final = 50_000
@@ -38,7 +38,7 @@ OLLAMA: Final = "Ollama"
 _ORIGINS: Final = (OUR_FOLDER, HUGGING_FACE, LM_STUDIO, LLAMA_CPP, OLLAMA)
 
 _MAGIC: Final = b"GGUF"
-_UNFINISHED: Final = ".incomplete"  # as hub_cache.py and huggingface_hub itself call them
+_UNFINISHED: Final = ".incomplete"  # as hub/cache.py and huggingface_hub itself call them
 _PART = re.compile(r"-(?P<number>\d{5})-of-\d{5}$")
 _DIGEST = re.compile(r"sha256:(?P<hexadecimal>[0-9a-f]{64})")
 _OLLAMA_WEIGHTS: Final = "application/vnd.ollama.image.model"

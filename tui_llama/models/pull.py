@@ -59,20 +59,21 @@ def pull(name: str, report: ReportProgress) -> Downloaded:
 def _fetch(name: str, report: ReportProgress) -> Downloaded:
     entry = find_entry(name)
     if entry is not None and entry.name == STARTER:
-        from tui_llama.models.starter import fetch_starter
+        from tui_llama.models.starter.fetch import fetch_starter
 
         return fetch_starter(report)
-    from tui_llama.models import hub
+    from tui_llama.models.hub.fetch import fetch
+    from tui_llama.models.hub.reference import parse_reference
 
     if entry is not None:
         name = f"hf:{entry.repository}:{entry.file}"
-    reference = hub.parse_reference(name)
+    reference = parse_reference(name)
     if reference is None:
         near = suggest_names(name)
         known = f"Did you mean {' or '.join(near)}?" if near else "tui-llama models list --all shows the names."
         hint = f"{known} Or give hf:OWNER/REPOSITORY."
         raise DownloadError(f"there is no model {name[:80]!r} in the catalogue", hint)
-    return hub.fetch(reference, report)
+    return fetch(reference, report)
 
 
 # --- in a process of its own --------------------------------------------------------------------------------------

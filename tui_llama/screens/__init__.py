@@ -1,1 +1,1 @@
-"""The screens: one to a file; each takes data and posts what the user wants."""
+"""The screens, one to a file. A screen takes data and posts messages that say what the user wants."""

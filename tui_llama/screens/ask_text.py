@@ -1,4 +1,4 @@
-"""Asks for one line of text."""
+"""A dialog that asks for one line of text."""
 
 from textual import on
 from textual.app import ComposeResult
@@ -10,11 +10,11 @@ from tui_llama.widgets.line_input import LineInput
 
 
 class AskText(Dialog[str | None]):
-    """Returns the line, or None when the user left.
+    """A dialog whose result is the line, or None if the user left it or typed nothing.
 
     Args:
-        question: What is asked for.
-        text: What stands there at first.
+        question: The title of the dialog.
+        text: The text in the line at first.
     """
 
     def __init__(self, question: str, text: str = "") -> None:
@@ -23,7 +23,7 @@ class AskText(Dialog[str | None]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        """The question, the line, the keys."""
+        """Yields the line in a box with the question as its title, and the keys."""
         with Vertical(classes="dialog -small") as box:
             box.border_title = self._question
             yield LineInput(self._text, select_on_focus=True, compact=True)

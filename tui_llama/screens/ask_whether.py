@@ -1,4 +1,4 @@
-"""Asks before something that cannot be undone."""
+"""A dialog that asks before something that cannot be undone."""
 
 from typing import ClassVar
 
@@ -13,12 +13,12 @@ from tui_llama.text_safety import sanitize_line
 
 
 class AskWhether(Dialog[bool | None]):
-    """Returns whether the user said yes; None or False when not.
+    """A dialog whose result is True if the user said yes, else False or None.
 
     Args:
-        question: What would be done.
-        detail: To what; not trusted.
-        yes: What doing it is called.
+        question: The title, which says what would be done.
+        detail: The thing to which it would be done; not trusted.
+        yes: The label of the button that does it.
     """
 
     AUTO_FOCUS = "#no"
@@ -35,7 +35,7 @@ class AskWhether(Dialog[bool | None]):
         self._yes = yes
 
     def compose(self) -> ComposeResult:
-        """The question and two buttons; the harmless one has the focus."""
+        """Yields the detail and two buttons. The harmless button has the focus."""
         with Vertical(classes="dialog -small") as box:
             box.border_title = self._question
             yield Static(self._detail, markup=False)
@@ -48,5 +48,5 @@ class AskWhether(Dialog[bool | None]):
         self.dismiss(event.button.id == "yes")
 
     def action_answer(self, is_yes: bool) -> None:
-        """A key instead of a button."""
+        """Answers by a key, as the buttons do."""
         self.dismiss(is_yes)

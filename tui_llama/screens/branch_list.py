@@ -1,4 +1,4 @@
-"""The list of the ways that a chat went."""
+"""The list of a chat's branches."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from tui_llama.widgets.cutting import cut
 
 
 class ListedBranch(msgspec.Struct, frozen=True):
-    """A branch as a line of the list: what was said last in it. Neither text is trusted."""
+    """A branch as the list takes it, with its last question and answer. Neither text is trusted."""
 
     tip_message_id: int
     question: str
@@ -23,11 +23,11 @@ class ListedBranch(msgspec.Struct, frozen=True):
 
 
 class BranchList(PickDialog[ListedBranch, int | None]):
-    """Returns the id of the message in which the branch to open ends, or None.
+    """A dialog whose result is the id of the last message of the branch to open, or None.
 
     Args:
-        branches: Newest first.
-        now: What "today" is compared with.
+        branches: The branches, newest first.
+        now: The present time, which decides what is "today".
     """
 
     TITLE_TEXT = "Branches of this chat"
@@ -38,24 +38,24 @@ class BranchList(PickDialog[ListedBranch, int | None]):
         self._now = now
 
     def line(self, item: ListedBranch, width: int) -> Content:
-        """The last question and its answer, and on the right how many messages and when."""
+        """Returns the last question and its answer, and on the right the number of messages and the time."""
         mark = "● " if item.is_open else "  "
         question, answer = (sanitize_line(" ".join(text.split())) for text in (item.question, item.answer))
         if answer:
-            # Not all of the line: a long question would leave nothing to tell its answers apart by.
+            # A question that filled the line would leave no room for the answers, which tell branches apart.
             question = cut(Content(question), max(8, width * 2 // 5)).plain
         said = f"{question} → {answer}" if answer else question
         detail = count_and_time(item.message_count, item.created_at, self._now, width)
         return two_sides(mark + said, detail, width)
 
     def words(self, item: ListedBranch) -> str:
-        """Question and answer."""
+        """Returns the question and the answer."""
         return f"{item.question} {item.answer}"
 
     def choose(self, item: ListedBranch) -> None:
-        """Opens it."""
+        """Closes the list with this branch as the one to open."""
         self.dismiss(item.tip_message_id)
 
     def advice_when_empty(self, filter_text: str) -> str:
-        """Why there is nothing."""
+        """Says why no branch is listed."""
         return "No branch ends with this." if filter_text else "Nothing was said in this chat yet."

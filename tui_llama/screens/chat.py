@@ -1,4 +1,4 @@
-"""The main screen: title, conversation, composer, status. Takes data, posts what the user wants."""
+"""The main screen: title bar, transcript, composer and status line. It takes data and posts what the user wants."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -26,10 +26,10 @@ _EDITING_KEYS = "Enter send · Alt+↑↓ another · Esc leave"
 
 
 class ChatScreen(LastingFocus, Screen[None]):
-    """One chat."""
+    """The screen of the open chat."""
 
     class Ready(Message):
-        """The screen is there and can be told what to show."""
+        """Posted when the screen is mounted and can be told what to show."""
 
     AUTO_FOCUS = "#composer"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - declared without ClassVar by the base class
@@ -42,7 +42,7 @@ class ChatScreen(LastingFocus, Screen[None]):
         (18, "-tall"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
-        # Before the composer and the screen see it, which would only copy.
+        # With priority, because the composer and Textual's screen would only copy.
         Binding("ctrl+c,super+c", "app.interrupt", "Copy, stop, clear or quit", show=False, priority=True),
         *(
             Binding(command.keys, f"app.{command.name}", command.title, show=False, id=command.name)
@@ -52,7 +52,7 @@ class ChatScreen(LastingFocus, Screen[None]):
     ]
 
     def compose(self) -> ComposeResult:
-        """From top to bottom."""
+        """Yields the parts from top to bottom."""
         yield TitleBar(id="titles")
         with Vertical(id="stage"):
             yield EmptyState(id="empty")
@@ -62,7 +62,7 @@ class ChatScreen(LastingFocus, Screen[None]):
         yield StatusLine(id="status")
 
     def on_mount(self) -> None:
-        """An empty chat, nothing under way."""
+        """Shows an empty chat in which nothing is under way, and posts `Ready`."""
         self.add_class("-empty")
         self.show_busy(False)
         self.post_message(self.Ready())
@@ -71,33 +71,33 @@ class ChatScreen(LastingFocus, Screen[None]):
 
     @property
     def titles(self) -> TitleBar:
-        """The line at the top."""
+        """The title bar at the top."""
         return self.query_one("#titles", TitleBar)
 
     @property
     def transcript(self) -> Transcript:
-        """The conversation."""
+        """The transcript of the conversation."""
         return self.query_one("#transcript", Transcript)
 
     @property
     def composer(self) -> Composer:
-        """Where the user writes."""
+        """The composer, in which the user writes."""
         return self.query_one("#composer", Composer)
 
     @property
     def status(self) -> StatusLine:
-        """The line at the bottom."""
+        """The status line at the bottom."""
         return self.query_one("#status", StatusLine)
 
     @property
     def empty_state(self) -> EmptyState:
-        """What an empty chat shows."""
+        """The view of an empty chat."""
         return self.query_one("#empty", EmptyState)
 
     # --- what it shows ------------------------------------------------------------------------------------------
 
     async def show_chat(self, messages: Sequence[ShownMessage], history: Sequence[str]) -> None:
-        """Shows another chat; `history` is what Up brings back in the composer."""
+        """Shows another chat. `history` holds the texts that Up brings back in the composer, oldest first."""
         self.composer.set_history(history)
         self.composer.focus()
         with self.app.batch_update():
@@ -105,12 +105,17 @@ class ChatScreen(LastingFocus, Screen[None]):
             await self.transcript.show(messages)
 
     def add_message(self, text: str, note: str = "") -> None:
-        """The user said something."""
+        """Adds a message of the user to the transcript."""
         self.remove_class("-empty")
         self.transcript.add_message(text, note)
 
     def show_busy(self, is_busy: bool, *, is_editing: bool = False) -> None:
-        """Whether there is something to stop, and whether an earlier message is being edited."""
+        """Shows the keys that are useful now.
+
+        Args:
+            is_busy: Whether there is something to stop.
+            is_editing: Whether the user edits an earlier message.
+        """
         self.set_class(is_busy, "-busy")
         self.composer.border_subtitle = _EDITING_KEYS if is_editing else _BUSY_KEYS if is_busy else _IDLE_KEYS
 

@@ -1,4 +1,4 @@
-"""The list of chats: open, rename, delete."""
+"""The list of chats, from which the user opens, renames and deletes them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from tui_llama.text_safety import sanitize_line
 
 
 class ListedChat(msgspec.Struct, frozen=True):
-    """A chat as a line of the list. The title and the model's name are not trusted."""
+    """A chat as the list takes it. The title and the model's name are not trusted."""
 
     chat_id: str
     title: str
@@ -27,11 +27,11 @@ class ListedChat(msgspec.Struct, frozen=True):
 
 
 class ChatList(PickDialog[ListedChat, str | None]):
-    """Returns the id of the chat to open, or None.
+    """A dialog whose result is the id of the chat to open, or None.
 
     Args:
-        chats: Newest first.
-        now: What "today" is compared with.
+        chats: The chats, newest first.
+        now: The present time, which decides what is "today".
     """
 
     TITLE_TEXT = "Chats"
@@ -42,7 +42,7 @@ class ChatList(PickDialog[ListedChat, str | None]):
     ]
 
     class RenameWanted(Message):
-        """The chat should have another title."""
+        """Posted when the user gives a chat another title."""
 
         def __init__(self, chat_list: "ChatList", chat_id: str, title: str) -> None:
             super().__init__()
@@ -51,7 +51,7 @@ class ChatList(PickDialog[ListedChat, str | None]):
             self.title = title
 
     class DeleteWanted(Message):
-        """The chat should be deleted; the user was asked."""
+        """Posted when the user has confirmed that a chat should be deleted."""
 
         def __init__(self, chat_list: "ChatList", chat_id: str) -> None:
             super().__init__()
@@ -63,28 +63,28 @@ class ChatList(PickDialog[ListedChat, str | None]):
         self._now = now
 
     def line(self, item: ListedChat, width: int) -> Content:
-        """Title, and on the right how many messages and when."""
+        """Returns the title, and on the right the number of messages and the time."""
         mark = "● " if item.is_open else "  "
         title = sanitize_line(item.title) or "Untitled"
         detail = count_and_time(item.message_count, item.updated_at, self._now, width)
         return two_sides(mark + title, detail, width)
 
     def words(self, item: ListedChat) -> str:
-        """Title and model."""
+        """Returns the title and the model's name."""
         return f"{item.title} {item.model_name}"
 
     def choose(self, item: ListedChat) -> None:
-        """Opens it."""
+        """Closes the list with this chat as the one to open."""
         self.dismiss(item.chat_id)
 
     def advice_when_empty(self, filter_text: str) -> str:
-        """Why there is nothing."""
+        """Says why no chat is listed."""
         if filter_text:
             return "No chat has this in its title."
         return "No chats yet. What you write is kept here without being asked."
 
     def action_rename(self) -> None:
-        """Asks for another title."""
+        """Asks for another title of the chat under the cursor."""
         chat = self.highlighted
         if chat is None:
             return
@@ -96,7 +96,7 @@ class ChatList(PickDialog[ListedChat, str | None]):
         self.app.push_screen(AskText("Rename chat", chat.title), rename)
 
     def action_delete(self) -> None:
-        """Asks whether to."""
+        """Asks whether to delete the chat under the cursor."""
         chat = self.highlighted
         if chat is None:
             return

@@ -1,6 +1,6 @@
-"""Everything that a user can ask for, declared once: it becomes key, slash command, palette entry and help.
+"""All commands, each declared once: as key binding, slash command, palette entry and line of the help.
 
-The app has a method `action_<name>` for each. Knows nothing of how they are carried out.
+The app has a method `action_<name>` for each command. This module does not know how a command is carried out.
 """
 
 import re
@@ -9,16 +9,16 @@ import msgspec
 
 
 class Command(msgspec.Struct, frozen=True):
-    """One thing to ask for.
+    """A command that a user can give.
 
     Attributes:
-        name: The app's action.
-        title: What the palette and the help call it.
-        explanation: One line.
-        slashes: What may be typed for it, without the slash; the first is the usual one.
-        keys: Keys in Textual's names, separated by commas; empty for none.
-        shown_keys: The keys as people write them.
-        argument: What may follow the slash command, empty for nothing.
+        name: The name of the app's action.
+        title: The title in the palette.
+        explanation: One line for the palette and the help.
+        slashes: The words of its slash commands, without the slash. The help shows the first.
+        keys: The keys by Textual's names, separated by commas; empty for none.
+        shown_keys: The keys as people write them; empty for none.
+        argument: The name of the argument that may follow the slash command; empty for none.
     """
 
     name: str
@@ -105,7 +105,7 @@ COMMANDS = (
     Command("quit", "Quit", "Leave; everything is kept", ("quit", "bye", "exit"), "ctrl+q", "Ctrl+Q"),
 )
 
-# Keys that belong to one widget and are no command, for the help.
+# The help also lists these keys, which belong to one widget and are no commands.
 COMPOSER_KEYS = (
     ("Enter", "Send"),
     ("Ctrl+J, Alt+Enter", "New line; also Shift+Enter, or \\ and Enter"),
@@ -129,14 +129,14 @@ _SLASH_COMMAND = re.compile(r"/(\?|[A-Za-z]+)(?:[ \t]+(.*))?")
 
 
 def parse_slash(text: str) -> tuple[str, str] | None:
-    """The word after the slash and what follows it; None when `text` is no command but something to send.
+    """Returns the word after the slash and the argument, or None if `text` is not a command but a message.
 
-    A path such as /usr/bin is no command, and neither is anything that begins with a blank or has more than one line.
+    A path such as /usr/bin is not a command. Neither is a text that begins with a blank or has more than one line.
     """
     match = _SLASH_COMMAND.fullmatch(text.rstrip())
     return (match[1].lower(), (match[2] or "").strip()) if match else None
 
 
 def find_slash(word: str) -> Command | None:
-    """The command of that name."""
+    """Returns the command that has this slash word, or None."""
     return next((command for command in COMMANDS if word in command.slashes), None)

@@ -1,4 +1,4 @@
-"""What all dialogs share: a box in the middle of the screen, closed by Esc or Ctrl+C."""
+"""The base of all dialogs: a box in the middle of the screen, which Esc or Ctrl+C closes."""
 
 from typing import ClassVar, TypeVar
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Dialog(EndsOnce, LastingFocus, ModalScreen[Result]):
-    """A box over the chat. Its content stands in a container with the class `dialog`."""
+    """A box over the chat. A subclass puts its content into a container with the class `dialog`."""
 
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared without ClassVar by the base class
         (0, "-short"),
@@ -23,5 +23,5 @@ class Dialog(EndsOnce, LastingFocus, ModalScreen[Result]):
     ]
 
     def action_dismiss_dialog(self) -> None:
-        """Closes it without a result."""
+        """Closes the dialog without a result."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""Dialogs that end once, however many keys were pressed: those behind the one that closed it are dropped."""
+"""A base for dialogs that end only once. Keys that were pressed after the closing one are dropped."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,20 @@ else:
 
 
 class EndsOnce(_Base):
-    """A screen that takes no more keys and reports after its end; Textual's own would end the program."""
+    """A screen that ignores keys and reports after its end. Textual's own screen would end the program."""
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was closed; its widgets may still be there, or not any more."""
+        """Whether the screen was closed. Its widgets may still exist."""
         return self not in self.app.screen_stack
 
     @property
     def is_there(self) -> bool:
-        """Whether it is drawn: what takes its time may come back before that, or after it was closed."""
+        """Whether the screen is drawn and open. Slow work may report before it is drawn or after it was closed."""
         return self.is_mounted and not self.has_ended
 
     def dismiss(self, result: Any = None) -> AwaitComplete:
-        """Closes it with a result; nothing, if it is closed already."""
+        """Closes the screen with a result. Does nothing if it is closed already."""
         return AwaitComplete() if self.has_ended else super().dismiss(result)
 
     async def _dispatch_message(self, message: Message) -> None:

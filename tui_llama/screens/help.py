@@ -1,4 +1,4 @@
-"""The keys and commands that are valid in the chat."""
+"""The help: the keys and commands of the chat."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -17,7 +17,7 @@ _KEYS_WIDTH = 24
 
 
 class HelpTable(Widget):
-    """Keys and what they do: side by side, or on two lines where that is too wide."""
+    """A table of keys and their meanings: side by side, or on two lines where there is no room for that."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"help-table--keys"}
 
@@ -26,11 +26,11 @@ class HelpTable(Widget):
         self._rows = rows
 
     def render(self) -> Content:
-        """All rows."""
+        """Returns all rows of the table."""
         return self._content(self.content_size.width)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One line or two for each row."""
+        """Returns the number of lines: one or two for each row."""
         return self._content(width).plain.count("\n") + 1
 
     def _content(self, width: int) -> Content:
@@ -45,12 +45,12 @@ class HelpTable(Widget):
 
 
 class HelpScreen(Dialog[None]):
-    """Three short tables."""
+    """A dialog with three short tables."""
 
     AUTO_FOCUS = ".tables"
 
     def compose(self) -> ComposeResult:
-        """What to write, where to look, what to ask for."""
+        """Yields the tables of the composer's keys, the transcript's keys, and the commands."""
         with Vertical(classes="dialog -tall") as box:
             box.border_title = "Help"
             with VerticalScroll(classes="tables"):

@@ -1,4 +1,4 @@
-"""Screens on which the keyboard always belongs to somebody."""
+"""A base for screens on which a widget always has the keyboard's focus."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,13 @@ else:
 
 
 class LastingFocus(_Base):
-    """A screen whose focus stays where it is, whatever the mouse does; only with the terminal's own focus it goes away.
+    """A screen that keeps its focus whatever the mouse does. It loses the focus only when the terminal loses it.
 
-    Textual takes the focus away at any report of the mouse from beyond the screen, which comes while a window shrinks.
+    Textual removes the focus when the mouse is reported outside the screen. That happens while a window shrinks.
     """
 
     def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
-        """Gives the focus to a widget, or to none if the one that has it cannot keep it."""
+        """Gives the focus to `widget`. None removes the focus only if the focused widget cannot keep it."""
         before = self.focused
         if widget is None and self.app.app_focus and before is not None and before.is_attached and before.focusable:
             return

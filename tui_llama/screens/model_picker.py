@@ -1,6 +1,6 @@
-"""Chooses a model: one on this machine, one that can be fetched, or a path or name typed by hand.
+"""The dialog that chooses a model: one on this machine, one that can be fetched, or a path or name that is typed.
 
-A model that is fetched shows how far it is, here as in the status line; the dialog may be closed meanwhile.
+While a model is fetched, the dialog and the status line show the progress. The dialog may be closed meanwhile.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
 
 _ROOM_FOR_NOTES = 64
-"""From this width on, a line has room for more than a name and its most important note."""
+"""Cells. A wider line has room for more than a name and its most important note."""
 
 _GAP = 2
 
@@ -27,20 +27,20 @@ HUB_NAMES = ("hf:", "https://huggingface.co/", "huggingface.co/", "hf.co/", "htt
 
 
 class ListedModel(msgspec.Struct, frozen=True):
-    """A model as a line of the list. No text of it is trusted.
+    """A model as the list takes it. None of its texts is trusted.
 
     Attributes:
         key: The path of a file on this machine, or the name by which a model is fetched.
-        title: What it is called.
+        title: The name that is shown.
         is_here: Whether it is on this machine.
-        size: Size and type in words.
-        note: How fast it is, how far the download is, or why it cannot be used.
-        details: Everything else worth a line.
-        also_called: Other names by which it is found in the list.
-        is_dimmed: Whether it cannot be used, or only with more memory.
-        refusal: Why nothing can be done with it at all; empty where something can.
-        warning: What is to be said before it is loaded or fetched; empty for nothing.
-        is_under_way: Whether it is being fetched now.
+        size: The size and the weight type in words.
+        note: The speed, the progress of the download, or why the model cannot be used.
+        details: Other facts, shown below the list.
+        also_called: Other names by which the filter finds the model.
+        is_dimmed: Whether the model cannot be used, or only with more memory.
+        refusal: Why nothing can be done with the model; empty if something can.
+        warning: The text to confirm before the model is loaded or fetched; empty for none.
+        is_under_way: Whether the model is being fetched now.
         can_be_removed: Whether this program may remove the file.
     """
 
@@ -59,11 +59,11 @@ class ListedModel(msgspec.Struct, frozen=True):
 
 
 class ModelPicker(PickDialog[ListedModel, str | None]):
-    """Returns the path of the model to load, or None.
+    """A dialog whose result is the path of the model to load, or None.
 
     Args:
-        models: None while they are looked for; `replace_items` brings them.
-        models_folder: Where to put a file so that it is found.
+        models: The models, or None while they are searched for. Then `replace_items` brings them.
+        models_folder: The folder in which the program finds a model file.
     """
 
     TITLE_TEXT = "Models"
@@ -74,7 +74,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
     ]
 
     class FetchWanted(Message):
-        """A model should be fetched by its name."""
+        """Posted when a model should be fetched by its name."""
 
         def __init__(self, name: str, title: str) -> None:
             super().__init__()
@@ -82,17 +82,17 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
             self.title = title
 
     class CancelWanted(Message):
-        """The download should end."""
+        """Posted when the download should be cancelled."""
 
     class RemoveWanted(Message):
-        """A file should be removed; the user was asked."""
+        """Posted when the user has confirmed that a file should be removed."""
 
         def __init__(self, path: str) -> None:
             super().__init__()
             self.path = path
 
     class Refused(Message):
-        """Nothing can be done with a model, and why."""
+        """Posted when nothing can be done with a model. `reason` says why."""
 
         def __init__(self, reason: str) -> None:
             super().__init__()
@@ -104,44 +104,44 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
         self._models_folder = models_folder
 
     def replace_items(self, items: Sequence[ListedModel]) -> None:
-        """The search has found these so far."""
+        """Shows the models that the search has found so far."""
         self._is_searching = False
         super().replace_items(items)
 
     def move_to(self, key: str) -> None:
-        """Puts the cursor on a model, if it is listed."""
+        """Puts the cursor on the model with this key, if it is listed."""
         self.put_cursor(lambda item: item.key == key)
 
     def heading(self, item: ListedModel) -> str:
-        """Here, or to be fetched."""
+        """Returns the heading for models on this machine or for models to fetch."""
         return "On this machine" if item.is_here else "Get one"
 
     def line(self, item: ListedModel, width: int) -> Content:
-        """Name, and on the right size and speed, or why it cannot be used."""
+        """Returns the name, and on the right the size and speed, or why the model cannot be used."""
         note, size = sanitize_line(item.note), sanitize_line(item.size)
         right = note or size
         if width > _ROOM_FOR_NOTES:
             right = f"{note}  {size:>15}" if note else size
         left = ("↓ " if item.is_under_way else "  ") + sanitize_line(item.title)
-        # A long reason leaves room for the name, half of the line at most.
+        # A long reason is cut, so that the name gets the room it needs, up to half of the line.
         right_width = width - _GAP - min(Content(left).cell_length, width // 2)
         right = cut(Content(right), right_width).plain
         return two_sides(left, right, width, is_dimmed=item.is_dimmed)
 
     def details(self, item: ListedModel) -> str:
-        """The rest of what is known of it."""
+        """Returns the details of the model, sanitized."""
         return sanitize_line(item.details)
 
     def words(self, item: ListedModel) -> str:
-        """Everything that is said of it."""
+        """Returns the names, the key and the details of the model."""
         return f"{item.title} {item.key} {item.details} {item.also_called}"
 
     def is_same(self, item: ListedModel, other: ListedModel | None) -> bool:
-        """Whether it is the same model, whatever is known of it by now."""
+        """Tells whether two items are the same model. What is known of the model may differ."""
         return other is not None and item.key == other.key
 
     def choose(self, item: ListedModel) -> None:
-        """Loads or fetches it."""
+        """Loads or fetches the model, asks first if there is a warning, or says why it cannot be used."""
         if item.refusal:
             self.post_message(self.Refused(f"{item.title}: {item.refusal}"))
         elif item.is_under_way:
@@ -152,7 +152,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
             self._load_or_fetch(item)
 
     def choose_typed(self, text: str) -> None:
-        """A path or a name of Hugging Face, if it is one."""
+        """Loads the file at a typed path, or fetches the model of a typed Hugging Face name."""
         path = typed_file(text)
         if path is not None:
             self.dismiss(str(path))
@@ -160,7 +160,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
             self.post_message(self.FetchWanted(text, text))
 
     def advice_when_empty(self, filter_text: str) -> str:
-        """What to do about it."""
+        """Says what to do when no model is listed."""
         if self._is_searching:
             return "Looking for models …"
         if filter_text.casefold().startswith(HUB_NAMES):
@@ -175,7 +175,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
         )
 
     def action_drop(self) -> None:
-        """Cancels the download under the cursor, or asks whether to remove the file."""
+        """Cancels the download under the cursor, or asks whether to remove the file under the cursor."""
         item = self.highlighted
         if item is None:
             return

@@ -1,4 +1,4 @@
-"""The palette of commands: Textual's, for hasty hands."""
+"""Textual's palette of commands, made safe against keys that follow each other quickly."""
 
 from textual.command import CommandPalette
 
@@ -7,4 +7,4 @@ from tui_llama.screens.lasting_focus import LastingFocus
 
 
 class Palette(EndsOnce, LastingFocus, CommandPalette):
-    """Has no ID: Textual's has one, which an old one that is just being closed would still have."""
+    """A palette without an ID. Textual gives its palette one, which would clash with a palette that is just closing."""

@@ -1,4 +1,4 @@
-"""A dialog with a list that gets shorter as one types."""
+"""The base of dialogs with a list that the user filters by typing."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -21,9 +21,9 @@ Item = TypeVar("Item")
 
 
 class PickDialog(Dialog[Result], Generic[Item, Result]):
-    """Shows items, filters them by what is typed, and hands the chosen one to `choose`.
+    """A dialog that shows items, filters them by the typed words, and hands the chosen item to `choose`.
 
-    What a list is about is said by the methods that a subclass overrides.
+    A subclass overrides methods to say how its items look and what choosing one does.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"pick--detail", "pick--heading", "pick--dimmed"}
@@ -40,42 +40,42 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
     def __init__(self, items: Sequence[Item]) -> None:
         super().__init__()
         self._items = list(items)
-        self._rows: list[Item | None] = []  # what is listed; None for a heading
+        self._rows: list[Item | None] = []  # the listed items; None stands for a heading
         self._is_wanted: Callable[[Item], bool] | None = None
 
     # --- for subclasses -----------------------------------------------------------------------------------------
 
     def line(self, item: Item, width: int) -> Content:
-        """How an item is shown, clean and at most `width` cells wide."""
+        """Returns the line of an item, sanitized and at most `width` cells wide."""
         raise NotImplementedError
 
     def heading(self, item: Item) -> str:
-        """Under which heading an item stands; items of one heading follow each other. Empty for none."""
+        """Returns the heading above an item; empty for none. Items with the same heading must follow each other."""
         return ""
 
     def details(self, item: Item) -> str:
-        """What is said below the list of the item under the cursor; clean, and empty for nothing."""
+        """Returns the text below the list about the item under the cursor, sanitized; empty for none."""
         return ""
 
     def words(self, item: Item) -> str:
-        """What typing is compared with."""
+        """Returns the text in which the filter looks for the typed words."""
         raise NotImplementedError
 
     def choose(self, item: Item) -> None:
-        """The user wants this one."""
+        """Is called when the user chooses an item."""
         raise NotImplementedError
 
     def choose_typed(self, text: str) -> None:
-        """Enter was pressed, and nothing in the list matches what was typed."""
+        """Is called when the user presses Enter and no item matches the typed text."""
 
     def advice_when_empty(self, filter_text: str) -> str:
-        """What to say when nothing is listed."""
+        """Returns the text to show when no item is listed."""
         raise NotImplementedError
 
     # --- for everyone -------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        """Filter, list, advice, keys."""
+        """Yields the filter, the list, the texts below it, and the keys."""
         with Vertical(classes="dialog -list") as box:
             box.border_title = self.TITLE_TEXT
             yield LineInput(placeholder=self.PLACEHOLDER, compact=True)
@@ -88,11 +88,11 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
             yield Static(self.KEYS, classes="keys", markup=False)
 
     def on_mount(self) -> None:
-        """The list is filled when its width is known."""
+        """Fills the list after the first refresh, when its width is known."""
         self.call_after_refresh(self.refill)
 
     def on_resize(self) -> None:
-        """Lines are made for a width."""
+        """Fills the list again, because each line is made for one width."""
         self.call_after_refresh(self.refill)
 
     @property
@@ -102,7 +102,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         return self._rows[index] if index is not None and index < len(self._rows) else None
 
     def put_cursor(self, is_wanted: Callable[[Item], bool]) -> None:
-        """Moves the cursor to the first item that is wanted, as soon as it is listed."""
+        """Moves the cursor to the first item for which `is_wanted` is true, as soon as such an item is listed."""
         self._is_wanted = is_wanted
         if self.is_there:
             self._find_wanted()
@@ -117,7 +117,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
                 return
 
     def replace_items(self, items: Sequence[Item]) -> None:
-        """Lists these from now on, which may be before the dialog is drawn; the cursor stays where it is."""
+        """Lists these items from now on and keeps the cursor on its item. May be called before the dialog is drawn."""
         before, self._items = self._items, list(items)
         if not self.is_there:
             return
@@ -127,26 +127,30 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
             self.refill()
 
     def _is_in_place(self, item: Item, other: Item) -> bool:
-        """Whether a line only has to be drawn again."""
+        """Tells whether an item keeps its line and heading, so that only the line must be drawn again."""
         return self.is_same(item, other) and self.heading(item) == self.heading(other)
 
     @on(Input.Changed)
     def _filter(self) -> None:
-        """What is typed puts the cursor on the first match, whatever it was on before."""
+        """Lists the items that match the typed text, and puts the cursor on the first match."""
         self.say("")
         self.refill()
         first = next((index for index, item in enumerate(self._rows) if item is not None), None)
         self.query_one(OptionList).highlighted = first
 
     def say(self, text: str) -> None:
-        """Shows a line about what was just done or not done, until the next letter; clean, and empty for nothing."""
+        """Shows a message below the list until the next letter is typed.
+
+        Args:
+            text: The message, sanitized; empty for none.
+        """
         if self.is_there:
             line = self.query_one(".message", Static)
             line.display = bool(text)
             line.update(text)
 
     def refill(self) -> None:
-        """Lists what matches."""
+        """Lists the items that match the filter."""
         if not self.is_there:
             return
         text = self.query_one(Input).value
@@ -171,7 +175,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
             advice.display = not matching
             advice.update("" if matching else self.advice_when_empty(text.strip()))
         self._show_details()
-        # A list that was hidden has no width before it is drawn, and lines are made for a width.
+        # A list that was hidden has no width before it is drawn, and each line is made for one width.
         self.call_after_refresh(self.refill if matching and was_hidden else options.scroll_to_highlight)
 
     def _matching_items(self) -> list[Item]:
@@ -183,10 +187,10 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         return self.query_one(OptionList).scrollable_content_region.width - 2
 
     def _redraw_lines(self) -> None:
-        """Draws what has changed of lines that stay where they are, and leaves cursor and scrolling alone."""
+        """Draws the changed lines again in their places. The cursor and the scroll position stay."""
         matching = self._matching_items()
         places = [index for index, item in enumerate(self._rows) if item is not None]
-        if len(matching) != len(places):  # the filter looks at what has changed
+        if len(matching) != len(places):  # the changes made items match, or no longer match, the filter
             self.refill()
             return
         options, width = self.query_one(OptionList), self._line_width
@@ -198,7 +202,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         self._show_details()
 
     def _last_item(self) -> Item:
-        """The item that was listed last."""
+        """Returns the item that was listed last."""
         return next(item for item in reversed(self._rows) if item is not None)
 
     def _add_row(self, item: Item | None, line: Content) -> None:
@@ -206,7 +210,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         self.query_one(OptionList).add_option(Option(line, disabled=item is None))
 
     def _place_of_cursor(self, before: Item | None, position: int) -> int | None:
-        """The line of the same item if it is still there, else the nearest one with an item."""
+        """Returns the line of the same item if it is still listed, else the nearest line with an item."""
         same = [index for index, item in enumerate(self._rows) if item is not None and self.is_same(item, before)]
         if same:
             return same[0]
@@ -214,7 +218,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         return min(with_items, key=lambda index: abs(index - position), default=None)
 
     def is_same(self, item: Item, other: Item | None) -> bool:
-        """Whether two items stand for one thing, of which something may have changed."""
+        """Tells whether two items stand for the same thing. Details of the thing may differ."""
         return item == other
 
     @on(OptionList.OptionHighlighted)
@@ -240,12 +244,12 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
             self.choose(item)
 
     def action_move(self, action: str) -> None:
-        """Moves the cursor of the list while one types."""
+        """Moves the cursor of the list while the focus stays in the filter."""
         getattr(self.query_one(OptionList), f"action_{action}")()
 
 
 def two_sides(left: str, right: str, width: int, *, is_dimmed: bool = False) -> Content:
-    """Two clean texts at the ends of a line; the left one is cut when there is no room."""
+    """Returns a line with two sanitized texts at its ends. The left text is cut where there is no room."""
     room = max(0, width - Content(right).cell_length - 2)
     start = cut(Content(left), room)
     blank = " " * max(1, width - start.cell_length - Content(right).cell_length)
@@ -253,13 +257,13 @@ def two_sides(left: str, right: str, width: int, *, is_dimmed: bool = False) -> 
 
 
 def count_and_time(count: int, moment: datetime, now: datetime, width: int) -> str:
-    """How many messages and when, or only when where a line is short."""
+    """Returns the number of messages and the time, or only the time where the line is short."""
     time = _short_time(moment, now)
     return f"{count:>4} messages  {time:>10}" if width > 50 else time
 
 
 def _short_time(moment: datetime, now: datetime) -> str:
-    """The time for today, else the day."""
+    """Returns the time of day for a moment of today, else the day."""
     local, today = moment.astimezone(now.tzinfo), now
     if local.date() == today.date():
         return f"{local:%H:%M}"

@@ -1,4 +1,4 @@
-"""What the screens are given, made from what the app has."""
+"""Turns the app's data into the data and texts that the screens take."""
 
 import os
 import tomllib
@@ -16,7 +16,7 @@ from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
 from tui_llama.models.downloads import FIRST_STEP, DownloadMeter, size_words
 from tui_llama.models.names import short_name
-from tui_llama.models.starter_file import STARTER_BYTES, STARTER_FILE
+from tui_llama.models.starter.file import STARTER_BYTES, STARTER_FILE
 from tui_llama.screens.commands import COMMANDS
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.widgets.empty_state import Stage
@@ -53,13 +53,13 @@ _LOST_ADVICE = ("Your next message starts the engine again.",)
 
 
 def themes() -> list[Theme]:
-    """The program's own themes, from the style sheets' folder."""
+    """Reads the program's own themes from the folder of the style sheets."""
     with (paths.style_folder() / "themes.toml").open("rb") as file:
         return [Theme(name=name, **colours) for name, colours in tomllib.load(file).items()]
 
 
 def note_of(entry: Entry, *, is_last: bool = False) -> str:
-    """What stands below a message: how it ended, which key goes on with the last one, and which version it is."""
+    """Returns the note below a message: how it ended, which key continues the last one, and which version it is."""
     ending = "interrupted" if entry.is_interrupted else ""
     if entry.stop_reason is not None:
         ending = _ENDINGS.get(entry.stop_reason, "")
@@ -74,7 +74,7 @@ def why_not_now(event: conversation.Event) -> str:
 
 
 def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
-    """Why the last answer cannot go on with this model; empty if it can, as far as is known."""
+    """Says why this model cannot continue the last answer; empty if it can, as far as is known."""
     if not chat.ends_in_answer:
         return "There is no answer to go on with." if chat.is_empty else "There is no answer yet; Ctrl+R asks for one."
     answer = chat.entries[-1]
@@ -88,7 +88,10 @@ def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
 
 
 def _why_there_is_no_room(answer: Entry, model: ModelInfo | None) -> str:
-    """Why the context has no room for more of an answer: one whose context was shifted may be longer than that."""
+    """Says why the context has no room for more of an answer; empty if it has room.
+
+    An answer during which the context was shifted may be longer than the context.
+    """
     if answer.stop_reason is StopReason.CONTEXT_FULL:
         return "The context is full; this answer cannot go on."
     if model is None or answer.usage is None or _ledger_tokens(answer.usage) < model.context_size:
@@ -97,12 +100,12 @@ def _why_there_is_no_room(answer: Entry, model: ModelInfo | None) -> str:
 
 
 def _ledger_tokens(usage: Usage) -> int:
-    """How many tokens there are up to the end of an answer, all of which are read when it goes on."""
+    """Returns the number of tokens up to the end of an answer. Continuing the answer reads all of them."""
     return usage.reused_tokens + usage.read_tokens + usage.generated_tokens
 
 
 def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
-    """The messages as the transcript takes them."""
+    """Returns the messages as the transcript takes them, without system messages."""
     shown = [entry for entry in entries if entry.role is not Role.SYSTEM]
     return [
         ShownMessage(entry.role is Role.ASSISTANT, entry.text, note_of(entry, is_last=entry is shown[-1]))
@@ -111,7 +114,7 @@ def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
 
 
 def model_line(model: ModelInfo | None) -> str:
-    """A model in a few words; not safe to print."""
+    """Returns the model's name and weight type; not sanitized."""
     if model is None:
         return ""
     name = short_name(PurePath(model.path), model.name)
@@ -120,7 +123,10 @@ def model_line(model: ModelInfo | None) -> str:
 
 
 def stages(state: State, meter: TurnMeter, download: DownloadMeter | None = None) -> list[Stage]:
-    """How far a download is while there is no model, or each stage of loading; nothing when nothing loads."""
+    """Returns the stages of loading, or the progress of a download while there is no model.
+
+    The list is empty if nothing is loading.
+    """
     if state is State.NO_MODEL and download is not None:
         return [Stage(download.step, download.fraction)]
     if state not in MODEL_IS_LOADING:
@@ -133,21 +139,28 @@ def stages(state: State, meter: TurnMeter, download: DownloadMeter | None = None
 
 
 def download_words(title: str, meter: DownloadMeter) -> tuple[str, str]:
-    """How far a download is, in the words of the status line and in as few as possible; not safe to print."""
+    """Returns the progress of a download in two forms: for the status line, and as short as possible; not sanitized."""
     # Each step begins at 0 again; only the first takes long enough for a figure.
     short = f"↓ {meter.fraction:.0%}".replace("%", " %") if meter.step in ("", FIRST_STEP) else f"↓ {meter.step}"
     return f"↓ {title}: {meter.words()}", short
 
 
 def chat_title(chat: OpenChat) -> str:
-    """What the chat is called on the screen; empty for a new one, and not safe to print."""
+    """Returns the chat's title for the screen; empty for a new chat. Not sanitized."""
     if not chat.is_incognito:
         return chat.title
     return f"Incognito: {chat.title}" if chat.title else "Incognito chat"
 
 
 def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: bool) -> tuple[str, ...]:
-    """What to do next in an empty chat; `is_coming` while a first model is looked for or fetched."""
+    """Says what to do next in an empty chat.
+
+    Args:
+        state: The state of the turn.
+        chat: The open chat.
+        model: The loaded model, or None.
+        is_coming: Whether the program is looking for a first model or fetching it.
+    """
     promise = ("Nothing of this chat is kept.",) if chat.is_incognito else ()
     if state in MODEL_IS_LOADING:
         return (*promise, *_LOADING_ADVICE)
@@ -159,7 +172,7 @@ def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: 
 
 
 def is_starter(model: ModelInfo | None) -> bool:
-    """Whether this is the very small model that the program is tried with."""
+    """Tells whether this is the starter, the very small model for trying the program."""
     return model is not None and PurePath(model.path).name == STARTER_FILE
 
 
@@ -171,13 +184,13 @@ def _no_model_advice() -> tuple[str, ...]:
 
 
 def _short_path(path: Path) -> str:
-    """A path with the home folder as people write it."""
+    """Returns a path with `~` for the home folder."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - never raises
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
-    """A chat as the list takes it."""
+    """Returns a chat as the list of chats takes it."""
     from tui_llama.screens.chat_list import ListedChat
 
     return ListedChat(
@@ -191,7 +204,7 @@ def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
 
 
 def listed_branch(branch: StoredBranch, tip_message_id: int | None) -> "ListedBranch":
-    """A way that the chat went as the list takes it."""
+    """Returns a branch as the list of branches takes it."""
     from tui_llama.screens.branch_list import ListedBranch
 
     return ListedBranch(
@@ -205,7 +218,7 @@ def listed_branch(branch: StoredBranch, tip_message_id: int | None) -> "ListedBr
 
 
 def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedModel":
-    """A model file on this machine as the picker takes it."""
+    """Returns a model file on this machine as the model picker takes it."""
     from tui_llama.models.catalogue import entry_for_file
     from tui_llama.models.described import context_words, size_and_type
     from tui_llama.screens.model_picker import ListedModel
@@ -231,7 +244,7 @@ def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedMod
 
 
 def listed_offer(offer: "OfferedModel") -> "ListedModel":
-    """A model of the catalogue as the picker takes it."""
+    """Returns a model of the catalogue as the model picker takes it."""
     from tui_llama.models.described import context_words, size_and_type
     from tui_llama.screens.model_picker import ListedModel
 

@@ -1,4 +1,4 @@
-"""What the model is given, as it is fed: every message that counts, and what the chat template writes around it."""
+"""The prompt view: the exact prompt, with the messages and the text that the chat template writes around them."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -19,9 +19,9 @@ from tui_llama.text_safety import sanitize, sanitize_line
 
 
 class PromptText(ScrollView):
-    """The prompt, in which special tokens look unlike text with the same letters; shown from its end.
+    """A view of the prompt, scrolled to its end at first. Special tokens look different from equal text.
 
-    Only the lines that are to be seen are drawn: a prompt may be as long as a book.
+    Only the visible lines are drawn, because a prompt may be as long as a book.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"prompt-text--token"}
@@ -35,7 +35,7 @@ class PromptText(ScrollView):
         self._width = 0
 
     def on_resize(self) -> None:
-        """Makes lines for the width that there is."""
+        """Wraps the prompt to the new width."""
         width = self.scrollable_content_region.width
         if width in (0, self._width):
             return
@@ -46,7 +46,7 @@ class PromptText(ScrollView):
             self.scroll_end(animate=False)
 
     def render_line(self, y: int) -> Strip:
-        """The line at row `y` of the widget."""
+        """Returns the line at row `y` of the widget."""
         number = y + self.scroll_offset.y
         if number >= len(self._lines):
             return Strip.blank(self.size.width, self.rich_style)
@@ -54,10 +54,11 @@ class PromptText(ScrollView):
 
 
 class PromptView(Dialog[None]):
-    """Shows a prompt.
+    """A dialog that shows a prompt.
 
     Args:
-        prompt: The prompt, how much of it need not be read, and where its template is from; no text of it is trusted.
+        prompt: The prompt, the number of its tokens that are in the cache, and the source of its template. None of
+            its texts is trusted.
     """
 
     AUTO_FOCUS = ".tables"
@@ -68,7 +69,7 @@ class PromptView(Dialog[None]):
         self._prompt = prompt
 
     def compose(self) -> ComposeResult:
-        """How long it is and who wrote it, then the text."""
+        """Yields the figures and the source of the template, then the prompt."""
         with Vertical(classes="dialog -tall") as box:
             box.border_title = "What the model is given"
             yield Static(self._figures(), classes="heading", markup=False)
@@ -76,7 +77,7 @@ class PromptView(Dialog[None]):
             yield Static("↑ ↓ scroll · c copy · Esc close", classes="keys")
 
     def action_copy_prompt(self) -> None:
-        """Copies the text as it is fed."""
+        """Copies the exact text of the prompt."""
         self.app.copy_to_clipboard("".join(part.text for part in self._prompt.prompt))
         self.query_one(".keys", Static).update("Copied · Esc close")
 

@@ -1,4 +1,4 @@
-"""Asks what is to become of what is not on the disk, before the program ends."""
+"""A dialog that asks what to do with unsaved data before the program ends."""
 
 from enum import StrEnum
 from typing import ClassVar
@@ -14,7 +14,7 @@ from tui_llama.text_safety import sanitize_line
 
 
 class Unsaved(StrEnum):
-    """What the user wants; the value is the button's id."""
+    """What the user wants to do. Each value is the id of a button."""
 
     TRY_AGAIN = "again"
     SAVE_AS_FILE = "file"
@@ -23,11 +23,11 @@ class Unsaved(StrEnum):
 
 
 class AskUnsaved(Dialog[Unsaved | None]):
-    """Returns what the user wants; None is to stay.
+    """A dialog whose result is what the user wants to do. None means to stay.
 
     Args:
-        cause: Why it is not saved; not trusted.
-        losses: What would be lost, one line each; not trusted.
+        cause: Why the data is not saved; not trusted.
+        losses: What quitting would lose, one line each; not trusted.
         can_stay: Whether the program may still go on.
     """
 
@@ -48,7 +48,7 @@ class AskUnsaved(Dialog[Unsaved | None]):
         self._can_stay = can_stay
 
     def compose(self) -> ComposeResult:
-        """What would be lost, why, and a button for each way out."""
+        """Yields the cause, the losses, and a button for each answer."""
         with Vertical(classes="dialog") as box:
             box.border_title = "Not everything is saved"
             yield Static(self._cause, markup=False)
@@ -64,6 +64,6 @@ class AskUnsaved(Dialog[Unsaved | None]):
         self.dismiss(Unsaved(event.button.id or Unsaved.STAY))
 
     def action_answer(self, answer: str) -> None:
-        """A key instead of a button."""
+        """Answers by a key, as the buttons do."""
         if self._can_stay or answer != Unsaved.STAY:
             self.dismiss(Unsaved(answer))

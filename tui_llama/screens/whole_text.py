@@ -1,4 +1,4 @@
-"""All of a text that is too long to be laid out at once: only the rows in view are drawn."""
+"""A dialog that shows the whole of a long text. It draws only the visible rows, because laying out all is slow."""
 
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ _TAB_CELLS = 4
 
 
 class TextRows(ScrollView, can_focus=True):
-    """A text in rows as wide as the widget, broken between any two characters as people see them."""
+    """A text in rows as wide as the widget, broken between any two grapheme clusters."""
 
     def __init__(self, text: str) -> None:
         super().__init__(classes="rows")
@@ -28,21 +28,21 @@ class TextRows(ScrollView, can_focus=True):
         self._rows: list[str] = []
 
     def on_resize(self) -> None:
-        """Rows are made for a width."""
+        """Breaks the text into rows for the new width."""
         width = max(1, self.scrollable_content_region.width)
         self._rows = [row for line in self._lines for row in rows(line, width)]
         self.virtual_size = Size(width, len(self._rows))
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One row in view."""
+        """Returns the visible row at line `y` of the widget."""
         row = self.scroll_offset.y + y
         text = self._rows[row] if row < len(self._rows) else ""
         return Strip([Segment(text, self.rich_style)]).adjust_cell_length(self.size.width, self.rich_style)
 
 
 class WholeText(Dialog[None]):
-    """The text, and the keys."""
+    """A dialog with a long text and the keys."""
 
     AUTO_FOCUS = ".rows"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy", show=False)]
@@ -52,12 +52,12 @@ class WholeText(Dialog[None]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        """How long it is, its rows, the keys."""
+        """Yields the rows of the text in a box that says its length, and the keys."""
         with Vertical(classes="dialog -whole") as box:
             box.border_title = extent(self._text)
             yield TextRows(self._text)
             yield Static("↑ ↓ PgUp PgDn Home End scroll · c copy · Esc close", classes="keys")
 
     def action_copy(self) -> None:
-        """Copies all of it, as it was written."""
+        """Copies the whole text as it was written."""
         self.app.copy_to_clipboard(self._text)

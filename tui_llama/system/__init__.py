@@ -1,1 +1,1 @@
-"""The operating system's side: processes, signals, terminals, standard streams."""
+"""Code for the operating system: processes, signals, terminals, standard streams."""

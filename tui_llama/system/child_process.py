@@ -1,10 +1,10 @@
-"""How this program starts processes of its own: with the package that this process runs, wherever it came from."""
+"""The command line of the program's own child processes. A child runs the same copy of the package as its parent."""
 
 import sys
 from pathlib import Path
 from typing import Final
 
-# Runs nothing from the current folder, and not whatever other version of the package may be installed.
+# A child imports nothing from the current folder, and no other version of the package that may be installed.
 _START: Final = """
 import sys
 from importlib import import_module
@@ -16,11 +16,11 @@ import_module(module).main(arguments)
 
 
 def child_command(module: str, *arguments: str) -> tuple[str, ...]:
-    """The command line of a process that calls `main(arguments)` of a module.
+    """Returns the command line of a process that calls `main(arguments)` of a module.
 
     Args:
-        module: Its full name, such as "tui_llama.engine.process.server".
-        arguments: Given to `main` as a list of texts.
+        module: The module's full name, such as "tui_llama.engine.process.server".
+        arguments: The texts that `main` gets as a list.
     """
     root = Path(__file__).resolve().parents[2]
     return (sys.executable, "-P", "-c", _START, str(root), module, *arguments)

@@ -1,4 +1,4 @@
-"""What lets a program that is told to end tidy up first, and end with the status that says so: 128 and the signal."""
+"""Signals that end the program. It tidies up first, and then ends with status 128 plus the signal's number."""
 
 import signal
 import threading
@@ -10,11 +10,11 @@ from typing import Final
 _ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
 ENDING_STATUSES: Final = tuple(128 + number for number in _ENDINGS)
 TERMINAL_GONE_STATUS: Final = 128 + signal.SIGHUP
-"""Also of a program that ignores the signal, but cannot go on without a terminal."""
+"""Also the status of a program that ignores SIGHUP but cannot go on without a terminal."""
 
 
 def endings() -> Iterator[tuple[int, int]]:
-    """The signals that end the program, but for those that are ignored, as with nohup; each with its exit status."""
+    """Yields each signal that ends the program, with its exit status. Skips ignored signals, as under nohup."""
     for number, status in zip(_ENDINGS, ENDING_STATUSES, strict=True):
         if signal.getsignal(number) is not signal.SIG_IGN:
             yield number, status
@@ -22,7 +22,10 @@ def endings() -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def endings_as_exits() -> Iterator[None]:
-    """Lets the signals that would end the program unwind it first, in the main thread, which alone may say so."""
+    """Turns the signals that end the program into `SystemExit`, so that it tidies up first.
+
+    Does nothing outside the main thread, because only that thread may set signal handlers.
+    """
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -30,7 +33,7 @@ def endings_as_exits() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # Not those that are ignored, as with nohup.
+    # Ignored signals stay ignored, as under nohup.
     ending = [each for each in _ENDINGS if signal.getsignal(each) is signal.SIG_DFL]
     try:
         for each in ending:

@@ -1,8 +1,8 @@
-"""A child process that runs somebody else's program, which ends when the process that asked for it does.
+"""A child process that runs another program and ends together with its parent.
 
-It is the first of a process group; the program and whatever that starts are in it too. When standard input ends, of
-which only its parent has the other side, the whole group is killed. No signal does that on every system: the parent
-may be killed itself.
+The child leads a process group, to which the program and the processes that it starts belong. Only the parent holds
+the other end of the child's standard input. When that input ends, the child kills the whole group. No signal would do
+this on every system, because the parent may itself be killed.
 """
 
 import os
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the command, with nothing to read, and ends as it does."""
+    """Runs the command with an empty standard input, and ends with its status."""
     if os.getpgrp() != os.getpid():
-        os.setpgid(0, 0)  # else the group is somebody else's
+        os.setpgid(0, 0)  # else the child would kill the group of its parent
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
     try:
         status = subprocess.run(arguments, stdin=subprocess.DEVNULL, check=False).returncode
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _end_with_standard_input() -> None:
-    # Not through `sys.stdin`: at the end of the process a thread that reads from it would be in the way.
+    # Not through `sys.stdin`: a thread that reads from it would hold a lock that the end of the process needs.
     while os.read(0, 1024):
         pass
     os.killpg(0, signal.SIGKILL)

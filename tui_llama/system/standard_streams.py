@@ -1,8 +1,9 @@
-"""Standard input, output and error, and Ctrl+C: what a shell gives a program, whatever state it is in.
+"""Standard input, output and error, and Ctrl+C, in whatever state the shell hands them over.
 
-A stream may be closed, broken or full. What is missing becomes nothing: an empty input, an output that goes nowhere.
-A result that cannot be written is an error, which is told once; a message that cannot be written is no error. Ctrl+C is
-quiet wherever it comes: status 130, and no traceback. Knows nothing of commands; imports little, as it comes first.
+A stream may be closed, broken or full. A missing input becomes an empty one, and a missing output discards everything.
+A result that cannot be written is an error, which is reported once. A message that cannot be written is not an error.
+Ctrl+C ends the program quietly wherever it comes: with status 130 and without a traceback. This module knows no
+commands. It imports little, because it is imported first.
 """
 
 import array
@@ -28,14 +29,14 @@ READER_GONE: Final = 141
 _SILENCE_SECONDS: Final = 1.0
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _LAST_INTERRUPT: Final = 3
-"""The first Ctrl+C asks for the end, one more may come by itself (`timeout` sends two), a third one means it."""
+"""The Ctrl+C that ends the process at once: the first asks for the end, and `timeout` sends two by itself."""
 
 
 # --- before anything else ---------------------------------------------------------------------------------------
 
 
 def prepare() -> None:
-    """Makes all three streams usable. To be called before any file is opened: it might get a stream's descriptor."""
+    """Makes all three streams usable. Must be called before any file is opened, which might get their descriptors."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -48,22 +49,23 @@ def prepare() -> None:
 
 
 def give_screen_a_terminal() -> None:
-    """Lets a screen be drawn on standard output, which is a terminal, where standard error is none.
+    """Lets Textual draw on standard output, which is a terminal, if standard error is not a terminal.
 
-    Textual draws on what was standard error when the program began. Who sends messages to a file means no drawings.
+    Textual draws on the original standard error. A user who redirects that to a file wants the messages there, not the
+    drawing.
     """
     if not os.isatty(2):
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc] # declared for others, who have no reason to change it
 
 
 def finish(status: int) -> int:
-    """Writes what is still in the streams; to be called once nothing is written any more. Then Ctrl+C does nothing.
+    """Flushes the streams after the last output. From then on Ctrl+C does nothing.
 
     Args:
-        status: With which the program is about to end.
+        status: The status with which the program is about to end.
 
     Returns:
-        The status with which it ends: that of a reader who went away counts where nothing was wrong before.
+        The status with which to end: `status`, or `READER_GONE` if it was 0 and the reader of the result has gone.
 
     Raises:
         UserError: the rest of the result cannot be written.
@@ -74,7 +76,7 @@ def finish(status: int) -> int:
     except BrokenPipeError:
         status = status or READER_GONE
     finally:
-        # All is done but the interpreter's farewells, during which it would give Ctrl+C its first meaning back.
+        # While it shuts down, the interpreter would give Ctrl+C its original meaning back.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return status
 
@@ -87,7 +89,7 @@ def _open_nothing_as(descriptor: int) -> None:
 
 
 def _text_stream(kind: "type[_ResultFile | _MessageFile]", old: TextIO | None, descriptor: int) -> TextIO:
-    """A stream to a descriptor, which writes as the one that Python made, and says what we want of failures."""
+    """Returns a stream to a descriptor, with the encoding of `old` and the failure handling of `kind`."""
     if old is None:
         with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a device
             raw = kind(os.dup(nothing.fileno()), "wb")
@@ -105,7 +107,7 @@ def _text_stream(kind: "type[_ResultFile | _MessageFile]", old: TextIO | None, d
 
 
 class _ResultFile(io.FileIO):
-    """Where the result goes. The first failure is told; then nothing more is tried, not even by the interpreter."""
+    """The file of the result. It reports the first failure; later writes, also the interpreter's, do nothing."""
 
     _has_failed = False
 
@@ -123,7 +125,7 @@ class _ResultFile(io.FileIO):
 
 
 class _MessageFile(io.FileIO):
-    """Where messages go. The result does not depend on them, so a failure is not told; nobody could read of it."""
+    """The file of messages. It reports no failure: the result does not depend on it, and nobody could read a report."""
 
     def write(self, content: Any, /) -> int:
         with suppress(OSError):
@@ -132,7 +134,10 @@ class _MessageFile(io.FileIO):
 
 
 def _write(write: Any, file: io.FileIO, content: Any) -> int:
-    """Writes to a file. Waits where a pipe is full that another program has set not to let anybody wait."""
+    """Writes to a file and returns the number of bytes written.
+
+    Waits while the file is a full pipe, even if another program has made the pipe non-blocking.
+    """
     while (count := write(content)) is None:
         select.select([], [file], [])
     return int(count)
@@ -142,10 +147,10 @@ def _write(write: Any, file: io.FileIO, content: Any) -> int:
 
 
 def read_text() -> str:
-    """All of standard input, without the mark that some programs put before a text. After a silent second it says so.
+    """Returns all of standard input as text, without a byte order mark. Tells the user after a second that it waits.
 
     Raises:
-        UserError: it cannot be read, or is no UTF-8 text.
+        UserError: it cannot be read, or is not UTF-8 text.
     """
     waiting = threading.Timer(_SILENCE_SECONDS, _say_that_we_wait)
     waiting.daemon = True
@@ -164,7 +169,7 @@ def read_text() -> str:
 
 
 def holds_unread_bytes() -> bool:
-    """Whether somebody has put something into standard input, a file or a pipe, that nobody has read yet."""
+    """Tells whether standard input is a file, pipe or socket with bytes that nobody has read yet."""
     try:
         descriptor = sys.stdin.fileno()
         status = os.fstat(descriptor)
@@ -174,7 +179,7 @@ def holds_unread_bytes() -> bool:
             count = array.array("i", [0])
             fcntl.ioctl(descriptor, termios.FIONREAD, count)
             return count[0] > 0
-    except (OSError, ValueError):  # not open, or not for reading
+    except (OSError, ValueError):  # not open, or not readable
         pass
     return False
 
@@ -193,21 +198,21 @@ def _say_that_we_wait() -> None:
 
 
 class _Interrupts:
-    """How often Ctrl+C was pressed."""
+    """The number of times that Ctrl+C was pressed."""
 
     count = 0
 
 
 def end_at_interrupt() -> None:
-    """From now on Ctrl+C ends the process at once: nothing is under way that would have to be tidied up."""
+    """Makes Ctrl+C end the process at once from now on. For times when there is nothing to tidy up."""
     signal.signal(signal.SIGINT, _leave)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, Ctrl+C raises `KeyboardInterrupt`, so that what is under way can be tidied up.
+    """Makes Ctrl+C raise `KeyboardInterrupt` inside the block, so that work under way can be tidied up.
 
-    However it comes out, perhaps as another exception of somebody who has caught it, it is a `KeyboardInterrupt` here.
+    If code in the block turns the interrupt into another exception, the block raises `KeyboardInterrupt` from that one.
     """
     sys.unraisablehook = _unraisable
     signal.signal(signal.SIGINT, _interrupt)
@@ -234,7 +239,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """A `KeyboardInterrupt` that came where none can be raised would be lost, with a traceback."""
+    """Ends the process if a `KeyboardInterrupt` comes where none can be raised and would be lost in a traceback."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         os._exit(INTERRUPTED)
     sys.__unraisablehook__(unraisable)

@@ -1,4 +1,4 @@
-"""What terminals are called that understand nothing but text."""
+"""The names of terminals that understand only plain text."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,8 +7,8 @@ _PLAIN: Final = frozenset({"", "dumb", "unknown"})
 
 
 def is_plain(environment: Mapping[str, str]) -> bool:
-    """Whether TERM names a terminal on which nothing can be drawn, or none at all.
+    """Tells whether TERM is missing or names a terminal on which nothing can be drawn.
 
-    A name that nobody knows is not one of these: new terminals have such names on old systems.
+    A name that is not known counts as a terminal that can draw, because an old system does not know new terminals.
     """
     return environment.get("TERM", "") in _PLAIN

@@ -1,1 +1,1 @@
-"""The way from the terminal's bytes to what the screen is told: `framing` cuts, `driver` reads and hands on."""
+"""Turns the terminal's bytes into Textual's messages: `driver` reads the bytes, `framing` cuts them into items."""

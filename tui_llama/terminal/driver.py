@@ -1,8 +1,8 @@
-"""Reads the terminal so that no bytes can end the program: framing of our own in front of Textual's parser.
+"""A terminal driver that no bytes can crash: our own framing in front of Textual's parser.
 
-Textual's driver decodes strictly, so that one wrong byte ends its thread, and looks for escape sequences in what is
-pasted. Here every piece that Textual's parser is given is one key or one whole sequence, and one that it cannot read,
-or cannot count with, is nothing.
+Textual's driver decodes strictly, so that one wrong byte ends its thread. It also looks for escape sequences in pasted
+text. Here Textual's parser gets typed text or one whole sequence at a time, and no paste. A sequence that it cannot
+read, or whose numbers it cannot compute with, is dropped.
 """
 
 import os
@@ -23,12 +23,12 @@ from tui_llama.terminal.framing import Framing, Item, Pasted, Sequence, Typed
 from tui_llama.terminal.gone import TerminalGone
 
 _READ_BYTES: Final = 1 << 16
-_WAKE_SECONDS: Final = 0.1  # how soon the thread sees that the driver ends
-_WAITING_SECONDS: Final = 0.02  # how soon it sees that nothing follows an escape
+_WAKE_SECONDS: Final = 0.1  # the longest time until the thread notices that the driver ends
+_WAITING_SECONDS: Final = 0.02  # the longest time until it notices that nothing follows an escape
 
 
 class TerminalInput:
-    """What a terminal sends, as Textual's messages.
+    """Turns the bytes that a terminal sends into Textual's messages.
 
     Args:
         is_debugging: Whether Textual writes a log of its parser.
@@ -39,20 +39,20 @@ class TerminalInput:
         self._parser = XTermParser(is_debugging)
 
     def feed(self, content: bytes) -> list[Message]:
-        """What the next bytes mean."""
+        """Returns the messages of the next bytes."""
         return self._messages(self._framing.push(content))
 
     def rest(self, silent_seconds: float) -> list[Message]:
-        """What it means that nothing came for so long."""
+        """Returns the messages that follow from a silence of `silent_seconds`."""
         return self._messages(self._framing.rest(silent_seconds))
 
     def finish(self) -> list[Message]:
-        """Nothing more will come."""
+        """Ends the input and returns the last messages."""
         return self._messages(self._framing.finish())
 
     @property
     def is_waiting(self) -> bool:
-        """Whether silence would mean something now."""
+        """Whether a silence would have a meaning now, so that `rest` must be called."""
         return self._framing.is_waiting
 
     def _messages(self, items: Iterable[Item]) -> list[Message]:
@@ -74,27 +74,27 @@ class TerminalInput:
                 return self._parsed(text)
 
     def _keys(self, text: str) -> list[events.Key]:
-        """The keys of a sequence that is longer than those the parser looks for, as texts of input methods are."""
+        """Returns the keys of a sequence that is too long for Textual's search. Input methods send such sequences."""
         try:
             return list(self._parser._sequence_to_key_events(text))
         except ValueError:
             return []
 
     def _alt_key(self, text: str) -> Iterator[Message]:
-        """An escape and a character: a key of its own, or one with Alt."""
+        """Yields the key for an escape and a character: a key of its own, or the character with Alt."""
         known = list(self._parser._sequence_to_key_events(text))
         yield from known or self._parser._sequence_to_key_events(text[1], alt=True)
 
     def _parsed(self, text: str) -> list[Message]:
-        """What Textual's parser makes of typed text or of one whole sequence."""
+        """Returns the messages that Textual's parser makes of typed text or of one whole sequence."""
         try:
             messages = list(self._parser.feed(text))
-        except Exception:  # of any kind: it checks nothing of what it computes with
+        except Exception:  # of any kind, because the parser does not check the numbers with which it computes
             messages = []
             is_at_rest = False
         else:
             is_at_rest = self._parser._awaiting.timeout is None
-        if not is_at_rest:  # it does not know the sequence and waits for more, which it would make keys of
+        if not is_at_rest:  # it does not know the sequence and waits; it would read what comes next as keys
             self._renew_parser()
         return messages
 
@@ -109,25 +109,28 @@ def _is_ignored(message: Message) -> bool:
 
 
 class _LastingOutput:
-    """Standard error for Textual's writer, which would die with the terminal and leave the program waiting for it."""
+    """Standard error for Textual's writer, without errors.
+
+    When the terminal is gone, an error would end the writer, and the program would wait for it forever.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Draws, if there is still a terminal."""
+        """Writes `text` if there is still a terminal. Returns its length in any case."""
         with suppress(OSError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Draws what was written, if there is still a terminal."""
+        """Flushes the stream if there is still a terminal."""
         with suppress(OSError):
             self._stream.flush()
 
 
 class TerminalDriver(LinuxDriver):
-    """Textual's driver for Linux and macOS with that input."""
+    """Textual's driver for Linux and macOS, which reads through `TerminalInput`."""
 
     def __init__(self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None):
         super().__init__(app, debug=debug, mouse=mouse, size=size)
@@ -135,7 +138,10 @@ class TerminalDriver(LinuxDriver):
             self._file = _LastingOutput(self._file)  # type: ignore[assignment] # the writer uses these two only
 
     def run_input_thread(self) -> None:
-        """Reads until the driver ends or the terminal is gone. The signal that tells of the latter may be ignored."""
+        """Reads until the driver ends or the terminal is gone, and then posts `TerminalGone`.
+
+        SIGHUP is not enough to notice that the terminal is gone, because the program may ignore it.
+        """
         terminal_input = TerminalInput(self._debug)
         with selectors.DefaultSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)

@@ -1,31 +1,32 @@
-"""Cuts what a terminal sends into keys, sequences and pastes. Knows no bytes' source, no clock and no Textual.
+"""Cuts the bytes that a terminal sends into keys, sequences and pastes. Has no input or output, no clock, no Textual.
 
-Nothing that arrives is trusted: not its encoding, not its grammar, not that what begins also ends.
+Nothing that arrives is trusted: neither its encoding, nor its grammar, nor that a thing that begins will also end.
 
-    bytes that are no UTF-8     U+FFFD, as Python's decoder has it
-    a bracketed paste           one `Pasted`, whatever is in it: escape sequences, NUL, a second start marker.
-                                Terminals take the end marker out of what they paste. Where one has not, and the end
-                                marker is followed at once by another one with no start between them, the first is
-                                text as well
-    a control sequence          one `Sequence`, if its numbers are ones that a keyboard, a mouse or a window has;
-                                else nothing: it is no text, and must not become one
-    a control string            nothing: OSC, DCS, APC, PM and SOS are replies to questions that this program does
-                                not ask. No part of it is kept
-    an escape by itself         `Sequence` of the escape alone; with a character after it, of both (Alt and a key)
-    anything else               `Typed`, as long a piece as possible
+    bytes that are not UTF-8    U+FFFD, as Python's decoder replaces them
+    a bracketed paste           one `Pasted`, whatever it contains: escape sequences, NUL, a second start marker.
+                                Terminals remove the end marker from pasted text. If one has not, so that a piece
+                                contains several end markers with no start marker between them, the last one ends
+                                the paste and the others are text
+    a control sequence          one `Sequence`, if a keyboard, a mouse or a window can have its numbers; else it is
+                                dropped, because it must not become text
+    a control string            dropped: OSC, DCS, APC, PM and SOS answer questions that this program does not ask.
+                                No part of it is kept
+    an escape                   alone, a `Sequence` of the escape; with a character after it, a `Sequence` of both
+                                (Alt and a key)
+    anything else               `Typed`, in pieces as long as possible
 
-Waiting ends, so that nothing which never ends can swallow what is typed later. How long the terminal was silent is
-told by `rest`; that nobody has read what it sent is no silence.
+Waiting has an end, so that a sequence or paste that never ends cannot swallow the keys that are typed later. `rest` is
+told how long the terminal was silent. Bytes that were sent but not read yet are not silence.
 
-    escape, escape [ and so on  after `ESCAPE_SECONDS` a key, the one with Alt
+    escape, escape [ and so on  after `ESCAPE_SECONDS` a key: Esc, or the character with Alt
     a sequence, a string        dropped after `SEQUENCE_SECONDS`; the beginning of a start marker after `PASTE_SECONDS`
-    a paste                     over after `PASTE_SECONDS`; what has come of it is handed on. A read that is exactly
+    a paste                     ends after `PASTE_SECONDS`, and the text so far is handed on. A read that is exactly
                                 one of the keys with which people leave (Esc, Ctrl+C, Ctrl+D, Ctrl+Q) ends it after
-                                `LEAVING_SECONDS`, since what is left of a paste does not come so
+                                `LEAVING_SECONDS`, because the rest of a paste would not arrive like that
 
-A start marker may be cut anywhere, too: one of which the rest comes after its escape was taken for a key is still
-one. Lengths are limited: a sequence by `SEQUENCE_LIMIT`, a paste by `PASTE_LIMIT`, from where on it is handed on in
-pieces; so the memory is.
+A start marker may arrive in pieces, cut anywhere. Its rest is still recognized after its escape was taken for a key.
+Lengths are limited, and so is the memory: a sequence has at most `SEQUENCE_LIMIT` characters, and a paste is handed on
+in pieces of about `PASTE_LIMIT` characters.
 
 Sources: ECMA-48, 5.4 and 5.6; xterm's ctlseqs (bracketed paste, mouse tracking); kitty's keyboard protocol.
 """
@@ -40,10 +41,10 @@ ESCAPE_SECONDS: Final = 0.1
 SEQUENCE_SECONDS: Final = 0.5
 PASTE_SECONDS: Final = 3.0
 LEAVING_SECONDS: Final = 1.0
-SEQUENCE_LIMIT: Final = 1_024  # characters; an input method may send a sentence in one, by its characters' numbers
+SEQUENCE_LIMIT: Final = 1_024  # characters; an input method may send a whole sentence as the numbers of its characters
 PASTE_LIMIT: Final = 1 << 24  # characters
-LARGEST_NUMBER: Final = 32_767  # cells, pixels or a key's number, all of which are smaller
-LARGEST_SIZE: Final = 2_000  # rows and columns of a terminal; each cell of a larger one would have to be drawn
+LARGEST_NUMBER: Final = 32_767  # limit for cells, pixels and numbers of keys, all of which are smaller
+LARGEST_SIZE: Final = 2_000  # rows and columns of a terminal; a larger one would take too long to draw
 
 _ESCAPE: Final = "\x1b"
 _PASTE_START: Final = "\x1b[200~"
@@ -60,21 +61,21 @@ _RESIZED: Final = re.compile(r"\x1b\[48;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)(?::\
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """Characters that are keys each; no escape among them."""
+    """Typed characters, each of which is a key. There is no escape among them."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """An escape, alone or with all that belongs to it."""
+    """An escape, alone or with the characters of its sequence."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pasted:
-    """What was pasted, as it came."""
+    """Pasted text, exactly as it arrived."""
 
     text: str
 
@@ -84,29 +85,29 @@ Item = Typed | Sequence | Pasted
 
 class _State(Enum):
     TEXT = auto()
-    ESCAPE = auto()  # an escape has come, and perhaps what makes a sequence of it, but no more
-    SEQUENCE = auto()  # of a control sequence or of a key (SS3): what has come is kept
+    ESCAPE = auto()  # an escape has come, and perhaps the character that introduces a sequence
+    SEQUENCE = auto()  # inside a control sequence or a key (SS3), whose characters so far are kept
     MOUSE = auto()  # three characters that stand for numbers
-    OVERLONG = auto()  # a sequence of which nothing is kept
+    OVERLONG = auto()  # inside a sequence that is too long, of which nothing is kept
     STRING = auto()
     STRING_ESCAPE = auto()  # an escape inside of a string, which a backslash makes its end
     PASTE = auto()
 
 
 class Framing:
-    """Takes what a terminal sends, in pieces of any size, and returns what it means."""
+    """Takes the bytes that a terminal sends, in pieces of any size, and returns items."""
 
     def __init__(self) -> None:
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._state = _State.TEXT
-        self._kept = ""  # of an escape or a sequence
-        self._late_marker = ""  # of a paste's start marker: what may still come of one that was taken for a key
+        self._kept = ""  # the characters so far of an escape or a sequence, or of a paste's end marker
+        self._late_marker = ""  # the rest of a start marker whose beginning was taken for a key
         self._pasted: list[str] = []
         self._pasted_length = 0
         self._silent_seconds = 0.0
 
     def push(self, content: bytes) -> list[Item]:
-        """What the next bytes mean; what has not ended yet waits."""
+        """Returns the items of the next bytes. An item that has not ended yet waits for more."""
         text = self._decode(content)
         items: list[Item] = []
         if self._has_been_left(text):
@@ -121,10 +122,10 @@ class Framing:
         return items
 
     def rest(self, silent_seconds: float) -> list[Item]:
-        """What it means that nothing has come for so long.
+        """Returns the items that follow from a silence of the terminal.
 
         Args:
-            silent_seconds: Since the last bytes, or since the beginning.
+            silent_seconds: The time since the last bytes, or since the beginning.
         """
         self._silent_seconds = silent_seconds
         items: list[Item] = []
@@ -143,7 +144,7 @@ class Framing:
         return items
 
     def finish(self) -> list[Item]:
-        """Nothing more will come: what of a paste there is."""
+        """Ends the input. Returns the text so far of a paste that has not ended."""
         items: list[Item] = []
         if self._state is _State.PASTE:
             self._end_paste(items)
@@ -152,13 +153,13 @@ class Framing:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether silence would mean something now."""
+        """Whether a silence would have a meaning now, so that `rest` must be called."""
         return self._state is not _State.TEXT
 
     # --- one step -----------------------------------------------------------------------------------------------
 
     def _step(self, text: str, position: int, items: list[Item]) -> int:
-        """Takes at least one character, or leaves the state for one that will; returns the new position."""
+        """Takes at least one character, or changes to a state that will. Returns the new position."""
         match self._state:
             case _State.TEXT:
                 position = self._read_typed(text, position, items)
@@ -190,7 +191,7 @@ class Framing:
 
     def _read_escape(self, character: str, position: int, items: list[Item]) -> int:
         if character == _ESCAPE:
-            self._end_sequence(items)  # the first was a key
+            self._end_sequence(items)  # the first escape was a key
         elif self._kept == _ESCAPE and character in _INTRODUCERS:
             self._kept += character
         elif self._kept == _ESCAPE:
@@ -216,7 +217,7 @@ class Framing:
             self._state, self._kept = _State.MOUSE, ""
         elif self._kept == "\x1b[" and character == "[":  # a function key of the Linux console: escape [ [ A
             self._kept += character
-        elif not "@" <= character <= "~":  # anything else breaks it off, and is read anew
+        elif not "@" <= character <= "~":  # any other character breaks the sequence off and is read again as text
             self._state = _State.TEXT
             return position
         elif self._kept + character == _PASTE_START:
@@ -227,7 +228,7 @@ class Framing:
         return position + 1
 
     def _read_mouse(self, character: str, position: int) -> int:
-        if character < " ":  # no number is written so
+        if character < " ":  # no mouse number is encoded like this
             self._state = _State.TEXT
             return position
         self._kept += " "
@@ -253,7 +254,7 @@ class Framing:
         if character == "\\":
             self._state = _State.TEXT
             return position + 1
-        self._state, self._kept = _State.ESCAPE, _ESCAPE  # it begins something of its own
+        self._state, self._kept = _State.ESCAPE, _ESCAPE  # the escape ended the string and begins a sequence
         return position
 
     def _end_sequence(self, items: list[Item]) -> None:
@@ -264,7 +265,7 @@ class Framing:
     # --- pastes -------------------------------------------------------------------------------------------------
 
     def _read_paste(self, text: str, position: int, items: list[Item]) -> int:
-        """Takes all up to the end marker, or all but what may be the beginning of one."""
+        """Takes the text up to the end marker. Without one, it takes all but a possible beginning of an end marker."""
         kept, self._kept = self._kept, ""
         joined = kept + text[position:] if kept else text
         start = 0 if kept else position
@@ -300,29 +301,32 @@ class Framing:
 
     @property
     def _sequence_seconds(self) -> float:
-        """What may become a start marker is waited for as long as a paste is: it has more behind it."""
+        """How long to wait for the rest of a sequence: as long as for a paste if it may become a start marker."""
         return PASTE_SECONDS if _PASTE_START.startswith(self._kept) else SEQUENCE_SECONDS
 
     def _expect_late_marker(self) -> None:
         rest = _PASTE_START.removeprefix(self._kept) if _PASTE_START.startswith(self._kept) else ""
-        self._late_marker = rest if len(rest) > 1 else ""  # one character could be typed
+        self._late_marker = rest if len(rest) > 1 else ""  # a single character could be typed
 
     def _with_late_marker(self, text: str) -> str:
-        """The text with the beginning of its start marker, if it goes on with that; nobody types as much at once."""
+        """Returns the text. Puts the start marker's beginning before it if the text goes on with the marker's rest.
+
+        Nobody types that many characters at once.
+        """
         marker, self._late_marker = self._late_marker, ""
         goes_on = text.startswith(marker) or (len(text) > 1 and marker.startswith(text))
         return _PASTE_START.removesuffix(marker) + text if goes_on else text
 
 
 def _end_of_parameters(text: str, position: int) -> int:
-    """Where the parameters and intermediate characters of a sequence end, or the text."""
+    """Returns the position at which the parameters and intermediate characters of a sequence end, or the text."""
     found = _PARAMETERS.match(text, position)
-    assert found is not None  # it matches nothing, too
+    assert found is not None  # the pattern also matches an empty text
     return found.end()
 
 
 def _last_end(text: str, position: int) -> int | None:
-    """Where the marker stands that ends the paste; None where it has not come."""
+    """Returns the position of the marker that ends the paste, or None if it has not come yet."""
     end = text.find(_PASTE_END, position)
     if end < 0:
         return None
@@ -331,7 +335,7 @@ def _last_end(text: str, position: int) -> int | None:
 
 
 def _marker_beginning(text: str, position: int) -> str:
-    """The longest end of the text with which an end marker may begin."""
+    """Returns the longest suffix of the text that may be the beginning of an end marker."""
     for length in range(len(_PASTE_END) - 1, 0, -1):
         if text.endswith(_PASTE_END[:length], position):
             return _PASTE_END[:length]
@@ -339,13 +343,13 @@ def _marker_beginning(text: str, position: int) -> str:
 
 
 def _believable(sequence: str) -> str:
-    """The sequence, if no number in it is too large for what it says; else nothing.
+    """Returns the sequence if no number in it is too large for its meaning, else an empty text.
 
-    Sizes in pixels of terminals that do not know them are 0; they become those in cells, since a mouse would have to
-    be divided by them.
+    A terminal that does not know its size in pixels reports 0. The size in cells then replaces it, because Textual
+    divides positions of the mouse by it.
     """
     keyboard = _KEYBOARD.fullmatch(sequence)
-    if keyboard is not None:  # its numbers are characters
+    if keyboard is not None:  # the numbers of a keyboard sequence are code points
         return sequence if all(_is_character(number) for number in _NUMBER.findall(keyboard[1])) else ""
     if not all(_is_at_most(number, LARGEST_NUMBER) for number in _NUMBER.findall(sequence)):
         return ""

@@ -1,7 +1,7 @@
-"""That there is no terminal any more, as the driver tells the program."""
+"""The message by which the driver tells the program that the terminal is gone."""
 
 from textual.message import Message
 
 
 class TerminalGone(Message):
-    """Nothing can be read from the terminal any more: it was closed."""
+    """Posted when nothing can be read from the terminal any more, because it was closed."""

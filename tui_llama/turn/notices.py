@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from tui_llama.chats.ledger import TOKENISED_AGAIN
 from tui_llama.chats.open_chat import OpenChat
+from tui_llama.engine.protocol import TOKENISED_AGAIN
 
 
 class Notices:

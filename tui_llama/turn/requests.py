@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.chat_date import date_text
-from tui_llama.chats.ledger import TOKENISED_AGAIN, UNKNOWN_VOCABULARY, FedTokens, Ledger
+from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
     CompleteRequest,
     EstimateRequest,
     LoadRequest,

@@ -1,1 +1,1 @@
-"""The parts that screens are made of: one to a file; each takes data and posts messages."""
+"""The widgets of which screens are made, one to a file. A widget takes data and posts messages."""

@@ -1,10 +1,14 @@
-"""Markdown as a model writes it: nothing in it is trusted, and nothing of it is lost.
+"""A Markdown widget for answers. It trusts nothing that a model writes, and shows all of it.
 
-Differs from Textual's in how it is parsed (see `markdown_rules`), and: links never open by themselves; a code block
-without a language is not guessed at (which loads every lexer there is, at every token), and what its first line says
-beside a language stands above it; table cells have no tooltips, whose text would be read as markup, are wrapped
-instead of cut, and stand below each other where there is no room for columns; numbers of a list stay those that were
-written, if they ascend; and a list that grows does not make all its items anew.
+It differs from Textual's widget in its parser (see `markdown_rules`) and in these points:
+
+- Links never open by themselves.
+- The language of a code block that names none is not guessed. Guessing would load every lexer, at every token.
+  Other words on the block's first line are shown above the code.
+- Table cells have no tooltips, because Textual would read a tooltip's text as markup. Cells are wrapped, not cut, and
+  stand one below the other where there is no room for columns.
+- A numbered list keeps the numbers that were written, if they ascend.
+- A list that grows keeps its finished items and builds only the last one again.
 """
 
 from collections.abc import Iterable
@@ -33,14 +37,14 @@ from textual.widgets._markdown import (
 
 from tui_llama.widgets.markdown_rules import markdown_parser
 
-_NARROWEST_COLUMN = 6  # cells, of which its margins take three
+_NARROWEST_COLUMN = 6  # cells; the margins take three of them
 
 
 class PlainTableContent(MarkdownTableContent):
-    """A table's cells without tooltips, side by side or below each other."""
+    """The cells of a table, without tooltips, in columns or one below the other."""
 
     def compose(self) -> ComposeResult:
-        """Headers, then the cells of each row."""
+        """Yields the headers, then the cells of each row."""
         for header in self.headers:
             yield MarkdownTableCellContents(header, classes="header")
         for row_number, row in enumerate(self.rows, 1):
@@ -51,7 +55,10 @@ class PlainTableContent(MarkdownTableContent):
             self.last_row = row_number
 
     def on_resize(self, event: events.Resize) -> None:
-        """Columns as wide as their words; else all of one width, which breaks words; else one below the other."""
+        """Chooses columns as wide as their longest word, else columns of equal width, else a single column.
+
+        Columns of equal width break words.
+        """
         count, width = len(self.headers), event.size.width
         has_columns = count * _NARROWEST_COLUMN < width
         fits = sum(map(_longest_word, zip(self.headers, *self.rows, strict=False))) + 3 * count < width
@@ -66,20 +73,20 @@ class PlainTableContent(MarkdownTableContent):
 
 
 def _longest_word(cells: Iterable[Content]) -> int:
-    """In cells of the terminal."""
+    """Returns the width of the longest word, in cells of the terminal."""
     return max((cell_len(word) for cell in cells for word in cell.plain.split()), default=0)
 
 
 class PlainTable(MarkdownTable):
-    """A table of such cells."""
+    """A table whose cells are a `PlainTableContent`."""
 
     def compose(self) -> ComposeResult:
-        """The one widget that holds the cells."""
+        """Yields the one widget that holds the cells."""
         self._headers, self._rows = self._get_headers_and_rows()
         yield PlainTableContent(self._headers, self._rows)
 
     async def _update_from_block(self, block: MarkdownBlock) -> None:
-        """Only what was added to the table is made anew, if it is the same table."""
+        """Adds only the new rows if `block` is the same table with more rows, else builds the table again."""
         if isinstance(block, MarkdownTable):
             headers, rows = block._get_headers_and_rows()
             if headers == self._headers and len(rows) >= len(self._rows):
@@ -90,21 +97,21 @@ class PlainTable(MarkdownTable):
 
 @cache
 def _languages() -> frozenset[str]:
-    """All names of languages that are highlighted."""
+    """Returns all names of languages that can be highlighted."""
     return frozenset(alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases)
 
 
 class CodeBlock(MarkdownFence):
-    """A code block, highlighted only in the language that it names."""
+    """A code block that is highlighted only if it names a language."""
 
     @classmethod
     def highlight(cls, code: str, language: str, ansi: bool = False, dark: bool = False) -> Content:
-        """The code in colours."""
+        """Returns the code in colours, or plain if `language` is empty."""
         first_word = language.strip().partition(" ")[0]
         return super().highlight(code, first_word or "text", ansi, dark)
 
     def compose(self) -> ComposeResult:
-        """What is said of the code, if anything is, and the code."""
+        """Yields the caption, which is hidden if it is empty, and the code."""
         caption = self._caption
         yield Label(caption, classes="caption", markup=False, expand=True).set_class(not caption, "-none")
         yield from super().compose()
@@ -115,7 +122,7 @@ class CodeBlock(MarkdownFence):
         return rest.strip() if first_word.lower() in _languages() else self.lexer.strip()
 
     def set_content(self, content: Content) -> None:
-        """Other code, and what is said of it."""
+        """Replaces the code and its caption."""
         super().set_content(content)
         for label in self.query(".caption").results(Label):
             label.update(self._caption)
@@ -123,12 +130,12 @@ class CodeBlock(MarkdownFence):
 
 
 class GrowingList(MarkdownList):
-    """A list that keeps the items it has when it grows, and makes only the last one anew."""
+    """A list that keeps its finished items when it grows and builds only the last one again."""
 
     async def _update_from_block(self, block: MarkdownBlock) -> None:
         items, count = list(self.children), len(block._blocks)
         is_same_list = type(block) is type(self) and 0 < len(items) <= count
-        # Numbers are padded to the longest, so one more digit changes all of them.
+        # Numbers are padded to the width of the longest, so one more digit changes all items.
         if not is_same_list or len(str(count)) != len(str(len(items))):
             await super()._update_from_block(block)
             return
@@ -136,16 +143,16 @@ class GrowingList(MarkdownList):
         await self.mount_all(list(block.compose())[len(items) - 1 :])
 
 
-# Textual's first, because styles are inherited along first bases only.
+# Textual's class comes first, because Textual inherits styles only along the first base of each class.
 class GrowingBulletList(MarkdownBulletList, GrowingList):
-    """A list with bullets."""
+    """A list with bullets that keeps its finished items."""
 
 
 class GrowingOrderedList(MarkdownOrderedList, GrowingList):
-    """A list with numbers: those that were written if they ascend, else counted from the first."""
+    """A numbered list. It shows the numbers that were written if they ascend, else it counts on from the first."""
 
     def compose(self) -> ComposeResult:
-        """Each item with its number."""
+        """Yields each item with its number."""
         items = [block for block in self._blocks if isinstance(block, MarkdownListItem)]
         numbers = _ascending([int(item.bullet) for item in items])
         width = max((len(str(number)) for number in numbers), default=0)
@@ -163,7 +170,7 @@ def _ascending(numbers: list[int]) -> list[int]:
 
 
 class AnswerMarkdown(Markdown):
-    """An answer, whole or growing."""
+    """The Markdown of an answer, complete or growing."""
 
     BLOCKS = {  # noqa: RUF012 - declared without ClassVar by the base class
         **Markdown.BLOCKS,

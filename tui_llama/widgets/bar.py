@@ -1,4 +1,4 @@
-"""A line with something on the left and something on the right."""
+"""A bar: one line with a text on the left and a text on the right."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,7 +12,7 @@ _GAP = 2
 
 
 class Bar(Widget):
-    """One line; when it is too narrow for both sides, the left one is cut."""
+    """A line with two sides. If there is no room for both, the left side is cut."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"bar--strong", "bar--quiet"}
 
@@ -24,13 +24,13 @@ class Bar(Widget):
     def show(
         self, left: Content, right: Content, short_right: Content | None = None, short_lefts: Sequence[Content] = ()
     ) -> None:
-        """Shows these from now on; nothing is drawn again when nothing changed.
+        """Shows these texts from now on, and draws the bar again only if they changed.
 
         Args:
-            left: Cut when there is no room for it.
-            right: Has half of the line at least.
-            short_right: Takes the place of `right` when that saves the left side from being cut.
-            short_lefts: One of these, the first that fits, takes the place of `left` when that would still be cut.
+            left: The left text, which is cut where there is no room for it.
+            right: The right text, which may take at least half of the line.
+            short_right: Replaces `right` where there is no room for `left` and `right`.
+            short_lefts: The first of these that fits replaces `left` where `left` would still be cut.
         """
         short_right = right if short_right is None else short_right
         if left.is_same(self._left) and right.is_same(self._right):
@@ -39,7 +39,7 @@ class Bar(Widget):
         self.refresh()
 
     def render(self) -> Content:
-        """Both sides, as wide as the widget."""
+        """Returns both sides with blanks between them, together as wide as the widget."""
         width = self.content_size.width
         fits = self._left.cell_length + _GAP + self._right.cell_length <= width
         right = self._right if fits else self._short_right
@@ -53,15 +53,15 @@ class Bar(Widget):
 
 
 def strong(text: str) -> Content:
-    """Text that a bar shows as its main point."""
+    """Returns `text` in the style of a bar's main point."""
     return Content.styled(text, ".bar--strong")
 
 
 def quiet(text: str) -> Content:
-    """Text that a bar shows in the background."""
+    """Returns `text` in the style of a bar's background information."""
     return Content.styled(text, ".bar--quiet")
 
 
 def joined(*parts: Content) -> Content:
-    """The parts that are not empty, with a gap between them."""
+    """Returns the parts that are not empty, with a gap between them."""
     return Content("  ").join([part for part in parts if part.plain])

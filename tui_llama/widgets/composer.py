@@ -1,4 +1,7 @@
-"""Where the user writes: Enter sends, several keys make a new line, Up and Down go through what was sent."""
+"""The composer, in which the user writes.
+
+Enter sends the text, several keys insert a new line, and Up and Down go through the messages that were sent.
+"""
 
 import unicodedata
 from collections.abc import Sequence
@@ -13,14 +16,14 @@ from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
-from tui_llama.widgets import graphemes
+from tui_llama import graphemes
 from tui_llama.widgets.editor_text import EditorDocument, EditorLine, EditorNavigator, EditorWrapping
 
-# What Alt+Enter sends in a terminal without the kitty protocol. Textual would take the Alt off, which would send
-# what was meant to go on; as Ctrl+J it makes a new line.
+# A terminal without the kitty protocol sends this for Alt+Enter. Textual would drop the Alt, and Enter would send a
+# message that the user wanted to go on with. As Ctrl+J it makes a new line.
 cast(dict[str, object], ANSI_SEQUENCES_KEYS)["\x1b\r"] = (Keys.ControlJ,)
 
-# The names with \r are how Textual calls the same keys in xterm's modifyOtherKeys form.
+# Textual gives the same keys the names with \r if they arrive in xterm's modifyOtherKeys form.
 NEW_LINE_KEYS = frozenset(
     {"ctrl+j", *(f"{key}+{name}" for key in ("shift", "alt", "ctrl") for name in ("enter", "\r"))}
 )
@@ -35,51 +38,54 @@ _SCROLL_KEYS = {
 
 
 class Composer(TextArea):
-    """A text area that grows with its text and knows what was sent before.
+    """A text area that grows with its text and remembers the messages that were sent.
 
-    What is written is kept as it is, control characters and all, and drawn so that they do nothing. The cursor goes
-    by what people see as one character. See `editor_text`.
+    The text is kept exactly as it was written, with its control characters. It is drawn in a form in which they have no
+    effect. The cursor moves by grapheme clusters, which people see as one character. See `editor_text`.
     """
 
     document: EditorDocument
 
     class Submitted(Message):
-        """The user wants to send this. The text stays until `accept` is called."""
+        """Posted when the user wants to send the text. The text stays until `accept` is called."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
     class ScrollRequested(Message):
-        """A key that moves the transcript was pressed; `action` is the scroll action's name."""
+        """Posted when a key that moves the transcript is pressed. `action` is the name of the scroll action."""
 
         def __init__(self, action: str) -> None:
             super().__init__()
             self.action = action
 
     class VersionRequested(Message):
-        """Left or Right was pressed with nothing written: another version of the last answer, `step` from this one."""
+        """Posted when Left or Right is pressed in an empty composer: asks for another version of the last answer.
+
+        `step` is -1 for the version before the one that is shown, 1 for the version after it.
+        """
 
         def __init__(self, step: int) -> None:
             super().__init__()
             self.step = step
 
     class LaterRequested(Message):
-        """Alt+Down was pressed: back from an earlier message that is edited."""
+        """Posted when Alt+Down is pressed: goes from an earlier message that is being edited to a later one."""
 
     class LeaveRequested(Message):
-        """Ctrl+D was pressed with nothing written."""
+        """Posted when Ctrl+D is pressed in an empty composer."""
 
     class KeyPressed(Message):
-        """Any key was pressed."""
+        """Posted when any key is pressed."""
 
-    # Ctrl+Z, which undoes elsewhere, suspends the program here. Terminals have several names for Ctrl+_ and Ctrl+/.
+    # Ctrl+Z undoes in other programs; here it suspends the program. Terminals have several names for Ctrl+_ and Ctrl+/.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+underscore,ctrl+shift+underscore,ctrl+shift+minus,ctrl+slash,alt+z", "undo", show=False),
         Binding("alt+shift+z,alt+Z", "redo", show=False),
     ]
 
-    # Selecting with the mouse over the transcript must not drag this text along.
+    # A selection that the mouse makes in the transcript must not spread into this text.
     ALLOW_SELECT: ClassVar[bool] = False
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -98,46 +104,52 @@ class Composer(TextArea):
     # --- for the screen -----------------------------------------------------------------------------------------
 
     def set_history(self, texts: Sequence[str]) -> None:
-        """What Up goes through, oldest first."""
+        """Sets the texts through which Up goes, oldest first."""
         self._history = list(texts)
         self._history_position = len(self._history)
 
     def remember(self, text: str) -> None:
-        """Up will bring this back."""
+        """Adds a text to the history, so that Up brings it back.
+
+        A text that is blank or equal to the newest one is not added.
+        """
         if text.strip() and (not self._history or self._history[-1] != text):
             self._history.append(text)
         self._history_position = len(self._history)
 
     def replace_text(self, text: str) -> None:
-        """Something else is written now; the cursor is at its end."""
+        """Replaces the whole text and puts the cursor at its end."""
         self.text = text
         self.move_cursor(self.document.end)
 
     def accept(self) -> None:
-        """Takes the text away, into the history."""
+        """Moves the text into the history and clears the composer."""
         self.remember(self.text)
         self._draft = ""
         self.text = ""
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
-        """Shows the cursor, if its line is there.
+        """Scrolls to the cursor, if its line exists.
 
-        When an undo takes lines away, Textual asks for this as the scroll bar goes, before it moves the cursor.
+        When an undo removes lines, the scroll bar disappears and Textual calls this before it moves the cursor.
+
+        Returns:
+            The offset by which the text was scrolled.
         """
         if self.cursor_location[0] >= self.document.line_count:
             return Offset(0, 0)
         return super().scroll_cursor_visible(center, animate)
 
     def on_mount(self) -> None:
-        """The caret blinks from now on."""
+        """Starts the timer that ends the blinking of the caret."""
         self._blinking = self.set_interval(BLINKING_SECONDS, self.rest)
 
     def on_focus(self) -> None:
-        """The caret is looked for."""
+        """Makes the caret blink, because the user looks for it."""
         self._wake()
 
     def rest(self) -> None:
-        """Nothing was written for a while: the caret stands still, so that the program sleeps while the user thinks."""
+        """Stops the blinking after a while without a key, so that the program sleeps while the user thinks."""
         self._set_blinking(False)
         self._blinking.pause()
 
@@ -148,14 +160,14 @@ class Composer(TextArea):
     def _set_blinking(self, blinking: bool) -> None:
         if blinking != self.cursor_blink:
             self.cursor_blink = blinking
-            # Textual keeps a line by whether the caret shows while it blinks: it would draw a caret that stands still
-            # from a line kept without one.
+            # Textual caches a line by whether the blinking caret is visible. For a caret that stands still it would
+            # reuse a cached line without one.
             self.notify_style_update()
 
     # --- the text -----------------------------------------------------------------------------------------------
 
     def _set_document(self, text: str, language: str | None) -> None:
-        """Textual's way to begin with another text, with a document of our own; a language is not coloured."""
+        """Begins with another text, as Textual's method does, but in an `EditorDocument`; ignores `language`."""
         self.document = EditorDocument(text)
         self.wrapped_document = EditorWrapping(self.document, tab_width=self.indent_width)
         self.navigator = EditorNavigator(self.wrapped_document)
@@ -163,11 +175,14 @@ class Composer(TextArea):
         self._rewrap_and_refresh_virtual_size()
 
     def get_line(self, line_index: int) -> EditorLine:
-        """A line as it is drawn."""
+        """Returns a line in its drawn form."""
         return EditorLine(self.document.get_line(line_index), self.document.boundaries(line_index))
 
     def validate_selection(self, selection: Selection) -> Selection:
-        """Both ends between clusters: what goes on inside of one goes to its end, in the direction it went."""
+        """Moves both ends of a selection to boundaries of clusters.
+
+        An end inside a cluster goes to the boundary that lies in the direction of its move.
+        """
         before = self.selection
         return Selection(self._snapped(selection.start, before.start), self._snapped(selection.end, before.end))
 
@@ -185,16 +200,16 @@ class Composer(TextArea):
         return super()._delete_via_keyboard((top[0], top_column), (bottom[0], bottom_column))
 
     def _write(self, text: str) -> None:
-        """Puts a text of any length in place of what is selected."""
+        """Replaces the selection by a text of any length."""
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         self.replace(self.document.folded(text), *self.selection, maintain_selection_offset=False)
 
     def action_paste(self) -> None:
-        """Inserts what was copied in this program."""
+        """Inserts the text that was copied in this program."""
         self._write(self.app.clipboard)
 
     def action_cut(self) -> None:
-        """Deletes what is selected, or else the line, and copies it."""
+        """Deletes and copies the selection, or the line if nothing is selected."""
         start, end = self.selection
         cut = self._delete_cursor_line() if start == end else self._delete_via_keyboard(start, end)
         if cut is not None:
@@ -220,7 +235,7 @@ class Composer(TextArea):
         elif event.key == "end" and self.cursor_at_end_of_text:
             self.post_message(self.ScrollRequested("scroll_end"))
         elif event.character is not None and unicodedata.category(event.character) == "Cf":
-            self._write(event.character)  # a joiner or a direction mark, which Textual does not take for text
+            self._write(event.character)  # a joiner or a direction mark, which Textual does not insert as text
         else:
             await super()._on_key(event)
             return
@@ -245,14 +260,14 @@ class Composer(TextArea):
     # --- history ------------------------------------------------------------------------------------------------
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """Up, and from the first line to what was sent before."""
+        """Moves the cursor up, or from the first line to the message that was sent before."""
         if select or not self.navigator.is_first_wrapped_line(self.cursor_location):
             super().action_cursor_up(select)
         else:
             self._recall(self._history_position - 1)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        """Down, and from the last line to what was sent later."""
+        """Moves the cursor down, or from the last line to the message that was sent next."""
         if select or not self.navigator.is_last_wrapped_line(self.cursor_location):
             super().action_cursor_down(select)
         else:

@@ -1,4 +1,4 @@
-"""Texts that are cut for want of room, between what people see as characters: Textual cuts flags apart."""
+"""Cuts texts that are too wide, between grapheme clusters. Textual would cut a flag in half."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -6,11 +6,11 @@ from itertools import pairwise
 from rich.cells import cell_len
 from textual.content import Content, Span
 
-from tui_llama.widgets import graphemes
+from tui_llama import graphemes
 
 
 def cut(content: Content, cells: int) -> Content:
-    """The content where it is no wider than so many cells, else as much of it as fits, and an ellipsis."""
+    """Returns the content if it fits into `cells`, else its longest beginning that fits, with an ellipsis."""
     if content.cell_length <= cells:
         return content
     if cells <= 0:
@@ -33,7 +33,10 @@ def _beginning(text: str, cells: int) -> str:
 
 
 def rows(line: str, cells: int) -> Iterator[str]:
-    """The line in rows no wider than so many cells, if no character is; one row where it is empty."""
+    """Yields the line in rows of at most `cells` cells. An empty line yields one row.
+
+    A row is wider only if it is one character that is wider than `cells`.
+    """
     if line.isascii():
         yield from (line[start : start + cells] for start in range(0, max(1, len(line)), cells))
         return

@@ -1,8 +1,8 @@
-"""The text that is written, in two forms: as it is, and as it is drawn; as long as each other, line by line.
+"""The text of an editor, in two forms: as it was written, and as it is drawn. Each line is equally long in both.
 
-Textual's text area draws, measures and moves over the lines of its document: here these are the drawn ones. What is
-taken out of the document is the text as it is. A text that is too long to be drawn at every key is folded: one label
-stands for it, which is moved over and deleted as one character.
+Textual's text area draws, measures and moves over the lines of its document. Here these are the drawn lines, and the
+document hands out the text as it was written. A long text that is inserted is folded, because drawing it at every
+key would be slow: one label stands for it, and the cursor passes and deletes the label as one character.
 """
 
 import re
@@ -18,18 +18,18 @@ from textual.document._document_navigator import DocumentNavigator
 from textual.document._wrapped_document import WrappedDocument
 from textual.expand_tabs import get_tab_widths
 
+from tui_llama import graphemes
 from tui_llama.text_safety import drawn
-from tui_llama.widgets import graphemes
 from tui_llama.widgets.long_text import extent, is_long
 
-# Labels stand in the text as runs of one surrogate each, which no text that comes from outside can contain.
+# A label stands in the text as a run of one surrogate. No text from outside can contain a surrogate.
 _FIRST_FOLD, _LAST_FOLD = 0xD800, 0xDFFF
 _FOLD: Final = re.compile(r"([\ud800-\udfff])\1*")
 _WORD: Final = re.compile(r"\S+\s*|\s+")
 
 
 class EditorDocument(Document):
-    """The text of a text area."""
+    """The document of a text area."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__("")
@@ -44,17 +44,17 @@ class EditorDocument(Document):
 
     @property
     def text(self) -> str:
-        """The text as it is, folded parts included."""
+        """The text as it was written, with the folded parts."""
         if self._text is None:
             self._text = self.unfolded("\n".join(self._raw))
         return self._text
 
     def get_text_range(self, start: Location, end: Location) -> str:
-        """The text as it is between two places."""
+        """Returns the text as it was written between two places."""
         return self.unfolded(self._raw_range(*sorted((start, end))))
 
     def boundaries(self, row: int) -> Sequence[int]:
-        """The places in a line where the cursor may stand."""
+        """Returns the places in a line at which the cursor may stand."""
         places, raw = graphemes.boundaries(self._lines[row]), self._raw[row]
         runs = [match.span() for match in _FOLD.finditer(raw)] if self._folds else []
         return [place for place in places if not any(start < place < end for start, end in runs)] if runs else places
@@ -62,7 +62,7 @@ class EditorDocument(Document):
     # --- folding ------------------------------------------------------------------------------------------------
 
     def folded(self, text: str) -> str:
-        """What is to be inserted for a text: the text, or if it is long what stands for it."""
+        """Returns the text to insert for `text`: `text` itself, or its label if it is long."""
         if not is_long(text):
             return text
         key = chr(_FIRST_FOLD + len(self._folds))
@@ -73,13 +73,17 @@ class EditorDocument(Document):
         return key * len(self._labels[key])
 
     def unfolded(self, text: str) -> str:
-        """The text with what labels stand for."""
+        """Returns `text` with each label replaced by the text that it stands for."""
         return _FOLD.sub(lambda match: self._folds.get(match[1], "\ufffd" * len(match[0])), text)
 
     # --- editing ------------------------------------------------------------------------------------------------
 
     def replace_range(self, start: Location, end: Location, text: str) -> EditResult:
-        """Puts a text, in which parts may be folded, in place of another, which is returned in the same form."""
+        """Replaces the text between two places by `text`, whose parts may be folded.
+
+        Returns:
+            The end of the new text, and the replaced text with its labels.
+        """
         top, bottom = sorted((start, end))
         replaced = self._raw_range(top, bottom)
         before = self._raw[top[0]][: top[1]] if top[0] < len(self._raw) else ""
@@ -111,12 +115,12 @@ class EditorDocument(Document):
 
 
 class EditorWrapping(WrappedDocument):
-    """Lines that are too long, wrapped between clusters; the base class counts cells by code points."""
+    """Wraps lines that are too long between clusters. The base class counts cells by code points."""
 
     document: EditorDocument
 
     def get_target_document_column(self, line_index: int, x_offset: int, y_offset: int) -> int:
-        """The place at which a cell lies: before the cluster that covers it."""
+        """Returns the place of a cell of the screen: the start of the cluster that covers it."""
         offsets = self.get_offsets(line_index)
         line, places = self.document[line_index], self.document.boundaries(line_index)
         section = y_offset % (len(offsets) + 1)
@@ -135,39 +139,39 @@ class EditorWrapping(WrappedDocument):
 
 
 class EditorNavigator(DocumentNavigator):
-    """Goes from cluster to cluster."""
+    """Moves the cursor from cluster to cluster."""
 
     _document: EditorDocument
 
     def get_location_left(self, location: Location) -> Location:
-        """The place before the cluster to the left, or the end of the line above."""
+        """Returns the place before the cluster to the left, or the end of the line above."""
         row, column = location
         if column == 0:
             return super().get_location_left(location)
         return row, graphemes.at_or_before(self._document.boundaries(row), column - 1)
 
     def get_location_right(self, location: Location) -> Location:
-        """The place behind the cluster to the right, or the beginning of the line below."""
+        """Returns the place after the cluster to the right, or the beginning of the line below."""
         row, column = location
         if self.is_end_of_document_line(location):
             return super().get_location_right(location)
         return row, graphemes.at_or_after(self._document.boundaries(row), column + 1)
 
     def get_location_end(self, location: Location) -> Location:
-        """The last place in the same row of the screen."""
+        """Returns the last place in the same row of the screen."""
         row, column = super().get_location_end(location)
         return row, graphemes.at_or_before(self._document.boundaries(row), column)
 
 
 class EditorLine(Text):
-    """A line of which only whole clusters are styled: a style that changes inside of one would take it apart."""
+    """A line that styles only whole clusters. A style that changed inside a cluster would split it."""
 
     def __init__(self, line: str, places: Sequence[int]) -> None:
         super().__init__(line, end="", no_wrap=True)
         self._places = places
 
     def stylize(self, style: object, start: int = 0, end: int | None = None) -> None:
-        """Styles a part, and what belongs to its clusters."""
+        """Styles a part of the line, extended to whole clusters."""
         length = self._places[-1]
         if 0 < start < length:
             start = graphemes.at_or_before(self._places, start)
@@ -183,10 +187,10 @@ def wrap_offsets(
     fold: bool = True,
     precomputed_tab_sections: list[tuple[str, int]] | None = None,
 ) -> list[int]:
-    """Where a line is to be broken so that no row is wider than `width` cells, if no cluster is.
+    """Returns the places at which to break a line so that no row is wider than `width` cells.
 
-    Words that fit on a row are not broken. Stands in for Textual's, which breaks clusters and counts the cells of
-    their code points.
+    A word that fits on a row is not broken. A row is wider only if it is one cluster that is wider than `width`.
+    This replaces Textual's function, which breaks clusters and counts the cells of their code points.
     """
     tab_widths = (cells for _, cells in precomputed_tab_sections or get_tab_widths(text, min(tab_size, width)) if cells)
     offsets: list[int] = []
@@ -209,7 +213,7 @@ def wrap_offsets(
 
 
 def _clusters(word: str, tab_widths: Iterator[int]) -> Iterator[tuple[int, int]]:
-    """The place and the cells of each cluster."""
+    """Yields the place of each cluster and its width in cells."""
     if word.isascii() and "\t" not in word:
         yield from ((place, 1) for place in range(len(word)))
         return
@@ -218,4 +222,4 @@ def _clusters(word: str, tab_widths: Iterator[int]) -> Iterator[tuple[int, int]]
         yield place, next(tab_widths) if word[place] == "\t" else cell_len(word[place:next_place])
 
 
-_wrapped_document.compute_wrap_offsets = wrap_offsets  # type: ignore[attr-defined] # it imports it
+_wrapped_document.compute_wrap_offsets = wrap_offsets  # type: ignore[attr-defined] # an imported name of that module

@@ -1,4 +1,4 @@
-"""What an empty chat shows: which model there is or how far it has loaded, and what to do next."""
+"""The view of an empty chat: the model, how far it has loaded, and advice on what to do next."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -16,26 +16,26 @@ _LABEL_WIDTH = 9
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """One stage of loading, from 0 to 1."""
+    """A stage of loading; `fraction` goes from 0 to 1."""
 
     label: str
     fraction: float
 
 
 class EmptyState(Vertical):
-    """A name, a line on the model, the stages of loading, and advice."""
+    """The program's name, a line about the model, the stages of loading, and advice."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"empty-state--done", "empty-state--todo"}
 
     def compose(self) -> ComposeResult:
-        """The lines from top to bottom."""
+        """Yields the lines from top to bottom."""
         yield Static("tui_llama", classes="wordmark")
         yield Static("", classes="model", markup=False)
         yield Static("", classes="stages", markup=False)
         yield Static("", classes="advice", markup=False)
 
     def show_model(self, model: str, advice: Sequence[str], stages: Sequence[Stage] = ()) -> None:
-        """Shows all this from now on; `stages` is empty when nothing loads."""
+        """Shows these lines from now on; `stages` is empty if nothing is loading."""
         self.query_one(".model", Static).update(sanitize_line(model))
         lines = self.query_one(".stages", Static)
         lines.display = bool(stages)

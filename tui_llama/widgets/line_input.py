@@ -1,4 +1,4 @@
-"""One line to write in: what is written is kept as it is and drawn so that it does nothing; see `editor_text`."""
+"""An input of one line. It keeps the text as it was written and draws it without effect; see `editor_text`."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,8 +11,8 @@ from textual.expand_tabs import expand_tabs_inline
 from textual.widgets import Input
 from textual.widgets.input import Selection
 
+from tui_llama import graphemes
 from tui_llama.text_safety import drawn
-from tui_llama.widgets import graphemes
 from tui_llama.widgets.editor_text import EditorLine
 
 LONGEST_PASTE: Final = 1_000  # characters: more than any name or path
@@ -20,7 +20,7 @@ _TAB_CELLS: Final = 4
 
 
 class LineInput(Input):
-    """Textual's input; the cursor goes by what people see as one character."""
+    """Textual's input, with a cursor that moves by grapheme clusters."""
 
     @property
     def _places(self) -> Sequence[int]:
@@ -31,7 +31,10 @@ class LineInput(Input):
         return EditorLine(drawn(self.value), self._places)
 
     def validate_selection(self, selection: Selection) -> Selection:
-        """Both ends between clusters: what goes on inside of one goes to its end, in the direction it went."""
+        """Moves both ends of a selection to boundaries of clusters.
+
+        An end inside a cluster goes to the boundary that lies in the direction of its move.
+        """
         start, end = super().validate_selection(selection)
         return Selection(self._snapped(start, self.selection.start), self._snapped(end, self.selection.end))
 
@@ -54,7 +57,7 @@ class LineInput(Input):
         return next((start for start, end_cell in ends if end_cell > cell), len(self.value))
 
     def _on_paste(self, event: events.Paste) -> None:
-        """Inserts a text on one line."""
+        """Inserts the pasted text as one line, cut after `LONGEST_PASTE` characters."""
         event.stop()
         event.prevent_default()
         line = " ".join(event.text[:LONGEST_PASTE].split("\n")).replace("\r", " ")

@@ -1,10 +1,10 @@
-"""How answers are parsed: as GitHub's Markdown, but for what would make text vanish.
+"""The Markdown parser for answers: GitHub's Markdown, without the rules that would hide text.
 
-CommonMark hides a lot: where links lead and what images are, definitions of references, what stands behind a fence,
-cells that a table has no column for, what is nested deeper than a parser wants to go. A reader of a page may never miss
-these; somebody who reads an answer must be able to see all of it. So each of them is shown as text here.
+CommonMark hides the targets of links and images, definitions of references, text after the language of a fence, cells
+for which a table has no column, and blocks that are nested deeper than the parser goes. The reader of a web page may
+never miss them, but the reader of an answer must be able to see all of it. So each of them is shown as text here.
 
-Entities are decoded by the parser, behind the gate for untrusted text, so what they stand for passes it once more.
+The parser decodes entities after the text was sanitized. So the decoded text is sanitized once more.
 """
 
 from functools import cache
@@ -18,21 +18,21 @@ from markdown_it.token import Token
 
 from tui_llama.text_safety import sanitize_line
 
-# Cells that the marks of lists and quotations may take of a row before the rest is shown as it was written: half of
-# the narrowest screen that is usable.
+# Cells of a row that the marks of lists and quotations may take: half of the narrowest usable screen. Deeper blocks are
+# shown as they were written.
 INDENTATION_CELLS: Final = 28
 _QUOTATION_CELLS: Final = 3
 _BULLET_CELLS: Final = 2
 _NUMBER_CELLS: Final = 3  # without its digits
-_SAFE_LEVELS: Final = 4  # two lists of the largest numbers, of 12 cells each
-# No block comes so far, because of the cells above; brackets within brackets may, and are text from there on.
+_SAFE_LEVELS: Final = 4  # two nested lists with the largest numbers, 12 cells each
+# The limit of cells keeps blocks far below this level. Nested brackets may reach it, and are text from there on.
 _MOST_LEVELS: Final = 64
 _RULE: Final = "───"
 
 
 @cache
 def markdown_parser() -> MarkdownIt:
-    """The parser of all answers."""
+    """Returns the parser of all answers."""
     parser = MarkdownIt("gfm-like", {"html": False, "linkify": False, "maxNesting": _MOST_LEVELS})
     parser.disable(["linkify", "reference"])
     parser.block.ruler.before("table", "too_deep", _too_deep)
@@ -44,7 +44,7 @@ def markdown_parser() -> MarkdownIt:
 
 
 def _keep_line_breaks(state: StateCore) -> None:
-    """Models mean the line breaks that they write."""
+    """Keeps each line break of a paragraph, because a model means the line breaks that it writes."""
     for token in state.tokens:
         for child in token.children or ():
             if child.type == "softbreak":
@@ -52,7 +52,10 @@ def _keep_line_breaks(state: StateCore) -> None:
 
 
 def _keep_rules_in_place(state: StateCore) -> None:
-    """A rule within a list or a quotation is a line of text, since the widget takes any rule out of what it is in."""
+    """Turns a horizontal rule inside a list or a quotation into a line of text.
+
+    The widget would move the rule out of its list or quotation.
+    """
     shown: list[Token] = []
     for token in state.tokens:
         shown += _rule_as_text(token) if token.type == "hr" and token.level > 0 else [token]
@@ -79,13 +82,17 @@ def _rule_as_text(rule: Token) -> list[Token]:
 
 
 def _too_deep(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """A block rule: what is indented too far for its row is a paragraph, with its marks as they were written."""
+    """Parses a block that is indented too far as a paragraph, with its marks as they were written (a block rule).
+
+    Returns:
+        Whether the rule applies here.
+    """
     if state.level < _SAFE_LEVELS or _indentation_cells(state) < INDENTATION_CELLS:
         return False
     if silent:
         return True
     line = start_line
-    # A negative indentation is a quotation's line that goes on without its mark.
+    # A negative indentation means a line of a quotation that goes on without its mark.
     while line < end_line and (state.isEmpty(line) or not 0 <= state.sCount[line] < state.blkIndent):
         line += 1
     opening = state.push("paragraph_open", "p", 1)
@@ -100,7 +107,7 @@ def _too_deep(state: StateBlock, start_line: int, end_line: int, silent: bool) -
 
 
 def _indentation_cells(state: StateBlock) -> int:
-    """What the marks of the blocks that are open now take of a row."""
+    """Returns the cells of a row that the marks of all open blocks take."""
     cells, level = 0, state.level
     for token in reversed(state.tokens):
         if token.nesting == 1 and token.level < level:
@@ -123,7 +130,11 @@ def _mark_cells(token: Token) -> int:
 
 
 def _table_with_all_cells(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
-    """A block rule: a table in which cells that have no column stand in the last one."""
+    """Parses a table and puts cells without a column into the last column (a block rule).
+
+    Returns:
+        Whether there is a table here.
+    """
     before = len(state.tokens)
     if not table(state, start_line, end_line, silent):
         return False
@@ -142,7 +153,7 @@ def _add_left_out_cells(state: StateBlock, tokens: list[Token]) -> None:
 
 
 def _cells(line: str) -> list[str]:
-    """The cells of a row, as the rule for tables takes them."""
+    """Returns the cells of a row, split as the rule for tables splits them."""
     cells = escapedSplit(line.strip())
     if cells and cells[0] == "":
         cells.pop(0)
@@ -155,7 +166,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _show_targets(state: StateCore) -> None:
-    """Where a link leads stands behind it, unless it says so itself."""
+    """Adds the target of each link and image after it, unless the link's text is the target."""
     for token in state.tokens:
         if token.type == "inline":
             token.children = _with_targets(token.children or [])

@@ -1,4 +1,4 @@
-"""One message of the transcript: what the user said, what the model answers, or a remark of the program's own."""
+"""The views of the transcript's messages: the user's message, the model's answer, and the program's remark."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 FRAME_SECONDS = 0.045  # at most 22 updates a second
 LONGEST_FRAME_SECONDS = 0.4
-REST_FOR_WORK = 3.0  # seconds of rest for each second of drawing, so that drawing takes a quarter of one core
+REST_FOR_WORK = 3.0  # seconds of pause for each second of drawing, so that drawing takes a quarter of one core
 _NOTE_STYLE = "italic $foreground 50%"
 _FENCE_OR_TABLE = ("```", "~~~", "|")
 
 
 class ShownMessage(msgspec.Struct, frozen=True):
-    """What the transcript is given of one message. `note` stands below it: stopped, interrupted, version 2 of 3 …"""
+    """A message as the transcript takes it. `note` is shown below it: stopped, interrupted, version 2 of 3 …"""
 
     is_answer: bool
     text: str
@@ -38,10 +38,10 @@ class ShownMessage(msgspec.Struct, frozen=True):
 
 
 class UserMessage(Static):
-    """What the user said, as plain text; a long one only in part."""
+    """A message of the user, as plain text. Only the beginning of a long message is shown."""
 
     class WholeWanted(Message):
-        """The user clicked on a message of which only a part is shown; `text` is all of it."""
+        """Posted when the user clicks on a message that is shown in part. `text` is the whole message."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -57,27 +57,27 @@ class UserMessage(Static):
         super().__init__(Content.assemble(drawn(self._begins), (self._below, _NOTE_STYLE)), markup=False)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """What is selected, as it was written; each character of it is drawn as one."""
+        """Returns the selected text as it was written. Each of its characters is drawn as one character."""
         return selection.extract(self._begins + self._below), "\n"
 
     def on_click(self, event: events.Click) -> None:
-        """Asks for all of the message, where only a part is shown."""
+        """Posts `WholeWanted` if only a part of the message is shown."""
         if is_long(self._text):
             event.stop()
             self.post_message(self.WholeWanted(self._text))
 
     @property
     def shown(self) -> ShownMessage:
-        """What it takes to show the same again."""
+        """The data from which the same view can be made again."""
         return ShownMessage(is_answer=False, text=self._text, note=self._note)
 
     def mark_edited(self, is_edited: bool) -> None:
-        """Whether another version of it is being written."""
+        """Marks the message, or removes the mark, if another version of it is being written."""
         self.set_class(is_edited, "-edited")
 
 
 class Remark(Static):
-    """One line that is not part of the conversation: a notice, or with a hint below it, a failure."""
+    """A line that is not part of the conversation: a notice, or a failure with a hint below it."""
 
     def __init__(self, text: str, hint: str = "", *, is_failure: bool = False) -> None:
         lines = [line for line in (sanitize_line(text), sanitize_line(hint)) if line]
@@ -85,17 +85,17 @@ class Remark(Static):
 
 
 class AnswerView(Vertical):
-    """An answer: Markdown that may grow, and a note below it.
+    """An answer: Markdown that may still grow, and a note below it.
 
-    Text that arrives is gathered and drawn at most 22 times a second, by one task from the first piece to the
-    last. A paragraph or code block that grows is laid out and drawn as a whole each time, so the longer it gets,
-    the rarer that happens; the cores belong to the engine.
+    One task draws the answer from the first piece of text to the last. It gathers the text that arrives and draws it at
+    most 22 times a second. Each time, the last paragraph or code block is laid out and drawn as a whole, which takes
+    longer as it grows. So the task draws less often then, and leaves the cores to the engine.
 
     Args:
-        text: What there is already.
-        note: What stands below it.
-        is_live: Whether more will come; `finish` ends it.
-        on_grown: Called after more was drawn.
+        text: The text that there is already.
+        note: The note below it.
+        is_live: Whether more text will come, until `finish` is called.
+        on_grown: Is called after more text was drawn.
     """
 
     def __init__(
@@ -118,8 +118,8 @@ class AnswerView(Vertical):
         self.set_class(not text, "-empty")
 
     def compose(self) -> ComposeResult:
-        """The Markdown, a sign that nothing has come yet, and the note."""
-        # Imported here because the first frame needs no Markdown, and its import is slow.
+        """Yields the sign for an answer without text, the Markdown, and the note."""
+        # Imported here because the first frame needs no Markdown, and the import is slow.
         from tui_llama.widgets.answer_markdown import AnswerMarkdown
 
         yield Static("· · ·", classes="pending")
@@ -127,53 +127,53 @@ class AnswerView(Vertical):
         yield Static(self._note, classes="note", markup=False)
 
     def on_mount(self) -> None:
-        """A live answer draws itself from now on."""
+        """Starts the task that draws the answer, if it is live."""
         self.set_class(bool(self._note), "-noted")
         if self.is_live:
             self.run_worker(self._draw_what_comes(), name="draw the answer")
 
     @property
     def shown(self) -> ShownMessage:
-        """What it takes to show the same again."""
+        """The data from which the same view can be made again."""
         return ShownMessage(is_answer=True, text=self.markdown.source, note=self._note)
 
     @property
     def is_live(self) -> bool:
-        """Whether something may still be drawn."""
+        """Whether more text may still be drawn."""
         return self.has_class("-live")
 
     @property
     def markdown(self) -> "AnswerMarkdown":
-        """The widget with the text."""
+        """The widget that shows the text."""
         from tui_llama.widgets.answer_markdown import AnswerMarkdown
 
         return self.query_one(AnswerMarkdown)
 
     def append(self, text: str) -> None:
-        """More of the answer, drawn soon."""
+        """Adds text to the answer. It is drawn soon."""
         safe = self._sanitizer.push(text)
         if safe:
             self._pending.append(safe)
             self._more.set()
 
     def finish(self, note: str) -> None:
-        """The last piece was appended; `note` tells how it ended, if there is something to tell."""
+        """Ends the answer after the last `append`. `note` tells how it ended; it may be empty."""
         self._pending.append(self._sanitizer.finish())
         self._note = sanitize_line(note)
         self._has_ended = True
         self._more.set()
 
     def change_note(self, note: str) -> None:
-        """Another note than the one that the answer ended with."""
+        """Replaces the note with which the answer ended."""
         self._note = sanitize_line(note)
-        if self.is_mounted and not self.is_live:  # else it is drawn with the end
+        if self.is_mounted and not self.is_live:  # else the note is drawn with the end of the answer
             self._draw_note()
 
     async def _draw_what_comes(self) -> None:
         try:
             await self._draw_until_the_end()
         except (NoMatches, MountError):
-            # Another chat is shown now: Textual takes a view's parts away before the view and its tasks.
+            # Another chat is shown now. Textual removes the parts of a view before the view and its tasks.
             if self.is_attached and self.display:
                 raise
 
@@ -188,7 +188,7 @@ class AnswerView(Vertical):
         await self._draw_end()
 
     async def _draw_pending(self) -> float:
-        """Draws what was gathered; returns how many seconds of work that was, up to the terminal."""
+        """Draws the gathered text. Returns the seconds of work that it took, up to the terminal."""
         started_at = thread_time()
         self._more.clear()
         text, self._pending = "".join(self._pending), []
@@ -200,13 +200,13 @@ class AnswerView(Vertical):
         return thread_time() - started_at
 
     async def _drawn(self) -> None:
-        """Returns after the next refresh."""
+        """Waits until the next refresh is done."""
         drawn = asyncio.Event()
         self.call_after_refresh(drawn.set)
         await drawn.wait()
 
     async def _draw_end(self) -> None:
-        # Only fences and tables can look different when they are parsed as a whole.
+        # Only fences and tables can look different after the whole text is parsed at once.
         source = self.markdown.source
         if any(mark in source for mark in _FENCE_OR_TABLE):
             await self.markdown.update(source)

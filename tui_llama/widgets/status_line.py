@@ -1,4 +1,4 @@
-"""The line at the bottom: the state of the turn in words, its figures, and the context used."""
+"""The status line at the bottom: the state of the turn in words, its figures, and how much of the context is used."""
 
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ FIGURE_GAP = " · "
 
 
 class Mood(StrEnum):
-    """The style class of a state."""
+    """The style class of a state of the turn."""
 
     CALM = "-calm"
     BUSY = "-busy"
@@ -21,7 +21,7 @@ class Mood(StrEnum):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What the line says."""
+    """The texts of the status line."""
 
     words: str = ""
     figures: str = ""
@@ -32,7 +32,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class StatusLine(Bar):
-    """Shows a `Status`, and for a short time a hint in its place."""
+    """Shows a `Status`, or a hint in its place for a short time."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -41,21 +41,21 @@ class StatusLine(Bar):
         self._hint_timer: Timer | None = None
 
     def show_status(self, status: Status) -> None:
-        """Shows the status, behind a hint if there is one."""
+        """Sets the status. It is shown at once, or after the hint if there is one."""
         self._status = status
         for mood in Mood:
             self.set_class(mood is status.mood, mood.value)
         self._show()
 
     def show_hint(self, text: str, seconds: float) -> None:
-        """Shows one line of advice for some seconds."""
+        """Shows one line of advice for `seconds`."""
         self.clear_hint()
         self._hint = text
         self._hint_timer = self.set_timer(seconds, self.clear_hint)
         self._show()
 
     def clear_hint(self) -> None:
-        """Shows the status again."""
+        """Removes the hint and shows the status again."""
         self._hint = ""
         if self._hint_timer is not None:
             self._hint_timer.stop()
@@ -71,7 +71,7 @@ class StatusLine(Bar):
         else:
             label = "context " if status.context else ""
             figures = status.figures.split(FIGURE_GAP)
-            # Where there is no room for all figures, the last ones are left out, and none is cut in the middle.
+            # Where there is no room for all figures, the last ones are left out. None is cut in the middle.
             lefts = [joined(left, quiet(FIGURE_GAP.join(figures[:count]))) for count in range(len(figures), -1, -1)]
             right = joined(quiet(sanitize_line(status.download)), quiet(label + status.context if label else ""))
             short_right = joined(quiet(status.short_download), quiet(status.context))

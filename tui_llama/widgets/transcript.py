@@ -1,7 +1,7 @@
-"""The conversation, scrolling: follows the live answer until the user looks elsewhere.
+"""The transcript: a scrolling view of the conversation. It follows the live answer until the user scrolls up.
 
-Only the newest messages are mounted; older ones are mounted when the user scrolls up to them and let go when the
-end is followed again, so that a long chat costs no more than a short one.
+Only the newest messages are mounted, so that a long chat costs no more than a short one. The transcript mounts older
+messages when the user scrolls up to them, and unmounts them when it follows the end again.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from tui_llama.widgets.message_view import AnswerView, Remark, ShownMessage, Use
 
 MOUNTED_AT_FIRST = 16
 MOUNTED_AT_A_TIME = 8
-_NEAR = 2  # lines from the end at which scrolling down means to follow again
-_TOP = 4  # lines from the top at which older messages are mounted
+_NEAR = 2  # lines from the end; whoever scrolls down to here wants to follow again
+_TOP = 4  # lines from the top; here older messages are mounted
 
 
 class Transcript(VerticalScroll, can_focus=False):
@@ -26,14 +26,14 @@ class Transcript(VerticalScroll, can_focus=False):
     is_following: var[bool] = var(True, init=False)
 
     class FollowChanged(Message):
-        """The end is followed now, or no longer."""
+        """Posted when the transcript begins or ceases to follow the end."""
 
         def __init__(self, is_following: bool) -> None:
             super().__init__()
             self.is_following = is_following
 
     class Grown(Message):
-        """There is new text at the end."""
+        """Posted when there is new text at the end."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -45,7 +45,7 @@ class Transcript(VerticalScroll, can_focus=False):
     # --- what is shown ------------------------------------------------------------------------------------------
 
     async def show(self, messages: Sequence[ShownMessage]) -> None:
-        """Shows another chat, from its end."""
+        """Shows the messages of another chat, scrolled to the end."""
         newest = messages[-MOUNTED_AT_FIRST:]
         self._older = list(messages[: len(messages) - len(newest)])
         self._live = self._marked = None
@@ -57,12 +57,12 @@ class Transcript(VerticalScroll, can_focus=False):
         self.follow()
 
     def add_message(self, text: str, note: str = "") -> None:
-        """What the user said goes below; the end is followed."""
+        """Adds a message of the user at the end and follows the end."""
         self.mount(UserMessage(text, note))
         self.follow()
 
     def cut(self, position: int) -> None:
-        """Takes message number `position` and all that is below it away."""
+        """Removes message number `position` and everything below it."""
         mounted = position - len(self._older)
         if mounted >= 0:
             views = self._message_views()
@@ -73,9 +73,9 @@ class Transcript(VerticalScroll, can_focus=False):
             self.mount_all(map(self._view, newest))
 
     async def mark(self, position: int | None) -> None:
-        """Shows that another version of message number `position` is being written; None: of none.
+        """Marks message number `position` as being edited and scrolls to it. None removes the mark and follows the end.
 
-        Not to be cancelled. What is marked meanwhile counts instead.
+        Must not be cancelled. If it is called again before it is done, the newest call wins.
         """
         self._marked = position
         for marked in self.query(UserMessage):
@@ -95,46 +95,46 @@ class Transcript(VerticalScroll, can_focus=False):
             view.mark_edited(True)
 
         def bring_into_view() -> None:
-            self.is_following = False  # which mounting older messages may have begun again, at the end
+            self.is_following = False  # mounting older messages may have begun to follow again
             self.release_anchor()
             self.scroll_to_widget(view, animate=False, force=True, immediate=True)
 
         self.call_after_refresh(bring_into_view)
 
     def add_remark(self, remark: Remark) -> None:
-        """A remark goes below, before a live answer that has not begun."""
+        """Adds a remark at the end, but above a live answer that has no text yet."""
         waiting = self._live if self._live is not None and self._live.has_class("-empty") else None
         self.mount(remark, before=waiting)
 
     def begin_answer(self, text: str = "") -> None:
-        """An answer goes below; it begins with this and grows."""
+        """Adds a live answer at the end. It begins with `text` and grows."""
         self._live = AnswerView(text, is_live=True, on_grown=self._grown)
         self.mount(self._live)
 
     def reopen_answer(self, text: str) -> None:
-        """The last answer, of which there is this, grows again; the remarks below it go away."""
+        """Makes the last answer grow again from `text`, and removes the remarks below it."""
         self.remove_last_answer()
         self.begin_answer(text)
 
     def append(self, text: str) -> None:
-        """More of the live answer."""
+        """Adds text to the live answer."""
         if self._live is not None:
             self._live.append(text)
 
     def finish_answer(self, note: str) -> None:
-        """The live answer is whole."""
+        """Ends the live answer, with a note below it."""
         if self._live is not None:
             self._live.finish(note)
         self._live = None
 
     def change_last_note(self, note: str) -> None:
-        """Another note below the last message, if that is an answer."""
+        """Replaces the note below the last message, if that message is an answer."""
         views = self._message_views()
         if views and isinstance(views[-1], AnswerView):
             views[-1].change_note(note)
 
     def remove_last_answer(self) -> None:
-        """Takes the last answer away, and the remarks below it."""
+        """Removes the last answer and the remarks below it."""
         answers = [view for view in self._message_views() if isinstance(view, AnswerView)]
         if answers:
             self.remove_children(list(self.children)[self.children.index(answers[-1]) :])
@@ -142,26 +142,35 @@ class Transcript(VerticalScroll, can_focus=False):
     # --- following ----------------------------------------------------------------------------------------------
 
     def follow(self) -> None:
-        """Goes to the end and stays there."""
+        """Scrolls to the end and follows it from now on."""
         self.is_following = True
         self.anchor()
         self.call_after_refresh(self._let_go_of_older)
 
     def set_reactive(self, reactive: Reactive[ReactiveType], value: ReactiveType) -> None:
-        """An anchored container that is not full yet would be scrolled above its top."""
+        """Sets an attribute, but keeps scroll positions from being negative.
+
+        Textual would scroll an anchored container that is not full yet above its top.
+        """
         if reactive in (Widget.scroll_y, Widget.scroll_target_y) and isinstance(value, int | float):
             super().set_reactive(reactive, max(0, value))  # type: ignore[misc] # a number is a number
         else:
             super().set_reactive(reactive, value)
 
     def watch_is_following(self, is_following: bool) -> None:
-        """The flag is ours, because an anchor that was released once may never catch again."""
+        """Releases Textual's anchor when the end is no longer followed, and posts `FollowChanged`.
+
+        The flag is separate from the anchor, because an anchor that was released once may never hold again.
+        """
         if not is_following:
             self.release_anchor()
         self.post_message(self.FollowChanged(is_following))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Only the user scrolls up, and only to look elsewhere."""
+        """Ceases to follow when the user scrolls up, and follows again when the user scrolls down near the end.
+
+        Nobody but the user scrolls up.
+        """
         super().watch_scroll_y(old_value, new_value)
         distance = self.max_scroll_y - new_value
         if new_value < old_value and distance > 0:
@@ -173,7 +182,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def _grown(self) -> None:
         if self.is_following:
-            # A scroll key that could not move anything has released the anchor all the same.
+            # A scroll key releases the anchor even if there was nothing to scroll.
             self.anchor()
         self.post_message(self.Grown())
 
@@ -184,7 +193,7 @@ class Transcript(VerticalScroll, can_focus=False):
         return (AnswerView if message.is_answer else UserMessage)(message.text, message.note)
 
     def _message_views(self) -> list[UserMessage | AnswerView]:
-        """The views of messages that are mounted, in order; between them may be remarks."""
+        """Returns the mounted views of messages, in order. Remarks may stand between them."""
         return [view for view in self.children if isinstance(view, UserMessage | AnswerView)]
 
     async def _mount_older(self, count: int = MOUNTED_AT_A_TIME) -> None:
@@ -205,13 +214,13 @@ class Transcript(VerticalScroll, can_focus=False):
         self.call_after_refresh(keep_in_view)
 
     async def _refreshed(self) -> None:
-        """Returns after the next refresh."""
+        """Waits until the next refresh is done."""
         refreshed = asyncio.Event()
         self.call_after_refresh(refreshed.set)
         await refreshed.wait()
 
     async def _let_go_of_older(self) -> None:
-        """Unmounts the oldest once there are many, while the end is followed and nobody looks at them."""
+        """Unmounts the oldest messages once there are many. Does so only while the end is followed."""
         if self._is_mounting or not self.is_following:
             return
         surplus = len(self.children) - MOUNTED_AT_FIRST

@@ -15,7 +15,7 @@ from tests.fakes.tiny_model import Architecture, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.engine.generation.idle_prefill import CONTINUATIONS
 from tui_llama.engine.local import LocalEngine
-from tui_llama.engine.prompting.conversation_prompt import common_length
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.ledger_prompt import encode_prompt
 from tui_llama.engine.prompting.prompt_cost import ReadingSpeed
 from tui_llama.engine.protocol import (
@@ -451,7 +451,7 @@ def test_hardly_a_token_is_read_in_vain(shared_folder: Path, name: str, template
         model.sequences[-1].rewind(0)
         talk.rest(draft)
         held = talk.held()
-        good = common_length(held, token_ids)
+        good = common_prefix_length(held, token_ids)
         read, wasted = read + len(held), wasted + len(held) - good
         missed += len(held) == 0
     assert wasted <= MOST_WASTED * read, f"{wasted} of {read}"

@@ -10,6 +10,7 @@ from tests.engine.kernels.kernel_bench import address, batch_of, run_kernel, thr
 from tests.naive import ops as naive
 from tui_llama.engine.layouts import attention, plan_row
 from tui_llama.engine.machine.memory import padded, zeroed_array
+from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 
 PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
@@ -24,14 +25,14 @@ def filled_cache(
     positions: int, kv_heads: int, head_dim: int, layer: int, cache_type: str = "f16"
 ) -> tuple[KeyValueCache, list[npt.NDArray[np.float64]]]:
     """A cache, and the keys and values in it, (positions, kv_heads, head_dim)."""
-    shape = CacheShape(2, kv_heads, head_dim, padded(positions, 64) + 64, cache_type)
+    shape = CacheShape(StateShape(2, kv_heads, head_dim, cache_type), padded(positions, 64) + 64)
     cache = KeyValueCache(shape)
     components = [random(positions, kv_heads, head_dim) for _ in range(2)]
     planes = [naive.cache_rows(x, cache_type) for x in components]
     rows = np.zeros((2, 2, *planes[0].shape), planes[0].dtype)
     rows[layer] = planes
     cache.fill(0, rows)
-    cache.publish(positions)
+    cache.append(positions)
     return cache, [naive.from_cache_rows(plane, head_dim) for plane in planes]
 
 
@@ -40,7 +41,7 @@ def run_attention(
 ) -> npt.NDArray[np.float32]:
     """Attention of queries, (tokens, heads, head_dim) from position `first` on, in layer 1; 16 rows share a unit."""
     tokens, heads, head_dim = queries.shape
-    kv_heads, width = cache.shape.kv_heads, cache.shape.padded_head_dim
+    kv_heads, width = cache.shape.state.kv_heads, cache.shape.padded_head_dim
     wide = zeroed_array((tokens, heads, width), np.float32).view(np.float32)
     wide[:, :, :head_dim] = queries
     out = random(tokens, heads * head_dim)

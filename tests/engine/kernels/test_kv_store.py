@@ -8,6 +8,7 @@ from tests.engine.kernels.kernel_bench import address, batch_of, run_kernel, thr
 from tests.naive import ops as naive
 from tui_llama.engine.layouts import plan_row
 from tui_llama.engine.machine.memory import padded, zeroed_array
+from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 
 PER_TOKEN = {"per_token": plan_row.PER_TOKEN}
@@ -47,7 +48,7 @@ def stored(
 ) -> KeyValueCache:
     """A cache that the kernels have filled with rows (tokens, heads · head_dim) in layer 1, without rotation."""
     tokens, head_dim = len(keys), keys.shape[1] // heads
-    cache = KeyValueCache(CacheShape(2, heads, head_dim, 64, cache_type))
+    cache = KeyValueCache(CacheShape(StateShape(2, heads, head_dim, cache_type), 64))
     table = np.zeros((64, head_dim // 2, 2), np.float32)
     table[..., 0] = 1.0
     common = {
@@ -58,7 +59,7 @@ def stored(
     angles = {"extra": address(table), "extra_stride": table.strides[0]}
     run_kernel("store_keys", batch, input=address(keys), input_stride=keys.strides[0], **angles, **common)
     run_kernel("store_values", batch, input=address(values), input_stride=values.strides[0], **common)
-    cache.publish(first + tokens)
+    cache.append(first + tokens)
     return cache
 
 

@@ -20,10 +20,11 @@ from tui_llama.engine import Model, open_model
 from tui_llama.engine.llama_cpp.session_format import (
     LlamaSession,
     Plane,
+    SessionHead,
     StoredState,
-    read_llama_session,
-    write_llama_session,
 )
+from tui_llama.engine.llama_cpp.session_reader import read_llama_session
+from tui_llama.engine.llama_cpp.session_writer import write_llama_session
 from tui_llama.engine.state_file import StateShape
 from tui_llama.errors import CallerError, ResultFileError, ShapeMismatchError, StateFileError
 
@@ -120,10 +121,10 @@ def count(number: int) -> bytes:
     return struct.pack("<I", number)
 
 
-def write(path: Path, version: int, state: StoredState, **options: Any) -> None:
+def write(path: Path, version: int, state: StoredState, *, may_replace: bool = True, **options: Any) -> None:
     """Over an older session, too."""
-    options = {"may_replace": True, **options}
-    write_llama_session(path, version, ARCHITECTURE, SHAPE, state.token_ids, state.layers, **options)
+    head = SessionHead(version, ARCHITECTURE, SHAPE, state.token_ids, **options)
+    write_llama_session(path, head, state.layers, may_replace=may_replace)
 
 
 def read(path: Path) -> LlamaSession:
@@ -194,10 +195,8 @@ def test_a_session_comes_back_bit_by_bit(
     next_token_id = NEXT_TOKEN if has_next and version == 10 else None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "session.bin"
-        write_llama_session(
-            path, version, "qwen2", shape, state.token_ids, iter(state.layers),
-            next_token_id=next_token_id, flash_attention=flash_attention,
-        )  # fmt: skip
+        head = SessionHead(version, "qwen2", shape, state.token_ids, next_token_id, flash_attention=flash_attention)
+        write_llama_session(path, head, iter(state.layers))
         session = read_llama_session(path, "qwen2", shape, token_count + 1, VOCAB_SIZE)
 
     if version == 10 and not has_next:
@@ -323,10 +322,11 @@ def test_a_session_of_llama_cpp_goes_out_as_it_came_in(
     if "-v9-" in name:
         begin = golden.index(b"llama") + 5 + 4 + 4 + 8  # after outputs, the one's place, and the logits' number
         version, logits = 9, np.frombuffer(golden, "<f4", stories.vocab_size, begin)
-    write_llama_session(
-        path, version, ARCHITECTURE, stories.state_shape, session.state.token_ids, session.state.layers,
-        next_token_id=session.next_token_id, logits=logits, flash_attention=name.endswith("on"),
-    )  # fmt: skip
+    token_ids, has_flash_attention = session.state.token_ids, name.endswith("on")
+    head = SessionHead(
+        version, ARCHITECTURE, stories.state_shape, token_ids, session.next_token_id, logits, has_flash_attention
+    )
+    write_llama_session(path, head, session.state.layers)
 
     assert path.read_bytes() == golden
 
@@ -641,7 +641,8 @@ def test_an_exception_from_the_layers_leaves_the_old_session(path: Path) -> None
     write(path, 10, some_state())
     whole = path.read_bytes()
     with pytest.raises(ZeroDivisionError):
-        write_llama_session(path, 10, ARCHITECTURE, SHAPE, some_state().token_ids, broken(), may_replace=True)
+        head = SessionHead(10, ARCHITECTURE, SHAPE, some_state().token_ids)
+        write_llama_session(path, head, broken(), may_replace=True)
 
     assert path.read_bytes() == whole
     assert list(path.parent.iterdir()) == [path]
@@ -690,4 +691,4 @@ def test_a_quantised_cache_has_no_sessions(path: Path) -> None:
     with pytest.raises(CallerError, match="not q8_0"):
         read_llama_session(path, ARCHITECTURE, shape, MOST_TOKENS, VOCAB_SIZE)
     with pytest.raises(CallerError, match="not q8_0"):
-        write_llama_session(path, 10, ARCHITECTURE, shape, state.token_ids, state.layers)
+        write_llama_session(path, SessionHead(10, ARCHITECTURE, shape, state.token_ids), state.layers)

@@ -8,7 +8,9 @@ import pytest
 from tests.fakes.fake_model import EOS, VOCAB_SIZE, FakeModel, FakeSequence
 from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, cache_on, sequence_of, store, tokens
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.llama_cpp.session_format import LlamaSession, read_llama_session, write_llama_session
+from tui_llama.engine.llama_cpp.session_format import LlamaSession, SessionHead
+from tui_llama.engine.llama_cpp.session_reader import read_llama_session
+from tui_llama.engine.llama_cpp.session_writer import write_llama_session
 from tui_llama.engine.llama_cpp.transfer import SessionTransfer, WrittenSession
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.errors import EngineError, ResultFileError, StateFileError
@@ -20,10 +22,9 @@ LARGE = 200
 def write_session(path: Path, sequence: FakeSequence, next_token_id: int | None = None) -> Path:
     """What llama.cpp would have written of a sequence: version 9, or 10 where there is a next token."""
     rows = sequence.rows(0, len(sequence)).view(np.float16)
-    write_llama_session(
-        path, 9 if next_token_id is None else 10, "llama", MODEL.state_shape, np.array(sequence.token_ids, np.uint32),
-        ((keys, values) for keys, values in rows), next_token_id=next_token_id,
-    )  # fmt: skip
+    version, token_ids = 9 if next_token_id is None else 10, np.array(sequence.token_ids, np.uint32)
+    head = SessionHead(version, "llama", MODEL.state_shape, token_ids, next_token_id)
+    write_llama_session(path, head, ((keys, values) for keys, values in rows))
     return path
 
 
@@ -175,7 +176,7 @@ def test_a_stored_state_that_is_not_used_is_told_of(tmp_path: Path) -> None:
     past = tokens(100)
     cache_on(tmp_path / "prompts").save(OWNER, with_wrong_number(past, 98, 5))
     written = write(transfer_into(sequence_of([]), cache_on(tmp_path / "prompts")), tmp_path / "session", past)
-    assert (written.reused_tokens, written.troubles) == (0, ("not what the model computes",))
+    assert (written.reused_tokens, written.problems) == (0, ("not what the model computes",))
     assert read(tmp_path / "session").state.rows.tobytes() == sequence_of(past[:99]).rows(0, 99).tobytes()
 
 

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.tiny_model import Architecture, make_tiny_model
-from tui_llama.bench.machine_limits import READ_PASS
-from tui_llama.engine import open_model
-from tui_llama.engine.gguf.compiled_strings import FIND_STRINGS
+from tui_llama.engine import open_model, ops
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.model import model
 from tui_llama.engine.model.common_kernels import KERNELS_OF_EVERY_MODEL, STARTER_FORMATS, kernels_for
@@ -61,7 +59,7 @@ def test_the_kernels_of_the_starter_are_those_of_its_types(
 
 
 def test_looking_into_files_and_measuring_need_no_other_kernels() -> None:
-    assert {FIND_STRINGS, READ_PASS, *KERNELS_OF_EVERY_MODEL} <= set(kernels_for([]))
+    assert {ops.FIND_STRINGS, ops.READ_PASS, *KERNELS_OF_EVERY_MODEL} <= set(kernels_for([]))
 
 
 def test_each_kernel_is_there_once() -> None:

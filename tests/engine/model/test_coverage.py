@@ -15,6 +15,7 @@ from tui_llama.engine.model.model import open_model
 from tui_llama.engine.plan.architectures import ARCHITECTURES, architecture_named
 from tui_llama.engine.plan.architectures.decoder import emit_forward_pass
 from tui_llama.engine.plan.plan import PlanBuilder
+from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
 from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tensors.rotary import RotaryTable
@@ -66,7 +67,7 @@ def test_the_census_has_just_the_tensors_that_the_plan_reads(
         monkeypatch.setattr(Weights, kind, note)
     with open_gguf(make_tiny_model(tmp_path / "tiny.gguf", architecture, tied=tied)) as file:
         sizes = read_hyperparameters(file)
-        cache = CacheShape(sizes.layer_count, sizes.kv_head_count, sizes.head_dim, 32, "f16")
+        cache = CacheShape(StateShape(sizes.layer_count, sizes.kv_head_count, sizes.head_dim), 32)
         census = TensorCensus(file, sizes)
         emit_forward_pass(census, architecture_named(architecture))
         builder = PlanBuilder(sizes, Weights(file), RotaryTable(sizes, None, 32), cache, 8)

@@ -14,11 +14,12 @@ from tui_llama.engine import open_model
 from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, ROW
 from tui_llama.engine.model.kv_moves import PositionMoves
-from tui_llama.engine.model.model import Sequence
+from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.plan import Plan, Step
 from tui_llama.engine.prompt_cache.cache import PromptCache
+from tui_llama.engine.state_file import Rows, StateShape
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
-from tui_llama.engine.tensors.kv_cache import CacheRows, CacheShape, KeyValueCache
+from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.tensors.rotary import RotaryTable
 from tui_llama.errors import CallerError, ShapeMismatchError
 from tui_llama.files.storage import DiskStorage
@@ -35,27 +36,32 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> Hyperparameters:
 
 
 def moves_for(shape: CacheShape, rotary: RotaryTable, rotated_dim: int, mode: int) -> PositionMoves:
-    rows = np.zeros(shape.layer_count, ROW)
-    rows["layer"] = np.arange(shape.layer_count)
-    rows["kv_heads"], rows["head_dim"], rows["padded_head_dim"] = shape.kv_heads, shape.head_dim, shape.padded_head_dim
+    rows = np.zeros(shape.state.layer_count, ROW)
+    rows["layer"] = np.arange(shape.state.layer_count)
+    rows["kv_heads"], rows["head_dim"], rows["padded_head_dim"] = (
+        shape.state.kv_heads,
+        shape.state.head_dim,
+        shape.padded_head_dim,
+    )
     rows["rotated_dim"], rows["mode"], rows["cache_type"] = rotated_dim, mode, shape.kernel_type
-    steps = [Step("store_keys", "")] * shape.layer_count
+    steps = [Step("store_keys", "")] * shape.state.layer_count
     return PositionMoves(Plan(rows, steps, None, rotary, 0, []))  # type: ignore[arg-type] # it has no logits
 
 
 def filled(shape: CacheShape) -> KeyValueCache:
     cache = KeyValueCache(shape)
-    sizes = (LENGTH, shape.kv_heads, shape.head_dim)
+    sizes = (LENGTH, shape.state.kv_heads, shape.state.head_dim)
     planes = [
-        naive.cache_rows(RNG.standard_normal(sizes, np.float32), shape.cache_type) for _ in range(2 * shape.layer_count)
+        naive.cache_rows(RNG.standard_normal(sizes, np.float32), shape.state.dtype)
+        for _ in range(2 * shape.state.layer_count)
     ]
-    rows: Any = np.stack(planes).reshape(shape.layer_count, 2, *planes[0].shape)
+    rows: Any = np.stack(planes).reshape(shape.state.layer_count, 2, *planes[0].shape)
     cache.fill(0, rows)
-    cache.publish(LENGTH)
+    cache.append(LENGTH)
     return cache
 
 
-def rows_of(cache: KeyValueCache) -> list[tuple[CacheRows, CacheRows]]:
+def rows_of(cache: KeyValueCache) -> list[tuple[Rows, Rows]]:
     return [(keys, values) for keys, values in cache.rows(0, cache.length)]
 
 
@@ -71,7 +77,7 @@ def test_what_is_behind_a_removed_range_moves_down_with_its_keys_turned_back(
     sizes: Hyperparameters, cache_type: str, mode: int, head_dim: int, rotated: int
 ) -> None:
     rotary = RotaryTable(dataclasses.replace(sizes, rope_dim=rotated), None, CONTEXT)
-    cache = filled(CacheShape(2, 3, head_dim, CONTEXT, cache_type))
+    cache = filled(CacheShape(StateShape(2, 3, head_dim, cache_type), CONTEXT))
     before, first, count = rows_of(cache), 5, 23
 
     moves_for(cache.shape, rotary, rotated, mode).remove(cache, first, count)
@@ -90,7 +96,7 @@ def test_turned_keys_agree_with_their_twin_and_values_stay(
     sizes: Hyperparameters, cache_type: str, mode: int, head_dim: int, rotated: int
 ) -> None:
     rotary = RotaryTable(dataclasses.replace(sizes, rope_dim=rotated), None, CONTEXT)
-    cache = filled(CacheShape(2, 3, head_dim, CONTEXT, cache_type))
+    cache = filled(CacheShape(StateShape(2, 3, head_dim, cache_type), CONTEXT))
     before, differences = rows_of(cache), RNG.integers(-9, 10, LENGTH)
 
     moves_for(cache.shape, rotary, rotated, mode).turn(cache, differences)
@@ -105,7 +111,7 @@ def test_turned_keys_agree_with_their_twin_and_values_stay(
 
 
 def test_ranges_and_differences_that_do_not_fit_the_cache_are_refused(sizes: Hyperparameters) -> None:
-    cache = filled(CacheShape(1, 1, 8, CONTEXT))
+    cache = filled(CacheShape(StateShape(1, 1, 8), CONTEXT))
     moves = moves_for(cache.shape, RotaryTable(sizes, None, CONTEXT), sizes.rope_dim, HALVES)
     for first, count in [(-1, 3), (3, -1), (60, 2)]:
         with pytest.raises(CallerError):
@@ -124,7 +130,7 @@ MODELS: list[tuple[Architecture, ScalingKind, str]] = [
 
 
 def keys_of(sequence: Sequence) -> npt.NDArray[np.float64]:
-    return naive.from_cache_rows(sequence.cache.rows(0, len(sequence))[0, 0], sequence.cache.shape.head_dim)
+    return naive.from_cache_rows(sequence.cache.rows(0, len(sequence))[0, 0], sequence.cache.shape.state.head_dim)
 
 
 def relative_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:

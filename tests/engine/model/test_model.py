@@ -165,7 +165,7 @@ with open_model(sys.argv[1], threads=1) as model, model.new_sequence() as sequen
     cache = PromptCache(DiskStorage(Path(sys.argv[2])), model.fingerprint, model.state_shape, 1 << 30)
     ids = [int(text) for text in sys.argv[3].split(",")]
     outcome = cache.restore(sequence, ids)
-    assert (outcome.tokens, outcome.troubles, sequence.token_ids) == (len(ids), (), ids), outcome
+    assert (outcome.tokens, outcome.problems, sequence.token_ids) == (len(ids), (), ids), outcome
     sys.stdout.buffer.write(sequence.extend([3]).tobytes())
 """
 

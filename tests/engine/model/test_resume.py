@@ -47,7 +47,7 @@ with open_model(path, threads=1, batch_tokens=33, cache_type=cache_type) as mode
         with model.new_sequence() as sequence:
             cache = PromptCache(DiskStorage(folder), model.fingerprint, model.state_shape, 1 << 30)
             outcome = cache.restore(sequence, ids[:-1])
-            assert (outcome.tokens, outcome.troubles) == (len(ids) - 1, ()), outcome
+            assert (outcome.tokens, outcome.problems) == (len(ids) - 1, ()), outcome
             print(hashlib.sha256(sequence.extend(ids[-1:]).tobytes()).hexdigest())
 """
 
@@ -82,7 +82,7 @@ def test_chats_go_on_in_another_process_with_the_same_bits(
             sequence.rewind(0)
             for end in (60 + len(shared) // 2, 101, len(ids) - 1):
                 sequence.extend(ids[len(sequence) : max(end, len(sequence) + 1)])
-                assert cache.save(OWNER, sequence).troubles == ()
+                assert cache.save(OWNER, sequence).problems == ()
             chats.append(ids)
             expected.append(hashlib.sha256(sequence.extend(ids[len(sequence) :]).tobytes()).hexdigest())
     command = [sys.executable, "-c", _RESUME, str(path), str(tmp_path / "prompts"), cache_type, json.dumps(chats)]
@@ -197,5 +197,5 @@ def test_without_a_fingerprint_the_last_token_still_tells(tmp_path: Path, identi
         fingerprint = model.fingerprint
     with open_model(IDENTITIES[identity](tmp_path / "other.gguf")) as model, model.new_sequence() as sequence:
         outcome = cache_of(model, tmp_path / "prompts", fingerprint).restore(sequence, ids)
-        assert (outcome.tokens, outcome.troubles) == (0, ("not what the model computes",))
+        assert (outcome.tokens, outcome.problems) == (0, ("not what the model computes",))
         assert len(sequence) == 0

@@ -74,11 +74,11 @@ class Programs:
         return (*messages, ChatMessage(Role.ASSISTANT, text_of(events))), grown, events
 
     def _check_reuse(self, prompt: list[int], reused: int) -> None:
-        shared = max((_common_length(each, prompt) for each in self.stored), default=0)
+        shared = max((_common_prefix_length(each, prompt) for each in self.stored), default=0)
         assert shared - 1 <= reused <= shared
 
 
-def _common_length(first: list[int], second: list[int]) -> int:
+def _common_prefix_length(first: list[int], second: list[int]) -> int:
     pairs = enumerate(zip(first, second, strict=False))
     return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 

@@ -19,7 +19,7 @@ def restored(folder: Path, token_ids: list[int], held: list[int] | None = None) 
     """How many tokens another program finds; what it takes over is what would have been computed."""
     sequence = sequence_of(held or [])
     outcome = cache_on(folder).restore(sequence, token_ids)
-    assert outcome.troubles == ()
+    assert outcome.problems == ()
     assert sequence.token_ids == token_ids[: outcome.tokens]
     expected = sequence_of(token_ids[: outcome.tokens])
     assert sequence.rows(0, outcome.tokens).tobytes() == expected.rows(0, outcome.tokens).tobytes()
@@ -159,7 +159,7 @@ def test_what_was_computed_elsewhere_need_not_be_what_we_compute_to_the_last_bit
     past = large_past()
     cache_on(tmp_path).save(OWNER, foreign_sequence_of(past, error=1))
     sequence = sequence_of([])
-    assert cache_on(tmp_path).restore(sequence, past, OWNER).troubles == ()
+    assert cache_on(tmp_path).restore(sequence, past, OWNER).problems == ()
     assert (len(sequence), sequence.own_tokens) == (100, 0)
 
 
@@ -167,7 +167,7 @@ def test_what_was_computed_elsewhere_and_is_far_from_what_we_compute_is_set_asid
     past = large_past()
     cache_on(tmp_path).save(OWNER, foreign_sequence_of(past, error=-2000))
     outcome = cache_on(tmp_path).restore(sequence_of([]), past, OWNER)
-    assert (outcome.tokens, outcome.troubles) == (0, ("not what the model computes",))
+    assert (outcome.tokens, outcome.problems) == (0, ("not what the model computes",))
     assert segments(tmp_path) == []
 
 
@@ -232,7 +232,7 @@ def test_what_the_model_would_not_compute_is_not_used_and_set_aside(tmp_path: Pa
     sequence = sequence_of(past[:20])
     outcome = cache_on(tmp_path).restore(sequence, past)
     assert outcome.tokens == 20 == len(sequence)
-    assert outcome.troubles == ("not what the model computes",)
+    assert outcome.problems == ("not what the model computes",)
     assert segments(tmp_path) == []
 
 
@@ -270,7 +270,7 @@ def test_damage_costs_only_what_comes_after_it(tmp_path: Path) -> None:
     sequence, cache = sequence_of([]), cache_on(tmp_path)
     outcome = cache.restore(sequence, past)
     assert outcome.tokens == 320
-    assert len(outcome.troubles) == 1 and outcome.troubles[0].startswith("damaged (tokens ")
+    assert len(outcome.problems) == 1 and outcome.problems[0].startswith("damaged (tokens ")
     assert sequence.rows(0, outcome.tokens).tobytes() == sequence_of(past).rows(0, outcome.tokens).tobytes()
     assert restored(tmp_path, past) == 320
     sequence.extend(past[320:])
@@ -288,9 +288,9 @@ def test_damage_in_a_file_that_others_are_reading_is_told_once(tmp_path: Path) -
     assert storage.lock(descriptor, exclusive=False)
     cache = cache_on(tmp_path)
     outcome = cache.restore(sequence_of([]), past)
-    assert (outcome.tokens, len(outcome.troubles)) == (320, 1)
+    assert (outcome.tokens, len(outcome.problems)) == (320, 1)
     outcome = store(cache, past)
-    assert (outcome.tokens, len(outcome.troubles)) == (640, 1)  # a segment of its own
+    assert (outcome.tokens, len(outcome.problems)) == (640, 1)  # a segment of its own
     storage.close(descriptor)
     assert cache_on(tmp_path).restore(sequence_of([]), past).tokens == 640
 
@@ -313,7 +313,7 @@ def test_nothing_is_written_behind_damage_that_was_not_read_before(tmp_path: Pat
     damage_rows(path, 330)
     outcome = store(cache_on(tmp_path), [*past, *tokens(10, 1)])
     assert outcome.tokens == 640 - 320 + 10
-    assert [trouble[:16] for trouble in outcome.troubles] == ["damaged (tokens "]
+    assert [problem[:16] for problem in outcome.problems] == ["damaged (tokens "]
     assert segments(tmp_path) == [path]
     assert restored(tmp_path, [*past, *tokens(10, 1)]) == 650
 
@@ -335,7 +335,7 @@ def test_what_this_program_has_read_or_written_is_not_looked_at_again(tmp_path: 
     store(cache, past[:4000])
     before = storage.read_bytes
     for length in range(4000, 6400, 100):
-        assert store(cache, past[:length]).troubles == ()
+        assert store(cache, past[:length]).problems == ()
     assert storage.read_bytes - before < 24 * 100
 
 
@@ -361,7 +361,7 @@ def test_damaged_files_never_change_an_answer(tmp_path: Path) -> None:
         sequence = sequence_of([])
         outcome = cache_on(tmp_path).restore(sequence, past)
         is_outside = damaged[: len(content)] == content
-        detected += is_outside or outcome.tokens < 200 or bool(outcome.troubles)
+        detected += is_outside or outcome.tokens < 200 or bool(outcome.problems)
         assert sequence.token_ids == past[: outcome.tokens]
         assert sequence.rows(0, outcome.tokens).tobytes() == expected.rows(0, outcome.tokens).tobytes()
     assert detected == count
@@ -585,7 +585,7 @@ def test_uses_say_what_each_owner_takes(tmp_path: Path) -> None:
 
 def test_a_chat_larger_than_the_budget_is_not_stored(tmp_path: Path) -> None:
     outcome = store(cache_on(tmp_path, 1000), tokens(500))
-    assert (outcome.tokens, outcome.troubles) == (0, ("the space allowed for it is used up",))
+    assert (outcome.tokens, outcome.problems) == (0, ("the space allowed for it is used up",))
     assert MODEL.context_size > 500
 
 
@@ -603,6 +603,6 @@ def test_that_there_is_no_place_for_it_is_told_once(tmp_path: Path) -> None:
     cache, past = cache_on(tmp_path / "prompts"), tokens(100)
     outcomes = [store(cache, past[:length]) for length in (50, 80, 100)]
     assert [outcome.tokens for outcome in outcomes] == [0, 0, 0]
-    assert [outcome.troubles for outcome in outcomes] == [("Not a directory",), (), ()]
+    assert [outcome.problems for outcome in outcomes] == [("Not a directory",), (), ()]
     (tmp_path / "prompts").unlink()
     assert store(cache, past).tokens == 100

@@ -69,7 +69,7 @@ def test_a_file_of_something_else_with_a_name_of_ours_is_not_set_aside(storage: 
     (ours,) = storage.root.iterdir()
     (ours / f"{'2' * 32}.tlk").write_bytes(b"somebody else's")
     outcome = cache_on(storage.root).restore(sequence_of([]), PAST)
-    assert (outcome.tokens, outcome.troubles) == (100, ())
+    assert (outcome.tokens, outcome.problems) == (100, ())
     assert (ours / f"{'2' * 32}.tlk").exists()
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_stored_through_a_link(tmp_path: Path) -> None:
     theirs.mkdir()
     (root / ours.name).symlink_to(theirs)
     outcome = cache_on(root).save(OTHER_OWNER, sequence_of(PAST))
-    assert outcome.tokens == 0 and outcome.troubles
+    assert outcome.tokens == 0 and outcome.problems
     assert not list(theirs.iterdir())
 
 

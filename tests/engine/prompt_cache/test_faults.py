@@ -32,7 +32,7 @@ def stored(storage: Storage, token_ids: Sequence[int], cache: PromptCache | None
     """How many of the tokens another program finds; what it takes over must be what would have been computed."""
     sequence = sequence_of([])
     outcome = (cache or cache_on(storage)).restore(sequence, token_ids)
-    assert all(trouble.startswith("damaged (") for trouble in outcome.troubles)
+    assert all(problem.startswith("damaged (") for problem in outcome.problems)
     assert sequence.token_ids == token_ids[: outcome.tokens]
     expected = EXPECTED.get(tuple(token_ids)) or sequence_of(token_ids)
     assert sequence.rows(0, outcome.tokens).tobytes() == expected.rows(0, outcome.tokens).tobytes()
@@ -45,7 +45,7 @@ def saved_turns(turns: Sequence[Sequence[int]]) -> Callable[[SimulatedDisk], Non
     def save(disk: SimulatedDisk) -> None:
         cache = cache_on(disk)
         for turn in turns:
-            assert all(trouble.startswith("damaged (") for trouble in store(cache, turn).troubles)
+            assert all(problem.startswith("damaged (") for problem in store(cache, turn).problems)
             disk.mark(str(len(disk.marks)))
 
     return save
@@ -155,7 +155,7 @@ def test_whichever_call_fails_nothing_is_raised_and_nothing_wrong_is_kept(error:
         disk.close_all()
         for turn in TURNS:
             stored(disk, turn)
-            assert store(cache_on(disk), turn).troubles == ()
+            assert store(cache_on(disk), turn).problems == ()
             assert stored(disk, turn) == len(turn)
     assert calls > 30
 
@@ -165,7 +165,7 @@ def test_a_failed_sync_is_never_taken_for_a_good_one() -> None:
         disk = storage.inner
         assert isinstance(disk, SimulatedDisk)
         cache = cache_on(storage)
-        promised = [turn for turn in TURNS if not store(cache, turn).troubles]
+        promised = [turn for turn in TURNS if not store(cache, turn).problems]
         for state in crash_states(disk):
             assert [stored(state, turn) for turn in promised] == [len(turn) for turn in promised], state.history
 
@@ -173,12 +173,12 @@ def test_a_failed_sync_is_never_taken_for_a_good_one() -> None:
 def test_a_full_disk_pauses_saving_and_says_so_once() -> None:
     disk = SimulatedDisk(capacity_bytes=(512 << 20) + 5000)
     cache = cache_on(disk)
-    assert store(cache, PAST[:180]).troubles == ()
+    assert store(cache, PAST[:180]).problems == ()
     outcomes = [store(cache, [*PAST, *tokens(count, 2)]) for count in (100, 200, 300)]
-    assert [outcome.troubles for outcome in outcomes] == [("the disk is full",), (), ()]
+    assert [outcome.problems for outcome in outcomes] == [("the disk is full",), (), ()]
     assert stored(disk, PAST) == 180
     disk.capacity_bytes *= 2
-    assert store(cache, PAST).troubles == ()
+    assert store(cache, PAST).problems == ()
     assert stored(disk, PAST) == len(PAST)
 
 
@@ -206,7 +206,7 @@ def test_a_chat_of_forty_turns_writes_little_more_than_it_leaves() -> None:
     cache, past = cache_on(storage), tokens(40 * 200)
     for _ in range(40):
         length += chance.randint(20, 200)
-        assert store(cache, past[:length]).troubles == ()
+        assert store(cache, past[:length]).problems == ()
     disk = storage.inner
     assert isinstance(disk, SimulatedDisk)
     assert stored(disk, past[:length]) == length

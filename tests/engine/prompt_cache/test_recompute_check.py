@@ -5,30 +5,35 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from tests.fakes.fake_model import FakeModel, FakeSequence
 from tui_llama.engine.prompt_cache.recompute_check import MOST_RELATIVE_ERROR, is_reproduced
 from tui_llama.engine.state_file import Rows
+from tui_llama.engine.token_sequence import Logits
 
+MODEL = FakeModel()
 LAYERS, TOKENS = 3, 5
 
 
-class Computed:
+class Computed(FakeSequence):
     """A sequence whose model computes `truth`, and that was given other rows."""
 
     def __init__(self, truth: Rows, given: Rows) -> None:
-        self.token_ids: list[int] = list(range(TOKENS))
+        super().__init__(MODEL)
+        self.token_ids = list(range(TOKENS))
         self._truth = truth
-        self._rows = given.copy()
+        self._given = given.copy()
 
     def rows(self, first: int, last: int) -> Rows:
-        return self._rows[:, :, first:last].copy()
+        return self._given[:, :, first:last].copy()
 
     def rewind(self, length: int) -> None:
         del self.token_ids[length:]
 
-    def extend(self, ids: Sequence[int]) -> None:
+    def extend(self, ids: Sequence[int]) -> Logits:
         first = len(self.token_ids)
         self.token_ids += ids
-        self._rows[:, :, first : first + len(ids)] = self._truth[:, :, first : first + len(ids)]
+        self._given[:, :, first : first + len(ids)] = self._truth[:, :, first : first + len(ids)]
+        return np.zeros(MODEL.vocab_size, np.float32)
 
 
 def some_rows(seed: int = 0) -> Rows:

@@ -21,7 +21,7 @@ from tests.fakes.power_cuts import random_crash_state
 from tests.fakes.simulated_disk import Moment, SimulatedDisk
 from tests.fakes.stored_prompts import TOKEN_BYTES, cache_on, sequence_of, store
 from tests.scale import scaled
-from tui_llama.engine.prompt_cache.cache import Outcome
+from tui_llama.engine.prompt_cache.cache import CacheResult
 from tui_llama.engine.prompt_cache.eviction import cache_uses, make_room, remove_owner, used_bytes
 from tui_llama.engine.state_file import RECORD_TOKENS
 
@@ -199,9 +199,9 @@ class CacheMachine(RuleBasedStateMachine):
         assert (outcome.tokens, self._unexpected(outcome)) == (len(path), [])
         assert sequence.rows(0, len(path)).tobytes() == sequence_of(path).rows(0, len(path)).tobytes()
 
-    def _unexpected(self, outcome: Outcome) -> list[str]:
+    def _unexpected(self, outcome: CacheResult) -> list[str]:
         """Troubles but for what a power cut has torn, of which nothing was promised."""
-        return [each for each in outcome.troubles if not (self.power_was_cut and each.startswith("damaged ("))]
+        return [each for each in outcome.problems if not (self.power_was_cut and each.startswith("damaged ("))]
 
     def _save(self, owner: bytes, token_ids: Tokens) -> None:
         before = len(self.disk.journal)
@@ -209,14 +209,14 @@ class CacheMachine(RuleBasedStateMachine):
         outcome = store(self.cache, token_ids, owner)
         self._note_evictions(before, token_ids[:stored])
         unexpected = self._unexpected(outcome)
-        if self.cache._told_trouble:  # which is said once only
+        if self.cache._told_problem:  # which is said once only
             assert unexpected in ([], ["the space allowed for it is used up"])
             return
         assert unexpected == []
         # The path that was there is what is gone on from, but for what a power cut tore; whatever room was made, that
         # stayed.
         missing = len(token_ids) - stored
-        is_torn = any(trouble.startswith("damaged (tokens ") for trouble in outcome.troubles)
+        is_torn = any(problem.startswith("damaged (tokens ") for problem in outcome.problems)
         assert outcome.tokens > missing if is_torn else outcome.tokens == missing
         self.may_be_over_budget &= not outcome.tokens
         self.promised[token_ids] = owner if outcome.tokens else self.promised.get(token_ids)

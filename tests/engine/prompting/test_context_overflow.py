@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.fakes.engine_events import finish_of, notices_of, tokens_of, usage_of
 from tests.fakes.fake_model import FakeModel, FakeOpener, Rule, answering, any_letter
@@ -17,8 +15,6 @@ from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
 from tui_llama.engine import open_model
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.model.model import Model
-from tui_llama.engine.prompting.context_overflow import ContextRoom, ExtendingRoom, fit_turns, read_in_chunks, room_in
-from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Failed,
@@ -33,7 +29,6 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     TextPiece,
 )
-from tui_llama.errors import CallerError, SettingsError
 
 GREEDY = SamplingSettings(temperature=0.0)
 STOP, SHIFT = Overflow(OverflowMode.STOP), Overflow(OverflowMode.SHIFT)
@@ -51,67 +46,6 @@ def engine_with(model: FakeModel, folder: Path | str = "") -> LocalEngine:
         list(engine.load(LoadRequest(model.info.path, prompt_cache_folder=str(folder)), never))[-1], ModelLoaded
     )
     return engine
-
-
-# --- which turns are left out -------------------------------------------------------------------------------
-
-SYSTEM = ChatMessage(Role.SYSTEM, "system")
-
-
-def conversation(*lengths: int) -> list[ChatMessage]:
-    """A system prompt of 6 letters, and messages of so many, the user's first."""
-    speakers = itertools.cycle((Role.USER, Role.ASSISTANT))
-    return [SYSTEM, *(ChatMessage(role, "x" * length) for role, length in zip(speakers, lengths, strict=False))]
-
-
-def letters(messages: Sequence[ChatMessage]) -> EncodedPrompt:
-    """A token for every letter, none of them fed before."""
-    return EncodedPrompt(0, [1] * sum(len(message.text) for message in messages))
-
-
-def test_a_conversation_that_fits_is_left_as_it_is() -> None:
-    fitted = fit_turns(conversation(40, 34, 20), letters, 100, 200)
-    assert (fitted.left_out_messages, len(fitted.encoded.token_ids)) == (0, 100)
-
-
-def test_one_that_does_not_fit_is_cut_to_half_of_the_context() -> None:
-    fitted = fit_turns(conversation(*[10] * 19), letters, 150, 200)
-    assert (fitted.left_out_messages, len(fitted.encoded.token_ids)) == (10, 96)
-
-
-def test_the_system_prompt_and_the_last_turn_stay_though_they_do_not_fit() -> None:
-    fitted = fit_turns(conversation(10, 10, 300), letters, 150, 200)
-    assert (fitted.left_out_messages, len(fitted.encoded.token_ids)) == (2, 306)
-
-
-def test_where_half_of_the_context_cannot_be_reached_no_more_goes_than_has_to() -> None:
-    fitted = fit_turns(conversation(20, 20, 10, 10, 110), letters, 150, 200)
-    assert (fitted.left_out_messages, len(fitted.encoded.token_ids)) == (2, 136)
-
-
-def test_turns_stay_left_out_as_long_as_the_prompt_that_was_fed_can_go_on() -> None:
-    def fed_without_six(messages: Sequence[ChatMessage]) -> EncodedPrompt:
-        count = sum(len(message.text) for message in messages)
-        return EncodedPrompt(120, [1] * (count - 120)) if len(messages) == 14 else EncodedPrompt(6, [1] * (count - 6))
-
-    fitted = fit_turns(conversation(*[10] * 19), fed_without_six, 150, 200)
-    assert fitted.left_out_messages == 6
-
-
-def test_messages_that_nobody_has_asked_for_are_left_as_they_are() -> None:
-    assert fit_turns([SYSTEM], letters, 3, 4).left_out_messages == 0
-
-
-@given(st.lists(st.integers(0, 60), min_size=1, max_size=15).filter(lambda lengths: len(lengths) % 2 == 1))
-def test_whole_turns_go_and_only_if_they_have_to(lengths: list[int]) -> None:
-    messages = conversation(*lengths)
-    fitted = fit_turns(messages, letters, 90, 120)
-    rest = [SYSTEM, *messages[1 + fitted.left_out_messages :]]
-    assert fitted.encoded == letters(rest)
-    assert fitted.left_out_messages % 2 == 0
-    fits = len(fitted.encoded.token_ids) <= 90
-    assert fits or len(rest) == 2
-    assert (fitted.left_out_messages == 0) == (len(letters(messages).token_ids) <= 90 or len(messages) == 2)
 
 
 # --- a chat that goes on and on -----------------------------------------------------------------------------
@@ -238,17 +172,6 @@ def test_a_shift_goes_on_as_llama_cpp_does(rule: Rule, keep: int, draft_max: int
     assert usage_of(events).context_used == len(cached)
 
 
-def test_a_shift_keeps_the_beginning_of_sequence_beside_what_is_to_be_kept() -> None:
-    sequence = FakeModel(context_size=16).new_sequence()
-    sequence.extend(range(15))
-    for adds_bos, kept in [(False, [0, 1]), (True, [0, 1, 2])]:
-        sequence.rewind(0)
-        sequence.extend(range(15))
-        room_in(sequence, 16, Overflow(OverflowMode.SHIFT, keep_tokens=2), 9, adds_bos).make()
-        assert sequence.token_ids == [*kept, *range(15)[-(len(sequence) - len(kept)) :]]
-        assert len(sequence) == 15 - (15 - len(kept)) // 2
-
-
 def test_shifts_are_announced_once() -> None:
     events = completed(engine_with(FakeModel(context_size=40)), "Once", SHIFT, 200)
     assert notices_of(events) == ["The context of 40 tokens is full: the answer goes on without the older half of it."]
@@ -275,35 +198,6 @@ def test_a_continuation_that_is_not_shifted_ends_with_the_context(mode: Overflow
 
 # --- self-extend --------------------------------------------------------------------------------------------
 
-GROUPS = st.sampled_from([(2, 2), (2, 8), (3, 9), (4, 8), (4, 128), (8, 8)])
-
-
-@given(GROUPS, st.integers(1, 150), st.integers(0, 150))
-def test_positions_are_grouped_as_llama_cpp_groups_them(
-    sizes: tuple[int, int], prompt_tokens: int, answer_tokens: int
-) -> None:
-    sequence, expected = FakeModel(context_size=400).new_sequence(), GroupedPositions(*sizes)
-    room = ExtendingRoom(sequence, 400, *sizes)
-    for _ in range(prompt_tokens):
-        expected.make_room()
-        expected.append()
-    done = [count for count, _ in read_in_chunks(sequence, room, [5] * prompt_tokens)]
-    assert (done[-1], done) == (prompt_tokens, sorted(set(done)))
-    assert sequence.positions == expected.positions
-    for _ in range(answer_tokens):
-        expected.make_room()
-        expected.append()
-        if room.left(len(sequence)) <= 0:
-            room.make()
-        sequence.extend([6])
-    assert sequence.positions == expected.positions
-
-
-def test_the_logits_come_with_the_last_chunk_alone() -> None:
-    sequence = FakeModel(context_size=400).new_sequence()
-    chunks = list(read_in_chunks(sequence, ExtendingRoom(sequence, 400, 2, 8), [5] * 50))
-    assert [logits is None for _, logits in chunks] == [True] * (len(chunks) - 1) + [False]
-
 
 @pytest.mark.parametrize("draft_max", [0, 7])
 def test_an_extended_answer_goes_to_the_end_of_the_context_and_says_why_it_changes(draft_max: int) -> None:
@@ -320,22 +214,9 @@ def test_a_prompt_that_is_extended_is_told_of_too() -> None:
     assert usage_of(events).context_used == 40
 
 
-@pytest.mark.parametrize(("group", "width"), [(4, 6), (4, 2), (0, 4)])
-def test_groups_that_make_no_sense_are_refused(group: int, width: int) -> None:
-    sequence = FakeModel().new_sequence()
-    with pytest.raises(SettingsError):
-        room_in(sequence, 512, Overflow(OverflowMode.EXTEND, group_size=group, group_width=width), 5, False)
+def test_an_answer_with_groups_that_make_no_sense_fails() -> None:
     failed = completed(engine_with(FakeModel()), "x", Overflow(OverflowMode.EXTEND, 0, 4, 6), 5)[-1]
     assert failed == Failed(1, "6 positions cannot be grouped by 4", "Use a multiple of 4 positions.")
-
-
-def test_a_group_of_one_extends_nothing() -> None:
-    sequence = FakeModel().new_sequence()
-    room = room_in(sequence, 512, Overflow(OverflowMode.EXTEND, group_size=1, group_width=7), 5, False)
-    assert type(room) is ContextRoom
-    assert not room.can_be_made(512)
-    with pytest.raises(CallerError):
-        room.make()
 
 
 # --- what was moved is nobody else's ------------------------------------------------------------------------

@@ -5,9 +5,9 @@ import pytest
 from tests.fakes.engine_events import notices_of, text_of
 from tests.fakes.fake_model import FakeModel, FakeOpener, answering
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
-from tui_llama.chats.ledger import TOKENISED_AGAIN
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
     CompleteRequest,
     EstimateRequest,
     Failed,

@@ -8,20 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.errors import CallerError, ShapeMismatchError
 
-SHAPE = CacheShape(layer_count=2, kv_heads=3, head_dim=8, context_size=70)
-QUANTISED = CacheShape(layer_count=2, kv_heads=3, head_dim=40, context_size=70, cache_type="q8_0")
+SHAPE = CacheShape(StateShape(layer_count=2, kv_heads=3, head_dim=8), context_size=70)
+QUANTISED = CacheShape(StateShape(layer_count=2, kv_heads=3, head_dim=40, dtype="q8_0"), context_size=70)
 
 
 def some_rows(tokens: int, seed: int = 0, shape: CacheShape = SHAPE) -> npt.NDArray[Any]:
-    size, dtype = shape.row_type
-    chance = np.random.default_rng(seed)
-    sizes = (shape.layer_count, 2, tokens, shape.kv_heads, size)
-    if dtype == np.uint8:
+    chance, sizes = np.random.default_rng(seed), shape.state.rows_shape(tokens)
+    if shape.state.dtype == "q8_0":
         return chance.integers(0, 256, sizes, np.uint8)
-    return chance.standard_normal(sizes).astype(dtype)
+    return chance.standard_normal(sizes).astype(np.float16)
 
 
 @given(
@@ -34,18 +33,18 @@ def test_rows_that_go_in_piece_by_piece_come_out(cuts: list[int], wanted: list[i
     rows = some_rows(length, shape=shape)
     for first, last in zip([0, *cuts], cuts, strict=False):
         cache.fill(first, rows[:, :, first:last])
-    cache.publish(length)
+    cache.append(length)
     first, last = (min(place, length) for place in wanted)
     got = cache.rows(first, last)
     assert got.flags.c_contiguous
     np.testing.assert_array_equal(got, rows[:, :, first:last])
 
 
-def test_filling_does_not_change_the_length_until_it_is_published() -> None:
+def test_filling_does_not_change_the_length() -> None:
     cache = KeyValueCache(SHAPE)
     cache.fill(0, some_rows(20))
     assert cache.length == 0
-    cache.publish(20)
+    cache.append(20)
     assert cache.length == 20
 
 
@@ -53,7 +52,7 @@ def test_rewinding_keeps_what_comes_before() -> None:
     cache = KeyValueCache(SHAPE)
     rows = some_rows(40)
     cache.fill(0, rows)
-    cache.publish(40)
+    cache.append(40)
     cache.rewind(17)
     np.testing.assert_array_equal(cache.rows(0, 17), rows[:, :, :17])
     with pytest.raises(CallerError):
@@ -100,11 +99,11 @@ def test_rows_of_the_other_cache_type_are_refused() -> None:
 
 
 def test_a_quantised_cache_takes_about_half_the_memory() -> None:
-    halves, quantised = (CacheShape(16, 8, 64, 4096, kind) for kind in ("f16", "q8_0"))
-    assert quantised.bytes_per_token * 32 == halves.bytes_per_token * 17
+    halves, quantised = (CacheShape(StateShape(16, 8, 64, kind), 4096) for kind in ("f16", "q8_0"))
+    assert quantised.state.token_bytes * 32 == halves.state.token_bytes * 17
     assert quantised.tile_bytes * 32 == halves.tile_bytes * 17
 
 
 def test_bytes_of_a_token_leave_padding_out() -> None:
-    assert SHAPE.bytes_per_token == 2 * 2 * 2 * 3 * 8
+    assert SHAPE.state.token_bytes == 2 * 2 * 2 * 3 * 8
     assert (SHAPE.padded_head_dim, SHAPE.padded_context) == (16, 128)

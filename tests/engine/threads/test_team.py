@@ -18,8 +18,8 @@ from tui_llama.engine.plan.runner import PlanRunner
 from tui_llama.engine.threads import placement
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.engine.threads.team import ThreadTeam
+from tui_llama.engine.toolchain.loader import LoadedCode, linked
 from tui_llama.engine.toolchain.numba_codegen import machine_code
-from tui_llama.engine.toolchain.object_store import link
 
 Numbers = npt.NDArray[np.int64]
 MOST_UNITS = 70
@@ -36,9 +36,9 @@ def total(row_address: int, batch_address: int, first: int, last: int, scratch: 
 
 
 @cache
-def total_address() -> int:
+def compiled_total() -> LoadedCode:
     """The compiled code of `total`."""
-    return link(machine_code(total, "iiiii"), "iiiii")[0]
+    return linked(machine_code(total, "iiiii"), "iiiii")
 
 
 class Chain:
@@ -56,7 +56,7 @@ class Chain:
         self.sources = self._sources()
         rows = np.zeros(len(units), ROW)
         for index, row in enumerate(rows):
-            row["kernel"], row["units"], row["barrier"] = total_address(), units[index], barriers[index]
+            row["kernel"], row["units"], row["barrier"] = compiled_total().address, units[index], barriers[index]
             row["per_token"] = PER_TOKEN if per_token[index] else PER_PLAN
             row["input"], row["output"] = address(self.values[self.sources[index]]), address(self.values[index + 1])
         self.plan = Plan(rows, [Step("total", "")] * len(rows), None, None, 64, [])  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""One reply: sampling, drafts, stop texts, and prefill while nobody waits."""
+"""Generation of one reply: sampling, drafts, stop texts, and idle prefill."""

@@ -1,4 +1,4 @@
-"""The text of an answer while its tokens come: never half a character, and nothing of a stop text."""
+"""The text of an answer while its tokens arrive, without half characters and without stop texts."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,11 +8,11 @@ from tui_llama.errors import EngineError
 
 
 class AnswerText:
-    """One answer's text.
+    """The text of one answer.
 
     Args:
-        tokenizer: Gives the tokens their bytes.
-        stop_texts: What ends the answer; see `StopTextFinder`.
+        tokenizer: Supplies the tokens' bytes.
+        stop_texts: Texts that end the answer; see `StopTextFinder`.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop_texts: Iterable[str]) -> None:
@@ -21,17 +21,17 @@ class AnswerText:
         self._not_shown = ""
 
     def go_on_after(self, token_ids: Sequence[int], shown: str) -> None:
-        """Stands where an answer was cut off.
+        """Continues after the place where an answer was cut off.
 
-        Tokens may have been generated whose text was held back when that happened, such as half a character. It
-        comes first now.
+        Text of generated tokens may have been held back there, such as half a character. `push` returns this text
+        first.
 
         Args:
             token_ids: All tokens of the answer up to there.
             shown: The text of the answer as far as it was shown.
 
         Raises:
-            EngineError: the tokens have another text, so they are another model's.
+            EngineError: the tokens have another text, so they belong to another model.
         """
         written = "".join(map(self._decoder.push, token_ids))
         if not written.startswith(shown):
@@ -39,11 +39,11 @@ class AnswerText:
         self._not_shown = written[len(shown) :]
 
     def push(self, token_id: int) -> tuple[str, bool]:
-        """The text that may be shown after the next token, and whether a stop text was found."""
+        """Returns the text that may be shown after the next token, and whether a stop text was found."""
         return self._finder.push(self._pending() + self._decoder.push(token_id))
 
     def finish(self) -> str:
-        """The text that waited for a character or a stop text to be whole, when no more tokens come."""
+        """Returns the text that was held back for a whole character or stop text, when no more tokens come."""
         held_back, _ = self._finder.push(self._pending() + self._decoder.finish())
         return held_back + self._finder.finish()
 

@@ -1,28 +1,29 @@
-"""Reading ahead: what the next prompt is certain to begin with is read while nobody waits for anything.
+"""Idle prefill: the model reads the certain prefix of the next prompt while nobody waits for it.
 
-The next prompt is made for several ways in which the message that is being written may go on. The tokens that all of
-them begin with are those to read: the conversation as it will be rendered when a message follows (where a template
-drops earlier thinking, the answer without it), and the draft up to the last token that does not depend on what comes
-next. They are read into the same sequence that the reply will find, so an answer is what it would be without this; a
-token that turns out to be another one is forgotten and read again.
+The prompt is made for several continuations of the draft, the message that the user is writing. Their common prefix is
+what the model reads: the conversation as the template will render it when a message follows (a template may drop
+earlier thinking from an answer), and the draft up to the last token that does not depend on what comes next. The tokens
+go into the sequence that the reply will find, so an answer is the same as without idle prefill. If a token turns out
+to be wrong, the reply drops it and reads the right one.
 
-Reads in chunks short enough that whoever asks for something else hardly waits. Stores nothing.
+The chunks are so short that any other request hardly waits. Idle prefill stores nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.generation.reply import ShouldStop, not_used_words
-from tui_llama.engine.model.interface import LanguageModel, TokenSequence
+from tui_llama.engine.generation.reply import ShouldStop, unused_state_notice
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.context_overflow import room_in
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
+from tui_llama.engine.prompting.context_room import room_in
 from tui_llama.engine.prompting.conversation_prompt import (
     check_that_it_fits,
-    common_length,
     encode_conversation,
-    hold_beginning,
+    restore_longest_prefix,
 )
 from tui_llama.engine.protocol import Notice, ReadAheadEvent, ReadAheadFinished, ReadAheadProgress, ReadAheadRequest
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import EngineError
 
 CHUNK_SECONDS = 0.1
@@ -31,22 +32,22 @@ CHUNK_SECONDS = 0.1
 FIRST_CHUNK_TOKENS = 8
 
 CONTINUATIONS = (" a", "\n\n1", "a")
-"""What may follow a draft: another word, a paragraph, the rest of a word.
+"""Possible continuations of a draft: another word, a paragraph, the rest of a word.
 
 Measured with six vocabularies on prose, code and languages without spaces: three in a thousand drafts had a token that
-the message did not turn out to have, mostly one, where words have no ends. More continuations hardly lowered that.
+the message then did not have, mostly one token, in languages without spaces. More continuations hardly lowered that.
 """
 
 
 class ReadAhead:
-    """One request to read ahead.
+    """One request for idle prefill.
 
     Args:
         model: The model that will answer.
-        sequence: What the model has read before; afterwards it holds what was read ahead, or more.
+        sequence: The tokens that the model has read before; afterwards also those of the idle prefill.
         request: The conversation and the draft.
         should_stop: Asked before every chunk, and before every prompt that is made.
-        prompt_cache: Where keys and values of this and other chats are stored; None if nowhere.
+        prompt_cache: Where the keys and values of this and other chats are stored; None if nowhere.
     """
 
     def __init__(
@@ -64,20 +65,20 @@ class ReadAhead:
         self._prompt_cache = prompt_cache
 
     def events(self, note_read: Callable[[int, float], None], clock: Callable[[], float]) -> Iterator[ReadAheadEvent]:
-        """Reads; says how far it is after every chunk, and at the end.
+        """Reads; yields its progress after every chunk, and at the end.
 
         Args:
-            note_read: Learns of every chunk how many tokens it had and how many seconds it took.
-            clock: Seconds on a clock that only goes up.
+            note_read: Called after every chunk with its tokens and its seconds.
+            clock: Returns the seconds of a monotonic clock.
         """
         self._sequence.rewind(self._sequence.exact_tokens)
         wanted = self._certain_tokens()
-        ready = common_length(self._sequence.token_ids, wanted)
+        ready = common_prefix_length(self._sequence.token_ids, wanted)
         if ready < len(wanted) and not self._should_stop():
-            ready, troubles = hold_beginning(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
-            for trouble in troubles:
-                yield Notice(not_used_words(trouble))
-            if missing := wanted[ready:]:  # else all of it was stored
+            ready, problems = restore_longest_prefix(self._sequence, self._prompt_cache, wanted, self._request.chat_id)
+            for problem in problems:
+                yield Notice(unused_state_notice(problem))
+            if missing := wanted[ready:]:  # else all tokens were stored
                 chunks = self._sequence.extend_in_chunks(missing, CHUNK_SECONDS, FIRST_CHUNK_TOKENS)
                 done, start = 0, clock()
                 while not self._should_stop() and (chunk := next(chunks, None)) is not None:
@@ -88,7 +89,7 @@ class ReadAhead:
         yield ReadAheadFinished(ready)
 
     def _certain_tokens(self) -> list[int]:
-        """The tokens that the next prompt begins with, whichever way the draft goes on; none if that is unknown."""
+        """Returns the common prefix of the prompts for all continuations; empty if there can be no prompt."""
         certain: list[int] | None = None
         for continuation in CONTINUATIONS:
             if self._should_stop():
@@ -98,13 +99,13 @@ class ReadAhead:
                 prompt = encode_conversation(self._model, self._request, (*self._request.messages, message))
                 check_that_it_fits(self._model, prompt.token_ids)
             except EngineError:
-                return []  # the reply says so, if it is still so when the message is sent
+                return []  # the reply reports the error, if it is still there when the message is sent
             token_ids = prompt.token_ids
-            certain = token_ids if certain is None else certain[: common_length(certain, token_ids)]
+            certain = token_ids if certain is None else certain[: common_prefix_length(certain, token_ids)]
         return [] if certain is None else certain[: self._most_tokens(certain)]
 
     def _most_tokens(self, token_ids: Sequence[int]) -> int:
-        """How many tokens a reply takes over as they are: where positions will be shared, not all."""
+        """Returns how many tokens a reply can reuse: not all where tokens will share positions."""
         context, adds_bos = self._model.context_size, self._model.tokenizer.add_bos
         room = room_in(self._sequence, context, self._request.overflow, len(token_ids), adds_bos)
         return room.reusable_tokens

@@ -1,9 +1,9 @@
-"""Notices that an answer has fallen into a loop: that it ends in the same passage over and over, token for token.
+"""Detects that an answer is in a loop: that it ends in the same passage over and over, token for token.
 
-The rule. A passage is what the answer repeats at its end: its last 1 … 1024 tokens, wherever in the loop they begin. It
-is counted by its shortest period: "ha ha ha ha" is four times "ha" and never two times "ha ha". Periods that lie in
-each other count each for itself: a verse that ends in "la la la la" is a verse as soon as it comes back. How often the
-passage has to stand there, without anything in between, before the answer is ended:
+The rule. A passage is what the answer repeats at its end: its last 1 … 1024 tokens, wherever in the loop they begin.
+Its repeats are counted by its shortest period: "ha ha ha ha" is four times "ha" and never two times "ha ha". A period
+inside another one is counted separately: a verse that ends in "la la la la" counts as a verse when it comes back. The
+answer ends when the passage has been repeated this often, with nothing in between:
 
     prose         3 times           at least 32 tokens, and at least half of them (or 64) distinct; at least 3 of 4
                                     characters are letters or blanks
@@ -11,15 +11,17 @@ passage has to stand there, without anything in between, before the answer is en
     rows         12 times, and 512 tokens in all: rows of a table, markup, data with words in it, lines of code
     signs        12 times, and 1024 tokens in all: passages without a word
 
-A word is made of letters, two of which differ; in scripts without blanks between words one letter is enough, and so it
-is where a passage is nothing but single letters with blanks between them, such as "I I I". Numbers (0x00 and 1e-5
-too), tags, entities and commands of LaTeX are none, nor are words that stand for a value, such as "null". So rows of
-zeros, empty cells of an HTML table, matrices, rulers, borders and blanks are signs: they are often meant.
+A word consists of letters, two of which differ. In scripts without blanks between words, one letter is a word. One
+letter is also a word where a passage consists only of single letters with blanks between them, such as "I I I".
+Numbers (0x00 and 1e-5 too), tags, entities, commands of LaTeX and words that stand for a value, such as "null", are not
+words. So rows of zeros, empty cells of an HTML table, matrices, rulers, borders and blanks are signs: they are often
+intended.
 
-A passage is rows when at least half of its lines have a mark of them, such as a bar, a tag, a bracket behind a name or
-an indent, or when each is one word. A line with the end of a sentence in it counts only for a bar, a tab or a tag.
+A passage is rows if at least half of its lines have the mark of a row, such as a bar, a tag, a bracket after a name or
+an indent, or if each line is one word. A line that contains the end of a sentence counts only for a bar, a tab or a
+tag.
 
-Knows token ids and the bytes that each stands for; nothing of logits, and changes none.
+The guard sees token ids and the bytes of each token. It does not see logits, and never changes a token.
 """
 
 import re
@@ -84,7 +86,7 @@ class LoopGuard:
     """Watches one answer.
 
     Args:
-        piece: Gives the bytes that a token stands for.
+        piece: Returns the bytes of a token.
     """
 
     def __init__(self, piece: Callable[[int], bytes]) -> None:
@@ -101,8 +103,8 @@ class LoopGuard:
         self._limits: dict[int, tuple[int, int]] = {}
 
     def push(self, token_id: int) -> bool:
-        """Takes the next token of the answer; says whether the answer is in a loop now."""
-        # So many tokens at the end are each the same as the one a period before; nearly always none of them is.
+        """Takes the next token of the answer; tells whether the answer is now in a loop."""
+        # For each period: how many tokens at the end equal the token one period before; nearly always 0.
         np.equal(self._recent(), token_id, out=self._is_same)
         self._agreeing += 1
         self._agreeing *= self._is_same
@@ -122,10 +124,10 @@ class LoopGuard:
         self._count += 1
 
     def _is_in_loop(self) -> bool:
-        """Looks at those periods that repeat often enough for some kind of passage."""
+        """Checks the periods that are repeated often enough for some kind of passage."""
         lengths = self._agreeing + self._periods
         longest_before = np.maximum.accumulate(lengths)
-        # Whatever repeats as far with a shorter period is counted by that.
+        # A period is skipped if a shorter one repeats as far: the shorter one counts.
         self._is_suspect[1:] &= lengths[1:] > longest_before[:-1]
         return any(
             int(lengths[index]) >= self._limit(int(index) + 1, int(lengths[index]))
@@ -133,7 +135,7 @@ class LoopGuard:
         )
 
     def _limit(self, period: int, length: int) -> int:
-        """How many tokens the repeats of the last `period` tokens may have; kept for as long as they go on."""
+        """Returns how many tokens the repeats of the last `period` tokens may have; kept as long as they go on."""
         start = self._count - length
         known_start, limit = self._limits.get(period, (None, 0))
         if known_start != start:
@@ -143,11 +145,11 @@ class LoopGuard:
 
 
 def most_tokens(passage: Sequence[int], piece: Callable[[int], bytes]) -> int:
-    """How many tokens repeats of a passage have when they end the answer.
+    """Returns how many tokens the repeats of a passage have when they end the answer.
 
     Args:
         passage: One period, beginning anywhere in it.
-        piece: Gives the bytes that a token stands for.
+        piece: Returns the bytes of a token.
     """
     period = len(passage)
     text = _from_a_seam(b"".join(map(piece, passage))).decode(errors="ignore")
@@ -161,7 +163,7 @@ def most_tokens(passage: Sequence[int], piece: Callable[[int], bytes]) -> int:
 
 
 def _fewest_tokens(periods: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The least that `most_tokens` says for passages of these lengths."""
+    """Returns the lowest result of `most_tokens` for passages of these lengths."""
     return np.where(periods >= PROSE_TOKENS, PROSE_REPEATS * periods, np.maximum(REPEATS * periods, TEXT_TOKENS))
 
 
@@ -170,7 +172,7 @@ def _is_varied(passage: Sequence[int]) -> bool:
 
 
 def _from_a_seam(passage: bytes) -> bytes:
-    """The passage turned to begin where nothing is cut: at a line, else a blank, else a sign, else a character."""
+    """Rotates the passage so that it begins at a line, else a blank, else a sign, else a character."""
     seams = (seam.search(passage) for seam in _SEAMS)
     start = next((found.start() for found in seams if found), 0)
     return passage[start:] + passage[:start]
@@ -184,7 +186,7 @@ def _has_word(text: str) -> bool:
 
 
 def _has_rows(text: str) -> bool:
-    """Whether it is rows of a table, data or code rather than prose; a passage without an end of a line is one line."""
+    """Tells whether a text is rows of a table, data or code rather than prose; without a line end it is one line."""
     lines = [line for line in text.splitlines() if line.strip()]
     return sum(map(_is_row, lines)) * 2 >= len(lines) or ("\n" in text and all(map(_is_word_alone, lines)))
 
@@ -200,14 +202,14 @@ def _is_word_alone(line: str) -> bool:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether most of it is letters and blanks; a row of blanks counts as one, so that indents are nothing special."""
+    """Tells whether most of a text is letters and blanks; a run of blanks counts as one, so indents do not matter."""
     plain = " ".join(_without_marks(_without_markup(text)).split())
     letters = sum(character.isalpha() or character == " " for character in plain)
     return letters >= _LETTER_SHARE * len(" ".join(_without_marks(text).split()))
 
 
 def _without_markup(text: str) -> str:
-    """The text of a loop without its markup; what the cut has divided is put together first."""
+    """Returns the text of a loop without its markup; markup that the start of the passage has cut is joined first."""
     begin = _BEGIN_OF_MARKUP.search(text)
     if begin is None:
         return text
@@ -215,7 +217,7 @@ def _without_markup(text: str) -> str:
 
 
 def _without_marks(text: str) -> str:
-    """Without the signs that many scripts put above, below and around their letters."""
+    """Returns the text without the signs that many scripts put above, below and around their letters."""
     if text.isascii():
         return text
     return "".join(character for character in text if not unicodedata.category(character).startswith("M"))

@@ -1,6 +1,6 @@
-"""One reply, told as a story: encoded, laid beside what the cache holds, read, then sampled, decoded and yielded.
+"""One reply from start to end: encode the prompt, reuse the cache, read the rest, then sample, decode and yield tokens.
 
-Knows nothing of where chats are kept, of who reads the answer, or of how guesses save time (`speculation`).
+This module does not know where chats are stored, who reads the answer, or how drafts save time (`speculation`).
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -15,15 +15,15 @@ from tui_llama.engine.generation.answer_text import AnswerText
 from tui_llama.engine.generation.loop_guard import LoopGuard
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
-from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.context_overflow import ContextRoom, read_in_chunks, room_in
+from tui_llama.engine.prompting.context_room import ContextRoom, read_in_chunks, room_in
 from tui_llama.engine.prompting.conversation_prompt import (
     Prompt,
     check_that_it_fits,
     encode_continuation,
     encode_conversation,
-    hold_beginning,
+    restore_longest_prefix,
 )
 from tui_llama.engine.prompting.reread_cause import why_answer_is_read_again, why_read_again
 from tui_llama.engine.protocol import (
@@ -37,21 +37,22 @@ from tui_llama.engine.protocol import (
     RereadCause,
     TextPiece,
 )
+from tui_llama.engine.token_sequence import Logits, TokenSequence
 
 ShouldStop: TypeAlias = Callable[[], bool]
 
 
 class Reply:
-    """One reply: its request, the sequence it works on, and what it has cost so far.
+    """One reply: its request, the sequence it works on, and its cost so far.
 
     Args:
         model: The model that answers.
-        sequence: What the model has read before; afterwards it holds the prompt and all of the answer but the last
+        sequence: What the model has read before. After the reply it holds the prompt and all of the answer but the last
             token.
-        request: What to answer or to continue.
-        should_stop: Asked before every token and every chunk of the prompt.
-        costs: What batches take; learned further here.
-        prompt_cache: Where keys and values of this and other chats are stored; None if nowhere.
+        request: The messages to answer, or the text to continue.
+        should_stop: Called before every token and every chunk of the prompt.
+        costs: Costs of batches, learned further here.
+        prompt_cache: Stores keys and values of this and other chats; None if nothing is stored.
     """
 
     def __init__(
@@ -80,8 +81,8 @@ class Reply:
         self._answer_ids: tuple[int, ...] = ()
 
     def events(self) -> Iterator[ReplyEvent]:
-        """Tells the story. With the last event, the sequence holds what is worth saving and nothing else."""
-        self._forget_what_moved()
+        """Runs the reply and yields its events. With the last one, the sequence holds what is to be saved."""
+        self._drop_moved_tokens()
         prompt = self._encode()
         check_that_it_fits(self._model, prompt.token_ids)
         self._room = self._room_for(len(prompt.token_ids))
@@ -97,7 +98,7 @@ class Reply:
             ahead = Speculation(self._sequence, prompt.token_ids, draft_max, self._batch_costs)
             reason = yield from self._generate(logits, ahead)
         usage = self._usage()
-        self._forget_what_moved()
+        self._drop_moved_tokens()
         yield Finished(self._turn, reason, usage)
 
     # --- encode ---------------------------------------------------------------------------------------------
@@ -108,7 +109,8 @@ class Reply:
             prompt = encode_continuation(self._model, request)
         else:
             prompt = encode_conversation(self._model, request, request.messages)
-        self._text = AnswerText(self._model.tokenizer, self._stop_texts())  # which template wrote it is known now
+        # the source of the template is known only now
+        self._text = AnswerText(self._model.tokenizer, self._stop_texts())
         if isinstance(request, CompleteRequest) and request.answer is not None:
             self._answer_ids = prompt.answer_ids
             self._text.go_on_after(prompt.answer_ids, request.answer)
@@ -129,14 +131,16 @@ class Reply:
     # --- reuse cache ----------------------------------------------------------------------------------------
 
     def _reuse_cache(self, prompt: Prompt) -> Iterator[Notice]:
-        """Leaves in the sequence the longest start of the prompt that memory or the prompt cache has.
+        """Restores the longest prefix of the prompt that memory or the prompt cache has.
 
-        The last token is never among it: it has to be computed for its logits.
+        The last token is never part of it: it must be computed for its logits.
         """
         reusable, chat_id = prompt.token_ids[:-1], self._request.chat_id
-        self._cost.reused_tokens, troubles = hold_beginning(self._sequence, self._prompt_cache, reusable, chat_id)
-        for trouble in troubles:
-            yield Notice(not_used_words(trouble))
+        self._cost.reused_tokens, problems = restore_longest_prefix(
+            self._sequence, self._prompt_cache, reusable, chat_id
+        )
+        for problem in problems:
+            yield Notice(unused_state_notice(problem))
 
     def _why_read_again(self, prompt: Prompt) -> RereadCause | None:
         if isinstance(self._request, CompleteRequest):
@@ -151,9 +155,9 @@ class Reply:
         return room_in(self._sequence, model.context_size, self._request.overflow, prompt_tokens, adds_bos)
 
     def _make_room(self, ahead: Speculation) -> Iterator[Notice]:
-        """Makes room for a token where there is none, and tells so the first time."""
+        """Makes room for a token if there is none, and notifies the user the first time."""
         if self._room.left(len(ahead)) <= 0:
-            yield from self._tell_of_room()  # first: to compile what makes room may take a moment
+            yield from self._tell_of_room()  # first: compiling what makes room may take a moment
             ahead.make_room(self._room.make)
 
     def _tell_of_room(self) -> Iterator[Notice]:
@@ -162,13 +166,13 @@ class Reply:
             yield Notice(self._room.notice)
 
     def _forget_what_will_move(self) -> None:
-        """Whether a part of the prompt was read before must not show in the answer."""
+        """Drops reused tokens that would move, because reuse of a part of the prompt must not change the answer."""
         reused = min(len(self._sequence), self._room.reusable_tokens)
         self._sequence.rewind(reused)
         self._cost.reused_tokens = reused
 
-    def _forget_what_moved(self) -> int:
-        """Leaves the tokens that are as reading leaves them: others are nobody's to reuse. Returns how many go."""
+    def _drop_moved_tokens(self) -> int:
+        """Drops moved tokens, which nobody may reuse: their keys are not those of a fresh reading. Returns how many."""
         moved = len(self._sequence) - self._sequence.exact_tokens
         self._sequence.rewind(self._sequence.exact_tokens)
         return moved
@@ -178,7 +182,7 @@ class Reply:
     def _read(
         self, token_ids: list[int], cause: RereadCause | None
     ) -> Generator[PromptProgress | Notice, None, Logits | None]:
-        """Reads what the cache lacks; returns the last token's logits, or None when stopped before."""
+        """Reads the tokens that the cache lacks; returns the last token's logits, or None if stopped before."""
         start, reused, total = perf_counter(), self._cost.reused_tokens, len(token_ids)
         yield PromptProgress(self._turn, reused, reused, total, cause)
         logits: Logits | None = None
@@ -192,14 +196,14 @@ class Reply:
         return logits
 
     def _accept(self, token_ids: list[int]) -> None:
-        """Shows the sampler the end of the prompt: penalties count it, as in llama.cpp."""
+        """Passes the end of the prompt to the sampler: penalties count it, as in llama.cpp."""
         for token_id in token_ids[max(0, len(token_ids) - self._request.sampling.penalty_last_n) :]:
             self._sampler.accept(token_id)
 
     # --- sample, decode, yield ------------------------------------------------------------------------------
 
     def _generate(self, logits: Logits, ahead: Speculation) -> Generator[TextPiece | Notice, None, StopReason]:
-        """Yields one piece for each token; returns why it ended. The last token is not in the cache."""
+        """Yields one piece for each token; returns why the answer ended. The last token is not in the cache."""
         start = perf_counter()
         last_token: tuple[int, ...] = ()
         reason = self._reason_not_to_begin() or self._reason_to_end(ahead)
@@ -221,7 +225,7 @@ class Reply:
         return reason
 
     def _stop_texts(self) -> tuple[str, ...]:
-        """What the request names, and in a conversation what its template uses to tell the roles apart."""
+        """Returns the request's stop texts, and in a conversation those by which its template separates the roles."""
         if isinstance(self._request, CompleteRequest) and self._request.answer is None:
             return self._request.stop_texts
         return (*self._request.stop_texts, *self._model.chat_template.stop_texts)
@@ -236,7 +240,7 @@ class Reply:
         return token_id
 
     def _reason_not_to_begin(self) -> StopReason | None:
-        """An answer that goes on may have been cut off between its last token and its end."""
+        """Returns a reason if a continued answer had already ended when it was cut off: its last token says so."""
         request = self._request
         if not isinstance(request, CompleteRequest) or request.answer is None or request.ignore_eos:
             return None
@@ -257,7 +261,7 @@ class Reply:
         return None if has_room else StopReason.CONTEXT_FULL
 
     def _readable_tokens(self, ahead: Speculation) -> int:
-        """How many more tokens may be read: as far as there is room, and for no more tokens than are asked for."""
+        """Returns how many more tokens may be read: no more than there is room for, and no more than were requested."""
         room = self._room.left(len(ahead))
         most = self._request.max_tokens
         return room if most is None else min(room, most - self._cost.generated_tokens)
@@ -267,7 +271,7 @@ class Reply:
         self._cost.drafted_tokens, self._cost.accepted_tokens = ahead.drafted_tokens, ahead.accepted_tokens
 
     def _rest(self, text: str, token_ids: tuple[int, ...]) -> Iterator[TextPiece]:
-        """The text that waited for a character or a stop text to be whole, and a token that has no text."""
+        """Yields the text that was held back for a whole character or stop text, and a token that has no text."""
         if text:
             yield TextPiece(self._turn, text, ())
         if token_ids:
@@ -299,6 +303,6 @@ class _Cost:
     accepted_tokens: int = 0
 
 
-def not_used_words(trouble: str) -> str:
-    """One line about something stored that could not be used."""
-    return f"A saved state could not be used in full: {trouble}. The rest is read again."
+def unused_state_notice(problem: str) -> str:
+    """Returns one line for the user about a stored state that could not be used."""
+    return f"A saved state could not be used in full: {problem}. The rest is read again."

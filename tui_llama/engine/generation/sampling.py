@@ -4,8 +4,8 @@
     chain.accept(token_id)           # for every token of the prompt and of the answer
     token_id = chain.sample(logits)
 
-Every step takes candidates and gives candidates; the random number is passed into the last one. What loads kernels
-is imported only when the first step needs one.
+Every step takes candidates and returns candidates; the last one also gets the random number. Code that loads kernels is
+imported only when the first step needs it.
 """
 
 import math
@@ -25,11 +25,11 @@ from tui_llama.settings import SAMPLING, check_fields
 FloatArray: TypeAlias = NDArray[np.float32]
 IdArray: TypeAlias = NDArray[np.int32]
 
-# What float32 has numbers for, without those that lose digits. Settings beyond it stand for the nearest that it has.
+# The range of float32, without numbers that lose digits. Settings beyond it become its nearest end.
 _LEAST = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
 
-# How finely top_p looks at the logits before it sorts: what is 64 below the best is next to impossible.
+# Resolution with which top_p looks at the logits before sorting. A logit 64 below the best is next to impossible.
 _BINS_PER_LOGIT = 16
 _BINS = 64 * _BINS_PER_LOGIT
 
@@ -39,9 +39,9 @@ class Candidates:
     """The tokens that may still be chosen.
 
     Attributes:
-        logits: (candidates,) float32; -inf rules a token out.
+        logits: (candidates,) float32; -inf excludes a token.
         ids: (candidates,) int32, or None while the candidates are the whole vocabulary in the order of ids.
-        is_sorted: Whether the highest logit comes first (of equal ones the lowest id).
+        is_sorted: True if the highest logit comes first (of equal ones the lowest id).
     """
 
     logits: FloatArray
@@ -49,14 +49,14 @@ class Candidates:
     is_sorted: bool = False
 
     def token_id(self, place: int) -> int:
-        """The token at `place`."""
+        """Returns the token at `place`."""
         return place if self.ids is None else int(self.ids[place])
 
     def top(self, count: int) -> "Candidates":
-        """The `count` best, sorted.
+        """Returns the `count` best candidates, sorted.
 
         Raises:
-            EngineError: a logit is not a number.
+            EngineError: a logit is NaN.
         """
         count = min(count, len(self.logits))
         if self.is_sorted:
@@ -64,27 +64,27 @@ class Candidates:
         return self._select_top(count)
 
     def sorted(self) -> "Candidates":
-        """All of them, sorted."""
+        """Returns all candidates, sorted."""
         order = np.argsort(-self.logits, kind="stable").astype(np.int32)
         return Candidates(self.logits[order], order if self.ids is None else self.ids[order], True)
 
     def where(self, kept: NDArray[np.bool_]) -> "Candidates":
-        """Those for which `kept` is true, in the same order."""
+        """Returns the candidates for which `kept` is true, in the same order."""
         places = np.flatnonzero(kept).astype(np.int32)
         return Candidates(self.logits[places], places if self.ids is None else self.ids[places], self.is_sorted)
 
     def highest(self) -> np.float32:
-        """The highest logit; what is not a number counts as higher than all."""
+        """Returns the highest logit; NaN counts as higher than all numbers."""
         best: np.float32 = self.logits[0] if self.is_sorted else self.logits.max()
         return best
 
     def weights(self) -> FloatArray:
-        """(candidates,) float32, proportional to the probabilities; the best one's is 1."""
+        """Returns the weights, (candidates,) float32, proportional to the probabilities; the best one's is 1."""
         weights: FloatArray = np.exp(-self.below_highest())
         return weights
 
     def below_highest(self) -> FloatArray:
-        """(candidates,) float32, how far each logit lies below the highest; infinite where that is beyond float32."""
+        """Returns how far each logit lies below the highest, (candidates,) float32; infinite beyond float32."""
         with np.errstate(over="ignore", invalid="ignore"):
             below: FloatArray = self.highest() - self.logits
         return below
@@ -100,19 +100,19 @@ class Candidates:
 
 
 class Step(Protocol):
-    """One step of the chain; its text is its name and setting."""
+    """One sampling step of the chain; its text is its name and setting."""
 
     def apply(self, candidates: Candidates) -> Candidates:
-        """What is left of `candidates`, whose arrays are not changed."""
+        """Returns the candidates that this step keeps, without changing the arrays of `candidates`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Penalties:
-    """Makes tokens less likely that were used lately.
+    """Makes recently used tokens less likely.
 
-    A logit is divided by `repeat` (multiplied where negative), then lowered by `frequency` for each use and
-    once by `presence`. `counts` is looked up whenever the step is applied.
+    A logit is divided by `repeat` (multiplied if negative), then lowered by `frequency` for each use and once by
+    `presence`. `counts` is read whenever the step is applied.
     """
 
     counts: Mapping[int, int]
@@ -131,7 +131,7 @@ class Penalties:
         return f"penalties last {self.last_n} {active}"
 
     def apply(self, candidates: Candidates) -> Candidates:
-        """The same candidates with new logits; the order of the ids must still be that of the vocabulary."""
+        """Returns the same candidates with new logits; the order of the ids must still be that of the vocabulary."""
         if not self.counts:
             return candidates
         used = np.fromiter(self.counts.keys(), np.int64, len(self.counts))
@@ -142,13 +142,13 @@ class Penalties:
             scaled = _within_float32(np.where(old <= 0, old * repeat, old / repeat))
             new = _within_float32(scaled - (uses * _single(self.frequency) + _single(self.presence)))
         logits = candidates.logits.copy()
-        logits[used] = np.where(np.isfinite(old), new, old)  # what is ruled out or no number stays so
+        logits[used] = np.where(np.isfinite(old), new, old)  # excluded tokens and NaN stay so
         return Candidates(logits)
 
 
 @dataclass(frozen=True, slots=True)
 class TopK:
-    """Keeps the `k` best."""
+    """Keeps the `k` best candidates."""
 
     k: int
 
@@ -156,13 +156,13 @@ class TopK:
         return f"top_k {self.k}"
 
     def apply(self, candidates: Candidates) -> Candidates:
-        """The `k` best, sorted."""
+        """Returns the `k` best candidates, sorted."""
         return candidates.top(self.k)
 
 
 @dataclass(frozen=True, slots=True)
 class TopP:
-    """Keeps the best until their probabilities add up to `p`; at least one."""
+    """Keeps the best candidates until their probabilities add up to `p`; at least one."""
 
     p: float
 
@@ -170,7 +170,7 @@ class TopP:
         return f"top_p {self.p:g}"
 
     def apply(self, candidates: Candidates) -> Candidates:
-        """The best, sorted."""
+        """Returns the best candidates, sorted."""
         total = _checked(candidates).weights().sum(dtype=np.float32)
         best = candidates if candidates.is_sorted else self._holding(candidates).sorted()
         sums = np.cumsum(best.weights() / total, dtype=np.float32)
@@ -178,17 +178,17 @@ class TopP:
         return best.top(int(reached[0]) + 1) if len(reached) else best
 
     def _holding(self, candidates: Candidates) -> Candidates:
-        """As few as can be told without sorting that hold a probability of `p`: sorting all takes much longer."""
+        """Returns few candidates that hold a probability of `p`, without sorting: sorting all takes much longer."""
         below_best = np.minimum(candidates.below_highest(), np.float32(_BINS)) * np.float32(_BINS_PER_LOGIT)
         bins = np.minimum(below_best, _BINS - 1).astype(np.int64)
         sums = np.cumsum(np.bincount(bins, candidates.weights(), _BINS))
-        last_bin = int(np.searchsorted(sums, self.p * sums[-1])) + 1  # one more, for what rounding does
+        last_bin = int(np.searchsorted(sums, self.p * sums[-1])) + 1  # one more, because of rounding
         return candidates.where(bins <= last_bin)
 
 
 @dataclass(frozen=True, slots=True)
 class MinP:
-    """Keeps what is at least `p` times as probable as the best."""
+    """Keeps candidates that are at least `p` times as probable as the best."""
 
     p: float
 
@@ -196,14 +196,14 @@ class MinP:
         return f"min_p {self.p:g}"
 
     def apply(self, candidates: Candidates) -> Candidates:
-        """Those that are probable enough, in the same order; at least the best."""
+        """Returns the candidates that are probable enough, in the same order; at least the best."""
         best = candidates.highest()
         return candidates.where(candidates.logits >= min(best, best + np.float32(math.log(self.p))))
 
 
 @dataclass(frozen=True, slots=True)
 class Temperature:
-    """Divides the logits: below 1 the probable becomes more so, above 1 less."""
+    """Divides the logits: below 1 probable tokens become more so, above 1 less."""
 
     temperature: float
 
@@ -211,34 +211,34 @@ class Temperature:
         return f"temperature {self.temperature:g}"
 
     def apply(self, candidates: Candidates) -> Candidates:
-        """The same candidates with new logits."""
-        with np.errstate(over="ignore"):  # no division of it leads beyond the numbers
+        """Returns the same candidates with new logits."""
+        with np.errstate(over="ignore"):  # an overflow becomes -inf, which excludes the token; the best stays at 0
             divided = candidates.below_highest() / _single(self.temperature)
         return Candidates(-divided, candidates.ids, candidates.is_sorted)
 
 
 def draw(candidates: Candidates, uniform: float) -> int:
-    """The token that the random number points at: the first whose running sum of weights reaches its share.
+    """Returns the token that the random number selects: the first whose running sum of weights reaches its share.
 
     Args:
-        candidates: At least one; their weights need not add up to anything.
+        candidates: At least one; their weights need not add up to 1.
         uniform: From 0 to below 1.
     """
     sums = np.cumsum(candidates.weights(), dtype=np.float64)
-    share = max(uniform * sums[-1], np.nextafter(0.0, 1.0))  # above 0: what is ruled out is never chosen
+    share = max(uniform * sums[-1], np.nextafter(0.0, 1.0))  # above 0, so that an excluded token is never chosen
     return candidates.token_id(int(np.searchsorted(sums, share)))
 
 
 def pick_best(candidates: Candidates) -> int:
-    """The token with the highest logit, the lowest id of equal ones."""
+    """Returns the token with the highest logit, the lowest id of equal ones."""
     return candidates.token_id(int(candidates.logits.argmax()))
 
 
 class UniformNumbers:
-    """Random numbers from 0 to below 1 that are llama.cpp's for the same seed.
+    """Random numbers from 0 to below 1, the same as llama.cpp's for the same seed.
 
-    MT19937 seeded with 32 bits; two of its numbers, the first one the lower half, make 64 bits, and these a
-    fraction.
+    The generator is MT19937 seeded with 32 bits. Two of its numbers, the first one as the lower half, make 64 bits, and
+    these make a fraction.
     """
 
     def __init__(self, seed: int) -> None:
@@ -246,19 +246,19 @@ class UniformNumbers:
         self._bits.state = cast(Any, np.random.RandomState(seed).get_state(legacy=False))
 
     def next(self) -> float:
-        """The next number."""
+        """Returns the next number."""
         low, high = (float(number) for number in self._bits.random_raw(2))
         return min((low + high * 2.0**32) / 2.0**64, math.nextafter(1.0, 0.0))
 
 
 class SamplerChain:
-    """The steps that the settings ask for, with the tokens used lately and the state of the random numbers.
+    """The sampling steps of some settings, with the recently used tokens and the state of the random numbers.
 
     `str(chain)` names the steps in their order; steps that would do nothing are left out.
 
     Args:
-        settings: How to choose.
-        vocab_size: How many logits `sample` is given.
+        settings: The sampling settings.
+        vocab_size: Length of the logits that `sample` gets.
 
     Attributes:
         seed: The seed in use, 32 bits: the same settings, seed, tokens and logits give the same answer.
@@ -271,7 +271,7 @@ class SamplerChain:
         check_settings(settings)
         self.seed = (secrets.randbits(32) if settings.seed is None else settings.seed) & 0xFFFFFFFF
         self._vocab_size = vocab_size
-        self._is_greedy = settings.temperature < _LEAST  # as any such division would have it
+        self._is_greedy = settings.temperature < _LEAST  # dividing by so low a temperature would also choose the best
         self._uniform_numbers = UniformNumbers(self.seed)
         self._recent = _RecentTokens(settings.penalty_last_n)
         self._penalties = list(_penalties(settings, self._recent.counts))
@@ -282,19 +282,19 @@ class SamplerChain:
         return " → ".join([*names, "greedy" if self._is_greedy else "random"])
 
     def accept(self, token_id: int) -> None:
-        """Counts a token as used; those of the prompt count too."""
+        """Counts a token as used; tokens of the prompt count too."""
         if self._penalties:
             self._recent.append(token_id)
 
     def sample(self, logits: FloatArray) -> int:
-        """The next token; the caller accepts it.
+        """Returns the next token; the caller must accept it.
 
         Args:
-            logits: (vocab,) float32, not changed. -inf rules a token out.
+            logits: (vocab,) float32, not changed. -inf excludes a token.
 
         Raises:
-            EngineError: the logits are not numbers, or every token is ruled out.
-            ShapeMismatchError: `logits` is not the array asked for.
+            EngineError: the logits are not numbers, or every token is excluded.
+            ShapeMismatchError: `logits` has the wrong shape or type.
         """
         if logits.shape != (self._vocab_size,) or logits.dtype != np.float32:
             wanted = f"float32 ({self._vocab_size},)"
@@ -310,7 +310,7 @@ class SamplerChain:
 
 
 def check_settings(settings: SamplingSettings) -> None:
-    """Refuses settings that make no sense.
+    """Checks that settings make sense.
 
     Raises:
         SettingsError: with the name of the setting and its value.
@@ -319,7 +319,7 @@ def check_settings(settings: SamplingSettings) -> None:
 
 
 class _RecentTokens:
-    """How often each of the last `size` tokens was used."""
+    """Counts how often each of the last `size` tokens was used."""
 
     def __init__(self, size: int) -> None:
         self.counts: Counter[int] = Counter()
@@ -343,7 +343,7 @@ def _penalties(settings: SamplingSettings, counts: Mapping[int, int]) -> Iterabl
 
 
 def choosing_steps(settings: SamplingSettings) -> Iterable[Step]:
-    """The steps after the penalties and before the draw, in llama.cpp's default order."""
+    """Yields the steps after the penalties and before the draw, in llama.cpp's default order."""
     if settings.top_k > 0:
         yield TopK(settings.top_k)
     if settings.top_p < 1:
@@ -355,18 +355,18 @@ def choosing_steps(settings: SamplingSettings) -> Iterable[Step]:
 
 
 def _single(value: float) -> np.float32:
-    """A setting as float32; one that is beyond it as the largest that there is."""
+    """Returns a setting as float32; a setting beyond float32 becomes the largest number."""
     return np.float32(min(max(value, -_LARGEST), _LARGEST))
 
 
 def _within_float32(values: FloatArray) -> FloatArray:
-    """The same, where infinite ones are the largest that there are."""
+    """Returns the values, with infinite ones replaced by the largest numbers."""
     within: FloatArray = np.clip(values, np.float32(-_LARGEST), np.float32(_LARGEST))
     return within
 
 
 def _checked(candidates: Candidates) -> Candidates:
-    """The same; refuses logits without a highest one. What is no number is also the highest to NumPy."""
+    """Returns the candidates, and refuses logits without a highest one. To NumPy, NaN is also the highest."""
     if not math.isfinite(candidates.highest()):
         raise _no_numbers()
     return candidates

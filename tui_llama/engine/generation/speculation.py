@@ -1,13 +1,13 @@
-"""Speculation: an answer that repeats what stands in its context is read several tokens at a time.
+"""Speculation: an answer that repeats its context is computed several tokens at a time.
 
-What followed the last time when the text ended like this is guessed to follow again. The guessed tokens are fed in one
-batch with the token that was sampled, which on a CPU costs little more than that token alone: the weights are read
-once. Then every token is sampled from its own logits as ever. As long as it is the guessed one, the logits after it
-are there already; at the first other one the rest of the batch is forgotten. A batch gives the same bits as its tokens
-one by one, so that an answer is the same with and without speculation, greedy or with any seed.
+The draft is what followed the last time the text ended like this. The draft goes into one batch with the sampled token.
+On a CPU such a batch costs little more than the token alone, because the weights are read only once. Then every token
+is sampled from its own logits as usual. As long as it equals the drafted one, the logits after it are there already. At
+the first token that differs, the rest of the draft is dropped. A batch gives the same bits as its tokens one by one, so
+the answer is the same with and without speculation, greedy or with any seed.
 
-How far to guess is decided by how often guesses came true lately and by how long batches take. The first is known
-without trying, since a guess can be compared with what was said whether or not it was fed.
+The length of a draft depends on how often drafted tokens were right lately and on how long batches take. The first is
+known without trying, because a guess can be compared with the sampled token whether or not it was in a batch.
 
 Source: Saxena 2023 (prompt lookup decoding); Leviathan et al. 2023 (speculative decoding) for when a draft pays.
 """
@@ -16,27 +16,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
-from tui_llama.engine.model.interface import Logits, LogitsRows, TokenSequence
+from tui_llama.engine.token_sequence import Logits, LogitsRows, TokenSequence
 
 LONGEST_NGRAM = 3
-"""Longer matches are found all the same: a place that agreed is followed for as long as it agrees."""
+"""Longest n-gram in the index. Longer matches are found as well: a matching place is followed as long as it matches."""
 
-_LONGEST_MATCH = 16  # longer ones are not told apart
+_LONGEST_MATCH = 16  # longer ones are not distinguished
 _LEAST_GAIN = 1.03
-"""A draft must promise this much, since what it promises is an estimate."""
+"""A draft must promise at least this speedup, because its promise is an estimate."""
 
 
 class NgramIndex:
-    """Tokens, and where their last few stood before.
+    """Tokens, with an index of where their last few tokens occurred before.
 
     Args:
         token_ids: The tokens so far.
 
     Attributes:
-        source: The position whose token is guessed to come next; None where the last token is new.
-        match_length: How many tokens before `source` agree with the last ones, counted up to 16 when it was found.
+        source: The position of the token that is guessed to come next; None if the last token is new.
+        match_length: How many tokens before `source` match the last ones, counted up to 16 when it was found.
 
-    A source that guessed right is followed; otherwise, and while fewer tokens agree than the longest n-gram has, the
+    A source that guessed right is followed. Otherwise, and while fewer tokens match than the longest n-gram has, the
     most recent occurrence of the longest n-gram is taken.
     """
 
@@ -52,7 +52,7 @@ class NgramIndex:
         return len(self._tokens)
 
     def append(self, token_id: int) -> None:
-        """Adds a token, at a cost that does not depend on how many there are."""
+        """Adds a token; the cost does not depend on the number of tokens."""
         tokens = self._tokens
         if self.source is not None and tokens[self.source] == token_id:
             self.source, self.match_length = self.source + 1, self.match_length + 1
@@ -68,10 +68,10 @@ class NgramIndex:
                     self.source, self.match_length = end, self._agreeing_tokens(end)
 
     def continuation(self, count: int) -> list[int]:
-        """The tokens guessed to come next; where the source reaches the end it goes on with what was guessed.
+        """Returns the tokens guessed to come next; if the source reaches the end, it continues with the guessed tokens.
 
         Returns:
-            `count` token ids, or none where there is no source.
+            `count` token ids, or none if there is no source.
         """
         if self.source is None:
             return []
@@ -81,7 +81,7 @@ class NgramIndex:
         return tokens
 
     def _last_ends(self, size: int) -> dict[tuple[int, ...], int]:
-        """Every n-gram of that size with the position after its last occurrence."""
+        """Returns every n-gram of that size with the position after its last occurrence."""
         shifted = (self._tokens[start:] for start in range(size))
         return dict(zip(zip(*shifted, strict=False), range(size, len(self._tokens) + 1), strict=False))
 
@@ -94,13 +94,13 @@ class NgramIndex:
 
 
 class Acceptance:
-    """How often guesses came true lately, told apart by how many tokens agreed before them.
+    """Share of guessed tokens that were right lately, in groups by how many tokens matched before them.
 
-    Each kind starts with some guesses that nobody made, so that the first ones do not decide alone, and old ones fade.
+    Each group starts with invented guesses, so that the first real ones do not decide alone. Old guesses fade.
     """
 
     _LEAST_MATCHES = (1, 2, 3, 4, 8, 16)
-    _EXPECTED = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8)  # of texts that repeat; others soon tell
+    _EXPECTED = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8)  # for texts that repeat themselves; other texts correct this soon
     _FIRST_WEIGHT = 4.0
     _MOST_WEIGHT = 32.0
 
@@ -111,33 +111,34 @@ class Acceptance:
         self._kinds = [sum(length >= least for least in self._LEAST_MATCHES) - 1 for length in lengths]
 
     def note(self, match_length: int, came_true: bool) -> None:
-        """A guess after so many agreeing tokens, at least one, was right or wrong."""
+        """Notes whether a guess after `match_length` matching tokens, at least one, was right."""
         kind = self._kinds[min(match_length, _LONGEST_MATCH)]
         kept = 1.0 if self._weights[kind] < self._MOST_WEIGHT else 1.0 - 1.0 / self._MOST_WEIGHT
         self._weights[kind] = kept * self._weights[kind] + 1.0
         self._true[kind] = kept * self._true[kind] + came_true
 
     def chance(self, match_length: int) -> float:
-        """The estimated probability that the next guess is right."""
+        """Returns the estimated probability that the next guess is right."""
         kind = self._kinds[min(match_length, _LONGEST_MATCH)]
         return self._true[kind] / self._weights[kind]
 
 
 class BatchCosts:
-    """How long a batch of tokens takes in times of one token, learned from the batches that are run.
+    """Duration of a batch in units of the duration of one token, learned from the batches that are run.
 
-    Noted is what each further token adds, for every size of batch and for all together, which stands in for sizes that
-    were not run yet. Both fade towards what is expected, so that one unlucky measurement does not decide for ever.
+    What each further token adds is learned for every size of batch, and for all sizes together; the latter stands in
+    for sizes that were not run yet. Both fade towards the expected value, so that one bad measurement does not decide
+    for ever.
 
     Args:
-        clock: Seconds on a clock that only goes up.
+        clock: Seconds on a clock that never goes back.
     """
 
     _EXPECTED = 0.08
-    _LEAST = 0.05  # cheaper it hardly is, and where it seems to be, one token was held up by something else
+    _LEAST = 0.05  # it is hardly ever lower; if it seems so, the measurement of one token was disturbed
     _NEW_SHARE = 0.3
     _FADING = 1.0 / 256.0
-    _MOST_RISE = 2.0  # what took longer than this many times the usual was held up by something else
+    _MOST_RISE = 2.0  # a token that took longer than this many times the usual was held up by something else
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
@@ -147,12 +148,12 @@ class BatchCosts:
 
     @property
     def knows_one(self) -> bool:
-        """Whether the time of one token is known, with which others are compared."""
+        """True if the duration of one token is known, with which others are compared."""
         return self._seconds_of_one > 0
 
     @contextmanager
     def measuring(self, tokens: int) -> Iterator[None]:
-        """Notes how long a batch of so many tokens takes."""
+        """Measures how long a batch of `tokens` tokens takes."""
         start = self._clock()
         yield
         seconds = self._clock() - start
@@ -162,7 +163,7 @@ class BatchCosts:
             self._note_more(tokens, seconds / self._seconds_of_one)
 
     def relative(self, tokens: int) -> float:
-        """The time of a batch of so many tokens, in times of one token."""
+        """Returns the duration of a batch of `tokens` tokens, in units of one token."""
         return 1.0 + (tokens - 1) * self._added.get(tokens, self._added_by_any)
 
     def _note_one(self, seconds: float) -> None:
@@ -173,24 +174,24 @@ class BatchCosts:
             self._added[tokens] = _between(added, self._EXPECTED, self._FADING)
 
     def _note_more(self, tokens: int, ratio: float) -> None:
-        """A batch takes no longer than its tokens apart."""
+        """Learns from a larger batch; it counts as taking no longer than its tokens one by one."""
         added = min(max(self._LEAST, (ratio - 1.0) / (tokens - 1)), 1.0)
         self._added[tokens] = _between(self._added.get(tokens, self._added_by_any), added, self._NEW_SHARE)
         self._added_by_any = _between(self._added_by_any, added, self._NEW_SHARE)
 
 
 class Speculation:
-    """Reads tokens into a sequence one by one, as `TokenSequence.extend` does, and guessed ones ahead of them.
+    """Reads tokens into a sequence one by one, as `TokenSequence.extend` does, and drafted tokens in the same batch.
 
     Args:
-        sequence: Has read the prompt. Until `settle`, it may hold guessed tokens beyond those that were said.
-        token_ids: The prompt, which is where guesses come from.
-        draft_max: The most tokens to guess at once; 0 guesses none.
-        costs: What batches take; learned further here.
+        sequence: Has read the prompt. Until `settle`, it may hold drafted tokens that were not sampled.
+        token_ids: The prompt, from which drafts are taken.
+        draft_max: The longest draft in tokens; 0 for none.
+        costs: Costs of batches, learned further here.
 
     Attributes:
-        drafted_tokens: How many tokens were guessed and fed.
-        accepted_tokens: How many of them came true.
+        drafted_tokens: Drafted tokens that were computed.
+        accepted_tokens: Drafted tokens that were right.
     """
 
     def __init__(self, sequence: TokenSequence, token_ids: Sequence[int], draft_max: int, costs: BatchCosts) -> None:
@@ -203,23 +204,23 @@ class Speculation:
         self._acceptance = Acceptance()
         self._draft: list[int] = []
         self._rows: LogitsRows | None = None
-        self._said = 0  # how many of the draft's tokens came true so far
+        self._said = 0  # tokens of the draft that were right so far
 
     def __len__(self) -> int:
-        """How many tokens were said and read, guessed ones that were not said left out."""
+        """Counts the tokens that were sampled and read, without drafted tokens that were not sampled."""
         return self._length
 
     @property
     def reads_ahead(self) -> bool:
-        """Whether there are guessed tokens left that may still come true."""
+        """True if drafted tokens are left that may still be right."""
         return self._said < len(self._draft)
 
     def extend(self, token_id: int, most_guesses: int) -> Logits:
-        """Reads a token that was said.
+        """Reads a sampled token.
 
         Args:
             token_id: The token.
-            most_guesses: How many tokens after it could be read at all: to the end of the context or of the answer.
+            most_guesses: Most tokens that could be read after it: to the end of the context or of the answer.
 
         Returns:
             (vocab,) float32, the logits after it, valid until the next call.
@@ -236,15 +237,15 @@ class Speculation:
         return logits
 
     def settle(self) -> None:
-        """Forgets the guessed tokens that were not said."""
+        """Drops the drafted tokens that were not sampled."""
         if self.reads_ahead:
             self._sequence.rewind(self._length)
         self._draft, self._said, self._rows = [], 0, None
 
     def make_room(self, make: Callable[[], None]) -> None:
-        """Lets `make` take tokens out of the sequence, or to other positions, where no guessed ones are any more.
+        """Drops the draft, then lets `make` remove tokens from the sequence or move them.
 
-        Guesses are made from the text, in which those tokens still stand.
+        Later drafts are still taken from the whole text, with those tokens.
         """
         self.settle()
         make()
@@ -257,7 +258,7 @@ class Speculation:
             return self._sequence.verify([token_id, *self._draft])
 
     def _compare(self, token_id: int) -> None:
-        """Learns whether the token was the one to be guessed."""
+        """Learns whether the token was the guessed one."""
         if self._index is not None:
             guess = self._index.continuation(1)
             if guess:
@@ -265,9 +266,9 @@ class Speculation:
             self._index.append(token_id)
 
     def _guess(self, most_guesses: int) -> list[int]:
-        """As many tokens as make the most tokens come out of a second, by the estimates.
+        """Makes the draft with the highest estimated number of tokens per second.
 
-        When a guess is right, one more token agrees for the next. A batch yields one token beside its guesses.
+        If a guess is right, one more token matches for the next. A batch yields one token beside its right guesses.
         """
         if self._index is None or self._index.source is None or not self._costs.knows_one:
             return []
@@ -284,5 +285,5 @@ class Speculation:
 
 
 def _between(old: float, new: float, share: float) -> float:
-    """So far on the way from `old` to `new`."""
+    """Returns the number that lies the share `share` of the way from `old` to `new`."""
     return old + share * (new - old)

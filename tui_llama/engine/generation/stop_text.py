@@ -1,4 +1,4 @@
-"""Finds stop texts in a stream, holding back what may become one."""
+"""Finds stop texts in a stream, and holds back text that may become one."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 class StopTextFinder:
     """Lets text through until one of the stop texts appears in it.
 
-    The stop text that is whole first ends the stream; of two that end with the same character, the one that begins
-    earlier. So the way in which the text is cut changes nothing.
+    The stop text that is complete first ends the stream; of two that end with the same character, the one that begins
+    earlier. So the result does not depend on how the text is cut.
 
     Args:
-        stop_texts: What to look for; empty ones are ignored.
+        stop_texts: The texts to find; empty ones are ignored.
     """
 
     def __init__(self, stop_texts: Iterable[str]) -> None:
@@ -22,7 +22,7 @@ class StopTextFinder:
         """Takes the next text.
 
         Returns:
-            The text that is safe to show, and whether a stop text was found. Neither the stop text nor what follows
+            The text that is safe to show, and whether a stop text was found. Neither the stop text nor the text after
             it is ever returned.
         """
         if self._found:
@@ -37,19 +37,19 @@ class StopTextFinder:
         return waiting[:safe], False
 
     def finish(self) -> str:
-        """The text that was held back, when no more will come."""
+        """Returns the text that was held back, when no more will come."""
         held_back, self._held_back = self._held_back, ""
         return held_back
 
     def _find(self, text: str) -> int | None:
-        """Where the first whole stop text begins."""
+        """Returns where the first complete stop text begins, or None."""
         found = [
             (start + len(stop_text), start) for stop_text in self._stop_texts if (start := text.find(stop_text)) >= 0
         ]
         return min(found)[1] if found else None
 
     def _possible_length(self, text: str) -> int:
-        """How many characters at the end of `text` may be the beginning of a stop text."""
+        """Returns how many characters at the end of `text` may be the beginning of a stop text."""
         longest = max(map(len, self._stop_texts), default=1) - 1
         for length in range(min(longest, len(text)), 0, -1):
             if any(stop_text.startswith(text[-length:]) for stop_text in self._stop_texts):

@@ -1,1 +1,1 @@
-"""Reads GGUF files: header, metadata, tensor table, bytes. Nothing is trusted unchecked."""
+"""Reads GGUF files: header, metadata, tensor table, bytes. Everything is checked before it is used."""

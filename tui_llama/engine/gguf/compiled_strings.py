@@ -1,22 +1,20 @@
-"""Where the strings of a header are, found in compiled code (header_kernels.py)."""
+"""Finds the strings of a header in compiled code (kernels/gguf_strings.py)."""
 
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.gguf import header
-from tui_llama.engine.toolchain.object_store import Kernel
-
-FIND_STRINGS = Kernel("gguf_strings", "find_strings", "iiiii", returns=True)
 
 
 def find_strings(content: bytes, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
-    """Does what `gguf_header.find_strings` does, but an end beyond `limit` may be any such place."""
+    """Does the same as `header.find_strings`, but returns `limit` + 1 for any end beyond `limit`."""
     starts = np.empty(count + 1, np.int64)
     address = np.frombuffer(content, np.uint8).ctypes.data
-    found = FIND_STRINGS(address, at, limit, starts.ctypes.data, count)
+    found = ops.FIND_STRINGS(address, at, limit, starts.ctypes.data, count)
     return starts[:found], int(starts[found])
 
 
 def quickest_find_strings() -> header.FindStrings:
-    """What finds them in compiled code, unless that would have to be compiled first."""
-    return find_strings if FIND_STRINGS.is_kept else header.find_strings
+    """Returns the compiled `find_strings` if it is compiled already, else the one in Python."""
+    return find_strings if ops.FIND_STRINGS.is_ready else header.find_strings

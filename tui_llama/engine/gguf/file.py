@@ -1,7 +1,7 @@
-"""An open GGUF model file: its metadata with types checked, the bytes of its tensors.
+"""An open GGUF model file: its metadata with checked types, and the bytes of its tensors.
 
-`gguf_header` has the format and reads the header; this is what the rest of the engine uses. It knows formats, not
-models: what a key means is for others to say.
+header.py describes the format and reads the header; the rest of the engine uses this module. It knows formats, not
+models: other modules know what a key means.
 """
 
 from collections.abc import Iterator, Mapping
@@ -57,11 +57,11 @@ Default = TypeVar("Default")
 
 
 class GgufFile:
-    """An open model file. A context manager; made by `open_gguf`.
+    """An open model file, made by `open_gguf`; a context manager.
 
-    `metadata` maps keys to numbers, strings, `StringArray`s, read-only numpy arrays of the declared element type, and
-    `SkippedValue`s; `metadata_types` maps them to the types that the file declares; `tensors` maps names to
-    `TensorInfo`, in the file's order. All three live on after `close`.
+    `metadata` maps keys to numbers, strings, `StringArray`s, read-only NumPy arrays of the declared element type, and
+    `SkippedValue`s. `metadata_types` maps keys to the types that the file declares. `tensors` maps names to
+    `TensorInfo`, in the file's order. All three remain usable after `close`.
     """
 
     def __init__(self, path: Path, source: ModelBytes, header: Header) -> None:
@@ -84,11 +84,11 @@ class GgufFile:
         self.close()
 
     def close(self) -> None:
-        """Closes the file. May be repeated."""
+        """Closes the file. May be called again."""
         self._source.close()
 
     def header_chunks(self) -> Iterator[bytes]:
-        """Everything before the data's padding, piece by piece: what a fingerprint of the model is made of.
+        """Yields all bytes before the data's padding, chunk by chunk; a model's fingerprint is made of them.
 
         Raises:
             ModelFileError: as `read_tensor`.
@@ -97,7 +97,7 @@ class GgufFile:
             yield self._source.read(at, min(_CHUNK_BYTES, self.header_size_bytes - at))
 
     def tensor_bytes(self, name: str) -> npt.NDArray[np.uint8]:
-        """A copy of the stored bytes of a tensor: (size_bytes,) uint8.
+        """Returns a copy of the stored bytes of a tensor: (size_bytes,) uint8.
 
         Raises:
             ModelFileError: the file has no such tensor, or as `read_tensor`.
@@ -112,7 +112,7 @@ class GgufFile:
         Args:
             name: The tensor.
             first_byte: Where in the tensor the part begins.
-            out: As long as the part.
+            out: Receives the part; as long as the part.
 
         Raises:
             ModelFileError: the file has no such tensor, was cut short meanwhile, or cannot be read.
@@ -124,7 +124,7 @@ class GgufFile:
         self._source.read_into(tensor.offset_bytes + first_byte, out)
 
     def tensor_of_shape(self, name: str, shape: tuple[int, ...]) -> TensorInfo:
-        """What the file says of a tensor, whose shape may have sizes of 1 behind.
+        """Returns the tensor's entry in the file if it has this shape; sizes of 1 at the end are ignored.
 
         Raises:
             ModelFileError: the file has no such tensor, or one of another shape.
@@ -138,10 +138,10 @@ class GgufFile:
         return tensor
 
     def check_unchanged(self) -> None:
-        """Makes sure that nobody has written to the file since it was opened.
+        """Checks that nobody has written to the file since it was opened.
 
         Raises:
-            ModelFileError: somebody has.
+            ModelFileError: somebody has written to it.
         """
         self._source.check_unchanged()
 
@@ -150,10 +150,10 @@ class GgufFile:
     @overload
     def get_int(self, key: str, default: Default) -> int | Default: ...
     def get_int(self, key: str, default: object = _REQUIRED) -> object:
-        """The integer, of any width, under `key`, or `default` where the key is absent.
+        """Returns the integer, of any width, under `key`, or `default` if the key is absent.
 
         Raises:
-            ModelFileError: the value is no integer, or the key is absent and there is no default.
+            ModelFileError: the value is not an integer, or the key is absent and there is no default.
         """
         return self._get(key, int, "an integer", default)
 
@@ -162,10 +162,10 @@ class GgufFile:
     @overload
     def get_float(self, key: str, default: Default) -> float | Default: ...
     def get_float(self, key: str, default: object = _REQUIRED) -> object:
-        """The floating-point number under `key`, maybe infinite or NaN, or `default` where the key is absent.
+        """Returns the floating-point number under `key`, maybe infinite or NaN, or `default` if the key is absent.
 
         Raises:
-            ModelFileError: the value is no such number, or the key is absent and there is no default.
+            ModelFileError: the value is not such a number, or the key is absent and there is no default.
         """
         return self._get(key, float, "a floating-point number", default)
 
@@ -174,10 +174,10 @@ class GgufFile:
     @overload
     def get_str(self, key: str, default: Default) -> str | Default: ...
     def get_str(self, key: str, default: object = _REQUIRED) -> object:
-        """The text under `key`, or `default` where the key is absent. Not safe to print as it is.
+        """Returns the text under `key`, or `default` if the key is absent. The text is not safe to print as it is.
 
         Raises:
-            ModelFileError: the value is no text, or the key is absent and there is no default.
+            ModelFileError: the value is not a text, or the key is absent and there is no default.
         """
         return self._get(key, str, "a string", default)
 
@@ -186,10 +186,10 @@ class GgufFile:
     @overload
     def get_bool(self, key: str, default: Default) -> bool | Default: ...
     def get_bool(self, key: str, default: object = _REQUIRED) -> object:
-        """The truth value under `key`, or `default` where the key is absent.
+        """Returns the boolean under `key`, or `default` if the key is absent.
 
         Raises:
-            ModelFileError: the value is no truth value, or the key is absent and there is no default.
+            ModelFileError: the value is not a boolean, or the key is absent and there is no default.
         """
         return self._get(key, bool, "true or false", default)
 
@@ -198,10 +198,10 @@ class GgufFile:
     @overload
     def get_strings(self, key: str, default: Default) -> StringArray | Default: ...
     def get_strings(self, key: str, default: object = _REQUIRED) -> object:
-        """The array of strings under `key`, or `default` where the key is absent.
+        """Returns the array of strings under `key`, or `default` if the key is absent.
 
         Raises:
-            ModelFileError: the value is no such array, or the key is absent and there is no default.
+            ModelFileError: the value is not such an array, or the key is absent and there is no default.
         """
         return self._get(key, StringArray, "an array of strings", default)
 
@@ -210,10 +210,10 @@ class GgufFile:
     @overload
     def get_int_array(self, key: str, default: Default) -> NumericArray | Default: ...
     def get_int_array(self, key: str, default: object = _REQUIRED) -> object:
-        """The array of integers under `key` (one dimension, the file's own integer type), or `default`.
+        """Returns the array of integers under `key` (one dimension, the file's own integer type), or `default`.
 
         Raises:
-            ModelFileError: the value is no such array, or the key is absent and there is no default.
+            ModelFileError: the value is not such an array, or the key is absent and there is no default.
         """
         return self._get_array(key, "iu", "an array of integers", default)
 
@@ -222,15 +222,15 @@ class GgufFile:
     @overload
     def get_float_array(self, key: str, default: Default) -> NumericArray | Default: ...
     def get_float_array(self, key: str, default: object = _REQUIRED) -> object:
-        """The array of floating-point numbers under `key` (one dimension, float32 or float64), or `default`.
+        """Returns the array of floating-point numbers under `key` (one dimension, float32 or float64), or `default`.
 
         Raises:
-            ModelFileError: the value is no such array, or the key is absent and there is no default.
+            ModelFileError: the value is not such an array, or the key is absent and there is no default.
         """
         return self._get_array(key, "f", "an array of floating-point numbers", default)
 
     def refuse(self, message: str, hint: str = DAMAGED_HINT) -> ModelFileError:
-        """The error that says that this file cannot be used, for the caller to raise."""
+        """Makes the error that says why this file cannot be used, for the caller to raise."""
         return ModelFileError(f"{self.path.name}: {message}", hint)
 
     def _tensor(self, name: str) -> TensorInfo:
@@ -293,7 +293,7 @@ def open_gguf(path: str | Path, find: FindStrings = find_strings) -> GgufFile:
             )
     except ModelFileError:
         with source:
-            source.check_unchanged()  # a file that is being written needs no other reason
+            source.check_unchanged()  # a file that is being written gets this error instead
         raise
     except BaseException:
         source.close()

@@ -1,6 +1,6 @@
-"""Reads the header of a GGUF file: version, metadata, tensor table. Trusts nothing that it has not checked.
+"""Reads the header of a GGUF file: version, metadata, tensor table. Checks everything before using it.
 
-The format on a card (versions 2 and 3, little-endian, nothing padded before the data):
+The format on a card (versions 2 and 3, little-endian, no padding before that of the data):
 
     0   4 bytes  "GGUF"
     4   u32      version
@@ -14,10 +14,10 @@ The format on a card (versions 2 and 3, little-endian, nothing padded before the
                  zeros up to a multiple of `general.alignment` (32 where absent)
                  the data: tensors in the table's order, each padded to the alignment
 
-Every count, length, offset and type is compared with what is left of the file before anything is allocated
-for it, in Python's unbounded integers. Whatever the bytes, the only exception is a `ModelFileError`. Limits
-that no model comes near (the `MAX_…` below) bound the time and the memory that a hostile header can cost. Values that
-nobody reads are skipped, however long they are.
+Every count, length, offset and type is compared with the rest of the file before anything is allocated for it, in
+Python's unbounded integers. Whatever the bytes are, the only exception is a `ModelFileError`. The limits below
+(`MAX_…`), far above any real model, bound the time and the memory that a hostile header can cost. Values that this
+program does not use are skipped, however long they are.
 
 Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; what is refused follows llama.cpp's
 ggml/src/gguf.cpp.
@@ -47,6 +47,7 @@ from tui_llama.engine.gguf.types import (
     quoted,
     without_ones_behind,
 )
+from tui_llama.engine.machine.memory import padded
 
 MAGIC: Final = b"GGUF"
 DEFAULT_ALIGNMENT: Final = 32
@@ -58,10 +59,10 @@ MAX_KEY_BYTES: Final = (1 << 16) - 1
 MAX_TENSOR_NAME_BYTES: Final = 63
 MAX_STRING_BYTES: Final = 1 << 24
 MAX_UNASKED_BYTES: Final = 1 << 16
-"""The longest value that is kept whatever its key; of longer ones only those that this program reads."""
+"""Longest value that is kept under any key; longer values are kept only under keys that this program reads."""
 MAX_KEPT_BYTES: Final = 5 << 23
-"""Of all keys, and of values that are kept, with what it takes to find their strings; what goes beyond is skipped."""
-# All arrays of strings together; each string costs a step of the slowest loop.
+"""Most bytes of all keys and kept values, with the starts of their strings; values beyond this are skipped."""
+# Most strings of all arrays together; each string costs a step of the slowest loop.
 MAX_ARRAY_STRINGS: Final = 3 << 19
 
 _LONG_KEYS: Final = ("tokenizer.ggml.", "tokenizer.chat_template")
@@ -92,7 +93,7 @@ _FOREIGN_BEGINNINGS: Final[Mapping[bytes, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands before the data, checked; offsets of tensors count from the start of the file."""
+    """The checked header; tensor offsets count from the start of the file."""
 
     version: int
     alignment: int
@@ -100,21 +101,21 @@ class Header:
     metadata_types: Mapping[str, ValueType]
     tensors: Mapping[str, TensorInfo]
     size_bytes: int
-    """Without the padding before the data."""
+    """Bytes of the header, without the padding before the data."""
 
 
 def find_strings(content: bytes, at: int, limit: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
-    """Where the strings of an array begin.
+    """Finds the strings of an array.
 
     Args:
         content: A part of the file.
         at: Where in it the first string's length is.
-        limit: Where in it all strings end at the latest.
-        count: How many strings are looked for.
+        limit: Where in it the strings must end.
+        count: Number of strings to find.
 
     Returns:
-        (strings,) int64, fewer than `count` or with an end beyond `limit` where the array goes on after it; and where
-        the last of them ends.
+        (strings,) int64, where each string begins, and where the last one ends. If the array goes on after `content`,
+        there are fewer than `count` strings, or the end is beyond `limit`.
     """
     unpack, length_bytes = _U64.unpack_from, _U64.size
     starts = array("q")
@@ -130,19 +131,19 @@ def find_strings(content: bytes, at: int, limit: int, count: int) -> tuple[npt.N
 
 
 FindStrings: TypeAlias = Callable[[bytes, int, int, int], tuple[npt.NDArray[np.int64], int]]
-"""`find_strings`, or a faster way of doing the same."""
+"""`find_strings`, or a faster function that does the same."""
 
 
 def read_header(name: str, source: ModelBytes, find: FindStrings = find_strings) -> Header:
-    """Reads and checks everything before the data, and that the data is all there.
+    """Reads and checks everything before the data, and checks that the data is complete.
 
     Args:
         name: What errors call the file.
         source: The file.
-        find: How the hundreds of thousands of strings of a vocabulary are found.
+        find: Finds the strings of arrays; a vocabulary has hundreds of thousands.
 
     Raises:
-        ModelFileError: this is no sound GGUF file.
+        ModelFileError: this is not a sound GGUF file.
     """
     cursor = Cursor(name, source)
     version = _read_version(cursor)
@@ -188,7 +189,7 @@ def _read_count(cursor: Cursor, what: str, most: int) -> int:
 
 
 class _MetadataReader:
-    """Reads metadata entries one by one; keeps what is short or asked for, and skips the rest."""
+    """Reads metadata entries one by one; keeps values that are short or used, and skips the others."""
 
     def __init__(self, cursor: Cursor, find: FindStrings) -> None:
         self._cursor = cursor
@@ -223,7 +224,7 @@ class _MetadataReader:
     def _read_scalar(self, kind: ValueType) -> int | float | bool:
         dtype = _DTYPES[kind]
         number: int | float = np.frombuffer(self._cursor.take(dtype.itemsize, "number"), dtype)[0].item()
-        return bool(number) if kind is ValueType.BOOL else number  # whatever the writer's language has for true
+        return bool(number) if kind is ValueType.BOOL else number  # a writer may store any number for true
 
     def _read_string(self, key: str) -> str | SkippedValue:
         length = self._cursor.unsigned64("length of a string")
@@ -265,7 +266,7 @@ class _MetadataReader:
         return SkippedValue(size)
 
     def _walk_strings(self, count: int, key: str) -> npt.NDArray[np.int64]:
-        """Moves behind the next `count` strings; returns where in the file the bytes of each begin."""
+        """Moves past the next `count` strings; returns where in the file the bytes of each string begin."""
         cursor, found = self._cursor, 0
         starts = np.empty(count, np.int64)
         while found < count:
@@ -287,7 +288,7 @@ class _MetadataReader:
             self._cursor.check_left(size, _named(key))
 
     def _is_kept(self, key: str, size: int, most_bytes: int) -> bool:
-        """Whether a value is read; then it counts."""
+        """Tells whether a value is kept, and counts its bytes if so."""
         wanted = size <= MAX_UNASKED_BYTES or (size <= most_bytes and key.startswith(_LONG_KEYS))
         if not wanted or size > self._kept_bytes_left:
             return False
@@ -311,7 +312,7 @@ class _MetadataReader:
 
 
 def _read_tensor_table(cursor: Cursor, count: int) -> dict[str, TensorInfo]:
-    """The rows, their offsets still counted from the start of the data."""
+    """Reads the rows of the tensor table; their offsets still count from the start of the data."""
     rows: dict[str, TensorInfo] = {}
     for _ in range(count):
         row = _read_row(cursor)
@@ -354,9 +355,9 @@ def _size_bytes(cursor: Cursor, where: str, type_id: int, shape: tuple[int, ...]
 def _placed(cursor: Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
     """Turns offsets within the data into offsets within the file.
 
-    As in llama.cpp, tensors follow one another in the table's order without gaps, so none can overlap.
+    As in llama.cpp, tensors must follow one another in the table's order without gaps, so none can overlap.
     """
-    data_start = _padded(cursor.at, alignment)
+    data_start = padded(cursor.at, alignment)
     expected, end = data_start, cursor.at
     tensors: dict[str, TensorInfo] = {}
     for row in rows.values():
@@ -367,9 +368,9 @@ def _placed(cursor: Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> d
                 f"but the one before it ends at {end} and the alignment is {alignment}"
             )
         end = offset_bytes + row.size_bytes
-        expected = _padded(end, alignment)
+        expected = padded(end, alignment)
         tensors[row.name] = TensorInfo(row.name, row.type_id, row.shape, offset_bytes, row.size_bytes)
-    # The padding behind the last tensor is nobody's data: some writers leave it out, some tools cut it.
+    # The padding after the last tensor may be missing: some writers leave it out, some tools cut it.
     if tensors and cursor.limit < end:
         cursor.refuse(f"the file has {cursor.limit} bytes, but the tensors reach to byte {end}")
     return tensors
@@ -377,7 +378,3 @@ def _placed(cursor: Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> d
 
 def _named(key: str) -> str:
     return f"metadata key {quoted(key)}"
-
-
-def _padded(size: int, alignment: int) -> int:
-    return -(-size // alignment) * alignment

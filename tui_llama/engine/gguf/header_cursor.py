@@ -1,6 +1,6 @@
-"""Takes a model file's header apart, piece by piece, never more than there is.
+"""Reads a model file's header piece by piece, and never more than the file holds.
 
-Reads the file in chunks, since nearly all pieces are small; what is skipped is not read.
+The file is read in chunks, because nearly all pieces are small; skipped bytes are not read.
 """
 
 import struct
@@ -22,8 +22,8 @@ class Cursor:
     Attributes:
         name: What errors call the file.
         source: The file.
-        limit: Where it ends.
-        at: The place; who skips something moves it.
+        limit: Where the file ends.
+        at: The place; a caller that skips something moves it.
     """
 
     def __init__(self, name: str, source: ModelBytes) -> None:
@@ -35,7 +35,7 @@ class Cursor:
         self._chunk_at = 0
 
     def take(self, size: int, what: str) -> bytes:
-        """The next `size` bytes, which hold `what`."""
+        """Returns the next `size` bytes; `what` names them in errors."""
         self.check_left(size, what)
         if size > _CHUNK_BYTES:
             self.at += size
@@ -45,7 +45,7 @@ class Cursor:
         return chunk[begin : begin + size]
 
     def chunk(self, size: int) -> tuple[bytes, int]:
-        """Some bytes of the file, and where among them the next `size` begin, or what is left where that is less."""
+        """Returns a chunk of the file, and where in it the next `size` bytes begin, or fewer if fewer are left."""
         begin = self.at - self._chunk_at
         if begin + size > len(self._chunk):
             self._chunk_at, begin = self.at, 0
@@ -53,17 +53,17 @@ class Cursor:
         return self._chunk, begin
 
     def unsigned32(self, what: str) -> int:
-        """The next number, 4 bytes long."""
+        """Reads the next number, 4 bytes long."""
         (number,) = _U32.unpack(self.take(_U32.size, what))
         return int(number)
 
     def unsigned64(self, what: str) -> int:
-        """The next number, 8 bytes long."""
+        """Reads the next number, 8 bytes long."""
         (number,) = _U64.unpack(self.take(_U64.size, what))
         return int(number)
 
     def identifier(self, what: str, most_bytes: int) -> str:
-        """A string that others refer to: it may not be empty. Bytes that are no UTF-8 become lone surrogates."""
+        """Reads a name, which must not be empty. Bytes that are not UTF-8 become lone surrogates."""
         length = self.unsigned64(what)
         if length > most_bytes:
             self.refuse(f"{what} has a length of {length} bytes, at most {most_bytes} are possible")
@@ -72,7 +72,7 @@ class Cursor:
         return self.take(length, what).decode("utf-8", "surrogateescape")
 
     def check_left(self, size: int, what: str) -> None:
-        """Refuses the file where it has not `size` more bytes."""
+        """Checks that `size` more bytes are left, and refuses the file otherwise."""
         if size > self.limit - self.at:
             self.refuse(f"{what} needs {size} bytes, but the file ends after {self.limit - self.at}")
 

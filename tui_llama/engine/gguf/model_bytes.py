@@ -1,7 +1,7 @@
-"""The bytes of a model file that others may write, cut or replace while they are read.
+"""The bytes of a model file that other programs may write, cut or replace while they are read.
 
-Nothing is mapped: reading a map of a file that was cut ends the process. Whatever happens to the file, what comes out
-is a `ModelFileError`. Knows nothing of formats.
+The file is not mapped, because reading the map of a file that was cut short kills the process. Whatever happens to the
+file, the only exception is a `ModelFileError`. This module does not know formats.
 """
 
 import os
@@ -21,7 +21,7 @@ _READING_HINT: Final = "Check the disk or the network that it is on, then try ag
 
 
 class FileIdentity(NamedTuple):
-    """By what a file is told from another one, and from what it was before somebody wrote to it."""
+    """Identity of a file: distinguishes it from other files, and from itself before somebody wrote to it."""
 
     device: int
     inode: int
@@ -30,7 +30,7 @@ class FileIdentity(NamedTuple):
 
 
 def file_identity(path: str | Path) -> FileIdentity | None:
-    """The identity of what `path` leads to now; None where that cannot be found out."""
+    """Returns the identity of the file that `path` leads to now; None if it cannot be found out."""
     try:
         return _identity(Path(path).stat())
     except (OSError, ValueError):
@@ -38,10 +38,10 @@ def file_identity(path: str | Path) -> FileIdentity | None:
 
 
 class WatchedFile:
-    """A file that is about to be read whole, and what becomes of it later.
+    """A file that is about to be read whole; reports what happens to it later.
 
     Args:
-        path: The file; where there is none, nothing can become of it.
+        path: The file; if there is none, no change is ever reported.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -50,7 +50,7 @@ class WatchedFile:
         self._was_there = self._known is not None
 
     def change(self) -> str:
-        """What has become of it since it was asked last, in words; empty where that is nothing."""
+        """Returns in words what has happened to the file since the last call; empty if nothing has."""
         known, self._known = self._known, file_identity(self._path)
         if not self._was_there or self._known == known:
             return ""
@@ -59,18 +59,18 @@ class WatchedFile:
 
 
 class ModelBytes:
-    """An open file. A context manager.
+    """An open file; a context manager.
 
     Attributes:
         size_bytes: Its length when it was opened.
 
     Raises:
-        ModelFileError: there is no such file, it is no regular one, is empty, or cannot be opened.
+        ModelFileError: the file does not exist, is not a regular one, is empty, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
-        self._descriptor: int | None = None  # for `__del__`, should opening fail
+        self._descriptor: int | None = None  # for `__del__`, if opening fails
         self._descriptor = _open(path)
         self._identity = _identity(os.fstat(self._descriptor))
         self.size_bytes = self._identity.size_bytes
@@ -84,7 +84,7 @@ class ModelBytes:
         self.close()
 
     def close(self) -> None:
-        """Closes the file. May be repeated."""
+        """Closes the file. May be called again."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -93,10 +93,10 @@ class ModelBytes:
         self.close()
 
     def read(self, offset_bytes: int, count: int) -> bytes:
-        """The `count` bytes from an offset on.
+        """Returns the `count` bytes from an offset on.
 
         Raises:
-            ModelFileError: the file ends before, or cannot be read.
+            ModelFileError: the file ends before that, or cannot be read.
         """
         parts: list[bytes] = []
         while count:
@@ -113,7 +113,7 @@ class ModelBytes:
         """Fills `out`, (bytes,) uint8, from an offset on. Any thread may call it.
 
         Raises:
-            ModelFileError: the file ends before, or cannot be read.
+            ModelFileError: the file ends before that, or cannot be read.
         """
         rest = out.data
         while rest:
@@ -126,7 +126,7 @@ class ModelBytes:
             rest, offset_bytes = rest[count:], offset_bytes + count
 
     def check_unchanged(self) -> None:
-        """Makes sure that all that was read is of one and the same file.
+        """Checks that everything read so far came from one and the same file.
 
         Raises:
             ModelFileError: somebody has written to it since it was opened.
@@ -157,7 +157,7 @@ def _identity(status: os.stat_result) -> FileIdentity:
 
 def _open(path: Path) -> int:
     try:
-        # Opening a pipe would wait for its other end without O_NONBLOCK, which says nothing to a regular file.
+        # Without O_NONBLOCK, opening a pipe would wait for its other end; for a regular file the flag changes nothing.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise ModelFileError(f"there is no file {path}", _PATH_HINT) from error

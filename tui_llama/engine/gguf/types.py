@@ -1,4 +1,4 @@
-"""What a GGUF file consists of: the types of its values and tensors, and what stands for them in this program.
+"""Types of the values and tensors in a GGUF file, and the classes that hold them in this program.
 
 Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and ggml/include/ggml.h.
 """
@@ -51,7 +51,7 @@ NUMERIC_DTYPES: Final[Mapping[ValueType, np.dtype[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """How the elements of a tensor are stored: `block_elements` of a row in `block_bytes`."""
+    """Storage of a tensor's elements: `block_elements` of a row take `block_bytes`."""
 
     name: str
     block_elements: int
@@ -98,12 +98,13 @@ TENSOR_TYPES: Final[Mapping[int, TensorType]] = MappingProxyType(
 
 
 class StringArray(Sequence[str]):
-    """The strings of a metadata array: found when the file was opened, decoded when asked for.
+    """The strings of a metadata array: found when the file was opened, decoded on access.
 
-    Lives on after the file is closed. Bytes that are no UTF-8 come out as U+FFFD; `raw` has them as they are.
+    They remain usable after the file is closed. Bytes that are not UTF-8 are decoded as U+FFFD; `raw` returns the
+    original bytes.
 
     Args:
-        data: The array's elements as they stand in the file, lengths included.
+        data: The array's elements as they are in the file, lengths included.
         starts: (strings,) int64, where in `data` each string's own bytes begin.
     """
 
@@ -115,25 +116,25 @@ class StringArray(Sequence[str]):
         self._ends = np.append(starts[1:] - _LENGTH_BYTES, len(data))[: len(starts)]
 
     def raw(self, index: int) -> bytes:
-        """The bytes of one string."""
+        """Returns the bytes of one string."""
         return self._data[self._starts[index] : self._ends[index]]
 
     def raw_list(self) -> list[bytes]:
-        """The bytes of every string; faster than asking one by one."""
+        """Returns the bytes of every string; faster than calling `raw` for each."""
         data = self._data
         return [data[start:end] for start, end in self._bounds()]
 
     def bounds(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Bytes in which all strings lie, where each begins in them, and where it has ended."""
+        """Returns the bytes in which all strings lie, where each string begins in them, and where each one ends."""
         return np.frombuffer(self._data, np.uint8), self._starts, self._ends
 
     def joined(self, separator: int) -> bytes:
-        """The bytes of all strings with one byte between them; much faster than joining `raw_list`."""
+        """Returns the bytes of all strings with one byte between them; much faster than joining `raw_list`."""
         data = np.frombuffer(self._data, np.uint8).copy()
         kept = np.ones(len(data), np.bool_)
         for byte in range(2, _LENGTH_BYTES + 1):
             kept[self._starts - byte] = False
-        data[self._starts - 1] = separator  # in place of the length's last byte
+        data[self._starts - 1] = separator  # in place of the last byte of the length
         return data[kept].tobytes()[1:]
 
     def __len__(self) -> int:
@@ -161,10 +162,10 @@ class StringArray(Sequence[str]):
 
 @dataclass(frozen=True, slots=True)
 class SkippedValue:
-    """A value that was not read: it is long, and this program does not ask for such a one.
+    """A value that was not read, because it is long and this program does not use it.
 
     Args:
-        size_bytes: How long it is.
+        size_bytes: Its length.
     """
 
     size_bytes: int
@@ -178,10 +179,10 @@ class TensorInfo:
     """One row of the tensor table, checked against the file.
 
     Args:
-        name: As the file has it; not safe to print.
+        name: As in the file; not safe to print.
         type_id: A key of `TENSOR_TYPES`.
-        shape: In ggml's order: `shape[0]` elements are contiguous. Sizes of 1 behind the others say nothing and are
-            left out, so that it is empty for a single number.
+        shape: In ggml's order: `shape[0]` elements are contiguous. Sizes of 1 at the end carry no information and are
+            left out, so that the shape of a single number is empty.
         offset_bytes: From the start of the file.
         size_bytes: Without padding.
     """
@@ -199,7 +200,7 @@ class TensorInfo:
 
 
 def without_ones_behind(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape as ggml understands it, where every tensor has four sizes, the last ones mostly 1."""
+    """Returns a shape without sizes of 1 at the end: for ggml every tensor has four sizes, the last ones mostly 1."""
     count = len(shape)
     while count and shape[count - 1] == 1:
         count -= 1
@@ -207,6 +208,6 @@ def without_ones_behind(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def quoted(value: object) -> str:
-    """`value` as Python would write it: short, in ASCII, so that nothing in it can act on a terminal."""
+    """Returns `value` as Python would write it: short and in ASCII, so that nothing in it can act on a terminal."""
     text = ascii(value[:61] if isinstance(value, str | bytes) else value)
     return text if len(text) <= 80 else f"{text[:80]}..."

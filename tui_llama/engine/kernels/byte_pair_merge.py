@@ -1,8 +1,8 @@
 """Byte-pair merging in compiled code: a table of texts, a table of merges, and the merging of words.
 
-Both tables hold a vocabulary of 128k tokens and 280k merges, and are made in some hundredths of a second, straight
-from the bytes of the file. They are open-addressing hash tables whose size is a power of two; a free slot is -1.
-merging.py calls what is here, with addresses of its arrays.
+Both tables are built straight from the bytes of the file, in some hundredths of a second for a vocabulary of 128k
+tokens and 280k merges. They are open-addressing hash tables whose size is a power of two; a free slot is -1.
+tokenizer/merging.py calls these kernels with the addresses of its arrays.
 """
 
 from typing import Any
@@ -15,7 +15,8 @@ from tui_llama.engine.toolchain.numba_codegen import helper
 
 _MERGED = -2
 _SPACE = 0x20
-_FNV_START, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # Fowler, Noll and Vo's hash, 1a
+# Fowler, Noll and Vo's hash, variant 1a
+_FNV_START, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _PAIR_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hashing: 2^64 / the golden ratio
 _RANK_BITS = 32
 
@@ -37,7 +38,7 @@ def _same(pool: Any, at: int, text: Any, start: int, end: int) -> Any:
 
 @helper
 def _find(texts: Any, text: Any, first: Any, second: Any) -> Any:
-    """The token whose text is that of two spans of `text`, one behind the other; the second may be empty."""
+    """Returns the token whose text is two spans of `text`, concatenated; the second span may be empty."""
     table, slots, pool, starts, ends = texts
     state = _hash(_hash(_FNV_START, text, first[0], first[1]), text, second[0], second[1])
     mask = np.uint64(slots - 1)
@@ -58,21 +59,21 @@ def _find(texts: Any, text: Any, first: Any, second: Any) -> Any:
 
 @helper
 def _texts(table: int, slots: int, pool: int, starts: int, ends: int) -> Any:
-    """What `_find` looks in, from addresses."""
+    """Returns the table of texts that `_find` searches, from its addresses."""
     begin, end = int64_at(np.uintp(starts)), int64_at(np.uintp(ends))
     return int32_at(np.uintp(table)), slots, uint8_at(np.uintp(pool)), begin, end
 
 
 def enter_texts(table: int, slots: int, pool: int, starts: int, ends: int, count: int) -> None:
-    """Enters token after token.
+    """Enters all tokens into a table of texts.
 
     Args:
         table: Address of (slots,) int32, all free.
-        slots: A power of two, at least twice as many as tokens.
+        slots: A power of two, at least twice the number of tokens.
         pool: Address of the bytes of all texts.
-        starts: Address of (count,) int64, where in `pool` each text begins.
-        ends: Address of (count,) int64, where it has ended.
-        count: How many tokens there are.
+        starts: Address of (count,) int64: where each text begins in `pool`.
+        ends: Address of (count,) int64: where each text ends.
+        count: Number of tokens.
     """
     entries, _, data, begin, end = _texts(table, slots, pool, starts, ends)
     mask = np.uint64(slots - 1)
@@ -88,23 +89,22 @@ def read_merges(
     found: int, lines: int, line_starts: int, line_ends: int, line_count: int, table: int, slots: int, pool: int,
     starts: int, ends: int,
 ) -> int:  # fmt: skip
-    """Cuts merges at the first space that is not their first character, and finds what they speak of.
+    """Splits merges at the first space that is not their first character, and looks up the tokens that they name.
 
     Args:
-        found: Address of (merges, 3) int32, overwritten with the ids of both symbols and of what becomes of them, or
-            -1.
+        found: Address of (merges, 3) int32, overwritten with the ids of both symbols and of the merged symbol, or -1.
         lines: Address of the bytes of all merges.
-        line_starts: Address of (merges,) int64, where in `lines` each merge begins.
-        line_ends: Address of (merges,) int64, where it has ended.
-        line_count: How many merges there are.
-        table: From `enter_texts`, as the rest.
-        slots: Of the table.
+        line_starts: Address of (merges,) int64: where each merge begins in `lines`.
+        line_ends: Address of (merges,) int64: where each merge ends.
+        line_count: Number of merges.
+        table: From `enter_texts`, as the remaining arguments.
+        slots: Slots of the table.
         pool: The bytes of all texts.
-        starts: Where each begins.
-        ends: Where it has ended.
+        starts: Where each text begins.
+        ends: Where each text ends.
 
     Returns:
-        The first line that has no such space; their number if all have one.
+        The number of the first line without such a space; the number of lines if all have one.
     """
     texts = _texts(table, slots, pool, starts, ends)
     out, data = int32_at(np.uintp(found)), uint8_at(np.uintp(lines))
@@ -125,7 +125,7 @@ def read_merges(
 
 @helper
 def _pair_slot(pairs: Any, first: Any, second: Any) -> Any:
-    """Where the rank of a pair stands, or the free slot where it would."""
+    """Returns the slot with the rank of a pair, or the free slot where it would be entered."""
     ranks, slots, merges = pairs
     mask = np.uint64(slots - 1)
     key = np.uint64(first) << np.uint64(32) | np.uint64(second)
@@ -137,18 +137,18 @@ def _pair_slot(pairs: Any, first: Any, second: Any) -> Any:
 
 @helper
 def _pairs(ranks: int, slots: int, merges: int) -> Any:
-    """What `_pair_slot` looks in, from addresses."""
+    """Returns the table of merges that `_pair_slot` searches, from its addresses."""
     return int32_at(np.uintp(ranks)), slots, int32_at(np.uintp(merges))
 
 
 def enter_merges(ranks: int, slots: int, merges: int, count: int) -> None:
-    """Enters the rank of every pair; one that is listed twice keeps the first.
+    """Enters the rank of every pair; a pair that is listed twice keeps the first.
 
     Args:
         ranks: Address of (slots,) int32, all free.
-        slots: A power of two, at least twice as many as merges.
-        merges: Address of (count, 3) int32: two symbols and what becomes of them, by rank.
-        count: How many merges there are.
+        slots: A power of two, at least twice the number of merges.
+        merges: Address of (count, 3) int32: two symbols and the merged symbol, by rank.
+        count: Number of merges.
     """
     pairs = _pairs(ranks, slots, merges)
     entries, _, symbols = pairs
@@ -170,7 +170,7 @@ def _push(heap: Any, count: int, entry: Any) -> int:
 
 @helper
 def _pop(heap: Any, count: int) -> int:
-    """Takes the smallest entry, which is the first, away; returns how many are left."""
+    """Removes the first entry of the heap, which is the smallest; returns the number of entries left."""
     count -= 1
     entry, at = heap[count], 0
     while 2 * at + 1 < count:
@@ -187,7 +187,10 @@ def _pop(heap: Any, count: int) -> int:
 
 @helper
 def _push_pair(heap: Any, count: int, pairs: Any, symbols: Any, first: int, place: int, following: int) -> int:
-    """Offers the merge of the symbols at two places, if there is one: the lowest rank, then the first place, wins."""
+    """Pushes the merge of the symbols at two places, if there is one.
+
+    The heap yields the lowest rank, then the first place.
+    """
     if symbols[first + place] < 0 or symbols[first + following] < 0:
         return count
     rank = pairs[0][_pair_slot(pairs, symbols[first + place], symbols[first + following])]
@@ -196,7 +199,7 @@ def _push_pair(heap: Any, count: int, pairs: Any, symbols: Any, first: int, plac
 
 @helper
 def _merge(symbols: Any, first: int, count: int, links: Any, heap: Any, pairs: Any) -> int:
-    """Merges `count` symbols from `first` on in place and moves what is left together; returns how many there are."""
+    """Merges `count` symbols from `first` on in place, and closes the gaps; returns the number of symbols left."""
     merges, size = pairs[2], 0
     for place in range(count):
         links[2 * place], links[2 * place + 1] = place - 1, place + 1
@@ -206,7 +209,7 @@ def _merge(symbols: Any, first: int, count: int, links: Any, heap: Any, pairs: A
         rank, place = heap[0] >> _RANK_BITS, heap[0] & 0xFFFFFFFF
         size = _pop(heap, size)
         following = int(links[2 * place + 1])
-        # What was offered may have been merged meanwhile, or have another neighbour.
+        # A symbol of this pair may have been merged since the pair was pushed.
         if (
             following >= count
             or symbols[first + place] != merges[3 * rank]
@@ -231,8 +234,10 @@ def _merge(symbols: Any, first: int, count: int, links: Any, heap: Any, pairs: A
 
 @helper
 def _characters(text: Any, start: int, end: int, symbols: Any, first: int, bytes_as_tokens: Any, texts: Any) -> int:
-    """Writes the symbols that a word begins as, from `first` on: its characters; for one without a token those of its
-    bytes, or -1. Returns how many there are; `bytes_as_tokens` is them and how many, none or 256.
+    """Writes the symbols that a word begins with, from `first` on; returns their number.
+
+    A symbol is a character of the word. A character without a token is written as the tokens of its bytes, or as -1 if
+    it has none. `bytes_as_tokens` is the address of these tokens and their number, 0 or 256.
     """
     tokens_of_bytes, byte_count = bytes_as_tokens
     count, at = 0, start
@@ -265,25 +270,25 @@ def merge_words(
     Args:
         out: Address of (bytes of the text,) int32, overwritten from the start; -1 stands for a character without a
             token.
-        text: Address of the UTF-8 bytes of the words, one behind the other.
-        word_ends: Address of (words,) int64, where in `text` each word has ended.
-        word_count: How many there are.
-        whole_words: 1: a word that is a token is taken whole, whatever merges say.
-        bytes_as_tokens: Address of (256,) int32, tokens for the bytes of characters without one, or -1.
-        byte_count: 256, or 0 for no such tokens.
+        text: Address of the UTF-8 bytes of the words, concatenated.
+        word_ends: Address of (words,) int64: where each word ends in `text`.
+        word_count: Number of words.
+        whole_words: 1: a word that is a token stays whole, even if no merges lead to it.
+        bytes_as_tokens: Address of (256,) int32: tokens for the bytes of characters without a token, or -1.
+        byte_count: 256, or 0 if there are no such tokens.
         ranks: From `enter_merges`, as the next two.
-        rank_slots: Of that table.
-        merges: Two symbols and what becomes of them, by rank.
+        rank_slots: Slots of that table.
+        merges: Two symbols and the merged symbol, by rank.
         table: From `enter_texts`, as the next four.
-        slots: Of that table.
+        slots: Slots of that table.
         pool: The bytes of all texts.
-        starts: Where each begins.
-        ends: Where it has ended.
-        links: Address of (bytes of the longest word, 2) int32 to work in.
-        heap: Address of (3 × bytes of the longest word,) int64 to work in.
+        starts: Where each text begins.
+        ends: Where each text ends.
+        links: Address of (bytes of the longest word, 2) int32, scratch memory.
+        heap: Address of (3 × bytes of the longest word,) int64, scratch memory.
 
     Returns:
-        How many tokens there are.
+        The number of tokens.
 
     Source: Sennrich, Haddow and Birch 2016 (BPE). Naive twin: tests/naive/merging.py.
     """

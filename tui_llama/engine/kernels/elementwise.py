@@ -1,8 +1,10 @@
-"""The kernels that a plan is made of; `plan_loop.py` runs them.
+"""Kernels of a plan for embedding, norm, quantising and SwiGLU; kernels/plan_loop.py runs them.
 
-Every kernel is called the same way: `kernel(row, batch, first, last, scratch)` does the units of work `first` … `last`
-- 1 of the plan row at address `row`, for the batch at address `batch`, with `scratch` as memory of its own. What a unit
-is stands in each docstring. Kernels trust their rows: `plan.py` checks shapes when it builds them.
+Every kernel of a plan has the same signature: `kernel(row, batch, first, last, scratch)` does the units of work `first`
+… `last` - 1 of the plan row at address `row`, for the batch at address `batch`, with `scratch` as memory of its own.
+Each docstring says what a unit is. Kernels take integers and addresses only, so that the loop can call them by address
+and only the kernels that a model needs are compiled. They trust their rows: plan/plan.py checks shapes when it builds
+them.
 
 Naive twins of all of them are in tests/naive/ops.py.
 """
@@ -34,7 +36,7 @@ from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
 
 @intrinsic
 def _sum_of_squares(_: Any, address: Any, vectors: Any) -> Any:
-    """The sum of the squares of 16 × `vectors` float32 at an address, in one fixed order."""
+    """Returns the sum of the squares of 16 × `vectors` float32 at an address, in one fixed order."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         address, vectors = arguments
@@ -50,7 +52,7 @@ def _sum_of_squares(_: Any, address: Any, vectors: Any) -> Any:
 
 @intrinsic
 def _gate_block(_: Any, gate: Any, up: Any, out: Any) -> Any:
-    """out = gate / (1 + exp(-gate)) × up for 16 float32 at each address."""
+    """Computes out = gate / (1 + exp(-gate)) × up for 16 float32 at each address."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         gate_at, up_at, out_at = (simd.pointer(b, address) for address in arguments)
@@ -65,7 +67,10 @@ def _gate_block(_: Any, gate: Any, up: Any, out: Any) -> Any:
 
 @helper
 def _normalize(source: int, target: int, weight: int, count: int, epsilon: float) -> None:
-    """Root-mean-square norm of `count` float32; the source is padded with zeros to 16 unless count % 16 == 0."""
+    """Writes the root-mean-square norm of `count` float32.
+
+    Whole vectors of 16 are summed first, the remaining elements one by one.
+    """
     x, y, w = float32_at(np.uintp(source)), float32_at(np.uintp(target)), float32_at(np.uintp(weight))
     whole = count // 16
     total = _sum_of_squares(np.uintp(source), whole)
@@ -82,8 +87,8 @@ def _normalize(source: int, target: int, weight: int, count: int, epsilon: float
 def embed(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Decodes the embedding row of each token. Unit: a token.
 
-    Row: `weight` is the matrix as it lies in the file, `weight_stride` bytes a row, `mode` its GGUF type; `output`
-    float32 (tokens, columns).
+    Plan row: `weight` is the matrix as it lies in the file, `weight_stride` bytes a row, `mode` its GGUF type; `output`
+    is float32 (tokens, columns).
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     for token in range(first, last):
@@ -95,7 +100,8 @@ def embed(row_address: int, batch_address: int, first: int, last: int, scratch: 
 def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Divides vectors by their root mean square and multiplies by a weight. Unit: one of `heads` vectors of a token.
 
-    Row: `input`, `output` float32 (tokens, heads, columns), may be one; `weight` float32 (columns,).
+    Plan row: `input` and `output` are float32 (tokens, heads, columns) and may be the same; `weight` is float32
+    (columns,).
 
     Source: Zhang and Sennrich 2019 (RMSNorm).
     """
@@ -110,7 +116,7 @@ def rms_norm(row_address: int, batch_address: int, first: int, last: int, scratc
 
 
 def quantize_32(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Quantises activations in blocks of 32; see activations.py. Unit: a token; `columns` counts blocks."""
+    """Quantises activations in blocks of 32; see layouts/activations.py. Unit: a token; `columns` counts blocks."""
     row, batch = row_at(row_address), batch_at(batch_address)
     start = first_token(row, batch)
     spare = scratch if are_interleaved(batch.token_count - start) else 0
@@ -120,7 +126,7 @@ def quantize_32(row_address: int, batch_address: int, first: int, last: int, scr
 
 
 def quantize_256(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Quantises activations in blocks of 256; see activations.py. Unit: a token; `columns` counts blocks."""
+    """Quantises activations in blocks of 256; see layouts/activations.py. Unit: a token; `columns` counts blocks."""
     row, batch = row_at(row_address), batch_at(batch_address)
     start = first_token(row, batch)
     spare = scratch if are_interleaved(batch.token_count - start) else 0
@@ -130,9 +136,9 @@ def quantize_256(row_address: int, batch_address: int, first: int, last: int, sc
 
 
 def gate(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """SwiGLU: silu(gate) × up. Unit: a token.
+    """Computes SwiGLU: silu(gate) × up. Unit: a token.
 
-    Row: `input` gate, `extra` up, `output`, all float32 (tokens, columns), columns a multiple of 16.
+    Plan row: `input` is gate, `extra` up, `output` the result, all float32 (tokens, columns), columns a multiple of 16.
 
     Source: Shazeer 2020 (GLU variants improve transformer).
     """

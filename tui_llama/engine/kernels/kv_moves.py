@@ -1,8 +1,8 @@
-"""The kernel that takes what is in the cache to other positions: keys turned on, values as they are.
+"""Kernel that moves cached keys and values to other positions: it rotates keys and copies values.
 
-Keys are stored as they were rotated for their position. Rotations add up, so that a rotation by the difference makes a
-key that of another position. It is done in float32 and rounded to the cache's type again, as llama.cpp does; every time
-some precision is lost.
+Keys are stored rotated for their position. Rotations add up, so rotating a key by the difference makes it a key of the
+new position. The kernel does this in float32 and rounds to the cache's type again, as llama.cpp does; every move loses
+some precision.
 
 Source: Su et al. 2021 (RoFormer), eq. 16, for why rotations add up; llama.cpp's K-shift.
 """
@@ -22,7 +22,7 @@ _ROW_BYTES = ROW.itemsize
 
 @helper
 def _load_keys(row: Any, batch: Any, target: int, position: int, head: int) -> None:
-    """Widens the keys of one position and head to float32; the opposite of `store_components`."""
+    """Widens the keys of one position and head to float32; the inverse of `store_components`."""
     width = row.padded_head_dim
     x = float32_at(np.uintp(target))
     tile = ((row.layer * row.kv_heads + head) * batch.context_size + position) // 16
@@ -63,19 +63,19 @@ def move_positions(
     rows: int, row_count: int, batch_address: int, first: int, count: int, distance: int, turns: int, angles: int,
     scratch: int,
 ) -> None:  # fmt: skip
-    """Fills positions of the cache with what stands further on, the keys turned; all layers and heads.
+    """Fills positions of the cache from later positions, in all layers and heads, and rotates the keys.
 
     Args:
-        rows: Address of the plan's rows that store keys, one for each layer.
-        row_count: How many there are.
+        rows: Address of the plan rows that store keys, one for each layer.
+        row_count: Number of these rows.
         batch_address: Address of a batch that says where the cache is.
         first: The first position that is filled.
-        count: How many are.
-        distance: How much further on that stands which comes there, at least 0.
-        turns: Address of int32 (count,): which of the rotations the keys that come there get; `UNTURNED` leaves them
-            and their values as they are, and asks for distance 0.
+        count: Number of positions to fill.
+        distance: How many positions further on the source is, at least 0.
+        turns: Address of int32 (count,): which of the rotations is applied to each key; `UNTURNED` leaves a key and
+            its value as they are, and requires distance 0.
         angles: Address of float32 (rotations, rotated_dim / 2, 2), cosine and sine.
-        scratch: Address of float32 (2, head_dim) to work in.
+        scratch: Address of float32 (2, head_dim), scratch memory.
 
     Naive twin: tests/naive/ops.py.
     """

@@ -1,7 +1,7 @@
-"""The kernels between the projections and attention: rotary positions, and keys and values on their way into the cache.
+"""Kernels between the projections and attention: rotary positions, and storing keys and values in the KV cache.
 
-kv_cache.py has the cache's layouts. What is stored is the nearest number that there is, and never infinite: a finite
-cache is what lets attention give a position that nobody may see the weight 0.
+tensors/kv_cache.py has the cache's layouts. Each component is stored as the nearest number of the cache's type, and
+never as infinity: attention gives an invisible position the weight 0, and 0 × infinity would be NaN.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ _LARGEST_HALF = 65504.0
 
 @helper
 def rotate_components(source: int, target: int, angles: int, head_dim: int, rotated_dim: int, mode: int) -> None:
-    """Rotates pairs of the first `rotated_dim` components by the (cosine, sine) pairs at `angles`, copies the rest."""
+    """Rotates pairs of the first `rotated_dim` components by the (cosine, sine) pairs at `angles`; copies the rest."""
     x, y, angle = float32_at(np.uintp(source)), float32_at(np.uintp(target)), float32_at(np.uintp(angles))
     half = rotated_dim // 2
     for i in range(half):
@@ -33,7 +33,7 @@ def rotate_components(source: int, target: int, angles: int, head_dim: int, rota
 
 @helper
 def store_components(row: Any, batch: Any, memory: int, source: int, position: int, head: int, is_keys: bool) -> None:
-    """Puts one head's components of one position into the cache; `memory` is where keys or values begin."""
+    """Stores one head's components of one position in the cache; `memory` is the start of the keys or of the values."""
     width, head_dim = row.padded_head_dim, row.head_dim
     x = float32_at(np.uintp(source))
     quantised = row.cache_type == Q8_0_CACHE
@@ -62,10 +62,11 @@ def store_components(row: Any, batch: Any, memory: int, source: int, position: i
 
 
 def rotate_queries(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Rotary position embedding of the queries. Unit: a token.
+    """Rotates the queries (rotary position embedding). Unit: a token.
 
-    Row: `input` float32 (tokens, heads · head_dim); `output` float32 (tokens, heads, padded_head_dim), padding zero;
-    `extra` the table of angles, float32 (positions, rotated_dim / 2, 2) cosine and sine; `mode` NEIGHBOURS or HALVES.
+    Plan row: `input` is float32 (tokens, heads · head_dim); `output` float32 (tokens, heads, padded_head_dim), padded
+    with zeros; `extra` the table of angles, float32 (positions, rotated_dim / 2, 2) cosine and sine; `mode` NEIGHBOURS
+    or HALVES.
 
     Source: Su et al. 2021 (RoFormer).
     """
@@ -80,9 +81,9 @@ def rotate_queries(row_address: int, batch_address: int, first: int, last: int, 
 
 
 def store_keys(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Rotates the keys of each token and puts them into the cache. Unit: a token.
+    """Rotates the keys of each token and stores them in the cache. Unit: a token.
 
-    Row: as `rotate_queries`, without an output; `cache_type` and `layer` say where and how.
+    Plan row: as for `rotate_queries`, without an output; `cache_type` and `layer` say where and how.
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     for token in range(first, last):
@@ -95,9 +96,9 @@ def store_keys(row_address: int, batch_address: int, first: int, last: int, scra
 
 
 def store_values(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Puts the values of each token into the cache. Unit: a token.
+    """Stores the values of each token in the cache. Unit: a token.
 
-    Row: `input` float32 (tokens, kv_heads · head_dim); `cache_type` and `layer` say where and how.
+    Plan row: `input` is float32 (tokens, kv_heads · head_dim); `cache_type` and `layer` say where and how.
     """
     row, batch = row_at(row_address), batch_at(batch_address)
     for token in range(first, last):

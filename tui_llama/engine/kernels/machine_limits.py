@@ -1,4 +1,4 @@
-"""The kernels that find out what a machine can do at most; machine_limits.py runs them."""
+"""Kernels that measure how fast this machine can read memory and multiply; bench/machine_limits.py runs them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tui_llama.engine.kernels.waiting import clock_nanoseconds, open_gate, times
 from tui_llama.engine.layouts.machine_limits import CHUNK_AT, CHUNK_BYTES, GATE_AT, GROUPS, SCRATCH_BYTES
 from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
 
-_CODE_BITS = 4  # the kind of weights that all instruction sets are fastest with
+_CODE_BITS = 4  # of a weight type that is fast with all instruction sets
 _POLL_NANOSECONDS = 10_000_000
 
 
@@ -43,15 +43,15 @@ def _read_lines(_: Any, address: Any, byte_count: Any, prefetch_distance: Any) -
 def _dot_grid(unsigned_count: int, signed_count: int, together: bool, name: str) -> Any:
     """Makes the intrinsic that multiplies each of some vectors with each of some others, over and over.
 
-    Every product has an accumulator of its own, so that none waits for another. Operands are loaded anew for every
-    round: what stays the same would be computed once, where a dot product is several instructions.
+    Every product has an accumulator of its own, so that none waits for another. Operands are loaded again in every
+    round: the compiler would compute parts of a dot product that stay the same only once.
 
     Args:
         unsigned_count: Vectors of unsigned bytes.
         signed_count: Vectors of signed bytes.
-        together: Whether an accumulator takes the vectors of all groups at once, as suits instruction sets that sum up
-            in 16 bits first, or those of one group after the other.
-        name: Of the intrinsic.
+        together: True: an accumulator takes the vectors of all groups at once, which suits instruction sets that first
+            sum up in 16 bits. False: it takes the groups one after the other.
+        name: Name of the intrinsic.
     """
 
     def dots(_: Any, scratch: Any, rounds: Any) -> Any:
@@ -83,13 +83,13 @@ def _dot_grid(unsigned_count: int, signed_count: int, together: bool, name: str)
 
 
 def _unknown(b: Builder, value: Any) -> Any:
-    """The same integer, but the compiler does not know: an empty piece of assembly may have changed it."""
+    """Returns the same integer through an empty piece of assembly, so that the compiler cannot know its value."""
     return b.call(ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0", side_effect=True), [value])
 
 
 @intrinsic
 def _tiles(_: Any, scratch: Any, rounds: Any) -> Any:
-    """Multiplies tiles of 16 × 64 bytes on the tile multiplier: two by two of them, into four sums of 16 × 16."""
+    """Multiplies 2 × 2 AMX tiles of 16 × 64 bytes, into four sums of 16 × 16."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Any:
         scratch, rounds = arguments
@@ -114,19 +114,19 @@ def _tiles(_: Any, scratch: Any, rounds: Any) -> Any:
 
 
 def _tile_instruction(b: Builder, name: str, *arguments: Any) -> None:
-    """Plain numbers are tile registers."""
+    """Calls an AMX instruction; plain numbers are tile registers."""
     values = [ir.Constant(I8, value) if isinstance(value, int) else value for value in arguments]
     simd.call(b, f"llvm.x86.{name}", ir.VoidType(), values)
 
 
-# The first suits processors with 32 vector registers and an instruction for all of it, the second the others.
+# 4 × 3 suits processors with 32 vector registers and a dot product instruction; 2 × 3 suits all others.
 _dots_4_by_3 = _dot_grid(4, 3, False, "dots_4_by_3")
 _dots_2_by_3 = _dot_grid(2, 3, True, "dots_2_by_3")
 
 
 @helper
 def _start_together(shared: int, thread_count: int) -> Any:
-    """Returns the time at which all threads have come."""
+    """Waits until all threads have arrived; returns the time of that moment."""
     openings = times_opened(shared + GATE_AT)
     if atomic_add(np.uintp(shared), 1) == thread_count - 1:
         open_gate(shared + GATE_AT)
@@ -136,10 +136,10 @@ def _start_together(shared: int, thread_count: int) -> Any:
 
 
 def read_pass(shared: int, thread_count: int, times: int, address: int, chunks: int, distance: int, laps: int) -> int:
-    """One thread's part of reading memory chunk by chunk for some laps, prefetching `distance` bytes ahead.
+    """Reads memory chunk by chunk for some laps, as one thread of several, prefetching `distance` bytes ahead.
 
-    Writes when it began and ended to two int64 at `times`, nanoseconds; what it returns keeps the reading from being
-    optimised away.
+    Writes the times at which it began and ended to two int64 at `times`, nanoseconds. It returns a sum so that the
+    compiler cannot optimise the reading away.
     """
     total, time = 0, int64_at(np.uintp(times))
     time[0] = _start_together(shared, thread_count)
@@ -153,7 +153,7 @@ def read_pass(shared: int, thread_count: int, times: int, address: int, chunks: 
 
 
 def multiply_pass_4_by_3(shared: int, thread_count: int, times: int, scratch: int, chunks: int, rounds: int) -> None:
-    """One thread's part of multiplying for `rounds` rounds a chunk; times as above."""
+    """Multiplies for `rounds` rounds a chunk, as one thread of several; `times` as for `read_pass`."""
     time = int64_at(np.uintp(times))
     time[0] = _start_together(shared, thread_count)
     while atomic_add(np.uintp(shared + CHUNK_AT), 1) < chunks:
@@ -162,7 +162,7 @@ def multiply_pass_4_by_3(shared: int, thread_count: int, times: int, scratch: in
 
 
 def multiply_pass_2_by_3(shared: int, thread_count: int, times: int, scratch: int, chunks: int, rounds: int) -> None:
-    """The same with fewer accumulators."""
+    """Does the same as `multiply_pass_4_by_3` with fewer accumulators."""
     time = int64_at(np.uintp(times))
     time[0] = _start_together(shared, thread_count)
     while atomic_add(np.uintp(shared + CHUNK_AT), 1) < chunks:
@@ -171,7 +171,7 @@ def multiply_pass_2_by_3(shared: int, thread_count: int, times: int, scratch: in
 
 
 def multiply_pass_tiles(shared: int, thread_count: int, times: int, scratch: int, chunks: int, rounds: int) -> None:
-    """The same on the tile multiplier."""
+    """Does the same as `multiply_pass_4_by_3` with AMX."""
     time = int64_at(np.uintp(times))
     time[0] = _start_together(shared, thread_count)
     while atomic_add(np.uintp(shared + CHUNK_AT), 1) < chunks:

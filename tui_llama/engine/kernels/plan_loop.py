@@ -1,13 +1,14 @@
-"""The compiled loop that runs a plan on every thread of a team.
+"""Compiled loop that runs a plan on every thread of a team.
 
-A run goes stage by stage: the rows up to one that the next rows have to wait for; `schedule.py` has laid that out for a
-batch. A row's units of work are dealt out in equal, contiguous ranges, one for each thread, and who has finished takes
-from what is left of the others'. A stage is over when its units are done, not when every thread has come: one that got
-no processor meanwhile holds nobody up, and goes on later with whatever stage the others are at. Who does a stage's last
-unit opens the next one, and before that does the rows that only one thread is needed for.
+A run goes stage by stage. A stage is the rows up to one that the next rows have to wait for; plan/schedule.py lays out
+the stages of a batch. A row's units of work are divided into equal, contiguous ranges, one for each thread. A thread
+that has finished its range takes units from the ranges of others. A stage is over when its units are done, not when
+every thread has arrived. A thread that got no processor meanwhile therefore holds nobody up; it goes on later with
+whatever stage is open. The thread that does a stage's last unit opens the next stage; before that it does the rows
+that need one thread only.
 
-Between runs the helpers wait inside the compiled code, so that no Python runs from one token to the next but the
-caller's. Few and flat functions, all numbers int64: what is called in several layers takes seconds to compile.
+Between runs the helpers wait inside the compiled code, so that from one token to the next only the caller runs Python.
+The functions are few and flat and all numbers int64, because nested calls take seconds to compile.
 """
 
 import numpy as np
@@ -48,23 +49,23 @@ _ROW_BYTES = ROW.itemsize
 _ENTRY_BYTES = ENTRY.itemsize
 _WEIGHT, _WEIGHT_STRIDE = (dict(ROW.fields or {})[name][1] // 8 for name in ("weight", "weight_stride"))
 _KERNEL, _UNITS, _LEAST_SHARE, _STAGE_UNITS, _FOLLOWING = range(len(ENTRY.names or ()))
-# A counter says how many units are taken of a thread's range, and in which stage, so that nobody has to reset it.
+# A counter holds how many units of a thread's range are taken, and in which stage, so that nobody has to reset it.
 _TAKEN_BITS = MOST_UNITS.bit_length()
-_AHEAD_BYTES = 256 << 10  # of weights that a waiting thread asks for: less than half of a core's second cache
-_AHEAD_LINES = 8  # between two looks at whether the wait is over
-_SHARE = 4  # a thread takes this part of what is left of a range, so that little is left for the end
+_AHEAD_BYTES = 256 << 10  # bytes of weights that a waiting thread prefetches: less than half of a core's L2 cache
+_AHEAD_LINES = 8  # cache lines prefetched between two looks at the gate
+_SHARE = 4  # a thread takes this part (1/4) of what is left of a range, so that shares get small towards the end
 
 
 @helper
 def _work(address: int, index: int, counters: int, stage: int, thread: int) -> int:
-    """Does a thread's range of a row's units, then what is left of the others'; returns how many units it did.
+    """Does a thread's range of a row's units, then units left in other ranges; returns the number of units done.
 
     Args:
-        address: The team's.
-        index: The row's.
+        address: Address of the team.
+        index: Number of the row.
         counters: Address of the row's counters.
-        stage: The stage's number. If it is over, everything that is read here may be of another batch.
-        thread: Who works.
+        stage: Number of the stage. Once it is over, everything read here may belong to another batch.
+        thread: Number of the working thread.
     """
     team = int64_at(np.uintp(address))
     row, batch = np.uintp(team[_ROWS] + index * _ROW_BYTES), np.uintp(team[_BATCH])
@@ -83,8 +84,8 @@ def _work(address: int, index: int, counters: int, stage: int, thread: int) -> i
             taken = found & MOST_UNITS if found >> _TAKEN_BITS == stage else 0
             if taken >= size:
                 break
-            # Was all of that read while the stage was open? If so, and if the counter is then still as it was found,
-            # some of the stage's units were not even taken, and it is open now.
+            # If the gate still shows this stage, all of this was read while the stage was open. If the counter then
+            # still has the value found, some units of the stage are not taken yet, and so the stage is still open.
             read_fence()
             if times_opened(address + STAGE_AT) != stage:
                 return done
@@ -98,9 +99,9 @@ def _work(address: int, index: int, counters: int, stage: int, thread: int) -> i
 
 @helper
 def _fetch_ahead(address: int, index: int, stage: int, thread: int) -> None:
-    """Brings the first weights that a thread needs of row `index` nearer, until the stage is over or they are enough.
+    """Prefetches a thread's first weights of row `index`, until the next stage opens or the limit is reached.
 
-    While one thread does a few rows alone, memory would stand still.
+    While one thread does a few rows alone, memory would otherwise be idle.
     """
     team = int64_at(np.uintp(address))
     if index >= team[_ROW_COUNT]:
@@ -118,7 +119,7 @@ def _fetch_ahead(address: int, index: int, stage: int, thread: int) -> None:
 
 @helper
 def _open_stage(address: int, first: int, last: int, thread: int) -> None:
-    """Does the rows `first` … `last` - 1 alone, while no stage is open, and opens the one that begins with `last`."""
+    """Does the rows `first` … `last` - 1 alone while no stage is open; then opens the stage of row `last`."""
     team = int64_at(np.uintp(address))
     scratch = np.uintp(team[_SCRATCH] + thread * team[_SCRATCH_BYTES])
     for index in range(first, last):
@@ -138,7 +139,7 @@ def _open_stage(address: int, first: int, last: int, thread: int) -> None:
 
 @helper
 def _join(address: int, thread: int) -> None:
-    """Takes part in the stages, from the one that is open now until the run is over."""
+    """Takes part in the stages, from the open one until the run is over."""
     team = int64_at(np.uintp(address))
     while True:
         stage = times_opened(address + STAGE_AT)
@@ -162,7 +163,8 @@ def _join(address: int, thread: int) -> None:
                 break
             index += 1
             counters += team[_COUNTERS_STRIDE]
-        # A stage is not over before those who did something have said so: what they read is of this stage.
+        # A thread reports its finished units only now. The stage cannot be over before that, so all that the thread has
+        # read belongs to this stage.
         if done > 0 and atomic_add(np.uintp(address + DONE_AT), done) + done == stage_units:
             atomic_store(np.uintp(address + DONE_AT), 0)
             if team[_PROFILE]:
@@ -178,12 +180,12 @@ def _join(address: int, thread: int) -> None:
 
 
 def take_part(address: int, thread: int) -> None:
-    """What every thread of a team calls: thread 0 for each run, the others once.
+    """Runs a thread's part of a plan: thread 0 calls it for each run, every other thread calls it once.
 
     Args:
-        address: Of what `new_team` has made, with fields set. Thread 0 runs the plan once, and returns when all is
-            done; with `is_closing` it sends the helpers home instead.
-        thread: 0 for the caller; 1 and up for helpers, which return only when they are sent home.
+        address: Address of memory from `new_team`, with fields set. Thread 0 runs the plan once, and returns when all
+            work is done; with `is_closing` it tells the helpers to return instead.
+        thread: 0 for the caller; 1 and up for helpers, which return only when the team closes.
     """
     team = int64_at(np.uintp(address))
     if thread > 0:

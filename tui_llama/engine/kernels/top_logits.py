@@ -1,4 +1,4 @@
-"""The compiled part of finding the highest logits; top_logits.py calls it."""
+"""Compiled part of the search for the highest logits; generation/top_logits.py calls it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
 
 @helper
 def _sift_down(ids: Any, logits: Any, count: int) -> None:
-    """Lets the first entry sink to its place among the first `count`, which are a heap but for it.
+    """Moves the first entry down to its place among the first `count` entries, which otherwise form a heap.
 
     The worst entry is on top: the lowest logit, and of equal ones the highest id.
     """
@@ -38,7 +38,7 @@ def _sift_down(ids: Any, logits: Any, count: int) -> None:
 
 @helper
 def _sift_up(ids: Any, logits: Any, place: int) -> None:
-    """Lets the entry at `place` rise to its place in the heap before it."""
+    """Moves the entry at `place` up to its place in the heap before it."""
     token_id, logit = ids[place], logits[place]
     while place > 0:
         parent = (place - 1) // 2
@@ -51,7 +51,7 @@ def _sift_up(ids: Any, logits: Any, place: int) -> None:
 
 @intrinsic
 def _highest_of_block(_: Any, address: Any) -> Any:
-    """The highest of the `BLOCK_LOGITS` float32 at an address; not a number if one of them is not."""
+    """Returns the highest of the `BLOCK_LOGITS` float32 at an address; NaN if one of them is NaN."""
 
     def generate(context: Any, b: simd.Builder, signature: Any, arguments: Any) -> simd.Value:
         base = simd.pointer(b, arguments[0])
@@ -73,7 +73,7 @@ def _highest_of_block(_: Any, address: Any) -> Any:
 
 @helper
 def _highest_of_rest(address: int, start: int, end: int) -> np.float32:
-    """As `_highest_of_block`, of the logits `start` … `end` - 1."""
+    """Does the same as `_highest_of_block` for the logits `start` … `end` - 1."""
     logits = float32_at(np.uintp(address))
     best: np.float32 = logits[start]
     for token_id in range(start, end):
@@ -85,11 +85,11 @@ def _highest_of_rest(address: int, start: int, end: int) -> np.float32:
 
 
 def summarise(logits: int, count: int, highest: int) -> None:
-    """Writes the highest logit of each block; what is not a number stays one.
+    """Writes the highest logit of each block; NaN if one of the block is NaN.
 
     Args:
         logits: Address of (count,) float32.
-        count: How many there are.
+        count: Number of logits.
         highest: Address of (blocks,) float32; the last block may be shorter than `BLOCK_LOGITS`.
     """
     out = float32_at(np.uintp(highest))
@@ -100,16 +100,18 @@ def summarise(logits: int, count: int, highest: int) -> None:
 
 
 def collect(logits: int, size: int, highest: int, blocks: int, top_ids: int, top_logits: int, count: int) -> None:
-    """Finds the best of those that are high enough, of which there are enough, and sorts them: highest, then lowest id.
+    """Finds the `count` best logits among those that are high enough, and sorts them: highest first, then lowest id.
+
+    At least `count` logits must be high enough.
 
     Args:
         logits: Address of (size,) float32.
-        size: How many there are.
+        size: Number of logits.
         highest: Address of (blocks,) float32 from `summarise`.
-        blocks: How many there are.
+        blocks: Number of blocks.
         top_ids: Address of (count,) int32, overwritten.
-        top_logits: Address of (count,) float32; the first says how high is high enough, and all are overwritten.
-        count: How many are wanted.
+        top_logits: Address of (count,) float32; the first one says how high is high enough, and all are overwritten.
+        count: Number of logits to find.
     """
     all_logits, highest_of = float32_at(np.uintp(logits)), float32_at(np.uintp(highest))
     ids, best = int32_at(np.uintp(top_ids)), float32_at(np.uintp(top_logits))
@@ -124,7 +126,7 @@ def collect(logits: int, size: int, highest: int, blocks: int, top_ids: int, top
                     ids[held], best[held] = token_id, logit
                     _sift_up(ids, best, held)
                     held += 1
-                elif logit > best[0]:  # ids rise, so that of equal ones the new one is never better
+                elif logit > best[0]:  # ids rise, so a new logit that equals the worst one is never better
                     ids[0], best[0] = token_id, logit
                     _sift_down(ids, best, count)
     for last in range(count - 1, 0, -1):

@@ -1,7 +1,8 @@
-"""How compiled threads wait for each other: spin, then yield, then sleep; and the clock they wait by.
+"""Waiting of compiled threads for each other: they spin, then yield, then sleep; and the clock that they wait by.
 
-gates.py tells what a gate is. Its first word counts openings in the upper bits and sleepers in the lower 16, so that
-one atomic addition both opens it and tells whether somebody has to be woken. Knows nothing of what is waited for.
+layouts/wait_gate.py describes a gate. Its first word counts openings in the upper bits and sleepers in the lower 16, so
+that one atomic addition both opens the gate and tells whether a thread has to be woken. This module does not know what
+threads wait for.
 """
 
 import time
@@ -20,15 +21,15 @@ from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
 _SLEEPER_BITS = 16
 _ONE_OPENING = 1 << _SLEEPER_BITS
 _SLEEPERS = _ONE_OPENING - 1
-_SPINS = 100  # a few microseconds: longer than the others usually take, shorter than a sleep
-_YIELD_HINT = 1  # of ARM's hint instructions, the one for spinning
+_SPINS = 100  # a few microseconds: longer than other threads usually take, shorter than a sleep
+_YIELD_HINT = 1  # the number of ARM's hint instruction for spinning
 
 
 # --- the system ---------------------------------------------------------------------------------------------------
 
 
 def _function_of_addresses(name: str, count: int) -> Any:
-    """A C function that takes `count` addresses and returns a status, which is dropped."""
+    """Makes the intrinsic for a C function that takes `count` addresses and returns a status, which is dropped."""
 
     def call(b: Builder, context: Any, arguments: Any) -> Value:
         simd.call(b, name, I32, [b.inttoptr(argument, simd.I8.as_pointer()) for argument in arguments])
@@ -55,7 +56,7 @@ _wake_all = _function_of_addresses("pthread_cond_broadcast", 1)
 
 @intrinsic
 def _pause(_: Any) -> Any:
-    """Tells the processor that this thread is spinning; nothing where there is no such instruction."""
+    """Tells the processor that this thread is spinning; does nothing where there is no such instruction."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         if b.module.triple.startswith(("x86_64", "i686")):
@@ -80,7 +81,7 @@ def _yield_processor(_: Any) -> Any:
 
 @intrinsic
 def clock_nanoseconds(_: Any) -> Any:
-    """The system's monotonic clock, nanoseconds."""
+    """Returns the system's monotonic clock, in nanoseconds."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         moment = cgutils.alloca_once(b, ir.ArrayType(I64, 2))  # struct timespec of a 64-bit system
@@ -97,15 +98,15 @@ def clock_nanoseconds(_: Any) -> Any:
 
 @helper
 def times_opened(gate: int) -> Any:
-    """How often the gate was opened."""
+    """Returns how often the gate was opened."""
     return atomic_load(np.uintp(gate)) >> _SLEEPER_BITS
 
 
 @helper
 def open_gate(gate: int) -> None:
-    """Lets everybody through who waits at the gate."""
+    """Opens the gate for all threads that wait at it."""
     if atomic_add(np.uintp(gate), _ONE_OPENING) & _SLEEPERS:
-        # A sleeper counts itself and falls asleep under the mutex: whoever was counted hears this.
+        # A thread counts itself and falls asleep under the mutex, so every thread that was counted gets this wake-up.
         _lock(np.uintp(gate + MUTEX_AT))
         _wake_all(np.uintp(gate + CONDITION_AT))
         _unlock(np.uintp(gate + MUTEX_AT))
@@ -115,8 +116,9 @@ def open_gate(gate: int) -> None:
 def wait_at(gate: int, openings: int, poll_nanoseconds: int) -> None:
     """Waits until the gate was opened more often than `openings` times.
 
-    Spins for some microseconds, then polls for `poll_nanoseconds`, each time letting others have the processor, then
-    sleeps. So a thread that is late is noticed at once where processors are free, and has one where they are not.
+    The thread spins for some microseconds, then polls for `poll_nanoseconds` and yields the processor each time, then
+    sleeps. It notices an opening at once where processors are free, and leaves its processor to others where they are
+    not.
     """
     if poll_nanoseconds > 0:
         for _ in range(_SPINS):

@@ -1,4 +1,4 @@
-"""Bytes that kernels and the rest of the engine agree on: rows of the plan, tiles of weights, panels, shared memory.
+"""Layouts of bytes that kernels and the rest of the engine share: plan rows, weight tiles, AMX panels, team memory.
 
-Constants, dtypes and sizes only; nothing here imports Numba, so that the running program may use them.
+This package holds constants, dtypes and sizes only. It never imports Numba, because the running program imports it.
 """

@@ -1,4 +1,4 @@
-"""What the kernels that merge pieces of words and their caller agree on."""
+"""Constants shared by the kernels that merge pieces of words and their caller."""
 
 NO_TOKEN = -1
-"""Stands for a piece that is no token of the vocabulary."""
+"""Marks a piece that is not a token of the vocabulary."""

@@ -1,15 +1,15 @@
-"""How a plan lies in memory: one row for each operation, and the few numbers that change from batch to batch.
+"""Layout of a plan in memory: one row for each plan step, and the few numbers that change from batch to batch.
 
-Both are structured NumPy arrays that the compiled code reads in place. Addresses are absolute, of buffers that the
-plan's owner keeps alive. What a field means beyond its name is up to the kernel; `ops.py` says so kernel by kernel.
+Both are structured NumPy arrays that the compiled code reads in place. Addresses are absolute; the plan's owner keeps
+the buffers alive. Each kernel's docstring in `kernels/` says how the kernel uses the fields.
 """
 
 import numpy as np
 
-F16_CACHE, Q8_0_CACHE = 0, 1  # types of the cache of keys and values; see kv_cache.py
-PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP = 0, 1, 2  # what `units` of a row counts
-NEIGHBOURS, HALVES = 0, 1  # which components a rotation pairs: (2i, 2i + 1), or (i, i + rotated_dim / 2)
-UNTURNED = -1  # among the rotations of `move_positions`: a key that is left as it is
+F16_CACHE, Q8_0_CACHE = 0, 1  # types of the KV cache; see tensors/kv_cache.py
+PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP = 0, 1, 2  # what the `units` of a plan step count
+NEIGHBOURS, HALVES = 0, 1  # components that a rotation pairs: (2i, 2i + 1), or (i, i + rotated_dim / 2)
+UNTURNED = -1  # in the rotation numbers of `move_positions`: leave this key as it is
 
 ROW = np.dtype(
     [
@@ -32,15 +32,15 @@ ROW = np.dtype(
         ("rotated_dim", np.int64),
         ("layer", np.int64),
         ("window", np.int64),  # positions that a token sees, its own included; 0: all
-        ("shared_runs", np.int64),  # how many results for each kv head fit into `shared`
+        ("shared_runs", np.int64),  # results for each KV head that fit into `shared`
         ("scale", np.float32),
         ("epsilon", np.float32),
-        ("soft_cap", np.float32),  # where scores level off; 0: nowhere
+        ("soft_cap", np.float32),  # limit that scores approach (soft_cap · tanh); 0: no limit
         ("per_token", np.int32),
         ("tokens_per_unit", np.int32),
-        ("output_tokens_only", np.int32),  # 1: only tokens whose logits are wanted
+        ("output_tokens_only", np.int32),  # 1: only the tokens whose logits are wanted
         ("accumulate", np.int32),  # 1: add to the output instead of replacing it
-        ("barrier", np.int32),  # 1: the team meets after this row
+        ("barrier", np.int32),  # 1: the team waits for all threads after this step
         ("mode", np.int32),  # variant of the kernel
         ("cache_type", np.int32),  # F16_CACHE or Q8_0_CACHE
     ],
@@ -50,13 +50,13 @@ ROW = np.dtype(
 BATCH = np.dtype(
     [
         ("token_ids", np.uint64),  # int32 (tokens,)
-        ("keys", np.uint64),  # see kv_cache.py
+        ("keys", np.uint64),  # see tensors/kv_cache.py
         ("values", np.uint64),
         ("token_count", np.int64),
-        ("first_position", np.int64),  # where in the cache the first token goes; what lies before it, it sees
-        ("rotation_offset", np.int64),  # what is added to a token's position before it is rotated; at most 0
-        ("first_output_token", np.int64),  # logits are made from this token on
-        ("context_size", np.int64),  # positions that the cache has room for, a multiple of 64
+        ("first_position", np.int64),  # cache position of the first token; the batch's tokens see all earlier positions
+        ("rotation_offset", np.int64),  # added to a token's position before its rotation; at most 0
+        ("first_output_token", np.int64),  # first token whose logits are computed
+        ("context_size", np.int64),  # positions in the cache, a multiple of 64
     ],
     align=True,
 )
@@ -65,12 +65,13 @@ ENTRY = np.dtype(
     [
         ("kernel", np.int64),  # address of the compiled kernel
         ("units", np.int64),  # units of work in this batch
-        ("least_share", np.int64),  # how many of them a thread takes at least, if there are so many left
+        ("least_share", np.int64),  # fewest units that a thread takes at once, while so many are left
         ("stage_units", np.int64),  # where this row ends a stage: the units of the whole stage; else 0
-        ("following", np.int64),  # where it does: the row that begins the next one, or the end; those between are alone
+        # where this row ends a stage: the row that begins the next stage, or the end; one thread does those between
+        ("following", np.int64),
     ]
 )
-"""A row of a schedule: what a row of the plan is in one batch."""
+"""Row of a schedule: one plan step in one batch."""
 
 MOST_UNITS = (1 << 24) - 1
-"""The most units that a row may have in a batch: threads count them in so many bits."""
+"""Most units of a plan step in one batch: threads count units in 24 bits."""

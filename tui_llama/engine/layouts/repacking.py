@@ -1,4 +1,4 @@
-"""What the kernels that repack weights and their caller agree on."""
+"""Constants shared by the kernels that repack weights and their caller."""
 
 UNIT_FIELDS = 9
-"""How many 64-bit numbers describe one unit of repacking; see `tensors.repacking.units_of`."""
+"""64-bit numbers that describe one unit of repacking; see `tensors.repacking.units_of`."""

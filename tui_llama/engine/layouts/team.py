@@ -1,4 +1,4 @@
-"""What the threads of a team share, in memory; plan_loop.py has the code that works on it."""
+"""Memory shared by the threads of a team; kernels/plan_loop.py has the code that works on it."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,26 +11,27 @@ TEAM_FIELDS = (
     "row_count",
     "batch",  # address of the batch
     "schedule",  # address of the batch's schedule, an entry for each row
-    "first_row",  # the first row of the first stage; those before need one thread only
-    "thread_count",  # threads that a row's units are dealt out to
-    "regular_threads",  # threads that take part in every run; the others have a door of their own
+    "first_row",  # first row of the first stage; one thread does the rows before it
+    "thread_count",  # threads that share a row's units
+    "regular_threads",  # threads that take part in every run; the others wait at a door of their own
     "scratch",  # address of working memory, `scratch_bytes` for each thread
     "scratch_bytes",
-    "counters",  # address of an int64 on a line of its own for each row of a stage and each thread
+    "counters",  # address of an int64 for each row of a stage and each thread, each on a cache line of its own
     "counters_stride",  # bytes from one row's counters to the next row's
-    "profile",  # address of three times as many int64 nanoseconds as there are rows; 0: nobody wants to know
-    "profiled_until",  # while a profile is made: to when time is accounted for, by `clock_nanoseconds`
-    "door_nanoseconds",  # how long helpers poll for the next run before they sleep
-    "stage_nanoseconds",  # how long threads poll for the next stage before they sleep
-    "is_closing",  # 1: helpers that are let in return
+    "profile",  # address of int64 nanoseconds, three for each row; 0: no profile is made
+    "profiled_until",  # while a profile is made: the time by `clock_nanoseconds` up to which all time is accounted for
+    "door_nanoseconds",  # how long a helper polls for the next run before it sleeps
+    "stage_nanoseconds",  # how long a thread polls for the next stage before it sleeps
+    "is_closing",  # 1: helpers that pass their door return
 )
-"""What the threads of a team share, int64 each; set by `thread_team` and `plan_runner` between runs.
+"""Fields that the threads of a team share, int64 each; `threads.team` and `plan.runner` set them between runs.
 
-All memory that is named here stays where it is as long as the team lives: late threads may look at it any time.
+All memory named here stays in place for the life of the team, because late threads may read it at any time.
 """
 
-# After the fields: how many units of the stage are done, and the stages' gate with the row that begins the stage. For
-# that row there are two places, for stages of even and odd number, so that it can be written before the gate is opened.
+# After the fields come the count of finished units of the stage, and the gate of the stages with the row that begins
+# the stage. That row has two places, for stages of even and of odd number, so that it can be written before the gate
+# opens.
 DONE_AT = 2 * CACHE_LINE_BYTES
 STAGE_ROWS_AT = DONE_AT + CACHE_LINE_BYTES
 STAGE_AT = STAGE_ROWS_AT + CACHE_LINE_BYTES
@@ -40,12 +41,13 @@ _TEAM_BYTES = EXTRA_DOOR_AT + GATE_BYTES
 NO_ROW = -1  # the run is over
 
 PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS = range(3)
-"""The parts of a profile: what a row took that was done alone; what stages took, at their last row; and what the
-threads together spent on each row of the stages."""
+"""Parts of a profile: the time of a row that one thread did alone; the time of a stage, stored at its last row; and the
+time that all threads together spent on each row of a stage.
+"""
 
 
 def new_team() -> npt.NDArray[np.int64]:
-    """Memory that a team shares, (at least the number of fields,) int64: the fields, all 0, and what only it uses."""
+    """Makes the memory of a team, int64 (at least the number of fields,): all fields 0, then gates and counters."""
     memory = zeroed_array((_TEAM_BYTES // 8,), np.int64).view(np.int64)
     memory[STAGE_ROWS_AT // 8 : STAGE_ROWS_AT // 8 + 2] = NO_ROW
     for gate_at in (REGULAR_DOOR_AT, EXTRA_DOOR_AT, STAGE_AT):

@@ -1,4 +1,4 @@
-"""What the kernels that find the highest logits and their caller agree on."""
+"""Constants shared by the kernels that find the highest logits and their caller."""
 
 BLOCK_LOGITS = 64
-"""How many logits are summed up by their highest."""
+"""Logits that are summarised by their highest one."""

@@ -1,18 +1,19 @@
 """Weight formats as data: how a GGUF block of each type becomes a tile.
 
 A tile holds 16 rows of one quantisation block (32 or 256 columns). Its bytes are arranged so that one 64-byte vector
-holds four consecutive columns of all 16 rows: byte 4·r + i belongs to row r. In every 32 columns the eight groups of
-four are numbered q = 0 … 7. In this order a tile holds
+holds four consecutive columns of all 16 rows: byte 4·r + i belongs to row r. A dot product then yields one sum per row
+and no sum runs across lanes. In every 32 columns the eight groups of four are numbered q = 0 … 7. A tile holds, in this
+order:
 
     d         f16[16]        scale of each row
     m         f16[16]        minimum (Q4_1, Q5_1) or its scale (Q4_K, Q5_K)
     scales    u8[4][16][2]   sub-block scales of Q4_K and Q5_K, unpacked from 6 bits, in pairs of neighbours;
                              i8[8][16][2] for Q6_K
     minima    u8[4][16][2]   sub-block minima of Q4_K and Q5_K, in pairs too
-    codes     for each 32 columns: u8[8][64], or u8[4][64] where group q has the low nibbles of vector q, q < 4, and
-              the high nibbles of vector q - 4 otherwise
-    high      for each 32 columns: one bit more, u8[64] with the bit of group q at bit q; or two bits more, u8[2][64]
-              with those of group q in vector q // 4 at bits 2·(q % 4)
+    codes     for each 32 columns: u8[8][64] where a code has 8 bits, else u8[4][64]: for q < 4, vector q holds
+              group q in its low nibbles and group q + 4 in its high nibbles
+    high      for each 32 columns the upper bits of the codes: one bit each as u8[64], group q at bit q; or two bits
+              each as u8[2][64], group q in vector q // 4 at bits 2·(q % 4)
 
 Codes are unsigned; `code_offset` is subtracted when a value is made: d·(code - offset), or d·code + m, or
 d·scale·(code - offset) - m·minimum. Float matrices have tiles of 16 rows × one column.
@@ -28,7 +29,7 @@ GROUP_BYTES = 16  # of one row of floats: four words
 
 @dataclass(frozen=True, slots=True)
 class TileFormat:
-    """One weight type as a file block and as a tile.
+    """Layout of one weight type: its block in the file and its tile.
 
     Args:
         name: The type's name in GGUF.
@@ -36,8 +37,8 @@ class TileFormat:
         columns: Columns of a block; 1 for floats.
         block_bytes: Bytes of one row's block in the file.
         code_bits: 4, 5, 6 or 8; 0 for floats.
-        code_offset: What a code of 0 stands for, negated.
-        has_minimum: Whether there is an additive part.
+        code_offset: Number subtracted from a code.
+        has_minimum: True if a minimum is added to each value.
         scale_count: Sub-block scales in a block.
     """
 
@@ -52,7 +53,7 @@ class TileFormat:
 
     @property
     def is_float(self) -> bool:
-        """Whether the weights are not quantised, so that activations stay float32."""
+        """True if the weights are not quantised; activations then stay float32."""
         return self.code_bits == 0
 
     @property
@@ -94,17 +95,17 @@ class TileFormat:
 
     @property
     def packed_at_once(self) -> tuple[int, int]:
-        """Bytes of a row that are packed at once, and bytes of tiles that come of them and of the 15 other rows."""
+        """Bytes of each row that one packing step reads, and bytes of tiles that it makes from 16 rows."""
         if self.is_float:
             return GROUP_BYTES, ROWS * GROUP_BYTES
         return self.block_bytes, self.tile_bytes
 
     def row_bytes(self, columns: int) -> int:
-        """Bytes of one row of `columns` in the file."""
+        """Returns the bytes of one row of `columns` in the file."""
         return columns // self.columns * self.block_bytes
 
     def matrix_bytes(self, rows: int, columns: int) -> int:
-        """Bytes of a matrix in tiles; the last tile is filled up with zeros."""
+        """Returns the bytes of a matrix in tiles; the last tile row is filled up with zeros."""
         return -(-rows // ROWS) * (columns // self.columns) * self.tile_bytes
 
 

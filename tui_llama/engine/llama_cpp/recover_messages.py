@@ -1,8 +1,8 @@
-"""The conversation in a row of tokens that a chat template has written: who said what, found again in the text.
+"""Recovers the messages of a conversation from tokens that a chat template wrote: who said what.
 
-A template is a program and cannot be run backwards. But it can be asked to write messages of one character each, and
-what then stands between these characters is what it puts between messages. The text is cut there. What comes of it is
-believed when the template writes these messages as the same tokens again.
+A template is a program and cannot be run backwards. But it can be made to write messages of one character each; the
+text between these characters is what the template puts between messages. The recovered text is cut there. The resulting
+messages are accepted only if the template writes them as the same tokens again.
 """
 
 import re

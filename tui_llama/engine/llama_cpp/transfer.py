@@ -1,9 +1,9 @@
-"""Sessions of llama.cpp into a sequence of ours, and out of the prompt cache into a session.
+"""Imports llama.cpp sessions into a sequence, and exports sequences from the prompt cache as llama.cpp sessions.
 
-A session comes from anywhere, and nothing in it says which weights its keys and values are of. So two tokens are
-computed again before anything of it is used. That does not show whether every other token is the one whose keys and
-values stand there: what was taken in stays with the chat that it was taken in for. Knows nothing of where chats are
-kept.
+A session may come from anywhere, and nothing in it says which weights its keys and values belong to. So two tokens are
+computed again before anything of the session is used. This does not prove that every other token belongs to its keys
+and values. An imported session is therefore used only by the chat that it was imported for. This module does not know
+where chats are stored.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,14 +16,17 @@ import numpy as np
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.llama_cpp.recover_messages import messages_in
-from tui_llama.engine.llama_cpp.session_format import Plane, StoredState, read_llama_session, write_llama_session
-from tui_llama.engine.model.interface import LanguageModel, Logits, TokenSequence
+from tui_llama.engine.llama_cpp.session_format import Plane, SessionHead, StoredState
+from tui_llama.engine.llama_cpp.session_reader import read_llama_session
+from tui_llama.engine.llama_cpp.session_writer import write_llama_session
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
 from tui_llama.engine.prompting.conversation_prompt import encode_continuation, without_foreign_tokens
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.engine.state_file import Rows
 from tui_llama.engine.templates.dates import dates_in
+from tui_llama.engine.token_sequence import Logits, TokenSequence
 from tui_llama.errors import EngineError, StateFileError
 
 _LOGITS_VERSION = 9
@@ -55,7 +58,7 @@ class WrittenSession:
     tokens: int
     cells: int
     reused_tokens: int
-    troubles: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
 class SessionTransfer:
@@ -123,8 +126,8 @@ class SessionTransfer:
         if self._prompt_cache is None:
             raise StateFileError("not stored (stored prompts are switched off)")
         outcome = self._prompt_cache.save(owner, self._sequence)
-        if outcome.troubles:
-            raise StateFileError(f"not stored ({'; '.join(outcome.troubles)})")
+        if outcome.problems:
+            raise StateFileError(f"not stored ({'; '.join(outcome.problems)})")
 
     def _hold_checked(self, state: StoredState) -> None:
         """Takes the state over; the last token and one in the middle must come out again from what is before them."""
@@ -188,32 +191,35 @@ class SessionTransfer:
         """
         has_logits = version == _LOGITS_VERSION
         cells = token_ids if has_logits else token_ids[:-1]
+        self._require_computable(token_ids, cells, version)
+        reused, problems = self._restore(cells, owner)
+        logits = self._compute(cells, needs_logits=has_logits, on_progress=on_progress)
+        architecture, shape = self._model.info.architecture, self._model.state_shape
+        next_token_id = None if has_logits else token_ids[-1]
+        cell_ids = np.array(cells, np.uint32)
+        head = SessionHead(version, architecture, shape, cell_ids, next_token_id, logits, flash_attention)
+        write_llama_session(path, head, self._layers(), may_replace=may_replace, inputs=inputs)
+        return WrittenSession(len(token_ids), len(cells), reused, problems)
+
+    def _require_computable(self, token_ids: tuple[int, ...], cells: tuple[int, ...], version: int) -> None:
+        """Raises EngineError where the model cannot compute the keys and values of a session of these tokens."""
         if len(cells) > self._model.context_size:
             raise EngineError(
                 f"there are {len(cells)} tokens to read, but the context has room for {self._model.context_size}",
                 f"Set a larger --ctx; the model allows {self._model.info.trained_context_size}.",
             )
         if not cells:
-            raise EngineError(
-                f"a session of version {version} needs at least {1 if has_logits else 2} tokens, not {len(token_ids)}"
-            )
+            needed = 1 if version == _LOGITS_VERSION else 2
+            raise EngineError(f"a session of version {version} needs at least {needed} tokens, not {len(token_ids)}")
         if max(token_ids) >= self._model.vocab_size:
             raise EngineError("there are tokens that this model does not know", "Use the model that they are of.")
-        reused, troubles = self._restore(cells, owner)
-        logits = self._compute(cells, needs_logits=has_logits, on_progress=on_progress)
-        write_llama_session(
-            path, version, self._model.info.architecture, self._model.state_shape, np.array(cells, np.uint32),
-            self._layers(), next_token_id=None if has_logits else token_ids[-1], logits=logits,
-            flash_attention=flash_attention, may_replace=may_replace, inputs=inputs,
-        )  # fmt: skip
-        return WrittenSession(len(token_ids), len(cells), reused, troubles)
 
     def _restore(self, token_ids: tuple[int, ...], owner: bytes | None) -> tuple[int, tuple[str, ...]]:
         self._sequence.rewind(0)
         if self._prompt_cache is None:
             return 0, ()
         outcome = self._prompt_cache.restore(self._sequence, token_ids, owner)
-        return outcome.tokens, outcome.troubles
+        return outcome.tokens, outcome.problems
 
     def _compute(
         self, token_ids: tuple[int, ...], *, needs_logits: bool, on_progress: Callable[[int, int], None]

@@ -1,1 +1,1 @@
-"""What this machine is: its processors, its instruction sets, its memory."""
+"""Facts about this machine: its processors, its instruction sets, its memory."""

@@ -1,10 +1,10 @@
-"""The ladder of instruction sets: what each rung needs, and which one is used; dot_products.py has their code.
+"""The ladder of instruction sets: what each one needs, and which is used; kernels/ir/dot_products.py has their code.
 
-Best first: `amx_int8` (x86 servers with a tile multiplier, see tile_multiplier.py; elsewhere as the next),
+Best first: `amx_int8` (x86 servers with AMX, see kernels/matrix/amx.py; all other products as with `avx512_vnni`),
 `avx512_vnni`, `avx_vnni` (x86 with 256-bit VNNI), `avx2`, `neon_dotprod` (64-bit ARM), `portable` (vector IR that LLVM
-lowers for any target). `TUI_LLAMA_INSTRUCTION_SET` forces a rung; kernels are then compiled for a processor that has no
-more than this rung, so that a forced rung is as fast and as slow as where it is the best. All rungs give the same bits:
-integer sums are exact, and nothing else differs.
+lowers for any target). `TUI_LLAMA_INSTRUCTION_SET` forces one of them. All kernels are then compiled for a processor
+that has no more, so that it is as fast and as slow as on a machine where it is the best. All instruction sets give the
+same bits: integer sums are exact, and nothing else differs.
 """
 
 import ctypes
@@ -20,20 +20,20 @@ from tui_llama.errors import EngineError, SettingsError
 
 # --- the ladder -----------------------------------------------------------------------------------------------------
 
-# Half floats and fused multiply-adds are everywhere; without instructions for them LLVM would call functions that a
-# program has no use for otherwise. Every x86 processor with AVX2 has both, and so has every 64-bit ARM.
+# Kernels use half floats and fused multiply-adds everywhere. Without instructions for them LLVM would call functions
+# that the program does not otherwise need. Every x86 processor with AVX2 has both, and so has every 64-bit ARM.
 _ON_X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 @dataclass(frozen=True, slots=True)
 class InstructionSet:
-    """One rung.
+    """One instruction set of the ladder.
 
     Args:
         name: As `TUI_LLAMA_INSTRUCTION_SET` spells it.
-        needs: The processor's features that its code uses, by LLVM's names.
-        processor: LLVM's name of the plainest processor family that a rung stands for.
-        features: What the rung has beyond this family, as LLVM's list of features.
+        needs: The processor features that its code uses, by LLVM's names.
+        processor: LLVM's name of the plainest processor family that has this instruction set.
+        features: Features beyond this family, as LLVM's list of features.
     """
 
     name: str
@@ -62,12 +62,12 @@ LADDER = (
 
 
 def instruction_set_named(name: str) -> InstructionSet:
-    """The rung of this name, whether this processor can run it or not."""
+    """Returns the instruction set of this name, whether or not this processor can run it."""
     return next(rung for rung in LADDER if rung.name == name)
 
 
 def available_instruction_sets() -> list[str]:
-    """The rungs of the ladder that this processor can run, best first."""
+    """Returns the names of the instruction sets that this processor can run, best first."""
     features = llvm.get_host_cpu_features()
     rungs = [rung.name for rung in LADDER if all(features.get(need, False) for need in rung.needs)]
     return [name for name in rungs if name != "amx_int8" or _tile_registers_are_granted()]
@@ -75,7 +75,7 @@ def available_instruction_sets() -> list[str]:
 
 @cache
 def _tile_registers_are_granted() -> bool:
-    """Asks the system for the tile registers, which it gives to a process on demand only.
+    """Asks the system for the AMX tile registers, which it grants to a process on request only; tells whether it did.
 
     Source: Linux, Documentation/arch/x86/xstate.rst.
     """
@@ -102,7 +102,7 @@ INSTRUCTION_SET = _chosen_instruction_set()
 
 
 def restricted_target() -> tuple[str, str] | None:
-    """Processor and features to compile for, by LLVM's names; None where that is this processor as it is."""
+    """Returns processor and features to compile for, by LLVM's names; None to compile for this processor as it is."""
     if available_instruction_sets()[0] == INSTRUCTION_SET:
         return None
     rung = instruction_set_named(INSTRUCTION_SET)

@@ -12,18 +12,18 @@ _ALIGNMENT_BYTES = 64
 
 
 def zeroed_bytes(size: int, *, huge_pages: bool = True) -> npt.NDArray[np.uint8]:
-    """Zeroed memory from the operating system, page by page as it is first touched.
+    """Returns zeroed memory, which the operating system supplies page by page as it is first touched.
 
     Args:
         size: Bytes, may be 0.
-        huge_pages: Whether the pages of large memory may be huge: three times as fast to touch, and fast to read, but
-            all of a page is taken as soon as one byte of it is used.
+        huge_pages: True: large memory may have huge pages. These are three times as fast to touch, and fast to read,
+            but one used byte takes a whole page.
 
     Returns:
         (size,) uint8; the memory lives as long as the array or a view of it.
 
     Raises:
-        MemoryError: the system has not so much.
+        MemoryError: the system does not have enough memory.
     """
     if size == 0:
         return np.zeros(0, np.uint8)
@@ -34,7 +34,7 @@ def zeroed_bytes(size: int, *, huge_pages: bool = True) -> npt.NDArray[np.uint8]
 
 
 def ask_for_huge_pages(array: npt.NDArray[np.generic]) -> None:
-    """Lets the system use huge pages for what is not touched yet of an array of `zeroed_array`, if that is large."""
+    """Lets the system use huge pages for the untouched part of an array of `zeroed_array`, if the array is large."""
     owner: object = array
     while owner is not None and not isinstance(owner, mmap.mmap):
         owner = getattr(owner, "base", None) if isinstance(owner, np.ndarray) else getattr(owner, "obj", None)
@@ -43,7 +43,7 @@ def ask_for_huge_pages(array: npt.NDArray[np.generic]) -> None:
 
 
 def _private_map(size: int) -> mmap.mmap:
-    # Python's maps are shared with child processes unless told otherwise, and shared memory has no huge pages.
+    # Python's maps are shared with child processes by default, and shared memory gets no huge pages.
     try:
         if hasattr(mmap, "MAP_PRIVATE"):
             return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -55,7 +55,7 @@ def _private_map(size: int) -> mmap.mmap:
 
 
 def zeroed_array(shape: tuple[int, ...], dtype: npt.DTypeLike, *, huge_pages: bool = True) -> npt.NDArray[np.generic]:
-    """A zeroed array on a cache-line boundary; see `zeroed_bytes`."""
+    """Returns a zeroed array on a cache-line boundary; see `zeroed_bytes`."""
     kind = np.dtype(dtype)
     size = int(np.prod(shape)) * kind.itemsize
     if size >= _HUGE_PAGE_BYTES:
@@ -66,16 +66,16 @@ def zeroed_array(shape: tuple[int, ...], dtype: npt.DTypeLike, *, huge_pages: bo
 
 
 class ZeroedRegions:
-    """Hands out zeroed memory, piece after piece of large regions, so that small pieces share huge pages."""
+    """Source of small pieces of zeroed memory, cut from large regions so that they share huge pages."""
 
     def __init__(self) -> None:
         self._left = zeroed_bytes(0)
 
     def take(self, size: int) -> npt.NDArray[np.uint8]:
-        """The next `size` bytes, on a cache-line boundary; they live as `zeroed_bytes`.
+        """Returns the next `size` bytes, on a cache-line boundary; they live as long as those of `zeroed_bytes`.
 
         Raises:
-            MemoryError: the system has not so much.
+            MemoryError: the system does not have enough memory.
         """
         if size > len(self._left):
             self._left = zeroed_bytes(max(size, _REGION_BYTES))
@@ -85,14 +85,14 @@ class ZeroedRegions:
 
 
 def padded(count: int, multiple: int = 16) -> int:
-    """`count` rounded up to a multiple."""
+    """Returns `count` rounded up to a multiple of `multiple`."""
     return -(-count // multiple) * multiple
 
 
 def odd_lines(size: int) -> int:
-    """`size` bytes rounded up to an odd number of cache lines.
+    """Returns `size` bytes rounded up to an odd number of cache lines.
 
-    That far apart rows of a table should lie that are used together: an even power of two apart they would compete for
-    the same few places of a cache.
+    Rows of a table that are used together should be this far apart: at a distance of a power of two they would compete
+    for the same few places of a cache.
     """
     return _ALIGNMENT_BYTES * (-(-size // _ALIGNMENT_BYTES) | 1)

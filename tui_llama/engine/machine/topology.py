@@ -1,4 +1,4 @@
-"""What this machine has: processors, cores, memory nodes, and how much of them this process may use."""
+"""Processors, cores and memory nodes of this machine, and how much of them this process may use."""
 
 import os
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ _PROCESS = Path("/proc/self")
 
 
 def usable_processors() -> frozenset[int]:
-    """The processors that the system lets this process use."""
+    """Returns the processors that the system lets this process use."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
 
 
 def physical_core_count(processors: Iterable[int] | None = None) -> int:
-    """Cores among these processors, those that share one core's units counted once, as far as a quota allows.
+    """Counts the cores among these processors, up to the CPU quota; processors that share one core count once.
 
     Args:
         processors: None for all that this process may use.
@@ -34,18 +34,18 @@ def physical_core_count(processors: Iterable[int] | None = None) -> int:
 
 
 def memory_nodes() -> list[frozenset[int]]:
-    """The processors of each memory node; none where the system does not say."""
+    """Returns the processors of each memory node; an empty list where the system does not say."""
     lists = sorted((_DEVICES / "node").glob("node[0-9]*/cpulist"))
     return [frozenset(_in_list(path.read_text())) for path in lists]
 
 
 def current_processor() -> int:
-    """The processor that this thread runs on now: field 39 of its status, see proc(5)."""
+    """Returns the processor that this thread runs on now: field 39 of its status, see proc(5)."""
     return int((_PROCESS / "stat").read_text().rpartition(")")[2].split()[36])
 
 
 def _in_list(text: str) -> Iterable[int]:
-    """The numbers in a list such as "0-3,8"."""
+    """Yields the numbers in a list such as "0-3,8"."""
     for part in text.strip().split(","):
         first, _, last = part.partition("-")
         if first:
@@ -53,7 +53,7 @@ def _in_list(text: str) -> Iterable[int]:
 
 
 def _quota() -> float | None:
-    """How many processors' time the control groups of this process allow; None: no limit."""
+    """Returns the processors' time that the control groups of this process allow, in processors; None: no limit."""
     try:
         groups = (_PROCESS / "cgroup").read_text()
     except OSError:
@@ -67,16 +67,16 @@ def _quota() -> float | None:
 
 
 def _quotas_of_group(group: str, *, is_unified: bool) -> list[float]:
-    """The limits of a control group and of all above it, processors."""
+    """Returns the limits of a control group and of all above it, in processors."""
     root = _CGROUPS if is_unified else _CGROUPS / "cpu"
-    # In a container the path may be the host's; its own group is then at the root.
+    # In a container the path may be the host's; the container's own group is then at the root.
     folders = [root, *(root.joinpath(*group.split("/")[:depth]) for depth in range(1, len(group.split("/")) + 1))]
     names = ["cpu.max"] if is_unified else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
     quotas = []
     for folder in folders:
         try:
             quota, period, *_ = " ".join((folder / name).read_text() for name in names).split()
-        except (OSError, ValueError):  # no limit is set here, or it is not shown
+        except (OSError, ValueError):  # no limit is set here, or it cannot be read
             continue
         if quota not in ("max", "-1"):
             quotas.append(int(quota) / int(period))

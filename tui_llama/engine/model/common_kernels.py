@@ -1,34 +1,37 @@
 """The kernels that a kind of model needs, known before there is a file of it: so that they can be compiled early."""
 
 from collections.abc import Iterable
+from typing import Final
 
-from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
-from tui_llama.engine.gguf.compiled_strings import FIND_STRINGS
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.weight_tile import Q4_1_FORMAT, Q8_0_FORMAT, TileFormat
-from tui_llama.engine.model.kv_moves import MOVE_POSITIONS
-from tui_llama.engine.plan.plan import kernel_named
-from tui_llama.engine.tensors.repacking import repack_kernels
-from tui_llama.engine.threads.team import TAKE_PART
-from tui_llama.engine.tokenizer.merging import MERGE_KERNELS
-from tui_llama.engine.toolchain.object_store import Kernel
 
-STARTER_FORMATS = (Q4_1_FORMAT, Q8_0_FORMAT)
+STARTER_FORMATS: Final = (Q4_1_FORMAT, Q8_0_FORMAT)
 """The weight types of the starter model."""
 
-KERNELS_OF_EVERY_MODEL = (*SAMPLING_KERNELS, TAKE_PART, FIND_STRINGS, MOVE_POSITIONS)
+KERNELS_OF_EVERY_MODEL: Final = (*ops.SAMPLING, ops.TAKE_PART, ops.FIND_STRINGS, ops.MOVE_POSITIONS)
 
-_OPERATIONS = ("embed", "rms_norm", "store_keys", "store_values", "rotate_queries", "attention", "gate")
+_PLAN_OF_EVERY_MODEL: Final = (
+    ops.EMBED,
+    ops.RMS_NORM,
+    ops.STORE_KEYS,
+    ops.STORE_VALUES,
+    ops.ROTATE_QUERIES,
+    ops.ATTENTION,
+    ops.GATE,
+)
 
 
-def kernels_for(formats: Iterable[TileFormat]) -> list[Kernel]:
-    """The kernels of a model whose matrices have these formats and whose tokenizer is of the byte-pair kind."""
-    from tui_llama.bench.machine_limits import READ_PASS  # here, for a start of the engine does without
-
+def kernels_for(formats: Iterable[TileFormat]) -> list[ops.Operation]:
+    """Returns the kernels of a model with these formats of matrices and a byte-pair tokenizer, each once."""
     layouts = list(formats)
-    operations = [
-        *_OPERATIONS,
-        *(f"quantize_{layout.columns}" for layout in layouts if not layout.is_float),
-        *(f"matrix_{layout.name.lower()}" for layout in layouts),
+    kernels = [
+        *_PLAN_OF_EVERY_MODEL,
+        *(ops.quantization(layout.columns) for layout in layouts if not layout.is_float),
+        *map(ops.matrix_product, layouts),
+        *ops.repacking(layouts),
+        *ops.BYTE_PAIR_MERGING,
+        *KERNELS_OF_EVERY_MODEL,
+        ops.READ_PASS,  # how fast the machine reads memory is measured early, too
     ]
-    named = [kernel_named(operation) for operation in operations]
-    return list(dict.fromkeys([*named, *repack_kernels(layouts), *MERGE_KERNELS, *KERNELS_OF_EVERY_MODEL, READ_PASS]))
+    return list(dict.fromkeys(kernels))

@@ -1,8 +1,8 @@
-"""Whether the engine knows all of a model file that changes an answer.
+"""Checks that the engine knows all of a model file that changes an answer.
 
-A tensor or a key that is passed over in silence gives answers that are wrong and look right. So every tensor is read by
-the forward pass or named here as one that says nothing, and keys that would change the pass are refused, or told of
-where llama.cpp passes over them as well.
+An ignored tensor or key gives answers that are wrong and look right. So the forward pass reads every tensor, or the
+tensor is named here as one without meaning. Keys that would change the forward pass are refused. Where llama.cpp
+ignores such a key as well, the user gets a notice instead.
 
 Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/models, of October 2026.
 """
@@ -42,7 +42,7 @@ _REFUSED_KEYS: Final[Mapping[str, str]] = {
     "expert_group_count": "the model is a mixture of experts",
     "nextn_predict_layers": "the model has blocks that predict several tokens",
 }
-"""Numbers that are 0 in what this engine runs, and what another one means."""
+"""Keys that are 0 in every model that this engine runs, and what another number means."""
 
 _NEUTRAL_VALUES: Final[Mapping[str, tuple[float, ...]]] = {
     "attention.sliding_window": (0,),
@@ -60,14 +60,14 @@ _NEUTRAL_VALUES: Final[Mapping[str, tuple[float, ...]]] = {
     "logit_scale": (0, 1),
     "use_parallel_residual": (0,),
 }
-"""What other architectures read. For those of this engine llama.cpp passes over it, whatever it says."""
+"""Keys that other architectures read. llama.cpp ignores them for the architectures of this engine."""
 
 
 def check_coverage(file: GgufFile, sizes: Hyperparameters, architecture: Architecture) -> tuple[str, ...]:
-    """Makes sure that nothing of a model is left out.
+    """Checks that the forward pass uses every tensor and key of a model.
 
     Returns:
-        What the user should know, one line each.
+        Notices to the user, one line each.
 
     Raises:
         ModelFileError: there are tensors or keys that this engine would have to know, or a tensor is missing or of
@@ -90,13 +90,13 @@ def check_coverage(file: GgufFile, sizes: Hyperparameters, architecture: Archite
 
 @dataclass(frozen=True, slots=True)
 class _Width:
-    """All that the census wants to know of numbers."""
+    """A buffer without memory: the census needs only its width."""
 
     width: int
 
 
 class TensorCensus:
-    """Takes down a forward pass, but only which tensors it reads: `names`. Each is looked for in the file.
+    """A `PlanWriter` that only notes the tensors that a forward pass reads, in `names`, and checks each in the file.
 
     Raises:
         ModelFileError: one is missing or of another shape.
@@ -118,11 +118,11 @@ class TensorCensus:
         self.names.add(name)
 
     def has(self, name: str) -> bool:
-        """Whether the model has a tensor of that name."""
+        """Tells whether the model has a tensor of that name."""
         return name in self._file.tensors
 
     def buffer(self, name: str, width: int) -> _Width:
-        """Room for so many numbers."""
+        """Returns a buffer of `width` numbers for each token."""
         return _Width(width)
 
     def embed(self, name: str) -> _Width:
@@ -204,7 +204,7 @@ def _notices(file: GgufFile) -> list[str]:
 
 
 def _says(file: GgufFile, name: str, neutral: tuple[float, ...]) -> bool:
-    """Whether a key is there with another value than those."""
+    """Tells whether the file has the key with another value than those."""
     value = _value(file, name)
     if value is None:
         return False

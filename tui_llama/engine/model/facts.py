@@ -1,6 +1,7 @@
-"""What the header of a model file tells before the model is loaded: what it is, what it needs, whether it can run.
+"""What a model file tells of itself, to users: what the model is, what it needs, whether it can run.
 
-Nothing of the weights is read, so this takes milliseconds and is safe for a file that nobody has looked at yet.
+Before the model is loaded only the header of the file is read. That takes milliseconds, and is safe for a file that
+nobody has looked at yet.
 """
 
 import math
@@ -15,10 +16,11 @@ from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_ggu
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.plan.architectures import architecture_named
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.protocol import ModelFacts, ModelInfo
 from tui_llama.engine.templates.known import recognize_template
 from tui_llama.engine.templates.template_text import stored_template
-from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
+from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
+from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tokenizer.tokenizer import check_tokenizer_kind
 from tui_llama.errors import ModelFileError
 
@@ -41,7 +43,7 @@ _SAMPLING_KEYS: Final = {
 
 
 def read_model_facts(path: str | Path) -> ModelFacts:
-    """Reads the header of a model file; what is wrong with the file, or with reading it, becomes `refusal`."""
+    """Reads the header of a model file; any error in the file, or in reading it, becomes `refusal`."""
     try:
         with open_gguf(path, quickest_find_strings()) as file:
             return _facts(file)
@@ -52,14 +54,45 @@ def read_model_facts(path: str | Path) -> ModelFacts:
         return ModelFacts(_printable(path), refusal=_printable(what)[: 2 * _LONGEST])
 
 
+def loaded_model_info(
+    file: GgufFile, sizes: Hyperparameters, cache: CacheShape, weight_bytes: int, template_source: str, vocabulary: str
+) -> ModelInfo:
+    """Returns what the screen says of a model that is loaded.
+
+    Args:
+        file: The model.
+        sizes: Those of the model.
+        cache: The shape of a sequence's keys and values.
+        weight_bytes: What the matrices take in memory.
+        template_source: Where the chat template comes from, in words.
+        vocabulary: The fingerprint of what token ids mean.
+    """
+    name = file.metadata.get("general.name")
+    return ModelInfo(
+        name=name if isinstance(name, str) else file.path.stem,
+        path=str(file.path),
+        architecture=file.get_str("general.architecture"),
+        quantization=common_type(file),
+        parameter_count=_parameter_count(file),
+        weight_bytes=weight_bytes,
+        vocab_size=sizes.vocab_size,
+        context_size=cache.context_size,
+        trained_context_size=sizes.context_length,
+        key_value_bytes_per_token=cache.state.token_bytes,
+        template_source=template_source,
+        sampling=recommended_sampling(file),
+        vocabulary=vocabulary,
+    )
+
+
 def common_type(file: GgufFile) -> str:
-    """The type that most matrices of a file have; empty where it has none."""
+    """Returns the type that most matrices of a file have; empty where it has none."""
     types = [tensor.type_name for tensor in file.tensors.values() if len(tensor.shape) > 1]
     return max(sorted(set(types)), key=types.count, default="")
 
 
 def recommended_sampling(file: GgufFile) -> dict[str, float]:
-    """The sampling that a file recommends, by the names of `chat.SamplingSettings`; other types are passed over."""
+    """Returns the sampling that a file recommends, by the names of `chat.SamplingSettings`; ignores other types."""
     found = {}
     for name, key in _SAMPLING_KEYS.items():
         value = file.metadata.get(key)
@@ -76,7 +109,7 @@ def _facts(file: GgufFile) -> ModelFacts:
         name=_text(file, "general.name")[:_LONGEST],
         architecture=_text(file, "general.architecture")[:_LONGEST],
         quantization=common_type(file),
-        parameter_count=sum(math.prod(tensor.shape) for tensor in file.tensors.values()),
+        parameter_count=_parameter_count(file),
         file_bytes=file.size_bytes,
         weight_bytes=sum(map(_bytes_in_memory, file.tensors.values())),
         bytes_read_per_token=_bytes_read_per_token(file),
@@ -97,6 +130,10 @@ def _facts(file: GgufFile) -> ModelFacts:
         trained_context_size=sizes.context_length,
         key_value_bytes_per_token=2 * _KEY_VALUE_BYTES * sizes.layer_count * sizes.kv_head_count * sizes.head_dim,
     )
+
+
+def _parameter_count(file: GgufFile) -> int:
+    return sum(math.prod(tensor.shape) for tensor in file.tensors.values())
 
 
 def _bytes_read_per_token(file: GgufFile) -> int:
@@ -123,5 +160,5 @@ def _text(file: GgufFile, key: str) -> str:
 
 
 def _printable(text: object) -> str:
-    """A path, and an error that names it, may hold bytes that are no text, which no message could carry."""
+    """Returns a path, or an error that names one, without the bytes that are no text: no message can carry those."""
     return str(text).encode("utf-8", "replace").decode()

@@ -6,14 +6,11 @@ Knows where tokens lie and how keys are rotated; nothing of which tokens ought t
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.plan_row import BATCH, UNTURNED
 from tui_llama.engine.plan.plan import Plan
 from tui_llama.engine.tensors.kv_cache import KeyValueCache
-from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import CallerError, ShapeMismatchError
-
-_KEY_KERNEL = "store_keys"
-MOVE_POSITIONS = Kernel("kv_moves", "move_positions", "i" * 9)
 
 
 class PositionMoves:
@@ -24,7 +21,7 @@ class PositionMoves:
     """
 
     def __init__(self, plan: Plan) -> None:
-        is_key_row = [step.operation == _KEY_KERNEL for step in plan.steps]
+        is_key_row = [step.operation == ops.STORE_KEYS.name for step in plan.steps]
         self._rows = np.ascontiguousarray(plan.rows[is_key_row])
         self._rotary = plan.rotary
         self._scratch = np.zeros((2, int(self._rows["head_dim"].max())), np.float32)
@@ -63,7 +60,7 @@ class PositionMoves:
         batch = np.zeros((), BATCH)
         batch["keys"], batch["values"] = cache.keys_address, cache.values_address
         batch["context_size"] = cache.shape.padded_context
-        MOVE_POSITIONS(
+        ops.MOVE_POSITIONS(
             int(self._rows.ctypes.data), len(self._rows), int(batch.ctypes.data), first, len(differences), distance,
             int(turns.ctypes.data), int(angles.ctypes.data), int(self._scratch.ctypes.data),
         )  # fmt: skip

@@ -1,7 +1,7 @@
-"""The plan: a model's forward pass as a table of operations, built once and run for every batch.
+"""The plan: a model's forward pass as a table of plan steps, built once and run for every batch.
 
-`PlanBuilder` offers the operations that architectures are written in; each checks shapes and appends rows. A `Plan`
-holds the finished table, the work buffers that its rows point into, and what is needed to print it.
+`PlanBuilder` offers the operations that architectures are written in; each one checks shapes and appends rows. A `Plan`
+holds the finished table, the buffers that its rows point to, and the texts to print it.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts import amx_panel
 from tui_llama.engine.layouts import attention as attention_sizes
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, activation_bytes
@@ -20,17 +21,7 @@ from tui_llama.engine.tensors.kv_cache import CacheShape
 from tui_llama.engine.tensors.matrices import Matrix
 from tui_llama.engine.tensors.rotary import RotaryTable
 from tui_llama.engine.tensors.weights import Weights
-from tui_llama.engine.toolchain.object_store import PLAN_ARGUMENTS, Kernel
 from tui_llama.errors import ShapeMismatchError
-
-_MATRIX_PREFIX = "matrix_"
-_OTHER_MODULES = {
-    "rotate_queries": "kv_store",
-    "store_keys": "kv_store",
-    "store_values": "kv_store",
-    "attention": "attention.kernel",
-}
-"""Where kernels are that are neither matrix kernels nor in `elementwise`."""
 
 _ATTENTION_UNITS = 32  # of one token at depth: enough for many threads, few enough to cost nothing
 
@@ -41,7 +32,7 @@ class Buffer:
 
     Args:
         name: For printing.
-        width: Elements of a row that mean something.
+        width: Elements of a row without its padding.
         data: (batch_tokens, padded width) float32, or bytes for quantised activations; padding stays zero.
     """
 
@@ -51,7 +42,7 @@ class Buffer:
 
     @property
     def address(self) -> int:
-        """Where it begins."""
+        """Address of the first row."""
         return int(self.data.ctypes.data)
 
     @property
@@ -62,13 +53,13 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is printed of a row.
+    """Description of one plan step, for printing and counting.
 
     Args:
-        operation: The kernel's name.
-        detail: What it works on.
+        operation: Its name in `ops`.
+        detail: What the operation works on.
         weight_bytes: Bytes of weights that it reads.
-        macs_per_token: Multiply-accumulates for one token, attention left out.
+        macs_per_token: Multiply-accumulates for one token, without attention.
     """
 
     operation: str
@@ -79,7 +70,7 @@ class Step:
 
 @dataclass
 class Plan:
-    """A finished plan. `rows` is ready to run once `set_kernels` was called."""
+    """A finished plan. `rows` is ready to run after `set_kernels`."""
 
     rows: npt.NDArray[np.void]
     steps: list[Step]
@@ -89,12 +80,12 @@ class Plan:
     keep_alive: list[object]
 
     @property
-    def kernels(self) -> list[Kernel]:
+    def kernels(self) -> list[ops.Operation]:
         """The kernels that the plan needs, each once, in order of first use."""
-        return list(dict.fromkeys(kernel_named(step.operation) for step in self.steps))
+        return list(dict.fromkeys(ops.plan_operation(step.operation) for step in self.steps))
 
     def set_kernels(self) -> None:
-        """Fills in the addresses of the kernels, and loads those that nobody has loaded."""
+        """Writes the addresses of the kernels into the rows, and loads kernels that are not loaded yet."""
         addresses = {kernel.name: kernel.address for kernel in self.kernels}
         for row, step in zip(self.rows, self.steps, strict=True):
             row["kernel"] = addresses[step.operation]
@@ -108,19 +99,13 @@ class Plan:
         return "\n".join(lines)
 
 
-def kernel_named(operation: str) -> Kernel:
-    """The kernel of an operation."""
-    module = "matrix.products" if operation.startswith(_MATRIX_PREFIX) else _OTHER_MODULES.get(operation, "elementwise")
-    return Kernel(module, operation, PLAN_ARGUMENTS)
-
-
 @dataclass
 class PlanBuilder:
-    """Builds a plan operation by operation; the methods are the vocabulary of the architectures.
+    """Builds a plan operation by operation; its methods are the operations that architectures use.
 
     Args:
         sizes: The model's sizes.
-        weights: Where tensors come from.
+        weights: Supplies the tensors.
         rotary: The table of angles.
         cache: Sizes of the caches that the plan will run with.
         batch_tokens: Most tokens of a batch.
@@ -140,15 +125,15 @@ class PlanBuilder:
 
     @property
     def logits(self) -> Buffer:
-        """Where the logits go: float32 (batch_tokens, padded vocab)."""
+        """Buffer for the logits: float32 (batch_tokens, padded vocab)."""
         return self.buffer("logits", self.sizes.vocab_size)
 
     def has(self, name: str) -> bool:
-        """Whether the model has a tensor of that name."""
+        """Tells whether the model has a tensor of that name."""
         return self.weights.has(name)
 
     def buffer(self, name: str, width: int) -> Buffer:
-        """The float32 buffer of that name, shared by all operations that ask for it.
+        """Returns the float32 buffer of that name, which all operations that request it share.
 
         Raises:
             ShapeMismatchError: it exists with another width.
@@ -156,37 +141,37 @@ class PlanBuilder:
         return self._shared(name, width, (odd_lines(4 * width) // 4,), np.float32)
 
     def embed(self, name: str) -> Buffer:
-        """Token ids → embedding rows."""
+        """Looks up the embedding rows of token ids."""
         residual = self.buffer("residual", self.sizes.embedding_size)
         matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, residual.width)
         self._keep_alive.append(matrix.data)
         self._add(
-            Step("embed", name),
+            Step(ops.EMBED.name, name),
             output=residual.address, output_stride=residual.stride_bytes, weight=int(matrix.data.ctypes.data),
             weight_stride=matrix.row_bytes, columns=residual.width, mode=matrix.layout.type_id, units=1,
         )  # fmt: skip
         return residual
 
     def rms_norm(self, source: Buffer, name: str) -> Buffer:
-        """Root-mean-square norm of whole rows, into a buffer that the next norm overwrites."""
+        """Computes the root-mean-square norm of whole rows, into a buffer that the next norm overwrites."""
         target = self.buffer("normed", source.width)
         self._add_norm(source, target, name, heads=1, columns=source.width)
         return target
 
     def head_norm(self, buffer: Buffer, name: str, heads: int) -> None:
-        """Root-mean-square norm of every head, in place."""
+        """Computes the root-mean-square norm of every head, in place."""
         self._add_norm(buffer, buffer, name, heads, self.sizes.head_dim)
 
     def multiply(
         self, source: Buffer, targets: Mapping[str, Buffer], *, add: bool = False, bias_required: bool = False
     ) -> None:
-        """Multiplies one input with one or more matrices: one quantisation of it and one meeting of the team.
+        """Multiplies one input with one or more matrices. The input is quantised once, and the team waits once.
 
         Args:
             source: The input.
-            targets: Names of matrices and where their products go.
-            add: Whether products are added to what the targets hold.
-            bias_required: Whether a missing bias is an error; one that is there is always added.
+            targets: Names of matrices, and the buffers of their products.
+            add: True: products are added to the targets' content.
+            bias_required: True: a missing bias is an error. A bias that the file has is always added.
         """
         matrices = [
             (self.weights.matrix(f"{name}.weight", target.width, source.width), name, target)
@@ -202,43 +187,43 @@ class PlanBuilder:
         self._rows[-1]["barrier"] = 1
 
     def rotate(self, queries: Buffer, neighbours: bool) -> Buffer:
-        """Rotary positions of the queries, heads spread out to multiples of 16."""
+        """Rotates the queries for their positions, and pads heads to multiples of 16."""
         width = self.sizes.head_count * self.cache.padded_head_dim
         rotated = self.buffer("rotated queries", width)
         self._add(
-            Step("rotate_queries", "queries"),
+            Step(ops.ROTATE_QUERIES.name, "queries"),
             **self._from_to(queries, rotated), **self._rotation(neighbours), heads=self.sizes.head_count, units=1,
         )  # fmt: skip
         return rotated
 
     def store(self, keys: Buffer, values: Buffer, layer: int, neighbours: bool) -> None:
-        """Rotary positions of the keys; keys and values into the cache."""
+        """Rotates the keys for their positions, and stores keys and values in the KV cache."""
         common = self._in_cache(layer) | {"units": 1}
         self._add(
-            Step("store_keys", f"layer {layer}"), barrier=0,
+            Step(ops.STORE_KEYS.name, f"layer {layer}"), barrier=0,
             input=keys.address, input_stride=keys.stride_bytes, **self._rotation(neighbours), **common,
         )  # fmt: skip
         self._add(
-            Step("store_values", f"layer {layer}"), barrier=0,
+            Step(ops.STORE_VALUES.name, f"layer {layer}"), barrier=0,
             input=values.address, input_stride=values.stride_bytes, **self._head_sizes(), **common,
         )  # fmt: skip
 
     def continue_with_output_tokens(self) -> None:
-        """From the next operation on, only tokens whose logits are wanted are worked on."""
+        """Restricts all further operations to tokens whose logits are wanted."""
         self._output_tokens_only = True
 
     def attention(
         self, rotated: Buffer, layer: int, scale: float, *, window: int = 0, soft_cap: float = 0.0, sinks: str = ""
     ) -> Buffer:
-        """Softmax attention over the cache.
+        """Computes softmax attention over the KV cache.
 
         Args:
             rotated: Queries from `rotate`.
-            layer: Whose keys and values.
+            layer: Layer of the keys and values.
             scale: Multiplies the scores.
-            window: How many positions a token sees, its own included; 0 for all before it.
-            soft_cap: Scores level off there, as soft_cap · tanh(score / soft_cap); 0 for nowhere.
-            sinks: Name of a tensor (heads,) of scores that take part in the softmax's sum and have no value, or "".
+            window: Positions that a token sees, its own included; 0 for all before it.
+            soft_cap: Turns scores into soft_cap · tanh(score / soft_cap); 0 for no cap.
+            sinks: Name of a tensor (heads,) of scores that count in the softmax's sum and have no value, or "".
         """
         sizes = self.sizes
         attended = self.buffer("attended", sizes.head_count * sizes.head_dim)
@@ -246,7 +231,7 @@ class PlanBuilder:
         sinks_vector = self.weights.vector(sinks, sizes.head_count) if sinks else None
         self._keep_alive.append(sinks_vector)
         self._add(
-            Step("attention", f"layer {layer}"), per_token=PER_TOKEN_GROUP,
+            Step(ops.ATTENTION.name, f"layer {layer}"), per_token=PER_TOKEN_GROUP,
             **self._from_to(rotated, attended), **self._head_sizes(), heads=sizes.head_count,
             **self._in_cache(layer), scale=scale, window=window, soft_cap=soft_cap,
             extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
@@ -256,16 +241,16 @@ class PlanBuilder:
         return attended
 
     def gate(self, gates: Buffer, ups: Buffer) -> Buffer:
-        """silu(gates) × ups, over the gates."""
+        """Computes silu(gates) × ups, and overwrites the gates."""
         self._add(
-            Step("gate", "feed-forward"),
+            Step(ops.GATE.name, "feed-forward"),
             **self._from_to(gates, gates), extra=ups.address, extra_stride=ups.stride_bytes,
             columns=padded(gates.width), units=1,
         )  # fmt: skip
         return gates
 
     def build(self) -> Plan:
-        """The finished plan, without kernel addresses."""
+        """Returns the finished plan, without kernel addresses."""
         width = self.cache.padded_head_dim
         return Plan(
             rows=np.array(self._rows, ROW),
@@ -279,7 +264,10 @@ class PlanBuilder:
     def _quantize(self, source: Buffer, columns: int) -> Buffer:
         blocks, name = source.width // columns, f"{source.name}, quantised by {columns}"
         target = self._shared(name, blocks, (activation_bytes(source.width, columns),), np.uint8)
-        self._add(Step(f"quantize_{columns}", source.name), **self._from_to(source, target), columns=blocks, units=1)
+        self._add(
+            Step(ops.quantization(columns).name, source.name),
+            **self._from_to(source, target), columns=blocks, units=1,
+        )  # fmt: skip
         return target
 
     def _add_product(
@@ -288,7 +276,7 @@ class PlanBuilder:
         self._keep_alive += [matrix.data, bias]
         self._add(
             Step(
-                _MATRIX_PREFIX + matrix.layout.name.lower(), matrix.name,
+                ops.matrix_product(matrix.layout).name, matrix.name,
                 len(matrix.data), matrix.rows * matrix.columns,
             ),
             per_token=PER_PLAN, barrier=0, **self._from_to(source, target),
@@ -300,7 +288,7 @@ class PlanBuilder:
         weight = self.weights.vector(f"{name}.weight", columns)
         self._keep_alive.append(weight)
         self._add(
-            Step("rms_norm", name),
+            Step(ops.RMS_NORM.name, name),
             **self._from_to(source, target), weight=int(weight.ctypes.data), heads=heads, columns=columns,
             epsilon=self.sizes.rms_epsilon, units=heads,
         )  # fmt: skip
@@ -311,10 +299,10 @@ class PlanBuilder:
         return None
 
     def _shared_runs(self) -> dict[str, int]:
-        """Memory in which the threads share the longest attention of one token; all layers use the same."""
+        """Returns the memory in which threads share the longest attention of one token; all layers use it."""
         runs = -(-self.cache.padded_context // attention_sizes.RUN_POSITIONS)
         if self._shared_states is None:
-            size = attention_sizes.shared_bytes(self.cache.padded_head_dim, self.cache.kv_heads, runs)
+            size = attention_sizes.shared_bytes(self.cache.padded_head_dim, self.cache.state.kv_heads, runs)
             self._shared_states = zeroed_bytes(size)
             self._keep_alive.append(self._shared_states)
         return {"shared": int(self._shared_states.ctypes.data), "shared_runs": runs}
@@ -328,7 +316,7 @@ class PlanBuilder:
         }
 
     def _in_cache(self, layer: int) -> dict[str, int]:
-        return {"kv_heads": self.cache.kv_heads, "layer": layer, "cache_type": self.cache.kernel_type}
+        return {"kv_heads": self.cache.state.kv_heads, "layer": layer, "cache_type": self.cache.kernel_type}
 
     def _head_sizes(self) -> dict[str, int]:
         return {"head_dim": self.sizes.head_dim, "padded_head_dim": self.cache.padded_head_dim}

@@ -1,4 +1,4 @@
-"""Runs a plan with a team of threads; the working memory of both lives here."""
+"""Runs a plan with a team of threads, and owns the working memory of both."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from tui_llama.engine.plan.schedule import Schedule, make_schedule, most_rows_of
 from tui_llama.engine.threads.team import ThreadTeam
 
 _PROFILE_PARTS = (PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS)
-_FEW_TOKENS = 8  # a batch of so many reads weights more than it computes, as decoding does
+_FEW_TOKENS = 8  # a batch of so few tokens spends more time on reading weights than on computing, as decode does
 
 
 class PlanRunner:
@@ -22,7 +22,7 @@ class PlanRunner:
 
     Args:
         plan: A plan whose kernels are set.
-        team: Who runs it; nobody else may use the team.
+        team: The threads that run it; nobody else may use the team.
     """
 
     def __init__(self, plan: Plan, team: ThreadTeam) -> None:
@@ -45,7 +45,7 @@ class PlanRunner:
         """Runs a batch and returns when it is done.
 
         Args:
-            fields: The fields of the batch; see rows.py.
+            fields: The fields of the batch; see `BATCH` in layouts/plan_row.py.
         """
         for name, value in fields.items():
             self._batch[name] = value
@@ -53,14 +53,14 @@ class PlanRunner:
         self._team.run()
 
     def _set_schedule(self, token_count: int, first_output_token: int) -> None:
-        """Tells the threads how a batch is laid out; nothing to do for one like the last."""
+        """Gives the threads the schedule of a batch; does nothing if the last batch had the same shape."""
         shape = (token_count, first_output_token)
         if shape == self._scheduled:
             return
         is_small = token_count <= _FEW_TOKENS
         thread_count = self._team.threads if is_small else self._team.batch_threads
         schedule = self._small_schedules.get(shape) or make_schedule(self._plan.rows, *shape, thread_count)
-        # Late threads may still look at the entries of the last batch, so none are ever given back.
+        # Late threads may still read the entries of the last batch, so their memory is never released.
         if is_small:
             entries = self._small_schedules.setdefault(shape, schedule).entries
         else:
@@ -73,13 +73,13 @@ class PlanRunner:
 
     @contextmanager
     def profile(self) -> Iterator[list[tuple[Step, float]]]:
-        """Measures the batches that are run inside of the `with` block.
+        """Measures the batches that run inside the `with` block.
 
         Yields:
-            A list that is empty until the block ends, and then has each step of the plan with the seconds that all
-            batches have spent on it, waiting for the last thread included. They add up to the time that passed in
-            `run`, less what it costs to call it. Steps that do not wait for each other share the time of all of them
-            by what the threads spent on each.
+            A list that is empty until the block ends. It then has each step of the plan with its seconds in all
+            batches, waiting for the last thread included. The seconds add up to the time in `run`, minus the cost of
+            calling it. Steps that do not wait for each other share their common time in proportion to the threads' time
+            on each.
         """
         times: list[tuple[Step, float]] = []
         self._nanoseconds[:] = 0
@@ -91,7 +91,7 @@ class PlanRunner:
             times += zip(self._plan.steps, self._seconds(), strict=True)
 
     def _seconds(self) -> list[float]:
-        """The profile as seconds for each row."""
+        """Returns the profile as seconds for each row."""
         alone, of_stages, of_threads = (self._nanoseconds[part] for part in _PROFILE_PARTS)
         begins = np.concatenate([[0], stage_ends(self._plan.rows)[:-1] + 1])
         lengths = np.diff(begins, append=len(alone))

@@ -1,9 +1,9 @@
-"""Which rows of a plan the threads do together, stage by stage, and which one of them does alone: for one batch.
+"""Schedules of batches: rows of a plan that the threads do together, stage by stage, and rows that one thread does.
 
 A stage ends with a row that the next rows have to wait for. A row that is a single unit of work needs one thread only.
-When one token is decoded every other row is, and a stage for each would cost more than the row: so such rows between
-two stages are left to one thread, while the others wait. Knows nothing of threads and kernels but their number and
-address.
+In decode every other row is such a row, and a stage for each would cost more than the row itself. So one thread does
+such rows between two stages, while the others wait. This module knows of threads only their number, and of kernels
+only their address.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ import numpy.typing as npt
 from tui_llama.engine.layouts.plan_row import ENTRY, MOST_UNITS, PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP
 from tui_llama.errors import ShapeMismatchError
 
-_TILE_ROWS_TOGETHER = 4  # rows of tiles share what is loaded of many tokens
+_TILE_ROWS_TOGETHER = 4  # tile rows share the loaded input of many tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A plan's rows for one batch.
+    """Schedule of a plan's rows for one batch.
 
     Args:
         entries: (rows,) ENTRY.
-        first_row: The row that begins the first stage; those before are done alone. May be the end.
+        first_row: The row that begins the first stage; one thread does the rows before it. May be the end.
     """
 
     entries: npt.NDArray[np.void]
@@ -31,7 +31,7 @@ class Schedule:
 
 
 def make_schedule(rows: npt.NDArray[np.void], token_count: int, first_output_token: int, thread_count: int) -> Schedule:
-    """Lays out a batch.
+    """Makes the schedule of a batch.
 
     Args:
         rows: (rows,) ROW, at least one.
@@ -40,14 +40,14 @@ def make_schedule(rows: npt.NDArray[np.void], token_count: int, first_output_tok
         thread_count: Threads that take part.
 
     Raises:
-        ShapeMismatchError: a row has more than `MOST_UNITS`.
+        ShapeMismatchError: a row has more units than `MOST_UNITS`.
     """
     count = len(rows)
     units = _units(rows, token_count, first_output_token)
     if units.max() > MOST_UNITS:
         raise ShapeMismatchError(f"{units.max()} units of work in one row are more than the {MOST_UNITS} that fit")
     together = np.flatnonzero((units > 1) & (thread_count > 1))
-    # For each row and for the end: the first row from there on that is done together.
+    # For each row and for the end: the next row, itself included, that the threads do together.
     next_together = np.append(together, count)[np.searchsorted(together, np.arange(count + 1))]
     ends = stage_ends(rows)
     begins = next_together[[0, *(ends[:-1] + 1)]]
@@ -62,12 +62,15 @@ def make_schedule(rows: npt.NDArray[np.void], token_count: int, first_output_tok
 
 
 def stage_ends(rows: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
-    """The rows that end a stage, if any of it is done together: (stages,), the last row among them."""
+    """Returns the rows that end a stage, if the stage has a row that the threads do together: (stages,).
+
+    The last row is always among them.
+    """
     return np.flatnonzero((rows["barrier"] == 1) | (np.arange(len(rows)) == len(rows) - 1))
 
 
 def _units(rows: npt.NDArray[np.void], token_count: int, first_output_token: int) -> npt.NDArray[np.int64]:
-    """How many units of work each row has: (rows,) int64."""
+    """Returns the units of work of each row: (rows,) int64."""
     tokens = token_count - first_output_token * (rows["output_tokens_only"] == 1)
     kinds = [rows["per_token"] == kind for kind in (PER_PLAN, PER_TOKEN, PER_TOKEN_GROUP)]
     groups = -(-tokens // np.maximum(1, rows["tokens_per_unit"]))
@@ -76,5 +79,5 @@ def _units(rows: npt.NDArray[np.void], token_count: int, first_output_token: int
 
 
 def most_rows_of_a_stage(rows: npt.NDArray[np.void]) -> int:
-    """How many rows the longest stage has."""
+    """Returns the number of rows of the longest stage."""
     return int(np.diff(stage_ends(rows), prepend=-1).max())

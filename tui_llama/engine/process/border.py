@@ -1,7 +1,7 @@
-"""The border to an engine: whatever goes wrong behind it comes out as an `EngineError`.
+"""The border around an engine: every failure behind it comes out as an `EngineError`.
 
-The turn machine has a row for an engine that fails and one for an engine that is lost; it has none for anything else.
-What nobody has thought of keeps its type and its text in the message, and its traceback in the engine's log.
+The turn machine has a row for an engine that fails and one for an engine that is lost, and none for any other
+exception. An unexpected exception keeps its type and text in the message, and its traceback in the engine's log.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -36,7 +36,7 @@ class GuardedEngine:
 
     Args:
         make_engine: Opens the engine; called once, when the first model is loaded.
-        log_file: Where tracebacks go; None is `paths.log_file()`.
+        log_file: File for tracebacks; None is `paths.log_file()`.
     """
 
     def __init__(self, make_engine: Callable[[], Engine], log_file: Path | None = None) -> None:
@@ -45,29 +45,29 @@ class GuardedEngine:
         self._engine: Engine | None = None
 
     def load(self, request: LoadRequest) -> AsyncGenerator[LoadEvent, None]:
-        """See `Engine.load`."""
+        """Loads a model; see `Engine.load`."""
         return self._guarded(lambda engine: engine.load(request))
 
     def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncGenerator[ReplyEvent, None]:
-        """See `Engine.reply`."""
+        """Generates a reply; see `Engine.reply`."""
         return self._guarded(lambda engine: engine.reply(request))
 
     def read_ahead(self, request: ReadAheadRequest) -> AsyncGenerator[ReadAheadEvent, None]:
-        """See `Engine.read_ahead`."""
+        """Prefills while idle; see `Engine.read_ahead`."""
         return self._guarded(lambda engine: engine.read_ahead(request))
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:
-        """See `Engine.estimate`."""
+        """Estimates a prompt's cost; see `Engine.estimate`."""
         with engine_errors(self._log_file):
             return await self._opened().estimate(request)
 
     @property
     def is_alive(self) -> bool:
-        """See `Engine.is_alive`."""
+        """Tells whether the engine is alive; see `Engine.is_alive`."""
         return self._engine is not None and self._engine.is_alive
 
     def cancel(self) -> None:
-        """See `Engine.cancel`.
+        """Cancels the work in progress; see `Engine.cancel`.
 
         Raises:
             EngineError: the engine could not be told.
@@ -77,7 +77,7 @@ class GuardedEngine:
                 self._engine.cancel()
 
     async def close(self) -> None:
-        """See `Engine.close`.
+        """Closes the engine; see `Engine.close`.
 
         Raises:
             EngineError: the engine could not be ended.
@@ -101,10 +101,10 @@ class GuardedEngine:
 
 @contextmanager
 def engine_errors(log_file: Path | None = None) -> Iterator[None]:
-    """Lets nothing out but `EngineError`.
+    """Turns every exception inside the block into an `EngineError`.
 
     Args:
-        log_file: Where the traceback of what nobody has thought of goes; None is `paths.log_file()`.
+        log_file: File for tracebacks of unexpected exceptions; None is `paths.log_file()`.
     """
     try:
         yield
@@ -118,12 +118,12 @@ def engine_errors(log_file: Path | None = None) -> Iterator[None]:
 
 
 def failure_words(error: BaseException) -> str:
-    """That the engine failed for a reason that nobody has thought of, in one line."""
+    """Returns one line that says that the engine failed for an unexpected reason."""
     try:
         text = " ".join(str(error).split())[:_LONGEST_TEXT]
     except Exception:  # an exception may even fail to say what it is
         text = ""
     kind = type(error).__name__
-    # Surrogates, of file names that are no text, go through no pipe.
+    # Surrogates, from file names that are not text, cannot go through a pipe.
     shown = f"{kind}: {text}" if text else kind
     return f"the engine failed: {shown}".encode("utf-8", "backslashreplace").decode()

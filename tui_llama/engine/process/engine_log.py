@@ -1,6 +1,6 @@
-"""The engine's log: what its process says on standard error, and tracebacks of what went wrong at the border to it.
+"""The engine's log: standard error of its process, and tracebacks of failures at the border to it.
 
-Without one, it complains to nobody, and works all the same.
+If the log cannot be written, the engine works all the same and nobody is told.
 """
 
 import os
@@ -17,13 +17,13 @@ _LARGEST_BYTES: Final = 1024 * 1024
 
 
 def open_log(path: Path) -> tuple[int, bool]:
-    """Opens the log for appending; one of ours that has grown large starts anew.
+    """Opens the log for appending; a large log of ours is emptied first.
 
-    A large file that does not say that it is ours, such as the log of an older version, is kept: it gets another name,
-    with `.old` behind it. Where that name is taken, it is appended to.
+    A large file without our header, such as the log of an older version, is kept: it is renamed to its name with `.old`
+    behind it. If that name is taken, the file is appended to.
 
     Returns:
-        A descriptor, and whether it leads to the log; else it leads nowhere.
+        A descriptor, and whether it leads to the log; otherwise it leads nowhere.
     """
     try:
         return _opened(path), True
@@ -32,7 +32,7 @@ def open_log(path: Path) -> tuple[int, bool]:
 
 
 def note_traceback(error: BaseException, path: Path | None) -> None:
-    """Writes down where an exception came from; without a log, or one that can be written, nowhere."""
+    """Writes the traceback of an exception to the log; does nothing if there is no log, or it cannot be written."""
     if path is None:
         return
     text = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace")
@@ -63,7 +63,7 @@ def _opened(path: Path) -> int:
 
 
 def _regular_file(path: Path) -> int:
-    # Without O_NONBLOCK, opening a named pipe would wait for whoever reads from it.
+    # Without O_NONBLOCK, opening a named pipe would wait for a reader.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -73,10 +73,10 @@ def _regular_file(path: Path) -> int:
 
 
 def _is_set_aside(path: Path) -> bool:
-    """Gives a file another name, unless that is taken; returns whether it could."""
+    """Renames a file, unless the new name is taken; tells whether it did."""
     aside = path.with_name(f"{path.name}.old")
     try:
-        # The name is taken first, by an empty file of our own, so that nothing else can be replaced.
+        # An empty file of our own reserves the name first, so that no other file can be replaced.
         os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         path.rename(aside)
     except OSError:

@@ -1,11 +1,11 @@
-"""How messages travel through a pipe: four bytes of length, then one msgpack message.
+"""Framing of messages in a pipe: four bytes of length, then one msgpack message.
 
     bytes  meaning
     4      length of the message in bytes, little-endian, 1 … `MOST_MESSAGE_BYTES`
     n      a tagged msgpack structure of `protocol`
 
-Nothing is believed: a length out of bounds, a stream that ends inside a message and a message of no known
-type are a `FrameError`, and whoever gets one ends the connection.
+Nothing is trusted: a length out of bounds, a stream that ends inside a message and a message of unknown type are a
+`FrameError`. Whoever gets one must end the connection.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import msgspec
 from tui_llama.engine.protocol import Event, Request
 from tui_llama.errors import EngineError
 
-# A ledger of a million tokens and the text behind it stay well below.
+# A ledger of a million tokens with its text is well below this.
 MOST_MESSAGE_BYTES = 64 * 1024 * 1024
 _LENGTH_BYTES = 4
 
@@ -28,15 +28,15 @@ _event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 
 
 class FrameError(EngineError):
-    """What came through the pipe is no message."""
+    """The bytes from the pipe are not a message."""
 
 
 def encode_frame(message: Request | Event) -> bytes:
     """Returns the message with its length in front.
 
     Raises:
-        EngineError: the message is too large, or holds what cannot be written: text that is no Unicode (a file name
-            of stray bytes), a number of more than 64 bits, something that is no part of the protocol.
+        EngineError: the message is too large, or holds a value that cannot be written: text that is not Unicode (a file
+            name of stray bytes), a number of more than 64 bits, or a type that is not part of the protocol.
     """
     try:
         body = _encoder.encode(message)
@@ -46,7 +46,7 @@ def encode_frame(message: Request | Event) -> bytes:
         ) from error
     except OverflowError as error:
         raise EngineError("a number for the engine is too large", "Look at the numbers in the settings.") from error
-    except Exception as error:  # whatever the codec has against it
+    except Exception as error:  # any complaint of the codec
         raise EngineError(f"a message for the engine cannot be written: {type(error).__name__}: {error}") from error
     if len(body) > MOST_MESSAGE_BYTES:
         raise EngineError(
@@ -85,7 +85,7 @@ def read_frame(stream: BinaryIO) -> bytes | None:
 
 
 async def receive_frame(stream: asyncio.StreamReader) -> bytes | None:
-    """The same as `read_frame` for an asyncio stream."""
+    """Does the same as `read_frame` for an asyncio stream."""
     try:
         header = await stream.readexactly(_LENGTH_BYTES)
     except asyncio.IncompleteReadError as error:
@@ -110,5 +110,5 @@ def _checked_length(header: bytes) -> int:
 def _decode(decoder: "msgspec.msgpack.Decoder[_Message]", body: bytes) -> _Message:
     try:
         return decoder.decode(body)
-    except Exception as error:  # whatever the codec has against it
+    except Exception as error:  # any complaint of the codec
         raise FrameError(f"not a message of the engine's protocol: {error}") from error

@@ -1,11 +1,11 @@
 """The engine's own process: requests come in on standard input, events go out on standard output.
 
-Two threads share the work. The reader waits for requests, so that a cancel or the end of the stream is
-noticed while the engine computes; the engine thread carries out one job after the other. The process ends
-when its input does, which is also what happens when whoever started it dies: only an answer under way and
-the saving that follows it are waited for, and not for long.
+Two threads share the work. The reader waits for requests, so that it notices a cancel or the end of the stream while
+the engine computes. The engine thread does one job after the other. The process ends when its input ends, which also
+happens when the process that started it dies. It then waits only for an answer in progress and the saving after it, and
+not for long.
 
-Started by `worker`; knows framing and scheduling, nothing of models.
+`worker` starts this process. This module knows framing and scheduling, and no models.
 """
 
 import argparse
@@ -55,25 +55,25 @@ _EXIT_SPEECHLESS = 4
 
 
 class SynchronousEngine(Protocol):
-    """What runs in this process. `LocalEngine` is one; tests bring their own."""
+    """The engine that runs in this process: `LocalEngine`, or an engine of a test."""
 
     def load(self, request: LoadRequest, should_stop: Callable[[], bool]) -> Iterator[LoadEvent]:
         """Yields progress, then exactly one of `ModelLoaded` and `Failed`."""
         ...
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
-        """Yields what happens, then exactly one of `Finished` and `Failed`; saves after it what the reply leaves.
+        """Yields the reply's events up to `Finished` or `Failed`, and then saves what the reply leaves.
 
-        Where that fails, a `Notice` follows.
+        If saving fails, a `Notice` follows.
         """
         ...
 
     def read_ahead(self, request: ReadAheadRequest, should_stop: Callable[[], bool]) -> Iterator[ReadAheadEvent]:
-        """Yields what happens, then exactly one of `ReadAheadFinished` and `Failed`."""
+        """Yields the events of idle prefill, then exactly one of `ReadAheadFinished` and `Failed`."""
         ...
 
     def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
-        """What a reply would have to read."""
+        """Returns how much a reply would have to read."""
         ...
 
 
@@ -96,10 +96,10 @@ class _Job:
 
 
 class EngineServer:
-    """Reads requests, runs them on an engine, writes events.
+    """Reads requests, runs them on an engine, and writes events.
 
     Args:
-        make_engine: Called once, in the engine's thread; may import what is heavy.
+        make_engine: Called once, in the engine's thread; may import heavy modules.
         requests: Binary stream of frames.
         events_descriptor: File descriptor that frames are written to.
     """
@@ -114,13 +114,13 @@ class EngineServer:
         self._engine: SynchronousEngine | None = None
         self._has_answered = False
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        # Held during a reply and the saving after it: what is worth waiting for at the end.
+        # Held during a reply and the saving after it: the end of the process waits for these only.
         self._keeping = threading.Lock()
 
     def serve(self) -> int:
         """Serves until the requests end; returns the exit status.
 
-        The engine's thread may still be computing.
+        The engine's thread may still be computing then.
         """
         threading.Thread(target=self._work, name="engine", daemon=True).start()
         newest: _Job | None = None
@@ -142,7 +142,7 @@ class EngineServer:
 
     @staticmethod
     def _ends(job: _Job, request: Request) -> bool:
-        """Whether a job is stopped by a request: by a cancel of its own, and reading ahead by whatever comes."""
+        """Tells whether a request stops a job: a cancel stops its own job, and any other request stops idle prefill."""
         return job.is_cancelled_by(request) if isinstance(request, CancelRequest) else job.reads_ahead
 
     def _next_request(self) -> Request:
@@ -154,7 +154,7 @@ class EngineServer:
             while True:
                 self._answer(self._jobs.get())
         except BaseException:
-            # Whoever waits for an answer would wait for ever; that the process has ended they are told.
+            # The client would wait for its answer for ever. It does notice the end of the process.
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(_EXIT_SPEECHLESS)
@@ -165,7 +165,7 @@ class EngineServer:
             self._engine = self._engine or self._make_engine()
             self._carry_out(self._engine, job)
         except Exception as error:
-            # The last line of defence for mistakes of ours: the screen gets a message, the log the traceback.
+            # Catches our own mistakes: the screen gets a message, the log the traceback.
             traceback.print_exc()
             words = failure_words(error)
             self._send(Notice(f"{words}. {LOG_HINT}") if self._has_answered else Failed(job.turn, words, LOG_HINT))
@@ -191,7 +191,7 @@ class EngineServer:
                 self._send(event)
 
     def _send(self, event: Event) -> None:
-        """Writes an event, waiting while the pipe is full; with nobody left to read, does nothing."""
+        """Writes an event, and waits while the pipe is full; does nothing once nobody reads any more."""
         if not self._listened_to:
             return
         waiting = memoryview(encode_frame(event))
@@ -207,18 +207,17 @@ def main(arguments: list[str]) -> None:
     """Runs the process to its end; never returns.
 
     Args:
-        arguments: `--engine module:callable` names what makes the engine.
+        arguments: `--engine module:callable` names the function that makes the engine.
     """
     parser = argparse.ArgumentParser(prog="tui-llama engine")
     parser.add_argument("--engine", default=DEFAULT_ENGINE, help="module:callable that makes the engine")
     options = parser.parse_args(arguments)
-    # Ctrl+C belongs to the screen, which asks for a stop when it means one.
+    # Ctrl+C belongs to the screen's process, which sends a cancel when it wants one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     requests, events_descriptor = _take_over_standard_streams()
     status = EngineServer(lambda: _make_engine(options.engine), requests, events_descriptor).serve()
-    # Not sys.exit: the engine's thread may be deep in a compiler or a kernel, which cannot be asked to
-    # return.
+    # Not sys.exit: the engine's thread may be deep in a compiler or a kernel, and cannot be asked to return.
     sys.stderr.flush()
     os._exit(status)
 

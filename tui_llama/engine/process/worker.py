@@ -1,9 +1,8 @@
-"""The async engine worker: the engine in a process of its own, requests in, events out.
+"""The engine in a process of its own, for asyncio: requests go in, events come out.
 
-The screen's event loop is never blocked and never dies with the engine: a lost process is an
-`EngineLostError`, and the next `load` starts another. Events are taken from the pipe as they come, whether
-or not anybody asks for them yet, so a slow screen does not hold up the engine; what waits is folded
-together, so it stays small.
+The screen's event loop never blocks and never dies with the engine: a lost process is an `EngineLostError`, and the
+next `load` starts another. The worker takes events from the pipe as they come, whether or not anybody asks for them
+yet, so a slow screen does not hold up the engine.
 
 Knows processes and messages; nothing of models, chats or widgets.
 """
@@ -20,30 +19,24 @@ from typing import cast
 from tui_llama import paths
 from tui_llama.engine.process.border import engine_errors
 from tui_llama.engine.process.engine_log import note_traceback, open_log
+from tui_llama.engine.process.exchange import Exchange
 from tui_llama.engine.process.framing import FrameError, decode_event, encode_frame, receive_frame
 from tui_llama.engine.protocol import (
-    LAST_EVENTS,
     AnsweredRequest,
-    CancelRequest,
     CompleteRequest,
     EstimateRequest,
     Event,
     Failed,
     LoadEvent,
-    LoadProgress,
     LoadRequest,
     Notice,
     PromptEstimate,
-    PromptProgress,
     ReadAheadEvent,
-    ReadAheadProgress,
     ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     Request,
     ShutdownRequest,
-    StopReadingAhead,
-    TextPiece,
 )
 from tui_llama.errors import CallerError, EngineError, EngineLostError
 from tui_llama.system.child_process import child_command
@@ -54,7 +47,6 @@ DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
 _CLOSING_SECONDS = 12.0
 # How long a process that has closed its pipe may take to end by itself.
 _DYING_SECONDS = 2.0
-_MOST_WAITING_EVENTS = 256
 _MOST_LATE_NOTICES = 16
 
 
@@ -70,7 +62,7 @@ class EngineWorker:
         self._engine = engine
         self._log_file = log_file
         self._child: _Child | None = None
-        self._exchange: _Exchange | None = None
+        self._exchange: Exchange | None = None
         # Starting and ending a process take turns, so that closing during a start leaves none behind.
         self._changing = asyncio.Lock()
 
@@ -146,7 +138,7 @@ class EngineWorker:
             if not self._exchange.reads_ahead:
                 raise CallerError("the engine does one thing at a time")
             self._exchange.abandon()
-        exchange = self._exchange = _Exchange(request)
+        exchange = self._exchange = Exchange(request)
         with engine_errors(self._log_file):
             try:
                 child = await self._started_child() if isinstance(request, LoadRequest) else self._living_child()
@@ -154,7 +146,7 @@ class EngineWorker:
                 while (event := await exchange.next()) is not None:
                     yield event
             finally:
-                # Whoever stops listening early wants no more of it; the child's remaining events are dropped.
+                # A caller that stops listening early wants no more events; the remaining ones are dropped.
                 exchange.abandon()
                 if self._exchange is exchange:
                     self._exchange = None
@@ -173,93 +165,6 @@ class EngineWorker:
         return self._child
 
 
-class _Exchange:
-    """One request and the events that answer it."""
-
-    def __init__(self, request: AnsweredRequest) -> None:
-        self.request = request
-        self._events: deque[Event] = deque()
-        self._lost: EngineLostError | None = None
-        self._ended = False
-        self._cancelled = False
-        self._abandoned = False
-        self._changed = asyncio.Event()
-        self._child: _Child | None = None
-
-    @property
-    def reads_ahead(self) -> bool:
-        return isinstance(self.request, ReadAheadRequest)
-
-    @property
-    def takes_notices(self) -> bool:
-        """Whether somebody will show them; others are for whoever asks next."""
-        return not self._abandoned and not isinstance(self.request, EstimateRequest)
-
-    def attach(self, child: "_Child") -> None:
-        """Notes who answers; a cancel that came before is sent now."""
-        self._child = child
-        if self._cancelled:
-            self._send_stop(child)
-
-    def cancel(self) -> None:
-        if not self._cancelled and not self._ended and self._child is not None:
-            self._send_stop(self._child)
-        self._cancelled = True
-
-    def abandon(self) -> None:
-        """Nobody wants its events any more; who waits for one hears that there is none."""
-        self._abandoned = True
-        if self._child is not None:
-            self._child.keep_notices(self._events)
-        self._events.clear()
-        self.cancel()
-        self._changed.set()
-
-    def _send_stop(self, child: "_Child") -> None:
-        match self.request:
-            case LoadRequest():
-                child.send(CancelRequest(None))
-            case ReplyRequest(turn=turn) | CompleteRequest(turn=turn):
-                child.send(CancelRequest(turn))
-            case ReadAheadRequest():
-                child.send(StopReadingAhead())
-            case EstimateRequest():
-                pass  # it takes no longer than making a prompt
-
-    def offer(self, event: Event) -> None:
-        """Takes the next event; the last one of the request ends the exchange."""
-        if isinstance(event, LAST_EVENTS):
-            self._ended = True
-        if not self._abandoned:
-            self._events.append(event)
-        if len(self._events) > _MOST_WAITING_EVENTS:
-            self._events = _folded(self._events)
-        self._changed.set()
-
-    @property
-    def ended(self) -> bool:
-        return self._ended
-
-    def lose(self, lost: EngineLostError) -> None:
-        self._lost = lost
-        self._changed.set()
-
-    async def next(self) -> Event | None:
-        """Waits for the next event; None after the last one, or when nobody wants any more.
-
-        Raises:
-            EngineLostError: the process ended before the last one.
-        """
-        while not self._events:
-            if self._ended or self._abandoned:
-                return None
-            if self._lost is not None:
-                raise self._lost
-            self._changed.clear()
-            await self._changed.wait()
-        return self._events.popleft()
-
-
 class _Child:
     """A running engine process, and the one task that listens to it."""
 
@@ -267,13 +172,13 @@ class _Child:
         self.process = process
         self.lost: EngineLostError | None = None
         self._log_file = log_file
-        self._exchanges: deque[_Exchange] = deque()
+        self._exchanges: deque[Exchange] = deque()
         self._late_notices: deque[Notice] = deque(maxlen=_MOST_LATE_NOTICES)
         self._ending = False
         self._listener = asyncio.create_task(self._listen(), name="engine listener")
 
-    async def begin(self, exchange: _Exchange) -> None:
-        """Sends the exchange's request; its events follow those of requests sent before."""
+    async def begin(self, exchange: Exchange) -> None:
+        """Sends the exchange's request; its events come after those of earlier requests."""
         frame = encode_frame(exchange.request)
         if self.lost is not None:
             raise self.lost
@@ -282,7 +187,7 @@ class _Child:
         self._write(frame)
         self._exchanges.append(exchange)
         exchange.attach(self)
-        with suppress(ConnectionError):  # the listener tells of the loss, with its cause
+        with suppress(ConnectionError):  # the listener reports the loss, with its cause
             await self._requests.drain()
 
     def send(self, request: Request) -> None:
@@ -290,18 +195,18 @@ class _Child:
         self._write(encode_frame(request))
 
     def keep_notices(self, unseen: Iterable[Event]) -> None:
-        """Has what nobody has seen yet shown by whoever asks next."""
+        """Keeps the notices among events that nobody has seen, for the next request."""
         self._late_notices.extend(event for event in unseen if isinstance(event, Notice))
 
     async def end(self) -> None:
-        """Asks the process to end, waits, and in the end sees to it."""
+        """Asks the process to end, waits, and kills it if it has not ended by then."""
         self._ending = True
         try:
             if self.lost is None:
                 self.send(ShutdownRequest())
                 self._requests.close()
                 await asyncio.wait((self._listener,), timeout=_CLOSING_SECONDS)
-        except Exception as error:  # one that cannot be asked is ended all the same
+        except Exception as error:  # a process that cannot be asked is killed all the same
             note_traceback(error, self._log_file)
         finally:
             self._kill()
@@ -326,14 +231,14 @@ class _Child:
         try:
             while (body := await receive_frame(self._events)) is not None:
                 self._route(decode_event(body))
-        except Exception as error:  # whatever it is, those who wait hear of it
+        except Exception as error:  # whatever it is, every waiting caller gets an error
             fault = error
-        await self._bury(fault)
+        await self._reap(fault)
 
     def _route(self, event: Event) -> None:
         answered = self._exchanges[0] if self._exchanges else None
         if isinstance(event, Notice):
-            # One that comes when nobody listens any more is for who has asked next, be it before or after it came.
+            # A notice that comes when nobody listens any more belongs to the next request, already sent or not.
             listener = next((exchange for exchange in self._exchanges if exchange.takes_notices), None)
             if listener is not None:
                 listener.offer(event)
@@ -346,8 +251,8 @@ class _Child:
         else:
             raise FrameError(f"a {type(event).__name__} that nothing asked for")
 
-    async def _bury(self, fault: Exception | None) -> None:
-        """Makes sure that the process is gone, and tells everyone who waits for it."""
+    async def _reap(self, fault: Exception | None) -> None:
+        """Makes sure that the process is gone, and raises its loss in every waiting exchange."""
         if fault is not None:
             self._kill()
         try:
@@ -356,14 +261,14 @@ class _Child:
             fault = fault or error
         if fault is not None and not isinstance(fault, FrameError):
             note_traceback(fault, self._log_file)
-        self.lost = self._obituary(fault)
+        self.lost = self._loss_error(fault)
         for exchange in self._exchanges:
             exchange.lose(self.lost)
         self._exchanges.clear()
 
     async def _see_out(self) -> None:
-        """Waits for the end of the process, and brings it about where it does not come."""
-        # The pipe has to be emptied, or asyncio does not see its end and keeps the process open.
+        """Waits for the end of the process, and kills it if it does not end."""
+        # asyncio sees the end of the process only once the pipe is empty.
         while await self._events.read(1 << 16):
             pass
         # A process that closed its pipe but lives on is of no more use.
@@ -379,7 +284,7 @@ class _Child:
             with suppress(ProcessLookupError):  # it ended on its own just now
                 self.process.kill()
 
-    def _obituary(self, fault: Exception | None) -> EngineLostError:
+    def _loss_error(self, fault: Exception | None) -> EngineLostError:
         if self._ending:
             return EngineLostError("the engine was closed")
         hint = "Try again: it is started anew."
@@ -414,38 +319,6 @@ async def _start_child(engine: str, log_file: Path) -> _Child:
     except OSError as error:
         raise EngineLostError(f"the engine's process could not be started: {error}") from error
     return _Child(process, log_file if is_kept else None)
-
-
-def _folded(events: deque[Event]) -> deque[Event]:
-    """Returns events that say the same in fewer: the newest progress, neighbouring pieces joined."""
-    folded: deque[Event] = deque()
-    pieces: list[TextPiece] = []
-    for event in events:
-        if isinstance(event, TextPiece):
-            pieces.append(event)
-            continue
-        if pieces:
-            folded.append(_joined(pieces))
-            pieces = []
-        if folded and _supersedes(event, folded[-1]):
-            folded.pop()
-        folded.append(event)
-    if pieces:
-        folded.append(_joined(pieces))
-    return folded
-
-
-def _supersedes(newer: Event, older: Event) -> bool:
-    if isinstance(newer, LoadProgress) and isinstance(older, LoadProgress):
-        return newer.stage == older.stage
-    if isinstance(newer, ReadAheadProgress) and isinstance(older, ReadAheadProgress):
-        return True
-    return isinstance(newer, PromptProgress) and isinstance(older, PromptProgress)
-
-
-def _joined(pieces: list[TextPiece]) -> TextPiece:
-    text = "".join(piece.text for piece in pieces)
-    return TextPiece(pieces[0].turn, text, tuple(token for piece in pieces for token in piece.token_ids))
 
 
 def _signal_name(number: int) -> str:

@@ -4,18 +4,17 @@
     restored = cache.restore(sequence, token_ids)   # before a prompt is read
     cache.save(owner, sequence)                     # after an answer
 
-Segments form a tree (segment_tree.py), whose paths are found by comparing tokens: a chat finds its own past, a new chat
-whatever begins like it. Saving appends to the chat's own segment where that ends the path, else it begins a child. So a
-turn costs what it adds, and branches share what they have in common.
+Segments form a tree (segment_tree.py). The cache finds a path in it by comparing tokens, so a chat finds its own past,
+and a new chat finds any prefix that it shares with another one. Saving appends to the chat's own segment where that
+ends the path; else it begins a child. So a turn costs what it adds, and branches share their common prefix.
 
-Keys and values that another program computed are not those that we compute, to the last bit. They, and all that is
-computed beside them, are marked and are for their owner alone.
+Keys and values of another program differ from ours in the last bits. They are foreign, and so is all that the model
+computes after them: the cache marks those segments, and only their owner may use them.
 
-It is a cache: the transcript is the truth. Whatever is wrong with a file, it is set aside, said in one line, and its
-tokens are read again. Nothing is written behind keys and values that this program has neither read nor written: a power
-cut may leave a commit whole and tear what it stands for. Locks are held for as long as something is read or written,
-never from turn to turn; a program that finds a segment changed by another one begins a child of its own instead of
-waiting.
+It is a cache: the transcript is the truth. A damaged file is set aside, the user gets one line, and the model reads the
+tokens again. The cache appends only to keys and values that this program has read or written: a power cut may leave a
+commit whole and tear the keys and values before it. The cache holds locks only while it reads or writes, never from
+turn to turn. Where another program has changed a segment, it begins a child of its own instead of waiting.
 """
 
 import errno
@@ -25,83 +24,57 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, SUFFIX
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompt_cache.eviction import KEPT_FREE_BYTES, make_room
-from tui_llama.engine.prompt_cache.recompute_check import CanarySequence, is_reproduced
-from tui_llama.engine.prompt_cache.segment_reader import Patience, SegmentRows
+from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
+from tui_llama.engine.prompt_cache.segment_reader import LockBudget, SegmentRows
 from tui_llama.engine.prompt_cache.segment_tree import (
-    Known,
-    Piece,
+    KnownSegment,
+    PathPart,
     SegmentTree,
-    common_length,
     has_foreign,
     tokens_of,
 )
+from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut
 from tui_llama.engine.state_file import (
     HEADER_BYTES,
     ID_BYTES,
     NO_PARENT,
     RECORD_TOKENS,
-    Rows,
     Segment,
     SegmentHeader,
     StateFingerprint,
     StateShape,
     TokenIds,
-    append,
-    begin_segment,
-    cut,
 )
 from tui_llama.files.locks import cause_of, lacks_locks
 from tui_llama.files.storage import Storage
 from tui_llama.files.token_digest import TokenChain
+
+if TYPE_CHECKING:
+    from tui_llama.engine.token_sequence import TokenSequence
 
 _ATTEMPTS: Final = 3
 _MOST_RECORD_HEAD_BYTES: Final = 64 + 4 * RECORD_TOKENS + 64  # and padding
 _LASTING: Final = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 }
-"""What is told once, until something could be saved again."""
+"""Errors of which the user is told once, until something could be saved again."""
 
 _CAUSES: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space allowed for it is used up"}
 
 
-class RowSequence(CanarySequence, Protocol):
-    """Tokens with their keys and values, as the cache needs them."""
-
-    @property
-    def exact_tokens(self) -> int:
-        """How many tokens at the start are cached as reading them leaves them; others are never stored nor shared."""
-        ...
-
-    @property
-    def own_tokens(self) -> int:
-        """How many tokens at the start have keys and values of this program: all, unless foreign ones were adopted."""
-        ...
-
-    def expect(self, length: int) -> None:
-        """Says that rows up to a position will be filled in soon."""
-        ...
-
-    def fill(self, first: int, rows: Rows) -> None:
-        """Writes keys and values behind the tokens; nobody reads them before `adopt`. Any thread may call it."""
-        ...
-
-    def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
-        """Appends tokens whose keys and values were filled in; `is_foreign` where another program computed them."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of restoring or saving: how many tokens, and what the user should know, a few words each."""
+class CacheResult:
+    """The result of restoring or saving: how many tokens, and problems that the user should know, a few words each."""
 
     tokens: int
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class PromptCache:
@@ -122,179 +95,175 @@ class PromptCache:
         self._folder = folder_name(fingerprint, shape)
         self._tree = SegmentTree(storage, self._folder, fingerprint)
         self._rows = SegmentRows(storage, self._folder, shape, self._tree)
-        self._told_trouble = ""
+        self._told_problem = ""
 
     # --- out of the cache ---------------------------------------------------------------------------------------
 
     def stored_length(self, token_ids: Sequence[int], owner: bytes | None = None) -> int:
-        """How many of the tokens' beginning are stored, and may be used by this owner."""
-        pieces = self._find(np.asarray(token_ids, np.uint32), owner)
-        return pieces[-1].last if pieces else 0
+        """Returns the length of the longest prefix of the tokens that is stored and that this owner may use."""
+        path = self._find(np.asarray(token_ids, np.uint32), owner)
+        return path[-1].last if path else 0
 
-    def restore(self, sequence: RowSequence, token_ids: Sequence[int], owner: bytes | None = None) -> Outcome:
-        """Lets a sequence hold the longest beginning of the tokens that it or the cache has.
+    def restore(self, sequence: "TokenSequence", token_ids: Sequence[int], owner: bytes | None = None) -> CacheResult:
+        """Makes a sequence hold the longest prefix of the tokens that it or the cache has.
 
-        The last token that comes from the cache is computed again and must give the same keys and values, bit by bit;
-        they depend on all tokens before it. Where they do not, nothing is taken from the cache. Where some were
-        computed elsewhere, they must be as close as `canary` says.
+        The model computes the last token from the cache again, which must give the same keys and values, bit by bit;
+        they depend on all tokens before it. If it does not, the sequence takes nothing from the cache. Foreign keys and
+        values need only be as close as `recompute_check` says.
 
         Args:
-            sequence: What it holds that was computed elsewhere is the owner's too.
-            token_ids: What it should hold.
-            owner: Who asks; None finds only what may be shared.
+            sequence: If it holds foreign keys and values, they are this owner's.
+            token_ids: The tokens that it should hold.
+            owner: Who asks; None finds only what everybody may use.
 
         Returns:
-            How many tokens the sequence holds then: those that it has in common with `token_ids`.
+            How many tokens the sequence holds then, all of them a prefix of `token_ids`.
         """
         wanted = np.asarray(token_ids, np.uint32)
         held = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
-        reached = common_length(held, wanted)
+        reached = common_prefix_length(held, wanted)
         sequence.rewind(reached)
-        patience = Patience()
+        lock_budget = LockBudget()
         for _ in range(_ATTEMPTS):  # another one where a file was cut, damaged or removed since we looked
-            pieces = self._find(wanted, owner)
-            if not pieces or pieces[-1].last <= reached:
+            path = self._find(wanted, owner)
+            if not path or path[-1].last <= reached:
                 break
-            sequence.expect(pieces[-1].last)
-            loaded = self._rows.load(pieces, reached, sequence.fill, patience)
+            sequence.expect(path[-1].last)
+            loaded = self._rows.load(path, reached, sequence.fill, lock_budget)
             if loaded == reached:
                 continue
-            for piece in pieces:
-                first, last = max(piece.first, reached), min(piece.last, loaded)
-                if first < last:
-                    some = [int(token_id) for token_id in wanted[first:last]]
-                    sequence.adopt(some, is_foreign=piece.known.segment.header.is_foreign)
+            _adopt(sequence, path, wanted[:loaded], reached)
             if not is_reproduced(sequence, loaded - 1, must_be_equal=sequence.own_tokens == loaded):
                 sequence.rewind(reached)
-                for piece in pieces:
-                    if piece.last > reached:
-                        self._tree.set_aside(piece.known.name, "not what the model computes")
+                for part in path:
+                    if part.last > reached:
+                        self._tree.set_aside(part.known.name, "not what the model computes")
                 break
             reached = loaded
-        return Outcome(reached, tuple(self._tree.take_damages()))
+        return CacheResult(reached, tuple(self._tree.take_damages()))
 
-    def _find(self, token_ids: TokenIds, owner: bytes | None) -> list[Piece]:
-        """The path that holds the longest beginning of the tokens, for that owner, whose digests are right."""
+    def _find(self, token_ids: TokenIds, owner: bytes | None) -> list[PathPart]:
+        """Returns the path with the longest prefix for that owner; sets segments with wrong digests aside."""
         with suppress(OSError):
             self._tree.refresh()
         while True:
-            pieces = self._tree.find(token_ids, owner)
-            wrong = self._first_wrong(pieces)
+            path = self._tree.find(token_ids, owner)
+            wrong = self._first_wrong(path)
             if wrong is None:
-                return pieces
+                return path
             self._tree.set_aside(wrong.name, "damaged (its tokens)")
 
-    def _first_wrong(self, pieces: list[Piece]) -> Known | None:
-        """The first segment whose tokens are not those that its digests stand for."""
+    def _first_wrong(self, path: list[PathPart]) -> KnownSegment | None:
+        """Returns the first segment whose tokens do not fit its digests."""
         chain = self._fingerprint.chain
-        for piece in pieces:
-            segment = piece.known.segment
+        for part in path:
+            segment = part.known.segment
             if (chain.length, chain.digest) != (segment.header.first_position, segment.header.chain_digest):
-                return piece.known
+                return part.known
             whole = chain.extended(segment.token_ids)
             if whole.digest != segment.end_digest:
-                return piece.known
-            chain = whole if piece.last == segment.end else chain.extended(tokens_of([piece]))
+                return part.known
+            chain = whole if part.last == segment.end else chain.extended(tokens_of([part]))
         return None
 
     # --- into the cache -----------------------------------------------------------------------------------------
 
-    def save(self, owner: bytes, sequence: RowSequence) -> Outcome:
-        """Stores what a sequence holds and the cache does not; of tokens that have moved, nothing.
+    def save(self, owner: bytes, sequence: "TokenSequence") -> CacheResult:
+        """Stores the tokens of a sequence that the cache lacks; of tokens that have moved, nothing.
 
         Args:
             owner: Whose it is: 16 bytes, the same for all branches of a chat.
             sequence: What to store.
 
         Returns:
-            How many tokens were written, and why not all of them; of what lasts that is told once.
+            How many tokens were written, and why not all of them. A lasting problem is told once.
         """
         token_ids = np.asarray(sequence.token_ids[: sequence.exact_tokens], np.uint32)
         if not len(token_ids):
-            return Outcome(0)
+            return CacheResult(0)
         try:
             written = self._save(owner, token_ids, sequence)
         except OSError as error:
-            trouble = _CAUSES.get(error.errno or 0) or cause_of(error)
-            troubles = () if trouble == self._told_trouble else (trouble,)
-            self._told_trouble = trouble if error.errno in _LASTING or lacks_locks(error) else ""
-            return Outcome(0, (*self._tree.take_damages(), *troubles))
-        self._told_trouble = ""
-        return Outcome(written, tuple(self._tree.take_damages()))
+            problem = _CAUSES.get(error.errno or 0) or cause_of(error)
+            problems = () if problem == self._told_problem else (problem,)
+            self._told_problem = problem if error.errno in _LASTING or lacks_locks(error) else ""
+            return CacheResult(0, (*self._tree.take_damages(), *problems))
+        self._told_problem = ""
+        return CacheResult(written, tuple(self._tree.take_damages()))
 
-    def _save(self, owner: bytes, token_ids: TokenIds, sequence: RowSequence) -> int:
-        patience = Patience()
+    def _save(self, owner: bytes, token_ids: TokenIds, sequence: "TokenSequence") -> int:
+        lock_budget = LockBudget()
         for _ in range(_ATTEMPTS):
-            pieces = self._find(token_ids, owner)
-            if not self._rows.are_sound(pieces, patience):
+            path = self._find(token_ids, owner)
+            if not self._rows.are_sound(path, lock_budget):
                 continue
-            stored = pieces[-1].last if pieces else 0
+            stored = path[-1].last if path else 0
             if stored == len(token_ids):
                 return 0
-            self._make_room(len(token_ids) - stored, pieces)
-            if self._write(owner, pieces, token_ids, sequence, patience):
+            self._make_room(len(token_ids) - stored, path)
+            if self._write(owner, path, token_ids, sequence, lock_budget):
                 return len(token_ids) - stored
-        # Somebody else is at it for as long as we would wait: a branch of our own needs no waiting. Should what it
-        # goes on from be cut off meanwhile, it is an orphan, and what it holds is read again.
-        pieces = list(takewhile(self._rows.is_sound, self._find(token_ids, owner)))
-        stored = pieces[-1].last if pieces else 0
+        # Another program holds the lock for longer than we wait, and a branch of our own needs no lock. If the other
+        # program cuts off the parent meanwhile, the branch is an orphan, and its tokens are read again.
+        path = list(takewhile(self._rows.is_sound, self._find(token_ids, owner)))
+        stored = path[-1].last if path else 0
         if stored < len(token_ids):
-            self._begin(owner, pieces, token_ids, sequence)
+            self._begin(owner, path, token_ids, sequence)
         return len(token_ids) - stored
 
     def _write(
         self,
         owner: bytes,
-        pieces: list[Piece],
+        path: list[PathPart],
         token_ids: TokenIds,
-        sequence: RowSequence,
-        patience: Patience,
+        sequence: "TokenSequence",
+        lock_budget: LockBudget,
     ) -> bool:
-        """Writes what is not stored; returns whether what it goes on from was still as we knew it."""
-        if not pieces:
-            return self._begin(owner, pieces, token_ids, sequence)
-        tip = pieces[-1].known
-        goes_on = _can_grow(tip, owner, pieces[-1].last, _is_foreign(pieces, token_ids, sequence))
-        with self._rows.locked(tip, patience, to_append=goes_on) as descriptor:
+        """Writes the tokens that are not stored; returns whether the end of the path was still as we knew it."""
+        if not path:
+            return self._begin(owner, path, token_ids, sequence)
+        tip = path[-1].known
+        goes_on = _can_grow(tip, owner, path[-1].last, _is_foreign(path, token_ids, sequence))
+        with self._rows.locked(tip, lock_budget, to_append=goes_on) as descriptor:
             if descriptor is None:
                 return False
             if not goes_on:
-                # The lock keeps others from cutting off what this goes on from before they can see it.
-                return self._begin(owner, pieces, token_ids, sequence)
-            self._append(descriptor, pieces, token_ids, sequence)
+                # The lock keeps others from cutting the parent before they can see the child.
+                return self._begin(owner, path, token_ids, sequence)
+            self._append(descriptor, path, token_ids, sequence)
             return True
 
-    def _append(self, descriptor: int, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> None:
+    def _append(self, descriptor: int, path: list[PathPart], token_ids: TokenIds, sequence: "TokenSequence") -> None:
         """Appends to the segment that ends the path."""
-        tip = pieces[-1].known
-        chain, added = self._chain_of(pieces), token_ids[tip.segment.end :]
+        tip = path[-1].known
+        chain, added = self._chain_of(path), token_ids[tip.segment.end :]
         try:
             segment = append(self._storage, descriptor, tip.segment, chain, added, sequence.rows)
         except BaseException:
-            # What was synced before is still there. What is written there next is new to the system, which
-            # forgets what it failed to write.
+            # What was synced before is still there. The system forgets what it failed to write, so the next write
+            # to that place is a new one.
             with suppress(OSError):
                 cut(self._storage, descriptor, tip.segment.size)
             raise
         self._note_written(tip.name, segment, descriptor)
 
     def _note_written(self, name: str, segment: Segment, descriptor: int) -> None:
-        """Knows a segment as it is now; whatever it holds was read or written by this program."""
-        self._tree.add(Known(name, segment, segment.size, self._storage.used_at(descriptor)))
+        """Notes a segment as it is now: this program has read or written all that it holds."""
+        self._tree.add(KnownSegment(name, segment, segment.size, self._storage.used_at(descriptor)))
         self._rows.note_sound(name, segment.records)
 
-    def _begin(self, owner: bytes, pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
-        """Writes what is not stored to a segment of its own, which goes on from where the path ends.
+    def _begin(self, owner: bytes, path: list[PathPart], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
+        """Writes the tokens that are not stored to a new segment, a child of the one that ends the path.
 
         Returns:
-            Whether nobody removed it while it was being written.
+            False if another program removed the file during the writing.
         """
-        stored = pieces[-1].last if pieces else 0
-        chain = self._chain_of(pieces)
+        stored = path[-1].last if path else 0
+        chain = self._chain_of(path)
         header = SegmentHeader(
             fingerprint=self._fingerprint, shape=self._shape, segment_id=secrets.token_bytes(ID_BYTES),
-            parent_id=pieces[-1].known.segment_id if pieces else NO_PARENT, first_position=stored,
-            chain_digest=chain.digest, owner=owner, is_foreign=_is_foreign(pieces, token_ids, sequence),
+            parent_id=path[-1].known.segment_id if path else NO_PARENT, first_position=stored,
+            chain_digest=chain.digest, owner=owner, is_foreign=_is_foreign(path, token_ids, sequence),
         )  # fmt: skip
         name = header.segment_id.hex() + SUFFIX
         part = name + PART_SUFFIX
@@ -304,7 +273,7 @@ class PromptCache:
             self._storage.sync_folder("")
         descriptor = self._storage.create(f"{self._folder}/{part}")
         try:
-            # The lock says that somebody is writing it. Until then others take it for what a dead program left.
+            # The lock says that a program is writing the file. Without it others take the file for a dead program's.
             if not self._storage.lock(descriptor, exclusive=True) or not self._storage.is_linked(descriptor):
                 return False
             try:
@@ -322,32 +291,40 @@ class PromptCache:
         self._storage.sync_folder(self._folder)
         return True
 
-    def _make_room(self, token_count: int, pieces: list[Piece]) -> None:
-        """Raises `OSError` where neither the disk nor the budget has room, though all else was removed."""
+    def _make_room(self, token_count: int, path: list[PathPart]) -> None:
+        """Evicts as much as the new tokens need; raises `OSError` if the disk or the budget still has no room."""
         records = token_count // RECORD_TOKENS + 2
         needed_bytes = token_count * self._shape.token_bytes + records * _MOST_RECORD_HEAD_BYTES + HEADER_BYTES
-        pinned = {(self._folder, piece.known.name): piece.last for piece in pieces}
+        pinned = {(self._folder, part.known.name): part.last for part in path}
         if not make_room(self._storage, needed_bytes, self._budget_bytes, pinned):
             is_disk_full = self._storage.free_bytes()[0] < needed_bytes + KEPT_FREE_BYTES
             raise OSError(errno.ENOSPC if is_disk_full else errno.EDQUOT, "no room")
 
-    def _chain_of(self, pieces: list[Piece]) -> TokenChain:
-        return self._fingerprint.chain.extended(tokens_of(pieces))
+    def _chain_of(self, path: list[PathPart]) -> TokenChain:
+        return self._fingerprint.chain.extended(tokens_of(path))
 
 
 def folder_name(fingerprint: StateFingerprint, shape: StateShape) -> str:
-    """The folder of everything that can be used together: 32 hexadecimal digits."""
+    """Returns the folder of all segments of one model in one configuration: 32 hexadecimal digits."""
     text = f"{shape.layer_count} {shape.kv_heads} {shape.head_dim} {shape.dtype}".encode()
     meaning = fingerprint.model + fingerprint.configuration + fingerprint.engine_abi.to_bytes(4, "little") + text
     return hashlib.blake2b(meaning, digest_size=ID_BYTES).hexdigest()
 
 
-def _is_foreign(pieces: list[Piece], token_ids: TokenIds, sequence: RowSequence) -> bool:
-    """Whether what is written behind the pieces was computed elsewhere or beside such, or would be read beside it."""
-    return has_foreign(pieces) or sequence.own_tokens < len(token_ids)
+def _adopt(sequence: "TokenSequence", path: list[PathPart], token_ids: TokenIds, first: int) -> None:
+    """Appends the tokens from a position on, whose keys and values were filled in, as each part has them."""
+    for part in path:
+        start, end = max(part.first, first), min(part.last, len(token_ids))
+        if start < end:
+            sequence.adopt(token_ids[start:end].tolist(), is_foreign=part.known.segment.header.is_foreign)
 
 
-def _can_grow(tip: Known, owner: bytes, stored: int, is_foreign: bool) -> bool:
-    """Whether what comes behind the stored tokens may be appended to the segment that ends them."""
+def _is_foreign(path: list[PathPart], token_ids: TokenIds, sequence: "TokenSequence") -> bool:
+    """Tells whether the tokens after the path must be marked as foreign: they, or tokens before them, are foreign."""
+    return has_foreign(path) or sequence.own_tokens < len(token_ids)
+
+
+def _can_grow(tip: KnownSegment, owner: bytes, stored: int, is_foreign: bool) -> bool:
+    """Tells whether the segment that ends the path may take the next tokens; else they need a segment of their own."""
     header = tip.segment.header
     return header.owner == owner and tip.segment.end == stored and header.is_foreign == is_foreign

@@ -1,7 +1,7 @@
-"""Which folders and files below the prompt cache's folder are its own; whatever else lies there is left alone.
+"""Tells which folders and files below the prompt cache's folder are its own; it leaves all others alone.
 
-The user may have chosen a folder that holds other things, too. A name alone is no proof, so before a file is removed
-its beginning is looked at as well.
+The user may have chosen a folder that holds other things, too. A name alone is no proof, so the cache also looks at the
+first bytes of a file before it removes it.
 """
 
 import re
@@ -22,7 +22,7 @@ _LEFTOVER: Final = re.compile(
 
 
 def own_folders(storage: Storage) -> list[str]:
-    """The folders of all models, by name.
+    """Returns the folders of all models, by name.
 
     Raises:
         OSError: as the storage says.
@@ -31,7 +31,7 @@ def own_folders(storage: Storage) -> list[str]:
 
 
 def own_files(storage: Storage, folder: str) -> dict[str, FileStatus]:
-    """The files in a folder that have names of ours.
+    """Returns the files in a folder that have names of ours.
 
     Raises:
         OSError: as the storage says.
@@ -40,17 +40,17 @@ def own_files(storage: Storage, folder: str) -> dict[str, FileStatus]:
 
 
 def is_segment(name: str) -> bool:
-    """Whether a file is called as segments are."""
+    """Tells whether a name is that of a segment."""
     return _SEGMENT.fullmatch(name) is not None
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file is called as what was set aside, or left half written."""
+    """Tells whether a name is that of a file that was set aside, or left half written."""
     return _LEFTOVER.fullmatch(name) is not None
 
 
 def carries_mark(storage: Storage, name: str) -> bool:
-    """Whether a file, `folder/file`, begins as ours do, or with the zeros that a power cut leaves in place of that."""
+    """Tells whether a file, `folder/file`, begins with our magic, or with the zeros that a power cut leaves there."""
     try:
         descriptor = storage.open(name)
     except OSError:  # a link, or another user's

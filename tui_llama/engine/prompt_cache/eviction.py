@@ -1,8 +1,8 @@
-"""What the prompt cache takes on disk, and how it is made to take less: for all models, without one being loaded.
+"""Measures what the prompt cache takes on disk, and evicts: for all models, without loading one.
 
-Room is made from the leaves: what was longest not used loses its last turn, then the one before, so that a beginning
-that others share outlives what follows it. Files that nobody can use go first. Whatever somebody else is reading or
-writing at the moment is left alone.
+Eviction begins at the leaves: the least recently used segment loses its last turn, then the one before, so that a
+shared prefix outlives what follows it. Files that nobody can use go first. A file that another program is reading or
+writing at the moment stays.
 """
 
 import heapq
@@ -16,23 +16,25 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, carries_mark, is_leftover, own_files, own_folders
-from tui_llama.engine.prompt_cache.segment_tree import Known, SegmentTree
-from tui_llama.engine.state_file import Rows, append, begin_segment, cut, read_rows
+from tui_llama.engine.prompt_cache.segment_scan import read_rows
+from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, SegmentTree
+from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut
+from tui_llama.engine.state_file import Rows
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
 
 KEPT_FREE_BYTES: Final = 512 << 20
-"""The cache does not take a disk's last bytes."""
+"""The cache leaves so many bytes of a disk free."""
 
 _MOST_LOCKED: Final = 64  # files at once, of the few hundred that a process may have open
 _MARK_BYTES: Final = 64
 _Place: TypeAlias = tuple[float, str, str]
-"""When a segment was used, its folder and its name: what goes first is the smallest."""
+"""When a segment was used, its folder and its name: the smallest is evicted first."""
 _LockedPlace: TypeAlias = tuple[str, str, int]
 """A segment's folder, its name and its descriptor."""
 
 NOBODY: Final = bytes(16)
-"""The owner of what nobody can use."""
+"""The owner under which files are listed that nobody can use."""
 
 _MOST_DEFAULT_BYTES: Final = 10 << 30
 _SPARE_PART: Final = 10  # a tenth of the budget is freed beyond what is needed, so that it need not be every turn
@@ -40,7 +42,7 @@ _SPARE_PART: Final = 10  # a tenth of the budget is freed beyond what is needed,
 
 @dataclass(frozen=True, slots=True)
 class CacheUse:
-    """What one owner's segments take: bytes, tokens and files."""
+    """The bytes, tokens and files of one owner's segments."""
 
     owner: bytes
     bytes: int
@@ -50,12 +52,12 @@ class CacheUse:
 
 
 def default_budget_bytes(storage: Storage) -> int:
-    """What all files may take where nobody says otherwise: 10 GiB, or a tenth of what is free without them."""
+    """Returns the default budget of all files: 10 GiB, or, if less, a tenth of what is free without them."""
     return min(_MOST_DEFAULT_BYTES, (storage.free_bytes()[0] + used_bytes(storage)) // 10)
 
 
 def used_bytes(storage: Storage) -> int:
-    """Bytes of all files.
+    """Returns the bytes of all files.
 
     Raises:
         OSError: as the storage says.
@@ -64,7 +66,7 @@ def used_bytes(storage: Storage) -> int:
 
 
 def folder_bytes(storage: Storage) -> dict[str, int]:
-    """Bytes of each folder, that is, of each model in one configuration.
+    """Returns the bytes of each folder, that is, of each model in one configuration.
 
     Raises:
         OSError: as the storage says.
@@ -76,7 +78,7 @@ def folder_bytes(storage: Storage) -> dict[str, int]:
 
 
 def cache_uses(storage: Storage) -> list[CacheUse]:
-    """What each owner's segments take, the last used first. What nobody can use counts for the owner of 16 zeros.
+    """Returns what each owner's segments take, the last used first; files that nobody can use count for `NOBODY`.
 
     Raises:
         OSError: as the storage says.
@@ -103,13 +105,13 @@ def cache_uses(storage: Storage) -> list[CacheUse]:
 
 
 def make_room(storage: Storage, needed_bytes: int, budget_bytes: int, pinned: Mapping[tuple[str, str], int]) -> bool:
-    """Removes as much as it takes for `needed_bytes` more to fit; returns whether they do.
+    """Evicts as much as it takes for `needed_bytes` more to fit; returns whether they do.
 
     Args:
         storage: Where all folders are.
-        needed_bytes: What is to be written.
+        needed_bytes: Bytes that are to be written.
         budget_bytes: The most that all files together may take then.
-        pinned: Of which files, by folder and name, the tokens up to which position must stay.
+        pinned: Files, by folder and name, and the position up to which their tokens must stay.
 
     Raises:
         OSError: as the storage says.
@@ -124,12 +126,12 @@ def make_room(storage: Storage, needed_bytes: int, budget_bytes: int, pinned: Ma
 
 
 def remove_owner(storage: Storage, owner: bytes) -> None:
-    """Removes all that belongs to an owner, but for what the segments of others go on from.
+    """Removes an owner's segments, except the tokens that segments of other owners go on from.
 
-    What others go on from and is damaged is removed too. Files that nobody can use go along: they may be the owner's.
+    Such tokens are removed too if they are damaged. Files that nobody can use go as well: they may be the owner's.
 
     Raises:
-        OSError: as the storage says, after all that can be removed is.
+        OSError: as the storage says, once everything is removed that can be.
     """
     errors: list[OSError] = []
     for folder in own_folders(storage):
@@ -138,7 +140,7 @@ def remove_owner(storage: Storage, owner: bytes) -> None:
             if path[-1].owner != owner:
                 continue
             try:
-                # Whoever goes on from it has been looked at before.
+                # Paths come children first, so the owner's own children are gone by now.
                 if tree.children(path[-1]):
                     _shorten(storage, folder, tree, path)
                 else:
@@ -169,8 +171,8 @@ def clear(storage: Storage) -> None:
                 storage.unlink(f"{folder}/{name}")
 
 
-def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[Known]) -> None:
-    """Writes a segment anew with only what others go on from, as one of theirs; removes it where it is damaged."""
+def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[KnownSegment]) -> None:
+    """Rewrites a segment with only the tokens that others go on from, as one of theirs; removes a damaged one."""
     known = path[-1]
     heir = max(tree.children(known), key=lambda each: each.first)
     name, part = f"{folder}/{known.name}", f"{folder}/{known.name}{PART_SUFFIX}"
@@ -178,11 +180,11 @@ def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[Known]
         storage.unlink(part)
     source, target = storage.open(name), storage.create(part)
     try:
-        storage.lock(target, exclusive=True)  # says that somebody is writing it
-        storage.lock(source, exclusive=False)  # nobody cuts it; whoever appends to it does no harm
+        storage.lock(target, exclusive=True)  # tells others that a program is writing it
+        storage.lock(source, exclusive=False)  # keeps others from cutting it; appending does no harm
         _copy_beginning(storage, (source, target), path, heir)
         if storage.size(target) == storage.size(source):
-            # Others see by its size that a file is another one. What stands behind the last commit does not count.
+            # Other programs see by its size that a file has changed. Bytes after the last commit are ignored.
             storage.write(target, memoryview(bytes(_MARK_BYTES)), storage.size(target))
         storage.rename(part, name)
     except StateFileError:
@@ -198,8 +200,10 @@ def _shorten(storage: Storage, folder: str, tree: SegmentTree, path: list[Known]
     tree.look_at(known.name)
 
 
-def _copy_beginning(storage: Storage, descriptors: tuple[int, int], path: list[Known], heir: Known) -> None:
-    """Copies what a segment holds before its heir begins, from one file to another."""
+def _copy_beginning(
+    storage: Storage, descriptors: tuple[int, int], path: list[KnownSegment], heir: KnownSegment
+) -> None:
+    """Copies the tokens of a segment that come before its heir, from one file to another."""
     source, target = descriptors
     known = path[-1]
 
@@ -220,13 +224,13 @@ def _copy_beginning(storage: Storage, descriptors: tuple[int, int], path: list[K
 
 
 def _joined(parts: list[Rows]) -> Rows:
-    """Rows of tokens that follow each other, as those of one record."""
+    """Returns rows of consecutive tokens as one array."""
     joined: Rows = np.concatenate([part.view(np.uint8) for part in parts], axis=2).view(parts[0].dtype)
     return joined
 
 
 class _Eviction:
-    """Frees bytes, what is most dispensable first; whatever somebody is reading or writing is left alone."""
+    """Frees bytes, the least recently used first; leaves files alone that another program is reading or writing."""
 
     def __init__(self, storage: Storage, pinned: Mapping[tuple[str, str], int]) -> None:
         self._storage = storage
@@ -235,7 +239,7 @@ class _Eviction:
         self.freed_bytes = 0
 
     def free(self, wanted_bytes: int) -> None:
-        """Goes on until so many bytes are freed, or nothing is left that may go."""
+        """Evicts until so many bytes are freed, or nothing is left that may go."""
         for folder, tree in self._trees.items():
             self.freed_bytes += _remove_unusable(self._storage, folder, tree)
         queue = [(known.used_at, folder, known.name) for folder, tree in self._trees.items() for known in tree]
@@ -247,7 +251,7 @@ class _Eviction:
                 heapq.heappush(queue, (parent.used_at, folder, parent.name))
 
     def _next_locked(self, queue: "list[_Place]", wanted_bytes: int, locks: ExitStack) -> "list[_LockedPlace]":
-        """The next of the queue, as many as have so many bytes to give, locked."""
+        """Takes segments from the queue and locks them, until together they can give so many bytes."""
         places: list[_LockedPlace] = []
         while queue and wanted_bytes > 0 and len(places) < _MOST_LOCKED:
             _, folder, name = heapq.heappop(queue)
@@ -260,10 +264,10 @@ class _Eviction:
                 wanted_bytes -= known.file_bytes - kept_bytes
         return places
 
-    def _shrink(self, places: "list[_LockedPlace]", wanted_bytes: int) -> list[tuple[str, Known]]:
-        """Takes turns off segments until so many bytes are freed in all; returns the parents of those that went."""
+    def _shrink(self, places: "list[_LockedPlace]", wanted_bytes: int) -> list[tuple[str, KnownSegment]]:
+        """Cuts turns off segments until so many bytes are freed in all; returns the parents of removed ones."""
         for folder in {folder for folder, _, _ in places}:
-            self._trees[folder].refresh()  # what others have begun since goes on from something, too
+            self._trees[folder].refresh()  # other programs may have begun children since
         parents = []
         for folder, name, descriptor in places:
             tree = self._trees[folder]
@@ -283,8 +287,8 @@ class _Eviction:
             self.freed_bytes += max(0, size - kept_bytes)
         return parents
 
-    def _kept_bytes(self, folder: str, known: Known, wanted_bytes: int) -> int:
-        """What stays of a segment: whole turns, at most `wanted_bytes`, or if that is too little what must stay."""
+    def _kept_bytes(self, folder: str, known: KnownSegment, wanted_bytes: int) -> int:
+        """Returns the bytes to keep of a segment: whole turns, at most `wanted_bytes`, but at least what must stay."""
         tree, pinned_until = self._trees[folder], self._pinned.get((folder, known.name), 0)
         needed_until, possible = max(tree.kept_until(known), pinned_until), [0]
         if needed_until > known.first or tree.children(known):
@@ -294,7 +298,7 @@ class _Eviction:
 
 
 def _remove_unusable(storage: Storage, folder: str, tree: SegmentTree) -> int:
-    """Removes what nobody can use any more; returns the bytes."""
+    """Removes files that nobody can use any more; returns their bytes."""
     freed = 0
     orphans = {known.name for known in tree.orphans()}
     for name, status in own_files(storage, folder).items():
@@ -309,7 +313,7 @@ def _remove_unusable(storage: Storage, folder: str, tree: SegmentTree) -> int:
 
 @contextmanager
 def _locked(storage: Storage, name: str) -> Iterator[int | None]:
-    """A descriptor with an exclusive lock on a file that has this name; None where somebody is at it."""
+    """Opens a file with an exclusive lock; yields None where another program has it, or it has lost this name."""
     try:
         descriptor = storage.open(name, writable=True)
     except OSError:
@@ -329,7 +333,7 @@ def _tree(storage: Storage, folder: str) -> SegmentTree:
 
 
 def _files(storage: Storage) -> Iterator[tuple[str, str, int]]:
-    """Every file: its folder, its name and its bytes."""
+    """Yields every file: its folder, its name and its bytes."""
     for folder in own_folders(storage):
         for name, status in sorted(own_files(storage, folder).items()):
             yield folder, name, status.size_bytes

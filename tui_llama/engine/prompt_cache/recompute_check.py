@@ -1,19 +1,21 @@
-"""A token that is computed again: whether keys and values that came from a file are those of its tokens and this model.
+"""Computes one token again, to tell whether keys and values from a file are those of its tokens and of this model.
 
 The keys and values of a token depend on all tokens before it, through every layer. So one token tells whether weights,
-rotation, layout and order are the right ones. Ours must come out bit by bit. Those of another program cannot: it adds
-in another order, and rounds elsewhere.
+rotation, layout and order are right. Our own must come out bit by bit. Those of another program cannot, because it adds
+in another order and rounds in other places.
 """
 
-from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tui_llama.engine.state_file import Rows
 
+if TYPE_CHECKING:
+    from tui_llama.engine.token_sequence import TokenSequence
+
 MOST_RELATIVE_ERROR: Final = 0.1
-"""Of the root mean square of a layer's keys, or values; so their cosine is above 0.995.
+"""The largest error, as a part of the root mean square of a layer's keys, or values; their cosine is above 0.995.
 
 Measured against llama.cpp, whose activations are rounded to 8 bits as ours are, but not always to the same ones: up to
 0.0002 with weights of 16 or 32 bits, 0.043 with those of 4 to 8 bits in 28 layers. Each layer adds to it. Weights of
@@ -21,34 +23,14 @@ another model, another order of heads or of positions give more than 1, and keys
 """
 
 
-class CanarySequence(Protocol):
-    """Tokens with their keys and values, one of which can be computed again."""
-
-    @property
-    def token_ids(self) -> Sequence[int]:
-        """The tokens."""
-        ...
-
-    def rows(self, first: int, last: int) -> Rows:
-        """Keys and values of the positions `first` … `last` - 1."""
-        ...
-
-    def extend(self, ids: Sequence[int]) -> object:
-        """Computes tokens behind those that are there."""
-        ...
-
-    def rewind(self, length: int) -> None:
-        """Forgets all but the first `length` tokens."""
-        ...
-
-
-def is_reproduced(sequence: CanarySequence, position: int, *, must_be_equal: bool) -> bool:
-    """Whether the model computes keys and values of the token at a position as they are.
+def is_reproduced(sequence: "TokenSequence", position: int, *, must_be_equal: bool) -> bool:
+    """Computes the token at a position again; tells whether that gives the keys and values that the sequence has.
 
     Args:
-        sequence: Ends behind that token afterwards, with what was computed now.
-        position: There is a token.
-        must_be_equal: Bit by bit; else each layer's keys and values may differ as `MOST_RELATIVE_ERROR` says.
+        sequence: Ends after that token afterwards, with the keys and values that were computed now.
+        position: That of a token in the sequence.
+        must_be_equal: Whether all bits must be equal; else each layer's keys and values may differ by
+            `MOST_RELATIVE_ERROR`.
     """
     token_id = int(sequence.token_ids[position])
     given = sequence.rows(position, position + 1)

@@ -1,7 +1,7 @@
-"""Keys and values in the segments of a folder: locks files, reads and checks what they hold, and knows what is sound.
+"""Reads keys and values from the segments of a folder: locks files, checks them, and remembers which records are sound.
 
-What was read wrong is cut back, in `segment_tree`. What this program has read without finding anything wrong, or has
-written, is sound; a commit alone says nothing of the keys and values before it, since a power cut may tear them.
+`segment_tree` cuts damaged segments back. A record is sound once this program has read it without an error, or has
+written it. A commit alone says nothing of the keys and values before it, since a power cut may tear them.
 """
 
 import time
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
-from tui_llama.engine.prompt_cache.segment_tree import Known, Piece, SegmentTree
-from tui_llama.engine.state_file import RecordPlace, Rows, StateShape, read_rows, still_holds
+from tui_llama.engine.prompt_cache.segment_scan import read_rows, still_holds
+from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, PathPart, SegmentTree
+from tui_llama.engine.state_file import RecordPlace, Rows, StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
 
@@ -23,28 +24,28 @@ _LOCK_SECONDS: Final = 1.0
 _LOCK_STEP_SECONDS: Final = 0.005
 
 Fill: TypeAlias = Callable[[int, Rows], None]
-"""Takes the rows of the positions from a number on. Any thread may call it."""
+"""Takes the rows of the positions from that number on. Any thread may call it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     """The positions `first` … `last` - 1 of a record that are to be loaded."""
 
-    known: Known
+    known: KnownSegment
     descriptor: int
     place: RecordPlace
     first: int
     last: int
 
 
-class Patience:
-    """How long one call waits for the locks of others, all of them together."""
+class LockBudget:
+    """The time that one call may wait for the locks of other programs, all of them together."""
 
     def __init__(self) -> None:
         self._deadline = time.monotonic() + _LOCK_SECONDS
 
     def wait(self) -> bool:
-        """Waits for a moment; returns whether it makes sense to ask again."""
+        """Waits for a moment; returns False once the time is used up."""
         if time.monotonic() > self._deadline:
             return False
         time.sleep(_LOCK_STEP_SECONDS)
@@ -58,7 +59,7 @@ class SegmentRows:
         storage: Where the folder is.
         folder: Its name there.
         shape: The sizes of keys and values.
-        tree: Its segments; learns what is damaged or another than before.
+        tree: Its segments; is told which are damaged or changed.
     """
 
     def __init__(self, storage: Storage, folder: str, shape: StateShape, tree: SegmentTree) -> None:
@@ -68,11 +69,11 @@ class SegmentRows:
         self._tree = tree
         self._sound: dict[str, set[RecordPlace]] = {}
 
-    def load(self, pieces: list[Piece], first: int, fill: Fill, patience: Patience) -> int:
-        """Fills in the rows of positions from `first` on; returns up to where all are there and right."""
+    def load(self, path: list[PathPart], first: int, fill: Fill, lock_budget: LockBudget) -> int:
+        """Fills in the rows of positions from `first` on; returns the position up to which all are right."""
         reached, damage = first, None
         with ExitStack() as opened:
-            jobs = list(self._reading_jobs(pieces, first, opened, patience))
+            jobs = list(self._reading_jobs(path, first, opened, lock_budget))
             loads = opened.enter_context(closing(self._loads(fill, jobs)))
             for job in jobs:
                 try:
@@ -92,7 +93,7 @@ class SegmentRows:
         return reached
 
     def _loads(self, fill: Fill, jobs: list[_Job]) -> Generator[None, None, None]:
-        """Fills in one record after the other; each step is one, or raises what is wrong with it."""
+        """Fills in one record for each step; a step raises the error of its record."""
         tokens = sum(job.last - job.first for job in jobs)
         if tokens * self._shape.token_bytes < _FEW_BYTES:
             for job in jobs:
@@ -103,39 +104,41 @@ class SegmentRows:
         with ThreadPoolExecutor(_READERS) as readers:
             yield from readers.map(partial(self._load_record, fill), jobs)
 
-    def _reading_jobs(self, pieces: list[Piece], first: int, opened: ExitStack, patience: Patience) -> Iterator[_Job]:
-        """The records that hold the positions from `first` on, up to a file that cannot be read now."""
-        for piece in pieces:
-            if piece.last <= first:
+    def _reading_jobs(
+        self, path: list[PathPart], first: int, opened: ExitStack, lock_budget: LockBudget
+    ) -> Iterator[_Job]:
+        """Yields the records that hold the positions from `first` on, up to a file that cannot be read now."""
+        for part in path:
+            if part.last <= first:
                 continue
-            descriptor = opened.enter_context(self.locked(piece.known, patience))
+            descriptor = opened.enter_context(self.locked(part.known, lock_budget))
             if descriptor is None:
                 return
-            for place in piece.places:
-                start, end = max(first, place.position), min(piece.last, place.position + place.token_count)
+            for place in part.places:
+                start, end = max(first, place.position), min(part.last, place.position + place.token_count)
                 if start < end:
-                    yield _Job(piece.known, descriptor, place, start, end)
+                    yield _Job(part.known, descriptor, place, start, end)
 
     def _load_record(self, fill: Fill, job: _Job) -> None:
         rows = read_rows(self._storage, job.descriptor, self._shape, job.place)
         fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
 
-    def are_sound(self, pieces: list[Piece], patience: Patience) -> bool:
-        """Whether all that a path holds is sound; reads what is not known to be."""
-        unread = [piece for piece in pieces if not self.is_sound(piece)]
-        return not unread or self.load(unread, 0, lambda first, rows: None, patience) == unread[-1].last
+    def are_sound(self, path: list[PathPart], lock_budget: LockBudget) -> bool:
+        """Tells whether all records of a path are sound; reads those of which it is not known."""
+        unread = [part for part in path if not self.is_sound(part)]
+        return not unread or self.load(unread, 0, lambda first, rows: None, lock_budget) == unread[-1].last
 
-    def is_sound(self, piece: Piece) -> bool:
-        """Whether this program has read or written all that a piece holds."""
-        return self._sound.get(piece.known.name, set()).issuperset(piece.places)
+    def is_sound(self, part: PathPart) -> bool:
+        """Tells whether this program has read or written all records of a part."""
+        return self._sound.get(part.known.name, set()).issuperset(part.places)
 
     def note_sound(self, name: str, places: Iterable[RecordPlace]) -> None:
-        """Knows that these records of a file are sound, and no others."""
+        """Notes that these records of a file are sound, and no others."""
         self._sound[name] = set(places)
 
     @contextmanager
-    def locked(self, known: Known, patience: Patience, *, to_append: bool = False) -> Iterator[int | None]:
-        """A descriptor with a lock, exclusive to append; None where the file is another than we knew, or in use."""
+    def locked(self, known: KnownSegment, lock_budget: LockBudget, *, to_append: bool = False) -> Iterator[int | None]:
+        """Opens a segment with a lock, exclusive to append; yields None where its file has changed or is in use."""
         try:
             descriptor = self._storage.open(f"{self._folder}/{known.name}", writable=to_append)
         except OSError:
@@ -145,25 +148,25 @@ class SegmentRows:
         try:
             is_ours = False
             with suppress(OSError):
-                is_ours = self._is_locked(descriptor, patience, exclusive=to_append) and self._is_known(
+                is_ours = self._is_locked(descriptor, lock_budget, exclusive=to_append) and self._is_known(
                     descriptor, known, is_all=to_append
                 )
             if not is_ours:
                 self._tree.look_at(known.name)
             yield descriptor if is_ours else None
         finally:
-            with suppress(OSError):  # what was to be on the disk was synced before
+            with suppress(OSError):  # all that must be on the disk was synced before
                 self._storage.close(descriptor)
 
-    def _is_locked(self, descriptor: int, patience: Patience, *, exclusive: bool) -> bool:
-        """Locks a file; waits for a moment where somebody else is at it."""
+    def _is_locked(self, descriptor: int, lock_budget: LockBudget, *, exclusive: bool) -> bool:
+        """Locks a file; waits where another program has locked it."""
         while not self._storage.lock(descriptor, exclusive=exclusive):
-            if not patience.wait():
+            if not lock_budget.wait():
                 return False
         return True
 
-    def _is_known(self, descriptor: int, known: Known, *, is_all: bool) -> bool:
-        """Whether a file, or its beginning, is still as we knew it."""
+    def _is_known(self, descriptor: int, known: KnownSegment, *, is_all: bool) -> bool:
+        """Tells whether a file, or its beginning, is still as the tree knows it."""
         is_as_long = not is_all or self._storage.size(descriptor) == known.file_bytes
         return (
             is_as_long and self._storage.is_linked(descriptor) and still_holds(self._storage, descriptor, known.segment)

@@ -1,7 +1,7 @@
-"""All segments of a folder: which there are, how they hang together, and which hold a row of tokens.
+"""Knows all segments of a folder: which there are, which goes on from which, and which hold given tokens.
 
-Files are the truth and may change under us: another program appends, cuts and removes them too. What is known of them
-is looked at again before it is used.
+The files are the truth, and they may change: other programs append to them, cut them and remove them, too. So the tree
+looks at a file again before anybody uses what it knows of it.
 """
 
 from collections import defaultdict
@@ -12,24 +12,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import DAMAGED_SUFFIX, SUFFIX, is_segment
-from tui_llama.engine.state_file import (
-    NO_PARENT,
-    RecordPlace,
-    Segment,
-    StateFingerprint,
-    TokenIds,
-    cut_to_records,
-    scan,
-    still_holds,
-)
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
+from tui_llama.engine.prompt_cache.segment_scan import scan, still_holds
+from tui_llama.engine.prompt_cache.segment_writer import cut_to_records
+from tui_llama.engine.state_file import NO_PARENT, RecordPlace, Segment, StateFingerprint, TokenIds
 from tui_llama.errors import NoStateFileError, StateFileError, StateVersionError
 from tui_llama.files.locks import cause_of
 from tui_llama.files.storage import FileStatus, Storage
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A segment and its file: how many bytes that had, and when it was last used, in seconds since 1970."""
+class KnownSegment:
+    """A segment as it was last seen in its file: the file's bytes, and its last use in seconds since 1970."""
 
     name: str
     segment: Segment
@@ -58,16 +52,16 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """The positions `first` … `last` - 1 of a row of tokens, which a segment holds."""
+class PathPart:
+    """The positions `first` … `last` - 1 of a path of tokens, which one segment holds."""
 
-    known: Known
+    known: KnownSegment
     first: int
     last: int
 
     @property
     def places(self) -> list[RecordPlace]:
-        """Where the records that hold them are."""
+        """The places of the records that hold them."""
         return [
             place
             for place in self.known.segment.records
@@ -81,29 +75,29 @@ class SegmentTree:
     Args:
         storage: Where the folder is.
         folder: Its name there.
-        fingerprint: Segments of anything else are left alone; None takes them all.
+        fingerprint: The tree leaves segments of another fingerprint alone; None takes them all.
     """
 
     def __init__(self, storage: Storage, folder: str, fingerprint: StateFingerprint | None = None) -> None:
         self._storage = storage
         self._folder = folder
         self._fingerprint = fingerprint
-        self._known: dict[str, Known] = {}
-        self._children: dict[bytes, dict[str, Known]] = defaultdict(dict)
+        self._known: dict[str, KnownSegment] = {}
+        self._children: dict[bytes, dict[str, KnownSegment]] = defaultdict(dict)
         self._damages: list[str] = []
 
-    def __iter__(self) -> Iterator[Known]:
+    def __iter__(self) -> Iterator[KnownSegment]:
         return iter(tuple(self._known.values()))
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, name: str) -> Known | None:
-        """The segment in the file of that name."""
+    def get(self, name: str) -> KnownSegment | None:
+        """Returns the segment in the file of that name."""
         return self._known.get(name)
 
     def refresh(self) -> None:
-        """Looks at files that came, went, or are others than before.
+        """Looks at files that are new, gone or changed.
 
         Raises:
             OSError: the folder cannot be read.
@@ -116,14 +110,14 @@ class SegmentTree:
             if known is None or not self._is_unchanged(known, files[name]):
                 self.look_at(name)
 
-    def _is_unchanged(self, known: Known, status: FileStatus) -> bool:
-        """Whether a file holds what we know and no more: it is as long, and was not used, or used and not written."""
+    def _is_unchanged(self, known: KnownSegment, status: FileStatus) -> bool:
+        """Tells whether a file is unchanged: it is as long as before, and was at most used, not written."""
         if known.file_bytes != status.size_bytes:
             return False
         if known.used_at == status.used_at:
             return True
         if known.file_bytes > known.segment.size:
-            return False  # what was not committed may be so now
+            return False  # bytes that were not committed may be so now
         try:
             descriptor = self._storage.open(f"{self._folder}/{known.name}")
             try:
@@ -136,10 +130,10 @@ class SegmentTree:
             self.add(replace(known, used_at=status.used_at))
         return is_unchanged
 
-    def look_at(self, name: str) -> Known | None:
-        """Reads again what a file holds; None if it is gone, or cannot be used and was set aside.
+    def look_at(self, name: str) -> KnownSegment | None:
+        """Reads a file again; returns None if it is gone, or cannot be used and was set aside.
 
-        What is of another version or another model is left alone.
+        Files of another version or another model stay as they are.
         """
         self.forget(name)
         known = self._scanned(name)
@@ -148,15 +142,15 @@ class SegmentTree:
         self.add(known)
         return known
 
-    def _scanned(self, name: str) -> Known | None:
+    def _scanned(self, name: str) -> KnownSegment | None:
         is_calm = False
         try:
             descriptor = self._storage.open(f"{self._folder}/{name}")
             try:
-                # While somebody cuts and writes, what is read may be half of one and half of the other.
+                # While another program cuts and writes, a reader may see half of the old and half of the new.
                 is_calm = self._storage.lock(descriptor, exclusive=False)
                 size, segment = self._storage.size(descriptor), scan(self._storage, descriptor)
-                known = Known(name, segment, size, self._storage.used_at(descriptor))
+                known = KnownSegment(name, segment, size, self._storage.used_at(descriptor))
             finally:
                 self._storage.close(descriptor)
             if name != known.segment_id.hex() + SUFFIX:
@@ -174,29 +168,29 @@ class SegmentTree:
             self._damages.append("damaged (its end is lost)")
         return known
 
-    def add(self, known: Known) -> None:
-        """Takes in what was just written."""
+    def add(self, known: KnownSegment) -> None:
+        """Takes in a segment that was just written."""
         self._known[known.name] = known
         self._children[known.parent_id][known.name] = known
 
     def forget(self, name: str) -> None:
-        """Leaves a file out from now on."""
+        """Drops a file from the tree."""
         known = self._known.pop(name, None)
         if known is not None:
             del self._children[known.parent_id][name]
 
     def set_aside(self, name: str, cause: str) -> None:
-        """Gives a file that must not be used another name, under which nobody looks for it; notes why."""
+        """Renames a file that must not be used, so that nobody finds it any more; notes the cause."""
         self.forget(name)
         self._damages.append(cause)
-        # Where that fails it is gone, or on a disk that cannot be written; then it is found damaged again next time.
+        # Renaming fails if the file is gone or the disk cannot be written; then the file is found damaged next time.
         with suppress(OSError):
             self._storage.rename(f"{self._folder}/{name}", f"{self._folder}/{name}{DAMAGED_SUFFIX}")
 
-    def cut_back(self, known: Known, position: int, cause: str) -> None:
-        """Cuts a segment back to the records before a position, where it is damaged; notes why.
+    def cut_back(self, known: KnownSegment, position: int, cause: str) -> None:
+        """Cuts a segment back to the records before a position, from which on it is damaged; notes the cause.
 
-        What comes before is good, and others may go on from it. Where that is nothing, it is set aside.
+        The records before are good, and other segments may go on from them. Without any, the file is set aside.
         """
         kept = sum(place.position < position for place in known.segment.records)
         if not kept:
@@ -214,55 +208,54 @@ class SegmentTree:
         self.look_at(known.name)
 
     def take_damages(self) -> list[str]:
-        """What was found wrong since the last call, in a few words each, the same ones once."""
+        """Returns the causes of all damages since the last call, in a few words each, equal ones once."""
         damages, self._damages = list(dict.fromkeys(self._damages)), []
         return damages
 
-    def find(self, token_ids: TokenIds, owner: bytes | None = None) -> list[Piece]:
-        """The segments that hold the longest beginning of the tokens, (tokens,) uint32, from the root on.
+    def find(self, token_ids: TokenIds, owner: bytes | None = None) -> list[PathPart]:
+        """Returns the path from the root that holds the longest prefix of the tokens, (tokens,) uint32.
 
-        What was computed elsewhere is found by its owner alone. Of beginnings that are equally long, one that was
-        not is found first.
+        Only their owner finds foreign segments. Of equally long paths, one without foreign segments wins.
         """
-        best: list[Piece] = []
-        open_paths: list[tuple[Known, list[Piece]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
+        best: list[PathPart] = []
+        open_paths: list[tuple[KnownSegment, list[PathPart]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
         while open_paths:
             known, before = open_paths.pop()
             if known.segment.header.is_foreign and known.owner != owner:
                 continue
             own = known.segment.token_ids
-            # Most are ruled out by their first token: then they hold nothing that their parent does not.
+            # The first token rules most of them out: then they hold nothing that their parent does not.
             if known.first >= len(token_ids) or not len(own) or own[0] != token_ids[known.first]:
                 continue
-            reach = known.first + common_length(own, token_ids[known.first :])
-            path = [*before, Piece(known, known.first, reach)]
+            reach = known.first + common_prefix_length(own, token_ids[known.first :])
+            path = [*before, PathPart(known, known.first, reach)]
             longest = best[-1].last if best else 0
             if reach > longest or (reach == longest and has_foreign(best) and not has_foreign(path)):
                 best = path
             for child in self.children(known):
                 if child.first <= reach:
-                    open_paths.append((child, [*before, Piece(known, known.first, child.first)]))
+                    open_paths.append((child, [*before, PathPart(known, known.first, child.first)]))
         return best
 
-    def children(self, known: Known) -> list[Known]:
-        """The segments that go on from one; not those whose beginning it does not reach, which cannot be used."""
+    def children(self, known: KnownSegment) -> list[KnownSegment]:
+        """Returns the segments that go on from one, except those that begin after its end: nobody can use those."""
         children = self._with_parent(known.segment_id)
         return [child for child in children if known.first <= child.first <= known.segment.end]
 
-    def parent(self, known: Known) -> Known | None:
-        """The segment that one goes on from."""
+    def parent(self, known: KnownSegment) -> KnownSegment | None:
+        """Returns the segment that one goes on from."""
         return self._known.get(known.parent_id.hex() + SUFFIX)
 
-    def _with_parent(self, parent_id: bytes) -> list[Known]:
-        # Not by the index itself, which would make an entry for each that was asked for.
+    def _with_parent(self, parent_id: bytes) -> list[KnownSegment]:
+        # A defaultdict's own index would add an entry for each id that is asked for.
         return list(self._children.get(parent_id, {}).values())
 
-    def kept_until(self, known: Known) -> int:
-        """The position up to which a segment is needed by those that go on from it; its first where by none."""
+    def kept_until(self, known: KnownSegment) -> int:
+        """Returns the position up to which the children of a segment need it; its first position if it has none."""
         return max((child.first for child in self.children(known)), default=known.first)
 
-    def paths(self) -> Iterator[list[Known]]:
-        """Every segment that can be used, after those that go on from it: from the root of its tree to itself."""
+    def paths(self) -> Iterator[list[KnownSegment]]:
+        """Yields the path from the root to every usable segment, children before their parents."""
         open_paths = [([root], False) for root in self._with_parent(NO_PARENT)]
         while open_paths:
             path, is_below_done = open_paths.pop()
@@ -272,28 +265,20 @@ class SegmentTree:
             open_paths.append((path, True))
             open_paths += [([*path, child], False) for child in self.children(path[-1])]
 
-    def orphans(self) -> list[Known]:
-        """Segments that cannot be used: what they go on from is not there any more, or does not reach them."""
+    def orphans(self) -> list[KnownSegment]:
+        """Returns the segments that nobody can use: their parent is gone, or ends before they begin."""
         usable = {path[-1].name for path in self.paths()}
         return [known for known in self if known.name not in usable]
 
 
-def has_foreign(pieces: Iterable[Piece]) -> bool:
-    """Whether keys and values of any of them were computed elsewhere."""
-    return any(piece.known.segment.header.is_foreign for piece in pieces)
+def has_foreign(path: Iterable[PathPart]) -> bool:
+    """Tells whether any of them holds foreign keys and values."""
+    return any(part.known.segment.header.is_foreign for part in path)
 
 
-def tokens_of(pieces: Iterable[Piece]) -> TokenIds:
-    """The tokens that pieces from the root on hold, (tokens,) uint32."""
+def tokens_of(path: Iterable[PathPart]) -> TokenIds:
+    """Returns the tokens of a path from the root on, (tokens,) uint32."""
     parts = [
-        piece.known.segment.token_ids[piece.first - piece.known.first : piece.last - piece.known.first]
-        for piece in pieces
+        part.known.segment.token_ids[part.first - part.known.first : part.last - part.known.first] for part in path
     ]
     return np.concatenate(parts) if parts else np.empty(0, np.uint32)
-
-
-def common_length(first: TokenIds, second: TokenIds) -> int:
-    """How many tokens two rows of them, (tokens,) uint32 each, have in common at their start."""
-    length = min(len(first), len(second))
-    different = np.flatnonzero(first[:length] != second[:length])
-    return int(different[0]) if len(different) else length

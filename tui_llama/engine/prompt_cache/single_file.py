@@ -1,42 +1,35 @@
-"""One sequence of tokens in one file, for programs that keep their sessions themselves: a segment without a parent."""
+"""Saves one sequence to one file, for programs that keep their sessions themselves: a segment without a parent."""
 
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tui_llama.engine.prompt_cache.cache import RowSequence
-from tui_llama.engine.state_file import (
-    ID_BYTES,
-    MAGIC,
-    NO_PARENT,
-    SegmentHeader,
-    StateFingerprint,
-    StateShape,
-    append,
-    begin_segment,
-    read_rows,
-    scan,
-)
+from tui_llama.engine.prompt_cache.segment_scan import read_rows, scan
+from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment
+from tui_llama.engine.state_file import ID_BYTES, MAGIC, NO_PARENT, SegmentHeader, StateFingerprint, StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.new_files import FileKind, new_file
 from tui_llama.files.storage import DiskStorage
 
+if TYPE_CHECKING:
+    from tui_llama.engine.token_sequence import TokenSequence
+
 _SAVED_SESSION: Final = FileKind("a saved session", MAGIC)
 
 
-def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, sequence: RowSequence) -> None:
-    """Writes all that a sequence holds to a file, which is on the disk then; an older saved session is replaced.
+def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, sequence: "TokenSequence") -> None:
+    """Writes all that a sequence holds to a file on the disk; replaces an older saved session.
 
     Args:
         path: In a folder that is there; the file gets mode 0600.
-        fingerprint: What keys and values belong to.
+        fingerprint: What the keys and values belong to.
         shape: Their sizes.
         sequence: At least one token; none of them moved.
 
     Raises:
-        ResultFileError: it could not be written, or something else is in its place, which is as it was.
+        ResultFileError: the file cannot be written, or something else has that name and stays as it was.
         StateFileError: the sequence cannot be saved.
     """
     token_ids = np.asarray(sequence.token_ids, np.uint32)
@@ -54,19 +47,19 @@ def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, s
 
 
 def restore_session(
-    path: Path, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int, sequence: RowSequence
+    path: Path, fingerprint: StateFingerprint, shape: StateShape, max_tokens: int, sequence: "TokenSequence"
 ) -> None:
-    """Lets a sequence hold what a file holds, after all of it was checked, instead of what it held.
+    """Replaces the tokens of a sequence by those of a file, after all of the file was checked.
 
     Args:
         path: A regular file of this user; links are refused.
-        fingerprint: What keys and values must belong to.
+        fingerprint: What the keys and values must belong to.
         shape: The sizes that they must have.
-        max_tokens: More are refused.
-        sequence: Left without tokens where the file turns out to be damaged while it is read.
+        max_tokens: The most tokens that the file may have.
+        sequence: Has no tokens afterwards if the file turns out to be damaged.
 
     Raises:
-        StateFileError: it must not be used. The text is the cause in a few words.
+        StateFileError: the file must not be used. The text is the cause in a few words.
     """
     storage = DiskStorage(path.parent)
     try:

@@ -1,1 +1,1 @@
-"""From the messages of a chat to the tokens of a prompt that fits the context."""
+"""Turns the messages of a chat into the tokens of a prompt that fits the context."""

@@ -1,6 +1,6 @@
-"""The prompt of a conversation, as it is for answering it, for reading it ahead and for estimating what that costs.
+"""The prompt of a conversation: for a reply, for idle prefill, and for an estimate of its cost.
 
-Knows what a prompt's tokens are, and how many of them are there already; nothing of reading them.
+This module knows the tokens of a prompt and how many of them are held already; it does not read them.
 """
 
 from collections.abc import Sequence
@@ -11,18 +11,20 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.model.interface import LanguageModel, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.context_overflow import fit_turns, most_prompt_tokens
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
+from tui_llama.engine.prompting.fit_turns import fit_turns, most_prompt_tokens
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import CompleteRequest, EstimateRequest, OverflowMode, ReadAheadRequest, ReplyRequest
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import CallerError, EngineError
 
 ConversationRequest: TypeAlias = ReplyRequest | ReadAheadRequest | EstimateRequest | CompleteRequest
 
 _LOST = " \t\r\n\ufffd"
-"""What a stored text may have at its ends in place of what was generated."""
+"""Characters at the ends of a stored text that may differ from the generated text."""
 
 _Request = TypeVar("_Request", bound=ConversationRequest)
 
@@ -31,9 +33,8 @@ _Request = TypeVar("_Request", bound=ConversationRequest)
 class Prompt:
     """All tokens of a prompt; the first `kept_tokens` are the ledger's, and `left_out_messages` are not in it.
 
-    A template of `template_source` has written it.
-
-    Of an answer that goes on, `answer_ids` are the tokens so far, which are among them.
+    A template of `template_source` has written it. When an answer is continued, `answer_ids` are its tokens so far,
+    which are part of `token_ids`.
     """
 
     kept_tokens: int
@@ -44,10 +45,10 @@ class Prompt:
 
 
 def without_foreign_tokens(model: LanguageModel, request: _Request) -> _Request:
-    """The request with a ledger that the model may use: token ids of another vocabulary mean something else in its own.
+    """Returns the request with a ledger that the model may use, because ids of another vocabulary mean other tokens.
 
-    A ledger whose vocabulary nobody knows stays where it writes an answer that was given: then it is of this one. Where
-    none was given, what it writes is compared with what is to be written anyway.
+    A ledger of unknown vocabulary is kept if it contains the text of a given answer: then its ids are the model's own.
+    If there is no answer, the ledger is kept as well, because its text is compared with the new prompt anyway.
 
     Raises:
         EngineError: a continuation of a ledger needs all of it.
@@ -63,7 +64,7 @@ def without_foreign_tokens(model: LanguageModel, request: _Request) -> _Request:
 
 
 def _may_be_own(model: LanguageModel, request: ConversationRequest) -> bool:
-    """Whether tokens below the vocabulary's size may be the model's own."""
+    """Tells whether tokens below the vocabulary's size may be the model's own."""
     answers = [each.text.strip(_LOST) for each in request.messages if each.role is Role.ASSISTANT]
     if request.vocabulary or not any(answers):
         return True
@@ -73,10 +74,10 @@ def _may_be_own(model: LanguageModel, request: ConversationRequest) -> bool:
 
 
 def told_moment(request: ConversationRequest) -> datetime | None:
-    """What a template is told that asks for the date; None for the present.
+    """Returns the moment for a template that asks for the date; None for the present.
 
     Raises:
-        CallerError: the request has something else than a moment.
+        CallerError: the request's text is not a moment.
     """
     try:
         return datetime.fromisoformat(request.begun_at) if request.begun_at else None
@@ -92,15 +93,15 @@ def encode_conversation(
     asks_for_answer: bool = True,
     reserved_tokens: int = 0,
 ) -> Prompt:
-    """The prompt that asks for an answer to the last of the messages.
+    """Makes the prompt that asks for an answer to the last of the messages.
 
     Args:
-        model: Brings the template, the tokenizer and the size of the context.
-        request: Says what was fed before and what is done if the prompt is too long.
-        messages: The path of the chat; the request's own, or one that may follow from it. The template is shown what
-            `prompt_messages` makes of it.
-        asks_for_answer: Whether an answer begins behind the last message.
-        reserved_tokens: How many will stand behind the prompt before anything is generated.
+        model: Supplies the template, the tokenizer and the size of the context.
+        request: Holds the ledger, and the rule for a prompt that is too long.
+        messages: The path of the chat; the request's own, or one that may follow from it. The template gets the
+            messages that `prompt_messages` makes of it.
+        asks_for_answer: True: an answer begins after the last message.
+        reserved_tokens: Tokens that will follow the prompt before anything is generated.
 
     Raises:
         EngineError: the template refused the messages.
@@ -124,7 +125,7 @@ def encode_conversation(
 
 
 def encode_continuation(model: LanguageModel, request: CompleteRequest) -> Prompt:
-    """The prompt of what goes on from a ledger or a conversation, or begins with nothing before it.
+    """Makes the prompt that continues a ledger or a conversation, or that begins with nothing before it.
 
     Args:
         model: As for `encode_conversation`.
@@ -148,7 +149,7 @@ def encode_continuation(model: LanguageModel, request: CompleteRequest) -> Promp
 
 
 def _ledger_writes_answer(model: LanguageModel, request: CompleteRequest) -> bool:
-    """Whether tokens whose vocabulary nobody knows have the text of the last answer: then they are of this one."""
+    """Tells whether ledger tokens of unknown vocabulary have the last answer's text: then they are the model's own."""
     if request.vocabulary or not 0 < request.answer_tokens <= len(request.ledger):
         return False
     written = "".join(map(model.tokenizer.stream_decoder().push, request.ledger[-request.answer_tokens :]))
@@ -157,23 +158,23 @@ def _ledger_writes_answer(model: LanguageModel, request: CompleteRequest) -> boo
 
 
 def _encode_said(model: LanguageModel, request: CompleteRequest) -> Prompt:
-    """The conversation; an answer that has not ended stands behind the prompt that asks for it."""
+    """Makes the prompt of a conversation; an answer that has not ended follows the prompt that asks for it."""
     if request.answer_has_ended:
         return encode_conversation(model, request, request.messages, asks_for_answer=False)
     asked, answer = _asked_and_answered(request.messages)
-    # No space is put in front that nobody wrote: the model would have written it.
+    # No space is added in front: if the model had generated one, it would be in the text.
     answer_ids = model.tokenizer.tokenize(answer, parse_special=True, continues=True)
     prompt = encode_conversation(model, request, asked, reserved_tokens=len(answer_ids))
     return replace(prompt, token_ids=[*prompt.token_ids, *answer_ids], answer_ids=tuple(answer_ids))
 
 
 def _asked_and_answered(messages: tuple[ChatMessage, ...]) -> tuple[tuple[ChatMessage, ...], str]:
-    """What comes before the last answer, and its text; empty where nothing was answered yet."""
+    """Returns the messages before the last answer, and the answer's text; empty if nothing was answered yet."""
     return (messages[:-1], messages[-1].text) if messages[-1].role is Role.ASSISTANT else (messages, "")
 
 
 def check_that_it_fits(model: LanguageModel, token_ids: Sequence[int]) -> None:
-    """Refuses a prompt that cannot be answered.
+    """Checks that a prompt can be answered.
 
     Raises:
         EngineError: it is empty, or leaves no room for an answer.
@@ -189,25 +190,19 @@ def check_that_it_fits(model: LanguageModel, token_ids: Sequence[int]) -> None:
         )
 
 
-def hold_beginning(
+def restore_longest_prefix(
     sequence: TokenSequence, prompt_cache: PromptCache | None, token_ids: Sequence[int], chat_id: str | None
 ) -> tuple[int, tuple[str, ...]]:
-    """Leaves in a sequence the longest beginning of the tokens that it or the prompt cache has.
+    """Restores into a sequence the longest prefix of the tokens that the sequence or the prompt cache holds.
 
     Without a chat the prompt cache is not asked.
 
     Returns:
-        How many tokens it holds then, and what the user should know, a few words each.
+        The length of the prefix in tokens, and problems that the user should know, a few words each.
     """
-    troubles: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     if prompt_cache is not None and chat_id is not None:
-        troubles = prompt_cache.restore(sequence, token_ids, bytes.fromhex(chat_id)).troubles
-    held = common_length(sequence.token_ids, token_ids)
+        problems = prompt_cache.restore(sequence, token_ids, bytes.fromhex(chat_id)).problems
+    held = common_prefix_length(sequence.token_ids, token_ids)
     sequence.rewind(held)
-    return held, troubles
-
-
-def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens the two have in common at their start."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
+    return held, problems

@@ -1,47 +1,23 @@
-"""From the rendered text of a conversation to tokens, without tokenizing again what was tokenized or generated before.
+"""Turns a rendered conversation into tokens, and keeps tokens that were generated or tokenized before.
 
-The ledger holds what this branch of the chat has fed to the model, token by token. Its beginning that agrees with the
-rendered text is kept as it is, only the rest is tokenized: a generated answer keeps its tokens, though tokenizing its
-text might give others, and the keys and values that were computed for it stay valid. It stays also where the template
-writes a blank before an answer that the model did not generate.
+The ledger holds every token that this branch of the chat has fed to the model. The prefix of the ledger that agrees
+with the rendered text is kept; only the rest of the text is tokenized. So a generated answer keeps its tokens, though
+tokenizing its text might give others, and the keys and values computed for them stay valid. The prefix is also kept
+where the template writes a blank before an answer that the model did not generate.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.tokenizer.tokenizer import Span, Tokenizer, valid_unicode
 
 _WHITE_SPACE = b" \t\n\v\f\r"
 
 
-class RenderedPrompt(str):
-    """A rendered conversation that knows which parts of it the user wrote.
-
-    Attributes:
-        user_spans: From character to before character, in order; None where that is not known.
-        answer_blanks: White space before answers that the model may have left out, in order.
-        source: Where the template is from that has written it, for the user to read.
-    """
-
-    __slots__ = ("answer_blanks", "source", "user_spans")
-
-    user_spans: tuple[Span, ...] | None
-    answer_blanks: tuple[Span, ...]
-    source: str
-
-    def __new__(  # noqa: D102
-        cls, text: str, user_spans: Sequence[Span] | None = None, answer_blanks: Sequence[Span] = (), source: str = ""
-    ) -> "RenderedPrompt":
-        rendered = super().__new__(cls, text)
-        rendered.user_spans = None if user_spans is None else tuple(user_spans)
-        rendered.answer_blanks = tuple(answer_blanks)
-        rendered.source = source
-        return rendered
-
-
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """The prompt is the first `kept_tokens` of the ledger, then `token_ids`; a template of `source` has written it."""
+    """The prompt: the first `kept_tokens` of the ledger, then `token_ids`; a template of `source` has written it."""
 
     kept_tokens: int
     token_ids: list[int]
@@ -51,14 +27,14 @@ class EncodedPrompt:
 def encode_prompt(
     tokenizer: Tokenizer, rendered: str, ledger: Sequence[int], user_texts: Sequence[str] = ()
 ) -> EncodedPrompt:
-    """The tokens of a rendered conversation.
+    """Encodes a rendered conversation as tokens.
 
     Args:
         tokenizer: The model's.
         rendered: The text, without the beginning of sequence that the tokenizer adds; best a `RenderedPrompt`.
-        ledger: What was fed to the model before, in order; may be empty or of another branch.
-        user_texts: What the user wrote, in order. What looks like a control token in there is text. Looked for only
-            if `rendered` does not know where it is.
+        ledger: The tokens fed to the model before, in order; may be empty or of another branch.
+        user_texts: Texts that the user wrote, in order. Anything in them that looks like a control token is text. They
+            are searched for only if `rendered` does not know where they are.
     """
     known = rendered if isinstance(rendered, RenderedPrompt) else RenderedPrompt(rendered)
     spans = known.user_spans
@@ -76,7 +52,7 @@ def encode_prompt(
 
 
 class _PromptText:
-    """The rendered text as bytes, which of them the user wrote, and where special tokens and answers' blanks are."""
+    """Rendered text as bytes, with the places of the user's texts, of special tokens and of blanks before answers."""
 
     def __init__(
         self, text: str, user_spans: Sequence[Span], special_spans: Sequence[Span], answer_blanks: Sequence[Span]
@@ -89,7 +65,7 @@ class _PromptText:
         self._blank_bytes = frozenset(byte for span in self._to_bytes(answer_blanks) for byte in range(*span))
 
     def start_of(self, piece: bytes, place: int) -> int | None:
-        """Where the next token of this text begins: at `place`, or behind an answer's blank there; None if nowhere."""
+        """Returns where the next token's bytes begin: at `place`, or after an answer's blank there; else None."""
         while not self.data.startswith(piece, place):
             if place not in self._blank_bytes:
                 return None
@@ -97,22 +73,22 @@ class _PromptText:
         return place
 
     def is_by_user(self, start: int, end: int) -> bool:
-        """Whether the user wrote any of the bytes from `start` to before `end`."""
+        """Tells whether the user wrote any of the bytes from `start` to before `end`."""
         return any(span_start < end and start < span_end for span_start, span_end in self._user_bytes)
 
     def can_be_cut(self, place: int) -> bool:
-        """Whether byte `place` begins a character, and none in the middle of a special token's text."""
+        """Tells whether the text can be cut at byte `place`: between characters, not inside a special token."""
         inside_character = place < len(self.data) and self.data[place] & 0xC0 == 0x80
         return not inside_character and not any(start < place < end for start, end in self._special_bytes)
 
     def after(self, place: int) -> tuple[str, list[Span]]:
-        """The text from byte `place` on, and the user's parts of it."""
+        """Returns the text from byte `place` on, and the user's parts of it."""
         start = len(self.data[:place].decode())
         spans = [(max(first, start) - start, last - start) for first, last in self._spans if last > start]
         return self._text[start:], spans
 
     def _to_bytes(self, spans: Sequence[Span]) -> list[Span]:
-        """The same spans in bytes; they must be in order."""
+        """Converts spans from characters to bytes; they must be in order."""
         byte_spans, byte_place, place = [], 0, 0
         for start, end in spans:
             first = byte_place + len(self._text[place:start].encode())
@@ -122,16 +98,16 @@ class _PromptText:
 
 
 class _LedgerMatcher:
-    """Finds how many tokens of the ledger write the beginning of the text."""
+    """Finds how many tokens of the ledger agree with the beginning of the text."""
 
     def __init__(self, tokenizer: Tokenizer, text: _PromptText, ledger: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self._text = text
         self._ledger = ledger
-        self._ends: list[int] = []  # where in the text each kept token has ended
+        self._ends: list[int] = []  # where each kept token ends in the text
 
     def match(self) -> tuple[int, int]:
-        """How many tokens to keep, and how many bytes of the text they write."""
+        """Returns the number of tokens to keep, and the bytes of the text that they cover."""
         begins_with_bos = self._tokenizer.add_bos
         if begins_with_bos and (not self._ledger or self._ledger[0] != self._tokenizer.bos_id):
             return 0, 0
@@ -162,7 +138,7 @@ class _LedgerMatcher:
         return True
 
     def _is_forged(self, token_id: int, start: int, end: int) -> bool:
-        """Whether a control token stands where the user only wrote its text."""
+        """Tells whether a control token stands at a place where the user only wrote its text."""
         is_control = not self._tokenizer.piece(token_id)
         return is_control and self._text.is_by_user(start, end)
 
@@ -180,7 +156,7 @@ class _LedgerMatcher:
         return kept == 0 or self._tokenizer.is_special(self._ledger[kept - 1])
 
     def _run_ends(self, skips_space: bool) -> list[int]:
-        """Where the tokens of a run end; `skips_space` if its first space is one that tokenizing put there."""
+        """Returns where the tokens of a run end; `skips_space` if tokenizing added the run's first space."""
         place = self._place()
         ends: list[int] = []
         for token_id in self._ledger[len(self._ends) :]:
@@ -200,7 +176,7 @@ class _LedgerMatcher:
 
 
 def _find_texts(rendered: str, texts: Sequence[str]) -> tuple[Span, ...]:
-    """Where the texts are in `rendered`, one behind the other; templates may have taken white space from their ends."""
+    """Finds the texts in `rendered`, in order; templates may have removed white space from their ends."""
     spans, start = [], 0
     for text in texts:
         place = rendered.find(text.strip(), start)

@@ -1,35 +1,37 @@
-"""What a prompt would cost before it is read: how much of it is there already, and how long the rest would take."""
+"""Cost of a prompt before it is read: how many tokens are held already, and how long the rest would take."""
 
 from collections.abc import Sequence
 from itertools import groupby
 
 import msgspec
 
-from tui_llama.engine.model.interface import LanguageModel, TokenSequence
+from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.prompting.conversation_prompt import check_that_it_fits, common_length, encode_conversation
+from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
+from tui_llama.engine.prompting.conversation_prompt import check_that_it_fits, encode_conversation
 from tui_llama.engine.protocol import EstimateRequest, PromptEstimate, PromptPart
+from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 
 _REMEMBERED_TOKENS = 4096
-"""Older measurements fade: a machine becomes slower when it gets warm, and attention when a text gets longer."""
+"""Older measurements fade: a machine slows down when it gets warm, and attention when a text gets longer."""
 
 
 class ReadingSpeed:
-    """How fast prompts were read lately."""
+    """Speed at which prompts were read lately."""
 
     def __init__(self) -> None:
         self._tokens = self._seconds = 0.0
 
     def note(self, tokens: int, seconds: float) -> None:
-        """So many tokens were read in this time."""
+        """Notes that `tokens` tokens were read in this time."""
         if tokens <= 0 or seconds <= 0:
             return
         kept = min(1.0, _REMEMBERED_TOKENS / (self._tokens + tokens))
         self._tokens, self._seconds = kept * (self._tokens + tokens), kept * (self._seconds + seconds)
 
     def seconds_for(self, tokens: int) -> float | None:
-        """How long so many tokens take; None as long as nothing was read."""
+        """Returns the seconds that reading `tokens` tokens takes; None as long as nothing was read."""
         return tokens * self._seconds / self._tokens if self._tokens else None
 
 
@@ -40,7 +42,7 @@ def estimate_prompt(
     speed: ReadingSpeed,
     prompt_cache: PromptCache | None,
 ) -> PromptEstimate:
-    """What a reply to the request would keep and read; nothing is read or loaded for it.
+    """Estimates how many tokens a reply to the request would keep and read; reads and loads nothing for it.
 
     Raises:
         EngineError: there can be no such prompt.
@@ -49,7 +51,7 @@ def estimate_prompt(
     token_ids = prompt.token_ids
     check_that_it_fits(model, token_ids)
     reusable = token_ids[:-1]
-    kept = common_length(sequence.token_ids[: sequence.exact_tokens], reusable)
+    kept = common_prefix_length(sequence.token_ids[: sequence.exact_tokens], reusable)
     if prompt_cache is not None and request.chat_id is not None:
         kept = max(kept, prompt_cache.stored_length(reusable, bytes.fromhex(request.chat_id)))
     read = len(token_ids) - kept
@@ -61,7 +63,7 @@ def estimate_prompt(
 
 
 def prompt_parts(token_ids: Sequence[int], tokenizer: Tokenizer) -> tuple[PromptPart, ...]:
-    """What a model is fed, to be read by people: special tokens one by one, and the text between them."""
+    """Splits a prompt into parts for people to read: special tokens one by one, and the text between them."""
     parts: list[PromptPart] = []
     for is_special, run in groupby(token_ids, tokenizer.is_special):
         pieces = [tokenizer.piece(token_id, special=True) for token_id in run]

@@ -1,19 +1,19 @@
-"""From the path of a chat to the messages that a chat template may see.
+"""Turns the path of a chat into the messages that a chat template may see.
 
-A chat is a tree of what was said, and a path through it has messages that were never answered, answers that were
-stopped before their first word, and turns that failed. Many templates take none of that: they want an optional system
-message, then user and assistant by turns. So whoever makes a prompt of a path makes it of these messages.
+A chat is a tree of messages. A path through it may have messages that were never answered, answers that were stopped
+before their first word, and turns that failed. Many templates accept none of that: they want an optional system
+message, then user and assistant in turn. So every prompt is made from the messages of this module.
 
-The rules, in their order:
+The rules, in this order:
 
-1. An answer or a system message that is empty or white space says nothing and is left out.
-2. System messages before all others become one. One that stands later begins the user's next message, where it takes
-   effect at the same place; without such a message it is one itself.
+1. An answer or a system message that is empty or white space is left out.
+2. System messages before all others become one. A later one is put in front of the user's next message, where it takes
+   effect at the same place. If there is no such message, it becomes a message of the user.
 3. Answers before the user's first message are left out: templates refuse a conversation that begins with one.
-4. Messages of the same speaker in a row become one, a blank line between them. Of the user's, those that are white
-   space add nothing to others, but are never left out: whoever sends one wants an answer to it.
+4. Messages of the same speaker in a row become one, with a blank line between them. A message of the user that is white
+   space adds nothing to others. Alone it is kept: the user who sends one wants an answer to it.
 
-Messages that were so already come out as they are. Adding to a path changes nothing but the end of what comes out, so
+Messages that already follow the rules are returned unchanged. Adding to a path changes only the end of the result, so
 the tokens that were fed for it can be kept.
 """
 
@@ -26,11 +26,11 @@ _BETWEEN = "\n\n"
 
 
 def prompt_messages(path: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
-    """What a template is shown of a path: at most one system message first, then the user's and answers by turns.
+    """Returns the messages of a path for a template: at most one system message, then user and assistant in turn.
 
     Args:
-        path: What was said, oldest first, in any order of speakers. What begins a prompt for an answer ends in a
-            message of the user; then what comes out does too.
+        path: The messages, oldest first, in any order of speakers. If it ends in a message of the user, as a prompt for
+            an answer does, so does the result.
     """
     said = [message for message in path if message.role is Role.USER or message.text.strip()]
     opening = _length_of_opening(said)
@@ -39,12 +39,12 @@ def prompt_messages(path: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
 
 
 def _length_of_opening(messages: Sequence[ChatMessage]) -> int:
-    """How many system messages come before all others."""
+    """Counts the system messages before all others."""
     return next((count for count, each in enumerate(messages) if each.role is not Role.SYSTEM), len(messages))
 
 
 def _by_user_and_assistant(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
-    """The same without system messages, each of which moves into the user's next message."""
+    """Returns the messages without system messages, each of which moves into the user's next message."""
     moved: list[ChatMessage] = []
     waiting: list[ChatMessage] = []
     for message in messages:

@@ -1,6 +1,7 @@
-"""Why a reply reads again what was read before: the cause in one word, found by comparing what is there already.
+"""Finds out why a reply reads tokens again that were read before, and names the cause in one word.
 
-Nothing is measured here and nothing read; where only the new message has to be read there is no cause to look for.
+It compares the prompt with the tokens that are held already; it measures and reads nothing. If only the new message has
+to be read, there is no cause to look for.
 """
 
 from collections.abc import Sequence
@@ -16,28 +17,28 @@ from tui_llama.engine.templates.dates import dates_in
 
 _WORTH_TELLING_TOKENS = 64
 _FRAME_TOKENS = 16
-"""What templates write around a message, and tokens that change where it begins."""
+"""Most tokens that templates write around a message, and that differ where it begins."""
 _DATE_TOKENS = 32
-"""At most as many as a date has, even where each letter is a token."""
+"""Most tokens that a date has, even if each letter is a token."""
 
 
 def why_read_again(
     model: LanguageModel, request: ReplyRequest, prompt: Prompt, reused_tokens: int
 ) -> RereadCause | None:
-    """The cause of reading clearly more than the last message; None where that is not so.
+    """Returns the cause of reading clearly more than the last message; None if no more than that is read.
 
     Args:
-        model: Brings the template and the tokenizer.
-        request: What is to be answered, and what was fed before.
-        prompt: Its tokens.
-        reused_tokens: How many of them are there already.
+        model: Supplies the template and the tokenizer.
+        request: The messages to answer, and the ledger.
+        prompt: The prompt of the request.
+        reused_tokens: Tokens of the prompt that are held already.
     """
     shown = prompt_messages(request.messages)
     if not any(message.role is Role.ASSISTANT for message in shown):
         return None  # nothing of it can have been read before
     unread_tokens = len(prompt.token_ids) - reused_tokens
     if unread_tokens < _WORTH_TELLING_TOKENS:
-        return None  # without a look at the message, which may be long: the first token waits for this
+        return None  # without tokenizing the message, which may be long: the first token waits for this
     new_tokens = len(model.tokenizer.tokenize(shown[-1].text)) + _FRAME_TOKENS
     read_again = unread_tokens - new_tokens
     if read_again < _WORTH_TELLING_TOKENS:
@@ -46,12 +47,13 @@ def why_read_again(
     if not request.ledger or lost_tokens > read_again // 2:
         return RereadCause.NOT_STORED
     if len(request.ledger) - prompt.kept_tokens <= _FRAME_TOKENS:
-        return None  # all that was fed is still there; the rest was never read, as where the engine was killed before
+        # everything in the ledger is kept; the rest was never read, for example because the engine was killed before
+        return None
     return _why_not_kept(model, shown, request, prompt)
 
 
 def why_answer_is_read_again(request: CompleteRequest, prompt: Prompt, reused_tokens: int) -> RereadCause | None:
-    """The cause of reading again what an answer that goes on follows; None where nearly all is there."""
+    """Returns the cause of reading again the text before a continued answer; None if nearly all of it is held."""
     is_read_again = len(prompt.token_ids) - reused_tokens >= _WORTH_TELLING_TOKENS
     if request.answer is None or not is_read_again:
         return None
@@ -61,8 +63,8 @@ def why_answer_is_read_again(request: CompleteRequest, prompt: Prompt, reused_to
 def _why_not_kept(
     model: LanguageModel, shown: Sequence[ChatMessage], request: ReplyRequest, prompt: Prompt
 ) -> RereadCause:
-    """Why the prompt does not begin with what was fed before."""
-    if prompt.kept_tokens <= 1:  # not even what the template begins with, besides the beginning of all sequences
+    """Returns the cause why the prompt does not begin with the ledger."""
+    if prompt.kept_tokens <= 1:  # not even the beginning of the template is kept, only the beginning-of-sequence token
         return RereadCause.ANOTHER_MODEL
     if prompt.left_out_messages:
         return RereadCause.MESSAGES_LEFT_OUT
@@ -76,7 +78,7 @@ def _why_not_kept(
 def _tells_another_date(
     model: LanguageModel, shown: Sequence[ChatMessage], request: ReplyRequest, prompt: Prompt
 ) -> bool:
-    """Whether more would be kept with a date that stands in what was fed before."""
+    """Tells whether more of the ledger would be kept if the prompt had a date that stands in the ledger."""
     beginning = request.ledger[: prompt.kept_tokens + _DATE_TOKENS]
     written = b"".join(model.tokenizer.piece(token_id, special=True) for token_id in beginning)
     user_texts = [message.text for message in shown if message.role is Role.USER]
@@ -89,7 +91,7 @@ def _tells_another_date(
 
 
 def _changes_answers(model: LanguageModel, shown: Sequence[ChatMessage], now: datetime | None) -> bool:
-    """Whether the template leaves out a part of an answer: of most, what was thought before it."""
+    """Tells whether the template leaves out a part of an answer; most that do leave out the thinking before it."""
     rendered = model.chat_template.render(shown, now=now)
     answers = (message.text.strip() for message in shown if message.role is Role.ASSISTANT)
     return any(answer not in rendered for answer in answers)

@@ -1,1 +1,1 @@
-"""Chat templates: where a model's comes from, and how it is run safely."""
+"""Chat templates: where a model's template comes from, and how it is run safely."""

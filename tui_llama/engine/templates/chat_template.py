@@ -1,6 +1,6 @@
-"""From messages to the text that a model was trained on: the chat template of the model file, or a known one.
+"""Turns messages into the text format that a model was trained on, with the model file's chat template or a known one.
 
-Jinja is imported when a template is first opened. What a template may do and cost is bounded in `template_sandbox`.
+Jinja is imported when a template is first opened. sandbox.py bounds what a template may do and cost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.gguf.file import GgufFile
-from tui_llama.engine.prompting.ledger_prompt import RenderedPrompt
 from tui_llama.engine.templates.dates import write_date
 from tui_llama.engine.templates.known import (
     KNOWN_TEMPLATES,
@@ -20,6 +19,7 @@ from tui_llama.engine.templates.known import (
     template_of_vocabulary,
 )
 from tui_llama.engine.templates.message_marks import marked, space_before, take_out_marks
+from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.templates.template_text import stored_template
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 from tui_llama.errors import EngineError, SettingsError
@@ -36,12 +36,12 @@ _NO_SYSTEM = "The model's chat template has no place for a system prompt; your f
 
 @dataclass(frozen=True, slots=True)
 class _Manner:
-    """How a template is given what it works on.
+    """One way of passing messages and variables to a template.
 
     Attributes:
-        roles_in_parts: Whose messages are lists of parts, as of models that see images; other messages are texts.
-        variables: What is defined beside the messages. What there is nothing of, such as `tools`, is better not
-            defined, as in llama.cpp; a few templates only know the `None` that transformers gives.
+        roles_in_parts: Roles whose messages are lists of parts, as in models that see images; other messages are texts.
+        variables: Variables beside the messages. Variables without a value, such as `tools`, stay undefined, as in
+            llama.cpp; a few templates require the `None` that transformers passes.
     """
 
     roles_in_parts: frozenset[Role] = frozenset()
@@ -50,7 +50,7 @@ class _Manner:
 
 _VARIABLES: tuple[Mapping[str, Any], ...] = (
     {"enable_thinking": True, "reasoning_effort": "medium"},
-    {"enable_thinking": True},  # some know other efforts, and refuse this one
+    {"enable_thinking": True},  # some templates know other efforts, and refuse this one
     {"enable_thinking": True, "tools": None, "documents": None},
 )
 _MANNERS = tuple(
@@ -59,7 +59,7 @@ _MANNERS = tuple(
     for variables in _VARIABLES
 )  # fmt: skip
 _WHOLE = 3
-_TRIES = 2 * len(_MANNERS)  # which cost a hostile template no more than one text does
+_TRIES = 2 * len(_MANNERS)  # together they cost a hostile template no more than one text
 
 
 class ChatTemplate:
@@ -70,14 +70,14 @@ class ChatTemplate:
         source: Where it is from, for the user to read.
         bos_text: The text of the token that begins a sequence; empty if there is none.
         eos_text: The text of the token that ends one.
-        adds_bos: Whether the tokenizer adds the beginning itself; then the text goes without.
+        adds_bos: True: the tokenizer adds the beginning itself, so the text is returned without it.
         adds_eos: The same for the end.
-        notices: What the user should know, one line each.
-        stop_texts: What ends an answer beside the model's own tokens.
-        fallback: What writes the messages that this one fails on or refuses; None: nothing does.
+        notices: Notices for the user, one line each.
+        stop_texts: Texts that end an answer, beside the model's own tokens.
+        fallback: Template for messages that this one fails on or refuses; None: there is none.
 
     Raises:
-        EngineError: the text is no template, or too large a one.
+        EngineError: the text is not a template, or is too large.
     """
 
     def __init__(
@@ -110,19 +110,19 @@ class ChatTemplate:
 
     @property
     def stop_texts(self) -> tuple[str, ...]:
-        """What ends an answer beside the model's own tokens."""
+        """Texts that end an answer, beside the model's own tokens."""
         if self._fallback is not None and self._has_fallen_back:
             return (*self._stop_texts, *self._fallback.stop_texts)
         return self._stop_texts
 
     def take_notices(self) -> tuple[str, ...]:
-        """What came up since this was last asked and the user should know, one line each; nothing of it twice."""
+        """Returns the notices for the user since the last call, one line each; no notice is returned twice."""
         untold = tuple(self._untold)
         self._untold.clear()
         return untold
 
     def check(self) -> None:
-        """Tries the template on a short conversation. One that allows a single question only is good for that.
+        """Tries the template on a short conversation. A template that allows only a single question passes.
 
         Raises:
             EngineError: it cannot write one.
@@ -141,20 +141,20 @@ class ChatTemplate:
     def render(
         self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
     ) -> RenderedPrompt:
-        """The text of a conversation.
+        """Writes the text of a conversation.
 
         Args:
-            messages: In their order, such as `prompt_messages` makes them. Where the template has no place for a
-                system message, it becomes the beginning of the first message of the user.
+            messages: In their order, as from `prompt_messages`. If the template has no place for a system message, the
+                message becomes the beginning of the user's first message.
             add_generation_prompt: Ends the text where the answer begins.
-            now: What a template that asks for the date is told; by default the present.
+            now: The moment for a template that asks for the date; by default the present.
 
         Returns:
-            The text, which knows which parts of it the user wrote, and where the template writes a blank before an
-            answer that the model may have left out.
+            The text. It knows which parts of it the user wrote, and where the template writes a blank before an answer
+            that the model may have left out.
 
         Raises:
-            EngineError: the template refused these messages, failed, or took too much, and there is no fallback.
+            EngineError: the template refused these messages, failed, or cost too much, and there is no fallback.
         """
         now = now or datetime.now()
         try:
@@ -210,7 +210,7 @@ class ChatTemplate:
         return text.removeprefix(self._strip_front).removesuffix(self._strip_back)
 
     def _chosen_manner(self, now: datetime) -> _Manner:
-        """The first in which a short conversation is written whole, else the one that comes nearest; chosen once."""
+        """Returns the first manner in which a short conversation is written whole, else the best; chosen once."""
         if self._manner is None:
             best = -1
             for manner in _MANNERS:
@@ -222,7 +222,7 @@ class ChatTemplate:
         return self._manner
 
     def _success(self, manner: _Manner, now: datetime) -> int:
-        """How well a template does so: 0, it fails at once; `_WHOLE`, it writes all that is said."""
+        """Rates how the template works in a manner: 0 if it fails at once, `_WHOLE` if it writes every message."""
         try:
             question = self._run_so(manner, _QUESTION, True, now, _TRIES)
         except EngineError:
@@ -234,7 +234,7 @@ class ChatTemplate:
         return 1 + (_PROBE in question) + all(message.text in talk for message in _TALK)
 
     def _has_place_for_system(self, now: datetime) -> bool:
-        """Whether a system message appears in the text; asked once."""
+        """Tells whether a system message appears in the text; tried once."""
         if self._takes_system is None:
             probe = (ChatMessage(Role.SYSTEM, _PROBE), ChatMessage(Role.USER, "Hello"))
             try:
@@ -244,7 +244,7 @@ class ChatTemplate:
         return self._takes_system
 
     def _writes_blanks(self, now: datetime) -> bool:
-        """Whether white space is written before an answer that is not there where an answer begins; asked once."""
+        """Tells whether the template writes a blank before an answer that the generation prompt lacks; tried once."""
         if self._blanks is None:
             asked = (ChatMessage(Role.USER, "Hello"),)
             answered = (*asked, ChatMessage(Role.ASSISTANT, _PROBE))
@@ -260,9 +260,9 @@ class ChatTemplate:
 
 
 def template_from_gguf(file: GgufFile, tokenizer: Tokenizer) -> ChatTemplate:
-    """The chat template of a model file; a known or a plain one where it has none that works.
+    """Opens the chat template of a model file; a known or a plain one if the file has none that works.
 
-    One that works, but not with all messages, has that one to fall back on.
+    A template that works, but not with all messages, gets the known or plain one as its fallback.
     """
     text, odd = stored_template(file)
     if not text:
@@ -278,10 +278,10 @@ def template_from_gguf(file: GgufFile, tokenizer: Tokenizer) -> ChatTemplate:
 
 
 def known_template(name: str, tokenizer: Tokenizer) -> ChatTemplate:
-    """A template that is known by name.
+    """Opens a known template by its name.
 
     Raises:
-        SettingsError: nobody knows the name.
+        SettingsError: the name is unknown.
     """
     if name not in KNOWN_TEMPLATES:
         known = ", ".join(sorted(KNOWN_TEMPLATES))
@@ -290,10 +290,10 @@ def known_template(name: str, tokenizer: Tokenizer) -> ChatTemplate:
 
 
 def _fallback(text: str, tokenizer: Tokenizer, notice: str = "") -> ChatTemplate:
-    """The known template that a text means, or else the vocabulary; the plain one where neither says anything.
+    """Opens the known template that a text stands for, or else the vocabulary; the plain one if neither fits one.
 
-    Not ChatML, which llama.cpp takes then: a model that has no tokens for it would read it letter by letter, and
-    would never end an answer.
+    llama.cpp falls back on ChatML. A model that has no tokens for ChatML would read its marks letter by letter and
+    never end an answer, so this function does not.
     """
     name = recognize_template(text) or template_of_vocabulary(lambda mark: tokenizer.token_id(mark) is not None)
     if name is None:
@@ -349,7 +349,7 @@ def _compile(text: str) -> "SandboxedTemplate":
 def _variables(
     manner: _Manner, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime
 ) -> dict[str, Any]:
-    """What templates expect."""
+    """Returns the variables that templates expect."""
     return {
         "messages": [_as_template_sees(message, manner) for message in messages],
         "add_generation_prompt": add_generation_prompt,
@@ -366,7 +366,7 @@ def _as_template_sees(message: ChatMessage, manner: _Manner) -> dict[str, Any]:
 
 
 def _merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """System messages put before the next message of the user; at the end they become one."""
+    """Puts each system message before the next message of the user; those at the end become one message."""
     merged: list[ChatMessage] = []
     waiting: list[str] = []
     for message in messages:

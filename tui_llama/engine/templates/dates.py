@@ -1,7 +1,8 @@
-"""Dates as chat templates write them: those of one moment, the same on every machine and for ever.
+"""Dates as chat templates write them: the same text for one moment, on every machine and at any time.
 
-The system writes the names of months and days in its language, and some numbers by the zone that is set. A prompt that
-was read must be written again letter by letter, so here the names are English, and the moment brings its own offset.
+The system writes the names of months and days in its own language, and some numbers by its time zone. A prompt must be
+written again letter by letter, or its tokens cannot be reused. So here the names are English, and the moment brings its
+own offset.
 """
 
 import re
@@ -27,21 +28,21 @@ _COMPOSED: Final = {"c": "%a %b %e %H:%M:%S %Y", "x": "%m/%d/%y", "X": "%H:%M:%S
 
 
 def date_writer(moment: datetime) -> Callable[[str], str]:
-    """What templates call as `strftime_now`: writes one moment in a format of C's `strftime`.
+    """Returns the function that templates call as `strftime_now`: it writes one moment in a format of C's `strftime`.
 
     Args:
-        moment: Of the clock on the wall. Its offset, if it has one, only counts for seconds since 1970 (`%s`).
+        moment: Local time. Its offset, if it has one, is used only for seconds since 1970 (`%s`).
     """
     return partial(write_date, moment)
 
 
 def write_date(moment: datetime, wanted: str) -> str:
-    """The moment in a format of C's `strftime`, with English names whatever the system's language."""
+    """Writes the moment in a format of C's `strftime`, with English names whatever the system's language."""
     return moment.replace(tzinfo=None).strftime(_DIRECTIVE.sub(partial(_fixed, moment), wanted))
 
 
 def dates_in(text: str) -> list[datetime]:
-    """The first days that the beginning of a text names, such as 2026-11-27 or 27 Nov 2026: noon in local time."""
+    """Finds the first days named at the beginning of a text, such as 2026-11-27 or 27 Nov 2026: noon in local time."""
     found: dict[datetime, None] = {}
     for match in _WRITTEN.finditer(text[:_SEARCHED_CHARACTERS]):
         parts = {name.rstrip("23"): text for name, text in match.groupdict().items() if text is not None}
@@ -49,14 +50,14 @@ def dates_in(text: str) -> list[datetime]:
         month = next((at for at, known in enumerate(_MONTHS, 1) if name in (known, known[:3])), parts.get("month", 0))
         try:
             moment = datetime(int(parts["year"]), int(month), int(parts["day"]), 12).astimezone()
-        except (ValueError, OverflowError, OSError):  # the 31st of June, or a year that no clock has
+        except (ValueError, OverflowError, OSError):  # such as the 31st of June, or a year out of range
             continue
         found[moment] = None
     return list(found)[:_MOST_DATES]
 
 
 def _fixed(moment: datetime, found: re.Match[str]) -> str:
-    """The text of a directive that would not be the same everywhere; any other directive as it is."""
+    """Writes a directive whose text depends on the system; returns any other directive unchanged."""
     flags, letter = found[1], found[2]
     match letter:
         case "c" | "x" | "X" | "r":
@@ -70,7 +71,7 @@ def _fixed(moment: datetime, found: re.Match[str]) -> str:
         case "s":
             return str(int(moment.timestamp()))
         case "z" | "Z":
-            return ""  # a template that is run elsewhere is told a local time without its zone
+            return ""  # elsewhere, templates are given a local time without its zone
         case _:
             return f"%{flags}{letter}"
     text = text[:3] if letter in "abh" else text.lower() if letter == "P" else text

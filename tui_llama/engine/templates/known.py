@@ -1,4 +1,4 @@
-"""Chat templates that are known by name, in Jinja, and how to tell which of them a template's text means.
+"""Chat templates known by name, in Jinja, and the marks by which a template's text is recognised as one of them.
 
 They write what llama.cpp's built-in formatters write: no beginning-of-sequence text (the tokenizer adds the token) and
 no system message that nobody asked for.
@@ -149,7 +149,7 @@ PLAIN_STOP_TEXTS = ("\nUser:",)
 
 
 def _with(source: str, **values: str | bool) -> str:
-    """`source` for some values of the names that it writes in capitals."""
+    """Returns `source` with values for some of the variables that it names in capitals."""
     settings = (f"{{% set {name} = {value!r} %}}" for name, value in values.items())
     return "".join(settings).replace("True", "true").replace("False", "false") + source
 
@@ -183,7 +183,7 @@ KNOWN_TEMPLATES: dict[str, str] = {
 
 
 def recognize_template(source: str) -> str | None:
-    """The name of the known template that `source` writes out, judged by its marks, in llama.cpp's order."""
+    """Returns the name of the known template that `source` means, judged by its marks, in llama.cpp's order."""
     for name, *marks in _MARKS:
         if all(mark in source for mark in marks):
             return name if isinstance(name, str) else name(source)
@@ -191,10 +191,10 @@ def recognize_template(source: str) -> str | None:
 
 
 def template_of_vocabulary(has_token: Callable[[str], bool]) -> str | None:
-    """The name of the known template whose marks are tokens of a vocabulary, as a model's training makes them.
+    """Returns the name of the known template whose marks are tokens of a vocabulary, as its model's training requires.
 
     Args:
-        has_token: Whether a text is a token of the vocabulary.
+        has_token: Tells whether a text is a token of the vocabulary.
     """
     return recognize_template("\n".join(filter(has_token, _MARKS_OF_VOCABULARIES)))
 

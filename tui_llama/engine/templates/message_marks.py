@@ -1,7 +1,7 @@
-"""Finds again, in what a chat template has written, which parts the user wrote and where answers begin.
+"""Finds, in the output of a chat template, which parts the user wrote and where answers begin.
 
-Characters that no text has and no template looks for are put around the texts; what is written with them is compared
-with what is written without.
+Marks are put around the texts: characters that no text contains and no template looks for. The output with marks is
+then compared with the output without.
 """
 
 import re
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.tokenizer.tokenizer import Span
 
-# Noncharacters: no text has them, no template looks for them.
+# Noncharacters: no text contains them, no template looks for them.
 _USER_TEXT_BEGINS, _USER_TEXT_ENDS, _ANSWER_BEGINS = "\ufdd0", "\ufdd1", "\ufdd2"
 _MARKS = re.compile(f"([{_USER_TEXT_BEGINS}{_USER_TEXT_ENDS}{_ANSWER_BEGINS}])")
 
 
 @dataclass(frozen=True, slots=True)
 class MarkedText:
-    """A rendered text without its marks, and where they were in it."""
+    """A rendered text without its marks, and the places of the marks."""
 
     text: str
     user_spans: tuple[Span, ...]
@@ -25,9 +25,9 @@ class MarkedText:
 
 
 def marked(message: ChatMessage, marks_answers: bool) -> ChatMessage:
-    """The same with marks around the user's text, inside of the white space that templates take away.
+    """Returns the message with marks around the user's text, inside the white space that templates remove.
 
-    Of an answer, which templates may look into, the beginning is marked, and only if that is asked for.
+    For an answer, only its beginning is marked, because templates may look into answers, and only with `marks_answers`.
     """
     text = message.text
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
@@ -41,7 +41,7 @@ def marked(message: ChatMessage, marks_answers: bool) -> ChatMessage:
 
 
 def take_out_marks(text: str) -> MarkedText:
-    """The text that a template has written of marked messages, and where the marks are."""
+    """Removes the marks from a rendered text, and returns the text with the places of the marks."""
     plain: list[str] = []
     user_spans: list[Span] = []
     answers: list[int] = []
@@ -62,7 +62,7 @@ def take_out_marks(text: str) -> MarkedText:
 
 
 def space_before(text: str, place: int) -> Span:
-    """The white space that ends at `place`."""
+    """Returns the white space that ends at `place`."""
     start = place
     while start and text[start - 1].isspace():
         start -= 1

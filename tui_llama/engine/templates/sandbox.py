@@ -1,8 +1,8 @@
 """Runs chat templates, which come with model files and may be hostile: no way out, and a bounded cost.
 
-Jinja's immutable sandbox keeps a template from reaching Python. It is no limit to time and memory, so everything by
-which a template could make much out of little is bounded here: loops, calls and filters draw on a budget, what
-multiplies or joins is measured before it is done, and filters that only lay out pages are not there.
+Jinja's immutable sandbox keeps a template from reaching Python, but limits neither time nor memory. So this module
+bounds everything by which a template could make much out of little. Loops, calls and filters draw on a budget.
+Operations that multiply or join are measured beforehand. Filters that only lay out pages are removed.
 """
 
 import functools
@@ -26,8 +26,8 @@ from tui_llama.engine.templates.dates import date_writer
 MAX_RENDERED_CHARACTERS = 1 << 22
 MAX_SOURCE_CHARACTERS = 1 << 17
 MAX_ITEMS = 1 << 16  # of a list, together with all that its members hold
-MAX_WIDTH = 256  # of what a template pads or indents
-BUDGET = 1 << 19  # one for a turn of a loop, a call, an item of a list, or a kibibyte of text that is worked on
+MAX_WIDTH = 256  # of padding and indents
+BUDGET = 1 << 19  # one unit for a turn of a loop, a call, an item of a list, or a kibibyte of text that is worked on
 _BUDGET_OF_MESSAGE = 1 << 12  # some templates go through the whole conversation for each of its messages
 _LARGEST_BUDGET = 1 << 24
 _MACRO_COST = 16
@@ -37,24 +37,25 @@ _UNWANTED_FILTERS = (
     *("attr", "batch", "center", "filesizeformat", "pprint", "random", "slice", "striptags", "urlize"),
     *("wordwrap", "xmlattr"),
 )
-_CHEAP_FILTERS = ("count", "d", "default", "first", "last", "length")  # they cost the same however long a list is
+# their cost does not depend on the length of a list
+_CHEAP_FILTERS = ("count", "d", "default", "first", "last", "length")
 _UNWANTED_GLOBALS = ("cycler", "joiner", "lipsum")
 _PADDING_METHODS = ("center", "expandtabs", "ljust", "rjust", "zfill")
 _PLAIN_TYPES = frozenset({str, int, float, bool, type(None), list, tuple, dict})
-_WIDE_FORMAT = re.compile(r"\d{4}|\*|\{[^{}]*\{")  # a large width or precision, or one that comes from a value
+_WIDE_FORMAT = re.compile(r"\d{4}|\*|\{[^{}]*\{")  # a large width or precision, or one taken from a value
 
 
 def budget_for(message_count: int) -> int:
-    """What it may cost to write a conversation of so many messages, in units of `BUDGET`."""
+    """Returns the budget for writing a conversation of `message_count` messages, in units of `BUDGET`."""
     return min(BUDGET + _BUDGET_OF_MESSAGE * message_count, _LARGEST_BUDGET)
 
 
 class TemplateLimitError(TemplateError):
-    """A template that asks for more than any chat needs."""
+    """The template asks for more than any chat needs."""
 
 
 class TemplateRefusalError(TemplateError):
-    """A template that says itself, by `raise_exception`, that it cannot do this."""
+    """The template itself refuses the messages, by `raise_exception`."""
 
 
 class SandboxedTemplate:
@@ -64,8 +65,8 @@ class SandboxedTemplate:
         source: Jinja source text, of any origin.
 
     Raises:
-        TemplateError: the source is no template, or too long.
-        RecursionError: it is nested too deeply. So are `MemoryError` and `SyntaxError`, from Python's own compiler.
+        TemplateError: the source is not a template, or is too long.
+        RecursionError: it is nested too deeply. Python's own compiler may also raise `MemoryError` and `SyntaxError`.
     """
 
     def __init__(self, source: str) -> None:
@@ -75,16 +76,16 @@ class SandboxedTemplate:
         self._template = self._environment.from_string(source)
 
     def render(self, variables: Mapping[str, Any], now: datetime, budget: int = BUDGET) -> str:
-        """The text for these variables.
+        """Returns the template's text for these variables.
 
         Args:
             variables: Plain values: text, numbers, lists and dictionaries.
-            now: What the template is told when it asks for the time.
-            budget: What it may cost, in units of `BUDGET`.
+            now: The moment for a template that asks for the time.
+            budget: Most that it may cost, in units of `BUDGET`.
 
         Raises:
             TemplateError: the template refused, failed or asked for too much.
-            Exception: whatever Python raises for what a template did with its values.
+            Exception: any exception that Python raises for what a template did with its values.
         """
         self._environment.budget = budget
         pieces: list[str] = []
@@ -103,7 +104,7 @@ def _concat(pieces: Iterable[str]) -> str:
 
 
 class _GenerationTag(Extension):
-    """`{% generation %}` marks answers for training; here its content is just content."""
+    """`{% generation %}` marks answers for training; here its content is written as it is."""
 
     tags: set[str] = {"generation"}  # noqa: RUF012 - declared so by Jinja
 
@@ -116,7 +117,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     """Jinja as chat templates expect it, with limits."""
 
     intercepted_binops = frozenset({"*", "**", "%", "+"})
-    concat = staticmethod(_concat)  # of what a block or a macro has written
+    concat = staticmethod(_concat)  # joins the output of a block or a macro
 
     def __init__(self) -> None:
         super().__init__(
@@ -139,7 +140,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.globals.update(raise_exception=_raise_exception, range=self._range, dict=_dict)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Jinja's own, which is slow, unless a plain value is asked for that the template has put there itself."""
+        """Reads an attribute: directly for plain values that the template has set, else by Jinja, which is slow."""
         if type(obj) is Namespace and not attribute.startswith("_"):
             value = object.__getattribute__(obj, "_Namespace__attrs").get(attribute, self)
             if type(value) in _PLAIN_TYPES:
@@ -147,9 +148,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Does what the operator says, unless the result would be large.
+        """Applies the operator, unless the result would be large.
 
-        What is not there adds nothing to a text or a list, as in llama.cpp; Jinja alone would fail.
+        An undefined value adds nothing to a text or a list, as in llama.cpp; Jinja alone would fail.
         """
         if operator == "+":
             left, right = _or_nothing(left, right), _or_nothing(right, left)
@@ -158,7 +159,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - Jinja's way
-        """Calls what the template calls, unless it is a method of text with a large result."""
+        """Makes the template's call, unless it is a method of text with a large result."""
         text, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
         if isinstance(text, str):
             __self.charge(text)
@@ -166,11 +167,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call(__context, __obj, *args, **kwargs)
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
-        """What stands for an attribute that no template may have; unlike what is not there, it cannot be used."""
+        """Returns a value for a forbidden attribute; unlike an undefined one, it cannot be used at all."""
         return Undefined(f"{attribute!r} may not be used", obj=obj, name=attribute, exc=SecurityError)
 
     def charge(self, *values: Any) -> None:
-        """Takes from the budget what it costs to work on `values` once.
+        """Subtracts from the budget the cost of working on `values` once.
 
         Raises:
             TemplateLimitError: the budget is used up, or a value holds too much.
@@ -178,7 +179,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.spend(1 + sum(_cost(_measured(value)) for value in values))
 
     def spend(self, units: int) -> None:
-        """Takes `units` from the budget.
+        """Subtracts `units` from the budget.
 
         Raises:
             TemplateLimitError: the budget is used up.
@@ -189,25 +190,25 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     @property
     def turn(self) -> None:
-        """Pays for a turn of a loop; a property, since the sandbox makes calls a hundred times as slow."""
+        """Pays for a turn of a loop; a property, because the sandbox makes calls a hundred times slower."""
         self.spend(1)
 
     @property
     def macro_call(self) -> None:
-        """Pays for the call of a macro."""
+        """Pays for the call of a macro; a property, as `turn`."""
         self.spend(_MACRO_COST)
 
     def concatenate(self, *parts: Any) -> str:
-        """What `~` does."""
+        """Joins the operands of `~`."""
         self.charge(*parts)
         return _concat(str(part) for part in parts)
 
     def measure(self, value: Any) -> Any:
-        """The same value, which was just made, unless it holds too much."""
+        """Returns a value that the template has just made, unless it holds too much."""
         return _measured(value)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Jinja's safe stand-in for `format` of a text, unless the text asks for much."""
+        """Returns Jinja's safe `format` of a text, with a limit on the length of its result."""
         wrapped = super().wrap_str_format(value)
         if wrapped is None:
             return None
@@ -233,7 +234,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return numbers
 
     def _charged(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)  # keeps Jinja's marks, by which it passes its own first argument
+        @functools.wraps(function)  # keeps Jinja's marks, by which Jinja passes its own first argument
         def charged(*args: Any, **kwargs: Any) -> Any:
             self.charge(*(arg for arg in args if isinstance(arg, str | list | tuple | dict | Namespace | range)))
             return function(*args, **kwargs)
@@ -250,10 +251,10 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class _LimitsInserter(NodeTransformer):
-    """Puts the limits where a template has no function to bound: loops, `~`, and lists as they are written."""
+    """Inserts limits where a template has no function to bound: loops, `~`, and literal lists."""
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802 - the name that the visitor looks for
-        if node.test is not None:  # asked for what is passed over, too
+        if node.test is not None:  # pay for items that the condition skips, too
             paying = nodes.Not(nodes.EnvironmentAttribute("turn", lineno=node.lineno), lineno=node.lineno)
             node.test = nodes.And(paying, node.test, lineno=node.lineno)
         return self._spend(node, "turn")
@@ -286,13 +287,13 @@ class _LimitsInserter(NodeTransformer):
 
 
 def _call(method: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:
-    """A call of the environment's own method, which no name in a template can hide."""
+    """Makes a call of the environment's own method, which no name in a template can hide."""
     function = nodes.EnvironmentAttribute(method, lineno=line)
     return nodes.Call(function, arguments, [], None, None, lineno=line)
 
 
 def _or_nothing(value: Any, other: Any) -> Any:
-    """The value; an empty text or list, as `other` is one, in place of one that is not there."""
+    """Returns the value, or an empty text or list (by the type of `other`) if it is undefined."""
     if isinstance(value, Undefined) and isinstance(other, str | list):
         return type(other)()
     return "" if value is None and isinstance(other, str) else value
@@ -305,11 +306,11 @@ def _cost(value: Any) -> int:
 
 
 def _measured(value: Any) -> Any:
-    """The same value.
+    """Returns the value.
 
     Raises:
-        TemplateLimitError: it holds more than `MAX_ITEMS`, what it holds twice counted twice: so much is gone through
-            to print it or to compare it.
+        TemplateLimitError: it holds more than `MAX_ITEMS`. Items that it holds twice count twice, because printing or
+            comparing the value goes through them twice.
     """
     if isinstance(value, list | tuple | dict | Namespace) and _item_count(value, {}) > MAX_ITEMS:
         raise TemplateLimitError("it makes too large a list")
@@ -358,7 +359,10 @@ def _check_operands(operator: str, left: Any, right: Any) -> None:
 
 
 def _checked_arguments(text: str, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The arguments of a method of `text`; those of `join` as a list, since they can be gone through only once."""
+    """Checks the arguments of a method of `text` and returns them; those of `join` as a list.
+
+    `join` may get a generator, which can be read only once.
+    """
     if name in _PADDING_METHODS:
         _check_width(*args, *kwargs.values())
     elif name == "replace" and len(args) >= 2:
@@ -378,7 +382,7 @@ def _check_format(text: str, mark: str, values: Iterable[Any]) -> None:
 
 
 def _text_length(value: Any) -> int:
-    """How long the text of `value` is at least; for lists and dictionaries, that of their longest member."""
+    """Returns the least length of the text of `value`; for lists and dictionaries, that of their longest member."""
     members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return max(len(value) if isinstance(value, str) else 0, *map(_text_length, members), 0)
 
@@ -428,9 +432,9 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Without the escaping for web pages that Jinja's own filter does; the signature that templates know.
+    """Writes JSON without the escaping for web pages of Jinja's own filter; has the signature that templates use.
 
-    What is not there is null, as in llama.cpp.
+    An undefined value becomes null, as in llama.cpp.
     """
     _check_width(indent, *(len(separator) for separator in separators or ()))
     return json.dumps(

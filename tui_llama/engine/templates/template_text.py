@@ -1,7 +1,7 @@
-"""Which of the texts in a model file is its chat template.
+"""Finds the chat template among the texts in a model file.
 
-Files have one under `tokenizer.chat_template`, or several: each under that key, a dot and its name, with the names in
-`tokenizer.chat_templates`. Some converters put all of them into one array.
+A file has one template under `tokenizer.chat_template`, or several: each under that key, a dot and its name, with the
+names in `tokenizer.chat_templates`. Some converters put all of them into one array.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ _JINJA_MARKS: Final = ("{{", "{%")
 
 
 def stored_template(file: GgufFile) -> tuple[str, str]:
-    """The chat template of a file, and what is odd about it.
+    """Returns the chat template of a file, and a notice if anything about it is odd.
 
     Returns:
-        The text, empty where there is none; and words for the user, empty where nothing is odd.
+        The text, empty if there is none; and words for the user, empty if nothing is odd.
     """
     value = file.metadata.get(TEMPLATE_KEY)
     if isinstance(value, str) and value.strip():
@@ -35,7 +35,7 @@ def stored_template(file: GgufFile) -> tuple[str, str]:
 
 
 def _others(file: GgufFile) -> Iterator[tuple[str, str]]:
-    """What may stand for the template, the best first, with what to call it."""
+    """Yields other texts that may be the template, the best first, each with a name for it."""
     names = file.metadata.get(_NAMES_KEY)
     listed = list(names) if isinstance(names, StringArray) else []
     stored = [key.removeprefix(_NAMED_KEY) for key in file.metadata if key.startswith(_NAMED_KEY)]

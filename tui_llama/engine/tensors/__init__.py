@@ -1,1 +1,1 @@
-"""What a forward pass works with: sizes, weights, rotary tables, keys and values."""
+"""Data of a forward pass: sizes, weights, rotary tables, keys and values."""

@@ -1,8 +1,8 @@
-"""The sizes and constants of a model, read from its metadata and checked: nothing later has to doubt them.
+"""Sizes and constants of a model, read from its metadata and checked, so that no later code has to doubt them.
 
-Keys begin with the architecture's name, as in `llama.block_count`. Unknown keys are ignored, a missing one is
-named in the error. Every size is bounded, so that no product of them asks for an absurd amount of memory.
-What the sizes mean for the forward pass is the architectures' business.
+Keys begin with the architecture's name, as in `llama.block_count`. Unknown keys are ignored; a missing key is named in
+the error. Every size is bounded, so that no product of sizes requests an absurd amount of memory. The architectures
+know what the sizes mean for the forward pass.
 
 Source: llama.cpp, src/llama-model.cpp (`load_hparams`) and src/llama-arch.cpp.
 """
@@ -25,7 +25,7 @@ MAX_CONTEXT: Final = 1 << 30
 MAX_VOCAB: Final = 1 << 21
 
 ASSUMED_CONTEXT: Final = 1 << 13
-"""Tokens of context that a file is taken to be made for that has 0 for it."""
+"""Context in tokens that is assumed for a file that declares 0."""
 _NO_CONTEXT_NOTICE: Final = (
     "The model file does not say for how long a context it was made (context_length is 0); "
     f"{ASSUMED_CONTEXT} is assumed."
@@ -34,7 +34,7 @@ _DEFAULT_ROPE_BASE: Final = 10000.0
 _OTHER_MODEL: Final = "Choose another model, or a newer version of this program."
 _HINT: Final = "Choose another file of the same model; this one was not converted properly."
 
-# Architectures of which llama.cpp loads only models that turn whole heads.
+# llama.cpp loads models of these architectures only if rotary positions rotate whole heads.
 _WHOLE_HEAD_ROTATION: Final = frozenset({"llama"})
 
 ScalingKind: TypeAlias = Literal["none", "linear", "yarn"]
@@ -47,25 +47,25 @@ _SCALING_KINDS: Final[dict[str, ScalingKind]] = {
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:
-    """How rotary positions are stretched beyond the context that the model was first trained with.
+    """Stretching of rotary positions beyond the context of the model's first training.
 
-    The numbers are the file's own, or llama.cpp's defaults; what yarn makes of them is computed elsewhere.
+    The numbers are the file's own, or llama.cpp's defaults; rotary.py computes yarn's angles from them.
     """
 
     kind: ScalingKind
-    """A linear scaling by the factor 1 is none."""
+    """"none", "linear" or "yarn"; a linear scaling by the factor 1 becomes "none"."""
     factor: float
-    """How many times longer the context becomes; 1 for "none". Angles are divided by it."""
+    """Factor by which the context becomes longer; 1 for "none". Angles are divided by it."""
     original_context: int
     """The context of the first training, in tokens."""
     attention_factor: float
-    """Multiplies sine and cosine, on top of what yarn computes."""
+    """Multiplies sine and cosine, on top of yarn's own factor."""
     extension_factor: float
-    """Weight of yarn's mix of stretched and original angles: the file's own, else 1 for yarn and 0."""
+    """Weight of yarn's mix of stretched and original angles: the file's own, else 1 for yarn and 0 for others."""
     beta_fast: float
-    """Yarn: dimensions that turn more often than this within the original context keep their angles."""
+    """Yarn: dimensions that rotate more often than this within the original context keep their angles."""
     beta_slow: float
-    """Yarn: dimensions that turn less often than this are stretched wholly."""
+    """Yarn: dimensions that rotate less often than this are stretched fully."""
     log_multiplier: float
     """Yarn: strength of the correction of the attention's temperature; 0 for the usual one."""
 
@@ -75,7 +75,7 @@ class Hyperparameters:
     """The sizes of a transformer of the llama family. All are positive and bounded."""
 
     architecture: str
-    """As the file has it; not safe to print."""
+    """As in the file; not safe to print."""
     layer_count: int
     embedding_size: int
     """Elements of the residual stream."""
@@ -87,22 +87,22 @@ class Hyperparameters:
     head_dim: int
     """Elements of a head's query, key and value; `head_count * head_dim` may differ from `embedding_size`."""
     rope_dim: int
-    """Elements of a head that rotary positions turn; even, at most `head_dim`."""
+    """Elements of a head that rotary positions rotate; even, at most `head_dim`."""
     rope_base: float
     rope_scaling: RopeScaling
     rms_epsilon: float
     context_length: int
-    """Tokens that the model was trained to see."""
+    """Context in tokens that the model was trained for."""
     vocab_size: int
     notices: tuple[str, ...] = ()
-    """What the user should know, one line each."""
+    """Notices for the user, one line each."""
 
 
 def read_hyperparameters(file: GgufFile) -> Hyperparameters:
     """Reads and checks the sizes of the model in `file`.
 
     Raises:
-        ModelFileError: a key is missing, of the wrong type, out of bounds, or at odds with another.
+        ModelFileError: a key is missing, of the wrong type, out of bounds, or contradicts another.
     """
     architecture = file.get_str("general.architecture")
     return _Reader(file, architecture).read()
@@ -140,7 +140,7 @@ class _Reader:
         )
 
     def _context_length(self) -> int:
-        """0 where the file leaves it open."""
+        """Reads the context length; 0 if the file leaves it open."""
         key = "context_length"
         declared = self._file.get_int(self._full(key))
         return self._bounded(key, declared, MAX_CONTEXT) if declared else 0
@@ -198,12 +198,12 @@ class _Reader:
         )
 
     def _original_context(self, kind: ScalingKind, context_length: int) -> int:
-        """Where neither it nor the context is told, it is only missed if the scaling asks for it."""
+        """Reads the original context; if the context length is missing as well, that is an error for yarn only."""
         default = context_length if context_length or kind == "yarn" else ASSUMED_CONTEXT
         return self._size("rope.scaling.original_context_length", MAX_CONTEXT, default=default)
 
     def _scaling_factor(self) -> float:
-        """Absent or 0 means 1; older files have the key `rope.scale_linear`."""
+        """Reads the scaling factor; absent or 0 means 1. Older files have the key `rope.scale_linear`."""
         for key in ("rope.scaling.factor", "rope.scale_linear"):
             factor = self._number(key, 0.0)
             if factor < 0:
@@ -228,14 +228,14 @@ class _Reader:
         return epsilon
 
     def _vocab_size(self) -> int:
-        """The vocabulary decides, as in llama.cpp; a file without one may declare the size."""
+        """Reads the vocabulary's size: from the vocabulary, as in llama.cpp, or else from the key."""
         tokens = self._file.get_strings("tokenizer.ggml.tokens", None)
         if isinstance(tokens, StringArray):
             return self._bounded("vocab_size", len(tokens), MAX_VOCAB)
         return self._size("vocab_size", MAX_VOCAB)
 
     def _layer_size(self, key: str, most: int, layer_count: int, default: int | None = None) -> int:
-        """A size that some architectures give for each layer; here it must be the same for all."""
+        """Reads a size that some files give for each layer; here it must be the same for all layers."""
         values = self._file.metadata.get(self._full(key))
         if not isinstance(values, np.ndarray):
             return self._size(key, most, default)

@@ -1,33 +1,34 @@
-"""Keys and values of the tokens so far: append, rewind, length, rows out, rows in.
+"""KV cache: keys and values of the tokens so far. Operations: append, rewind, length, rows out, rows in.
 
-In memory, heads are rounded up with zeros to `width` components, and 16 positions make a tile:
-(layers, kv_heads, context / 16, tile bytes). A vector of keys holds one component of 16 positions, a vector of values
-16 components of one; attention_kernels.py says why. With W for the width, a multiple of 16, or of 32 for q8_0:
+In memory, heads are padded with zeros to `width` components, and 16 positions make a tile:
+(layers, kv_heads, context / 16, tile bytes). A vector of keys holds one component of 16 positions; a vector of values
+holds 16 components of one position. So neither scores nor weighted values are summed across lanes. With W for the
+width, a multiple of 16, or of 32 for q8_0:
 
     f16     float16 keys (W, 16) or values (16, W)                                                      32 · W bytes
     q8_0    float16 scales (W / 32, 16 positions), then i8 quants: keys (W, 16) or values (16, W)       17 · W bytes
 
-A component of a q8_0 cache is its quant times the scale of its position's block of 32 components.
+A component of a q8_0 cache is its quant times the scale of its position's block of 32 components. Such a cache takes
+about half the memory, and a token at depth has half as much to read.
 
-Outside, they are rows (layers, 2, tokens, kv_heads, …), keys before values, and … is head_dim float16 or, for q8_0,
-blocks of 34 bytes: a float16 scale and 32 quants, as GGUF's type of that name has them; the last block is filled with
-zeros.
+Outside, keys and values are rows (layers, 2, tokens, kv_heads, …), keys before values. The last axis is head_dim
+float16 or, for q8_0, blocks of 34 bytes: a float16 scale and 32 quants, as in GGUF's type of that name; the last block
+is padded with zeros.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.layouts.plan_row import F16_CACHE, Q8_0_CACHE
 from tui_llama.engine.machine.memory import ask_for_huge_pages, padded, zeroed_array
+from tui_llama.engine.state_file import QUANT_BLOCK, QUANT_BLOCK_BYTES, Rows, StateShape
 from tui_llama.errors import CallerError, ShapeMismatchError
 
-CacheRows: TypeAlias = npt.NDArray[np.float16] | npt.NDArray[np.uint8]
 POSITIONS_PER_TILE = 16
-QUANT_BLOCK, QUANT_BLOCK_BYTES = 32, 34
 _CONTEXT_MULTIPLE = 64
 
 
@@ -36,28 +37,22 @@ class CacheShape:
     """The sizes of a cache.
 
     Args:
-        layer_count: Layers that keep keys and values.
-        kv_heads: Key-value heads of a layer.
-        head_dim: Components of a head.
+        state: The sizes of one token's keys and values, as rows.
         context_size: Tokens that fit in.
-        cache_type: How a component is kept: "f16" or "q8_0".
     """
 
-    layer_count: int
-    kv_heads: int
-    head_dim: int
+    state: StateShape
     context_size: int
-    cache_type: str = "f16"
 
     @property
     def kernel_type(self) -> int:
-        """The type as rows of a plan have it."""
-        return F16_CACHE if self.cache_type == "f16" else Q8_0_CACHE
+        """The cache type as plan rows hold it."""
+        return F16_CACHE if self.state.dtype == "f16" else Q8_0_CACHE
 
     @property
     def padded_head_dim(self) -> int:
         """Components of a head in memory."""
-        return padded(self.head_dim, 16 if self.cache_type == "f16" else QUANT_BLOCK)
+        return padded(self.state.head_dim, 16 if self.state.dtype == "f16" else QUANT_BLOCK)
 
     @property
     def padded_context(self) -> int:
@@ -67,45 +62,32 @@ class CacheShape:
     @property
     def tile_bytes(self) -> int:
         """Bytes of 16 positions of a head in memory."""
-        return (32 if self.cache_type == "f16" else 17) * self.padded_head_dim
-
-    @property
-    def bytes_per_token(self) -> int:
-        """Bytes of one token's keys and values over all layers, as rows."""
-        size, dtype = self.row_type
-        return 2 * self.layer_count * self.kv_heads * size * dtype.itemsize
-
-    @property
-    def row_type(self) -> tuple[int, np.dtype[Any]]:
-        """How many elements of which type a head has in a row."""
-        if self.cache_type == "f16":
-            return self.head_dim, np.dtype(np.float16)
-        return self.padded_head_dim // QUANT_BLOCK * QUANT_BLOCK_BYTES, np.dtype(np.uint8)
+        return (32 if self.state.dtype == "f16" else 17) * self.padded_head_dim
 
 
 class KeyValueCache:
-    """The keys and values of one sequence. Memory is taken from the system as positions are first written."""
+    """The keys and values of one sequence. The system supplies memory as positions are first written."""
 
     def __init__(self, shape: CacheShape) -> None:
         self.shape = shape
         self.length = 0
         tiles = shape.padded_context // POSITIONS_PER_TILE
-        sizes = (shape.layer_count, shape.kv_heads, tiles, shape.tile_bytes)
-        # Not in huge pages, of which the heads of a short chat would take all that a full context needs.
+        sizes = (shape.state.layer_count, shape.state.kv_heads, tiles, shape.tile_bytes)
+        # Without huge pages: with them, the heads of a short chat would take the memory of a full context.
         self._keys, self._values = (zeroed_array(sizes, np.uint8, huge_pages=False).view(np.uint8) for _ in range(2))
 
     @property
     def keys_address(self) -> int:
-        """Where the keys begin in memory."""
+        """Address of the keys."""
         return int(self._keys.ctypes.data)
 
     @property
     def values_address(self) -> int:
-        """Where the values begin in memory."""
+        """Address of the values."""
         return int(self._values.ctypes.data)
 
     def append(self, token_count: int) -> None:
-        """Counts tokens in whose keys and values the kernels have just written.
+        """Counts tokens whose keys and values the kernels, or `fill`, have just written.
 
         Raises:
             CallerError: they do not fit.
@@ -124,36 +106,35 @@ class KeyValueCache:
             raise CallerError(f"cannot rewind to {length} of {self.length} tokens")
         self.length = length
 
-    def rows(self, first: int, last: int) -> CacheRows:
-        """A copy of the keys and values at positions `first` … `last` - 1: rows of every layer, see the top.
+    def rows(self, first: int, last: int) -> Rows:
+        """Copies keys and values at positions `first` … `last` - 1 into rows of every layer; see this module's top.
 
         Raises:
             CallerError: there are fewer tokens.
         """
         if not 0 <= first <= last <= self.length:
             raise CallerError(f"there are no rows {first} … {last - 1} of {self.length} tokens")
-        size, dtype = self.shape.row_type
-        rows = np.empty((self.shape.layer_count, 2, last - first, self.shape.kv_heads, size), dtype)
+        rows: Rows = np.empty(self.shape.state.rows_shape(last - first), self.shape.state.element)
         for index, memory in enumerate((self._keys, self._values)):
             self._copy_rows(memory, first, rows[:, index], is_keys=index == 0)
         return rows
 
     def expect(self, length: int) -> None:
-        """Says that rows up to a position will be filled in soon; if that is most of the memory, in huge pages."""
+        """Announces that rows up to position `length` follow soon; if that is half of the memory, uses huge pages."""
         if 2 * length >= self.shape.context_size:
             for memory in (self._keys, self._values):
                 ask_for_huge_pages(memory)
 
-    def fill(self, first: int, rows: CacheRows) -> None:
-        """Writes rows of every layer from position `first` on; `length` stays as it is until `publish`.
+    def fill(self, first: int, rows: Rows) -> None:
+        """Writes rows of every layer from position `first` on. `length` does not change until `append`.
 
-        May be called by several threads for different positions.
+        Several threads may call this for different positions.
 
         Raises:
-            ShapeMismatchError: they are not rows of the cache's type, or more than fit.
+            ShapeMismatchError: they are not rows of the cache's type, or do not fit.
         """
-        size, dtype = self.shape.row_type
-        expected = (self.shape.layer_count, 2, rows.shape[2] if rows.ndim == 5 else 0, self.shape.kv_heads, size)
+        dtype = self.shape.state.element
+        expected = self.shape.state.rows_shape(rows.shape[2] if rows.ndim == 5 else 0)
         if rows.shape != expected or rows.dtype != dtype or not 0 <= first <= self.shape.context_size - expected[2]:
             raise ShapeMismatchError(
                 f"rows at {first} of {self.shape.context_size} are {dtype} {expected}, not {rows.dtype} {rows.shape}"
@@ -161,19 +142,10 @@ class KeyValueCache:
         for index, memory in enumerate((self._keys, self._values)):
             self._fill_rows(memory, first, rows[:, index], is_keys=index == 0)
 
-    def publish(self, length: int) -> None:
-        """Says that positions 0 … `length` - 1 are filled in every layer.
-
-        Raises:
-            CallerError: more than fit.
-        """
-        self.length = 0
-        self.append(length)
-
     def _copy_rows(self, memory: npt.NDArray[np.uint8], first: int, rows: npt.NDArray[Any], *, is_keys: bool) -> None:
-        if self.shape.cache_type == "f16":
+        if self.shape.state.dtype == "f16":
             components = _positions(memory.view(np.float16), transposed=is_keys)
-            _copy(components[..., : self.shape.head_dim], first, rows)
+            _copy(components[..., : self.shape.state.head_dim], first, rows)
             return
         scales, quants = self._quantised_parts(memory, is_keys=is_keys)
         blocks = rows.reshape(*rows.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
@@ -185,9 +157,9 @@ class KeyValueCache:
         blocks[..., 2:] = row_quants.reshape(*blocks.shape[:-1], QUANT_BLOCK)
 
     def _fill_rows(self, memory: npt.NDArray[np.uint8], first: int, rows: npt.NDArray[Any], *, is_keys: bool) -> None:
-        if self.shape.cache_type == "f16":
+        if self.shape.state.dtype == "f16":
             components = _positions(memory.view(np.float16), transposed=is_keys)
-            _fill(components[..., : self.shape.head_dim], first, rows)
+            _fill(components[..., : self.shape.state.head_dim], first, rows)
             return
         scales, quants = self._quantised_parts(memory, is_keys=is_keys)
         blocks = rows.reshape(*rows.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
@@ -197,21 +169,21 @@ class KeyValueCache:
     def _quantised_parts(
         self, memory: npt.NDArray[np.uint8], *, is_keys: bool
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Views of scales, (layers, kv_heads, tiles, 16, W / 32), and quants, (layers, kv_heads, tiles, 16, W)."""
+        """Returns views: scales (layers, kv_heads, tiles, 16, W / 32) and quants (layers, kv_heads, tiles, 16, W)."""
         width = self.shape.padded_head_dim
         scales = _positions(memory[..., :width].view(np.float16), transposed=True)
         return scales, _positions(memory[..., width:], transposed=is_keys)
 
 
 def _positions(tiles: npt.NDArray[Any], *, transposed: bool) -> npt.NDArray[Any]:
-    """A view of tiles, (layers, kv_heads, tiles, …), as (layers, kv_heads, tiles, 16 positions, components)."""
+    """Returns a view of tiles, (layers, kv_heads, tiles, …), as (layers, kv_heads, tiles, 16 positions, components)."""
     if transposed:
         return tiles.reshape(*tiles.shape[:3], -1, POSITIONS_PER_TILE).swapaxes(3, 4)
     return tiles.reshape(*tiles.shape[:3], POSITIONS_PER_TILE, -1)
 
 
 def _copy(components: npt.NDArray[Any], first: int, rows: npt.NDArray[Any]) -> None:
-    """Copies positions from `first` on to rows (layers, tokens, kv_heads, components)."""
+    """Copies positions from `first` on into rows (layers, tokens, kv_heads, components)."""
     for tile, tiles, lane, lanes, row in _pieces(first, rows.shape[1]):
         source = components[:, :, tile : tile + tiles, lane : lane + lanes].transpose(0, 2, 3, 1, 4)
         target = rows[:, row : row + tiles * lanes]
@@ -226,7 +198,7 @@ def _fill(components: npt.NDArray[Any], first: int, rows: npt.NDArray[Any]) -> N
 
 
 def _pieces(first: int, count: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """Cuts positions into the end of a tile, whole tiles, and the beginning of one.
+    """Splits positions into the end of a tile, whole tiles, and the beginning of a tile.
 
     Yields:
         The first tile and how many, the first position in each and how many, and the first row.

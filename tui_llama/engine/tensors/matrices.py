@@ -1,4 +1,4 @@
-"""Matrices of weights: in tiles, as kernels read them, and the embedding, whose rows lie as in the file."""
+"""Weight matrices: in tiles, as kernels read them; and the embedding, whose rows lie as in the file."""
 
 from dataclasses import dataclass
 
@@ -31,27 +31,27 @@ class Matrix:
 
     @property
     def tile_count(self) -> int:
-        """Rows of tiles."""
+        """Number of tile rows."""
         return padded(self.rows, ROWS) // ROWS
 
     @property
     def blocks(self) -> int:
-        """Tiles in a row of tiles."""
+        """Tiles in a tile row."""
         return self.columns // self.layout.columns
 
     @property
     def tile_row_bytes(self) -> int:
-        """Bytes of a row of tiles."""
+        """Bytes of a tile row."""
         return self.blocks * self.layout.tile_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingMatrix:
-    """The embedding, as its rows lie in the file or in memory.
+    """The embedding, with rows as in the file.
 
     Args:
         layout: The format of its rows.
-        columns: Length of a row, elements.
+        columns: Elements of a row.
         data: (bytes,) uint8, row after row.
     """
 

@@ -1,7 +1,7 @@
-"""Fills the tiles of matrices on threads of its own, while the caller does something else: Python needs one core only.
+"""Fills the tiles of matrices on separate threads, while the caller keeps one core for Python.
 
-What is done to the bytes stands in repack_kernels.py; which threads take part, when they stop, and what is said of
-their progress is decided here. Rows are read piece by piece into memory and packed from there.
+The kernels in kernels/matrix/repack.py do the work on the bytes. This module decides which threads take part, when they
+stop, and what progress is reported. Rows are read piece by piece into memory and packed from there.
 """
 
 import itertools
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.repacking import UNIT_FIELDS
 from tui_llama.engine.layouts.weight_tile import ROWS, TileFormat
-from tui_llama.engine.toolchain.object_store import Kernel, load_kernels
+from tui_llama.engine.toolchain.loader import load_kernels
 
 if TYPE_CHECKING:
     from tui_llama.engine.tensors.matrices import Matrix
@@ -27,22 +28,19 @@ ReadPart = Callable[[int, ByteArray], None]
 
 _PROGRESS_SECONDS = 0.02
 _UNIT_BYTES = 1 << 20
-_STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and what comes of it
+_STAGING_BYTES = 2 * ROWS * 256  # a block of 16 rows and its tile
 _SOURCE_FIELD = 1
-
-_REPACK_UNITS = Kernel("matrix.repack", "repack_units", "iiii")
-_PACKED_AS = {"BF16": "F16"}  # what is packed as another type is
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the rows of a matrix come from.
+    """Source of a matrix's rows.
 
     Args:
-        matrix: Whose tiles are to be filled.
+        matrix: The matrix whose tiles are filled.
         read: Reads a part of its rows, in its tiles' type.
-        decode: Returns all of its rows where they are of no type that can be packed; takes long, so that it is done by
-            the caller's thread, matrix by matrix.
+        decode: Returns all rows of a matrix whose type cannot be packed. It takes long, so the caller's thread calls
+            it, matrix by matrix.
     """
 
     matrix: "Matrix"
@@ -52,10 +50,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Bytes that are wanted in memory as they are.
+    """Bytes that are copied to memory unchanged.
 
     Args:
-        out: Where to.
+        out: Receives the bytes.
         read: Reads a part of them.
     """
 
@@ -64,16 +62,16 @@ class Copy:
 
 
 class Repacking:
-    """Work that begins with the `with` block and goes on in it; `finish` waits for all of it.
+    """Repacking work that runs during a `with` block; `finish` waits for all of it.
 
     Leaving the block ends the threads, even if the work is not done.
 
     Args:
         sources: All matrices.
-        threads: How many may work. While the caller does something else, one less, but at least one.
-        sit_down: Puts the calling thread where the team's thread of that number runs. With it, each thread fills
-            the tiles that its fellow will read first when it decodes, so that they lie in that one's memory node.
-        copies: What is read beside them.
+        threads: Most threads that work. While the caller does something else, one less, but at least one.
+        sit_down: Moves the calling thread to the processors of the team's thread of that number. With it, each thread
+            fills the tiles that the team's thread will read first when it decodes, so that they lie in its memory node.
+        copies: Bytes that are read as well.
     """
 
     def __init__(
@@ -131,12 +129,12 @@ class Repacking:
 
 
 class _Work:
-    """What there is to read and to pack, and the threads that do it.
+    """A list of reading and packing jobs, and the threads that do them.
 
     Args:
         sources: The matrices.
-        copies: What is only read.
-        parts: 1 where every thread may take everything, else the number of threads, each with a part of each matrix.
+        copies: Bytes that are only read.
+        parts: 1 if every thread may take every job, else the number of threads, each with a part of each matrix.
         sit_down: As for `Repacking`.
     """
 
@@ -147,29 +145,29 @@ class _Work:
         parts: int,
         sit_down: Callable[[int], object] | None,
     ) -> None:
-        load_kernels([_REPACK_UNITS])
+        load_kernels([ops.REPACK_UNITS])
         self.tile_bytes = sum(len(source.matrix.data) for source in sources)
         self._jobs = [
             [job for source in sources for job in _jobs_of(source, part, parts)] + _copy_jobs(copies, part, parts)
             for part in range(parts)
         ]
-        self._next_job = [itertools.count() for _ in range(parts)]  # to take the next one is atomic
+        self._next_job = [itertools.count() for _ in range(parts)]  # taking the next one is atomic
         self._job_count = sum(map(len, self._jobs))
-        self._done: list[None] = []  # as many as there are jobs done: to append is atomic, too
+        self._done: list[None] = []  # one entry for each finished job: appending is atomic, too
         self._sit_down = sit_down
         self._threads: list[threading.Thread] = []
         self._stopped = False
         self._error: BaseException | None = None
 
     def start(self, thread_count: int) -> None:
-        """Has that many threads at work."""
+        """Starts threads until `thread_count` are at work."""
         for number in range(len(self._threads), thread_count):
             thread = threading.Thread(target=self._take_part, args=(number,), name=f"repack {number}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def progress(self) -> Iterator[float]:
-        """Yields which share is done, now and then, and 1.0 at the end."""
+        """Yields the share that is done, now and then, and 1.0 at the end."""
         yield self._share_done()
         for thread in self._threads:
             while thread.is_alive():
@@ -181,7 +179,7 @@ class _Work:
         yield 1.0
 
     def stop(self) -> None:
-        """Ends all threads; each finishes what it has begun."""
+        """Ends all threads; each one finishes its current job."""
         self._stopped = True
         for thread in self._threads:
             thread.join()
@@ -195,7 +193,7 @@ class _Work:
             while not self._stopped and (index := next(taken)) < len(jobs):
                 room = jobs[index].run(room)
                 self._done.append(None)
-        except BaseException as error:  # raised again by who waits
+        except BaseException as error:  # the waiting thread raises it again
             self._error = error
             self._stopped = True
 
@@ -205,12 +203,12 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class _PackJob:
-    """Some rows of tiles of a matrix.
+    """A job that packs some tile rows of a matrix.
 
     Args:
-        read: Reads its rows.
+        read: Reads the matrix's rows.
         first_byte: Where among all rows those of the job begin.
-        size_bytes: How long they are.
+        size_bytes: Bytes of the job's rows.
         unit: (1, 9) int64, one of `units_of` a matrix whose rows are at address 0.
     """
 
@@ -220,7 +218,7 @@ class _PackJob:
     unit: npt.NDArray[np.int64]
 
     def run(self, room: ByteArray) -> ByteArray:
-        """Does it; `room` is memory to work in, and what comes back is the same or larger."""
+        """Does the job in the scratch memory `room`; returns this memory, or a larger one if it was too small."""
         if len(room) < self.size_bytes:
             room = np.empty(self.size_bytes, np.uint8)
         self.read(self.first_byte, room[: self.size_bytes])
@@ -232,7 +230,7 @@ class _PackJob:
 
 @dataclass(frozen=True, slots=True)
 class _CopyJob:
-    """A part of what is only read."""
+    """A job that only reads some bytes."""
 
     read: ReadPart
     first_byte: int
@@ -244,7 +242,7 @@ class _CopyJob:
 
 
 def _jobs_of(source: Source, part: int, parts: int) -> Iterator[_PackJob | _CopyJob]:
-    """What there is to do for one part of a matrix; it is cut into parts as `plan_loop` does."""
+    """Yields the jobs for one part of a matrix; the parts are those that plan_loop.py gives to each thread."""
     matrix = source.matrix
     row_bytes = matrix.layout.row_bytes(matrix.columns)
     first, last = matrix.tile_count * part // parts, matrix.tile_count * (part + 1) // parts
@@ -271,29 +269,29 @@ def _reader_of(rows: ByteArray) -> ReadPart:
 
 
 def repack_units(units: npt.NDArray[np.int64], progress: npt.NDArray[np.int64]) -> None:
-    """Fills tiles, unit after unit, together with all other threads that are given the same arrays; without the GIL.
+    """Fills tiles, unit after unit, together with all other threads that get the same arrays; without the GIL.
 
     Args:
         units: (units, 9) int64 from `units_of`.
-        progress: (2,) int64: the next unit that nobody has taken, which may be set to `len(units)` to make everybody
-            stop, and how many are done.
+        progress: (2,) int64: the next unit that nobody has taken, and the number of units done. To make all threads
+            stop, set the first to `len(units)`.
     """
     staging = np.empty(_STAGING_BYTES, np.uint8)
-    _REPACK_UNITS(units.ctypes.data, len(units), progress.ctypes.data, staging.ctypes.data)
+    ops.REPACK_UNITS(units.ctypes.data, len(units), progress.ctypes.data, staging.ctypes.data)
 
 
 def units_of(
     layout: TileFormat, source: int, target: int, rows: int, columns: int, first_tile: int, last_tile: int
 ) -> npt.NDArray[np.int64]:
-    """What there is to do for some rows of tiles of one matrix.
+    """Makes the units of repacking for some tile rows of one matrix.
 
     Args:
         layout: The format of its tiles.
         source: Address of its rows, one after the other as in a file.
         target: Address of its tiles.
-        rows: Its rows; what is beyond the last one in the last tile stands for zeros.
-        columns: Its columns, a multiple of a block.
-        first_tile: First row of tiles to fill.
+        rows: Number of its rows; after the last row, the last tile holds zeros.
+        columns: Number of its columns, a multiple of a block.
+        first_tile: First tile row to fill.
         last_tile: One past the last.
 
     Returns:
@@ -302,19 +300,9 @@ def units_of(
     row_bytes = layout.row_bytes(columns)
     step_bytes, tile_bytes = layout.packed_at_once
     step = max(1, _UNIT_BYTES // max(1, ROWS * row_bytes))
-    packer = packer_of(layout).address
+    packer = ops.packing(layout).address
     units = [
         (packer, source, row_bytes, target, rows, step_bytes, tile_bytes, first, min(first + step, last_tile))
         for first in range(first_tile, last_tile, step)
     ]
     return np.array(units, np.int64).reshape(-1, UNIT_FIELDS)
-
-
-def packer_of(layout: TileFormat) -> Kernel:
-    """The kernel that packs blocks of a format."""
-    return Kernel("matrix.repack", f"pack_{_PACKED_AS.get(layout.name, layout.name).lower()}", "iiii")
-
-
-def repack_kernels(layouts: Iterable[TileFormat]) -> list[Kernel]:
-    """All that it takes to fill tiles of some formats."""
-    return [_REPACK_UNITS, *map(packer_of, layouts)]

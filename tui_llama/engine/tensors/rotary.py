@@ -1,4 +1,4 @@
-"""The angles of rotary position embedding: plain, divided by frequency factors, or stretched (linear, yarn).
+"""Angles of rotary position embedding: plain, divided by frequency factors, or stretched (linear, yarn).
 
 Sources: Su et al. 2021 (RoFormer); Peng et al. 2023 (YaRN); llama.cpp's ggml_rope_yarn for how they combine.
 """
@@ -14,20 +14,20 @@ from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]
 FREQUENCY_FACTORS = "rope_freqs.weight"
-"""The tensor of divisors of the frequencies, which some architectures may have."""
+"""Name of the tensor of divisors of the frequencies, which some architectures may have."""
 _POSITIONS_AT_ONCE = 1024
 
 
 class RotaryTable:
-    """Cosine and sine of every position and pair, computed as positions are first needed.
+    """Cosine and sine of every position and pair, computed when a position is first needed.
 
     Args:
         sizes: The model's sizes, with its scaling.
         factors: (rope_dim / 2,) float32 divisors of the frequencies, or None.
-        positions: How many positions there will be.
+        positions: Number of positions in the table.
 
     Raises:
-        ModelFileError: the factors are none.
+        ModelFileError: the factors are not positive numbers, one for each pair.
     """
 
     def __init__(self, sizes: Hyperparameters, factors: FloatArray | None, positions: int) -> None:
@@ -40,7 +40,7 @@ class RotaryTable:
 
     @property
     def address(self) -> int:
-        """Where the table begins: float32 (positions, rope_dim / 2, 2), cosine and sine."""
+        """Address of the table: float32 (positions, rope_dim / 2, 2), cosine and sine."""
         return int(self._table.ctypes.data)
 
     @property
@@ -49,13 +49,13 @@ class RotaryTable:
         return int(self._table.strides[0])
 
     def row(self, position: int) -> FloatArray:
-        """One position's (rope_dim / 2, 2) float32, zeros if it was not prepared."""
+        """Returns one position's (rope_dim / 2, 2) float32; zeros if it was not prepared."""
         return np.array(self._table[position], np.float32)
 
     def turns(self, differences: npt.NDArray[np.int64]) -> FloatArray:
-        """What takes rotated components on by so many positions, or back where a number is below 0.
+        """Computes rotations that move rotated components by so many positions; negative numbers move them back.
 
-        What the components were multiplied by when they were rotated they keep, so that none is multiplied again.
+        Rotated components were already multiplied by yarn's factor, so these rotations leave the factor out.
 
         Args:
             differences: (turns,) int64.
@@ -67,7 +67,7 @@ class RotaryTable:
         return np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(np.float32)
 
     def prepare(self, position_count: int) -> None:
-        """Makes sure that positions 0 … `position_count` - 1 are there."""
+        """Computes positions 0 … `position_count` - 1 that are still missing."""
         while self._ready < position_count:
             last = min(len(self._table), self._ready + _POSITIONS_AT_ONCE)
             positions = np.arange(self._ready, last, dtype=np.float64)
@@ -78,7 +78,7 @@ class RotaryTable:
 
 
 def _frequencies(sizes: Hyperparameters, factors: FloatArray | None) -> tuple[npt.NDArray[np.float64], float]:
-    """The angle by which each pair turns from one position to the next, and what sine and cosine are multiplied by."""
+    """Returns the angle by which each pair rotates from one position to the next, and the factor of sine and cosine."""
     pairs = np.arange(sizes.rope_dim // 2, dtype=np.float64)
     plain = sizes.rope_base ** (-2.0 * pairs / sizes.rope_dim)
     if factors is not None:
@@ -94,7 +94,7 @@ def _frequencies(sizes: Hyperparameters, factors: FloatArray | None) -> tuple[np
 
 
 def _yarn_bounds(sizes: Hyperparameters) -> tuple[float, float]:
-    """Between which pairs yarn goes over from plain to stretched angles."""
+    """Returns the pairs between which yarn changes from plain to stretched angles."""
     scaling = sizes.rope_scaling
 
     def pair_of(turns: float) -> float:

@@ -1,7 +1,7 @@
-"""The weights of a model as kernels want them: matrices in tiles, vectors in float32, the embedding's rows as they are.
+"""A model's weights as kernels read them: matrices in tiles, vectors in float32, the embedding's rows as in the file.
 
-Shapes are checked here against what the architecture says, before a kernel sees an address. Once all is repacked,
-nothing is read from the file any more.
+This module checks shapes against the architecture before a kernel gets an address. After repacking, nothing is read
+from the file any more.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine import ops
 from tui_llama.engine.gguf.file import GgufFile, TensorInfo
 from tui_llama.engine.layouts import weight_tile
 from tui_llama.engine.layouts.weight_tile import FORMATS, TileFormat
 from tui_llama.engine.machine.memory import ZeroedRegions, padded, zeroed_array
 from tui_llama.engine.tensors.matrices import ByteArray, EmbeddingMatrix, Matrix
-from tui_llama.engine.tensors.repacking import Copy, Repacking, Source, repack_kernels
-from tui_llama.engine.toolchain.object_store import Kernel
+from tui_llama.engine.tensors.repacking import Copy, Repacking, Source
 from tui_llama.errors import ModelFileError
 
 FloatArray = npt.NDArray[np.float32]
@@ -25,9 +25,9 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass
 class Weights:
-    """Takes tensors from a file, on demand and only once, and says how many bytes there are to repack.
+    """Takes tensors from a file on demand, each one once, and counts the bytes to repack.
 
-    Matrices and the embedding are only promised when they are asked for; `repacking` fills them all.
+    A matrix or an embedding is filled with zeros until `repacking` fills them all.
     """
 
     file: GgufFile
@@ -37,11 +37,11 @@ class Weights:
     _memory: ZeroedRegions = field(default_factory=ZeroedRegions)
 
     def has(self, name: str) -> bool:
-        """Whether the file has a tensor of that name."""
+        """Tells whether the file has a tensor of that name."""
         return name in self.file.tensors
 
     def matrix(self, name: str, rows: int, columns: int) -> Matrix:
-        """The matrix of that name; its tiles are zeros until `repacking`.
+        """Returns the matrix of that name; its tiles are zeros until `repacking`.
 
         Raises:
             ModelFileError: it is missing or of another shape.
@@ -54,7 +54,7 @@ class Weights:
         return self._matrices[name]
 
     def vector(self, name: str, count: int) -> FloatArray:
-        """A vector as float32, filled up with zeros to a multiple of 16: (padded count,).
+        """Returns a vector as float32, padded with zeros to a multiple of 16: (padded count,).
 
         Raises:
             ModelFileError: it is missing, of another length, or not of a float type.
@@ -65,7 +65,7 @@ class Weights:
         return out
 
     def embedding(self, name: str, rows: int, columns: int) -> EmbeddingMatrix:
-        """The embedding of that name; zeros until `repacking` where its type is known.
+        """Returns the embedding of that name; zeros until `repacking` if its type has a format.
 
         Raises:
             ModelFileError: it is missing or of another shape.
@@ -82,12 +82,12 @@ class Weights:
         """Bytes of all matrices in tiles."""
         return sum(len(matrix.data) for matrix in self._matrices.values())
 
-    def kernels(self) -> list[Kernel]:
-        """What it takes to fill the tiles of every matrix asked for so far."""
-        return repack_kernels({matrix.layout for matrix in self._matrices.values()})
+    def kernels(self) -> list[ops.Operation]:
+        """Returns the kernels that fill the tiles of every matrix requested so far."""
+        return ops.repacking({matrix.layout for matrix in self._matrices.values()})
 
     def repacking(self, threads: int, sit_down: Callable[[int], object] | None = None) -> Repacking:
-        """What fills all that was asked for so far; the arguments are those of `Repacking`."""
+        """Makes the work that fills everything requested so far; the arguments are those of `Repacking`."""
         return Repacking(map(self._source, self._matrices.values()), threads, sit_down, self._copies)
 
     def _source(self, matrix: Matrix) -> Source:
@@ -99,7 +99,7 @@ class Weights:
         return self._decoded(info).view(np.uint8).reshape(-1)
 
     def _decoded(self, info: TensorInfo) -> npt.NDArray[np.float16]:
-        """A tensor of a type without kernels, decoded to float16 by the gguf package."""
+        """Returns a tensor of a type without kernels, decoded to float16 by the gguf package."""
         from gguf import GGMLQuantizationType
         from gguf.quants import dequantize
 
@@ -113,12 +113,12 @@ class Weights:
         notice = f"Weights of type {info.type_name} are decoded to F16: they take more memory and time than usual."
         if notice not in self.notices:
             self.notices.append(notice)
-        # float16 ends at 65504; weights beyond it would become infinite.
+        # float16 ends at 65504; larger weights would become infinite.
         return np.ascontiguousarray(np.clip(values, -65504.0, 65504.0), np.float16)
 
 
 def float_vector_info(file: GgufFile, name: str, count: int) -> TensorInfo:
-    """What a file says of a vector.
+    """Returns a vector's entry in the file.
 
     Raises:
         ModelFileError: it is missing, of another length, or not of a float type.
@@ -130,7 +130,7 @@ def float_vector_info(file: GgufFile, name: str, count: int) -> TensorInfo:
 
 
 def _floats(data: ByteArray, layout: TileFormat) -> FloatArray:
-    """Numbers of a float type as float32. The kernels could do it, but would have to be compiled first."""
+    """Returns numbers of a float type as float32. Kernels could do this, but would have to be compiled first."""
     if layout is weight_tile.BF16_FORMAT:
         return (data.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return data.view(np.float16 if layout is weight_tile.F16_FORMAT else np.float32).astype(np.float32)

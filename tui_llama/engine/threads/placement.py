@@ -1,7 +1,7 @@
-"""Where the engine's threads run and how urgently: processors, priority, memory of several nodes.
+"""Placement of the engine's threads: their processors, their priority, and the memory nodes.
 
-The names and meanings are llama.cpp's. What makes no sense is refused before a model is read; what the system refuses
-is told and done without.
+The names and meanings of the settings are llama.cpp's. Settings that make no sense are refused before a model is
+read. Settings that the system refuses are reported in a notice, and the engine runs without them.
 """
 
 import os
@@ -13,19 +13,19 @@ from tui_llama.engine.machine.topology import current_processor, memory_nodes, u
 from tui_llama.errors import SettingsError
 
 _LOW, _REAL_TIME = -1, 3
-_MOST_DIGITS = 1000  # Python does not read numbers of thousands
+_MOST_DIGITS = 1000  # Python refuses to read numbers of more than some thousand digits
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What a user may say of the threads.
+    """The user's settings for the threads.
 
     Args:
         cpu_mask: Processors as the bits of a hexadecimal number, with or without 0x; empty: all.
-        cpu_range: Processors from one to another, such as "0-3"; either may be missing. Adds to the mask.
+        cpu_range: First and last processor, such as "0-3"; either may be missing. Adds to the mask.
         priority: -1 low, 0 normal, 1 medium, 2 high, 3 real time.
         poll: How long threads spin before they sleep, percent: 0 not at all, 100 longest.
-        numa: One of `protocol.NUMA_MODES`, or empty: memory is where the system puts it.
+        numa: One of `protocol.NUMA_MODES`; empty: the system decides where memory is.
     """
 
     cpu_mask: str = ""
@@ -36,7 +36,7 @@ class Placement:
 
 
 def chosen_processors(placement: Placement) -> frozenset[int]:
-    """The processors that the threads may run on.
+    """Returns the processors that the threads may run on.
 
     Raises:
         SettingsError: the mask or the range makes no sense, or they name no processor that this process may use.
@@ -53,10 +53,10 @@ def chosen_processors(placement: Placement) -> frozenset[int]:
 
 @dataclass
 class Seating:
-    """A placement as it is carried out on this machine.
+    """A placement as this machine allows it.
 
     Args:
-        seats: Sets of processors that the threads are dealt out to in turn; none: they run where they are.
+        seats: Sets of processors that the threads are assigned to in turn; empty: the threads run where they are.
         priority: As in `Placement`.
     """
 
@@ -67,12 +67,12 @@ class Seating:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What could not be had, one line each."""
+        """Settings that the system refused, one line each."""
         return tuple(self._notices)
 
     @property
     def is_anywhere(self) -> bool:
-        """Whether threads are left as they are."""
+        """True if threads keep their processors and their priority."""
         return not self.seats and self.priority == 0
 
     def note(self, text: str) -> None:
@@ -84,7 +84,7 @@ class Seating:
         """Gives the calling thread, number `thread` of the team, its processors and its priority.
 
         Returns:
-            The processors that it had before; none where the system does not say.
+            The processors that it had before; empty where the system does not say.
         """
         before = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
         if self.seats:
@@ -101,7 +101,7 @@ class Seating:
 
 
 def find_seats(placement: Placement) -> Seating:
-    """How a placement is carried out on this machine.
+    """Decides how a placement is carried out on this machine.
 
     Raises:
         SettingsError: as `chosen_processors`.
@@ -125,7 +125,7 @@ _NICENESS = {_LOW: _LOW_NICENESS, 1: -5, 2: -10}
 
 
 def _set_priority(priority: int) -> None:
-    """For the calling thread: by niceness, which Linux has for each thread, or by a real-time schedule."""
+    """Sets the calling thread's priority: by niceness, which Linux has for each thread, or by a real-time schedule."""
     thread = threading.get_native_id()
     if priority == _REAL_TIME:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))

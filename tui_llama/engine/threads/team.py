@@ -1,7 +1,7 @@
 """The threads that run a plan together.
 
-The caller is one of them; the others wait inside compiled code, and sleep there soon after a run has ended: nothing
-runs while the user thinks.
+The caller is one of them. The others wait inside compiled code, and sleep there soon after a run has ended, so that
+nothing runs while the user thinks.
 """
 
 import os
@@ -10,30 +10,27 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from tui_llama.engine import ops
 from tui_llama.engine.layouts.team import TEAM_FIELDS, new_team
 from tui_llama.engine.threads.placement import Placement, find_seats
-from tui_llama.engine.toolchain.object_store import Kernel
-
-TAKE_PART = Kernel("plan_loop", "take_part", "ii")
-"""What every thread of a team calls."""
 
 _ANYWHERE = Placement()
 _FIELD_INDEX = {name: index for index, name in enumerate(TEAM_FIELDS)}
-# Long enough for what a caller does between two tokens, and a short while for a processor to be busy in vain.
+# Long enough for the caller's work between two tokens; short enough that a processor polling in vain does little harm.
 _LONGEST_POLL_NANOSECONDS = 4_000_000
-# Threads that work poll for each other at least this long: going to sleep and waking up takes about as long.
+# Threads of a stage poll for each other at least this long: sleeping and waking up takes about as long.
 _SHORTEST_STAGE_NANOSECONDS = 100_000
 
 
 class ThreadTeam:
-    """Threads that run one plan, which has to live as long as they do.
+    """Threads that run one plan; the plan must live as long as they do.
 
     Args:
-        threads: How many run small batches, the caller among them; at least 1.
-        batch_threads: How many run large batches; 0 for as many.
-        placement: Where they run. A caller's thread is put there too, from its first run until it closes the team.
+        threads: Threads for small batches, the caller included; at least 1.
+        batch_threads: Threads for large batches; 0 for the same number.
+        placement: Where they run. The caller's thread is placed too, from its first run until it closes the team.
 
-    `notices` says, one line each, what of the placement the system refused.
+    `notices` lists what the system refused of the placement, one line each.
     """
 
     def __init__(self, threads: int, batch_threads: int = 0, placement: Placement = _ANYWHERE) -> None:
@@ -60,25 +57,25 @@ class ThreadTeam:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What of the placement could not be had."""
+        """Settings of the placement that the system refused, one line each."""
         return self._seating.notices
 
     def set_fields(self, **fields: int) -> None:
-        """Sets what the threads share, see `team_memory.TEAM_FIELDS`; not while they run."""
+        """Sets shared fields, see `TEAM_FIELDS` in layouts/team.py; must not be called during a run."""
         for name, value in fields.items():
             self._memory[_FIELD_INDEX[name]] = value
 
     def run(self) -> None:
-        """Runs what was set, and returns when all have finished."""
+        """Runs the plan with the fields set, and returns when all work is done."""
         if not self._seating.is_anywhere and threading.get_ident() != self._seated_caller:
             self._seated_caller = threading.get_ident()
             self._left_by_caller = self._seating.sit_down(0)
-        TAKE_PART(self._address, 0)
+        ops.TAKE_PART(self._address, 0)
 
     def close(self) -> None:
-        """Ends the threads. May be repeated."""
+        """Ends the threads. May be called again."""
         self.set_fields(is_closing=1)
-        TAKE_PART(self._address, 0)
+        ops.TAKE_PART(self._address, 0)
         for helper in self._helpers:
             helper.join()
         self._helpers = []
@@ -95,7 +92,7 @@ class ThreadTeam:
         self.close()
 
     def _start_helpers(self) -> None:
-        """Starts the helpers and waits until each has its seat."""
+        """Starts the helpers and waits until each one has its processors and its priority."""
         seated: queue.SimpleQueue[int] = queue.SimpleQueue()
         for index in range(1, self.most_threads):
             helper = threading.Thread(target=self._help, args=(index, seated), name=f"engine-{index}", daemon=True)
@@ -107,4 +104,4 @@ class ThreadTeam:
     def _help(self, index: int, seated: "queue.SimpleQueue[int]") -> None:
         self._seating.sit_down(index)
         seated.put(index)
-        TAKE_PART(self._address, index)
+        ops.TAKE_PART(self._address, index)

@@ -1,1 +1,1 @@
-"""From text to token ids and back, as each family of models does it."""
+"""Tokenizers: text to token ids and back, as each family of models does it."""

@@ -1,7 +1,8 @@
-"""Byte-pair tokenizing (BPE): merges by rank within words, which the `tokenizers` package cuts out of the text.
+"""Byte-pair tokenizing (BPE): merges by rank within words.
 
-Merges may speak of symbols that the vocabulary lacks. Such symbols get ids beyond the vocabulary's end; they are
-translated after merging and never leave this module.
+The `tokenizers` package splits the text into words; the compiled code of merging.py merges them. Merges may name
+symbols that the vocabulary lacks. Such symbols get ids beyond the vocabulary's end; they are translated after merging
+and never leave this module.
 """
 
 import re
@@ -19,13 +20,14 @@ from tui_llama.engine.tokenizer.splitting_rules import SplittingRule, oniguruma_
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults, text_bytes
 from tui_llama.errors import EngineError
 
-MAX_CHARACTERS = 1 << 22  # Oniguruma gives up, and the package with it, after 10 million steps back in one match
+# after 10 million steps of backtracking in one match, Oniguruma fails, and the package with it
+MAX_CHARACTERS = 1 << 22
 _NEWLINE_RUNS = re.compile(r"\n+|[^\n]+")
-_DEFAULT_ID = 11  # GPT-2's, in the vocabularies that the format was first made for
+_DEFAULT_ID = 11  # GPT-2's, whose vocabularies the format was first made for
 
 
 def byte_pair_defaults(rule: SplittingRule) -> VocabularyDefaults:
-    """What a byte-pair vocabulary assumes where the metadata is silent."""
+    """Returns the values that a byte-pair vocabulary assumes where the metadata is silent."""
     return VocabularyDefaults(
         bos_id=_DEFAULT_ID if rule.has_bos else None,
         eos_id=_DEFAULT_ID,
@@ -37,7 +39,7 @@ def byte_pair_defaults(rule: SplittingRule) -> VocabularyDefaults:
 
 
 def _byte_alphabet() -> list[str]:
-    """GPT-2's character for each byte: printable Latin-1 stands for itself, the rest is U+0100 and up."""
+    """Returns GPT-2's character for each byte: printable Latin-1 stands for itself, others are U+0100 and up."""
     itself = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     return [chr(byte if byte in itself else next(others)) for byte in range(256)]
@@ -48,7 +50,7 @@ _BYTE_OF_CHARACTER = {character: byte for byte, character in enumerate(BYTE_ALPH
 
 
 class BytePairEncoder:
-    """Cuts text that holds no special tokens into token ids."""
+    """Encoder for text without special tokens."""
 
     def __init__(self, file: GgufFile, vocabulary: Vocabulary, rule: SplittingRule) -> None:
         self._vocabulary = vocabulary
@@ -58,7 +60,7 @@ class BytePairEncoder:
         self.notices = self._merger.notices
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of `text`.
+        """Returns the tokens of `text`.
 
         Raises:
             EngineError: the text is longer than the splitting engine can take.
@@ -72,7 +74,7 @@ class BytePairEncoder:
         return self._encode(text)
 
     def piece(self, token_id: int) -> bytes:
-        """The bytes that a normal or byte token stands for."""
+        """Returns the bytes of a normal or byte token."""
         text = self._vocabulary.texts[token_id]
         if self._rule.has_byte_alphabet:
             return _bytes_of(text)
@@ -89,7 +91,7 @@ class BytePairEncoder:
 
 
 class _Merger:
-    """Turns words into tokens, by the tables of the file."""
+    """Turns words into tokens, by the merges of the file."""
 
     def __init__(self, file: GgufFile, vocabulary: Vocabulary, rule: SplittingRule) -> None:
         table = TextTable(*file.get_strings("tokenizer.ggml.tokens").bounds())
@@ -108,11 +110,11 @@ class _Merger:
 def _read_merges(
     file: GgufFile, vocabulary: Vocabulary, texts: TextTable
 ) -> tuple[npt.NDArray[np.int32], dict[int, tuple[int, ...]], tuple[str, ...]]:
-    """The merges by rank, and what to put for each symbol without a token.
+    """Reads the merges, and finds a replacement for each symbol that is not a token.
 
     Returns:
-        (merges, 3) int32, two symbols and what becomes of them; tokens for each id that is not in the vocabulary; and
-        what the user should know.
+        (merges, 3) int32 by rank, two symbols and the merged symbol; the tokens for each id that is not in the
+        vocabulary; and notices for the user.
     """
     lines = file.get_strings("tokenizer.ggml.merges")
     content, starts, ends = lines.bounds()
@@ -139,7 +141,7 @@ def _read_merges(
 
 
 def _tokens_of_bytes(symbol: str, ids: dict[str, int]) -> tuple[int, ...]:
-    """What becomes of a symbol without a token: the tokens of its single bytes, as far as there are any."""
+    """Returns the replacement of a symbol that is not a token: the tokens of its ASCII characters that are tokens."""
     return tuple(ids[character] for character in symbol if character.isascii() and character in ids)
 
 
@@ -153,7 +155,7 @@ def _pre_tokenizer(rule: SplittingRule) -> pre_tokenizers.PreTokenizer:
 
 
 def _bytes_of(text: str) -> bytes:
-    """The bytes behind a token's text; characters outside of the alphabet are spelled as llama.cpp does."""
+    """Returns the bytes of a token's text; characters outside the byte alphabet are spelled as in llama.cpp."""
     try:
         return bytes([_BYTE_OF_CHARACTER[character] for character in text])
     except KeyError:

@@ -1,9 +1,9 @@
-"""Which vocabulary token ids belong to: a hash of all that decides what an id means and how text becomes ids.
+"""Fingerprint of a vocabulary: a hash of everything that decides what a token id means and how text becomes ids.
 
-That is the texts and kinds of the tokens, and what text is cut and merged by: scores, or merges and the splitting rule.
-Which of the tokens begin and end a sequence is not part of it: models that differ in that alone share their ids.
-Families of models pad their vocabularies to different sizes with tokens that nothing is ever cut into; those at the end
-do not count, so that a chat goes on with a larger model of its family.
+The hash covers the texts and kinds of the tokens, and what splits and merges text: scores, or merges and the splitting
+rule. It does not cover which tokens begin and end a sequence: models that differ only in this share their ids. Families
+of models pad their vocabularies to different sizes with unused tokens. Those at the end do not count, so that a chat
+can continue with a larger model of its family.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ _DIGEST_BYTES: Final = 16
 
 
 def vocabulary_fingerprint(file: GgufFile) -> str:
-    """32 hexadecimal digits; two files have the same only where their token ids mean the same."""
-    digest = hashlib.sha256()  # which processors have instructions for
+    """Returns 32 hexadecimal digits; two files have the same digits only if their token ids mean the same."""
+    digest = hashlib.sha256()  # SHA-256, because processors have instructions for it
     for part in _parts(file):
         digest.update(part.nbytes.to_bytes(8, "little"))
         digest.update(part.data)
@@ -53,7 +53,7 @@ def _as_bytes(text: str) -> NDArray[np.uint8]:
 
 
 def _kinds(file: GgufFile, count: int) -> NDArray[np.int32]:
-    """(tokens,) int32; what the file does not say is a normal token."""
+    """Returns the tokens' kinds, (tokens,) int32; a token is normal if the file does not give its kind."""
     kinds = np.full(count, TokenKind.NORMAL, "<i4")
     stored = file.metadata.get(_PREFIX + "token_type")
     if isinstance(stored, np.ndarray):
@@ -63,12 +63,12 @@ def _kinds(file: GgufFile, count: int) -> NDArray[np.int32]:
 
 
 def _counting_tokens(kinds: NDArray[np.int32]) -> int:
-    """How many tokens there are without those at the end that are not used."""
+    """Counts the tokens, without unused ones at the end."""
     used = np.flatnonzero(kinds != TokenKind.UNUSED)
     return int(used[-1]) + 1 if len(used) else 0
 
 
 def _bytes_of(strings: StringArray, count: int) -> NDArray[np.uint8]:
-    """The first strings as they stand in the file, each behind its length."""
+    """Returns the first `count` strings as they are in the file, each after its length."""
     data, _, ends = strings.bounds()
     return data[: int(ends[count - 1])] if count else data[:0]

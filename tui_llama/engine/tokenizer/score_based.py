@@ -1,9 +1,9 @@
-"""Score-based tokenizing (SPM): merges by score, on the `sentencepiece` package.
+"""Score-based tokenizing (SPM): merges by score, with the `sentencepiece` package.
 
-The model that the package wants is built in memory from the vocabulary, such that it does what llama.cpp
-does: no normalising, and every token may come out of a merge whatever its kind. What becomes of a character
-that is no token is decided here, since the package's own way with bytes keeps their tokens out of the
-merges. The message is small enough to be written by hand; the package needs no protobuf library to read it.
+The package needs a model file. This module builds one in memory from the vocabulary, so that the package does what
+llama.cpp does: it does not normalise, and every token may result from a merge whatever its kind. This module itself
+replaces characters that are not tokens, because the package's way with bytes keeps their tokens out of the merges. The
+message is small enough to be written by hand, so that no protobuf library is needed.
 """
 
 import struct
@@ -25,13 +25,13 @@ _MODEL_TYPE, _MODEL_TYPE_BPE, _VOCAB_SIZE, _UNKNOWN_TEXT = 3, 2, 4, 45
 _ADD_DUMMY_PREFIX, _REMOVE_EXTRA_WHITE_SPACE, _ESCAPE_WHITE_SPACE = 3, 4, 5
 _VARINT, _LENGTH_DELIMITED, _FIXED32 = 0, 2, 5
 
-# Longer than any one character, and no merge makes it: it never comes out.
+# longer than any one character, and no merge makes it, so it never results
 _UNREACHABLE = "\U0010ffff{}\U0010ffff"
 _UNKNOWN_PIECE = _UNREACHABLE.format("unknown").encode()
 
 
 class ScoreBasedEncoder:
-    """Cuts text that holds no special tokens into token ids."""
+    """Encoder for text without special tokens."""
 
     def __init__(self, file: GgufFile, vocabulary: Vocabulary) -> None:
         # Without scores all are equal, so that pairs are merged from left to right.
@@ -46,7 +46,7 @@ class ScoreBasedEncoder:
             raise file.refuse(f"its vocabulary cannot be used ({error})") from error
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of `text`, its spaces taken as U+2581; no space is put in front."""
+        """Returns the tokens of `text` with its spaces replaced by U+2581; no space is added in front."""
         text = text.replace(" ", SPACE)
         ids: list[int] = self._processor.EncodeAsIds(text)
         if self._unknown_piece_id not in ids:
@@ -59,14 +59,14 @@ class ScoreBasedEncoder:
         ]
 
     def piece(self, token_id: int) -> bytes:
-        """The bytes that a normal or byte token stands for."""
+        """Returns the bytes of a normal or byte token."""
         text = self._vocabulary.texts[token_id]
         if self._vocabulary.kind(token_id) is TokenKind.BYTE:
             return byte_of(text)
         return text_bytes(text.replace(SPACE, " "))
 
     def _tokens_of_bytes(self, text: str) -> Iterable[int]:
-        """The tokens for characters that are none; a byte without a token is dropped."""
+        """Yields the byte tokens of characters that are not tokens; a byte without a token is dropped."""
         return (byte_id for byte in text.encode() if (byte_id := self._byte_ids[byte]) is not None)
 
     def _byte_id(self, byte: int) -> int | None:
@@ -78,12 +78,12 @@ class ScoreBasedEncoder:
 
 
 def byte_text(byte: int) -> str:
-    """How a vocabulary spells the token of a byte, such as `<0x0A>`."""
+    """Returns the text of a byte's token, such as `<0x0A>`."""
     return f"<0x{byte:02X}>"
 
 
 def byte_of(text: str) -> bytes:
-    """The byte that such a text names, or the text itself where it names none."""
+    """Returns the byte that such a text names, or the text's own bytes if it names none."""
     digits = text[3:-1]
     if text[:3] == "<0x" and text[-1:] == ">" and len(digits) == 2 and digits.isascii() and digits.isalnum():
         try:
@@ -94,7 +94,7 @@ def byte_of(text: str) -> bytes:
 
 
 def _model_proto(texts: Iterable[str], scores: Iterable[float]) -> bytes:
-    """The serialized model: every token of the vocabulary as a normal piece, and one for what is unknown."""
+    """Returns the serialized model: every token of the vocabulary as a normal piece, and one piece for unknown text."""
     pieces = [
         _field(_PIECES, _text_field(_PIECE_TEXT, _piece(index, text)) + _SCORE_TAG + struct.pack("<f", score))
         for index, (text, score) in enumerate(zip(texts, scores, strict=True))
@@ -110,7 +110,11 @@ def _model_proto(texts: Iterable[str], scores: Iterable[float]) -> bytes:
 
 
 def _piece(index: int, text: str) -> bytes:
-    """A token as a piece. The package takes no NUL, and no text becomes what is no UTF-8: such ones never come out."""
+    """Returns a token's text as a piece.
+
+    The package accepts no NUL, and no text is encoded to bytes that are not UTF-8. Such tokens become a piece that
+    never results from text.
+    """
     if "\0" not in text:
         try:
             return text.encode()

@@ -1,7 +1,7 @@
-"""Cuts text at special tokens, before the rest is handed to the model of the vocabulary.
+"""Splits text at special tokens, before the encoder of the vocabulary gets the rest.
 
-User-defined tokens always split; control and unknown tokens only where the caller says that the text may
-hold them.
+User-defined tokens always split the text. Control and unknown tokens split it only where the caller says that the text
+may hold them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,10 +12,10 @@ import numpy as np
 
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, text_bytes
 
-Fragment: TypeAlias = str | int  # text that is still to be cut, or the id of a special token
-Span: TypeAlias = tuple[int, int]  # part of a text: where it begins, and where it has ended
+Fragment: TypeAlias = str | int  # text that is still to be split, or the id of a special token
+Span: TypeAlias = tuple[int, int]  # part of a text: from its first character to one past its last
 
-_Piece: TypeAlias = tuple[int, int, int | None]  # a span, and the id of the special token that it is
+_Piece: TypeAlias = tuple[int, int, int | None]  # a span, and the id of its special token, if it is one
 
 _C_WHITE_SPACE = " \t\n\v\f\r"
 SPLITTING_KINDS = (TokenKind.CONTROL, TokenKind.USER_DEFINED, TokenKind.UNKNOWN)
@@ -39,17 +39,17 @@ class _SpecialToken:
 
 
 def special_ids(vocabulary: Vocabulary) -> list[int]:
-    """The tokens that text is cut at, in the order of their ids."""
+    """Returns the tokens that text is split at, in the order of their ids."""
     ids: list[int] = np.flatnonzero(np.isin(vocabulary.kinds, SPLITTING_KINDS)).tolist()
     return ids
 
 
 class SpecialTokenSplitter:
-    """Splits text into special tokens and what lies between them.
+    """Splits text into special tokens and the text between them.
 
-    The longest token goes first over the whole text, then the next one over what is left, as in llama.cpp;
-    a search from left to right would find other tokens where two overlap. Equally long ones go in the order
-    of their ids.
+    The longest token is searched for first in the whole text, then the next one in the rest, as in llama.cpp. A search
+    from left to right would find other tokens where two overlap. Equally long tokens are taken in the order of their
+    ids.
     """
 
     def __init__(self, vocabulary: Vocabulary, strip: StripRules) -> None:
@@ -68,23 +68,23 @@ class SpecialTokenSplitter:
         self._stripping_right = {token.token_id for token in tokens if token.strip_right}
 
     def split(self, text: str, parse_special: bool, plain_spans: Sequence[Span] = ()) -> list[Fragment]:
-        """Fragments in the order of the text; none of them is empty.
+        """Returns fragments in the order of the text; none of them is empty.
 
         Args:
             text: Valid Unicode, without lone surrogates.
-            parse_special: Whether control and unknown tokens are looked for too.
+            parse_special: True to look for control and unknown tokens too.
             plain_spans: Parts of the text that no control or unknown token may touch.
         """
         pieces = self._pieces(text, parse_special, plain_spans)
         return [text[start:end] if token_id is None else token_id for start, end, token_id in pieces]
 
     def special_spans(self, text: str, plain_spans: Sequence[Span] = ()) -> list[Span]:
-        """Where all special tokens of any kind are in `text`; the arguments are those of `split`."""
+        """Returns where all special tokens of any kind are in `text`; the arguments are those of `split`."""
         pieces = self._pieces(text, True, plain_spans)
         return [(start, end) for start, end, token_id in pieces if token_id is not None]
 
     def swallows_after(self, token_id: int) -> bool:
-        """Whether white space behind this token is not part of any token."""
+        """Tells whether this token swallows white space after it."""
         return token_id in self._stripping_right
 
     def _pieces(self, text: str, parse_special: bool, plain_spans: Sequence[Span]) -> list[_Piece]:
@@ -103,7 +103,7 @@ def _split_piece(text: str, piece: _Piece, token: _SpecialToken, plain_spans: Se
         return
     for found in _places(text, (start, end), token.text, plain_spans):
         if found < start:
-            continue  # swallowed together with the white space behind the last one
+            continue  # swallowed together with the white space after the last one
         before = start + len(text[start:found].rstrip(_C_WHITE_SPACE)) if token.strip_left else found
         if before > start:
             yield start, before, None
@@ -116,7 +116,7 @@ def _split_piece(text: str, piece: _Piece, token: _SpecialToken, plain_spans: Se
 
 
 def _places(text: str, span: Span, token_text: str, plain_spans: Sequence[Span]) -> Iterable[int]:
-    """Where the token begins, one behind the other, wherever it touches no plain span."""
+    """Yields the places of the token, without overlap, except those that touch a plain span."""
     place, end = text.find(token_text, *span), span[1]
     while place >= 0:
         behind = place + len(token_text)

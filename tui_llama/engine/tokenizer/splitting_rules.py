@@ -1,9 +1,8 @@
-r"""How a byte-pair vocabulary wants its text split into words: the table behind `tokenizer.ggml.pre`.
+r"""Rules by which a byte-pair vocabulary splits text into words: the table behind `tokenizer.ggml.pre`.
 
-The patterns are llama.cpp's, since that is what model files are checked against, written for Oniguruma (the
-engine of the `tokenizers` package). Where the two engines mean different things, the pattern says what
-llama.cpp means: `\p{Lu}` and its kin are any letter there, `\d` is ASCII, `$` is the end of the piece, and
-the categories are those of Unicode 15.1.
+The patterns are llama.cpp's, because model files are checked against llama.cpp. They are written for Oniguruma, the
+engine of the `tokenizers` package. Where the two engines differ, the pattern follows llama.cpp: `\p{Lu}` and its kin
+are any letter there, `\d` is ASCII, `$` is the end of the piece, and the categories are those of Unicode 15.1.
 """
 
 from dataclasses import dataclass
@@ -33,8 +32,7 @@ _EXAONE_MOE = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
 )
 
-# The case-aware words of tekken and gpt-4o, with upper and lower case by ASCII only: another letter counts
-# as both.
+# The case-aware words of tekken and gpt-4o. Only ASCII letters have a case; any other letter counts as both.
 _CASED_TAIL = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACES}"
 
 
@@ -127,16 +125,16 @@ class SplittingRule:
     """One row of the table.
 
     Attributes:
-        patterns: Each splits every piece that the one before it left, into matches and the gaps between them.
-        ignore_merges: A word that is a token is taken whole, without looking at the merges.
-        add_bos: Whether the beginning-of-sequence token is added where the metadata is silent.
+        patterns: Each one splits every piece that the pattern before it left, into matches and the gaps between them.
+        ignore_merges: A word that is a token stays whole, without looking at the merges.
+        add_bos: The beginning-of-sequence token is added where the metadata is silent.
         always_bos: The token is added even where the metadata says no.
         has_bos: False where the vocabulary has no such token, whatever the defaults say.
-        clean_spaces: Whether detokenising takes back spaces before punctuation.
-        has_byte_alphabet: Whether tokens are written in GPT-2's characters for bytes; else they are text, and unknown
+        clean_spaces: Detokenizing removes spaces before punctuation.
+        has_byte_alphabet: Tokens are written in GPT-2's characters for bytes. Otherwise they are text, and unknown
             characters become byte tokens.
         escapes_spaces: Spaces become U+2581; only without the byte alphabet.
-        whole_newline_runs: A run of newlines that is a token is taken whole.
+        whole_newline_runs: A run of newlines that is a token stays whole.
     """
 
     patterns: tuple[str, ...]
@@ -155,7 +153,7 @@ _DEEPSEEK_LLM = (
     r"[\r\n]",
     rf"\s?[{_character_ranges(_LATIN_LIKE_RANGES)}]+",
     rf"\s?{_DEEPSEEK_SYMBOLS}+",
-    r"(?<!\s)\s+\z",  # from the run's beginning only: every other start would go through all of it in vain
+    r"(?<!\s)\s+\z",  # from the run's beginning only: each other start would scan the whole run in vain
     _HAN_TO_HANGUL,
     r"\p{N}+",
 )
@@ -231,10 +229,10 @@ SPLITTING_RULES: dict[str, SplittingRule] = {name: rule for names, rule in _ROWS
 
 
 def splitting_rule(name: str) -> SplittingRule:
-    """The rule that `tokenizer.ggml.pre` names.
+    """Returns the rule that `tokenizer.ggml.pre` names.
 
     Raises:
-        ModelFileError: nobody knows the name; another rule would give other tokens without anyone noticing.
+        ModelFileError: the name is unknown. Another rule would silently give other tokens.
     """
     try:
         return SPLITTING_RULES[name]
@@ -255,7 +253,7 @@ _NEWER_THAN_UNICODE_15_1 = (
 
 
 def oniguruma_pattern(pattern: str) -> str:
-    """`pattern` with the categories held to Unicode 15.1: Oniguruma's own tables are those of 16.0."""
+    """Returns `pattern` with categories restricted to Unicode 15.1; Oniguruma's own tables are those of 16.0."""
     newer = _character_ranges(_NEWER_THAN_UNICODE_15_1)
     for category in "LMNPS":
         pattern = pattern.replace(rf"\p{{{category}}}", rf"[\p{{{category}}}&&[^{newer}]]")

@@ -1,20 +1,21 @@
-"""From text to token ids and back, for the vocabularies that model files bring along.
+"""Turns text into token ids and back, for the vocabularies in model files.
 
     tokenizer = open_tokenizer("model.gguf")
     ids = tokenizer.tokenize("Hello", add_special=True)
     text = tokenizer.detokenize(ids)
 
-The merging itself is done by packages (`score_based`, `byte_pair`); special tokens, beginning and end of
-sequence, bytes and detokenising are done here, as llama.cpp does them. Knows nothing of chats.
+`byte_pair` and `score_based` split plain text into tokens: the first with the `tokenizers` package for words and
+compiled code of ours for merges, the second with the `sentencepiece` package. This module handles special tokens, the
+beginning and end of a sequence, bytes and detokenizing, as llama.cpp does. It does not know chats.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tui_llama.engine import ops
 from tui_llama.engine.gguf.file import GgufFile, open_gguf
 from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
-from tui_llama.engine.tokenizer.merging import MERGE_KERNELS
 from tui_llama.engine.tokenizer.special_tokens import (
     SPLITTING_KINDS,
     Span,
@@ -24,7 +25,6 @@ from tui_llama.engine.tokenizer.special_tokens import (
 )
 from tui_llama.engine.tokenizer.stream_decoder import StreamDecoder
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, read_vocabulary, text_bytes
-from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import CallerError, ModelFileError
 
 __all__ = [
@@ -48,30 +48,30 @@ _CONTRACTION_ENDINGS = ("m", "s", "re", "ve")
 
 
 class Encoder(Protocol):
-    """One way of cutting plain text into tokens."""
+    """One way of splitting plain text into tokens."""
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of `text`, which holds no special tokens."""
+        """Returns the tokens of `text`, which holds no special tokens."""
         ...
 
     def piece(self, token_id: int) -> bytes:
-        """The bytes of a normal or byte token."""
+        """Returns the bytes of a normal or byte token."""
         ...
 
 
 class Tokenizer:
-    """Text to tokens and back, exactly as llama.cpp would.
+    """Turns text into tokens and back, exactly as llama.cpp does.
 
     Attributes:
-        vocab_size: How many tokens there are; ids go from 0 to `vocab_size` - 1.
+        vocab_size: Number of tokens; ids go from 0 to `vocab_size` - 1.
         bos_id: The token that begins a sequence, if there is one.
-        eos_id: The token that ends one, if there is one.
-        add_bos: Whether the model wants `bos_id` first.
-        add_eos: Whether the model wants `eos_id` last.
-        add_space_prefix: Whether text begins with a space that nobody wrote.
+        eos_id: The token that ends a sequence, if there is one.
+        add_bos: True if the model expects `bos_id` first.
+        add_eos: True if the model expects `eos_id` last.
+        add_space_prefix: True if tokenizing adds a space in front of text.
         end_of_generation: Every token that ends an answer.
-        notices: What the user should know, one line each.
-        fingerprint: Of what the ids mean; equal only where they mean the same.
+        notices: Notices for the user, one line each.
+        fingerprint: Fingerprint of the vocabulary; equal only where ids mean the same.
     """
 
     def __init__(
@@ -107,15 +107,14 @@ class Tokenizer:
         continues: bool = False,
         plain_spans: Sequence[Span] = (),
     ) -> list[int]:
-        """The tokens of `text`.
+        """Returns the tokens of `text`.
 
         Args:
-            text: Anything; a lone surrogate counts as U+FFFD.
-            add_special: Adds the beginning and the end of sequence as far as the model wants them.
-            parse_special: Whether the texts of control tokens become these tokens; never for a user's own
-                text.
-            continues: The text goes on in the middle of another, so no space is put in front.
-            plain_spans: Parts of the text, from character to before character, that no control token may touch.
+            text: Any text; a lone surrogate counts as U+FFFD.
+            add_special: Adds the beginning and the end of sequence, where the model expects them.
+            parse_special: True: the texts of control tokens become these tokens. Never for a user's own text.
+            continues: The text continues another one, so no space is added in front.
+            plain_spans: Parts of the text (first character, one past the last) that no control token may touch.
         """
         ids = [self.bos_id] if add_special and self.add_bos and self.bos_id is not None else []
         after_special = not continues
@@ -130,11 +129,11 @@ class Tokenizer:
         return ids
 
     def detokenize(self, ids: Sequence[int], *, special: bool = False) -> str:
-        """The text of `ids`: without the space that tokenizing put in front, spaces cleaned up.
+        """Returns the text of `ids`, without the space that tokenizing adds in front, and with spaces cleaned up.
 
         Args:
             ids: Token ids.
-            special: Whether control tokens are shown as their texts.
+            special: True to show control tokens as their texts.
 
         Raises:
             CallerError: an id is not in the vocabulary.
@@ -146,7 +145,7 @@ class Tokenizer:
         return _without_spaces_before_punctuation(text) if self._clean_spaces else text
 
     def piece(self, token_id: int, special: bool = False) -> bytes:
-        """The bytes of one token, as it appears inside of a text; maybe only a part of a character.
+        """Returns the bytes of one token as it appears inside a text; maybe only a part of a character.
 
         Raises:
             CallerError: the id is not in the vocabulary.
@@ -159,7 +158,7 @@ class Tokenizer:
         return b"" if kind in _SILENT_KINDS else self._encoder.piece(token_id)
 
     def token_text(self, token_id: int) -> str:
-        """The text of one token as the vocabulary writes it, such as `Ġthe` or `<|im_end|>`; valid Unicode.
+        """Returns the text of one token as the vocabulary writes it, such as `Ġthe` or `<|im_end|>`; valid Unicode.
 
         Raises:
             CallerError: the id is not in the vocabulary.
@@ -168,11 +167,11 @@ class Tokenizer:
         return valid_unicode(self._vocabulary.texts[token_id])
 
     def token_id(self, text: str) -> int | None:
-        """The token that the vocabulary writes as `text`, if there is one."""
+        """Returns the token that the vocabulary writes as `text`, or None."""
         return self._vocabulary.ids.get(text)
 
     def is_special(self, token_id: int) -> bool:
-        """Whether text is cut at this token, so that it stands between two separate texts.
+        """Tells whether text is split at this token, so that the texts on its two sides are separate.
 
         Raises:
             CallerError: the id is not in the vocabulary.
@@ -180,15 +179,15 @@ class Tokenizer:
         return self._kind(token_id) in SPLITTING_KINDS
 
     def special_spans(self, text: str, plain_spans: Sequence[Span] = ()) -> list[Span]:
-        """Where the texts of special tokens are in `text`, which `tokenize` would find with `parse_special`."""
+        """Returns where `tokenize` with `parse_special` would find the texts of special tokens in `text`."""
         return self._splitter.special_spans(valid_unicode(text), plain_spans)
 
     def swallows_after(self, token_id: int) -> bool:
-        """Whether white space behind this token is not part of any token (some models' special tokens)."""
+        """Tells whether this token swallows white space after it (some models' special tokens do)."""
         return self._splitter.swallows_after(token_id)
 
     def stream_decoder(self) -> StreamDecoder:
-        """A decoder for tokens that arrive one by one; control tokens are not shown."""
+        """Makes a decoder for tokens that arrive one by one; control tokens are not shown."""
         return StreamDecoder(self.piece)
 
     def _kind(self, token_id: int) -> TokenKind:
@@ -198,7 +197,7 @@ class Tokenizer:
 
 
 def open_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer of a model file, of which only the header is read.
+    """Opens the tokenizer of a model file; only the file's header is read.
 
     Raises:
         ModelFileError: the file cannot be read, or its vocabulary is damaged or of an unknown kind.
@@ -208,7 +207,7 @@ def open_tokenizer(path: str | Path) -> Tokenizer:
 
 
 def tokenizer_from_gguf(file: GgufFile) -> Tokenizer:
-    """The tokenizer that the metadata of `file` describe.
+    """Makes the tokenizer that the metadata of `file` describe.
 
     Raises:
         ModelFileError: the vocabulary is missing, damaged or of an unknown kind.
@@ -220,7 +219,7 @@ def tokenizer_from_gguf(file: GgufFile) -> Tokenizer:
 
 
 def check_tokenizer_kind(file: GgufFile) -> str:
-    """The kind of vocabulary that a file has, which is one that can be used.
+    """Returns the kind of a file's vocabulary, if it can be used.
 
     Raises:
         ModelFileError: it is of another kind, or there is none.
@@ -234,9 +233,9 @@ def check_tokenizer_kind(file: GgufFile) -> str:
     return kind
 
 
-def tokenizer_kernels(file: GgufFile) -> tuple[Kernel, ...]:
-    """The kernels that the tokenizer of `file` needs."""
-    return MERGE_KERNELS if file.get_str("tokenizer.ggml.model", "") in _BYTE_PAIR_KINDS else ()
+def tokenizer_kernels(file: GgufFile) -> tuple[ops.Operation, ...]:
+    """Returns the kernels that the tokenizer of `file` needs."""
+    return ops.BYTE_PAIR_MERGING if file.get_str("tokenizer.ggml.model", "") in _BYTE_PAIR_KINDS else ()
 
 
 def _open_score_based(file: GgufFile) -> Tokenizer:
@@ -279,7 +278,7 @@ def _open_byte_pair(file: GgufFile, rule_name: str) -> Tokenizer:
 
 
 def _strip_rules(file: GgufFile, vocabulary: Vocabulary) -> StripRules:
-    """The white space that some models' special tokens swallow; no key says so, only the model's name."""
+    """Returns the special tokens that swallow white space in some models, which only the model's name shows."""
     stored_name = file.metadata.get("general.name")
     name = stored_name.lower() if isinstance(stored_name, str) else ""
     if "phi-3" in name or "phi3" in name:
@@ -292,7 +291,7 @@ def _strip_rules(file: GgufFile, vocabulary: Vocabulary) -> StripRules:
 
 
 def valid_unicode(text: str) -> str:
-    """The text with U+FFFD for every lone surrogate, which is all that can be wrong with a text."""
+    """Returns the text with U+FFFD for every lone surrogate; nothing else can be wrong with a text."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -301,7 +300,7 @@ def valid_unicode(text: str) -> str:
 
 
 def _without_spaces_before_punctuation(text: str) -> str:
-    """Undoes the spaces that old tokenizers put before punctuation; in three passes, as llama.cpp does."""
+    """Removes the spaces that old tokenizers put before punctuation; in three passes, as in llama.cpp."""
     for mark in "?!.,":
         text = text.replace(" " + mark, mark)
     text = text.replace(" ' ", "'")

@@ -1,7 +1,7 @@
 """The vocabulary of a model file, read from its metadata and checked: texts, kinds, scores, special tokens.
 
-The metadata is hostile until it was checked here. The fix-ups of kinds and the end-of-generation set follow
-llama.cpp, since model files are written for it. Knows nothing of how text is cut into tokens.
+Metadata counts as hostile until it is checked here. The corrections of kinds and the end-of-generation set follow
+llama.cpp, because model files are written for it. This module does not know how text is split into tokens.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,7 +51,7 @@ _ALWAYS_SHOWN_TEXTS = ("<|channel|>", "<|message|>", "<|start|>", "<|constrain|>
 
 
 class TokenKind(IntEnum):
-    """What a token is for; the numbers are those of `tokenizer.ggml.token_type`."""
+    """Purpose of a token; the numbers are those of `tokenizer.ggml.token_type`."""
 
     UNDEFINED = 0
     NORMAL = 1
@@ -64,7 +64,7 @@ class TokenKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class VocabularyDefaults:
-    """What a kind of vocabulary assumes where the metadata is silent."""
+    """Values that a kind of vocabulary assumes where the metadata is silent."""
 
     bos_id: int | None
     eos_id: int | None
@@ -78,9 +78,8 @@ class VocabularyDefaults:
 class Vocabulary:
     """A checked vocabulary; token `i` has text `texts[i]` and kind `kinds[i]`.
 
-    Bytes of a text that are no UTF-8 are lone surrogates in it, which `text_bytes` makes bytes again. `scores` is
-    (vocab,) float32, or None where the file has none. Every id in here is a valid index. `notices` is what the user
-    should know, one line each.
+    Bytes of a text that are not UTF-8 are lone surrogates in it; `text_bytes` restores them. `scores` is (vocab,)
+    float32, or None if the file has none. Every id in here is a valid index. `notices` are for the user, one line each.
     """
 
     texts: Sequence[str]
@@ -97,12 +96,12 @@ class Vocabulary:
     notices: tuple[str, ...] = ()
 
     def kind(self, token_id: int) -> TokenKind:
-        """What token `token_id` is for."""
+        """Returns the purpose of token `token_id`."""
         return TokenKind(int(self.kinds[token_id]))
 
 
 def read_vocabulary(file: GgufFile, defaults: VocabularyDefaults) -> Vocabulary:
-    """Reads and checks everything that is the same for all kinds of tokenizers.
+    """Reads and checks everything that all kinds of tokenizers have in common.
 
     Raises:
         ModelFileError: something is missing, of the wrong type, too short or out of range.
@@ -132,7 +131,7 @@ def read_vocabulary(file: GgufFile, defaults: VocabularyDefaults) -> Vocabulary:
 
 
 def text_bytes(text: str) -> bytes:
-    """The bytes that a token's text has in the file."""
+    """Returns the bytes of a token's text in the file."""
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -160,7 +159,7 @@ def _read_texts(file: GgufFile) -> tuple[list[str], dict[str, int]]:
 
 
 def _decode_all(strings: StringArray) -> list[str]:
-    """All strings, decoded as one where no string has the separator."""
+    """Decodes all strings, in one go if no string contains the separator."""
     decoded = strings.joined(ord("\n")).decode("utf-8", "surrogateescape").split("\n")
     if len(decoded) == len(strings):
         return decoded
@@ -206,7 +205,7 @@ def _hide_unused_controls(texts: Sequence[str], kinds: NDArray[np.uint8]) -> Non
 
 
 class _SpecialTokens:
-    """Finds special tokens by their keys and texts and puts their kinds right."""
+    """Finds special tokens by their keys and texts, and corrects their kinds."""
 
     def __init__(self, file: GgufFile, ids: dict[str, int], kinds: NDArray[np.uint8]) -> None:
         self._file = file
@@ -215,9 +214,9 @@ class _SpecialTokens:
         self.notices: list[str] = []
 
     def stored(self, name: str, default: int | None = None) -> int | None:
-        """The id that the metadata gives for `name`, else `default` if the vocabulary is so long.
+        """Returns the id that the metadata gives for `name`, else `default` if the vocabulary is long enough.
 
-        An id that no token has counts as not given, as in llama.cpp.
+        An id that is not in the vocabulary counts as not given, as in llama.cpp.
         """
         key = f"{_PREFIX}{name}_token_id"
         value = self._file.get_int(key, None)
@@ -233,7 +232,7 @@ class _SpecialTokens:
         return default
 
     def end_of_generation(self, eos_id: int | None) -> frozenset[int]:
-        """Every token that ends an answer."""
+        """Returns every token that ends an answer, and corrects the kinds of such tokens."""
         found = {
             self._by_key_or_text("eot", _END_OF_TURN_TEXTS),
             self._by_key_or_text("eom", _END_OF_MESSAGE_TEXTS),
@@ -262,7 +261,7 @@ class _SpecialTokens:
                 self._kinds[self._ids[text]] = kind
 
     def _take_back_false_ends(self, ends: set[int]) -> None:
-        """Some formats use an end marker inside of an answer (gpt-oss: `<|end|>` closes a channel)."""
+        """Removes end markers that some formats use inside an answer (gpt-oss: `<|end|>` closes a channel)."""
 
         def ends_with(text: str) -> bool:
             return self._ids.get(text) in ends

@@ -1,25 +1,22 @@
 """Compiles kernels in processes of their own, side by side: the program has no compiler in its memory.
 
-Each process is given one kernel after the other and leaves its code where `kernel_code` finds it, or hands it over
-where it cannot be left. Numba compiles one function at a time in a process, whatever the number of threads. A compiler
-cannot be interrupted, but a process can.
+Each process (`compiler_process`) is given one kernel after the other. It leaves the code where `object_store` finds it,
+or hands it over where it cannot be left. Numba compiles one function at a time in a process, whatever the number of
+threads. A compiler cannot be interrupted, but a process can.
 """
 
 import base64
-import os
 import queue
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import Final, TextIO
+from typing import Final
 
 from tui_llama.engine.machine.topology import usable_processors
-from tui_llama.engine.toolchain.object_store import Kernel, keep
+from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import EngineError
 from tui_llama.system.child_process import child_command
 
@@ -28,8 +25,13 @@ _POLL_SECONDS: Final = 0.1
 _SLOW: Final = ("attention", "merge_words", "take_part", "matrix_", "_collect")
 """What takes longest comes first, so that no process is left with it at the end."""
 
-_DONE: Final = "done"
-_UNKEPT: Final = "unkept"
+_COMPILER: Final = "tui_llama.engine.toolchain.compiler_process"
+"""The module that such a process runs, by its name: to import it would load the compiler into the program."""
+
+DONE: Final = "done"
+"""A process's answer when the code is kept."""
+UNKEPT: Final = "unkept"
+"""The first word of its answer when the code cannot be kept; the code in base 64 and the cause follow."""
 
 
 @dataclass(slots=True)
@@ -67,10 +69,10 @@ def compile_in_processes(kernels: Sequence[Kernel], on_done: Callable[[int], Non
             on_done(done)
             with suppress(queue.Empty):
                 kernel, answer = answers.get(timeout=_POLL_SECONDS)
-                if answer.startswith(_UNKEPT):
+                if answer.startswith(UNKEPT):
                     _, code, unkept.cause = answer.split(maxsplit=2)
                     unkept.code[kernel] = base64.b64decode(code)
-                elif answer != _DONE:
+                elif answer != DONE:
                     cause = answer or "the compiler ended"
                     raise EngineError(f"{kernel.module}.{kernel.name} could not be compiled: {cause}")
                 done += 1
@@ -84,7 +86,7 @@ def _place_in_line(kernel: Kernel) -> int:
 
 def _start() -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        child_command(__name__),
+        child_command(_COMPILER),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -110,51 +112,8 @@ def _give_jobs(
             return
         answer = ""
         with suppress(OSError, ValueError):  # it has ended
-            print(kernel.module, kernel.name, kernel.arguments, int(kernel.returns), file=process.stdin, flush=True)
+            print(kernel.line, file=process.stdin, flush=True)
             answer = process.stdout.readline().strip()
         answers.put((kernel, answer))
-        if not answer.startswith((_DONE, _UNKEPT)):
+        if not answer.startswith((DONE, UNKEPT)):
             return
-
-
-def main(_arguments: Sequence[str]) -> None:
-    """A process: compiles what is asked for on standard input, and says so; ends when that ends."""
-    from tui_llama.engine.toolchain.numba_codegen import machine_code
-
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever else is printed is no answer
-    jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
-    while True:
-        module, name, arguments, returns = jobs.get().split()
-        kernel = Kernel(module, name, arguments, returns == "1")
-        try:
-            function = getattr(import_module(f"tui_llama.engine.kernels.{module}"), name)
-            answer = _kept(kernel, machine_code(function, arguments, returns=kernel.returns))
-        except Exception as error:  # told by who asked
-            _say(answers, f"{type(error).__name__}: {error}")
-            raise
-        _say(answers, answer)
-
-
-def _kept(kernel: Kernel, code: bytes) -> str:
-    """Keeps code; returns the answer, which has the code in it where it cannot be kept."""
-    try:
-        keep(kernel, code)
-    except OSError as error:
-        return f"{_UNKEPT} {base64.b64encode(code).decode()} {error.strerror or type(error).__name__}"
-    return _DONE
-
-
-def _say(answers: TextIO, answer: str) -> None:
-    """Answers in one line; ends where nobody is there any more who has asked."""
-    try:
-        print(" ".join(answer.split()), file=answers, flush=True)
-    except BrokenPipeError:
-        os._exit(0)
-
-
-def _read_jobs(jobs: "queue.SimpleQueue[str]") -> None:
-    for line in sys.stdin:
-        jobs.put(line)
-    os._exit(0)

@@ -1,7 +1,7 @@
 """How kernels are compiled: the one place for compile options, and from a function to machine code.
 
-Only who compiles imports this, and the modules of kernels: `kernel_compiler`, tests and benchmarks. The program runs
-what `kernel_code` loads.
+Only the kernels and the process that compiles them (`compiler_process`) import this, besides tests and benchmarks. The
+program runs what `loader` loads.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ _TYPES = {"p": types.uintp, "i": types.int64}
 
 
 def helper(function: Function) -> Function:
-    """Compiles what only kernels call: no way in from Python, no bounds checks, C division, no rearranged sums."""
+    """Compiles a function that only kernels call: not from Python, no bounds checks, C division, no reordered sums."""
     compiled: Function = _for_types_only(_jit()(function))
     return compiled
 
@@ -65,10 +65,10 @@ def machine_code(function: Callable[..., Any], arguments: str, *, returns: bool 
 
 @contextmanager
 def _code_that_is_not_run(context: Any) -> Iterator[None]:
-    """Has Numba collect what functions a kernel calls, and leave the rest to the kernel.
+    """Makes Numba collect the functions that a kernel calls, and optimise them only as parts of the kernel.
 
-    By default it optimises each of them, and makes machine code of it with all that it calls in turn, to be ready to
-    run it: twice the time.
+    By default Numba optimises each function and makes machine code of it and of all that it calls, to be ready to run
+    it. That takes twice the time.
     """
     runs = context._internal_codegen
     context._internal_codegen = _not_run()
@@ -84,11 +84,11 @@ def _not_run() -> Any:
 
 
 class _Function(CPUCodeLibrary):  # type: ignore[misc]
-    """What a function was lowered to, for those that call it."""
+    """The code of one function before it is optimised, for the functions that call it."""
 
     def get_pointer_to_function(self, name: str) -> int:
         self._ensure_finalized()
-        return 0  # as of a function that Python cannot call
+        return 0  # Numba's sign for a function that Python cannot call
 
     def _optimize_final_module(self) -> None:
         pass
@@ -98,10 +98,10 @@ class _Function(CPUCodeLibrary):  # type: ignore[misc]
 
 
 class _Kernel(_Function):
-    """A kernel with all that it calls."""
+    """The code of a kernel and of all that it calls."""
 
     def object_code(self) -> bytes:
-        """The machine code of all of it."""
+        """Returns the machine code of all of it."""
         self._ensure_finalized()
         return bytes(self._codegen._tm.emit_object(self._final_module))
 
@@ -110,7 +110,7 @@ class _Kernel(_Function):
 
 
 class _Codegen(JITCPUCodegen):  # type: ignore[misc]
-    """Knows the processor as Numba's own does, but nothing goes into its engine."""
+    """Compiles for the processor that Numba's own generator knows, but puts nothing into Numba's engine."""
 
     _library_class = _Function
 
@@ -122,7 +122,7 @@ class _Codegen(JITCPUCodegen):  # type: ignore[misc]
 
 
 def _entry(context: Any, library: Any, function: Any, signature: Any) -> Any:
-    """A module with a function for C, which calls the compiled one and drops its status: kernels raise nothing."""
+    """Returns a module with a function for C that calls the compiled one and drops its status: no kernel raises."""
     module = library.create_ir_module(ENTRY_NAME)
     native = context.declare_function(module, function)
     number = ir.IntType(64)
@@ -143,9 +143,9 @@ def _jit() -> Any:
 
 
 def _for_types_only(dispatcher: Any) -> Any:
-    """Has a function compiled once for int64, and not once more for every constant that it is called with.
+    """Makes Numba compile a function once for int64, and not once more for every constant that it is called with.
 
-    LLVM brings constants to where they are used anyway.
+    LLVM propagates constants anyway.
     """
     find = dispatcher.get_call_template
 
@@ -159,7 +159,7 @@ def _for_types_only(dispatcher: Any) -> Any:
 
 
 def _use_chosen_target() -> None:
-    """Has Numba compile for no more than a forced rung of the ladder."""
+    """Restricts Numba to the rung of the ladder of instruction sets that is forced, if one is."""
     target = instruction_sets.restricted_target()
     if target is not None:
         numba.config.CPU_NAME, numba.config.CPU_FEATURES = target

@@ -1,8 +1,8 @@
-"""The steps of attention over one block of 64 positions: widening, scores, softmax and weighing.
+"""Steps of attention over one block of 64 positions: widening, scores, softmax and weighted sums.
 
-They work on query rows four by four, so that what is loaded of a key or value serves four. Every row goes through the
-same operations in the same order, whatever rows go beside it. What a row may not see has the score minus infinity and
-so the weight 0.
+The steps work on query rows in groups of four, so that each key or value vector is loaded once for four rows. Every
+row goes through the same operations in the same order, whatever other rows share the block; its bits therefore do not
+depend on the batch. A position that a row must not see has the score minus infinity and so the weight 0.
 
 Scores are in units of log 2, so that weights are powers of two: 2^(score - peak). Arguments are addresses and counts,
 64-bit integers. Naive twin of all steps together: `attention` in tests/naive/ops.py.
@@ -37,11 +37,11 @@ from tui_llama.engine.toolchain.numba_codegen import intrinsic
 QUANT_COLUMNS = 32
 """Components of a key or value that share a scale in a quantised cache."""
 WEIGHED_AT_ONCE = 2
-"""Counts of positions to weigh are multiples of it."""
+"""Counts of weighted positions are rounded up to a multiple of this."""
 
 _TILES = BLOCK_POSITIONS // simd.LANES
 _COLUMNS_AT_ONCE = 2
-# 16 sums, the vectors they are made from and a query fit into 32 wide registers; elsewhere 4 sums are all that does.
+# 16 sums, the vectors they are made from and a query fit into 32 wide registers; on other processors only 4 sums fit.
 _VECTORS_AT_ONCE = 4 if INSTRUCTION_SET in ("amx_int8", "avx512_vnni") else 1
 
 
@@ -65,7 +65,7 @@ def _folded(b: Builder, combine: Callable[[Builder, Value, Value], Value], parts
 
 
 def _row_maxima(b: Builder, rows: list[Value]) -> Value:
-    """The largest lane of each of four vectors, each four times: lanes 4r … 4r + 3 are row r's."""
+    """Returns the largest lane of each of four vectors, four times each: lanes 4r … 4r + 3 are row r's."""
     low, high = list(range(8)), list(range(8, 16))
     left, right = (
         simd.maximum(
@@ -87,7 +87,7 @@ def _row_maxima(b: Builder, rows: list[Value]) -> Value:
 
 @step
 def widen_halves(b: Builder, source: Value, target: Value, count: Value) -> None:
-    """Widens `count` float16, a multiple of 64, to float32, and asks for as many that follow them."""
+    """Widens `count` float16, a multiple of 64, to float32, and prefetches as many that follow."""
     with cgutils.for_range(b, b.udiv(count, integer(64))) as loop:
         halves, floats = (
             pointer(b, moved(b, address, loop.index, step)) for address, step in ((source, 128), (target, 256))
@@ -99,10 +99,10 @@ def widen_halves(b: Builder, source: Value, target: Value, count: Value) -> None
 
 
 def _widen_quants(b: Builder, source: Value, target: Value, width: Value, share_lanes: bool) -> None:
-    """Turns a block of quantised tiles, see kv_cache.py, into float32, and asks for the block that follows it.
+    """Turns a block of quantised tiles (see tensors/kv_cache.py) into float32, and prefetches the block that follows.
 
-    Where a vector holds 16 components of one position, all lanes `share` a scale; where it holds one component of 16
-    positions, a vector of scales serves 32 of them.
+    With `share_lanes` a vector holds 16 components of one position, and all lanes share a scale. Otherwise it holds one
+    component of 16 positions, and one vector of scales serves 32 components.
     """
     tile_bytes = b.mul(width, integer(17))
     block_bytes = b.mul(tile_bytes, integer(_TILES))
@@ -130,13 +130,13 @@ def _widen_quants(b: Builder, source: Value, target: Value, width: Value, share_
 
 @step
 def widen_quantised_keys(b: Builder, source: Value, target: Value, width: Value) -> None:
-    """Turns a block of quantised keys into float32 (4 tiles, width, 16)."""
+    """Widens a block of quantised keys to float32 (4 tiles, width, 16)."""
     _widen_quants(b, source, target, width, share_lanes=False)
 
 
 @step
 def widen_quantised_values(b: Builder, source: Value, target: Value, width: Value) -> None:
-    """Turns a block of quantised values into float32 (64, width)."""
+    """Widens a block of quantised values to float32 (64, width)."""
     _widen_quants(b, source, target, width, share_lanes=True)
 
 
@@ -175,10 +175,10 @@ def _score(b: Builder, queries: Value, keys: Value, element: ir.Type, width: Val
 
 @step
 def score_halves(b: Builder, queries: Value, keys: Value, width: Value, scores: Value, rows: Value) -> None:
-    """Computes queries · keys for one block of keys, and asks for the block that follows it.
+    """Computes queries · keys for one block of keys, and prefetches the block that follows.
 
     Args:
-        b: Where the code goes.
+        b: Builder that receives the code.
         queries: float32 (rows, width).
         keys: float16 (4 tiles, width, 16).
         width: Components of a head, a multiple of 16.
@@ -190,15 +190,16 @@ def score_halves(b: Builder, queries: Value, keys: Value, width: Value, scores: 
 
 @step
 def score_floats(b: Builder, queries: Value, keys: Value, width: Value, scores: Value, rows: Value) -> None:
-    """As `score_halves` with widened keys, which are in the processor's cache already."""
+    """Does the same as `score_halves` with widened float32 keys, which are in the processor's cache already."""
     _score(b, queries, keys, F32, width, scores, rows)
 
 
 @intrinsic
 def cap_scores(_: Any, scores: Any, cap: Any) -> Any:
-    """scores = cap · tanh(scores) for the 64 float32 at `scores`.
+    """Replaces the 64 float32 at `scores` by cap · tanh(score).
 
-    tanh(x) is (1 - e) / (1 + e) with e = exp(-2 · |x|), and the sign of x.
+    tanh(x) is (1 - e) / (1 + e) with e = exp(-2 · |x|), and the sign of x. |x| keeps the exponent at 0 or below, as
+    `power_of_two` demands.
     """
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
@@ -215,7 +216,7 @@ def cap_scores(_: Any, scores: Any, cap: Any) -> Any:
 
 @step
 def mask_scores(b: Builder, scores: Value, first: Value, end: Value) -> None:
-    """Sets the scores of a row's 64 positions to minus infinity but for those from `first` to `end` - 1."""
+    """Sets the scores of one row's 64 positions to minus infinity, except those from `first` to `end` - 1."""
     base = pointer(b, scores)
     low, high = (simd.splat(b, b.trunc(limit, I32)) for limit in (first, end))
     for t in range(_TILES):
@@ -230,14 +231,14 @@ def mask_scores(b: Builder, scores: Value, first: Value, end: Value) -> None:
 
 @step
 def weigh_positions(b: Builder, scores: Value, lane_sums: Value, peaks: Value, factors: Value, rows: Value) -> None:
-    """Turns scores into weights against running peaks, which it raises.
+    """Turns scores into weights relative to running peaks, and raises the peaks.
 
     Args:
-        b: Where the code goes.
+        b: Builder that receives the code.
         scores: float32 (rows, 64), overwritten with 2^(score - peak).
         lane_sums: float32 (rows, 16), the running sums of the weights lane by lane.
-        peaks: float32 (rows, 4), the largest score so far, each four times.
-        factors: float32 (rows, 4), overwritten with what older weights must be multiplied by, each four times.
+        peaks: float32 (rows, 4), the largest score so far, four times each.
+        factors: float32 (rows, 4), overwritten with the factor for all earlier weights, four times each.
         rows: A multiple of 4.
     """
     with row_groups(b, rows) as group:
@@ -288,7 +289,7 @@ def _add_columns(
     b: Builder, values: Value, outputs: Value, column: Value, vectors: int,
     weights: Value, element: ir.Type, count: Value, width: Value, factors: Value,
 ) -> None:  # fmt: skip
-    """Adds 16 · `vectors` columns of the values to four rows; `column` counts such groups."""
+    """Adds 16 · `vectors` columns of the values to four output rows; `column` counts groups of so many columns."""
     size = _element_bytes(element)
     value_bytes = b.mul(width, integer(size))
     first_value = moved(b, values, column, size * simd.LANES * vectors)
@@ -324,15 +325,15 @@ def _add_columns(
 def add_halves(
     b: Builder, weights: Value, values: Value, count: Value, width: Value, factors: Value, outputs: Value, rows: Value
 ) -> None:
-    """outputs = outputs · factors + weights · values, for one block of values; asks for the block that follows it.
+    """Computes outputs = outputs · factors + weights · values for one block of values, and prefetches the next block.
 
     Args:
-        b: Where the code goes.
+        b: Builder that receives the code.
         weights: float32 (rows, 64).
         values: float16 (count, width).
         count: Positions, an even number of at most 64.
         width: Components of a head, a multiple of 16.
-        factors: float32 (rows, 4), each four times.
+        factors: float32 (rows, 4), four times each.
         outputs: float32 (rows, width).
         rows: A multiple of 4.
     """
@@ -343,5 +344,5 @@ def add_halves(
 def add_floats(
     b: Builder, weights: Value, values: Value, count: Value, width: Value, factors: Value, outputs: Value, rows: Value
 ) -> None:
-    """As `add_halves` with widened values, which are in the processor's cache already."""
+    """Does the same as `add_halves` with widened float32 values; these are in the processor's cache already."""
     _add(b, weights, values, F32, count, width, factors, outputs, rows)

@@ -1,15 +1,15 @@
 """Attention: query rows against cached keys and values in blocks of 64 positions, with a running softmax.
 
-Query heads that share a key-value head, and several tokens of a prompt, form the rows of one unit of work, so that a
-key or value is read, and widened to float32, once for all of them.
+One unit of work has as its rows all query heads that share a KV head, for several tokens of a prompt. A key or value
+is then read, and widened to float32, once for all these rows.
 
-One answer, however the prompt was cut and whoever computes it: blocks start at multiples of 64 positions and runs of
-blocks at multiples of 512. Every run starts from nothing, and in it every row goes through its blocks with the same
-operations in the same order, whatever rows go beside it; then the runs are merged from the first to the last. So
-different threads may compute the runs of one token.
+The result has the same bits however the prompt was cut and whichever thread computes it. Blocks start at multiples of
+64 positions and runs of blocks at multiples of 512. Every run starts from an empty state. In a run, every row goes
+through its blocks with the same operations in the same order, whatever other rows are in the unit. The runs are then
+merged from the first to the last. So different threads may share the runs of one token, as they
+do in decode at depth.
 
-kv_cache.py has the layouts of keys and values, attention_blocks.py the steps of a block, attention_states.py what
-they leave.
+tensors/kv_cache.py has the layouts of keys and values, blocks.py the steps of a block, states.py the state of a run.
 """
 
 from typing import Any
@@ -43,18 +43,18 @@ from tui_llama.engine.layouts.attention import (
 from tui_llama.engine.layouts.plan_row import Q8_0_CACHE
 from tui_llama.engine.toolchain.numba_codegen import helper
 
-_MOST_ROWS_UNWIDENED = 8  # for more, widening a block once costs less than widening it for every four rows
+_MOST_ROWS_UNWIDENED = 8  # with more rows, widening a block once costs less than widening it again for every four rows
 
 
 @helper
 def _padded(rows: int) -> Any:
-    """Rows that are worked on: rounded up with rows of zeros."""
+    """Returns the number of rows rounded up to a multiple of `ROWS`; the added rows are zeros."""
     return (rows + ROWS - 1) // ROWS * ROWS
 
 
 @helper
 def _first_block(row: Any, position: int) -> Any:
-    """Where the first block begins that a token at `position` can see."""
+    """Returns the start of the first block that a token at `position` can see."""
     if row.window == 0:
         return 0
     return max(0, position - row.window + 1) // BLOCK_POSITIONS * BLOCK_POSITIONS
@@ -62,7 +62,7 @@ def _first_block(row: Any, position: int) -> Any:
 
 @helper
 def _gather(row: Any, queries: int, token: int, kv_head: int, rows: int) -> None:
-    """Copies the query rows of one kv head side by side, scaled, and fills up with zeros."""
+    """Copies the query rows of one KV head side by side, scaled, and fills up with rows of zeros."""
     width, group = row.padded_head_dim, row.heads // row.kv_heads
     scale = np.float32(row.scale / row.soft_cap) if row.soft_cap > 0 else np.float32(row.scale * np.float32(LOG2_E))
     for r in range(_padded(rows)):
@@ -79,9 +79,9 @@ def _gather(row: Any, queries: int, token: int, kv_head: int, rows: int) -> None
 
 @helper
 def _restrict(row: Any, scores: int, position: int, first_row: int, rows: int, block_start: int) -> None:
-    """Caps the scores of a block, and hides what lies ahead of a row or has left its window.
+    """Caps the scores of a block, and masks the positions that are ahead of a row or have left its window.
 
-    `position` is that of the unit's first row, and `first_row` the number of the first row at `scores`.
+    `position` is the position of the unit's first row; `first_row` is the number of the first row at `scores`.
     """
     if row.soft_cap > 0:
         for r in range(rows):
@@ -99,14 +99,15 @@ def _attend(
     row: Any, batch: Any, kv_head: int, position: int, rows: int, start: int, end: int, queries: int, state: int,
     scratch: int,
 ) -> None:  # fmt: skip
-    """Goes through the blocks of one run, positions `start` … `end` - 1; the first row is at `position`."""
+    """Computes one run: goes through the blocks of positions `start` … `end` - 1; the first row is at `position`."""
     width, quantised = row.padded_head_dim, row.cache_type == Q8_0_CACHE
     padded_rows = _padded(rows)
     tile_bytes = 17 * width if quantised else 32 * width
     head_at = (row.layer * row.kv_heads + kv_head) * (batch.context_size // 16) * tile_bytes
     factors = scratch + ROWS_AT_ONCE * SCORE_BYTES
     widened_keys = factors + ROWS_AT_ONCE * 16
-    # Rows that go together are done with the keys when the values come: then half the cache is enough for both.
+    # If all rows go through a block together, the keys are no longer needed when the values come. Both then use the
+    # same memory, which takes half the space in the processor's cache.
     widened_values = widened_keys + (4 * BLOCK_POSITIONS * width if padded_rows > ROWS_AT_ONCE else 0)
     sums = state + padded_rows * width * 4
     peaks = sums + padded_rows * 64
@@ -141,7 +142,7 @@ def _attend(
 
 @helper
 def _scatter(row: Any, state: int, token: int, kv_head: int, rows: int) -> None:
-    """Divides each row by the sum of its weights and puts it where its token and head belong."""
+    """Divides each row by the sum of its weights and writes it to the place of its token and head."""
     head_dim, width, group = row.head_dim, row.padded_head_dim, row.heads // row.kv_heads
     padded_rows = _padded(rows)
     sums = state + padded_rows * width * 4
@@ -164,14 +165,14 @@ def _scatter(row: Any, state: int, token: int, kv_head: int, rows: int) -> None:
 
 
 def attention(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
-    """Attention of the query heads of one kv head, for a group of tokens. Units: kv heads × token groups × shares.
+    """Computes attention of one KV head's query heads for a group of tokens. Units: KV heads × token groups × shares.
 
-    Row: `input` is float32 (tokens, heads, padded_head_dim), rotated; `output` float32 (tokens, heads · head_dim);
-    `scale` multiplies the scores; `tokens_per_unit` · heads / kv_heads is at most `MOST_ROWS`. `units` is kv heads ×
-    shares, of which threads may take the runs of a token group; they need `shared`, of `shared_bytes`, for it, or the
-    first share is everything. A `window` above 0 is how many positions a token sees, its own included. A `soft_cap`
-    above 0 makes soft_cap · tanh(score / soft_cap) of a score. `extra` is the address of float32 (heads,), the score
-    of a position without a value that every token sees, or 0.
+    Plan row: `input` is float32 (tokens, heads, padded_head_dim), rotated; `output` float32 (tokens, heads · head_dim);
+    `scale` multiplies the scores; `tokens_per_unit` · heads / kv_heads is at most `MOST_ROWS`. `units` is KV heads ×
+    shares. The shares let several threads divide the runs of one token group; they need `shared` memory of
+    `shared_bytes`, without which the first share does everything. A `window` above 0 is the number of positions that a
+    token sees, its own included. A `soft_cap` above 0 turns a score into soft_cap · tanh(score / soft_cap). `extra` is
+    0, or the address of float32 (heads,): the score of a position without a value that every token sees (a sink).
 
     Sources: of the window, Beltagy et al. 2020 (Longformer); of the cap, Gemma Team 2024 (Gemma 2); of the sinks, Xiao
     et al. 2023 (StreamingLLM). Naive twin: tests/naive/ops.py.
@@ -206,7 +207,7 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
         _gather(row, scratch, token, task // groups, rows)
         while run < run_end:
             start = max(begin, (first_run + run) * RUN_POSITIONS)
-            # Alone, a thread needs two states: that of the runs so far, and that of the next.
+            # A thread that works alone needs two states: one for the merged runs so far, one for the next run.
             state = states + (min(run, 1) if alone else run) * state_size
             _attend(
                 row, batch, task // groups, position, rows, start, min(end, (first_run + run + 1) * RUN_POSITIONS),
@@ -219,7 +220,7 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
             counter = np.uintp(np.int64(row.shared) + task * COUNTER_BYTES)
             if atomic_add(counter, done) + done < run_count:
                 continue
-            atomic_store(counter, 0)  # whoever comes last finds the other runs done
+            atomic_store(counter, 0)  # the last thread to arrive merges: all other runs are finished
             for later in range(1, run_count):
                 merge_rows(states, states + later * state_size, width, _padded(rows))
         _scatter(row, states, token, task // groups, rows)

@@ -1,8 +1,8 @@
-"""What query rows have found so far in attention: weighted values, the sums of their weights, and their peaks.
+"""Running softmax state of query rows: weighted values, the sums of their weights, and their peaks.
 
-A state is float32: outputs (rows, width), sums of weights lane by lane (rows, 16), and the largest scores, what weights
-are relative to, each four times (rows, 4). Rows come in multiples of four. States of earlier and later positions are
-merged; the order of merging decides the bits.
+A state is float32: outputs (rows, width), sums of weights lane by lane (rows, 16), and peaks (rows, 4). A peak is the
+largest score so far, to which the weights are relative; it is stored four times. Rows come in multiples of four. States
+of earlier and later positions are merged; the order of merging decides the bits.
 
 Source: Milakov and Gimelshein 2018 (online normalizer calculation for softmax).
 """
@@ -18,7 +18,8 @@ from tui_llama.engine.kernels.ir.simd import F32, Builder, Value, constant, inte
 from tui_llama.engine.layouts import attention
 from tui_llama.engine.toolchain.numba_codegen import callable_from_kernels, intrinsic
 
-_LOWEST_PEAK = -1e30  # of a row that has seen nothing; finite: nothing minus nothing is 0 and not NaN
+# peak of a row that has seen nothing; finite, so that the difference of two such peaks is 0 and not NaN
+_LOWEST_PEAK = -1e30
 
 
 state_bytes = callable_from_kernels(attention.state_bytes)
@@ -31,7 +32,7 @@ def _state_parts(b: Builder, state: Value, width: Value, rows: Value) -> tuple[V
 
 @step
 def clear_rows(b: Builder, state: Value, width: Value, rows: Value) -> None:
-    """Makes the state of rows that have seen nothing."""
+    """Writes the state of rows that have seen nothing."""
     outputs, _, peaks = _state_parts(b, state, width, rows)
     zeros = b.udiv(b.sub(peaks, outputs), integer(VECTOR_BYTES))
     for start, count, value in ((outputs, zeros, 0.0), (peaks, b.udiv(rows, integer(ROWS)), _LOWEST_PEAK)):
@@ -41,7 +42,7 @@ def clear_rows(b: Builder, state: Value, width: Value, rows: Value) -> None:
 
 @step
 def merge_rows(b: Builder, state: Value, later_state: Value, width: Value, rows: Value) -> None:
-    """Adds what rows found in later positions to what they found in earlier ones."""
+    """Merges the state of later positions into the state of earlier ones."""
     outputs, lane_sums, peaks = _state_parts(b, state, width, rows)
     later_outputs, later_sums, later_peaks = _state_parts(b, later_state, width, rows)
     with row_groups(b, rows) as group:
@@ -61,7 +62,7 @@ def merge_rows(b: Builder, state: Value, later_state: Value, width: Value, rows:
 
 
 def _merge_vector(b: Builder, earlier: tuple[Value, Value], later: tuple[Value, Value], offset: Value) -> None:
-    """16 lanes at `offset`: earlier · its factor + later · its factor, over the earlier."""
+    """Writes earlier · its factor + later · its factor over the 16 earlier lanes at `offset`."""
     target = pointer(b, earlier[0], offset)
     scaled = b.fmul(simd.load(b, target, 0, F32), earlier[1])
     simd.store(b, simd.fma(b, simd.load(b, pointer(b, later[0], offset), 0, F32), later[1], scaled), target)
@@ -69,7 +70,7 @@ def _merge_vector(b: Builder, earlier: tuple[Value, Value], later: tuple[Value, 
 
 @intrinsic
 def lane_total(_: Any, lane_sums: Any) -> Any:
-    """The sum of the 16 float32 at an address, in one fixed order."""
+    """Returns the sum of the 16 float32 at an address, added in one fixed order."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         return simd.sum_lanes(b, simd.load(b, pointer(b, arguments[0]), 0, F32))

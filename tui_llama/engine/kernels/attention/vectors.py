@@ -1,4 +1,4 @@
-"""What the steps of attention are written with: functions of their own, loops over query rows, powers of two."""
+"""Building blocks of attention's steps: separate functions, loops over groups of query rows, powers of two."""
 
 import inspect
 import math
@@ -14,13 +14,13 @@ from tui_llama.engine.kernels.ir.simd import F32, I32, I64, Builder, Value, cons
 from tui_llama.engine.toolchain.numba_codegen import intrinsic
 
 ROWS = 4
-"""Query rows that share what is loaded; counts of rows are multiples of it."""
+"""Query rows that share a loaded vector; counts of rows are multiples of it."""
 LOG2_E = math.log2(math.e)
 VECTOR_BYTES = 4 * simd.LANES
 
 
 def step(emit: Callable[..., None]) -> Any:
-    """Makes the intrinsic that calls a function of 64-bit integers, whose code `emit(b, *arguments)` writes.
+    """Makes the intrinsic that calls a function of 64-bit integers; `emit(b, *arguments)` writes the function's code.
 
     The function is not inlined: LLVM would copy it into every branch of its caller and optimise each copy.
     """
@@ -44,27 +44,27 @@ def step(emit: Callable[..., None]) -> Any:
         return types.void(*[types.int64] * count), generate
 
     call.__name__ = emit.__name__
-    call.__signature__ = signature  # type: ignore[attr-defined]  # Numba wants to know the arguments one by one
+    call.__signature__ = signature  # type: ignore[attr-defined]  # Numba reads the arguments one by one
     return intrinsic(call)
 
 
 def row_groups(b: Builder, rows: Value) -> Any:
-    """A loop over rows, four by four."""
+    """Returns a loop over rows in groups of four."""
     return cgutils.for_range(b, b.udiv(rows, integer(ROWS)))
 
 
 def moved(b: Builder, address: Value, index: Value, step: Value | int) -> Value:
-    """address + index · step"""
+    """Returns address + index · step."""
     return b.add(address, b.mul(index, integer(step) if isinstance(step, int) else step))
 
 
 def lanes(b: Builder, first: Value, second: Value, picked: list[int]) -> Value:
-    """Picks lanes of two vectors; those of the second count from 16 on."""
+    """Picks lanes of two vectors; lane numbers from 16 on are lanes of the second."""
     return b.shuffle_vector(first, second, ir.Constant(vector(I32), picked))
 
 
 def spread(b: Builder, fours: Value, row: int) -> Value:
-    """What lanes 4 · row … 4 · row + 3 hold, in all lanes."""
+    """Returns a vector with the value of lanes 4 · row … 4 · row + 3 in all lanes."""
     return lanes(b, fours, fours, [4 * row] * simd.LANES)
 
 
@@ -77,9 +77,12 @@ _ROUNDING = 1.5 * 2.0**23  # so large that adding it rounds to a whole number, w
 
 
 def power_of_two(b: Builder, x: Value) -> Value:
-    """2 to the power of each lane, which must not be above 0; 1 for 0, and 0 from -126 down, minus infinity too.
+    """Returns 2 to the power of each lane, which must not be above 0.
 
-    Relative error below 2e-7. There are no subnormal results: reckoning with these takes a hundred times as long.
+    0 gives exactly 1; -126 or less, minus infinity too, gives 0.
+
+    The relative error is below 2e-7. No result is subnormal, because arithmetic on subnormal numbers is a hundred times
+    slower.
     """
     shifted = b.fadd(x, constant(F32, _ROUNDING))
     rest = b.fsub(x, b.fsub(shifted, constant(F32, _ROUNDING)))
@@ -93,7 +96,7 @@ def power_of_two(b: Builder, x: Value) -> Value:
 
 @intrinsic
 def scalar_power_of_two(_: Any, x: Any) -> Any:
-    """2 to the power of x, which must not be above 0; the same bits as in the vectors."""
+    """Returns 2 to the power of x, which must not be above 0, with the same bits as `power_of_two`."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         return b.extract_element(power_of_two(b, simd.splat(b, arguments[0])), ir.Constant(I32, 0))

@@ -1,6 +1,9 @@
-"""The integer dot products of each rung of the ladder, as LLVM IR; see instruction_sets.py.
+"""Integer dot products of each instruction set, as LLVM IR; see machine/instruction_sets.py.
 
-They take a rung's name, so that code for a processor can be written, and looked at, on any other.
+Integer sums are exact, so all of them give the same bits.
+
+The functions take the name of an instruction set, so that code for a processor can be written, and inspected, on any
+other processor.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +26,7 @@ def _constant(element: ir.Type, value: int, count: int) -> Value:
 
 
 def _pieces(b: Builder, value: Value, element: ir.Type, count: int) -> list[Value]:
-    """Cuts a vector into vectors of `count` lanes of `element`, all of the value's bits in order."""
+    """Cuts a vector into vectors of `count` lanes of `element`, with all bits in order."""
     lanes = value.type.count * value.type.element.width // element.width
     whole = b.bitcast(value, ir.VectorType(element, lanes))
     undefined = ir.Constant(whole.type, ir.Undefined)
@@ -32,7 +35,7 @@ def _pieces(b: Builder, value: Value, element: ir.Type, count: int) -> list[Valu
 
 
 def _joined(b: Builder, pieces: list[Value]) -> Value:
-    """Puts vectors of equal length, a power of two of them, one after the other."""
+    """Concatenates vectors of equal length; their number must be a power of two."""
     while len(pieces) > 1:
         order = list(range(2 * pieces[0].type.count))
         mask = ir.Constant(ir.VectorType(_I32, len(order)), order)
@@ -53,7 +56,7 @@ _Sum: TypeAlias = Callable[[Builder, Value, list[Value], list[Value], int], Valu
 def emit_dot4(
     b: Builder, name: str, accumulator: Value, unsigned: Sequence[Value], signed: Sequence[Value], code_bits: int
 ) -> Value:
-    """Writes the code of rung `name` for `simd.dot4_sum`, which see."""
+    """Writes the code of `simd.dot4_sum` for the instruction set `name`."""
     lanes, emit = _DOT_PRODUCTS[name]
     sums = _pieces(b, accumulator, _I32, lanes)
     codes = [_pieces(b, value, _I8, 4 * lanes) for value in unsigned]
@@ -66,15 +69,15 @@ def emit_dot4(
 
 
 def emit_dot2(b: Builder, name: str, accumulator: Value, first: Value, second: Value) -> Value:
-    """Writes the code of rung `name` for `simd.dot2`, which see."""
+    """Writes the code of `simd.dot2` for the instruction set `name`."""
     lanes, emit = _PAIR_PRODUCTS[name]
     pieces = [_pieces(b, value, _I32, lanes) for value in (accumulator, first, second)]
     return _joined(b, [emit(b, *together) for together in zip(*pieces, strict=True)])
 
 
 def _dot_vnni(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
-    """VPDPBUSD: four products of an unsigned and a signed byte, added to 32 bits."""
-    # Operands as 32-bit lanes: what older LLVMs ask for, and newer ones still read.
+    """VPDPBUSD: adds four products of an unsigned and a signed byte to 32 bits."""
+    # Operands are 32-bit lanes: older LLVMs require it, and newer ones still accept it.
     name = f"llvm.x86.avx512.vpdpbusd.{32 * total.type.count}"
     for code, quant in zip(codes, quants, strict=True):
         total = _intrinsic(b, name, total.type, total, b.bitcast(code, total.type), b.bitcast(quant, total.type))
@@ -82,10 +85,11 @@ def _dot_vnni(b: Builder, total: Value, codes: list[Value], quants: list[Value],
 
 
 def _dot_neon(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
-    """SDOT: four products of signed bytes, added to 32 bits.
+    """SDOT: adds four products of signed bytes to 32 bits.
 
-    A code of eight bits is read as signed with its upper bit flipped, hence 128 less: 128 times the sum of the other
-    side is added. That is the same for all pieces where the other side is one value in all lanes, and computed once.
+    SDOT has no unsigned operand. A code of eight bits is therefore read as signed with its upper bit flipped, which
+    makes it 128 less, and 128 times the sum of the other side is added. Where the other side has one value in all
+    lanes, that sum is the same for all pieces and is computed once.
     """
     name, missing = "llvm.aarch64.neon.sdot.v4i32.v16i8", _constant(_I32, 0, 4)
     for code, quant in zip(codes, quants, strict=True):
@@ -97,12 +101,12 @@ def _dot_neon(b: Builder, total: Value, codes: list[Value], quants: list[Value],
 
 
 def _pair_sums_avx2(b: Builder, code: Value, quant: Value) -> Value:
-    """VPMADDUBSW: sums of two products in 16 bits, which must not need more."""
+    """VPMADDUBSW: sums two products in 16 bits; the sum must fit."""
     return _intrinsic(b, "llvm.x86.avx2.pmadd.ub.sw", ir.VectorType(_I16, code.type.count // 2), code, quant)
 
 
 def _widened_avx2(b: Builder, pairs: Value, factor: int) -> Value:
-    """VPMADDWD: sums of two 16-bit lanes, times a factor, in 32 bits."""
+    """VPMADDWD: sums two 16-bit lanes, times a factor, in 32 bits."""
     count = pairs.type.count
     return _intrinsic(
         b, "llvm.x86.avx2.pmadd.wd", ir.VectorType(_I32, count // 2), pairs, _constant(_I16, factor, count)
@@ -128,9 +132,9 @@ _LARGEST_I16 = 32767
 
 
 def _dot_by_pairs(pair_sums: Callable[..., Value], widened: Callable[..., Value]) -> _Sum:
-    """Makes the dot product that sums up in 16 bits for as long as nothing can overflow, and then in 32.
+    """Makes a dot product that adds in 16 bits as long as nothing can overflow, and then in 32.
 
-    Codes of eight bits are two of four bits: two sums in 16 bits cost less than one that has to be widened each time.
+    Codes of eight bits are split into two of four bits: two sums in 16 bits cost less than widening every product.
     """
 
     def dot(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
@@ -165,11 +169,11 @@ _DOT_PRODUCTS: dict[str, tuple[int, _Sum]] = {
     "neon_dotprod": (4, _dot_neon),
     "portable": (16, _dot_by_pairs(_pair_sums_portable, _widened_portable)),
 }
-"""For each rung, how many 32-bit lanes its registers have and who writes its code."""
+"""For each instruction set: the 32-bit lanes of its registers, and the function that writes its code."""
 
 
 def _pairs_vnni(b: Builder, total: Value, first: Value, second: Value) -> Value:
-    """VPDPWSSD: two products of 16-bit lanes, added to 32 bits."""
+    """VPDPWSSD: adds two products of 16-bit lanes to 32 bits."""
     return _intrinsic(b, f"llvm.x86.avx512.vpdpwssd.{32 * total.type.count}", total.type, total, first, second)
 
 
@@ -194,4 +198,4 @@ _PAIR_PRODUCTS: dict[str, tuple[int, Callable[..., Value]]] = {
     "neon_dotprod": (4, _pairs_portable),
     "portable": (16, _pairs_portable),
 }
-"""As `_DOT_PRODUCTS`, for products of 16-bit lanes."""
+"""Same as `_DOT_PRODUCTS`, for products of 16-bit lanes."""

@@ -1,9 +1,9 @@
 """Vector building blocks: small functions that write LLVM IR.
 
-A kernel is a Python function that calls these while Numba compiles: vectors are SSA values, Python loops unroll. All
-float sums are written out in one order and use fused multiply-adds everywhere, so that a result does not depend on
-how many tokens or threads took part. The same IR serves every processor; the integer dot product alone knows
-instruction sets, see dot_products.py.
+A kernel is a Python function that calls these while Numba compiles. Vectors are SSA values; Python loops unroll. All
+float sums are written out in one order and use fused multiply-adds everywhere, so that a result does not depend on the
+number of tokens or threads. The same IR serves every processor; only the integer dot products differ between
+instruction sets (see dot_products.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -30,17 +30,17 @@ LANES = 16
 
 
 def vector(element: ir.Type, count: int = LANES) -> ir.VectorType:
-    """The type of `count` lanes of `element`."""
+    """Returns the type of `count` lanes of `element`."""
     return ir.VectorType(element, count)
 
 
 def constant(element: ir.Type, value: float, count: int = LANES) -> Value:
-    """A vector of one constant."""
+    """Returns a vector with one constant in all lanes."""
     return ir.Constant(vector(element, count), [value] * count)
 
 
 def integer(value: int) -> Value:
-    """A 64-bit integer constant."""
+    """Returns a 64-bit integer constant."""
     return ir.Constant(I64, value)
 
 
@@ -51,7 +51,7 @@ def pointer(b: Builder, address: Value, offset: Value | int = 0) -> Value:
 
 
 def load(b: Builder, base: Value, offset: int, element: ir.Type, count: int = LANES) -> Value:
-    """Loads `count` lanes at `offset` bytes from a byte pointer; no alignment is needed."""
+    """Loads `count` lanes from `offset` bytes after a byte pointer; no alignment is needed."""
     place = b.gep(base, [integer(offset)])
     value = b.load(b.bitcast(place, vector(element, count).as_pointer()))
     value.align = 1
@@ -59,26 +59,26 @@ def load(b: Builder, base: Value, offset: int, element: ir.Type, count: int = LA
 
 
 def load_scalar(b: Builder, base: Value, offset: int, element: ir.Type) -> Value:
-    """Loads one element at `offset` bytes from a byte pointer."""
+    """Loads one element from `offset` bytes after a byte pointer."""
     value = b.load(b.bitcast(b.gep(base, [integer(offset)]), element.as_pointer()))
     value.align = 1
     return value
 
 
 def store(b: Builder, value: Value, base: Value, offset: int = 0) -> None:
-    """Stores a value at `offset` bytes from a byte pointer; no alignment is needed."""
+    """Stores a value `offset` bytes after a byte pointer; no alignment is needed."""
     place = b.gep(base, [integer(offset)])
     b.store(value, b.bitcast(place, value.type.as_pointer())).align = 1
 
 
 def prefetch(b: Builder, base: Value, offset: int) -> None:
-    """Asks for the cache line at `offset` bytes from a byte pointer, which may lie outside any allocation."""
-    hints = [ir.Constant(I32, hint) for hint in (0, 3, 1)]  # a read, to be kept, of data
+    """Prefetches the cache line `offset` bytes after a byte pointer; the line may lie outside any allocation."""
+    hints = [ir.Constant(I32, hint) for hint in (0, 3, 1)]  # a read, kept in all caches, of data
     call(b, "llvm.prefetch.p0", ir.VoidType(), [b.gep(base, [integer(offset)]), *hints])
 
 
 def splat(b: Builder, scalar: Value, count: int = LANES) -> Value:
-    """A vector with `scalar` in every lane."""
+    """Returns a vector with `scalar` in every lane."""
     undefined = ir.Constant(vector(scalar.type, count), ir.Undefined)
     first = b.insert_element(undefined, scalar, ir.Constant(I32, 0))
     return b.shuffle_vector(first, undefined, constant(I32, 0, count))
@@ -90,7 +90,7 @@ def load_splat(b: Builder, base: Value, offset: int, element: ir.Type) -> Value:
 
 
 def lane_variable(b: Builder, initial: Value) -> Value:
-    """A place on the stack that LLVM turns into a register; for values carried around a loop."""
+    """Makes a stack variable that LLVM turns into a register, for a value carried around a loop."""
     return cgutils.alloca_once_value(b, initial)
 
 
@@ -104,12 +104,12 @@ def call(b: Builder, name: str, result: ir.Type, arguments: Sequence[Value]) -> 
 
 
 def fma(b: Builder, x: Value, y: Value, z: Value) -> Value:
-    """x * y + z, rounded once."""
+    """Returns x * y + z, rounded once."""
     return call(b, "llvm.fma.v16f32", z.type, [x, y, z])
 
 
 def maximum(b: Builder, x: Value, y: Value) -> Value:
-    """The larger of each pair of lanes; no operand is NaN."""
+    """Returns the larger of each pair of lanes; no operand may be NaN."""
     return b.select(b.fcmp_ordered(">", x, y), x, y)
 
 
@@ -126,28 +126,28 @@ def horizontal(b: Builder, combine: Callable[[Builder, Value, Value], Value], va
 
 
 def sum_lanes(b: Builder, value: Value) -> Value:
-    """The sum of 16 lanes, added in one fixed order."""
+    """Returns the sum of 16 lanes, added in one fixed order."""
     return horizontal(
         b, lambda b, x, y: b.fadd(x, y) if isinstance(x.type.element, ir.FloatType) else b.add(x, y), value
     )
 
 
 def maximum_lane(b: Builder, value: Value) -> Value:
-    """The largest of 16 lanes."""
+    """Returns the largest of 16 lanes."""
     return horizontal(b, maximum, value)
 
 
 def absolute(b: Builder, value: Value) -> Value:
-    """The magnitude of each lane."""
+    """Returns the absolute value of each lane."""
     return call(b, "llvm.fabs.v16f32", value.type, [value])
 
 
 def round_to_even(b: Builder, value: Value) -> Value:
-    """Each lane rounded to the nearest whole number, ties to even."""
+    """Rounds each lane to the nearest whole number, ties to even."""
     return call(b, "llvm.nearbyint.v16f32", value.type, [value])
 
 
-# Cephes' single-precision exponential: 2^n times a polynomial of the rest, relative error below 2e-7.
+# Cephes' single-precision exponential: 2^n times a polynomial of the remainder, relative error below 2e-7.
 _EXP_POLYNOMIAL = (
     1.9875691500e-4,
     1.3981999507e-3,
@@ -162,7 +162,7 @@ _EXP_LOWEST, _EXP_HIGHEST = -87.0, 88.0
 
 
 def exponential(b: Builder, x: Value) -> Value:
-    """e to the power of each lane; 0 below -87 (minus infinity too), e^88 above 88.
+    """Returns e to the power of each lane; 0 below -87 (minus infinity too), e^88 above 88.
 
     Source: S. Moshier, Cephes mathematical library, expf.
     """
@@ -192,14 +192,14 @@ def bfloat_to_float(b: Builder, value: Value) -> Value:
 
 
 def dot4(b: Builder, accumulator: Value, unsigned: Value, signed: Value, code_bits: int = 8) -> Value:
-    """Adds to each 32-bit lane the sum of its four products of an unsigned and a signed byte, exactly.
+    """Adds to each 32-bit lane the exact sum of its four products of an unsigned and a signed byte.
 
     Args:
-        b: Where the code goes.
+        b: Builder that receives the code.
         accumulator: 16 × i32.
         unsigned: 64 × u8, four for each lane.
         signed: 64 × i8, or 16 × i32 holding four each.
-        code_bits: How many bits of the unsigned bytes are in use: 4, 5, 6 or 8. Few make some rungs faster.
+        code_bits: Bits of the unsigned bytes in use: 4, 5, 6 or 8. Fewer bits are faster on some instruction sets.
     """
     return dot4_sum(b, accumulator, [unsigned], [signed], code_bits)
 
@@ -207,15 +207,15 @@ def dot4(b: Builder, accumulator: Value, unsigned: Value, signed: Value, code_bi
 def dot4_sum(
     b: Builder, accumulator: Value, unsigned: Sequence[Value], signed: Sequence[Value], code_bits: int = 8
 ) -> Value:
-    """The same as `dot4` for pair after pair of vectors, which rungs without a dot product do faster together."""
+    """Does `dot4` for several pairs of vectors, which is faster where the processor has no dot product instruction."""
     return dot_products.emit_dot4(b, INSTRUCTION_SET, accumulator, unsigned, signed, code_bits)
 
 
 def dot2(b: Builder, accumulator: Value, first: Value, second: Value) -> Value:
-    """Adds to each 32-bit lane the sum of its two products of signed 16-bit halves, exactly.
+    """Adds to each 32-bit lane the exact sum of its two products of signed 16-bit halves.
 
     Args:
-        b: Where the code goes.
+        b: Builder that receives the code.
         accumulator: 16 × i32.
         first: 16 × i32 holding two i16 each.
         second: The same.
@@ -232,7 +232,7 @@ _ELEMENTS = {"u8": I64, "i8": I64, "f4": F32, "i4": I32}
 
 
 def field(b: Builder, address: Value, name: str) -> Value:
-    """Reads a field of the plan row or the batch at `address`; integers come widened to 64 bits."""
+    """Reads a field of the plan row or the batch at `address`; integers are widened to 64 bits."""
     kind, offset = _FIELDS[name]
     value = load_scalar(b, pointer(b, address), offset, _ELEMENTS[kind.str[1:]])
     return b.sext(value, I64) if value.type == I32 else value
@@ -244,7 +244,7 @@ ROW_TYPE, BATCH_TYPE = numba.from_dtype(ROW), numba.from_dtype(BATCH)
 
 
 def at_address(result: Any, name: str) -> Any:
-    """An intrinsic of that name that takes an address for a pointer or a record of type `result`."""
+    """Makes an intrinsic called `name` that turns an address into a pointer or a record of type `result`."""
 
     def of_address(_: Any, address: Any) -> Any:
         def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
@@ -267,7 +267,7 @@ uint8_at = at_address(types.CPointer(types.uint8), "uint8_at")
 
 @helper
 def first_token(row: Any, batch: Any) -> Any:
-    """The first token of the batch that a row works on."""
+    """Returns the first token of the batch that a plan row works on."""
     return batch.first_output_token if row.output_tokens_only else 0
 
 
@@ -304,7 +304,7 @@ def load_word(_: Any, address: Any) -> Any:
 
 @intrinsic
 def prefetch_line(_: Any, address: Any) -> Any:
-    """Asks for the cache line at an address, which may lie outside any allocation."""
+    """Prefetches the cache line at an address, which may lie outside any allocation."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         prefetch(b, pointer(b, arguments[0]), 0)
@@ -326,7 +326,7 @@ def store_word(_: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def atomic_add(_: Any, address: Any, amount: Any) -> Any:
-    """Adds to the int64 at `address` for all threads to see; returns what was there before."""
+    """Adds to the int64 at `address` atomically; returns the value before."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         place = b.inttoptr(arguments[0], I64.as_pointer())
@@ -337,7 +337,7 @@ def atomic_add(_: Any, address: Any, amount: Any) -> Any:
 
 @intrinsic
 def atomic_replace(_: Any, address: Any, expected: Any, value: Any) -> Any:
-    """Writes the int64 at `address` if it is as expected; returns what was there before."""
+    """Writes the int64 at `address` atomically if it equals `expected`; returns the value before."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         place = b.inttoptr(arguments[0], I64.as_pointer())
@@ -348,7 +348,7 @@ def atomic_replace(_: Any, address: Any, expected: Any, value: Any) -> Any:
 
 @intrinsic
 def atomic_load(_: Any, address: Any) -> Any:
-    """Reads the int64 at `address` as the last writer left it."""
+    """Reads the int64 at `address` atomically, with everything that its writer wrote before it."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         return b.load_atomic(b.inttoptr(arguments[0], I64.as_pointer()), "acquire", 8)
@@ -358,7 +358,7 @@ def atomic_load(_: Any, address: Any) -> Any:
 
 @intrinsic
 def read_fence(_: Any) -> Any:
-    """Nothing that is read after this is read before what comes in front of it."""
+    """Keeps later reads from being done before earlier ones."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         b.fence("acquire")
@@ -369,7 +369,7 @@ def read_fence(_: Any) -> Any:
 
 @intrinsic
 def atomic_store(_: Any, address: Any, value: Any) -> Any:
-    """Writes the int64 at `address` for all threads to see."""
+    """Writes the int64 at `address` atomically; earlier writes become visible before it."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         b.store_atomic(arguments[1], b.inttoptr(arguments[0], I64.as_pointer()), "release", 8)
@@ -380,7 +380,7 @@ def atomic_store(_: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def call_kernel(_: Any, kernel: Any, row: Any, batch: Any, first: Any, last: Any, scratch: Any) -> Any:
-    """Calls the compiled kernel at address `kernel`; see `kernel_code.PLAN_ARGUMENTS`."""
+    """Calls the compiled kernel at address `kernel`; see `PLAN_ARGUMENTS` in ops.py."""
 
     def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
         kind = ir.FunctionType(ir.VoidType(), [I64] * 5)

@@ -1,1 +1,1 @@
-"""Products of matrices with vectors and batches, and what prepares weights and activations for them."""
+"""Products of matrices with vectors and batches, and the kernels that prepare weights and activations for them."""

@@ -1,22 +1,22 @@
-"""Matrix products of many tokens on the tile multiplier of newer x86 servers (AMX), to the same bits as elsewhere.
+"""Matrix products of many tokens with AMX, the tile multiplier of newer x86 servers, with the same bits as elsewhere.
 
-The unit multiplies 16 tokens × 64 columns of signed bytes with 64 columns × 16 rows of bytes and adds to 16 × 16 whole
-numbers, eight times as fast as a vector dot product. A tile of weights has the order that it wants already: a vector
-holds four columns of 16 rows. What is left is to make the scales inside a block of 256 columns part of the bytes, so
-that a whole block is summed up inside the unit:
+AMX multiplies 16 tokens × 64 columns of signed bytes with 64 columns × 16 rows of bytes and adds to 16 × 16 integers,
+eight times as fast as a vector dot product. A tile of weights already has the order that AMX needs: a vector holds four
+columns of 16 rows. Only the scales inside a block of 256 columns must become part of the bytes, so that AMX can sum up
+a whole block:
 
     Q4_K, Q5_K    scale = 8 · high + low, of three bits each; code × low and code × high are two unsigned bytes, and
                   the sum is that of the lows plus 8 times that of the highs
     Q6_K          (code - 32) × scale has 13 bits: an unsigned byte, and a signed one that counts 256 times
-    32 columns    codes without their offset are signed bytes; d is a float, so a block's sum is taken out at its end
+    32 columns    codes without their offset are signed bytes; d is a float, so the sum is read out after each block
 
-All of it is exact, so the floats that follow see the numbers that matrix_kernels.py computes for fewer tokens.
+All of this is exact. The floats that follow therefore see the same integers that products.py computes for fewer tokens.
 
-The input of 16 tokens is interleaved, so that a tile register is loaded from one place; see activations.py.
+The input of 16 tokens is interleaved, so that a tile register is loaded from one place; see layouts/activations.py.
 
-A panel, the bytes of up to 8 blocks of 256 (or 32 of 32) columns of two rows of tiles, is prepared once for up to 256
-tokens. Both rows of tiles use what was loaded of 32 tokens before the next 32 are loaded, and all rows of a unit take
-turns chunk by chunk of columns, so that the tokens' part of that chunk stays in the cache.
+A panel holds the prepared bytes of up to 8 blocks of 256 columns (or 32 blocks of 32) of two tile rows. It is prepared
+once for up to 256 tokens. Both tile rows use the loaded bytes of 32 tokens before the next 32 tokens are loaded. All
+tile rows of a unit take turns chunk by chunk of columns, so that the tokens' part of that chunk stays in the cache.
 
 Source of the instructions: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2 (TDPBSUD, TDPBSSD).
 """
@@ -58,13 +58,13 @@ from tui_llama.engine.layouts.amx_panel import (
 )
 from tui_llama.engine.layouts.weight_tile import TileFormat
 
-# Which tile register holds what.
+# Uses of the eight tile registers.
 _SUMS, _TOKENS, _WEIGHTS = (0, 1, 2, 3), (4, 5), (6, 7)
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What a kernel was called for: a part of a product, as SSA values."""
+    """Task of one kernel call, a part of a product, as SSA values."""
 
     layout: TileFormat
     row: Value
@@ -76,7 +76,7 @@ class _Work:
         return simd.field(b, self.row, name)
 
     def totals(self, b: Builder, tile: Value, token: Value) -> Value:
-        """The running sums of a token: 16 float32."""
+        """Returns the address of a token's running sums: 16 float32."""
         at = b.add(b.mul(tile, simd.integer(TOTALS_BYTES)), b.mul(token, simd.integer(64)))
         return simd.pointer(b, self.scratch, b.add(simd.integer(TOTALS_AT), at))
 
@@ -85,18 +85,18 @@ def emit_product(
     b: Builder, layout: TileFormat, row: Value, units: tuple[Value, Value], tokens: tuple[Value, Value], scratch: Value,
     finish: Callable[..., None],
 ) -> None:  # fmt: skip
-    """Multiplies rows of tiles with tokens.
+    """Multiplies tile rows with tokens.
 
-    The input must be readable for whole groups of tokens; what it holds beyond the last does not matter.
+    The input must be readable for whole groups of tokens; the content after the last token is ignored.
 
     Args:
-        b: Where the code goes.
+        b: Builder that receives the code.
         layout: The format of the tiles, not a float format.
-        row: Address of the plan's row.
-        units: First row of tiles, and one past the last.
-        tokens: First token, and how many.
-        scratch: Address of `SCRATCH_BYTES` of working memory.
-        finish: Writes a result; see matrix_kernels.finish.
+        row: Address of the plan row.
+        units: First tile row, and one past the last.
+        tokens: First token, and count.
+        scratch: Address of `SCRATCH_BYTES` of scratch memory.
+        finish: Writes a result; see `finish` in products.py.
     """
     work = _Work(layout, row, scratch, _Pending.nothing(b, layout, row, scratch))
     simd.store(b, _configuration(layout), simd.pointer(b, scratch), CONFIG_AT)
@@ -117,7 +117,7 @@ def emit_product(
 
 @dataclass(frozen=True, slots=True)
 class _Tiles:
-    """Rows of tiles that are worked on together: `count` from number `index` on, counted from row `first`."""
+    """Tile rows that are worked on together: `count` of them from number `index` on, counted from tile row `first`."""
 
     first: Value
     index: Value
@@ -125,7 +125,7 @@ class _Tiles:
 
 
 def _configuration(layout: TileFormat) -> Value:
-    """The shapes of the tile registers: palette 1, bytes of a row for each, rows for each."""
+    """Returns the shapes of the tile registers: palette 1, bytes of a row for each, rows for each."""
     columns = grouped_columns(layout.columns)
     config = [0] * 64
     config[0] = 1
@@ -136,14 +136,14 @@ def _configuration(layout: TileFormat) -> Value:
 
 
 def _tile(b: Builder, name: str, *arguments: Value | int) -> None:
-    """Calls an instruction of the unit; plain numbers are tile registers."""
+    """Calls an AMX instruction; plain numbers are tile registers."""
     values = [ir.Constant(I8, value) if isinstance(value, int) else value for value in arguments]
     simd.call(b, f"llvm.x86.{name}", ir.VoidType(), values)
 
 
 @contextmanager
 def _blocks(b: Builder, count: Value, most: int) -> Iterator[tuple[Value, Value]]:
-    """Loops over `count` things in blocks of at most `most`; gives first and count of each."""
+    """Loops over `count` items in blocks of at most `most`; yields first and count of each block."""
     rounds = b.sdiv(b.add(count, simd.integer(most - 1)), simd.integer(most))
     with cgutils.for_range(b, rounds) as loop:
         done = b.mul(loop.index, simd.integer(most))
@@ -159,7 +159,7 @@ def _clear_totals(b: Builder, work: _Work, tile_count: Value, token_count: Value
 def _finish_tiles(
     b: Builder, work: _Work, tiles: tuple[Value, Value], tokens: tuple[Value, Value], finish: Callable[..., None]
 ) -> None:
-    """Writes the totals, token by token: rows of tiles lie side by side in the output."""
+    """Writes the totals token by token, because tile rows lie side by side in the output."""
     with cgutils.for_range(b, tokens[1]) as token_loop, cgutils.for_range(b, tiles[1]) as loop:
         total = simd.load(b, work.totals(b, loop.index, token_loop.index), 0, F32)
         lanes_at = b.mul(b.add(tiles[0], loop.index), simd.integer(4 * simd.LANES))
@@ -171,7 +171,7 @@ def _finish_tiles(
 def _multiply_chunk(
     b: Builder, work: _Work, together: _Tiles, tokens: tuple[Value, Value], blocks: tuple[Value, Value]
 ) -> None:
-    """Adds some blocks of a few rows of tiles to the totals of all tokens."""
+    """Adds some blocks of a few tile rows to the totals of all tokens."""
     columns = work.layout.columns
     prepare, most = _prepare_32 if columns == 32 else _prepare_256, BLOCKS_AT_ONCE[columns]
     chunk = _Chunk(work, together, tokens, blocks[0])
@@ -191,7 +191,7 @@ def _multiply_chunk(
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Some blocks of columns from `first_block` on, of a few rows of tiles and all tokens."""
+    """A few tile rows, from column block `first_block` on, and all tokens."""
 
     work: _Work
     together: _Tiles
@@ -199,14 +199,14 @@ class _Chunk:
     first_block: Value
 
     def source(self, b: Builder, tile: Value, block: Value) -> Value:
-        """The address of a tile of the weights; both numbers count within the chunk."""
+        """Returns the address of a weight tile; both numbers count within the chunk."""
         row = b.add(b.add(self.together.first, self.together.index), tile)
         at = b.mul(b.add(self.first_block, block), simd.integer(self.work.layout.tile_bytes))
         weights = b.add(self.work.field(b, "weight"), b.mul(row, self.work.field(b, "weight_stride")))
         return b.add(weights, at)
 
     def panel(self, b: Builder, tile: Value, block: Value) -> Value:
-        """What was prepared of that tile."""
+        """Returns the address of the panel prepared for that tile."""
         columns = self.work.layout.columns
         index = b.add(b.mul(tile, simd.integer(CHUNK_BLOCKS[columns])), block)
         at = b.add(simd.integer(PANEL_AT), b.mul(index, simd.integer(PANEL_BYTES[columns])))
@@ -214,7 +214,7 @@ class _Chunk:
 
 
 def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> None:
-    """Multiplies `count` blocks from `block` on with all tokens, group by group; single ones are settled at once."""
+    """Multiplies `count` blocks from `block` on with all tokens, group by group, and settles single blocks at once."""
     work, columns = chunk.work, chunk.work.layout.columns
     at, all_blocks = b.add(chunk.first_block, block), work.field(b, "columns")
     summaries_at = b.add(
@@ -241,10 +241,10 @@ def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> Non
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """Sums that the unit has stored and nobody has added to the totals yet; places on the stack.
+    """Sums that AMX has stored and that are not yet added to the totals, as places on the stack.
 
-    They are added while the unit multiplies the next group, which hides one behind the other. Whole groups of tokens
-    are, wanted or not: there is room for all of them. Where nothing is pending, what is added to is never read.
+    They are added while AMX multiplies the next group, so that the two overlap. Whole groups of tokens are added,
+    wanted or not: there is room for all of them. When nothing is pending, the additions go to totals that nobody reads.
     """
 
     layout: TileFormat
@@ -271,13 +271,13 @@ class _Pending:
         return cls(layout, group_bytes, idle, *places)
 
     def replace(self, b: Builder, sums: Value, source: Value, summaries: Value, totals: Value) -> None:
-        """Notes what is to be added next."""
+        """Sets the sums that are added next."""
         places = (self.sums, self.source, self.summaries, self.totals)
         for value, place in zip((sums, source, summaries, totals), places, strict=True):
             b.store(value, place)
 
     def loaded(self, b: Builder, blocks: int) -> "_Addition":
-        """What is pending, of `blocks` blocks, ready to be added."""
+        """Loads the pending sums of `blocks` blocks, ready to be added."""
         source = simd.pointer(b, b.load(self.source))
         if self.layout.columns == 32:
             add = _addition_32(b, self.layout, source, blocks)
@@ -288,7 +288,7 @@ class _Pending:
         )
 
     def settle(self, b: Builder, blocks: int) -> None:
-        """Adds all that is pending."""
+        """Adds all pending sums."""
         addition = self.loaded(b, blocks)
         tokens = TOKENS_AT_ONCE[self.layout.columns] // STEPS
         with cgutils.for_range(b, simd.integer(STEPS)) as loop:
@@ -298,7 +298,7 @@ class _Pending:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """Addresses of what is known of a token: its products with a row of tiles, its d, and the sums of its quants."""
+    """Addresses of one token's data: its products with a tile row, its d, and the sums of its quants."""
 
     products: Value
     scale: Value
@@ -307,7 +307,7 @@ class _Token:
 
 @dataclass(frozen=True, slots=True)
 class _Addition:
-    """Sums of a group of tokens that are added to their totals, with what all tokens need in registers."""
+    """Sums of a group of tokens on their way to the totals, with the values that all tokens need in registers."""
 
     layout: TileFormat
     group_bytes: Value
@@ -317,7 +317,7 @@ class _Addition:
     add: Callable[[_Token, Value], Value]
 
     def add_tokens(self, b: Builder, first: Value, count: int) -> None:
-        """Adds those of `count` tokens, all among the same 16."""
+        """Adds the sums of `count` tokens to their totals; all of them are in one group of 16."""
         group = b.udiv(first, simd.integer(GROUP_TOKENS))
         member = b.and_(first, simd.integer(GROUP_TOKENS - 1))
         scales = b.add(self.summaries, b.mul(group, self.group_bytes))
@@ -339,7 +339,7 @@ class _Addition:
 
 
 def _prepare_256(b: Builder, layout: TileFormat, source: Value, panel: Value) -> None:
-    """Codes times scales, as two bytes: four steps of 64 columns of the lower ones, four of the upper ones."""
+    """Writes codes × scales as two bytes: four steps of 64 columns of lower bytes, then four of upper bytes."""
     with cgutils.for_range(b, simd.integer(8)) as loop:
         codes = tile_codes(b, source, layout, loop.index)
         lows, highs = (_products_signed if layout.code_offset else _products)(b, layout, source, loop.index, codes)
@@ -352,7 +352,10 @@ def _prepare_256(b: Builder, layout: TileFormat, source: Value, panel: Value) ->
 def _products(
     b: Builder, layout: TileFormat, source: Value, part: Value, codes: list[Value]
 ) -> tuple[list[Value], list[Value]]:
-    """Unsigned codes of at most 5 bits times 3 bits stay within a byte, so one 16-bit product makes two of them."""
+    """Multiplies unsigned codes by both 3-bit parts of their scales.
+
+    Codes have at most 5 bits, so a product stays within a byte, and one 16-bit product yields two of them.
+    """
     pair = scale_pairs(b, layout, source, layout.scales_at, b.lshr(part, simd.integer(1)))
     odd = simd.splat(b, b.trunc(b.mul(b.and_(part, simd.integer(1)), simd.integer(16)), I32))
     scale = b.and_(b.lshr(pair, odd), constant(I32, 63))
@@ -366,7 +369,7 @@ def _products(
 def _products_signed(
     b: Builder, layout: TileFormat, source: Value, part: Value, codes: list[Value]
 ) -> tuple[list[Value], list[Value]]:
-    """Signed products of 16 bits, split into an unsigned lower and a signed upper byte."""
+    """Multiplies signed codes by scales in 16 bits, split into an unsigned lower and a signed upper byte."""
     pair = scale_pairs(b, layout, source, layout.scales_at, part)
     sixteen, twice = constant(I32, 16), constant(I32, 0x00010001)
     scales = [
@@ -386,7 +389,7 @@ def _products_signed(
 
 
 def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
-    """Stores the sums of 32 tokens: lows of both halves, then highs of both."""
+    """Stores the sums of 32 tokens: lower bytes of both halves, then upper bytes of both."""
     pending = work.pending.loaded(b, count)
     products = ("tdpbsud", "tdpbssd" if work.layout.code_offset else "tdpbsud")
     second = b.gep(quants, [work.pending.group_bytes])
@@ -409,7 +412,7 @@ def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Va
 
 
 def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[_Token, Value], Value]:
-    """Loads what a tile says of its rows; returns what adds a token's products to its total."""
+    """Loads the scales of a tile's rows; returns a function that adds a token's products to its total."""
     d = half_row(b, source, 0)
     shift = constant(I32, 8 if layout.code_offset else 3)
     minima, d_minimum = [], None
@@ -434,9 +437,9 @@ def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[_T
 
 
 def _prepare_32(b: Builder, layout: TileFormat, source: Value, panel: Value) -> None:
-    """Codes as signed bytes."""
+    """Writes codes as signed bytes."""
     for q, code in enumerate(tile_codes(b, source, layout, simd.integer(0))):
-        # Taking 128 off an eight-bit code flips its upper bit; there is no borrow between bytes to keep.
+        # Subtracting 128 from an eight-bit code flips its upper bit, so no borrow between bytes is possible.
         simd.store(b, b.sub(code, constant(I8, layout.code_offset, 64)), panel, 64 * q)
 
 
@@ -459,7 +462,7 @@ def _multiply_32(b: Builder, work: _Work, quants: Value, panel: Value, sums: Val
 
 
 def _addition_32(b: Builder, layout: TileFormat, source: Value, blocks: int) -> Callable[[_Token, Value], Value]:
-    """As `_addition_256`, for `blocks` blocks."""
+    """Does the same as `_addition_256`, for `blocks` blocks."""
     scales = [half_row(b, source, layout.tile_bytes * block) for block in range(blocks)]
     minima = [half_row(b, source, layout.tile_bytes * block + 32) for block in range(blocks) if layout.has_minimum]
 

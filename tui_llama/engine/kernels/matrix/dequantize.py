@@ -1,6 +1,6 @@
-"""Decodes rows as they lie in the file to float32, for the embedding; tiles.py tells of the formats.
+"""Decodes rows as they lie in the file to float32, for the embedding; layouts/weight_tile.py describes the formats.
 
-Column by column, without arrays in between: that is quick enough for a row, and compiles in a fraction of the time.
+The code works column by column, without arrays in between: this is fast enough for a row, and compiles much faster.
 """
 
 from typing import Any
@@ -76,7 +76,7 @@ def _dequantize_k(source: int, out: Any, columns: int, has_fifth_bit: bool) -> N
         code = block[quants_at + 32 * (s // 2) + k] >> 4 * (s % 2) & 15
         if has_fifth_bit:
             code |= (block[16 + k] >> s & 1) << 4
-        # Eight scales and minima of 6 bits: the upper four have their last two bits on top of the lower four.
+        # Eight scales and minima of 6 bits: the two highest bits of the upper four lie above those of the lower four.
         scale, minimum = block[4 + s % 4] & 63, block[8 + s % 4] & 63
         if s >= 4:
             scale = block[8 + s] & 15 | (block[s] >> 6) << 4

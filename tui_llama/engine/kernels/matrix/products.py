@@ -1,8 +1,8 @@
-"""The matrix kernels: tiles of 16 rows times the activations of some tokens, one kernel for each weight type.
+"""Matrix kernels: tiles of 16 rows times the activations of some tokens, one kernel for each weight type.
 
-An output element is always summed in the same order: block by block along the reduction, inside a block in whole
-numbers. So it does not matter how many tokens share a pass, nor which thread does which tile. What the activations of
-quantised products look like stands in activations.py.
+An output element is always summed in the same order: block by block along the reduction, and inside a block in
+integers. So the result does not depend on the number of tokens in a pass, nor on the thread that does a tile.
+layouts/activations.py describes the quantised activations.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ from tui_llama.engine.layouts.weight_tile import TileFormat
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.toolchain.numba_codegen import intrinsic
 
-_PASSES = (8, 4, 2, 1)  # how many tokens share an unpacked tile
+_PASSES = (8, 4, 2, 1)  # tokens that share an unpacked tile
 _FLOAT_PASSES = (4, 1)
 _FLOAT_SUMS = 4
 _PREFETCH_BYTES = 6144
@@ -41,7 +41,7 @@ _INPUT_BYTES_IN_CACHE = 1 << 19
 def _dot(
     b: Builder, layout: TileFormat, start: Value, codes: list[Value], quants: Value, at: int, sum_count: int
 ) -> Value:
-    """Adds to `start` the products of the code vectors with the quants from byte `at` on, in so many running sums."""
+    """Adds to `start` the products of code vectors and quants from byte `at` on, in `sum_count` running sums."""
     groups = [simd.load_splat(b, quants, at + 4 * group, I32) for group in range(len(codes))]
     step = -(-len(codes) // sum_count)
     total = simd.dot4_sum(b, start, codes[:step], groups[:step], layout.code_bits)
@@ -53,7 +53,7 @@ def _dot(
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """What a block of a tile is multiplied with: one block of some tokens, and where their sums are kept."""
+    """Other factor of a tile's block: one block of some tokens, with the places of their sums."""
 
     quants: list[Value]
     summaries: list[Value]
@@ -61,7 +61,10 @@ class _Pass:
 
     @property
     def sum_count(self) -> int:
-        """How many running sums hide the latency of adding: the tokens of wider passes do that for each other."""
+        """Running sums for each token.
+
+        Two sums hide the latency of adding for a single token; several tokens hide it for each other.
+        """
         return 2 if len(self.totals) == 1 else 1
 
 
@@ -81,8 +84,8 @@ def _add_block_32(b: Builder, layout: TileFormat, tile: Value, block: _Pass) -> 
         b.store(value, total)
 
 
-# Codes of Q4_K, Q5_K and Q6_K between two scales: how many columns of a code that is made signed by its offset can be
-# summed up in 16 bits. So one product of 16-bit lanes applies a scale and adds.
+# Columns between two scales that can be summed up in 16 bits, by the bits of a code, once the offset has made the
+# codes of Q4_K, Q5_K and Q6_K signed. One product of 16-bit lanes then applies a scale and adds.
 _OFFSETS = {4: 8, 5: 16, 6: 32}
 _COLUMNS_IN_16_BITS = {4: 32, 5: 16, 6: 8}
 
@@ -138,7 +141,7 @@ def _add_part(
 
 
 def _minima(b: Builder, layout: TileFormat, tile: Value, block: _Pass, scaled: list[Value]) -> list[Value]:
-    """The sums of the minima; what the codes' offset took away is given back to `scaled`."""
+    """Returns the sums of the minima, and adds to `scaled` what the codes' offset had subtracted."""
     zero = constant(I32, 0)
     minima, offsets = [zero] * len(scaled), [zero] * len(scaled)
     for index in range(layout.scale_count // 2):
@@ -155,16 +158,16 @@ def _minima(b: Builder, layout: TileFormat, tile: Value, block: _Pass, scaled: l
 
 
 def _ask_ahead(b: Builder, place: Value, size: int) -> None:
-    """Asks for the weights that are needed a while after the `size` bytes at `place`.
+    """Prefetches the weights that are needed a while after the `size` bytes at `place`.
 
-    A few at a time: to ask for more than a core can wait for holds up everything else.
+    It prefetches only a few lines at a time: more than a core can wait for would block all other loads.
     """
     for line in range(0, size, 64):
         simd.prefetch(b, place, _PREFETCH_BYTES + line)
 
 
 def _sum_blocks(b: Builder, layout: TileFormat, row: Value, weights: Value, inputs: list[Value]) -> list[Value]:
-    """A row of tiles times some tokens, block by block."""
+    """Multiplies a tile row with some tokens, block by block."""
     blocks = simd.field(b, row, "columns")
     summaries_at = b.mul(blocks, simd.integer(layout.columns))
     totals = [_zero(b) for _ in inputs]
@@ -184,7 +187,10 @@ def _sum_blocks(b: Builder, layout: TileFormat, row: Value, weights: Value, inpu
 
 
 def _sum_columns(b: Builder, layout: TileFormat, row: Value, weights: Value, inputs: list[Value]) -> list[Value]:
-    """A row of float tiles times some tokens: four running sums, of every fourth column, hide the adder's latency."""
+    """Multiplies a row of float tiles with some tokens, in four running sums that hide the latency of adding.
+
+    Each sum takes every fourth column.
+    """
     columns = simd.field(b, row, "columns")
     totals = [[_zero(b) for _ in range(_FLOAT_SUMS)] for _ in inputs]
     steps = b.sdiv(columns, simd.integer(_FLOAT_SUMS))
@@ -230,7 +236,7 @@ def _zero(b: Builder, element: ir.Type = F32) -> Value:
 def _emit_tokens(
     b: Builder, layout: TileFormat, row: Value, tile_index: Value, token: Value, width: int, count: Value
 ) -> None:
-    """One row of tiles times `width` tokens from `token` on; the first `count` of the results are wanted."""
+    """Multiplies one tile row with `width` tokens from `token` on; only the first `count` results are stored."""
     weights = b.add(simd.field(b, row, "weight"), b.mul(tile_index, simd.field(b, row, "weight_stride")))
     input_stride, output_stride = simd.field(b, row, "input_stride"), simd.field(b, row, "output_stride")
     first_input = b.add(simd.field(b, row, "input"), b.mul(token, input_stride))
@@ -244,7 +250,7 @@ def _emit_tokens(
 
 
 def finish(b: Builder, row: Value, lanes_at: Value, value: Value, output: Value) -> None:
-    """Adds the bias and what is there already, where the row says so, and stores."""
+    """Adds the bias and the present output, where the plan row says so, and stores the result."""
     result = simd.lane_variable(b, value)
     b.store(value, result)
     bias = simd.field(b, row, "extra")
@@ -258,9 +264,10 @@ def finish(b: Builder, row: Value, lanes_at: Value, value: Value, output: Value)
 def _emit_group(
     b: Builder, layout: TileFormat, row: Value, tiles_of_unit: tuple[Value, Value], start: Value, count: Value
 ) -> None:
-    """Some rows of tiles times `count` tokens from `start` on.
+    """Multiplies some tile rows with `count` tokens from `start` on.
 
-    A pass that more than half of is wanted costs less than several shorter ones, since each of them unpacks the tile.
+    A wide pass of which more than half is wanted costs less than several narrow ones, because each pass unpacks the
+    tile.
     """
     first, last = tiles_of_unit
     passes = _FLOAT_PASSES if layout.is_float else _PASSES
@@ -277,7 +284,7 @@ def _emit_group(
 
 
 def _product(layout: TileFormat, name: str) -> Callable[..., None]:
-    """Makes the intrinsic that multiplies the rows of tiles first … last - 1 with all tokens of the batch."""
+    """Makes the intrinsic that multiplies the tile rows first … last - 1 with all tokens of the batch."""
 
     def multiply(_: Any, row: Any, batch: Any, first: Any, last: Any, scratch: Any) -> Any:
         def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
@@ -304,7 +311,7 @@ def _product(layout: TileFormat, name: str) -> Callable[..., None]:
 def _emit_groups(
     b: Builder, layout: TileFormat, row: Value, units: tuple[Value, Value], tokens: tuple[Value, Value]
 ) -> None:
-    """Takes as many tokens at a time as leave room for their input in a core's cache, a multiple of any pass."""
+    """Takes as many tokens at a time as have room for their input in a core's cache, a multiple of any pass."""
     start, count = tokens
     fitting = b.sdiv(simd.integer(_INPUT_BYTES_IN_CACHE), simd.field(b, row, "input_stride"))
     group = b.and_(fitting, simd.integer(-_PASSES[0]))
@@ -318,12 +325,12 @@ def _emit_groups(
 
 
 def first_token(b: Builder, row: Value, batch: Value) -> Value:
-    """The first token of the batch that a row works on."""
+    """Returns the first token of the batch that a plan row works on."""
     wanted = b.icmp_signed("!=", simd.field(b, row, "output_tokens_only"), simd.integer(0))
     return b.select(wanted, simd.field(b, batch, "first_output_token"), simd.integer(0))
 
 
-# One by one: who compiles finds a kernel by its name in the module.
+# Written out one by one, because the compiler finds a kernel by its name in the module.
 _f32 = _product(weight_tile.F32_FORMAT, "f32")
 _f16 = _product(weight_tile.F16_FORMAT, "f16")
 _bf16 = _product(weight_tile.BF16_FORMAT, "bf16")
@@ -338,55 +345,55 @@ _q6_k = _product(weight_tile.Q6_K_FORMAT, "q6_k")
 
 
 def matrix_f32(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """F32 tiles times float32 activations."""
+    """Multiplies F32 tiles with float32 activations."""
     _f32(row, batch, first, last, scratch)
 
 
 def matrix_f16(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """F16 tiles times float32 activations."""
+    """Multiplies F16 tiles with float32 activations."""
     _f16(row, batch, first, last, scratch)
 
 
 def matrix_bf16(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """BF16 tiles times float32 activations."""
+    """Multiplies BF16 tiles with float32 activations."""
     _bf16(row, batch, first, last, scratch)
 
 
 def matrix_q4_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Q4_0 tiles times activations quantised by 32."""
+    """Multiplies Q4_0 tiles with activations quantised in blocks of 32."""
     _q4_0(row, batch, first, last, scratch)
 
 
 def matrix_q4_1(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Q4_1 tiles times activations quantised by 32."""
+    """Multiplies Q4_1 tiles with activations quantised in blocks of 32."""
     _q4_1(row, batch, first, last, scratch)
 
 
 def matrix_q5_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Q5_0 tiles times activations quantised by 32."""
+    """Multiplies Q5_0 tiles with activations quantised in blocks of 32."""
     _q5_0(row, batch, first, last, scratch)
 
 
 def matrix_q5_1(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Q5_1 tiles times activations quantised by 32."""
+    """Multiplies Q5_1 tiles with activations quantised in blocks of 32."""
     _q5_1(row, batch, first, last, scratch)
 
 
 def matrix_q8_0(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Q8_0 tiles times activations quantised by 32."""
+    """Multiplies Q8_0 tiles with activations quantised in blocks of 32."""
     _q8_0(row, batch, first, last, scratch)
 
 
 def matrix_q4_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Q4_K tiles times activations quantised by 256."""
+    """Multiplies Q4_K tiles with activations quantised in blocks of 256."""
     _q4_k(row, batch, first, last, scratch)
 
 
 def matrix_q5_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Q5_K tiles times activations quantised by 256."""
+    """Multiplies Q5_K tiles with activations quantised in blocks of 256."""
     _q5_k(row, batch, first, last, scratch)
 
 
 def matrix_q6_k(row: int, batch: int, first: int, last: int, scratch: int) -> None:
-    """Q6_K tiles times activations quantised by 256."""
+    """Multiplies Q6_K tiles with activations quantised in blocks of 256."""
     _q6_k(row, batch, first, last, scratch)

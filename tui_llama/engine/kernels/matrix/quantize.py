@@ -1,4 +1,4 @@
-"""Quantises activations; activations.py has the layouts."""
+"""Quantises activations; layouts/activations.py describes the layouts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,8 +32,8 @@ _HAS_TILE_MULTIPLIER = INSTRUCTION_SET == "amx_int8"
 def _quantize_block(columns: int, name: str) -> Callable[..., None]:
     """Makes the intrinsic that quantises one block of float32 at an address.
 
-    It stores as many columns together as in a group of tokens, and the next ones `step` bytes further on. Of the
-    summary, `scale`, `sums` and `starts` are the addresses of d, of the sums and of what products start from.
+    It stores `grouped_columns` columns together and the next ones `step` bytes further on. `scale`, `sums` and `starts`
+    are addresses in the block's summary: of d, of the sums, and of the numbers that dot products start from.
     """
     together = grouped_columns(columns)
 
@@ -78,7 +78,7 @@ def _store_summary_32(b: Builder, d: Value, quants: list[Value], scaled_sum: Val
 
 def _store_summary_256(b: Builder, quants: list[Value], sums_of_32: Value, starts: Value) -> None:
     sums = quants
-    length = 1  # quants behind each lane
+    length = 1  # quants in each lane's sum
     while len(sums) > 1:
         sums = [_neighbours_added(b, sums[i], sums[i + 1]) for i in range(0, len(sums), 2)]
         length *= 2
@@ -105,7 +105,7 @@ _quantize_block_256 = _quantize_block(256, "quantize_block_256")
 
 @helper
 def are_interleaved(count: int) -> bool:
-    """Whether the input of that many tokens is interleaved."""
+    """Tells whether the input of a batch of `count` tokens is interleaved."""
     return _HAS_TILE_MULTIPLIER and count >= FEWEST_GROUPED_TOKENS
 
 
@@ -116,11 +116,11 @@ def quantize_token_32(source: int, output: int, stride: int, index: int, blocks:
     Args:
         source: Address of 32 × `blocks` float32.
         output: Address of all tokens' rows.
-        stride: Bytes from one token's row to the next; does not matter where tokens are interleaved.
-        index: The token's number in there.
-        blocks: How many blocks there are.
-        spare: 0: the token has a row of its own. Otherwise tokens are interleaved, and this is the address of
-            256 bytes for what nobody reads then.
+        stride: Bytes from one token's row to the next; ignored where tokens are interleaved.
+        index: Number of the token among these rows.
+        blocks: Number of blocks.
+        spare: 0 if the token has a row of its own. Otherwise tokens are interleaved, and this is the address of 256
+            bytes for the parts of the summary that the interleaved layout leaves out.
     """
     if spare:
         start, member = (
@@ -145,7 +145,7 @@ def quantize_token_32(source: int, output: int, stride: int, index: int, blocks:
 
 @helper
 def quantize_token_256(source: int, output: int, stride: int, index: int, blocks: int, spare: int) -> None:
-    """As `quantize_token_32`, in blocks of 256."""
+    """Does the same as `quantize_token_32`, in blocks of 256."""
     if spare:
         start, member = (
             output + index // GROUP_TOKENS * (GROUP_TOKENS * 256 + _SUMMARY_BYTES_256) * blocks,

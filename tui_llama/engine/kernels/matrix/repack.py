@@ -1,8 +1,8 @@
-"""From the rows of a file to tiles, see tiles.py: the bytes of 16 rows move together, as vectors.
+"""Repacks rows of the file into tiles (see layouts/weight_tile.py): the bytes of 16 rows move together, as vectors.
 
-Four columns of one row are one 32-bit word in the file as in the tile. So four words of 16 rows are loaded and turned
-round, which gives vectors that hold the same word of all rows, and nibbles, bits and scales are masked 16 words at a
-time. All other work is told to the kernel in a table of units, so that threads need nothing of Python meanwhile.
+Four columns of one row are one 32-bit word in the file as in the tile. The kernel loads four words of 16 rows and
+transposes them into vectors that hold the same word of all rows. It then masks nibbles, bits and scales of 16 words at
+a time. A table of units tells the kernel all its work, so that threads need no Python meanwhile.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,20 +26,20 @@ _QUARTERS = (0, 4, 8, 12)
 
 
 def _joined(b: Builder, first: Value, second: Value, places: Sequence[int]) -> Value:
-    """A vector of elements of two others; places count through the first and go on in the second."""
+    """Returns a vector of elements of two others; places count through the first and go on in the second."""
     return b.shuffle_vector(first, second, ir.Constant(vector(I32, len(places)), list(places)))
 
 
 def _in_quarters(b: Builder, vectors: Sequence[Value], places: tuple[int, int, int, int]) -> Value:
-    """The same four places of each quarter of two vectors; those from 16 on are in the second."""
+    """Picks the same four places of each quarter of two vectors; places from 16 on are in the second."""
     return _joined(b, vectors[0], vectors[1], [start + place for start in _QUARTERS for place in places])
 
 
 def _words(b: Builder, rows: Sequence[Value], offset: int) -> list[Value]:
-    """Four words from `offset` bytes on: one vector for each, with the 16 rows in order."""
+    """Loads four words from `offset` bytes on: one vector for each word, with the 16 rows in order."""
     vectors = []
     for row in range(4):
-        # Quarter i holds row 4·i + row, so that shuffles inside of quarters end in the rows' order.
+        # Quarter i holds row 4·i + row, so that shuffles inside quarters end with the rows in order.
         parts = [simd.load(b, rows[start + row], offset, I32, 4) for start in _QUARTERS]
         low, high = _joined(b, parts[0], parts[1], range(8)), _joined(b, parts[2], parts[3], range(8))
         vectors.append(_joined(b, low, high, range(16)))
@@ -51,7 +51,7 @@ def _words(b: Builder, rows: Sequence[Value], offset: int) -> list[Value]:
 
 
 def _many_words(b: Builder, rows: Sequence[Value], offset: int, count: int) -> list[Value]:
-    """`count` words, a multiple of four, from `offset` bytes on."""
+    """Loads `count` words, a multiple of four, from `offset` bytes on."""
     return [word for group in range(count // 4) for word in _words(b, rows, offset + GROUP_BYTES * group)]
 
 
@@ -68,20 +68,20 @@ def _left(b: Builder, words: Value, bits: int) -> Value:
 
 
 def _halves(b: Builder, words: Value, bits: int) -> Value:
-    """The 16 bits from bit `bits` on of every word."""
+    """Returns the 16 bits from bit `bits` on of every word."""
     return b.trunc(_right(b, words, bits), vector(I16))
 
 
 _NIBBLES, _UPPER_NIBBLES, _BIT_PAIRS, _BITS, _SIGNS = 0x0F0F0F0F, 0xF0F0F0F0, 0x03030303, 0x01010101, 0x80808080
 _SIX_BITS = 0x3F3F3F3F
-_NIBBLE_TO_BYTES = 0x00204081  # a product with it has bit i of a nibble at bit 8·i, among others that are masked away
+_NIBBLE_TO_BYTES = 0x00204081  # a product with it has bit i of a nibble at bit 8·i; its other bits are masked away
 
 
 # --- one tile -------------------------------------------------------------------------------------------------------
 
 
 def _pack_floats(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
-    """16 bytes of each row: four or eight columns."""
+    """Packs 16 bytes of each row: four or eight columns."""
     words = _words(b, rows, 0)
     columns = words if layout.block_bytes == 4 else [_halves(b, word, bits) for word in words for bits in (0, 16)]
     for number, column in enumerate(columns):
@@ -89,7 +89,7 @@ def _pack_floats(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Va
 
 
 def _pack_32(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
-    """A block of 32 columns: 4 bits lie in the file as in a tile, 8 bits change their sign."""
+    """Packs a block of 32 columns: 4-bit codes are stored as in the file, 8-bit codes with their sign bit flipped."""
     quants_at = 4 if layout.has_minimum else 2
     first = _words(b, rows, 0)
     simd.store(b, _halves(b, first[0], 0), tile)
@@ -105,7 +105,7 @@ def _pack_32(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value)
 
 
 def _spread_bits(b: Builder, bits: Value) -> Value:
-    """Bit 4·q + i of every word goes to bit 8·i + q."""
+    """Moves bit 4·q + i of every word to bit 8·i + q."""
     spread = constant(I32, 0)
     for q in range(8):
         nibble = _masked(b, _right(b, bits, 4 * q), 15)
@@ -115,25 +115,25 @@ def _spread_bits(b: Builder, bits: Value) -> Value:
 
 
 def _store_pairs(b: Builder, words: Sequence[Value], tile: Value, offset: int) -> None:
-    """Four sub-block scales in each word become two pairs, one vector of pairs after the other."""
+    """Stores four sub-block scales of each word as two pairs, one vector of pairs after the other."""
     for number, word in enumerate(words):
         for half in range(2):
             simd.store(b, _halves(b, word, 16 * half), tile, offset + 2 * ROWS * (2 * number + half))
 
 
 def _joined_nibbles(b: Builder, low: Value, high: Value, shift: int) -> Value:
-    """The nibbles at bit `shift` (0 or 4) of the words of groups q and q + 4."""
+    """Joins the nibbles at bit `shift` (0 or 4) of the words of groups q and q + 4."""
     if shift == 0:
         return b.or_(_masked(b, low, _NIBBLES), _left(b, _masked(b, high, _NIBBLES), 4))
     return b.or_(_masked(b, _right(b, low, 4), _NIBBLES), _masked(b, high, _UPPER_NIBBLES))
 
 
 def _pack_k(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
-    """A block of Q4_K or Q5_K: scale and minimum, 12 bytes of sub-block scales, fifth bits if there are, nibbles."""
+    """Packs a block of Q4_K or Q5_K: scale and minimum, 12 bytes of sub-block scales, fifth bits of Q5_K, nibbles."""
     head, low_scales, low_minima, rest = _words(b, rows, 0)
     simd.store(b, _halves(b, head, 0), tile)
     simd.store(b, _halves(b, head, 16), tile, 2 * ROWS)
-    # Of the upper four, the low four bits are in `rest` and the others on top of the lower four.
+    # Of the upper four scales, the low four bits are in `rest`; the other two lie above the lower four scales.
     for at, lower, shift in ((layout.scales_at, low_scales, 0), (layout.minima_at, low_minima, 4)):
         top = _left(b, _masked(b, _right(b, lower, 6), _BIT_PAIRS), 4)
         upper = b.or_(_masked(b, _right(b, rest, shift), _NIBBLES), top)
@@ -155,7 +155,7 @@ def _pack_k(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) 
 
 
 def _pack_q6(b: Builder, layout: TileFormat, rows: Sequence[Value], tile: Value) -> None:
-    """A block of Q6_K: nibbles, bit pairs, sub-block scales, scale."""
+    """Packs a block of Q6_K: nibbles, bit pairs, sub-block scales, scale."""
     simd.store(b, _halves(b, _words(b, rows, 194)[3], 16), tile)  # the block's last two bytes
     _store_pairs(b, _words(b, rows, 192), tile, layout.scales_at)
     for half in range(2):
@@ -197,7 +197,7 @@ def _packer(layout: TileFormat, name: str) -> Callable[..., Any]:
     return intrinsic(pack_blocks)
 
 
-# One by one: who compiles finds a kernel by its name in the module.
+# Written out one by one, because the compiler finds a kernel by its name in the module.
 _f32 = _packer(weight_tile.F32_FORMAT, "f32")
 _f16 = _packer(weight_tile.F16_FORMAT, "f16")
 _q4_0 = _packer(weight_tile.Q4_0_FORMAT, "q4_0")
@@ -211,52 +211,52 @@ _q6_k = _packer(weight_tile.Q6_K_FORMAT, "q6_k")
 
 
 def pack_f32(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Four columns at once."""
+    """Packs four columns of F32 at once."""
     _f32(source, row_bytes, target, blocks)
 
 
 def pack_f16(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Eight columns of F16 or BF16 at once."""
+    """Packs eight columns of F16 or BF16 at once."""
     _f16(source, row_bytes, target, blocks)
 
 
 def pack_q4_0(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Blocks of Q4_0."""
+    """Packs blocks of Q4_0."""
     _q4_0(source, row_bytes, target, blocks)
 
 
 def pack_q4_1(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Blocks of Q4_1."""
+    """Packs blocks of Q4_1."""
     _q4_1(source, row_bytes, target, blocks)
 
 
 def pack_q5_0(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Blocks of Q5_0."""
+    """Packs blocks of Q5_0."""
     _q5_0(source, row_bytes, target, blocks)
 
 
 def pack_q5_1(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Blocks of Q5_1."""
+    """Packs blocks of Q5_1."""
     _q5_1(source, row_bytes, target, blocks)
 
 
 def pack_q8_0(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Blocks of Q8_0."""
+    """Packs blocks of Q8_0."""
     _q8_0(source, row_bytes, target, blocks)
 
 
 def pack_q4_k(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Blocks of Q4_K."""
+    """Packs blocks of Q4_K."""
     _q4_k(source, row_bytes, target, blocks)
 
 
 def pack_q5_k(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Blocks of Q5_K."""
+    """Packs blocks of Q5_K."""
     _q5_k(source, row_bytes, target, blocks)
 
 
 def pack_q6_k(source: int, row_bytes: int, target: int, blocks: int) -> None:
-    """Blocks of Q6_K."""
+    """Packs blocks of Q6_K."""
     _q6_k(source, row_bytes, target, blocks)
 
 
@@ -290,7 +290,7 @@ def _call_packer(_: Any, packer: Any, source: Any, row_bytes: Any, target: Any, 
 def _pack_tile_row(
     packer: int, source: int, row_bytes: int, target: int, lanes: int, step_bytes: int, tile_bytes: int, staging: int
 ) -> None:
-    """A row of tiles. Where there are fewer than 16 rows, or fewer bytes than a step, copies stand in for the file."""
+    """Packs one tile row. Copies replace the file where it has fewer than 16 rows, or fewer bytes than a step."""
     whole = row_bytes // step_bytes if lanes == ROWS else 0
     _call_packer(packer, source, row_bytes, target, whole)
     packed = staging + ROWS * step_bytes
@@ -305,7 +305,7 @@ def _pack_tile_row(
 
 
 def repack_units(units: int, unit_count: int, progress: int, staging: int) -> None:
-    """Fills tiles, unit after unit; see `repacking.repack_units`."""
+    """Fills tiles, unit after unit; see `repack_units` in tensors/repacking.py."""
     while True:
         index = atomic_add(np.uintp(progress), 1)
         if index >= unit_count:

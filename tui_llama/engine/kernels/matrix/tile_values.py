@@ -1,4 +1,4 @@
-"""What a tile holds, as vectors: the codes, scales and minima that every way of multiplying starts from."""
+"""Codes, scales and minima of a tile as vectors, from which every way of multiplying starts."""
 
 from tui_llama.engine.kernels.ir import simd
 from tui_llama.engine.kernels.ir.simd import F16, I8, I16, I32, Builder, Value, constant, vector
@@ -6,14 +6,14 @@ from tui_llama.engine.layouts.weight_tile import TileFormat
 
 
 def _shift_left(b: Builder, value: Value, bits: int) -> Value:
-    """Shifts every byte pair of a 64-byte vector; the caller masks what crosses a byte."""
+    """Shifts every byte pair of a 64-byte vector; the caller masks bits that cross a byte."""
     pairs = b.bitcast(value, vector(I16, 32))
     shifted = b.shl(pairs, constant(I16, bits, 32)) if bits >= 0 else b.lshr(pairs, constant(I16, -bits, 32))
     return b.bitcast(shifted, vector(I8, 64))
 
 
 def tile_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list[Value]:
-    """The codes of 32 columns as eight vectors of 64 unsigned bytes, four columns of 16 rows each."""
+    """Returns the codes of 32 columns as eight vectors of 64 unsigned bytes, four columns of 16 rows each."""
     low = b.gep(tile, [b.mul(part, simd.integer(layout.code_stride))])
     upper = b.gep(tile, [b.mul(part, simd.integer(layout.high_stride))])
     if layout.code_bits == 8:
@@ -36,12 +36,12 @@ def tile_codes(b: Builder, tile: Value, layout: TileFormat, part: Value) -> list
 
 
 def half_row(b: Builder, tile: Value, at: int) -> Value:
-    """16 float16 of a tile as float32."""
+    """Loads 16 float16 of a tile as float32."""
     return simd.half_to_float(b, simd.load(b, tile, at, F16))
 
 
 def scale_pairs(b: Builder, layout: TileFormat, tile: Value, at: int, index: Value) -> Value:
-    """The pair of scales or minima number `index` as 16 × i32 holding two i16 each."""
+    """Loads pair number `index` of the scales or minima as 16 × i32 holding two i16 each."""
     place = b.gep(tile, [b.mul(index, simd.integer(32))])
     widen = b.zext if layout.has_minimum else b.sext
     return b.bitcast(widen(simd.load(b, place, at, I8, 32), vector(I16, 32)), vector(I32))

@@ -10,10 +10,10 @@ ARCHITECTURES = {architecture.name: architecture for architecture in (LLAMA, QWE
 
 
 def architecture_named(name: str) -> Architecture:
-    """The declaration of an architecture by its name in GGUF.
+    """Returns the declaration of an architecture by its name in GGUF.
 
     Raises:
-        ModelFileError: it is not known.
+        ModelFileError: the architecture is not known.
     """
     if name not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))

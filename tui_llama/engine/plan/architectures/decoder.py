@@ -1,6 +1,6 @@
-"""The forward pass of a decoder, written once; what differs between architectures is data.
+"""The forward pass of a decoder, written once; the differences between architectures are data.
 
-It emits the rows of a plan and computes nothing itself.
+This module emits the steps of a plan and computes nothing itself.
 
 Source: Vaswani et al. 2017, with pre-norms, rotary positions and gated feed-forward blocks as in Touvron et al. 2023.
 """
@@ -12,12 +12,12 @@ from tui_llama.engine.plan.architectures.plan_writer import PlanWriter, Values
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What sets an architecture apart.
+    """Properties in which architectures differ.
 
     Args:
         name: Its name in GGUF.
         rotates_neighbours: Rotations pair components (2i, 2i + 1); else (i, i + half).
-        attention_biases: Queries, keys and values must have biases. Elsewhere they are added where a file has them.
+        attention_biases: Queries, keys and values must have biases. If False, biases are added where a file has them.
         head_norms: Each query and key head is normalised before it is rotated.
         frequency_factors: Files may have a tensor of divisors of the frequencies, Llama 3's scaling.
     """
@@ -30,7 +30,7 @@ class Architecture:
 
 
 def emit_forward_pass(plan: PlanWriter[Values], architecture: Architecture) -> None:
-    """Emits everything from token ids to logits."""
+    """Emits all plan steps from token ids to logits."""
     sizes = plan.sizes
     residual = plan.embed("token_embd")
     for layer in range(sizes.layer_count):
@@ -45,7 +45,7 @@ def emit_forward_pass(plan: PlanWriter[Values], architecture: Architecture) -> N
 def _emit_attention(
     plan: PlanWriter[Values], architecture: Architecture, residual: Values, layer: int, last: bool
 ) -> None:
-    """residual += attention(norm(residual))"""
+    """Emits residual += attention(norm(residual))."""
     sizes, block = plan.sizes, f"blk.{layer}."
     query_size, kv_size = sizes.head_count * sizes.head_dim, sizes.kv_head_count * sizes.head_dim
     queries, keys = plan.buffer("queries", query_size), plan.buffer("keys", kv_size)
@@ -61,7 +61,7 @@ def _emit_attention(
         plan.head_norm(keys, block + "attn_k_norm", sizes.kv_head_count)
     plan.store(keys, values, layer, architecture.rotates_neighbours)
     if last:
-        # From here on nothing flows between tokens any more: only those whose logits are wanted go on.
+        # All keys and values are stored now, so only the tokens whose logits are wanted go on.
         plan.continue_with_output_tokens()
     rotated = plan.rotate(queries, architecture.rotates_neighbours)
     attended = plan.attention(rotated, layer, scale=sizes.head_dim**-0.5)
@@ -69,7 +69,7 @@ def _emit_attention(
 
 
 def _emit_feed_forward(plan: PlanWriter[Values], residual: Values, layer: int) -> None:
-    """residual += down(silu(gate(norm(residual))) · up(norm(residual)))"""
+    """Emits residual += down(silu(gate(norm(residual))) · up(norm(residual)))."""
     block = f"blk.{layer}."
     gates, ups = plan.buffer("gates", plan.sizes.hidden_size), plan.buffer("ups", plan.sizes.hidden_size)
     normed = plan.rms_norm(residual, block + "ffn_norm")

@@ -1,6 +1,6 @@
-"""The vocabulary that architectures are written in: what a forward pass is made of.
+"""The operations that architectures are written in.
 
-`plan.PlanBuilder` makes rows of it that can be run; `coverage` only notes which tensors it reads.
+`plan.PlanBuilder` turns them into rows that can be run; `coverage` only notes which tensors they read.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from tui_llama.engine.tensors.hyperparameters import Hyperparameters
 
 Values = TypeVar("Values")
-"""What stands for the numbers that go from one operation to the next."""
+"""Stands for the numbers that go from one operation to the next."""
 
 
 class PlanWriter(Protocol[Values]):
-    """Takes down one operation after the other."""
+    """Receives the operations of a forward pass, one after the other."""
 
     @property
     def sizes(self) -> "Hyperparameters":
@@ -23,27 +23,27 @@ class PlanWriter(Protocol[Values]):
 
     @property
     def logits(self) -> Values:
-        """Where the logits go."""
+        """Buffer for the logits."""
         ...
 
     def has(self, name: str) -> bool:
-        """Whether the model has a tensor of that name."""
+        """Tells whether the model has a tensor of that name."""
         ...
 
     def buffer(self, name: str, width: int) -> Values:
-        """Room for so many numbers of each token."""
+        """Returns memory for `width` numbers of each token."""
         ...
 
     def embed(self, name: str) -> Values:
-        """Token ids → embedding rows."""
+        """Looks up the embedding rows of token ids."""
         ...
 
     def rms_norm(self, source: Values, name: str) -> Values:
-        """Root-mean-square norm of whole rows."""
+        """Computes the root-mean-square norm of whole rows."""
         ...
 
     def head_norm(self, buffer: Values, name: str, heads: int) -> None:
-        """Root-mean-square norm of every head, in place."""
+        """Computes the root-mean-square norm of every head, in place."""
         ...
 
     def multiply(
@@ -53,23 +53,23 @@ class PlanWriter(Protocol[Values]):
         ...
 
     def rotate(self, queries: Values, neighbours: bool) -> Values:
-        """Rotary positions of the queries."""
+        """Rotates the queries for their positions."""
         ...
 
     def store(self, keys: Values, values: Values, layer: int, neighbours: bool) -> None:
-        """Rotary positions of the keys; keys and values into the cache."""
+        """Rotates the keys for their positions, and stores keys and values in the KV cache."""
         ...
 
     def continue_with_output_tokens(self) -> None:
-        """From here on, only tokens whose logits are wanted."""
+        """Restricts all further operations to tokens whose logits are wanted."""
         ...
 
     def attention(
         self, rotated: Values, layer: int, scale: float, *, window: int = 0, soft_cap: float = 0.0, sinks: str = ""
     ) -> Values:
-        """Softmax attention over the cache."""
+        """Computes softmax attention over the KV cache."""
         ...
 
     def gate(self, gates: Values, ups: Values) -> Values:
-        """silu(gates) × ups."""
+        """Computes silu(gates) × ups."""
         ...

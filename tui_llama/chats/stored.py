@@ -1,0 +1,75 @@
+"""The values that a store hands out: chats, their messages, and the branches that a chat has."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from tui_llama.chat import Role, StopReason, Usage
+
+
+class MessageState(StrEnum):
+    """How far a message has come. What a user wrote is complete at once."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    INTERRUPTED = "interrupted"
+
+
+class ChatSummary(msgspec.Struct, frozen=True):
+    """A chat as a line of the list. Neither `title` nor `model_name`, the file's name, is safe to print."""
+
+    chat_id: str
+    title: str
+    model_name: str
+    message_count: int
+    updated_at: datetime
+
+
+class Chat(msgspec.Struct, frozen=True):
+    """A chat without its messages. `tip_message_id` ends the path that is shown; None: nothing was said.
+
+    `begun_at` is what the model is told when it asks for the date: local time of then, with its offset from UTC.
+    """
+
+    chat_id: str
+    title: str
+    model_path: str
+    system_prompt: str
+    tip_message_id: int | None
+    created_at: datetime
+    updated_at: datetime
+    begun_at: datetime
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """One message of the tree; an answer's `text` is all that was committed of it so far.
+
+    Of an answer whose `prompt_is_known`, all tokens are in the ledger.
+    """
+
+    message_id: int
+    parent_id: int | None
+    role: Role
+    text: str
+    state: MessageState
+    stop_reason: StopReason | None
+    usage: Usage | None
+    created_at: datetime
+    prompt_is_known: bool = False
+
+
+class StoredBranch(msgspec.Struct, frozen=True):
+    """A branch of a chat: what the user said last on it, and the answer to that; `answer` is empty if there is none."""
+
+    tip_message_id: int
+    question: str
+    answer: str
+    message_count: int
+    created_at: datetime
+
+
+def new_chat_id() -> str:
+    """Returns an id that no chat has: 32 hexadecimal digits."""
+    return uuid.uuid4().hex

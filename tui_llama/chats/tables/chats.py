@@ -1,0 +1,78 @@
+"""The table of chats."""
+
+import sqlite3
+
+from tui_llama.chats.moments import present
+from tui_llama.chats.stored import Chat, ChatSummary
+from tui_llama.chats.tables.rows import ChatRow, chat_from_row, checked, summary_from_row
+from tui_llama.errors import StoreConflictError
+
+
+def newest_chats(database: sqlite3.Connection, limit: int) -> list[ChatSummary]:
+    """Returns the `limit` chats that were last spoken in, newest first. All branches count as messages."""
+    rows = database.execute(
+        """
+        SELECT *, (SELECT count(*) FROM messages WHERE messages.chat_id = chats.chat_id) AS count
+        FROM chats ORDER BY updated_at DESC, rowid DESC LIMIT ?
+        """,
+        (limit,),
+    ).fetchall()
+    return [summary_from_row(checked(row, ChatRow), row["count"]) for row in rows]
+
+
+def chat_row(database: sqlite3.Connection, chat_id: str) -> sqlite3.Row:
+    """Returns the row of a chat, unchecked.
+
+    Raises:
+        StoreConflictError: there is no such chat.
+    """
+    row: sqlite3.Row | None = database.execute("SELECT * FROM chats WHERE chat_id = ?", (chat_id,)).fetchone()
+    if row is None:
+        raise StoreConflictError(
+            "This chat is no longer there.", "It may have been deleted by another running program."
+        )
+    return row
+
+
+def read_chat(database: sqlite3.Connection, chat_id: str) -> Chat:
+    """Returns a chat; raises as `chat_row`."""
+    return chat_from_row(checked(chat_row(database, chat_id), ChatRow))
+
+
+def require_chat(database: sqlite3.Connection, chat_id: str) -> None:
+    """Raises as `chat_row` where there is no such chat, or its row cannot be read."""
+    read_chat(database, chat_id)
+
+
+def has_chat(database: sqlite3.Connection, chat_id: str) -> bool:
+    """Tells whether there is a chat of that id."""
+    return database.execute("SELECT 1 FROM chats WHERE chat_id = ?", (chat_id,)).fetchone() is not None
+
+
+def is_made_already(database: sqlite3.Connection, chat_id: str, made_at: int) -> bool:
+    """Tells whether there is a chat of that id which was made at that moment."""
+    query = "SELECT 1 FROM chats WHERE chat_id = ? AND created_at = ?"
+    return database.execute(query, (chat_id, made_at)).fetchone() is not None
+
+
+def set_column(database: sqlite3.Connection, chat_id: str, column: str, value: str) -> None:
+    """Changes one column of a chat; raises as `chat_row`."""
+    require_chat(database, chat_id)
+    database.execute(f"UPDATE chats SET {column} = ? WHERE chat_id = ?", (value, chat_id))
+
+
+def move_tip(database: sqlite3.Connection, chat_id: str, message_id: int | None) -> None:
+    """Lets the path that is shown end in this message; None: before any first message."""
+    database.execute("UPDATE chats SET tip_message_id = ? WHERE chat_id = ?", (message_id, chat_id))
+
+
+def touch(database: sqlite3.Connection, chat_id: str) -> None:
+    """Notes that the chat was spoken in now."""
+    database.execute("UPDATE chats SET updated_at = ? WHERE chat_id = ?", (present(), chat_id))
+
+
+def delete_chat(database: sqlite3.Connection, chat_id: str) -> None:
+    """Removes a chat with its messages; raises as `chat_row`."""
+    require_chat(database, chat_id)
+    database.execute("DELETE FROM messages WHERE chat_id = ?", (chat_id,))
+    database.execute("DELETE FROM chats WHERE chat_id = ?", (chat_id,))

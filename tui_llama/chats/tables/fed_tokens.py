@@ -1,0 +1,70 @@
+"""The tokens that were fed to models: each answer says how many it kept of those before, then which it added."""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+
+from tui_llama.chats.database import DAMAGED_HINT
+from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
+from tui_llama.chats.tables.messages import PATH_QUERY, path_to, pieces_of
+from tui_llama.chats.tables.rows import ID_BYTES, MessageRow, blob_from_ids, checked, full_ids, ids_from_blob
+from tui_llama.errors import CallerError, StoreError
+
+
+def read_ledger(database: sqlite3.Connection, tip: int | None) -> Ledger:
+    """Returns every token that was fed to a model on the path to `tip`, as fed and as generated."""
+    fed: defaultdict[str, list[int]] = defaultdict(list)
+    newest = UNKNOWN_VOCABULARY
+    for message, pieces in path_to(database, tip):
+        if message.kept_tokens is None:
+            continue
+        newest = message.vocabulary or UNKNOWN_VOCABULARY
+        ids = fed[newest]
+        if message.kept_tokens > len(ids):
+            raise StoreError("The chats on disk are damaged: tokens of an answer are missing.", DAMAGED_HINT)
+        del ids[message.kept_tokens :]
+        ids += ids_from_blob(message.prompt_ids + full_ids(message, pieces))
+    return Ledger({vocabulary: tuple(ids) for vocabulary, ids in fed.items()}, newest)
+
+
+def fed_count(database: sqlite3.Connection, tip: int | None, vocabulary: str) -> int | None:
+    """Returns how many tokens of a vocabulary the ledger has; None where no answer has any.
+
+    The ledger is not read: the last answer of that vocabulary says how many it kept of those before.
+    """
+    row = database.execute(
+        f"{PATH_QUERY} SELECT messages.* FROM messages JOIN path USING (message_id)"
+        " WHERE kept_tokens IS NOT NULL AND coalesce(vocabulary, ?) = ? ORDER BY message_id DESC LIMIT 1",
+        (tip, UNKNOWN_VOCABULARY, vocabulary),
+    ).fetchone()
+    if row is None:
+        return None
+    last = checked(row, MessageRow)
+    ids = last.prompt_ids + full_ids(last, pieces_of(database, last.message_id))
+    return (last.kept_tokens or 0) + len(ids) // ID_BYTES
+
+
+def kept_ids(before: FedTokens, kept_tokens: int) -> tuple[int, ...]:
+    """Returns the first `kept_tokens` of what was fed before.
+
+    Raises:
+        CallerError: there are fewer.
+    """
+    if not 0 <= kept_tokens <= len(before.token_ids):
+        raise CallerError(f"Cannot keep {kept_tokens} tokens of a ledger of {len(before.token_ids)}.")
+    return before.token_ids[:kept_tokens]
+
+
+def write_tokens(
+    database: sqlite3.Connection,
+    message_id: int,
+    vocabulary: str,
+    kept_tokens: int,
+    prompt_ids: Sequence[int],
+    generated_ids: Sequence[int],
+) -> None:
+    """Replaces the tokens of an answer: those of its prompt after the kept ones, and those that were generated."""
+    database.execute(
+        "UPDATE messages SET kept_tokens = ?, prompt_ids = ?, generated_ids = ?, vocabulary = ? WHERE message_id = ?",
+        (kept_tokens, blob_from_ids(prompt_ids), blob_from_ids(generated_ids), vocabulary or None, message_id),
+    )

@@ -1,0 +1,185 @@
+"""The messages of a chat, which are a tree: each names its parent, and versions of one are siblings.
+
+An answer grows in `answer_pieces` and is folded into its message when it ends; whoever reads sees both together.
+"""
+
+import sqlite3
+from collections import defaultdict
+
+from tui_llama.chat import Role
+from tui_llama.chats.moments import new_moment
+from tui_llama.chats.stored import MessageState, StoredBranch, StoredMessage
+from tui_llama.chats.stored_text import storable
+from tui_llama.chats.tables.chats import move_tip, require_chat, touch
+from tui_llama.chats.tables.rows import (
+    BranchRow,
+    MessageRow,
+    PieceRow,
+    branch_from_row,
+    checked,
+    full_ids,
+    full_text,
+    insert,
+    message_from_row,
+)
+from tui_llama.errors import CallerError, StoreConflictError
+
+# A parent is always older than its child, so the order of the ids is the order of the path; UNION ends a
+# cycle that a damaged file may contain.
+PATH_QUERY = """
+    WITH RECURSIVE path (message_id, parent_id) AS (
+        SELECT message_id, parent_id FROM messages WHERE message_id = ?
+        UNION
+        SELECT messages.message_id, messages.parent_id
+        FROM messages JOIN path ON messages.message_id = path.parent_id
+    )
+"""
+
+_BRANCHES_QUERY = """
+    WITH RECURSIVE tree (message_id, message_count) AS (
+        SELECT message_id, 1 FROM messages WHERE chat_id = ? AND parent_id IS NULL
+        UNION ALL
+        SELECT messages.message_id, message_count + 1 FROM messages JOIN tree ON messages.parent_id = tree.message_id
+    )
+    SELECT last.message_id, last.role, last.text, before.text AS text_before, message_count, last.created_at
+    FROM tree JOIN messages AS last USING (message_id)
+    LEFT JOIN messages AS before ON before.message_id = last.parent_id
+    WHERE NOT EXISTS (SELECT 1 FROM messages AS next WHERE next.parent_id = last.message_id)
+    ORDER BY last.message_id DESC LIMIT ?
+"""
+
+# --- one message --------------------------------------------------------------------------------------------
+
+
+def message_row(database: sqlite3.Connection, message_id: int) -> MessageRow:
+    """Returns the row of a message, without the pieces that were not folded into it yet.
+
+    Raises:
+        StoreConflictError: there is no such message.
+    """
+    row = database.execute("SELECT * FROM messages WHERE message_id = ?", (message_id,)).fetchone()
+    if row is None:
+        raise StoreConflictError(
+            "This message is no longer there.", "It may have been deleted by another running program."
+        )
+    return checked(row, MessageRow)
+
+
+def require_message(database: sqlite3.Connection, chat_id: str, message_id: int) -> None:
+    """Raises as `message_row`, and CallerError where the message is of another chat."""
+    if message_row(database, message_id).chat_id != chat_id:
+        raise CallerError(f"Message {message_id} belongs to another chat.")
+
+
+def insert_message(
+    database: sqlite3.Connection, chat_id: str, parent_id: int | None, role: Role, text: str, made_at: int | None
+) -> int:
+    """Adds a message, unless one that was made at that moment is there already; moves the tip to it.
+
+    Returns:
+        The message's id.
+    """
+    if parent_id is not None:
+        require_message(database, chat_id, parent_id)
+    message_id = None if made_at is None else _made_already(database, chat_id, role, made_at)
+    if message_id is None:
+        columns: dict[str, object] = {
+            "chat_id": chat_id,
+            "parent_id": parent_id,
+            "role": role,
+            "state": MessageState.PARTIAL if role is Role.ASSISTANT else MessageState.COMPLETE,
+            "text": storable(text),
+            "prompt_ids": b"",
+            "generated_ids": b"",
+            "created_at": made_at or new_moment(),
+        }
+        message_id = insert(database, "messages", columns)
+    move_tip(database, chat_id, message_id)
+    touch(database, chat_id)
+    return message_id
+
+
+def _made_already(database: sqlite3.Connection, chat_id: str, role: Role, made_at: int) -> int | None:
+    row = database.execute(
+        "SELECT message_id FROM messages WHERE chat_id = ? AND role = ? AND created_at = ?", (chat_id, role, made_at)
+    ).fetchone()
+    return None if row is None else int(row["message_id"])
+
+
+# --- the pieces of an answer --------------------------------------------------------------------------------
+
+
+def pieces_of(database: sqlite3.Connection, message_id: int) -> list[PieceRow]:
+    """Returns the pieces of an answer that were not folded into its message yet, in order."""
+    rows = database.execute(
+        "SELECT message_id, text, token_ids FROM answer_pieces WHERE message_id = ? ORDER BY piece_id", (message_id,)
+    )
+    return [checked(row, PieceRow) for row in rows.fetchall()]
+
+
+def piece_count(database: sqlite3.Connection, message_id: int) -> int:
+    """Returns how many pieces of an answer were not folded into its message yet."""
+    row = database.execute("SELECT count(*) FROM answer_pieces WHERE message_id = ?", (message_id,)).fetchone()
+    return int(row[0])
+
+
+def fold_pieces(database: sqlite3.Connection, message_id: int) -> None:
+    """Moves the pieces of an answer into its message."""
+    message = message_row(database, message_id)
+    pieces = pieces_of(database, message_id)
+    database.execute(
+        "UPDATE messages SET text = ?, generated_ids = ? WHERE message_id = ?",
+        (full_text(message, pieces), full_ids(message, pieces), message_id),
+    )
+    database.execute("DELETE FROM answer_pieces WHERE message_id = ?", (message_id,))
+
+
+# --- the tree -----------------------------------------------------------------------------------------------
+
+
+def path_to(database: sqlite3.Connection, tip: int | None) -> list[tuple[MessageRow, list[PieceRow]]]:
+    """Returns the messages from the first to `tip`, each with the pieces that were not folded into it yet."""
+    messages = database.execute(
+        f"{PATH_QUERY} SELECT messages.* FROM messages JOIN path USING (message_id) ORDER BY message_id", (tip,)
+    ).fetchall()
+    pieces: defaultdict[int, list[PieceRow]] = defaultdict(list)
+    for row in database.execute(
+        f"{PATH_QUERY} SELECT message_id, text, token_ids FROM answer_pieces JOIN path USING (message_id)"
+        " ORDER BY piece_id",
+        (tip,),
+    ):
+        piece = checked(row, PieceRow)
+        pieces[piece.message_id].append(piece)
+    return [(message, pieces[message.message_id]) for message in (checked(row, MessageRow) for row in messages)]
+
+
+def all_messages(database: sqlite3.Connection, chat_id: str) -> list[StoredMessage]:
+    """Returns every message of a chat, on all branches, oldest first."""
+    require_chat(database, chat_id)
+    rows = database.execute("SELECT * FROM messages WHERE chat_id = ? ORDER BY message_id", (chat_id,)).fetchall()
+    messages = [checked(row, MessageRow) for row in rows]
+    return [message_from_row(message, pieces_of(database, message.message_id)) for message in messages]
+
+
+def versions_of(database: sqlite3.Connection, message_id: int) -> list[int]:
+    """Returns the messages with the same parent and role as this one, itself included, oldest first."""
+    message = message_row(database, message_id)
+    rows = database.execute(
+        "SELECT message_id FROM messages WHERE chat_id = ? AND parent_id IS ? AND role = ? ORDER BY message_id",
+        (message.chat_id, message.parent_id, message.role),
+    )
+    return [row["message_id"] for row in rows.fetchall()]
+
+
+def is_replied_to(database: sqlite3.Connection, message_id: int) -> bool:
+    """Tells whether anything was said below this message, on whatever branch."""
+    message_row(database, message_id)
+    reply = database.execute("SELECT 1 FROM messages WHERE parent_id = ? LIMIT 1", (message_id,)).fetchone()
+    return reply is not None
+
+
+def branches_of(database: sqlite3.Connection, chat_id: str, limit: int) -> list[StoredBranch]:
+    """Returns the branches of a chat: the `limit` newest, newest first."""
+    require_chat(database, chat_id)
+    rows = database.execute(_BRANCHES_QUERY, (chat_id, limit)).fetchall()
+    return [branch_from_row(checked(row, BranchRow)) for row in rows]

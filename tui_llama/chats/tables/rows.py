@@ -1,0 +1,177 @@
+"""Rows of the tables, checked, and the values that a store makes of them."""
+
+import sqlite3
+import struct
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.chats.chat_date import date_from
+from tui_llama.chats.moments import time_from
+from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage
+from tui_llama.errors import CallerError
+
+Row = TypeVar("Row")
+
+ID_BYTES = 4
+
+
+class ChatRow(msgspec.Struct, frozen=True):
+    """A row of `chats`."""
+
+    chat_id: str
+    title: str
+    model_path: str
+    system_prompt: str
+    tip_message_id: int | None
+    created_at: int
+    updated_at: int
+    begun_at: str
+
+
+class MessageRow(msgspec.Struct, frozen=True):
+    """A row of `messages`."""
+
+    message_id: int
+    chat_id: str
+    parent_id: int | None
+    role: Role
+    state: MessageState
+    text: str
+    kept_tokens: int | None
+    prompt_ids: bytes
+    generated_ids: bytes
+    stop_reason: StopReason | None
+    usage: str | None
+    created_at: int
+    vocabulary: str | None
+
+
+class BranchRow(msgspec.Struct, frozen=True):
+    """The last message of a branch, the text of the one before it, and how many messages the branch has."""
+
+    message_id: int
+    role: Role
+    text: str
+    text_before: str | None
+    message_count: int
+    created_at: int
+
+
+class PieceRow(msgspec.Struct, frozen=True):
+    """A row of `answer_pieces`, without the piece's own id."""
+
+    message_id: int
+    text: str
+    token_ids: bytes
+
+
+def checked(row: sqlite3.Row, kind: type[Row]) -> Row:
+    """Returns the row with every column of the type that it must have, which SQLite does not insist on.
+
+    Raises:
+        msgspec.ValidationError: a column is of another type.
+    """
+    return msgspec.convert(dict(row), kind)
+
+
+def insert(database: sqlite3.Connection, table: str, columns: dict[str, object]) -> int:
+    """Adds a row and returns its id."""
+    names, places = ", ".join(columns), ", ".join("?" * len(columns))
+    row_id = database.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(columns.values())).lastrowid
+    assert row_id is not None  # an INSERT into a table with a rowid always has one
+    return row_id
+
+
+# --- rows as values -----------------------------------------------------------------------------------------
+
+
+def chat_from_row(row: ChatRow) -> Chat:
+    """Returns the chat of a row."""
+    return Chat(
+        chat_id=row.chat_id,
+        title=row.title,
+        model_path=row.model_path,
+        system_prompt=row.system_prompt,
+        tip_message_id=row.tip_message_id,
+        created_at=time_from(row.created_at),
+        updated_at=time_from(row.updated_at),
+        begun_at=_begun_at(row),
+    )
+
+
+def summary_from_row(row: ChatRow, message_count: int) -> ChatSummary:
+    """Returns the line of the list for a row."""
+    return ChatSummary(
+        chat_id=row.chat_id,
+        title=row.title,
+        model_name=Path(row.model_path).name,
+        message_count=message_count,
+        updated_at=time_from(row.updated_at),
+    )
+
+
+def message_from_row(row: MessageRow, pieces: list[PieceRow]) -> StoredMessage:
+    """Returns the message of a row and of the pieces that were not folded into it yet."""
+    return StoredMessage(
+        message_id=row.message_id,
+        parent_id=row.parent_id,
+        role=row.role,
+        text=full_text(row, pieces),
+        state=row.state,
+        stop_reason=row.stop_reason,
+        usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
+        created_at=time_from(row.created_at),
+        prompt_is_known=row.kept_tokens is not None,
+    )
+
+
+def branch_from_row(row: BranchRow) -> StoredBranch:
+    """Returns the branch of a row."""
+    is_answer = row.role is Role.ASSISTANT
+    return StoredBranch(
+        tip_message_id=row.message_id,
+        question=(row.text_before or "") if is_answer else row.text,
+        answer=row.text if is_answer else "",
+        message_count=row.message_count,
+        created_at=time_from(row.created_at),
+    )
+
+
+def _begun_at(row: ChatRow) -> datetime:
+    """Returns when the chat began; where that cannot be read, when it was made."""
+    return date_from(row.begun_at) or time_from(row.created_at).astimezone()
+
+
+# --- parts of an answer -------------------------------------------------------------------------------------
+
+
+def full_text(message: MessageRow, pieces: list[PieceRow]) -> str:
+    """Returns the text of a message and of the pieces after it."""
+    return message.text + "".join(piece.text for piece in pieces)
+
+
+def full_ids(message: MessageRow, pieces: list[PieceRow]) -> bytes:
+    """Returns the generated ids of a message and of the pieces after it, little-endian uint32."""
+    return message.generated_ids + b"".join(piece.token_ids for piece in pieces)
+
+
+def blob_from_ids(token_ids: Sequence[int]) -> bytes:
+    """Returns token ids as little-endian uint32.
+
+    Raises:
+        CallerError: one does not fit.
+    """
+    try:
+        return struct.pack(f"<{len(token_ids)}I", *token_ids)
+    except struct.error as error:
+        raise CallerError(f"A token id does not fit 32 bits: {error}") from error
+
+
+def ids_from_blob(blob: bytes) -> list[int]:
+    """Returns the token ids of little-endian uint32."""
+    return list(struct.unpack(f"<{len(blob) // ID_BYTES}I", blob))

@@ -1,0 +1,64 @@
+"""`tui-llama ask` and `tui-llama complete`: an answer without a screen."""
+
+from collections.abc import Mapping
+
+import click
+
+from tui_llama.cli.command_settings import settings_from
+from tui_llama.cli.input_text import question_text, text_or_input
+from tui_llama.cli.model_choice import model_file
+from tui_llama.cli.options import ENGINE, GENERATING, MODEL_OPTION, PLACEMENT, STOP_OPTIONS, given, setting_options
+
+
+@click.command()
+@MODEL_OPTION
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens", "system_prompt")
+@STOP_OPTIONS
+@click.argument("question", nargs=-1)
+@click.pass_obj
+def ask(group_options: dict[str, object], /, question: tuple[str, ...], **options: object) -> None:
+    """Answers one QUESTION through the model's chat template.
+
+    Where its last word is "-", what comes on standard input is put below it; without a QUESTION, that is the question.
+    """
+    from tui_llama.cli import headless
+
+    text = question_text(question)
+    options = {**group_options, **given(options)}
+    model, settings = model_file(options), settings_from(options)
+    headless.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
+
+
+@click.command()
+@MODEL_OPTION
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens")
+@STOP_OPTIONS
+@click.option(
+    *("--continue", "chat_id"),
+    metavar="CHAT",
+    help="Go on behind all tokens of this chat, named by its id or the beginning of it. TEXT may be left out.",
+)
+@click.argument("text", required=False)
+@click.pass_obj
+def complete(group_options: dict[str, object], /, text: str | None, chat_id: str | None, **options: object) -> None:
+    """Continues TEXT as it stands ("-": standard input); prints the continuation alone.
+
+    A chat that is continued stays as it is. Its model is taken where none is named.
+    """
+    if text is None and chat_id is None:
+        raise click.UsageError("Missing argument 'TEXT'.")
+    from tui_llama.chats.find_chat import find_chat
+    from tui_llama.cli import headless
+
+    options = {**group_options, **given(options)}
+    chat = None if chat_id is None else find_chat(chat_id)
+    model, settings = model_file(options, chat), settings_from(options)
+    text = "" if text is None else text_or_input(text)
+    ignore_eos = bool(options.get("ignore_eos"))
+    headless.complete(model, settings, text, _stop_texts(options), ignore_eos=ignore_eos, chat=chat)
+
+
+def _stop_texts(options: Mapping[str, object]) -> tuple[str, ...]:
+    texts = options.get("stop_texts", ())
+    assert isinstance(texts, tuple)
+    return texts

@@ -1,0 +1,201 @@
+"""Answers without a screen: runs the engine in this process and prints as it comes.
+
+On a terminal the result ends in a newline; elsewhere nothing is added to it.
+"""
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tui_llama.chat import ChatMessage, Role, StopReason
+from tui_llama.chats.chat_prompt_cache import with_prompt_cache
+from tui_llama.chosen_sampling import choose_sampling
+from tui_llama.engine.protocol import (
+    TOKENISED_AGAIN,
+    CompleteRequest,
+    Failed,
+    Finished,
+    LoadProgress,
+    LoadRequest,
+    ModelLoaded,
+    Notice,
+    PromptProgress,
+    ReplyRequest,
+    TextPiece,
+)
+from tui_llama.errors import EngineError
+from tui_llama.output import Output, percent
+
+if TYPE_CHECKING:
+    from tui_llama.chats.find_chat import StoredChat
+    from tui_llama.engine.local import LocalEngine
+    from tui_llama.settings import Settings
+
+_TURN = 1
+
+
+def ask(
+    model: str, settings: "Settings", question: str, stop_texts: tuple[str, ...], *, ignore_eos: bool = False
+) -> None:
+    """Prints the answer to one question.
+
+    Args:
+        model: Path of the model file.
+        settings: What was set and given.
+        question: The user's message.
+        stop_texts: Texts that end the answer.
+        ignore_eos: Whether the model may not end the answer itself.
+
+    Raises:
+        UserError: the model cannot be loaded or the answer failed.
+    """
+    system = (ChatMessage(Role.SYSTEM, settings.system_prompt),) if settings.system_prompt else ()
+    request = ReplyRequest(
+        turn=_TURN,
+        messages=(*system, ChatMessage(Role.USER, question)),
+        max_tokens=settings.max_tokens,
+        stop_texts=stop_texts,
+        draft_max=settings.draft_max,
+        overflow=settings.overflow(),
+        ignore_eos=ignore_eos,
+        loop_guard=_has_loop_guard(settings, ignore_eos),
+    )
+    _run(settings.load_request(model), settings, request)
+
+
+def complete(
+    model: str,
+    settings: "Settings",
+    text: str,
+    stop_texts: tuple[str, ...],
+    *,
+    ignore_eos: bool = False,
+    chat: "StoredChat | None" = None,
+) -> None:
+    """Prints how `text` goes on; the arguments are those of `ask`.
+
+    With a `chat`, the text stands behind all that the chat has said, of which nothing that is stored is read again.
+    The chat stays as it is.
+    """
+    load = settings.load_request(model)
+    request = CompleteRequest(
+        turn=_TURN,
+        text=text,
+        max_tokens=settings.max_tokens,
+        stop_texts=stop_texts,
+        draft_max=settings.draft_max,
+        overflow=settings.overflow(),
+        ignore_eos=ignore_eos,
+        loop_guard=_has_loop_guard(settings, ignore_eos),
+    )
+    if chat is None:
+        _run(load, settings, request)
+        return
+    with opened_engine(with_prompt_cache(load, settings.prompt_cache_mib)) as (engine, output):
+        _answer(engine, settings, request_behind(chat, request, engine, output), output)
+
+
+def request_behind(
+    chat: "StoredChat", request: CompleteRequest, engine: "LocalEngine", output: Output
+) -> CompleteRequest:
+    """The request as it stands behind a chat, for this engine's model; says what is to be known of how it does."""
+    vocabulary = engine.info.vocabulary
+    if not chat.is_of(vocabulary):
+        output.notice(TOKENISED_AGAIN)
+    request = chat.continued(request, vocabulary)
+    if request.messages:
+        tell_of_template(engine, output)
+    return request
+
+
+def _has_loop_guard(settings: "Settings", ignore_eos: bool) -> bool:
+    """Who does not let the model end its answer wants all tokens, whatever they say."""
+    return settings.loop_guard == "on" and not ignore_eos
+
+
+def _run(load: LoadRequest, settings: "Settings", request: ReplyRequest | CompleteRequest) -> None:
+    with opened_engine(load) as (engine, output):
+        _answer(engine, settings, request, output)
+
+
+def _answer(
+    engine: "LocalEngine", settings: "Settings", request: ReplyRequest | CompleteRequest, output: Output
+) -> None:
+    if request.messages:
+        tell_of_template(engine, output)
+    sampling = choose_sampling(settings, engine.info).sampling
+    _reply(engine, msgspec.structs.replace(request, sampling=sampling), output)
+
+
+@contextmanager
+def opened_engine(load: LoadRequest) -> Iterator[tuple["LocalEngine", Output]]:
+    """An engine with a model, and where to print; loading reports its progress there, and what is odd of the model.
+
+    What is odd of its chat template is left to those who use that.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
+    gc.disable()  # as in `LocalEngine.load`, which enables it again
+    from tui_llama.engine.local import LocalEngine
+
+    engine = LocalEngine()
+    output = Output(sys.stdout, sys.stderr)
+    with output.closing():
+        _load(engine, load, output)
+        yield engine, output
+    engine.close()
+
+
+def tell_of_template(engine: "LocalEngine", output: Output) -> None:
+    """Says what is to be known of the model's chat template; for those who use it."""
+    for notice in engine.template_notices:
+        output.notice(notice)
+
+
+def _load(engine: "LocalEngine", request: LoadRequest, output: "Output") -> None:
+    for event in engine.load(request, _never):
+        if isinstance(event, LoadProgress):
+            output.progress(f"loading the model: {event.stage} {percent(event.done, event.total)}")
+        elif isinstance(event, ModelLoaded):
+            of_template = engine.template_notices
+            for notice in event.notices:
+                if notice not in of_template:
+                    output.notice(notice)
+        elif isinstance(event, Notice):
+            output.notice(event.text)
+        elif isinstance(event, Failed):
+            raise EngineError(event.message, event.hint)
+
+
+def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, output: "Output") -> None:
+    for event in engine.reply(request, _never):
+        if isinstance(event, PromptProgress):
+            output.progress(f"reading the prompt: {event.done_tokens} of {event.total_tokens} tokens")
+        elif isinstance(event, TextPiece):
+            output.result(event.text)
+        elif isinstance(event, Notice):
+            output.notice(event.text)
+        elif isinstance(event, Failed):
+            raise EngineError(event.message, event.hint)
+        elif isinstance(event, Finished) and (words := _cut_off_words(event)):
+            output.notice(words)
+
+
+def _cut_off_words(event: Finished) -> str:
+    """Why an answer ended where neither the model nor the user would have ended it; empty if it did not."""
+    match event.stop_reason:
+        case StopReason.CONTEXT_FULL:
+            return f"the context of {event.usage.context_size} tokens is full; the answer is cut off"
+        case StopReason.LOOP:
+            return "the answer was ended because it repeats itself; --no-loop-guard lets it go on"
+    return ""
+
+
+def _never() -> bool:
+    """Ctrl+C ends the whole command, so nothing else asks for a stop."""
+    return False

@@ -1,0 +1,58 @@
+"""What stored keys and values belong to: a digest of the model, one of the configuration, and the engine's version.
+
+The values are written into state files. Where one changes, every prompt that users have stored is read again.
+"""
+
+import hashlib
+
+import numpy as np
+
+from tui_llama.engine.gguf.file import GgufFile
+from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
+from tui_llama.engine.state_file import StateFingerprint
+from tui_llama.engine.tensors.hyperparameters import Hyperparameters
+
+ENGINE_ABI = 2
+"""Goes up whenever kernels give other bits than before, or keys and values mean something else."""
+
+_EDGE_BYTES = 64 << 10
+
+
+def state_fingerprint(
+    file: GgufFile, sizes: Hyperparameters, cache_type: str, instruction_set: str = INSTRUCTION_SET
+) -> StateFingerprint:
+    """Returns what the keys and values of a model belong to.
+
+    Args:
+        file: The model.
+        sizes: Those of the model.
+        cache_type: How keys and values are kept.
+        instruction_set: What computes them.
+
+    Raises:
+        ModelFileError: the file cannot be read.
+    """
+    configuration = _configuration_hash(sizes, cache_type, instruction_set)
+    return StateFingerprint(_model_hash(file), configuration, ENGINE_ABI)
+
+
+def _model_hash(file: GgufFile) -> bytes:
+    """Returns the SHA-256 of the header and the edges of every tensor.
+
+    Other weights give another hash, in milliseconds: to read all of them would take seconds.
+    """
+    digest = hashlib.sha256()
+    for chunk in file.header_chunks():
+        digest.update(chunk)
+    for name, tensor in file.tensors.items():
+        edge = np.empty(min(tensor.size_bytes, _EDGE_BYTES), np.uint8)
+        for first_byte in (0, tensor.size_bytes - len(edge)):
+            file.read_tensor(name, first_byte, edge)
+            digest.update(edge.data)
+    return digest.digest()
+
+
+def _configuration_hash(sizes: Hyperparameters, cache_type: str, instruction_set: str) -> bytes:
+    """Returns a digest of what else decides the bits of keys and values: rotation, element type, instruction set."""
+    text = f"{sizes.rope_dim} {sizes.rope_base!r} {sizes.rope_scaling!r} {cache_type} {instruction_set}"
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,315 @@
+"""Tokens fed to a model, with their keys and values: read on, rewound, moved, saved and restored."""
+
+import time
+from collections.abc import Iterator
+from collections.abc import Sequence as Tokens
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine.model.kv_moves import PositionMoves
+from tui_llama.engine.prompt_cache.single_file import restore_session, save_session
+from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
+from tui_llama.engine.tensors.kv_cache import KeyValueCache
+from tui_llama.engine.token_sequence import Logits, LogitsRows
+from tui_llama.errors import CallerError, EngineError
+
+_LEAST_CHUNK_TOKENS = 8
+
+
+class SequenceModel(Protocol):
+    """What a sequence needs of its model."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """The most tokens of one pass."""
+        ...
+
+    @property
+    def context_size(self) -> int:
+        """The most tokens that a sequence holds."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids are below this."""
+        ...
+
+    @property
+    def fingerprint(self) -> StateFingerprint:
+        """What the keys and values belong to."""
+        ...
+
+    @property
+    def state_shape(self) -> StateShape:
+        """The sizes of keys and values in a file."""
+        ...
+
+    @property
+    def moves(self) -> PositionMoves:
+        """Takes tokens in a cache to other positions."""
+        ...
+
+    def new_cache(self) -> KeyValueCache:
+        """Returns an empty cache."""
+        ...
+
+    def run(
+        self, cache: KeyValueCache, token_ids: npt.NDArray[np.int32], *, every_token: bool, rotation_offset: int = 0
+    ) -> LogitsRows:
+        """Feeds one batch to a cache; see `Model.run`."""
+        ...
+
+
+class Sequence:
+    """Tokens fed to a model, and their keys and values. `Model.new_sequence` makes it; a context manager.
+
+    Tokens can be forgotten from the middle, and tokens can share positions. From there on the keys and values are not
+    those that reading the tokens gives, since the model computed them beside other tokens or positions. `exact_tokens`
+    counts the tokens before, and only those may be saved.
+
+    Args:
+        model: What feeds the tokens.
+    """
+
+    def __init__(self, model: SequenceModel) -> None:
+        self._model = model
+        self._token_ids: list[int] = []
+        self._positions: list[int] = []
+        self._exact_tokens: int | None = None  # None: all
+        self._own_tokens: int | None = None  # None: all
+        self.cache = model.new_cache()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forgets all tokens and frees their memory. May be repeated."""
+        self._token_ids, self._positions, self._exact_tokens, self._own_tokens = [], [], None, None
+        self.cache = self._model.new_cache()  # takes no memory before something is written to it
+
+    def __len__(self) -> int:
+        return len(self._token_ids)
+
+    @property
+    def token_ids(self) -> list[int]:
+        """A copy of the tokens in the cache."""
+        return list(self._token_ids)
+
+    @property
+    def positions(self) -> list[int]:
+        """A copy of the positions that the tokens' keys are rotated for; never descending."""
+        return list(self._positions)
+
+    @property
+    def exact_tokens(self) -> int:
+        """How many tokens at the start have the keys and values that reading them gives: all, unless some moved."""
+        return len(self) if self._exact_tokens is None else self._exact_tokens
+
+    @property
+    def own_tokens(self) -> int:
+        """How many tokens at the start have keys and values of this program: all, unless foreign ones were adopted."""
+        return len(self) if self._own_tokens is None else self._own_tokens
+
+    def extend(self, ids: Tokens[int]) -> Logits:
+        """Feeds tokens and returns the logits of the last.
+
+        Args:
+            ids: At least one token id; together with those before at most the model's `context_size`.
+
+        Returns:
+            (vocab,) float32.
+
+        Raises:
+            EngineError: an id is not in the vocabulary, or there are none or too many; nothing was fed.
+        """
+        for batch in self.batches(ids):
+            logits = self._feed(batch)
+        return np.array(logits[0])
+
+    def verify(self, ids: Tokens[int]) -> LogitsRows:
+        """Feeds tokens and returns the logits of each; `rewind` drops those that turn out to be wrong.
+
+        Args:
+            ids: As for `extend`.
+
+        Returns:
+            (tokens, vocab) float32, valid until the model is run again: no copy is made of what fits into one batch.
+
+        Raises:
+            EngineError: as `extend`.
+        """
+        tokens = self._checked(ids)
+        if len(tokens) <= self._model.batch_tokens:
+            return self._feed(tokens, every_token=True)
+        return np.concatenate([self._feed(batch, every_token=True).copy() for batch in self.batches(ids)])
+
+    def extend_in_chunks(
+        self, ids: Tokens[int], chunk_seconds: float = 0.25, first_tokens: int = 16
+    ) -> Iterator[tuple[int, Logits | None]]:
+        """Feeds tokens in chunks that each take about `chunk_seconds`, to show progress and to be stopped between.
+
+        The first chunk has `first_tokens`, since the speed is not known yet. Only the last may have fewer than 8: a
+        pass over 8 tokens is hardly slower than one over 1, because it reads the weights once for all of them.
+
+        Yields:
+            How many tokens of `ids` are fed so far, and after the last chunk the logits of the last token, else None.
+            A caller that stops iterating leaves a sequence that holds the chunks yielded so far.
+
+        Raises:
+            EngineError: as `extend`; nothing was fed.
+        """
+        tokens = self._checked(ids)
+        done, size = 0, min(first_tokens, self._model.batch_tokens)
+        while done < len(tokens):
+            batch = tokens[done : done + size]
+            started = time.perf_counter()
+            logits = np.array(self._feed(batch)[0])
+            done += len(batch)
+            seconds = max(time.perf_counter() - started, 1e-6)
+            fitting = int(len(batch) * chunk_seconds / seconds)
+            size = min(max(fitting, _LEAST_CHUNK_TOKENS), 2 * size, self._model.batch_tokens)
+            yield done, logits if done == len(tokens) else None
+
+    def rewind(self, length: int) -> None:
+        """Forgets all tokens from position `length` on.
+
+        Raises:
+            CallerError: there are fewer.
+        """
+        self.cache.rewind(length)
+        del self._token_ids[length:]
+        del self._positions[length:]
+        if self._exact_tokens is not None and self._exact_tokens >= length:
+            self._exact_tokens = None
+        if self._own_tokens is not None and self._own_tokens >= length:
+            self._own_tokens = None
+
+    def shift(self, first: int, count: int) -> None:
+        """Forgets `count` tokens from the `first` on; the tokens after them move down, their keys rotated accordingly.
+
+        Raises:
+            CallerError: there are not so many, or positions are shared.
+        """
+        if self._positions != list(range(len(self))):
+            raise CallerError("tokens that share positions cannot be shifted")
+        self._model.moves.remove(self.cache, first, count)
+        del self._token_ids[first : first + count]
+        del self._positions[len(self._token_ids) :]
+        if count > 0 and first < len(self):
+            self._exact_tokens = min(self.exact_tokens, first)
+        if self._own_tokens is not None:
+            own_tokens = min(self._own_tokens, first)
+            self._own_tokens = own_tokens if own_tokens < len(self) else None
+
+    def set_positions(self, positions: Tokens[int]) -> None:
+        """Rotates the keys for other positions, which tokens may share; the next token follows the last position.
+
+        Args:
+            positions: One for each token, not below 0, never descending, none above its token's index.
+
+        Raises:
+            CallerError: they are not of that kind; nothing was changed.
+        """
+        new, old = np.array(positions, np.int64), np.array(self._positions, np.int64)
+        fits = new.shape == old.shape and np.all(new >= 0) and np.all(np.diff(new) >= 0)
+        if not (fits and np.all(new <= np.arange(len(new)))):
+            raise CallerError(f"{len(positions)} positions do not fit the {len(old)} tokens")
+        self._model.moves.turn(self.cache, new - old)
+        changed = np.flatnonzero(new != old)
+        if len(changed):
+            self._exact_tokens = min(self.exact_tokens, int(changed[0]))
+        self._positions = new.tolist()
+
+    def save(self, path: str | Path) -> None:
+        """Writes tokens, keys and values to a file; replaces an older saved session.
+
+        Raises:
+            ResultFileError: the file cannot be written, or something else has that name and stays as it was.
+            StateFileError: there are no tokens, or some were moved.
+        """
+        save_session(Path(path), self._model.fingerprint, self._model.state_shape, self)
+
+    def restore(self, path: str | Path) -> None:
+        """Replaces what the sequence holds by the tokens, keys and values of a file.
+
+        Raises:
+            StateFileError: the file must not be used.
+        """
+        model = self._model
+        restore_session(Path(path), model.fingerprint, model.state_shape, model.context_size, self)
+
+    def rows(self, first: int, last: int) -> Rows:
+        """Returns a copy of the keys and values at positions `first` … `last` - 1: (layers, 2, tokens, kv_heads, head).
+
+        Raises:
+            CallerError: there are fewer tokens.
+        """
+        return self.cache.rows(first, last)
+
+    def expect(self, length: int) -> None:
+        """Announces that rows up to a position will be filled in soon."""
+        self.cache.expect(length)
+
+    def fill(self, first: int, rows: Rows) -> None:
+        """Writes keys and values after those of the tokens; `adopt` makes them readable. Any thread may call it.
+
+        Raises:
+            ShapeMismatchError: they are not rows of this model, or more than fit.
+        """
+        self.cache.fill(first, rows)
+
+    def adopt(self, token_ids: Tokens[int], *, is_foreign: bool = False) -> None:
+        """Appends tokens whose keys and values were filled in.
+
+        Args:
+            token_ids: As many as were filled in.
+            is_foreign: Whether another program computed their keys and values, or those of tokens before them.
+
+        Raises:
+            CallerError: they do not fit.
+        """
+        if is_foreign:
+            self._own_tokens = self.own_tokens
+        self.cache.append(len(token_ids))
+        self._token_ids += token_ids
+        self._positions += range(len(self._positions), len(self._token_ids))
+
+    def batches(self, ids: Tokens[int]) -> Iterator[npt.NDArray[np.int32]]:
+        """Checks token ids and cuts them into batches.
+
+        Raises:
+            EngineError: as `extend`.
+        """
+        tokens, size = self._checked(ids), self._model.batch_tokens
+        return (tokens[first : first + size] for first in range(0, len(tokens), size))
+
+    def _feed(self, batch: npt.NDArray[np.int32], every_token: bool = False) -> LogitsRows:
+        next_position = self._positions[-1] + 1 if self._positions else 0
+        offset = next_position - len(self)
+        logits = self._model.run(self.cache, batch, every_token=every_token, rotation_offset=offset)
+        self._token_ids.extend(batch.tolist())
+        self._positions.extend(range(next_position, next_position + len(batch)))
+        return logits
+
+    def _checked(self, ids: Tokens[int]) -> npt.NDArray[np.int32]:
+        if len(ids) == 0:
+            raise EngineError("no tokens to feed")
+        room = self._model.context_size - len(self._token_ids)
+        if len(ids) > room:
+            raise EngineError(
+                f"{len(ids)} tokens do not fit into the context: {room} of {self._model.context_size} are free",
+                "Use a larger --ctx or a shorter text.",
+            )
+        tokens = np.array(ids, np.int64)
+        if tokens.min() < 0 or tokens.max() >= self._model.vocab_size:
+            raise EngineError(f"a token id is not in the vocabulary of {self._model.vocab_size}")
+        return tokens.astype(np.int32)

@@ -1,0 +1,169 @@
+"""The table of compiled operations: every function that the program has compiled, by a name that says what it does.
+
+The functions are in the modules of `kernels`, which only the compiler's processes import. Here they are only named, so
+that the program loads and calls their machine code without a compiler. A test compares the table with the functions.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from tui_llama.engine.layouts.weight_tile import BF16_FORMAT, F16_FORMAT, FORMATS, TileFormat
+from tui_llama.engine.toolchain.loader import code_of, is_ready
+from tui_llama.engine.toolchain.object_store import Kernel
+from tui_llama.errors import CallerError
+
+
+class Operation(Kernel):
+    """A kernel that can be called. What it takes and returns stands beside its function in `kernels`."""
+
+    __slots__ = ()
+
+    @property
+    def address(self) -> int:
+        """The place of its code in this process, for as long as that lives; loaded if it was not yet.
+
+        Raises:
+            EngineError: it cannot be compiled.
+        """
+        return code_of(self).address
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be called without being compiled first."""
+        return is_ready(self)
+
+    def __call__(self, *arguments: int) -> Any:
+        """Runs it, without the interpreter's lock; raises as `address`."""
+        return code_of(self).call(*arguments)
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+TAKE_PART: Final = Operation("plan_loop", "take_part", "ii")
+"""Runs a plan as one thread of a team: what every thread calls."""
+
+PLAN_ARGUMENTS: Final = "ppiip"
+"""What each operation of a plan takes: row, batch, first and last unit, scratch."""
+
+
+def _planned(module: str, name: str) -> Operation:
+    return Operation(module, name, PLAN_ARGUMENTS)
+
+
+EMBED: Final = _planned("elementwise", "embed")
+"""Token ids → rows of the embedding, as float32."""
+RMS_NORM: Final = _planned("elementwise", "rms_norm")
+"""Divides rows by their root mean square and multiplies by learned weights."""
+GATE: Final = _planned("elementwise", "gate")
+"""SwiGLU: silu(gates) × ups."""
+ROTATE_QUERIES: Final = _planned("kv_store", "rotate_queries")
+"""Rotates queries by their positions and pads each head."""
+STORE_KEYS: Final = _planned("kv_store", "store_keys")
+"""Rotates keys by their positions and puts them into the KV cache."""
+STORE_VALUES: Final = _planned("kv_store", "store_values")
+"""Puts values into the KV cache."""
+ATTENTION: Final = _planned("attention.kernel", "attention")
+"""Softmax attention of queries over the KV cache."""
+
+_QUANTIZATIONS: Final = {columns: _planned("elementwise", f"quantize_{columns}") for columns in (32, 256)}
+_MATRIX_PRODUCTS: Final = {
+    layout: _planned("matrix.products", f"matrix_{layout.name.lower()}") for layout in FORMATS.values()
+}
+
+
+def quantization(columns: int) -> Operation:
+    """Returns what quantises activations to int8, in blocks of so many columns: 32 or 256."""
+    return _QUANTIZATIONS[columns]
+
+
+def matrix_product(layout: TileFormat) -> Operation:
+    """Returns what multiplies activations with a matrix whose tiles have this format."""
+    return _MATRIX_PRODUCTS[layout]
+
+
+_PLAN_OPERATIONS: Final = {
+    operation.name: operation
+    for operation in (
+        *(EMBED, RMS_NORM, GATE, ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
+        *_QUANTIZATIONS.values(),
+        *_MATRIX_PRODUCTS.values(),
+    )
+}
+
+
+def plan_operation(name: str) -> Operation:
+    """Returns the operation of a plan that has this name.
+
+    Raises:
+        CallerError: no operation of a plan has it.
+    """
+    if name not in _PLAN_OPERATIONS:
+        raise CallerError(f"no operation of a plan is called {name!r}")
+    return _PLAN_OPERATIONS[name]
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+REPACK_UNITS: Final = Operation("matrix.repack", "repack_units", "iiii")
+"""Fills tiles of matrices from rows as the file has them, unit after unit, together with other threads."""
+
+_PACKERS: Final = {
+    layout: Operation("matrix.repack", f"pack_{layout.name.lower()}", "iiii")
+    for layout in FORMATS.values()
+    if layout != BF16_FORMAT
+}
+_PACKERS[BF16_FORMAT] = _PACKERS[F16_FORMAT]  # packing looks at sizes only
+
+
+def packing(layout: TileFormat) -> Operation:
+    """Returns what packs blocks of 16 rows into tiles of this format; `REPACK_UNITS` calls it."""
+    return _PACKERS[layout]
+
+
+def repacking(layouts: Iterable[TileFormat]) -> list[Operation]:
+    """Returns all that it takes to fill tiles of some formats."""
+    return [REPACK_UNITS, *map(packing, layouts)]
+
+
+# --- the KV cache -----------------------------------------------------------------------------------------------------
+
+MOVE_POSITIONS: Final = Operation("kv_moves", "move_positions", "i" * 9)
+"""Takes tokens in the KV cache to other positions: moves keys and values, and turns keys."""
+
+# --- sampling ---------------------------------------------------------------------------------------------------------
+
+SUMMARISE_LOGITS: Final = Operation("top_logits", "summarise", "iii")
+"""Finds the highest logit of each block of the vocabulary."""
+COLLECT_TOP_LOGITS: Final = Operation("top_logits", "collect", "iiiiiii")
+"""Finds the highest logits and their tokens among the blocks that can hold them."""
+SAMPLING: Final = (SUMMARISE_LOGITS, COLLECT_TOP_LOGITS)
+
+# --- the tokenizer ----------------------------------------------------------------------------------------------------
+
+ENTER_TEXTS: Final = Operation("byte_pair_merge", "enter_texts", "iiiiii")
+"""Puts the texts of a vocabulary into a hash table."""
+READ_MERGES: Final = Operation("byte_pair_merge", "read_merges", "iiiiiiiiii", returns=True)
+"""Cuts the lines of merges and finds the tokens that each speaks of; returns the first line that cannot be cut."""
+ENTER_MERGES: Final = Operation("byte_pair_merge", "enter_merges", "iiii")
+"""Puts merges into a hash table, by their two symbols."""
+MERGE_WORDS: Final = Operation("byte_pair_merge", "merge_words", "i" * 17, returns=True)
+"""Turns words into tokens by byte-pair merging; returns how many tokens these are."""
+BYTE_PAIR_MERGING: Final = (ENTER_TEXTS, READ_MERGES, ENTER_MERGES, MERGE_WORDS)
+
+# --- model files ------------------------------------------------------------------------------------------------------
+
+FIND_STRINGS: Final = Operation("gguf_strings", "find_strings", "iiiii", returns=True)
+"""Finds where the strings of a GGUF array begin; returns how many it found."""
+
+# --- the machine's limits ---------------------------------------------------------------------------------------------
+
+READ_PASS: Final = Operation("machine_limits", "read_pass", "pippiii", returns=True)
+"""Reads a block of memory, together with other threads."""
+
+_MULTIPLY_ARGUMENTS: Final = "pippii"
+MULTIPLY_PASS_4_BY_3: Final = Operation("machine_limits", "multiply_pass_4_by_3", _MULTIPLY_ARGUMENTS)
+"""Multiplies bytes by vector dot products, 4 × 3 at a time: for processors with 32 vector registers."""
+MULTIPLY_PASS_2_BY_3: Final = Operation("machine_limits", "multiply_pass_2_by_3", _MULTIPLY_ARGUMENTS)
+"""The same, 2 × 3 at a time: for processors with 16 vector registers."""
+MULTIPLY_PASS_TILES: Final = Operation("machine_limits", "multiply_pass_tiles", _MULTIPLY_ARGUMENTS)
+"""Multiplies bytes by the tile multiplier, where the processor has one."""

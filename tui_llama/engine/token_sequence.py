@@ -1,0 +1,92 @@
+"""The one interface of all that works on a sequence of tokens: replies, drafts, the prompt cache, session files."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tui_llama.engine.state_file import Rows
+
+Logits: TypeAlias = npt.NDArray[np.float32]
+"""(vocab,) float32."""
+
+LogitsRows: TypeAlias = npt.NDArray[np.float32]
+"""(tokens, vocab) float32."""
+
+
+class TokenSequence(Protocol):
+    """Tokens that a model has read, with their keys and values: the one interface of all that works on sequences."""
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """The tokens in the cache."""
+        ...
+
+    def __len__(self) -> int:
+        """Returns how many tokens are in the cache."""
+        ...
+
+    def extend(self, ids: Sequence[int]) -> Logits:
+        """Reads `ids` and returns the logits after the last."""
+        ...
+
+    def verify(self, ids: Sequence[int]) -> LogitsRows:
+        """Reads `ids` and returns the logits after each of them, valid until the model reads on."""
+        ...
+
+    def extend_in_chunks(
+        self, ids: Sequence[int], chunk_seconds: float = 0.25, first_tokens: int = 16
+    ) -> Iterator[tuple[int, Logits | None]]:
+        """Yields how many of `ids` are read so far, and at the end the logits; may be left at any yield.
+
+        One chunk takes about `chunk_seconds`, if that is enough for a few tokens; the first has `first_tokens`.
+        """
+        ...
+
+    def rewind(self, length: int) -> None:
+        """Forgets all but the first `length` tokens."""
+        ...
+
+    @property
+    def positions(self) -> Sequence[int]:
+        """The positions that the tokens count as, never descending; the next token follows the last."""
+        ...
+
+    @property
+    def exact_tokens(self) -> int:
+        """How many tokens at the start have the keys and values that reading them gives: all, unless some moved."""
+        ...
+
+    def shift(self, first: int, count: int) -> None:
+        """Forgets `count` tokens from the `first` on; the tokens after them move down."""
+        ...
+
+    def set_positions(self, positions: Sequence[int]) -> None:
+        """Gives the tokens other positions, never descending, of which several tokens may share one."""
+        ...
+
+    def rows(self, first: int, last: int) -> Rows:
+        """Returns a copy of the keys and values at positions `first` … `last` - 1; see `state_file.Rows`."""
+        ...
+
+    def expect(self, length: int) -> None:
+        """Announces that rows up to a position will be filled in soon."""
+        ...
+
+    def fill(self, first: int, rows: Rows) -> None:
+        """Writes keys and values after those of the tokens; `adopt` makes them readable. Any thread may call it."""
+        ...
+
+    def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
+        """Appends tokens whose keys and values were filled in; `is_foreign` where another program computed them."""
+        ...
+
+    @property
+    def own_tokens(self) -> int:
+        """How many tokens at the start have keys and values of this program: all, unless foreign ones were adopted."""
+        ...
+
+    def close(self) -> None:
+        """Frees the cache's memory."""
+        ...

@@ -1,0 +1,153 @@
+"""Which file of a repository is meant: a named one, a quantization, or the one that suits most people.
+
+Knows names and sizes only; asks nobody and reads nothing.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tui_llama.models.downloads import DownloadError
+from tui_llama.models.hub.reference import HubReference
+
+# What is taken where nothing is chosen: first what nearly everyone takes, then by how little quality is lost for the
+# size. Only what the engine runs.
+PREFERRED: Final = (
+    *("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q5_K_S", "Q4_1", "Q4_0", "Q5_1", "Q5_0", "Q6_K", "Q8_0"),
+    *("BF16", "F16", "F32"),
+)
+MOST_NAMES: Final = 6
+
+_SUFFIX: Final = r"_(?:[0-9]|K|S|M|L|XS|XL|XXS|NL|MOE)(?![A-Za-z0-9])"
+_QUANTIZATION = re.compile(
+    rf"(?<![A-Za-z0-9])(?:UD-)?(?:I?Q[0-9](?:{_SUFFIX})+|TQ[0-9]_[0-9]|BF16|FP?16|FP?32|(?:MX|NV)FP4(?:{_SUFFIX})*)"
+    r"(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+_PART = re.compile(r"-[0-9]{5}-of-(?P<count>[0-9]{5})\.gguf$", re.IGNORECASE)
+
+
+class HubFile(msgspec.Struct, frozen=True):
+    """A GGUF file on the hub.
+
+    Attributes:
+        name: Its path in the repository, with forward slashes.
+        size_bytes: -1 where the hub has not said.
+        content_hash: Hexadecimal: SHA-256 of the content, or for a file that lies in Git itself Git's SHA-1 of it.
+            Empty where the hub has not said. Also the name of the content in the cache.
+    """
+
+    name: str
+    size_bytes: int = -1
+    content_hash: str = ""
+
+
+def choose(reference: HubReference, files: Sequence[HubFile]) -> HubFile:
+    """Finds the file that is meant.
+
+    Args:
+        reference: What the user has typed.
+        files: The GGUF files of the repository.
+
+    Raises:
+        DownloadError: There is none, there are several, or it is of a kind that cannot be run.
+    """
+    if not files:
+        raise DownloadError(
+            f"{reference.repository} has no GGUF file", "Look for a repository of the same model with GGUF in its name."
+        )
+    if reference.file:
+        return _runnable(reference, _named(reference, files))
+    if reference.quantization:
+        return _runnable(reference, _of_quantization(reference, files))
+    return _preferred(reference, files)
+
+
+def whole_models(files: Sequence[HubFile]) -> list[HubFile]:
+    """Those that are a model by themselves: no part of a split one, no projector of images, no importance matrix."""
+    return [file for file in files if not (_is_part(file) or _is_projector(file) or _is_importance_matrix(file))]
+
+
+def quantization_of(name: str) -> str:
+    """The quantization that a file's name tells, such as "Q4_K_M"; empty where it tells none."""
+    found = _QUANTIZATION.findall(name)
+    return found[-1].upper().replace("FP16", "F16").replace("FP32", "F32") if found else ""
+
+
+def _named(reference: HubReference, files: Sequence[HubFile]) -> HubFile:
+    for file in files:
+        if file.name == reference.file:
+            return file
+    # Without the ending, which all of them share and which would make all of them near.
+    by_stem = {file.name[: -len(".gguf")]: file for file in files}
+    near = difflib.get_close_matches(reference.file[: -len(".gguf")], by_stem, n=MOST_NAMES)
+    meant = [by_stem[stem] for stem in near] or files
+    raise DownloadError(f"{reference.repository} has no file {reference.file}", f"There is {_names(meant)}.")
+
+
+def _of_quantization(reference: HubReference, files: Sequence[HubFile]) -> HubFile:
+    wanted = reference.quantization
+    word = re.compile(rf"(?<![A-Za-z0-9]){re.escape(wanted)}(?![A-Za-z0-9])(?!{_SUFFIX})", re.IGNORECASE)
+    matching = [file for file in files if word.search(file.name) and not _is_projector(file)]
+    if not matching:
+        have = ", ".join(sorted({quantization_of(file.name) for file in whole_models(files)} - {""}))
+        raise DownloadError(f"{reference.repository} has no {wanted}", f"There is {have or _names(files)}.")
+    # All of them may be parts of one; then the first stands for the rest, to be refused.
+    candidates = whole_models(matching) or matching[:1]
+    exact = [file for file in candidates if quantization_of(file.name) == wanted.upper()]
+    return _only(reference, exact if len(exact) == 1 else candidates)
+
+
+def _preferred(reference: HubReference, files: Sequence[HubFile]) -> HubFile:
+    candidates = whole_models(files)
+    if not candidates:
+        return _runnable(reference, files[0])
+    for quantization in PREFERRED if len(candidates) > 1 else ():
+        matching = [file for file in candidates if quantization_of(file.name) == quantization]
+        if matching:
+            return _only(reference, matching)
+    return _only(reference, candidates)
+
+
+def _only(reference: HubReference, candidates: Sequence[HubFile]) -> HubFile:
+    if len(candidates) == 1:
+        return candidates[0]
+    raise DownloadError(
+        f"{reference.repository} has {len(candidates)} files that could be meant: {_names(candidates)}",
+        f"Name one of them: hf:{reference.repository}:{candidates[0].name}",
+    )
+
+
+def _runnable(reference: HubReference, file: HubFile) -> HubFile:
+    part = _PART.search(file.name)
+    if part is not None:
+        raise DownloadError(
+            f"{file.name} is one of {int(part['count'])} parts of a split model; those cannot be run yet",
+            "Choose a smaller quantization, or a repository that has the model in one file.",
+        )
+    if _is_projector(file):
+        raise DownloadError(
+            f"{file.name} is the part of a model that looks at images, no model by itself",
+            f"Choose the model beside it: hf:{reference.repository}",
+        )
+    return file
+
+
+def _is_part(file: HubFile) -> bool:
+    return _PART.search(file.name) is not None
+
+
+def _is_projector(file: HubFile) -> bool:
+    return "mmproj" in file.name.lower()
+
+
+def _is_importance_matrix(file: HubFile) -> bool:
+    return "imatrix" in file.name.lower() and not quantization_of(file.name)
+
+
+def _names(files: Sequence[HubFile]) -> str:
+    shown = ", ".join(file.name for file in files[:MOST_NAMES])
+    return f"{shown} and {len(files) - MOST_NAMES} more" if len(files) > MOST_NAMES else shown

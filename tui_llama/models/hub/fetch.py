@@ -1,0 +1,303 @@
+"""Downloads of GGUF files from the Hugging Face hub, into the cache that every program with huggingface_hub shares.
+
+A download that breaks off goes on where it stopped, by itself a few times and then at the next call, in another process
+too. Nothing gets its name in the cache before it was fetched whole, its hash was right and it is a GGUF file. With no
+network, a file that is there already is found all the same.
+
+Everything happens in the calling thread, so whatever `report` raises ends it at once; where no bytes come, after
+`HF_HUB_DOWNLOAD_TIMEOUT` seconds (10) at the latest.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+from tui_llama.models.downloads import Downloaded, DownloadError, Progress, ReportProgress, size_words
+from tui_llama.models.hub.cache import LOCK_POLL_SECONDS, HubCache
+from tui_llama.models.hub.choice import HubFile, choose
+from tui_llama.models.hub.client import HubClient, HubListing, HubResponse
+from tui_llama.models.hub.patience import HubUnreachableError, PassingFailure, Patience, pause
+from tui_llama.models.hub.reference import HubReference
+from tui_llama.models.record import size_when_pulled
+
+REPORT_SECONDS: Final = 0.25
+"""How far apart two reports of one step are, at least."""
+
+MOST_BYTES: Final = 50_000_000_000
+"""What the hub gives out over plain HTTP (`MAX_HTTP_DOWNLOAD_SIZE` in huggingface_hub 2.4)."""
+
+RENEWING_BYTES: Final = 1 << 20
+"""How much a try must bring for the failures before it to be forgotten; less, and a download might crawl for ever."""
+
+_MAGIC: Final = b"GGUF"
+_CHOOSE_ANOTHER: Final = "Choose another file or repository."
+_CONTENT_RANGE = re.compile(r"bytes (?P<first>[0-9]+)-[0-9]+/(?P<total>[0-9]+|\*)")
+
+
+def fetch(reference: HubReference, report: ReportProgress) -> Downloaded:
+    """Brings a model file onto this machine, unless it is here already.
+
+    Args:
+        reference: Which one. Where it names neither a file nor a quantization, the one that suits most people.
+        report: Told how far it is, about four times a second; may raise to stop it.
+
+    Returns:
+        Where the file is in the cache of huggingface_hub.
+
+    Raises:
+        DownloadError: It could not be had.
+    """
+    return _Fetch(reference, report).run()
+
+
+class _Fetch:
+    """One download."""
+
+    def __init__(self, reference: HubReference, report: ReportProgress) -> None:
+        self._reference = reference
+        self._report = report
+        # One for all requests, so that what the hub asks to wait adds up.
+        self._patience = Patience(report)
+        self._client = HubClient()
+        self._cache = HubCache(self._client.cache_folder, reference.repository)
+
+    def run(self) -> Downloaded:
+        kept = self._kept()
+        try:
+            # Who has the file already shall not wait for a network that is away.
+            listing = self._listing(_Impatience(self._report) if kept else self._patience)
+        except HubUnreachableError:
+            if kept is None:
+                raise
+            return Downloaded(str(kept), was_there=True)
+        file = choose(self._reference, listing.files)
+        file = self._client.describe(self._reference, listing.commit, file, self._patience)
+        path, was_there = self._had(listing, file)
+        self._cache.remember(self._reference.revision, listing.commit)
+        return Downloaded(str(path), was_there)
+
+    def _kept(self) -> Path | None:
+        """What is meant among the files that are here, by what was known of the revision last.
+
+        A damaged file is none: the hub is asked for it again.
+        """
+        commit = self._cache.commit_of(self._reference.revision)
+        files = self._cache.files_of(commit) if commit else []
+        try:
+            path = self._cache.pointer(commit, choose(self._reference, files))
+        except DownloadError:
+            return None
+        return path if _seems_whole(path) else None
+
+    def _listing(self, patience: Patience) -> HubListing:
+        self._report(Progress("looking it up"))
+        listing = self._client.list_files(self._reference, patience)
+        patience.renew()
+        return listing
+
+    def _had(self, listing: HubListing, file: HubFile) -> tuple[Path, bool]:
+        """Has the file in the cache, under its name.
+
+        Returns:
+            That name, and whether nothing had to be fetched.
+        """
+        pointer = self._cache.pointer(listing.commit, file)
+        if _size_bytes(pointer) == file.size_bytes:
+            _check_magic(pointer)
+            return pointer, True
+        self._cache.prepare()
+        with self._cache.locked(file, self._wait_for_another_program):
+            content = self._cache.content(file)
+            # Another revision may have brought it, or the other program that held the lock.
+            was_there = _size_bytes(content) == file.size_bytes
+            if was_there:
+                _check_magic(content)
+            else:
+                self._fetch_content(listing, file)
+                self._check_hash(file)
+                self._cache.publish(file)
+            return self._cache.link(listing.commit, file), was_there
+
+    def _wait_for_another_program(self) -> None:
+        self._report(Progress("waiting for another program that downloads it"))
+        pause(LOCK_POLL_SECONDS)
+
+    # --- fetching ---
+
+    def _fetch_content(self, listing: HubListing, file: HubFile) -> None:
+        """Fetches what is missing of the unfinished content."""
+        if file.size_bytes > MOST_BYTES:
+            raise DownloadError(
+                f"{file.name} is larger than {size_words(MOST_BYTES)}, which is more than can be downloaded here",
+                f"Download it with: hf download {self._reference.repository} {file.name}. It is found after that.",
+            )
+        unfinished = self._cache.unfinished(file)
+        with self._cache.writing():
+            # Nothing to go on with, whoever made it; a link would have something else written than what is fetched.
+            if unfinished.is_symlink() or _size_bytes(unfinished) > file.size_bytes:
+                unfinished.unlink()
+            unfinished.touch()
+        self._cache.check_space(file.size_bytes - _size_bytes(unfinished))
+        meter = _Meter(self._report, "downloading", file.size_bytes)
+        while (had_bytes := _size_bytes(unfinished)) < file.size_bytes:
+            try:
+                self._fetch_rest(listing, file, unfinished, meter)
+            except PassingFailure as failure:
+                has_bytes = _size_bytes(unfinished)
+                if has_bytes - had_bytes >= RENEWING_BYTES:
+                    self._patience.renew()
+                self._patience.bear(_with_way_on(failure, has_bytes, file.size_bytes), has_bytes, file.size_bytes)
+        self._check_unfinished_magic(file)
+
+    def _fetch_rest(self, listing: HubListing, file: HubFile, unfinished: Path, meter: "_Meter") -> None:
+        """Sends one request and writes what comes of it over what is there, which is the same as far as both go.
+
+        Raises:
+            PassingFailure: It broke off.
+        """
+        done_bytes = max(_size_bytes(unfinished), 0)
+        with self._client.content(self._reference, listing.commit, file, done_bytes) as response:
+            first_byte = _first_byte(response, file, done_bytes)
+            with self._cache.writing():
+                # Unbuffered, so that what was written is there for the next try, however this one ends.
+                target = unfinished.open("rb+", buffering=0)
+            with target:
+                target.seek(first_byte)
+                self._write(response, file, target, meter)
+                if target.tell() < file.size_bytes:
+                    raise PassingFailure(HubUnreachableError(f"{file.name} came only in part", "Try again."))
+
+    def _write(self, response: HubResponse, file: HubFile, target: FileIO, meter: "_Meter") -> None:
+        done_bytes = target.tell()
+        for piece in response.iter_raw():
+            if done_bytes + len(piece) > file.size_bytes:
+                raise _wrong_length(file)
+            left = memoryview(piece)
+            with self._cache.writing(file.size_bytes - done_bytes):
+                while left:
+                    left = left[target.write(left) :]
+            was_checked = done_bytes >= len(_MAGIC)
+            done_bytes += len(piece)
+            if not was_checked and done_bytes >= len(_MAGIC):
+                self._check_unfinished_magic(file)  # now, rather than after gigabytes
+            meter.show(done_bytes)
+
+    def _check_unfinished_magic(self, file: HubFile) -> None:
+        """Refuses what is no GGUF file, and does not let it stay."""
+        unfinished = self._cache.unfinished(file)
+        with self._cache.writing():
+            if _begins_as_gguf(unfinished):
+                return
+            unfinished.unlink()
+        raise DownloadError(f"{file.name} is no GGUF file, whatever its name says", _CHOOSE_ANOTHER)
+
+    def _check_hash(self, file: HubFile) -> None:
+        """Refuses what is not what the hub has, and does not let it stay."""
+        meter = _Meter(self._report, "checking", file.size_bytes)
+        if self._cache.hash_unfinished(file, meter.show) != file.content_hash:
+            with self._cache.writing():
+                self._cache.unfinished(file).unlink()
+            raise DownloadError(f"{file.name} came damaged: it is not what the hub has", "Download it again.")
+
+
+class _Impatience(Patience):
+    """Bears nothing."""
+
+    def bear(self, failure: PassingFailure, done_bytes: int = 0, total_bytes: int = 0) -> None:
+        raise failure.error from failure
+
+
+class _Meter:
+    """Reports the first and the last of a step, and of what is between them only so much as people can read."""
+
+    def __init__(
+        self, report: ReportProgress, step: str, total_bytes: int, clock: Callable[[], float] = time.monotonic
+    ):
+        self._report = report
+        self._step = step
+        self._total_bytes = total_bytes
+        self._clock = clock
+        self._next_seconds = 0.0
+
+    def show(self, done_bytes: int) -> None:
+        """Reports, if it is time to."""
+        now_seconds = self._clock()
+        if now_seconds >= self._next_seconds or done_bytes == self._total_bytes:
+            self._next_seconds = now_seconds + REPORT_SECONDS
+            self._report(Progress(self._step, done_bytes, self._total_bytes))
+
+
+def _first_byte(response: HubResponse, file: HubFile, done_bytes: int) -> int:
+    """Where in the file an answer begins; raises where it belongs to a file of another length.
+
+    An answer that is not the file, such as the login page of a network, must not cost what is there already.
+    """
+    if response.status_code == 206:
+        answered = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if answered is None or answered["total"] not in {"*", str(file.size_bytes)}:
+            raise _wrong_length(file)
+        if int(answered["first"]) > done_bytes:
+            raise DownloadError(
+                f"another part of {file.name} comes than the one that was asked for", "Try again later."
+            )
+        return int(answered["first"])
+    shown_bytes = response.headers.get("Content-Length", str(file.size_bytes))
+    if "html" in response.headers.get("Content-Type", ""):
+        raise HubUnreachableError(
+            f"a web page comes instead of {file.name}",
+            "Check HF_ENDPOINT and the proxy; some networks want a login in the browser first.",
+        )
+    if shown_bytes != str(file.size_bytes):
+        raise _wrong_length(file)
+    return 0
+
+
+def _with_way_on(failure: PassingFailure, done_bytes: int, total_bytes: int) -> PassingFailure:
+    """Adds that nothing is lost, where something is there."""
+    if not done_bytes:
+        return failure
+    has = f"{size_words(done_bytes)} of {size_words(total_bytes)} are here"
+    error = HubUnreachableError(str(failure.error), f"{has}; the next try goes on from there.")
+    return PassingFailure(error, failure.wait_seconds)
+
+
+def _wrong_length(file: HubFile) -> DownloadError:
+    return DownloadError(
+        f"{file.name} has another length than the hub lists, {size_words(file.size_bytes)}",
+        "Try again later; where HF_ENDPOINT is set, the mirror may be wrong.",
+    )
+
+
+def _seems_whole(path: Path) -> bool:
+    """Whether a file in the cache begins as it should, and is as long as it was when it was fetched, if we did that."""
+    try:
+        return _begins_as_gguf(path) and size_when_pulled(path) in {None, path.stat().st_size}
+    except OSError:
+        return False
+
+
+def _check_magic(path: Path) -> None:
+    """Raises `DownloadError` where a file in the cache that has the hub's size is no GGUF file."""
+    try:
+        is_gguf = _begins_as_gguf(path)
+    except OSError as error:
+        raise DownloadError(
+            f"{path} cannot be read: {error.strerror}", "Set HF_HUB_CACHE to another folder."
+        ) from error
+    if not is_gguf:
+        raise DownloadError(f"{path.name} is no GGUF file", _CHOOSE_ANOTHER)
+
+
+def _begins_as_gguf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # not there
+        return -1
