@@ -27,7 +27,7 @@ from tui_llama.engine.layouts import attention as attention_sizes
 from tui_llama.engine.layouts.attention import RUN_POSITIONS
 from tui_llama.engine.layouts.plan_row import PER_TOKEN_GROUP, ROW
 from tui_llama.engine.machine.memory import zeroed_array
-from tui_llama.engine.plan.plan import Plan, Step
+from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
 from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
@@ -109,7 +109,7 @@ class Attention:
             "cache_type": shape.kernel_type,
         }.items():  # fmt: skip
             rows[name] = value
-        steps = [Step("attention", "")] * sizes.layers
+        steps = [PlanStep("attention", "")] * sizes.layers
         scratch = attention_sizes.scratch_bytes(width)
         plan = Plan(rows, steps, None, None, scratch, [queries, outputs, shared])  # type: ignore[arg-type]
         plan.set_kernels()

@@ -518,7 +518,7 @@ async def test_an_incognito_chat_is_nowhere_but_on_the_screen(store: Store) -> N
         await driver.ask("again")
         requests = [request for request in driver.engine.reply_requests if isinstance(request, ReplyRequest)]
         assert [request.chat_id for request in requests] == [None, None]
-        assert {request.chat_id for request in driver.engine.read_ahead_requests} <= {None}
+        assert {request.chat_id for request in driver.engine.idle_prefill_requests} <= {None}
         assert requests[1].ledger == (1, 2, 3, 10)
         await driver.send("/rename Still a secret")
         await driver.pilot.press("ctrl+r")

@@ -138,7 +138,7 @@ async def test_the_next_message_follows_the_whole_answer() -> None:
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["abc"])
         await driver.until_state("ready")
-        readings = driver.engine.read_ahead_requests
+        readings = driver.engine.idle_prefill_requests
         await driver.until(lambda: readings and readings[-1].ledger == (1, 2, 3, 10, 11, 20), "reading ahead")
         await driver.ask("next")
         request = driver.engine.reply_requests[-1]

@@ -15,6 +15,10 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
     Finished,
+    IdlePrefillEvent,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    IdlePrefillRequest,
     LoadEvent,
     LoadProgress,
     LoadRequest,
@@ -24,10 +28,6 @@ from tui_llama.engine.protocol import (
     Notice,
     PromptEstimate,
     PromptProgress,
-    ReadAheadEvent,
-    ReadAheadFinished,
-    ReadAheadProgress,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     TextPiece,
@@ -87,16 +87,16 @@ class ObedientEngine:
         if instruction == "save":
             yield from _save(argument)
 
-    def read_ahead(self, request: ReadAheadRequest, should_stop: Callable[[], bool]) -> Iterator[ReadAheadEvent]:
+    def idle_prefill(self, request: IdlePrefillRequest, should_stop: Callable[[], bool]) -> Iterator[IdlePrefillEvent]:
         """Follows the instruction in the draft. `endless` runs until it is stopped."""
         if request.draft == "mistake":
             raise ZeroDivisionError("a mistake in the engine")
-        yield ReadAheadProgress(1, 2)
+        yield IdlePrefillProgress(1, 2)
         if request.draft == "troubled":
             yield Notice("a saved state was not used")
         if request.draft == "endless":
             _wait_for(should_stop)
-        yield ReadAheadFinished(1 if request.draft == "endless" else 2)
+        yield IdlePrefillFinished(1 if request.draft == "endless" else 2)
 
     def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
         if request.messages[-1].text == "too long":

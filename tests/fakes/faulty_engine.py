@@ -9,9 +9,9 @@ from tui_llama.engine.protocol import (
     CompleteRequest,
     EstimateRequest,
     Event,
+    IdlePrefillRequest,
     LoadRequest,
     PromptEstimate,
-    ReadAheadRequest,
     ReplyRequest,
 )
 from tui_llama.engine.scripted import ScriptedEngine, demo_reply
@@ -39,9 +39,9 @@ class FaultyEngine(ScriptedEngine):
         self._fail_at("reply called")
         return self._events("reply", super().reply(request))
 
-    def read_ahead(self, request: ReadAheadRequest) -> Any:
+    def idle_prefill(self, request: IdlePrefillRequest) -> Any:
         self._fail_at("read ahead called")
-        return self._events("read ahead", super().read_ahead(request))
+        return self._events("read ahead", super().idle_prefill(request))
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:
         self._fail_at("estimate")

@@ -19,12 +19,12 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
     Finished,
+    IdlePrefillEvent,
+    IdlePrefillRequest,
     LoadEvent,
     LoadRequest,
     PromptEncoded,
     PromptEstimate,
-    ReadAheadEvent,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
 )
@@ -49,7 +49,7 @@ class NearEngine:
         self._is_cancelled = False
         self.is_alive = False
         self.requests: list[ReplyRequest | CompleteRequest] = []
-        self.ahead_requests: list[ReadAheadRequest] = []
+        self.ahead_requests: list[IdlePrefillRequest] = []
         self.encoded: list[PromptEncoded] = []
         self.finished: list[Finished] = []
 
@@ -68,10 +68,10 @@ class NearEngine:
                 self.finished.append(event)
             yield event
 
-    async def read_ahead(self, request: ReadAheadRequest) -> AsyncIterator[ReadAheadEvent]:
+    async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncIterator[IdlePrefillEvent]:
         self._is_cancelled = False
         self.ahead_requests.append(request)
-        for event in self._local.read_ahead(request, lambda: self._is_cancelled):
+        for event in self._local.idle_prefill(request, lambda: self._is_cancelled):
             yield event
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:

@@ -67,7 +67,7 @@ def attention(
     return out
 
 
-def gate(gates: Array, ups: Array) -> Array:
+def swiglu(gates: Array, ups: Array) -> Array:
     """silu(gates) × ups"""
     return gates / (1.0 + np.exp(-gates)) * ups
 

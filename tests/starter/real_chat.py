@@ -18,10 +18,10 @@ from tui_llama.engine.protocol import (
     CompleteRequest,
     EstimateRequest,
     Finished,
+    IdlePrefillEvent,
+    IdlePrefillFinished,
+    IdlePrefillRequest,
     PromptEstimate,
-    ReadAheadEvent,
-    ReadAheadFinished,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     TextPiece,
@@ -75,10 +75,10 @@ class NotingWorker(EngineWorker):
         self.turns.append(Turn(request))
         return self._noted(super().reply(request), self.turns[-1])
 
-    async def read_ahead(self, request: ReadAheadRequest) -> AsyncGenerator[ReadAheadEvent, None]:
-        async with aclosing(super().read_ahead(request)) as events:
+    async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncGenerator[IdlePrefillEvent, None]:
+        async with aclosing(super().idle_prefill(request)) as events:
             async for event in events:
-                if isinstance(event, ReadAheadFinished):
+                if isinstance(event, IdlePrefillFinished):
                     self.ready_tokens = event.ready_tokens
                 yield event
 

@@ -115,15 +115,15 @@ async def test_a_message_that_could_not_be_sent_says_so_in_place_of_the_price() 
 async def test_nothing_is_read_ahead_while_a_message_is_edited() -> None:
     async with opened(replies=[spoken("a")]) as driver:
         await say(driver, "one")
-        await driver.until(lambda: driver.engine.read_ahead_requests)
+        await driver.until(lambda: driver.engine.idle_prefill_requests)
         await driver.pilot.press("alt+up")
         await driver.write(" and more of it")
         await driver.until(lambda: driver.engine.estimate_requests)
-        count = len(driver.engine.read_ahead_requests)
+        count = len(driver.engine.idle_prefill_requests)
         await driver.at_rest()
-        assert len(driver.engine.read_ahead_requests) == count
+        assert len(driver.engine.idle_prefill_requests) == count
         await driver.pilot.press("escape")
-        await driver.until(lambda: len(driver.engine.read_ahead_requests) > count)
+        await driver.until(lambda: len(driver.engine.idle_prefill_requests) > count)
 
 
 @pytest.mark.parametrize("key", ["escape", "alt+down", "ctrl+c"])

@@ -15,18 +15,18 @@ from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.protocol import (
     Engine,
     Failed,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    IdlePrefillRequest,
     ModelLoaded,
     Notice,
     PromptProgress,
-    ReadAheadFinished,
-    ReadAheadProgress,
-    ReadAheadRequest,
     ReplyRequest,
 )
-from tui_llama.engine.scripted import Gate, Loss, ReadAheadScript, ScriptedEngine, Step, demo_model
+from tui_llama.engine.scripted import Gate, IdlePrefillScript, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.settings import Settings
 from tui_llama.turn import idle_prefill
-from tui_llama.turn.idle_prefill import ReadingAhead, finished_part
+from tui_llama.turn.idle_prefill import IdlePrefillScheduler, finished_part
 
 
 @pytest.fixture(autouse=True)
@@ -69,21 +69,21 @@ def test_the_finished_part_begins_the_draft_and_ends_in_no_space(draft: str) -> 
 
 @dataclass
 class Reader:
-    """A `ReadingAhead` over a scripted engine."""
+    """A `IdlePrefillScheduler` over a scripted engine."""
 
-    script: ReadAheadScript
+    script: IdlePrefillScript
     progress: list[tuple[int, int]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
     has_something_to_read: bool = True
 
     def __post_init__(self) -> None:
-        self.engine = ScriptedEngine(read_ahead=self.script)
+        self.engine = ScriptedEngine(idle_prefill=self.script)
         note_progress: Callable[[int, int], None] = lambda *figures: self.progress.append(figures)  # noqa: E731
-        self.reading = ReadingAhead(self._request, self._spawn, note_progress, self.notices.append)
+        self.reading = IdlePrefillScheduler(self._request, self._spawn, note_progress, self.notices.append)
 
-    async def _request(self, draft: str) -> tuple[Engine, ReadAheadRequest] | None:
-        return (self.engine, ReadAheadRequest((), draft)) if self.has_something_to_read else None
+    async def _request(self, draft: str) -> tuple[Engine, IdlePrefillRequest] | None:
+        return (self.engine, IdlePrefillRequest((), draft)) if self.has_something_to_read else None
 
     def _spawn(self, make_reading: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         async def run() -> None:
@@ -98,12 +98,12 @@ class Reader:
 
     @property
     def drafts(self) -> list[str]:
-        return [request.draft for request in self.engine.read_ahead_requests]
+        return [request.draft for request in self.engine.idle_prefill_requests]
 
 
-def reads(*figures: int) -> ReadAheadScript:
-    steps: list[Step] = [ReadAheadProgress(figure, figures[-1]) for figure in figures]
-    return lambda _request: [*steps, ReadAheadFinished(figures[-1])]
+def reads(*figures: int) -> IdlePrefillScript:
+    steps: list[Step] = [IdlePrefillProgress(figure, figures[-1]) for figure in figures]
+    return lambda _request: [*steps, IdlePrefillFinished(figures[-1])]
 
 
 async def test_at_rest_the_finished_part_of_the_draft_is_asked_for() -> None:
@@ -115,7 +115,7 @@ async def test_at_rest_the_finished_part_of_the_draft_is_asked_for() -> None:
 
 
 async def test_events_that_end_early_leave_nothing_told_to_be_ready() -> None:
-    reader = Reader(lambda _request: [ReadAheadProgress(3, 7)])
+    reader = Reader(lambda _request: [IdlePrefillProgress(3, 7)])
     reader.reading.rest("one two")
     await reader.settle()
     assert reader.progress == [(3, 7), (0, 0)]
@@ -161,7 +161,7 @@ async def test_only_the_draft_that_rested_is_asked_for() -> None:
 
 async def test_a_reading_goes_on_while_the_draft_grows_and_the_rest_follows() -> None:
     gate = Gate()
-    reader = Reader(lambda _request: [gate, ReadAheadFinished(1)])
+    reader = Reader(lambda _request: [gate, IdlePrefillFinished(1)])
     reader.reading.rest("one ")
     await gate.reached()
     reader.reading.edit("one two ")
@@ -175,7 +175,7 @@ async def test_a_reading_goes_on_while_the_draft_grows_and_the_rest_follows() ->
 async def test_a_reading_is_dropped_when_what_it_reads_is_edited() -> None:
     gates = [Gate(), Gate()]
     remaining = iter(gates)
-    reader = Reader(lambda _request: [next(remaining), ReadAheadFinished(1)])
+    reader = Reader(lambda _request: [next(remaining), IdlePrefillFinished(1)])
     reader.reading.rest("one two ")
     await gates[0].reached()
     reader.reading.edit("one too ")
@@ -188,7 +188,7 @@ async def test_a_reading_is_dropped_when_what_it_reads_is_edited() -> None:
 
 async def test_a_reading_is_dropped_when_there_is_other_work() -> None:
     gate = Gate()
-    reader = Reader(lambda _request: [ReadAheadProgress(1, 9), gate, ReadAheadFinished(9)])
+    reader = Reader(lambda _request: [IdlePrefillProgress(1, 9), gate, IdlePrefillFinished(9)])
     reader.reading.rest("one ")
     await gate.reached()
     reader.reading.stop()
@@ -198,7 +198,7 @@ async def test_a_reading_is_dropped_when_there_is_other_work() -> None:
 
 async def test_what_the_user_stopped_is_not_read_until_the_draft_is_another_one() -> None:
     gate = Gate()
-    reader = Reader(lambda request: [ReadAheadProgress(1, 9), *([gate] if request.draft == "one" else [])])
+    reader = Reader(lambda request: [IdlePrefillProgress(1, 9), *([gate] if request.draft == "one" else [])])
     reader.reading.rest("one ")
     await gate.reached()
     reader.reading.hold()
@@ -212,7 +212,7 @@ async def test_what_the_user_stopped_is_not_read_until_the_draft_is_another_one(
 
 
 async def test_other_work_ends_that_nothing_is_to_be_read() -> None:
-    reader = Reader(lambda _request: [ReadAheadFinished(9)])
+    reader = Reader(lambda _request: [IdlePrefillFinished(9)])
     reader.reading.hold()
     reader.reading.stop()
     reader.reading.rest("one ")
@@ -239,25 +239,25 @@ async def test_a_notice_is_told_and_a_lost_engine_is_not() -> None:
 # --- in the app -----------------------------------------------------------------------------------------------
 
 
-def engine_that_reads(steps: Iterable[Step] = (ReadAheadFinished(1747),), **more: Any) -> ScriptedEngine:
-    return ScriptedEngine(read_ahead=lambda _request: list(steps), **more)
+def engine_that_reads(steps: Iterable[Step] = (IdlePrefillFinished(1747),), **more: Any) -> ScriptedEngine:
+    return ScriptedEngine(idle_prefill=lambda _request: list(steps), **more)
 
 
-def last_asked(driver: Driver) -> ReadAheadRequest:
-    return driver.engine.read_ahead_requests[-1]
+def last_asked(driver: Driver) -> IdlePrefillRequest:
+    return driver.engine.idle_prefill_requests[-1]
 
 
 async def test_an_empty_chat_asks_for_nothing() -> None:
     async with opened(engine=engine_that_reads()) as driver:
         await driver.write("word")
         await driver.at_rest()
-        assert driver.engine.read_ahead_requests == []
+        assert driver.engine.idle_prefill_requests == []
 
 
 async def test_a_system_prompt_is_read_as_soon_as_the_model_is_ready() -> None:
     settings = Settings(theme="llama-dusk", system_prompt="Be brief.")
     async with opened(engine=engine_that_reads(replies=[spoken("one")]), settings=settings) as driver:
-        await driver.until(lambda: driver.engine.read_ahead_requests)
+        await driver.until(lambda: driver.engine.idle_prefill_requests)
         asked = last_asked(driver)
         assert asked.messages == (ChatMessage(Role.SYSTEM, "Be brief."),)
         await driver.until(lambda: "1,747 ready" in driver.status)
@@ -269,11 +269,11 @@ async def test_a_system_prompt_is_read_as_soon_as_the_model_is_ready() -> None:
 async def test_after_a_turn_the_conversation_is_read_and_then_the_draft() -> None:
     async with opened(engine=engine_that_reads(replies=[spoken("one")]), size=(120, 24)) as driver:
         await driver.ask("first")
-        await driver.until(lambda: driver.engine.read_ahead_requests)
+        await driver.until(lambda: driver.engine.idle_prefill_requests)
         said = (ChatMessage(Role.USER, "first"), ChatMessage(Role.ASSISTANT, "one"))
         chat_id = driver.store.list_chats()[0].chat_id
         begun_at = driver.engine.reply_requests[0].begun_at
-        assert last_asked(driver) == ReadAheadRequest(said, "", (1, 2, 3, 10), chat_id=chat_id, begun_at=begun_at)
+        assert last_asked(driver) == IdlePrefillRequest(said, "", (1, 2, 3, 10), chat_id=chat_id, begun_at=begun_at)
         await driver.until(lambda: driver.status.count("1,747 ready") == 1)
         await driver.write("and then")
         await driver.until(lambda: last_asked(driver).draft == "and")
@@ -286,7 +286,7 @@ async def test_what_is_asked_ahead_is_what_is_sent() -> None:
     async with opened(engine=engine, settings=settings) as driver:
         await driver.ask("first")
         await driver.write("\n\nand then ")
-        await driver.until(lambda: driver.engine.read_ahead_requests and last_asked(driver).draft == "and then")
+        await driver.until(lambda: driver.engine.idle_prefill_requests and last_asked(driver).draft == "and then")
         ahead = last_asked(driver)
         await driver.pilot.press("enter")
         await driver.until(lambda: len(engine.reply_requests) == 2)
@@ -301,7 +301,7 @@ async def test_what_is_asked_ahead_is_what_is_sent() -> None:
 
 async def test_a_turn_ends_what_is_read_ahead_and_shows_as_ever() -> None:
     gate = Gate()
-    engine = engine_that_reads([ReadAheadProgress(100, 9000), gate], replies=[spoken("answer")])
+    engine = engine_that_reads([IdlePrefillProgress(100, 9000), gate], replies=[spoken("answer")])
     async with opened(engine=engine, size=(120, 24)) as driver:
         await driver.write("one two")
         await driver.until(lambda: "reading ahead 100 / 9,000" in driver.status)
@@ -317,9 +317,9 @@ async def test_stopping_a_turn_asks_ahead_again() -> None:
     async with opened(engine=engine) as driver:
         await driver.send("hi")
         await driver.until(lambda: driver.answers == ["Half"])
-        assert engine.read_ahead_requests == []
+        assert engine.idle_prefill_requests == []
         await driver.pilot.press("escape")
-        await driver.until(lambda: engine.read_ahead_requests)
+        await driver.until(lambda: engine.idle_prefill_requests)
         assert last_asked(driver).messages[-1] == ChatMessage(Role.ASSISTANT, "Half")
 
 
@@ -330,48 +330,48 @@ async def test_a_prompt_whose_reading_was_stopped_is_not_read_ahead_either(key: 
     async with opened(engine=engine) as driver:
         await driver.send("something long")
         await gate.reached()
-        drafts = len(engine.read_ahead_requests)
+        drafts = len(engine.idle_prefill_requests)
         await driver.pilot.press(key)
         await driver.until_state("ready")
         await driver.at_rest()
-        assert len(engine.read_ahead_requests) == drafts
+        assert len(engine.idle_prefill_requests) == drafts
         await driver.ask("something short")
         await driver.until(lambda: last_asked(driver).messages[-1:] == (ChatMessage(Role.ASSISTANT, "one"),))
 
 
 async def test_escape_at_rest_stops_what_is_read_ahead() -> None:
     gate = Gate()
-    engine = engine_that_reads([ReadAheadProgress(100, 9000), gate])
+    engine = engine_that_reads([IdlePrefillProgress(100, 9000), gate])
     async with opened(engine=engine, size=(120, 24)) as driver:
         await driver.write("one two")
         await driver.until(lambda: "reading ahead 100 / 9,000" in driver.status)
         await driver.pilot.press("escape")
         await driver.until(lambda: "reading ahead" not in driver.status)
         await driver.write(" three")
-        await driver.until(lambda: len(engine.read_ahead_requests) == 2)
+        await driver.until(lambda: len(engine.idle_prefill_requests) == 2)
         assert last_asked(driver).draft == "one two"
 
 
 async def test_an_opened_chat_is_read_ahead() -> None:
     async with opened(engine=engine_that_reads(replies=[spoken("one")])) as driver:
         await driver.ask("first")
-        await driver.until(lambda: len(driver.engine.read_ahead_requests) == 1)
+        await driver.until(lambda: len(driver.engine.idle_prefill_requests) == 1)
         await driver.pilot.press("ctrl+n")
         await driver.until(lambda: driver.questions == [])
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.questions == ["first"])
-        await driver.until(lambda: len(driver.engine.read_ahead_requests) == 2)
-        first, second = driver.engine.read_ahead_requests
+        await driver.until(lambda: len(driver.engine.idle_prefill_requests) == 2)
+        first, second = driver.engine.idle_prefill_requests
         assert second == first
 
 
 async def test_a_command_is_no_draft() -> None:
     async with opened(engine=engine_that_reads(replies=[spoken("one")])) as driver:
         await driver.ask("first")
-        await driver.until(lambda: driver.engine.read_ahead_requests)
+        await driver.until(lambda: driver.engine.idle_prefill_requests)
         await driver.write("/rename something better")
         await driver.at_rest()
-        assert [request.draft for request in driver.engine.read_ahead_requests] == [""]
+        assert [request.draft for request in driver.engine.idle_prefill_requests] == [""]
 
 
 async def test_nothing_is_read_ahead_when_it_is_turned_off() -> None:
@@ -380,7 +380,7 @@ async def test_nothing_is_read_ahead_when_it_is_turned_off() -> None:
         await driver.ask("first")
         await driver.write("and then ")
         await driver.at_rest()
-        assert driver.engine.read_ahead_requests == []
+        assert driver.engine.idle_prefill_requests == []
 
 
 async def test_nothing_is_read_ahead_while_a_model_loads() -> None:
@@ -390,9 +390,9 @@ async def test_nothing_is_read_ahead_while_a_model_loads() -> None:
         await driver.until_state("loading")
         await driver.write("one two ")
         await driver.at_rest()
-        assert engine.read_ahead_requests == []
+        assert engine.idle_prefill_requests == []
         gate.open()
-        await driver.until(lambda: engine.read_ahead_requests)
+        await driver.until(lambda: engine.idle_prefill_requests)
         assert last_asked(driver).draft == "one two"
 
 

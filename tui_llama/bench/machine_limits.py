@@ -143,7 +143,7 @@ class MachineLimits:
         prepare_gate(int(shared.ctypes.data) + GATE_AT)
 
         def take_part(index: int) -> None:
-            self._seating.sit_down(index)
+            self._seating.bind_thread(index)
             work(index, int(shared.ctypes.data), int(times[index].ctypes.data))
 
         threads = [threading.Thread(target=take_part, args=(index,)) for index in range(thread_count)]

@@ -32,7 +32,7 @@ from tui_llama.output import percent
 
 if TYPE_CHECKING:
     from tui_llama.engine.model.model import Model
-    from tui_llama.engine.plan.plan import Plan, Step
+    from tui_llama.engine.plan.plan import Plan, PlanStep
     from tui_llama.settings import Settings
 
 Say = Callable[[str], None]
@@ -338,7 +338,7 @@ class MeasuredModel:
 
 
 def _by_operation(
-    times: "list[tuple[Step, float]]", plan: "Plan", batches: list[int], cost: Cost
+    times: "list[tuple[PlanStep, float]]", plan: "Plan", batches: list[int], cost: Cost
 ) -> Iterator[OperationTime]:
     """Sums the times of the plan's steps by operation.
 

@@ -1,7 +1,7 @@
 """When a chat began: local time with its offset from UTC, so that no time zone and no daylight saving can shift it.
 
 It is what the model is told when its template asks for the date, for as long as the chat lives: another date near the
-beginning of a prompt would make all behind it be read again.
+beginning of a prompt would make the model read everything after it again.
 """
 
 from datetime import datetime
@@ -10,12 +10,12 @@ from tui_llama.errors import CallerError
 
 
 def local_now() -> datetime:
-    """The present second, in local time with its offset from UTC."""
+    """Returns the present second, in local time with its offset from UTC."""
     return datetime.now().astimezone().replace(microsecond=0)
 
 
 def date_text(moment: datetime) -> str:
-    """A moment as it is stored and sent, such as 2026-11-27T23:58:03+01:00.
+    """Returns a moment as it is stored and sent, such as 2026-11-27T23:58:03+01:00.
 
     Raises:
         CallerError: it has no offset from UTC.
@@ -26,7 +26,7 @@ def date_text(moment: datetime) -> str:
 
 
 def date_from(text: str) -> datetime | None:
-    """The moment of such a text; None where it is none."""
+    """Returns the moment of such a text; None where the text is none."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Stored keys and values, seen from the chats that they belong to: which chat's they are, and that they go with it."""
+"""Stored keys and values, seen from the chats: an engine stores them for a chat, and they are removed with the chat."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,12 @@ from tui_llama.system.child_process import child_command
 
 
 def with_prompt_cache(request: LoadRequest, prompt_cache_mib: int) -> LoadRequest:
-    """The same request for an engine that stores what it reads; as large as the setting says, -1 for not at all."""
+    """Returns the request for an engine that also stores the keys and values that it computes.
+
+    Args:
+        request: The request for an engine that stores nothing.
+        prompt_cache_mib: The setting: how many MiB it may store, 0 to let the engine choose; -1 to store nothing.
+    """
     if prompt_cache_mib < 0:
         return request
     folder = str(paths.prompt_cache_folder())
@@ -24,7 +29,7 @@ def with_prompt_cache(request: LoadRequest, prompt_cache_mib: int) -> LoadReques
 
 
 def forget_chat(chat_id: str) -> None:
-    """Removes what is stored for a chat, but for what other chats go on from.
+    """Removes the keys and values that are stored for a chat, except those that other chats go on from.
 
     Raises:
         StateFileError: it could not be removed.
@@ -33,9 +38,10 @@ def forget_chat(chat_id: str) -> None:
 
 
 def forget_orphans(store: Store) -> None:
-    """Removes what is stored for chats that are gone: an engine may finish saving just after its chat is deleted.
+    """Removes the keys and values that are stored for deleted chats.
 
-    Nothing where the chats of this run are in memory: then nobody knows which are gone.
+    There are some where an engine finished saving just after its chat was deleted. Nothing is removed where the chats
+    of this run are in memory: then nobody knows which are gone.
 
     Raises:
         StateFileError: it could not be removed.

@@ -261,7 +261,7 @@ class AnswerLocks:
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
-        """One process at a time: switching a new database to write-ahead logging does not wait for others."""
+        """Lets one process in at a time: SQLite does not wait for others when it switches a new database to a log."""
         self._lock(fcntl.LOCK_EX, 0)
         try:
             yield
@@ -280,7 +280,7 @@ class AnswerLocks:
             self._held.remove(message_id)
 
     def is_free(self, message_id: int) -> bool:
-        """Whether nobody, this process included, is writing the answer."""
+        """Tells whether nobody, this process included, is writing the answer."""
         if message_id in self._held:
             return False
         try:

@@ -41,11 +41,11 @@ class StoredChat:
     begun_at: str = ""
 
     def is_of(self, vocabulary: str) -> bool:
-        """Whether all tokens are of this vocabulary, as far as anybody knows."""
+        """Tells whether all tokens are of this vocabulary, as far as anybody knows."""
         return not self.ledger.fed_in(vocabulary).lacks_newest
 
     def continued(self, request: CompleteRequest, vocabulary: str) -> CompleteRequest:
-        """The request, standing behind all that was said; asked of a model of this vocabulary."""
+        """Returns the request with the chat before its text, for a model of this vocabulary."""
         fed = self.ledger.fed_in(vocabulary)
         has_tokens = fed.vocabulary == vocabulary and not fed.lacks_newest
         return msgspec.structs.replace(
@@ -61,7 +61,7 @@ class StoredChat:
 
 
 def find_chat(beginning: str) -> StoredChat:
-    """The chat whose id begins so.
+    """Returns the chat whose id begins so.
 
     Raises:
         StoreError: there is none, or more than one, or nothing that a model has read in it.

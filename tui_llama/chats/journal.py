@@ -80,13 +80,16 @@ class Journal:
 
     @property
     def waiting(self) -> list[Owner]:
-        """Whose writes are not stored yet, the oldest first."""
+        """The owners whose writes are not stored yet, the oldest first."""
         with self._lock:
             return [owner for owner in self._waiting if owner is not None]
 
     @property
     def refused(self) -> dict[Owner, Exception]:
-        """Of whom nothing is stored any more, and why: their chat is another one now. What they write is dropped."""
+        """The owners of whom nothing is stored any more, each with the reason: the disk has another chat in its place.
+
+        What they write is dropped.
+        """
         with self._lock:
             return dict(self._refused)
 
@@ -118,7 +121,7 @@ class Journal:
         return self._thread.submit(self._store_what_waits, asyncio.get_running_loop(), is_retry)
 
     def _store_what_waits(self, loop: asyncio.AbstractEventLoop, is_retry: bool) -> None:
-        """On the thread: stores what can be stored, of each owner up to what cannot."""
+        """Stores the writes of each owner, up to the first that fails. Runs on the journal's thread."""
         trouble = None
         if is_retry or not self._is_in_trouble:  # else this was asked for when nobody knew of the trouble
             with self._lock:
@@ -155,7 +158,7 @@ class Journal:
                     jobs.popleft()
 
     def _give_up(self, owner: Owner | None, error: Exception, loop: asyncio.AbstractEventLoop) -> None:
-        """What failed will always fail, and what its owner wrote after it made no sense without it."""
+        """Drops all writes of an owner after one that will always fail, since they make no sense without it."""
         if owner is not None:
             with self._lock:
                 self._waiting.pop(owner, None)
@@ -202,7 +205,7 @@ class Journal:
     # --- reading ------------------------------------------------------------------------------------------------
 
     async def read(self, job: Callable[[Store], Result]) -> Result:
-        """What `job` returns, after everything that was asked for before and need not wait.
+        """Returns what `job` returns, after everything that was asked for before and need not wait.
 
         Raises:
             StoreError: as the store says.
@@ -210,7 +213,7 @@ class Journal:
         return await asyncio.wrap_future(self._thread.submit(job, self._store))
 
     async def read_or(self, job: Callable[[Store], Result], otherwise: Otherwise) -> Result | Otherwise:
-        """As `read`, but when the store fails its owner is told and `otherwise` is the answer."""
+        """Reads as `read` does; where the store fails, tells its owner and returns `otherwise`."""
         try:
             return await self.read(job)
         except StoreError as error:

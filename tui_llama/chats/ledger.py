@@ -38,7 +38,7 @@ class Ledger(msgspec.Struct, frozen=True):
     newest_vocabulary: str = UNKNOWN_VOCABULARY
 
     def __bool__(self) -> bool:
-        """Whether there are any ids."""
+        """Tells whether there are any ids."""
         return any(self.by_vocabulary.values())
 
     @property
@@ -47,7 +47,7 @@ class Ledger(msgspec.Struct, frozen=True):
         return list(self.by_vocabulary.get(self.newest_vocabulary, ()))
 
     def fed_in(self, vocabulary: str) -> FedTokens:
-        """The ids that a model of this vocabulary may go on from.
+        """Returns the ids that a model of this vocabulary may go on from.
 
         Where there are none, those of an unknown vocabulary, which may be this one.
         """

@@ -63,7 +63,7 @@ class OpenChat:
 
     @classmethod
     async def restore(cls, journal: Journal, chat_id: str) -> "OpenChat":
-        """The chat of that id as it is remembered.
+        """Opens the chat of that id as it is remembered.
 
         Raises:
             StoreError: it cannot be read, or is no longer there.
@@ -105,16 +105,16 @@ class OpenChat:
         return [entry.text for entry in self.entries if entry.role is Role.USER]
 
     def prompt_messages(self) -> tuple[ChatMessage, ...]:
-        """What the engine is asked to answer: the system prompt and the path up to the user's last message."""
+        """Returns the system prompt and the path up to the user's last message, which the engine is asked to answer."""
         return self.messages_before(len(self.entries) - self.ends_in_answer)
 
     def messages(self) -> tuple[ChatMessage, ...]:
-        """The system prompt and the whole path, to which the user's next message will be added."""
+        """Returns the system prompt and the whole path, to which the user's next message will be added."""
         return self.messages_before(len(self.entries))
 
     @property
     def stored_owner_id(self) -> str | None:
-        """Whose the keys and values are that an answer leaves; None where the disk does not have the chat."""
+        """The owner of the keys and values that an answer leaves; None where the disk does not have the chat."""
         return self.owner_id if self._record.is_stored else None
 
     @property
@@ -123,15 +123,15 @@ class OpenChat:
         return self._record.is_refused
 
     async def ledger(self) -> Ledger:
-        """What was fed to models before the answer that is open."""
+        """Returns the tokens that were fed to models before the answer that is open."""
         return await self._ledger_up_to(self.entries[-2])
 
     async def whole_ledger(self) -> Ledger:
-        """What was fed to models on the whole path, while no answer is open."""
+        """Returns the tokens that were fed to models on the whole path, while no answer is open."""
         return await self._ledger_up_to(self.entries[-1]) if self.entries else Ledger()
 
     async def ledger_to_go_on(self) -> tuple[Ledger, int]:
-        """What was fed to models up to where the last answer was cut off, and how many of it are the answer's own.
+        """Returns the tokens fed up to where the last answer was cut off, and how many of them are the answer's own.
 
         Raises:
             StoreError: the disk did not let the answer be opened again.
@@ -144,26 +144,26 @@ class OpenChat:
         return ledger, await self._read(lambda memory: memory.generated_token_count(message_id))
 
     def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
-        """The system prompt and what was said before entry number `position`."""
+        """Returns the system prompt and what was said before entry number `position`."""
         system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
         return (*system, *(ChatMessage(entry.role, entry.text) for entry in self.entries[:position]))
 
     async def ledger_before(self, position: int) -> Ledger:
-        """What was fed to models before entry number `position`."""
+        """Returns the tokens that were fed to models before entry number `position`."""
         return await self._ledger_up_to(self.entries[position - 1]) if position else Ledger()
 
     async def _ledger_up_to(self, entry: Entry) -> Ledger:
         return await self._read(lambda memory: memory.ledger(entry.message_id))
 
     async def _read(self, job: Callable[[Store], Result]) -> Result:
-        """Reads the record, which may take a while; not before what was said is on the disk, if it can be."""
+        """Reads the record, which may take a while; first, what was said is written to the disk, if it can be."""
         memory = self._record.memory
         return await self._journal.read(lambda _store: job(memory))
 
     # --- what happens to it -------------------------------------------------------------------------------------
 
     def add_message(self, text: str) -> Entry:
-        """The user said something."""
+        """Adds what the user said to the path."""
         chat_id, made_at = self._record.chat_id, new_moment()
         parent_id = self.entries[-1].message_id if self.entries else None
         self.title = self.title or title_of(text)
@@ -198,15 +198,15 @@ class OpenChat:
         self.chat_id = chat_id
 
     def _made(self, change: Callable[[Store, IdThere], int]) -> int:
-        """The message that a change has made."""
+        """Makes a change and returns the id of the message that it has made."""
         message_id = self._record.change(change)
         assert message_id is not None
         return message_id
 
     def replace_message(self, position: int, text: str) -> Entry:
-        """The user said something else in place of entry number `position`.
+        """Puts what the user said in place of entry number `position`.
 
-        That and what followed it leave the path; the record keeps them.
+        That entry and those after it leave the path; the record keeps them.
         """
         replaced, made_at = self.entries[position], new_moment()
         version = replaced.version_count + 1
@@ -220,7 +220,7 @@ class OpenChat:
         return entry
 
     def begin_answer(self) -> Entry:
-        """An answer to the last message begins."""
+        """Begins an answer to the last message."""
         chat_id, question, made_at = self._record.chat_id, self.entries[-1], new_moment()
         self._version_count += 1
         self._piece_count = 0
@@ -244,7 +244,7 @@ class OpenChat:
         return self.entries[-1].prompt_is_known
 
     def reopen_answer(self) -> Entry:
-        """The last answer, which was cut off, goes on."""
+        """Opens the last answer, which was cut off, so that it can go on."""
         entry = self.entries[-1]
         entry.text = shown = entry.text.rstrip(DAMAGED_CHARACTER)
         if entry.stop_reason is not None:
@@ -264,7 +264,7 @@ class OpenChat:
         return entry
 
     def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str = UNKNOWN_VOCABULARY) -> None:
-        """The prompt of the open answer is known, in this vocabulary."""
+        """Records the prompt of the open answer, as tokens of this vocabulary."""
         entry = self.entries[-1]
 
         def change(store: Store, id_there: IdThere) -> None:
@@ -276,7 +276,7 @@ class OpenChat:
     def set_answer_tokens(
         self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str, answer_tokens: int
     ) -> None:
-        """The open answer, which goes on, was tokenised again for a model of this vocabulary."""
+        """Records new tokens of the open answer, which was tokenised again for a model of this vocabulary."""
         entry = self.entries[-1]
 
         def change(store: Store, id_there: IdThere) -> None:
@@ -286,7 +286,7 @@ class OpenChat:
         self._record.change(change, self._require_open)
 
     def append(self, text: str, token_ids: tuple[int, ...]) -> None:
-        """The open answer goes on. Written by the next `flush`."""
+        """Adds text to the open answer; the next `flush` writes it."""
         self._ending_before = None
         self.entries[-1].text += text
         self._unsaved_text.append(text)
@@ -313,7 +313,7 @@ class OpenChat:
         return True
 
     def finish_answer(self, stop_reason: StopReason, usage: Usage | None) -> Entry:
-        """The open answer has ended. One that was to go on, and did not begin to, ended as it had before."""
+        """Ends the open answer. An answer that was to go on, but got no more text, ends as it had ended before."""
         self.flush()
         entry = self.entries[-1]
         before, self._ending_before = self._ending_before, None
@@ -361,18 +361,18 @@ class OpenChat:
         return True
 
     async def branches(self) -> list[StoredBranch]:
-        """The ways that the chat went, newest first."""
+        """Returns the branches of the chat, newest first."""
         chat_id = self.chat_id
         return [] if chat_id is None else await self._read(lambda memory: memory.branches(chat_id))
 
     async def turn_to_branch(self, tip_message_id: int) -> None:
-        """Puts the way that ends there on the path."""
+        """Puts the branch that ends there on the path."""
         chat_id = self._record.chat_id
         self._show_path_to(tip_message_id)
         self.entries = await self._read(lambda memory: entries_of(memory, chat_id))
 
     async def leave(self) -> None:
-        """The chat is no longer on the screen: an incognito one is nowhere then."""
+        """Lets the chat leave the screen; nothing is left of an incognito one."""
         self._record.leave()
         if self.is_incognito:
             await self._journal.close()
@@ -385,7 +385,7 @@ class OpenChat:
             self._record.change(lambda store, _id_there: store.rename_chat(chat_id, title))
 
     def begin_today(self) -> None:
-        """The model is told today's date from now on."""
+        """Has the model told today's date from now on."""
         begun_at = self._begun_at = local_now()
 
         chat_id = self.chat_id
@@ -393,7 +393,7 @@ class OpenChat:
             self._record.change(lambda store, _id_there: store.set_chat_beginning(chat_id, begun_at))
 
     def set_model(self, model_path: str) -> None:
-        """The chat goes on with another model."""
+        """Lets the chat go on with another model."""
         self.model_path = model_path
         chat_id = self.chat_id
         if chat_id is not None:

@@ -50,7 +50,7 @@ class ChatRecord:
 
     @classmethod
     async def open(cls, journal: Journal, chat_id: str) -> "ChatRecord":
-        """The chat of that id, as the disk has it; as it is in memory while some of it still has to be stored.
+        """Opens the chat of that id as the disk has it; as memory has it while some of it still has to be stored.
 
         Raises:
             StoreError: it cannot be read, or is no longer there.
@@ -97,7 +97,7 @@ class ChatRecord:
         return made
 
     def leave(self) -> None:
-        """The chat is shown no more; its memory is let go once it is stored."""
+        """Lets the chat leave the screen; its memory is freed once it is stored."""
         self._is_left = True
         if self in self._journal.refused:
             return  # there is no other copy of what was refused
@@ -105,7 +105,7 @@ class ChatRecord:
         self._journal.write(lambda _store: self.let_go(), self)
 
     def let_go(self) -> None:
-        """Ends the memory of a chat that is left. On the journal's thread, which may be reading it until then."""
+        """Frees the memory of a chat that was left. Runs on the journal's thread, which may have been reading it."""
         with self._changing:
             if self._is_left:
                 self._is_let_go = True
@@ -123,7 +123,7 @@ class ChatRecord:
         return self in self._journal.refused
 
     def summary(self) -> ChatSummary | None:
-        """The chat as a line of the list; None while nothing was said in it, and once it was let go."""
+        """Returns the chat as a line of the list; None while nothing was said in it, and once its memory is freed."""
         with self._changing:
             return None if self._is_let_go else next(iter(self.memory.list_chats()), None)
 
@@ -146,7 +146,7 @@ class ChatRecord:
         return self._file_number != store.file_count
 
     def _store_whole(self, store: Store) -> None:
-        """The file that this chat was in has lost its name: all of it goes into the one that has the name now."""
+        """Writes the whole chat into the file that has the name now: the one that it was in has lost that name."""
         if store.has_chat(self.chat_id):
             raise StoreConflictError(
                 "The file of your chats was replaced by one that has this chat too.",
@@ -202,7 +202,10 @@ async def rename_chat(journal: Journal, chat_id: str, title: str) -> None:
 
 
 async def list_chats(journal: Journal) -> list[ChatSummary]:
-    """The chats, newest first, as they will be when everything is stored; without the disk's if it cannot be read."""
+    """Returns the chats, newest first, as they will be when everything is stored.
+
+    Where the disk cannot be read, its chats are left out.
+    """
     nothing: list[ChatSummary] = []
     stored = await journal.read_or(lambda store: store.list_chats(), nothing)
     summaries = {summary.chat_id: summary for summary in stored}
@@ -216,6 +219,6 @@ async def list_chats(journal: Journal) -> list[ChatSummary]:
 
 
 def unstored_chats(journal: Journal) -> list[tuple[ChatRecord, ChatSummary]]:
-    """Those of which something is in memory only, and their lines of the list."""
+    """Returns the chats of which something is in memory only, with their lines of the list."""
     records = [owner for owner in (*journal.waiting, *journal.refused) if isinstance(owner, ChatRecord)]
     return [(record, summary) for record in records if (summary := record.summary()) is not None]

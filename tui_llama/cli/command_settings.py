@@ -24,7 +24,7 @@ def settings_from(options: Mapping[str, object]) -> "Settings":
 
 
 def values_from(options: Mapping[str, object]) -> "list[SettingValue]":
-    """The same with the source of each, in the order of declarations; raises as `settings_from`."""
+    """Returns the same settings with the source of each, in the order of declarations; raises as `settings_from`."""
     from tui_llama import paths
     from tui_llama.settings_sources import load_values, with_options
 

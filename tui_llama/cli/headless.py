@@ -78,8 +78,8 @@ def complete(
 ) -> None:
     """Prints how `text` goes on; the arguments are those of `ask`.
 
-    With a `chat`, the text stands behind all that the chat has said, of which nothing that is stored is read again.
-    The chat stays as it is.
+    With a `chat`, the text follows everything in the chat; keys and values that are stored of it are not computed
+    again. The chat stays as it is.
     """
     load = settings.load_request(model)
     request = CompleteRequest(
@@ -102,7 +102,7 @@ def complete(
 def request_behind(
     chat: "StoredChat", request: CompleteRequest, engine: "LocalEngine", output: Output
 ) -> CompleteRequest:
-    """The request as it stands behind a chat, for this engine's model; says what is to be known of how it does."""
+    """Returns the request with a chat before its text, for this engine's model; prints notices about that."""
     vocabulary = engine.info.vocabulary
     if not chat.is_of(vocabulary):
         output.notice(TOKENISED_AGAIN)
@@ -113,7 +113,7 @@ def request_behind(
 
 
 def _has_loop_guard(settings: "Settings", ignore_eos: bool) -> bool:
-    """Who does not let the model end its answer wants all tokens, whatever they say."""
+    """Tells whether an answer that loops is ended. Where the model may not end its answer, all tokens are wanted."""
     return settings.loop_guard == "on" and not ignore_eos
 
 
@@ -133,9 +133,9 @@ def _answer(
 
 @contextmanager
 def opened_engine(load: LoadRequest) -> Iterator[tuple["LocalEngine", Output]]:
-    """An engine with a model, and where to print; loading reports its progress there, and what is odd of the model.
+    """Opens an engine with a model, and the output; prints the progress of loading and the model's notices there.
 
-    What is odd of its chat template is left to those who use that.
+    Notices about the chat template are left to `tell_of_template`.
 
     Raises:
         UserError: the model cannot be loaded.
@@ -152,7 +152,7 @@ def opened_engine(load: LoadRequest) -> Iterator[tuple["LocalEngine", Output]]:
 
 
 def tell_of_template(engine: "LocalEngine", output: Output) -> None:
-    """Says what is to be known of the model's chat template; for those who use it."""
+    """Prints the notices about the model's chat template; for commands that use it."""
     for notice in engine.template_notices:
         output.notice(notice)
 
@@ -187,7 +187,7 @@ def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, outpu
 
 
 def _cut_off_words(event: Finished) -> str:
-    """Why an answer ended where neither the model nor the user would have ended it; empty if it did not."""
+    """Returns why an answer was cut off; empty where the model or the user ended it."""
     match event.stop_reason:
         case StopReason.CONTEXT_FULL:
             return f"the context of {event.usage.context_size} tokens is full; the answer is cut off"
@@ -197,5 +197,5 @@ def _cut_off_words(event: Finished) -> str:
 
 
 def _never() -> bool:
-    """Ctrl+C ends the whole command, so nothing else asks for a stop."""
+    """Asks for no stop: Ctrl+C ends the whole command."""
     return False

@@ -125,7 +125,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
 
 
 def _make_engine() -> "Engine":
-    """Imported when it is first used, which is after the first frame."""
+    """Imports the engine when it is first used, which is after the first frame."""
     from tui_llama.engine.process.worker import EngineWorker
 
     return EngineWorker()

@@ -40,9 +40,9 @@ def given_model(options: Mapping[str, object]) -> str | None:
 
 
 def named_model(name: str) -> str:
-    """The path that somebody means: the file of that path, else the one model on this machine that is called so.
+    """Returns the path that a name means: the file of that path, else the one model on this machine with that name.
 
-    What is written as a path stays one; whoever opens it says that there is no such file.
+    A name that is written as a path is returned as one, even where there is no such file.
 
     Raises:
         UserError: it is no path, and no model is called so, or several are.
@@ -58,7 +58,7 @@ def named_model(name: str) -> str:
 
 
 def model_called(name: str) -> "FoundModel":
-    """The one model on this machine that is called so: by the catalogue, by its whole name, or by a part of it.
+    """Returns the one model on this machine with that name: the catalogue's name, its whole name, or a part of it.
 
     Raises:
         UserError: no model is called so, or several are.
@@ -91,7 +91,7 @@ def _not_here(name: str) -> ModelFileError:
 
 
 def last_model() -> str | None:
-    """The model last used in the chat, if its file is still there."""
+    """Returns the model last used in the chat, if its file is still there."""
     if not paths.is_there(paths.database_file()):
         return None
     from tui_llama.chats.store import Store
@@ -102,7 +102,7 @@ def last_model() -> str | None:
 
 
 def starter_model() -> str | None:
-    """The starter, if it is on this machine."""
+    """Returns the starter, if it is on this machine."""
     from tui_llama.models.starter.file import STARTER_FILE
 
     path = paths.models_folder() / STARTER_FILE
@@ -123,5 +123,5 @@ def _models_called(name: str) -> "list[FoundModel]":
 
 
 def _plain(name: str) -> str:
-    """A name by which models are compared: letters and digits alone."""
+    """Returns a name by which models are compared: letters and digits alone."""
     return "".join(character for character in name.casefold() if character.isalnum())

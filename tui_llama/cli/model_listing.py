@@ -27,12 +27,12 @@ _GAP: Final = "  "
 
 
 def describe_found(settings: Settings, machine: Machine) -> list[DescribedModel]:
-    """Every model file on this machine, with what its header says."""
+    """Returns every model file on this machine, with what its header says."""
     return [describe(found, read_model_facts(found.path), machine, settings) for found in find_models()]
 
 
 def choose_found(name: str) -> FoundModel:
-    """The model file that somebody names by its path, or as `model_choice.model_called` says.
+    """Returns the model file that a path names, or as `model_choice.model_called` says.
 
     Raises:
         UserError: there is none, or there are several.

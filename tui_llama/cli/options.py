@@ -58,12 +58,12 @@ def given(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def list_option(setting: Setting, **details: Any) -> Callable[[Command], Command]:
-    """An option that takes several values of a setting."""
+    """Makes an option that takes several values of a setting."""
     return _value_option(setting, SeveralOf(setting), f"{setting.metavar},…", **details)
 
 
 def value_option(setting: Setting, **details: Any) -> Callable[[Command], Command]:
-    """An option that takes one value of a setting.
+    """Makes an option that takes one value of a setting.
 
     Args:
         setting: Its declaration.
@@ -81,7 +81,7 @@ class ValueOf(click.ParamType[Any]):
         self._setting = setting
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value of a text; what click has converted already is checked again."""
+        """Returns the value of a text; checks again what click has converted already."""
         setting = self._setting
         try:
             checked = setting.parse(value, "") if isinstance(value, str) else setting.check(value, "")
@@ -99,7 +99,7 @@ class SeveralOf(click.ParamType[tuple[Any, ...]]):
         self._kind = ValueOf(setting)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
-        """The values of a text."""
+        """Returns the values of a text."""
         parts = value if isinstance(value, tuple) else str(value).split(",")
         return tuple(self._kind.convert(part, param, ctx) for part in parts)
 
@@ -117,6 +117,6 @@ def _value_option(setting: Setting, kind: Any, metavar: str, **details: Any) -> 
 
 
 def _with_range(setting: Setting) -> str:
-    """The explanation, and which numbers are allowed where that is not all of them."""
+    """Returns the explanation, with the numbers that are allowed where not all are."""
     allowed = setting.allowed_range
     return f"{setting.explanation}  [{allowed}]" if allowed else setting.explanation

@@ -44,14 +44,14 @@ def set_up(output: Output) -> bool:
 
 
 def has_usable_model() -> bool:
-    """Whether there is a model file on this machine that the engine can run."""
+    """Tells whether there is a model file on this machine that the engine can run."""
     from tui_llama.engine.model.facts import read_model_facts
 
     return any(not read_model_facts(model.path).refusal for model in find_models())
 
 
 def how_to_give_a_model() -> str:
-    """One line that says how to chat with a model that the user has."""
+    """Returns one line that says how to chat with a model that the user has."""
     return f"To chat, put a GGUF file into {paths.models_folder()}, or start with: -m FILE.gguf"
 
 
@@ -119,7 +119,7 @@ class _Fetching:
 
 @contextmanager
 def _fetching(progress: _Progress, *, is_needed: bool) -> Iterator[_Fetching]:
-    """The download, which ends with the block however that ends."""
+    """Runs the download beside the block, and ends it with the block, however that ends."""
     fetching = _Fetching(progress)
     if is_needed:
         fetching.start()

@@ -1,4 +1,4 @@
-"""What `tui-llama cache` does: shows what is stored of which chat, and removes it; texts of chats are never touched."""
+"""Shows and removes the stored keys and values of chats, for `tui-llama cache`; never touches the chats' texts."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -54,7 +54,7 @@ def show(output: Output, prompt_cache_mib: int) -> None:
 
 
 def strip(chat_ids: Sequence[str]) -> list[CacheUse]:
-    """Removes what is stored of chats, but for what others go on from; the chats are kept.
+    """Removes what is stored of chats, except what other chats go on from; keeps the chats.
 
     Args:
         chat_ids: Their ids, or how these begin.
@@ -86,7 +86,7 @@ def strip_all() -> None:
 
 
 def summary(uses: Sequence[CacheUse]) -> str:
-    """What was removed, in words."""
+    """Returns in words what was removed."""
     chats = "1 chat" if len(uses) == 1 else f"{len(uses)} chats"
     return f"{chats}: {sum(use.tokens for use in uses):,} tokens, {_size(sum(use.bytes for use in uses))}"
 
@@ -114,7 +114,7 @@ def _line(use: CacheUse, title: str) -> str:
 
 
 def _size(count: float) -> str:
-    """Bytes in the unit in which they are easiest to read."""
+    """Returns bytes in the unit in which they are easiest to read."""
     for unit in _UNITS[:-1]:
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

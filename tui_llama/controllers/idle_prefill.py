@@ -7,7 +7,7 @@ from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.views import RunAlone, ScreenView
 from tui_llama.conversation import State
 from tui_llama.turn.driver import TurnDriver
-from tui_llama.turn.idle_prefill import ReadingAhead
+from tui_llama.turn.idle_prefill import IdlePrefillScheduler
 
 
 class IdlePrefillView(ScreenView, Protocol):
@@ -41,8 +41,8 @@ class IdlePrefillController:
         self._draft = draft
         self._is_wanted = is_wanted
         self._view = view
-        self._reading = ReadingAhead(
-            turn_driver.read_ahead_request, partial(run, "read ahead"), self._note_ready, turn_driver.tell
+        self._reading = IdlePrefillScheduler(
+            turn_driver.idle_prefill_request, partial(run, "read ahead"), self._note_ready, turn_driver.tell
         )
 
     def start_if_at_rest(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tui_llama.engine.generation.idle_prefill import ReadAhead
+from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
@@ -31,6 +31,8 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
     Finished,
+    IdlePrefillEvent,
+    IdlePrefillRequest,
     LoadEvent,
     LoadProgress,
     LoadRequest,
@@ -39,8 +41,6 @@ from tui_llama.engine.protocol import (
     ModelLoaded,
     Notice,
     PromptEstimate,
-    ReadAheadEvent,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
 )
@@ -155,8 +155,8 @@ class LocalEngine:
         else:
             yield from self._save(request.chat_id)
 
-    def read_ahead(self, request: ReadAheadRequest, should_stop: ShouldStop) -> Iterator[ReadAheadEvent]:
-        """Yields the progress of idle prefill, then exactly one of `ReadAheadFinished` and `Failed`.
+    def idle_prefill(self, request: IdlePrefillRequest, should_stop: ShouldStop) -> Iterator[IdlePrefillEvent]:
+        """Yields the progress of idle prefill, then exactly one of `IdlePrefillFinished` and `Failed`.
 
         Args:
             request: What the next prompt is certain to begin with.
@@ -168,7 +168,7 @@ class LocalEngine:
             own = without_foreign_tokens(model, request)
             if len(own.ledger) < len(request.ledger):
                 yield Notice(TOKENISED_AGAIN)
-            ahead = ReadAhead(model, sequence, own, should_stop, self._prompt_cache)
+            ahead = IdlePrefill(model, sequence, own, should_stop, self._prompt_cache)
             yield from ahead.events(self._speed.note, self._clock)
         except UserError as error:
             self._forget()

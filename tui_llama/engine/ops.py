@@ -54,7 +54,7 @@ EMBED: Final = _planned("elementwise", "embed")
 """Token ids → rows of the embedding, as float32."""
 RMS_NORM: Final = _planned("elementwise", "rms_norm")
 """Divides rows by their root mean square and multiplies by learned weights."""
-GATE: Final = _planned("elementwise", "gate")
+SWIGLU: Final = _planned("elementwise", "swiglu")
 """SwiGLU: silu(gates) × ups."""
 ROTATE_QUERIES: Final = _planned("kv_store", "rotate_queries")
 """Rotates queries by their positions and pads each head."""
@@ -84,7 +84,7 @@ def matrix_product(layout: TileFormat) -> Operation:
 _PLAN_OPERATIONS: Final = {
     operation.name: operation
     for operation in (
-        *(EMBED, RMS_NORM, GATE, ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
+        *(EMBED, RMS_NORM, SWIGLU, ROTATE_QUERIES, STORE_KEYS, STORE_VALUES, ATTENTION),
         *_QUANTIZATIONS.values(),
         *_MATRIX_PRODUCTS.values(),
     )

@@ -142,7 +142,7 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     begun_at: str = ""
 
 
-class ReadAheadRequest(msgspec.Struct, frozen=True, tag=True):
+class IdlePrefillRequest(msgspec.Struct, frozen=True, tag=True):
     """Run idle prefill: read the certain prefix of the next prompt.
 
     `messages` is the conversation up to now, and `draft` the beginning of the next message, as far as it is likely to
@@ -160,7 +160,7 @@ class ReadAheadRequest(msgspec.Struct, frozen=True, tag=True):
     begun_at: str = ""
 
 
-class StopReadingAhead(msgspec.Struct, frozen=True, tag=True):
+class StopIdlePrefill(msgspec.Struct, frozen=True, tag=True):
     """End idle prefill after the chunk that the engine is reading; else without effect."""
 
 
@@ -190,8 +190,8 @@ class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):
     """Finish saving and end the process."""
 
 
-AnsweredRequest: TypeAlias = LoadRequest | ReplyRequest | CompleteRequest | ReadAheadRequest | EstimateRequest
-Request: TypeAlias = AnsweredRequest | StopReadingAhead | CancelRequest | ShutdownRequest
+AnsweredRequest: TypeAlias = LoadRequest | ReplyRequest | CompleteRequest | IdlePrefillRequest | EstimateRequest
+Request: TypeAlias = AnsweredRequest | StopIdlePrefill | CancelRequest | ShutdownRequest
 
 # --- events ---------------------------------------------------------------------------------------------------------
 
@@ -362,14 +362,14 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     usage: Usage
 
 
-class ReadAheadProgress(msgspec.Struct, frozen=True, tag=True):
+class IdlePrefillProgress(msgspec.Struct, frozen=True, tag=True):
     """The progress of idle prefill: `ready_tokens` of the `total_tokens` of the certain prefix are read."""
 
     ready_tokens: Count
     total_tokens: Count
 
 
-class ReadAheadFinished(msgspec.Struct, frozen=True, tag=True):
+class IdlePrefillFinished(msgspec.Struct, frozen=True, tag=True):
     """Idle prefill has ended; `ready_tokens` of the next prompt need not be read again."""
 
     ready_tokens: Count
@@ -407,10 +407,10 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 LoadEvent: TypeAlias = LoadProgress | ModelLoaded | Notice | Failed
 ReplyEvent: TypeAlias = PromptEncoded | PromptProgress | TextPiece | Notice | Finished | Failed
-ReadAheadEvent: TypeAlias = ReadAheadProgress | Notice | ReadAheadFinished | Failed
-Event: TypeAlias = LoadEvent | ReplyEvent | ReadAheadEvent | PromptEstimate
+IdlePrefillEvent: TypeAlias = IdlePrefillProgress | Notice | IdlePrefillFinished | Failed
+Event: TypeAlias = LoadEvent | ReplyEvent | IdlePrefillEvent | PromptEstimate
 
-LAST_EVENTS = (ModelLoaded, Finished, ReadAheadFinished, PromptEstimate, Failed)
+LAST_EVENTS = (ModelLoaded, Finished, IdlePrefillFinished, PromptEstimate, Failed)
 """The events that end the answer to a request."""
 
 
@@ -433,8 +433,8 @@ class Engine(Protocol):
         """
         ...
 
-    def read_ahead(self, request: ReadAheadRequest) -> AsyncIterator[ReadAheadEvent]:
-        """Yields the events of idle prefill, the last of them `ReadAheadFinished` or `Failed`.
+    def idle_prefill(self, request: IdlePrefillRequest) -> AsyncIterator[IdlePrefillEvent]:
+        """Yields the events of idle prefill, the last of them `IdlePrefillFinished` or `Failed`.
 
         A caller that stops iterating ends idle prefill. Any other request ends the events without a last one.
 

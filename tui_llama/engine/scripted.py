@@ -20,6 +20,9 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
     Finished,
+    IdlePrefillEvent,
+    IdlePrefillFinished,
+    IdlePrefillRequest,
     LoadEvent,
     LoadProgress,
     LoadRequest,
@@ -31,9 +34,6 @@ from tui_llama.engine.protocol import (
     PromptEstimate,
     PromptPart,
     PromptProgress,
-    ReadAheadEvent,
-    ReadAheadFinished,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     TextPiece,
@@ -86,10 +86,10 @@ class AfterCancel:
     event: ReplyEvent
 
 
-Step: TypeAlias = LoadEvent | ReplyEvent | ReadAheadEvent | Gate | Pause | Loss | AfterCancel
+Step: TypeAlias = LoadEvent | ReplyEvent | IdlePrefillEvent | Gate | Pause | Loss | AfterCancel
 ReplyScript: TypeAlias = Callable[[ReplyRequest | CompleteRequest], Iterable[Step]]
 LoadScript: TypeAlias = Callable[[LoadRequest], Iterable[Step]]
-ReadAheadScript: TypeAlias = Callable[[ReadAheadRequest], Iterable[Step]]
+IdlePrefillScript: TypeAlias = Callable[[IdlePrefillRequest], Iterable[Step]]
 EstimateScript: TypeAlias = Callable[[EstimateRequest], PromptEstimate]
 
 
@@ -100,13 +100,13 @@ class ScriptedEngine:
         load: The steps of each load, or a function that makes them. The default is the demonstration's.
         replies: The steps of each reply in turn, or a function that makes them from the request. When the
             list is used up, the demonstration goes on.
-        read_ahead: Makes the steps of each reading ahead; by default it ends at once.
+        idle_prefill: Makes the steps of each reading ahead; by default it ends at once.
         estimate: Says what a reply would cost, or raises; by default what the demonstration's would.
 
     Attributes:
         load_requests: The loads that were asked for.
         reply_requests: The replies that were asked for.
-        read_ahead_requests: The readings ahead that were asked for.
+        idle_prefill_requests: The readings ahead that were asked for.
         estimate_requests: The estimates that were asked for.
         is_alive: Whether there is a process to ask; a test may end it between two requests.
         is_closed: Whether the engine was ended.
@@ -117,17 +117,17 @@ class ScriptedEngine:
         *,
         load: Iterable[Step] | LoadScript | None = None,
         replies: Iterable[Iterable[Step]] | ReplyScript | None = None,
-        read_ahead: ReadAheadScript | None = None,
+        idle_prefill: IdlePrefillScript | None = None,
         estimate: EstimateScript | None = None,
     ) -> None:
         self._load_script = _load_script(load)
         self._reply_script = _reply_script(replies)
-        self._read_ahead_script = read_ahead or (lambda _request: (ReadAheadFinished(0),))
+        self._idle_prefill_script = idle_prefill or (lambda _request: (IdlePrefillFinished(0),))
         self._estimate_script = estimate or _demo_estimate
         self._cancelled = asyncio.Event()
         self.load_requests: list[LoadRequest] = []
         self.reply_requests: list[ReplyRequest | CompleteRequest] = []
-        self.read_ahead_requests: list[ReadAheadRequest] = []
+        self.idle_prefill_requests: list[IdlePrefillRequest] = []
         self.estimate_requests: list[EstimateRequest] = []
         self.is_alive = False
         self.is_closed = False
@@ -157,13 +157,13 @@ class ScriptedEngine:
         if self._cancelled.is_set():
             yield Finished(request.turn, StopReason.STOPPED, Usage(context_size=CONTEXT_SIZE))
 
-    async def read_ahead(self, request: ReadAheadRequest) -> AsyncIterator[ReadAheadEvent]:
+    async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncIterator[IdlePrefillEvent]:
         """Replays the steps of a reading ahead."""
-        self.read_ahead_requests.append(request)
+        self.idle_prefill_requests.append(request)
         self._cancelled.clear()
-        for step in self._read_ahead_script(request):
+        for step in self._idle_prefill_script(request):
             if not self._cancelled.is_set() and await self._is_event(step):
-                yield cast(ReadAheadEvent, step)
+                yield cast(IdlePrefillEvent, step)
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:
         """Asks the script."""

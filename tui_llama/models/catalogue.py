@@ -59,7 +59,7 @@ class RecommendedSampling(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     repeat_penalty: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
     def given(self) -> dict[str, int | float]:
-        """What is recommended, by the names of `SamplingSettings`."""
+        """Returns what is recommended, by the names of `SamplingSettings`."""
         return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
 
 

@@ -62,7 +62,7 @@ def describe(found: FoundModel, facts: ModelFacts | None, machine: Machine, sett
 
 
 def offers(found: Iterable[DescribedModel], machine: Machine, settings: Settings) -> list[OfferedModel]:
-    """The models of the catalogue of which no file is here that can run, in the catalogue's order."""
+    """Returns the models of the catalogue of which no file is here that can run, in the catalogue's order."""
     here = {
         entry.name
         for model in found
@@ -77,15 +77,15 @@ def offers(found: Iterable[DescribedModel], machine: Machine, settings: Settings
 
 
 def refusal_words(facts: ModelFacts) -> str:
-    """Why the engine cannot run a model, in few words, without the name of the file."""
+    """Returns why the engine cannot run a model, in few words, without the name of the file."""
     return facts.refusal.removeprefix(f"{facts.path.rpartition('/')[2]}: ")
 
 
 def context_words(tokens: int) -> str:
-    """A context as lists show it, such as "8k" or "131k"; empty where nobody knows."""
+    """Returns a context as lists show it, such as "8k" or "131k"; empty where nobody knows."""
     return f"{tokens // 1000}k" if tokens >= 1000 else str(tokens or "")
 
 
 def size_and_type(size_bytes: int, quantization: str) -> str:
-    """Such as "2.5 GB Q4_K_M"."""
+    """Returns size and type in words, such as "2.5 GB Q4_K_M"."""
     return f"{size_words(size_bytes)} {quantization}".rstrip()

@@ -79,7 +79,7 @@ class DownloadMeter:
         self._progress = Progress("")
 
     def note(self, progress: Progress, now: float) -> None:
-        """The download is so far at this time."""
+        """Notes how far the download is at this time."""
         if progress.step != self._step or (self._marks and progress.done_bytes < self._marks[-1][1]):
             self._step = progress.step
             self._marks.clear()
@@ -109,7 +109,7 @@ class DownloadMeter:
         return (last_bytes - first_bytes) / seconds if seconds >= LEAST_SECONDS else 0.0
 
     def words(self) -> str:
-        """Such as "downloading 34 % of 98 MB · 12 MB/s · 5 s left"."""
+        """Returns how far it is in words, such as "downloading 34 % of 98 MB · 12 MB/s · 5 s left"."""
         progress, rate = self._progress, self.bytes_per_second
         if not progress.total_bytes:
             return f"{progress.step} {size_words(progress.done_bytes)}" if progress.done_bytes else progress.step
@@ -144,14 +144,14 @@ def no_space(folder: Path, wanted_bytes: int, free_bytes: int) -> DownloadError:
 
 
 def size_words(size_bytes: int) -> str:
-    """A size as people write it, such as "98 MB" or "4.7 GB" (powers of ten)."""
+    """Returns a size as people write it, such as "98 MB" or "4.7 GB" (powers of ten)."""
     if size_bytes >= 999.5e6:  # what would be rounded to 1000 MB
         return f"{size_bytes / 1e9:.1f} GB"
     return f"{size_bytes / 1e6:.0f} MB" if size_bytes >= 999.5e3 else f"{size_bytes / 1e3:.0f} kB"
 
 
 def duration_words(seconds: float) -> str:
-    """A time to wait as people say it, such as "5 s", "3 min" or "2 h"."""
+    """Returns a time to wait as people say it, such as "5 s", "3 min" or "2 h"."""
     whole = max(1, round(seconds))
     if whole < 100:
         return f"{whole} s"

@@ -91,7 +91,7 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 def judge(needs: Needs, machine: Machine, *, context_size: int = 0, cache_type: str = "f16") -> Fit:
-    """How a model goes together with a machine.
+    """Returns how a model fits a machine.
 
     Args:
         needs: The model.

@@ -143,7 +143,7 @@ class _Search:
                     yield UnfinishedDownload(path.absolute(), name, status.st_size, status.st_mtime)
 
     def _candidates(self) -> Iterator[tuple[Path, str, str]]:
-        """Path, name and origin of what may be a model."""
+        """Yields the path, the name and the origin of what may be a model."""
         for origin, folders in (
             (OUR_FOLDER, [paths.models_folder()]),
             (HUGGING_FACE, self._hugging_face_snapshots()),
@@ -197,7 +197,7 @@ class _Search:
         return [named or self._home / ".ollama" / "models", OLLAMA_SERVICE_FOLDER]
 
     def _ollama_models(self, folder: Path) -> Iterator[tuple[Path, str]]:
-        """The weights that manifests name; newer versions have a second folder, `manifests-v2`."""
+        """Yields the weights that manifests name; newer versions have a second folder, `manifests-v2`."""
         for manifests in self._entries(folder):
             if manifests.name.startswith("manifest"):
                 for path in self._files_below(manifests):
@@ -209,7 +209,7 @@ class _Search:
         return self._named_folder("XDG_CACHE_HOME") or self._home / ".cache"
 
     def _named_folder(self, variable: str, *below: str) -> Path | None:
-        """The folder that an environment variable names, or one below it; None where it is not set."""
+        """Returns the folder that an environment variable names, or one below it; None where it is not set."""
         name = self._environment.get(variable)
         return self._folder(name).joinpath(*below) if name else None
 
@@ -219,9 +219,9 @@ class _Search:
     # --- walking ---
 
     def _files_below(self, folder: Path) -> Iterator[Path]:
-        """Everything below `folder` that is no folder; links are followed, but no folder is entered twice.
+        """Yields everything below `folder` that is no folder; follows links, but enters no folder twice.
 
-        Nor is one entered that holds a download of the starter: what is in it is not whole yet.
+        A folder that holds a download of the starter is not entered: what is in it is not whole yet.
         """
         entered: set[tuple[int, int]] = set()
         waiting = [(folder, 0)]
@@ -237,7 +237,7 @@ class _Search:
                 waiting.extend((entry, depth + 1) for entry in reversed(self._entries(current)))
 
     def _entries(self, folder: Path) -> list[Path]:
-        """What is in a folder, in the order of names; nothing where it cannot be read."""
+        """Returns what is in a folder, in the order of names; nothing where it cannot be read."""
         try:
             with os.scandir(folder) as entries:
                 found = [Path(entry.path) for entry in itertools.islice(entries, self._entries_left)]
@@ -263,7 +263,7 @@ def _holds_gguf(path: Path, status: os.stat_result) -> bool:
 
 
 def _ollama_weights(manifest_path: Path) -> str | None:
-    """The file name, below `blobs`, of the weights that a manifest names."""
+    """Returns the file name, below `blobs`, of the weights that a manifest names."""
     manifest = _decoded(_read_small(manifest_path), _OllamaManifest)
     for layer in manifest.layers if manifest is not None else ():
         digest = _DIGEST.fullmatch(layer.digest)
@@ -273,7 +273,7 @@ def _ollama_weights(manifest_path: Path) -> str | None:
 
 
 def _ollama_name(manifest_path: Path) -> str:
-    """The name under which Ollama knows a model: `host/namespace/model/tag` without what is usual."""
+    """Returns the name under which Ollama knows a model: `host/namespace/model/tag` without what is usual."""
     *folders, tag = manifest_path.parts
     if folders and folders[0] in _OLLAMA_HOSTS:
         del folders[0]
@@ -283,7 +283,7 @@ def _ollama_name(manifest_path: Path) -> str:
 
 
 def _decoded(content: bytes, kind: type[Structure]) -> Structure | None:
-    """The JSON text as a structure; None where it is something else."""
+    """Returns the JSON text as a structure; None where it is something else."""
     try:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -291,7 +291,7 @@ def _decoded(content: bytes, kind: type[Structure]) -> Structure | None:
 
 
 def _read_small(path: Path, most_bytes: int = MAX_SETTINGS_BYTES, *, cut: bool = False) -> bytes:
-    """The content of a regular file; nothing where there is none, or where it is longer and not to be cut."""
+    """Returns the content of a regular file; nothing where there is none, or where it is too long and not to be cut."""
     status = _status(path)
     if status is None or not stat.S_ISREG(status.st_mode) or (status.st_size > most_bytes and not cut):
         return b""
@@ -310,12 +310,12 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _encodable(name: str) -> str:
-    """File names may hold bytes that are no text; the database and the screen could not take them."""
+    """Returns a file name with "?" for bytes that are no text: the database and the screen could not take them."""
     return name.encode("utf-8", "replace").decode()
 
 
 def _place_in_list(model: FoundModel) -> tuple[int, list[tuple[int, str]], str]:
-    """By origin, then by name with numbers in the order of their values: 1B, 3B, 11B."""
+    """Returns what lists are sorted by: the origin, then the name, with numbers in the order of their values."""
     pieces = re.findall(r"[0-9]+|[^0-9]+", model.name.casefold())
     natural = [(int(piece), "") if piece[0] in "0123456789" else (-1, piece) for piece in pieces]
     return _ORIGINS.index(model.origin), natural, str(model.path)

@@ -54,12 +54,12 @@ class _KeptSpeed(msgspec.Struct, frozen=True):
 
 
 def this_machine() -> Machine:
-    """The machine as it is now, with the reading speed if it was measured before; takes no time."""
+    """Returns the machine as it is now, with the reading speed if it was measured before; takes no time."""
     return _with_speed(_unmeasured(), _kept_speed())
 
 
 def measured_machine() -> Machine:
-    """The machine with its reading speed, which is measured now if nobody has done that well before: about a second.
+    """Returns the machine with its reading speed; measures that, in about a second, if no good figure was kept.
 
     A speed that cannot be measured or kept is no error: it stays 0, or is measured again the next time.
     """
@@ -85,7 +85,7 @@ def _unmeasured() -> Machine:
 
 
 def processor_name() -> str:
-    """What the processor calls itself."""
+    """Returns the name that the processor gives itself."""
     try:
         lines = _PROCESSOR_TABLE.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -117,7 +117,7 @@ def _memory() -> tuple[int, int | None]:
 
 
 def _memory_table() -> dict[str, int]:
-    """Linux's table, in bytes; empty elsewhere."""
+    """Returns Linux's table, in bytes; empty elsewhere."""
     try:
         lines = _MEMORY_TABLE.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -135,7 +135,7 @@ def _pages(name: str) -> int | None:
 
 
 def _group_number(names: tuple[str, ...]) -> int | None:
-    """A number of this process's control group (Linux); None where there is none or no limit."""
+    """Returns a number of this process's control group (Linux); None where there is none or no limit."""
     for name in names:
         try:
             text = (_CONTROL_GROUP / name).read_text(encoding="ascii").strip()
@@ -146,7 +146,7 @@ def _group_number(names: tuple[str, ...]) -> int | None:
 
 
 def _group_cache_bytes() -> int:
-    """What the control group keeps of files and has not used lately; 0 where nobody knows.
+    """Returns how many bytes of files the control group keeps and has not used lately; 0 where nobody knows.
 
     Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.stat).
     """
@@ -168,7 +168,7 @@ def _speed_file() -> Path:
 
 
 def _kept_speed() -> _KeptSpeed | None:
-    """What was measured before on this processor with as many cores."""
+    """Returns what was measured before on this processor with as many cores."""
     try:
         kept = msgspec.json.decode(_speed_file().read_bytes(), type=_KeptSpeed)
     except (OSError, msgspec.MsgspecError):

@@ -34,7 +34,7 @@ _LONGEST: Final = 48
 
 
 def short_name(path: PurePath | str, general_name: str = "") -> str:
-    """What to call a model, such as "SmolLM2 135M Instruct"; not safe to print.
+    """Returns what to call a model, such as "SmolLM2 135M Instruct"; not safe to print.
 
     Args:
         path: Its file.
@@ -49,14 +49,14 @@ def short_name(path: PurePath | str, general_name: str = "") -> str:
 
 
 def _from_file(path: PurePath) -> str:
-    """The name that the file has; empty where that is no name."""
+    """Returns the name that the file has; empty where that is no name."""
     stem = path.stem if path.suffix.lower() == ".gguf" else path.name
     name = _in_words(_OWNER_AND_REPOSITORY.sub("", stem))
     return name if re.search(r"[^\W\d_]{2}", name) else ""
 
 
 def _in_words(name: str) -> str:
-    """A name without what says how the file was made and by whom; empty where nothing is left that is a name."""
+    """Returns a name without the words that say how the file was made and by whom; empty where no name is left."""
     name = _OWNER.sub("", _PART_OR_COPY.sub("", name.strip()))
     while (cut := _SUFFIXES.sub("", _QUANTIZATION.sub("", name))) != name and cut:
         name = cut
@@ -67,10 +67,10 @@ def _in_words(name: str) -> str:
 
 
 def _may_be_name(name: str) -> bool:
-    """Whether a text is as short as names are, and no path."""
+    """Tells whether a text is as short as names are, and no path."""
     return len(name) <= _LONGEST and not re.search(r"[/\\]|--", name)
 
 
 def _is_label(name: str) -> bool:
-    """Whether a word of it is of a training run, or a hash."""
+    """Tells whether a word of it is of a training run, or a hash."""
     return any(_TRAINING_WORD.fullmatch(word) for word in re.split(r"[-\s]+", name))

@@ -110,7 +110,7 @@ async def pull_beside(name: str) -> AsyncGenerator[DownloadEvent, None]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The child: fetches what is named, prints events as lines of JSON, and stops when standard input ends."""
+    """Runs the child: fetches what is named, prints events as lines of JSON, and stops when standard input ends."""
     (name,) = arguments
     is_stopped = threading.Event()
     threading.Thread(target=_wait_for_the_end, args=(is_stopped,), daemon=True).start()

@@ -54,7 +54,7 @@ def note_pulled(path: Path, *companions: Path) -> None:
 
 
 def _companion(path: Path) -> _Companion | None:
-    """What there is at a path now, in the record's words; None for nothing, or no file."""
+    """Returns what there is at a path now, in the record's words; None for nothing, or no file."""
     try:
         status = path.stat()
     except OSError:
@@ -65,12 +65,12 @@ def _companion(path: Path) -> _Companion | None:
 
 
 def was_pulled(path: Path) -> bool:
-    """Whether this program fetched the file, and nobody has replaced it since."""
+    """Tells whether this program fetched the file, and nobody has replaced it since."""
     return _find(path) is not None
 
 
 def size_when_pulled(path: Path) -> int | None:
-    """How long a file was when this program fetched it; None where it did not."""
+    """Returns how many bytes a file had when this program fetched it; None where it did not."""
     return next((each.size_bytes for each in _read() if each.path == str(path)), None)
 
 
@@ -102,7 +102,7 @@ def _remove_pulled(path: Path) -> int:
 
 
 def _companions(pulled: _Pulled) -> Iterator[Path]:
-    """Those that are still what came with the model; what somebody has put in their place since is not ours."""
+    """Returns the files that are still those that came with the model; what has replaced them since is not ours."""
     for companion in pulled.with_it:
         if _companion(Path(companion.path)) == companion:
             yield Path(companion.path)
@@ -129,7 +129,7 @@ def _remove(path: Path) -> int:
 
 
 def _find(path: Path) -> _Pulled | None:
-    """The record of a file that is still the one that was fetched, or of the link that a broken removal left."""
+    """Returns the record of a file that is still the one that was fetched, or of a link that a broken removal left."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -139,13 +139,13 @@ def _find(path: Path) -> _Pulled | None:
 
 
 def _is_blob_of(target: Path, link: Path) -> bool:
-    """Whether `target` is in the folder of blobs that belongs to the snapshot of `link`."""
+    """Tells whether `target` is in the folder of blobs that belongs to the snapshot of `link`."""
     repository = next((folder for folder in link.parents if folder.name == "snapshots"), None)
     return repository is not None and target.parent == Path(os.path.realpath(repository.parent / "blobs"))
 
 
 def _is_linked(blob: Path, known: Path) -> bool:
-    """Whether any link in the snapshots of the repository leads to a blob, beside the one that is known."""
+    """Tells whether another link in the snapshots of the repository than the known one leads to a blob."""
     known = Path(os.path.realpath(known.parent)) / known.name
     links = (path for path in (blob.parent.parent / "snapshots").rglob("*") if path.is_symlink() and path != known)
     return any(Path(os.path.realpath(link)) == blob for link in links)

@@ -14,11 +14,11 @@ class ModelSource(Protocol):
     """What may be asked about models. `find`, `machine`, `was_pulled` and `remove` may take their time."""
 
     def find(self) -> list[FoundModel]:
-        """The model files on this machine."""
+        """Returns the model files on this machine."""
         ...
 
     def machine(self) -> Machine:
-        """What this machine has for a model."""
+        """Returns what this machine has for a model."""
         ...
 
     def inspect(self, paths: Sequence[Path]) -> AsyncGenerator[ModelFacts, None]:
@@ -30,7 +30,7 @@ class ModelSource(Protocol):
         ...
 
     def was_pulled(self, path: Path) -> bool:
-        """Whether this program has fetched a file."""
+        """Tells whether this program has fetched a file."""
         ...
 
     def remove(self, path: Path) -> int:

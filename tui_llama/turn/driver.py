@@ -23,9 +23,9 @@ from tui_llama.engine.process.border import GuardedEngine
 from tui_llama.engine.protocol import (
     CompleteRequest,
     Engine,
+    IdlePrefillRequest,
     ModelInfo,
     PromptEstimate,
-    ReadAheadRequest,
     ReplyRequest,
 )
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
@@ -299,13 +299,13 @@ class TurnDriver:
 
     # --- what is asked beside the turn --------------------------------------------------------------------------
 
-    async def read_ahead_request(self, draft: str) -> tuple[Engine, ReadAheadRequest] | None:
+    async def idle_prefill_request(self, draft: str) -> tuple[Engine, IdlePrefillRequest] | None:
         """Returns whom to ask to read ahead, and the request for it; None if there is nothing to read."""
         chat = self.chat
         if not draft and not chat.messages():
             return None
         async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
-            request = await self.requests.read_ahead(chat, draft)
+            request = await self.requests.idle_prefill(chat, draft)
         return self._engine, request
 
     async def estimate(self, position: int, text: str) -> PromptEstimate | None:

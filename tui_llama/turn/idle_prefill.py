@@ -13,10 +13,10 @@ from typing import Any, Protocol, TypeAlias
 from tui_llama.engine.protocol import (
     Engine,
     Failed,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    IdlePrefillRequest,
     Notice,
-    ReadAheadFinished,
-    ReadAheadProgress,
-    ReadAheadRequest,
 )
 from tui_llama.errors import EngineLostError, UserError
 
@@ -46,11 +46,11 @@ class Running(Protocol):
         ...
 
 
-MakeRequest: TypeAlias = Callable[[str], Awaitable[tuple[Engine, ReadAheadRequest] | None]]
+MakeRequest: TypeAlias = Callable[[str], Awaitable[tuple[Engine, IdlePrefillRequest] | None]]
 Spawn: TypeAlias = Callable[[Callable[[], Coroutine[Any, Any, None]]], Running]
 
 
-class ReadingAhead:
+class IdlePrefillScheduler:
     """Asks an engine to read ahead.
 
     Args:
@@ -74,7 +74,7 @@ class ReadingAhead:
         self._on_notice = on_notice
         self._part: str | None = None
         self._running: Running | None = None
-        self._being_read: ReadAheadRequest | None = None
+        self._being_read: IdlePrefillRequest | None = None
         self._has_failed = False
         self._is_held = False
 
@@ -134,15 +134,15 @@ class ReadingAhead:
                 break
         self._running = self._being_read = None
 
-    async def _read(self, engine: Engine, request: ReadAheadRequest) -> bool:
+    async def _read(self, engine: Engine, request: IdlePrefillRequest) -> bool:
         """Whether the request was carried out; else nothing is told to be ready."""
         is_finished = False
         try:
-            async for event in engine.read_ahead(request):
+            async for event in engine.idle_prefill(request):
                 match event:
-                    case ReadAheadProgress(ready_tokens=ready, total_tokens=total):
+                    case IdlePrefillProgress(ready_tokens=ready, total_tokens=total):
                         self._on_progress(ready, total)
-                    case ReadAheadFinished(ready_tokens=ready):
+                    case IdlePrefillFinished(ready_tokens=ready):
                         is_finished = True
                         self._on_progress(ready, ready)
                     case Notice(text=text):

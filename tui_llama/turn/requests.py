@@ -13,9 +13,9 @@ from tui_llama.engine.protocol import (
     TOKENISED_AGAIN,
     CompleteRequest,
     EstimateRequest,
+    IdlePrefillRequest,
     LoadRequest,
     ModelInfo,
-    ReadAheadRequest,
     ReplyRequest,
 )
 
@@ -90,11 +90,11 @@ class RequestMaker:
             messages=() if has_tokens else chat.messages(),
         )
 
-    async def read_ahead(self, chat: OpenChat, draft: str) -> ReadAheadRequest:
+    async def idle_prefill(self, chat: OpenChat, draft: str) -> IdlePrefillRequest:
         """Returns what asks to read what the next prompt begins with, `draft` being what is written of it."""
         settings = self.settings
         fed = self._fed(await chat.whole_ledger())
-        return ReadAheadRequest(
+        return IdlePrefillRequest(
             messages=chat.messages(),
             draft=draft,
             ledger=fed.token_ids,

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.engine_events import text_of, usage_of
 from tests.fakes.fake_model import CHUNK_TOKENS, FakeModel, FakeOpener, FakeTemplate, answering, any_letter
+from tests.fakes.known_templates import known_template
 from tests.fakes.tiny_model import Architecture, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.engine.generation.idle_prefill import CONTINUATIONS
@@ -22,6 +23,10 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
     Finished,
+    IdlePrefillEvent,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    IdlePrefillRequest,
     LoadRequest,
     ModelLoaded,
     Notice,
@@ -30,16 +35,11 @@ from tui_llama.engine.protocol import (
     PromptEncoded,
     PromptEstimate,
     PromptProgress,
-    ReadAheadEvent,
-    ReadAheadFinished,
-    ReadAheadProgress,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     RereadCause,
     TextPiece,
 )
-from tui_llama.engine.templates.chat_template import known_template
 from tui_llama.engine.templates.dates import write_date
 from tui_llama.engine.tokenizer.tokenizer import open_tokenizer
 from tui_llama.errors import EngineError
@@ -145,9 +145,9 @@ class Talk:
         assert isinstance(events[-1], Finished), events[-1]
         return events
 
-    def rest(self, draft: str = "", should_stop: Callable[[], bool] = never) -> list[ReadAheadEvent]:
-        request = ReadAheadRequest(self.messages, draft, self.ledger, chat_id=self.chat_id, overflow=self.overflow)
-        return list(self.engine.read_ahead(request, should_stop))
+    def rest(self, draft: str = "", should_stop: Callable[[], bool] = never) -> list[IdlePrefillEvent]:
+        request = IdlePrefillRequest(self.messages, draft, self.ledger, chat_id=self.chat_id, overflow=self.overflow)
+        return list(self.engine.idle_prefill(request, should_stop))
 
     def estimate(self, text: str) -> PromptEstimate | Failed:
         messages = (*self.messages, ChatMessage(Role.USER, text))
@@ -163,8 +163,8 @@ def cause_of(events: Iterable[ReplyEvent]) -> RereadCause | None:
     return cause
 
 
-def ready(events: Sequence[ReadAheadEvent]) -> int:
-    assert isinstance(events[-1], ReadAheadFinished), events[-1]
+def ready(events: Sequence[IdlePrefillEvent]) -> int:
+    assert isinstance(events[-1], IdlePrefillFinished), events[-1]
     return events[-1].ready_tokens
 
 
@@ -217,15 +217,15 @@ def test_what_is_there_already_is_not_read_again() -> None:
     talk.say("some words more")
     talk.rest("the next")
     held = talk.held()
-    assert talk.rest("the next") == [ReadAheadFinished(len(held))]
+    assert talk.rest("the next") == [IdlePrefillFinished(len(held))]
     assert talk.held() == held
 
 
 def test_a_longer_draft_goes_on_where_the_shorter_one_ended() -> None:
     talk = talk_with()
     first = ready(talk.rest("one two"))
-    progress = [event for event in talk.rest("one two three") if isinstance(event, ReadAheadProgress)]
-    assert progress == [ReadAheadProgress(first + len(" three"), first + len(" three"))]
+    progress = [event for event in talk.rest("one two three") if isinstance(event, IdlePrefillProgress)]
+    assert progress == [IdlePrefillProgress(first + len(" three"), first + len(" three"))]
 
 
 def test_an_edited_draft_keeps_what_agrees() -> None:
@@ -281,12 +281,12 @@ def test_a_template_that_takes_no_messages_leaves_nothing_to_read() -> None:
     model.chat_template = RefusingTemplate()
     talk = talk_with(model)
     talk.messages = (ChatMessage(Role.USER, "unanswered"),)
-    assert talk.rest("and") == [ReadAheadFinished(0)]
+    assert talk.rest("and") == [IdlePrefillFinished(0)]
 
 
 def test_a_draft_that_does_not_fit_leaves_nothing_to_read() -> None:
     talk = talk_with(FakeModel(context_size=64), Overflow(OverflowMode.STOP))
-    assert talk.rest("x" * 100) == [ReadAheadFinished(0)]
+    assert talk.rest("x" * 100) == [IdlePrefillFinished(0)]
 
 
 def test_where_positions_will_be_shared_no_more_is_read_than_a_reply_takes_over() -> None:
@@ -346,14 +346,14 @@ def test_what_is_stored_is_taken_from_there_when_a_chat_is_opened(tmp_path: Path
     again = Talk(engine_with(FakeModel(answering("yes")), tmp_path), CHAT)
     again.messages, again.ledger = talk.messages, talk.ledger
     (progress, finished) = again.rest()
-    assert isinstance(progress, ReadAheadProgress)
-    assert finished == ReadAheadFinished(len(talk.ledger) + len("<user:"))
+    assert isinstance(progress, IdlePrefillProgress)
+    assert finished == IdlePrefillFinished(len(talk.ledger) + len("<user:"))
 
 
 def test_where_all_is_stored_nothing_is_left_to_read(tmp_path: Path) -> None:
     stored_talk(tmp_path)
     again = Talk(engine_with(FakeModel(answering("yes")), tmp_path), "d" * 32)
-    assert again.rest("hi hi ") == [ReadAheadFinished(len(again.held()))]
+    assert again.rest("hi hi ") == [IdlePrefillFinished(len(again.held()))]
     assert len(again.held()) > len("hi hi")
 
 
@@ -364,7 +364,7 @@ def test_something_stored_that_is_damaged_is_told_and_read_again(tmp_path: Path)
     again = Talk(engine_with(FakeModel(answering("yes")), tmp_path), CHAT)
     again.messages, again.ledger = talk.messages, talk.ledger
     events = again.rest()
-    assert [type(event) for event in events[:2]] == [Notice, ReadAheadProgress]
+    assert [type(event) for event in events[:2]] == [Notice, IdlePrefillProgress]
     assert ready(events) == len(again.held())
 
 
@@ -373,7 +373,7 @@ def test_without_a_chat_nothing_is_taken_from_the_store(tmp_path: Path) -> None:
     again = Talk(engine_with(FakeModel(answering("yes")), tmp_path))
     again.messages, again.ledger = talk.messages, talk.ledger
     first = again.rest()[0]
-    assert isinstance(first, ReadAheadProgress)
+    assert isinstance(first, IdlePrefillProgress)
     assert first.ready_tokens == CHUNK_TOKENS
 
 

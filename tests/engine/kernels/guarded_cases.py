@@ -18,9 +18,8 @@ import numpy.typing as npt
 
 from tests.engine.kernels.guarded_memory import GuardedMemory, Side
 from tests.engine.kernels.kernel_bench import address
-from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER, READ_PASS
-from tui_llama.engine.generation.top_logits import SAMPLING_KERNELS
-from tui_llama.engine.gguf.compiled_strings import FIND_STRINGS
+from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER
+from tui_llama.engine import ops
 from tui_llama.engine.layouts import amx_panel, attention, machine_limits, plan_row
 from tui_llama.engine.layouts.activations import SPARE_TOKENS, SUMMARY_BYTES
 from tui_llama.engine.layouts.byte_pair_merge import NO_TOKEN
@@ -30,18 +29,12 @@ from tui_llama.engine.layouts.top_logits import BLOCK_LOGITS
 from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES, prepare_gate
 from tui_llama.engine.layouts.weight_tile import FORMATS, ROWS, TileFormat
 from tui_llama.engine.machine.memory import padded
-from tui_llama.engine.model.kv_moves import MOVE_POSITIONS
-from tui_llama.engine.plan.plan import kernel_named
 from tui_llama.engine.plan.schedule import make_schedule, most_rows_of_a_stage
 from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.tensors.kv_cache import POSITIONS_PER_TILE, CacheShape
-from tui_llama.engine.tensors.repacking import packer_of, repack_kernels, units_of
-from tui_llama.engine.threads.team import TAKE_PART
-from tui_llama.engine.tokenizer.merging import MERGE_KERNELS
-from tui_llama.engine.toolchain.object_store import Kernel
+from tui_llama.engine.tensors.repacking import units_of
 
 _SPARE_BYTES_OF_QUANTIZE = 256  # for the parts of a summary that interleaved tokens do without
-_MULTIPLY_ARGUMENTS = "pippii"
 
 Run: TypeAlias = Callable[[GuardedMemory], None]
 
@@ -57,7 +50,7 @@ class Case:
         run: Takes buffers from guarded memory and calls the kernel.
     """
 
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[ops.Operation, ...]
     sizes: str
     side: Side
     run: Run
@@ -67,7 +60,7 @@ class Case:
         return f"{names}, {self.sizes}, guarded at the {self.side} of its buffers"
 
 
-def _on_both_sides(kernels: tuple[Kernel, ...], sizes: str, run: Run) -> Iterator[Case]:
+def _on_both_sides(kernels: tuple[ops.Operation, ...], sizes: str, run: Run) -> Iterator[Case]:
     for side in Side:
         yield Case(kernels, sizes, side, run)
 
@@ -84,13 +77,13 @@ def _run_row(
         for name, value in values.items():
             numbers[name] = value
     scratch = memory.zeros(scratch_bytes, np.uint8)
-    kernel_named(operation)(address(row), address(batch_numbers), 0, unit_count, address(scratch))
+    ops.plan_operation(operation)(address(row), address(batch_numbers), 0, unit_count, address(scratch))
 
 
 def _plan_cases(operation: str, run: Callable[..., None], *sizes: dict[str, Any]) -> Iterator[Case]:
     for values in sizes:
         text = ", ".join(f"{name} {getattr(value, 'name', value)}" for name, value in values.items())
-        yield from _on_both_sides((kernel_named(operation),), text, partial(run, **values))
+        yield from _on_both_sides((ops.plan_operation(operation),), text, partial(run, **values))
 
 
 def _read_embedding(memory: GuardedMemory, layout: TileFormat, columns: int) -> None:
@@ -114,10 +107,10 @@ def _normalise(memory: GuardedMemory, columns: int, heads: int) -> None:
     )  # fmt: skip
 
 
-def _gate(memory: GuardedMemory, columns: int, tokens: int) -> None:
+def _swiglu(memory: GuardedMemory, columns: int, tokens: int) -> None:
     gates, ups, output = (memory.zeros((tokens, columns), np.float32) for _ in range(3))
     _run_row(
-        memory, "gate", tokens, 0, {"token_count": tokens},
+        memory, "swiglu", tokens, 0, {"token_count": tokens},
         input=address(gates), input_stride=gates.strides[0], extra=address(ups), extra_stride=ups.strides[0],
         output=address(output), output_stride=output.strides[0], columns=columns,
     )  # fmt: skip
@@ -215,7 +208,7 @@ def _elementwise() -> Iterator[Case]:
     norms = [{"columns": columns, "heads": heads} for columns in (1, 8, 16, 17, 40, 100) for heads in (1, 3)]
     yield from _plan_cases("rms_norm", _normalise, *norms)
     gates = [{"columns": columns, "tokens": tokens} for columns in (16, 48) for tokens in (1, 3)]
-    yield from _plan_cases("gate", _gate, *gates)
+    yield from _plan_cases("swiglu", _swiglu, *gates)
     for block in (32, 256):
         quantized: list[dict[str, Any]] = [
             {"block": block, "blocks": blocks, "tokens": tokens, "first_token": first_token}
@@ -273,7 +266,7 @@ def _kv_cache() -> Iterator[Case]:
             for distance in (0, 7):
                 sizes = f"{cache_type}, head_dim {head_dim}, distance {distance}"
                 run = partial(_move, cache_type=cache_type, head_dim=head_dim, distance=distance)
-                yield from _on_both_sides((MOVE_POSITIONS,), sizes, run)
+                yield from _on_both_sides((ops.MOVE_POSITIONS,), sizes, run)
 
 
 def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) -> None:
@@ -290,7 +283,7 @@ def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) 
     batch = memory.zeros((), BATCH)
     for name, value in _cache(memory, shape).items():
         batch[name] = value
-    MOVE_POSITIONS(
+    ops.MOVE_POSITIONS(
         address(rows), len(rows), address(batch), 0, count, distance, address(turns), address(angles), address(scratch)
     )
 
@@ -300,7 +293,7 @@ def _move(memory: GuardedMemory, cache_type: str, head_dim: int, distance: int) 
 
 def _repacking() -> Iterator[Case]:
     for layout in FORMATS.values():
-        kernels = (packer_of(layout), *repack_kernels([])[:1])
+        kernels = (ops.packing(layout), ops.REPACK_UNITS)
         for rows in (1, 16, 33):
             for columns in (1, 7, 8, 86) if layout.is_float else (layout.columns, 3 * layout.columns):
                 run = partial(_repack, layout=layout, rows=rows, columns=columns)
@@ -313,8 +306,7 @@ def _repack(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int) 
     units = memory.copy(units_of(layout, address(source), address(target), rows, columns, 0, padded(rows) // ROWS))
     step_bytes, tile_bytes = layout.packed_at_once
     staging, progress = memory.zeros(ROWS * step_bytes + tile_bytes, np.uint8), memory.zeros(2, np.int64)
-    (repack_units,) = repack_kernels([])
-    repack_units(address(units), len(units), address(progress), address(staging))
+    ops.REPACK_UNITS(address(units), len(units), address(progress), address(staging))
     assert progress.tolist() == [len(units) + 1, len(units)]
 
 
@@ -322,11 +314,11 @@ def _top_logits() -> Iterator[Case]:
     for vocabulary in (1, 15, BLOCK_LOGITS - 1, BLOCK_LOGITS, BLOCK_LOGITS + 1, 5 * BLOCK_LOGITS + 7):
         for count in sorted({1, min(3, vocabulary), vocabulary}):
             run = partial(_find_highest, vocabulary=vocabulary, count=count)
-            yield from _on_both_sides(SAMPLING_KERNELS, f"{count} of {vocabulary}", run)
+            yield from _on_both_sides(ops.SAMPLING, f"{count} of {vocabulary}", run)
 
 
 def _find_highest(memory: GuardedMemory, vocabulary: int, count: int) -> None:
-    summarise, collect = SAMPLING_KERNELS
+    summarise, collect = ops.SAMPLING
     for values in (np.zeros(vocabulary), np.arange(vocabulary), -np.arange(vocabulary)):
         logits = memory.copy(values.astype(np.float32))
         highest = memory.zeros(-(-vocabulary // BLOCK_LOGITS), np.float32)
@@ -351,11 +343,11 @@ def _byte_pair_merges() -> Iterator[Case]:
             for whole_words in (0, 1):
                 sizes = f"{words}, {byte_count} tokens of bytes, whole words {whole_words}"
                 run = partial(_merge, words=words, byte_count=byte_count, whole_words=whole_words)
-                yield from _on_both_sides(MERGE_KERNELS, sizes, run)
+                yield from _on_both_sides(ops.BYTE_PAIR_MERGING, sizes, run)
 
 
 def _merge(memory: GuardedMemory, words: Sequence[bytes], byte_count: int, whole_words: int) -> None:
-    enter_texts, read_merges, enter_merges, merge_words = MERGE_KERNELS
+    enter_texts, read_merges, enter_merges, merge_words = ops.BYTE_PAIR_MERGING
     pool, starts, ends = _joined(memory, _TEXTS)
     table = memory.copy(np.full(16, NO_TOKEN, np.int32))  # twice as many slots as texts
     texts = (address(table), len(table), address(pool), address(starts), address(ends))
@@ -384,14 +376,15 @@ def _joined(memory: GuardedMemory, texts: Sequence[bytes]) -> tuple[npt.NDArray[
     """The bytes of texts, one after the other, and where each begins and has ended."""
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
     starts = ends - np.array([len(text) for text in texts], np.int64)
-    return tuple(map(memory.copy, (np.frombuffer(b"".join(texts), np.uint8), starts, ends)))
+    arrays: tuple[npt.NDArray[Any], ...] = (np.frombuffer(b"".join(texts), np.uint8), starts, ends)
+    return tuple(memory.copy(array) for array in arrays)
 
 
 def _strings() -> Iterator[Case]:
     for limit in range(len(_HEADER_STRINGS) + 1):
         for count in (0, 1, 4):
             run = partial(_find_strings, limit=limit, count=count)
-            yield from _on_both_sides((FIND_STRINGS,), f"{count} strings in {limit} bytes", run)
+            yield from _on_both_sides((ops.FIND_STRINGS,), f"{count} strings in {limit} bytes", run)
 
 
 _HEADER_STRINGS = b"".join(len(text).to_bytes(8, "little") + text for text in (b"llama", b"", b"a"))
@@ -401,15 +394,16 @@ _HEADER_STRINGS += (2**64 - 1).to_bytes(8, "little")  # the length of a hostile 
 def _find_strings(memory: GuardedMemory, limit: int, count: int) -> None:
     content = memory.copy(np.frombuffer(_HEADER_STRINGS[:limit], np.uint8))
     starts = memory.zeros(count + 1, np.int64)
-    assert FIND_STRINGS(address(content), 0, limit, address(starts), count) <= count
+    assert ops.FIND_STRINGS(address(content), 0, limit, address(starts), count) <= count
 
 
 def _machine_limits() -> Iterator[Case]:
     for distance in (0, 6144):
-        yield from _on_both_sides((READ_PASS,), f"distance {distance}", partial(_read, distance=distance))
-    names = ["multiply_pass_4_by_3", "multiply_pass_2_by_3", *(["multiply_pass_tiles"] if HAS_TILE_MULTIPLIER else [])]
-    for name in names:
-        kernel = Kernel("machine_limits", name, _MULTIPLY_ARGUMENTS)
+        yield from _on_both_sides((ops.READ_PASS,), f"distance {distance}", partial(_read, distance=distance))
+    multiply_passes = [ops.MULTIPLY_PASS_4_BY_3, ops.MULTIPLY_PASS_2_BY_3]
+    if HAS_TILE_MULTIPLIER:
+        multiply_passes.append(ops.MULTIPLY_PASS_TILES)
+    for kernel in multiply_passes:
         yield from _on_both_sides((kernel,), "two chunks", partial(_multiply_pass, kernel=kernel))
 
 
@@ -422,10 +416,10 @@ def _pass(memory: GuardedMemory) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 
 def _read(memory: GuardedMemory, distance: int) -> None:
     (shared, times), block = _pass(memory), memory.zeros((2, machine_limits.CHUNK_BYTES), np.uint8)
-    READ_PASS(address(shared), 1, address(times), address(block), len(block), distance, 1)
+    ops.READ_PASS(address(shared), 1, address(times), address(block), len(block), distance, 1)
 
 
-def _multiply_pass(memory: GuardedMemory, kernel: Kernel) -> None:
+def _multiply_pass(memory: GuardedMemory, kernel: ops.Operation) -> None:
     (shared, times), scratch = _pass(memory), memory.zeros(machine_limits.SCRATCH_BYTES, np.uint8)
     kernel(address(shared), 1, address(times), address(scratch), 2, 1)
 
@@ -435,7 +429,7 @@ def _plan_loop() -> Iterator[Case]:
         for profiled in (False, True):
             run = partial(_run_plan, tokens=tokens, profiled=profiled)
             sizes = f"{tokens} tokens, {'with' if profiled else 'without'} a profile"
-            yield from _on_both_sides((TAKE_PART, kernel_named("rms_norm")), sizes, run)
+            yield from _on_both_sides((ops.TAKE_PART, ops.plan_operation("rms_norm")), sizes, run)
 
 
 def _run_plan(memory: GuardedMemory, tokens: int, profiled: bool) -> None:
@@ -444,7 +438,7 @@ def _run_plan(memory: GuardedMemory, tokens: int, profiled: bool) -> None:
     source, output = (memory.zeros((tokens, heads * columns), np.float32) for _ in range(2))
     weight, rows, batch = memory.zeros(columns, np.float32), memory.zeros(4, ROW), memory.zeros((), BATCH)
     source[:] = weight[:] = 1.0
-    rows["kernel"], rows["barrier"] = kernel_named("rms_norm").address, [1, 0, 1, 1]
+    rows["kernel"], rows["barrier"] = ops.plan_operation("rms_norm").address, [1, 0, 1, 1]
     rows["input"], rows["output"], rows["weight"] = address(source), address(output), address(weight)
     rows["input_stride"] = rows["output_stride"] = source.strides[0]
     rows["columns"], rows["heads"], rows["units"], rows["per_token"] = columns, heads, heads, plan_row.PER_TOKEN
@@ -462,7 +456,7 @@ def _run_plan(memory: GuardedMemory, tokens: int, profiled: bool) -> None:
     }  # fmt: skip
     for name, value in fields.items():
         team[TEAM_FIELDS.index(name)] = value
-    TAKE_PART(address(team), 0)
+    ops.TAKE_PART(address(team), 0)
     np.testing.assert_array_equal(output, source)
 
 
@@ -486,14 +480,14 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
 def overrun() -> Iterator[Case]:
     """A kernel that is told of more bytes than there are, and one that is told of as many; not one of `GROUPS`."""
     for side in Side:
-        yield Case((FIND_STRINGS,), "8 bytes too many", side, partial(_read_strings, too_many=8))
-        yield Case((FIND_STRINGS,), "no byte too many", side, partial(_read_strings, too_many=0))
+        yield Case((ops.FIND_STRINGS,), "8 bytes too many", side, partial(_read_strings, too_many=8))
+        yield Case((ops.FIND_STRINGS,), "no byte too many", side, partial(_read_strings, too_many=0))
 
 
 def _read_strings(memory: GuardedMemory, too_many: int) -> None:
     """Reads the lengths of empty strings, `too_many` bytes of them before and behind the buffer."""
     content, starts = memory.zeros(8, np.uint8), memory.zeros(4, np.int64)
-    FIND_STRINGS(address(content), -too_many, len(content) + too_many, address(starts), 3)
+    ops.FIND_STRINGS(address(content), -too_many, len(content) + too_many, address(starts), 3)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tui_llama.engine.layouts.plan_row import ROW
-from tui_llama.engine.plan.plan import Plan, Step
+from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
 from tui_llama.engine.tensors.kv_cache import KeyValueCache
 from tui_llama.engine.threads.team import ThreadTeam
@@ -17,7 +17,7 @@ def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any
     row = np.zeros(1, ROW)
     for field, value in ({"barrier": 1, "units": 1} | fields).items():
         row[field] = value
-    plan = Plan(row, [Step(name, "")], None, None, 4 << 20, [])  # type: ignore[arg-type]
+    plan = Plan(row, [PlanStep(name, "")], None, None, 4 << 20, [])  # type: ignore[arg-type]
     plan.set_kernels()
     with ThreadTeam(threads) as team:
         PlanRunner(plan, team).run(**batch)

@@ -45,12 +45,12 @@ def test_a_row_for_output_tokens_leaves_the_others_alone() -> None:
 
 
 @pytest.mark.parametrize("columns", [16, 96])
-def test_gate_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
+def test_swiglu_agrees_with_its_twin_also_far_from_zero(columns: int) -> None:
     gates, ups = random(3, columns), random(3, columns)
     gates[0, :6] = [-200.0, -88.5, -87.0, 0.0, 60.0, 200.0]
-    expected = naive.gate(np.maximum(gates.astype(float), -700.0), ups.astype(float))
+    expected = naive.swiglu(np.maximum(gates.astype(float), -700.0), ups.astype(float))
     fields = {"extra": address(ups), "extra_stride": ups.strides[0], "columns": columns}
-    run_kernel("gate", {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
+    run_kernel("swiglu", {"token_count": 3}, **through(gates, gates), **fields, **PER_TOKEN)
     np.testing.assert_allclose(gates, expected, rtol=2e-6, atol=1e-35)
 
 

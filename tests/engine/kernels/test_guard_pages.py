@@ -14,7 +14,7 @@ import pytest
 
 from tests.engine.kernels.guarded_cases import GROUPS, Case, overrun
 from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER
-from tui_llama.engine.toolchain.object_store import load_kernels
+from tui_llama.engine.toolchain.loader import load_kernels
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 KERNELS = REPOSITORY / "tui_llama" / "engine" / "kernels"

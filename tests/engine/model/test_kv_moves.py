@@ -15,7 +15,7 @@ from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.layouts.plan_row import HALVES, NEIGHBOURS, ROW
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.sequence import Sequence
-from tui_llama.engine.plan.plan import Plan, Step
+from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.state_file import Rows, StateShape
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
@@ -44,7 +44,7 @@ def moves_for(shape: CacheShape, rotary: RotaryTable, rotated_dim: int, mode: in
         shape.padded_head_dim,
     )
     rows["rotated_dim"], rows["mode"], rows["cache_type"] = rotated_dim, mode, shape.kernel_type
-    steps = [Step("store_keys", "")] * shape.state.layer_count
+    steps = [PlanStep("store_keys", "")] * shape.state.layer_count
     return PositionMoves(Plan(rows, steps, None, rotary, 0, []))  # type: ignore[arg-type] # it has no logits
 
 

@@ -10,11 +10,11 @@ import pytest
 from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, never
 from tests.fakes.engine_events import text_of, tokens_of, usage_of
 from tests.fakes.fake_model import FakeModel, FakeTemplate, byte_tokenizer
+from tests.fakes.known_templates import known_template
 from tests.scale import scaled
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.model.interface import PromptTemplate
 from tui_llama.engine.protocol import PromptEncoded, ReplyEvent, ReplyRequest
-from tui_llama.engine.templates.chat_template import known_template
 
 Messages: TypeAlias = tuple[ChatMessage, ...]
 

@@ -26,11 +26,11 @@ from tui_llama.engine.protocol import (
     Event,
     Failed,
     Finished,
+    IdlePrefillRequest,
     LoadRequest,
     Notice,
     PromptEncoded,
     PromptEstimate,
-    ReadAheadRequest,
     ReplyRequest,
     TextPiece,
 )
@@ -123,7 +123,7 @@ ASKED: dict[str, Ask] = {
     "load": lambda engine: engine.load(LoadRequest("m.gguf")),
     "reply": lambda engine: engine.reply(ReplyRequest(1, MESSAGES)),
     "complete": lambda engine: engine.reply(CompleteRequest(1, "hi")),
-    "read ahead": lambda engine: engine.read_ahead(ReadAheadRequest(MESSAGES, "dra")),
+    "read ahead": lambda engine: engine.idle_prefill(IdlePrefillRequest(MESSAGES, "dra")),
     "estimate": lambda engine: engine.estimate(EstimateRequest(MESSAGES)),
 }
 every_request = pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED.keys())
@@ -198,7 +198,7 @@ def nested(depth: int) -> object:
 
 @FUZZ
 @given(data=st.data())
-@pytest.mark.parametrize("kind", [LoadRequest, ReplyRequest, CompleteRequest, ReadAheadRequest, EstimateRequest])
+@pytest.mark.parametrize("kind", [LoadRequest, ReplyRequest, CompleteRequest, IdlePrefillRequest, EstimateRequest])
 async def test_whatever_is_asked_only_engine_errors_come_out(
     kind: type[msgspec.Struct], data: st.DataObject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,7 +207,7 @@ async def test_whatever_is_asked_only_engine_errors_come_out(
     request: Any = kind(**values)
     asks: dict[type[msgspec.Struct], Ask] = {
         LoadRequest: lambda engine: engine.load(request),
-        ReadAheadRequest: lambda engine: engine.read_ahead(request),
+        IdlePrefillRequest: lambda engine: engine.idle_prefill(request),
         EstimateRequest: lambda engine: engine.estimate(request),
     }
     with pytest.raises(EngineError):

@@ -14,13 +14,13 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Event,
     Finished,
+    IdlePrefillRequest,
     LoadRequest,
     Notice,
     PromptProgress,
-    ReadAheadRequest,
     ReplyRequest,
     Request,
-    StopReadingAhead,
+    StopIdlePrefill,
     TextPiece,
 )
 from tui_llama.errors import EngineLostError
@@ -81,7 +81,7 @@ async def test_many_events_that_nobody_takes_are_folded_and_say_the_same() -> No
         (LoadRequest("model"), CancelRequest(None)),
         (ReplyRequest(3, ()), CancelRequest(3)),
         (CompleteRequest(4, "text"), CancelRequest(4)),
-        (ReadAheadRequest(()), StopReadingAhead()),
+        (IdlePrefillRequest(()), StopIdlePrefill()),
         (EstimateRequest(()), None),
     ],
 )

@@ -26,6 +26,9 @@ from tui_llama.engine.protocol import (
     Event,
     Failed,
     Finished,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    IdlePrefillRequest,
     LoadProgress,
     LoadRequest,
     LoadStage,
@@ -34,9 +37,6 @@ from tui_llama.engine.protocol import (
     PromptEncoded,
     PromptEstimate,
     PromptProgress,
-    ReadAheadFinished,
-    ReadAheadProgress,
-    ReadAheadRequest,
     ReplyRequest,
     TextPiece,
 )
@@ -374,12 +374,12 @@ async def test_close_may_be_called_twice_and_before_anything(worker: EngineWorke
 # --- reading ahead ----------------------------------------------------------------------------------------------------
 
 
-def ahead(draft: str = "") -> ReadAheadRequest:
-    return ReadAheadRequest((ChatMessage(Role.USER, "hi"),), draft)
+def ahead(draft: str = "") -> IdlePrefillRequest:
+    return IdlePrefillRequest((ChatMessage(Role.USER, "hi"),), draft)
 
 
-async def read_ahead(worker: EngineWorker, draft: str = "") -> list[Event]:
-    return [event async for event in worker.read_ahead(ahead(draft))]
+async def idle_prefill(worker: EngineWorker, draft: str = "") -> list[Event]:
+    return [event async for event in worker.idle_prefill(ahead(draft))]
 
 
 async def endless(worker: EngineWorker) -> asyncio.Task[list[Event]]:
@@ -388,7 +388,7 @@ async def endless(worker: EngineWorker) -> asyncio.Task[list[Event]]:
 
     async def listen() -> list[Event]:
         events: list[Event] = []
-        async for event in worker.read_ahead(ahead("endless")):
+        async for event in worker.idle_prefill(ahead("endless")):
             events.append(event)
             began.set()
         return events
@@ -400,7 +400,7 @@ async def endless(worker: EngineWorker) -> asyncio.Task[list[Event]]:
 
 async def test_reading_ahead_says_how_far_it_is_and_ends(worker: EngineWorker) -> None:
     await load(worker)
-    assert await read_ahead(worker) == [ReadAheadProgress(1, 2), ReadAheadFinished(2)]
+    assert await idle_prefill(worker) == [IdlePrefillProgress(1, 2), IdlePrefillFinished(2)]
 
 
 async def test_a_reply_ends_what_is_read_ahead_and_gets_its_own_events_only(worker: EngineWorker) -> None:
@@ -408,7 +408,7 @@ async def test_a_reply_ends_what_is_read_ahead_and_gets_its_own_events_only(work
     reading = await endless(worker)
     events = await reply(worker, "say hello")
     assert [type(event) for event in events] == [PromptProgress, TextPiece, Finished]
-    assert await reading == [ReadAheadProgress(1, 2)]
+    assert await reading == [IdlePrefillProgress(1, 2)]
 
 
 async def test_a_load_ends_what_is_read_ahead(worker: EngineWorker) -> None:
@@ -418,28 +418,28 @@ async def test_a_load_ends_what_is_read_ahead(worker: EngineWorker) -> None:
         LoadProgress(LoadStage.READ, 1, 2),
         ModelLoaded(model_info("other.gguf")),
     ]
-    assert await reading == [ReadAheadProgress(1, 2)]
+    assert await reading == [IdlePrefillProgress(1, 2)]
 
 
 async def test_another_draft_ends_what_is_read_ahead(worker: EngineWorker) -> None:
     await load(worker)
     reading = await endless(worker)
-    assert await read_ahead(worker) == [ReadAheadProgress(1, 2), ReadAheadFinished(2)]
-    assert await reading == [ReadAheadProgress(1, 2)]
+    assert await idle_prefill(worker) == [IdlePrefillProgress(1, 2), IdlePrefillFinished(2)]
+    assert await reading == [IdlePrefillProgress(1, 2)]
 
 
 async def test_an_estimate_ends_what_is_read_ahead(worker: EngineWorker) -> None:
     await load(worker)
     reading = await endless(worker)
     assert await worker.estimate(EstimateRequest((ChatMessage(Role.USER, "hi"),))) == PromptEstimate(7, 1, None)
-    assert await reading == [ReadAheadProgress(1, 2)]
+    assert await reading == [IdlePrefillProgress(1, 2)]
 
 
 async def test_cancel_ends_what_is_read_ahead(worker: EngineWorker) -> None:
     await load(worker)
     reading = await endless(worker)
     worker.cancel()
-    assert (await reading)[-1] == ReadAheadFinished(1)
+    assert (await reading)[-1] == IdlePrefillFinished(1)
 
 
 async def test_a_task_that_is_cancelled_while_it_reads_ahead_stops_the_reading(worker: EngineWorker) -> None:
@@ -447,7 +447,7 @@ async def test_a_task_that_is_cancelled_while_it_reads_ahead_stops_the_reading(w
     reading = await endless(worker)
     reading.cancel()
     await asyncio.wait((reading,))
-    assert await read_ahead(worker) == [ReadAheadProgress(1, 2), ReadAheadFinished(2)]
+    assert await idle_prefill(worker) == [IdlePrefillProgress(1, 2), IdlePrefillFinished(2)]
 
 
 async def test_many_drafts_one_after_the_other_keep_the_order_of_the_pipe(worker: EngineWorker) -> None:
@@ -456,7 +456,7 @@ async def test_many_drafts_one_after_the_other_keep_the_order_of_the_pipe(worker
         reading = await endless(worker)
         events = await reply(worker, f"say {turn}", turn)
         assert TextPiece(turn, str(turn), (1, 2)) in events
-        assert await reading == [ReadAheadProgress(1, 2)]
+        assert await reading == [IdlePrefillProgress(1, 2)]
 
 
 async def test_reading_ahead_while_a_reply_is_under_way_is_refused(worker: EngineWorker) -> None:
@@ -464,21 +464,21 @@ async def test_reading_ahead_while_a_reply_is_under_way_is_refused(worker: Engin
     async with aclosing(worker.reply(say("write"))) as events:
         await anext(events)
         with pytest.raises(CallerError):
-            await read_ahead(worker)
+            await idle_prefill(worker)
 
 
 async def test_a_notice_while_reading_ahead_is_one_of_its_events(worker: EngineWorker) -> None:
     await load(worker)
     notice = Notice("a saved state was not used")
-    events = await read_ahead(worker, "troubled")
-    assert notice in events and events[-1] == ReadAheadFinished(2)
+    events = await idle_prefill(worker, "troubled")
+    assert notice in events and events[-1] == IdlePrefillFinished(2)
     assert notice not in await reply(worker, "say hello")
 
 
 async def test_a_notice_that_a_dropped_reading_ahead_has_not_shown_opens_the_next_reply(worker: EngineWorker) -> None:
     await load(worker)
-    async with aclosing(worker.read_ahead(ahead("troubled"))) as events:
-        assert await anext(events) == ReadAheadProgress(1, 2)
+    async with aclosing(worker.idle_prefill(ahead("troubled"))) as events:
+        assert await anext(events) == IdlePrefillProgress(1, 2)
     assert (await reply(worker, "say hello"))[0] == Notice("a saved state was not used")
 
 
@@ -486,13 +486,13 @@ async def test_a_notice_of_a_failed_save_comes_with_the_reading_ahead_after_it(w
     await load(worker)
     notice = Notice("the state was not saved")
     await reply(worker, "save badly")
-    assert notice in await read_ahead(worker)
+    assert notice in await idle_prefill(worker)
     assert notice not in await reply(worker, "say hello", turn=2)
 
 
 async def test_a_mistake_while_reading_ahead_is_a_failure_and_the_process_lives_on(worker: EngineWorker) -> None:
     await load(worker)
-    (failed,) = await read_ahead(worker, "mistake")
+    (failed,) = await idle_prefill(worker, "mistake")
     assert isinstance(failed, Failed)
     assert isinstance((await reply(worker, "say hello"))[-1], Finished)
 
@@ -523,11 +523,11 @@ async def test_an_estimate_that_is_refused_says_why(worker: EngineWorker) -> Non
 async def test_what_was_read_ahead_is_reused_by_the_reply(worker: EngineWorker) -> None:
     worker = EngineWorker("tests.fakes.child_engines:engine_without_weights")
     await load(worker, "fake.gguf")
-    (*_, finished) = [event async for event in worker.read_ahead(ReadAheadRequest((), "a long draft"))]
+    (*_, finished) = [event async for event in worker.idle_prefill(IdlePrefillRequest((), "a long draft"))]
     request = ReplyRequest(1, (ChatMessage(Role.USER, "a long draft of text"),), max_tokens=1)
     events = [event async for event in worker.reply(request)]
     await worker.close()
-    assert isinstance(finished, ReadAheadFinished)
+    assert isinstance(finished, IdlePrefillFinished)
     assert isinstance(events[-1], Finished)
     assert events[-1].usage.reused_tokens == finished.ready_tokens == len("<user:a long draft")
 

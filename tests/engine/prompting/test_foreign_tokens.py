@@ -12,12 +12,12 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
     Finished,
+    IdlePrefillFinished,
+    IdlePrefillRequest,
     LoadRequest,
     Notice,
     PromptEncoded,
     PromptEstimate,
-    ReadAheadFinished,
-    ReadAheadRequest,
     ReplyRequest,
     TextPiece,
 )
@@ -65,10 +65,10 @@ def test_what_is_read_ahead_and_estimated_is_the_text(ledger: tuple[int, ...], v
     expected = reader.estimate(EstimateRequest(SAID))
     assert isinstance(expected, PromptEstimate)
     assert reader.estimate(EstimateRequest(SAID, ledger, vocabulary=vocabulary)) == expected
-    *before, last = reader.read_ahead(ReadAheadRequest(SAID[:2], "why", ledger, vocabulary=vocabulary), never)
+    *before, last = reader.idle_prefill(IdlePrefillRequest(SAID[:2], "why", ledger, vocabulary=vocabulary), never)
     assert [event.text for event in before if isinstance(event, Notice)] == [TOKENISED_AGAIN]
     behind_the_draft = 2 + len("assistant:")
-    assert last == ReadAheadFinished(expected.read_tokens - behind_the_draft)
+    assert last == IdlePrefillFinished(expected.read_tokens - behind_the_draft)
 
 
 @pytest.mark.parametrize(("ledger", "vocabulary"), FOREIGN)

@@ -9,10 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.engine.tokenizer.vocabulary_file import open_vocabulary, score_keys
+from tests.fakes.known_templates import known_template
 from tests.fakes.tiny_model import CHATML_TEMPLATE, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
-from tui_llama.engine.templates.chat_template import ChatTemplate, known_template
+from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
 

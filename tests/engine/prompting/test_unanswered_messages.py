@@ -10,6 +10,7 @@ import pytest
 from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, engine_with, never
 from tests.fakes.engine_events import notices_of, text_of, tokens_of
 from tests.fakes.fake_model import FakeModel, FakeTemplate, byte_tokenizer
+from tests.fakes.known_templates import known_template
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import (
@@ -23,7 +24,7 @@ from tui_llama.engine.protocol import (
     ReplyEvent,
     ReplyRequest,
 )
-from tui_llama.engine.templates.chat_template import ChatTemplate, known_template
+from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.errors import EngineError
 
 QUESTION = "a long question " * 8

@@ -14,10 +14,9 @@ from tests.fakes.fake_model import byte_tokenizer
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.gguf.file import open_gguf
-from tui_llama.engine.templates.chat_template import ChatTemplate, known_template, template_from_gguf
+from tui_llama.engine.templates.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.templates.known import KNOWN_TEMPLATES, recognize_template, template_of_vocabulary
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
-from tui_llama.errors import SettingsError
 
 NOW = datetime(2026, 11, 22, 13, 5)
 CONVERSATION = (
@@ -286,14 +285,6 @@ def test_a_template_that_is_no_text_is_replaced_by_the_plain_one(tmp_path: Path)
     assert template.notices[0].startswith("The chat template of the model file is no text; a plain one is used")
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    tokenizer = open_tokenizer(make_tiny_model(tmp_path / "tiny.gguf"))
-    assert known_template("gemma", tokenizer).source == "built in: gemma"
-    with pytest.raises(SettingsError) as caught:
-        known_template("no such", tokenizer)
-    assert "chatml" in caught.value.hint
-
-
 EXPECTED = {
     "chatml": "<|im_start|>system\nYou are a helpful assistant<|im_end|>\n<|im_start|>user\nHello<|im_end|>\n"
     "<|im_start|>assistant\nHi there<|im_end|>\n<|im_start|>user\nWho are you<|im_end|>\n<|im_start|>assistant\n"
@@ -320,8 +311,6 @@ EXPECTED = {
     "   I am an assistant   </s>[INST]Another question[/INST]",
     "mistral-v7": "[SYSTEM_PROMPT] You are a helpful assistant[/SYSTEM_PROMPT][INST] Hello[/INST] Hi there</s>"
     "[INST] Who are you[/INST]    I am an assistant   </s>[INST] Another question[/INST]",
-    "mistral-v7-tekken": "[SYSTEM_PROMPT]You are a helpful assistant[/SYSTEM_PROMPT][INST]Hello[/INST]Hi there</s>"
-    "[INST]Who are you[/INST]   I am an assistant   </s>[INST]Another question[/INST]",
     "gemma": "<start_of_turn>user\nYou are a helpful assistant\n\nHello<end_of_turn>\n<start_of_turn>model\n"
     "Hi there<end_of_turn>\n<start_of_turn>user\nWho are you<end_of_turn>\n<start_of_turn>model\n"
     "I am an assistant<end_of_turn>\n<start_of_turn>user\nAnother question<end_of_turn>\n<start_of_turn>model\n",

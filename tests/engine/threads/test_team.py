@@ -13,7 +13,7 @@ import pytest
 from tests.engine.kernels.kernel_bench import address
 from tui_llama.engine.kernels.ir.simd import int64_at, row_at
 from tui_llama.engine.layouts.plan_row import PER_PLAN, PER_TOKEN, ROW
-from tui_llama.engine.plan.plan import Plan, Step
+from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
 from tui_llama.engine.threads import placement
 from tui_llama.engine.threads.placement import Placement
@@ -59,7 +59,7 @@ class Chain:
             row["kernel"], row["units"], row["barrier"] = compiled_total().address, units[index], barriers[index]
             row["per_token"] = PER_TOKEN if per_token[index] else PER_PLAN
             row["input"], row["output"] = address(self.values[self.sources[index]]), address(self.values[index + 1])
-        self.plan = Plan(rows, [Step("total", "")] * len(rows), None, None, 64, [])  # type: ignore[arg-type]
+        self.plan = Plan(rows, [PlanStep("total", "")] * len(rows), None, None, 64, [])  # type: ignore[arg-type]
 
     def expected(self, tokens: int) -> Numbers:
         values = np.zeros_like(self.values)

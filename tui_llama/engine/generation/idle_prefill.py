@@ -22,7 +22,13 @@ from tui_llama.engine.prompting.conversation_prompt import (
     encode_conversation,
     restore_longest_prefix,
 )
-from tui_llama.engine.protocol import Notice, ReadAheadEvent, ReadAheadFinished, ReadAheadProgress, ReadAheadRequest
+from tui_llama.engine.protocol import (
+    IdlePrefillEvent,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    IdlePrefillRequest,
+    Notice,
+)
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import EngineError
 
@@ -39,7 +45,7 @@ the message then did not have, mostly one token, in languages without spaces. Mo
 """
 
 
-class ReadAhead:
+class IdlePrefill:
     """One request for idle prefill.
 
     Args:
@@ -54,7 +60,7 @@ class ReadAhead:
         self,
         model: LanguageModel,
         sequence: TokenSequence,
-        request: ReadAheadRequest,
+        request: IdlePrefillRequest,
         should_stop: ShouldStop,
         prompt_cache: PromptCache | None,
     ) -> None:
@@ -64,7 +70,7 @@ class ReadAhead:
         self._should_stop = should_stop
         self._prompt_cache = prompt_cache
 
-    def events(self, note_read: Callable[[int, float], None], clock: Callable[[], float]) -> Iterator[ReadAheadEvent]:
+    def events(self, note_read: Callable[[int, float], None], clock: Callable[[], float]) -> Iterator[IdlePrefillEvent]:
         """Reads; yields its progress after every chunk, and at the end.
 
         Args:
@@ -84,9 +90,9 @@ class ReadAhead:
                 while not self._should_stop() and (chunk := next(chunks, None)) is not None:
                     note_read(chunk[0] - done, clock() - start)
                     done, start = chunk[0], clock()
-                    yield ReadAheadProgress(ready + done, len(wanted))
+                    yield IdlePrefillProgress(ready + done, len(wanted))
                 ready += done
-        yield ReadAheadFinished(ready)
+        yield IdlePrefillFinished(ready)
 
     def _certain_tokens(self) -> list[int]:
         """Returns the common prefix of the prompts for all continuations; empty if there can be no prompt."""

@@ -99,7 +99,7 @@ class Candidates:
         return Candidates(logits, places if self.ids is None else self.ids[places], True)
 
 
-class Step(Protocol):
+class SamplingStep(Protocol):
     """One sampling step of the chain; its text is its name and setting."""
 
     def apply(self, candidates: Candidates) -> Candidates:
@@ -336,13 +336,13 @@ class _RecentTokens:
                 del self.counts[oldest]
 
 
-def _penalties(settings: SamplingSettings, counts: Mapping[int, int]) -> Iterable[Step]:
+def _penalties(settings: SamplingSettings, counts: Mapping[int, int]) -> Iterable[SamplingStep]:
     values = (settings.repeat_penalty, settings.frequency_penalty, settings.presence_penalty)
     if settings.penalty_last_n > 0 and values != (1.0, 0.0, 0.0):
         yield Penalties(counts, settings.penalty_last_n, *values)
 
 
-def choosing_steps(settings: SamplingSettings) -> Iterable[Step]:
+def choosing_steps(settings: SamplingSettings) -> Iterable[SamplingStep]:
     """Yields the steps after the penalties and before the draw, in llama.cpp's default order."""
     if settings.top_k > 0:
         yield TopK(settings.top_k)

@@ -15,6 +15,6 @@ def find_strings(content: bytes, at: int, limit: int, count: int) -> tuple[npt.N
     return starts[:found], int(starts[found])
 
 
-def quickest_find_strings() -> header.FindStrings:
+def compiled_find_strings() -> header.FindStrings:
     """Returns the compiled `find_strings` if it is compiled already, else the one in Python."""
     return find_strings if ops.FIND_STRINGS.is_ready else header.find_strings

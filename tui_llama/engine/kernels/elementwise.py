@@ -135,7 +135,7 @@ def quantize_256(row_address: int, batch_address: int, first: int, last: int, sc
         quantize_token_256(source, row.output, row.output_stride, index, row.columns, spare)
 
 
-def gate(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
+def swiglu(row_address: int, batch_address: int, first: int, last: int, scratch: int) -> None:
     """Computes SwiGLU: silu(gate) × up. Unit: a token.
 
     Plan row: `input` is gate, `extra` up, `output` the result, all float32 (tokens, columns), columns a multiple of 16.

@@ -24,7 +24,7 @@ _PROBES: Final = "\ue000\ue001\ue002\ue003"  # of private use, so that no templa
 def messages_in(
     token_ids: Sequence[int], tokenizer: Tokenizer, template: PromptTemplate, now: datetime | None = None
 ) -> tuple[ChatMessage, ...]:
-    """The messages that the template has written as these tokens, from the first to an answer that may be unfinished.
+    """Returns the messages that the template has written as these tokens; the last is an answer, perhaps unfinished.
 
     Args:
         token_ids: What was fed and generated.
@@ -55,7 +55,7 @@ class _Marks:
     between: dict[Role, tuple[Role, str]]
 
     def messages_in(self, text: str) -> tuple[ChatMessage, ...]:
-        """The messages of a text, which must end in an answer; else nothing."""
+        """Returns the messages of a text; nothing where the text does not end in an answer."""
         if not text.startswith(self.before):
             return ()
         messages: list[ChatMessage] = []
@@ -71,7 +71,7 @@ class _Marks:
 
 
 def _marks_of(template: PromptTemplate, roles: Sequence[Role], now: datetime | None) -> _Marks | None:
-    """None where the template cannot write such messages, or nothing stands between them."""
+    """Returns what the template writes around messages of these roles; None where it cannot, or writes nothing."""
     probes = _PROBES[: len(roles)]
     try:
         said = [ChatMessage(role, probe) for role, probe in zip(roles, probes, strict=True)]
@@ -89,7 +89,10 @@ def _marks_of(template: PromptTemplate, roles: Sequence[Role], now: datetime | N
 
 
 def _text_of(token_ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """The text as a template writes it: without what tokenizing puts in front of it or behind special tokens."""
+    """Returns the text as a template writes it.
+
+    The spaces are left out that tokenizing adds at the start and after special tokens.
+    """
     if token_ids and tokenizer.add_bos and token_ids[0] == tokenizer.bos_id:
         token_ids = token_ids[1:]
     pieces, follows_special = [], True
@@ -108,7 +111,7 @@ def _begins_with(
     template: PromptTemplate,
     now: datetime | None,
 ) -> bool:
-    """Whether the prompt for the last of the messages is the beginning of the tokens."""
+    """Tells whether the tokens begin with the prompt for the last of the messages."""
     try:
         rendered = template.render(messages[:-1], now=now)
     except UserError:

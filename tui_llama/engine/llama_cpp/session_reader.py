@@ -97,12 +97,12 @@ class _Reader:
         return form.unpack(self.take(form.size))
 
     def number(self, form: struct.Struct) -> int:
-        """The only field of a form."""
+        """Reads the only field of a form."""
         (number,) = form.unpack(self.take(form.size))
         return int(number)
 
     def array(self, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """(count,) elements; memory is asked for once the file is seen to be that long."""
+        """Reads (count,) elements; allocates memory only once the file is seen to be that long."""
         start = self.skip(count * dtype.itemsize)
         array = np.empty(count, dtype)
         read_into(self._descriptor, start, array.view(np.uint8).data)

@@ -94,7 +94,7 @@ def _write_layers(
 
 
 def _ids_and_cells(version: int, token_ids: TokenIds, next_token_id: int | None) -> tuple[TokenIds, int]:
-    """The token ids that a file of the version has for these tokens, and how many of them have a cell."""
+    """Returns the token ids that a file of the version has for these tokens, and how many of them have a cell."""
     if version not in VERSIONS:
         raise CallerError(f"Sessions are written in version 9 or 10, not {version}.")
     if version == 9 and next_token_id is not None:
@@ -108,7 +108,7 @@ def _ids_and_cells(version: int, token_ids: TokenIds, next_token_id: int | None)
 
 
 def _outputs_or_streams(version: int, logits: NDArray[np.float32] | None) -> bytes:
-    """Version 9: what the last batch computed, as if it had been the last token alone. Version 10: one stream."""
+    """Returns what the last batch computed, as if it had been the last token alone; in version 10, one stream."""
     if version == 10:
         if logits is not None:
             raise CallerError("A session of version 10 has no logits.")
@@ -121,7 +121,7 @@ def _outputs_or_streams(version: int, logits: NDArray[np.float32] | None) -> byt
 
 
 def _cells(count: int) -> NDArray[Any]:
-    """(count,) cells of one sequence, in order."""
+    """Returns (count,) cells of one sequence, in order."""
     cells = np.zeros(count, CELL)
     cells["position"] = np.arange(count)
     cells["sequence_count"] = 1

@@ -109,7 +109,7 @@ class SessionTransfer:
     def _messages_in(
         self, token_ids: tuple[int, ...], text: str, path: str
     ) -> tuple[tuple[ChatMessage, ...], datetime]:
-        """The messages, and the day on which they were written: one that stands in the text, or that of the file."""
+        """Returns the messages, and the day on which they were written: one that stands in the text, or the file's."""
         now = datetime.now().astimezone()
         for moment in (now, datetime.fromtimestamp(Path(path).stat().st_mtime).astimezone(), *dates_in(text)):
             messages = messages_in(token_ids, self._model.tokenizer, self._model.chat_template, moment)
@@ -130,7 +130,7 @@ class SessionTransfer:
             raise StateFileError(f"not stored ({'; '.join(outcome.problems)})")
 
     def _hold_checked(self, state: StoredState) -> None:
-        """Takes the state over; the last token and one in the middle must come out again from what is before them."""
+        """Takes the state over. Computes its last token and one in the middle again: they must come out the same."""
         rows, token_ids = state.rows, [int(token_id) for token_id in state.token_ids]
         last = len(token_ids) - 1
         self._hold(0, rows, token_ids)
@@ -146,12 +146,12 @@ class SessionTransfer:
         self._sequence.adopt(token_ids[first:], is_foreign=True)
 
     def tokens_of(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text as it stands, as a prompt that begins with it has them."""
+        """Returns the tokens of a text as it stands, as a prompt that begins with it has them."""
         tokens = self._model.tokenizer.tokenize(text, add_special=True, parse_special=True)
         return tuple(tokens)
 
     def tokens_of_chat(self, request: CompleteRequest) -> tuple[int, ...]:
-        """The tokens that a continuation of a chat would begin with.
+        """Returns the tokens that a continuation of a chat would begin with.
 
         Raises:
             EngineError: there can be no such prompt.

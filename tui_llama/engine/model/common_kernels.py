@@ -18,7 +18,7 @@ _PLAN_OF_EVERY_MODEL: Final = (
     ops.STORE_VALUES,
     ops.ROTATE_QUERIES,
     ops.ATTENTION,
-    ops.GATE,
+    ops.SWIGLU,
 )
 
 

@@ -166,7 +166,7 @@ class TensorCensus:
             self.note_vector(sinks, self.sizes.head_count)
         return _Width(self.sizes.head_count * self.sizes.head_dim)
 
-    def gate(self, gates: _Width, ups: _Width) -> _Width:
+    def swiglu(self, gates: _Width, ups: _Width) -> _Width:
         """Reads no tensor."""
         return gates
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from tui_llama.engine.gguf.compiled_strings import quickest_find_strings
+from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
 from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.model.coverage import check_coverage
@@ -45,7 +45,7 @@ _SAMPLING_KEYS: Final = {
 def read_model_facts(path: str | Path) -> ModelFacts:
     """Reads the header of a model file; any error in the file, or in reading it, becomes `refusal`."""
     try:
-        with open_gguf(path, quickest_find_strings()) as file:
+        with open_gguf(path, compiled_find_strings()) as file:
             return _facts(file)
     except ModelFileError as error:
         return ModelFacts(_printable(path), refusal=_printable(error)[: 2 * _LONGEST])

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.gguf.compiled_strings import quickest_find_strings
+from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
 from tui_llama.engine.gguf.file import GgufFile, open_gguf
 from tui_llama.engine.machine.topology import physical_core_count
 from tui_llama.engine.model.common_kernels import KERNELS_OF_EVERY_MODEL
@@ -28,7 +28,7 @@ from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.architectures import Architecture, architecture_named
 from tui_llama.engine.plan.architectures.decoder import emit_forward_pass
-from tui_llama.engine.plan.plan import Plan, PlanBuilder, Step
+from tui_llama.engine.plan.plan import Plan, PlanBuilder, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
 from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadRequest, LoadStage
 from tui_llama.engine.state_file import StateShape
@@ -80,7 +80,7 @@ def open_model(
     check_fields(placement, "priority", "poll", "numa")
     threads = threads or physical_core_count(chosen_processors(placement))
     report = on_progress or (lambda stage, done, total: None)
-    with open_gguf(path, quickest_find_strings()) as file:
+    with open_gguf(path, compiled_find_strings()) as file:
         try:
             return Model(file, context_size, threads, batch_threads, batch_tokens, cache_type, placement, report)
         except ModelFileError:
@@ -206,7 +206,7 @@ class Model:
         cache.append(count)
         return np.asarray(self._plan.logits.data[first:count, : self.vocab_size], np.float32)
 
-    def profile(self) -> AbstractContextManager[list[tuple[Step, float]]]:
+    def profile(self) -> AbstractContextManager[list[tuple[PlanStep, float]]]:
         """Measures every plan step that runs inside of a `with` block; see `PlanRunner.profile`."""
         return self._runner.profile()
 
@@ -238,7 +238,7 @@ class Model:
         Of all that is left to do nearly everything is Python, which keeps one processor busy.
         """
         seating = find_seats(placement)
-        with weights.repacking(threads, seating.sit_down if placement.numa and seating.seats else None) as repacking:
+        with weights.repacking(threads, seating.bind_thread if placement.numa and seating.seats else None) as repacking:
             self.tokenizer: Tokenizer = tokenizer_from_gguf(file)
             self.chat_template: ChatTemplate = template_from_gguf(file, self.tokenizer)
             self.fingerprint = state_fingerprint(file, self._sizes, self.state_shape.dtype)

@@ -52,7 +52,7 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlanStep:
     """Description of one plan step, for printing and counting.
 
     Args:
@@ -73,7 +73,7 @@ class Plan:
     """A finished plan. `rows` is ready to run after `set_kernels`."""
 
     rows: npt.NDArray[np.void]
-    steps: list[Step]
+    steps: list[PlanStep]
     logits: Buffer
     rotary: RotaryTable
     scratch_bytes: int
@@ -117,7 +117,7 @@ class PlanBuilder:
     cache: CacheShape
     batch_tokens: int
     _rows: list[npt.NDArray[np.void]] = field(default_factory=list)
-    _steps: list[Step] = field(default_factory=list)
+    _steps: list[PlanStep] = field(default_factory=list)
     _buffers: dict[str, Buffer] = field(default_factory=dict)
     _keep_alive: list[object] = field(default_factory=list)
     _shared_states: npt.NDArray[np.uint8] | None = None
@@ -146,7 +146,7 @@ class PlanBuilder:
         matrix = self.weights.embedding(f"{name}.weight", self.sizes.vocab_size, residual.width)
         self._keep_alive.append(matrix.data)
         self._add(
-            Step(ops.EMBED.name, name),
+            PlanStep(ops.EMBED.name, name),
             output=residual.address, output_stride=residual.stride_bytes, weight=int(matrix.data.ctypes.data),
             weight_stride=matrix.row_bytes, columns=residual.width, mode=matrix.layout.type_id, units=1,
         )  # fmt: skip
@@ -191,7 +191,7 @@ class PlanBuilder:
         width = self.sizes.head_count * self.cache.padded_head_dim
         rotated = self.buffer("rotated queries", width)
         self._add(
-            Step(ops.ROTATE_QUERIES.name, "queries"),
+            PlanStep(ops.ROTATE_QUERIES.name, "queries"),
             **self._from_to(queries, rotated), **self._rotation(neighbours), heads=self.sizes.head_count, units=1,
         )  # fmt: skip
         return rotated
@@ -200,11 +200,11 @@ class PlanBuilder:
         """Rotates the keys for their positions, and stores keys and values in the KV cache."""
         common = self._in_cache(layer) | {"units": 1}
         self._add(
-            Step(ops.STORE_KEYS.name, f"layer {layer}"), barrier=0,
+            PlanStep(ops.STORE_KEYS.name, f"layer {layer}"), barrier=0,
             input=keys.address, input_stride=keys.stride_bytes, **self._rotation(neighbours), **common,
         )  # fmt: skip
         self._add(
-            Step(ops.STORE_VALUES.name, f"layer {layer}"), barrier=0,
+            PlanStep(ops.STORE_VALUES.name, f"layer {layer}"), barrier=0,
             input=values.address, input_stride=values.stride_bytes, **self._head_sizes(), **common,
         )  # fmt: skip
 
@@ -231,7 +231,7 @@ class PlanBuilder:
         sinks_vector = self.weights.vector(sinks, sizes.head_count) if sinks else None
         self._keep_alive.append(sinks_vector)
         self._add(
-            Step(ops.ATTENTION.name, f"layer {layer}"), per_token=PER_TOKEN_GROUP,
+            PlanStep(ops.ATTENTION.name, f"layer {layer}"), per_token=PER_TOKEN_GROUP,
             **self._from_to(rotated, attended), **self._head_sizes(), heads=sizes.head_count,
             **self._in_cache(layer), scale=scale, window=window, soft_cap=soft_cap,
             extra=0 if sinks_vector is None else int(sinks_vector.ctypes.data),
@@ -240,10 +240,10 @@ class PlanBuilder:
         )  # fmt: skip
         return attended
 
-    def gate(self, gates: Buffer, ups: Buffer) -> Buffer:
+    def swiglu(self, gates: Buffer, ups: Buffer) -> Buffer:
         """Computes silu(gates) × ups, and overwrites the gates."""
         self._add(
-            Step(ops.GATE.name, "feed-forward"),
+            PlanStep(ops.SWIGLU.name, "feed-forward"),
             **self._from_to(gates, gates), extra=ups.address, extra_stride=ups.stride_bytes,
             columns=padded(gates.width), units=1,
         )  # fmt: skip
@@ -265,7 +265,7 @@ class PlanBuilder:
         blocks, name = source.width // columns, f"{source.name}, quantised by {columns}"
         target = self._shared(name, blocks, (activation_bytes(source.width, columns),), np.uint8)
         self._add(
-            Step(ops.quantization(columns).name, source.name),
+            PlanStep(ops.quantization(columns).name, source.name),
             **self._from_to(source, target), columns=blocks, units=1,
         )  # fmt: skip
         return target
@@ -275,7 +275,7 @@ class PlanBuilder:
     ) -> None:
         self._keep_alive += [matrix.data, bias]
         self._add(
-            Step(
+            PlanStep(
                 ops.matrix_product(matrix.layout).name, matrix.name,
                 len(matrix.data), matrix.rows * matrix.columns,
             ),
@@ -288,7 +288,7 @@ class PlanBuilder:
         weight = self.weights.vector(f"{name}.weight", columns)
         self._keep_alive.append(weight)
         self._add(
-            Step(ops.RMS_NORM.name, name),
+            PlanStep(ops.RMS_NORM.name, name),
             **self._from_to(source, target), weight=int(weight.ctypes.data), heads=heads, columns=columns,
             epsilon=self.sizes.rms_epsilon, units=heads,
         )  # fmt: skip
@@ -329,7 +329,7 @@ class PlanBuilder:
             "output_stride": target.stride_bytes,
         }
 
-    def _add(self, step: Step, *, per_token: int = PER_TOKEN, barrier: int = 1, **fields: float) -> None:
+    def _add(self, step: PlanStep, *, per_token: int = PER_TOKEN, barrier: int = 1, **fields: float) -> None:
         row = np.zeros((), ROW)
         fields |= {"per_token": per_token, "barrier": barrier, "output_tokens_only": self._output_tokens_only}
         for name, value in fields.items():

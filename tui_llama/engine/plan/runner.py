@@ -9,7 +9,7 @@ from tui_llama.engine.layouts.plan_row import BATCH, ENTRY
 from tui_llama.engine.layouts.team import PROFILE_ALONE, PROFILE_STAGES, PROFILE_THREADS
 from tui_llama.engine.layouts.wait_gate import CACHE_LINE_BYTES
 from tui_llama.engine.machine.memory import zeroed_array
-from tui_llama.engine.plan.plan import Plan, Step
+from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.plan.schedule import Schedule, make_schedule, most_rows_of_a_stage, stage_ends
 from tui_llama.engine.threads.team import ThreadTeam
 
@@ -72,7 +72,7 @@ class PlanRunner:
         self._scheduled = shape
 
     @contextmanager
-    def profile(self) -> Iterator[list[tuple[Step, float]]]:
+    def profile(self) -> Iterator[list[tuple[PlanStep, float]]]:
         """Measures the batches that run inside the `with` block.
 
         Yields:
@@ -81,7 +81,7 @@ class PlanRunner:
             calling it. Steps that do not wait for each other share their common time in proportion to the threads' time
             on each.
         """
-        times: list[tuple[Step, float]] = []
+        times: list[tuple[PlanStep, float]] = []
         self._nanoseconds[:] = 0
         self._team.set_fields(profile=int(self._nanoseconds.ctypes.data))
         try:

@@ -15,11 +15,11 @@ from tui_llama.engine.protocol import (
     CompleteRequest,
     Engine,
     EstimateRequest,
+    IdlePrefillEvent,
+    IdlePrefillRequest,
     LoadEvent,
     LoadRequest,
     PromptEstimate,
-    ReadAheadEvent,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
 )
@@ -52,9 +52,9 @@ class GuardedEngine:
         """Generates a reply; see `Engine.reply`."""
         return self._guarded(lambda engine: engine.reply(request))
 
-    def read_ahead(self, request: ReadAheadRequest) -> AsyncGenerator[ReadAheadEvent, None]:
-        """Prefills while idle; see `Engine.read_ahead`."""
-        return self._guarded(lambda engine: engine.read_ahead(request))
+    def idle_prefill(self, request: IdlePrefillRequest) -> AsyncGenerator[IdlePrefillEvent, None]:
+        """Prefills while idle; see `Engine.idle_prefill`."""
+        return self._guarded(lambda engine: engine.idle_prefill(request))
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:
         """Estimates a prompt's cost; see `Engine.estimate`."""

@@ -15,14 +15,14 @@ from tui_llama.engine.protocol import (
     CompleteRequest,
     EstimateRequest,
     Event,
+    IdlePrefillProgress,
+    IdlePrefillRequest,
     LoadProgress,
     LoadRequest,
     PromptProgress,
-    ReadAheadProgress,
-    ReadAheadRequest,
     ReplyRequest,
     Request,
-    StopReadingAhead,
+    StopIdlePrefill,
     TextPiece,
 )
 from tui_llama.errors import EngineLostError
@@ -62,7 +62,7 @@ class Exchange:
     @property
     def reads_ahead(self) -> bool:
         """Whether the request is one of idle prefill, which gives way to any other request."""
-        return isinstance(self.request, ReadAheadRequest)
+        return isinstance(self.request, IdlePrefillRequest)
 
     @property
     def takes_notices(self) -> bool:
@@ -96,8 +96,8 @@ class Exchange:
                 child.send(CancelRequest(None))
             case ReplyRequest(turn=turn) | CompleteRequest(turn=turn):
                 child.send(CancelRequest(turn))
-            case ReadAheadRequest():
-                child.send(StopReadingAhead())
+            case IdlePrefillRequest():
+                child.send(StopIdlePrefill())
             case EstimateRequest():
                 pass  # it takes no longer than making a prompt
 
@@ -159,7 +159,7 @@ def _folded(events: deque[Event]) -> deque[Event]:
 def _supersedes(newer: Event, older: Event) -> bool:
     if isinstance(newer, LoadProgress) and isinstance(older, LoadProgress):
         return newer.stage == older.stage
-    if isinstance(newer, ReadAheadProgress) and isinstance(older, ReadAheadProgress):
+    if isinstance(newer, IdlePrefillProgress) and isinstance(older, IdlePrefillProgress):
         return True
     return isinstance(newer, PromptProgress) and isinstance(older, PromptProgress)
 

@@ -31,17 +31,17 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Event,
     Failed,
+    IdlePrefillEvent,
+    IdlePrefillRequest,
     LoadEvent,
     LoadRequest,
     Notice,
     PromptEstimate,
-    ReadAheadEvent,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     Request,
     ShutdownRequest,
-    StopReadingAhead,
+    StopIdlePrefill,
 )
 
 DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
@@ -68,8 +68,8 @@ class SynchronousEngine(Protocol):
         """
         ...
 
-    def read_ahead(self, request: ReadAheadRequest, should_stop: Callable[[], bool]) -> Iterator[ReadAheadEvent]:
-        """Yields the events of idle prefill, then exactly one of `ReadAheadFinished` and `Failed`."""
+    def idle_prefill(self, request: IdlePrefillRequest, should_stop: Callable[[], bool]) -> Iterator[IdlePrefillEvent]:
+        """Yields the events of idle prefill, then exactly one of `IdlePrefillFinished` and `Failed`."""
         ...
 
     def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
@@ -88,7 +88,7 @@ class _Job:
 
     @property
     def reads_ahead(self) -> bool:
-        return isinstance(self.request, ReadAheadRequest)
+        return isinstance(self.request, IdlePrefillRequest)
 
     def is_cancelled_by(self, request: CancelRequest) -> bool:
         names_a_turn = isinstance(self.request, LoadRequest | ReplyRequest | CompleteRequest)
@@ -129,7 +129,7 @@ class EngineServer:
             while not isinstance(request := self._next_request(), ShutdownRequest):
                 if newest is not None and self._ends(newest, request):
                     newest.stop.set()
-                if not isinstance(request, CancelRequest | StopReadingAhead):
+                if not isinstance(request, CancelRequest | StopIdlePrefill):
                     newest = _Job(request)
                     self._jobs.put(newest)
         except FrameError:
@@ -175,8 +175,8 @@ class EngineServer:
             case LoadRequest() as request:
                 for load_event in engine.load(request, job.stop.is_set):
                     self._send(load_event)
-            case ReadAheadRequest() as request:
-                for read_event in engine.read_ahead(request, job.stop.is_set):
+            case IdlePrefillRequest() as request:
+                for read_event in engine.idle_prefill(request, job.stop.is_set):
                     self._send(read_event)
             case EstimateRequest() as request:
                 self._send(engine.estimate(request))

@@ -27,12 +27,12 @@ from tui_llama.engine.protocol import (
     EstimateRequest,
     Event,
     Failed,
+    IdlePrefillEvent,
+    IdlePrefillRequest,
     LoadEvent,
     LoadRequest,
     Notice,
     PromptEstimate,
-    ReadAheadEvent,
-    ReadAheadRequest,
     ReplyEvent,
     ReplyRequest,
     Request,
@@ -94,14 +94,14 @@ class EngineWorker:
         """
         return cast("AsyncGenerator[ReplyEvent, None]", self._converse(request))
 
-    def read_ahead(self, request: ReadAheadRequest) -> AsyncGenerator[ReadAheadEvent, None]:
-        """See `Engine.read_ahead`.
+    def idle_prefill(self, request: IdlePrefillRequest) -> AsyncGenerator[IdlePrefillEvent, None]:
+        """See `Engine.idle_prefill`.
 
         Raises:
             EngineLostError: the process ended.
             CallerError: something else is under way.
         """
-        return cast("AsyncGenerator[ReadAheadEvent, None]", self._converse(request))
+        return cast("AsyncGenerator[IdlePrefillEvent, None]", self._converse(request))
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:
         """See `Engine.estimate`.

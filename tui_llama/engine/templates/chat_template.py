@@ -22,7 +22,7 @@ from tui_llama.engine.templates.message_marks import marked, space_before, take_
 from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.templates.template_text import stored_template
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
-from tui_llama.errors import EngineError, SettingsError
+from tui_llama.errors import EngineError
 
 if TYPE_CHECKING:
     from tui_llama.engine.templates.sandbox import SandboxedTemplate
@@ -275,18 +275,6 @@ def template_from_gguf(file: GgufFile, tokenizer: Tokenizer) -> ChatTemplate:
     except EngineError as error:
         return _fallback(text, tokenizer, _replaced_words(error, fallback))
     return template
-
-
-def known_template(name: str, tokenizer: Tokenizer) -> ChatTemplate:
-    """Opens a known template by its name.
-
-    Raises:
-        SettingsError: the name is unknown.
-    """
-    if name not in KNOWN_TEMPLATES:
-        known = ", ".join(sorted(KNOWN_TEMPLATES))
-        raise SettingsError(f"There is no chat template named {name[:40]!r}", f"Known are {known}.")
-    return _open(KNOWN_TEMPLATES[name], _built_in(name), tokenizer)
 
 
 def _fallback(text: str, tokenizer: Tokenizer, notice: str = "") -> ChatTemplate:

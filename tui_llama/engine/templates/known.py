@@ -53,9 +53,9 @@ _MISTRAL = """\
 
 _MISTRAL_V7 = """\
 {% for m in messages %}
-{% if m.role == 'system' %}[SYSTEM_PROMPT]{{ SPACE ~ m.content }}[/SYSTEM_PROMPT]
-{%- elif m.role == 'user' %}[INST]{{ SPACE ~ m.content }}[/INST]
-{%- else %}{{ SPACE ~ m.content }}</s>
+{% if m.role == 'system' %}[SYSTEM_PROMPT] {{ m.content }}[/SYSTEM_PROMPT]
+{%- elif m.role == 'user' %}[INST] {{ m.content }}[/INST]
+{%- else %} {{ m.content }}</s>
 {%- endif %}
 {% endfor %}"""
 
@@ -165,8 +165,7 @@ KNOWN_TEMPLATES: dict[str, str] = {
     "mistral-v1": _with(_MISTRAL, BEFORE=" ", AFTER=" ", STRIP=False),
     "mistral-v3": _with(_MISTRAL, BEFORE="", AFTER=" ", STRIP=True),
     "mistral-v3-tekken": _with(_MISTRAL, BEFORE="", AFTER="", STRIP=False),
-    "mistral-v7": _with(_MISTRAL_V7, SPACE=" "),
-    "mistral-v7-tekken": _with(_MISTRAL_V7, SPACE=""),
+    "mistral-v7": _MISTRAL_V7,
     "gemma": _GEMMA,
     "phi3": _PHI3,
     "phi4": _PHI4,

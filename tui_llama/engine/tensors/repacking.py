@@ -69,8 +69,9 @@ class Repacking:
     Args:
         sources: All matrices.
         threads: Most threads that work. While the caller does something else, one less, but at least one.
-        sit_down: Moves the calling thread to the processors of the team's thread of that number. With it, each thread
-            fills the tiles that the team's thread will read first when it decodes, so that they lie in its memory node.
+        bind_thread: Moves the calling thread to the processors of the team's thread of that number. With it, each
+            thread fills the tiles that the team's thread will read first when it decodes, so that they lie in its
+            memory node.
         copies: Bytes that are read as well.
     """
 
@@ -78,18 +79,18 @@ class Repacking:
         self,
         sources: Iterable[Source],
         threads: int,
-        sit_down: Callable[[int], object] | None = None,
+        bind_thread: Callable[[int], object] | None = None,
         copies: Iterable[Copy] = (),
     ) -> None:
         self._sources = list(sources)
         self._copies = list(copies)
         self._thread_count = threads
-        self._sit_down = sit_down
+        self._bind_thread = bind_thread
         self._work: _Work | None = None
 
     def __enter__(self) -> Self:
         self._work = self._work_on([source for source in self._sources if source.decode is None], self._copies)
-        self._work.start(self._thread_count if self._sit_down else max(1, self._thread_count - 1))
+        self._work.start(self._thread_count if self._bind_thread else max(1, self._thread_count - 1))
         return self
 
     def __exit__(
@@ -124,8 +125,8 @@ class Repacking:
                 yield self._work
 
     def _work_on(self, sources: Sequence[Source], copies: Sequence[Copy] = ()) -> "_Work":
-        parts = self._thread_count if self._sit_down else 1
-        return _Work(sources, copies, parts, self._sit_down)
+        parts = self._thread_count if self._bind_thread else 1
+        return _Work(sources, copies, parts, self._bind_thread)
 
 
 class _Work:
@@ -135,7 +136,7 @@ class _Work:
         sources: The matrices.
         copies: Bytes that are only read.
         parts: 1 if every thread may take every job, else the number of threads, each with a part of each matrix.
-        sit_down: As for `Repacking`.
+        bind_thread: As for `Repacking`.
     """
 
     def __init__(
@@ -143,7 +144,7 @@ class _Work:
         sources: Sequence[Source],
         copies: Sequence[Copy],
         parts: int,
-        sit_down: Callable[[int], object] | None,
+        bind_thread: Callable[[int], object] | None,
     ) -> None:
         load_kernels([ops.REPACK_UNITS])
         self.tile_bytes = sum(len(source.matrix.data) for source in sources)
@@ -154,7 +155,7 @@ class _Work:
         self._next_job = [itertools.count() for _ in range(parts)]  # taking the next one is atomic
         self._job_count = sum(map(len, self._jobs))
         self._done: list[None] = []  # one entry for each finished job: appending is atomic, too
-        self._sit_down = sit_down
+        self._bind_thread = bind_thread
         self._threads: list[threading.Thread] = []
         self._stopped = False
         self._error: BaseException | None = None
@@ -188,8 +189,8 @@ class _Work:
         part = number % len(self._jobs)
         jobs, taken, room = self._jobs[part], self._next_job[part], np.empty(0, np.uint8)
         try:
-            if self._sit_down is not None:
-                self._sit_down(number)
+            if self._bind_thread is not None:
+                self._bind_thread(number)
             while not self._stopped and (index := next(taken)) < len(jobs):
                 room = jobs[index].run(room)
                 self._done.append(None)

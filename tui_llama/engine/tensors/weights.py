@@ -86,9 +86,9 @@ class Weights:
         """Returns the kernels that fill the tiles of every matrix requested so far."""
         return ops.repacking({matrix.layout for matrix in self._matrices.values()})
 
-    def repacking(self, threads: int, sit_down: Callable[[int], object] | None = None) -> Repacking:
+    def repacking(self, threads: int, bind_thread: Callable[[int], object] | None = None) -> Repacking:
         """Makes the work that fills everything requested so far; the arguments are those of `Repacking`."""
-        return Repacking(map(self._source, self._matrices.values()), threads, sit_down, self._copies)
+        return Repacking(map(self._source, self._matrices.values()), threads, bind_thread, self._copies)
 
     def _source(self, matrix: Matrix) -> Source:
         info = self.file.tensors[matrix.name]

@@ -80,7 +80,7 @@ class Seating:
         with self._lock:
             self._notices[text] = None
 
-    def sit_down(self, thread: int) -> frozenset[int]:
+    def bind_thread(self, thread: int) -> frozenset[int]:
         """Gives the calling thread, number `thread` of the team, its processors and its priority.
 
         Returns:

@@ -69,7 +69,7 @@ class ThreadTeam:
         """Runs the plan with the fields set, and returns when all work is done."""
         if not self._seating.is_anywhere and threading.get_ident() != self._seated_caller:
             self._seated_caller = threading.get_ident()
-            self._left_by_caller = self._seating.sit_down(0)
+            self._left_by_caller = self._seating.bind_thread(0)
         ops.TAKE_PART(self._address, 0)
 
     def close(self) -> None:
@@ -102,6 +102,6 @@ class ThreadTeam:
             seated.get()
 
     def _help(self, index: int, seated: "queue.SimpleQueue[int]") -> None:
-        self._seating.sit_down(index)
+        self._seating.bind_thread(index)
         seated.put(index)
         ops.TAKE_PART(self._address, index)

@@ -48,7 +48,7 @@ class HubCache:
         self._locks = folder / ".locks" / name
 
     def commit_of(self, revision: str) -> str:
-        """The commit that a revision was when it was last looked up; empty where nobody has done so."""
+        """Returns the commit that a revision was when it was last looked up; empty where it never was."""
         if _COMMIT.fullmatch(revision):
             return revision
         try:
@@ -58,22 +58,22 @@ class HubCache:
         return commit if _COMMIT.fullmatch(commit) else ""
 
     def files_of(self, commit: str) -> list[HubFile]:
-        """The GGUF files that are here of a commit, in the order of names."""
+        """Returns the GGUF files that are here of a commit, in the order of names."""
         try:
             return list(_gguf_files(self._repository / "snapshots" / commit))
         except OSError:  # closed to us, or just being removed: as good as not there
             return []
 
     def pointer(self, commit: str, file: HubFile) -> Path:
-        """Where a file of a commit is, or would be."""
+        """Returns where a file of a commit is, or would be."""
         return (self._repository / "snapshots" / commit).joinpath(*file.name.split("/")).absolute()
 
     def content(self, file: HubFile) -> Path:
-        """Where its content is, or would be."""
+        """Returns where its content is, or would be."""
         return self._repository / "blobs" / file.content_hash
 
     def unfinished(self, file: HubFile) -> Path:
-        """Where its content is while it is being fetched."""
+        """Returns where its content is while it is being fetched."""
         return self._repository / "blobs" / f"{file.content_hash}.incomplete"
 
     def prepare(self) -> None:
@@ -192,7 +192,7 @@ class HubCache:
             return content.read(_HASHED_AT_ONCE)
 
     def _free_bytes(self) -> int:
-        """How much can be put into the cache; -1 where that cannot be told."""
+        """Returns how many bytes can be put into the cache; -1 where that cannot be told."""
         for folder in (self.folder, *self.folder.parents):
             try:
                 return shutil.disk_usage(folder).free
@@ -202,12 +202,12 @@ class HubCache:
 
 
 def is_commit(text: str) -> bool:
-    """Whether it can be the name of a commit, and so of a folder."""
+    """Tells whether it can be the name of a commit, and so of a folder."""
     return _COMMIT.fullmatch(text) is not None
 
 
 def is_content_hash(text: str) -> bool:
-    """Whether it can be the hash of a content, and so the name of a file."""
+    """Tells whether it can be the hash of a content, and so the name of a file."""
     return _CONTENT_HASH.fullmatch(text) is not None
 
 

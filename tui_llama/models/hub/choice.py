@@ -67,12 +67,12 @@ def choose(reference: HubReference, files: Sequence[HubFile]) -> HubFile:
 
 
 def whole_models(files: Sequence[HubFile]) -> list[HubFile]:
-    """Those that are a model by themselves: no part of a split one, no projector of images, no importance matrix."""
+    """Returns the files that are models by themselves: no parts of one, projectors of images or importance matrices."""
     return [file for file in files if not (_is_part(file) or _is_projector(file) or _is_importance_matrix(file))]
 
 
 def quantization_of(name: str) -> str:
-    """The quantization that a file's name tells, such as "Q4_K_M"; empty where it tells none."""
+    """Returns the quantization that a file's name tells, such as "Q4_K_M"; empty where it tells none."""
     found = _QUANTIZATION.findall(name)
     return found[-1].upper().replace("FP16", "F16").replace("FP32", "F32") if found else ""
 

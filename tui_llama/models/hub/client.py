@@ -1,4 +1,4 @@
-"""The talk with the Hugging Face hub: what is asked, and what each answer means.
+"""Asks the Hugging Face hub for lists of files, for what it knows of a file, and for contents.
 
 huggingface_hub brings what users set up for all their programs: the connection with its proxies and certificates, the
 token, the addresses, the offline mode. The requests are made here. Its own download function starts a broken file
@@ -40,7 +40,7 @@ class HubResponse(Answer, Protocol):
         """Gives the body piece by piece as it comes."""
 
     def iter_bytes(self) -> Iterator[bytes]:
-        """The same, unpacked where the server has packed it."""
+        """Gives the body likewise, unpacked where the server has packed it."""
 
 
 class HubListing(msgspec.Struct, frozen=True):
@@ -215,7 +215,7 @@ class HubClient:
             raise self._explainer.failed_connection(error, has_answered=self._has_answered) from error
 
     def _authorization(self) -> dict[str, str]:
-        """The headers that huggingface_hub sends, with the user's token if there is one."""
+        """Returns the headers that huggingface_hub sends, with the user's token if there is one."""
         if self._headers is None:
             from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but lazy
 
@@ -259,7 +259,7 @@ def _load_library() -> None:
 
 
 def _checked_host(endpoint: str) -> str:
-    """The host to show; raises `DownloadError` where the endpoint is no address."""
+    """Returns the host to show; raises `DownloadError` where the endpoint is no address."""
     host = shown_host(endpoint)
     if not host or not _can_be_asked(endpoint):
         raise DownloadError("HF_ENDPOINT is no address of a web server", "Unset it, or write it like https://HOST.")

@@ -80,7 +80,7 @@ class _Fetch:
         return Downloaded(str(path), was_there)
 
     def _kept(self) -> Path | None:
-        """What is meant among the files that are here, by what was known of the revision last.
+        """Returns the file that is meant among those that are here, by what was known of the revision last.
 
         A damaged file is none: the hub is asked for it again.
         """
@@ -231,7 +231,7 @@ class _Meter:
 
 
 def _first_byte(response: HubResponse, file: HubFile, done_bytes: int) -> int:
-    """Where in the file an answer begins; raises where it belongs to a file of another length.
+    """Returns where in the file an answer begins; raises where it belongs to a file of another length.
 
     An answer that is not the file, such as the login page of a network, must not cost what is there already.
     """
@@ -272,7 +272,7 @@ def _wrong_length(file: HubFile) -> DownloadError:
 
 
 def _seems_whole(path: Path) -> bool:
-    """Whether a file in the cache begins as it should, and is as long as it was when it was fetched, if we did that."""
+    """Tells whether a file in the cache begins as GGUF, and has the size that it had if this program fetched it."""
     try:
         return _begins_as_gguf(path) and size_when_pulled(path) in {None, path.stat().st_size}
     except OSError:

@@ -70,13 +70,13 @@ def parse_reference(text: str) -> HubReference | None:
 
 
 def is_safe_path(path: str) -> bool:
-    """Whether a path that the hub or a user gives stays below the folder that it is put into, on every system."""
+    """Tells whether a path that the hub or a user gives stays below the folder that it is put into, on every system."""
     parts = path.split("/")
     return path.isprintable() and not set(path) & set('\\:*?"<>|') and not set(parts) & {"", ".", ".."}
 
 
 def _from_name(typed: str, named: str) -> HubReference:
-    """`OWNER/REPO[@REVISION][:CHOICE]`; a revision may also stand at the end."""
+    """Reads `OWNER/REPO[@REVISION][:CHOICE]`; a revision may also stand at the end."""
     place, colon, choice = named.partition(":")
     repository, at, revision = place.partition("@")
     if not choice.lower().endswith(".gguf") and "@" in choice:
@@ -89,7 +89,7 @@ def _from_name(typed: str, named: str) -> HubReference:
 
 
 def _from_uri(typed: str, named: str) -> HubReference:
-    """`OWNER/REPO[@REVISION][/FILE]`, which is how huggingface_hub writes it behind `hf://`."""
+    """Reads `OWNER/REPO[@REVISION][/FILE]`, which is how huggingface_hub writes it behind `hf://`."""
     owner, _, rest = named.partition("/")
     name, _, file = rest.partition("/")
     if owner in _NO_MODELS:
@@ -99,7 +99,7 @@ def _from_uri(typed: str, named: str) -> HubReference:
 
 
 def _from_site(typed: str, path: str) -> HubReference:
-    """`/OWNER/REPO[/blob/REVISION/FILE]`, or `/OWNER/REPO:CHOICE` as Ollama and llama.cpp take it."""
+    """Reads `/OWNER/REPO[/blob/REVISION/FILE]`, or `/OWNER/REPO:CHOICE` as Ollama and llama.cpp take it."""
     owner, _, below = path.strip("/").partition("/")
     name, _, below = below.partition("/")
     if owner in _NO_MODELS:

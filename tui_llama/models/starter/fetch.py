@@ -37,12 +37,12 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 def starter_path() -> Path:
-    """Where the starter is, or will be."""
+    """Returns where the starter is, or will be."""
     return paths.models_folder() / STARTER_FILE
 
 
 def has_starter() -> bool:
-    """Whether the starter seems to be on this machine: of a file that was put there in one rename the size tells."""
+    """Tells whether the starter seems to be on this machine: the size is enough, since one rename puts it there."""
     return paths.file_bytes(starter_path()) == STARTER_BYTES
 
 
@@ -126,7 +126,7 @@ def _unpack(archive: zipfile.ZipFile, name: str, target: Path, report: ReportPro
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """Whether a path is a file, and no link to one, with the content of another."""
+    """Tells whether a path is a file, and no link to one, with the content of another."""
     return (
         paths.is_file(path)
         and not paths.is_link(path)

@@ -46,7 +46,7 @@ def working_folder() -> Iterator[Path]:
 
 
 def _lock_if_possible(file: IO[bytes]) -> None:
-    """Where there are no locks, a folder that was forgotten is known by its age."""
+    """Locks a file; where there are no locks, a forgotten folder is known by its age."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
@@ -63,7 +63,7 @@ def _remove_forgotten(parent: Path) -> None:
 
 
 def _is_of_old_kind(folder: Path) -> bool:
-    """Whether a folder is one of a version that left no mark: what it wanted to download is said in it."""
+    """Tells whether a folder is of a version that left no mark: its requirements name the wheel."""
     wanted = folder / "requirements.txt"
     if paths.is_link(folder) or not _is_regular(wanted) or not _is_regular(folder / _LOCK_FILE):
         return False

@@ -191,23 +191,20 @@ def bfloat_to_float(b: Builder, value: Value) -> Value:
     return b.bitcast(b.shl(wide, constant(I32, 16)), vector(F32))
 
 
-def dot4(b: Builder, accumulator: Value, unsigned: Value, signed: Value, code_bits: int = 8) -> Value:
-    """Adds to each 32-bit lane the exact sum of its four products of an unsigned and a signed byte.
+def dot4_sum(
+    b: Builder, accumulator: Value, unsigned: Sequence[Value], signed: Sequence[Value], code_bits: int = 8
+) -> Value:
+    """Adds to each 32-bit lane the exact sums of its four products of an unsigned and a signed byte, for each pair.
+
+    Several pairs of vectors at once are faster where the processor has no dot product instruction.
 
     Args:
         b: Builder that receives the code.
         accumulator: 16 × i32.
-        unsigned: 64 × u8, four for each lane.
-        signed: 64 × i8, or 16 × i32 holding four each.
+        unsigned: Vectors of 64 × u8, four for each lane.
+        signed: As many vectors of 64 × i8, or of 16 × i32 holding four each.
         code_bits: Bits of the unsigned bytes in use: 4, 5, 6 or 8. Fewer bits are faster on some instruction sets.
     """
-    return dot4_sum(b, accumulator, [unsigned], [signed], code_bits)
-
-
-def dot4_sum(
-    b: Builder, accumulator: Value, unsigned: Sequence[Value], signed: Sequence[Value], code_bits: int = 8
-) -> Value:
-    """Does `dot4` for several pairs of vectors, which is faster where the processor has no dot product instruction."""
     return dot_products.emit_dot4(b, INSTRUCTION_SET, accumulator, unsigned, signed, code_bits)
 
 
@@ -293,16 +290,6 @@ def load_half(_: Any, address: Any) -> Any:
 
 
 @intrinsic
-def load_word(_: Any, address: Any) -> Any:
-    """Loads the uint32 at an address of any alignment."""
-
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        return load_scalar(b, pointer(b, arguments[0]), 0, I32)
-
-    return types.uint32(types.uintp), generate
-
-
-@intrinsic
 def prefetch_line(_: Any, address: Any) -> Any:
     """Prefetches the cache line at an address, which may lie outside any allocation."""
 
@@ -311,17 +298,6 @@ def prefetch_line(_: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uintp), generate
-
-
-@intrinsic
-def store_word(_: Any, address: Any, value: Any) -> Any:
-    """Stores a uint32 at an address of any alignment."""
-
-    def generate(context: Any, b: Builder, signature: Any, arguments: Any) -> Value:
-        store(b, arguments[1], pointer(b, arguments[0]))
-        return context.get_dummy_value()
-
-    return types.void(types.uintp, types.uint32), generate
 
 
 @intrinsic

@@ -245,11 +245,13 @@ class _Pending:
 
     They are added while AMX multiplies the next group, so that the two overlap. Whole groups of tokens are added,
     wanted or not: there is room for all of them. When nothing is pending, the additions go to totals that nobody reads.
+    They then read the weights' scales from those totals as well: after the last tile of a matrix there need not be any.
     """
 
     layout: TileFormat
     group_bytes: Value
     idle_totals: Value
+    idle_source: Value
     next_sums: Value
     sums: Value
     source: Value
@@ -259,8 +261,9 @@ class _Pending:
     @classmethod
     def nothing(cls, b: Builder, layout: TileFormat, row: Value, scratch: Value) -> "_Pending":
         idle = simd.pointer(b, scratch, IDLE_TOTALS_AT)
-        weights, inputs = (simd.field(b, row, name) for name in ("weight", "input"))
-        values = [simd.integer(SUMS_AT), simd.pointer(b, scratch, SUMS_AT), weights, inputs, idle]
+        idle_source = b.add(scratch, simd.integer(IDLE_TOTALS_AT))
+        inputs = simd.field(b, row, "input")
+        values = [simd.integer(SUMS_AT), simd.pointer(b, scratch, SUMS_AT), idle_source, inputs, idle]
         places = [cgutils.alloca_once_value(b, value) for value in values]
         for value, place in zip(values, places, strict=True):
             b.store(value, place)
@@ -268,7 +271,7 @@ class _Pending:
             simd.field(b, row, "columns"),
             simd.integer(GROUP_TOKENS * layout.columns + GROUP_SUMMARY_BYTES[layout.columns]),
         )
-        return cls(layout, group_bytes, idle, *places)
+        return cls(layout, group_bytes, idle, idle_source, *places)
 
     def replace(self, b: Builder, sums: Value, source: Value, summaries: Value, totals: Value) -> None:
         """Sets the sums that are added next."""
@@ -294,6 +297,7 @@ class _Pending:
         with cgutils.for_range(b, simd.integer(STEPS)) as loop:
             addition.add_tokens(b, b.mul(loop.index, simd.integer(tokens)), tokens)
         b.store(self.idle_totals, self.totals)
+        b.store(self.idle_source, self.source)
 
 
 @dataclass(frozen=True, slots=True)

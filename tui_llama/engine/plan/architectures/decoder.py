@@ -74,5 +74,5 @@ def _emit_feed_forward(plan: PlanWriter[Values], residual: Values, layer: int) -
     gates, ups = plan.buffer("gates", plan.sizes.hidden_size), plan.buffer("ups", plan.sizes.hidden_size)
     normed = plan.rms_norm(residual, block + "ffn_norm")
     plan.multiply(normed, {block + "ffn_gate": gates, block + "ffn_up": ups})
-    gated = plan.gate(gates, ups)
+    gated = plan.swiglu(gates, ups)
     plan.multiply(gated, {block + "ffn_down": residual}, add=True)

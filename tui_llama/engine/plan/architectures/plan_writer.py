@@ -70,6 +70,6 @@ class PlanWriter(Protocol[Values]):
         """Computes softmax attention over the KV cache."""
         ...
 
-    def gate(self, gates: Values, ups: Values) -> Values:
+    def swiglu(self, gates: Values, ups: Values) -> Values:
         """Computes silu(gates) × ups."""
         ...
