@@ -1,5 +1,7 @@
 """The story of a reply, told over a model without weights: what is read, reused, said, stopped and saved."""
 
+import itertools
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -465,8 +467,7 @@ def engine_storing_in(folder: Path, model: FakeModel | None = None) -> LocalEngi
 def saved_talk(folder: Path, rule: Rule = any_letter) -> Talk:
     """A conversation of one turn whose state is on disk."""
     talk = Talk(engine_storing_in(folder, FakeModel(rule)), CHAT)
-    talk.say("hi", max_tokens=9)
-    assert talk.engine.save_pending() is None
+    assert isinstance(talk.say("hi", max_tokens=9)[-1], Finished)
     return talk
 
 
@@ -481,19 +482,33 @@ def state_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.tlk"))
 
 
-def test_nothing_is_saved_before_the_answer_has_ended(tmp_path: Path) -> None:
-    talk = Talk(engine_storing_in(tmp_path), CHAT)
-    talk.say("hi", max_tokens=3)
+def test_a_reply_is_saved_after_its_end_was_told(tmp_path: Path) -> None:
+    request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), (), GREEDY, 3, chat_id=CHAT)
+    events = engine_storing_in(tmp_path).reply(request, never)
+    assert any(isinstance(event, Finished) for event in events)  # and leaves the rest
     assert state_files(tmp_path) == []
+    assert list(events) == []
+    assert len(state_files(tmp_path)) == 1
+
+
+def test_what_a_reply_left_that_nobody_heard_to_its_end_is_saved_with_the_next_one(tmp_path: Path) -> None:
+    talk = Talk(engine_storing_in(tmp_path), CHAT)
+    left = talk.engine.reply(ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), (), GREEDY, 3, chat_id=CHAT), never)
+    heard = list(itertools.takewhile(lambda event: not isinstance(event, Finished), left))
+    del left
+    assert state_files(tmp_path) == []
+    talk.messages = (ChatMessage(Role.USER, "hi"),)
+    talk._remember(heard)
+    talk.say("and", max_tokens=9)
+    events = reopened(talk, tmp_path).say("so", max_tokens=1)
+    assert usage_of(events).reused_tokens == len(talk.ledger) - 1
 
 
 def test_nothing_of_a_chat_without_an_id_is_stored_not_even_with_the_next_chat(tmp_path: Path) -> None:
     talk = saved_talk(tmp_path)
     incognito = Talk(talk.engine)
     incognito.say("a secret", max_tokens=9)
-    assert talk.engine.save_pending() is None
     talk.say("and", max_tokens=9)
-    assert talk.engine.save_pending() is None
     (path,) = state_files(tmp_path)
     written = path.read_bytes()
     said, secret = (np.frombuffer(text, np.uint8).astype("<u4").tobytes() for text in (b"and", b"secret"))
@@ -536,7 +551,6 @@ def test_a_damaged_state_is_told_of_set_aside_and_read_again(tmp_path: Path, dam
     assert usage_of(events).reused_tokens == 0
     assert tokens_of(events) == tokens_of(talk.say("and", max_tokens=9))
     assert not path.exists() and path.with_name(path.name + ".damaged").exists()
-    assert again.engine.save_pending() is None
     assert notices_of(reopened(again, tmp_path).say("so", max_tokens=1)) == []
 
 
@@ -557,7 +571,6 @@ def test_going_from_chat_to_chat_restores_each(tmp_path: Path) -> None:
     first = saved_talk(tmp_path)
     second = Talk(first.engine, OTHER_CHAT)
     second.say("something else", max_tokens=9)
-    second.engine.save_pending()
     events = first.say("and", max_tokens=1)
     assert notices_of(events) == []
     assert usage_of(events).reused_tokens > len("user:hi")
@@ -573,16 +586,14 @@ def test_a_new_chat_with_a_known_beginning_reuses_it(tmp_path: Path) -> None:
 def test_a_stopped_answer_is_saved_too(tmp_path: Path) -> None:
     talk = Talk(engine_storing_in(tmp_path), CHAT)
     talk.say("hi", once_asked(5))
-    assert talk.engine.save_pending() is None
     assert len(state_files(tmp_path)) == 1
 
 
 def test_a_state_that_cannot_be_saved_is_a_notice(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     talk = Talk(engine_storing_in(tmp_path / "file"), CHAT)
-    talk.say("hi", max_tokens=1)
-    notice = talk.engine.save_pending()
-    assert notice is not None
+    *_, finished, notice = talk.say("hi", max_tokens=1)
+    assert isinstance(finished, Finished) and isinstance(notice, Notice)
     assert notice.text.startswith("The chat's state was not saved")
 
 
@@ -590,25 +601,14 @@ def test_a_budget_that_is_too_small_is_said_once(tmp_path: Path) -> None:
     engine = LocalEngine(FakeOpener(FakeModel()))
     load(engine, LoadRequest("fake.gguf", prompt_cache_folder=str(tmp_path), prompt_cache_bytes=100))
     talk = Talk(engine, CHAT)
-    talk.say("hi", max_tokens=1)
-    assert talk.engine.save_pending() is not None
-    talk.say("and", max_tokens=1)
-    assert talk.engine.save_pending() is None
-    assert state_files(tmp_path) == []
-
-
-def test_saving_happens_once_for_an_answer(tmp_path: Path) -> None:
-    talk = saved_talk(tmp_path)
-    for path in state_files(tmp_path):
-        path.unlink()
-    assert talk.engine.save_pending() is None
+    assert len(notices_of(talk.say("hi", max_tokens=1))) == 1
+    assert notices_of(talk.say("and", max_tokens=1)) == []
     assert state_files(tmp_path) == []
 
 
 def test_without_a_chat_nothing_is_kept(tmp_path: Path) -> None:
     talk = Talk(engine_storing_in(tmp_path))
     talk.say("hi", max_tokens=1)
-    assert talk.engine.save_pending() is None
     assert list(tmp_path.rglob("*")) == []
 
 
@@ -616,7 +616,6 @@ def test_each_turn_appends_to_the_chats_own_segment(tmp_path: Path) -> None:
     talk = saved_talk(tmp_path)
     before = state_files(tmp_path)[0].stat().st_size
     talk.say("and", max_tokens=9)
-    talk.engine.save_pending()
     (path,) = state_files(tmp_path)
     assert path.stat().st_size > before
 
@@ -804,9 +803,9 @@ def test_a_chat_with_a_real_model_goes_on_in_another_process_as_if_nothing_had_b
     path = make_tiny_model(tmp_path / "tiny.gguf", architecture, vocabulary=vocabulary, chat_template=CHATML_TEMPLATE)
     talk = Talk(real_engine(path, tmp_path / "prompts"), CHAT)
     talk.say("hello there", max_tokens=12)
-    assert talk.engine.save_pending() is None
+    shutil.copytree(tmp_path / "prompts", tmp_path / "same prompts")  # what one of them saves, the other must not find
 
-    other = Talk(real_engine(path, tmp_path / "prompts"), CHAT)
+    other = Talk(real_engine(path, tmp_path / "same prompts"), CHAT)
     other.messages, other.ledger, other.turn = talk.messages, talk.ledger, talk.turn
     restored = other.say("and then", max_tokens=12)
     continued = talk.say("and then", max_tokens=12)
@@ -824,7 +823,6 @@ def test_an_answer_of_a_real_model_goes_on_in_another_process_as_if_it_had_not_b
     whole = Talk(real_engine(path, tmp_path / "other prompts")).say("hello there", max_tokens=24)
     talk = Talk(real_engine(path, tmp_path / "prompts"), CHAT)
     beginning = talk.say("hello there", max_tokens=11)
-    assert talk.engine.save_pending() is None
 
     talk.engine = real_engine(path, tmp_path / "prompts")
     rest = go_on(talk, text_of(beginning).rstrip("\ufffd"), max_tokens=13)

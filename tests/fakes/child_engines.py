@@ -42,9 +42,6 @@ PIECE_BYTES = 16 * 1024
 class ObedientEngine:
     """An engine that carries out one-word instructions, which its methods compare with."""
 
-    def __init__(self) -> None:
-        self._saving = ""
-
     def load(self, request: LoadRequest, should_stop: Callable[[], bool]) -> Iterator[LoadEvent]:
         yield LoadProgress(LoadStage.READ, 1, 2)
         if request.model_path == "endless":
@@ -58,7 +55,6 @@ class ObedientEngine:
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
         text = request.messages[-1].text if isinstance(request, ReplyRequest) else request.text
         instruction, _, argument = text.partition(" ")
-        self._saving = argument if instruction == "save" else ""
         yield PromptProgress(request.turn, 0, 1, 1)
         if instruction == "read":
             _wait_for(should_stop)
@@ -88,6 +84,8 @@ class ObedientEngine:
         yield Finished(request.turn, StopReason.END_OF_GENERATION, Usage(generated_tokens=2))
         if instruction == "late":
             raise ZeroDivisionError("a mistake after the end")
+        if instruction == "save":
+            yield from _save(argument)
 
     def idle_prefill(self, request: IdlePrefillRequest, should_stop: Callable[[], bool]) -> Iterator[IdlePrefillEvent]:
         """Follows the instruction in the draft. `endless` runs until it is stopped."""
@@ -105,12 +103,15 @@ class ObedientEngine:
             return Failed(None, "the prompt is too long", "Write less.")
         return PromptEstimate(7, len(request.messages), None)
 
-    def save_pending(self) -> Notice | None:
-        if self._saving == "forever":
-            threading.Event().wait()
-        if self._saving == "mistake":
-            raise ZeroDivisionError("a mistake while saving")
-        return Notice("the state was not saved") if self._saving else None
+
+def _save(what: str) -> Iterator[Notice]:
+    """Does not save what a reply leaves, in one of the ways in which that happens."""
+    if what == "forever":
+        threading.Event().wait()
+    if what == "mistake":
+        raise ZeroDivisionError("a mistake while saving")
+    if what:
+        yield Notice("the state was not saved")
 
 
 def engine_without_weights() -> "LocalEngine":

@@ -67,7 +67,6 @@ class NearEngine:
             elif isinstance(event, Finished):
                 self.finished.append(event)
             yield event
-        self._local.save_pending()
 
     async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncIterator[IdlePrefillEvent]:
         self._is_cancelled = False

@@ -46,7 +46,7 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.engine.token_sequence import TokenSequence
-from tui_llama.errors import CallerError, EngineError, UserError
+from tui_llama.errors import EngineError, UserError
 from tui_llama.files.storage import DiskStorage
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ class LocalEngine:
         self._model_file: WatchedFile | None = None
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
-        self._unsaved_chat_id: str | None = None
         self._last_chat_id: str | None = None
 
     @property
@@ -125,7 +124,10 @@ class LocalEngine:
             opening.abandon()
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop) -> Iterator[ReplyEvent]:
-        """Yields the events of a reply, the last of them `Finished` or `Failed`.
+        """Yields the events of a reply up to `Finished` or `Failed`, and then saves what the reply leaves.
+
+        Whoever waits for the answer has its end before saving begins. If saving fails, a `Notice` follows `Finished`.
+        A reply that is left before its generator is exhausted saves nothing; the next one of the chat saves it.
 
         Args:
             request: What to answer or to continue.
@@ -140,7 +142,7 @@ class LocalEngine:
             if len(own.ledger) < len(request.ledger):
                 yield Notice(TOKENISED_AGAIN)
             reply = Reply(model, sequence, own, should_stop, self._costs, self._prompt_cache)
-            for event in reply.events(self._note_unsaved):
+            for event in reply.events():
                 if isinstance(event, Finished):
                     self._speed.note(event.usage.read_tokens, event.usage.read_seconds)
                 yield event
@@ -150,6 +152,8 @@ class LocalEngine:
         except Exception:
             self._forget()
             raise
+        else:
+            yield from self._save(request.chat_id)
 
     def idle_prefill(self, request: IdlePrefillRequest, should_stop: ShouldStop) -> Iterator[IdlePrefillEvent]:
         """Yields the progress of idle prefill, then exactly one of `IdlePrefillFinished` and `Failed`.
@@ -157,12 +161,7 @@ class LocalEngine:
         Args:
             request: What the next prompt is certain to begin with.
             should_stop: Asked before every chunk, which takes at most about `idle_prefill.CHUNK_SECONDS`.
-
-        Raises:
-            CallerError: the state of the last reply is not saved yet, and would be lost.
         """
-        if self._unsaved_chat_id is not None:
-            raise CallerError("there is something to be saved before anything is read ahead")
         try:
             model, sequence = self._loaded()
             self._keep_foreign_for(request.chat_id)
@@ -187,16 +186,6 @@ class LocalEngine:
         except UserError as error:
             return Failed(None, str(error), error.hint)
 
-    def save_pending(self) -> Notice | None:
-        """Stores the keys and values of the last reply; returns a notice if that failed."""
-        chat_id, self._unsaved_chat_id = self._unsaved_chat_id, None
-        if chat_id is None or self._sequence is None or self._prompt_cache is None:
-            return None
-        outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
-        if not outcome.problems:
-            return None
-        return Notice(f"The chat's state was not saved ({'; '.join(outcome.problems)}); the chat itself is safe.")
-
     def session_transfer(self) -> SessionTransfer:
         """Returns what takes in and writes sessions of llama.cpp, in the sequence of the replies.
 
@@ -210,7 +199,6 @@ class LocalEngine:
 
     def close(self) -> None:
         """Frees the model's memory. May be called twice."""
-        self._unsaved_chat_id = None
         self._model_file = None
         self._prompt_cache = None
         if self._sequence is not None:
@@ -225,8 +213,13 @@ class LocalEngine:
             raise EngineError("no model is loaded", "Load a model first.")
         return self._model, self._sequence
 
-    def _note_unsaved(self, chat_id: str | None) -> None:
-        self._unsaved_chat_id = chat_id
+    def _save(self, chat_id: str | None) -> Iterator[Notice]:
+        """Stores the keys and values of a reply for its chat; yields a notice if that failed."""
+        if chat_id is None or self._sequence is None or self._prompt_cache is None:
+            return
+        outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
+        if outcome.problems:
+            yield Notice(f"The chat's state was not saved ({'; '.join(outcome.problems)}); the chat itself is safe.")
 
     def _keep_foreign_for(self, chat_id: str | None) -> None:
         """Drops foreign keys and values from the sequence, unless they are those of this chat."""
@@ -236,7 +229,6 @@ class LocalEngine:
 
     def _forget(self) -> None:
         """Empties the sequence: after a failure its keys and values may be wrong."""
-        self._unsaved_chat_id = None
         if self._sequence is not None:
             self._sequence.rewind(0)
 

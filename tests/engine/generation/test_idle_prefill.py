@@ -22,6 +22,7 @@ from tui_llama.engine.prompting.prompt_cost import ReadingSpeed
 from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
+    Finished,
     IdlePrefillEvent,
     IdlePrefillFinished,
     IdlePrefillProgress,
@@ -41,7 +42,7 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.engine.templates.dates import write_date
 from tui_llama.engine.tokenizer.tokenizer import open_tokenizer
-from tui_llama.errors import CallerError, EngineError
+from tui_llama.errors import EngineError
 from tui_llama.turn.idle_prefill import finished_part
 
 GREEDY = SamplingSettings(temperature=0.0)
@@ -141,7 +142,7 @@ class Talk:
             elif isinstance(event, TextPiece):
                 self.ledger += event.token_ids
         self.messages += (ChatMessage(Role.ASSISTANT, text_of(events)),)
-        assert self.engine.save_pending() is None
+        assert isinstance(events[-1], Finished), events[-1]
         return events
 
     def rest(self, draft: str = "", should_stop: Callable[[], bool] = never) -> list[IdlePrefillEvent]:
@@ -324,14 +325,6 @@ def test_a_stop_before_anything_is_read_forgets_nothing(questions: int) -> None:
     assert talk.held() == held
 
 
-def test_what_the_last_reply_left_has_to_be_saved_first(tmp_path: Path) -> None:
-    talk = Talk(engine_with(FakeModel(answering("yes")), tmp_path), CHAT)
-    request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), sampling=GREEDY, chat_id=CHAT)
-    list(talk.engine.reply(request, never))
-    with pytest.raises(CallerError):
-        talk.rest("a draft")
-
-
 # --- what is stored -----------------------------------------------------------------------------------------
 
 
@@ -345,7 +338,6 @@ def test_nothing_that_is_read_ahead_is_stored_by_itself(tmp_path: Path) -> None:
     talk = stored_talk(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.tlk")}
     talk.rest("a long draft of something")
-    assert talk.engine.save_pending() is None
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.tlk")} == before
 
 

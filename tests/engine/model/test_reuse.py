@@ -69,7 +69,6 @@ class Programs:
         (encoded,) = (event for event in events if isinstance(event, PromptEncoded))
         prompt = [*ledger[: encoded.kept_tokens], *encoded.token_ids]
         self._check_reuse(prompt, usage_of(events).reused_tokens)
-        assert engine.save_pending() is None
         grown = [*prompt, *tokens_of(events)]
         self.stored.append(grown[:-1])  # the last token of an answer is not read any more
         return (*messages, ChatMessage(Role.ASSISTANT, text_of(events))), grown, events

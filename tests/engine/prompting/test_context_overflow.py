@@ -261,12 +261,10 @@ def test_what_was_read_before_does_not_show_in_an_extended_answer() -> None:
 
 def test_nothing_of_moved_tokens_is_stored(tmp_path: Path) -> None:
     chat = Chat(engine_with(FakeModel(context_size=96), tmp_path), SHIFT, "c" * 32)
-    chat.say("question", max_tokens=5)
-    assert chat.engine.save_pending() is None
+    assert notices_of(chat.say("question", max_tokens=5)) == []
     (path,) = tmp_path.rglob("*.tlk")
     saved = path.read_bytes()
     chat.say("and", max_tokens=90)
-    assert chat.engine.save_pending() is None
     assert path.read_bytes() == saved
     assert len(list(tmp_path.rglob("*.tlk"))) == 1
 

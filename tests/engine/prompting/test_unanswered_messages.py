@@ -64,7 +64,6 @@ class Chat:
         )
         events = list(self.engine.reply(request, never))
         assert isinstance(events[-1], Finished), events[-1]
-        assert self.engine.save_pending() is None
         (encoded,) = (event for event in events if isinstance(event, PromptEncoded))
         self.ledger = (*self.ledger[: encoded.kept_tokens], *encoded.token_ids, *tokens_of(events))
         self.path += (ChatMessage(Role.ASSISTANT, text_of(events)),)

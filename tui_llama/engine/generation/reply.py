@@ -69,7 +69,6 @@ class Reply:
         self._request = request
         self._turn = request.turn
         self._should_stop = should_stop
-        self._chat_id = request.chat_id
         self._prompt_cache = prompt_cache
         self._sampler = SamplerChain(request.sampling, model.vocab_size)
         self._batch_costs = costs
@@ -81,8 +80,8 @@ class Reply:
         self._has_told_of_room = False
         self._answer_ids: tuple[int, ...] = ()
 
-    def events(self, note_unsaved: Callable[[str | None], None]) -> Iterator[ReplyEvent]:
-        """Runs the reply and yields its events. Before the last one, `note_unsaved` gets the chat to save."""
+    def events(self) -> Iterator[ReplyEvent]:
+        """Runs the reply and yields its events. With the last one, the sequence holds what is to be saved."""
         self._drop_moved_tokens()
         prompt = self._encode()
         check_that_it_fits(self._model, prompt.token_ids)
@@ -100,7 +99,6 @@ class Reply:
             reason = yield from self._generate(logits, ahead)
         usage = self._usage()
         self._drop_moved_tokens()
-        note_unsaved(self._chat_id)
         yield Finished(self._turn, reason, usage)
 
     # --- encode ---------------------------------------------------------------------------------------------

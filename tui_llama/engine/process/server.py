@@ -62,7 +62,10 @@ class SynchronousEngine(Protocol):
         ...
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
-        """Yields the reply's events, then exactly one of `Finished` and `Failed`."""
+        """Yields the reply's events up to `Finished` or `Failed`, and then saves what the reply leaves.
+
+        If saving fails, a `Notice` follows.
+        """
         ...
 
     def idle_prefill(self, request: IdlePrefillRequest, should_stop: Callable[[], bool]) -> Iterator[IdlePrefillEvent]:
@@ -71,10 +74,6 @@ class SynchronousEngine(Protocol):
 
     def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
         """Returns how much a reply would have to read."""
-        ...
-
-    def save_pending(self) -> Notice | None:
-        """Saves what the last reply left to be saved; returns a notice if that failed."""
         ...
 
 
@@ -190,9 +189,6 @@ class EngineServer:
         with self._keeping:
             for event in engine.reply(request, should_stop):
                 self._send(event)
-            notice = engine.save_pending()
-            if notice is not None:
-                self._send(notice)
 
     def _send(self, event: Event) -> None:
         """Writes an event, and waits while the pipe is full; does nothing once nobody reads any more."""
