@@ -1,14 +1,17 @@
 """Leaving the chat's screen at every point of an answer: nothing draws on it any more, and what was said is kept."""
 
 import asyncio
+from unittest.mock import patch
 
 import pytest
+from textual.css.query import NoMatches
 
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tui_llama.chat import StopReason
 from tui_llama.chats.store import MessageState, Store
 from tui_llama.engine.protocol import LoadProgress, LoadStage, ModelLoaded, Notice, PromptProgress
 from tui_llama.engine.scripted import AfterCancel, Gate, ScriptedEngine, Step, demo_model
+from tui_llama.screens.chat import ChatScreen
 from tui_llama.widgets.composer import Composer
 
 ENCODED, *PIECES, FINISHED = spoken("One", " two")
@@ -202,3 +205,17 @@ async def test_work_that_waits_for_a_removal_may_be_ended() -> None:
         driver.app.run_worker(remove())
         await is_waiting.wait()
     assert not driver.app.is_running
+
+
+async def test_a_draft_stays_kept_when_the_composer_is_gone_before_the_end() -> None:
+    async with opened() as driver:
+        await driver.write("a draft")
+        driver.app._draft.keep()
+        with patch.object(ChatScreen, "has_composer", False), patch.object(ChatScreen, "composer", property(_gone)):
+            driver.app._draft.keep()
+        await driver.at_rest()
+        assert driver.store.preference("draft") == "a draft"
+
+
+def _gone(_screen: object) -> Composer:
+    raise NoMatches

@@ -80,6 +80,6 @@ class DraftController:
         self.keep()
 
     def keep(self) -> None:
-        """Keeps the draft as it is now."""
-        if not self._turn_driver.chat.is_incognito:
+        """Keeps the draft as it is now; where the composer is gone already, what was kept before stays."""
+        if self._view.chat_screen.has_composer and not self._turn_driver.chat.is_incognito:
             self._keeper.keep(self._view.chat_screen.composer.text)

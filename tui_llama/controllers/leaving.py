@@ -5,6 +5,7 @@ Nothing is lost unasked: where nobody can be asked, what the store does not have
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
@@ -113,7 +114,12 @@ class LeavingController:
         loop = asyncio.get_running_loop()
         for number, status in endings():
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(number, self.quit_unasked, status)
+                loop.add_signal_handler(number, self._end_by_signal, number, status)
+
+    def _end_by_signal(self, number: int, status: int) -> None:
+        if number == signal.SIGINT:  # a second one interrupts whatever the first has begun
+            asyncio.get_running_loop().remove_signal_handler(number)
+        self.quit_unasked(status)
 
     def quit_unasked(self, status: int) -> None:
         """Ends the program with that exit status.

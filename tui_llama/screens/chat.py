@@ -85,6 +85,11 @@ class ChatScreen(LastingFocus, Screen[None]):
         return self.query_one("#composer", Composer)
 
     @property
+    def has_composer(self) -> bool:
+        """Whether the composer is there: an error may end the program before it is, or after its removal."""
+        return bool(self.query("#composer"))
+
+    @property
     def status(self) -> StatusLine:
         """The status line at the bottom."""
         return self.query_one("#status", StatusLine)

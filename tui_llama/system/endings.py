@@ -14,10 +14,13 @@ TERMINAL_GONE_STATUS: Final = 128 + signal.SIGHUP
 
 
 def endings() -> Iterator[tuple[int, int]]:
-    """Yields each signal that ends the program, with its exit status. Skips ignored signals, as under nohup."""
-    for number, status in zip(_ENDINGS, ENDING_STATUSES, strict=True):
+    """Yields each signal that ends the screen, with its exit status. Skips ignored signals, as under nohup.
+
+    An interrupt is among them: Ctrl+C is a key on the screen, so it comes from elsewhere.
+    """
+    for number in (signal.SIGINT, *_ENDINGS):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            yield number, status
+            yield number, 128 + number
 
 
 @contextmanager
