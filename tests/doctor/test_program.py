@@ -26,7 +26,7 @@ def test_every_package_that_the_program_needs_is_looked_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {re.split(r"[<>=]", each)[0] for each in project["dependencies"]}
 
-    assert set(NEEDED_PACKAGES) == needed | {"llvmlite"}  # which comes with Numba, and is imported itself
+    assert set(NEEDED_PACKAGES) == needed
 
 
 def test_a_missing_package_is_wrong_and_a_missing_extra_is_not() -> None:

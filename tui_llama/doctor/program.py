@@ -15,7 +15,7 @@ from tui_llama.doctor.report import Problem, Row, Section
 TITLE: Final = "Program"
 
 NEEDED_PACKAGES: Final = (
-    *("click", "gguf", "jinja2", "llvmlite", "msgspec", "numba", "numpy"),
+    *("click", "gguf", "jinja2", "llvmlite", "markdown-it-py", "msgspec", "numba", "numpy"),
     *("platformdirs", "pygments", "rich", "sentencepiece", "textual", "tokenizers", "wcwidth"),
 )
 OPTIONAL_PACKAGES: Final = ("huggingface_hub",)
