@@ -219,3 +219,19 @@ async def test_a_draft_stays_kept_when_the_composer_is_gone_before_the_end() -> 
 
 def _gone(_screen: object) -> Composer:
     raise NoMatches
+
+
+async def test_an_interrupt_that_finds_the_widgets_gone_draws_nothing() -> None:
+    async with opened() as driver:
+        await driver.ask("hello")
+        await driver.app.chat_screen.query("*").remove()
+        driver.app.exit()
+    assert driver.app._exception is None
+
+
+async def test_a_program_that_was_ended_while_it_came_up_does_not_begin() -> None:
+    async with opened() as driver:
+        driver.app._leave_screen()
+        driver.app.chat_screen.post_message(ChatScreen.Ready())
+        await driver.pilot.pause()
+        assert not driver.app.can_draw

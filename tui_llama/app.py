@@ -94,6 +94,7 @@ class ChatApp(CommandActions):
         self._wanted_model_path = model_path
         self._first_notice = notice
         self.can_draw = False
+        self._is_left = False
         self.transcript = TranscriptController(self)
         self._saving = SavingController(store, self.transcript, self)
         self.journal = self._saving.journal
@@ -134,13 +135,18 @@ class ChatApp(CommandActions):
 
     # --- beginning and end --------------------------------------------------------------------------------------
 
+    def on_load(self) -> None:
+        """Comes before anything is mounted, so that a signal ends the program in order from the beginning."""
+        self._leaving.listen_for_signals()
+
     @on(ChatScreen.Ready)
     def _start(self) -> None:
         """Nothing here delays the first frame."""
+        if self._is_left:
+            return  # an interrupt has ended the program while the screen was mounted
         self.can_draw = True
         self.show_status()
         self.set_interval(JOURNAL_SECONDS, self._flush_answer)
-        self._leaving.listen_for_signals()
         if self._first_notice:
             self.transcript.add_notice(self._first_notice)
         self.run_worker(self._begin(), name="begin")
@@ -163,13 +169,16 @@ class ChatApp(CommandActions):
             await self.models.choose_first()
 
     def _leave_screen(self) -> None:
-        """The turns know of the end first; then nothing draws any more, and what was begun does not go on."""
-        if self.can_draw:
-            self._draft.keep()
+        """Draws nothing any more, tells the turns of the end and ends what was begun.
+
+        An error or an interrupt can come here in the middle of anything, also when the widgets are gone already.
+        """
+        was_drawing, self.can_draw, self._is_left = self.can_draw, False, True
         try:
+            if was_drawing:
+                self._draft.keep()
             self._leaving.end_turn()
         finally:
-            self.can_draw = False
             self.workers.cancel_all()
 
     def exit(self, result: None = None, return_code: int = 0, message: "RenderableType | None" = None) -> None:
