@@ -9,6 +9,7 @@ from textual.css.query import NoMatches
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tui_llama.chat import StopReason
 from tui_llama.chats.store import MessageState, Store
+from tui_llama.controllers.leaving import LeavingController
 from tui_llama.engine.protocol import LoadProgress, LoadStage, ModelLoaded, Notice, PromptProgress
 from tui_llama.engine.scripted import AfterCancel, Gate, ScriptedEngine, Step, demo_model
 from tui_llama.screens.chat import ChatScreen
@@ -235,3 +236,18 @@ async def test_a_program_that_was_ended_while_it_came_up_does_not_begin() -> Non
         driver.app.chat_screen.post_message(ChatScreen.Ready())
         await driver.pilot.pause()
         assert not driver.app.can_draw
+
+
+async def test_a_signal_before_the_screen_is_there_ends_the_program_once_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    can_draw: list[bool] = []
+    end = LeavingController.end_if_told
+
+    def end_if_told(self: LeavingController) -> None:
+        can_draw.append(self._view.can_draw)
+        end(self)
+
+    monkeypatch.setattr(LeavingController, "listen_for_signals", lambda self: self.quit_unasked(143))
+    monkeypatch.setattr(LeavingController, "end_if_told", end_if_told)
+    async with opened(until_ready=False) as driver:
+        await driver.until(lambda: driver.app._exit)
+    assert (driver.app.ending_status, can_draw) == (143, [True])

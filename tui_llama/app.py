@@ -104,7 +104,7 @@ class ChatApp(CommandActions):
             self.journal,
             make_chat(self._saving, settings, is_incognito=is_incognito),
             self.transcript,
-            lambda working, name: self.run_worker(working, name=name),
+            self.run_beside,
         )
         driver, run = self.turn_driver, self._run_alone
         self._draft = DraftController(self.journal, driver, self, run)
@@ -149,7 +149,8 @@ class ChatApp(CommandActions):
         self.set_interval(JOURNAL_SECONDS, self._flush_answer)
         if self._first_notice:
             self.transcript.add_notice(self._first_notice)
-        self.run_worker(self._begin(), name="begin")
+        self.run_beside(self._begin, "begin")
+        self._leaving.end_if_told()
 
     def _flush_answer(self) -> None:
         self.turn_driver.chat.flush()
@@ -207,8 +208,12 @@ class ChatApp(CommandActions):
         """The exit status that says which signal ended the program, or that its terminal is gone; else 0."""
         return self._leaving.ending_status
 
+    def run_beside(self, work: Callable[[], Coroutine[Any, Any, None]], group: str) -> Worker[None]:
+        """Runs something beside all else. It is no coroutine yet: what is ended at once is never begun."""
+        return self.run_worker(work, name=group, group=group)
+
     def _run_alone(self, group: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Worker[None]:
-        """Runs something in place of what is under way in its group; what is replaced at once was never begun."""
+        """Runs something in place of what is under way in its group; what is replaced at once is never begun."""
         return self.run_worker(work, name=group, group=group, exclusive=True)
 
     # --- what the controllers have shown -------------------------------------------------------------------------

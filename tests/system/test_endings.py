@@ -20,6 +20,7 @@ from tests.fakes.headless_program import PROGRAM, ROOT, start
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chats.store import Store
+from tui_llama.system.endings import endings_as_exits
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 
@@ -189,3 +190,18 @@ def test_it_ends_as_well_while_nothing_is_under_way(terminal: Terminal, number: 
     assert terminal.process.returncode == 128 + number
     assert terminal.engine_has_ended()
     assert terminal.modes() == terminal.modes_before
+
+
+@BOTH
+def test_an_ending_that_became_another_exception_is_still_an_ending(number: signal.Signals) -> None:
+    with pytest.raises(SystemExit) as end, endings_as_exits():
+        try:
+            os.kill(os.getpid(), number)
+        except SystemExit as exit:
+            raise RuntimeError from exit
+    assert end.value.code == 128 + number
+
+
+def test_an_exception_without_an_ending_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError), endings_as_exits():
+        raise RuntimeError

@@ -88,8 +88,8 @@ class Driven:
         self.engines_made += 1
         return self.engine
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self.tasks.append(asyncio.create_task(work, name=name))
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        self.tasks.append(asyncio.create_task(work(), name=name))
 
     async def rest(self) -> None:
         """Returns when all loads and replies have ended, those that they began as well."""

@@ -1,6 +1,6 @@
 """Opens, renames and deletes chats, and goes from one branch or version of a chat to another."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,8 +35,8 @@ class ChatsView(ScreenView, DialogView, HintView, Protocol):
         """Shows everything around the messages as it is now."""
         ...
 
-    def run_worker(self, work: Coroutine[Any, Any, None], *, group: str) -> object:
-        """Runs a coroutine beside others of its group."""
+    def run_beside(self, work: Callable[[], Coroutine[Any, Any, None]], group: str) -> object:
+        """Runs work beside others of its group."""
         ...
 
 
@@ -183,7 +183,7 @@ class ChatsController:
 
         def delete(is_certain: bool | None) -> None:
             if is_certain:
-                self._view.run_worker(self._delete(self._turn_driver.chat.chat_id), group="chats")
+                self._view.run_beside(partial(self._delete, self._turn_driver.chat.chat_id), "chats")
 
         title = self._turn_driver.chat.title
         self._view.push_screen(AskWhether("Delete this chat for good?", title, "Delete"), delete)

@@ -1,6 +1,6 @@
 """Puts an earlier message where the user writes, shows what sending it would cost, and sends it."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
@@ -24,8 +24,8 @@ class EditingView(ScreenView, HintView, WishView, Protocol):
         """Shows the figures a little later."""
         ...
 
-    def run_worker(self, work: Coroutine[Any, Any, None], *, group: str) -> object:
-        """Runs a coroutine beside others of its group."""
+    def run_beside(self, work: Callable[[], Coroutine[Any, Any, None]], group: str) -> object:
+        """Runs work beside other work of its group."""
         ...
 
 
@@ -114,7 +114,7 @@ class EditingController:
             composer.remember(composer.text)
 
     def _mark(self, position: int | None) -> None:
-        self._view.run_worker(self._view.chat_screen.transcript.mark(position), group="mark")
+        self._view.run_beside(partial(self._view.chat_screen.transcript.mark, position), "mark")
         self._view.show_status()
 
     def send(self, position: int, text: str) -> None:

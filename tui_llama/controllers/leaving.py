@@ -15,7 +15,7 @@ from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.saving import SavingController
-from tui_llama.controllers.views import HintView, RunAlone
+from tui_llama.controllers.views import HintView, RunAlone, ScreenView
 from tui_llama.system.endings import endings
 from tui_llama.turn.driver import TurnDriver
 
@@ -26,7 +26,7 @@ QUIT_ARMED_SECONDS = 2.0
 CLOSING_SECONDS = 5.0
 
 
-class LeavingView(HintView, Protocol):
+class LeavingView(ScreenView, HintView, Protocol):
     """What the controller has done: the app."""
 
     @property
@@ -122,12 +122,21 @@ class LeavingController:
         self.quit_unasked(status)
 
     def quit_unasked(self, status: int) -> None:
-        """Ends the program with that exit status.
+        """Ends the program with that exit status, but not before the screen is there: see `end_if_told`.
 
         The first reason counts: a second one would break off what the first has begun to save.
         """
         if not self.ending_status:
             self.ending_status = status
+            if self._view.can_draw:
+                self.end_if_told()
+
+    def end_if_told(self) -> None:
+        """Ends the program if it was told to end. Call it when the screen is there.
+
+        Textual can wait for ever for widgets that are still being mounted when the program ends.
+        """
+        if self.ending_status:
             self._run("quit", self._quit_unasked)
 
     async def _quit_unasked(self) -> None:

@@ -27,11 +27,14 @@ def endings() -> Iterator[tuple[int, int]]:
 def endings_as_exits() -> Iterator[None]:
     """Turns the signals that end the program into `SystemExit`, so that it tidies up first.
 
+    If code in the block turns such an exit into another exception, the block raises the exit from that one.
     Does nothing outside the main thread, because only that thread may set signal handlers.
     """
+    exits: list[SystemExit] = []
 
     def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        exits.append(SystemExit(128 + number))
+        raise exits[-1]
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -42,6 +45,10 @@ def endings_as_exits() -> Iterator[None]:
         for each in ending:
             signal.signal(each, leave)
         yield
+    except Exception as error:
+        if exits:
+            raise exits[0] from error
+        raise
     finally:
         for each in ending:
             signal.signal(each, signal.SIG_DFL)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -57,7 +58,7 @@ class TurnDriver:
         journal: Writes what is to be remembered of models.
         chat: The chat that is open; another one may be set while no answer is.
         view: Where all of it is seen.
-        spawn: Runs a coroutine, which has a name.
+        spawn: Runs work that has a name; work that is ended at once may never begin.
 
     Attributes:
         requests: Makes what the engine is asked.
@@ -73,7 +74,7 @@ class TurnDriver:
         journal: Journal,
         chat: OpenChat,
         view: TurnView,
-        spawn: Callable[[Coroutine[Any, Any, None], str], object],
+        spawn: Callable[[Callable[[], Coroutine[Any, Any, None]], str], object],
     ) -> None:
         self._engine = GuardedEngine(engine_factory)
         self._journal = journal
@@ -168,7 +169,7 @@ class TurnDriver:
                 self.model_path = path or self.model_path
                 self.model = None
                 self.meter.start_load()
-                self._spawn(self._load(load, self.model_path), f"load {load}")
+                self._spawn(partial(self._load, load, self.model_path), f"load {load}")
             case conversation.StopLoading() | conversation.StopReply():
                 self._cancel_engine()
             case conversation.SaveMessage(text=text):
@@ -180,7 +181,7 @@ class TurnDriver:
                     view.remove_last_answer()
             case conversation.StartReply(turn=number):
                 self.meter.start_turn()
-                self._spawn(self._reply(number, chat, self._open_answer()), f"turn {number}")
+                self._spawn(partial(self._reply, number, chat, self._open_answer()), f"turn {number}")
             case conversation.AppendText(text=text, token_ids=token_ids):
                 chat.append(text, token_ids)
                 self.meter.note_tokens(len(token_ids), monotonic())
