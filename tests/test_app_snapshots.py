@@ -14,9 +14,9 @@ from tui_llama.chats.store import Store
 from tui_llama.engine.protocol import LoadProgress, LoadStage, PromptEncoded, PromptProgress
 from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
 from tui_llama.models.library import FoundModel
-from tui_llama.screens.branch_list import BranchList, ListedBranch
-from tui_llama.screens.chat_list import ChatList, ListedChat
-from tui_llama.screens.model_picker import ModelPicker
+from tui_llama.screens.dialogs.branch_list import BranchList, ListedBranch
+from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
+from tui_llama.screens.dialogs.model_picker import ModelPicker
 from tui_llama.settings import Settings
 from tui_llama.widgets.message_view import AnswerView
 

@@ -20,7 +20,7 @@ from tui_llama.screens.presenting import listed_branch, listed_chat, shown_messa
 from tui_llama.turn.driver import TurnDriver
 
 if TYPE_CHECKING:
-    from tui_llama.screens.chat_list import ChatList, ListedChat
+    from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
     from tui_llama.settings import Settings
 
 
@@ -126,7 +126,7 @@ class ChatsController:
         self._run("lists", self._list_chats)
 
     async def _list_chats(self) -> None:
-        from tui_llama.screens.chat_list import ChatList
+        from tui_llama.screens.dialogs.chat_list import ChatList
 
         def chosen(chat_id: str | None) -> None:
             if chat_id is not None and chat_id != self._turn_driver.chat.chat_id:
@@ -162,7 +162,7 @@ class ChatsController:
         if title:
             self._rename_open(title)
             return
-        from tui_llama.screens.ask_text import AskText
+        from tui_llama.screens.dialogs.ask_text import AskText
 
         def rename(answer: str | None) -> None:
             if answer:
@@ -179,7 +179,7 @@ class ChatsController:
         if self._turn_driver.chat.is_empty:
             self._view.show_hint("This chat is empty; there is nothing to delete.")
             return
-        from tui_llama.screens.ask_whether import AskWhether
+        from tui_llama.screens.dialogs.ask_whether import AskWhether
 
         def delete(is_certain: bool | None) -> None:
             if is_certain:
@@ -216,7 +216,7 @@ class ChatsController:
         self._run("lists", self._list_branches)
 
     async def _list_branches(self) -> None:
-        from tui_llama.screens.branch_list import BranchList
+        from tui_llama.screens.dialogs.branch_list import BranchList
 
         branches = await self._turn_driver.chat.branches()
         entries = self._turn_driver.chat.entries

@@ -25,9 +25,9 @@ from tui_llama.widgets.status_line import FIGURE_GAP
 
 if TYPE_CHECKING:
     from tui_llama.models.described import DescribedModel, OfferedModel
-    from tui_llama.screens.branch_list import ListedBranch
-    from tui_llama.screens.chat_list import ListedChat
-    from tui_llama.screens.model_picker import ListedModel
+    from tui_llama.screens.dialogs.branch_list import ListedBranch
+    from tui_llama.screens.dialogs.chat_list import ListedChat
+    from tui_llama.screens.dialogs.model_picker import ListedModel
 
 _ENDINGS = {
     StopReason.LENGTH: "ended at the token limit",
@@ -191,7 +191,7 @@ def _short_path(path: Path) -> str:
 
 def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
     """Returns a chat as the list of chats takes it."""
-    from tui_llama.screens.chat_list import ListedChat
+    from tui_llama.screens.dialogs.chat_list import ListedChat
 
     return ListedChat(
         chat_id=summary.chat_id,
@@ -205,7 +205,7 @@ def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
 
 def listed_branch(branch: StoredBranch, tip_message_id: int | None) -> "ListedBranch":
     """Returns a branch as the list of branches takes it."""
-    from tui_llama.screens.branch_list import ListedBranch
+    from tui_llama.screens.dialogs.branch_list import ListedBranch
 
     return ListedBranch(
         tip_message_id=branch.tip_message_id,
@@ -221,7 +221,7 @@ def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedMod
     """Returns a model file on this machine as the model picker takes it."""
     from tui_llama.models.catalogue import entry_for_file
     from tui_llama.models.described import context_words, size_and_type
-    from tui_llama.screens.model_picker import ListedModel
+    from tui_llama.screens.dialogs.model_picker import ListedModel
 
     found, facts = model.found, model.facts
     context = f"context {context_words(facts.trained_context_size)}" if facts and facts.trained_context_size else ""
@@ -246,7 +246,7 @@ def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedMod
 def listed_offer(offer: "OfferedModel") -> "ListedModel":
     """Returns a model of the catalogue as the model picker takes it."""
     from tui_llama.models.described import context_words, size_and_type
-    from tui_llama.screens.model_picker import ListedModel
+    from tui_llama.screens.dialogs.model_picker import ListedModel
 
     entry, fit = offer.entry, offer.fit
     size = size_and_type(entry.size_bytes, entry.quantization)

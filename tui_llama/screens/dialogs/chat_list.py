@@ -9,9 +9,9 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from tui_llama.screens.ask_text import AskText
-from tui_llama.screens.ask_whether import AskWhether
-from tui_llama.screens.pick import PickDialog, count_and_time, two_sides
+from tui_llama.screens.dialogs.ask_text import AskText
+from tui_llama.screens.dialogs.ask_whether import AskWhether
+from tui_llama.screens.dialogs.pick import PickDialog, count_and_time, two_sides
 from tui_llama.text_safety import sanitize_line
 
 

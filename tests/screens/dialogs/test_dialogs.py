@@ -13,13 +13,13 @@ from textual.widgets import Input, OptionList, Static
 
 from tests.fakes.chat_app import opened
 from tests.fakes.models import found_models
-from tui_llama.screens.ask_text import AskText
-from tui_llama.screens.ask_whether import AskWhether
-from tui_llama.screens.branch_list import BranchList, ListedBranch
-from tui_llama.screens.chat_list import ChatList, ListedChat
-from tui_llama.screens.dialog import Dialog
-from tui_llama.screens.help import HelpScreen
-from tui_llama.screens.model_picker import ListedModel, ModelPicker
+from tui_llama.screens.dialogs.ask_text import AskText
+from tui_llama.screens.dialogs.ask_whether import AskWhether
+from tui_llama.screens.dialogs.branch_list import BranchList, ListedBranch
+from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
+from tui_llama.screens.dialogs.dialog import Dialog
+from tui_llama.screens.dialogs.help import HelpScreen
+from tui_llama.screens.dialogs.model_picker import ListedModel, ModelPicker
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 NOTHING = object()

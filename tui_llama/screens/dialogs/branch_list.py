@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 from textual.content import Content
 
-from tui_llama.screens.pick import PickDialog, count_and_time, two_sides
+from tui_llama.screens.dialogs.pick import PickDialog, count_and_time, two_sides
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
 
