@@ -24,8 +24,8 @@ from tests.fakes.clock import BERLIN, KATHMANDU, NEW_YORK, TOKYO, Clock
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import Role, StopReason, Usage
-from tui_llama.chats import database
 from tui_llama.chats.chat_date import date_text, local_now
+from tui_llama.chats.database import file as database
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import MessageState
@@ -705,7 +705,7 @@ sys.stdin.read()
 CROWD = """
 import sys
 from pathlib import Path
-from tui_llama.chats import connection
+from tui_llama.chats.database import connection
 from tui_llama.chats.store import Store
 
 connection.BUSY_SECONDS = float(sys.argv[3])
@@ -995,7 +995,7 @@ def test_a_database_that_cannot_be_written_is_named(store: Store) -> None:
 
 
 def test_a_database_that_stays_locked_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui_llama.chats.connection.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("tui_llama.chats.database.connection.BUSY_SECONDS", 0.05)
     with Store(path) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

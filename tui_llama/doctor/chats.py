@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from tui_llama.chats.database import APPLICATION_ID, BUSY_SECONDS, DAMAGED_HINT, MIGRATIONS, explained
+from tui_llama.chats.database.file import APPLICATION_ID, BUSY_SECONDS, DAMAGED_HINT, MIGRATIONS, explained
 from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.errors import StoreError
 
