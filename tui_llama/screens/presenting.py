@@ -11,7 +11,6 @@ from textual.theme import Theme
 from tui_llama import conversation, paths
 from tui_llama.chat import ENDED_BY_ITSELF, Role, StopReason, Usage
 from tui_llama.chats.open_chat import Entry, OpenChat
-from tui_llama.chats.store import ChatSummary, StoredBranch
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
 from tui_llama.models.downloads import FIRST_STEP, DownloadMeter, size_words
@@ -25,8 +24,6 @@ from tui_llama.widgets.status_line import FIGURE_GAP
 
 if TYPE_CHECKING:
     from tui_llama.models.described import DescribedModel, OfferedModel
-    from tui_llama.screens.dialogs.branch_list import ListedBranch
-    from tui_llama.screens.dialogs.chat_list import ListedChat
     from tui_llama.screens.dialogs.model_picker import ListedModel
 
 _ENDINGS = {
@@ -187,34 +184,6 @@ def _short_path(path: Path) -> str:
     """Returns a path with `~` for the home folder."""
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - never raises
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
-
-
-def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
-    """Returns a chat as the list of chats takes it."""
-    from tui_llama.screens.dialogs.chat_list import ListedChat
-
-    return ListedChat(
-        chat_id=summary.chat_id,
-        title=summary.title,
-        model_name=summary.model_name,
-        message_count=summary.message_count,
-        updated_at=summary.updated_at,
-        is_open=summary.chat_id == open_chat_id,
-    )
-
-
-def listed_branch(branch: StoredBranch, tip_message_id: int | None) -> "ListedBranch":
-    """Returns a branch as the list of branches takes it."""
-    from tui_llama.screens.dialogs.branch_list import ListedBranch
-
-    return ListedBranch(
-        tip_message_id=branch.tip_message_id,
-        question=branch.question,
-        answer=branch.answer,
-        message_count=branch.message_count,
-        created_at=branch.created_at,
-        is_open=branch.tip_message_id == tip_message_id,
-    )
 
 
 def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedModel":
