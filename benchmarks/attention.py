@@ -141,7 +141,7 @@ class Attention:
 def _fill(cache: KeyValueCache) -> None:
     """Fills the cache with random keys and values. Quantised ones are in a valid range."""
     chance, shape = np.random.default_rng(0), cache.shape
-    sizes = shape.state.rows_shape(RUN_POSITIONS)
+    sizes = shape.state.kv_shape(RUN_POSITIONS)
     for first in range(0, shape.context_size, RUN_POSITIONS):
         if shape.state.dtype == "f16":
             rows: Any = chance.standard_normal(sizes, np.float32).astype(np.float16)

@@ -87,7 +87,7 @@ def main() -> None:
 
 def _filled(model: _NoModel, count: int) -> Sequence:
     chat, chance = Sequence(model), np.random.default_rng(0)
-    sizes = model.state_shape.rows_shape(RECORD_TOKENS)
+    sizes = model.state_shape.kv_shape(RECORD_TOKENS)
     if model.state_shape.dtype == "f16":
         rows: Any = chance.standard_normal(sizes, np.float32).astype(np.float16)
     else:

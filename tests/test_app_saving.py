@@ -20,8 +20,8 @@ from tui_llama.chats.store import Store
 from tui_llama.controllers import draft
 from tui_llama.controllers.saving import NOT_SAVED, SAVED_AGAIN
 from tui_llama.engine.scripted import Gate
-from tui_llama.screens.ask_text import AskText
-from tui_llama.screens.unsaved import AskUnsaved
+from tui_llama.screens.dialogs.ask_text import AskText
+from tui_llama.screens.dialogs.unsaved import AskUnsaved
 
 
 @pytest.fixture(autouse=True)

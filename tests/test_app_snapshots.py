@@ -11,12 +11,13 @@ from tests.fakes.chat_app import MODEL, spoken, wait_until
 from tests.fakes.models import FakeModels, found_models
 from tui_llama.app import ChatApp
 from tui_llama.chats.store import Store
+from tui_llama.chats.stored import ChatSummary, StoredBranch
 from tui_llama.engine.protocol import LoadProgress, LoadStage, PromptEncoded, PromptProgress
 from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
 from tui_llama.models.library import FoundModel
-from tui_llama.screens.branch_list import BranchList, ListedBranch
-from tui_llama.screens.chat_list import ChatList, ListedChat
-from tui_llama.screens.model_picker import ModelPicker
+from tui_llama.screens.dialogs.branch_list import BranchList
+from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
+from tui_llama.screens.dialogs.model_picker import ModelPicker
 from tui_llama.settings import Settings
 from tui_llama.widgets.message_view import AnswerView
 
@@ -63,7 +64,7 @@ async def ask(pilot: Pilot[None], text: str, status: str = "ready") -> None:
 
 
 def listed(chat_id: str, title: str, count: int, moment: datetime, *, is_open: bool = False) -> ListedChat:
-    return ListedChat(chat_id, title, "small.gguf", count, moment, is_open)
+    return ListedChat(ChatSummary(chat_id, title, "small.gguf", count, moment), is_open)
 
 
 def still_cursor(pilot: Pilot[None]) -> None:
@@ -128,10 +129,10 @@ def test_branch_list(store: Store, snap_compare: Compare) -> None:
     async def before(pilot: Pilot[None]) -> None:
         await until_status(pilot, "ready")
         branches = [
-            ListedBranch(9, "And an alpaca, with all that one should know of it?", "Smaller.", 4, NOON, is_open=True),
-            ListedBranch(5, "What is a llama?", "A camelid of the Andes.", 2, NOON, is_open=False),
+            StoredBranch(9, "And an alpaca, with all that one should know of it?", "Smaller.", 4, NOON),
+            StoredBranch(5, "What is a llama?", "A camelid of the Andes.", 2, NOON),
         ]
-        await pilot.app.push_screen(BranchList(branches, NOON))
+        await pilot.app.push_screen(BranchList(branches, 9, NOON))
         await wait_until(pilot, lambda: pilot.app.screen.query_one(OptionList).option_count)
         still_cursor(pilot)
 

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tui_llama.models.source import ModelSource
-    from tui_llama.screens.chat_list import ChatList
-    from tui_llama.screens.model_picker import ModelPicker
+    from tui_llama.screens.dialogs.chat_list import ChatList
+    from tui_llama.screens.dialogs.model_picker import ModelPicker
     from tui_llama.settings import Settings
 
 JOURNAL_SECONDS = 0.5

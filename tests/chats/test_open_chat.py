@@ -6,7 +6,7 @@ import pytest
 
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
-from tui_llama.chats.database import IN_MEMORY
+from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.open_chat import OpenChat

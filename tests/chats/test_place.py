@@ -13,7 +13,7 @@ from tests.fakes.stored_prompts import cache_on, store
 from tui_llama import paths
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats import place as chats_place
-from tui_llama.chats.database import IN_MEMORY
+from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.place import open_chats
 from tui_llama.chats.store import Store
 from tui_llama.errors import StoreError
@@ -50,7 +50,7 @@ def test_a_folder_that_cannot_be_written_is_no_place(code: int, monkeypatch: pyt
     def refuse(path: Path) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("tui_llama.chats.connection.make_private_file", refuse)
+    monkeypatch.setattr("tui_llama.chats.database.connection.make_private_file", refuse)
     chats, notice = open_chats()
     with chats:
         assert chats.is_in_memory and os.strerror(code) in notice
@@ -67,9 +67,9 @@ def test_a_database_that_cannot_be_written_is_no_place(name: str, monkeypatch: p
         error.sqlite_errorcode = getattr(sqlite3, name)
         raise error
 
-    from tui_llama.chats.database import connect
+    from tui_llama.chats.database.file import connect
 
-    monkeypatch.setattr("tui_llama.chats.connection.connect", refuse)
+    monkeypatch.setattr("tui_llama.chats.database.connection.connect", refuse)
     chats, notice = open_chats()
     with chats:
         assert chats.is_in_memory and notice
@@ -94,7 +94,7 @@ def test_chats_that_somebody_else_holds_are_those_on_disk() -> None:
 
 
 def test_a_file_without_chats_that_somebody_else_holds_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui_llama.chats.connection.BUSY_SECONDS", 0)
+    monkeypatch.setattr("tui_llama.chats.database.connection.BUSY_SECONDS", 0)
     paths.make_private_folder(paths.data_folder())
     with closing(sqlite3.connect(paths.database_file(), isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")

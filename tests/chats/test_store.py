@@ -24,8 +24,9 @@ from tests.fakes.clock import BERLIN, KATHMANDU, NEW_YORK, TOKYO, Clock
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import Role, StopReason, Usage
-from tui_llama.chats import database
 from tui_llama.chats.chat_date import date_text, local_now
+from tui_llama.chats.database import schema
+from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import MessageState
@@ -63,7 +64,7 @@ def test_a_store_in_memory_writes_no_file_and_has_nothing_of_another_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with Store(database.IN_MEMORY) as one, Store(database.IN_MEMORY) as other:
+    with Store(IN_MEMORY) as one, Store(IN_MEMORY) as other:
         assert one.is_in_memory
         chat_id = one.create_chat()
         question = one.add_user_message(chat_id, "a secret")
@@ -705,7 +706,7 @@ sys.stdin.read()
 CROWD = """
 import sys
 from pathlib import Path
-from tui_llama.chats import connection
+from tui_llama.chats.database import connection
 from tui_llama.chats.store import Store
 
 connection.BUSY_SECONDS = float(sys.argv[3])
@@ -903,10 +904,10 @@ def test_an_older_schema_is_brought_up_to_date(path: Path, monkeypatch: pytest.M
     with Store(path) as store:
         chat_id = store.create_chat(title="Old")
     steps = ("ALTER TABLE chats ADD COLUMN color TEXT", "UPDATE chats SET color = 'blue'")
-    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, steps))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, steps))
 
     with Store(path) as store, store._transaction() as connection:
-        assert connection.execute("PRAGMA user_version").fetchone()[0] == len(database.MIGRATIONS)
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == len(schema.MIGRATIONS)
         assert connection.execute("SELECT chat_id, color FROM chats").fetchone()[:] == (chat_id, "blue")
 
 
@@ -915,7 +916,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
         chat_id = store.create_chat(title="Old")
     steps = ("ALTER TABLE chats ADD COLUMN color TEXT", "SELECT * FROM nowhere")
     with monkeypatch.context() as patch:
-        patch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, steps))
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, steps))
         with pytest.raises(StoreError, match="nowhere"):
             Store(path)
 
@@ -926,7 +927,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
 def test_a_newer_database_is_refused_and_left_alone(path: Path) -> None:
     Store(path).close()
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {len(database.MIGRATIONS) + 1}")
+    connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     connection.close()
 
     with pytest.raises(StoreError, match="newer version") as caught:
@@ -995,7 +996,7 @@ def test_a_database_that_cannot_be_written_is_named(store: Store) -> None:
 
 
 def test_a_database_that_stays_locked_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui_llama.chats.connection.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("tui_llama.chats.database.connection.BUSY_SECONDS", 0.05)
     with Store(path) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -9,8 +9,8 @@ from textual.widgets import Input, OptionList, Static
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tests.fakes.models import FakeModels, facts_of, found_models
 from tui_llama.models.library import FoundModel
-from tui_llama.screens.ask_whether import AskWhether
-from tui_llama.screens.model_picker import ModelPicker
+from tui_llama.screens.dialogs.ask_whether import AskWhether
+from tui_llama.screens.dialogs.model_picker import ModelPicker
 
 STARTER = FoundModel(Path("/models/SmolLM2-135M-Instruct.Q4_1.gguf"), "SmolLM2-135M-Instruct.Q4_1", 98 * 10**6, "ours")
 FETCHED = FoundModel(Path("/models/Qwen3-0.6B-Q8_0.gguf"), "Qwen3-0.6B-Q8_0", 639 * 10**6, "Hugging Face")

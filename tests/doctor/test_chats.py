@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.doctor.sections import rows
-from tui_llama.chats.database import MIGRATIONS
+from tui_llama.chats.database.schema import MIGRATIONS
 from tui_llama.chats.store import Store
 from tui_llama.doctor.chats import look_at_chats
 from tui_llama.doctor.report import Section

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from tests.fakes.storage_wrappers import ForwardingStorage
 from tests.naive.state_files import read_plainly
 from tests.scale import scaled
-from tui_llama.engine.prompt_cache.segment_scan import read_rows, scan, still_holds
+from tui_llama.engine.prompt_cache.segment_scan import read_kv, scan, still_holds
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut, cut_to_records
 from tui_llama.engine.state_file import (
     HEADER_BYTES,
     NO_PARENT,
+    KvArray,
     RecordPlace,
-    Rows,
     Segment,
     SegmentHeader,
     StateFingerprint,
@@ -55,8 +55,8 @@ def some_tokens(count: int, seed: int = 0) -> TokenIds:
     return np.random.default_rng(seed).integers(0, VOCABULARY, count).astype(np.uint32)
 
 
-def some_rows(count: int, shape: StateShape = SHAPE, seed: int = 0) -> Rows:
-    chance, sizes = np.random.default_rng(seed), shape.rows_shape(count)
+def some_rows(count: int, shape: StateShape = SHAPE, seed: int = 0) -> KvArray:
+    chance, sizes = np.random.default_rng(seed), shape.kv_shape(count)
     if shape.dtype == "f16":
         return chance.standard_normal(sizes).astype(np.float16)
     blocks = chance.integers(0, 256, (*sizes[:4], sizes[4] // 34, 34), np.uint8)
@@ -74,12 +74,12 @@ class File:
         self.descriptor = self.storage.create(name)
         self.segment = begin_segment(self.storage, self.descriptor, header)
         self.chain = TokenChain(header.chain_digest)
-        self.rows = np.empty(header.shape.rows_shape(0), header.shape.element)
+        self.rows = np.empty(header.shape.kv_shape(0), header.shape.element)
 
-    def append(self, token_ids: TokenIds, rows: Rows) -> None:
+    def append(self, token_ids: TokenIds, rows: KvArray) -> None:
         start = self.segment.end
 
-        def rows_of(first: int, last: int) -> Rows:
+        def rows_of(first: int, last: int) -> KvArray:
             return rows[:, :, first - start : last - start].copy()
 
         self.segment = append(self.storage, self.descriptor, self.segment, self.chain, token_ids, rows_of)
@@ -104,14 +104,14 @@ def file(tmp_path: Path) -> Iterator[File]:
     file.close()
 
 
-def reopened(content: bytes, folder: Path) -> tuple[Segment, list[Rows]]:
+def reopened(content: bytes, folder: Path) -> tuple[Segment, list[KvArray]]:
     """What a file with that content holds."""
     (folder / "copy").write_bytes(content)
     storage = DiskStorage(folder)
     descriptor = storage.open("copy")
     try:
         segment = scan(storage, descriptor)
-        return segment, [read_rows(storage, descriptor, segment.header.shape, place) for place in segment.records]
+        return segment, [read_kv(storage, descriptor, segment.header.shape, place) for place in segment.records]
     finally:
         storage.close(descriptor)
 
@@ -170,7 +170,7 @@ def test_a_turn_costs_little_more_than_its_keys_and_values(tmp_path: Path) -> No
 
 def test_zeros_subnormals_and_the_largest_values_keep_their_bits(tmp_path: Path) -> None:
     bits = np.array([0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF, 0xFBFF, 0x3C00], np.uint16)
-    rows = bits.view(np.float16).repeat(2).reshape(SHAPE.rows_shape(1))
+    rows = bits.view(np.float16).repeat(2).reshape(SHAPE.kv_shape(1))
     file = File(tmp_path)
     file.append(some_tokens(1), rows)
     file.close()
@@ -463,4 +463,4 @@ def test_hostile_files_are_refused_or_sound(tmp_path: Path, file: File, prepare:
 
 def test_a_place_behind_the_end_of_the_file_is_truncated(tmp_path: Path, file: File) -> None:
     with pytest.raises(StateFileError, match="truncated"):
-        read_rows(file.storage, file.descriptor, SHAPE, RecordPlace(0, 3, len(file.content) - 10, 0))
+        read_kv(file.storage, file.descriptor, SHAPE, RecordPlace(0, 3, len(file.content) - 10, 0))

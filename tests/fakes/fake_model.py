@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.model.interface import PromptTemplate
 from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
-from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
+from tui_llama.engine.state_file import KvArray, StateFingerprint, StateShape
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, TokenKind
 from tui_llama.engine.tokenizer.vocabulary import Vocabulary
 from tui_llama.errors import EngineError, ModelFileError
@@ -120,7 +120,7 @@ class FakeSequence:
         self.exact_tokens = min(self.exact_tokens, changed.index(True) if True in changed else len(self))
         self.positions = list(positions)
 
-    def rows(self, first: int, last: int) -> Rows:
+    def kv(self, first: int, last: int) -> KvArray:
         """Returns keys and values, (1, 2, tokens, 1, 2) float16, made from each token and the values before it."""
         assert 0 <= first <= last <= len(self)
         numbers = np.array(self._numbers[first:last], np.int32)
@@ -130,8 +130,8 @@ class FakeSequence:
     def expect(self, length: int) -> None:
         assert 0 <= length <= self._model.context_size
 
-    def fill(self, first: int, rows: Rows) -> None:
-        self._filled.update(enumerate(rows[0, 0, :, 0, 0].astype(int).tolist(), first))
+    def fill(self, first: int, kv: KvArray) -> None:
+        self._filled.update(enumerate(kv[0, 0, :, 0, 0].astype(int).tolist(), first))
 
     def adopt(self, token_ids: Sequence[int], *, is_foreign: bool = False) -> None:
         assert self.exact_tokens == len(self)

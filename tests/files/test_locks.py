@@ -10,7 +10,7 @@ import pytest
 
 from tui_llama import paths
 from tui_llama.chats.chat_prompt_cache import explained as prompts_explained
-from tui_llama.chats.database import explained
+from tui_llama.chats.database.file import explained
 from tui_llama.chats.store import Store
 from tui_llama.errors import StateFileError, StoreError
 from tui_llama.files.locks import cause_of, how_to_move, lacks_locks

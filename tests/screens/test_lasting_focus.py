@@ -4,8 +4,8 @@ from textual import events
 from textual.widgets import Input
 
 from tests.fakes.chat_app import opened
-from tui_llama.screens.chat_list import ChatList
-from tui_llama.screens.pick import PickDialog
+from tui_llama.screens.dialogs.chat_list import ChatList
+from tui_llama.screens.dialogs.pick import PickDialog
 
 
 def _mouse_beyond_the_screen() -> events.MouseDown:

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.chat_app import MODEL, USAGE, spoken
 from tui_llama import conversation
 from tui_llama.chat import ChatMessage, Role, StopReason
-from tui_llama.chats.database import IN_MEMORY
+from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import Entry, OpenChat
 from tui_llama.chats.store import Store, StoredMessage

@@ -8,7 +8,7 @@ from tui_llama.chats.store import Store
 from tui_llama.engine.protocol import EstimateRequest, ModelLoaded, PromptEstimate, ReplyRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import EngineError
-from tui_llama.screens.branch_list import BranchList
+from tui_llama.screens.dialogs.branch_list import BranchList
 from tui_llama.turn import editing, idle_prefill
 from tui_llama.widgets.message_view import UserMessage
 from tui_llama.widgets.transcript import MOUNTED_AT_FIRST

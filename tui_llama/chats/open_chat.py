@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.chats.chat_date import local_now
+from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.entry import Entry, entries_of
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
-from tui_llama.chats.moments import new_moment
 from tui_llama.chats.record import ChatRecord, IdThere
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import StoredBranch, new_chat_id

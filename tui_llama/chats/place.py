@@ -5,7 +5,7 @@ import sqlite3
 from typing import Final
 
 from tui_llama import paths
-from tui_llama.chats.database import IN_MEMORY
+from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.store import Store
 from tui_llama.errors import StoreError
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
-from tui_llama.chats.database import IN_MEMORY
+from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import ChatSummary

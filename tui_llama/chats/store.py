@@ -23,13 +23,13 @@ from typing import Self
 
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_text, local_now
-from tui_llama.chats.connection import StoreConnection
+from tui_llama.chats.database.connection import StoreConnection
+from tui_llama.chats.database.moments import new_moment
+from tui_llama.chats.database.tables import answers, chats, copies, fed_tokens, messages
+from tui_llama.chats.database.tables.rows import ID_BYTES, blob_from_ids, full_ids, message_from_row
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
-from tui_llama.chats.moments import new_moment
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage, new_chat_id
 from tui_llama.chats.stored_text import storable, title_of
-from tui_llama.chats.tables import answers, chats, copies, fed_tokens, messages
-from tui_llama.chats.tables.rows import ID_BYTES, blob_from_ids, full_ids, message_from_row
 from tui_llama.errors import CallerError
 
 # The values of its methods come with the store.

@@ -102,7 +102,7 @@ class CommandActions(TerminalApp):
 
     def action_help(self) -> None:
         """Shows the keys and commands."""
-        from tui_llama.screens.help import HelpScreen
+        from tui_llama.screens.dialogs.help import HelpScreen
 
         self.push_screen(HelpScreen())
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tui_llama import conversation
 from tui_llama.chats import chat_prompt_cache
-from tui_llama.chats.database import IN_MEMORY
+from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.chats.record import delete_chat, list_chats, rename_chat
@@ -16,11 +16,11 @@ from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, ScreenView
 from tui_llama.errors import StoreError
-from tui_llama.screens.presenting import listed_branch, listed_chat, shown_messages
+from tui_llama.screens.presenting import shown_messages
 from tui_llama.turn.driver import TurnDriver
 
 if TYPE_CHECKING:
-    from tui_llama.screens.chat_list import ChatList, ListedChat
+    from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
     from tui_llama.settings import Settings
 
 
@@ -80,7 +80,7 @@ class ChatsController:
         self._run("chats", partial(self._open_neighbour, step))
 
     async def _open_neighbour(self, step: int) -> None:
-        chat_ids = [chat.chat_id for chat in await self._listed_chats()]
+        chat_ids = [summary.chat_id for summary in await list_chats(self._journal)]
         open_id = self._turn_driver.chat.chat_id
         position = (chat_ids.index(open_id) if open_id in chat_ids else -1) + step
         if not 0 <= position < len(chat_ids):
@@ -126,7 +126,7 @@ class ChatsController:
         self._run("lists", self._list_chats)
 
     async def _list_chats(self) -> None:
-        from tui_llama.screens.chat_list import ChatList
+        from tui_llama.screens.dialogs.chat_list import ChatList
 
         def chosen(chat_id: str | None) -> None:
             if chat_id is not None and chat_id != self._turn_driver.chat.chat_id:
@@ -136,8 +136,11 @@ class ChatsController:
         await self._view.push_screen(ChatList(chats, datetime.now().astimezone()), chosen)
 
     async def _listed_chats(self) -> "list[ListedChat]":
+        from tui_llama.screens.dialogs.chat_list import ListedChat
+
         summaries = await list_chats(self._journal)
-        return [listed_chat(summary, self._turn_driver.chat.chat_id) for summary in summaries]
+        open_chat_id = self._turn_driver.chat.chat_id
+        return [ListedChat(summary, is_open=summary.chat_id == open_chat_id) for summary in summaries]
 
     async def rename_listed(self, chat_list: "ChatList", chat_id: str, title: str) -> None:
         """Renames a chat of the list, and shows the list as it is then."""
@@ -162,7 +165,7 @@ class ChatsController:
         if title:
             self._rename_open(title)
             return
-        from tui_llama.screens.ask_text import AskText
+        from tui_llama.screens.dialogs.ask_text import AskText
 
         def rename(answer: str | None) -> None:
             if answer:
@@ -179,7 +182,7 @@ class ChatsController:
         if self._turn_driver.chat.is_empty:
             self._view.show_hint("This chat is empty; there is nothing to delete.")
             return
-        from tui_llama.screens.ask_whether import AskWhether
+        from tui_llama.screens.dialogs.ask_whether import AskWhether
 
         def delete(is_certain: bool | None) -> None:
             if is_certain:
@@ -216,7 +219,7 @@ class ChatsController:
         self._run("lists", self._list_branches)
 
     async def _list_branches(self) -> None:
-        from tui_llama.screens.branch_list import BranchList
+        from tui_llama.screens.dialogs.branch_list import BranchList
 
         branches = await self._turn_driver.chat.branches()
         entries = self._turn_driver.chat.entries
@@ -226,8 +229,7 @@ class ChatsController:
             if tip_message_id is not None and tip_message_id != here:
                 self._run("chats", partial(self._show_branch, tip_message_id))
 
-        listed = [listed_branch(branch, here) for branch in branches]
-        await self._view.push_screen(BranchList(listed, datetime.now().astimezone()), chosen)
+        await self._view.push_screen(BranchList(branches, here, datetime.now().astimezone()), chosen)
 
     async def _show_branch(self, tip_message_id: int) -> None:
         """Goes to another way that the chat went; an answer under way is stopped and kept."""

@@ -79,7 +79,7 @@ class LeavingController:
 
     def quit(self) -> None:
         """Ends the program; what there is of an answer is kept."""
-        from tui_llama.screens.unsaved import AskUnsaved
+        from tui_llama.screens.dialogs.unsaved import AskUnsaved
 
         is_asking = any(isinstance(screen, AskUnsaved) for screen in self._view.screen_stack)
         if not is_asking:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tui_llama.models.library import FoundModel
     from tui_llama.models.machine import Machine
     from tui_llama.models.source import ModelSource
-    from tui_llama.screens.model_picker import ListedModel, ModelPicker
+    from tui_llama.screens.dialogs.model_picker import ListedModel, ModelPicker
     from tui_llama.settings import Settings
 
 STARTER_NAME: Final = "starter"
@@ -119,7 +119,7 @@ class ModelsController:
     @property
     def picker(self) -> "ModelPicker | None":
         """The list of models, while it is open."""
-        from tui_llama.screens.model_picker import ModelPicker
+        from tui_llama.screens.dialogs.model_picker import ModelPicker
 
         pickers = [screen for screen in self._view.screen_stack if isinstance(screen, ModelPicker)]
         return pickers[0] if pickers and pickers[0].is_attached else None
@@ -171,7 +171,7 @@ class ModelsController:
         """Shows what there is on this machine and what can be fetched, first without what takes time to find out."""
         if self.picker is not None:
             return
-        from tui_llama.screens.model_picker import ModelPicker
+        from tui_llama.screens.dialogs.model_picker import ModelPicker
 
         self._listed = []
         picker = ModelPicker(None, paths.models_folder())
@@ -233,7 +233,7 @@ class ModelsController:
 
     def _with_other_fetch(self, listed: "list[ListedModel]") -> "list[ListedModel]":
         """The list, and what is being fetched by a name that the catalogue does not have, before all offers."""
-        from tui_llama.screens.model_picker import ListedModel
+        from tui_llama.screens.dialogs.model_picker import ListedModel
 
         fetch = self.fetch
         if fetch is None or any(item.key == fetch.name for item in listed):

@@ -53,7 +53,7 @@ class PromptsController:
             self._view.show_hint("Not before the model is at rest.")
 
     async def _show_prompt(self) -> None:
-        from tui_llama.screens.prompt_view import PromptView
+        from tui_llama.screens.dialogs.prompt_view import PromptView
 
         try:
             prompt = await self._turn_driver.prompt(self._draft.sendable, self._editing.position)
@@ -76,7 +76,7 @@ class PromptsController:
             self._view.show_hint("Not while the engine is busy.")
 
     async def _ask_to_begin_today(self) -> None:
-        from tui_llama.screens.ask_whether import AskWhether
+        from tui_llama.screens.dialogs.ask_whether import AskWhether
 
         chat = self._turn_driver.chat
         try:

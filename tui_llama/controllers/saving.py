@@ -101,7 +101,7 @@ class SavingController:
         await self.journal.settle()
         cause = ""
         while losses := await self._losses():
-            from tui_llama.screens.unsaved import AskUnsaved, Unsaved
+            from tui_llama.screens.dialogs.unsaved import AskUnsaved, Unsaved
 
             trouble = self.journal.trouble or next(iter(self.journal.refused.values()), "")
             match await self._view.push_screen_wait(AskUnsaved(cause or str(trouble), losses, can_stay=can_stay)):
@@ -135,7 +135,7 @@ class SavingController:
 
     async def _save_as_file(self) -> str:
         """Saves what the user wants as a file; returns why it could not be, or nothing."""
-        from tui_llama.screens.ask_text import AskText
+        from tui_llama.screens.dialogs.ask_text import AskText
 
         question = AskText("Save as a new file: .md or .json", f"~/unsaved-chats-{_moment_words()}.md")
         name = await self._view.push_screen_wait(question)

@@ -59,6 +59,6 @@ class TextsController:
 
     def show_whole(self, text: str) -> None:
         """Shows a text on a screen of its own."""
-        from tui_llama.screens.whole_text import WholeText
+        from tui_llama.screens.dialogs.whole_text import WholeText
 
         self._view.push_screen(WholeText(text))

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from tui_llama.chats.database import APPLICATION_ID, BUSY_SECONDS, DAMAGED_HINT, MIGRATIONS, explained
+from tui_llama.chats.database.file import BUSY_SECONDS, DAMAGED_HINT, explained
+from tui_llama.chats.database.schema import APPLICATION_ID, MIGRATIONS
 from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.errors import StoreError
 

@@ -30,11 +30,11 @@ from tui_llama.files.token_digest import BLOCK_TOKENS, TokenChain
 # Here is the format; `prompt_cache/segment_writer.py` and `prompt_cache/segment_scan.py` write and read files of it.
 
 TokenIds: TypeAlias = NDArray[np.uint32]
-Rows: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]
+KvArray: TypeAlias = NDArray[np.float16] | NDArray[np.uint8]
 """Keys and values of some tokens: (layers, 2, tokens, kv_heads, head), see above."""
 
-RowsOf: TypeAlias = Callable[[int, int], Rows]
-"""Gives the rows of the positions from the first number to before the second."""
+KvOf: TypeAlias = Callable[[int, int], KvArray]
+"""Gives the keys and values of the positions from the first number to before the second."""
 
 MAGIC: Final = b"\x89TLK\r\n\x1a\n"
 MAJOR_VERSION: Final = 2
@@ -113,11 +113,11 @@ class StateShape:
 
     @property
     def element(self) -> np.dtype[Any]:
-        """What rows are made of."""
+        """What keys and values are made of."""
         return np.dtype("<f2" if self.dtype == "f16" else "u1")
 
-    def rows_shape(self, token_count: int) -> tuple[int, int, int, int, int]:
-        """The shape of the rows of so many tokens."""
+    def kv_shape(self, token_count: int) -> tuple[int, int, int, int, int]:
+        """The shape of the keys and values of so many tokens."""
         return self.layer_count, 2, token_count, self.kv_heads, self.head_bytes // self.element.itemsize
 
 

@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.state_file import Rows
+from tui_llama.engine.state_file import KvArray
 
 Logits: TypeAlias = npt.NDArray[np.float32]
 """(vocab,) float32."""
@@ -66,15 +66,15 @@ class TokenSequence(Protocol):
         """Gives the tokens other positions, never descending, of which several tokens may share one."""
         ...
 
-    def rows(self, first: int, last: int) -> Rows:
-        """Returns a copy of the keys and values at positions `first` … `last` - 1; see `state_file.Rows`."""
+    def kv(self, first: int, last: int) -> KvArray:
+        """Returns a copy of the keys and values at positions `first` … `last` - 1; see `state_file.KvArray`."""
         ...
 
     def expect(self, length: int) -> None:
-        """Announces that rows up to a position will be filled in soon."""
+        """Announces that keys and values up to a position will be filled in soon."""
         ...
 
-    def fill(self, first: int, rows: Rows) -> None:
+    def fill(self, first: int, kv: KvArray) -> None:
         """Writes keys and values after those of the tokens; `adopt` makes them readable. Any thread may call it."""
         ...
 

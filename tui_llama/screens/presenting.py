@@ -11,7 +11,6 @@ from textual.theme import Theme
 from tui_llama import conversation, paths
 from tui_llama.chat import ENDED_BY_ITSELF, Role, StopReason, Usage
 from tui_llama.chats.open_chat import Entry, OpenChat
-from tui_llama.chats.store import ChatSummary, StoredBranch
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.protocol import LoadStage, ModelInfo
 from tui_llama.models.downloads import FIRST_STEP, DownloadMeter, size_words
@@ -25,9 +24,7 @@ from tui_llama.widgets.status_line import FIGURE_GAP
 
 if TYPE_CHECKING:
     from tui_llama.models.described import DescribedModel, OfferedModel
-    from tui_llama.screens.branch_list import ListedBranch
-    from tui_llama.screens.chat_list import ListedChat
-    from tui_llama.screens.model_picker import ListedModel
+    from tui_llama.screens.dialogs.model_picker import ListedModel
 
 _ENDINGS = {
     StopReason.LENGTH: "ended at the token limit",
@@ -189,39 +186,11 @@ def _short_path(path: Path) -> str:
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
-def listed_chat(summary: ChatSummary, open_chat_id: str | None) -> "ListedChat":
-    """Returns a chat as the list of chats takes it."""
-    from tui_llama.screens.chat_list import ListedChat
-
-    return ListedChat(
-        chat_id=summary.chat_id,
-        title=summary.title,
-        model_name=summary.model_name,
-        message_count=summary.message_count,
-        updated_at=summary.updated_at,
-        is_open=summary.chat_id == open_chat_id,
-    )
-
-
-def listed_branch(branch: StoredBranch, tip_message_id: int | None) -> "ListedBranch":
-    """Returns a branch as the list of branches takes it."""
-    from tui_llama.screens.branch_list import ListedBranch
-
-    return ListedBranch(
-        tip_message_id=branch.tip_message_id,
-        question=branch.question,
-        answer=branch.answer,
-        message_count=branch.message_count,
-        created_at=branch.created_at,
-        is_open=branch.tip_message_id == tip_message_id,
-    )
-
-
 def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedModel":
     """Returns a model file on this machine as the model picker takes it."""
     from tui_llama.models.catalogue import entry_for_file
     from tui_llama.models.described import context_words, size_and_type
-    from tui_llama.screens.model_picker import ListedModel
+    from tui_llama.screens.dialogs.model_picker import ListedModel
 
     found, facts = model.found, model.facts
     context = f"context {context_words(facts.trained_context_size)}" if facts and facts.trained_context_size else ""
@@ -246,7 +215,7 @@ def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedMod
 def listed_offer(offer: "OfferedModel") -> "ListedModel":
     """Returns a model of the catalogue as the model picker takes it."""
     from tui_llama.models.described import context_words, size_and_type
-    from tui_llama.screens.model_picker import ListedModel
+    from tui_llama.screens.dialogs.model_picker import ListedModel
 
     entry, fit = offer.entry, offer.fit
     size = size_and_type(entry.size_bytes, entry.quantization)

@@ -70,9 +70,9 @@ def test_stored_keys_and_values_come_back_as_rows(head_dim: int, cache_type: str
     keys, values = random(tokens, heads * head_dim), random(tokens, heads * head_dim)
     keys[1] = 0.0
     cache = stored(keys, values, heads, first, cache_type)
-    for rows_, x in zip(cache.rows(first, first + tokens)[1], (keys, values), strict=True):
+    for rows_, x in zip(cache.kv(first, first + tokens)[1], (keys, values), strict=True):
         np.testing.assert_array_equal(rows_, naive.cache_rows(x.reshape(tokens, heads, head_dim), cache_type))
-    assert not cache.rows(0, first + tokens)[0, 0].any()
+    assert not cache.kv(0, first + tokens)[0, 0].any()
 
 
 @pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
@@ -81,7 +81,7 @@ def test_what_is_stored_is_finite_and_so_is_what_is_too_small(cache_type: str) -
     keys[0, :3] = [1e30, -1e30, 70000.0]
     keys[1] *= np.float32(1e-12)
     cache = stored(keys, keys, 1, 0, cache_type)
-    for plane in cache.rows(0, 2)[1]:
+    for plane in cache.kv(0, 2)[1]:
         back = naive.from_cache_rows(plane, 32)
         assert np.isfinite(back).all()
         assert np.abs(back[0, 0, :2]).min() > 60000.0

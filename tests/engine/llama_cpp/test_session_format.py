@@ -284,7 +284,7 @@ def test_keys_and_values_of_llama_cpp_are_those_that_we_compute(shared_folder: P
     with stories.new_sequence() as sequence:
         sequence.extend(state.token_ids.tolist())
         for layer, planes in enumerate(state.layers):
-            for theirs, ours in zip(planes, sequence.rows(0, len(sequence))[layer], strict=True):
+            for theirs, ours in zip(planes, sequence.kv(0, len(sequence))[layer], strict=True):
                 size = np.sqrt((theirs.astype(np.float64) ** 2).mean())
                 differences = np.abs(theirs.astype(np.float64) - ours)
                 # A step of float16 is up to 2⁻¹⁰ of a value. Measured: 7.2e-4 and 4.2e-3 at most, and as much between
@@ -299,7 +299,7 @@ def test_what_llama_cpp_began_we_end_with_the_same_words(shared_folder: Path, st
     golden = (shared_folder / "golden" / "text" / "stories260K-greedy-200.txt").read_text().removesuffix("\n\n")
     session = read_golden(shared_folder, name, stories)
     with stories.new_sequence() as sequence:
-        sequence.fill(0, session.state.rows)
+        sequence.fill(0, session.state.kv)
         sequence.adopt(session.state.token_ids.tolist())
         sequence.rewind(len(session.state.token_ids) - 1)
         logits = sequence.extend(session.state.token_ids.tolist()[-1:])

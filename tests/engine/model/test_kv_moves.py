@@ -17,7 +17,7 @@ from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.model.sequence import Sequence
 from tui_llama.engine.plan.plan import Plan, PlanStep
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.state_file import Rows, StateShape
+from tui_llama.engine.state_file import KvArray, StateShape
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.tensors.rotary import RotaryTable
@@ -61,8 +61,8 @@ def filled(shape: CacheShape) -> KeyValueCache:
     return cache
 
 
-def rows_of(cache: KeyValueCache) -> list[tuple[Rows, Rows]]:
-    return [(keys, values) for keys, values in cache.rows(0, cache.length)]
+def rows_of(cache: KeyValueCache) -> list[tuple[KvArray, KvArray]]:
+    return [(keys, values) for keys, values in cache.kv(0, cache.length)]
 
 
 KINDS = [
@@ -130,7 +130,7 @@ MODELS: list[tuple[Architecture, ScalingKind, str]] = [
 
 
 def keys_of(sequence: Sequence) -> npt.NDArray[np.float64]:
-    return naive.from_cache_rows(sequence.cache.rows(0, len(sequence))[0, 0], sequence.cache.shape.state.head_dim)
+    return naive.from_cache_rows(sequence.cache.kv(0, len(sequence))[0, 0], sequence.cache.shape.state.head_dim)
 
 
 def relative_error(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
@@ -200,7 +200,7 @@ def test_a_sequence_says_which_tokens_are_as_reading_leaves_them(tiny: Path) -> 
 def test_a_sequence_says_which_tokens_are_its_own(tiny: Path) -> None:
     with open_model(tiny, threads=1) as model, model.new_sequence() as sequence:
         sequence.extend(IDS)
-        rows = sequence.rows(0, 40)
+        rows = sequence.kv(0, 40)
         sequence.rewind(20)
         sequence.fill(20, rows[:, :, 20:30])
         sequence.adopt(IDS[20:30], is_foreign=True)

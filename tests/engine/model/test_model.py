@@ -121,7 +121,7 @@ def test_a_quantised_cache_keeps_every_guarantee(tmp_path: Path, architecture: A
         apart = np.stack([sequence.extend([token_id]) for token_id in ids])
         assert apart.tobytes() == logits.tobytes()
         with model.new_sequence() as restored:
-            restored.fill(0, sequence.rows(0, 9))
+            restored.fill(0, sequence.kv(0, 9))
             restored.adopt(ids[:9])
             assert restored.extend(ids[9:]).tobytes() == logits[-1].tobytes()
     assert 0 < relative_error(logits, exact) < 0.02

@@ -11,7 +11,7 @@ from tests.fakes.storage_wrappers import CountingStorage
 from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, TOKEN_BYTES, cache_on, sequence_of, store, tokens
 from tests.scale import scaled
 from tui_llama.engine.prompt_cache.eviction import cache_uses, clear, make_room, remove_owner, used_bytes
-from tui_llama.engine.state_file import HEADER_BYTES, Rows
+from tui_llama.engine.state_file import HEADER_BYTES, KvArray
 from tui_llama.files.storage import DiskStorage
 
 
@@ -22,7 +22,7 @@ def restored(folder: Path, token_ids: list[int], held: list[int] | None = None) 
     assert outcome.problems == ()
     assert sequence.token_ids == token_ids[: outcome.tokens]
     expected = sequence_of(token_ids[: outcome.tokens])
-    assert sequence.rows(0, outcome.tokens).tobytes() == expected.rows(0, outcome.tokens).tobytes()
+    assert sequence.kv(0, outcome.tokens).tobytes() == expected.kv(0, outcome.tokens).tobytes()
     return outcome.tokens
 
 
@@ -46,7 +46,7 @@ def test_only_what_memory_lacks_is_loaded(tmp_path: Path, monkeypatch: pytest.Mo
     filled: list[int] = []
     fill = FakeSequence.fill
 
-    def counting(sequence: FakeSequence, first: int, rows: Rows) -> None:
+    def counting(sequence: FakeSequence, first: int, rows: KvArray) -> None:
         filled.append(first)
         fill(sequence, first, rows)
 
@@ -128,7 +128,7 @@ def foreign_sequence_of(token_ids: list[int], error: int = 0) -> FakeSequence:
     theirs = sequence_of(token_ids)
     theirs._numbers[-1] += error
     sequence = sequence_of([])
-    sequence.fill(0, theirs.rows(0, len(theirs)))
+    sequence.fill(0, theirs.kv(0, len(theirs)))
     sequence.adopt(token_ids, is_foreign=True)
     return sequence
 
@@ -210,7 +210,7 @@ def test_what_is_computed_beside_it_in_memory_is_marked_wherever_it_is_stored(tm
 
 def test_a_sequence_is_its_own_again_once_it_has_forgotten_what_was_foreign() -> None:
     sequence = sequence_of(tokens(10))
-    sequence.fill(10, sequence_of(tokens(15)).rows(10, 15))
+    sequence.fill(10, sequence_of(tokens(15)).kv(10, 15))
     sequence.adopt(tokens(15)[10:], is_foreign=True)
     sequence.extend([1, 2])
     assert sequence.own_tokens == 10
@@ -271,7 +271,7 @@ def test_damage_costs_only_what_comes_after_it(tmp_path: Path) -> None:
     outcome = cache.restore(sequence, past)
     assert outcome.tokens == 320
     assert len(outcome.problems) == 1 and outcome.problems[0].startswith("damaged (tokens ")
-    assert sequence.rows(0, outcome.tokens).tobytes() == sequence_of(past).rows(0, outcome.tokens).tobytes()
+    assert sequence.kv(0, outcome.tokens).tobytes() == sequence_of(past).kv(0, outcome.tokens).tobytes()
     assert restored(tmp_path, past) == 320
     sequence.extend(past[320:])
     assert cache.save(OWNER, sequence).tokens == 320
@@ -363,7 +363,7 @@ def test_damaged_files_never_change_an_answer(tmp_path: Path) -> None:
         is_outside = damaged[: len(content)] == content
         detected += is_outside or outcome.tokens < 200 or bool(outcome.problems)
         assert sequence.token_ids == past[: outcome.tokens]
-        assert sequence.rows(0, outcome.tokens).tobytes() == expected.rows(0, outcome.tokens).tobytes()
+        assert sequence.kv(0, outcome.tokens).tobytes() == expected.kv(0, outcome.tokens).tobytes()
     assert detected == count
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.fake_model import FakeModel, FakeSequence
 from tui_llama.engine.prompt_cache.recompute_check import MOST_RELATIVE_ERROR, is_reproduced
-from tui_llama.engine.state_file import Rows
+from tui_llama.engine.state_file import KvArray
 from tui_llama.engine.token_sequence import Logits
 
 MODEL = FakeModel()
@@ -17,13 +17,13 @@ LAYERS, TOKENS = 3, 5
 class Computed(FakeSequence):
     """A sequence whose model computes `truth`, and that was given other rows."""
 
-    def __init__(self, truth: Rows, given: Rows) -> None:
+    def __init__(self, truth: KvArray, given: KvArray) -> None:
         super().__init__(MODEL)
         self.token_ids = list(range(TOKENS))
         self._truth = truth
         self._given = given.copy()
 
-    def rows(self, first: int, last: int) -> Rows:
+    def kv(self, first: int, last: int) -> KvArray:
         return self._given[:, :, first:last].copy()
 
     def rewind(self, length: int) -> None:
@@ -36,12 +36,12 @@ class Computed(FakeSequence):
         return np.zeros(MODEL.vocab_size, np.float32)
 
 
-def some_rows(seed: int = 0) -> Rows:
+def some_rows(seed: int = 0) -> KvArray:
     rows = np.random.default_rng(seed).standard_normal((LAYERS, 2, TOKENS, 2, 16))
     return rows.astype(np.float16)
 
 
-def with_error(rows: Rows, error: float, layer: int | None = None) -> Rows:
+def with_error(rows: KvArray, error: float, layer: int | None = None) -> KvArray:
     """The rows with as large an error, relative to their size, everywhere or in the values of one layer."""
     changed = rows.astype(np.float64)
     part = changed if layer is None else changed[layer, 1]
@@ -75,7 +75,7 @@ def test_one_plane_that_differs_by_more_is_enough(layer: int) -> None:
 
 
 @pytest.mark.parametrize("given", [some_rows(1), np.zeros_like(some_rows()), some_rows()[::-1], -some_rows()])
-def test_other_keys_and_values_are_not_close(given: Rows) -> None:
+def test_other_keys_and_values_are_not_close(given: KvArray) -> None:
     assert not is_reproduced(Computed(some_rows(), given), 3, must_be_equal=False)
 
 

@@ -120,7 +120,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert self._unexpected(outcome) == []
         assert tuple(sequence.token_ids) == wanted[: outcome.tokens]
         expected = sequence_of(wanted[: outcome.tokens])
-        assert sequence.rows(0, outcome.tokens).tobytes() == expected.rows(0, outcome.tokens).tobytes()
+        assert sequence.kv(0, outcome.tokens).tobytes() == expected.kv(0, outcome.tokens).tobytes()
 
     # --- what happens to the disk -------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class CacheMachine(RuleBasedStateMachine):
         sequence = sequence_of([])
         outcome = cache_on(self.disk, BUDGET_BYTES).restore(sequence, path)
         assert (outcome.tokens, self._unexpected(outcome)) == (len(path), [])
-        assert sequence.rows(0, len(path)).tobytes() == sequence_of(path).rows(0, len(path)).tobytes()
+        assert sequence.kv(0, len(path)).tobytes() == sequence_of(path).kv(0, len(path)).tobytes()
 
     def _unexpected(self, outcome: CacheResult) -> list[str]:
         """Troubles but for what a power cut has torn, of which nothing was promised."""

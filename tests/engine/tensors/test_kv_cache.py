@@ -17,7 +17,7 @@ QUANTISED = CacheShape(StateShape(layer_count=2, kv_heads=3, head_dim=40, dtype=
 
 
 def some_rows(tokens: int, seed: int = 0, shape: CacheShape = SHAPE) -> npt.NDArray[Any]:
-    chance, sizes = np.random.default_rng(seed), shape.state.rows_shape(tokens)
+    chance, sizes = np.random.default_rng(seed), shape.state.kv_shape(tokens)
     if shape.state.dtype == "q8_0":
         return chance.integers(0, 256, sizes, np.uint8)
     return chance.standard_normal(sizes).astype(np.float16)
@@ -35,7 +35,7 @@ def test_rows_that_go_in_piece_by_piece_come_out(cuts: list[int], wanted: list[i
         cache.fill(first, rows[:, :, first:last])
     cache.append(length)
     first, last = (min(place, length) for place in wanted)
-    got = cache.rows(first, last)
+    got = cache.kv(first, last)
     assert got.flags.c_contiguous
     np.testing.assert_array_equal(got, rows[:, :, first:last])
 
@@ -54,9 +54,9 @@ def test_rewinding_keeps_what_comes_before() -> None:
     cache.fill(0, rows)
     cache.append(40)
     cache.rewind(17)
-    np.testing.assert_array_equal(cache.rows(0, 17), rows[:, :, :17])
+    np.testing.assert_array_equal(cache.kv(0, 17), rows[:, :, :17])
     with pytest.raises(CallerError):
-        cache.rows(0, 18)
+        cache.kv(0, 18)
 
 
 @pytest.mark.parametrize("length", [-1, 6])

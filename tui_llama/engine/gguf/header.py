@@ -154,13 +154,13 @@ def read_header(name: str, source: ModelBytes, find: FindStrings = find_strings)
     for _ in range(entry_count):
         entries.read_entry()
     alignment = entries.alignment()
-    rows = _read_tensor_table(cursor, tensor_count)
+    table = _read_tensor_table(cursor, tensor_count)
     return Header(
         version=version,
         alignment=alignment,
         metadata=entries.metadata,
         metadata_types=entries.types,
-        tensors=_placed(cursor, rows, alignment),
+        tensors=_placed(cursor, table, alignment),
         size_bytes=cursor.at,
     )
 
@@ -312,24 +312,24 @@ class _MetadataReader:
 
 
 def _read_tensor_table(cursor: Cursor, count: int) -> dict[str, TensorInfo]:
-    """Reads the rows of the tensor table; their offsets still count from the start of the data."""
-    rows: dict[str, TensorInfo] = {}
+    """Reads the entries of the tensor table; their offsets still count from the start of the data."""
+    tensors: dict[str, TensorInfo] = {}
     for _ in range(count):
-        row = _read_row(cursor)
-        if row.name in rows:
-            cursor.refuse(f"tensor {quoted(row.name)} appears twice")
-        rows[row.name] = row
-    return rows
+        tensor = _read_tensor(cursor)
+        if tensor.name in tensors:
+            cursor.refuse(f"tensor {quoted(tensor.name)} appears twice")
+        tensors[tensor.name] = tensor
+    return tensors
 
 
-def _read_row(cursor: Cursor) -> TensorInfo:
+def _read_tensor(cursor: Cursor) -> TensorInfo:
     name = cursor.identifier("tensor name", MAX_TENSOR_NAME_BYTES)
     where = f"tensor {quoted(name)}"
     dimension_count = cursor.unsigned32(where)
     if dimension_count > MAX_DIMENSIONS:
         cursor.refuse(f"{where} has {dimension_count} dimensions, at most {MAX_DIMENSIONS} are possible")
-    row = cursor.take(8 * dimension_count + 12, where)
-    *sizes, type_id, offset_bytes = struct.unpack(f"<{dimension_count}qIQ", row)
+    entry = cursor.take(8 * dimension_count + 12, where)
+    *sizes, type_id, offset_bytes = struct.unpack(f"<{dimension_count}qIQ", entry)
     shape = without_ones_behind(sizes)
     return TensorInfo(name, type_id, shape, offset_bytes, _size_bytes(cursor, where, type_id, shape))
 
@@ -352,7 +352,7 @@ def _size_bytes(cursor: Cursor, where: str, type_id: int, shape: tuple[int, ...]
     return size_bytes
 
 
-def _placed(cursor: Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
+def _placed(cursor: Cursor, table: Mapping[str, TensorInfo], alignment: int) -> dict[str, TensorInfo]:
     """Turns offsets within the data into offsets within the file.
 
     As in llama.cpp, tensors must follow one another in the table's order without gaps, so none can overlap.
@@ -360,16 +360,16 @@ def _placed(cursor: Cursor, rows: Mapping[str, TensorInfo], alignment: int) -> d
     data_start = padded(cursor.at, alignment)
     expected, end = data_start, cursor.at
     tensors: dict[str, TensorInfo] = {}
-    for row in rows.values():
-        offset_bytes = data_start + row.offset_bytes
+    for tensor in table.values():
+        offset_bytes = data_start + tensor.offset_bytes
         if offset_bytes != expected:
             cursor.refuse(
-                f"tensor {quoted(row.name)} is said to begin at byte {offset_bytes}, "
+                f"tensor {quoted(tensor.name)} is said to begin at byte {offset_bytes}, "
                 f"but the one before it ends at {end} and the alignment is {alignment}"
             )
-        end = offset_bytes + row.size_bytes
+        end = offset_bytes + tensor.size_bytes
         expected = padded(end, alignment)
-        tensors[row.name] = TensorInfo(row.name, row.type_id, row.shape, offset_bytes, row.size_bytes)
+        tensors[tensor.name] = TensorInfo(tensor.name, tensor.type_id, tensor.shape, offset_bytes, tensor.size_bytes)
     # The padding after the last tensor may be missing: some writers leave it out, some tools cut it.
     if tensors and cursor.limit < end:
         cursor.refuse(f"the file has {cursor.limit} bytes, but the tensors reach to byte {end}")

@@ -176,7 +176,7 @@ MetadataValue: TypeAlias = int | float | bool | str | StringArray | NumericArray
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One row of the tensor table, checked against the file.
+    """One entry of the tensor table, checked against the file.
 
     Args:
         name: As in the file; not safe to print.

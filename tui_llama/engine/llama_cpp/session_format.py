@@ -48,7 +48,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_llama.engine.state_file import Rows, StateShape, TokenIds
+from tui_llama.engine.state_file import KvArray, StateShape, TokenIds
 from tui_llama.errors import CallerError
 from tui_llama.files.new_files import FileKind
 
@@ -78,11 +78,11 @@ class StoredState:
     layers: list[tuple[Plane, Plane]]
 
     @property
-    def rows(self) -> Rows:
+    def kv(self) -> KvArray:
         """Keys and values as a cache takes them: (layers, 2, tokens, kv_heads, head_dim) float16."""
         planes = [plane for layer in self.layers for plane in layer]
-        rows: NDArray[np.float16] = np.stack(planes).reshape(len(self.layers), 2, *planes[0].shape)
-        return rows
+        kv: NDArray[np.float16] = np.stack(planes).reshape(len(self.layers), 2, *planes[0].shape)
+        return kv
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
 from tui_llama.engine.prompting.conversation_prompt import encode_continuation, without_foreign_tokens
 from tui_llama.engine.protocol import CompleteRequest
-from tui_llama.engine.state_file import Rows
+from tui_llama.engine.state_file import KvArray
 from tui_llama.engine.templates.dates import dates_in
 from tui_llama.engine.token_sequence import Logits, TokenSequence
 from tui_llama.errors import EngineError, StateFileError
@@ -131,18 +131,18 @@ class SessionTransfer:
 
     def _hold_checked(self, state: StoredState) -> None:
         """Takes the state over. Computes its last token and one in the middle again: they must come out the same."""
-        rows, token_ids = state.rows, [int(token_id) for token_id in state.token_ids]
+        kv, token_ids = state.kv, [int(token_id) for token_id in state.token_ids]
         last = len(token_ids) - 1
-        self._hold(0, rows, token_ids)
+        self._hold(0, kv, token_ids)
         for position in (last, last // 2):
             if not is_reproduced(self._sequence, position, must_be_equal=False):
                 raise StateFileError("of another model, or damaged (keys and values are not those of its tokens)")
-        self._hold(last // 2, rows, token_ids)
+        self._hold(last // 2, kv, token_ids)
 
-    def _hold(self, first: int, rows: Rows, token_ids: list[int]) -> None:
+    def _hold(self, first: int, kv: KvArray, token_ids: list[int]) -> None:
         """Lets the sequence hold the tokens from `first` on as the session has them."""
         self._sequence.rewind(first)
-        self._sequence.fill(first, rows[:, :, first:])
+        self._sequence.fill(first, kv[:, :, first:])
         self._sequence.adopt(token_ids[first:], is_foreign=True)
 
     def tokens_of(self, text: str) -> tuple[int, ...]:
@@ -234,5 +234,5 @@ class SessionTransfer:
         return logits if needs_logits else None
 
     def _layers(self) -> Iterator[tuple[Plane, Plane]]:
-        for keys, values in self._sequence.rows(0, len(self._sequence)):
+        for keys, values in self._sequence.kv(0, len(self._sequence)):
             yield keys.view(np.float16), values.view(np.float16)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tui_llama.engine.model.kv_moves import PositionMoves
 from tui_llama.engine.prompt_cache.single_file import restore_session, save_session
-from tui_llama.engine.state_file import Rows, StateFingerprint, StateShape
+from tui_llama.engine.state_file import KvArray, StateFingerprint, StateShape
 from tui_llama.engine.tensors.kv_cache import KeyValueCache
 from tui_llama.engine.token_sequence import Logits, LogitsRows
 from tui_llama.errors import CallerError, EngineError
@@ -247,25 +247,25 @@ class Sequence:
         model = self._model
         restore_session(Path(path), model.fingerprint, model.state_shape, model.context_size, self)
 
-    def rows(self, first: int, last: int) -> Rows:
+    def kv(self, first: int, last: int) -> KvArray:
         """Returns a copy of the keys and values at positions `first` … `last` - 1: (layers, 2, tokens, kv_heads, head).
 
         Raises:
             CallerError: there are fewer tokens.
         """
-        return self.cache.rows(first, last)
+        return self.cache.kv(first, last)
 
     def expect(self, length: int) -> None:
-        """Announces that rows up to a position will be filled in soon."""
+        """Announces that keys and values up to a position will be filled in soon."""
         self.cache.expect(length)
 
-    def fill(self, first: int, rows: Rows) -> None:
+    def fill(self, first: int, kv: KvArray) -> None:
         """Writes keys and values after those of the tokens; `adopt` makes them readable. Any thread may call it.
 
         Raises:
-            ShapeMismatchError: they are not rows of this model, or more than fit.
+            ShapeMismatchError: they are not of this model, or more than fit.
         """
-        self.cache.fill(first, rows)
+        self.cache.fill(first, kv)
 
     def adopt(self, token_ids: Tokens[int], *, is_foreign: bool = False) -> None:
         """Appends tokens whose keys and values were filled in.

@@ -32,7 +32,7 @@ from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, SUFFIX
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompt_cache.eviction import KEPT_FREE_BYTES, make_room
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
-from tui_llama.engine.prompt_cache.segment_reader import LockBudget, SegmentRows
+from tui_llama.engine.prompt_cache.segment_reader import LockBudget, SegmentReader
 from tui_llama.engine.prompt_cache.segment_tree import (
     KnownSegment,
     PathPart,
@@ -92,7 +92,7 @@ class PromptCache:
         self._budget_bytes = budget_bytes
         self._folder = folder_name(fingerprint, shape)
         self._tree = SegmentTree(storage, self._folder, fingerprint)
-        self._rows = SegmentRows(storage, self._folder, shape, self._tree)
+        self._reader = SegmentReader(storage, self._folder, shape, self._tree)
         self._told_problem = ""
 
     # --- out of the cache ---------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ class PromptCache:
             if not path or path[-1].last <= reached:
                 break
             sequence.expect(path[-1].last)
-            loaded = self._rows.load(path, reached, sequence.fill, lock_budget)
+            loaded = self._reader.load(path, reached, sequence.fill, lock_budget)
             if loaded == reached:
                 continue
             _adopt(sequence, path, wanted[:loaded], reached)
@@ -193,7 +193,7 @@ class PromptCache:
         lock_budget = LockBudget()
         for _ in range(_ATTEMPTS):
             path = self._find(token_ids, owner)
-            if not self._rows.are_sound(path, lock_budget):
+            if not self._reader.are_sound(path, lock_budget):
                 continue
             stored = path[-1].last if path else 0
             if stored == len(token_ids):
@@ -203,7 +203,7 @@ class PromptCache:
                 return len(token_ids) - stored
         # Another program holds the lock for longer than we wait, and a branch of our own needs no lock. If the other
         # program cuts off the parent meanwhile, the branch is an orphan, and its tokens are read again.
-        path = list(takewhile(self._rows.is_sound, self._find(token_ids, owner)))
+        path = list(takewhile(self._reader.is_sound, self._find(token_ids, owner)))
         stored = path[-1].last if path else 0
         if stored < len(token_ids):
             self._begin(owner, path, token_ids, sequence)
@@ -222,7 +222,7 @@ class PromptCache:
             return self._begin(owner, path, token_ids, sequence)
         tip = path[-1].known
         goes_on = _can_grow(tip, owner, path[-1].last, _is_foreign(path, token_ids, sequence))
-        with self._rows.locked(tip, lock_budget, to_append=goes_on) as descriptor:
+        with self._reader.locked(tip, lock_budget, to_append=goes_on) as descriptor:
             if descriptor is None:
                 return False
             if not goes_on:
@@ -236,7 +236,7 @@ class PromptCache:
         tip = path[-1].known
         chain, added = self._chain_of(path), token_ids[tip.segment.end :]
         try:
-            segment = append(self._storage, descriptor, tip.segment, chain, added, sequence.rows)
+            segment = append(self._storage, descriptor, tip.segment, chain, added, sequence.kv)
         except BaseException:
             # What was synced before is still there. The system forgets what it failed to write, so the next write
             # to that place is a new one.
@@ -248,7 +248,7 @@ class PromptCache:
     def _note_written(self, name: str, segment: Segment, descriptor: int) -> None:
         """Notes a segment as it is now: this program has read or written all that it holds."""
         self._tree.add(KnownSegment(name, segment, segment.size, self._storage.used_at(descriptor)))
-        self._rows.note_sound(name, segment.records)
+        self._reader.note_sound(name, segment.records)
 
     def _begin(self, owner: bytes, path: list[PathPart], token_ids: TokenIds, sequence: TokenSequence) -> bool:
         """Writes the tokens that are not stored to a new segment, a child of the one that ends the path.
@@ -276,7 +276,7 @@ class PromptCache:
                 return False
             try:
                 segment = begin_segment(self._storage, descriptor, header)
-                segment = append(self._storage, descriptor, segment, chain, token_ids[stored:], sequence.rows)
+                segment = append(self._storage, descriptor, segment, chain, token_ids[stored:], sequence.kv)
                 self._storage.rename(f"{self._folder}/{part}", f"{self._folder}/{name}")
             except BaseException:
                 with suppress(OSError):

@@ -16,10 +16,10 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import PART_SUFFIX, carries_mark, is_leftover, own_files, own_folders
-from tui_llama.engine.prompt_cache.segment_scan import read_rows
+from tui_llama.engine.prompt_cache.segment_scan import read_kv
 from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, SegmentTree
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment, cut
-from tui_llama.engine.state_file import Rows
+from tui_llama.engine.state_file import KvArray
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
 
@@ -207,25 +207,25 @@ def _copy_beginning(
     source, target = descriptors
     known = path[-1]
 
-    def rows_of(first: int, last: int) -> Rows:
+    def kv_of(first: int, last: int) -> KvArray:
         parts = []
         for place in known.segment.records:
             start, end = max(first, place.position), min(last, place.position + place.token_count)
             if start < end:
-                rows = read_rows(storage, source, known.segment.header.shape, place)
-                parts.append(rows[:, :, start - place.position : end - place.position])
+                kv = read_kv(storage, source, known.segment.header.shape, place)
+                parts.append(kv[:, :, start - place.position : end - place.position])
         return _joined(parts)
 
     chain = known.segment.header.fingerprint.chain
     for ancestor, child in pairwise(path):
         chain = chain.extended(ancestor.segment.token_ids[: child.first - ancestor.first])
     segment = begin_segment(storage, target, replace(known.segment.header, owner=heir.owner))
-    append(storage, target, segment, chain, known.segment.token_ids[: heir.first - known.first], rows_of)
+    append(storage, target, segment, chain, known.segment.token_ids[: heir.first - known.first], kv_of)
 
 
-def _joined(parts: list[Rows]) -> Rows:
-    """Returns rows of consecutive tokens as one array."""
-    joined: Rows = np.concatenate([part.view(np.uint8) for part in parts], axis=2).view(parts[0].dtype)
+def _joined(parts: list[KvArray]) -> KvArray:
+    """Returns keys and values of consecutive tokens as one array."""
+    joined: KvArray = np.concatenate([part.view(np.uint8) for part in parts], axis=2).view(parts[0].dtype)
     return joined
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from tui_llama.engine.state_file import Rows
+from tui_llama.engine.state_file import KvArray
 from tui_llama.engine.token_sequence import TokenSequence
 
 MOST_RELATIVE_ERROR: Final = 0.1
@@ -31,16 +31,16 @@ def is_reproduced(sequence: TokenSequence, position: int, *, must_be_equal: bool
             `MOST_RELATIVE_ERROR`.
     """
     token_id = int(sequence.token_ids[position])
-    given = sequence.rows(position, position + 1)
+    given = sequence.kv(position, position + 1)
     sequence.rewind(position)
     sequence.extend([token_id])
-    computed = sequence.rows(position, position + 1)
+    computed = sequence.kv(position, position + 1)
     if must_be_equal or computed.dtype != np.float16:  # blocks of q8_0 are compared as they are: nobody else has them
         return given.tobytes() == computed.tobytes()
     return _are_close(given, computed)
 
 
-def _are_close(given: Rows, computed: Rows) -> bool:
+def _are_close(given: KvArray, computed: KvArray) -> bool:
     """Compares (layers, 2, 1, kv_heads, head_dim) float16, for each layer and kind on its own."""
     planes = computed.shape[0] * computed.shape[1]
     ours = computed.reshape(planes, -1).astype(np.float64)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
-from tui_llama.engine.prompt_cache.segment_scan import read_rows, still_holds
+from tui_llama.engine.prompt_cache.segment_scan import read_kv, still_holds
 from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, PathPart, SegmentTree
-from tui_llama.engine.state_file import RecordPlace, Rows, StateShape
+from tui_llama.engine.state_file import KvArray, RecordPlace, StateShape
 from tui_llama.errors import StateFileError
 from tui_llama.files.storage import Storage
 
@@ -23,8 +23,8 @@ _FEW_BYTES: Final = 4 << 20  # are loaded before a second thread would have begu
 _LOCK_SECONDS: Final = 1.0
 _LOCK_STEP_SECONDS: Final = 0.005
 
-Fill: TypeAlias = Callable[[int, Rows], None]
-"""Takes the rows of the positions from that number on. Any thread may call it."""
+Fill: TypeAlias = Callable[[int, KvArray], None]
+"""Takes the keys and values of the positions from that number on. Any thread may call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class LockBudget:
         return True
 
 
-class SegmentRows:
+class SegmentReader:
     """The keys and values of one folder's segments.
 
     Args:
@@ -70,7 +70,7 @@ class SegmentRows:
         self._sound: dict[str, set[RecordPlace]] = {}
 
     def load(self, path: list[PathPart], first: int, fill: Fill, lock_budget: LockBudget) -> int:
-        """Fills in the rows of positions from `first` on; returns the position up to which all are right."""
+        """Fills in the keys and values of positions from `first` on; returns the position up to which all are right."""
         reached, damage = first, None
         with ExitStack() as opened:
             jobs = list(self._reading_jobs(path, first, opened, lock_budget))
@@ -120,13 +120,13 @@ class SegmentRows:
                     yield _Job(part.known, descriptor, place, start, end)
 
     def _load_record(self, fill: Fill, job: _Job) -> None:
-        rows = read_rows(self._storage, job.descriptor, self._shape, job.place)
-        fill(job.first, rows[:, :, job.first - job.place.position : job.last - job.place.position])
+        kv = read_kv(self._storage, job.descriptor, self._shape, job.place)
+        fill(job.first, kv[:, :, job.first - job.place.position : job.last - job.place.position])
 
     def are_sound(self, path: list[PathPart], lock_budget: LockBudget) -> bool:
         """Tells whether all records of a path are sound; reads those of which it is not known."""
         unread = [part for part in path if not self.is_sound(part)]
-        return not unread or self.load(unread, 0, lambda first, rows: None, lock_budget) == unread[-1].last
+        return not unread or self.load(unread, 0, lambda first, kv: None, lock_budget) == unread[-1].last
 
     def is_sound(self, part: PathPart) -> bool:
         """Tells whether this program has read or written all records of a part."""

@@ -19,8 +19,8 @@ from tui_llama.engine.state_file import (
     RECORD_TOKENS,
     TOKENS_KIND,
     Commit,
+    KvArray,
     RecordPlace,
-    Rows,
     Segment,
     SegmentHeader,
     StateShape,
@@ -138,7 +138,7 @@ class _Scanner:
         return False
 
 
-def read_rows(storage: Storage, descriptor: int, shape: StateShape, place: RecordPlace) -> Rows:
+def read_kv(storage: Storage, descriptor: int, shape: StateShape, place: RecordPlace) -> KvArray:
     """Reads and checks the keys and values of one record. The caller holds a shared lock.
 
     Raises:
@@ -151,14 +151,14 @@ def read_rows(storage: Storage, descriptor: int, shape: StateShape, place: Recor
     _read_into(storage, descriptor, content.data, place.offset)
     if zlib.crc32(content.data) != place.checksum or content[wanted:].any():
         raise StateFileError(f"damaged ({what})")
-    rows: Rows = content[:wanted].view(shape.element).reshape(shape.rows_shape(place.token_count))
+    kv: KvArray = content[:wanted].view(shape.element).reshape(shape.kv_shape(place.token_count))
     if not is_finite(content[:wanted], shape.dtype):
         raise StateFileError(f"damaged ({what}: not finite)")
-    return rows
+    return kv
 
 
 def is_finite(content: NDArray[np.uint8], dtype: str) -> bool:
-    """Tells whether no float16 among the bytes of rows is infinite or NaN."""
+    """Tells whether no float16 among the bytes of keys and values is infinite or NaN."""
     bits = content.view("<u2")
     if dtype == "q8_0":
         bits = bits[:: QUANT_BLOCK_BYTES // 2]  # a block begins with its scale

@@ -18,9 +18,9 @@ from tui_llama.engine.state_file import (
     RECORD_TOKENS,
     TOKENS_KIND,
     Commit,
+    KvArray,
+    KvOf,
     RecordPlace,
-    Rows,
-    RowsOf,
     Segment,
     SegmentHeader,
     TokenIds,
@@ -41,7 +41,7 @@ def begin_segment(storage: Storage, descriptor: int, header: SegmentHeader) -> S
 
 
 def append(
-    storage: Storage, descriptor: int, segment: Segment, chain: TokenChain, token_ids: TokenIds, rows_of: RowsOf
+    storage: Storage, descriptor: int, segment: Segment, chain: TokenChain, token_ids: TokenIds, kv_of: KvOf
 ) -> Segment:
     """Appends tokens and commits them; when it returns they are on the disk.
 
@@ -54,11 +54,11 @@ def append(
         segment: The segment in the file.
         chain: The chain of all tokens up to the segment's end.
         token_ids: (tokens,) uint32, at least one.
-        rows_of: Gives their rows; called once for each record.
+        kv_of: Gives their keys and values; called once for each record.
 
     Raises:
         OSError: as the storage says.
-        ShapeMismatchError: rows do not have the shape in the header.
+        ShapeMismatchError: keys and values do not have the shape in the header.
     """
     writer = _Writer(storage, descriptor, segment.header, segment.commits[-1])
     if storage.size(descriptor) > segment.size:
@@ -68,7 +68,7 @@ def append(
     for first, last in _records_between(segment.end, end):
         some = token_ids[first - segment.end : last - segment.end]
         chain = chain.extended(some)
-        places.append(writer.add_tokens(first, some, chain.digest, rows_of(first, last)))
+        places.append(writer.add_tokens(first, some, chain.digest, kv_of(first, last)))
     commit = writer.commit(end, len(segment.records) + len(places), chain.digest)
     storage.sync(descriptor)
     is_new = not segment.records
@@ -136,14 +136,12 @@ class _Writer:
         self._header = header
         self._offset, self._number, self._checksum = last.offset, last.number, last.checksum
 
-    def add_tokens(self, position: int, token_ids: TokenIds, digest: bytes, rows: Rows) -> RecordPlace:
+    def add_tokens(self, position: int, token_ids: TokenIds, digest: bytes, kv: KvArray) -> RecordPlace:
         shape = self._header.shape
-        expected = shape.rows_shape(len(token_ids))
-        if rows.shape != expected or rows.dtype != shape.element or not rows.flags.c_contiguous:
-            raise ShapeMismatchError(
-                f"rows must be {shape.element} {expected}, row-major, not {rows.dtype} {rows.shape}"
-            )
-        content = rows.reshape(-1).view(np.uint8).data
+        expected = shape.kv_shape(len(token_ids))
+        if kv.shape != expected or kv.dtype != shape.element or not kv.flags.c_contiguous:
+            raise ShapeMismatchError(f"rows must be {shape.element} {expected}, row-major, not {kv.dtype} {kv.shape}")
+        content = kv.reshape(-1).view(np.uint8).data
         padding = bytes(padded_bytes(len(content)) - len(content))
         checksum = zlib.crc32(padding, zlib.crc32(content))
         self._write_head(TOKENS_KIND, position, token_ids, digest, checksum)

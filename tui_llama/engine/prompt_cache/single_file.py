@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from tui_llama.engine.prompt_cache.segment_scan import read_rows, scan
+from tui_llama.engine.prompt_cache.segment_scan import read_kv, scan
 from tui_llama.engine.prompt_cache.segment_writer import append, begin_segment
 from tui_llama.engine.state_file import ID_BYTES, MAGIC, NO_PARENT, SegmentHeader, StateFingerprint, StateShape
 from tui_llama.engine.token_sequence import TokenSequence
@@ -41,7 +41,7 @@ def save_session(path: Path, fingerprint: StateFingerprint, shape: StateShape, s
     with new_file(path, _SAVED_SESSION, may_replace=True) as descriptor:
         storage = DiskStorage(path.parent)
         segment = begin_segment(storage, descriptor, header)
-        append(storage, descriptor, segment, chain, token_ids, sequence.rows)
+        append(storage, descriptor, segment, chain, token_ids, sequence.kv)
 
 
 def restore_session(
@@ -75,7 +75,7 @@ def restore_session(
                 raise StateFileError(f"longer than the context ({segment.end} of {max_tokens} tokens)")
             sequence.rewind(0)
             for place in segment.records:
-                sequence.fill(place.position, read_rows(storage, descriptor, shape, place))
+                sequence.fill(place.position, read_kv(storage, descriptor, shape, place))
             sequence.adopt(segment.token_ids.tolist())
         finally:
             storage.close(descriptor)

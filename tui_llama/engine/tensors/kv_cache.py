@@ -1,4 +1,4 @@
-"""KV cache: keys and values of the tokens so far. Operations: append, rewind, length, rows out, rows in.
+"""KV cache: keys and values of the tokens so far. Operations: append, rewind, length, copying out, filling in.
 
 In memory, heads are padded with zeros to `width` components, and 16 positions make a tile:
 (layers, kv_heads, context / 16, tile bytes). A vector of keys holds one component of 16 positions; a vector of values
@@ -11,7 +11,7 @@ width, a multiple of 16, or of 32 for q8_0:
 A component of a q8_0 cache is its quant times the scale of its position's block of 32 components. Such a cache takes
 about half the memory, and a token at depth has half as much to read.
 
-Outside, keys and values are rows (layers, 2, tokens, kv_heads, …), keys before values. The last axis is head_dim
+Outside, keys and values are an array (layers, 2, tokens, kv_heads, …), keys before values. The last axis is head_dim
 float16 or, for q8_0, blocks of 34 bytes: a float16 scale and 32 quants, as in GGUF's type of that name; the last block
 is padded with zeros.
 """
@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from tui_llama.engine.layouts.plan_row import F16_CACHE, Q8_0_CACHE
 from tui_llama.engine.machine.memory import ask_for_huge_pages, padded, zeroed_array
-from tui_llama.engine.state_file import QUANT_BLOCK, QUANT_BLOCK_BYTES, Rows, StateShape
+from tui_llama.engine.state_file import QUANT_BLOCK, QUANT_BLOCK_BYTES, KvArray, StateShape
 from tui_llama.errors import CallerError, ShapeMismatchError
 
 POSITIONS_PER_TILE = 16
@@ -37,7 +37,7 @@ class CacheShape:
     """The sizes of a cache.
 
     Args:
-        state: The sizes of one token's keys and values, as rows.
+        state: The sizes of one token's keys and values, outside the cache.
         context_size: Tokens that fit in.
     """
 
@@ -106,65 +106,65 @@ class KeyValueCache:
             raise CallerError(f"cannot rewind to {length} of {self.length} tokens")
         self.length = length
 
-    def rows(self, first: int, last: int) -> Rows:
-        """Copies keys and values at positions `first` … `last` - 1 into rows of every layer; see this module's top.
+    def kv(self, first: int, last: int) -> KvArray:
+        """Copies keys and values at positions `first` … `last` - 1 of every layer; see this module's top.
 
         Raises:
             CallerError: there are fewer tokens.
         """
         if not 0 <= first <= last <= self.length:
             raise CallerError(f"there are no rows {first} … {last - 1} of {self.length} tokens")
-        rows: Rows = np.empty(self.shape.state.rows_shape(last - first), self.shape.state.element)
+        kv: KvArray = np.empty(self.shape.state.kv_shape(last - first), self.shape.state.element)
         for index, memory in enumerate((self._keys, self._values)):
-            self._copy_rows(memory, first, rows[:, index], is_keys=index == 0)
-        return rows
+            self._copy_out(memory, first, kv[:, index], is_keys=index == 0)
+        return kv
 
     def expect(self, length: int) -> None:
-        """Announces that rows up to position `length` follow soon; if that is half of the memory, uses huge pages."""
+        """Announces keys and values up to position `length`; if those are half of the memory, uses huge pages."""
         if 2 * length >= self.shape.context_size:
             for memory in (self._keys, self._values):
                 ask_for_huge_pages(memory)
 
-    def fill(self, first: int, rows: Rows) -> None:
-        """Writes rows of every layer from position `first` on. `length` does not change until `append`.
+    def fill(self, first: int, kv: KvArray) -> None:
+        """Writes keys and values of every layer from position `first` on. `length` does not change until `append`.
 
         Several threads may call this for different positions.
 
         Raises:
-            ShapeMismatchError: they are not rows of the cache's type, or do not fit.
+            ShapeMismatchError: they are not of the cache's type, or do not fit.
         """
         dtype = self.shape.state.element
-        expected = self.shape.state.rows_shape(rows.shape[2] if rows.ndim == 5 else 0)
-        if rows.shape != expected or rows.dtype != dtype or not 0 <= first <= self.shape.context_size - expected[2]:
+        expected = self.shape.state.kv_shape(kv.shape[2] if kv.ndim == 5 else 0)
+        if kv.shape != expected or kv.dtype != dtype or not 0 <= first <= self.shape.context_size - expected[2]:
             raise ShapeMismatchError(
-                f"rows at {first} of {self.shape.context_size} are {dtype} {expected}, not {rows.dtype} {rows.shape}"
+                f"rows at {first} of {self.shape.context_size} are {dtype} {expected}, not {kv.dtype} {kv.shape}"
             )
         for index, memory in enumerate((self._keys, self._values)):
-            self._fill_rows(memory, first, rows[:, index], is_keys=index == 0)
+            self._fill_in(memory, first, kv[:, index], is_keys=index == 0)
 
-    def _copy_rows(self, memory: npt.NDArray[np.uint8], first: int, rows: npt.NDArray[Any], *, is_keys: bool) -> None:
+    def _copy_out(self, memory: npt.NDArray[np.uint8], first: int, array: npt.NDArray[Any], *, is_keys: bool) -> None:
         if self.shape.state.dtype == "f16":
             components = _positions(memory.view(np.float16), transposed=is_keys)
-            _copy(components[..., : self.shape.state.head_dim], first, rows)
+            _copy(components[..., : self.shape.state.head_dim], first, array)
             return
         scales, quants = self._quantised_parts(memory, is_keys=is_keys)
-        blocks = rows.reshape(*rows.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
-        row_scales = np.empty(blocks.shape[:-1], np.float16)
-        row_quants = np.empty((*rows.shape[:3], self.shape.padded_head_dim), np.uint8)
-        _copy(scales, first, row_scales)
-        _copy(quants, first, row_quants)
-        blocks[..., :2] = row_scales[..., None].view(np.uint8)
-        blocks[..., 2:] = row_quants.reshape(*blocks.shape[:-1], QUANT_BLOCK)
+        blocks = array.reshape(*array.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
+        some_scales = np.empty(blocks.shape[:-1], np.float16)
+        some_quants = np.empty((*array.shape[:3], self.shape.padded_head_dim), np.uint8)
+        _copy(scales, first, some_scales)
+        _copy(quants, first, some_quants)
+        blocks[..., :2] = some_scales[..., None].view(np.uint8)
+        blocks[..., 2:] = some_quants.reshape(*blocks.shape[:-1], QUANT_BLOCK)
 
-    def _fill_rows(self, memory: npt.NDArray[np.uint8], first: int, rows: npt.NDArray[Any], *, is_keys: bool) -> None:
+    def _fill_in(self, memory: npt.NDArray[np.uint8], first: int, array: npt.NDArray[Any], *, is_keys: bool) -> None:
         if self.shape.state.dtype == "f16":
             components = _positions(memory.view(np.float16), transposed=is_keys)
-            _fill(components[..., : self.shape.state.head_dim], first, rows)
+            _fill(components[..., : self.shape.state.head_dim], first, array)
             return
         scales, quants = self._quantised_parts(memory, is_keys=is_keys)
-        blocks = rows.reshape(*rows.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
+        blocks = array.reshape(*array.shape[:3], self.shape.padded_head_dim // QUANT_BLOCK, QUANT_BLOCK_BYTES)
         _fill(scales, first, np.ascontiguousarray(blocks[..., :2]).view(np.float16)[..., 0])
-        _fill(quants, first, blocks[..., 2:].reshape(*rows.shape[:3], self.shape.padded_head_dim))
+        _fill(quants, first, blocks[..., 2:].reshape(*array.shape[:3], self.shape.padded_head_dim))
 
     def _quantised_parts(
         self, memory: npt.NDArray[np.uint8], *, is_keys: bool
@@ -182,18 +182,18 @@ def _positions(tiles: npt.NDArray[Any], *, transposed: bool) -> npt.NDArray[Any]
     return tiles.reshape(*tiles.shape[:3], POSITIONS_PER_TILE, -1)
 
 
-def _copy(components: npt.NDArray[Any], first: int, rows: npt.NDArray[Any]) -> None:
-    """Copies positions from `first` on into rows (layers, tokens, kv_heads, components)."""
-    for tile, tiles, lane, lanes, row in _pieces(first, rows.shape[1]):
+def _copy(components: npt.NDArray[Any], first: int, array: npt.NDArray[Any]) -> None:
+    """Copies positions from `first` on into an array (layers, tokens, kv_heads, components)."""
+    for tile, tiles, lane, lanes, token in _pieces(first, array.shape[1]):
         source = components[:, :, tile : tile + tiles, lane : lane + lanes].transpose(0, 2, 3, 1, 4)
-        target = rows[:, row : row + tiles * lanes]
-        target.reshape(len(rows), tiles, lanes, *rows.shape[2:])[:] = source
+        target = array[:, token : token + tiles * lanes]
+        target.reshape(len(array), tiles, lanes, *array.shape[2:])[:] = source
 
 
-def _fill(components: npt.NDArray[Any], first: int, rows: npt.NDArray[Any]) -> None:
-    """Writes rows (layers, tokens, kv_heads, components) to positions from `first` on."""
-    for tile, tiles, lane, lanes, row in _pieces(first, rows.shape[1]):
-        source = rows[:, row : row + tiles * lanes].reshape(len(rows), tiles, lanes, *rows.shape[2:])
+def _fill(components: npt.NDArray[Any], first: int, array: npt.NDArray[Any]) -> None:
+    """Writes an array (layers, tokens, kv_heads, components) to positions from `first` on."""
+    for tile, tiles, lane, lanes, token in _pieces(first, array.shape[1]):
+        source = array[:, token : token + tiles * lanes].reshape(len(array), tiles, lanes, *array.shape[2:])
         components[:, :, tile : tile + tiles, lane : lane + lanes] = source.transpose(0, 3, 1, 2, 4)
 
 
@@ -201,12 +201,12 @@ def _pieces(first: int, count: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Splits positions into the end of a tile, whole tiles, and the beginning of a tile.
 
     Yields:
-        The first tile and how many, the first position in each and how many, and the first row.
+        The first tile and how many, the first position in each and how many, and the first token.
     """
-    row = 0
-    while row < count:
-        tile, lane = divmod(first + row, POSITIONS_PER_TILE)
-        whole = (count - row) // POSITIONS_PER_TILE if lane == 0 else 0
-        lanes = POSITIONS_PER_TILE if whole else min(POSITIONS_PER_TILE - lane, count - row)
-        yield tile, max(whole, 1), lane, lanes, row
-        row += max(whole, 1) * lanes
+    token = 0
+    while token < count:
+        tile, lane = divmod(first + token, POSITIONS_PER_TILE)
+        whole = (count - token) // POSITIONS_PER_TILE if lane == 0 else 0
+        lanes = POSITIONS_PER_TILE if whole else min(POSITIONS_PER_TILE - lane, count - token)
+        yield tile, max(whole, 1), lane, lanes, token
+        token += max(whole, 1) * lanes

@@ -9,20 +9,17 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from tui_llama.screens.ask_text import AskText
-from tui_llama.screens.ask_whether import AskWhether
-from tui_llama.screens.pick import PickDialog, count_and_time, two_sides
+from tui_llama.chats.stored import ChatSummary
+from tui_llama.screens.dialogs.ask_text import AskText
+from tui_llama.screens.dialogs.ask_whether import AskWhether
+from tui_llama.screens.dialogs.pick import PickDialog, count_and_time, two_sides
 from tui_llama.text_safety import sanitize_line
 
 
 class ListedChat(msgspec.Struct, frozen=True):
-    """A chat as the list takes it. The title and the model's name are not trusted."""
+    """A chat of the list, and whether it is the open one. The title and the model's name are not trusted."""
 
-    chat_id: str
-    title: str
-    model_name: str
-    message_count: int
-    updated_at: datetime
+    chat: ChatSummary
     is_open: bool
 
 
@@ -65,17 +62,17 @@ class ChatList(PickDialog[ListedChat, str | None]):
     def line(self, item: ListedChat, width: int) -> Content:
         """Returns the title, and on the right the number of messages and the time."""
         mark = "● " if item.is_open else "  "
-        title = sanitize_line(item.title) or "Untitled"
-        detail = count_and_time(item.message_count, item.updated_at, self._now, width)
+        title = sanitize_line(item.chat.title) or "Untitled"
+        detail = count_and_time(item.chat.message_count, item.chat.updated_at, self._now, width)
         return two_sides(mark + title, detail, width)
 
     def words(self, item: ListedChat) -> str:
         """Returns the title and the model's name."""
-        return f"{item.title} {item.model_name}"
+        return f"{item.chat.title} {item.chat.model_name}"
 
     def choose(self, item: ListedChat) -> None:
         """Closes the list with this chat as the one to open."""
-        self.dismiss(item.chat_id)
+        self.dismiss(item.chat.chat_id)
 
     def advice_when_empty(self, filter_text: str) -> str:
         """Says why no chat is listed."""
@@ -85,9 +82,10 @@ class ChatList(PickDialog[ListedChat, str | None]):
 
     def action_rename(self) -> None:
         """Asks for another title of the chat under the cursor."""
-        chat = self.highlighted
-        if chat is None:
+        item = self.highlighted
+        if item is None:
             return
+        chat = item.chat
 
         def rename(title: str | None) -> None:
             if title:
@@ -97,9 +95,10 @@ class ChatList(PickDialog[ListedChat, str | None]):
 
     def action_delete(self) -> None:
         """Asks whether to delete the chat under the cursor."""
-        chat = self.highlighted
-        if chat is None:
+        item = self.highlighted
+        if item is None:
             return
+        chat = item.chat
 
         def delete(is_certain: bool | None) -> None:
             if is_certain:

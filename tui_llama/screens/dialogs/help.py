@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tui_llama.screens.commands import COMMANDS, COMPOSER_KEYS, TRANSCRIPT_KEYS
-from tui_llama.screens.dialog import Dialog
+from tui_llama.screens.dialogs.dialog import Dialog
 
 _KEYS_WIDTH = 24
 

@@ -4,7 +4,7 @@ from textual import events
 from textual.selection import Selection
 
 from tests.fakes.chat_app import Driver, opened, spoken
-from tui_llama.screens.whole_text import TextRows, WholeText
+from tui_llama.screens.dialogs.whole_text import TextRows, WholeText
 from tui_llama.widgets.message_view import UserMessage
 
 LONG = "".join(f"line {number}\n" for number in range(5_000)) + "the very end"

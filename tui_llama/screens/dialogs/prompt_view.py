@@ -14,7 +14,7 @@ from textual.visual import Visual
 from textual.widgets import Static
 
 from tui_llama.engine.protocol import PromptEstimate, PromptPart
-from tui_llama.screens.dialog import Dialog
+from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize, sanitize_line
 
 

@@ -3,9 +3,9 @@
 import sqlite3
 from dataclasses import dataclass
 
-from tui_llama.chats.database import DAMAGED_HINT
-from tui_llama.chats.tables.chats import chat_row, move_tip
-from tui_llama.chats.tables.rows import MessageRow, PieceRow, checked, insert
+from tui_llama.chats.database.file import DAMAGED_HINT
+from tui_llama.chats.database.tables.chats import chat_row, move_tip
+from tui_llama.chats.database.tables.rows import MessageRow, PieceRow, checked, insert
 from tui_llama.errors import StoreError
 
 

@@ -5,7 +5,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from tui_llama.screens.dialog import Dialog
+from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.widgets.line_input import LineInput
 
 

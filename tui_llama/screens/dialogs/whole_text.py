@@ -11,7 +11,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Static
 
-from tui_llama.screens.dialog import Dialog
+from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import drawn
 from tui_llama.widgets.cutting import rows
 from tui_llama.widgets.long_text import extent

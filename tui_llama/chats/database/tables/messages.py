@@ -7,11 +7,9 @@ import sqlite3
 from collections import defaultdict
 
 from tui_llama.chat import Role
-from tui_llama.chats.moments import new_moment
-from tui_llama.chats.stored import MessageState, StoredBranch, StoredMessage
-from tui_llama.chats.stored_text import storable
-from tui_llama.chats.tables.chats import move_tip, require_chat, touch
-from tui_llama.chats.tables.rows import (
+from tui_llama.chats.database.moments import new_moment
+from tui_llama.chats.database.tables.chats import move_tip, require_chat, touch
+from tui_llama.chats.database.tables.rows import (
     BranchRow,
     MessageRow,
     PieceRow,
@@ -22,6 +20,8 @@ from tui_llama.chats.tables.rows import (
     insert,
     message_from_row,
 )
+from tui_llama.chats.stored import MessageState, StoredBranch, StoredMessage
+from tui_llama.chats.stored_text import storable
 from tui_llama.errors import CallerError, StoreConflictError
 
 # A parent is always older than its child, so the order of the ids is the order of the path; UNION ends a

@@ -2,9 +2,9 @@
 
 import sqlite3
 
-from tui_llama.chats.moments import present
+from tui_llama.chats.database.moments import present
+from tui_llama.chats.database.tables.rows import ChatRow, chat_from_row, checked, summary_from_row
 from tui_llama.chats.stored import Chat, ChatSummary
-from tui_llama.chats.tables.rows import ChatRow, chat_from_row, checked, summary_from_row
 from tui_llama.errors import StoreConflictError
 
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tui_llama.chats import moments
+from tui_llama.chats.database import moments
 
 
 @pytest.mark.parametrize("step", [0, -1_000_000, 1])

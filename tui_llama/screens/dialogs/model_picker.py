@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.message import Message
 
 from tui_llama.paths import typed_file
-from tui_llama.screens.ask_whether import AskWhether
-from tui_llama.screens.pick import PickDialog, two_sides
+from tui_llama.screens.dialogs.ask_whether import AskWhether
+from tui_llama.screens.dialogs.pick import PickDialog, two_sides
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
 

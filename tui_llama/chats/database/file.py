@@ -1,4 +1,4 @@
-"""The file of the chats: its schema and migrations, opening it, what its errors mean, and who is writing.
+"""The file of the chats: opening it, what its errors mean, and who is writing.
 
 Knows SQLite and the file system, and nothing of what the tables mean to the program.
 """
@@ -10,11 +10,12 @@ import sqlite3
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from tui_llama import paths
+from tui_llama.chats.database.schema import migrate, pragma, require_ours
 from tui_llama.errors import CallerError, StoreError
 from tui_llama.files.locks import NO_LOCKS, how_to_move, lacks_locks
 from tui_llama.text_safety import sanitize_line
@@ -22,77 +23,7 @@ from tui_llama.text_safety import sanitize_line
 IN_MEMORY: Final = Path(":memory:")
 """The path of a database that is in no file, and gone when it is closed; nothing of it is ever written to the disk."""
 
-APPLICATION_ID: Final = 0x74756C6C  # "tull": tells our database from any other SQLite file
 BUSY_SECONDS: Final = 10.0
-
-# One step for each schema version, never changed once released: a database of version n has run the first n.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """
-        CREATE TABLE chats (
-            chat_id TEXT PRIMARY KEY NOT NULL,
-            title TEXT NOT NULL,
-            model_path TEXT NOT NULL,
-            system_prompt TEXT NOT NULL,
-            tip_message_id INTEGER REFERENCES messages (message_id) DEFERRABLE INITIALLY DEFERRED,
-            created_at INTEGER NOT NULL,  -- microseconds since 1970, UTC
-            updated_at INTEGER NOT NULL
-        )
-        """,
-        # Plain references, not ON DELETE CASCADE: a cascade along parents recurses once for each message of
-        # a path, and SQLite ends it after a thousand.
-        """
-        CREATE TABLE messages (
-            message_id INTEGER PRIMARY KEY AUTOINCREMENT,
-            chat_id TEXT NOT NULL REFERENCES chats (chat_id) DEFERRABLE INITIALLY DEFERRED,
-            parent_id INTEGER REFERENCES messages (message_id) DEFERRABLE INITIALLY DEFERRED,
-            role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant')),
-            state TEXT NOT NULL CHECK (state IN ('complete', 'partial', 'interrupted')),
-            text TEXT NOT NULL,
-            kept_tokens INTEGER CHECK (kept_tokens >= 0),  -- of the ledger before; null: no prompt yet
-            prompt_ids BLOB NOT NULL CHECK (length(prompt_ids) % 4 = 0),  -- little-endian uint32
-            generated_ids BLOB NOT NULL CHECK (length(generated_ids) % 4 = 0),
-            stop_reason TEXT,
-            usage TEXT,  -- JSON
-            created_at INTEGER NOT NULL,
-            CHECK (parent_id < message_id)
-        )
-        """,
-        """
-        CREATE TABLE answer_pieces (
-            piece_id INTEGER PRIMARY KEY AUTOINCREMENT,
-            message_id INTEGER NOT NULL REFERENCES messages (message_id) ON DELETE CASCADE,
-            text TEXT NOT NULL,
-            token_ids BLOB NOT NULL CHECK (length(token_ids) % 4 = 0)
-        )
-        """,
-        "CREATE TABLE preferences (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
-        "CREATE INDEX messages_by_chat ON messages (chat_id)",
-        "CREATE INDEX messages_by_parent ON messages (parent_id)",
-        "CREATE INDEX answer_pieces_by_message ON answer_pieces (message_id)",
-        "CREATE INDEX chats_by_tip ON chats (tip_message_id)",
-    ),
-    (
-        # When the chat began, in the local time of then, such as 2026-11-27T23:58:03+01:00: no zone can shift that.
-        "ALTER TABLE chats ADD COLUMN begun_at TEXT NOT NULL DEFAULT ''",
-        """
-        WITH moments AS (
-            SELECT chat_id, created_at / 1000000 AS seconds,
-                strftime('%Y-%m-%dT%H:%M:%S', created_at / 1000000, 'unixepoch', 'localtime') AS local
-            FROM chats
-        ), offsets AS (SELECT chat_id, local, (strftime('%s', local) - seconds) / 60 AS minutes FROM moments)
-        UPDATE chats SET begun_at = coalesce((
-            SELECT local || CASE WHEN minutes < 0 THEN '-' ELSE '+' END
-                || printf('%02d:%02d', abs(minutes) / 60, abs(minutes) % 60)
-            FROM offsets WHERE offsets.chat_id = chats.chat_id
-        ), '')
-        """,
-    ),
-    (
-        # Of prompt_ids and generated_ids: ids mean something in one vocabulary only; null: nobody knows which.
-        "ALTER TABLE messages ADD COLUMN vocabulary TEXT",
-    ),
-)
 
 DAMAGED_HINT = "Move it away to start with no chats; `sqlite3 FILE .recover` may save what it holds."
 _CAUSES: dict[int, tuple[str, str]] = {
@@ -137,30 +68,21 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connectio
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:
-        _require_ours(connection, path)
+        require_ours(connection, path)
         if path != IN_MEMORY:
             _close_to_others(path)
-        if _pragma(connection, "journal_mode") != "wal":
+        if pragma(connection, "journal_mode") != "wal":
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("PRAGMA synchronous = FULL")
         if path == IN_MEMORY:
             connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON").fetchall()
-        _migrate(connection, path)
+        migrate(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuses other programs' databases before anything is written to them."""
-    if _pragma(connection, "application_id") == APPLICATION_ID:
-        return
-    is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if not is_new or _pragma(connection, "application_id") or _pragma(connection, "user_version"):
-        raise StoreError(f"{path} is a database of another program.", "Move it away, or choose another place.")
 
 
 def _close_to_others(path: Path) -> None:
@@ -172,38 +94,6 @@ def _close_to_others(path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             if each.stat().st_mode & 0o077:
                 each.chmod(0o600)
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Brings the schema up to date in one transaction: a crash in the middle leaves the old one.
-
-    One that is up to date needs no transaction, and so no other program to be done with its own.
-    """
-    if int(_pragma(connection, "user_version")) == len(MIGRATIONS):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = int(_pragma(connection, "user_version"))
-        if version > len(MIGRATIONS):
-            raise StoreError(
-                f"The chats in {path} were written by a newer version of tui_llama (schema {version}).",
-                "Update tui_llama; the chats were not touched.",
-            )
-        for step in MIGRATIONS[version:]:
-            for statement in step:
-                connection.execute(statement)
-        if version < len(MIGRATIONS):
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> Any:
-    return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 @contextlib.contextmanager

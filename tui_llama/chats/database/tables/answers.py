@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.chats.database.tables.chats import require_chat, touch
+from tui_llama.chats.database.tables.fed_tokens import fed_count, kept_ids, read_ledger, write_tokens
+from tui_llama.chats.database.tables.messages import fold_pieces, insert_message, message_row, piece_count, pieces_of
+from tui_llama.chats.database.tables.rows import MessageRow, full_ids
 from tui_llama.chats.stored import MessageState
 from tui_llama.chats.stored_text import DAMAGED_CHARACTER, storable
-from tui_llama.chats.tables.chats import require_chat, touch
-from tui_llama.chats.tables.fed_tokens import fed_count, kept_ids, read_ledger, write_tokens
-from tui_llama.chats.tables.messages import fold_pieces, insert_message, message_row, piece_count, pieces_of
-from tui_llama.chats.tables.rows import MessageRow, full_ids
 from tui_llama.errors import CallerError, StoreConflictError
 
 

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from tui_llama.screens.dialog import Dialog
+from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.widgets.cutting import cut
 from tui_llama.widgets.line_input import LineInput
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tui_llama.chats.database import BUSY_SECONDS, IN_MEMORY, AnswerLocks, connect, explained, make_private_file
+from tui_llama.chats.database.file import BUSY_SECONDS, IN_MEMORY, AnswerLocks, connect, explained, make_private_file
 from tui_llama.paths import is_folder
 
 

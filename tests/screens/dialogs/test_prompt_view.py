@@ -14,7 +14,7 @@ from tui_llama.engine.protocol import (
 from tui_llama.engine.scripted import ScriptedEngine
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.errors import EngineError
-from tui_llama.screens.prompt_view import PromptText, PromptView
+from tui_llama.screens.dialogs.prompt_view import PromptText, PromptView
 
 ONE, TWO = ChatMessage(Role.USER, "one"), ChatMessage(Role.USER, "two")
 ANSWER = ChatMessage(Role.ASSISTANT, "a")

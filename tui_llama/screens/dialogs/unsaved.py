@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Button, Static
 
-from tui_llama.screens.dialog import Dialog
+from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize_line
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_from
-from tui_llama.chats.moments import time_from
+from tui_llama.chats.database.moments import time_from
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage
 from tui_llama.errors import CallerError
 

@@ -13,13 +13,14 @@ from textual.widgets import Input, OptionList, Static
 
 from tests.fakes.chat_app import opened
 from tests.fakes.models import found_models
-from tui_llama.screens.ask_text import AskText
-from tui_llama.screens.ask_whether import AskWhether
-from tui_llama.screens.branch_list import BranchList, ListedBranch
-from tui_llama.screens.chat_list import ChatList, ListedChat
-from tui_llama.screens.dialog import Dialog
-from tui_llama.screens.help import HelpScreen
-from tui_llama.screens.model_picker import ListedModel, ModelPicker
+from tui_llama.chats.stored import ChatSummary, StoredBranch
+from tui_llama.screens.dialogs.ask_text import AskText
+from tui_llama.screens.dialogs.ask_whether import AskWhether
+from tui_llama.screens.dialogs.branch_list import BranchList
+from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
+from tui_llama.screens.dialogs.dialog import Dialog
+from tui_llama.screens.dialogs.help import HelpScreen
+from tui_llama.screens.dialogs.model_picker import ListedModel, ModelPicker
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 NOTHING = object()
@@ -53,14 +54,14 @@ def advice(app: DialogApp) -> str:
 
 
 def chat(title: str, age: timedelta = timedelta(), *, is_open: bool = False) -> ListedChat:
-    return ListedChat(title, title, "model.gguf", 2, NOW - age, is_open)
+    return ListedChat(ChatSummary(title, title, "model.gguf", 2, NOW - age), is_open)
 
 
 CHATS = [chat("Llamas in the Andes", is_open=True), chat("Rain", timedelta(days=3)), chat("Old", timedelta(days=400))]
 BRANCHES = [
-    ListedBranch(7, "a question\n\nthat is rather long, longer than a line", "the\nanswer", 4, NOW, is_open=True),
-    ListedBranch(5, "a question", "\x1b[31manother answer", 2, NOW - timedelta(days=3), is_open=False),
-    ListedBranch(3, "unanswered", "", 1, NOW - timedelta(days=400), is_open=False),
+    StoredBranch(7, "a question\n\nthat is rather long, longer than a line", "the\nanswer", 4, NOW),
+    StoredBranch(5, "a question", "\x1b[31manother answer", 2, NOW - timedelta(days=3)),
+    StoredBranch(3, "unanswered", "", 1, NOW - timedelta(days=400)),
 ]
 MODELS = [ListedModel(f"/m/{name}.gguf", name, size="1.0 GB Q4_K") for name in ("Alpha", "Beta")]
 
@@ -198,7 +199,7 @@ async def test_the_picker_opens_by_itself_when_no_model_is_known() -> None:
 
 
 async def test_a_branch_is_told_by_its_last_question_and_answer_and_is_chosen_by_enter() -> None:
-    async with shown(BranchList(BRANCHES, NOW)) as (app, pilot):
+    async with shown(BranchList(BRANCHES, 7, NOW)) as (app, pilot):
         first, second, third = lines(app)
         assert first.startswith("● a question that is") and "… → the answer" in first and first.endswith("12:00")
         assert second.startswith("  a question → another answer") and "2 messages" in second
@@ -208,7 +209,7 @@ async def test_a_branch_is_told_by_its_last_question_and_answer_and_is_chosen_by
 
 
 async def test_a_list_of_branches_says_why_it_is_empty() -> None:
-    async with shown(BranchList([], NOW)) as (app, pilot):
+    async with shown(BranchList([], None, NOW)) as (app, pilot):
         assert advice(app) == "This chat has no messages yet."
         await pilot.press("x")
         assert advice(app) == "No branch has this in its last question or answer."

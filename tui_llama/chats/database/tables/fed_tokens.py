@@ -4,10 +4,10 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tui_llama.chats.database import DAMAGED_HINT
+from tui_llama.chats.database.file import DAMAGED_HINT
+from tui_llama.chats.database.tables.messages import PATH_QUERY, path_to, pieces_of
+from tui_llama.chats.database.tables.rows import ID_BYTES, MessageRow, blob_from_ids, checked, full_ids, ids_from_blob
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
-from tui_llama.chats.tables.messages import PATH_QUERY, path_to, pieces_of
-from tui_llama.chats.tables.rows import ID_BYTES, MessageRow, blob_from_ids, checked, full_ids, ids_from_blob
 from tui_llama.errors import CallerError, StoreError
 
 

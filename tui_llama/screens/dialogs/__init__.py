@@ -1,0 +1,1 @@
+"""The dialogs, one to a file: boxes over the chat, which Esc closes."""
