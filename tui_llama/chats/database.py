@@ -94,13 +94,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-DAMAGED_HINT = "Move it away to start with no chats; `sqlite3 FILE .recover` may save what it holds."
+DAMAGED_HINT = "To start without chats, move the file away. `sqlite3 FILE .recover` may save its contents."
 _CAUSES: dict[int, tuple[str, str]] = {
-    sqlite3.SQLITE_NOTADB: ("is damaged or no database", DAMAGED_HINT),
+    sqlite3.SQLITE_NOTADB: ("is damaged or not a database", DAMAGED_HINT),
     sqlite3.SQLITE_CORRUPT: ("is damaged", DAMAGED_HINT),
     sqlite3.SQLITE_FULL: (
         "cannot be written: the disk is full",
-        "Free some space; what was saved before is safe.",
+        "Free some space. Everything saved before is safe.",
     ),
     sqlite3.SQLITE_READONLY: ("cannot be written", "Make the file and its folder writable."),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "Make the file and its folder readable and writable."),
@@ -160,7 +160,9 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
         return
     is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if not is_new or _pragma(connection, "application_id") or _pragma(connection, "user_version"):
-        raise StoreError(f"{path} is a database of another program.", "Move it away, or choose another place.")
+        raise StoreError(
+            f"{path} is a database of another program.", "Move it away, or set TUI_LLAMA_HOME to another folder."
+        )
 
 
 def _close_to_others(path: Path) -> None:
@@ -187,7 +189,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         if version > len(MIGRATIONS):
             raise StoreError(
                 f"The chats in {path} were written by a newer version of tui_llama (schema {version}).",
-                "Update tui_llama; the chats were not touched.",
+                "Update tui_llama. The chats were not changed.",
             )
         for step in MIGRATIONS[version:]:
             for statement in step:
@@ -216,19 +218,21 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _store_error(error, path) from error
     except (msgspec.ValidationError, msgspec.DecodeError, struct.error, OverflowError) as error:
-        raise StoreError(f"The file of your chats is damaged: {path}", DAMAGED_HINT) from error
+        raise StoreError(f"The database of your chats is damaged: {path}", DAMAGED_HINT) from error
     except OSError as error:
         if lacks_locks(error):
             raise _without_locks(path) from error
         reason = error.strerror or type(error).__name__
         is_gone = isinstance(error, FileNotFoundError)
-        hint = "Put its folder back, or make it again." if is_gone else "Check the folder and the disk."
-        raise StoreError(f"The file of your chats cannot be used ({reason}): {path}", hint) from error
+        hint = "Restore its folder, or create it again." if is_gone else "Check the folder and the disk."
+        raise StoreError(f"The database of your chats cannot be used ({reason}): {path}", hint) from error
 
 
 def _without_locks(path: Path) -> StoreError:
     hint = how_to_move(path)
-    return StoreError(f"The file of your chats cannot be used ({NO_LOCKS}): {path}", f"{hint[:1].upper()}{hint[1:]}.")
+    return StoreError(
+        f"The database of your chats cannot be used ({NO_LOCKS}): {path}", f"{hint[:1].upper()}{hint[1:]}."
+    )
 
 
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
@@ -238,7 +242,7 @@ def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
     primary_code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     otherwise = (f"cannot be used ({sanitize_line(str(error))})", "Start the program again.")
     what, hint = _CAUSES.get(primary_code, otherwise)
-    return StoreError(f"The file of your chats {what}: {path}", hint)
+    return StoreError(f"The database of your chats {what}: {path}", hint)
 
 
 class AnswerLocks:
