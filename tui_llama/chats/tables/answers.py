@@ -118,7 +118,7 @@ def reopen_answer(
     """
     message = message_row(database, message_id)
     if message.role is not Role.ASSISTANT:
-        raise CallerError(f"Message {message_id} is no answer.")
+        raise CallerError(f"Message {message_id} is not an answer.")
     if message.state is MessageState.PARTIAL and not is_free(message_id):
         raise StoreConflictError(
             "This answer is already being written.", "Another program may be writing it: wait, or close that program."
@@ -149,5 +149,5 @@ def interrupt_abandoned(database: sqlite3.Connection, is_free: Callable[[int], b
 def _open_answer(database: sqlite3.Connection, message_id: int) -> MessageRow:
     message = message_row(database, message_id)
     if message.role is not Role.ASSISTANT or message.state is MessageState.COMPLETE:
-        raise CallerError(f"Message {message_id} is no answer under way ({message.role}, {message.state}).")
+        raise CallerError(f"Message {message_id} is not an unfinished answer ({message.role}, {message.state}).")
     return message
