@@ -342,7 +342,7 @@ async def test_a_store_that_fails_is_told_once_and_the_chat_goes_on(
         await driver.ask("second")
         assert driver.answers == ["one", "two"]
         assert driver.remarks == [
-            "Not saved for now: The disk is full.\nIt is kept in memory until it can be saved. Make room."
+            "Not saved for now: The disk is full.\nChanges stay in memory until they can be saved. Make room."
         ]
         assert "not saved" in driver.status
     store.close()
@@ -662,7 +662,7 @@ async def test_an_unknown_command_is_explained_and_stays() -> None:
 async def test_a_command_never_swallows_what_stands_behind_it() -> None:
     async with opened() as driver:
         await driver.send("/quit smoking, how?")
-        assert "/quit takes nothing behind it" in driver.status
+        assert "/quit takes no argument" in driver.status
         assert driver.written == "/quit smoking, how?"
 
 

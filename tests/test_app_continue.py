@@ -241,7 +241,7 @@ async def test_an_answer_that_another_program_writes_does_not_go_on_here_before_
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.remarks)
         await driver.until_state("failed")
-        assert "This answer is being written already." in driver.remarks[0]
+        assert "This answer is already being written." in driver.remarks[0]
         assert "not being saved" not in driver.screen_text()
         assert len(driver.engine.reply_requests) == 1
         assert (await stored_messages(driver))[-1].state is MessageState.PARTIAL
@@ -380,7 +380,7 @@ async def test_an_answer_under_way_goes_on_anyway() -> None:
     async with opened(replies=[[*begun, gate, *rest]]) as driver:
         await driver.send("hi")
         await driver.until(lambda: driver.answers == ["Half"])
-        await assert_f5_only_hints(driver, "Not while the engine is busy.")
+        await assert_f5_only_hints(driver, "The engine is busy. Esc stops it.")
         gate.open()
         await driver.until(lambda: not driver.views[-1].is_live, "the end of the answer")
         assert driver.answers == ["Half whole"]
@@ -409,12 +409,12 @@ async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is() 
         await driver.until(lambda: driver.questions == [])
         await open_newest_chat(driver)
         assert driver.answers == ["first"]
-        await assert_f5_only_hints(driver, "Another branch replies to this answer")
+        await assert_f5_only_hints(driver, "This answer has a reply in another branch")
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.answers == ["second"])
         await driver.pilot.press("left")
         await driver.until(lambda: driver.answers == ["first"])
-        await assert_f5_only_hints(driver, "Another branch replies to this answer")
+        await assert_f5_only_hints(driver, "This answer has a reply in another branch")
 
 
 async def test_a_message_without_an_answer_is_no_answer(store: Store) -> None:

@@ -226,7 +226,7 @@ async def test_an_answer_under_way_is_asked_about_too(store: FlakyStore) -> None
         await driver.app.journal.settle()
         store.lasting_fault = Fault.AT_ONCE  # seen only when the answer is ended, and staying is no longer possible
         asked = await until_asked(driver)
-        assert "“hi”: its last changes" in asked
+        assert "“hi”: its latest changes" in asked
         assert "Stay" not in asked
         store.lasting_fault = None
         await until_ended(driver, "t")
@@ -241,7 +241,7 @@ async def test_a_deletion_that_did_not_happen_is_asked_about(store: FlakyStore) 
         await driver.send("/delete")
         await driver.pilot.press("y")
         await driver.until(lambda: driver.questions == [])
-        assert "that a chat was deleted" in await until_asked(driver)
+        assert "deletions of chats: 1" in await until_asked(driver)
         store.lasting_fault = None
         await until_ended(driver, "t")
     assert store.list_chats() == []
@@ -257,8 +257,7 @@ async def test_a_chat_that_another_program_has_deleted_is_told_of_and_can_be_had
             other.delete_chat(other.list_chats()[0].chat_id)
         await driver.ask("second")
         assert driver.remarks == [
-            "This chat is no longer saved: This chat is no longer there.\n"
-            "It may have been deleted by another running program."
+            "This chat is no longer saved: This chat no longer exists.\nAnother running program may have deleted it."
         ]
         await until_asked(driver)
         await name_file(driver, tmp_path / "saved.md")
@@ -293,7 +292,7 @@ async def test_where_nothing_can_be_written_beside_the_chats_the_file_is_elsewhe
         await until_ended(driver)
         (saved,) = (home if has_home else scratch).glob("unsaved-chats-*.md")
         assert "## You\n\nfirst" in saved.read_text()
-        assert driver.app._exit_renderables == [f"What could not be stored of your chats is in {saved}"]
+        assert driver.app._exit_renderables == [f"The part of your chats that could not be saved is in {saved}"]
 
 
 async def test_that_nothing_could_be_saved_anywhere_is_said(
@@ -308,10 +307,10 @@ async def test_that_nothing_could_be_saved_anywhere_is_said(
         os.kill(os.getpid(), signal.SIGTERM)
         await until_ended(driver)
         (said,) = driver.app._exit_renderables
-        assert str(said).startswith("What could not be stored of your chats is lost: ")
+        assert str(said).startswith("The part of your chats that could not be saved is lost: ")
 
 
-# --- what is written and not sent -------------------------------------------------------------------------------
+# --- the message that you have not sent -------------------------------------------------------------------------------
 
 
 async def test_a_draft_is_there_again_after_the_program_has_ended(store: FlakyStore) -> None:
@@ -349,7 +348,7 @@ async def test_a_draft_that_cannot_be_kept_is_asked_about(store: FlakyStore) -> 
     async with opened(store=store) as driver:
         store.lasting_fault = Fault.AT_ONCE
         await driver.write("half")
-        assert "what is written and not sent" in await until_asked(driver)
+        assert "the message that you have not sent" in await until_asked(driver)
         await driver.pilot.press("s")
         await driver.until(lambda: driver.app.screen is driver.app.chat_screen)
         assert driver.written == "half"

@@ -24,7 +24,7 @@ MOST: Final = 2**31 - 1
 """The largest count of anything: tokens, positions, MiB. llama.cpp counts in 32 bits too."""
 _LONGEST_SHOWN: Final = 40
 _METAVARS: Final = {str: "TEXT", int: "N", float: "X"}
-_KIND_NAMES: Final = {str: "a text", int: "a whole number", float: "a number"}
+_KIND_NAMES: Final = {str: "text", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class OneOf:
         return value in self.texts
 
     def __str__(self) -> str:
-        return "out of " + ", ".join(text or '""' for text in self.texts)
+        return "one of " + ", ".join(text or '""' for text in self.texts)
 
 
 class Switch(NamedTuple):
@@ -135,7 +135,7 @@ class Setting:
         if type(value) is not self.kind:
             raise self._refusal(source, value, f"is not {_KIND_NAMES[self.kind]}")
         if self.range is not None and value not in self.range:
-            raise self._refusal(source, value, "makes no sense")
+            raise self._refusal(source, value, "is not allowed")
         return value
 
     def parse(self, text: str, source: str) -> Value:
@@ -145,14 +145,14 @@ class Setting:
         except ValueError as error:
             # Python refuses to read numbers with thousands of digits.
             is_whole = self.kind is int and text.strip().lstrip("+-").isdecimal()
-            why = "makes no sense" if is_whole else f"is not {_KIND_NAMES[self.kind]}"
+            why = "is not allowed" if is_whole else f"is not {_KIND_NAMES[self.kind]}"
             raise self._refusal(source, text, why) from error
         return self.check(value, source)
 
     @property
     def allowed(self) -> str:
         """The allowed values, in words."""
-        kind = _KIND_NAMES[self.kind]
+        kind = "" if isinstance(self.range, OneOf) else _KIND_NAMES[self.kind]
         if self.kind is float and isinstance(self.range, Range) and self.range.maximum == math.inf:
             kind = "a finite number"
         return " ".join(filter(None, (kind, self.allowed_range)))

@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         Meta(
             ge=1,
             le=MOST,
-            description="Most tokens of a prompt that are read in one pass over the weights.",
+            description="Largest number of prompt tokens that are read in one pass over the weights.",
             extra=option("--batch"),
         ),
     ] = _LOAD.batch_tokens
@@ -78,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             ge=-1,
             le=MOST,
             description=(
-                "Most MiB that stored prompts take on disk; 0: a tenth of what is free, at most 10 GiB; -1: none."
+                "Largest size of stored prompts in MiB; 0: a tenth of the free disk, at most 10 GiB; -1: none."
             ),
             extra=option("--prompt-cache-mib"),
         ),
@@ -93,7 +93,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
     cpu_range: Annotated[
         str,
         Meta(
-            description="Processors to run on, from one to another, such as 0-3.",
+            description="Processors to run on, as a range such as 0-3; empty: all.",
             extra=option("-Cr", "--cpu-range", metavar="LO-HI"),
         ),
     ] = _LOAD.cpu_range
@@ -118,7 +118,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
     numa: Annotated[
         str,
         Meta(
-            description="Where threads and weights go on a machine with several nodes; empty: anywhere.",
+            description="Placement of threads and weights on a machine with several memory nodes; empty: anywhere.",
             extra=option("--numa", choices=("", *NUMA_MODES)),
         ),
     ] = _LOAD.numa
@@ -128,7 +128,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             Meta(
                 ge=0,
                 le=MOST,
-                description="Most tokens of an answer; -1: as many as the context holds.",
+                description="Largest number of tokens of an answer; -1: as many as the context holds.",
                 extra=option("-n", "--predict"),
             ),
         ]
@@ -139,7 +139,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         Meta(
             ge=0,
             le=63,
-            description="Most tokens drafted at once from the context; 0: none.",
+            description="Largest number of tokens drafted at once from the context; 0: none.",
             extra=option("--draft-max"),
         ),
     ] = _REPLY.draft_max

@@ -197,7 +197,7 @@ def _known(name: str, file: Path) -> str:
     if name == SAMPLING:
         raise SettingsError(f"{file}: {name} must be a section", f"Write [{name}] on a line of its own.")
     nearest = _nearest(name)
-    hint = f"Did you mean {nearest}?" if nearest else "Known are " + ", ".join(SETTINGS) + "."
+    hint = f"Did you mean {nearest}?" if nearest else "Known settings: " + ", ".join(SETTINGS) + "."
     raise SettingsError(f"{file}: there is no setting {name!r}", hint)
 
 

@@ -177,7 +177,7 @@ async def test_where_the_day_is_todays_there_is_nothing_to_renew(clock: Clock) -
     async with chatting_with(model_with("llama 3.2")) as driver:
         for _ in range(2):  # an empty chat, and one of today
             await driver.send("/date")
-            await driver.until(lambda: "told today's date already" in driver.status, "a hint")
+            await driver.until(lambda: "already told today's date" in driver.status, "a hint")
             assert driver.app.screen is driver.app.chat_screen  # no question is asked
             await driver.ask("first")
         assert {request.begun_at for request in driver.engine.requests} == {"2026-11-27T12:00:00+01:00"}
@@ -193,8 +193,8 @@ async def test_without_a_model_the_day_can_be_renewed_though_nobody_knows_what_t
         await ask_for_today(
             driver,
             (
-                "Price of the next",
-                "nobody knows",
+                "Cost of the next",
+                "unknown",
             ),
             "y",
         )

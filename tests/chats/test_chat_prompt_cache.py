@@ -48,7 +48,9 @@ def test_what_could_not_be_removed_is_said_with_its_cause(
 ) -> None:
     store(cache_on(paths.prompt_cache_folder()), range(100), bytes(15) + b"x")
     monkeypatch.setattr(chat_prompt_cache, "child_command", lambda *arguments: (sys.executable, "-c", program))
-    with pytest.raises(StateFileError, match=rf"^What is stored of a deleted chat could not be removed \({cause}\)\.$"):
+    with pytest.raises(
+        StateFileError, match=rf"^The stored prompt of a deleted chat could not be removed \({cause}\)\.$"
+    ):
         chat_prompt_cache.forget_chat("78" * 16)
 
 

@@ -37,7 +37,7 @@ def test_a_beginning_that_several_chats_have_is_an_error_with_a_hint() -> None:
     with Store(paths.database_file()) as store:
         make_chat(store, (1,))
         make_chat(store, (1,))
-    with pytest.raises(StoreError, match="several chats") as raised:
+    with pytest.raises(StoreError, match="several chat ids") as raised:
         find_chat("")
     assert raised.value.hint
 

@@ -79,7 +79,7 @@ def test_a_database_that_cannot_be_written_is_no_place(name: str, monkeypatch: p
 def test_damaged_chats_are_an_error_and_no_reason_to_begin_anew(content: bytes) -> None:
     paths.make_private_folder(paths.data_folder())
     paths.database_file().write_bytes(content)
-    with pytest.raises(StoreError, match=r"damaged|no database"):
+    with pytest.raises(StoreError, match=r"damaged|not a database"):
         open_chats()
     assert paths.database_file().read_bytes() == content
 

@@ -301,7 +301,7 @@ async def test_more_of_an_answer_that_another_program_wrote_meanwhile_is_not_los
         await at.journal.try_again()
         assert [str(error) for error in at.failures] == [
             "The disk is full.",
-            "This answer is stored with another text.",
+            "The stored text of this answer is different.",
         ]
         assert chat.is_refused
         again = await OpenChat.restore(at.journal, chat.chat_id or "")
@@ -391,7 +391,7 @@ async def test_a_folder_that_is_made_again_gets_all_of_the_chat() -> None:
         say(chat, "three", "four")
         await at.journal.settle()
         assert at.journal.waiting == [chat._record]
-        assert at.journal.trouble is not None and "make it again" in at.journal.trouble.hint
+        assert at.journal.trouble is not None and "create it again" in at.journal.trouble.hint
         at.store.path.parent.mkdir()
         await at.mend()
         await at.assert_stored(chat)

@@ -173,7 +173,7 @@ def test_a_very_long_chat_can_be_deleted(store: Store) -> None:
 
 @pytest.mark.parametrize("method", ["chat", "messages", "delete_chat"])
 def test_a_chat_that_is_gone_is_named_so(store: Store, method: str) -> None:
-    with pytest.raises(StoreError, match="no longer there"):
+    with pytest.raises(StoreError, match="no longer exists"):
         getattr(store, method)("0" * 32)
 
 
@@ -954,10 +954,10 @@ def test_a_file_that_is_no_database_is_refused_with_a_hint(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database, but a text of some length" * 100)
 
-    with pytest.raises(StoreError, match="damaged or no database") as caught:
+    with pytest.raises(StoreError, match="damaged or not a database") as caught:
         Store(path)
 
-    assert "Move it away" in caught.value.hint
+    assert "move the file away" in caught.value.hint
 
 
 def test_a_folder_in_the_place_of_the_file_is_named(path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_folder_is_no_model(models_folder: Path, monkeypatch: pytest.MonkeyPat
         ("nobody", "no model 'nobody' on this machine"),
         ("~nobody-has-this-name", "no model '~nobody-has-this-name'"),
         ("x" * 300, "no model"),
-        ("qwen", "fits several models"),
+        ("qwen", "matches several models"),
     ],
 )
 def test_a_name_that_fits_no_model_or_several_is_refused(name: str, message: str, models_folder: Path) -> None:

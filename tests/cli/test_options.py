@@ -141,9 +141,9 @@ def test_file_variable_and_option_refuse_in_the_same_words(name: str, text: str,
     for source, environment in ((f"{file}: {name}", {}), (setting.variable, {setting.variable: text})):
         with pytest.raises(SettingsError) as caught:
             load_settings(file if not environment else tmp_path / "none", environment)
-        told.append(f"{caught.value} {caught.value.hint}".removeprefix(f"{source}: ").replace("sense ", "sense. "))
+        told.append(f"{caught.value} {caught.value.hint}".removeprefix(f"{source}: ").replace("allowed ", "allowed. "))
     shown = " ".join(run(f"{setting.flags[-1]}={text}").stderr.split())
-    assert told[0] == told[1] == f"{text} makes no sense. It must be {setting.allowed}."
+    assert told[0] == told[1] == f"{text} is not allowed. It must be {setting.allowed}."
     assert shown.endswith(told[0])
 
 

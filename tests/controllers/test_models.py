@@ -108,7 +108,7 @@ async def test_one_key_fetches_the_starter_and_the_chat_begins() -> None:
         await driver.pilot.press("f3")
         models.step(40_000_000)
         await driver.until(lambda: "downloading 40 % of 100 MB" in driver.status, "progress in the status line")
-        assert "the starter model is on its way" in driver.screen_text()
+        assert "Fetching the starter model" in driver.screen_text()
         assert "40 %" in driver.screen_text()
         models.arrive(STARTER)
         await driver.until_state("ready")
@@ -254,7 +254,7 @@ async def test_the_user_goes_on_chatting_while_a_model_is_fetched() -> None:
         await driver.until(lambda: "50 %" in driver.status, "progress in the status line")
         models.arrive(FETCHED)
         await driver.until(lambda: driver.remarks, "the offer")
-        assert driver.remarks[-1] == "Qwen3 0.6B is here: Ctrl+L and Enter chat with it."
+        assert driver.remarks[-1] == "Qwen3 0.6B is here. To chat with it, press Ctrl+L, then Enter."
         await open_picker(driver)
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.engine.load_requests[-1].model_path == str(FETCHED.path), "the load")
@@ -336,7 +336,7 @@ async def test_one_model_is_fetched_at_a_time() -> None:
         await choose(driver, "qwen3-0.6b")
         await driver.until(lambda: models.wanted == ["qwen3-0.6b"])
         await choose(driver, "qwen3-8b")
-        await driver.until(lambda: "on its way" in driver.status, "the hint")
+        await driver.until(lambda: "is being fetched" in driver.status, "the hint")
         assert models.wanted == ["qwen3-0.6b"]
 
 

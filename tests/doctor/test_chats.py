@@ -52,7 +52,7 @@ def test_while_the_program_runs_its_last_chat_counts_too(file: Path) -> None:
 def test_without_a_database_there_is_nothing_wrong_and_none_is_made(tmp_path: Path) -> None:
     section = look_at_chats(tmp_path / "none.sqlite3")
 
-    assert rows(section) == {"database": "not made yet"}
+    assert rows(section) == {"database": "not created yet"}
     assert section.problems == () and list(tmp_path.iterdir()) == []
 
 
@@ -67,7 +67,7 @@ def test_a_file_that_is_no_database_is_wrong(tmp_path: Path) -> None:
     file.write_text("no database " * 200)
     (problem,) = look_at_chats(file).problems
 
-    assert "is damaged or no database" in problem.text and problem.remedy
+    assert "is damaged or not a database" in problem.text and problem.remedy
 
 
 def test_damage_inside_is_wrong(file: Path) -> None:

@@ -31,7 +31,7 @@ def test_a_place_is_described() -> None:
 def test_a_place_that_is_not_there_is_nothing_wrong() -> None:
     section = folders_section([(MODELS, Sight(free_bytes=FREE))])
 
-    assert section.rows[0].text == "/d/models, not made yet, 1000.0 GB free"
+    assert section.rows[0].text == "/d/models, not created yet, 1000.0 GB free"
     assert section.problems == ()
 
 
@@ -62,8 +62,8 @@ def test_a_disk_that_is_nearly_full_is_told_once() -> None:
     problems = [problem.text for problem in folders_section([*full, other]).problems]
 
     assert problems == [
-        "The disk of /d/chats is nearly full: 1 MB are free.",
-        "The disk of /d/settings is nearly full: 2 MB are free.",
+        "The disk of /d/chats is nearly full: 1 MB free.",
+        "The disk of /d/settings is nearly full: 2 MB free.",
     ]
     assert found(CHATS, Sight(free_bytes=None)) == []
 
@@ -74,7 +74,7 @@ def test_whatever_lies_in_the_way_is_told_once(tmp_path: Path) -> None:
     sights = [(place, look_at(obstacle / place.name / "below")) for place in (CHATS, MODELS)]
     problems = [problem.text for problem in folders_section(sights).problems]
 
-    assert set(problems) == {f"{obstacle} is not a folder, so nothing can be made below it."}
+    assert set(problems) == {f"{obstacle} is not a folder, so nothing can be created in it."}
 
 
 def test_a_link_that_leads_nowhere_lies_in_the_way(tmp_path: Path) -> None:
@@ -144,6 +144,6 @@ def test_looking_makes_nothing(home_folder: Path) -> None:
     section = look_at_folders()
 
     assert [row.name for row in section.rows] == [place.name for place in our_places()]
-    assert all("not made yet" in row.text for row in section.rows if row.name != "kernels")
+    assert all("not created yet" in row.text for row in section.rows if row.name != "kernels")
     assert list(home_folder.iterdir()) == []
     assert paths.database_file() in {place.path for place in our_places()}

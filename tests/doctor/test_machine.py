@@ -50,7 +50,7 @@ def test_too_little_memory_is_told_as_advice_and_unknown_memory_is_not(free_byte
 def test_memory_that_cannot_be_measured_is_wrong_with_its_cause() -> None:
     section = machine_section(Machine("x", 1), 1, 1, "no compiler")
 
-    assert [problem.text for problem in section.problems] == ["Kernels cannot be run here: no compiler."]
+    assert [problem.text for problem in section.problems] == ["Kernels cannot run on this machine: no compiler."]
     assert rows(section)["memory"] == "unknown"
 
 
@@ -59,7 +59,7 @@ def test_why_memory_cannot_be_measured_is_found_out(home_folder: Path, monkeypat
     monkeypatch.setenv("TUI_LLAMA_INSTRUCTION_SET", "abacus")
     (problem,) = look_at_machine().problems
 
-    assert problem.text.startswith("Kernels cannot be run here: ")
+    assert problem.text.startswith("Kernels cannot run on this machine: ")
     assert "'abacus'" in problem.text and "Error" not in problem.text
 
 

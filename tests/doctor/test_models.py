@@ -58,7 +58,7 @@ def test_models_that_do_not_fit_are_told_with_the_reason() -> None:
 
     assert section.rows[0].text.endswith("does not fit: needs 1.0 GB, 500 MB free")
     assert [problem.text for problem in section.problems] == [
-        "None of the models that could run here fits into the free memory."
+        "None of the models that can run fits into the free memory."
     ]
 
 

@@ -34,7 +34,7 @@ def test_what_differs_is_told_with_its_source(file: Path) -> None:
 def test_without_a_file_and_variables_there_is_nothing_to_tell(file: Path) -> None:
     section = look_at_settings(file, {})
 
-    assert rows(section) == {"file": f"{file}, not made yet"} and section.problems == ()
+    assert rows(section) == {"file": f"{file}, not created yet"} and section.problems == ()
 
 
 def test_a_system_prompt_is_not_told(file: Path) -> None:
@@ -48,7 +48,7 @@ def test_nor_is_it_told_when_it_is_wrong(file: Path) -> None:
     file.write_text('system_prompt = ["I am Alice."]\n')
     section = look_at_settings(file, {})
 
-    assert [problem.text for problem in section.problems] == [f"{file}: system_prompt: this is not a text."]
+    assert [problem.text for problem in section.problems] == [f"{file}: system_prompt: this is not text."]
     assert "Alice" not in str(section)
 
 
@@ -58,7 +58,7 @@ def test_everything_that_is_wrong_is_told_with_what_to_do(file: Path) -> None:
 
     assert [problem.text for problem in problems] == [
         f"{file}: there is no setting 'thread'.",
-        f"{file}: poll: 101 makes no sense.",
+        f"{file}: poll: 101 is not allowed.",
         "TUI_LLAMA_THREADS: 'x' is not a whole number.",
     ]
     assert all(problem.remedy and not problem.is_advice for problem in problems)

@@ -225,9 +225,9 @@ def test_only_a_terminal_on_both_sides_is_asked(terminal: FakeTerminal) -> None:
     other = FakeTerminal()
 
     assert why_not_to_ask(terminal.screen, terminal.screen, XTERM) == ""
-    assert why_not_to_ask(reading, terminal.screen, XTERM) == "no terminal on both sides"
-    assert why_not_to_ask(terminal.screen, writing, XTERM) == "no terminal on both sides"
-    assert why_not_to_ask(terminal.screen, other.screen, XTERM) == "two terminals"
+    assert why_not_to_ask(reading, terminal.screen, XTERM) == "standard input or output is not a terminal"
+    assert why_not_to_ask(terminal.screen, writing, XTERM) == "standard input or output is not a terminal"
+    assert why_not_to_ask(terminal.screen, other.screen, XTERM) == "standard input and output are different terminals"
     assert "understands only text" in why_not_to_ask(terminal.screen, terminal.screen, {"TERM": "dumb"})
     for descriptor in (reading, writing, other.keyboard, other.screen):
         os.close(descriptor)

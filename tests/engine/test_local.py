@@ -594,7 +594,7 @@ def test_a_state_that_cannot_be_saved_is_a_notice(tmp_path: Path) -> None:
     talk = Talk(engine_storing_in(tmp_path / "file"), CHAT)
     *_, finished, notice = talk.say("hi", max_tokens=1)
     assert isinstance(finished, Finished) and isinstance(notice, Notice)
-    assert notice.text.startswith("The chat's state was not saved")
+    assert notice.text.startswith("The stored prompt of this chat was not saved")
 
 
 def test_a_budget_that_is_too_small_is_said_once(tmp_path: Path) -> None:

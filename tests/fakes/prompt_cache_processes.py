@@ -112,7 +112,7 @@ def save_turns(folder: Path, seed: int, pipe: int) -> None:
             say(pipe, "committed", chat_id, question, answer)
             outcome = cache.save(bytes.fromhex(chat_id), sequence_of(store.ledger(answer).newest_ids))
             # A chat may grow larger than the budget of stored prompts.
-            assert outcome.problems in ((), ("the space allowed for it is used up",)), outcome
+            assert outcome.problems in ((), ("the disk quota is used up",)), outcome
             if outcome.tokens:
                 say(pipe, "saved", chat_id, answer)
             if chance.random() < 0.1:

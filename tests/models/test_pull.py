@@ -179,7 +179,7 @@ async def test_a_mistake_of_ours_is_told_too() -> None:
 async def test_a_process_that_dies_has_failed() -> None:
     *_, last = await events_of("die:")
     assert isinstance(last, DownloadFailed)
-    assert "without saying why" in last.message
+    assert "without an error message" in last.message
 
 
 @pytest.mark.usefixtures("beside")

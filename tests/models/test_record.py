@@ -146,7 +146,7 @@ def test_what_came_with_the_file_goes_with_it(tmp_path: Path) -> None:
 
 def test_a_file_put_there_by_hand_is_left_alone(tmp_path: Path) -> None:
     path = put(tmp_path / "by-hand.gguf")
-    with pytest.raises(UserError, match="left alone"):
+    with pytest.raises(UserError, match="not removed"):
         remove_pulled(path)
     assert path.exists()
 
@@ -156,7 +156,7 @@ def test_a_file_of_another_size_in_its_place_is_left_alone(tmp_path: Path) -> No
     note_pulled(path)
     put(path, CONTENT + b"!")
     assert not was_pulled(path)
-    with pytest.raises(UserError, match="left alone"):
+    with pytest.raises(UserError, match="not removed"):
         remove_pulled(path)
     assert path.exists()
 
@@ -167,7 +167,7 @@ def test_a_file_of_the_same_size_in_its_place_is_left_alone(tmp_path: Path) -> N
     later = path.stat().st_mtime_ns + 1_000_000
     put(path, CONTENT[::-1])
     os.utime(path, ns=(later, later))
-    with pytest.raises(UserError, match="left alone"):
+    with pytest.raises(UserError, match="not removed"):
         remove_pulled(path)
     assert path.exists()
 

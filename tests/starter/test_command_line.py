@@ -53,7 +53,7 @@ def test_ask_uses_the_sampling_that_comes_with_the_model(starter_model: Path) ->
 def test_ask_ends_an_answer_that_repeats_itself_and_says_why(starter_model: Path) -> None:
     done = run("ask", "-m", str(starter_model), "--temp", "0", LOOPING)
     assert done.returncode == 0
-    assert done.stderr == "note: the answer was ended because it repeats itself; --no-loop-guard lets it go on\n"
+    assert done.stderr == "note: the answer was ended because it repeats itself; --no-loop-guard turns this off\n"
     words = done.stdout.split()
     assert len(words) < 200
     assert len(set(words[-24:])) <= 8

@@ -70,7 +70,7 @@ def test_closed_standard_input_is_an_empty_one() -> None:
 def test_without_a_question_closed_standard_input_is_wrong_usage() -> None:
     result = shell("<&-", "ask", *ANSWER)
     assert result.returncode == 2
-    assert result.stderr.endswith("Error: There is no question.\n")
+    assert result.stderr.endswith("Error: There is no question: give one, or pipe one in.\n")
 
 
 def test_no_file_gets_the_descriptor_of_a_closed_stream(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_a_question_does_not_wait_for_an_open_pipe() -> None:
 def test_what_is_left_alone_is_told_of_with_the_way_to_use_it(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("a text")
     result = shell(f"<{tmp_path / 'notes'}", "ask", "Sum up:", *ANSWER)
-    assert result.stderr == 'note: standard input is left alone; "-" behind the question puts it below\n'
+    assert result.stderr == 'note: standard input was not read; add "-" after the question to append it\n'
     assert shell(f"<{tmp_path / 'notes'}", "ask", "Sum up:", "-", *ANSWER).stderr == ""
 
 

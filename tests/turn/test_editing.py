@@ -165,7 +165,7 @@ async def test_nothing_is_edited_while_the_engine_is_busy() -> None:
         await driver.send("one")
         await driver.until_state("answering")
         await driver.pilot.press("alt+up")
-        await driver.until_state("Not while the engine is busy.")
+        await driver.until_state("Wait until the model is ready")
         assert driver.written == ""
         gate.open()
 

@@ -169,7 +169,9 @@ def make_tests(prompts: Iterable[int], answers: Iterable[int], depths: Iterable[
         if count
     ]
     if not tests:
-        raise SettingsError("there is nothing to measure", "Give tokens to read with -p, or to write with -n.")
+        raise SettingsError(
+            "there is nothing to measure", "Set the number of tokens to read with -p, or to write with -n."
+        )
     return tests
 
 

@@ -79,7 +79,7 @@ def print_results(results: Iterable[Result], loads: Sequence[LoadRequest], form:
 def foot(results: Sequence[Result]) -> str:
     """Returns the text below the table: the machine's limits, and the profiles."""
     limits = (
-        f"\nLimits of this machine meanwhile ({INSTRUCTION_SET}): {describe_limits(results)}.\n"
+        f"\nLimits of this machine during the tests ({INSTRUCTION_SET}): {describe_limits(results)}.\n"
         "The limit of a repetition is the better of the samples right before and after it. The table has medians.\n"
     )
     return limits + "".join("\n" + _profile_table(result) for result in results if result.profile)

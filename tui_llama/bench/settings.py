@@ -14,10 +14,10 @@ class BenchSettings(msgspec.Struct, frozen=True):
     prompts: Annotated[int, Meta(ge=0, le=MOST, description="Tokens to read.", extra=option("-p", "--prompt"))] = 512
     answers: Annotated[int, Meta(ge=0, le=MOST, description="Tokens to write.", extra=option("-n", "--predict"))] = 64
     depths: Annotated[
-        int, Meta(ge=0, le=MOST, description="Tokens in the cache before.", extra=option("-d", "--depth"))
+        int, Meta(ge=0, le=MOST, description="Tokens in the cache before the test.", extra=option("-d", "--depth"))
     ] = 0
     repetitions: Annotated[
-        int, Meta(ge=1, le=10_000, description="Samples of each test.", extra=option("-r", "--repetitions"))
+        int, Meta(ge=1, le=10_000, description="Repetitions of each test.", extra=option("-r", "--repetitions"))
     ] = 5
 
 

@@ -56,7 +56,7 @@ def forget_orphans(store: Store) -> None:
 
 
 _ALL = 2**31
-_NOT_REMOVED = "What is stored of a deleted chat could not be removed"
+_NOT_REMOVED = "The stored prompt of a deleted chat could not be removed"
 _CHILD = "tui_llama.engine.prompt_cache.owners_process"
 """The module that reads segments, by its name: to import it would load NumPy into the process that draws."""
 

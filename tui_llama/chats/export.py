@@ -37,7 +37,7 @@ def save_chats(stores: Sequence[Store], path_text: str) -> Path:
     """
     path = typed_path(path_text)
     if path is None or not path.name:
-        raise ResultFileError(f"No file can have this name: {path_text}", "Choose another one.")
+        raise ResultFileError(f"This is not a valid file name: {path_text}", "Choose another name.")
     chats = [(store, summary.chat_id) for store in stores for summary in store.list_chats()]
     write = _as_json if path.suffix.lower() == ".json" else _as_markdown
     content = write(chats)

@@ -15,7 +15,7 @@ from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import StoreError
 
 _ALL: Final = 2**31
-_HINT: Final = "Give its id, or as much of its beginning as no other chat has."
+_HINT: Final = "Give the id of one chat, or enough of its first characters to tell it from the others."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ def find_chat(beginning: str) -> StoredChat:
         chat_ids = [chat.chat_id for chat in store.list_chats(_ALL)]
         found = [chat_id for chat_id in chat_ids if chat_id.startswith(beginning.lower())]
         if len(found) != 1:
-            raise StoreError(f"{'several chats begin' if found else 'no chat begins'} with {beginning!r}", _HINT)
+            raise StoreError(f"{'several chat ids begin' if found else 'no chat id begins'} with {beginning!r}", _HINT)
         return _stored_chat(store, store.chat(found[0]))
 
 
 def _stored_chat(store: Store, chat: Chat) -> StoredChat:
     ledger = Ledger() if chat.tip_message_id is None else store.ledger(chat.tip_message_id)
     if not ledger:
-        raise StoreError("no model has read anything of this chat", "Let a model on this machine answer in it first.")
+        raise StoreError("no model has read this chat yet", "Let a model answer in it first.")
     said = store.messages(chat.chat_id)
     while said[-1].role is not Role.ASSISTANT:  # no model has read what was not answered
         said.pop()

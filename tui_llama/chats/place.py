@@ -33,7 +33,8 @@ def open_chats() -> tuple[Store, str]:
     except StoreError as error:
         if not _is_lack_of_place(error.__cause__):
             raise
-        return Store(IN_MEMORY), f"{error}. What is said now is in memory alone, and lost when you quit. {error.hint}"
+        consequence = "New chats are kept in memory only and are lost when you quit"
+        return Store(IN_MEMORY), f"{error}. {consequence}. {error.hint}"
 
 
 def _is_lack_of_place(cause: BaseException | None) -> bool:

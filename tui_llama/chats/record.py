@@ -149,8 +149,8 @@ class ChatRecord:
         """Writes the whole chat into the file that has the name now: the one that it was in has lost that name."""
         if store.has_chat(self.chat_id):
             raise StoreConflictError(
-                "The file of your chats was replaced by one that has this chat too.",
-                "Open the chat again to see how it is there.",
+                "The database of your chats was replaced by one that also has this chat.",
+                "Open the chat again to see the stored version.",
             )
         with self._changing:
             self._ids_there = self.memory.copy_chat(self.chat_id, store)

@@ -231,7 +231,7 @@ class Store:
         with self._transaction() as database:
             replaced = messages.message_row(database, message_id)
             if replaced.role is not Role.USER:
-                raise CallerError(f"Message {message_id} is no message of the user.")
+                raise CallerError(f"Message {message_id} is not a message of the user.")
             return messages.insert_message(database, replaced.chat_id, replaced.parent_id, Role.USER, text, made_at)
 
     def branches(self, chat_id: str, limit: int = 200) -> list[StoredBranch]:

@@ -21,4 +21,6 @@ def require_consent(question: str) -> None:
             raise error.__context__ from None
         raise
     except OSError as error:
-        raise UserError(f"standard input cannot be read: {error.strerror}", "Give --yes to go on without.") from error
+        raise UserError(
+            f"standard input cannot be read: {error.strerror}", "Give --yes to skip the question."
+        ) from error

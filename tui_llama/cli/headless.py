@@ -192,7 +192,7 @@ def _cut_off_words(event: Finished) -> str:
         case StopReason.CONTEXT_FULL:
             return f"the context of {event.usage.context_size} tokens is full; the answer is cut off"
         case StopReason.LOOP:
-            return "the answer was ended because it repeats itself; --no-loop-guard lets it go on"
+            return "the answer was ended because it repeats itself; --no-loop-guard turns this off"
     return ""
 
 

@@ -20,13 +20,13 @@ def question_text(words: tuple[str, ...]) -> str:
     wants_input = words[-1:] == ("-",)
     question = " ".join(words[:-1] if wants_input else words)
     if not words and sys.stdin.isatty():
-        raise click.UsageError("There is no question.")
+        raise click.UsageError("There is no question: give one, or pipe one in.")
     piped = standard_streams.read_text().strip("\n") if wants_input or not words else ""
     text = "\n\n".join(part for part in (question, piped) if part.strip())
     if not text:
-        raise click.UsageError("There is no question.")
+        raise click.UsageError("There is no question: give one, or pipe one in.")
     if not wants_input and question and standard_streams.holds_unread_bytes():
-        say("note", 'standard input is left alone; "-" behind the question puts it below', "yellow")
+        say("note", 'standard input was not read; add "-" after the question to append it', "yellow")
     return text
 
 

@@ -44,7 +44,9 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
     """
     _require_f16(settings)
     if settings.prompt_cache_mib < 0:
-        raise SettingsError("nothing is stored, so nothing can be imported", "Set prompt_cache_mib to 0 or more.")
+        raise SettingsError(
+            "prompts are not stored, so a session cannot be imported", "Set prompt_cache_mib to 0 or more."
+        )
     with _not_imported(file), opened(Path(file)) as descriptor:
         regular_file_bytes(descriptor)  # what is no file at all is said before a model is loaded for it
     load = with_prompt_cache(settings.load_request(model), settings.prompt_cache_mib)
@@ -57,8 +59,8 @@ def import_session(model: str, settings: "Settings", file: str, title: str | Non
         chat_id = _make_chat(store, transfer, session, model, title or Path(file).name, engine.info.vocabulary, file)
         output.result(f"{chat_id}\n")
         output.notice(
-            f"{file} is a chat of {len(session.token_ids)} tokens now; "
-            f"tui-llama complete --continue {chat_id[:8]} goes on with them."
+            f"{file} is now a chat of {len(session.token_ids)} tokens; "
+            f"to continue it: tui-llama complete --continue {chat_id[:8]}"
         )
 
 
@@ -157,7 +159,7 @@ def _tokens_of(
 
 def _tell_of_written(file: str, written: "WrittenSession", version: int, flash_attention: bool, output: Output) -> None:
     for problem in written.problems:
-        output.notice(f"A saved state was not used ({problem}); what it held is read again.")
+        output.notice(f"A stored prompt was not used ({problem}); its tokens are read again.")
     output.result(
         f"{file}: session of version {version}, {'with' if flash_attention else 'without'} flash attention, "
         f"{written.tokens} tokens, keys and values of {written.cells} ({written.reused_tokens} were stored)\n"
@@ -170,8 +172,8 @@ def _not_imported(file: str) -> Iterator[None]:
         yield
     except StateFileError as error:
         raise StateFileError(
-            f"{file} is not imported: {error}",
-            "It must be a session that llama.cpp wrote with this model, keys and values in f16.",
+            f"{file} cannot be imported: {error}",
+            "The file must be a session that llama.cpp wrote with this model and with f16 keys and values.",
         ) from error
 
 

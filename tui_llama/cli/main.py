@@ -36,17 +36,17 @@ from tui_llama.system.terminals import is_plain
 if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
 
-_WITHOUT_SCREEN = 'Without it, use: tui-llama ask "question"'
+_WITHOUT_SCREEN = 'Without one, use: tui-llama ask "question"'
 
 
 @click.group(cls=TellingGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
 @MODEL_OPTION
 @setting_options(*ENGINE, *PLACEMENT, *GENERATING, "prompt_cache_mib")
-@click.option("--incognito", is_flag=True, default=None, help="Begin with a chat of which nothing is kept.")
+@click.option("--incognito", is_flag=True, default=None, help="Begin with an incognito chat: nothing of it is saved.")
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:
-    """Chats with a GGUF model, full screen. The commands below do without the screen."""
+    """Chats with a GGUF model, full screen. The commands below work without the screen."""
     context.obj = given(options)
     if context.invoked_subcommand is None:
         _open_screen(context.obj)
@@ -94,7 +94,9 @@ def _open_screen(options: Mapping[str, object]) -> None:
     if is_plain(os.environ):
         name = os.environ.get("TERM")
         plain = f'TERM is "{name}"' if name else "TERM is not set"
-        raise click.UsageError(f"The screen cannot be drawn on this terminal: {plain}. {_WITHOUT_SCREEN}")
+        raise click.UsageError(
+            f'The screen cannot be drawn on this terminal: {plain}. Without the screen, use: tui-llama ask "question"'
+        )
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     model = given_model(options)  # None: the app takes the one last used, or lets the user choose

@@ -29,7 +29,9 @@ def model_file(options: Mapping[str, object], chat: "StoredChat | None" = None) 
     """
     model = given_model(options) or (chat and chat.model_path) or last_model() or starter_model()
     if model is None:
-        raise click.UsageError("No model was used before, so name one: -m MODEL.gguf, or type: tui-llama pull starter")
+        raise click.UsageError(
+            "No model was used before. Name one with -m MODEL.gguf, or fetch one with: tui-llama pull starter"
+        )
     return model
 
 
@@ -69,7 +71,7 @@ def model_called(name: str) -> "FoundModel":
     if not fitting:
         raise _not_here(name)
     names = ", ".join(each.name for each in fitting[:_MOST_NAMES])
-    raise UserError(f"{name!r} fits several models", f"Say which: {names}.")
+    raise UserError(f"{name!r} matches several models", f"Name one of them: {names}.")
 
 
 def _not_here(name: str) -> ModelFileError:
@@ -85,7 +87,7 @@ def _not_here(name: str) -> ModelFileError:
         )
     if name.casefold().startswith(_HUB):
         return ModelFileError(
-            f"{name[:80]} is no file on this machine", "tui-llama pull fetches it and prints its path."
+            f"{name[:80]} is not a file on this machine", "tui-llama pull fetches it and prints its path."
         )
     return ModelFileError(f"there is no model {name[:80]!r} on this machine", _SEE_NAMES)
 

@@ -55,7 +55,7 @@ def print_lists(
         return
     _print_table(output, [_found_cells(model) for model in found])
     if offered:
-        output.result(("\n" if found else "") + "To be fetched with tui-llama pull NAME:\n")
+        output.result(("\n" if found else "") + "Available with tui-llama pull NAME:\n")
         _print_table(output, [_offer_cells(model) for model in offered])
 
 
@@ -73,7 +73,7 @@ def print_model(output: Output, settings: Settings, found: FoundModel) -> None:
         ("architecture", facts.architecture),
         ("parameters", f"{facts.parameter_count:,}" if facts.parameter_count else ""),
         ("context", f"{facts.trained_context_size:,} tokens" if facts.trained_context_size else ""),
-        ("licence", facts.licence or (entry.licence if entry is not None else "not said in the file")),
+        ("licence", facts.licence or (entry.licence if entry is not None else "not given in the file")),
         ("template", facts.template_source),
         ("catalogue", f"{entry.name}: {entry.good_for}" if entry is not None else ""),
         ("memory", _memory_words(model)),
@@ -93,14 +93,14 @@ def sampling_lines(settings: Settings, path: str) -> list[str]:
     """Says how tokens are chosen with a model, and where each value comes from; the first line is empty."""
     facts = read_model_facts(path)
     name = sanitize_line(short_name(path, facts.name))
-    return ["", f"Sampling with {name}, from what comes first of: you, the model file, the catalogue, the program.",
+    return ["", f"Sampling with {name}. Values come from you, else the model file, the catalogue or the program.",
             *_sampling_values(settings, facts)]  # fmt: skip
 
 
 def _sampling_values(settings: Settings, facts: ModelFacts) -> list[str]:
     chosen = choose_sampling(settings, facts)
     values = {name: getattr(chosen.sampling, name) for name in chosen.sources}
-    shown = {name: "another one each time" if value is None else str(value) for name, value in values.items()}
+    shown = {name: "a new one each time" if value is None else str(value) for name, value in values.items()}
     return [f"{name} = {shown[name]} ({source})" for name, source in chosen.sources.items()]
 
 

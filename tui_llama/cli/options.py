@@ -40,12 +40,15 @@ def with_options(options: Iterable[Callable[[Command], Command]]) -> Callable[[C
 
 
 MODEL_OPTION: Final = click.option(
-    "-m", "--model", metavar="MODEL", help="GGUF file, or the name of one; else the one last used."
+    "-m", "--model", metavar="MODEL", help="GGUF file, or name of a model; default: the model last used."
 )
 STOP_OPTIONS: Final = with_options(
     (
         click.option(
-            *("-r", "--stop", "stop_texts"), multiple=True, metavar="TEXT", help="End before this text. Repeatable."
+            *("-r", "--stop", "stop_texts"),
+            multiple=True,
+            metavar="TEXT",
+            help="End before this text. May be repeated.",
         ),
         click.option("--ignore-eos", is_flag=True, default=None, help="Never let the model end the answer."),
     )

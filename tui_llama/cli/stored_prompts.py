@@ -36,17 +36,17 @@ def show(output: Output, prompt_cache_mib: int) -> None:
         UserError: it cannot be read.
     """
     storage = DiskStorage(paths.prompt_cache_folder())
-    with explained("What is stored cannot be read"):
+    with explained("The stored prompts cannot be read"):
         uses, folders = cache_uses(storage), folder_bytes(storage)
         free, _ = storage.free_bytes()
         budget = prompt_cache_mib << 20 if prompt_cache_mib > 0 else default_budget_bytes(storage)
     titles = _titles() if uses else {}
     for use in uses:
         if use.owner != NOBODY:
-            output.result(_line(use, titles.get(use.owner.hex(), "(a chat that is gone)")))
+            output.result(_line(use, titles.get(use.owner.hex(), "(deleted chat)")))
     for use in uses:
         if use.owner == NOBODY:
-            output.result(f"{_size(use.bytes):>10}  that nobody can use any more\n")
+            output.result(f"{_size(use.bytes):>10}  that no chat can use any more\n")
     for folder, size in sorted(folders.items(), key=lambda item: -item[1]):
         output.result(f"{_size(size):>10}  of model {sanitize_line(folder)}\n")
     most = "of none: nothing more is stored" if prompt_cache_mib < 0 else f"of {_size(budget)}"
@@ -66,10 +66,10 @@ def strip(chat_ids: Sequence[str]) -> list[CacheUse]:
         UserError: nothing is stored of one of them, then nothing is removed; or something cannot be.
     """
     storage = DiskStorage(paths.prompt_cache_folder())
-    with explained("What is stored cannot be read"):
+    with explained("The stored prompts cannot be read"):
         uses = [use for use in cache_uses(storage) if use.owner != NOBODY]
     named = [_named(chat_id, uses) for chat_id in chat_ids]
-    with explained("What is stored could not be removed"):
+    with explained("The stored prompts could not be removed"):
         for use in named:
             remove_owner(storage, use.owner)
     return named
@@ -81,7 +81,7 @@ def strip_all() -> None:
     Raises:
         UserError: something cannot be removed.
     """
-    with explained("What is stored could not be removed"):
+    with explained("The stored prompts could not be removed"):
         clear(DiskStorage(paths.prompt_cache_folder()))
 
 
@@ -94,9 +94,11 @@ def summary(uses: Sequence[CacheUse]) -> str:
 def _named(chat_id: str, uses: Sequence[CacheUse]) -> CacheUse:
     found = [use for use in uses if chat_id and use.owner.hex().startswith(chat_id.lower())]
     if not found:
-        raise UserError(f"nothing is stored of a chat {chat_id!r}", "tui-llama cache show lists those that are.")
+        raise UserError(
+            f"there is no stored prompt of a chat {chat_id!r}", "tui-llama cache show lists all stored prompts."
+        )
     if len(found) > 1:
-        raise UserError(f"{len(found)} chats' ids begin with {chat_id!r}", "Give more of it.")
+        raise UserError(f"{len(found)} chats' ids begin with {chat_id!r}", "Give more characters of the id.")
     return found[0]
 
 

@@ -43,11 +43,11 @@ class CommandsController:
     async def _run(self, word: str, argument: str) -> None:
         command = find_slash(word)
         if command is None:
-            self._view.show_hint(f"There is no command /{word}. /help lists them; a blank before it sends it as text.")
+            self._view.show_hint(f"There is no command /{word}. /help lists all; a space before it sends it as text.")
             return
         if argument and not command.argument:
             self._view.show_hint(
-                f"/{word} takes nothing behind it; your text stays here. A blank before it sends it as text."
+                f"/{word} takes no argument; your text stays here. A space before it sends it as text."
             )
             return
         self._view.chat_screen.composer.accept()

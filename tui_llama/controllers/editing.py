@@ -79,7 +79,7 @@ class EditingController:
         if not positions:
             self._view.show_hint("There is no message to edit yet.")
         elif not self._turn_driver.allows(conversation.EditMessage):
-            self._view.show_hint("Not while the engine is busy.")
+            self._view.show_hint("Wait until the model is ready; Esc stops an answer.")
         elif step < 0 and self.position == positions[0]:
             self._view.show_hint("This is the first message.")
         else:

@@ -155,7 +155,7 @@ class LeavingController:
     def _end(self) -> None:
         saved, why_lost = self._saving.saved_file, self._saving.why_lost
         where = f"in {saved}" if saved is not None else f"lost: {why_lost}" if why_lost else ""
-        self._view.exit(message=f"What could not be stored of your chats is {where}" if where else None)
+        self._view.exit(message=f"The part of your chats that could not be saved is {where}" if where else None)
 
     async def close(self) -> None:
         """Saves what is still to be saved and ends what runs, within a limit; the terminal is the user's again."""

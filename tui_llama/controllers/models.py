@@ -201,7 +201,7 @@ class ModelsController:
                 self._known[_key(next(waiting))] = each
 
     def _facts(self, found: "FoundModel") -> ModelFacts:
-        return self._known.get(_key(found), ModelFacts(str(found.path), refusal="it could not be looked into"))
+        return self._known.get(_key(found), ModelFacts(str(found.path), refusal="the file could not be examined"))
 
     def _show_list(self) -> None:
         """Puts the list together anew."""
@@ -251,7 +251,7 @@ class ModelsController:
     def start_fetch(self, name: str, title: str) -> None:
         """Fetches a model while the chat goes on; one at a time."""
         if self.fetch is not None:
-            self._view.show_hint(f"{self.fetch.title} is on its way; get this one after it, or cancel that.")
+            self._view.show_hint(f"{self.fetch.title} is being fetched. Wait, or cancel it: Ctrl+L, Del.")
             return
         self.fetch = Fetch(name, title, DownloadMeter())
         self._fetching = asyncio.create_task(self._fetch(self.fetch), name=f"fetch {name}")
@@ -323,7 +323,7 @@ class ModelsController:
         if picker is not None:
             picker.move_to(downloaded.path)
         else:
-            self._remarks.add_notice(f"{fetch.title} is here: Ctrl+L and Enter chat with it.")
+            self._remarks.add_notice(f"{fetch.title} is here. To chat with it, press Ctrl+L, then Enter.")
         await self._fill()
 
     # --- removing -----------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class PromptsController:
         if self._turn_driver.state in (State.READY, State.FAILED):
             self._run("lists", self._show_prompt)
         else:
-            self._view.show_hint("Not before the model is at rest.")
+            self._view.show_hint("Wait until the model is ready; Esc stops an answer.")
 
     async def _show_prompt(self) -> None:
         from tui_llama.screens.dialogs.prompt_view import PromptView
@@ -61,7 +61,7 @@ class PromptsController:
             self._view.show_hint(str(error))
             return
         if prompt is None:
-            self._view.show_hint("Nothing was written yet that the model could be given.")
+            self._view.show_hint("There is no prompt yet. Write a message first.")
         else:
             await self._view.push_screen(PromptView(prompt))
 
@@ -69,11 +69,11 @@ class PromptsController:
         """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
         chat = self._turn_driver.chat
         if chat.is_empty or chat.begun_at.date() == local_now().date():
-            self._view.show_hint("The model is told today's date already.")
+            self._view.show_hint("The model is already told today's date.")
         elif self._turn_driver.allows(conversation.OpenChat):
             self._run("lists", self._ask_to_begin_today)
         else:
-            self._view.show_hint("Not while the engine is busy.")
+            self._view.show_hint("The engine is busy. Esc stops it.")
 
     async def _ask_to_begin_today(self) -> None:
         from tui_llama.screens.dialogs.ask_whether import AskWhether
@@ -81,14 +81,14 @@ class PromptsController:
         chat = self._turn_driver.chat
         try:
             estimate = await self._turn_driver.estimate_of_today(self._draft.sendable)
-            price = "nobody knows" if estimate is None else self._turn_driver.meter.price(estimate)
+            price = "unknown" if estimate is None else self._turn_driver.meter.price(estimate)
         except UserError as error:
-            price = f"there is none: {error}"
+            price = f"unknown, because {error}"
 
         def begin_today(is_certain: bool | None) -> None:
             if is_certain and self._turn_driver.chat is chat:
                 chat.begin_today()
                 self._idle_prefill.start_if_at_rest()
 
-        told = f"It was {chat.begun_at:%Y-%m-%d} so far. Price of the next answer: {price}"
+        told = f"It was {chat.begun_at:%Y-%m-%d} so far. Cost of the next answer: {price}"
         self._view.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NOT_SAVED: Final = "Not saved for now"
 SAVED_AGAIN: Final = "Everything is saved again."
-_KEPT: Final = "It is kept in memory until it can be saved."
+_KEPT: Final = "Changes stay in memory until they can be saved."
 _NAMED_LOSSES: Final = 4
 
 
@@ -129,15 +129,15 @@ class SavingController:
         deletions = sum(isinstance(owner, Deletion) for owner in owners)
         more = [f"… and {len(words) - _NAMED_LOSSES} more chats"] if len(words) > _NAMED_LOSSES else []
         words = [*words[:_NAMED_LOSSES], *more]
-        words += [f"{deletions} × that a chat was deleted"] if deletions else []
+        words += [f"deletions of chats: {deletions}"] if deletions else []
         has_draft = any(isinstance(owner, DraftKeeper) and owner.text for owner in owners)
-        return [*words, "what is written and not sent"] if has_draft else words
+        return [*words, "the message that you have not sent"] if has_draft else words
 
     async def _save_as_file(self) -> str:
         """Saves what the user wants as a file; returns why it could not be, or nothing."""
         from tui_llama.screens.dialogs.ask_text import AskText
 
-        question = AskText("Save as a new file: .md or .json", f"~/unsaved-chats-{_moment_words()}.md")
+        question = AskText("Save as a new file (.md or .json)", f"~/unsaved-chats-{_moment_words()}.md")
         name = await self._view.push_screen_wait(question)
         if name is None:
             return ""
@@ -170,5 +170,5 @@ def _moment_words() -> str:
 
 def _loss_words(record: ChatRecord, summary: ChatSummary) -> str:
     count = summary.message_count - record.stored_message_count
-    messages = f"{count} message{'s' if count > 1 else ''}" if count > 0 else "its last changes"
+    messages = f"{count} message{'s' if count > 1 else ''}" if count > 0 else "its latest changes"
     return f"“{summary.title}”: {messages}"

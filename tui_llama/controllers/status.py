@@ -123,7 +123,7 @@ class StatusController:
             return f"Loading {Path(driver.model_path).name}"
         if driver.state is State.NO_MODEL or driver.model is None:
             if self._models.fetch is not None:
-                return f"{self._models.fetch.title} is on its way"
+                return f"Fetching {self._models.fetch.title}"
             if self._models.is_looking:
                 return "Looking for models …"
             return self._models.missing_words or "No model is loaded."

@@ -55,7 +55,7 @@ class TextsController:
         if long_texts:
             self.show_whole(long_texts[-1])
         else:
-            self._view.show_hint("All messages are shown whole.")
+            self._view.show_hint("All messages are already shown in full.")
 
     def show_whole(self, text: str) -> None:
         """Shows a text on a screen of its own."""

@@ -85,7 +85,7 @@ class TurnController:
         if self._editing.is_editing:
             self._editing.leave()
         if self._models.is_missing:
-            self._view.show_hint("There is no model yet.")
+            self._view.show_hint("There is no model yet. Ctrl+L shows which you can get.")
             return
         why_not = why_not_continued(driver.chat, driver.model) if driver.allows(conversation.Continue) else ""
         if why_not:

@@ -20,7 +20,7 @@ def look_at_chats(file: Path) -> Section:
     """Returns the section of a database. Does not change its content."""
     try:
         if not file.exists():
-            return Section(TITLE, (Row("database", "not made yet"),))
+            return Section(TITLE, (Row("database", "not created yet"),))
         with explained(file), closing(_open(file)) as connection:
             return _section(connection, file)
     except OSError:

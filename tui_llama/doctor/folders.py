@@ -119,7 +119,7 @@ def folders_section(sights: Iterable[tuple[Place, Sight]]) -> Section:
         is_full = sight.free_bytes is not None and sight.free_bytes < KEPT_FREE_BYTES
         if is_full and sight.device not in full_disks:
             full_disks.add(sight.device)
-            text = f"The disk of {place.path} is nearly full: {size_words(sight.free_bytes or 0)} are free."
+            text = f"The disk of {place.path} is nearly full: {size_words(sight.free_bytes or 0)} free."
             problems.append(Problem(text, "Remove files. To remove stored prompts: tui-llama cache clear"))
     return Section(TITLE, tuple(rows), tuple(problems))
 
@@ -127,7 +127,7 @@ def folders_section(sights: Iterable[tuple[Place, Sight]]) -> Section:
 def _problems(place: Place, sight: Sight) -> Iterator[Problem]:
     path = place.path
     if sight.obstacle:
-        yield Problem(f"{sight.obstacle} is not a folder, so nothing can be made below it.", "Move it away.")
+        yield Problem(f"{sight.obstacle} is not a folder, so nothing can be created in it.", "Move it away.")
         return
     if not sight.is_readable:
         yield Problem(f"{path} cannot be read.", "Change its owner or its mode.")
@@ -144,7 +144,7 @@ def _problems(place: Place, sight: Sight) -> Iterator[Problem]:
 def _words(place: Place, sight: Sight) -> str:
     parts = [str(place.path)]
     if sight.mode is None:
-        parts.append("not made yet")
+        parts.append("not created yet")
     else:
         files = "1 file" if sight.file_count == 1 else f"{sight.file_count} files"
         parts += [f"{size_words(sight.size_bytes)} in {files}", f"mode {sight.mode:03o}"]

@@ -59,10 +59,10 @@ def machine_section(machine: Machine, core_count: int, processor_count: int, why
     )
     problems = []
     if free_bytes is not None and free_bytes < LEAST_FREE_BYTES:
-        text = f"Only {size_words(free_bytes)} of memory are free, too little for another model."
+        text = f"Only {size_words(free_bytes)} of memory are free, which is too little for another model."
         problems.append(Problem(text, "Close other programs.", is_advice=True))  # a running chat may hold a model
     if not speed:
-        text = f"Kernels cannot be run here: {why_unmeasured or 'the speed of memory cannot be measured'}."
+        text = f"Kernels cannot run on this machine: {why_unmeasured or 'the speed of memory cannot be measured'}."
         problems.append(
             Problem(text, "Solve the other problems first; if there are none, report this as a bug, with this page.")
         )

@@ -50,7 +50,7 @@ def models_section(
         rows.append(Row("more", f"{len(found) - len(facts)} that were not examined"))
     can_run = [each for each in facts if not each.refusal]
     problems = [
-        Problem(f"{model.name} in the models folder cannot be read as a model.", "Get it again, or remove it.")
+        Problem(f"{model.name} in the models folder cannot be read as a model.", "Fetch it again, or remove it.")
         for model, each in zip(found, facts, strict=False)
         if model.origin == OUR_FOLDER and each.refusal and not each.architecture
     ]
@@ -60,7 +60,7 @@ def models_section(
     elif not can_run:
         problems.append(Problem("None of the models on this machine can run.", GET_ONE))
     elif not any(_fits(each, machine, settings) for each in can_run):
-        text = "None of the models that could run here fits into the free memory."
+        text = "None of the models that can run fits into the free memory."
         # Only advice, because a running chat with one of them may be what takes the memory.
         remedy = f"Close other programs, set a smaller context_size, or get a model: {GET_ONE}"
         problems.append(Problem(text, remedy, is_advice=True))
@@ -83,7 +83,9 @@ def unfinished_downloads(
         text = f"{size_words(each.size_bytes)} of {each.repository}, {_age_words(age_seconds)} old"
         rows.append(Row("unfinished", f"{text}, {each.path}", each.size_bytes))
         if age_seconds >= _UNDER_WAY_SECONDS:
-            remedy = f"To finish it, repeat its tui-llama pull (hf:{each.repository}). To drop it, remove {each.path}"
+            remedy = (
+                f"To finish it, repeat its tui-llama pull (hf:{each.repository}). To discard it, remove {each.path}"
+            )
             problems.append(Problem(f"A download was not finished: {text}.", remedy, is_advice=True))
     return rows, problems
 

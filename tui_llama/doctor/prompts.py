@@ -39,6 +39,6 @@ def prompts_section(used: int, budget: int | None) -> Section:
     if used <= budget:
         return Section(TITLE, (row,))
     # Only advice, because the next turn makes room by itself, and the default shrinks with the room on the disk.
-    text = f"Stored prompts take {size_words(used)}, more than the {size_words(budget)} that they may."
-    remedy = "The next turn makes room. To make it now: tui-llama cache clear"
+    text = f"Stored prompts take {size_words(used)}; the limit is {size_words(budget)}."
+    remedy = "The next turn removes some. To remove all now: tui-llama cache clear"
     return Section(TITLE, (row,), (Problem(text, remedy, is_advice=True),))

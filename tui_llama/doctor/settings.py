@@ -37,7 +37,7 @@ def settings_section(
         errors: The errors in the file and the variables.
         environment: The environment variables, of which the section shows those of this program.
     """
-    rows = [Row("file", f"{file}{'' if paths.is_there(file) else ', not made yet'}")]
+    rows = [Row("file", f"{file}{'' if paths.is_there(file) else ', not created yet'}")]
     for each in values:
         if each.value != each.setting.default:
             shown = _shown(each.setting, each.value)

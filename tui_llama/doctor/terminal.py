@@ -137,7 +137,9 @@ def _problems(terminal: Terminal) -> list[Problem]:
         problems.append(Problem(text, remedy, is_advice=True))
     if 0 < terminal.columns < _LEAST_COLUMNS or 0 < terminal.lines < _LEAST_LINES:
         text = f"The terminal is small: {terminal.columns} × {terminal.lines}."
-        problems.append(Problem(text, f"{_LEAST_COLUMNS} × {_LEAST_LINES} show everything.", is_advice=True))
+        problems.append(
+            Problem(text, f"Make it at least {_LEAST_COLUMNS} × {_LEAST_LINES} to see everything.", is_advice=True)
+        )
     return problems
 
 

@@ -86,9 +86,9 @@ def questions_for(environment: Mapping[str, str]) -> bytes:
 def why_not_to_ask(input_descriptor: int, output_descriptor: int, environment: Mapping[str, str]) -> str:
     """Says why the terminal cannot be asked; empty if it can."""
     if not (os.isatty(input_descriptor) and os.isatty(output_descriptor)):
-        return "no terminal on both sides"
+        return "standard input or output is not a terminal"
     if os.fstat(input_descriptor).st_rdev != os.fstat(output_descriptor).st_rdev:
-        return "two terminals"
+        return "standard input and output are different terminals"
     if is_plain(environment):
         return "TERM names a terminal that understands only text"
     with suppress(OSError):  # it is not the controlling terminal of this process

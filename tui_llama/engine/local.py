@@ -219,7 +219,9 @@ class LocalEngine:
             return
         outcome = self._prompt_cache.save(bytes.fromhex(chat_id), self._sequence)
         if outcome.problems:
-            yield Notice(f"The chat's state was not saved ({'; '.join(outcome.problems)}); the chat itself is safe.")
+            yield Notice(
+                f"The stored prompt of this chat was not saved ({'; '.join(outcome.problems)}); its text is safe."
+            )
 
     def _keep_foreign_for(self, chat_id: str | None) -> None:
         """Drops foreign keys and values from the sequence, unless they are those of this chat."""
@@ -302,7 +304,7 @@ def _prompt_cache(request: LoadRequest, model: LanguageModel) -> tuple[PromptCac
         budget_bytes = request.prompt_cache_bytes or default_budget_bytes(storage)
     except OSError as error:
         cause = error.strerror or type(error).__name__
-        return None, (f"Nothing that is read can be stored in {storage.root} ({cause}).",)
+        return None, (f"Prompts cannot be stored in {storage.root} ({cause}).",)
     return PromptCache(storage, model.fingerprint, model.state_shape, budget_bytes), ()
 
 

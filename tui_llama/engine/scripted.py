@@ -76,7 +76,7 @@ class Loss:
     """A step at which the engine's process ends."""
 
     message: str = "The engine ended unexpectedly."
-    hint: str = "Send the message again; the engine starts anew."
+    hint: str = "Send the message again; the engine starts again."
 
 
 @dataclass(frozen=True, slots=True)

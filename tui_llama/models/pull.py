@@ -35,7 +35,7 @@ from tui_llama.system.endings import endings_as_exits
 
 _REPORT_SECONDS: Final = 0.1
 _ENDING_SECONDS: Final = 5.0
-_LOST: Final = DownloadFailed("the download has ended without saying why", "Try again.")
+_LOST: Final = DownloadFailed("the download ended without an error message", "Try again.")
 
 
 def pull(name: str, report: ReportProgress) -> Downloaded:

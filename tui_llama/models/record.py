@@ -90,7 +90,7 @@ def _remove_pulled(path: Path) -> int:
     pulled = _find(path)
     if pulled is None:
         raise UserError(
-            f"{path} was not fetched by this program, so it is left alone", "Remove it with the program that owns it."
+            f"{path} was not fetched by this program, so it is not removed", "Remove it with the program that owns it."
         )
     try:
         # What the model is known by goes last: until then whoever was hindered half-way can begin again.

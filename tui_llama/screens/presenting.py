@@ -34,11 +34,11 @@ _ENDINGS = {
     StopReason.LOOP: "ended: it repeats itself",
 }
 _NOT_NOW: Final = {
-    conversation.SendMessage: "Not yet; your text stays here.",
-    conversation.EditMessage: "Not yet; your text stays here.",
-    conversation.Regenerate: "There is nothing to answer again now.",
-    conversation.Continue: "Not while the engine is busy.",
-    conversation.LoadModel: "Not while the engine is busy.",
+    conversation.SendMessage: "Wait for the answer; your text stays here.",
+    conversation.EditMessage: "Wait for the answer; your text stays here.",
+    conversation.Regenerate: "Ctrl+R answers again when the model is ready.",
+    conversation.Continue: "The engine is busy. Esc stops it.",
+    conversation.LoadModel: "The engine is busy. Esc stops it.",
     conversation.Stop: "There is nothing to stop.",
 }
 _GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command.name == "continue_answer")
@@ -67,7 +67,7 @@ def note_of(entry: Entry, *, is_last: bool = False) -> str:
 
 def why_not_now(event: conversation.Event) -> str:
     """Says that what the user wants cannot be done now."""
-    return _NOT_NOW.get(type(event), "Not now.")
+    return _NOT_NOW.get(type(event), "This is not possible now.")
 
 
 def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
@@ -78,7 +78,7 @@ def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
     if answer.stop_reason in ENDED_BY_ITSELF:
         return "This answer is complete; there is nothing to continue."
     if answer.is_replied_to:
-        return "Another branch replies to this answer, so it cannot be continued."
+        return "This answer has a reply in another branch, so it cannot be continued."
     if not chat.has_prompt:
         return "The tokens of this answer are not known; Ctrl+R answers again."
     return _why_there_is_no_room(answer, model)

@@ -38,8 +38,8 @@ def test_it_shows_chats_models_and_room(chat_id: str) -> None:
     assert (result.exit_code, len(lines)) == (0, 5)
     mine, gone = sorted(lines[:2], key=lambda line: chat_id not in line)
     assert "1,200 tokens" in mine and mine.endswith("Llamas red")
-    assert "100 tokens" in gone and gone.endswith(f"{OTHER_OWNER.hex()}  (a chat that is gone)")
-    assert lines[2] == "   2.0 KiB  that nobody can use any more"
+    assert "100 tokens" in gone and gone.endswith(f"{OTHER_OWNER.hex()}  (deleted chat)")
+    assert lines[2] == "   2.0 KiB  that no chat can use any more"
     assert lines[3].endswith(f"of model {path.parent.name}")
     assert " of 3.0 MiB; " in lines[4] and lines[4].endswith("of the disk are free")
 
@@ -62,7 +62,7 @@ def test_switched_off_it_says_so(chat_id: str) -> None:
 def test_stripping_keeps_the_chat_and_drops_what_is_stored(chat_id: str) -> None:
     result = run("strip", chat_id[:8].upper())
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.startswith("Removed of 1 chat: 1,200 tokens, ")
+    assert result.stderr.startswith("Removed the stored prompts of 1 chat: 1,200 tokens, ")
     assert len(segments()) == 1
     with Store(paths.database_file()) as chats:
         assert [chat.chat_id for chat in chats.list_chats()] == [chat_id]
@@ -71,7 +71,7 @@ def test_stripping_keeps_the_chat_and_drops_what_is_stored(chat_id: str) -> None
 def test_stripping_what_is_not_there_is_an_error_and_removes_nothing(chat_id: str) -> None:
     result = run("strip", chat_id, "zz")
     assert (result.exit_code, len(segments())) == (1, 2)
-    assert "error: nothing is stored of a chat 'zz'" in result.stderr
+    assert "error: there is no stored prompt of a chat 'zz'" in result.stderr
     assert "hint: tui-llama cache show" in result.stderr
 
 
@@ -110,4 +110,4 @@ def test_what_cannot_be_removed_is_an_error(chat_id: str, monkeypatch: pytest.Mo
     monkeypatch.setattr("tui_llama.files.storage.DiskStorage.unlink", refuse)
     result = run("clear", "--yes")
     assert result.exit_code == 1
-    assert "error: What is stored could not be removed (Permission denied)." in result.stderr
+    assert "error: The stored prompts could not be removed (Permission denied)." in result.stderr

@@ -147,7 +147,7 @@ def test_the_context_of_the_command_line_counts(put: Put, use_machine: Use) -> N
 def test_all_has_the_catalogue_too(put: Put) -> None:
     put("Tiny.gguf")
     result = run("models", "list", "--all")
-    mine, _, offered = result.stdout.partition("\n\nTo be fetched with tui-llama pull NAME:\n")
+    mine, _, offered = result.stdout.partition("\n\nAvailable with tui-llama pull NAME:\n")
     assert mine.startswith("Tiny")
     assert [line.split()[0] for line in offered.splitlines()] == [entry.name for entry in load_catalogue()]
     assert result.stderr == ""
@@ -155,13 +155,13 @@ def test_all_has_the_catalogue_too(put: Put) -> None:
 
 def test_all_of_nothing_is_the_catalogue_alone() -> None:
     result = run("models", "list", "--all")
-    assert result.stdout.startswith("To be fetched")
+    assert result.stdout.startswith("Available with")
     assert "no model files were found" in result.stderr
 
 
 def test_what_is_here_is_not_offered(put: Put) -> None:
     put("SmolLM2-135M-Instruct.Q4_1.gguf")
-    offered = run("models", "list", "--all").stdout.partition("To be fetched")[2]
+    offered = run("models", "list", "--all").stdout.partition("Available with")[2]
     assert "starter" not in offered
     assert "qwen3-4b-instruct-2507" in offered
 
@@ -249,7 +249,7 @@ def test_sampling_is_shown_with_where_it_comes_from(put: Put) -> None:
     assert "temperature = 0.5 (the model file)" in lines
     assert "top_p = 0.9 (the catalogue)" in lines
     assert "min_p = 0.05 (the program's default)" in lines
-    assert "seed = another one each time (the program's default)" in lines
+    assert "seed = a new one each time (the program's default)" in lines
 
 
 def test_a_model_of_the_catalogue_says_what_it_is_good_for(put: Put) -> None:
@@ -312,7 +312,7 @@ def test_a_name_that_fits_several_models_is_refused_with_the_names(put: Put) -> 
     put("Tiny-B.gguf")
     result = run("models", "show", "tiny")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "fits several models" in result.stderr
+    assert "matches several models" in result.stderr
     assert "Tiny-A, Tiny-B" in result.stderr
 
 
@@ -333,7 +333,7 @@ def test_what_was_fetched_is_removed_after_a_question(put: Put) -> None:
     result = run("models", "remove", "tiny", stdin="y\n")
     assert (result.exit_code, result.stdout) == (0, "")
     assert str(path) in result.stderr
-    assert "are free again" in result.stderr
+    assert " freed." in result.stderr
     assert not path.exists()
 
 
@@ -359,7 +359,7 @@ def test_what_this_program_did_not_fetch_is_never_removed(options: tuple[str, ..
     path = put("Tiny.gguf")
     result = run("models", "remove", *options, str(path), stdin="y\n")
     assert result.exit_code == 1
-    assert "left alone" in result.stderr
+    assert "not removed" in result.stderr
     assert path.exists()
 
 
@@ -400,7 +400,7 @@ def test_pull_prints_the_path_alone(fetched: list[str]) -> None:
 @pytest.mark.usefixtures("fetched")
 def test_pull_says_when_nothing_had_to_be_fetched() -> None:
     result = run("pull", "old")
-    assert (result.stdout, result.stderr) == ("/models/old.gguf\n", "note: it was here already\n")
+    assert (result.stdout, result.stderr) == ("/models/old.gguf\n", "note: the model was already on this machine\n")
 
 
 @pytest.mark.usefixtures("fetched")

@@ -248,18 +248,18 @@ def test_a_bad_file_is_an_error_with_a_hint_and_leaves_nothing(tiny_model: Path,
         assert (result.exit_code, result.stdout) == (1, ""), name
         assert "\nhint: " in result.stderr
         assert isinstance(result.exception, SystemExit)
-        causes[name] = result.stderr.partition("\n")[0].rpartition(f"{path} is not imported: ")[2]
+        causes[name] = result.stderr.partition("\n")[0].rpartition(f"{path} cannot be imported: ")[2]
     assert causes == {
         "empty": "empty",
         "text": "not a session file of llama.cpp",
         "magic alone": "truncated",
         "truncated": "truncated",
         "one byte less": "truncated",
-        "one byte more": "longer than it says",
-        "another version": "of version 11, not 9 or 10",
+        "one byte more": "longer than its header says",
+        "another version": "in version 11, not 9 or 10",
         "not finite": "damaged (layer 1 values: not finite)",
-        "other values": "of another model, or damaged (keys and values are not those of its tokens)",
-        "other tokens": "of another model, or damaged (keys and values are not those of its tokens)",
+        "other values": "made with another model, or damaged (the keys and values do not match the tokens)",
+        "other tokens": "made with another model, or damaged (the keys and values do not match the tokens)",
         "folder": "not a regular file",
         "link": "a link and not a file",
         "missing": "missing",
@@ -272,9 +272,9 @@ def test_a_bad_file_is_an_error_with_a_hint_and_leaves_nothing(tiny_model: Path,
 @pytest.mark.parametrize(
     ("other", "cause"),
     [
-        ({"seed": 1}, "of another model, or damaged"),
-        ({"layers": 3}, "of another shape"),
-        ({"architecture": "qwen2"}, "of another architecture"),
+        ({"seed": 1}, "made with another model, or damaged"),
+        ({"layers": 3}, "made with keys and values of another shape"),
+        ({"architecture": "qwen2"}, "made with another architecture"),
     ],
 )
 def test_a_session_of_another_model_is_refused(
@@ -332,7 +332,7 @@ def test_a_chat_whose_keys_and_values_cannot_be_stored_is_not_made(
     monkeypatch.setattr("tui_llama.cli.llama_sessions.with_prompt_cache", with_little_room)
     result = run("state", "import", str(session), "-m", str(tiny_model))
     assert result.exit_code == 1
-    assert "not stored (the space allowed for it is used up)" in result.stderr
+    assert "not stored (the disk quota is used up)" in result.stderr
     assert (chats(), segments()) == ([], [])
 
 

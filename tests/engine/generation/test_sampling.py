@@ -251,7 +251,7 @@ def test_logits_that_are_no_numbers_are_an_error(temperature: float, top_k: int,
     logits = random_logits(100)
     logits[place] = bad
     chain = SamplerChain(SamplingSettings(seed=1, temperature=temperature, top_k=top_k), 100)
-    with np.errstate(invalid="ignore"), pytest.raises(EngineError, match="no numbers"):
+    with np.errstate(invalid="ignore"), pytest.raises(EngineError, match="not numbers"):
         chain.sample(logits)
 
 
@@ -357,7 +357,7 @@ def test_penalties_do_not_hide_what_is_no_number(bad: float, place: int) -> None
     logits[place] = bad
     chain = SamplerChain(SamplingSettings(seed=1, frequency_penalty=1e300, repeat_penalty=2.0), 10)
     chain.accept(0)
-    with np.errstate(invalid="ignore"), pytest.raises(EngineError, match="no numbers"):
+    with np.errstate(invalid="ignore"), pytest.raises(EngineError, match="not numbers"):
         chain.sample(logits)
 
 
@@ -435,5 +435,5 @@ def test_the_random_numbers_are_those_of_the_mersenne_twister() -> None:
 def test_a_logit_that_is_no_number_is_found_in_every_block(place: int) -> None:
     logits = random_logits(4100)
     logits[place] = math.nan
-    with pytest.raises(EngineError, match="no numbers"):
+    with pytest.raises(EngineError, match="not numbers"):
         Candidates(logits).top(10)

@@ -25,7 +25,7 @@ NO_TEMPLATE = "The model file has no chat template"
         ("eos-out-of-range", "tokenizer.ggml.eos_token_id is 264"),
         ("unk-out-of-range", "tokenizer.ggml.unknown_token_id is 32000"),
         ("scores-missing", "has no scores"),
-        ("template-array", "The chat template of the model file is no text"),
+        ("template-array", "The chat template of the model file is not text"),
         ("context-length-0", "context_length is 0"),
         ("keys-9000", ""),
     ],

@@ -344,36 +344,36 @@ def test_a_missing_file_is_named_so(path: Path) -> None:
     [
         ({"magic": b"qsgg"}, "not a session file of llama.cpp"),
         ({"magic": b"ggsn"}, "not a session file of llama.cpp"),
-        ({"version": count(8)}, "of version 8, not 9 or 10"),
-        ({"version": count(2**32 - 1)}, "of version 4294967295, not 9 or 10"),
+        ({"version": count(8)}, "in version 8, not 9 or 10"),
+        ({"version": count(2**32 - 1)}, "in version 4294967295, not 9 or 10"),
         ({"token_count": count(9)}, r"longer than the context \(9 of 8 tokens\)"),
         ({"token_count": count(2**32 - 1)}, r"longer than the context \(4294967295 of 8 tokens\)"),
-        ({"token_ids": struct.pack("<4i", 1, 2, -1, 3)}, "of another vocabulary"),
-        ({"token_ids": struct.pack("<4i", 1, 2, 3, 1000)}, "of another vocabulary"),
-        ({"name": b"LLAMA"}, "of another architecture"),
-        ({"name_length": count(6), "name": b"llama2"}, "of another architecture"),
-        ({"name_length": count(0), "name": b""}, "of another architecture"),
-        ({"name_length": count(2**32 - 1)}, "of another architecture"),
-        ({"stream_count": count(0)}, "of several sequences"),
-        ({"stream_count": count(2)}, "of several sequences"),
+        ({"token_ids": struct.pack("<4i", 1, 2, -1, 3)}, "made with another vocabulary"),
+        ({"token_ids": struct.pack("<4i", 1, 2, 3, 1000)}, "made with another vocabulary"),
+        ({"name": b"LLAMA"}, "made with another architecture"),
+        ({"name_length": count(6), "name": b"llama2"}, "made with another architecture"),
+        ({"name_length": count(0), "name": b""}, "made with another architecture"),
+        ({"name_length": count(2**32 - 1)}, "made with another architecture"),
+        ({"stream_count": count(0)}, "with several sequences"),
+        ({"stream_count": count(2)}, "with several sequences"),
         ({"cell_count": count(0)}, "empty"),
         ({"cell_count": count(9)}, r"longer than the context \(9 of 8 tokens\)"),
         ({"cell_count": count(2**32 - 1)}, r"longer than the context \(4294967295 of 8 tokens\)"),
-        ({"sequence_count_0": count(0)}, "of several sequences"),
-        ({"sequence_count_2": count(2)}, "of several sequences"),
-        ({"sequence_count_2": count(2**32 - 1)}, "of several sequences"),
-        ({"sequence_1": count(1)}, "of several sequences"),
+        ({"sequence_count_0": count(0)}, "with several sequences"),
+        ({"sequence_count_2": count(2)}, "with several sequences"),
+        ({"sequence_count_2": count(2**32 - 1)}, "with several sequences"),
+        ({"sequence_1": count(1)}, "with several sequences"),
         ({"position_0": count(3)}, "with positions that are not 0 to 2, as after a shift of the context"),
         ({"position_0": count(1)}, "with positions that are not 0 to 2, as after a shift of the context"),
         ({"position_0": count(2**32 - 1)}, "with positions that are not 0 to 2, as after a shift of the context"),
         ({"transposed": count(2)}, r"damaged \(transposition\)"),
-        ({"transposed": count(1)}, "of another shape"),
-        ({"layer_count": count(1)}, "of another shape"),
-        ({"layer_count": count(2**32 - 1)}, "of another shape"),
-        ({"key_type_1": count(0)}, r"not of f16 \(layer 1 keys\)"),
-        ({"value_type_0": count(8)}, r"not of f16 \(layer 0 values\)"),
-        ({"key_row_bytes_0": struct.pack("<Q", 2**64 - 1)}, "of another shape"),
-        ({"value_row_bytes_1": struct.pack("<Q", 8)}, "of another shape"),
+        ({"transposed": count(1)}, "made with keys and values of another shape"),
+        ({"layer_count": count(1)}, "made with keys and values of another shape"),
+        ({"layer_count": count(2**32 - 1)}, "made with keys and values of another shape"),
+        ({"key_type_1": count(0)}, r"not in f16 \(layer 1 keys\)"),
+        ({"value_type_0": count(8)}, r"not in f16 \(layer 0 values\)"),
+        ({"key_row_bytes_0": struct.pack("<Q", 2**64 - 1)}, "made with keys and values of another shape"),
+        ({"value_row_bytes_1": struct.pack("<Q", 8)}, "made with keys and values of another shape"),
     ],
 )
 def test_a_session_that_says_something_else_is_refused(changes: dict[str, bytes], cause: str) -> None:
@@ -385,8 +385,8 @@ def test_a_session_that_says_something_else_is_refused(changes: dict[str, bytes]
     ("changes", "cause"),
     [
         ({"output_count": count(2**32 - 1)}, "truncated"),
-        ({"logit_count": struct.pack("<Q", VOCAB_SIZE + 1)}, "of another vocabulary"),
-        ({"logit_count": struct.pack("<Q", 2**64 - 1)}, "of another vocabulary"),
+        ({"logit_count": struct.pack("<Q", VOCAB_SIZE + 1)}, "made with another vocabulary"),
+        ({"logit_count": struct.pack("<Q", 2**64 - 1)}, "made with another vocabulary"),
         ({"embedding_count": struct.pack("<Q", 2**62)}, "truncated"),
         ({"embedding_count": struct.pack("<Q", 2**64 - 1)}, "truncated"),
     ],
@@ -399,10 +399,10 @@ def test_outputs_that_the_file_cannot_have_are_refused(changes: dict[str, bytes]
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"value_type_1": count(0)}, r"not of f16 \(layer 1 values\)"),
-        ({"value_element_bytes_0": count(4)}, "of another shape"),
-        ({"value_row_elements_0": count(9)}, "of another shape"),
-        ({"transposed": count(0)}, "of another shape"),
+        ({"value_type_1": count(0)}, r"not in f16 \(layer 1 values\)"),
+        ({"value_element_bytes_0": count(4)}, "made with keys and values of another shape"),
+        ({"value_row_elements_0": count(9)}, "made with keys and values of another shape"),
+        ({"transposed": count(0)}, "made with keys and values of another shape"),
     ],
 )
 def test_transposed_values_of_another_shape_are_refused(changes: dict[str, bytes], cause: str) -> None:
@@ -416,7 +416,7 @@ def test_cells_that_are_not_those_of_the_tokens_are_refused(version: int, token_
     content = fields(version, some_state())
     content["token count"], content["token ids"] = count(token_count), struct.pack("<i", 1) * token_count
 
-    with pytest.raises(StateFileError, match=rf"^of {token_count} tokens, but with keys and values of 3$"):
+    with pytest.raises(StateFileError, match=rf"^inconsistent: {token_count} tokens, but keys and values of 3$"):
         read_content(joined(content))
 
 
@@ -455,7 +455,7 @@ def test_every_truncation_is_found(path: Path, form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("extra", [1, 4, 4096])
 def test_a_longer_file_is_refused(form: str, extra: int) -> None:
-    with pytest.raises(StateFileError, match=r"^longer than it says$"):
+    with pytest.raises(StateFileError, match=r"^longer than its header says$"):
         read_content(joined(FORMS[form]) + bytes(extra))
 
 

@@ -86,7 +86,7 @@ def test_what_another_program_rounded_otherwise_is_kept_as_it_came(tmp_path: Pat
 def test_a_session_that_the_model_would_not_compute_is_refused(tmp_path: Path, place: int) -> None:
     path = write_session(tmp_path / "session", with_wrong_number(tokens(100), place, -2000))
     sequence = sequence_of([])
-    with pytest.raises(StateFileError, match="of another model, or damaged"):
+    with pytest.raises(StateFileError, match="made with another model, or damaged"):
         transfer_into(sequence).take(str(path))
     assert len(sequence) == 0
 
@@ -94,7 +94,7 @@ def test_a_session_that_the_model_would_not_compute_is_refused(tmp_path: Path, p
 def test_a_session_of_other_tokens_is_refused(tmp_path: Path) -> None:
     sequence = sequence_of(tokens(100))
     sequence.token_ids[98:] = [1, 2]
-    with pytest.raises(StateFileError, match="of another model"):
+    with pytest.raises(StateFileError, match="made with another model"):
         transfer_into(sequence_of([])).take(str(write_session(tmp_path / "session", sequence)))
 
 
@@ -176,7 +176,7 @@ def test_a_stored_state_that_is_not_used_is_told_of(tmp_path: Path) -> None:
     past = tokens(100)
     cache_on(tmp_path / "prompts").save(OWNER, with_wrong_number(past, 98, 5))
     written = write(transfer_into(sequence_of([]), cache_on(tmp_path / "prompts")), tmp_path / "session", past)
-    assert (written.reused_tokens, written.problems) == (0, ("not what the model computes",))
+    assert (written.reused_tokens, written.problems) == (0, ("different from what the model computes",))
     assert read(tmp_path / "session").state.kv.tobytes() == sequence_of(past[:99]).kv(0, 99).tobytes()
 
 

@@ -75,8 +75,8 @@ def replace_by_a_folder(path: Path) -> None:
 
 
 CHANGES = [overwrite, zero, cut, empty, grow, replace, Path.unlink, replace_by_a_folder]
-SAID_OF_A_LOST_FILE = "tiny.gguf is not there any more; answers still come from what was loaded."
-SAID_OF_ANOTHER_FILE = "tiny.gguf has changed since it was loaded; answers still come from what was loaded."
+SAID_OF_A_LOST_FILE = "tiny.gguf no longer exists; the loaded model is still in use."
+SAID_OF_ANOTHER_FILE = "tiny.gguf has changed since it was loaded; the loaded model is still in use."
 
 
 def change_at(stage: LoadStage, path: Path, change: Change) -> Callable[[LoadStage, int, int], None]:
@@ -168,7 +168,7 @@ def test_answers_go_on_from_what_was_loaded_and_the_change_is_told_once(tiny: Pa
     changed_text, notices = reply(engine)
     assert changed_text == text
     said = SAID_OF_A_LOST_FILE if change is Path.unlink else SAID_OF_ANOTHER_FILE
-    assert [notice.removesuffix(" Load it again to use another.") for notice in notices] == [said]
+    assert [notice.removesuffix(" Load a model again to change that.") for notice in notices] == [said]
     assert reply(engine) == (text, [])
     engine.close()
 

@@ -101,14 +101,14 @@ def test_the_census_has_just_the_tensors_that_the_plan_reads(
 )
 def test_a_tensor_that_nothing_reads_is_refused_by_name(sound: Path, tmp_path: Path, extra: Tensor) -> None:
     assert refusal(odd_model(sound, tmp_path / "odd.gguf", extra_tensors=[extra])) == (
-        f"odd.gguf: the model has a tensor that this program does not know how to use: '{extra[0]}'"
+        f"odd.gguf: the model has a tensor that this program cannot use: '{extra[0]}'"
     )
 
 
 def test_of_many_tensors_the_first_are_named_and_all_are_counted(sound: Path, tmp_path: Path) -> None:
     extra = [vector(f"blk.0.new_{number}.weight", 2) for number in range(5)]
     assert refusal(odd_model(sound, tmp_path / "odd.gguf", extra_tensors=extra)).endswith(
-        "has 5 tensors that this program does not know how to use: 'blk.0.new_0.weight', 'blk.0.new_1.weight', "
+        "has 5 tensors that this program cannot use: 'blk.0.new_0.weight', 'blk.0.new_1.weight', "
         "'blk.0.new_2.weight' and 2 more"
     )
 
@@ -159,7 +159,7 @@ def test_a_missing_tensor_and_one_of_another_shape_are_seen_without_loading(soun
     other = odd_model(
         sound, tmp_path / "odd.gguf", change=without, extra_tensors=[vector("blk.1.ffn_up.weight", 64, 2)]
     )
-    assert "has shape (64, 2), but the model's sizes ask for (64, 96)" in refusal(other)
+    assert "has shape (64, 2), but the model's sizes require (64, 96)" in refusal(other)
 
 
 # --- keys
@@ -173,7 +173,7 @@ def test_a_missing_tensor_and_one_of_another_shape_are_seen_without_loading(soun
         ("expert_used_count", array("llama.expert_used_count", INTEGERS, [0, 2]), "mixture of experts"),
         ("expert_group_count", scalar("llama.expert_group_count", INTEGERS, 4), "mixture of experts"),
         ("nextn_predict_layers", scalar("llama.nextn_predict_layers", INTEGERS, 1), "predict several tokens"),
-        ("attention.causal", scalar("llama.attention.causal", TRUTHS, 0), "reads in both directions"),
+        ("attention.causal", scalar("llama.attention.causal", TRUTHS, 0), "reads text in both directions"),
     ],
 )
 def test_a_key_that_changes_the_answer_is_refused(
@@ -200,7 +200,7 @@ def test_a_key_that_changes_the_answer_is_refused(
 )
 def test_a_key_that_llama_cpp_passes_over_is_told_of(sound: Path, tmp_path: Path, entry: bytes) -> None:
     [notice] = notices(odd_model(sound, tmp_path / "odd.gguf", {"odd": entry}))
-    assert notice.endswith(("answers may be worse.", "answers may make no sense."))
+    assert notice.endswith(("answers may be worse.", "answers may be nonsense."))
     assert "\n" not in notice
 
 

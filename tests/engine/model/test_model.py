@@ -223,7 +223,7 @@ def test_a_session_file_that_must_not_be_used_is_refused_with_its_cause(tiny: Pa
         sequence.save(path)
     with open_model(tiny) as model, model.new_sequence() as sequence:
         sequence.extend([5, 6])
-        with pytest.raises(StateFileError, match="of another model"):
+        with pytest.raises(StateFileError, match="made with another model"):
             sequence.restore(path)
         with pytest.raises(StateFileError, match="missing"):
             sequence.restore(tmp_path / "nothing")

@@ -197,5 +197,5 @@ def test_without_a_fingerprint_the_last_token_still_tells(tmp_path: Path, identi
         fingerprint = model.fingerprint
     with open_model(IDENTITIES[identity](tmp_path / "other.gguf")) as model, model.new_sequence() as sequence:
         outcome = cache_of(model, tmp_path / "prompts", fingerprint).restore(sequence, ids)
-        assert (outcome.tokens, outcome.problems) == (0, ("not what the model computes",))
+        assert (outcome.tokens, outcome.problems) == (0, ("different from what the model computes",))
         assert len(sequence) == 0

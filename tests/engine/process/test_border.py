@@ -283,7 +283,7 @@ async def test_what_ends_the_listening_is_told_and_kept_with_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = tmp_path / "log"
-    with pytest.raises(EngineLostError, match="cannot be listened to: MemoryError"):
+    with pytest.raises(EngineLostError, match="cannot be read from: MemoryError"):
         await exchange(DeadProcess(b"", reading=MemoryError()), log, ASKED["reply"], monkeypatch)
     assert "Traceback" in log.read_text() and "MemoryError" in log.read_text()
 
@@ -310,7 +310,7 @@ async def test_what_any_engine_raises_is_an_engine_error_that_names_it(
     with pytest.raises(EngineError) as caught:
         await outcome(guarded, ASKED[kind])
     assert str(caught.value).startswith(f"the engine failed: {type(fault).__name__}")
-    assert caught.value.hint == "The engine's log has more."
+    assert caught.value.hint == "The engine's log has details."
     assert type(caught.value.__cause__) is type(fault)
     assert type(fault).__name__ in log.read_text() and "_fail_at" in log.read_text()
 

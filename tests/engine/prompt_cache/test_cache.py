@@ -167,7 +167,7 @@ def test_what_was_computed_elsewhere_and_is_far_from_what_we_compute_is_set_asid
     past = large_past()
     cache_on(tmp_path).save(OWNER, foreign_sequence_of(past, error=-2000))
     outcome = cache_on(tmp_path).restore(sequence_of([]), past, OWNER)
-    assert (outcome.tokens, outcome.problems) == (0, ("not what the model computes",))
+    assert (outcome.tokens, outcome.problems) == (0, ("different from what the model computes",))
     assert segments(tmp_path) == []
 
 
@@ -232,7 +232,7 @@ def test_what_the_model_would_not_compute_is_not_used_and_set_aside(tmp_path: Pa
     sequence = sequence_of(past[:20])
     outcome = cache_on(tmp_path).restore(sequence, past)
     assert outcome.tokens == 20 == len(sequence)
-    assert outcome.problems == ("not what the model computes",)
+    assert outcome.problems == ("different from what the model computes",)
     assert segments(tmp_path) == []
 
 
@@ -585,7 +585,7 @@ def test_uses_say_what_each_owner_takes(tmp_path: Path) -> None:
 
 def test_a_chat_larger_than_the_budget_is_not_stored(tmp_path: Path) -> None:
     outcome = store(cache_on(tmp_path, 1000), tokens(500))
-    assert (outcome.tokens, outcome.problems) == (0, ("the space allowed for it is used up",))
+    assert (outcome.tokens, outcome.problems) == (0, ("the disk quota is used up",))
     assert MODEL.context_size > 500
 
 

@@ -41,6 +41,6 @@ def test_processes_in_one_chat_never_get_or_leave_anything_wrong(tmp_path: Path,
     outcome = outcome_of("share", tmp_path, PROCESSES, TURNS, kills)
     assert (outcome["wrong"], outcome["damaged_files"], outcome["kills"]) == (0, 0, kills)
     # No room can be made while all that is stored is being read and written by others.
-    assert set(outcome["problems"]) <= {"the space allowed for it is used up"}
+    assert set(outcome["problems"]) <= {"the disk quota is used up"}
     assert outcome["turns"] >= PROCESSES * TURNS
     assert outcome["restored_tokens"] > 0

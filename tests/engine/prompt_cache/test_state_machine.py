@@ -210,7 +210,7 @@ class CacheMachine(RuleBasedStateMachine):
         self._note_evictions(before, token_ids[:stored])
         unexpected = self._unexpected(outcome)
         if self.cache._told_problem:  # which is said once only
-            assert unexpected in ([], ["the space allowed for it is used up"])
+            assert unexpected in ([], ["the disk quota is used up"])
             return
         assert unexpected == []
         # The path that was there is what is gone on from, but for what a power cut tore; whatever room was made, that

@@ -197,7 +197,7 @@ def test_a_vocabulary_tells_which_template_its_model_knows(tokens: tuple[str, ..
         ("{{ messages[0].content if messages[0] is unheard_of }}", "failed: No test named 'unheard_of' found;"),
         ("{{ messages[0].content }}{{ raise_exception('only with tools') }}", "refused the messages: only with tools"),
         ("{{ messages[0].content }}{% if messages | length > 1 %}{{ 1 / 0 }}{% endif %}", "division by zero"),
-        ("You are a model.", "does not write what the user says"),
+        ("You are a model.", "leaves out the user's messages"),
     ],
 )
 def test_a_template_that_fails_on_any_chat_is_replaced_when_it_is_opened(
@@ -282,7 +282,7 @@ def test_a_template_that_is_no_text_is_replaced_by_the_plain_one(tmp_path: Path)
     with open_gguf(path) as file:
         template = template_from_gguf(file, tokenizer)
     assert template.source == "plain"
-    assert template.notices[0].startswith("The chat template of the model file is no text; a plain one is used")
+    assert template.notices[0].startswith("The chat template of the model file is not text; a plain one is used")
 
 
 EXPECTED = {

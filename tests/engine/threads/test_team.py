@@ -252,4 +252,4 @@ def test_a_priority_that_is_refused_is_a_notice(
             PlanRunner(one_row(), team).run(token_count=1)
             return team.notices
 
-    assert elsewhere(notices) == (f"The system does not allow priority {priority}; threads run with the usual one.",)
+    assert elsewhere(notices) == (f"This system does not allow priority {priority}; threads run with normal priority.",)

@@ -81,7 +81,7 @@ def test_merges_that_are_no_pairs_are_passed_over_with_a_notice(tmp_path: Path) 
     keys = pair_keys(["a b", "ab c"])
     keys["merges"] = ["", "a b", "ab", " ", "ab c"]
     tokenizer = open_vocabulary(tmp_path, keys)
-    assert tokenizer.notices == ("tokenizer.ggml.merges has 3 lines that are no pairs; they are passed over.",)
+    assert tokenizer.notices == ("tokenizer.ggml.merges has 3 lines that are not pairs; they are ignored.",)
     assert tokenizer.tokenize("abc") == open_vocabulary(tmp_path, pair_keys(["a b", "ab c"])).tokenize("abc") == [257]
 
 

@@ -27,7 +27,7 @@ def test_a_compiler_that_ends_is_an_error(empty_folder: Path, monkeypatch: pytes
 
 def test_a_compiler_that_cannot_keep_its_code_is_an_error(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_with(monkeypatch, "import sys\nfor line in sys.stdin: print('done', flush=True)")
-    with pytest.raises(EngineError, match="could not be kept"):
+    with pytest.raises(EngineError, match="could not be saved"):
         load_kernels([ops.SUMMARISE_LOGITS])
 
 

@@ -97,7 +97,7 @@ def test_without_a_place_for_it_code_is_in_memory_alone(
     ops.SUMMARISE_LOGITS(address(logits), 64, address(highest))
     assert highest[0] == 63
     (notice,) = take_notices()
-    assert notice.startswith("Compiled kernels cannot be kept in ")
+    assert notice.startswith("Compiled kernels cannot be saved in ")
     assert not list(tmp_path.rglob("*.o")) and not list(tmp_path.rglob("*.part"))
 
 

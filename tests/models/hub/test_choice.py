@@ -76,16 +76,16 @@ def test_the_exact_quantization_comes_before_variants_of_it() -> None:
     ("names", "file", "quantization", "message", "hint"),
     [
         ((), "", "", "has no GGUF file", "GGUF in its name"),
-        (("a.gguf", "b.gguf"), "", "", "2 files that could be meant: a.gguf, b.gguf", "hf:o/r:a.gguf"),
-        (("a-Q4_K_M.gguf", "b-Q4_K_M.gguf"), "", "", "2 files that could be meant", "hf:o/r:a-Q4_K_M.gguf"),
-        (("a-Q8_0.gguf", "b-Q8_0.gguf"), "", "Q8_0", "2 files that could be meant", "hf:o/r:a-Q8_0.gguf"),
-        (("a-Q8_0.gguf", "a-Q6_K.gguf"), "", "Q4_K_M", "has no Q4_K_M", "There is Q6_K, Q8_0."),
-        (("tiny-Q8_0.gguf", "other.gguf"), "tiny-Q8.gguf", "", "has no file tiny-Q8.gguf", "There is tiny-Q8_0.gguf."),
+        (("a.gguf", "b.gguf"), "", "", "2 matching files: a.gguf, b.gguf", "hf:o/r:a.gguf"),
+        (("a-Q4_K_M.gguf", "b-Q4_K_M.gguf"), "", "", "2 matching files", "hf:o/r:a-Q4_K_M.gguf"),
+        (("a-Q8_0.gguf", "b-Q8_0.gguf"), "", "Q8_0", "2 matching files", "hf:o/r:a-Q8_0.gguf"),
+        (("a-Q8_0.gguf", "a-Q6_K.gguf"), "", "Q4_K_M", "has no Q4_K_M", "It has Q6_K, Q8_0."),
+        (("tiny-Q8_0.gguf", "other.gguf"), "tiny-Q8.gguf", "", "has no file tiny-Q8.gguf", "It has tiny-Q8_0.gguf."),
         (PARTS, "", "", "2 parts of a split model", "smaller quantization"),
         (PARTS, "", "Q8_0", "2 parts of a split model", "smaller quantization"),
         (PARTS, PARTS[1], "", "2 parts of a split model", "smaller quantization"),
-        (("mmproj.gguf",), "", "", "looks at images", "hf:o/r"),
-        (("mmproj.gguf", "x.gguf"), "mmproj.gguf", "", "looks at images", "hf:o/r"),
+        (("mmproj.gguf",), "", "", "only the image part of a model", "hf:o/r"),
+        (("mmproj.gguf", "x.gguf"), "mmproj.gguf", "", "only the image part of a model", "hf:o/r"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused_and_said_what_there_is(

@@ -40,13 +40,13 @@ def error_of(answer: GivenAnswer, *, has_token: bool = False) -> DownloadError:
     [
         (403, "GatedRepo", False, "accepted its terms", f"{HUB}/owner/tiny-GGUF and set HF_TOKEN"),
         (403, "GatedRepo", True, "accepted its terms", "with the account of your token"),
-        (404, "RevisionNotFound", False, "no revision v2", "Leave it out"),
-        (404, "EntryNotFound", False, "does not have the file any more", "Try again"),
+        (404, "RevisionNotFound", False, "no revision v2", "Leave the revision out"),
+        (404, "EntryNotFound", False, "no longer has the file", "Try again"),
         (401, "RepoNotFound", True, "no repository owner/tiny-GGUF on hub.example", "Check the name."),
         (401, "", True, "does not accept the token", "valid token"),
         (401, "", False, "or it is private", "set HF_TOKEN"),
         (403, "", True, "refuses access", "may not have the right"),
-        (407, "", False, "the proxy wants a name", "HTTPS_PROXY"),
+        (407, "", False, "the proxy requires a name", "HTTPS_PROXY"),
         (418, "", False, "refuses owner/tiny-GGUF (status 418)", "Check the network"),
     ],
 )
@@ -91,7 +91,7 @@ def test_a_hub_that_cannot_be_reached_is_waited_for_only_if_it_has_answered_befo
     explained = Explainer(HUB).failed_connection(error, has_answered=has_answered)
 
     assert isinstance(explained, PassingFailure if has_answered else HubUnreachableError)
-    assert "there is no address for hub.example" in str(explained)
+    assert "the address of hub.example was not found" in str(explained)
 
 
 def test_a_hub_that_takes_too_long_is_waited_for() -> None:

@@ -387,7 +387,7 @@ UV_BEFORE = """error: Failed to fetch: `https://an.index/simple/pip/`
   Caused by: client error (Connect)
 """
 UNREACHABLE, PROXY, TLS = "cannot be reached", "the proxy does not answer", "cannot be trusted (TLS)"
-NOT_THERE, CHANGED, FULL, CLOSED = "does not have it", "another file", "the disk is full", "may not be written to"
+NOT_THERE, CHANGED, FULL, CLOSED = "does not have it", "a different file", "the disk is full", "is not writable"
 
 # What pip 23.2 to 26.0 and uv 0.8 to 0.9 print.
 SAID = {
@@ -504,7 +504,7 @@ def test_every_cause_is_among_what_these_tests_say() -> None:
     [
         ("Looking\nERROR: something new\nmore of it\n", "ERROR: something new"),
         ("first\n\nlast words\n\n", "last words"),
-        ("", "the downloader said nothing"),
+        ("", "the downloader printed no message"),
         (f"ERROR: {'x' * 1000}", "x" * 193),
     ],
 )

@@ -81,7 +81,7 @@ async def test_typing_filters_by_all_words_in_any_case() -> None:
         assert len(lines(app)) == 1
         await pilot.press(*"xyz")
         assert lines(app) == []
-        assert advice(app) == "No chat has this in its title or its model's name."
+        assert advice(app) == "No chat has this text in its title or its model's name."
 
 
 async def test_arrows_move_while_typing_and_enter_opens() -> None:
@@ -212,4 +212,4 @@ async def test_a_list_of_branches_says_why_it_is_empty() -> None:
     async with shown(BranchList([], None, NOW)) as (app, pilot):
         assert advice(app) == "This chat has no messages yet."
         await pilot.press("x")
-        assert advice(app) == "No branch has this in its last question or answer."
+        assert advice(app) == "No branch has this text in its last question or answer."

@@ -83,7 +83,7 @@ async def test_without_anything_to_show_a_line_says_so() -> None:
     async with opened(engine=ScriptedEngine(estimate=parts)) as driver:
         await driver.until_state("ready")
         await driver.send("/prompt")
-        await driver.until_state("Nothing was written yet")
+        await driver.until_state("There is no prompt yet")
         assert not open_views(driver)
         assert not driver.engine.estimate_requests
 

@@ -41,7 +41,7 @@ async def test_a_click_shows_all_of_it_and_a_key_copies_it() -> None:
 async def test_a_command_shows_the_last_long_message() -> None:
     async with opened(replies=[spoken("ok"), spoken("ok")]) as driver:
         await driver.send("/whole")
-        assert "All messages are shown whole." in driver.status
+        assert "All messages are already shown in full." in driver.status
         await send_long(driver)
         await driver.until_state("ready")
         await driver.send("/whole")

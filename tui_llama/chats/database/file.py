@@ -25,13 +25,13 @@ IN_MEMORY: Final = Path(":memory:")
 
 BUSY_SECONDS: Final = 10.0
 
-DAMAGED_HINT = "Move it away to start with no chats; `sqlite3 FILE .recover` may save what it holds."
+DAMAGED_HINT = "To start without chats, move the file away. `sqlite3 FILE .recover` may save its contents."
 _CAUSES: dict[int, tuple[str, str]] = {
-    sqlite3.SQLITE_NOTADB: ("is damaged or no database", DAMAGED_HINT),
+    sqlite3.SQLITE_NOTADB: ("is damaged or not a database", DAMAGED_HINT),
     sqlite3.SQLITE_CORRUPT: ("is damaged", DAMAGED_HINT),
     sqlite3.SQLITE_FULL: (
         "cannot be written: the disk is full",
-        "Free some space; what was saved before is safe.",
+        "Free some space. Everything saved before is safe.",
     ),
     sqlite3.SQLITE_READONLY: ("cannot be written", "Make the file and its folder writable."),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", "Make the file and its folder readable and writable."),
@@ -106,19 +106,21 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _store_error(error, path) from error
     except (msgspec.ValidationError, msgspec.DecodeError, struct.error, OverflowError) as error:
-        raise StoreError(f"The file of your chats is damaged: {path}", DAMAGED_HINT) from error
+        raise StoreError(f"The database of your chats is damaged: {path}", DAMAGED_HINT) from error
     except OSError as error:
         if lacks_locks(error):
             raise _without_locks(path) from error
         reason = error.strerror or type(error).__name__
         is_gone = isinstance(error, FileNotFoundError)
-        hint = "Put its folder back, or make it again." if is_gone else "Check the folder and the disk."
-        raise StoreError(f"The file of your chats cannot be used ({reason}): {path}", hint) from error
+        hint = "Restore its folder, or create it again." if is_gone else "Check the folder and the disk."
+        raise StoreError(f"The database of your chats cannot be used ({reason}): {path}", hint) from error
 
 
 def _without_locks(path: Path) -> StoreError:
     hint = how_to_move(path)
-    return StoreError(f"The file of your chats cannot be used ({NO_LOCKS}): {path}", f"{hint[:1].upper()}{hint[1:]}.")
+    return StoreError(
+        f"The database of your chats cannot be used ({NO_LOCKS}): {path}", f"{hint[:1].upper()}{hint[1:]}."
+    )
 
 
 def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
@@ -128,7 +130,7 @@ def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
     primary_code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     otherwise = (f"cannot be used ({sanitize_line(str(error))})", "Start the program again.")
     what, hint = _CAUSES.get(primary_code, otherwise)
-    return StoreError(f"The file of your chats {what}: {path}", hint)
+    return StoreError(f"The database of your chats {what}: {path}", hint)
 
 
 class AnswerLocks:

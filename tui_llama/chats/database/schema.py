@@ -92,7 +92,9 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> None:
         return
     is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if not is_new or pragma(connection, "application_id") or pragma(connection, "user_version"):
-        raise StoreError(f"{path} is a database of another program.", "Move it away, or choose another place.")
+        raise StoreError(
+            f"{path} is a database of another program.", "Move it away, or set TUI_LLAMA_HOME to another folder."
+        )
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -112,7 +114,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         if version > len(MIGRATIONS):
             raise StoreError(
                 f"The chats in {path} were written by a newer version of tui_llama (schema {version}).",
-                "Update tui_llama; the chats were not touched.",
+                "Update tui_llama. The chats were not changed.",
             )
         for step in MIGRATIONS[version:]:
             for statement in step:

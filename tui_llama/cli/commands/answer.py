@@ -19,7 +19,8 @@ from tui_llama.cli.options import ENGINE, GENERATING, MODEL_OPTION, PLACEMENT, S
 def ask(group_options: dict[str, object], /, question: tuple[str, ...], **options: object) -> None:
     """Answers one QUESTION through the model's chat template.
 
-    Where its last word is "-", what comes on standard input is put below it; without a QUESTION, that is the question.
+    If the last word is "-", standard input is appended below the question. Without a QUESTION, standard input is the
+    question.
     """
     from tui_llama.cli import headless
 
@@ -36,14 +37,14 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
 @click.option(
     *("--continue", "chat_id"),
     metavar="CHAT",
-    help="Go on behind all tokens of this chat, named by its id or the beginning of it. TEXT may be left out.",
+    help="Continue after all tokens of the chat with this id, or an id that begins so. TEXT is then optional.",
 )
 @click.argument("text", required=False)
 @click.pass_obj
 def complete(group_options: dict[str, object], /, text: str | None, chat_id: str | None, **options: object) -> None:
-    """Continues TEXT as it stands ("-": standard input); prints the continuation alone.
+    """Continues TEXT exactly as it is ("-": standard input); prints only the continuation.
 
-    A chat that is continued stays as it is. Its model is taken where none is named.
+    With --continue, the chat is not changed, and its model is used unless you name one.
     """
     if text is None and chat_id is None:
         raise click.UsageError("Missing argument 'TEXT'.")

@@ -17,12 +17,12 @@ _LOAD_LISTS = ("threads", "batch_threads", "batch_tokens", "cache_type")
 
 @click.command()
 @click.option(
-    "-m", "--model", "models", multiple=True, metavar="FILE", help="GGUF file, or the name of one. Repeatable."
+    "-m", "--model", "models", multiple=True, metavar="FILE", help="GGUF file, or name of a model. May be repeated."
 )
 @with_options(list_option(BENCH_SETTINGS[name], default=BENCH_SETTINGS[name].default) for name in _BENCH_LISTS)
 @value_option(BENCH_SETTINGS["repetitions"], default=BENCH_SETTINGS["repetitions"].default)
-@click.option("-o", "--output", "form", type=click.Choice(["md", "json"]), default="md", help="A table, or JSON.")
-@click.option("--profile", is_flag=True, help="Also measure which operations take the time.")
+@click.option("-o", "--output", "form", type=click.Choice(["md", "json"]), default="md", help="Print a table or JSON.")
+@click.option("--profile", is_flag=True, help="Also measure the time of each kind of operation.")
 @with_options(list_option(SETTINGS[name]) for name in _LOAD_LISTS)
 @setting_options(*PLACEMENT)
 @click.pass_obj
@@ -38,9 +38,9 @@ def bench(
     profile: bool,
     **options: object,
 ) -> None:
-    """Measures how fast models are, and how fast this machine would let them be.
+    """Measures the speed of models and the limits that this machine sets.
 
-    Where an option takes numbers with commas, every one of them is measured.
+    An option that takes several numbers, separated by commas, is measured with each of them.
     """
     from tui_llama.bench import measure as measuring
     from tui_llama.bench.report import print_results

@@ -11,9 +11,9 @@ from tui_llama.cli.options import given, setting_options
 
 @click.group()
 def cache() -> None:
-    """Shows and removes stored prompts: what was read of chats, so that it need not be read again.
+    """Shows and removes stored prompts, which save reading a chat again.
 
-    What is removed is read again when its chat goes on; what was said is kept.
+    Removing a stored prompt keeps the chat's text. The chat is read again when you continue it.
     """
 
 
@@ -21,7 +21,7 @@ def cache() -> None:
 @setting_options("prompt_cache_mib")
 @click.pass_obj
 def show(group_options: dict[str, object], /, **options: object) -> None:
-    """Prints what is stored of each chat, the last used first, and how much room there is."""
+    """Prints the size of each chat's stored prompt, most recently used first, and the space left."""
     from tui_llama.cli import stored_prompts
     from tui_llama.output import Output
 
@@ -33,23 +33,23 @@ def show(group_options: dict[str, object], /, **options: object) -> None:
 
 @cache.command()
 @click.argument("chat_ids", nargs=-1, metavar="[CHAT_ID]...")
-@click.option("--all", "is_all", is_flag=True, help="Of all chats.")
+@click.option("--all", "is_all", is_flag=True, help="Remove the stored prompts of all chats.")
 def strip(chat_ids: tuple[str, ...], is_all: bool) -> None:
-    """Removes what is stored of the chats with these ids, or ids that begin so."""
+    """Removes the stored prompts of the chats with these ids, or ids that begin so."""
     from tui_llama.cli import stored_prompts
 
     if is_all == bool(chat_ids):
-        raise click.UsageError("Name chats by their ids, or give --all.")
+        raise click.UsageError("Give the ids of chats, or --all.")
     if is_all:
         stored_prompts.strip_all()
     else:
-        click.echo(f"Removed of {stored_prompts.summary(stored_prompts.strip(chat_ids))}.", err=True)
+        click.echo(f"Removed the stored prompts of {stored_prompts.summary(stored_prompts.strip(chat_ids))}.", err=True)
 
 
 @cache.command("clear")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def clear_cache(yes: bool) -> None:
-    """Removes everything that is stored."""
+    """Removes all stored prompts."""
     from tui_llama.cli import stored_prompts
 
     if not yes:

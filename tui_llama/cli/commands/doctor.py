@@ -7,13 +7,13 @@ import click
 
 
 @click.command()
-@click.option("--json", "is_json", is_flag=True, help="Print it for programs.")
+@click.option("--json", "is_json", is_flag=True, help="Print JSON for programs.")
 @click.pass_context
 def doctor(context: click.Context, is_json: bool) -> None:
-    """Looks for what is wrong, and prints a page that can be shown to everybody.
+    """Looks for problems and prints a page that is safe to publish.
 
-    There is nothing on it of what was said, and no names of users, machines or home folders. It is about a second's
-    work, and asks nothing of a network. Exit status: 0 nothing is wrong, 1 something is.
+    The page has no text of your chats and no names of users, machines or home folders. The command takes about a
+    second and does not use a network. Exit status: 0 nothing is wrong, 1 something is.
     """
     from tui_llama.doctor.examination import examine
     from tui_llama.doctor.privacy import privacy_of_this_user

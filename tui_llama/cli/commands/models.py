@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def pull(name: str) -> None:
     """Fetches the model NAME: one of the catalogue (`models list --all`), or hf:OWNER/REPOSITORY[:FILE-OR-TYPE].
 
-    A download that was broken off goes on where it stopped. Prints the path of the file.
+    A download that was interrupted continues where it stopped. Prints the path of the file.
     """
     from time import monotonic
 
@@ -33,15 +33,15 @@ def pull(name: str) -> None:
     with output.closing():
         downloaded = fetch(name, report)
         if downloaded.was_there:
-            output.notice("it was here already")
+            output.notice("the model was already on this machine")
         output.result(f"{downloaded.path}\n")
 
 
 @click.command("set-up")
 def set_up() -> None:
-    """Makes this machine ready: compiles kernels, and fetches a very small model where there is none.
+    """Prepares this machine: compiles the kernels, and fetches a very small model if there is none.
 
-    Exit status 1 where there is no model afterwards.
+    Exit status: 1 if there is still no model afterwards.
     """
     from tui_llama.cli.set_up import set_up as prepare
     from tui_llama.system.endings import endings_as_exits
@@ -58,11 +58,11 @@ def models() -> None:
 
 
 @models.command("list")
-@click.option("--all", "is_all", is_flag=True, help="Also those of the catalogue that are not here yet.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: a line of JSON for each.")
+@click.option("--all", "is_all", is_flag=True, help="Also list the catalogue's models that are not on this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each model, for programs.")
 @click.pass_obj
 def list_models(group_options: Mapping[str, object], is_all: bool, as_json: bool) -> None:
-    """Prints the model files on this machine: size, type, architecture, context, speed, and whose they are."""
+    """Prints the model files on this machine: size, type, architecture, context, speed, and origin."""
     from tui_llama.cli.model_listing import describe_found, print_lists
     from tui_llama.models.described import offers
     from tui_llama.models.machine import measured_machine
@@ -82,7 +82,7 @@ def list_models(group_options: Mapping[str, object], is_all: bool, as_json: bool
 @click.argument("model")
 @click.pass_obj
 def show(group_options: Mapping[str, object], model: str) -> None:
-    """Prints what there is to know of MODEL: a path, or a part of a name in `models list`."""
+    """Prints details of MODEL: a path, or a part of a name in `models list`."""
     from tui_llama.cli.model_listing import choose_found, print_model
 
     settings = settings_from(group_options)
@@ -93,9 +93,9 @@ def show(group_options: Mapping[str, object], model: str) -> None:
 
 @models.command()
 @click.argument("model")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def remove(model: str, yes: bool) -> None:
-    """Removes MODEL from the disk, if this program has fetched it; nothing else is touched."""
+    """Removes MODEL from the disk. Refuses models that this program has not fetched."""
     from tui_llama.cli.consent import require_consent
     from tui_llama.cli.model_listing import choose_found
     from tui_llama.models.downloads import size_words
@@ -107,7 +107,7 @@ def remove(model: str, yes: bool) -> None:
     if was_pulled(chosen.path) and not yes:
         require_consent(f"Remove {named} ({size_words(chosen.size_bytes)})?")
     freed_bytes = remove_pulled(chosen.path)
-    click.echo(f"Removed {named}: {size_words(freed_bytes)} are free again.", err=True)
+    click.echo(f"Removed {named}: {size_words(freed_bytes)} freed.", err=True)
 
 
 def _output() -> "Output":

@@ -9,15 +9,18 @@ from tui_llama.cli.command_settings import values_from
 
 
 @click.command()
-@click.option("--path", "is_path", is_flag=True, help="Print where the settings file is, or would be.")
-@click.option("-m", "--model", metavar="FILE", help="Whose sampling is told; else the model last used.")
+@click.option(
+    "--path", "is_path", is_flag=True, help="Print the path of the settings file, even if there is no file yet."
+)
+@click.option("-m", "--model", metavar="FILE", help="Show the sampling of this model; default: the model last used.")
 @click.pass_obj
 def settings(group_options: Mapping[str, object], is_path: bool, model: str | None) -> None:
-    """Prints all settings with their explanations, as a settings file.
+    """Prints all settings with their explanations, in the form of a settings file.
 
-    What is set says by what: the settings file, a variable, or an option before "settings"; what has its default is
-    commented out. At the end stands how tokens are chosen with a model, and where each value comes from. To save it,
-    write it to another file first: a shell empties a file before anything is read from it.
+    Each value that is set names its source: the settings file, a variable, or an option before "settings". Settings
+    with their default are commented out. The last lines show how tokens are sampled with a model and where each value
+    comes from. To save the output, write it to another file first: a shell empties the settings file before this
+    command reads it.
     """
     from tui_llama import paths
     from tui_llama.cli.model_choice import last_model, named_model, starter_model

@@ -10,19 +10,19 @@ from tui_llama.cli.options import ENGINE, MODEL_OPTION, PLACEMENT, given, settin
 
 @click.group()
 def state() -> None:
-    """Reads and writes what other programs keep of a model that has read something."""
+    """Imports and exports sessions of llama.cpp."""
 
 
 @state.command("import")
 @MODEL_OPTION
 @setting_options(*ENGINE, *PLACEMENT)
-@click.option("--title", metavar="TEXT", help="Title of the chat; else the file's name.")
+@click.option("--title", metavar="TEXT", help="Title of the chat; default: the file's name.")
 @click.argument("file")
 @click.pass_obj
 def import_state(group_options: dict[str, object], /, file: str, title: str | None, **options: object) -> None:
-    """Makes a chat of FILE, a session of llama.cpp (--prompt-cache), and prints the chat's id.
+    """Makes a chat from FILE, a session of llama.cpp (--prompt-cache), and prints the chat's id.
 
-    Its keys and values must be of f16, and this model must compute them too.
+    Its keys and values must be f16, and this model must compute the same ones.
     """
     from tui_llama.cli.llama_sessions import import_session
 
@@ -34,7 +34,7 @@ def import_state(group_options: dict[str, object], /, file: str, title: str | No
 @state.command("export")
 @MODEL_OPTION
 @setting_options(*ENGINE, *PLACEMENT)
-@click.option("--chat", "chat_id", metavar="CHAT", help="Write this chat; its id or the beginning of it.")
+@click.option("--chat", "chat_id", metavar="CHAT", help="Write the chat with this id, or an id that begins so.")
 @click.option("--text", metavar="TEXT", help='Write this text ("-": standard input).')
 @click.option(
     "--session-version",
@@ -46,9 +46,11 @@ def import_state(group_options: dict[str, object], /, file: str, title: str | No
 @click.option(
     "--flash-attention/--no-flash-attention",
     default=None,
-    help="Whether llama.cpp will run with it; else as it does on a processor: in version 10, and not in version 9.",
+    help="Whether llama.cpp will use flash attention; default, as llama.cpp on a CPU: with version 10, not with 9.",
 )
-@click.option("--force", is_flag=True, help="Replace OUT if it is such a session; nothing else is ever replaced.")
+@click.option(
+    "--force", is_flag=True, help="Replace OUT if it is a session of llama.cpp. Other files are never replaced."
+)
 @click.argument("file", metavar="OUT")
 @click.pass_obj
 def export_state(
@@ -62,9 +64,9 @@ def export_state(
     force: bool,
     **options: object,
 ) -> None:
-    """Writes the new file OUT, a session that llama.cpp continues (--prompt-cache), and says what is in it.
+    """Writes the new file OUT, a session that llama.cpp continues (--prompt-cache), and prints what it contains.
 
-    Keys and values that are not stored are computed. A chat's model is taken where none is named.
+    Keys and values that are not stored are computed. With --chat, the chat's model is used unless you name one.
     """
     if (chat_id is None) == (text is None):
         raise click.UsageError("Give either --chat or --text.")

@@ -9,8 +9,8 @@ from tui_llama.cli.options import MODEL_OPTION, given
 
 @click.command()
 @MODEL_OPTION
-@click.option("--special", is_flag=True, help="Special tokens written in TEXT become these tokens.")
-@click.option("--add-special", is_flag=True, help="Add the tokens that begin and end a text, if the model does.")
+@click.option("--special", is_flag=True, help="Read special tokens that are written out in TEXT as such.")
+@click.option("--add-special", is_flag=True, help="Add the tokens that begin and end a text, if the model uses them.")
 @click.argument("text")
 @click.pass_obj
 def tokenize(
@@ -18,7 +18,7 @@ def tokenize(
 ) -> None:
     """Prints the token ids of TEXT ("-": standard input) as a JSON list.
 
-    A file with nothing but a vocabulary is enough of a model.
+    The model may be a file that has only a vocabulary.
     """
     import json
 

@@ -35,7 +35,7 @@ class AnswerText:
         """
         written = "".join(map(self._decoder.push, token_ids))
         if not written.startswith(shown):
-            raise EngineError("the tokens of this answer are another model's", "Let this model answer again.")
+            raise EngineError("the tokens of this answer belong to another model", "Ask this model for a new answer.")
         self._not_shown = written[len(shown) :]
 
     def push(self, token_id: int) -> tuple[str, bool]:

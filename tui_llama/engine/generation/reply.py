@@ -305,4 +305,4 @@ class _Cost:
 
 def unused_state_notice(problem: str) -> str:
     """Returns one line for the user about a stored state that could not be used."""
-    return f"A saved state could not be used in full: {problem}. The rest is read again."
+    return f"A stored prompt could not be used in full: {problem}. The rest is read again."

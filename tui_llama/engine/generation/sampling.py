@@ -374,6 +374,6 @@ def _checked(candidates: Candidates) -> Candidates:
 
 def _no_numbers() -> EngineError:
     return EngineError(
-        "The model computed values that are no numbers",
-        "The model file is perhaps damaged; download it again or try another quantization.",
+        "The model computed values that are not numbers",
+        "The model file may be damaged; download it again or try another quantization.",
     )

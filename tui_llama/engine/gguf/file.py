@@ -132,7 +132,7 @@ class GgufFile:
         tensor = self._tensor(name)
         if tensor.shape != without_ones_behind(shape):
             raise self.refuse(
-                f"tensor {quoted(name)} has shape {quoted(tensor.shape)}, but the model's sizes ask for {shape}",
+                f"tensor {quoted(name)} has shape {quoted(tensor.shape)}, but the model's sizes require {shape}",
                 _OTHER_FILE_HINT,
             )
         return tensor

@@ -84,8 +84,8 @@ _FOREIGN_BEGINNINGS: Final[Mapping[bytes, str]] = {
     b"fmgg": "it has the older GGML format",
     b"tjgg": "it has the older GGML format",
     b"FUGG": "its bytes are in reverse order",
-    b"PK\x03\x04": "it is a ZIP archive, perhaps a PyTorch model",
-    b"vers": "it is perhaps a Git LFS pointer instead of the file itself",
+    b"PK\x03\x04": "it is a ZIP archive; it may be a PyTorch model",
+    b"vers": "it may be a Git LFS pointer instead of the file itself",
     b"<!DO": "it is a web page",
     b"<htm": "it is a web page",
 }
@@ -184,7 +184,7 @@ def _read_version(cursor: Cursor) -> int:
 def _read_count(cursor: Cursor, what: str, most: int) -> int:
     (count,) = _I64.unpack(cursor.take(_I64.size, f"number of {what}"))
     if not 0 <= count <= most:
-        cursor.refuse(f"{count} {what} are not possible, at most {most}")
+        cursor.refuse(f"{count} {what} are not allowed, at most {most} are")
     return int(count)
 
 
@@ -364,7 +364,7 @@ def _placed(cursor: Cursor, table: Mapping[str, TensorInfo], alignment: int) -> 
         offset_bytes = data_start + tensor.offset_bytes
         if offset_bytes != expected:
             cursor.refuse(
-                f"tensor {quoted(tensor.name)} is said to begin at byte {offset_bytes}, "
+                f"tensor {quoted(tensor.name)} should begin at byte {offset_bytes}, "
                 f"but the one before it ends at {end} and the alignment is {alignment}"
             )
         end = offset_bytes + tensor.size_bytes

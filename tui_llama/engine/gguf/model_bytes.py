@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tui_llama.errors import CallerError, ModelFileError
 
 _PATH_HINT: Final = "Check the path of the model."
-_CHANGED_HINT: Final = "Wait until nobody writes it any more, then load it again."
+_CHANGED_HINT: Final = "Wait until the file is complete, then load it again."
 _READING_HINT: Final = "Check the disk or the network that it is on, then try again."
 
 
@@ -54,8 +54,8 @@ class WatchedFile:
         known, self._known = self._known, file_identity(self._path)
         if not self._was_there or self._known == known:
             return ""
-        what = "is not there any more" if self._known is None else "has changed since it was loaded"
-        return f"{self._path.name} {what}; answers still come from what was loaded. Load it again to use another."
+        what = "no longer exists" if self._known is None else "has changed since it was loaded"
+        return f"{self._path.name} {what}; the loaded model is still in use. Load a model again to change that."
 
 
 class ModelBytes:
@@ -162,11 +162,13 @@ def _open(path: Path) -> int:
     except FileNotFoundError as error:
         raise ModelFileError(f"there is no file {path}", _PATH_HINT) from error
     except PermissionError as error:
-        raise ModelFileError(f"{path.name} may not be read", "Check its owner and permissions.") from error
+        raise ModelFileError(
+            f"there is no permission to read {path.name}", "Check its owner and permissions."
+        ) from error
     except OSError as error:
         raise ModelFileError(f"{path.name[:80]} cannot be opened: {error.strerror}", _PATH_HINT) from error
     except ValueError as error:  # a zero byte in the path
-        raise ModelFileError(f"{ascii(str(path))[:80]} cannot be a path", _PATH_HINT) from error
+        raise ModelFileError(f"{ascii(str(path))[:80]} is not a valid path", _PATH_HINT) from error
     try:
         _check_kind(path, os.fstat(descriptor))
     except BaseException:
@@ -177,7 +179,7 @@ def _open(path: Path) -> int:
 
 def _check_kind(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise ModelFileError(f"{path} is {what}", "Give the path of a file whose name ends in .gguf.")
     if status.st_size == 0:
         raise ModelFileError(f"{path.name} is empty", "The file is damaged or incomplete; download it again.")

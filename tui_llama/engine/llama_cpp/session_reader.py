@@ -62,7 +62,7 @@ def read_llama_session(
         if version == 9:
             _skip_outputs(reader, vocab_size)
         elif reader.number(COUNT) != 1:
-            raise StateFileError("of several sequences")
+            raise StateFileError("with several sequences")
         order = _read_cells(reader, max_tokens)
         _check_lengths(len(token_ids), len(order))
         layers = _read_layers(reader, shape, order)
@@ -114,7 +114,7 @@ def _read_version(reader: _Reader) -> int:
     if magic != MAGIC:
         raise StateFileError("not a session file of llama.cpp")
     if version not in VERSIONS:
-        raise StateFileError(f"of version {version}, not 9 or 10")
+        raise StateFileError(f"in version {version}, not 9 or 10")
     return int(version)
 
 
@@ -125,7 +125,7 @@ def _read_token_ids(reader: _Reader, max_tokens: int, vocab_size: int) -> TokenI
     # Signed in the file; a negative one becomes larger than any vocabulary.
     token_ids = reader.array(count, np.dtype("<u4"))
     if count and int(token_ids.max()) >= vocab_size:
-        raise StateFileError("of another vocabulary")
+        raise StateFileError("made with another vocabulary")
     return token_ids
 
 
@@ -133,7 +133,7 @@ def _check_architecture(reader: _Reader, architecture: str) -> None:
     expected = architecture.encode()
     # The length first, so that no name of another length is read.
     if reader.number(COUNT) != len(expected) or reader.take(len(expected)) != expected:
-        raise StateFileError("of another architecture")
+        raise StateFileError("made with another architecture")
 
 
 def _skip_outputs(reader: _Reader, vocab_size: int) -> None:
@@ -142,7 +142,7 @@ def _skip_outputs(reader: _Reader, vocab_size: int) -> None:
     reader.skip(4 * output_count)
     logit_count = reader.number(LONG_COUNT)
     if logit_count > output_count * vocab_size:
-        raise StateFileError("of another vocabulary")
+        raise StateFileError("made with another vocabulary")
     reader.skip(4 * logit_count)
     reader.skip(4 * reader.number(LONG_COUNT))
 
@@ -157,7 +157,7 @@ def _read_cells(reader: _Reader, max_tokens: int) -> NDArray[np.intp]:
     cells = reader.array(count, CELL)
     # A cell of two sequences is longer, so that all after it was read askew, and does not matter.
     if (cells["sequence_count"] != 1).any() or (cells["sequence_id"] != cells["sequence_id"][0]).any():
-        raise StateFileError("of several sequences")
+        raise StateFileError("with several sequences")
     order = np.argsort(cells["position"], kind="stable")
     if (cells["position"][order] != np.arange(count)).any():
         raise StateFileError(f"with positions that are not 0 to {count - 1}, as after a shift of the context")
@@ -166,7 +166,7 @@ def _read_cells(reader: _Reader, max_tokens: int) -> NDArray[np.intp]:
 
 def _check_lengths(token_count: int, cell_count: int) -> None:
     if not cell_count <= token_count <= cell_count + 1:
-        raise StateFileError(f"of {token_count} tokens, but with keys and values of {cell_count}")
+        raise StateFileError(f"inconsistent: {token_count} tokens, but keys and values of {cell_count}")
 
 
 def _read_layers(reader: _Reader, shape: StateShape, order: NDArray[np.intp]) -> list[tuple[Plane, Plane]]:
@@ -174,13 +174,13 @@ def _read_layers(reader: _Reader, shape: StateShape, order: NDArray[np.intp]) ->
     if transposed > 1:
         raise StateFileError("damaged (transposition)")
     if layer_count != shape.layer_count:
-        raise StateFileError("of another shape")
+        raise StateFileError("made with keys and values of another shape")
     keys = [_read_plane(reader, shape, order, f"layer {layer} keys", False) for layer in range(layer_count)]
     values = [
         _read_plane(reader, shape, order, f"layer {layer} values", bool(transposed)) for layer in range(layer_count)
     ]
     if reader.left_bytes:
-        raise StateFileError("longer than it says")
+        raise StateFileError("longer than its header says")
     return list(zip(keys, values, strict=True))
 
 
@@ -189,9 +189,9 @@ def _read_plane(reader: _Reader, shape: StateShape, order: NDArray[np.intp], wha
     row_elements = shape.kv_heads * shape.head_dim
     element_type, *sizes = reader.fields(TRANSPOSED_ROWS if transposed else ROWS)
     if element_type != F16:
-        raise StateFileError(f"not of f16 ({what})")
+        raise StateFileError(f"not in f16 ({what})")
     if sizes != ([HALF.itemsize, row_elements] if transposed else [row_bytes(shape)]):
-        raise StateFileError("of another shape")
+        raise StateFileError("made with keys and values of another shape")
     elements = reader.array(len(order) * row_elements, HALF)
     if not is_finite(elements.view(np.uint8), shape.dtype):
         raise StateFileError(f"damaged ({what}: not finite)")

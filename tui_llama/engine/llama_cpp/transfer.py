@@ -136,7 +136,9 @@ class SessionTransfer:
         self._hold(0, kv, token_ids)
         for position in (last, last // 2):
             if not is_reproduced(self._sequence, position, must_be_equal=False):
-                raise StateFileError("of another model, or damaged (keys and values are not those of its tokens)")
+                raise StateFileError(
+                    "made with another model, or damaged (the keys and values do not match the tokens)"
+                )
         self._hold(last // 2, kv, token_ids)
 
     def _hold(self, first: int, kv: KvArray, token_ids: list[int]) -> None:
@@ -212,7 +214,9 @@ class SessionTransfer:
             needed = 1 if version == _LOGITS_VERSION else 2
             raise EngineError(f"a session of version {version} needs at least {needed} tokens, not {len(token_ids)}")
         if max(token_ids) >= self._model.vocab_size:
-            raise EngineError("there are tokens that this model does not know", "Use the model that they are of.")
+            raise EngineError(
+                "there are tokens that this model does not know", "Use the model that the tokens belong to."
+            )
 
     def _restore(self, token_ids: tuple[int, ...], owner: bytes | None) -> tuple[int, tuple[str, ...]]:
         self._sequence.rewind(0)

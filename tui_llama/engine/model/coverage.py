@@ -22,9 +22,7 @@ from tui_llama.engine.tensors.rotary import FREQUENCY_FACTORS
 from tui_llama.engine.tensors.weights import float_vector_info
 from tui_llama.errors import ModelFileError
 
-_UNKNOWN_HINT: Final = (
-    "Its answers would be wrong without that. Choose another model, or a newer version of this program."
-)
+_UNKNOWN_HINT: Final = "Without it, answers would be wrong. Choose another model, or a newer version of this program."
 _NAMED_TENSORS: Final = 3
 
 _IGNORABLE: Final = re.compile(
@@ -181,7 +179,7 @@ def _check_keys(file: GgufFile) -> None:
         if _says(file, name, (0,)):
             raise _refusal(file, name, meaning)
     if _value(file, "attention.causal") is False:
-        raise _refusal(file, "attention.causal", "the model reads in both directions, so that it cannot write")
+        raise _refusal(file, "attention.causal", "the model reads text in both directions, so it cannot write")
 
 
 def _refusal(file: GgufFile, name: str, meaning: str) -> ModelFileError:
@@ -198,7 +196,7 @@ def _notices(file: GgufFile) -> list[str]:
         )
     if _says(file, "pooling_type", (0,)):
         notices.append(
-            "The model was made for embeddings, not for writing (pooling_type); its answers may make no sense."
+            "The model was made for embeddings, not for writing (pooling_type); its answers may be nonsense."
         )
     return notices
 
@@ -223,4 +221,4 @@ def _unknown_words(names: list[str]) -> str:
     named = ", ".join(quoted(name) for name in names[:_NAMED_TENSORS])
     more = f" and {len(names) - _NAMED_TENSORS} more" if len(names) > _NAMED_TENSORS else ""
     tensors = "a tensor" if len(names) == 1 else f"{len(names)} tensors"
-    return f"the model has {tensors} that this program does not know how to use: {named}{more}"
+    return f"the model has {tensors} that this program cannot use: {named}{more}"

@@ -27,7 +27,7 @@ from tui_llama.errors import EngineError, UserError
 
 SomeEvent = TypeVar("SomeEvent")
 
-LOG_HINT = "The engine's log has more."
+LOG_HINT = "The engine's log has details."
 _LONGEST_TEXT = 300
 
 

@@ -45,12 +45,12 @@ def encode_frame(message: Request | Event) -> bytes:
             "a text or file name for the engine is not valid Unicode", "Rename the file to plain characters."
         ) from error
     except OverflowError as error:
-        raise EngineError("a number for the engine is too large", "Look at the numbers in the settings.") from error
+        raise EngineError("a number for the engine is too large", "Check the numbers in the settings.") from error
     except Exception as error:  # any complaint of the codec
         raise EngineError(f"a message for the engine cannot be written: {type(error).__name__}: {error}") from error
     if len(body) > MOST_MESSAGE_BYTES:
         raise EngineError(
-            f"a message of {len(body)} bytes is more than the engine takes ({MOST_MESSAGE_BYTES})",
+            f"a message of {len(body)} bytes is longer than the engine accepts ({MOST_MESSAGE_BYTES})",
             "Shorten the text.",
         )
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body

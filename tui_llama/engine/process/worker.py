@@ -117,7 +117,7 @@ class EngineWorker:
                     return event
                 if isinstance(event, Failed):
                     raise EngineError(event.message, event.hint)
-        raise EngineError("the engine was asked for something else meanwhile")
+        raise EngineError("the engine got another request in the meantime")
 
     def cancel(self) -> None:
         """See `Engine.cancel`. To be called from the event loop's thread."""
@@ -136,7 +136,7 @@ class EngineWorker:
     async def _converse(self, request: AnsweredRequest) -> AsyncGenerator[Event, None]:
         if self._exchange is not None:
             if not self._exchange.reads_ahead:
-                raise CallerError("the engine does one thing at a time")
+                raise CallerError("the engine carries out one request at a time")
             self._exchange.abandon()
         exchange = self._exchange = Exchange(request)
         with engine_errors(self._log_file):
@@ -287,18 +287,18 @@ class _Child:
     def _loss_error(self, fault: Exception | None) -> EngineLostError:
         if self._ending:
             return EngineLostError("the engine was closed")
-        hint = "Try again: it is started anew."
-        hint += f" {self._log_file} may say why." if self._log_file is not None else ""
+        hint = "Try again: the engine starts again."
+        hint += f" Details may be in {self._log_file}." if self._log_file is not None else ""
         if isinstance(fault, FrameError):
-            return EngineLostError(f"the engine's process sent something unintelligible: {fault}", hint)
+            return EngineLostError(f"the engine's process sent an invalid message: {fault}", hint)
         if fault is not None:
-            return EngineLostError(f"the engine's process cannot be listened to: {type(fault).__name__}: {fault}", hint)
+            return EngineLostError(f"the engine's process cannot be read from: {type(fault).__name__}: {fault}", hint)
         status = self.process.returncode
         assert status is not None
         if status >= 0:
             return EngineLostError(f"the engine's process ended with exit status {status}", hint)
         if -status == signal.SIGKILL:
-            hint = "Try again: it is started anew. If nobody killed it, the machine ran out of memory."
+            hint = "Try again: the engine starts again. If nobody killed it, the machine ran out of memory."
         return EngineLostError(f"the engine's process was ended by {_signal_name(-status)}", hint)
 
 

@@ -64,7 +64,7 @@ _LASTING: Final = {
 }
 """Errors of which the user is told once, until something could be saved again."""
 
-_CAUSES: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the space allowed for it is used up"}
+_CAUSES: Final = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class PromptCache:
                 sequence.rewind(reached)
                 for part in path:
                     if part.last > reached:
-                        self._tree.set_aside(part.known.name, "not what the model computes")
+                        self._tree.set_aside(part.known.name, "different from what the model computes")
                 break
             reached = loaded
         return CacheResult(reached, tuple(self._tree.take_damages()))

@@ -154,7 +154,7 @@ class SegmentTree:
             finally:
                 self._storage.close(descriptor)
             if name != known.segment_id.hex() + SUFFIX:
-                raise StateFileError("under another name")
+                raise StateFileError("stored under a wrong name")
         except (FileNotFoundError, StateVersionError, NoStateFileError):
             return None
         except OSError as error:

@@ -66,7 +66,7 @@ def restore_session(
             segment = scan(storage, descriptor)
             header = segment.header
             if (header.fingerprint, header.shape) != (fingerprint, shape):
-                raise StateFileError("of another model or configuration")
+                raise StateFileError("made with another model or configuration")
             if header.parent_id != NO_PARENT:
                 raise StateFileError("not a whole session")
             if segment.end_digest != fingerprint.chain.extended(segment.token_ids).digest or segment.has_lost_tail:

@@ -53,7 +53,7 @@ class ContextRoom:
         Raises:
             CallerError: this kind makes none.
         """
-        raise CallerError("there is no room behind the end of this context")
+        raise CallerError("this context is full")
 
 
 class ShiftingRoom(ContextRoom):

@@ -59,7 +59,9 @@ def without_foreign_tokens(model: LanguageModel, request: _Request) -> _Request:
     if not isinstance(request, CompleteRequest):
         return msgspec.structs.replace(request, ledger=())
     if not request.messages:
-        raise EngineError("the chat has tokens that this model does not know", "Use the model that it was held with.")
+        raise EngineError(
+            "the chat has tokens that this model does not know", "Use the model that answered in this chat."
+        )
     return msgspec.structs.replace(request, ledger=(), answer_tokens=0)
 
 

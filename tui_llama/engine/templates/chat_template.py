@@ -136,7 +136,7 @@ class ChatTemplate:
             if not isinstance(error.__cause__, TemplateRefusalError):
                 raise
         if _PROBE not in self._run(_QUESTION, True, now):
-            raise EngineError("The model's chat template does not write what the user says", _HINT)
+            raise EngineError("The model's chat template leaves out the user's messages", _HINT)
 
     def render(
         self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None

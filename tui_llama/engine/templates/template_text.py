@@ -25,9 +25,9 @@ def stored_template(file: GgufFile) -> tuple[str, str]:
     value = file.metadata.get(TEMPLATE_KEY)
     if isinstance(value, str) and value.strip():
         return value, ""
-    odd = "" if value is None or isinstance(value, str) else "The chat template of the model file is no text"
+    odd = "" if value is None or isinstance(value, str) else "The chat template of the model file is not text"
     if isinstance(value, SkippedValue):
-        odd = "The chat template of the model file is too long to be read"
+        odd = "The chat template of the model file is too long"
     for name, text in _others(file):
         if text.strip():
             return text, f"{odd or 'The model file has several chat templates'}; {name} is used."

@@ -27,8 +27,7 @@ MAX_VOCAB: Final = 1 << 21
 ASSUMED_CONTEXT: Final = 1 << 13
 """Context in tokens that is assumed for a file that declares 0."""
 _NO_CONTEXT_NOTICE: Final = (
-    "The model file does not say for how long a context it was made (context_length is 0); "
-    f"{ASSUMED_CONTEXT} is assumed."
+    f"The model file does not give the length of its context (context_length is 0); {ASSUMED_CONTEXT} is assumed."
 )
 _DEFAULT_ROPE_BASE: Final = 10000.0
 _OTHER_MODEL: Final = "Choose another model, or a newer version of this program."
@@ -168,7 +167,7 @@ class _Reader:
         key = "rope.dimension_count"
         rope_dim = self._size(key, head_dim, default=head_dim)
         if rope_dim % 2:
-            raise self._refuse(key, f"{rope_dim} is odd, but positions turn pairs")
+            raise self._refuse(key, f"{rope_dim} is odd, but must be even")
         if self._architecture in _WHOLE_HEAD_ROTATION and rope_dim != head_dim:
             raise self._refuse(key, f"{rope_dim} should be the whole head, {head_dim}")
         return rope_dim

@@ -47,7 +47,7 @@ def chosen_processors(placement: Placement) -> frozenset[int]:
     chosen = (_in_mask(placement.cpu_mask) | _in_range(placement.cpu_range, max(usable))) & usable
     if not chosen:
         given = " ".join(text for text in (placement.cpu_mask, placement.cpu_range) if text)
-        raise SettingsError(f"{given} names no processor that is usable", f"Usable here: {_listed(usable)}.")
+        raise SettingsError(f"{given} names no usable processor", f"Usable here: {_listed(usable)}.")
     return chosen
 
 
@@ -91,12 +91,12 @@ class Seating:
             try:
                 os.sched_setaffinity(0, self.seats[thread % len(self.seats)])
             except (AttributeError, OSError):
-                self.note("The system does not let threads be bound to processors; they run anywhere.")
+                self.note("This system cannot bind threads to processors; they run on any processor.")
         if self.priority:
             try:
                 _set_priority(self.priority)
             except (AttributeError, OSError):
-                self.note(f"The system does not allow priority {self.priority}; threads run with the usual one.")
+                self.note(f"This system does not allow priority {self.priority}; threads run with normal priority.")
         return before
 
 
@@ -139,7 +139,7 @@ def _in_mask(text: str) -> frozenset[int]:
     digits = text.lower().removeprefix("0x")
     if not digits or set(digits) - set("0123456789abcdef"):
         raise SettingsError(
-            f"the CPU mask {text!r} is no hexadecimal number", "Write one bit for each CPU, such as 0xf."
+            f"the CPU mask {text!r} is not a hexadecimal number", "Write one bit for each CPU, such as 0xf."
         )
     return frozenset(bit for bit, digit in enumerate(reversed(f"{int(digits, 16):b}")) if digit == "1")
 
@@ -150,7 +150,7 @@ def _in_range(text: str, highest: int) -> frozenset[int]:
     first, dash, last = text.partition("-")
     ends = first or "0", last or str(highest)
     if not (dash and (first or last) and all(end.isascii() and end.isdigit() for end in ends)):
-        raise SettingsError(f"the CPU range {text!r} is no range", "Write the first and the last CPU, such as 0-3.")
+        raise SettingsError(f"the CPU range {text!r} is not a range", "Write the first and the last CPU, such as 0-3.")
     start, stop = (int(end) if len(end) < _MOST_DIGITS else highest + 1 for end in ends)
     if start > stop:
         raise SettingsError(f"the CPU range {text!r} ends before it begins", "Write the lower number first.")

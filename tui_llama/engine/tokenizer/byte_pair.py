@@ -66,7 +66,7 @@ class BytePairEncoder:
             EngineError: the text is longer than the splitting engine can take.
         """
         if len(text) > MAX_CHARACTERS:
-            raise EngineError("The text is too long to be cut into tokens", "Give it in smaller parts.")
+            raise EngineError("The text is too long to be tokenised", "Split it into smaller parts.")
         if self._rule.escapes_spaces:
             text = text.replace(" ", SPACE)
         if self._rule.whole_newline_runs:
@@ -124,9 +124,7 @@ def _read_merges(
     if sound_lines < len(lines):
         pairs = [index for index, line in enumerate(lines.raw_list()) if b" " in line[1:]]
         merges, _ = texts.read_merges(content, starts[pairs], ends[pairs])
-        notices = (
-            f"tokenizer.ggml.merges has {len(lines) - len(pairs)} lines that are no pairs; they are passed over.",
-        )
+        notices = (f"tokenizer.ggml.merges has {len(lines) - len(pairs)} lines that are not pairs; they are ignored.",)
     ids = vocabulary.ids
     new_ids: dict[str, int] = {}
     for rank in np.flatnonzero((merges < 0).any(axis=1)).tolist():

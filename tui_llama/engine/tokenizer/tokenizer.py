@@ -245,7 +245,7 @@ def _open_score_based(file: GgufFile) -> Tokenizer:
     notices = list(vocabulary.notices)
     if vocabulary.scores is None:
         notices.append(
-            "The vocabulary has no scores (tokenizer.ggml.scores); text is cut otherwise, and answers may be worse."
+            "The vocabulary has no scores (tokenizer.ggml.scores); text is split differently, and answers may be worse."
         )
     encoder = ScoreBasedEncoder(file, vocabulary)
     return Tokenizer(

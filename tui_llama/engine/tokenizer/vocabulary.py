@@ -185,7 +185,7 @@ def _read_scores(file: GgufFile, count: int) -> NDArray[np.float32] | None:
     with np.errstate(over="ignore"):
         scores: NDArray[np.float32] = value[:count].astype(np.float32)
     if np.isnan(scores).any():
-        raise file.refuse(f"{key} has values that are no numbers")
+        raise file.refuse(f"{key} has values that are not numbers")
     return scores
 
 

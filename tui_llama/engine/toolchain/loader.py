@@ -63,7 +63,7 @@ def load_kernels(kernels: Iterable[Kernel], on_progress: Callable[[int, int], No
                 _troubles.append(unkept.cause)
         for kernel, code in kept.items():
             if code is None:
-                raise EngineError(f"{kernel.module}.{kernel.name} was compiled, but could not be kept")
+                raise EngineError(f"{kernel.module}.{kernel.name} was compiled, but could not be saved")
             _loaded[kernel] = linked(code, kernel.arguments, returns=kernel.returns)
     on_progress(len(wanted), len(wanted))
 
@@ -88,7 +88,7 @@ def take_notices() -> tuple[str, ...]:
     """Returns what the user should know of keeping code, and forgets it."""
     causes, _troubles[:] = dict.fromkeys(_troubles), []
     return tuple(
-        f"Compiled kernels cannot be kept in {paths.kernel_cache_folder()} ({cause}), "
+        f"Compiled kernels cannot be saved in {paths.kernel_cache_folder()} ({cause}), "
         "so every start compiles them again, which takes a while."
         for cause in causes
     )

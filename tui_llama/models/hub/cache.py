@@ -183,8 +183,8 @@ class HubCache:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise no_space(self.folder, wanted_bytes, max(self._free_bytes(), 0)) from error
             raise DownloadError(
-                f"the folder of downloads, {self.folder}, cannot be used: {error.strerror or 'unknown reason'}",
-                "Set HF_HUB_CACHE to a folder that can be written.",
+                f"the download folder {self.folder} cannot be used: {error.strerror or 'unknown reason'}",
+                "Set HF_HUB_CACHE to a writable folder.",
             ) from error
 
     def _read(self, content: BinaryIO) -> bytes:

@@ -85,7 +85,7 @@ def _named(reference: HubReference, files: Sequence[HubFile]) -> HubFile:
     by_stem = {file.name[: -len(".gguf")]: file for file in files}
     near = difflib.get_close_matches(reference.file[: -len(".gguf")], by_stem, n=MOST_NAMES)
     meant = [by_stem[stem] for stem in near] or files
-    raise DownloadError(f"{reference.repository} has no file {reference.file}", f"There is {_names(meant)}.")
+    raise DownloadError(f"{reference.repository} has no file {reference.file}", f"It has {_names(meant)}.")
 
 
 def _of_quantization(reference: HubReference, files: Sequence[HubFile]) -> HubFile:
@@ -94,7 +94,7 @@ def _of_quantization(reference: HubReference, files: Sequence[HubFile]) -> HubFi
     matching = [file for file in files if word.search(file.name) and not _is_projector(file)]
     if not matching:
         have = ", ".join(sorted({quantization_of(file.name) for file in whole_models(files)} - {""}))
-        raise DownloadError(f"{reference.repository} has no {wanted}", f"There is {have or _names(files)}.")
+        raise DownloadError(f"{reference.repository} has no {wanted}", f"It has {have or _names(files)}.")
     # All of them may be parts of one; then the first stands for the rest, to be refused.
     candidates = whole_models(matching) or matching[:1]
     exact = [file for file in candidates if quantization_of(file.name) == wanted.upper()]
@@ -116,7 +116,7 @@ def _only(reference: HubReference, candidates: Sequence[HubFile]) -> HubFile:
     if len(candidates) == 1:
         return candidates[0]
     raise DownloadError(
-        f"{reference.repository} has {len(candidates)} files that could be meant: {_names(candidates)}",
+        f"{reference.repository} has {len(candidates)} matching files: {_names(candidates)}",
         f"Name one of them: hf:{reference.repository}:{candidates[0].name}",
     )
 
@@ -125,13 +125,13 @@ def _runnable(reference: HubReference, file: HubFile) -> HubFile:
     part = _PART.search(file.name)
     if part is not None:
         raise DownloadError(
-            f"{file.name} is one of {int(part['count'])} parts of a split model; those cannot be run yet",
+            f"{file.name} is one of {int(part['count'])} parts of a split model, which is not supported yet",
             "Choose a smaller quantization, or a repository that has the model in one file.",
         )
     if _is_projector(file):
         raise DownloadError(
-            f"{file.name} is the part of a model that looks at images, no model by itself",
-            f"Choose the model beside it: hf:{reference.repository}",
+            f"{file.name} is only the image part of a model",
+            f"Choose the model itself: hf:{reference.repository}",
         )
     return file
 

@@ -146,14 +146,14 @@ class HubClient:
             for piece in response.iter_bytes():
                 text += piece
                 if len(text) > MOST_LISTING_BYTES:
-                    raise DownloadError(f"{self._host} lists more files than this program takes")
+                    raise DownloadError(f"{self._host} lists more files than this program accepts")
         try:
             listed = msgspec.json.decode(text, type=_ListedRepository)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             what = "a web page" if text.lstrip()[:1] == b"<" else "something else"
             raise HubUnreachableError(
-                f"{self._host} answers with {what} where the list of files should be",
-                "Check HF_ENDPOINT and the proxy; some networks want a login in the browser first.",
+                f"{self._host} sent {what} instead of a list of files",
+                "Check HF_ENDPOINT and the proxy; some networks require a login in the browser first.",
             ) from error
         if not is_commit(listed.sha):
             raise DownloadError(f"{self._host} does not say which commit {reference} is")
@@ -168,8 +168,8 @@ class HubClient:
         size = told.get("X-Linked-Size") or told.get("Content-Length") or ""
         if not is_content_hash(content_hash) or not size.isascii() or not size.isdigit():
             raise DownloadError(
-                f"{self._host} does not say how long {file.name} is and what its hash is, so it could not be checked",
-                "Unset HF_ENDPOINT to ask the hub itself.",
+                f"{self._host} does not give the size and hash of {file.name}, so the file could not be checked",
+                "Unset HF_ENDPOINT to use the hub itself.",
             )
         return HubFile(file.name, int(size), content_hash)
 
@@ -185,7 +185,7 @@ class HubClient:
         """Sends a request; translates what goes wrong with it, while its answer is read too."""
         if self._is_offline:
             raise HubUnreachableError(
-                f"HF_HUB_OFFLINE is set, so {self._host} is not asked, and {reference} is not on this machine",
+                f"{reference} is not on this machine, and HF_HUB_OFFLINE forbids asking {self._host}",
                 "Unset HF_HUB_OFFLINE to download it.",
             )
         from huggingface_hub import get_session
@@ -232,7 +232,7 @@ class HubClient:
             token = headers.get("authorization", "")
             if not (token.isascii() and token.isprintable()):
                 # Checked here, since the connection would name the token in its complaint.
-                raise DownloadError("the token in HF_TOKEN has characters that no token has", "Copy it again.")
+                raise DownloadError("the token in HF_TOKEN has invalid characters", "Copy the token again.")
             self._headers = headers
         return self._headers
 
@@ -248,9 +248,11 @@ def _load_library() -> None:
             import huggingface_hub
             from huggingface_hub import constants, utils
     except ImportError as error:
-        raise DownloadError("models by name need the package huggingface_hub", _INSTALL_HINT) from error
+        raise DownloadError("downloads from Hugging Face need the package huggingface_hub", _INSTALL_HINT) from error
     except ValueError as error:  # numbers in its variables that are none
-        raise DownloadError(f"huggingface_hub cannot be used: {first_line(error)}", "Check HF_… variables.") from error
+        raise DownloadError(
+            f"huggingface_hub cannot be used: {first_line(error)}", "Check the HF_… variables."
+        ) from error
     if int(huggingface_hub.__version__.partition(".")[0]) < 1:
         raise DownloadError(f"huggingface_hub {huggingface_hub.__version__} is too old for this program", _INSTALL_HINT)
     # Read at every request: without this it would tell which packages and which coding agent there are.
@@ -262,7 +264,7 @@ def _checked_host(endpoint: str) -> str:
     """Returns the host to show; raises `DownloadError` where the endpoint is no address."""
     host = shown_host(endpoint)
     if not host or not _can_be_asked(endpoint):
-        raise DownloadError("HF_ENDPOINT is no address of a web server", "Unset it, or write it like https://HOST.")
+        raise DownloadError("HF_ENDPOINT is not a web address", "Unset it, or write it like https://HOST.")
     return host
 
 

@@ -13,7 +13,7 @@ from tui_llama.models.downloads import DownloadError
 from tui_llama.models.hub.patience import HubUnreachableError, PassingFailure
 from tui_llama.models.hub.reference import HubReference
 
-_NETWORK_HINT: Final = "Check the network, and HTTPS_PROXY and HF_ENDPOINT where they are set."
+_NETWORK_HINT: Final = "Check the network, and HTTPS_PROXY and HF_ENDPOINT if they are set."
 _BUSY_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -52,7 +52,7 @@ class Explainer:
         host = shown_host(str(response.url))
         if host != self._host:
             # Addresses at the server of contents are good for a while only; the hub gives a new one.
-            return PassingFailure(DownloadError(f"{host} does not give out the file (status {status})"))
+            return PassingFailure(DownloadError(f"{host} does not send the file (status {status})"))
         return self._refusal_by_code(response, reference, has_token=has_token)
 
     def _refusal_by_code(self, response: Answer, reference: HubReference, *, has_token: bool) -> DownloadError:
@@ -65,14 +65,16 @@ class Explainer:
         if code == "GatedRepo":
             page = f"{self._scheme}://{self._host}/{repository}"
             return DownloadError(
-                f"{repository} is given out only to those who have accepted its terms",
+                f"{repository} is only for users who have accepted its terms",
                 f"Accept them on {page}"
-                + (" with the account of your token." if has_token else " and set HF_TOKEN to a token of yours."),
+                + (" with the account of your token." if has_token else " and set HF_TOKEN to your token."),
             )
         if code == "RevisionNotFound":
-            return DownloadError(f"{repository} has no revision {reference.revision}", "Leave it out, or use another.")
+            return DownloadError(
+                f"{repository} has no revision {reference.revision}", "Leave the revision out, or use another one."
+            )
         if code == "EntryNotFound":
-            return DownloadError(f"{repository} does not have the file any more", "Try again.")
+            return DownloadError(f"{repository} no longer has the file", "Try again.")
         if response.status_code == 401 and has_token and code != "RepoNotFound":
             return DownloadError(
                 f"{self._host} does not accept the token", "Set HF_TOKEN to a valid token; public models need none."
@@ -83,7 +85,7 @@ class Explainer:
         if status in {401, 404}:  # to whom a private one does not belong, the hub denies that there is one
             return DownloadError(
                 f"there is no repository {repository} on {self._host}, or it is private",
-                "Check the name." if has_token else "Check the name; for a private one set HF_TOKEN.",
+                "Check the name." if has_token else "Check the name; for a private repository, set HF_TOKEN.",
             )
         if status == 403:
             return DownloadError(
@@ -91,14 +93,14 @@ class Explainer:
                 "The token may not have the right to read it." if has_token else "It may need a token in HF_TOKEN.",
             )
         if status == 407:
-            return DownloadError("the proxy wants a name and a password", "Put them into HTTPS_PROXY.")
+            return DownloadError("the proxy requires a name and a password", "Put them into HTTPS_PROXY.")
         return DownloadError(f"{self._host} refuses {repository} (status {status})", _NETWORK_HINT)
 
     def bad_address(self) -> DownloadError:
         """Returns what it means that nothing can be asked at an address."""
         return DownloadError(
-            f"{self._host} cannot be asked: an address makes no sense, that of the proxy or one we are sent on to",
-            "Check HTTPS_PROXY and ALL_PROXY; they are written like http://HOST:PORT.",
+            f"{self._host} cannot be reached: the address of the proxy or of a redirect is invalid",
+            "Check HTTPS_PROXY and ALL_PROXY; write them like http://HOST:PORT.",
         )
 
     def failed_connection(self, error: Exception, *, has_answered: bool) -> Exception:
@@ -113,16 +115,16 @@ class Explainer:
         kind = type(error).__name__  # names, since the classes differ between the versions of huggingface_hub
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
             return HubUnreachableError(
-                f"the certificate of {host} is not one that can be trusted",
-                "Where a proxy has its own certificates, set SSL_CERT_FILE to them.",
+                f"the certificate of {host} is not trusted",
+                "If a proxy has its own certificates, set SSL_CERT_FILE to their file.",
             )
         if kind in {"UnsupportedProtocol", "TooManyRedirects", "LocalProtocolError"}:
-            return HubUnreachableError(f"{host} sends us on to nowhere", _NETWORK_HINT)
+            return HubUnreachableError(f"{host} redirects to an invalid address", _NETWORK_HINT)
         if kind == "ProxyError":
-            return HubUnreachableError(f"the proxy does not lead to {host}", _NETWORK_HINT)
+            return HubUnreachableError(f"the proxy cannot reach {host}", _NETWORK_HINT)
         if kind in {"ConnectError", "ConnectTimeout"}:
             if any(isinstance(cause, socket.gaierror) for cause in causes):
-                reason = f"there is no address for {host}"
+                reason = f"the address of {host} was not found"
             elif any(isinstance(cause, ConnectionRefusedError) for cause in causes):
                 reason = f"{host} refuses the connection"
             else:
@@ -132,7 +134,7 @@ class Explainer:
             return PassingFailure(unreachable) if has_answered else unreachable
         if "Timeout" in kind:
             return PassingFailure(HubUnreachableError(f"{host} does not answer", _NETWORK_HINT))
-        return PassingFailure(HubUnreachableError(f"the connection to {host} breaks off", _NETWORK_HINT))
+        return PassingFailure(HubUnreachableError(f"the connection to {host} was lost", _NETWORK_HINT))
 
 
 def _busy(response: Answer) -> PassingFailure:
@@ -140,13 +142,13 @@ def _busy(response: Answer) -> PassingFailure:
     seconds = _asked_wait_seconds(response.headers)
     host = shown_host(str(response.url))
     if status != 429:
-        error = HubUnreachableError(f"{host} is out of order (status {status})", "Try again later.")
+        error = HubUnreachableError(f"{host} does not work at the moment (status {status})", "Try again later.")
     elif seconds is None:
-        error = HubUnreachableError(f"{host} has had too many requests from here", "Try again in a few minutes.")
+        error = HubUnreachableError(f"{host} received too many requests from here", "Try again in a few minutes.")
     else:
         error = HubUnreachableError(
-            f"{host} has had too many requests from here and asks to wait {_duration_words(seconds)}",
-            "Try again after that; with a token in HF_TOKEN more is allowed.",
+            f"{host} received too many requests from here and asks to wait {_duration_words(seconds)}",
+            "Try again after that; a token in HF_TOKEN allows more requests.",
         )
     return PassingFailure(error, seconds)
 

@@ -131,8 +131,8 @@ class _Fetch:
         """Fetches what is missing of the unfinished content."""
         if file.size_bytes > MOST_BYTES:
             raise DownloadError(
-                f"{file.name} is larger than {size_words(MOST_BYTES)}, which is more than can be downloaded here",
-                f"Download it with: hf download {self._reference.repository} {file.name}. It is found after that.",
+                f"{file.name} is larger than {size_words(MOST_BYTES)}, the most that this program downloads",
+                f"Download it with: hf download {self._reference.repository} {file.name}. This program then finds it.",
             )
         unfinished = self._cache.unfinished(file)
         with self._cache.writing():
@@ -168,7 +168,7 @@ class _Fetch:
                 target.seek(first_byte)
                 self._write(response, file, target, meter)
                 if target.tell() < file.size_bytes:
-                    raise PassingFailure(HubUnreachableError(f"{file.name} came only in part", "Try again."))
+                    raise PassingFailure(HubUnreachableError(f"{file.name} arrived incomplete", "Try again."))
 
     def _write(self, response: HubResponse, file: HubFile, target: FileIO, meter: "_Meter") -> None:
         done_bytes = target.tell()
@@ -192,7 +192,7 @@ class _Fetch:
             if _begins_as_gguf(unfinished):
                 return
             unfinished.unlink()
-        raise DownloadError(f"{file.name} is no GGUF file, whatever its name says", _CHOOSE_ANOTHER)
+        raise DownloadError(f"{file.name} is not a GGUF file, despite its name", _CHOOSE_ANOTHER)
 
     def _check_hash(self, file: HubFile) -> None:
         """Refuses what is not what the hub has, and does not let it stay."""
@@ -200,7 +200,7 @@ class _Fetch:
         if self._cache.hash_unfinished(file, meter.show) != file.content_hash:
             with self._cache.writing():
                 self._cache.unfinished(file).unlink()
-            raise DownloadError(f"{file.name} came damaged: it is not what the hub has", "Download it again.")
+            raise DownloadError(f"{file.name} arrived damaged: its checksum is not the hub's", "Download it again.")
 
 
 class _Impatience(Patience):
@@ -240,15 +240,13 @@ def _first_byte(response: HubResponse, file: HubFile, done_bytes: int) -> int:
         if answered is None or answered["total"] not in {"*", str(file.size_bytes)}:
             raise _wrong_length(file)
         if int(answered["first"]) > done_bytes:
-            raise DownloadError(
-                f"another part of {file.name} comes than the one that was asked for", "Try again later."
-            )
+            raise DownloadError(f"the server sent another part of {file.name} than requested", "Try again later.")
         return int(answered["first"])
     shown_bytes = response.headers.get("Content-Length", str(file.size_bytes))
     if "html" in response.headers.get("Content-Type", ""):
         raise HubUnreachableError(
-            f"a web page comes instead of {file.name}",
-            "Check HF_ENDPOINT and the proxy; some networks want a login in the browser first.",
+            f"a web page arrived instead of {file.name}",
+            "Check HF_ENDPOINT and the proxy; some networks require a login in the browser first.",
         )
     if shown_bytes != str(file.size_bytes):
         raise _wrong_length(file)
@@ -259,15 +257,15 @@ def _with_way_on(failure: PassingFailure, done_bytes: int, total_bytes: int) -> 
     """Adds that nothing is lost, where something is there."""
     if not done_bytes:
         return failure
-    has = f"{size_words(done_bytes)} of {size_words(total_bytes)} are here"
-    error = HubUnreachableError(str(failure.error), f"{has}; the next try goes on from there.")
+    has = f"{size_words(done_bytes)} of {size_words(total_bytes)} are on this machine"
+    error = HubUnreachableError(str(failure.error), f"{has}; the next try continues from there.")
     return PassingFailure(error, failure.wait_seconds)
 
 
 def _wrong_length(file: HubFile) -> DownloadError:
     return DownloadError(
-        f"{file.name} has another length than the hub lists, {size_words(file.size_bytes)}",
-        "Try again later; where HF_ENDPOINT is set, the mirror may be wrong.",
+        f"{file.name} does not have the size that the hub lists, {size_words(file.size_bytes)}",
+        "Try again later. If HF_ENDPOINT is set, the mirror may be wrong.",
     )
 
 
@@ -288,7 +286,7 @@ def _check_magic(path: Path) -> None:
             f"{path} cannot be read: {error.strerror}", "Set HF_HUB_CACHE to another folder."
         ) from error
     if not is_gguf:
-        raise DownloadError(f"{path.name} is no GGUF file", _CHOOSE_ANOTHER)
+        raise DownloadError(f"{path.name} is not a GGUF file", _CHOOSE_ANOTHER)
 
 
 def _begins_as_gguf(path: Path) -> bool:

@@ -81,7 +81,7 @@ def _from_name(typed: str, named: str) -> HubReference:
     repository, at, revision = place.partition("@")
     if not choice.lower().endswith(".gguf") and "@" in choice:
         if at:
-            raise _senseless(typed, "two revisions are named")
+            raise _senseless(typed, "it has two revisions")
         choice, at, revision = choice.rpartition("@")
     if (colon and not choice) or (at and not revision):
         raise _senseless(typed, "something is missing at the end")
@@ -93,7 +93,7 @@ def _from_uri(typed: str, named: str) -> HubReference:
     owner, _, rest = named.partition("/")
     name, _, file = rest.partition("/")
     if owner in _NO_MODELS:
-        raise _senseless(typed, "it is no model")
+        raise _senseless(typed, "it is not a model")
     place = f"{owner}/{name}"
     return _from_name(typed, f"{place}:{file}" if file else place)
 
@@ -103,14 +103,14 @@ def _from_site(typed: str, path: str) -> HubReference:
     owner, _, below = path.strip("/").partition("/")
     name, _, below = below.partition("/")
     if owner in _NO_MODELS:
-        raise _senseless(typed, "it is no model")
+        raise _senseless(typed, "it is not a model")
     if not below or ":" in name:
         return _from_name(typed, f"{owner}/{name}/{below}".removesuffix("/"))
     view, _, below = below.partition("/")
     revision, _, file = below.partition("/")
     if (view in _FILE_VIEWS and file) or (view == "tree" and revision and not file):
         return _checked(typed, f"{owner}/{name}", unquote(file), unquote(revision))
-    raise _senseless(typed, "it names no file")
+    raise _senseless(typed, "it does not name a file")
 
 
 def _checked(typed: str, repository: str, choice: str, revision: str) -> HubReference:
@@ -118,18 +118,18 @@ def _checked(typed: str, repository: str, choice: str, revision: str) -> HubRefe
     if len(names) != 2 or not all(_NAME.fullmatch(name) for name in names):
         raise _senseless(typed, "a repository has an owner and a name")
     if not _REVISION.fullmatch(revision):
-        raise _senseless(typed, "there can be no such revision")
+        raise _senseless(typed, "the revision is not valid")
     if choice.lower().endswith(".gguf"):
         if not is_safe_path(choice):
-            raise _senseless(typed, "there can be no such file")
+            raise _senseless(typed, "the file name is not valid")
         return HubReference(repository, file=choice, revision=revision)
     if choice.lower() in {"", "latest"}:  # "latest" is what Ollama writes where nothing is chosen
         return HubReference(repository, revision=revision)
     if not _QUANTIZATION.fullmatch(choice):
-        raise _senseless(typed, "only GGUF files can be run" if "/" in choice else "there can be no such quantization")
+        raise _senseless(typed, "only GGUF files can be run" if "/" in choice else "the quantization is not valid")
     return HubReference(repository, quantization=choice, revision=revision)
 
 
 def _senseless(typed: str, reason: str) -> DownloadError:
     shown = " ".join(typed.split())
-    return DownloadError(f"{shown[:200]} names no model on the hub: {reason}", _FORMS)
+    return DownloadError(f"{shown[:200]} does not name a model on the hub: {reason}", _FORMS)

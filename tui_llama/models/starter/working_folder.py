@@ -32,7 +32,7 @@ def working_folder() -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=WORKING_FOLDER_PREFIX, dir=parent))
     except OSError as error:
         raise DownloadError(
-            f"the models folder cannot be written to: {error.strerror or error}", f"Look at {paths.models_folder()}."
+            f"the models folder cannot be written to: {error.strerror or error}", f"Check {paths.models_folder()}."
         ) from error
     try:
         own_folders.make_marked_folder(folder)

@@ -49,4 +49,8 @@ class BranchList(PickDialog[StoredBranch, int | None]):
 
     def advice_when_empty(self, filter_text: str) -> str:
         """Says why no branch is listed."""
-        return "No branch has this in its last question or answer." if filter_text else "This chat has no messages yet."
+        return (
+            "No branch has this text in its last question or answer."
+            if filter_text
+            else "This chat has no messages yet."
+        )

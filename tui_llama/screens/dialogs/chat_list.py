@@ -77,8 +77,8 @@ class ChatList(PickDialog[ListedChat, str | None]):
     def advice_when_empty(self, filter_text: str) -> str:
         """Says why no chat is listed."""
         if filter_text:
-            return "No chat has this in its title or its model's name."
-        return "No chats yet. Every chat is saved here by itself."
+            return "No chat has this text in its title or its model's name."
+        return "No chats yet. Chats are saved here automatically."
 
     def action_rename(self) -> None:
         """Asks for another title of the chat under the cursor."""

@@ -145,7 +145,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
         if item.refusal:
             self.post_message(self.Refused(f"{item.title}: {item.refusal}"))
         elif item.is_under_way:
-            self.post_message(self.Refused("It is being fetched; Del cancels that."))
+            self.post_message(self.Refused("This model is being fetched; Del cancels the download."))
         elif item.warning:
             self._ask_first(item)
         else:

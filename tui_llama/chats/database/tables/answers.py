@@ -79,7 +79,9 @@ def append_piece(
         if count > piece_number:
             return
         if count < piece_number:
-            raise StoreConflictError("Pieces of this answer are missing.", "Open the chat again to see it.")
+            raise StoreConflictError(
+                "Parts of this answer are missing on the disk.", "Open the chat again to see what is stored."
+            )
     if piece_ids and message.kept_tokens is None:
         raise CallerError(f"Tokens were appended to answer {message_id} before its prompt was set.")
     database.execute(
@@ -116,13 +118,15 @@ def reopen_answer(
     """
     message = message_row(database, message_id)
     if message.role is not Role.ASSISTANT:
-        raise CallerError(f"Message {message_id} is no answer.")
+        raise CallerError(f"Message {message_id} is not an answer.")
     if message.state is MessageState.PARTIAL and not is_free(message_id):
-        raise StoreConflictError("This answer is being written already.", "Another running program may do so.")
+        raise StoreConflictError(
+            "This answer is already being written.", "Another program may be writing it: wait, or close that program."
+        )
     fold_pieces(database, message_id)
     text = message_row(database, message_id).text.rstrip(DAMAGED_CHARACTER)
     if shown is not None and text != storable(shown):
-        raise StoreConflictError("This answer is stored with another text.", "Open the chat again to see it.")
+        raise StoreConflictError("The stored text of this answer is different.", "Open the chat again to see it.")
     database.execute(
         "UPDATE messages SET state = ?, stop_reason = NULL, text = rtrim(text, ?) WHERE message_id = ?",
         (MessageState.PARTIAL, DAMAGED_CHARACTER, message_id),
@@ -145,5 +149,5 @@ def interrupt_abandoned(database: sqlite3.Connection, is_free: Callable[[int], b
 def _open_answer(database: sqlite3.Connection, message_id: int) -> MessageRow:
     message = message_row(database, message_id)
     if message.role is not Role.ASSISTANT or message.state is MessageState.COMPLETE:
-        raise CallerError(f"Message {message_id} is no answer under way ({message.role}, {message.state}).")
+        raise CallerError(f"Message {message_id} is not an unfinished answer ({message.role}, {message.state}).")
     return message

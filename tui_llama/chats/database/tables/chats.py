@@ -28,9 +28,7 @@ def chat_row(database: sqlite3.Connection, chat_id: str) -> sqlite3.Row:
     """
     row: sqlite3.Row | None = database.execute("SELECT * FROM chats WHERE chat_id = ?", (chat_id,)).fetchone()
     if row is None:
-        raise StoreConflictError(
-            "This chat is no longer there.", "It may have been deleted by another running program."
-        )
+        raise StoreConflictError("This chat no longer exists.", "Another running program may have deleted it.")
     return row
 
 

@@ -59,9 +59,7 @@ def message_row(database: sqlite3.Connection, message_id: int) -> MessageRow:
     """
     row = database.execute("SELECT * FROM messages WHERE message_id = ?", (message_id,)).fetchone()
     if row is None:
-        raise StoreConflictError(
-            "This message is no longer there.", "It may have been deleted by another running program."
-        )
+        raise StoreConflictError("This message no longer exists.", "Another running program may have deleted it.")
     return checked(row, MessageRow)
 
 
