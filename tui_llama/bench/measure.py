@@ -149,7 +149,7 @@ class Result:
 
     @property
     def is_limited_by_reading(self) -> bool:
-        """Whether the limit is reading memory, and not multiplying."""
+        """True if the limit is reading memory, and not multiplying."""
         return self.cost.read_seconds(self.best_limits) > self.cost.multiply_seconds(self.best_limits)
 
 

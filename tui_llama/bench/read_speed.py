@@ -35,5 +35,5 @@ def measure_read_speed(buffer_bytes: int = _BUFFER_BYTES) -> ReadSpeed:
 
 
 def main(_arguments: Sequence[str]) -> None:
-    """Is the child's main function: measures and prints the figures as JSON."""
+    """Measures in the child process, and prints the figures as JSON."""
     print(msgspec.json.encode(measure_read_speed()).decode(), flush=True)

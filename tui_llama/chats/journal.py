@@ -1,6 +1,6 @@
 """The store as the screen uses it: every call in order, on a thread of its own, never in the way of drawing.
 
-Writes are handed over and forgotten by whoever writes, and kept here until they are stored. What cannot be stored
+A caller hands over its writes and forgets them; the journal keeps them until they are stored. What cannot be stored
 for now (another program uses the file, the disk is full) is tried again, with the next write and after waits that
 grow, and keeps its place: of one owner, nothing is stored before what was written earlier. Reads are awaited, and come
 after all writes before them, but for those that have to wait.
@@ -33,7 +33,7 @@ Job: TypeAlias = Callable[[Store], object]
 
 
 class Owner(Protocol):
-    """Whose writes keep their order among themselves, and are lost if they are never stored. Told apart by identity."""
+    """The owner of writes, which keep their order and are lost if they are never stored. Owners differ by identity."""
 
     @property
     def chat_id(self) -> str:

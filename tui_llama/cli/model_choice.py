@@ -1,4 +1,4 @@
-"""Which model file a command means: a path, the name of a model on this machine, the one last used, the starter."""
+"""Chooses a command's model file: a path, the name of a model on this machine, the one last used, or the starter."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What `tui-llama models` prints: the files on this machine, what can be fetched, and all there is to say of one."""
+"""Writes the output of `tui-llama models`: the files here, the models to fetch, or everything about one file."""
 
 import os
 from collections.abc import Sequence

@@ -77,7 +77,7 @@ class LocalEngine:
 
     @property
     def info(self) -> ModelInfo:
-        """What the screen shows of the loaded model.
+        """The facts about the loaded model that the screen shows.
 
         Raises:
             EngineError: none is loaded.

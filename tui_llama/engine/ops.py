@@ -29,7 +29,7 @@ class Operation(Kernel):
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be called without being compiled first."""
+        """True if it can be called without being compiled first."""
         return is_ready(self)
 
     def __call__(self, *arguments: int) -> Any:
@@ -43,7 +43,7 @@ TAKE_PART: Final = Operation("plan_loop", "take_part", "ii")
 """Runs a plan as one thread of a team: what every thread calls."""
 
 PLAN_ARGUMENTS: Final = "ppiip"
-"""What each operation of a plan takes: row, batch, first and last unit, scratch."""
+"""The arguments of each operation of a plan: row, batch, first and last unit, scratch."""
 
 
 def _planned(module: str, name: str) -> Operation:

@@ -124,7 +124,7 @@ def _statuses(paths: Iterable[Path]) -> Iterator[os.stat_result]:
 
 
 def _beginning(folder: int, name: str, count: int) -> bytes:
-    # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer.
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
     try:
         return os.read(descriptor, count)

@@ -47,7 +47,7 @@ class CatalogueError(CallerError):
 
 
 class RecommendedSampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a model's makers say its tokens are to be chosen; None where they say nothing.
+    """The sampling settings that a model's makers recommend; None where they say nothing.
 
     Names and meanings are those of `tui_llama.chat.SamplingSettings`.
     """
@@ -124,7 +124,7 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def weight_bytes(self) -> int:
-        """What the weights take in memory: about as much as the file."""
+        """The bytes of the weights in memory: about the size of the file."""
         return self.size_bytes
 
     @property
@@ -268,11 +268,11 @@ def _words(name: str) -> Words:
 
 
 class _FileName:
-    """What the name of a file, or Ollama's name and tag, says about the model.
+    """The facts about a model in the name of its file, or in Ollama's name and tag.
 
     Attributes:
-        words: Without what says how the file was made; empty where the name says nothing of a model.
-        is_tag: Whether it is a name and tag of Ollama's own library. What its users put there may be anything.
+        words: The words without those on how the file was made; empty if the name says nothing of a model.
+        is_tag: Whether it is a name and tag of Ollama's own library. Uploads of its users may contain anything.
     """
 
     def __init__(self, name: str) -> None:

@@ -34,14 +34,14 @@ class DescribedModel(msgspec.Struct, frozen=True):
 
     @property
     def refusal(self) -> str:
-        """Why it cannot be used here, in few words; empty where it can."""
+        """The reason why the model cannot be used here, in few words; empty if it can."""
         if self.facts is not None and self.facts.refusal:
             return refusal_words(self.facts)
         return self.fit.refusal if self.fit is not None else ""
 
     @property
     def can_run(self) -> bool:
-        """Whether the engine can run it, as far as anybody knows; memory aside."""
+        """True if the engine can run it, as far as is known, memory aside."""
         return self.facts is None or not self.facts.refusal
 
 

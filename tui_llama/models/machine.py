@@ -1,7 +1,7 @@
-"""What this machine has for a model: processor, cores, free memory, and how fast it reads memory.
+"""Describes what this machine has for a model: processor, cores, free memory, and the speed of reading memory.
 
-The reading speed is measured once, by a process of its own, and kept. It is measured again on another processor, with
-another number of cores, and after a time when other programs were busy; then the faster figure counts.
+A process of its own measures the reading speed once, and the program keeps the figure. It measures again on another
+processor, with another number of cores, or if other programs were busy meanwhile; then the faster figure counts.
 """
 
 import os
@@ -103,7 +103,7 @@ def _usable_core_count() -> int:
 
 
 def _memory() -> tuple[int, int | None]:
-    """Bytes in all and bytes free: of the machine, or of what a container may use if that is less."""
+    """Returns bytes in all and bytes free: of the machine, or of what a container may use if that is less."""
     table = _memory_table()
     memory_bytes = table.get("MemTotal") or _pages("SC_PHYS_PAGES") or 0
     free_bytes = table.get("MemAvailable", _pages("SC_AVPHYS_PAGES"))

@@ -132,7 +132,7 @@ def main(arguments: Sequence[str]) -> None:
         pass
     except UserError as error:
         _say(DownloadFailed(str(error), error.hint))
-    except Exception as error:  # a mistake of ours, but whoever waits must learn of it
+    except Exception as error:  # a mistake of ours, but the waiting process must learn of it
         _say(DownloadFailed(f"the download failed: {type(error).__name__}: {error}"))
 
 

@@ -91,16 +91,16 @@ class TurnDriver:
 
     @property
     def state(self) -> State:
-        """Where the conversation stands."""
+        """The state of the conversation."""
         return self._machine.state
 
     @property
     def model_is_loading(self) -> bool:
-        """Whether a load is under way."""
+        """True while a load is under way."""
         return self._machine.model_is_loading
 
     def allows(self, event_type: type[conversation.Event]) -> bool:
-        """Whether an event of this kind is legal now."""
+        """Tells whether an event of this kind is legal now."""
         return self._machine.allows(event_type)
 
     # --- the machine --------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class TurnDriver:
         return True
 
     def open_chat(self, chat: OpenChat) -> None:
-        """Another chat is open, or another way that this one went.
+        """Goes to another chat, or to another branch of this one.
 
         Raises:
             IllegalTransitionError: an answer is under way or awaited.
@@ -136,7 +136,7 @@ class TurnDriver:
         self.meter.start_chat(answer.usage if answer else None)
 
     def tell(self, notice: str) -> None:
-        """Shows what is to be known of a turn, or of what is read ahead."""
+        """Shows a notice of a turn or of idle prefill."""
         self._notices.tell(notice, self.model_path)
 
     async def stop_and_wait(self) -> None:
@@ -157,7 +157,7 @@ class TurnDriver:
             self._perform(action)
 
     def _notice_a_lost_engine(self) -> None:
-        """An engine that ended while nothing was asked of it is started again like one that ended in a turn."""
+        """Starts an engine again that ended between two requests, as it does with one that ended in a turn."""
         if not self._engine.is_alive and self.allows(conversation.EngineLostAtRest):
             self._view.add_notice("The engine had ended; it is started again.")
             self.dispatch(conversation.EngineLostAtRest())

@@ -1,7 +1,7 @@
-"""What a model file tells of itself, to users: what the model is, what it needs, whether it can run.
+"""Reads the facts of a model file that users are shown: what the model is, what it needs, whether it can run.
 
-Before the model is loaded only the header of the file is read. That takes milliseconds, and is safe for a file that
-nobody has looked at yet.
+Before the model is loaded, this reads only the header of the file. That takes milliseconds, and is safe for a file that
+nobody has checked yet.
 """
 
 import math

@@ -46,7 +46,7 @@ class LanguageModel(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What the screen shows of the model."""
+        """The facts about the model that the screen shows."""
         ...
 
     @property
@@ -71,12 +71,12 @@ class LanguageModel(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """How many logits there are."""
+        """The number of logits."""
         ...
 
     @property
     def fingerprint(self) -> StateFingerprint:
-        """What stored keys and values of the model belong to."""
+        """The identity that stored keys and values of the model carry."""
         ...
 
     @property

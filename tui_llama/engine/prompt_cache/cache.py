@@ -6,7 +6,7 @@
 
 Segments form a tree (segment_tree.py). The cache finds a path in it by comparing tokens, so a chat finds its own past,
 and a new chat finds any prefix that it shares with another one. Saving appends to the chat's own segment where that
-ends the path; else it begins a child. So a turn costs what it adds, and branches share their common prefix.
+ends the path; if not, it begins a child. So a turn costs what it adds, and branches share their common prefix.
 
 Keys and values of another program differ from ours in the last bits. They are foreign, and so is all that the model
 computes after them: the cache marks those segments, and only their owner may use them.
