@@ -18,7 +18,7 @@ from tui_llama.engine.templates.value_limits import (
 
 
 def format_text(text: Any, *args: Any, **kwargs: Any) -> str:
-    """Formats as `%` does. This and the other functions raise `TemplateLimitError` if their result would be too large."""
+    """Formats as `%` does. Like all functions here, it raises `TemplateLimitError` if its result would be too large."""
     template = str(text)
     check_format(template, "%", (*args, *kwargs.values()))
     return template % (kwargs or args)
