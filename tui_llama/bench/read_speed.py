@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.engine.descriptions import ReadSpeed
 
 _BUFFER_BYTES: Final = 256 << 20  # far more than the largest caches of today hold
 _UNDISTURBED_SHARE: Final = 0.9

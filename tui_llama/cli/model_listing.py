@@ -8,8 +8,8 @@ import msgspec
 
 from tui_llama.chosen_sampling import choose_sampling, entry_of
 from tui_llama.cli.model_choice import model_called
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.engine.model.facts import read_model_facts
-from tui_llama.engine.protocol import ModelFacts
 from tui_llama.models.described import DescribedModel, OfferedModel, context_words, describe
 from tui_llama.models.downloads import size_words
 from tui_llama.models.library import FoundModel, find_models

@@ -19,7 +19,7 @@ from tui_llama import paths
 from tui_llama.chats.journal import Journal
 from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlone, StateView, WishView
 from tui_llama.conversation import LoadModel, State
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
 from tui_llama.models.starter.file import STARTER_FILE

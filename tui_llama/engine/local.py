@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
@@ -37,7 +38,6 @@ from tui_llama.engine.protocol import (
     LoadProgress,
     LoadRequest,
     LoadStage,
-    ModelInfo,
     ModelLoaded,
     Notice,
     PromptEstimate,

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import (
     CompleteRequest,
@@ -27,7 +28,6 @@ from tui_llama.engine.protocol import (
     LoadProgress,
     LoadRequest,
     LoadStage,
-    ModelInfo,
     ModelLoaded,
     Notice,
     PromptEncoded,

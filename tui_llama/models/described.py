@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.models.catalogue import CatalogueEntry, entry_for_file, load_catalogue
 from tui_llama.models.downloads import size_words
 from tui_llama.models.fitness import Fit, judge

@@ -28,7 +28,7 @@ _CACHE_SHARES: Final = {"f16": 1.0, "q8_0": 34 / 64}
 
 
 class Needs(Protocol):
-    """The facts about a model that an estimate needs. `protocol.ModelFacts` has them, and an entry of the catalogue."""
+    """The facts about a model that an estimate needs. `ModelFacts` has them, and so has an entry of the catalogue."""
 
     @property
     def weight_bytes(self) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.system.child_process import child_command
 
 _CHILD: Final = "tui_llama.models.inspection_process"

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from tui_llama import paths
-from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.engine.descriptions import ReadSpeed
 from tui_llama.files.own_files import replace_own_file
 from tui_llama.system.child_process import child_command
 

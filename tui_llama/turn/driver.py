@@ -20,15 +20,9 @@ from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.process.border import GuardedEngine
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Engine,
-    IdlePrefillRequest,
-    ModelInfo,
-    PromptEstimate,
-    ReplyRequest,
-)
+from tui_llama.engine.protocol import CompleteRequest, Engine, IdlePrefillRequest, PromptEstimate, ReplyRequest
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices

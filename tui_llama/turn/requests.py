@@ -9,13 +9,13 @@ from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.chats.open_chat import OpenChat
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.protocol import (
     TOKENISED_AGAIN,
     CompleteRequest,
     EstimateRequest,
     IdlePrefillRequest,
     LoadRequest,
-    ModelInfo,
     ReplyRequest,
 )
 
