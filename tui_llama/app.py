@@ -62,7 +62,7 @@ class ChatApp(CommandActions):
         model_path: The model to begin with; None for the one used last, or a choice.
         models: Where models are found and fetched.
         is_incognito: Whether to begin with a chat of which nothing is kept.
-        notice: What is to be told at the beginning; empty for nothing.
+        notice: A line to show at the beginning; empty for none.
 
     Attributes:
         turn_driver: Carries out the turns.
@@ -170,7 +170,7 @@ class ChatApp(CommandActions):
             await self.models.choose_first()
 
     def _leave_screen(self) -> None:
-        """Draws nothing any more, tells the turns of the end and ends what was begun.
+        """Stops drawing, tells the turns of the end, and ends the work that was begun.
 
         An error or an interrupt can come here in the middle of anything, also when the widgets are gone already.
         """

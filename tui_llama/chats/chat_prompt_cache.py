@@ -40,7 +40,7 @@ def forget_orphans(store: Store) -> None:
     """Removes the keys and values that are stored for deleted chats.
 
     There are some where an engine finished saving just after its chat was deleted. Nothing is removed where the chats
-    of this run are in memory: then nobody knows which are gone.
+    of this run are in memory: then it is unknown which are gone.
 
     Raises:
         StateFileError: it could not be removed.

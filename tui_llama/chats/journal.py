@@ -96,7 +96,7 @@ class Journal:
     # --- writing ------------------------------------------------------------------------------------------------
 
     def write(self, job: Job, owner: Owner | None = None) -> None:
-        """Carries out `job` after everything that its owner asked for before. What nobody owns is no loss."""
+        """Carries out `job` after everything that its owner asked for before. A write without an owner is no loss."""
         with self._lock:
             if owner is not None and owner in self._refused:
                 return
@@ -111,7 +111,7 @@ class Journal:
             self._refused.pop(owner, None)
 
     async def try_again(self) -> bool:
-        """Tries at once what has to wait; returns whether nothing has to any more."""
+        """Tries the waiting writes at once; tells whether none has to wait any more."""
         self._wait_seconds = FIRST_WAIT_SECONDS
         await asyncio.wrap_future(self._begin_try(is_retry=True))
         return not self.waiting
@@ -225,7 +225,7 @@ class Journal:
         await asyncio.wrap_future(self._thread.submit(lambda: None))
 
     async def close(self) -> None:
-        """Tries once more what has to wait, and ends the thread; what is not stored then is lost."""
+        """Tries the waiting writes once more, and ends the thread; a write that fails then is lost."""
         await self.settle()
         if self.waiting:
             await self.try_again()

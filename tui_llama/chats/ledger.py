@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 UNKNOWN_VOCABULARY = ""
-"""The fingerprint of a vocabulary that nobody wrote down: the ids of answers that an older version stored."""
+"""The fingerprint of an unknown vocabulary: that of the ids of answers that an older version stored."""
 
 
 class FedTokens(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ class OpenChat:
         chat_id: None until the first message is there.
         owner_id: Whose the keys and values of its prompts are: its id, which a new chat has only in mind; None where
             nothing may be kept.
-        title: As the record has it; empty for a new chat.
+        title: The title in the record; empty for a new chat.
         is_incognito: Whether it has a journal of its own, which writes nothing to the disk and tells no other chat.
         entries: The path that is shown, oldest first.
         left_out_messages: How many of the oldest did not fit into the last prompt.

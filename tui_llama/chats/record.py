@@ -73,7 +73,7 @@ class ChatRecord:
         """Makes a change here and, in its turn, on the disk.
 
         Args:
-            change: What is done.
+            change: The change to make.
             is_wanted: Asked on the journal's thread whether the disk is to have it; may raise what a store raises.
 
         Returns:

@@ -73,7 +73,7 @@ def model_called(name: str) -> "FoundModel":
 
 
 def _not_here(name: str) -> ModelFileError:
-    """Says how to get a model that is not here, if anybody knows it."""
+    """Says how to get a model that is not here, if its name is known."""
     from tui_llama.models.catalogue import find_entry
     from tui_llama.models.downloads import size_words
 

@@ -28,7 +28,7 @@ class IdlePrefillController:
 
     Args:
         turn_driver: Knows the state, and makes the requests.
-        draft: What is written.
+        draft: Has the text in the composer.
         is_wanted: Whether the user wants it at all.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.

@@ -50,7 +50,7 @@ class Fetch(msgspec.Struct):
 
     Attributes:
         name: By which it is fetched.
-        title: What it is called on the screen; not trusted.
+        title: Its name on the screen; not trusted.
         meter: How far it is.
     """
 
@@ -313,7 +313,7 @@ class ModelsController:
         return DownloadFailed(f"{fetch.title} could not be fetched", "Try again.")
 
     async def _offer(self, fetch: Fetch, downloaded: Downloaded) -> None:
-        """Begins with a model where there is none, and else says that it is there."""
+        """Begins with the model if none is loaded; if one is, says that the new one is there."""
         self.missing_words = ""
         if self.is_missing and self.picker is None:
             self.load(downloaded.path)

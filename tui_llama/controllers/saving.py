@@ -51,9 +51,9 @@ class SavingController:
         view: The app.
 
     Attributes:
-        journal: What chats are written to.
-        saved_file: What was saved as a file because the store could not have it.
-        why_lost: Why it could not be saved as a file either; empty if it was, or nobody had to.
+        journal: Stores the chats.
+        saved_file: The file with what the store could not save.
+        why_lost: Why that could not be saved as a file either; empty if it was, or if there was no need.
     """
 
     def __init__(self, store: Store, remarks: TroubleView, view: SavingView) -> None:

@@ -38,7 +38,7 @@ class DialogView(Protocol):
     def push_screen(
         self, screen: "Screen[Result]", callback: "Callable[[Result | None], None] | None" = None
     ) -> Awaitable[None]:
-        """Opens the dialog; `callback` gets what it returns. Whoever awaits goes on when it is on the screen."""
+        """Opens the dialog; `callback` gets its result. A caller that awaits this goes on when the dialog is shown."""
         ...
 
 

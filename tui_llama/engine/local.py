@@ -126,7 +126,7 @@ class LocalEngine:
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop) -> Iterator[ReplyEvent]:
         """Yields the events of a reply up to `Finished` or `Failed`, and then saves what the reply leaves.
 
-        Whoever waits for the answer has its end before saving begins. If saving fails, a `Notice` follows `Finished`.
+        A caller has the end of the answer before saving begins. If saving fails, a `Notice` follows `Finished`.
         A reply that is left before its generator is exhausted saves nothing; the next one of the chat saves it.
 
         Args:

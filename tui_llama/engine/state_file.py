@@ -133,7 +133,7 @@ class SegmentHeader:
         first_position: That of the first token: where the parent is left.
         chain_digest: 16 bytes that stand for all tokens before.
         owner: 16 bytes of the writer's choice.
-        is_foreign: Whether another program computed keys and values of it, or of what it goes on from.
+        is_foreign: Whether another program computed keys and values of it, or of a segment before it.
     """
 
     fingerprint: StateFingerprint

@@ -48,7 +48,7 @@ class FileKind:
 
 
 def require_place(path: Path, kind: FileKind, *, may_replace: bool, inputs: Iterable[Path] = ()) -> None:
-    """Raises before any work is done what `new_file` would raise at its end. Takes the same arguments."""
+    """Raises the errors of `new_file` before the caller begins its work. Takes the same arguments."""
     with _explained(path), _folder(path) as folder:
         _replaced(folder, path, kind, may_replace, inputs)
 

@@ -22,8 +22,8 @@ class DescribedModel(msgspec.Struct, frozen=True):
 
     Attributes:
         found: Where it is.
-        title: What it is called.
-        facts: What its header says; None while nobody has looked.
+        title: Its name.
+        facts: The facts in its header; None until it was read.
         fit: How it goes together with this machine; None as long, or where the engine cannot run it.
     """
 
@@ -53,7 +53,7 @@ class OfferedModel(msgspec.Struct, frozen=True):
 
 
 def describe(found: FoundModel, facts: ModelFacts | None, machine: Machine, settings: Settings) -> DescribedModel:
-    """Puts together what is known of a model file."""
+    """Combines the known facts about a model file."""
     title = found.name if found.origin == OLLAMA else short_name(found.path, facts.name if facts is not None else "")
     if facts is None or facts.refusal:
         return DescribedModel(found, title, facts)
@@ -82,7 +82,7 @@ def refusal_words(facts: ModelFacts) -> str:
 
 
 def context_words(tokens: int) -> str:
-    """Returns a context as lists show it, such as "8k" or "131k"; empty where nobody knows."""
+    """Returns a context as lists show it, such as "8k" or "131k"; empty if unknown."""
     return f"{tokens // 1000}k" if tokens >= 1000 else str(tokens or "")
 
 

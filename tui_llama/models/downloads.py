@@ -34,7 +34,7 @@ class Downloaded(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         path: The model file, absolute.
         was_there: Whether the file was on this machine already, so that nothing was fetched.
-        companions: What was put on the machine together with it, such as its licence.
+        companions: Files that were put on the machine together with it, such as its licence.
     """
 
     path: str
@@ -126,7 +126,7 @@ class DownloadError(UserError):
 
 
 class DownloadStoppedError(Exception):
-    """Whoever asked for the download has stopped it."""
+    """The caller has stopped the download."""
 
 
 def no_space(folder: Path, wanted_bytes: int, free_bytes: int) -> DownloadError:

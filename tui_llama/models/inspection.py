@@ -1,4 +1,4 @@
-"""Looks into model files without loading them, beside the screen: in a process of its own, which NumPy is for."""
+"""Looks into model files without loading them, in a process of its own, because the screen's does without NumPy."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable

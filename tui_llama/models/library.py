@@ -3,7 +3,7 @@
 Looked through are our own folder, the Hugging Face cache, LM Studio's, llama.cpp's and Ollama's. Nothing is copied,
 moved or written, and of a file only the first bytes are read: whether it is sound is for the engine to say.
 
-What lies in those folders was put there by others. Names are given out as they are and must be made safe before they
+Other programs have filled those folders. Names are given out as they are and must be made safe before they
 are shown; a folder that cannot be read is passed over; a search ends after `MAX_ENTRIES` however the folders lead
 into one another. An Ollama manifest names a file by its digest only, so it cannot point anywhere else.
 """
@@ -52,10 +52,10 @@ class FoundModel:
     """A model file on this machine.
 
     Args:
-        path: Where it is, absolute; may be a link, as in the Hugging Face cache.
+        path: Its absolute path; may be a link, as in the Hugging Face cache.
         name: What to call it: its file name without the ending, or Ollama's name and tag. Not safe to print.
         size_bytes: Of the file.
-        origin: Whose folder it is in, such as "Ollama".
+        origin: The owner of its folder, such as "Ollama".
     """
 
     path: Path

@@ -34,9 +34,9 @@ class Machine(msgspec.Struct, frozen=True):
     Attributes:
         processor: Its name.
         core_count: Processors that this program may use.
-        memory_bytes: Of all memory that this program may use; 0 where nobody knows.
-        free_bytes: Of memory that is free, or would be if caches were given up; None where nobody knows.
-        read_bytes_per_second: How fast memory is read; 0 while nobody has measured it.
+        memory_bytes: Bytes of memory that this program may use; 0 if unknown.
+        free_bytes: Bytes that are free, or would be if caches were given up; None if unknown.
+        read_bytes_per_second: The speed of reading memory; 0 until it was measured.
     """
 
     processor: str

@@ -82,8 +82,8 @@ def _fetch(name: str, report: ReportProgress) -> Downloaded:
 async def pull_beside(name: str) -> AsyncGenerator[DownloadEvent, None]:
     """Yields how far a download is, then exactly one of `Downloaded` and `DownloadFailed`.
 
-    Whoever stops iterating cancels the download. What is left of it has no name of a model: of the starter nothing, of
-    a file of the hub what came so far, from which the next try goes on.
+    A caller that stops iterating cancels the download. Of the starter, nothing is left then. Of a file of the hub, the
+    beginning is left, without the name of a model; the next try goes on from it.
     """
     process = await asyncio.create_subprocess_exec(
         *child_command(__name__, name),

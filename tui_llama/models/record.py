@@ -44,7 +44,7 @@ def note_pulled(path: Path, *companions: Path) -> None:
 
     Args:
         path: The model file.
-        companions: What was put on the machine together with it, such as its licence, and goes with it.
+        companions: Files that were put on the machine together with it, such as its licence, and are removed with it.
     """
     status = path.stat()
     with _alone():

@@ -49,16 +49,16 @@ class TurnDriver:
     Args:
         engine_factory: Opens an engine; called once, when the first model is loaded.
         settings: As the user set them.
-        journal: Writes what is to be remembered of models.
+        journal: Stores the preferences about models.
         chat: The chat that is open; another one may be set while no answer is.
-        view: Where all of it is seen.
+        view: Shows the turns.
         spawn: Runs work that has a name; work that is ended at once may never begin.
 
     Attributes:
-        requests: Makes what the engine is asked.
+        requests: Makes the requests to the engine.
         meter: The figures of the turn.
-        model: What is loaded; None while nothing is.
-        model_path: The file that was last asked for.
+        model: The loaded model; None while none is loaded.
+        model_path: The file of the last request to load.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class TurnDriver:
 
     async def close(self) -> None:
         """Ends the engine, if there is one."""
-        with suppress(EngineError):  # there is nobody left to tell; the log has it
+        with suppress(EngineError):  # the program ends, so nobody can be told; the log has it
             await self._engine.close()
 
     def _carry_out(self, event: conversation.Event) -> None:

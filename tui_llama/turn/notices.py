@@ -23,7 +23,7 @@ class Notices:
         self._models_told_of_tokens.clear()
 
     def tell(self, notice: str, model_path: str) -> None:
-        """Shows what is to be known of a turn, or of what is read ahead.
+        """Shows a notice of a turn or of idle prefill.
 
         That the chat is tokenised again is found out in more than one place and more than one turn; it is shown once
         for each model.

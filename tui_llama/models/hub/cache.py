@@ -82,7 +82,7 @@ class HubCache:
             (self._repository / "blobs").mkdir(parents=True, exist_ok=True)
 
     def check_space(self, wanted_bytes: int) -> None:
-        """Raises `DownloadError` where so much cannot be put into the cache."""
+        """Raises `DownloadError` if the disk of the cache has no room for so many bytes."""
         free_bytes = self._free_bytes()
         if 0 <= free_bytes < wanted_bytes:
             raise no_space(self.folder, wanted_bytes, free_bytes)
@@ -91,7 +91,7 @@ class HubCache:
         """Hashes the fetched content the way the hub has; the length of the hub's hash tells which way that is.
 
         Args:
-            file: What was fetched.
+            file: The fetched file.
             show: Called with the number of bytes behind us.
         """
         path = self.unfinished(file)

