@@ -42,7 +42,7 @@ class LlamaCpp(Protocol):
     name: str
     """The program and its version."""
     takes_turns: bool
-    """Whether single repetitions can take turns, because they need no loading of their own."""
+    """True if single repetitions can take turns, because they need no loading of their own."""
 
     def seconds(self, test: SpeedTest, repetitions: int, flash: bool) -> list[float]:
         """Returns the seconds of each repetition."""

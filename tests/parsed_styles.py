@@ -1,4 +1,4 @@
-"""How the suite parses style sheets: each once, whatever number of apps tests open."""
+"""Parses each style sheet once for the whole suite, whatever number of apps tests open."""
 
 from functools import wraps
 from typing import Any

@@ -1,4 +1,4 @@
-"""How the suite waits: for what has to happen itself, however long the machine takes.
+"""Waits in tests for the event itself, however long the machine takes.
 
 No test may depend on being scheduled soon. A test waits for an event (a line on a pipe, the end of a process, a
 condition), and only a hang ends that wait: the limits here are for hangs alone, and the only ones there are.

@@ -41,6 +41,6 @@ def _wait(signs_of_life: Path, report: ReportProgress) -> Downloaded:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """See `tui_llama.models.pull.main`."""
+    """Fetches as `tui_llama.models.pull.main` does."""
     pull._fetch = _fetch
     pull.main(arguments)

@@ -1,4 +1,4 @@
-"""How much a test tries: what CI has time for, or with TUI_LLAMA_RELEASE_CHECK set what `make release-check` has."""
+"""Decides how much a test tries: as CI has time for, or `make release-check` if TUI_LLAMA_RELEASE_CHECK is set."""
 
 import os
 from typing import Final, TypeVar
@@ -9,5 +9,5 @@ RELEASE_CHECK_VARIABLE: Final = "TUI_LLAMA_RELEASE_CHECK"
 
 
 def scaled(in_ci: Quantity, before_a_release: Quantity) -> Quantity:
-    """One of the two, which are numbers of tries or what is tried."""
+    """Returns one of the two, which are numbers of tries or the tries themselves."""
     return before_a_release if os.environ.get(RELEASE_CHECK_VARIABLE) else in_ci

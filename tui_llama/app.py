@@ -62,7 +62,7 @@ class ChatApp(CommandActions):
         model_path: The model to begin with; None for the one used last, or a choice.
         models: Where models are found and fetched.
         is_incognito: Whether to begin with a chat of which nothing is kept.
-        notice: What is to be told at the beginning; empty for nothing.
+        notice: A line to show at the beginning; empty for none.
 
     Attributes:
         turn_driver: Carries out the turns.
@@ -123,7 +123,7 @@ class ChatApp(CommandActions):
         self.theme = settings.theme if settings.theme in self.available_themes else DEFAULT_THEME
 
     def get_default_screen(self) -> Screen[None]:
-        """The chat is the first screen, so that nothing else is ever drawn."""
+        """Returns the chat, so that Textual never draws another first screen."""
         return ChatScreen(id="_default")
 
     @property
@@ -141,7 +141,7 @@ class ChatApp(CommandActions):
 
     @on(ChatScreen.Ready)
     def _start(self) -> None:
-        """Nothing here delays the first frame."""
+        """Begins the work of the app; nothing of that delays the first frame."""
         if self._is_left:
             return  # an interrupt has ended the program while the screen was mounted
         self.can_draw = True
@@ -170,7 +170,7 @@ class ChatApp(CommandActions):
             await self.models.choose_first()
 
     def _leave_screen(self) -> None:
-        """Draws nothing any more, tells the turns of the end and ends what was begun.
+        """Stops drawing, tells the turns of the end, and ends the work that was begun.
 
         An error or an interrupt can come here in the middle of anything, also when the widgets are gone already.
         """
@@ -263,7 +263,7 @@ class ChatApp(CommandActions):
 
     @on(Composer.Submitted)
     async def _submit(self, event: Composer.Submitted) -> None:
-        """A command is carried out, anything else is sent; what cannot be sent stays where it was written."""
+        """Carries out a command, or sends a message; a message that cannot be sent stays in the composer."""
         if not self.screen_stack:  # as above; what was written is the draft of the next start
             return
         await self._commands.submit(event.text)
@@ -277,7 +277,7 @@ class ChatApp(CommandActions):
         self._leaving.disarm()
 
     async def action_interrupt(self) -> None:
-        """Ctrl+C: copies what is selected, else stops, else clears, else asks for a second one to quit."""
+        """Handles Ctrl+C: copies the selection, else stops, else clears the composer, else asks for another to quit."""
         composer = self.chat_screen.composer
         if self._texts.copy_selection() or self._turn.stop_or_leave_editing():
             pass
@@ -303,7 +303,7 @@ class ChatApp(CommandActions):
         self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette has the same commands as keys and slashes, and the themes."""
+        """Yields the commands of the palette: those of keys and slashes, and the themes."""
         yield from self._commands.listed()
         yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
 

@@ -11,7 +11,7 @@ from pathlib import PurePath
 import msgspec
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.engine.protocol import ModelFacts, ModelInfo
+from tui_llama.engine.descriptions import ModelFacts, ModelInfo
 from tui_llama.errors import SettingsError
 from tui_llama.models.catalogue import CatalogueEntry, entry_for_file
 from tui_llama.settings import SETTINGS, Settings

@@ -502,12 +502,12 @@ class TurnMachine:
 
     @property
     def answer_is_open(self) -> bool:
-        """Whether a reply is under way."""
+        """True while a reply is under way."""
         return self.state in ANSWER_IS_OPEN
 
     @property
     def model_is_loading(self) -> bool:
-        """Whether a load is under way."""
+        """True while a load is under way."""
         return self.state in MODEL_IS_LOADING
 
     def allows(self, event_type: type[Event]) -> bool:

@@ -1,7 +1,7 @@
 """The output of commands without a screen: the result on one stream, everything else on the other.
 
 On a terminal the result is sanitized, as on the screen. A file or a pipe gets the exact text, because its reader wants
-that, and whoever shows the text later must sanitize it anyway.
+that, and the program that shows the text later must sanitize it anyway.
 """
 
 import os

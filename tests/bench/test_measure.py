@@ -13,7 +13,8 @@ from tui_llama.bench.machine_limits import LimitSample, MachineLimits
 from tui_llama.bench.measure import MeasuredModel, OperationTime, SpeedTest, make_loads, make_tests
 from tui_llama.bench.roofline import Cost
 from tui_llama.cli.main import command_line
-from tui_llama.engine.protocol import LoadRequest, ModelInfo
+from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import SettingsError
 from tui_llama.settings import Settings
 

@@ -7,7 +7,7 @@ import pytest
 
 from tui_llama.bench import read_speed
 from tui_llama.bench.read_speed import measure_read_speed
-from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.engine.descriptions import ReadSpeed
 from tui_llama.system.child_process import child_command
 
 FASTEST = 1e14  # no cache of today is as fast as that; how slow it is depends on what else the machine does

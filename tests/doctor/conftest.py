@@ -1,4 +1,4 @@
-"""What every test of the doctor gets."""
+"""Fixtures of every test of the doctor."""
 
 import pytest
 
@@ -7,6 +7,6 @@ from tests.patience import HANG_SECONDS
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children that are slow to begin are waited for."""
+    """Waits for children that are slow to begin."""
     monkeypatch.setattr("tui_llama.doctor.machine._CHILD_SECONDS", HANG_SECONDS)
     monkeypatch.setattr("tui_llama.models.machine._MEASURING_SECONDS", HANG_SECONDS)

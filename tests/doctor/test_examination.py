@@ -4,7 +4,7 @@ import pytest
 
 from tui_llama.doctor.examination import examine, examine_all
 from tui_llama.doctor.report import Section
-from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.engine.descriptions import ReadSpeed
 from tui_llama.errors import SettingsError
 
 SOUND = Section("Sound")

@@ -11,7 +11,7 @@ from tui_llama import paths
 from tui_llama.doctor import models
 from tui_llama.doctor.models import GET_ONE, look_at_models, models_section, unfinished_downloads
 from tui_llama.doctor.report import advice, what_is_wrong
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.models.library import FoundModel, UnfinishedDownload
 from tui_llama.models.machine import Machine
 from tui_llama.settings import Settings

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.protocol import (
     CompleteRequest,
     EstimateRequest,
@@ -23,7 +24,6 @@ from tui_llama.engine.protocol import (
     LoadProgress,
     LoadRequest,
     LoadStage,
-    ModelInfo,
     ModelLoaded,
     Notice,
     PromptEstimate,

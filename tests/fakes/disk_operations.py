@@ -55,7 +55,7 @@ class Write:
     end: int
     """The end of the file's part in these sectors. The file is at least that long."""
     is_clean: bool = False
-    """Whether a sync of it failed. The system then believes that it is on the disk, so no later sync writes it."""
+    """True if a sync of it failed. The system then believes that it is on the disk, so no later sync writes it."""
 
     @property
     def reaches(self) -> tuple[Reach, ...]:

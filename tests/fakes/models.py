@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from tests.patience import HANG_SECONDS
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadEvent, DownloadFailed, Progress
 from tui_llama.models.library import FoundModel

@@ -21,7 +21,7 @@ class ForwardingStorage:
         self.inner = inner
 
     def before(self, method: str) -> None:
-        """Is called with the method's name. The call raises whatever this raises."""
+        """Comes before every call, with the method's name. The call raises whatever this raises."""
 
     def make_folder(self, name: str) -> None:
         self.before("make_folder")
@@ -144,7 +144,7 @@ class FaultyStorage(ForwardingStorage):
 
     @property
     def is_reached(self) -> bool:
-        """Whether the n-th call was made."""
+        """True once the n-th call was made."""
         return self.calls >= self.n
 
     def before(self, method: str) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.fakes.models import MACHINE, facts_of
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.models.catalogue import load_catalogue
 from tui_llama.models.described import context_words, describe, offers, refusal_words, size_and_type
 from tui_llama.models.library import HUGGING_FACE, OLLAMA, OUR_FOLDER, FoundModel

@@ -11,9 +11,9 @@ import pytest
 
 from tests.fakes.gguf_bytes import gguf_bytes, scalar
 from tests.fakes.tiny_model import make_tiny_model
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.engine.gguf.file import ValueType
 from tui_llama.engine.model.facts import read_model_facts
-from tui_llama.engine.protocol import ModelFacts
 from tui_llama.models import inspection
 from tui_llama.models.inspection import inspect_beside
 

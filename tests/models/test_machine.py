@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tui_llama import paths
-from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.engine.descriptions import ReadSpeed
 from tui_llama.models import machine
 from tui_llama.models.machine import measured_machine, processor_name, this_machine
 

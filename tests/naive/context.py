@@ -1,4 +1,4 @@
-"""What llama.cpp's completion program does when the context is full, token by token and word for word.
+"""Does the same as llama.cpp's completion program when the context is full, token by token.
 
 Source: llama.cpp, tools/completion/completion.cpp and src/llama-kv-cells.h.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 def shifted_answer(
     rule: Callable[[Sequence[int]], int], prompt: Sequence[int], context_size: int, keep: int, count: int
 ) -> tuple[list[int], list[int]]:
-    """What a model says that goes by the tokens in its cache.
+    """Returns the answer of a model that goes by the tokens in its cache.
 
     Args:
         rule: The next token after those in the cache.
@@ -47,7 +47,7 @@ class GroupedPositions:
         self._past = 0
 
     def make_room(self) -> None:
-        """To be called before a token is decoded."""
+        """Makes room for a token; called before each is decoded."""
         while self._past >= self._grouped + self._width:
             index = self._group * self._grouped // self._width
             saved = self._width // self._group * (self._group - 1)
@@ -60,7 +60,7 @@ class GroupedPositions:
             self._grouped += self._width // self._group
 
     def append(self) -> None:
-        """A token is decoded."""
+        """Notes that a token is decoded."""
         self.positions.append(self._past)
         self.shifts.append(0)
         self._past += 1

@@ -1,10 +1,10 @@
-"""When an answer is in a loop, as the rule says it: every period tried, every repeat counted, token by token."""
+"""Finds an answer's loop as the rule says it: tries every period and counts every repeat, token by token."""
 
 from collections.abc import Callable, Sequence
 
 
 def is_in_loop(token_ids: Sequence[int], longest: int, most_tokens: Callable[[Sequence[int]], int]) -> bool:
-    """Whether the answer's end repeats a passage for more tokens than that passage may.
+    """Tells whether the answer's end repeats a passage for more tokens than that passage may.
 
     Args:
         token_ids: The answer so far.
@@ -19,7 +19,7 @@ def is_in_loop(token_ids: Sequence[int], longest: int, most_tokens: Callable[[Se
 
 
 def length_with(period: int, token_ids: Sequence[int]) -> int:
-    """How many tokens at the end repeat with this period, the first passage counted."""
+    """Returns the number of tokens at the end that repeat with this period, the first passage counted."""
     length = period
     while length < len(token_ids) and token_ids[-length - 1] == token_ids[-length - 1 + period]:
         length += 1
@@ -27,5 +27,5 @@ def length_with(period: int, token_ids: Sequence[int]) -> int:
 
 
 def is_shortest(period: int, length: int, token_ids: Sequence[int]) -> bool:
-    """Whether no shorter period repeats over all of these tokens."""
+    """Tells whether no shorter period repeats over all of these tokens."""
     return all(length_with(shorter, token_ids) < length for shorter in range(1, period))

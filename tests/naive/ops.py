@@ -1,4 +1,4 @@
-"""What the kernels compute, written in the most obvious NumPy and in float64 where that is possible."""
+"""Computes the same as the kernels, in the most obvious NumPy and in float64 where that is possible."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ Array = npt.NDArray[np.float64]
 
 
 def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
-    """Root-mean-square norm over the last axis."""
+    """Computes the root-mean-square norm over the last axis."""
     mean: Array = (x**2).mean(axis=-1, keepdims=True)
     out: Array = x / np.sqrt(mean + epsilon) * weight
     return out
@@ -36,7 +36,7 @@ def attention(
     soft_cap: float = 0.0,
     sinks: Array | None = None,
 ) -> Array:
-    """Causal softmax attention.
+    """Computes causal softmax attention.
 
     Args:
         queries: (tokens, heads, head_dim) at positions from `first_position` on.
@@ -68,7 +68,7 @@ def attention(
 
 
 def swiglu(gates: Array, ups: Array) -> Array:
-    """silu(gates) × ups"""
+    """Computes silu(gates) × ups."""
     return gates / (1.0 + np.exp(-gates)) * ups
 
 
@@ -82,7 +82,7 @@ def quantize(x: Array, columns: int) -> tuple[npt.NDArray[np.int8], Array]:
 
 
 def cache_rows(x: npt.NDArray[np.float32], cache_type: str) -> npt.NDArray[np.float16] | npt.NDArray[np.uint8]:
-    """Keys or values, (tokens, kv_heads, head_dim), as rows of a cache; kv_cache.py says what these are."""
+    """Turns keys or values, (tokens, kv_heads, head_dim), into rows of a cache; kv_cache.py says what these are."""
     if cache_type == "f16":
         return x.astype(np.float16)
     filled = np.pad(x, ((0, 0), (0, 0), (0, -x.shape[-1] % 32)))
@@ -96,7 +96,7 @@ def cache_rows(x: npt.NDArray[np.float32], cache_type: str) -> npt.NDArray[np.fl
 
 
 def from_cache_rows(rows: npt.NDArray[np.float16] | npt.NDArray[np.uint8], head_dim: int) -> Array:
-    """What rows of a cache stand for, (tokens, kv_heads, head_dim)."""
+    """Returns the values that rows of a cache stand for, (tokens, kv_heads, head_dim)."""
     if rows.dtype == np.float16:
         return rows.astype(np.float64)
     blocks = rows.reshape(*rows.shape[:2], -1, 34)
@@ -111,7 +111,7 @@ def turned_rows(
     head_dim: int,
     neighbours: bool,
 ) -> npt.NDArray[np.float16] | npt.NDArray[np.uint8]:
-    """Rows of keys, (tokens, kv_heads, …), turned on by (tokens, pairs, 2) cosines and sines, all in float32."""
+    """Rotates rows of keys, (tokens, kv_heads, …), by (tokens, pairs, 2) cosines and sines, all in float32."""
     pairs = turns.shape[1]
     x = from_cache_rows(rows, head_dim).astype(np.float32)
     out = x.copy()

@@ -11,18 +11,18 @@ Probabilities: TypeAlias = list[tuple[int, float]]
 
 
 def select_top(logits: Sequence[float], count: int) -> list[tuple[int, float]]:
-    """The `count` highest logits with their ids; of equal ones the lowest id first."""
+    """Returns the `count` highest logits with their ids; of equal ones the lowest id first."""
     return sorted(enumerate(logits), key=lambda pair: (-pair[1], pair[0]))[:count]
 
 
 def normalized(pairs: list[tuple[int, float]]) -> Probabilities:
-    """Weights made to add up to 1."""
+    """Scales weights so that they add up to 1."""
     total = math.fsum(weight for _, weight in pairs)
     return [(token_id, weight / total) for token_id, weight in pairs]
 
 
 def chain(logits: Sequence[float], settings: SamplingSettings) -> Probabilities:
-    """What may be drawn after the steps other than penalties, the most probable first."""
+    """Returns the tokens that may be drawn after the steps other than penalties, the most probable first."""
     kept = select_top(logits, settings.top_k or len(logits))
     best = kept[0][1]
     probable = normalized([(token_id, math.exp(logit - best)) for token_id, logit in kept])
@@ -33,7 +33,7 @@ def chain(logits: Sequence[float], settings: SamplingSettings) -> Probabilities:
 
 
 def draw(probabilities: Probabilities, uniform: float) -> int:
-    """The token at which the running sum reaches `uniform`."""
+    """Returns the token at which the running sum reaches `uniform`."""
     total = 0.0
     for token_id, probability in probabilities:
         total += probability

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def source_after(token_ids: Sequence[int], followed_from: int, longest_ngram: int) -> int | None:
-    """The position whose token is guessed to come after all of them.
+    """Returns the position whose token is guessed to come after all of them.
 
     Args:
         token_ids: All tokens.
@@ -25,7 +25,7 @@ def source_after(token_ids: Sequence[int], followed_from: int, longest_ngram: in
 
 
 def agreeing_tokens(token_ids: Sequence[int], source: int) -> int:
-    """How many tokens before `source` are the last ones of all."""
+    """Returns how many tokens before `source` equal the last tokens of all."""
     count = 0
     while count < source and token_ids[source - 1 - count] == token_ids[-1 - count]:
         count += 1
@@ -33,7 +33,7 @@ def agreeing_tokens(token_ids: Sequence[int], source: int) -> int:
 
 
 def _last_end_before(token_ids: Sequence[int], size: int) -> int | None:
-    """Where the last `size` tokens ended the last time before."""
+    """Returns where the last `size` tokens ended when they last occurred before; None if they did not."""
     ngram = list(token_ids[-size:])
     ends = range(len(token_ids) - 1, size - 1, -1)
     return next((end for end in ends if list(token_ids[end - size : end]) == ngram), None)

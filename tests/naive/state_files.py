@@ -13,7 +13,7 @@ MAGIC = bytes.fromhex("89544C4B0D0A1A0A")
 
 @dataclass
 class PlainState:
-    """What a file holds: token ids from `first_position` on, and rows (layers, 2, tokens, kv_heads, head)."""
+    """The content of a file: token ids from `first_position` on, and rows (layers, 2, tokens, kv_heads, head)."""
 
     first_position: int
     token_ids: list[int]

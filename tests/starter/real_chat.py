@@ -38,7 +38,7 @@ SEEDED = msgspec.structs.replace(QUIET, sampling=SamplingSettings(seed=7), given
 LIKE_A_NEW_USER_S = msgspec.structs.replace(SEEDED, read_ahead="on")
 
 LOOPING = "What is the capital of France?"
-"""What the starter answers, at temperature 0, with the same words until the context is full."""
+"""A question that the starter answers, at temperature 0, with the same words until the context is full."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Turn:
 
     @property
     def cost(self) -> Usage:
-        """What it cost; it has to be over."""
+        """The cost of the reply, which must have ended."""
         assert self.usage is not None
         return self.usage
 
@@ -110,12 +110,12 @@ class StarterDriver(ScreenDriver):
         return self.engine.turns
 
     async def stored_messages(self) -> list[StoredMessage]:
-        """The path of the newest chat as it is on disk."""
+        """Returns the path of the newest chat as it is on disk."""
         await self.app.journal.settle()
         return self.store.messages(self.store.list_chats()[0].chat_id)
 
     async def stored_ledger(self) -> list[int]:
-        """All tokens of that path."""
+        """Returns all tokens of that path."""
         return self.store.ledger((await self.stored_messages())[-1].message_id).newest_ids
 
     async def open_newest_chat(self) -> None:

@@ -1,1 +1,1 @@
-"""What comes from the terminal."""
+"""Tests of the bytes that come from the terminal."""

@@ -32,20 +32,20 @@ _PASTED = (
 
 @dataclass(frozen=True, slots=True)
 class ByteStream:
-    """What is sent, and the texts that were pasted with it."""
+    """The bytes that are sent, and the texts that were pasted with them."""
 
     content: bytes
     pastes: tuple[str, ...]
 
     def cut(self, random: Random) -> list[bytes]:
-        """The stream in pieces that are none of them empty."""
+        """Cuts the stream into pieces, none of them empty."""
         length = len(self.content)
         places = sorted(random.sample(range(1, length), min(length - 1, random.randrange(6)))) if length > 1 else []
         return [self.content[start:end] for start, end in zip([0, *places], [*places, length], strict=True)]
 
 
 def random_stream(random: Random) -> ByteStream:
-    """One to five fragments, of which some are pastes."""
+    """Makes a stream of one to five fragments, of which some are pastes."""
     parts: list[bytes] = []
     pastes: list[str] = []
     for _ in range(random.randint(1, 5)):
@@ -76,7 +76,7 @@ def _pasted_body(random: Random) -> bytes:
 
 
 def _random_sequence(random: Random) -> bytes:
-    """Of the right shape, with any numbers."""
+    """Makes a sequence of the right shape, with any numbers."""
     numbers = [str(random.choice((0, 1, 5, 97, 9_999, 32_768, 1 << 40))) for _ in range(random.randint(0, 5))]
     opening = random.choice(("\x1b[", "\x1b[<", "\x1b[?", "\x1b[>", "\x1b[=", "\x1bO"))
     return (opening + random.choice(";:").join(numbers) + random.choice("@ABMRmuty~cnhlxq$p{}|")).encode()

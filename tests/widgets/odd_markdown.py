@@ -14,7 +14,7 @@ class OddMarkdown:
         self.words: list[str] = []
 
     def document(self) -> str:
-        """A few blocks, mostly but not always with a blank line between them."""
+        """Makes a few blocks, mostly but not always with a blank line between them."""
         gaps = ("\n\n", "\n\n", "\n\n", "\n")
         return "".join(self._block() + self._random.choice(gaps) for _ in range(self._random.randint(1, 4)))
 

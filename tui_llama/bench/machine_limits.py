@@ -3,8 +3,8 @@
 Both are measured with the threads and instructions that a model uses. Reading goes over a block that is too large for
 the caches, in huge pages where the system has them, as reading weights does. Multiplying is the integer dot product of
 the chosen instruction set on operands in the first-level cache. If the instruction set has a tile multiplier, that is
-measured too, on its own registers. The speed of a shared machine changes from moment to moment. So whoever compares a
-model with the limits measures them right before and after the model.
+measured too, on its own registers. The speed of a shared machine changes from moment to moment. So a caller that
+compares a model with the limits measures them right before and after the model.
 """
 
 import threading

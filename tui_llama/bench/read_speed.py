@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.engine.descriptions import ReadSpeed
 
 _BUFFER_BYTES: Final = 256 << 20  # far more than the largest caches of today hold
 _UNDISTURBED_SHARE: Final = 0.9
@@ -35,5 +35,5 @@ def measure_read_speed(buffer_bytes: int = _BUFFER_BYTES) -> ReadSpeed:
 
 
 def main(_arguments: Sequence[str]) -> None:
-    """Is the child's main function: measures and prints the figures as JSON."""
+    """Measures in the child process, and prints the figures as JSON."""
     print(msgspec.json.encode(measure_read_speed()).decode(), flush=True)

@@ -104,7 +104,20 @@ def limiting(result: Result) -> str:
 
 
 def _as_object(result: Result) -> dict[str, object]:
-    test, model, load, cost = result.test, result.model, result.load, result.cost
+    return {
+        **_speed_fields(result),
+        **_model_fields(result),
+        **_setting_fields(result),
+        **_cost_fields(result),
+        "read_gb_s": [sample.read_gb_s for sample in result.limits],
+        "dot_gmac_s": [sample.dot_gmac_s for sample in result.limits],
+        "tile_gmac_s": [sample.tile_gmac_s for sample in result.limits],
+        "profile": _profile_objects(result),
+    }
+
+
+def _speed_fields(result: Result) -> dict[str, object]:
+    test = result.test
     return {
         "test": test.name,
         "samples_tok_s": result.samples_tok_s,
@@ -117,11 +130,23 @@ def _as_object(result: Result) -> dict[str, object]:
         "prompt_tokens": test.token_count if test.reads else 0,
         "generated_tokens": 0 if test.reads else test.token_count,
         "depth": test.depth,
+    }
+
+
+def _model_fields(result: Result) -> dict[str, object]:
+    model = result.model
+    return {
         "model": model.name,
         "model_path": model.path,
         "architecture": model.architecture,
         "quantization": model.quantization,
         "parameter_count": model.parameter_count,
+    }
+
+
+def _setting_fields(result: Result) -> dict[str, object]:
+    load = result.load
+    return {
         "threads": load.threads,
         "batch_threads": load.batch_threads,
         "batch_tokens": load.batch_tokens,
@@ -132,23 +157,29 @@ def _as_object(result: Result) -> dict[str, object]:
         "poll": load.poll,
         "numa": load.numa,
         "instruction_set": INSTRUCTION_SET,
-        "weight_bytes_per_token": cost.weight_bytes / test.token_count,
-        "cache_bytes_per_token": cost.cache_bytes / test.token_count,
-        "matrix_macs_per_token": cost.matrix_macs / test.token_count,
-        "attention_macs_per_token": cost.attention_macs / test.token_count,
-        "read_gb_s": [sample.read_gb_s for sample in result.limits],
-        "dot_gmac_s": [sample.dot_gmac_s for sample in result.limits],
-        "tile_gmac_s": [sample.tile_gmac_s for sample in result.limits],
-        "profile": [
-            {
-                "operation": time.operation,
-                "seconds": time.seconds,
-                "read_bytes": time.read_bytes,
-                "macs": time.macs,
-            }
-            for time in result.profile
-        ],
     }
+
+
+def _cost_fields(result: Result) -> dict[str, object]:
+    cost, token_count = result.cost, result.test.token_count
+    return {
+        "weight_bytes_per_token": cost.weight_bytes / token_count,
+        "cache_bytes_per_token": cost.cache_bytes / token_count,
+        "matrix_macs_per_token": cost.matrix_macs / token_count,
+        "attention_macs_per_token": cost.attention_macs / token_count,
+    }
+
+
+def _profile_objects(result: Result) -> list[dict[str, object]]:
+    return [
+        {
+            "operation": time.operation,
+            "seconds": time.seconds,
+            "read_bytes": time.read_bytes,
+            "macs": time.macs,
+        }
+        for time in result.profile
+    ]
 
 
 def _profile_table(result: Result) -> str:

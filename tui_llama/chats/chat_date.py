@@ -1,7 +1,9 @@
-"""When a chat began: local time with its offset from UTC, so that no time zone and no daylight saving can shift it.
+"""The time at which a chat began: local time with its offset from UTC.
 
-It is what the model is told when its template asks for the date, for as long as the chat lives: another date near the
-beginning of a prompt would make the model read everything after it again.
+Because of the offset, neither another time zone nor daylight saving can shift it.
+
+A template that asks for the date is given this time for as long as the chat exists. Another date near the beginning of
+a prompt would make the model read everything after it again.
 """
 
 from datetime import datetime

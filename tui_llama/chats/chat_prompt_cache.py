@@ -40,7 +40,7 @@ def forget_orphans(store: Store) -> None:
     """Removes the keys and values that are stored for deleted chats.
 
     There are some where an engine finished saving just after its chat was deleted. Nothing is removed where the chats
-    of this run are in memory: then nobody knows which are gone.
+    of this run are in memory: then it is unknown which are gone.
 
     Raises:
         StateFileError: it could not be removed.
@@ -62,26 +62,26 @@ _CHILD = "tui_llama.engine.prompt_cache.owners_process"
 
 
 class _Answer(msgspec.Struct):
-    """What the process says: whose keys and values are stored, and what the disk refused."""
+    """The answer of the process: the owners of the stored keys and values, and what the disk refused."""
 
     owners: list[str]
     cause: str
 
 
 def _ask(unwanted: Sequence[str] = ()) -> list[str]:
-    """Has the process remove what is stored of some chats; without any, returns of which chats something is stored."""
+    """Has the process remove the stored keys and values of some chats; without any, returns which chats have some."""
     from tui_llama.files.storage import DiskStorage  # not before the first frame
 
     folder = paths.prompt_cache_folder()
     with explained(_NOT_REMOVED):
-        if not DiskStorage(folder).list_folder(""):  # no process is needed for nothing
+        if not DiskStorage(folder).list_folder(""):  # nothing is stored, so no process is needed
             return []
         ended = subprocess.run(
             child_command(_CHILD, str(folder), *unwanted),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl+C is for the program; what is to be removed is removed
+            start_new_session=True,  # Ctrl+C is for the program; the process finishes what it removes
             check=False,
         )
     try:

@@ -1,6 +1,6 @@
 """The store as the screen uses it: every call in order, on a thread of its own, never in the way of drawing.
 
-Writes are handed over and forgotten by whoever writes, and kept here until they are stored. What cannot be stored
+A caller hands over its writes and forgets them; the journal keeps them until they are stored. What cannot be stored
 for now (another program uses the file, the disk is full) is tried again, with the next write and after waits that
 grow, and keeps its place: of one owner, nothing is stored before what was written earlier. Reads are awaited, and come
 after all writes before them, but for those that have to wait.
@@ -33,7 +33,7 @@ Job: TypeAlias = Callable[[Store], object]
 
 
 class Owner(Protocol):
-    """Whose writes keep their order among themselves, and are lost if they are never stored. Told apart by identity."""
+    """The owner of writes, which keep their order and are lost if they are never stored. Owners differ by identity."""
 
     @property
     def chat_id(self) -> str:
@@ -96,7 +96,7 @@ class Journal:
     # --- writing ------------------------------------------------------------------------------------------------
 
     def write(self, job: Job, owner: Owner | None = None) -> None:
-        """Carries out `job` after everything that its owner asked for before. What nobody owns is no loss."""
+        """Carries out `job` after everything that its owner asked for before. A write without an owner is no loss."""
         with self._lock:
             if owner is not None and owner in self._refused:
                 return
@@ -111,7 +111,7 @@ class Journal:
             self._refused.pop(owner, None)
 
     async def try_again(self) -> bool:
-        """Tries at once what has to wait; returns whether nothing has to any more."""
+        """Tries the waiting writes at once; tells whether none has to wait any more."""
         self._wait_seconds = FIRST_WAIT_SECONDS
         await asyncio.wrap_future(self._begin_try(is_retry=True))
         return not self.waiting
@@ -225,7 +225,7 @@ class Journal:
         await asyncio.wrap_future(self._thread.submit(lambda: None))
 
     async def close(self) -> None:
-        """Tries once more what has to wait, and ends the thread; what is not stored then is lost."""
+        """Tries the waiting writes once more, and ends the thread; a write that fails then is lost."""
         await self.settle()
         if self.waiting:
             await self.try_again()

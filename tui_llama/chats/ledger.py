@@ -1,7 +1,7 @@
-"""What was fed to models on one path of a chat: token ids, for each vocabulary on its own.
+"""The token ids that were fed to models on one path of a chat, separately for each vocabulary.
 
-An id means something in one vocabulary only. So a ledger hands out the ids of the vocabulary that is asked for; what
-was said under another one is tokenised again from its text by whoever goes on.
+An id has a meaning in one vocabulary only. So a ledger returns the ids of the vocabulary that the caller asks for. The
+caller tokenises again the text of what was said under another vocabulary.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 UNKNOWN_VOCABULARY = ""
-"""The fingerprint of a vocabulary that nobody wrote down: the ids of answers that an older version stored."""
+"""The fingerprint of an unknown vocabulary: that of the ids of answers that an older version stored."""
 
 
 class FedTokens(msgspec.Struct, frozen=True):

@@ -33,8 +33,8 @@ class OpenChat:
         chat_id: None until the first message is there.
         owner_id: Whose the keys and values of its prompts are: its id, which a new chat has only in mind; None where
             nothing may be kept.
-        title: As the record has it; empty for a new chat.
-        is_incognito: Whether its journal is its own: nothing of it is written, and no other chat is told of it.
+        title: The title in the record; empty for a new chat.
+        is_incognito: Whether it has a journal of its own, which writes nothing to the disk and tells no other chat.
         entries: The path that is shown, oldest first.
         left_out_messages: How many of the oldest did not fit into the last prompt.
     """
@@ -80,12 +80,12 @@ class OpenChat:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was said yet."""
+        """True if the chat has no message yet."""
         return not self.entries
 
     @property
     def begun_at(self) -> datetime:
-        """When the chat began, for good: what a template is told that asks for the date.
+        """The time at which the chat began, which never changes. A template that asks for the date is given it.
 
         A new one begins with its first message; it may have been on the screen since yesterday.
         """
@@ -101,7 +101,7 @@ class OpenChat:
 
     @property
     def user_texts(self) -> list[str]:
-        """What the user said, oldest first."""
+        """The texts of the user's messages, the oldest first."""
         return [entry.text for entry in self.entries if entry.role is Role.USER]
 
     def prompt_messages(self) -> tuple[ChatMessage, ...]:
@@ -119,7 +119,7 @@ class OpenChat:
 
     @property
     def is_refused(self) -> bool:
-        """Whether nothing of it is stored any more, because the disk has another chat in its place, or none."""
+        """True if the store no longer saves the chat, because the disk has another chat in its place, or none."""
         return self._record.is_refused
 
     async def ledger(self) -> Ledger:
@@ -235,12 +235,12 @@ class OpenChat:
 
     @property
     def ends_in_answer(self) -> bool:
-        """Whether the last message is an answer."""
+        """True if the last message is an answer."""
         return bool(self.entries) and self.entries[-1].role is Role.ASSISTANT
 
     @property
     def has_prompt(self) -> bool:
-        """Whether the prompt of the last answer is known, and so its tokens."""
+        """True if the prompt of the last answer is known, and so its tokens."""
         return self.entries[-1].prompt_is_known
 
     def reopen_answer(self) -> Entry:
@@ -348,7 +348,7 @@ class OpenChat:
         """Puts another version of the last answer on the path, `step` after the one that is there.
 
         Returns:
-            Whether there is one; else nothing has changed.
+            True if there is one; without one, nothing has changed.
         """
         if not self.ends_in_answer:
             return False

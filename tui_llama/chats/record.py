@@ -73,7 +73,7 @@ class ChatRecord:
         """Makes a change here and, in its turn, on the disk.
 
         Args:
-            change: What is done.
+            change: The change to make.
             is_wanted: Asked on the journal's thread whether the disk is to have it; may raise what a store raises.
 
         Returns:
@@ -119,7 +119,7 @@ class ChatRecord:
 
     @property
     def is_refused(self) -> bool:
-        """Whether nothing of it is stored any more."""
+        """True if the store no longer saves the chat."""
         return self in self._journal.refused
 
     def summary(self) -> ChatSummary | None:
@@ -129,7 +129,7 @@ class ChatRecord:
 
     @property
     def stored_message_count(self) -> int:
-        """How many of its messages the disk has."""
+        """The number of its messages that the disk has."""
         return len(self._ids_there)
 
     # --- a database file that is another one now ------------------------------------------------------------------

@@ -41,9 +41,9 @@ class Store:
 
     Every method that changes something has committed it, through to the disk, when it returns.
 
-    What failed may be tried again with the same arguments, and so may what perhaps did not fail: a disk can lose the
-    word that something was written. Nothing happens twice where the caller says of a chat or message when it was
-    made (`made_at`, of `new_moment`), and of a piece of an answer which one it is.
+    A caller may try a failed call again with the same arguments, even if the call perhaps succeeded: a disk can lose
+    the word that something was written. The store does nothing twice if the caller gives the time at which a chat or
+    message was made (`made_at`, of `new_moment`), and the number of a piece of an answer.
 
     Raises (every method):
         StoreConflictError: a chat or message is no longer there or another one than expected. Nothing was changed.
@@ -58,7 +58,7 @@ class Store:
 
     @property
     def file_count(self) -> int:
-        """How many files of that name have been opened: it grows when another one has taken its place."""
+        """The number of files of that name that were opened; it grows when another file has taken the place of one."""
         return self._connection.file_count
 
     def follow_file(self) -> None:
@@ -75,7 +75,7 @@ class Store:
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether nothing of it is ever on the disk."""
+        """True if the store never writes to the disk."""
         return self._connection.is_in_memory
 
     def __enter__(self) -> Self:
@@ -307,7 +307,7 @@ class Store:
 
         Args:
             message_id: The answer.
-            shown: Its text as whoever wants more of it knows it, without such a half; None for whatever it is.
+            shown: Its text as the caller knows it, without such a half; None accepts any text.
 
         Raises:
             StoreError: another running program is writing it, or has written more of it than is shown.

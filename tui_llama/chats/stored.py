@@ -10,7 +10,7 @@ from tui_llama.chat import Role, StopReason, Usage
 
 
 class MessageState(StrEnum):
-    """How far a message has come. What a user wrote is complete at once."""
+    """The state of a message. A user's message is complete at once."""
 
     COMPLETE = "complete"
     PARTIAL = "partial"

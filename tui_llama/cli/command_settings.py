@@ -1,4 +1,4 @@
-"""The settings of one command: what the user has set for good, with what the command line says instead."""
+"""The settings of one command: those that the user has set, replaced by those of the command line."""
 
 import os
 from collections.abc import Mapping

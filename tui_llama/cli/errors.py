@@ -45,7 +45,7 @@ class _SilentEnd(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc] # click declares it for the class alone
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Says nothing: whoever caused it knows."""
+        """Says nothing: the user who caused it knows."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Which model file a command means: a path, the name of a model on this machine, the one last used, the starter."""
+"""Chooses a command's model file: a path, the name of a model on this machine, the one last used, or the starter."""
 
 import os
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ def model_called(name: str) -> "FoundModel":
 
 
 def _not_here(name: str) -> ModelFileError:
-    """Says how to get a model that is not here, if anybody knows it."""
+    """Says how to get a model that is not here, if its name is known."""
     from tui_llama.models.catalogue import find_entry
     from tui_llama.models.downloads import size_words
 

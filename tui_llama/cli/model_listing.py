@@ -1,4 +1,4 @@
-"""What `tui-llama models` prints: the files on this machine, what can be fetched, and all there is to say of one."""
+"""Writes the output of `tui-llama models`: the files here, the models to fetch, or everything about one file."""
 
 import os
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ import msgspec
 
 from tui_llama.chosen_sampling import choose_sampling, entry_of
 from tui_llama.cli.model_choice import model_called
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.engine.model.facts import read_model_facts
-from tui_llama.engine.protocol import ModelFacts
 from tui_llama.models.described import DescribedModel, OfferedModel, context_words, describe
 from tui_llama.models.downloads import size_words
 from tui_llama.models.library import FoundModel, find_models

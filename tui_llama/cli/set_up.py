@@ -89,7 +89,7 @@ class _Fetching:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the download, if there is one, and waits until nothing of it is left."""
+        """Ends the download, if there is one, and waits until its thread has ended."""
         self._is_stopped = True
         if self._thread.ident is not None:
             self._thread.join()

@@ -1,1 +1,1 @@
-"""What the app does with one kind of thing: each controller carries out the wishes of the screens that are about it."""
+"""The controllers of the app. Each carries out the requests of the screens about one subject."""

@@ -53,7 +53,7 @@ class CommandActions(TerminalApp):
         self._turn.continue_answer()
 
     def action_edit_message(self) -> None:
-        """Goes to the user's last message, or to the one before that which is being edited."""
+        """Goes to the user's last message, or to the one before the message that is being edited."""
         self._editing.edit_earlier()
 
     def action_begin_today(self) -> None:
@@ -65,7 +65,7 @@ class CommandActions(TerminalApp):
         self._chats.list_branches()
 
     def action_stop(self) -> None:
-        """Esc: stops what can be stopped, or leaves a message that is edited, and never anything else."""
+        """Handles Esc: stops what can be stopped, or leaves a message that is edited, and never does anything else."""
         if not self._turn.stop_or_leave_editing():
             self._idle_prefill.hold()
 

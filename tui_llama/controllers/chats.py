@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ChatsView(ScreenView, DialogView, HintView, Protocol):
-    """What the controller has shown and done: the app."""
+    """The app, as the controller uses it."""
 
     def show_state(self) -> None:
         """Shows what stands around the messages, and lets idle prefill begin or end."""

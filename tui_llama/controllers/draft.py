@@ -61,7 +61,7 @@ class DraftController:
 
     @property
     def sendable(self) -> str:
-        """What will be sent of what is written; a command is not."""
+        """The part of the draft that will be sent; a command is not sent."""
         text = self._view.chat_screen.composer.text.lstrip("\n")
         return "" if parse_slash(text) else text
 

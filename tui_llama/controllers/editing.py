@@ -14,7 +14,7 @@ from tui_llama.turn.editing import Editing
 
 
 class EditingView(ScreenView, HintView, WishView, Protocol):
-    """What the controller has shown and done: the app."""
+    """The app, as the controller uses it."""
 
     def show_status(self) -> None:
         """Shows everything around the messages as it is now."""
@@ -58,11 +58,11 @@ class EditingController:
 
     @property
     def is_editing(self) -> bool:
-        """Whether a message is edited."""
+        """True while the user edits a message."""
         return self._editing.position is not None
 
     def edit_earlier(self) -> None:
-        """Goes to the user's last message, or to the one before that which is being edited."""
+        """Goes to the user's last message, or to the one before the message that is being edited."""
         self._edit(-1)
 
     def edit_later(self) -> None:

@@ -11,11 +11,11 @@ from tui_llama.turn.idle_prefill import IdlePrefillScheduler
 
 
 class IdlePrefillView(ScreenView, Protocol):
-    """What the controller has shown: the app."""
+    """The app, as the controller uses it."""
 
     @property
     def is_editing(self) -> bool:
-        """Whether an earlier message is edited."""
+        """True while the user edits an earlier message."""
         ...
 
     def show_figures(self) -> None:
@@ -28,7 +28,7 @@ class IdlePrefillController:
 
     Args:
         turn_driver: Knows the state, and makes the requests.
-        draft: What is written.
+        draft: Has the text in the composer.
         is_wanted: Whether the user wants it at all.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
@@ -46,7 +46,7 @@ class IdlePrefillController:
         )
 
     def start_if_at_rest(self) -> None:
-        """Begins while the turn is ready and no message is edited; else ends."""
+        """Begins idle prefill if the turn is ready and the user edits no message; otherwise ends it."""
         is_at_rest = self._turn_driver.state is State.READY and not self._view.is_editing
         if is_at_rest and self._is_wanted and self._view.can_draw:
             self._reading.rest(self._draft.sendable)

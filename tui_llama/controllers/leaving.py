@@ -1,4 +1,4 @@
-"""Ends the program in order, whoever ends it: the user, a signal, or a terminal that is gone.
+"""Ends the program in order, whether the user ends it, a signal, or a terminal that is gone.
 
 Nothing is lost unasked: where nobody can be asked, what the store does not have is left in a file.
 """
@@ -27,7 +27,7 @@ CLOSING_SECONDS = 5.0
 
 
 class LeavingView(ScreenView, HintView, Protocol):
-    """What the controller has done: the app."""
+    """The app, as the controller uses it."""
 
     @property
     def screen_stack(self) -> "Sequence[Screen[Any]]":

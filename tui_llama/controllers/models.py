@@ -1,4 +1,4 @@
-"""What the app does with models: chooses the first one, lists them, fetches, offers and removes them.
+"""Chooses the first model; lists, offers, fetches and removes models.
 
 One model is fetched at a time, by a process of its own, while the chat goes on. What is known of a file is kept for as
 long as the program runs.
@@ -19,7 +19,7 @@ from tui_llama import paths
 from tui_llama.chats.journal import Journal
 from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlone, StateView, WishView
 from tui_llama.conversation import LoadModel, State
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
 from tui_llama.models.starter.file import STARTER_FILE
@@ -50,7 +50,7 @@ class Fetch(msgspec.Struct):
 
     Attributes:
         name: By which it is fetched.
-        title: What it is called on the screen; not trusted.
+        title: Its name on the screen; not trusted.
         meter: How far it is.
     """
 
@@ -60,7 +60,7 @@ class Fetch(msgspec.Struct):
 
 
 class ModelsView(DialogView, HintView, StateView, WishView, Protocol):
-    """What the controller has shown and done: the app."""
+    """The app, as the controller uses it."""
 
     @property
     def screen_stack(self) -> "Sequence[Screen[Any]]":
@@ -82,7 +82,7 @@ class ModelsController:
     Attributes:
         fetch: What is being fetched now.
         is_looking: Whether the first model is being looked for.
-        missing_words: That there is no model to begin with, where that is so; else empty.
+        missing_words: The line that tells of having no model to begin with; empty if there is one.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class ModelsController:
 
     @property
     def is_missing(self) -> bool:
-        """Whether no model is loaded or loading."""
+        """True if no model is loaded or loading."""
         return self._turn_driver.state is State.NO_MODEL
 
     @property
@@ -204,7 +204,7 @@ class ModelsController:
         return self._known.get(_key(found), ModelFacts(str(found.path), refusal="the file could not be examined"))
 
     def _show_list(self) -> None:
-        """Puts the list together anew."""
+        """Puts the list together again."""
         from tui_llama.models.described import describe, offers
 
         if self.picker is None:
@@ -222,7 +222,7 @@ class ModelsController:
             picker.replace_items([*map(self._with_progress, self._with_other_fetch(self._listed))])
 
     def _machine_for_another(self) -> "Machine":
-        """The machine as it would be with the loaded model closed, which is the first thing that loading does."""
+        """Returns the machine without the loaded model in its memory, because loading another one closes it first."""
         from tui_llama.models.machine import Machine
 
         machine = self._machine or Machine("", 0)
@@ -232,7 +232,7 @@ class ModelsController:
         return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + model.weight_bytes)
 
     def _with_other_fetch(self, listed: "list[ListedModel]") -> "list[ListedModel]":
-        """The list, and what is being fetched by a name that the catalogue does not have, before all offers."""
+        """Adds a model that is being fetched under a name that the catalogue does not have, before all offers."""
         from tui_llama.screens.dialogs.model_picker import ListedModel
 
         fetch = self.fetch
@@ -294,7 +294,7 @@ class ModelsController:
             self._tell_failure(_sentence(outcome.message), outcome.hint)
 
     def _tell_failure(self, message: str, hint: str) -> None:
-        """In the list while that is open, which hides the conversation."""
+        """Tells of a failure in the list if that is open, because it hides the conversation."""
         picker = self.picker
         if picker is not None:
             picker.say(sanitize_line(f"{message}. {hint}"))
@@ -313,7 +313,7 @@ class ModelsController:
         return DownloadFailed(f"{fetch.title} could not be fetched", "Try again.")
 
     async def _offer(self, fetch: Fetch, downloaded: Downloaded) -> None:
-        """Begins with a model where there is none, and else says that it is there."""
+        """Begins with the model if none is loaded; if one is, says that the new one is there."""
         self.missing_words = ""
         if self.is_missing and self.picker is None:
             self.load(downloaded.path)
@@ -345,7 +345,7 @@ class ModelsController:
 
 
 def _sentence(message: str) -> str:
-    """A message as it stands alone."""
+    """Returns a message with a capital, as it stands alone, unless it begins with a file name or the like."""
     first_word = message.partition(" ")[0]
     return message if "." in first_word else message[:1].upper() + message[1:]
 

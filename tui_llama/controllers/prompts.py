@@ -14,7 +14,7 @@ from tui_llama.turn.driver import TurnDriver
 
 
 class PromptsView(DialogView, HintView, Protocol):
-    """What the controller has shown: the app."""
+    """The app, as the controller uses it."""
 
 
 class PromptsController:

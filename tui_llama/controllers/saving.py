@@ -1,4 +1,4 @@
-"""What the user is told of chats that cannot be saved, and asked before they would be lost."""
+"""Tells the user of chats that cannot be saved, and asks before they would be lost."""
 
 import tempfile
 from datetime import datetime
@@ -51,9 +51,9 @@ class SavingController:
         view: The app.
 
     Attributes:
-        journal: What chats are written to.
-        saved_file: What was saved as a file because the store could not have it.
-        why_lost: Why it could not be saved as a file either; empty if it was, or nobody had to.
+        journal: Stores the chats.
+        saved_file: The file with what the store could not save.
+        why_lost: Why that could not be saved as a file either; empty if it was, or if there was no need.
     """
 
     def __init__(self, store: Store, remarks: TroubleView, view: SavingView) -> None:
@@ -68,7 +68,7 @@ class SavingController:
 
     @property
     def is_in_trouble(self) -> bool:
-        """Whether something has to wait until it can be stored."""
+        """True if a write has to wait until it can be stored."""
         return self.journal.trouble is not None
 
     def note_failure(self, error: Exception) -> None:
@@ -97,7 +97,7 @@ class SavingController:
     # --- before the end -----------------------------------------------------------------------------------------
 
     async def may_end(self, *, can_stay: bool = True) -> bool:
-        """Whether nothing would be lost, or only what the user does not mind to lose or has as a file by now."""
+        """Tells whether nothing would be lost, except what the user gives up or has saved as a file meanwhile."""
         await self.journal.settle()
         cause = ""
         while losses := await self._losses():
@@ -119,7 +119,7 @@ class SavingController:
         self._lost_on_purpose |= {*self.journal.waiting, *self.journal.refused}
 
     async def _losses(self) -> list[str]:
-        """What would be lost, in words, after one more try."""
+        """Tries once more to store everything; returns what would still be lost, in words."""
         if self.journal.waiting:
             await self.journal.try_again()
         owners = [

@@ -31,7 +31,7 @@ _MOODS: Final = {
 
 
 class StatusView(ScreenView, Protocol):
-    """What the controller draws on: the app."""
+    """The app, which the controller draws on."""
 
     def set_timer(self, delay: float, callback: Callable[[], None]) -> object:
         """Calls back once, after `delay` seconds."""

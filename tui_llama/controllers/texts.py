@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class TextsView(ScreenView, DialogView, HintView, Protocol):
-    """What the controller has shown and done: the app."""
+    """The app, as the controller uses it."""
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copies the text."""

@@ -12,13 +12,13 @@ from tui_llama.widgets.message_view import Remark
 
 
 class TranscriptView(ScreenView, StateView, Protocol):
-    """What the controller draws on: the app."""
+    """The app, which the controller draws on."""
 
     turn_driver: TurnDriver
 
 
 class TranscriptController:
-    """Where the turns are seen: a `TurnView`, and a `RemarkView` for everybody else.
+    """The view of the turns: a `TurnView`, and a `RemarkView` for everything else.
 
     Args:
         view: The app.

@@ -13,7 +13,7 @@ from tui_llama.turn.driver import TurnDriver
 
 
 class TurnControllerView(ScreenView, HintView, WishView, Protocol):
-    """What the controller has shown and done: the app."""
+    """The app, as the controller uses it."""
 
 
 class TurnController:

@@ -1,4 +1,4 @@
-"""What more than one controller has the app do: small protocols, of which each controller puts its view together."""
+"""Small protocols of what the app does for several controllers. Each controller combines them into its view."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -28,7 +28,7 @@ class ScreenView(Protocol):
 
     @property
     def can_draw(self) -> bool:
-        """Whether there is something to draw on: not before the first frame, and not once the screen is left."""
+        """True if there is a screen to draw on: from the first frame until the user has left the screen."""
         ...
 
 
@@ -38,7 +38,7 @@ class DialogView(Protocol):
     def push_screen(
         self, screen: "Screen[Result]", callback: "Callable[[Result | None], None] | None" = None
     ) -> Awaitable[None]:
-        """Opens the dialog; `callback` gets what it returns. Whoever awaits goes on when it is on the screen."""
+        """Opens the dialog; `callback` gets its result. A caller that awaits this goes on when the dialog is shown."""
         ...
 
 

@@ -25,7 +25,7 @@ class Place:
     """A folder or a file of the program.
 
     Args:
-        name: What it holds.
+        name: Its content, in words.
         path: Its path. It need not exist yet.
         is_private: Whether it shows what was said in chats.
         loss: What does not work if it is not writable; empty if the program does not write it.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tui_llama.doctor.report import Problem, Row, Section
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.models.downloads import duration_words, size_words
 from tui_llama.models.fitness import judge
 from tui_llama.models.library import OUR_FOLDER, FoundModel, UnfinishedDownload

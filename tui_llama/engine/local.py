@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
@@ -37,7 +38,6 @@ from tui_llama.engine.protocol import (
     LoadProgress,
     LoadRequest,
     LoadStage,
-    ModelInfo,
     ModelLoaded,
     Notice,
     PromptEstimate,
@@ -77,7 +77,7 @@ class LocalEngine:
 
     @property
     def info(self) -> ModelInfo:
-        """What the screen shows of the loaded model.
+        """The facts about the loaded model that the screen shows.
 
         Raises:
             EngineError: none is loaded.
@@ -126,7 +126,7 @@ class LocalEngine:
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop) -> Iterator[ReplyEvent]:
         """Yields the events of a reply up to `Finished` or `Failed`, and then saves what the reply leaves.
 
-        Whoever waits for the answer has its end before saving begins. If saving fails, a `Notice` follows `Finished`.
+        A caller has the end of the answer before saving begins. If saving fails, a `Notice` follows `Finished`.
         A reply that is left before its generator is exhausted saves nothing; the next one of the chat saves it.
 
         Args:

@@ -14,7 +14,7 @@ from tui_llama.errors import CallerError
 
 
 class Operation(Kernel):
-    """A kernel that can be called. What it takes and returns stands beside its function in `kernels`."""
+    """A kernel that can be called. Its function in `kernels` describes its arguments and its result."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class Operation(Kernel):
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be called without being compiled first."""
+        """True if it can be called without being compiled first."""
         return is_ready(self)
 
     def __call__(self, *arguments: int) -> Any:
@@ -43,7 +43,7 @@ TAKE_PART: Final = Operation("plan_loop", "take_part", "ii")
 """Runs a plan as one thread of a team: what every thread calls."""
 
 PLAN_ARGUMENTS: Final = "ppiip"
-"""What each operation of a plan takes: row, batch, first and last unit, scratch."""
+"""The arguments of each operation of a plan: row, batch, first and last unit, scratch."""
 
 
 def _planned(module: str, name: str) -> Operation:
@@ -72,12 +72,12 @@ _MATRIX_PRODUCTS: Final = {
 
 
 def quantization(columns: int) -> Operation:
-    """Returns what quantises activations to int8, in blocks of so many columns: 32 or 256."""
+    """Returns the operation that quantises activations to int8, in blocks of `columns` columns: 32 or 256."""
     return _QUANTIZATIONS[columns]
 
 
 def matrix_product(layout: TileFormat) -> Operation:
-    """Returns what multiplies activations with a matrix whose tiles have this format."""
+    """Returns the operation that multiplies activations with a matrix whose tiles have this format."""
     return _MATRIX_PRODUCTS[layout]
 
 

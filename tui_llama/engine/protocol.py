@@ -5,27 +5,28 @@ script) and, later, `remote` (an OpenAI-compatible server). Every message is a t
 types travel over pipes. This module knows no weights, arrays or widgets.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 import msgspec
 
 from tui_llama.chat import ChatMessage, Count, SamplingSettings, Seconds, StopReason, TokenId, Usage
+from tui_llama.engine.descriptions import ModelInfo
 
 DEFAULT_CONTEXT_SIZE = 8192
 
 CACHE_TYPES = ("f16", "q8_0")
-"""How keys and values may be kept."""
+"""The types of keys and values in memory."""
 NUMA_MODES = ("distribute", "isolate", "numactl")
-"""How threads and weights may be spread over a machine with several nodes; the names are llama.cpp's."""
+"""The ways to spread threads and weights over a machine with several nodes; the names are llama.cpp's."""
 
 DEFAULT_DRAFT_MAX = 7
 """The most draft tokens: with the token before them, as many as the matrix kernels take in one pass."""
 
 
 class OverflowMode(StrEnum):
-    """What the engine does when the context is full."""
+    """The action of the engine when the context is full."""
 
     DROP_TURNS = "drop turns"
     SHIFT = "shift"
@@ -34,7 +35,7 @@ class OverflowMode(StrEnum):
 
 
 class Overflow(msgspec.Struct, frozen=True):
-    """What the engine does when the context is full.
+    """The action of the engine when the context is full, and its sizes in tokens.
 
     Dropping turns leaves the oldest turns out of the prompt; an answer or a continuation ends where the context ends. A
     shift forgets the older half of all but the first `keep_tokens` (-1: the prompt) and goes on, as llama.cpp does.
@@ -91,8 +92,8 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     With `max_tokens` None only the context limits the answer. `draft_max` is the most tokens that speculation drafts
     at once from the context, 0 for none; it changes the speed and never the answer. `overflow` is what the engine does
     when the context is full. `ignore_eos` never lets the model end its answer. `loop_guard` ends an answer that repeats
-    the same passage, as `loop_guard.py` has it; an engine does not do that by itself, so whoever writes for people asks
-    for it.
+    the same passage, by the rule of `loop_guard.py`; an engine does not do that by itself, so a caller that shows
+    answers to people asks for it.
     """
 
     turn: int
@@ -147,7 +148,7 @@ class IdlePrefillRequest(msgspec.Struct, frozen=True, tag=True):
 
     `messages` is the conversation up to now, and `draft` the beginning of the next message, as far as it is likely to
     stay; it may be empty. The rest is as in `ReplyRequest`, with the values that the next one will have. Any other
-    request ends idle prefill; the engine stores nothing of it by itself.
+    request ends idle prefill. The engine does not store its keys and values by itself.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -161,7 +162,7 @@ class IdlePrefillRequest(msgspec.Struct, frozen=True, tag=True):
 
 
 class StopIdlePrefill(msgspec.Struct, frozen=True, tag=True):
-    """End idle prefill after the chunk that the engine is reading; else without effect."""
+    """End idle prefill after the chunk that the engine is reading. Without idle prefill, this has no effect."""
 
 
 class EstimateRequest(msgspec.Struct, frozen=True, tag=True):
@@ -213,79 +214,6 @@ class LoadProgress(msgspec.Struct, frozen=True, tag=True):
     total: Count
 
 
-class ModelInfo(msgspec.Struct, frozen=True):
-    """What the screen shows of a loaded model. Names come from the file and are not safe to print as they are.
-
-    `sampling` is the file's recommendation, by the names of `chat.SamplingSettings`; it is not checked. `vocabulary` is
-    the vocabulary's fingerprint: two are equal only if token ids mean the same in both.
-    """
-
-    name: str
-    path: str
-    architecture: str
-    quantization: str
-    parameter_count: Count
-    weight_bytes: Count
-    vocab_size: Count
-    context_size: Count
-    trained_context_size: Count
-    key_value_bytes_per_token: Count
-    template_source: str
-    sampling: Mapping[str, float] = {}
-    vocabulary: str = ""
-
-
-class ModelFacts(msgspec.Struct, frozen=True):
-    """What a model file says of itself. Texts come from the file and are not safe to print as they are.
-
-    Attributes:
-        path: The file.
-        name: `general.name`; empty where the file has none.
-        architecture: `general.architecture`.
-        refusal: Why this engine cannot run it, one line; empty where it can, as far as the header tells.
-        quantization: The type of most of its matrices.
-        parameter_count: Elements of all tensors.
-        file_bytes: Size of the file.
-        weight_bytes: What its weights take in memory.
-        bytes_read_per_token: Bytes of weights that writing one token reads; the embedding of a model whose output has
-            weights of its own is not among them.
-        layer_count: How many layers it has; 0 where nobody knows.
-        trained_context_size: Tokens that it was trained to see; 0 where nobody knows.
-        key_value_bytes_per_token: Bytes of one token's keys and values as float16; 0 where nobody knows.
-        licence: `general.license`; empty where the file has none.
-        template_source: Where its chat template comes from, in words.
-        sampling: Recommended sampling, by the names of `chat.SamplingSettings`; not checked.
-    """
-
-    path: str
-    name: str = ""
-    architecture: str = ""
-    refusal: str = ""
-    quantization: str = ""
-    parameter_count: int = 0
-    file_bytes: int = 0
-    weight_bytes: int = 0
-    bytes_read_per_token: int = 0
-    layer_count: int = 0
-    trained_context_size: int = 0
-    key_value_bytes_per_token: int = 0
-    licence: str = ""
-    template_source: str = ""
-    sampling: Mapping[str, float] = {}
-
-
-class ReadSpeed(msgspec.Struct, frozen=True):
-    """The measured speed at which a machine reads memory.
-
-    Attributes:
-        bytes_per_second: Bytes that the threads, one for each core, read a second together.
-        was_disturbed: Whether other programs used the processors for a good part of the time.
-    """
-
-    bytes_per_second: float
-    was_disturbed: bool
-
-
 class ModelLoaded(msgspec.Struct, frozen=True, tag=True):
     """The model is ready. `notices` are for the user, one line each (guessed template, decoded types)."""
 
@@ -298,7 +226,7 @@ class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
 
     The oldest `left_out_messages` after the system prompt did not fit into the context. These ids, and those of the
     answer, belong to the vocabulary with the fingerprint `vocabulary`. If an answer goes on and was tokenised again,
-    its own tokens are the last `answer_tokens`; else that is None.
+    its own tokens are the last `answer_tokens`; if not, that is None.
     """
 
     turn: int
@@ -454,7 +382,7 @@ class Engine(Protocol):
 
     @property
     def is_alive(self) -> bool:
-        """Whether there is a process to ask: false before the first load, and once it has ended."""
+        """True if there is a process to ask: false before the first load, and once it has ended."""
         ...
 
     def cancel(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, cast
 import msgspec
 
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import (
     CompleteRequest,
@@ -27,7 +28,6 @@ from tui_llama.engine.protocol import (
     LoadProgress,
     LoadRequest,
     LoadStage,
-    ModelInfo,
     ModelLoaded,
     Notice,
     PromptEncoded,
@@ -255,7 +255,7 @@ Shall I say more about any of these?
 
 
 def demo_model(path: str) -> ModelInfo:
-    """A small model that does not exist."""
+    """Describes a small model that does not exist."""
     return ModelInfo(
         name=Path(path).stem or "demo",
         path=path,
@@ -272,7 +272,7 @@ def demo_model(path: str) -> ModelInfo:
 
 
 def demo_load(request: LoadRequest, seconds: float = 0.0) -> list[Step]:
-    """Loading in every stage, spread over `seconds`."""
+    """Returns the steps of loading in every stage, spread over `seconds`."""
     steps: list[Step] = []
     for stage in LoadStage:
         for done in range(0, 101, 20):
@@ -283,7 +283,7 @@ def demo_load(request: LoadRequest, seconds: float = 0.0) -> list[Step]:
 def demo_reply(
     request: ReplyRequest | CompleteRequest, answer: str = DEMO_ANSWER, seconds_per_token: float = 0.0
 ) -> list[Step]:
-    """The demonstration's answer, word by word, after a prompt as long as the conversation is."""
+    """Returns the demonstration's answer, word by word, after a prompt as long as the conversation."""
     prompt_tokens = _prompt_tokens(request)
     reused_tokens = min(len(getattr(request, "ledger", ())), prompt_tokens - 1)
     words = [word for line in answer.splitlines(keepends=True) for word in _words(line)]
@@ -313,13 +313,13 @@ def _spoken(words: Sequence[str], seconds_per_token: float) -> Iterable[Step]:
 
 
 def _words(line: str) -> list[str]:
-    """Words with the blanks before them, so that joining gives the line again."""
+    """Splits a line into words with the blanks before them, so that joining them gives the line again."""
     words = line.split(" ")
     return [words[0], *(f" {word}" for word in words[1:])]
 
 
 def _demo_estimate(request: EstimateRequest) -> PromptEstimate:
-    """What the demonstration's reply would cost."""
+    """Returns the cost of the demonstration's reply."""
     tokens = _prompt_tokens(request)
     kept = min(len(request.ledger), tokens - 1)
     if not request.shows_prompt:
@@ -329,6 +329,6 @@ def _demo_estimate(request: EstimateRequest) -> PromptEstimate:
 
 
 def _prompt_tokens(request: ReplyRequest | CompleteRequest | EstimateRequest) -> int:
-    """A plausible number of tokens: one for four characters, and five for each message's frame."""
+    """Returns a plausible number of tokens: one for four characters, and five for each message's frame."""
     texts = [request.text] if isinstance(request, CompleteRequest) else [item.text for item in request.messages]
     return sum(5 + len(text) // 4 for text in texts)

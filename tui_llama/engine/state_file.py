@@ -10,7 +10,7 @@ little-endian, every part is a multiple of 64 bytes long, token ids are uint32 (
 (layers, 2, tokens, kv_heads, head), keys before values. A head is float16 (head_dim,), or for q8_0 as many blocks of 34
 bytes as it takes: a float16 scale and 32 × int8.
 
-Whoever appends or cuts holds an exclusive lock on the file; whoever reads keys and values holds a shared one. This
+A process that appends or cuts holds an exclusive lock on the file; one that reads keys and values a shared one. This
 module knows no models and no chats, and of other segments only their ids.
 """
 
@@ -61,7 +61,7 @@ _MOST_RECORD_BYTES: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class StateFingerprint:
-    """What keys and values belong to.
+    """The identity that keys and values carry: only an engine with the same one may use them.
 
     `model` is a digest of the weights and `configuration` one of everything else that changes keys and values
     (rotation, element types); `engine_abi` rises whenever the engine's numerics or layout change.
@@ -113,27 +113,27 @@ class StateShape:
 
     @property
     def element(self) -> np.dtype[Any]:
-        """What keys and values are made of."""
+        """The dtype of the elements of keys and values."""
         return np.dtype("<f2" if self.dtype == "f16" else "u1")
 
     def kv_shape(self, token_count: int) -> tuple[int, int, int, int, int]:
-        """The shape of the keys and values of so many tokens."""
+        """Returns the shape of the keys and values of so many tokens."""
         return self.layer_count, 2, token_count, self.kv_heads, self.head_bytes // self.element.itemsize
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentHeader:
-    """What never changes of a segment.
+    """The part of a segment that never changes.
 
     Attributes:
-        fingerprint: What keys and values belong to.
+        fingerprint: The identity of the keys and values.
         shape: Their sizes.
         segment_id: 16 random bytes.
         parent_id: The segment that this one goes on from, or `NO_PARENT`.
         first_position: That of the first token: where the parent is left.
         chain_digest: 16 bytes that stand for all tokens before.
         owner: 16 bytes of the writer's choice.
-        is_foreign: Whether another program computed keys and values of it, or of what it goes on from.
+        is_foreign: Whether another program computed keys and values of it, or of a segment before it.
     """
 
     fingerprint: StateFingerprint
@@ -148,7 +148,7 @@ class SegmentHeader:
 
 @dataclass(frozen=True, slots=True)
 class RecordPlace:
-    """Where keys and values of `token_count` tokens from `position` on lie in a file."""
+    """The place in a file of the keys and values of `token_count` tokens from `position` on."""
 
     position: int
     token_count: int
@@ -169,7 +169,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What is known of a segment without its keys and values; only what is committed.
+    """The committed content of a segment, without its keys and values.
 
     Attributes:
         header: See there.
@@ -238,7 +238,7 @@ def decoded_header(content: bytes) -> tuple[SegmentHeader, int]:
 
 
 def _header_from(fields: tuple[Any, ...]) -> SegmentHeader:
-    """The fields of a header whose checksum is right; it may still have been made to harm."""
+    """Reads the fields of a header whose checksum is right. It checks them, because a hostile header has one, too."""
     header_bytes, features, compatible_features = fields[3:6]
     model, configuration, engine_abi, element_type, layer_count, kv_heads, head_dim, _, *rest = fields[6:]
     segment_id, parent_id, first_position, chain_digest, owner = rest

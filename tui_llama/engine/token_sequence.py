@@ -55,7 +55,7 @@ class TokenSequence(Protocol):
 
     @property
     def exact_tokens(self) -> int:
-        """How many tokens at the start have the keys and values that reading them gives: all, unless some moved."""
+        """The number of first tokens with the keys and values that reading them gives: all, unless some moved."""
         ...
 
     def shift(self, first: int, count: int) -> None:
@@ -84,7 +84,7 @@ class TokenSequence(Protocol):
 
     @property
     def own_tokens(self) -> int:
-        """How many tokens at the start have keys and values of this program: all, unless foreign ones were adopted."""
+        """The number of first tokens with keys and values of this program: all, unless it adopted foreign ones."""
         ...
 
     def close(self) -> None:

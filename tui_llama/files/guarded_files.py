@@ -20,7 +20,7 @@ def opened(path: Path) -> Iterator[int]:
     Raises:
         StateFileError: the file cannot be opened, or reading inside the block fails.
     """
-    # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     with _explained():
         descriptor = os.open(path, flags)

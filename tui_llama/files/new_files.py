@@ -48,7 +48,7 @@ class FileKind:
 
 
 def require_place(path: Path, kind: FileKind, *, may_replace: bool, inputs: Iterable[Path] = ()) -> None:
-    """Raises before any work is done what `new_file` would raise at its end. Takes the same arguments."""
+    """Raises the errors of `new_file` before the caller begins its work. Takes the same arguments."""
     with _explained(path), _folder(path) as folder:
         _replaced(folder, path, kind, may_replace, inputs)
 
@@ -124,7 +124,7 @@ def _statuses(paths: Iterable[Path]) -> Iterator[os.stat_result]:
 
 
 def _beginning(folder: int, name: str, count: int) -> bytes:
-    # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer.
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
     try:
         return os.read(descriptor, count)

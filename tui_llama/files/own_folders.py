@@ -115,7 +115,7 @@ def _is_regular(folder: int, name: str) -> bool:
 
 def _content(folder: int, name: str) -> bytes | None:
     """Returns the content of a regular file in a folder, or None if there is no such file that can be read."""
-    # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         descriptor = os.open(name, flags, dir_fd=folder)

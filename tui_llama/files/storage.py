@@ -157,7 +157,7 @@ class DiskStorage:
         return os.open(self._path(name), flags, 0o600)
 
     def open(self, name: str, *, writable: bool = False) -> int:  # noqa: D102
-        # Without O_NONBLOCK, opening a named pipe would wait for whoever writes to it.
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer.
         flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
             descriptor = os.open(self._path(name), flags)

@@ -47,7 +47,7 @@ class CatalogueError(CallerError):
 
 
 class RecommendedSampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a model's makers say its tokens are to be chosen; None where they say nothing.
+    """The sampling settings that a model's makers recommend; None where they say nothing.
 
     Names and meanings are those of `tui_llama.chat.SamplingSettings`.
     """
@@ -69,7 +69,7 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Attributes:
         name: What one types to get it, lower case, such as "qwen3-4b".
         aliases: What else one may type, such as "qwen3:4b".
-        title: What it is called on the screen, such as "Qwen3 4B".
+        title: Its name on the screen, such as "Qwen3 4B".
         architecture: As GGUF files name it.
         parameters: Numbers in the model; a matrix that serves at both ends counts once.
         repository: OWNER/REPOSITORY on Hugging Face; empty where the file comes from elsewhere.
@@ -88,8 +88,8 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         vocab_size: How many tokens it knows.
         embedding: Elements of the vector that stands for a token.
         tied_embeddings: Whether the file has one matrix for token embeddings and output.
-        sampling: What its makers recommend.
-        labels: What its files say in `general.name` where that is no name, such as the label of a training run.
+        sampling: The settings that its makers recommend.
+        labels: Texts of `general.name` in its files that are no names, such as the label of a training run.
     """
 
     name: _Name
@@ -124,7 +124,7 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     @property
     def weight_bytes(self) -> int:
-        """What the weights take in memory: about as much as the file."""
+        """The bytes of the weights in memory: about the size of the file."""
         return self.size_bytes
 
     @property
@@ -203,7 +203,7 @@ def suggest_names(name: str) -> list[str]:
     """Lists names that someone may have meant by one that is unknown, the nearest first; at most five.
 
     Args:
-        name: What was typed.
+        name: The typed text.
     """
     typed = name.strip().casefold().rpartition("/")[2][:_LONGEST_TYPED]
     if not typed:
@@ -268,11 +268,11 @@ def _words(name: str) -> Words:
 
 
 class _FileName:
-    """What the name of a file, or Ollama's name and tag, says about the model.
+    """The facts about a model in the name of its file, or in Ollama's name and tag.
 
     Attributes:
-        words: Without what says how the file was made; empty where the name says nothing of a model.
-        is_tag: Whether it is a name and tag of Ollama's own library. What its users put there may be anything.
+        words: The words without those on how the file was made; empty if the name says nothing of a model.
+        is_tag: Whether it is a name and tag of Ollama's own library. Uploads of its users may contain anything.
     """
 
     def __init__(self, name: str) -> None:
@@ -286,12 +286,12 @@ class _FileName:
 
 
 class _Index:
-    """The entries by what they are called.
+    """The entries of the catalogue, to be found by names.
 
     Attributes:
         by_name: By every name that one may type, file names included.
-        by_file: By what the names of their files say.
-        by_label: By what their files say of themselves where that is no name.
+        by_file: By the facts in the names of their files.
+        by_label: By their labels.
 
     Raises:
         CatalogueError: two entries, or two files, have a name in common.

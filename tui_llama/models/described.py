@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.models.catalogue import CatalogueEntry, entry_for_file, load_catalogue
 from tui_llama.models.downloads import size_words
 from tui_llama.models.fitness import Fit, judge
@@ -22,8 +22,8 @@ class DescribedModel(msgspec.Struct, frozen=True):
 
     Attributes:
         found: Where it is.
-        title: What it is called.
-        facts: What its header says; None while nobody has looked.
+        title: Its name.
+        facts: The facts in its header; None until it was read.
         fit: How it goes together with this machine; None as long, or where the engine cannot run it.
     """
 
@@ -34,14 +34,14 @@ class DescribedModel(msgspec.Struct, frozen=True):
 
     @property
     def refusal(self) -> str:
-        """Why it cannot be used here, in few words; empty where it can."""
+        """The reason why the model cannot be used here, in few words; empty if it can."""
         if self.facts is not None and self.facts.refusal:
             return refusal_words(self.facts)
         return self.fit.refusal if self.fit is not None else ""
 
     @property
     def can_run(self) -> bool:
-        """Whether the engine can run it, as far as anybody knows; memory aside."""
+        """True if the engine can run it, as far as is known, memory aside."""
         return self.facts is None or not self.facts.refusal
 
 
@@ -53,7 +53,7 @@ class OfferedModel(msgspec.Struct, frozen=True):
 
 
 def describe(found: FoundModel, facts: ModelFacts | None, machine: Machine, settings: Settings) -> DescribedModel:
-    """Puts together what is known of a model file."""
+    """Combines the known facts about a model file."""
     title = found.name if found.origin == OLLAMA else short_name(found.path, facts.name if facts is not None else "")
     if facts is None or facts.refusal:
         return DescribedModel(found, title, facts)
@@ -82,7 +82,7 @@ def refusal_words(facts: ModelFacts) -> str:
 
 
 def context_words(tokens: int) -> str:
-    """Returns a context as lists show it, such as "8k" or "131k"; empty where nobody knows."""
+    """Returns a context as lists show it, such as "8k" or "131k"; empty if unknown."""
     return f"{tokens // 1000}k" if tokens >= 1000 else str(tokens or "")
 
 

@@ -1,7 +1,7 @@
-"""What every download of a model has in common: progress, errors, and the words for both.
+"""The common parts of every download of a model: progress, errors, and the words for both.
 
-A download runs in the process of whoever asks for it. It reports `Progress`; whoever is told may raise
-`DownloadStoppedError` to stop it.
+A download runs in the process of its caller. It reports `Progress` to a function, which may raise
+`DownloadStoppedError` to stop the download.
 """
 
 from collections import deque
@@ -15,12 +15,12 @@ from tui_llama.errors import UserError
 
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
-    """How far a download is.
+    """The progress of a download.
 
     Attributes:
-        step: What is being done, in a word or two for the user, such as "downloading" or "checking".
-        done_bytes: How many bytes this step has behind it; those of an earlier, broken download count.
-        total_bytes: How many bytes the step has in all; 0 while nobody knows.
+        step: The step in a word or two for the user, such as "downloading" or "checking".
+        done_bytes: Bytes that this step has done; those of an earlier, broken download count.
+        total_bytes: Bytes of the whole step; 0 while unknown.
     """
 
     step: str
@@ -34,7 +34,7 @@ class Downloaded(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         path: The model file, absolute.
         was_there: Whether the file was on this machine already, so that nothing was fetched.
-        companions: What was put on the machine together with it, such as its licence.
+        companions: Files that were put on the machine together with it, such as its licence.
     """
 
     path: str
@@ -90,18 +90,18 @@ class DownloadMeter:
 
     @property
     def step(self) -> str:
-        """What is being done, as `Progress` names it; empty at first."""
+        """The step, as `Progress` names it; empty at first."""
         return self._step
 
     @property
     def fraction(self) -> float:
-        """How much of the step is done, from 0 to 1; 0 while nobody knows."""
+        """The share of the step that is done, from 0 to 1; 0 while unknown."""
         progress = self._progress
         return min(1.0, progress.done_bytes / progress.total_bytes) if progress.total_bytes else 0.0
 
     @property
     def bytes_per_second(self) -> float:
-        """How fast it was in the last seconds; 0 while nobody knows."""
+        """The speed of the last seconds; 0 while unknown."""
         if not self._marks:
             return 0.0
         (first_at, first_bytes), (last_at, last_bytes) = self._marks[0], self._marks[-1]
@@ -126,7 +126,7 @@ class DownloadError(UserError):
 
 
 class DownloadStoppedError(Exception):
-    """Whoever asked for the download has stopped it."""
+    """The caller has stopped the download."""
 
 
 def no_space(folder: Path, wanted_bytes: int, free_bytes: int) -> DownloadError:

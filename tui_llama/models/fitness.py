@@ -1,9 +1,9 @@
-"""Whether a model fits into this machine's memory, and about how fast it would write. Arithmetic, nothing else.
+"""Computes whether a model fits into this machine's memory, and about how fast it would write. Nothing but arithmetic.
 
-A model needs its weights, the keys and values of the context that is asked for, and `OVERHEAD_BYTES` for everything
-else. Writing a token reads all weights that take part in it once, so it takes about as long as reading their bytes from
-memory. The engine reads nearly as fast as the machine can, and does some work in each layer that does not depend on its
-size, which only shows in very small models. With these two figures the estimate is within a twentieth of what
+A model needs its weights, the keys and values of the wanted context, and `OVERHEAD_BYTES` for everything else. Writing
+a token reads once all weights that take part in it. So it takes about as long as reading their bytes from memory. The
+engine reads nearly as fast as the machine can. In each layer it does some work that does not depend on the layer's
+size; this shows only in very small models. With these two figures, the estimate is within a twentieth of what
 `benchmarks/compare.py` measured for eight models of 0.6 and 1.2 billion parameters (AMX). On a machine with AVX2, two
 of them wrote 15 and 20 % slower than estimated, and the starter 15 % faster.
 """
@@ -18,21 +18,21 @@ from tui_llama.models.machine import Machine
 
 OVERHEAD_BYTES: Final = 300_000_000
 READ_SHARE: Final = 0.9
-"""How much of the speed at which the machine reads memory the engine reaches."""
+"""The share of the machine's reading speed that the engine reaches."""
 
 LAYER_SECONDS: Final = 60e-6
-"""What a layer takes for a token beside reading its weights."""
+"""The time that a layer takes for a token besides reading its weights."""
 
 _CACHE_SHARES: Final = {"f16": 1.0, "q8_0": 34 / 64}
-"""What keys and values take by their type, beside float16: q8_0 has 34 bytes for 32 elements."""
+"""The size of keys and values by their type, as a share of float16: q8_0 has 34 bytes for 32 elements."""
 
 
 class Needs(Protocol):
-    """What has to be known of a model: `protocol.ModelFacts` has it, and so has an entry of the catalogue."""
+    """The facts about a model that an estimate needs. `ModelFacts` has them, and so has an entry of the catalogue."""
 
     @property
     def weight_bytes(self) -> int:
-        """What its weights take in memory."""
+        """The bytes of its weights in memory."""
         ...
 
     @property
@@ -47,7 +47,7 @@ class Needs(Protocol):
 
     @property
     def layer_count(self) -> int:
-        """How many layers it has."""
+        """The number of its layers."""
         ...
 
     @property
@@ -57,12 +57,12 @@ class Needs(Protocol):
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """How a model and a machine go together.
+    """The fit of a model on a machine.
 
     Attributes:
-        needed_bytes: Memory that it takes, its context included.
-        free_bytes: Memory that there is for it; None where nobody knows.
-        tokens_per_second: About how fast it writes; 0 where nobody knows.
+        needed_bytes: Memory that the model takes, its context included.
+        free_bytes: Memory that the machine has for it; None if unknown.
+        tokens_per_second: The approximate speed of writing; 0 if unknown.
     """
 
     needed_bytes: int
@@ -71,12 +71,12 @@ class Fit(msgspec.Struct, frozen=True):
 
     @property
     def fits(self) -> bool:
-        """Whether there is memory enough; where nobody knows, it is taken for granted."""
+        """True if there is enough memory, or if nobody knows how much there is."""
         return self.free_bytes is None or self.needed_bytes <= self.free_bytes
 
     @property
     def speed_words(self) -> str:
-        """Such as "about 14 tok/s"; empty where nobody knows."""
+        """The speed in words, such as "about 14 tok/s"; empty if unknown."""
         speed = self.tokens_per_second
         if not speed:
             return ""
@@ -84,7 +84,7 @@ class Fit(msgspec.Struct, frozen=True):
 
     @property
     def refusal(self) -> str:
-        """Why it does not fit, such as "needs 9.1 GB, 6.0 GB free"; empty where it does."""
+        """The reason why it does not fit, such as "needs 9.1 GB, 6.0 GB free"; empty if it does."""
         if self.free_bytes is None or self.fits:
             return ""
         return f"needs {size_words(self.needed_bytes)}, {size_words(self.free_bytes)} free"

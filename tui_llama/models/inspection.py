@@ -1,4 +1,4 @@
-"""Looks into model files without loading them, beside the screen: in a process of its own, which NumPy is for."""
+"""Looks into model files without loading them, in a process of its own, because the screen's does without NumPy."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.system.child_process import child_command
 
 _CHILD: Final = "tui_llama.models.inspection_process"

@@ -3,7 +3,7 @@
 Looked through are our own folder, the Hugging Face cache, LM Studio's, llama.cpp's and Ollama's. Nothing is copied,
 moved or written, and of a file only the first bytes are read: whether it is sound is for the engine to say.
 
-What lies in those folders was put there by others. Names are given out as they are and must be made safe before they
+Other programs have filled those folders. Names are given out as they are and must be made safe before they
 are shown; a folder that cannot be read is passed over; a search ends after `MAX_ENTRIES` however the folders lead
 into one another. An Ollama manifest names a file by its digest only, so it cannot point anywhere else.
 """
@@ -52,10 +52,10 @@ class FoundModel:
     """A model file on this machine.
 
     Args:
-        path: Where it is, absolute; may be a link, as in the Hugging Face cache.
+        path: Its absolute path; may be a link, as in the Hugging Face cache.
         name: What to call it: its file name without the ending, or Ollama's name and tag. Not safe to print.
         size_bytes: Of the file.
-        origin: Whose folder it is in, such as "Ollama".
+        origin: The owner of its folder, such as "Ollama".
     """
 
     path: Path
@@ -66,13 +66,13 @@ class FoundModel:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedDownload:
-    """What has come of a file of the Hugging Face hub, by us or by another program with the same cache.
+    """The beginning of a file of the Hugging Face hub, fetched by us or by another program with the same cache.
 
     Args:
-        path: Where it is; the next download of the same file goes on with it.
+        path: Its path; the next download of the same file goes on with it.
         repository: Such as "owner/name". Not safe to print.
-        size_bytes: How much has come.
-        modified_seconds: When the last of it came, since 1970.
+        size_bytes: The bytes that have come.
+        modified_seconds: The time at which the last of them came, since 1970.
     """
 
     path: Path
@@ -110,7 +110,7 @@ def find_models(home: Path | None = None, environment: Mapping[str, str] | None 
 
 
 def find_unfinished(home: Path | None = None, environment: Mapping[str, str] | None = None) -> list[UnfinishedDownload]:
-    """Lists what has come of models that are not here whole, in the cache of Hugging Face; see `find_models`."""
+    """Lists the models of which only a beginning has come, in the cache of Hugging Face; see `find_models`."""
     home = Path(os.path.expanduser("~")) if home is None else home  # noqa: PTH111 - as above
     return list(_Search(home, os.environ if environment is None else environment).unfinished())
 
@@ -161,7 +161,10 @@ class _Search:
     # --- where the others keep their models ---
 
     def _hugging_face_snapshots(self) -> Iterator[Path]:
-        """Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache."""
+        """Yields the snapshots of the hub's cache.
+
+        Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
+        """
         hub = (
             self._named_folder("HF_HUB_CACHE")
             or self._named_folder("HUGGINGFACE_HUB_CACHE")
@@ -173,7 +176,7 @@ class _Search:
                 yield repository / "snapshots"
 
     def _lm_studio_folders(self) -> Iterator[Path]:
-        """Its own folder, wherever the user has moved that, and the folder of downloads in its settings."""
+        """Yields LM Studio's own folder, wherever the user has moved it, and the download folder in its settings."""
         pointer = _read_small(self._home / ".lmstudio-home-pointer").decode("utf-8", "replace").strip()
         moved = [self._folder(pointer)] if pointer else []
         for folder in (*moved, self._home / ".lmstudio", self._home / ".cache" / "lm-studio"):
@@ -183,7 +186,7 @@ class _Search:
                 yield self._folder(settings.downloads_folder)
 
     def _llama_cpp_folders(self) -> list[Path]:
-        """Source: llama.cpp, common/common.cpp (`fs_get_cache_directory`)."""
+        """Returns the folders of llama.cpp's downloads. Source: common/common.cpp (`fs_get_cache_directory`)."""
         named = self._named_folder("LLAMA_CACHE")
         if named is not None:
             return [named]
@@ -192,7 +195,10 @@ class _Search:
         return folders if on_windows is None else [*folders, on_windows]
 
     def _ollama_folders(self) -> list[Path]:
-        """Source: https://github.com/ollama/ollama/blob/main/docs/faq.mdx (where models are stored)."""
+        """Returns the folders of Ollama's models.
+
+        Source: https://github.com/ollama/ollama/blob/main/docs/faq.mdx (where models are stored).
+        """
         named = self._named_folder("OLLAMA_MODELS")
         return [named or self._home / ".ollama" / "models", OLLAMA_SERVICE_FOLDER]
 

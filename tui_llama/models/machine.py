@@ -1,7 +1,7 @@
-"""What this machine has for a model: processor, cores, free memory, and how fast it reads memory.
+"""Describes what this machine has for a model: processor, cores, free memory, and the speed of reading memory.
 
-The reading speed is measured once, by a process of its own, and kept. It is measured again on another processor, with
-another number of cores, and after a time when other programs were busy; then the faster figure counts.
+A process of its own measures the reading speed once, and the program keeps the figure. It measures again on another
+processor, with another number of cores, or if other programs were busy meanwhile; then the faster figure counts.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from tui_llama import paths
-from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.engine.descriptions import ReadSpeed
 from tui_llama.files.own_files import replace_own_file
 from tui_llama.system.child_process import child_command
 
@@ -34,9 +34,9 @@ class Machine(msgspec.Struct, frozen=True):
     Attributes:
         processor: Its name.
         core_count: Processors that this program may use.
-        memory_bytes: Of all memory that this program may use; 0 where nobody knows.
-        free_bytes: Of memory that is free, or would be if caches were given up; None where nobody knows.
-        read_bytes_per_second: How fast memory is read; 0 while nobody has measured it.
+        memory_bytes: Bytes of memory that this program may use; 0 if unknown.
+        free_bytes: Bytes that are free, or would be if caches were given up; None if unknown.
+        read_bytes_per_second: The speed of reading memory; 0 until it was measured.
     """
 
     processor: str
@@ -103,7 +103,7 @@ def _usable_core_count() -> int:
 
 
 def _memory() -> tuple[int, int | None]:
-    """Bytes in all and bytes free: of the machine, or of what a container may use if that is less."""
+    """Returns bytes in all and bytes free: of the machine, or of what a container may use if that is less."""
     table = _memory_table()
     memory_bytes = table.get("MemTotal") or _pages("SC_PHYS_PAGES") or 0
     free_bytes = table.get("MemAvailable", _pages("SC_AVPHYS_PAGES"))

@@ -1,6 +1,6 @@
 """Short names of models, as the title bar and lists show them.
 
-A model file says its name in `general.name`, which whoever converted it may have filled with anything: the name, the
+A model file says its name in `general.name`, which its converter may have filled with anything: the name, the
 label of a training run, a folder, a hash. Where that is no name, the file name tells more.
 """
 
@@ -38,7 +38,7 @@ def short_name(path: PurePath | str, general_name: str = "") -> str:
 
     Args:
         path: Its file.
-        general_name: What it says in `general.name`; empty for nothing.
+        general_name: The text of `general.name`; empty if the file has none.
     """
     path = PurePath(str(path).encode("utf-8", "replace").decode())  # it may hold bytes that are no text
     said = _in_words(general_name) if _may_be_name(general_name) else ""

@@ -82,8 +82,8 @@ def _fetch(name: str, report: ReportProgress) -> Downloaded:
 async def pull_beside(name: str) -> AsyncGenerator[DownloadEvent, None]:
     """Yields how far a download is, then exactly one of `Downloaded` and `DownloadFailed`.
 
-    Whoever stops iterating cancels the download. What is left of it has no name of a model: of the starter nothing, of
-    a file of the hub what came so far, from which the next try goes on.
+    A caller that stops iterating cancels the download. Of the starter, nothing is left then. Of a file of the hub, the
+    beginning is left, without the name of a model; the next try goes on from it.
     """
     process = await asyncio.create_subprocess_exec(
         *child_command(__name__, name),
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str]) -> None:
         pass
     except UserError as error:
         _say(DownloadFailed(str(error), error.hint))
-    except Exception as error:  # a mistake of ours, but whoever waits must learn of it
+    except Exception as error:  # a mistake of ours, but the waiting process must learn of it
         _say(DownloadFailed(f"the download failed: {type(error).__name__}: {error}"))
 
 

@@ -44,7 +44,7 @@ def note_pulled(path: Path, *companions: Path) -> None:
 
     Args:
         path: The model file.
-        companions: What was put on the machine together with it, such as its licence, and goes with it.
+        companions: Files that were put on the machine together with it, such as its licence, and are removed with it.
     """
     status = path.stat()
     with _alone():
@@ -54,7 +54,7 @@ def note_pulled(path: Path, *companions: Path) -> None:
 
 
 def _companion(path: Path) -> _Companion | None:
-    """Returns what there is at a path now, in the record's words; None for nothing, or no file."""
+    """Returns what is at a path now, as the record describes files; None if there is nothing, or no file."""
     try:
         status = path.stat()
     except OSError:
@@ -93,7 +93,7 @@ def _remove_pulled(path: Path) -> int:
             f"{path} was not fetched by this program, so it is not removed", "Remove it with the program that owns it."
         )
     try:
-        # What the model is known by goes last: until then whoever was hindered half-way can begin again.
+        # The file by which the model is known goes last. Until then, an interrupted removal can begin again.
         freed_bytes = sum(map(_remove, (*_companions(pulled), path)))
     except OSError as error:
         raise UserError(f"{path} cannot be removed: {error.strerror}", "Check its owner and permissions.") from error

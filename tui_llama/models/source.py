@@ -1,17 +1,17 @@
-"""Where the screen has models from: what it finds, looks into, fetches and removes. A test has another source."""
+"""The screen's source of models, which finds, looks into, fetches and removes them. A test has another source."""
 
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tui_llama.engine.protocol import ModelFacts
+from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.models.downloads import DownloadEvent
 from tui_llama.models.library import FoundModel
 from tui_llama.models.machine import Machine
 
 
 class ModelSource(Protocol):
-    """What may be asked about models. `find`, `machine`, `was_pulled` and `remove` may take their time."""
+    """Answers questions about models. `find`, `machine`, `was_pulled` and `remove` may take some time."""
 
     def find(self) -> list[FoundModel]:
         """Returns the model files on this machine."""
@@ -26,7 +26,7 @@ class ModelSource(Protocol):
         ...
 
     def pull(self, name: str) -> AsyncGenerator[DownloadEvent, None]:
-        """Fetches a model; whoever stops iterating cancels it."""
+        """Fetches a model. A caller that stops iterating cancels the download."""
         ...
 
     def was_pulled(self, path: Path) -> bool:

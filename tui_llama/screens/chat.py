@@ -86,7 +86,7 @@ class ChatScreen(LastingFocus, Screen[None]):
 
     @property
     def has_composer(self) -> bool:
-        """Whether the composer is there: an error may end the program before it is, or after its removal."""
+        """True if the composer is there: an error may end the program before it is, or after its removal."""
         return bool(self.query("#composer"))
 
     @property

@@ -18,12 +18,12 @@ class EndsOnce(_Base):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the screen was closed. Its widgets may still exist."""
+        """True if the screen was closed. Its widgets may still exist."""
         return self not in self.app.screen_stack
 
     @property
     def is_there(self) -> bool:
-        """Whether the screen is drawn and open. Slow work may report before it is drawn or after it was closed."""
+        """True if the screen is drawn and open. Slow work may report before it is drawn or after it was closed."""
         return self.is_mounted and not self.has_ended
 
     def dismiss(self, result: Any = None) -> AwaitComplete:

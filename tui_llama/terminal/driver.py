@@ -52,7 +52,7 @@ class TerminalInput:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a silence would have a meaning now, so that `rest` must be called."""
+        """True if a silence would have a meaning now, so that `rest` must be called."""
         return self._framing.is_waiting
 
     def _messages(self, items: Iterable[Item]) -> list[Message]:

@@ -153,7 +153,7 @@ class Framing:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a silence would have a meaning now, so that `rest` must be called."""
+        """True if a silence would have a meaning now, so that `rest` must be called."""
         return self._state is not _State.TEXT
 
     # --- one step -----------------------------------------------------------------------------------------------

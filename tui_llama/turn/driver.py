@@ -20,15 +20,9 @@ from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.process.border import GuardedEngine
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Engine,
-    IdlePrefillRequest,
-    ModelInfo,
-    PromptEstimate,
-    ReplyRequest,
-)
+from tui_llama.engine.protocol import CompleteRequest, Engine, IdlePrefillRequest, PromptEstimate, ReplyRequest
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices
@@ -55,16 +49,16 @@ class TurnDriver:
     Args:
         engine_factory: Opens an engine; called once, when the first model is loaded.
         settings: As the user set them.
-        journal: Writes what is to be remembered of models.
+        journal: Stores the preferences about models.
         chat: The chat that is open; another one may be set while no answer is.
-        view: Where all of it is seen.
+        view: Shows the turns.
         spawn: Runs work that has a name; work that is ended at once may never begin.
 
     Attributes:
-        requests: Makes what the engine is asked.
+        requests: Makes the requests to the engine.
         meter: The figures of the turn.
-        model: What is loaded; None while nothing is.
-        model_path: The file that was last asked for.
+        model: The loaded model; None while none is loaded.
+        model_path: The file of the last request to load.
     """
 
     def __init__(
@@ -91,16 +85,16 @@ class TurnDriver:
 
     @property
     def state(self) -> State:
-        """Where the conversation stands."""
+        """The state of the conversation."""
         return self._machine.state
 
     @property
     def model_is_loading(self) -> bool:
-        """Whether a load is under way."""
+        """True while a load is under way."""
         return self._machine.model_is_loading
 
     def allows(self, event_type: type[conversation.Event]) -> bool:
-        """Whether an event of this kind is legal now."""
+        """Tells whether an event of this kind is legal now."""
         return self._machine.allows(event_type)
 
     # --- the machine --------------------------------------------------------------------------------------------
@@ -123,7 +117,7 @@ class TurnDriver:
         return True
 
     def open_chat(self, chat: OpenChat) -> None:
-        """Another chat is open, or another way that this one went.
+        """Goes to another chat, or to another branch of this one.
 
         Raises:
             IllegalTransitionError: an answer is under way or awaited.
@@ -136,7 +130,7 @@ class TurnDriver:
         self.meter.start_chat(answer.usage if answer else None)
 
     def tell(self, notice: str) -> None:
-        """Shows what is to be known of a turn, or of what is read ahead."""
+        """Shows a notice of a turn or of idle prefill."""
         self._notices.tell(notice, self.model_path)
 
     async def stop_and_wait(self) -> None:
@@ -149,7 +143,7 @@ class TurnDriver:
 
     async def close(self) -> None:
         """Ends the engine, if there is one."""
-        with suppress(EngineError):  # there is nobody left to tell; the log has it
+        with suppress(EngineError):  # the program ends, so nobody can be told; the log has it
             await self._engine.close()
 
     def _carry_out(self, event: conversation.Event) -> None:
@@ -157,7 +151,7 @@ class TurnDriver:
             self._perform(action)
 
     def _notice_a_lost_engine(self) -> None:
-        """An engine that ended while nothing was asked of it is started again like one that ended in a turn."""
+        """Starts an engine again that ended between two requests, as it does with one that ended in a turn."""
         if not self._engine.is_alive and self.allows(conversation.EngineLostAtRest):
             self._view.add_notice("The engine had ended; it is started again.")
             self.dispatch(conversation.EngineLostAtRest())

@@ -66,7 +66,7 @@ class Editing:
         return draft
 
     def ask_price(self, text: str) -> None:
-        """The message would now be sent with this text."""
+        """Asks for the price of sending the message with this text."""
         if self.position is None or text == self._priced_text:
             return
         self._drop()

@@ -1,9 +1,9 @@
-"""When the engine is asked to read ahead: as soon as the draft has rested for a moment and nothing else is under way.
+"""Asks the engine for idle prefill once the draft has not changed for a moment and nothing else is under way.
 
-What is asked for is the conversation and the finished part of the draft. A reading goes on while the draft only grows,
-and is dropped when what it reads is edited. What the user stopped is not read again before the draft is another one.
-Knows neither the screen nor the turn machine: the app says when there is rest and when it ends. No timer runs while
-there is nothing to ask.
+The engine reads the conversation and the finished part of the draft. Idle prefill goes on while the draft only grows,
+and ends when the user edits a part that it reads. If the user has stopped it, it begins again only with another draft.
+This module knows neither the screen nor the turn machine: the app says when nothing is under way and when that ends. No
+timer runs while there is nothing to ask.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _UNFINISHED_CHARACTERS = 8
 
 
 def finished_part(draft: str) -> str:
-    """The beginning of a draft that is likely to stay: all up to before its last word and the white space there.
+    """Returns the beginning of a draft that is likely to stay: all before its last word and the white space there.
 
     Languages without spaces have no such words; there the last few characters count as one.
     """
@@ -79,14 +79,14 @@ class IdlePrefillScheduler:
         self._is_held = False
 
     def rest(self, draft: str) -> None:
-        """There is nothing else to do, and this is written; whatever was being read before is dropped."""
+        """Begins idle prefill for this draft, because there is no other work; drops what was being read before."""
         self._drop()
         self._part = finished_part(draft)
         if not self._is_held:
             self._start()
 
     def edit(self, draft: str) -> None:
-        """The draft has changed; without effect while there is other work."""
+        """Takes a changed draft; has no effect while there is other work."""
         part = finished_part(draft)
         if self._part is None or part == self._part:
             return
@@ -97,13 +97,13 @@ class IdlePrefillScheduler:
             self._start()
 
     def stop(self) -> None:
-        """There is other work to do."""
+        """Ends idle prefill, because there is other work."""
         self._drop()
         self._part = None
         self._is_held = False
 
     def hold(self) -> None:
-        """The user wants nothing to be read, until the draft is another one or there was other work."""
+        """Ends idle prefill at the user's wish, until the draft is another one or there was other work."""
         self._is_held = True
         if self._running is not None:
             self._drop()
@@ -135,7 +135,7 @@ class IdlePrefillScheduler:
         self._running = self._being_read = None
 
     async def _read(self, engine: Engine, request: IdlePrefillRequest) -> bool:
-        """Whether the request was carried out; else nothing is told to be ready."""
+        """Tells whether the engine carried out the request; if not, it reports nothing as ready."""
         is_finished = False
         try:
             async for event in engine.idle_prefill(request):
@@ -158,7 +158,7 @@ class IdlePrefillScheduler:
         return is_finished
 
     def _tell_of_failure(self, message: str) -> None:
-        """Once: what fails here fails again with every word that is written, and in the turn it is told anyway."""
+        """Tells of a failure once only: it comes again with every written word, and the turn tells of it anyway."""
         if not self._has_failed:
             self._has_failed = True
             self._on_notice(f"Nothing could be read ahead: {message}")

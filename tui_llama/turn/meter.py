@@ -39,27 +39,27 @@ class TurnMeter:
     # --- what is reported ---------------------------------------------------------------------------------------
 
     def start_load(self) -> None:
-        """Loading begins, at no stage yet."""
+        """Notes that loading begins, at no stage yet."""
         self._load_stage, self._load_fraction = "", 0.0
 
     def note_load(self, stage: str, done: int, total: int) -> None:
-        """Loading has come so far in this stage."""
+        """Notes the progress of loading in this stage."""
         self._load_stage = stage
         self._load_fraction = min(1.0, done / total) if total > 0 else 0.0
 
     def note_model(self, context_size: int) -> None:
-        """A model is loaded; nothing of the last one counts any more."""
+        """Notes that a model is loaded; forgets the figures of the last one."""
         self.start_turn()
         self._context_size, self._context_used = context_size, 0
 
     def start_chat(self, last_usage: Usage | None) -> None:
-        """Another chat is shown, whose last answer cost this."""
+        """Goes to another chat, whose last answer cost this."""
         self.start_turn()
         self._context_used = 0
         self.note_usage(last_usage)
 
     def start_turn(self) -> None:
-        """A reply begins. The context is as full as it was, with what was read ahead, until the prompt is known."""
+        """Notes that a reply begins. Until its prompt is known, the context keeps its tokens and idle prefill's."""
         self._context_used = max(self._context_used, self._ready_tokens)
         self._usage: Usage | None = None
         self._reused_tokens = self._done_tokens = self._total_tokens = 0
@@ -71,13 +71,13 @@ class TurnMeter:
         self._first_token_at = self._last_token_at = 0.0
 
     def note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
-        """So much of the next prompt is read ahead, of so much that can be."""
+        """Notes how many of the next prompt's certain tokens idle prefill has read."""
         self._ready_tokens, self._certain_tokens = ready_tokens, certain_tokens
 
     def note_prompt(
         self, reused_tokens: int, done_tokens: int, total_tokens: int, now: float, cause: RereadCause | None = None
     ) -> None:
-        """So much of the prompt is read; `cause` says why more than the new message has to be."""
+        """Notes the progress of prefill; `cause` says why more than the new message has to be read."""
         self._reread_cause = cause
         self._reused_tokens, self._done_tokens, self._total_tokens = reused_tokens, done_tokens, total_tokens
         if self._first_progress is None:
@@ -86,7 +86,7 @@ class TurnMeter:
         self._context_used = done_tokens
 
     def note_tokens(self, count: int, now: float) -> None:
-        """So many tokens were generated."""
+        """Notes that `count` more tokens were generated."""
         if not self._generated_tokens:
             self._first_token_at = now
         self._generated_tokens += count
@@ -94,7 +94,7 @@ class TurnMeter:
         self._last_token_at = now
 
     def note_usage(self, usage: Usage | None) -> None:
-        """The reply has ended at this cost; None leaves the figures as they were counted."""
+        """Notes the cost of the reply that has ended; None leaves the figures as they were counted."""
         self._usage = usage
         if usage is not None and usage.context_used:
             self._context_used = usage.context_used
@@ -104,7 +104,7 @@ class TurnMeter:
     # --- what it says -------------------------------------------------------------------------------------------
 
     def words(self, state: State) -> str:
-        """The state of the turn, such as "reading 1,234 / 5,000 · 3 s left"."""
+        """Returns the state of the turn, such as "reading 1,234 / 5,000 · 3 s left"."""
         match state:
             case State.LOADING:
                 return self._loading_words()
@@ -115,7 +115,7 @@ class TurnMeter:
         return _PLAIN_WORDS[state]
 
     def figures(self, state: State) -> str:
-        """What the reply cost so far, or the last one cost."""
+        """Returns the cost of the reply so far, or of the last one."""
         match state:
             case State.READING:
                 return _joined(f"{self._reused_tokens:,} reused" if self._reused_tokens else "", self._cause_words())
@@ -127,21 +127,21 @@ class TurnMeter:
 
     @staticmethod
     def price(estimate: PromptEstimate) -> str:
-        """What sending something would cost, such as "keeps 4,100 · reads 320 · about 3 s"."""
+        """Returns the cost of sending something, such as "keeps 4,100 · reads 320 · about 3 s"."""
         seconds = estimate.read_seconds
         time = f"about {_duration(seconds)}" if seconds is not None and seconds >= _WORTH_TELLING_SECONDS else ""
         return _joined(f"keeps {estimate.kept_tokens:,}", f"reads {estimate.read_tokens:,}", time)
 
     def context(self) -> str:
-        """The context used of what there is, such as "1,234 / 8,192"; empty while there is no model.
+        """Returns the used and the whole context, such as "1,234 / 8,192"; empty while there is no model.
 
-        What is read ahead is in it too; of a chat that is opened again it may be all that is known.
+        It counts the tokens of idle prefill, too. After opening a chat again, these may be all that is known.
         """
         used = max(self._context_used, self._ready_tokens)
         return f"{used:,} / {self._context_size:,}" if self._context_size else ""
 
     def load_fraction(self, stage: str) -> float | None:
-        """How far the stage has come, from 0 to 1; None when it is not the one under way."""
+        """Returns the progress of the stage, from 0 to 1; None if it is not the one under way."""
         return self._load_fraction if stage == self._load_stage else None
 
     def _loading_words(self) -> str:
@@ -170,7 +170,7 @@ class TurnMeter:
         return (self._generated_tokens - 1) / seconds if seconds > 0 else 0.0
 
     def _ready_words(self) -> str:
-        """The last reply's cost; before it what is being read ahead, behind it how much is."""
+        """Returns the last reply's cost, with the progress of idle prefill before it, or with its result behind it."""
         if self._certain_tokens - self._ready_tokens >= _WORTH_SHOWING_TOKENS:
             reading = f"reading ahead {self._ready_tokens:,} / {self._certain_tokens:,}"
             return _joined(reading, self._usage_words())
@@ -187,7 +187,7 @@ class TurnMeter:
         return _joined(words, guessed, self._cause_words())
 
     def _cause_words(self) -> str:
-        """Why more than the new message was read, if it was."""
+        """Returns why more than the new message was read; empty if it was not."""
         return "" if self._reread_cause is None else _REREAD_WORDS[self._reread_cause]
 
     @staticmethod

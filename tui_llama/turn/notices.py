@@ -1,4 +1,4 @@
-"""Tells the user what is to be known of models and prompts, and nothing of it twice."""
+"""Tells the user what is worth knowing of models and prompts, each notice once."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from tui_llama.engine.protocol import TOKENISED_AGAIN
 
 
 class Notices:
-    """What was told so far.
+    """The notices that the user was given so far.
 
     Args:
         add_notice: Shows one line.
@@ -23,7 +23,7 @@ class Notices:
         self._models_told_of_tokens.clear()
 
     def tell(self, notice: str, model_path: str) -> None:
-        """Shows what is to be known of a turn, or of what is read ahead.
+        """Shows a notice of a turn or of idle prefill.
 
         That the chat is tokenised again is found out in more than one place and more than one turn; it is shown once
         for each model.

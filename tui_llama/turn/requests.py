@@ -9,13 +9,13 @@ from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.chats.open_chat import OpenChat
+from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.protocol import (
     TOKENISED_AGAIN,
     CompleteRequest,
     EstimateRequest,
     IdlePrefillRequest,
     LoadRequest,
-    ModelInfo,
     ReplyRequest,
 )
 
@@ -91,7 +91,7 @@ class RequestMaker:
         )
 
     async def idle_prefill(self, chat: OpenChat, draft: str) -> IdlePrefillRequest:
-        """Returns what asks to read what the next prompt begins with, `draft` being what is written of it."""
+        """Returns the request for idle prefill of the next prompt; `draft` is the beginning of the next message."""
         settings = self.settings
         fed = self._fed(await chat.whole_ledger())
         return IdlePrefillRequest(
@@ -108,7 +108,7 @@ class RequestMaker:
     async def estimate(
         self, chat: OpenChat, position: int, text: str, begun_at: datetime | None, *, shows_prompt: bool
     ) -> EstimateRequest:
-        """Returns what asks for the price of a prompt, and for the prompt itself if `shows_prompt`.
+        """Returns the request for the price of a prompt, and for the prompt itself if `shows_prompt`.
 
         The prompt has the conversation before message number `position`, and `text` behind it if there is any.
         """
@@ -140,7 +140,7 @@ class RequestMaker:
         return fed
 
     def _sampling(self) -> SamplingSettings:
-        """Returns what the user set, over what comes with the model."""
+        """Returns the user's settings, and the model's where the user has set none."""
         from tui_llama.chosen_sampling import choose_sampling  # here: the first frame does without the catalogue
 
         return choose_sampling(self.settings, self._loaded_model()).sampling

@@ -1,4 +1,4 @@
-"""Where a conversation is seen, as the driver of its turns knows it."""
+"""The view of a conversation, as the driver of its turns knows it."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from tui_llama.chats.open_chat import Entry
 
 
 class TurnView(Protocol):
-    """Where a conversation is seen."""
+    """The view of a conversation."""
 
     def add_message(self, entry: Entry) -> None:
         """Shows what the user said."""

@@ -139,7 +139,7 @@ class AnswerView(Vertical):
 
     @property
     def is_live(self) -> bool:
-        """Whether more text may still be drawn."""
+        """True if more text may still be drawn."""
         return self.has_class("-live")
 
     @property

@@ -16,7 +16,7 @@ from tui_llama.widgets.message_view import AnswerView, Remark, ShownMessage, Use
 
 MOUNTED_AT_FIRST = 16
 MOUNTED_AT_A_TIME = 8
-_NEAR = 2  # lines from the end; whoever scrolls down to here wants to follow again
+_NEAR = 2  # lines from the end; a user who scrolls down to here wants to follow again
 _TOP = 4  # lines from the top; here older messages are mounted
 
 

@@ -16,7 +16,7 @@ from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chats.store import Store
 from tui_llama.cli.main import command_line
-from tui_llama.engine.protocol import ReadSpeed
+from tui_llama.engine.descriptions import ReadSpeed
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "tui_llama", "doctor"]

@@ -68,7 +68,7 @@ class _Unit:
             simd.store(b, total, target)
 
     def _shape(self, register: int) -> tuple[int, int]:
-        """Rows, and bytes of a row."""
+        """Returns rows, and bytes of a row."""
         columns = min(_ROW_BYTES, self._columns)
         if register in amx._TOKENS:
             return _ROWS, columns

@@ -128,7 +128,7 @@ def quantize(memory: GuardedMemory, block: int, blocks: int, tokens: int, first_
 
 
 def multiply(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int, tokens: int) -> None:
-    """A product with everything that a row may ask for: a bias, and what is there already."""
+    """Runs a product with everything that a row may ask for: a bias, and adding to what is there already."""
     blocks = columns // layout.columns
     input_bytes = 4 * columns if layout.is_float else blocks * (layout.columns + SUMMARY_BYTES[layout.columns])
     source = memory.zeros((tokens + SPARE_TOKENS, input_bytes), np.uint8)
@@ -144,7 +144,7 @@ def multiply(memory: GuardedMemory, layout: TileFormat, rows: int, columns: int,
 
 
 def _cache(memory: GuardedMemory, shape: CacheShape) -> dict[str, int]:
-    """The fields of a batch that say where a cache is."""
+    """Returns the fields of a batch that say where a cache is."""
     tiles = shape.padded_context // POSITIONS_PER_TILE
     sizes = (shape.state.layer_count, shape.state.kv_heads, tiles, shape.tile_bytes)
     keys, values = (memory.zeros(sizes, np.uint8) for _ in range(2))
@@ -374,7 +374,7 @@ def _merge(memory: GuardedMemory, words: Sequence[bytes], byte_count: int, whole
 
 
 def _joined(memory: GuardedMemory, texts: Sequence[bytes]) -> tuple[npt.NDArray[Any], ...]:
-    """The bytes of texts, one after the other, and where each begins and has ended."""
+    """Returns the bytes of texts, one after the other, and where each begins and ends."""
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
     starts = ends - np.array([len(text) for text in texts], np.int64)
     arrays: tuple[npt.NDArray[Any], ...] = (np.frombuffer(b"".join(texts), np.uint8), starts, ends)
@@ -409,7 +409,7 @@ def _machine_limits() -> Iterator[Case]:
 
 
 def _pass(memory: GuardedMemory) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """What the threads of a pass share, and room for a thread's times."""
+    """Returns the memory that the threads of a pass share, and room for a thread's times."""
     shared = memory.zeros(machine_limits.PASS_BYTES, np.uint8)
     prepare_gate(address(shared) + machine_limits.GATE_AT)
     return shared, memory.zeros(2, np.int64)
@@ -479,7 +479,7 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
 
 
 def overrun() -> Iterator[Case]:
-    """A kernel that is told of more bytes than there are, and one that is told of as many; not one of `GROUPS`."""
+    """Yields a kernel that is told of more bytes than there are, and one that is told of as many; not in `GROUPS`."""
     for side in Side:
         yield Case((ops.FIND_STRINGS,), "8 bytes too many", side, partial(_read_strings, too_many=8))
         yield Case((ops.FIND_STRINGS,), "no byte too many", side, partial(_read_strings, too_many=0))

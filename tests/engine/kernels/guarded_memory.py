@@ -15,7 +15,7 @@ _NO_ACCESS = 0  # PROT_NONE, which Python's mmap does not name
 
 
 class Side(StrEnum):
-    """Which side of an array is guarded to the byte; on the other side a fault comes only after the rest of a page."""
+    """The side of an array that is guarded to the byte; on the other side, a fault comes after the rest of a page."""
 
     END = "end"
     BEGINNING = "beginning"

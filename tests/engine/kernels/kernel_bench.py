@@ -24,12 +24,12 @@ def run_kernel(name: str, batch: dict[str, int], threads: int = 1, **fields: Any
 
 
 def address(array: npt.NDArray[Any]) -> int:
-    """Where an array begins."""
+    """Returns the address of an array's first byte."""
     return int(array.ctypes.data)
 
 
 def through(source: npt.NDArray[np.float32], target: npt.NDArray[np.float32]) -> dict[str, int]:
-    """The fields of a row that goes from one array to another, tokens first."""
+    """Returns the fields of a row that goes from one array to another, tokens first."""
     return {
         "input": address(source), "input_stride": source.strides[0],
         "output": address(target), "output_stride": target.strides[0],
@@ -37,7 +37,7 @@ def through(source: npt.NDArray[np.float32], target: npt.NDArray[np.float32]) ->
 
 
 def batch_of(cache: KeyValueCache, tokens: int, first: int) -> dict[str, int]:
-    """The fields of a batch of tokens from position `first` on."""
+    """Returns the fields of a batch of tokens from position `first` on."""
     return {
         "keys": cache.keys_address, "values": cache.values_address, "token_count": tokens, "first_position": first,
         "context_size": cache.shape.padded_context,

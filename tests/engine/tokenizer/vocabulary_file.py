@@ -39,7 +39,7 @@ def write_vocabulary(path: Path, keys: Mapping[str, Value], name: str = "") -> P
 
 
 def score_keys(pieces: Mapping[str, float], **more: Value) -> dict[str, Value]:
-    """A score-based vocabulary: `<unk>`, `<s>`, `</s>`, the bytes, then `pieces` from id 259 on."""
+    """Makes a score-based vocabulary: `<unk>`, `<s>`, `</s>`, the bytes, then `pieces` from id 259 on."""
     tokens = ["<unk>", "<s>", "</s>", *BYTE_TOKENS, *pieces]
     kinds = [UNKNOWN, CONTROL, CONTROL, *[BYTE] * 256, *[NORMAL] * len(pieces)]
     scores = [0.0] * 259 + [float(score) for score in pieces.values()]
@@ -47,7 +47,7 @@ def score_keys(pieces: Mapping[str, float], **more: Value) -> dict[str, Value]:
 
 
 def pair_keys(merges: Sequence[str], special: Mapping[str, int] | None = None, **more: Value) -> dict[str, Value]:
-    """A byte-pair vocabulary: the byte alphabet, what the merges make from id 256 on, then `special`."""
+    """Makes a byte-pair vocabulary: the byte alphabet, the results of the merges from id 256 on, then `special`."""
     special = special or {}
     tokens = [*BYTE_ALPHABET, *dict.fromkeys(merge.replace(" ", "") for merge in merges), *special]
     kinds = [NORMAL] * (len(tokens) - len(special)) + list(special.values())
@@ -56,5 +56,5 @@ def pair_keys(merges: Sequence[str], special: Mapping[str, int] | None = None, *
 
 
 def open_vocabulary(folder: Path, keys: Mapping[str, Value], name: str = "") -> Tokenizer:
-    """The tokenizer of such a vocabulary."""
+    """Opens the tokenizer of such a vocabulary."""
     return open_tokenizer(write_vocabulary(folder / "vocabulary.gguf", keys, name))

@@ -13,7 +13,7 @@ from tui_llama.engine.toolchain.object_store import keep
 
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing is kept, and nothing is loaded."""
+    """Returns a folder in which no code is kept; no code is loaded, either."""
     monkeypatch.setenv(paths.KERNEL_CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setattr(object_store, "code_folder", object_store.code_folder.__wrapped__)
     monkeypatch.setattr(loader, "_loaded", {})
@@ -22,6 +22,6 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def kept(empty_folder: Path) -> Path:
-    """The file of a kernel that doubles numbers, which nobody has loaded."""
+    """Returns the file of a kernel that doubles numbers, which nobody has loaded."""
     keep(DOUBLED, machine_code(doubled, "i", returns=True))
     return empty_folder / "tests.doubled.o"

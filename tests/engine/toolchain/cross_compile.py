@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def assembly(rung: str, intrinsic: Any) -> str:
-    """What LLVM makes of an intrinsic for the plainest processor of a rung."""
+    """Returns the assembly that LLVM makes of an intrinsic for the plainest processor of a rung."""
     target = instruction_sets.instruction_set_named(rung)
     context = cpu_target.target_context
     parameters = len(inspect.signature(intrinsic._defn).parameters) - 1

@@ -11,7 +11,7 @@ DOUBLED = Operation("tests", "doubled", "i", returns=True)
 
 
 def doubled(number: int) -> int:
-    """The kernel's function."""
+    """Doubles a number: the function of the kernel."""
     return 2 * number
 
 

@@ -38,7 +38,7 @@ class StoreConnection:
 
     @property
     def is_in_memory(self) -> bool:
-        """Tells whether nothing of it is ever on the disk."""
+        """True if the database is in memory only, and never on the disk."""
         return self._path == IN_MEMORY
 
     @contextlib.contextmanager

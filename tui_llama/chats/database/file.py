@@ -21,7 +21,7 @@ from tui_llama.files.locks import NO_LOCKS, how_to_move, lacks_locks
 from tui_llama.text_safety import sanitize_line
 
 IN_MEMORY: Final = Path(":memory:")
-"""The path of a database that is in no file, and gone when it is closed; nothing of it is ever written to the disk."""
+"""The path of a database that is in memory only: it is never written to the disk, and is gone once it is closed."""
 
 BUSY_SECONDS: Final = 10.0
 

@@ -71,7 +71,7 @@ class IdlePrefill:
         self._prompt_cache = prompt_cache
 
     def events(self, note_read: Callable[[int, float], None], clock: Callable[[], float]) -> Iterator[IdlePrefillEvent]:
-        """Reads; yields its progress after every chunk, and at the end.
+        """Reads the certain prefix; yields the progress after every chunk, and at the end.
 
         Args:
             note_read: Called after every chunk with its tokens and its seconds.

@@ -72,7 +72,7 @@ class Cursor:
         return self.take(length, what).decode("utf-8", "surrogateescape")
 
     def check_left(self, size: int, what: str) -> None:
-        """Checks that `size` more bytes are left, and refuses the file otherwise."""
+        """Checks that `size` more bytes are left, and refuses the file if not."""
         if size > self.limit - self.at:
             self.refuse(f"{what} needs {size} bytes, but the file ends after {self.limit - self.at}")
 

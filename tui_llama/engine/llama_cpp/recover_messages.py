@@ -48,7 +48,7 @@ def messages_in(
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
-    """What a template writes before the first message, and between a message and the next, by their roles."""
+    """The texts that a template writes before the first message, and between two messages, by their roles."""
 
     first_role: Role
     before: str

@@ -87,7 +87,7 @@ class StoredState:
 
 @dataclass(frozen=True, slots=True)
 class LlamaSession:
-    """What a session file held."""
+    """The content of a session file."""
 
     state: StoredState
     """The tokens that have keys and values, in the order of their positions."""

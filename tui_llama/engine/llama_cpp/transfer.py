@@ -34,14 +34,14 @@ _LOGITS_VERSION = 9
 
 @dataclass(frozen=True, slots=True)
 class TakenSession:
-    """What a session held.
+    """The content of a session that was taken over.
 
     Attributes:
         token_ids: All but perhaps the last have keys and values.
         text: That of the tokens.
         messages: The conversation that the model's template has written as these tokens; empty where it has not.
-        has_ended: Whether the model has ended what it said last.
-        begun_at: On which day the template wrote them, in local time with its offset.
+        has_ended: Whether the model has ended its last answer.
+        begun_at: The day on which the template wrote them, in local time with its offset.
     """
 
     token_ids: tuple[int, ...]
@@ -53,7 +53,7 @@ class TakenSession:
 
 @dataclass(frozen=True, slots=True)
 class WrittenSession:
-    """What was written: how many tokens, how many of them with keys and values, and how many of those were stored."""
+    """Counts of a written session: tokens, those of them with keys and values, and those of these that were stored."""
 
     tokens: int
     cells: int

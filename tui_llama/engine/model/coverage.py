@@ -107,7 +107,7 @@ class TensorCensus:
 
     @property
     def logits(self) -> _Width:
-        """As all below: see `PlanWriter`."""
+        """The buffer for the logits. For this and everything below, see `PlanWriter`."""
         return _Width(self.sizes.vocab_size)
 
     def note_vector(self, name: str, count: int) -> None:

@@ -1,7 +1,7 @@
-"""What a model file tells of itself, to users: what the model is, what it needs, whether it can run.
+"""Reads the facts of a model file that users are shown: what the model is, what it needs, whether it can run.
 
-Before the model is loaded only the header of the file is read. That takes milliseconds, and is safe for a file that
-nobody has looked at yet.
+Before the model is loaded, this reads only the header of the file. That takes milliseconds, and is safe for a file that
+nobody has checked yet.
 """
 
 import math
@@ -11,12 +11,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from tui_llama.engine.descriptions import ModelFacts, ModelInfo
 from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
 from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.plan.architectures import architecture_named
-from tui_llama.engine.protocol import ModelFacts, ModelInfo
 from tui_llama.engine.templates.known import recognize_template
 from tui_llama.engine.templates.template_text import stored_template
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters

@@ -1,6 +1,6 @@
-"""What stored keys and values belong to: a digest of the model, one of the configuration, and the engine's version.
+"""Identifies stored keys and values: by a digest of the model, one of the configuration, and the engine's version.
 
-The values are written into state files. Where one changes, every prompt that users have stored is read again.
+State files contain these values. If one changes, the engine reads every prompt that users have stored again.
 """
 
 import hashlib

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from tui_llama.chat import ChatMessage
-from tui_llama.engine.protocol import LoadRequest, LoadStage, ModelInfo
+from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.protocol import LoadRequest, LoadStage
 from tui_llama.engine.state_file import StateFingerprint, StateShape
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
@@ -46,7 +47,7 @@ class LanguageModel(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What the screen shows of the model."""
+        """The facts about the model that the screen shows."""
         ...
 
     @property
@@ -71,12 +72,12 @@ class LanguageModel(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """How many logits there are."""
+        """The number of logits."""
         ...
 
     @property
     def fingerprint(self) -> StateFingerprint:
-        """What stored keys and values of the model belong to."""
+        """The identity that stored keys and values of the model carry."""
         ...
 
     @property

@@ -1,6 +1,6 @@
 """Takes tokens that are in a cache to other positions: a range forgotten and the rest moved down, or keys turned.
 
-Knows where tokens lie and how keys are rotated; nothing of which tokens ought to be forgotten, or why.
+It knows where tokens lie and how keys are rotated. It does not know which tokens ought to be forgotten, or why.
 """
 
 import numpy as np

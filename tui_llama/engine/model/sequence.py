@@ -21,7 +21,7 @@ _LEAST_CHUNK_TOKENS = 8
 
 
 class SequenceModel(Protocol):
-    """What a sequence needs of its model."""
+    """The model, as a sequence uses it."""
 
     @property
     def batch_tokens(self) -> int:
@@ -35,12 +35,12 @@ class SequenceModel(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """Token ids are below this."""
+        """The size of the vocabulary: all token ids are below it."""
         ...
 
     @property
     def fingerprint(self) -> StateFingerprint:
-        """What the keys and values belong to."""
+        """The identity that the keys and values carry."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class SequenceModel(Protocol):
 
     @property
     def moves(self) -> PositionMoves:
-        """Takes tokens in a cache to other positions."""
+        """The operation that takes tokens in a cache to other positions."""
         ...
 
     def new_cache(self) -> KeyValueCache:
@@ -111,12 +111,12 @@ class Sequence:
 
     @property
     def exact_tokens(self) -> int:
-        """How many tokens at the start have the keys and values that reading them gives: all, unless some moved."""
+        """The number of first tokens with the keys and values that reading them gives: all, unless some moved."""
         return len(self) if self._exact_tokens is None else self._exact_tokens
 
     @property
     def own_tokens(self) -> int:
-        """How many tokens at the start have keys and values of this program: all, unless foreign ones were adopted."""
+        """The number of first tokens with keys and values of this program: all, unless it adopted foreign ones."""
         return len(self) if self._own_tokens is None else self._own_tokens
 
     def extend(self, ids: Tokens[int]) -> Logits:

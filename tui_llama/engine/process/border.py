@@ -63,7 +63,7 @@ class GuardedEngine:
 
     @property
     def is_alive(self) -> bool:
-        """Tells whether the engine is alive; see `Engine.is_alive`."""
+        """True if the engine is alive; see `Engine.is_alive`."""
         return self._engine is not None and self._engine.is_alive
 
     def cancel(self) -> None:

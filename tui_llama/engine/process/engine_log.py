@@ -23,7 +23,7 @@ def open_log(path: Path) -> tuple[int, bool]:
     behind it. If that name is taken, the file is appended to.
 
     Returns:
-        A descriptor, and whether it leads to the log; otherwise it leads nowhere.
+        A descriptor, and whether it leads to the log. If not, it leads nowhere.
     """
     try:
         return _opened(path), True

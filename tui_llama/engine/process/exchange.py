@@ -61,12 +61,12 @@ class Exchange:
 
     @property
     def reads_ahead(self) -> bool:
-        """Whether the request is one of idle prefill, which gives way to any other request."""
+        """True if the request is one of idle prefill, which gives way to any other request."""
         return isinstance(self.request, IdlePrefillRequest)
 
     @property
     def takes_notices(self) -> bool:
-        """Whether the caller will show notices; otherwise they wait for the next request."""
+        """True if the caller will show notices. If not, they wait for the next request."""
         return not self._abandoned and not isinstance(self.request, EstimateRequest)
 
     def attach(self, child: Answering) -> None:
@@ -113,7 +113,7 @@ class Exchange:
 
     @property
     def ended(self) -> bool:
-        """Whether the last event came."""
+        """True once the last event has come."""
         return self._ended
 
     def lose(self, lost: EngineLostError) -> None:

@@ -5,7 +5,7 @@
     n      a tagged msgpack structure of `protocol`
 
 Nothing is trusted: a length out of bounds, a stream that ends inside a message and a message of unknown type are a
-`FrameError`. Whoever gets one must end the connection.
+`FrameError`. A side that gets one must end the connection.
 """
 
 import asyncio

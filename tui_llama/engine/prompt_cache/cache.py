@@ -1,4 +1,4 @@
-"""Keys and values of every chat and branch on disk: what was read once is not read again.
+"""Stores keys and values of every chat and branch on disk, so that the engine reads no prefix twice.
 
     cache = PromptCache(DiskStorage(folder), model.fingerprint, model.state_shape, budget_bytes)
     restored = cache.restore(sequence, token_ids)   # before a prompt is read
@@ -6,7 +6,7 @@
 
 Segments form a tree (segment_tree.py). The cache finds a path in it by comparing tokens, so a chat finds its own past,
 and a new chat finds any prefix that it shares with another one. Saving appends to the chat's own segment where that
-ends the path; else it begins a child. So a turn costs what it adds, and branches share their common prefix.
+ends the path; if not, it begins a child. So a turn costs what it adds, and branches share their common prefix.
 
 Keys and values of another program differ from ours in the last bits. They are foreign, and so is all that the model
 computes after them: the cache marks those segments, and only their owner may use them.
@@ -112,7 +112,7 @@ class PromptCache:
         Args:
             sequence: If it holds foreign keys and values, they are this owner's.
             token_ids: The tokens that it should hold.
-            owner: Who asks; None finds only what everybody may use.
+            owner: The owner that asks; None finds only segments that everybody may use.
 
         Returns:
             How many tokens the sequence holds then, all of them a prefix of `token_ids`.
@@ -170,7 +170,7 @@ class PromptCache:
         """Stores the tokens of a sequence that the cache lacks; of tokens that have moved, nothing.
 
         Args:
-            owner: Whose it is: 16 bytes, the same for all branches of a chat.
+            owner: The owner of the tokens: 16 bytes, the same for all branches of a chat.
             sequence: What to store.
 
         Returns:

@@ -1,4 +1,4 @@
-"""How much two sequences of tokens have in common."""
+"""Compares the beginnings of two sequences of tokens."""
 
 from collections.abc import Sequence
 

@@ -29,7 +29,7 @@ KEPT_FREE_BYTES: Final = 512 << 20
 _MOST_LOCKED: Final = 64  # files at once, of the few hundred that a process may have open
 _MARK_BYTES: Final = 64
 _Place: TypeAlias = tuple[float, str, str]
-"""When a segment was used, its folder and its name: the smallest is evicted first."""
+"""The time at which a segment was last used, its folder and its name: the cache evicts the smallest first."""
 _LockedPlace: TypeAlias = tuple[str, str, int]
 """A segment's folder, its name and its descriptor."""
 

@@ -42,7 +42,7 @@ class KnownSegment:
 
     @property
     def owner(self) -> bytes:
-        """Whose it is."""
+        """The owner of the segment."""
         return self.segment.header.owner
 
     @property

@@ -2,13 +2,12 @@
 
 Jinja's immutable sandbox keeps a template from reaching Python, but limits neither time nor memory. So this module
 bounds everything by which a template could make much out of little. Loops, calls and filters draw on a budget.
-Operations that multiply or join are measured beforehand. Filters that only lay out pages are removed.
+Operations that multiply or join are measured beforehand, by `value_limits`. Filters that only lay out pages are
+removed; `filters` has those that replace Jinja's own.
 """
 
 import functools
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -22,17 +21,24 @@ from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from tui_llama.engine.templates.dates import date_writer
+from tui_llama.engine.templates.filters import format_text, join_texts, limited_indent, replace_text, to_json
+from tui_llama.engine.templates.value_limits import (
+    MAX_ITEMS,
+    TemplateLimitError,
+    check_format,
+    check_length,
+    check_operands,
+    checked_arguments,
+    cost,
+    measured,
+)
 
-MAX_RENDERED_CHARACTERS = 1 << 22
 MAX_SOURCE_CHARACTERS = 1 << 17
-MAX_ITEMS = 1 << 16  # of a list, together with all that its members hold
-MAX_WIDTH = 256  # of padding and indents
 BUDGET = 1 << 19  # one unit for a turn of a loop, a call, an item of a list, or a kibibyte of text that is worked on
 _BUDGET_OF_MESSAGE = 1 << 12  # some templates go through the whole conversation for each of its messages
 _LARGEST_BUDGET = 1 << 24
 _MACRO_COST = 16
 
-_MAX_NUMBER_BITS = 256
 _UNWANTED_FILTERS = (
     *("attr", "batch", "center", "filesizeformat", "pprint", "random", "slice", "striptags", "urlize"),
     *("wordwrap", "xmlattr"),
@@ -40,18 +46,12 @@ _UNWANTED_FILTERS = (
 # their cost does not depend on the length of a list
 _CHEAP_FILTERS = ("count", "d", "default", "first", "last", "length")
 _UNWANTED_GLOBALS = ("cycler", "joiner", "lipsum")
-_PADDING_METHODS = ("center", "expandtabs", "ljust", "rjust", "zfill")
 _PLAIN_TYPES = frozenset({str, int, float, bool, type(None), list, tuple, dict})
-_WIDE_FORMAT = re.compile(r"\d{4}|\*|\{[^{}]*\{")  # a large width or precision, or one taken from a value
 
 
 def budget_for(message_count: int) -> int:
     """Returns the budget for writing a conversation of `message_count` messages, in units of `BUDGET`."""
     return min(BUDGET + _BUDGET_OF_MESSAGE * message_count, _LARGEST_BUDGET)
-
-
-class TemplateLimitError(TemplateError):
-    """The template asks for more than any chat needs."""
 
 
 class TemplateRefusalError(TemplateError):
@@ -92,14 +92,14 @@ class SandboxedTemplate:
         length = 0
         for piece in self._template.generate({**variables, "strftime_now": date_writer(now)}):
             length += len(piece)
-            _check_length(length)
+            check_length(length)
             pieces.append(piece)
         return "".join(pieces)
 
 
 def _concat(pieces: Iterable[str]) -> str:
     texts = list(pieces)
-    _check_length(sum(map(len, texts)))
+    check_length(sum(map(len, texts)))
     return "".join(texts)
 
 
@@ -124,7 +124,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             trim_blocks=True,
             lstrip_blocks=True,
             extensions=[loopcontrols, _GenerationTag],
-            finalize=_measured,
+            finalize=measured,
             undefined=ChainableUndefined,
         )
         self.budget = BUDGET
@@ -132,8 +132,10 @@ class _Environment(ImmutableSandboxedEnvironment):
             del self.filters[name]
         for name in _UNWANTED_GLOBALS:
             del self.globals[name]
-        self.filters.update(format=_format, indent=_indent(self.filters["indent"]), join=_join, replace=_replace)
-        self.filters["tojson"] = _to_json
+        self.filters.update(
+            format=format_text, indent=limited_indent(self.filters["indent"]), join=join_texts, replace=replace_text
+        )
+        self.filters["tojson"] = to_json
         expensive = {name: each for name, each in self.filters.items() if name not in _CHEAP_FILTERS}
         self.filters.update({name: self._charged(function) for name, function in expensive.items()})
         self.filters.update({name: self._paid_once(self.filters[name]) for name in _CHEAP_FILTERS})
@@ -155,7 +157,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         if operator == "+":
             left, right = _or_nothing(left, right), _or_nothing(right, left)
         self.charge(left, right)
-        _check_operands(operator, left, right)
+        check_operands(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - Jinja's way
@@ -163,7 +165,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         text, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
         if isinstance(text, str):
             __self.charge(text)
-            args = _checked_arguments(text, name, args, kwargs)
+            args = checked_arguments(text, name, args, kwargs)
         return super().call(__context, __obj, *args, **kwargs)
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
@@ -176,7 +178,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         Raises:
             TemplateLimitError: the budget is used up, or a value holds too much.
         """
-        self.spend(1 + sum(_cost(_measured(value)) for value in values))
+        self.spend(1 + sum(cost(measured(value)) for value in values))
 
     def spend(self, units: int) -> None:
         """Subtracts `units` from the budget.
@@ -205,7 +207,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def measure(self, value: Any) -> Any:
         """Returns a value that the template has just made, unless it holds too much."""
-        return _measured(value)
+        return measured(value)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Returns Jinja's safe `format` of a text, with a limit on the length of its result."""
@@ -215,7 +217,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
         @functools.wraps(wrapped)
         def bounded(*args: Any, **kwargs: Any) -> str:
-            _check_format(value.__self__, "{", (*args, *kwargs.values()))
+            check_format(value.__self__, "{", (*args, *kwargs.values()))
             return wrapped(*args, **kwargs)
 
         return bounded
@@ -299,161 +301,8 @@ def _or_nothing(value: Any, other: Any) -> Any:
     return "" if value is None and isinstance(other, str) else value
 
 
-def _cost(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value) >> 10
-    return len(value) if isinstance(value, Sized) else 0
-
-
-def _measured(value: Any) -> Any:
-    """Returns the value.
-
-    Raises:
-        TemplateLimitError: it holds more than `MAX_ITEMS`. Items that it holds twice count twice, because printing or
-            comparing the value goes through them twice.
-    """
-    if isinstance(value, list | tuple | dict | Namespace) and _item_count(value, {}) > MAX_ITEMS:
-        raise TemplateLimitError("it makes too large a list")
-    return value
-
-
-def _item_count(value: Any, known: dict[int, int]) -> int:
-    if id(value) in known:
-        return known[id(value)]
-    if isinstance(value, Namespace):
-        members: Iterable[Any] = object.__getattribute__(value, "_Namespace__attrs").values()
-    elif isinstance(value, dict):
-        members = value.values()
-    elif isinstance(value, list | tuple):
-        members = value
-    else:
-        return 1
-    count = 1 + sum(_item_count(member, known) for member in members)
-    known[id(value)] = count
-    return count
-
-
-def _check_length(characters: int) -> None:
-    if characters > MAX_RENDERED_CHARACTERS:
-        raise TemplateLimitError("its text becomes too long")
-
-
-def _check_width(*values: Any) -> None:
-    if any(isinstance(value, int) and abs(value) > MAX_WIDTH for value in values):
-        raise TemplateLimitError("it pads its text too far")
-
-
-def _check_operands(operator: str, left: Any, right: Any) -> None:
-    if operator == "+" and isinstance(left, Sized) and isinstance(right, Sized):
-        _check_length(len(left) + len(right))
-    elif operator == "%" and isinstance(left, str):
-        _check_format(left, "%", right if isinstance(right, tuple) else (right,))
-    elif operator == "*" and (isinstance(left, Sized) or isinstance(right, Sized)):
-        sequence, times = (left, right) if isinstance(left, Sized) else (right, left)
-        if len(sequence) * times > MAX_ITEMS:
-            raise TemplateLimitError("it repeats something too often")
-    elif operator in ("*", "**") and isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length() * max(1, right) if operator == "**" else left.bit_length() + right.bit_length()
-        if bits > _MAX_NUMBER_BITS:
-            raise TemplateLimitError("it computes too large a number")
-
-
-def _checked_arguments(text: str, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Checks the arguments of a method of `text` and returns them; those of `join` as a list.
-
-    `join` may get a generator, which can be read only once.
-    """
-    if name in _PADDING_METHODS:
-        _check_width(*args, *kwargs.values())
-    elif name == "replace" and len(args) >= 2:
-        _check_replacing(text, args[0], args[1])
-    elif name == "join" and args:
-        parts = list(args[0])
-        _check_joining(text, parts)
-        return (parts,)
-    return args
-
-
-def _check_format(text: str, mark: str, values: Iterable[Any]) -> None:
-    if _WIDE_FORMAT.search(text):
-        raise TemplateLimitError("it pads its text too far")
-    longest = max((_text_length(value) for value in values), default=0)
-    _check_length(len(text) + text.count(mark) * longest)
-
-
-def _text_length(value: Any) -> int:
-    """Returns the least length of the text of `value`; for lists and dictionaries, that of their longest member."""
-    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return max(len(value) if isinstance(value, str) else 0, *map(_text_length, members), 0)
-
-
-def _check_replacing(text: str, old: Any, new: Any) -> None:
-    if isinstance(old, str) and isinstance(new, str):
-        _check_length(len(text) + text.count(old) * len(new))
-
-
-def _check_joining(separator: str, parts: list[Any]) -> None:
-    _check_length(sum(len(part) for part in parts if isinstance(part, str)) + len(separator) * len(parts))
-
-
-def _format(text: Any, *args: Any, **kwargs: Any) -> str:
-    template = str(text)
-    _check_format(template, "%", (*args, *kwargs.values()))
-    return template % (kwargs or args)
-
-
-def _indent(indent: Callable[..., str]) -> Callable[..., str]:
-    def bounded_indent(text: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
-        _check_width(width if isinstance(width, int) else len(width))
-        size = width if isinstance(width, int) else len(width)
-        _check_length(len(text) + (text.count("\n") + 1) * size)
-        return indent(text, width, first, blank)
-
-    return bounded_indent
-
-
-def _join(values: Iterable[Any], separator: Any = "", attribute: str | None = None) -> str:
-    if attribute is not None:
-        raise TemplateLimitError("joining by an attribute is not supported")
-    parts = [str(_measured(value)) for value in values]
-    _check_joining(str(separator), parts)
-    return str(separator).join(parts)
-
-
-def _replace(text: Any, old: str, new: str, count: int = -1) -> str:
-    _check_replacing(str(text), old, new)
-    return str(text).replace(old, new, -1 if count is None else count)
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Writes JSON without the escaping for web pages of Jinja's own filter; has the signature that templates use.
-
-    An undefined value becomes null, as in llama.cpp.
-    """
-    _check_width(indent, *(len(separator) for separator in separators or ()))
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-        default=_null_if_undefined,
-    )
-
-
-def _null_if_undefined(value: Any) -> None:
-    if not isinstance(value, Undefined):
-        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
 def _dict(*args: Any, **kwargs: Any) -> Any:
-    return _measured(dict(*args, **kwargs))
+    return measured(dict(*args, **kwargs))
 
 
 def _raise_exception(message: Any = "") -> NoReturn:

@@ -153,7 +153,7 @@ _DEEPSEEK_LLM = (
     r"[\r\n]",
     rf"\s?[{_character_ranges(_LATIN_LIKE_RANGES)}]+",
     rf"\s?{_DEEPSEEK_SYMBOLS}+",
-    r"(?<!\s)\s+\z",  # from the run's beginning only: each other start would scan the whole run in vain
+    r"(?<!\s)\s+\z",  # from the run's beginning only: every other start would scan the whole run and find nothing
     _HAN_TO_HANGUL,
     r"\p{N}+",
 )

@@ -1,4 +1,4 @@
-"""Brings kernels into this process: reads their objects, has those compiled that nobody compiled yet, links and calls.
+"""Brings kernels into this process: reads their objects, has missing ones compiled, links and calls them.
 
 To import the compiler takes longer than to load a model, and it stays in memory. So the program never does: processes
 of their own compile (`compile_processes`) and keep object files (`object_store`), which are linked into this process.
@@ -41,7 +41,7 @@ _troubles: list[str] = []
 
 
 def load_kernels(kernels: Iterable[Kernel], on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Loads kernels, and has those compiled that nobody has compiled yet.
+    """Loads kernels, and has those compiled whose code is not on disk yet.
 
     Args:
         kernels: Those that are loaded already cost nothing.

@@ -1,4 +1,4 @@
-"""How kernels are compiled: the one place for compile options, and from a function to machine code.
+"""Compiles kernels: the one place for compile options, and the way from a function to machine code.
 
 Only the kernels and the process that compiles them (`compiler_process`) import this, besides tests and benchmarks. The
 program runs what `loader` loads.

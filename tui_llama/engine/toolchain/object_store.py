@@ -58,7 +58,7 @@ class Kernel:
 
     @property
     def is_kept(self) -> bool:
-        """Whether its code is on disk: this program or another one has compiled it."""
+        """True if its code is on disk: this program or another one has compiled it."""
         return paths.is_there(_path_of(self))
 
     @property

@@ -3,7 +3,7 @@
     models--OWNER--REPO/blobs/HASH                 the content; HASH.incomplete while it is being fetched
     models--OWNER--REPO/snapshots/COMMIT/FILE      a link to the content; a file where there can be no links
     models--OWNER--REPO/refs/REVISION              the commit that a branch or tag was when it was last looked up
-    .locks/models--OWNER--REPO/HASH.lock           held by whoever fetches that content
+    .locks/models--OWNER--REPO/HASH.lock           held by the process that fetches that content
 
 Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache, and huggingface_hub 2.4, `file_download.py`.
 
@@ -34,7 +34,7 @@ _HASHED_AT_ONCE: Final = 1 << 20
 
 
 class HubCache:
-    """What the cache holds of one repository.
+    """The part of the cache that holds one repository.
 
     Args:
         folder: The whole cache.
@@ -82,7 +82,7 @@ class HubCache:
             (self._repository / "blobs").mkdir(parents=True, exist_ok=True)
 
     def check_space(self, wanted_bytes: int) -> None:
-        """Raises `DownloadError` where so much cannot be put into the cache."""
+        """Raises `DownloadError` if the disk of the cache has no room for so many bytes."""
         free_bytes = self._free_bytes()
         if 0 <= free_bytes < wanted_bytes:
             raise no_space(self.folder, wanted_bytes, free_bytes)
@@ -91,7 +91,7 @@ class HubCache:
         """Hashes the fetched content the way the hub has; the length of the hub's hash tells which way that is.
 
         Args:
-            file: What was fetched.
+            file: The fetched file.
             show: Called with the number of bytes behind us.
         """
         path = self.unfinished(file)
@@ -128,7 +128,7 @@ class HubCache:
         return pointer
 
     def remember(self, revision: str, commit: str) -> None:
-        """Notes which commit a branch or tag is, for whoever has no network; it is no harm where that fails."""
+        """Notes the commit of a branch or tag, for a user without a network. Failing to note it does no harm."""
         if revision == commit or self.commit_of(revision) == commit:
             return
         reference = self._repository / "refs" / revision

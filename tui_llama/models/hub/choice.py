@@ -1,6 +1,6 @@
-"""Which file of a repository is meant: a named one, a quantization, or the one that suits most people.
+"""Chooses a file of a repository: the named one, that of a quantization, or the one that suits most people.
 
-Knows names and sizes only; asks nobody and reads nothing.
+This module knows names and sizes only. It makes no request and reads no file.
 """
 
 import difflib

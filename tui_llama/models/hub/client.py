@@ -34,7 +34,7 @@ _AS_IT_IS: Final[Mapping[str, str]] = {"Accept-Encoding": "identity"}
 
 
 class HubResponse(Answer, Protocol):
-    """What is used of a response of httpx (huggingface_hub 1) and of httpx2 (huggingface_hub 2)."""
+    """The part in use of a response of httpx (huggingface_hub 1) and of httpx2 (huggingface_hub 2)."""
 
     def iter_raw(self) -> Iterator[bytes]:
         """Gives the body piece by piece as it comes."""
@@ -44,7 +44,7 @@ class HubResponse(Answer, Protocol):
 
 
 class HubListing(msgspec.Struct, frozen=True):
-    """What a repository has at a commit.
+    """The content of a repository at a commit.
 
     Attributes:
         commit: 40 hexadecimal digits.

@@ -1,4 +1,4 @@
-"""What goes wrong with requests to the hub, in the words of this program: refusals, and connections that fail."""
+"""Explains failed requests to the hub in the words of this program: refusals, and connections that fail."""
 
 import math
 import socket
@@ -18,23 +18,23 @@ _BUSY_STATUSES: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Answer(Protocol):
-    """How a server answers, whatever the answer contains."""
+    """The answer of a server, whatever its content."""
 
     @property
     def status_code(self) -> int:
-        """HTTP's."""
+        """The status code of HTTP."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By name, in any case."""
+        """The headers by name, in upper or lower case."""
 
     @property
     def url(self) -> object:
-        """Where the answer came from after all redirects; to be made text."""
+        """The address of the answer after all redirects, to be made text."""
 
 
 class Explainer:
-    """Turns what goes wrong into errors that a user understands.
+    """Turns failures into errors that a user understands.
 
     Args:
         endpoint: The address of the hub; its host is named in errors.

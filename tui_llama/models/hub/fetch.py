@@ -24,13 +24,13 @@ from tui_llama.models.hub.reference import HubReference
 from tui_llama.models.record import size_when_pulled
 
 REPORT_SECONDS: Final = 0.25
-"""How far apart two reports of one step are, at least."""
+"""The least time between two reports of one step."""
 
 MOST_BYTES: Final = 50_000_000_000
-"""What the hub gives out over plain HTTP (`MAX_HTTP_DOWNLOAD_SIZE` in huggingface_hub 2.4)."""
+"""The largest file that the hub serves over plain HTTP (`MAX_HTTP_DOWNLOAD_SIZE` in huggingface_hub 2.4)."""
 
 RENEWING_BYTES: Final = 1 << 20
-"""How much a try must bring for the failures before it to be forgotten; less, and a download might crawl for ever."""
+"""The bytes that a try must bring to reset the count of failures; with fewer, a download might crawl for ever."""
 
 _MAGIC: Final = b"GGUF"
 _CHOOSE_ANOTHER: Final = "Choose another file or repository."
@@ -67,7 +67,7 @@ class _Fetch:
     def run(self) -> Downloaded:
         kept = self._kept()
         try:
-            # Who has the file already shall not wait for a network that is away.
+            # A user who has the file already shall not wait for a network that does not answer.
             listing = self._listing(_Impatience(self._report) if kept else self._patience)
         except HubUnreachableError:
             if kept is None:
@@ -136,7 +136,7 @@ class _Fetch:
             )
         unfinished = self._cache.unfinished(file)
         with self._cache.writing():
-            # Nothing to go on with, whoever made it; a link would have something else written than what is fetched.
+            # A download cannot go on with this, whichever program made it. Through a link it would write elsewhere.
             if unfinished.is_symlink() or _size_bytes(unfinished) > file.size_bytes:
                 unfinished.unlink()
             unfinished.touch()
@@ -223,7 +223,7 @@ class _Meter:
         self._next_seconds = 0.0
 
     def show(self, done_bytes: int) -> None:
-        """Reports, if it is time to."""
+        """Reports the progress if the last report is long enough ago, and at the end."""
         now_seconds = self._clock()
         if now_seconds >= self._next_seconds or done_bytes == self._total_bytes:
             self._next_seconds = now_seconds + REPORT_SECONDS

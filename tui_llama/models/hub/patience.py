@@ -1,4 +1,4 @@
-"""How often a request to the hub is tried, and how long is waited between; knows nothing of what is asked."""
+"""Decides how often a request to the hub is tried, and how long to wait between two tries, whatever the request."""
 
 import math
 import time
@@ -7,25 +7,25 @@ from typing import Final
 from tui_llama.models.downloads import DownloadError, Progress, ReportProgress
 
 MOST_FAILURES: Final = 4
-"""How many failures one after the other are borne; the waits between them are 0.5, 1, 2 and 4 seconds."""
+"""The number of failures in a row after which a download goes on; the waits after them are 0.5, 1, 2 and 4 seconds."""
 
 MOST_RATE_LIMIT_SECONDS: Final = 30.0
-"""How long a download waits, in all, where the hub says when to come again."""
+"""The longest time that a download waits in all, if the hub says when to come again."""
 
 PAUSE_STEP_SECONDS: Final = 0.25
-"""How soon a wait can be stopped."""
+"""The time within which a wait can be stopped."""
 
 
 class HubUnreachableError(DownloadError):
-    """The hub cannot be asked now; what is on this machine already is as good as before."""
+    """The hub cannot be reached now; files that are on this machine already can still be used."""
 
 
 class PassingFailure(Exception):  # noqa: N818  # no error yet: it becomes one once it has not passed
     """A request has failed in a way that passes.
 
     Args:
-        error: What to say where it does not pass.
-        wait_seconds: How long the hub asks to wait; None where it asks for nothing.
+        error: The error to raise if the failure does not pass.
+        wait_seconds: The time that the hub asks to wait; None if it asks for none.
     """
 
     def __init__(self, error: DownloadError, wait_seconds: float | None = None) -> None:
@@ -47,11 +47,11 @@ class Patience:
         self._rate_limit_seconds = 0.0
 
     def renew(self) -> None:
-        """Bears as many failures as at first again; to be called when there was progress."""
+        """Allows as many failures as at first again; called after progress."""
         self._failures = 0
 
     def bear(self, failure: PassingFailure, done_bytes: int = 0, total_bytes: int = 0) -> None:
-        """Waits before the next try; raises what the failure says where it has not passed for too long."""
+        """Waits before the next try; raises the failure's error if there were too many failures or waits."""
         if failure.wait_seconds is not None:
             # At least a second, or a hub that asks for none would be asked for ever.
             seconds = max(failure.wait_seconds, 1.0)
@@ -74,5 +74,5 @@ class Patience:
 
 
 def pause(seconds: float) -> None:
-    """Sleeps; a name of its own, so that tests need not."""
+    """Sleeps. It has a name of its own, so that tests can replace it."""
     time.sleep(seconds)

@@ -1,7 +1,7 @@
-"""What a user types to name a model on the Hugging Face hub, and what it means.
+"""Reads the names that users type for models on the Hugging Face hub.
 
-Understood are `hf:OWNER/REPO[@REVISION][:FILE.gguf or QUANTIZATION]`, the same behind `hf.co/`, and addresses pasted
-from the site. Every part is checked here, since it becomes a part of addresses and of folder names later.
+A name is `hf:OWNER/REPO[@REVISION][:FILE.gguf or QUANTIZATION]`, the same behind `hf.co/`, or an address pasted from
+the site. This module checks every part, since it becomes a part of addresses and of folder names later.
 """
 
 import re

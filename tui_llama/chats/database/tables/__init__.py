@@ -1,1 +1,1 @@
-"""What a store reads and writes within one transaction, which the caller has begun and ends."""
+"""The reads and writes of a store within one transaction, which the caller begins and ends."""

@@ -1,6 +1,6 @@
 """The messages of a chat, which are a tree: each names its parent, and versions of one are siblings.
 
-An answer grows in `answer_pieces` and is folded into its message when it ends; whoever reads sees both together.
+An answer grows in `answer_pieces` and is folded into its message when it ends; a reader sees both together.
 """
 
 import sqlite3

@@ -1,0 +1,83 @@
+"""Descriptions of models and machines as they pass between processes: facts only, without arrays and widgets.
+
+`protocol` has the requests to an engine and the events that answer them.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tui_llama.chat import Count
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """The facts about a loaded model that the screen shows. Names come from the file and are not safe to print.
+
+    `sampling` is the file's recommendation, by the names of `chat.SamplingSettings`; it is not checked. `vocabulary` is
+    the vocabulary's fingerprint: two are equal only if token ids mean the same in both.
+    """
+
+    name: str
+    path: str
+    architecture: str
+    quantization: str
+    parameter_count: Count
+    weight_bytes: Count
+    vocab_size: Count
+    context_size: Count
+    trained_context_size: Count
+    key_value_bytes_per_token: Count
+    template_source: str
+    sampling: Mapping[str, float] = {}
+    vocabulary: str = ""
+
+
+class ModelFacts(msgspec.Struct, frozen=True):
+    """The facts in the header of a model file. Texts come from the file and are not safe to print as they are.
+
+    Attributes:
+        path: The file.
+        name: `general.name`; empty where the file has none.
+        architecture: `general.architecture`.
+        refusal: The reason why this engine cannot run it, one line; empty if it can, as far as the header tells.
+        quantization: The type of most of its matrices.
+        parameter_count: Elements of all tensors.
+        file_bytes: Size of the file.
+        weight_bytes: Size of its weights in memory.
+        bytes_read_per_token: Bytes of weights that writing one token reads; the embedding of a model whose output has
+            weights of its own is not among them.
+        layer_count: The number of its layers; 0 if unknown.
+        trained_context_size: Tokens that it was trained to see; 0 if unknown.
+        key_value_bytes_per_token: Bytes of one token's keys and values as float16; 0 if unknown.
+        licence: `general.license`; empty if the file has none.
+        template_source: The source of its chat template, in words.
+        sampling: Recommended sampling, by the names of `chat.SamplingSettings`; not checked.
+    """
+
+    path: str
+    name: str = ""
+    architecture: str = ""
+    refusal: str = ""
+    quantization: str = ""
+    parameter_count: int = 0
+    file_bytes: int = 0
+    weight_bytes: int = 0
+    bytes_read_per_token: int = 0
+    layer_count: int = 0
+    trained_context_size: int = 0
+    key_value_bytes_per_token: int = 0
+    licence: str = ""
+    template_source: str = ""
+    sampling: Mapping[str, float] = {}
+
+
+class ReadSpeed(msgspec.Struct, frozen=True):
+    """The measured speed at which a machine reads memory.
+
+    Attributes:
+        bytes_per_second: Bytes that the threads, one for each core, read a second together.
+        was_disturbed: Whether other programs used the processors for a good part of the time.
+    """
+
+    bytes_per_second: float
+    was_disturbed: bool
