@@ -126,3 +126,10 @@ def test_a_full_disk_is_told_with_both_sizes_and_the_folder() -> None:
     error = no_space(Path("/models"), 2_500_000_000, 98_000_000)
     assert str(error) == "the disk of /models is too full: 2.5 GB are needed, 98 MB are free"
     assert error.hint
+
+
+def test_before_there_is_a_wheel_no_time_is_told() -> None:
+    meter = DownloadMeter()
+    for now in (0.0, 0.1, 0.5):
+        meter.note(Progress("downloading", 0, 92_871_040), now)
+    assert "left" not in meter.words() and "/s" not in meter.words()

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.engine.test_local import never
 from tests.fakes.engine_events import tokens_of, usage_of
+from tests.fakes.talk import never
 from tests.starter.real_chat import LOOPING
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.engine import open_model

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import pytest
 from msgspec.structs import replace
 
-from tests.engine.test_local import engine_with, never
 from tests.fakes.chat_app import MODEL, Driver, opened
 from tests.fakes.fake_model import FakeModel, answering, byte_tokenizer
+from tests.fakes.talk import engine_with, never
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine.protocol import (
     CompleteRequest,

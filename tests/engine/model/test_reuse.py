@@ -7,10 +7,10 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, never
 from tests.fakes.engine_events import text_of, tokens_of, usage_of
 from tests.fakes.fake_model import FakeModel, FakeTemplate, byte_tokenizer
 from tests.fakes.known_templates import known_template
+from tests.fakes.talk import CHAT, GREEDY, engine_storing_in, never
 from tests.scale import scaled
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.model.interface import PromptTemplate

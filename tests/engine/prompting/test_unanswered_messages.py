@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_local import CHAT, GREEDY, engine_storing_in, engine_with, never
 from tests.fakes.engine_events import notices_of, text_of, tokens_of
 from tests.fakes.fake_model import FakeModel, FakeTemplate, byte_tokenizer
 from tests.fakes.known_templates import known_template
+from tests.fakes.talk import CHAT, GREEDY, engine_storing_in, engine_with, never
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.protocol import (

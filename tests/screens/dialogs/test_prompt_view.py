@@ -1,8 +1,8 @@
 """What the model is given can be read: for the message that is being written, or as it was for the last answer."""
 
-from tests.engine.test_local import CHAT, GREEDY, engine_with, never
 from tests.fakes.chat_app import Driver, opened, spoken
 from tests.fakes.fake_model import FakeModel
+from tests.fakes.talk import CHAT, GREEDY, engine_with, never
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.protocol import (
     EstimateRequest,
