@@ -54,7 +54,7 @@ def store_components(row: Any, batch: Any, memory: int, source: int, position: i
             peak = max(peak, abs(x[i]))
         scale_at = np.uintp(start + 32 * block + 2 * lane)
         store_half(scale_at, min(peak / np.float32(127.0), np.float32(_LARGEST_HALF)))
-        scale = load_half(scale_at)
+        scale = load_half(scale_at)  # as rounded to float16: attention multiplies the quants by this
         inverse = np.float32(1.0) / scale if scale > 0 else np.float32(0.0)
         for i in range(begin, end):
             quant = np.rint(min(max(x[i] * inverse, np.float32(-127.0)), np.float32(127.0)))

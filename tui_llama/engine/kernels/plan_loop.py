@@ -101,7 +101,7 @@ def _work(address: int, index: int, counters: int, stage: int, thread: int) -> i
 def _fetch_ahead(address: int, index: int, stage: int, thread: int) -> None:
     """Prefetches a thread's first weights of row `index`, until the next stage opens or the limit is reached.
 
-    While one thread does a few rows alone, memory would otherwise be idle.
+    Without this, memory would be idle while one thread does a few rows alone.
     """
     team = int64_at(np.uintp(address))
     if index >= team[_ROW_COUNT]:

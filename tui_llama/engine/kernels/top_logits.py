@@ -14,7 +14,7 @@ from tui_llama.engine.toolchain.numba_codegen import helper, intrinsic
 
 @helper
 def _sift_down(ids: Any, logits: Any, count: int) -> None:
-    """Moves the first entry down to its place among the first `count` entries, which otherwise form a heap.
+    """Moves the first entry down to its place among the first `count` entries; the others form a heap already.
 
     The worst entry is on top: the lowest logit, and of equal ones the highest id.
     """
@@ -59,7 +59,7 @@ def _highest_of_block(_: Any, address: Any) -> Any:
         is_bad = simd.constant(ir.IntType(1), 0)
         while len(parts) > 1:
             pairs = list(zip(parts[::2], parts[1::2], strict=True))
-            if len(pairs) == BLOCK_LOGITS // simd.LANES // 2:
+            if len(pairs) == BLOCK_LOGITS // simd.LANES // 2:  # the first round has all logits; `maximum` loses NaN
                 for x, y in pairs:
                     is_bad = b.or_(is_bad, b.fcmp_unordered("uno", x, y))
             parts = [simd.maximum(b, x, y) for x, y in pairs]
@@ -77,7 +77,7 @@ def _highest_of_rest(address: int, start: int, end: int) -> np.float32:
     logits = float32_at(np.uintp(address))
     best: np.float32 = logits[start]
     for token_id in range(start, end):
-        if not logits[token_id] <= best:
+        if not logits[token_id] <= best:  # true for NaN, too
             best = logits[token_id]
             if np.isnan(best):
                 break

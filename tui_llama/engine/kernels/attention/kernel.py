@@ -64,6 +64,7 @@ def _first_block(row: Any, position: int) -> Any:
 def _gather(row: Any, queries: int, token: int, kv_head: int, rows: int) -> None:
     """Copies the query rows of one KV head side by side, scaled, and fills up with rows of zeros."""
     width, group = row.padded_head_dim, row.heads // row.kv_heads
+    # Scores are in units of log 2. With a cap, `_restrict` multiplies by log2(e), after tanh.
     scale = np.float32(row.scale / row.soft_cap) if row.soft_cap > 0 else np.float32(row.scale * np.float32(LOG2_E))
     for r in range(_padded(rows)):
         query = float32_at(np.uintp(queries + r * width * 4))
@@ -120,6 +121,7 @@ def _attend(
             widen_quantised_keys(keys, widened_keys, width)
         elif widened:
             widen_halves(keys, widened_keys, BLOCK_POSITIONS * width)
+        # A position that rounding up adds is masked, so its weight is 0.
         count = min(BLOCK_POSITIONS, (end - block_start + WEIGHED_AT_ONCE - 1) // WEIGHED_AT_ONCE * WEIGHED_AT_ONCE)
         for r in range(0, padded_rows, ROWS_AT_ONCE):
             some = min(ROWS_AT_ONCE, padded_rows - r)
@@ -152,6 +154,8 @@ def _scatter(row: Any, state: int, token: int, kv_head: int, rows: int) -> None:
         total = lane_total(sums + 64 * r)
         factor = np.float32(1.0)
         if row.extra != 0:
+            # A sink has a score and no value: it adds to the sum of the weights only. If it is the highest score, the
+            # weights so far become relative to it.
             sink = float32_at(np.uintp(row.extra))[head] * np.float32(LOG2_E)
             peak = max(peaks[4 * r], sink)
             factor = scalar_power_of_two(peaks[4 * r] - peak)
@@ -184,6 +188,7 @@ def attention(row_address: int, batch_address: int, first: int, last: int, scrat
     groups = (token_count + row.tokens_per_unit - 1) // row.tokens_per_unit
     last_run = (batch.first_position + batch.token_count - 1) // RUN_POSITIONS
     most_runs = last_run - _first_block(row, batch.first_position + start_token) // RUN_POSITIONS + 1
+    # Threads share a token group only if it has several runs, and if `shared` has room for the states of all runs.
     alone = most_runs == 1 or groups * most_runs > row.shared_runs
     state_size = state_bytes(_padded(min(token_count, row.tokens_per_unit) * group), width)
     own_states = np.int64(scratch) + MOST_ROWS * 4 * width

@@ -89,6 +89,7 @@ def power_of_two(b: Builder, x: Value) -> Value:
     value = constant(F32, _POWER_POLYNOMIAL[0])
     for coefficient in _POWER_POLYNOMIAL[1:]:
         value = simd.fma(b, value, rest, constant(F32, coefficient))
+    # The whole part of x is in the low bits of `shifted`. Added to the exponent of 2^rest, it multiplies by 2^whole.
     exponent = b.shl(b.bitcast(shifted, vector(I32)), constant(I32, 23))
     power = b.bitcast(b.add(b.bitcast(value, vector(I32)), exponent), vector(F32))
     return b.select(b.fcmp_ordered(">", x, constant(F32, _LOWEST_POWER)), power, constant(F32, 0.0))

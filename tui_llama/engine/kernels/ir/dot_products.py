@@ -76,7 +76,7 @@ def emit_dot2(b: Builder, name: str, accumulator: Value, first: Value, second: V
 
 
 def _dot_vnni(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
-    """VPDPBUSD: adds four products of an unsigned and a signed byte to 32 bits."""
+    """Adds four products of an unsigned and a signed byte to 32 bits (VPDPBUSD)."""
     # Operands are 32-bit lanes: older LLVMs require it, and newer ones still accept it.
     name = f"llvm.x86.avx512.vpdpbusd.{32 * total.type.count}"
     for code, quant in zip(codes, quants, strict=True):
@@ -85,7 +85,7 @@ def _dot_vnni(b: Builder, total: Value, codes: list[Value], quants: list[Value],
 
 
 def _dot_neon(b: Builder, total: Value, codes: list[Value], quants: list[Value], code_bits: int) -> Value:
-    """SDOT: adds four products of signed bytes to 32 bits.
+    """Adds four products of signed bytes to 32 bits (SDOT).
 
     SDOT has no unsigned operand. A code of eight bits is therefore read as signed with its upper bit flipped, which
     makes it 128 less, and 128 times the sum of the other side is added. Where the other side has one value in all
@@ -101,12 +101,12 @@ def _dot_neon(b: Builder, total: Value, codes: list[Value], quants: list[Value],
 
 
 def _pair_sums_avx2(b: Builder, code: Value, quant: Value) -> Value:
-    """VPMADDUBSW: sums two products in 16 bits; the sum must fit."""
+    """Sums two products in 16 bits (VPMADDUBSW); the sum must fit."""
     return _intrinsic(b, "llvm.x86.avx2.pmadd.ub.sw", ir.VectorType(_I16, code.type.count // 2), code, quant)
 
 
 def _widened_avx2(b: Builder, pairs: Value, factor: int) -> Value:
-    """VPMADDWD: sums two 16-bit lanes, times a factor, in 32 bits."""
+    """Sums two 16-bit lanes, times a factor, in 32 bits (VPMADDWD)."""
     count = pairs.type.count
     return _intrinsic(
         b, "llvm.x86.avx2.pmadd.wd", ir.VectorType(_I32, count // 2), pairs, _constant(_I16, factor, count)
@@ -145,6 +145,7 @@ def _dot_by_pairs(pair_sums: Callable[..., Value], widened: Callable[..., Value]
             upper = [b.bitcast(b.lshr(b.bitcast(code, pairs), four), code.type) for code in codes]
             factors = {1: [b.and_(code, nibble) for code in codes], 16: [b.and_(code, nibble) for code in upper]}
             code_bits = 4
+        # A lane of pair sums holds two products, each of a quant of at most 128 and a code.
         at_once = _LARGEST_I16 // (2 * 128 * (2**code_bits - 1))
         for factor, parts in factors.items():
             for first in range(0, len(parts), at_once):
@@ -173,7 +174,7 @@ _DOT_PRODUCTS: dict[str, tuple[int, _Sum]] = {
 
 
 def _pairs_vnni(b: Builder, total: Value, first: Value, second: Value) -> Value:
-    """VPDPWSSD: adds two products of 16-bit lanes to 32 bits."""
+    """Adds two products of 16-bit lanes to 32 bits (VPDPWSSD)."""
     return _intrinsic(b, f"llvm.x86.avx512.vpdpwssd.{32 * total.type.count}", total.type, total, first, second)
 
 

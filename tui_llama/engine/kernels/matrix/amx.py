@@ -29,8 +29,9 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from tui_llama.engine.kernels.ir import simd
-from tui_llama.engine.kernels.ir.simd import F32, I8, I16, I32, Builder, Value, constant, vector
-from tui_llama.engine.kernels.matrix.tile_values import half_row, scale_pairs, tile_codes
+from tui_llama.engine.kernels.ir.simd import F32, I8, Builder, Value, constant, vector
+from tui_llama.engine.kernels.matrix.amx_additions import Token, addition_32, addition_256
+from tui_llama.engine.kernels.matrix.amx_panels import prepare_32, prepare_256
 from tui_llama.engine.layouts.activations import (
     GROUP_SUMMARY_BYTES,
     GROUP_SUMS_AT,
@@ -69,7 +70,6 @@ class _Work:
     layout: TileFormat
     row: Value
     scratch: Value
-
     pending: "_Pending"
 
     def field(self, b: Builder, name: str) -> Value:
@@ -173,7 +173,7 @@ def _multiply_chunk(
 ) -> None:
     """Adds some blocks of a few tile rows to the totals of all tokens."""
     columns = work.layout.columns
-    prepare, most = _prepare_32 if columns == 32 else _prepare_256, BLOCKS_AT_ONCE[columns]
+    prepare, most = prepare_32 if columns == 32 else prepare_256, BLOCKS_AT_ONCE[columns]
     chunk = _Chunk(work, together, tokens, blocks[0])
     with cgutils.for_range(b, together.count) as tile_loop, cgutils.for_range(b, blocks[1]) as loop:
         source, panel = chunk.source(b, tile_loop.index, loop.index), chunk.panel(b, tile_loop.index, loop.index)
@@ -183,6 +183,8 @@ def _multiply_chunk(
     with cgutils.for_range(b, rounds) as loop:
         _multiply_blocks(b, chunk, b.mul(loop.index, simd.integer(most)), most)
     if most > 1:
+        # Blocks that are left go one by one. Pending sums must be added as they were stored: the earlier ones as `most`
+        # blocks, the later ones as one.
         with b.if_then(b.icmp_signed("<", done, blocks[1])):
             work.pending.settle(b, most)
             with cgutils.for_range(b, b.sub(blocks[1], done)) as loop:
@@ -234,6 +236,7 @@ def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> Non
                 b, sums, chunk.source(b, loop.index, block), b.add(inputs, summaries_at),
                 work.totals(b, b.add(chunk.together.index, loop.index), token),
             )  # fmt: skip
+            # There are two places for sums: AMX fills one while those in the other are added.
             b.store(b.sub(simd.integer(2 * SUMS_AT + SUMS_BYTES), sums_at), work.pending.next_sums)
             if count < BLOCKS_AT_ONCE[columns]:
                 work.pending.settle(b, count)
@@ -243,9 +246,10 @@ def _multiply_blocks(b: Builder, chunk: _Chunk, block: Value, count: int) -> Non
 class _Pending:
     """Sums that AMX has stored and that are not yet added to the totals, as places on the stack.
 
-    They are added while AMX multiplies the next group, so that the two overlap. Whole groups of tokens are added,
-    wanted or not: there is room for all of them. When nothing is pending, the additions go to totals that nobody reads.
-    They then read the weights' scales from those totals as well: after the last tile of a matrix there need not be any.
+    They are added while AMX multiplies the next group, so that the two overlap. Whole groups of tokens are added, even
+    if the batch has fewer: there is room for all of them. If no sums are pending, the additions go to idle totals,
+    which no kernel reads. They then read the weights' scales from the idle totals, too, because the memory after the
+    last tile of a matrix may not be readable.
     """
 
     layout: TileFormat
@@ -283,9 +287,9 @@ class _Pending:
         """Loads the pending sums of `blocks` blocks, ready to be added."""
         source = simd.pointer(b, b.load(self.source))
         if self.layout.columns == 32:
-            add = _addition_32(b, self.layout, source, blocks)
+            add = addition_32(b, self.layout, source, blocks)
         else:
-            add = _addition_256(b, self.layout, source)
+            add = addition_256(b, self.layout, source)
         return _Addition(
             self.layout, self.group_bytes, b.load(self.sums), b.load(self.summaries), b.load(self.totals), add
         )
@@ -301,15 +305,6 @@ class _Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
-    """Addresses of one token's data: its products with a tile row, its d, and the sums of its quants."""
-
-    products: Value
-    scale: Value
-    sums: Value
-
-
-@dataclass(frozen=True, slots=True)
 class _Addition:
     """Sums of a group of tokens on their way to the totals, with the values that all tokens need in registers."""
 
@@ -318,7 +313,7 @@ class _Addition:
     sums: Value
     summaries: Value
     totals: Value
-    add: Callable[[_Token, Value], Value]
+    add: Callable[[Token, Value], Value]
 
     def add_tokens(self, b: Builder, first: Value, count: int) -> None:
         """Adds the sums of `count` tokens to their totals; all of them are in one group of 16."""
@@ -332,7 +327,7 @@ class _Addition:
         sums, totals = b.gep(self.sums, [line]), b.gep(self.totals, [line])
         for i in range(count):
             at = [simd.integer(64 * i)]
-            token = _Token(
+            token = Token(
                 b.gep(sums, at), b.gep(scale_at, [simd.integer(4 * i)]), b.gep(sums_at, [simd.integer(sums_bytes * i)])
             )
             total = b.gep(totals, at)
@@ -340,56 +335,6 @@ class _Addition:
 
 
 # --- blocks of 256 columns --------------------------------------------------------------------------------------------
-
-
-def _prepare_256(b: Builder, layout: TileFormat, source: Value, panel: Value) -> None:
-    """Writes codes × scales as two bytes: four steps of 64 columns of lower bytes, then four of upper bytes."""
-    with cgutils.for_range(b, simd.integer(8)) as loop:
-        codes = tile_codes(b, source, layout, loop.index)
-        lows, highs = (_products_signed if layout.code_offset else _products)(b, layout, source, loop.index, codes)
-        place = b.gep(panel, [b.mul(loop.index, simd.integer(512))])
-        for q, (low, high) in enumerate(zip(lows, highs, strict=True)):
-            simd.store(b, low, place, 64 * q)
-            simd.store(b, high, place, 4 * STEP_BYTES + 64 * q)
-
-
-def _products(
-    b: Builder, layout: TileFormat, source: Value, part: Value, codes: list[Value]
-) -> tuple[list[Value], list[Value]]:
-    """Multiplies unsigned codes by both 3-bit parts of their scales.
-
-    Codes have at most 5 bits, so a product stays within a byte, and one 16-bit product yields two of them.
-    """
-    pair = scale_pairs(b, layout, source, layout.scales_at, b.lshr(part, simd.integer(1)))
-    odd = simd.splat(b, b.trunc(b.mul(b.and_(part, simd.integer(1)), simd.integer(16)), I32))
-    scale = b.and_(b.lshr(pair, odd), constant(I32, 63))
-    twice = constant(I32, 0x00010001)
-    low = b.bitcast(b.mul(b.and_(scale, constant(I32, 7)), twice), vector(I16, 32))
-    high = b.bitcast(b.mul(b.lshr(scale, constant(I32, 3)), twice), vector(I16, 32))
-    wide = [b.bitcast(code, vector(I16, 32)) for code in codes]
-    return [b.mul(code, low) for code in wide], [b.mul(code, high) for code in wide]
-
-
-def _products_signed(
-    b: Builder, layout: TileFormat, source: Value, part: Value, codes: list[Value]
-) -> tuple[list[Value], list[Value]]:
-    """Multiplies signed codes by scales in 16 bits, split into an unsigned lower and a signed upper byte."""
-    pair = scale_pairs(b, layout, source, layout.scales_at, part)
-    sixteen, twice = constant(I32, 16), constant(I32, 0x00010001)
-    scales = [
-        b.bitcast(b.mul(b.and_(half, constant(I32, 0xFFFF)), twice), vector(I16, 32))
-        for half in (pair, b.lshr(pair, sixteen))
-    ]
-    eight, byte = constant(I16, 8, 32), constant(I16, 255, 32)
-    offset = constant(I16, layout.code_offset, 32)
-    lows, highs = [], []
-    for q, code in enumerate(codes):
-        wide, scale = b.bitcast(code, vector(I16, 32)), scales[q // 4]
-        even = b.mul(b.sub(b.and_(wide, byte), offset), scale)
-        odd = b.mul(b.sub(b.lshr(wide, eight), offset), scale)
-        lows.append(b.or_(b.and_(even, byte), b.shl(odd, eight)))
-        highs.append(b.or_(b.lshr(even, eight), b.and_(odd, b.not_(byte))))
-    return lows, highs
 
 
 def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
@@ -415,36 +360,7 @@ def _multiply_256(b: Builder, work: _Work, quants: Value, panel: Value, sums: Va
         _tile(b, "tilestored64", register, b.gep(sums, [simd.integer(STEP_BYTES * register)]), simd.integer(64))
 
 
-def _addition_256(b: Builder, layout: TileFormat, source: Value) -> Callable[[_Token, Value], Value]:
-    """Loads the scales of a tile's rows; returns a function that adds a token's products to its total."""
-    d = half_row(b, source, 0)
-    shift = constant(I32, 8 if layout.code_offset else 3)
-    minima, d_minimum = [], None
-    if layout.has_minimum:
-        minima = [scale_pairs(b, layout, source, layout.minima_at, simd.integer(i)) for i in range(4)]
-        d_minimum = half_row(b, source, 32)
-
-    def add(token: _Token, total: Value) -> Value:
-        high = b.shl(simd.load(b, token.products, 2 * STEP_BYTES, I32), shift)
-        value = b.fmul(b.sitofp(b.add(simd.load(b, token.products, 0, I32), high), vector(F32)), d)
-        if d_minimum is not None:
-            minimum = constant(I32, 0)
-            for i, pair in enumerate(minima):
-                minimum = simd.dot2(b, minimum, pair, simd.load_splat(b, token.sums, 4 * i, I32))
-            value = b.fsub(value, b.fmul(b.sitofp(minimum, vector(F32)), d_minimum))
-        return simd.fma(b, value, simd.load_splat(b, token.scale, 0, F32), total)
-
-    return add
-
-
 # --- blocks of 32 columns ---------------------------------------------------------------------------------------------
-
-
-def _prepare_32(b: Builder, layout: TileFormat, source: Value, panel: Value) -> None:
-    """Writes codes as signed bytes."""
-    for q, code in enumerate(tile_codes(b, source, layout, simd.integer(0))):
-        # Subtracting 128 from an eight-bit code flips its upper bit, so no borrow between bytes is possible.
-        simd.store(b, b.sub(code, constant(I8, layout.code_offset, 64)), panel, 64 * q)
 
 
 def _multiply_32(b: Builder, work: _Work, quants: Value, panel: Value, sums: Value, count: int) -> None:
@@ -463,21 +379,3 @@ def _multiply_32(b: Builder, work: _Work, quants: Value, panel: Value, sums: Val
     for block in range(count):
         place = b.gep(sums, [simd.integer(STEP_BYTES * block)])
         _tile(b, "tilestored64", _SUMS[block], place, simd.integer(64))
-
-
-def _addition_32(b: Builder, layout: TileFormat, source: Value, blocks: int) -> Callable[[_Token, Value], Value]:
-    """Does the same as `_addition_256`, for `blocks` blocks."""
-    scales = [half_row(b, source, layout.tile_bytes * block) for block in range(blocks)]
-    minima = [half_row(b, source, layout.tile_bytes * block + 32) for block in range(blocks) if layout.has_minimum]
-
-    def add(token: _Token, total: Value) -> Value:
-        for block, d in enumerate(scales):
-            dot = b.sitofp(simd.load(b, token.products, STEP_BYTES * block, I32), vector(F32))
-            at = GROUP_SUMMARY_BYTES[32] * block
-            total = simd.fma(b, dot, b.fmul(d, simd.load_splat(b, token.scale, at, F32)), total)
-            if minima:
-                scaled_sum = simd.load_splat(b, token.sums, at, F32)
-                total = simd.fma(b, minima[block], scaled_sum, total)
-        return total
-
-    return add

@@ -33,9 +33,9 @@ from tui_llama.engine.toolchain.numba_codegen import intrinsic
 
 _PASSES = (8, 4, 2, 1)  # tokens that share an unpacked tile
 _FLOAT_PASSES = (4, 1)
-_FLOAT_SUMS = 4
-_PREFETCH_BYTES = 6144
-_INPUT_BYTES_IN_CACHE = 1 << 19
+_FLOAT_SUMS = 4  # running sums of a token
+_PREFETCH_BYTES = 6144  # from the bytes in use to those that are prefetched
+_INPUT_BYTES_IN_CACHE = 1 << 19  # of the tokens of a group, which every tile row of the unit reads once more
 
 
 def _dot(
@@ -91,6 +91,7 @@ _COLUMNS_IN_16_BITS = {4: 32, 5: 16, 6: 8}
 
 
 def _add_block_256(b: Builder, layout: TileFormat, tile: Value, block: _Pass) -> None:
+    """Adds a block of 256 columns to the totals. All sums before the product with d are exact, in integers."""
     pieces = 32 // _COLUMNS_IN_16_BITS[layout.code_bits]
     places = [[_zero(b, I32) for _ in range(min(block.sum_count, pieces))] for _ in block.totals]
     parts_of_a_pair = 512 // layout.scale_count // 32
@@ -294,7 +295,7 @@ def _product(layout: TileFormat, name: str) -> Callable[..., None]:
             if INSTRUCTION_SET != "amx_int8" or layout.is_float:
                 _emit_groups(b, layout, row, (first, last), (start, count))
                 return context.get_dummy_value()
-            many = b.icmp_signed(">=", count, simd.integer(FEWEST_GROUPED_TOKENS))
+            many = b.icmp_signed(">=", count, simd.integer(FEWEST_GROUPED_TOKENS))  # see `are_interleaved`
             with b.if_else(many) as (then, otherwise):
                 with then:
                     amx.emit_product(b, layout, row, (first, last), (start, count), scratch, finish)
@@ -314,7 +315,7 @@ def _emit_groups(
     """Takes as many tokens at a time as have room for their input in a core's cache, a multiple of any pass."""
     start, count = tokens
     fitting = b.sdiv(simd.integer(_INPUT_BYTES_IN_CACHE), simd.field(b, row, "input_stride"))
-    group = b.and_(fitting, simd.integer(-_PASSES[0]))
+    group = b.and_(fitting, simd.integer(-_PASSES[0]))  # rounded down to whole passes of the widest kind
     group = b.select(b.icmp_signed("<", group, simd.integer(_PASSES[0])), simd.integer(_PASSES[0]), group)
     groups = b.sdiv(b.add(count, b.sub(group, simd.integer(1))), group)
     with cgutils.for_range(b, groups) as loop:

@@ -46,6 +46,7 @@ def _quantize_block(columns: int, name: str) -> Callable[..., None]:
             for value in values:
                 largest = simd.maximum(b, largest, simd.absolute(b, value))
             peak = simd.maximum_lane(b, largest)
+            # In a block of zeros, 127 / 0 is infinite, and 0 × infinity would be NaN.
             empty = b.fcmp_ordered("==", peak, ir.Constant(F32, 0.0))
             inverse = b.select(empty, ir.Constant(F32, 0.0), b.fdiv(ir.Constant(F32, 127.0), peak))
             d = b.fdiv(peak, ir.Constant(F32, 127.0))
@@ -77,6 +78,7 @@ def _store_summary_32(b: Builder, d: Value, quants: list[Value], scaled_sum: Val
 
 
 def _store_summary_256(b: Builder, quants: list[Value], sums_of_32: Value, starts: Value) -> None:
+    # Each round halves the number of sums; on the way come the sums that the formats' dot products start from.
     sums = quants
     length = 1  # quants in each lane's sum
     while len(sums) > 1:
