@@ -8,10 +8,7 @@ The program makes its folders with mode 0700, because they hold what was said in
 import errno
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
-
-import platformdirs
 
 HOME_VARIABLE = "TUI_LLAMA_HOME"
 KERNEL_CACHE_VARIABLE = "TUI_LLAMA_KERNEL_CACHE"
@@ -24,17 +21,17 @@ _NOWHERE = Path(os.devnull)
 
 def data_folder() -> Path:
     """Returns the folder of data that must not be lost, such as chats."""
-    return _below_home("data") or _of_platform(platformdirs.user_data_dir)
+    return _below_home("data") or _of_platform("user_data_dir")
 
 
 def cache_folder() -> Path:
     """Returns the folder of data that can be made again."""
-    return _below_home("cache") or _of_platform(platformdirs.user_cache_dir)
+    return _below_home("cache") or _of_platform("user_cache_dir")
 
 
 def config_folder() -> Path:
     """Returns the folder of the user's settings."""
-    return _below_home("config") or _of_platform(platformdirs.user_config_dir)
+    return _below_home("config") or _of_platform("user_config_dir")
 
 
 def database_file() -> Path:
@@ -157,10 +154,16 @@ def make_private_folder(path: Path) -> Path:
     return path
 
 
-def _of_platform(find: Callable[..., str]) -> Path:
-    """Returns a folder of the platform. For a user without a home there is none, and the path leads nowhere."""
+def _of_platform(function: str) -> Path:
+    """Returns a folder of the platform. For a user without a home there is none, and the path leads nowhere.
+
+    Args:
+        function: Names the function of platformdirs, which is imported only here: `--help` needs no folder.
+    """
+    import platformdirs
+
     try:
-        path = Path(find(_NAME, appauthor=False))
+        path = Path(getattr(platformdirs, function)(_NAME, appauthor=False))
     except RuntimeError:
         return _NOWHERE / _NAME
     return path if path.is_absolute() else _NOWHERE / _NAME
