@@ -163,7 +163,7 @@ def test_progress_goes_from_nothing_to_all_in_three_steps(index: Index) -> None:
 
 
 class Gate:
-    """A pipe at which a downloader waits. It is opened once: nobody reads it again, so to write again would never end."""
+    """A pipe at which a downloader waits. It is opened once: nobody would read what is written a second time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
