@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tui_llama.bench import machine_limits
@@ -14,6 +15,11 @@ from tui_llama.engine.layouts.wait_gate import prepare_gate
 from tui_llama.engine.machine.memory import zeroed_array
 
 MEGABYTE = 1 << 20
+
+
+def small_numbers() -> npt.NDArray[np.uint8]:
+    """Operands below 16: (SCRATCH_BYTES,) uint8."""
+    return np.random.default_rng(0).integers(0, 16, SCRATCH_BYTES, np.uint8)
 
 
 @pytest.mark.parametrize("thread_count", [1, 2, 5])
@@ -38,10 +44,10 @@ def test_reading_reads_every_byte() -> None:
 
 @pytest.mark.parametrize(
     ("multiply", "grid"),
-    [(machine_limits._DOT_PRODUCTS[0][0], (4, 3)), (machine_limits._DOT_PRODUCTS[1][0], (2, 3))],
+    [(ops.MULTIPLY_PASS_4_BY_3, (4, 3)), (ops.MULTIPLY_PASS_2_BY_3, (2, 3))],
 )
 def test_multiplying_computes_what_is_counted(multiply: Callable[..., None], grid: tuple[int, int]) -> None:
-    rounds, scratch = 3, machine_limits._random_bytes((1, SCRATCH_BYTES))[0] & 15
+    rounds, scratch = 3, small_numbers()
     shared, times = zeroed_array((PASS_BYTES,), np.uint8), zeroed_array((2,), np.int64)
     prepare_gate(int(shared.ctypes.data) + GATE_AT)
     operands = scratch[: 64 * sum(grid)].reshape(-1, 16, 4).astype(np.int64)
@@ -56,13 +62,12 @@ def test_multiplying_computes_what_is_counted(multiply: Callable[..., None], gri
 
 @pytest.mark.skipif(not machine_limits.HAS_TILE_MULTIPLIER, reason="needs a tile multiplier")
 def test_the_tile_multiplier_computes_what_is_counted() -> None:
-    rounds, scratch = 3, machine_limits._random_bytes((1, SCRATCH_BYTES))[0] & 15
+    rounds, scratch = 3, small_numbers()
     shared, times = zeroed_array((PASS_BYTES,), np.uint8), zeroed_array((2,), np.int64)
     prepare_gate(int(shared.ctypes.data) + GATE_AT)
     tile = scratch[:1024].astype(np.int64).reshape(16, 64)
 
-    ((multiply, _),) = machine_limits._TILE_PRODUCTS
-    multiply(int(shared.ctypes.data), 1, int(times.ctypes.data), int(scratch.ctypes.data), 1, rounds)
+    ops.MULTIPLY_PASS_TILES(int(shared.ctypes.data), 1, int(times.ctypes.data), int(scratch.ctypes.data), 1, rounds)
 
     sums = scratch[SCRATCH_BYTES // 2 :][:1024].view(np.int32).reshape(16, 16)
     columns = tile.reshape(16, 16, 4).transpose(1, 0, 2).reshape(16, 64)  # four rows of a column lie side by side

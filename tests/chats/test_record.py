@@ -1,13 +1,13 @@
 """Chats in memory and on a disk that fails for a while: in the end the disk has what is in memory."""
 
 import asyncio
+import contextlib
 import itertools
 import shutil
 import sqlite3
 import tempfile
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -24,7 +24,7 @@ from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats import journal as journal_module
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import OpenChat
-from tui_llama.chats.record import Deletion, delete_chat, list_chats, rename_chat, unstored_chats
+from tui_llama.chats.record import ChatRecord, Deletion, delete_chat, list_chats, rename_chat, unstored_chats
 from tui_llama.chats.store import Store
 from tui_llama.errors import StoreConflictError, StoreError
 
@@ -43,6 +43,22 @@ class Desk:
     def fail(self, fault: Fault = Fault.AT_ONCE) -> None:
         self.store.lasting_fault = fault
 
+    def pragma(self, text: str) -> list[tuple[int]]:
+        """Changes or reads what belongs to the store's own connection; returns the rows."""
+        return self.store._connection.sqlite.execute(f"PRAGMA {text}").fetchall()
+
+    @property
+    def waiting_ids(self) -> list[str]:
+        """The chats of which something still has to be stored."""
+        return [owner.chat_id for owner in self.journal.waiting if isinstance(owner, ChatRecord)]
+
+    async def stored_chat(self) -> OpenChat:
+        """A chat of one turn that is stored."""
+        chat = OpenChat(self.journal)
+        say(chat, "one", "two")
+        await self.journal.settle()
+        return chat
+
     async def mend(self) -> None:
         self.store.lasting_fault = None
         self.store.faults.clear()
@@ -60,7 +76,7 @@ class Desk:
             assert self.store.ledger(stored[-1].message_id) == await chat.whole_ledger()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def desk(path: Path | None = None) -> AsyncIterator[Desk]:
     store = FlakyStore(path or paths.database_file())
     with store:
@@ -99,7 +115,7 @@ async def test_turns_made_while_the_store_fails_are_stored_in_order_in_the_end(f
         say(chat, "one", "two", "three")
         say(chat, "four", "five")
         await at.journal.settle()
-        assert at.journal.waiting == [chat._record]
+        assert at.waiting_ids == [chat.chat_id]
         assert (await chat.whole_ledger()).newest_ids == [1, 2, 10]
         await at.mend()
         say(chat, "after", "yes")
@@ -152,7 +168,7 @@ async def test_what_one_chat_cannot_store_is_no_matter_of_another() -> None:
         first.replace_message(0, "again")
         say(second, "five", "six")
         assert not await at.journal.try_again()
-        assert at.journal.waiting == [first._record]
+        assert at.waiting_ids == [first.chat_id]
         assert at.store.messages(second.chat_id or "")[-1].text == "six"
         with sqlite3.connect(at.store.path) as database:
             database.execute("UPDATE messages SET usage = NULL, text = 'one' WHERE message_id = ?", (message_id,))
@@ -237,9 +253,7 @@ async def test_a_chat_is_deleted_while_all_of_it_is_being_stored(
         return copy_chat(memory, chat_id, into)
 
     async with desk() as at:
-        chat = OpenChat(at.journal)
-        say(chat, "one", "two")
-        await at.journal.settle()
+        chat = await at.stored_chat()
         for file in at.store.path.parent.glob(f"{at.store.path.name}*"):
             file.unlink()  # so that all of the chat goes into a new one
         monkeypatch.setattr(Store, "copy_chat", copy_slowly)
@@ -261,9 +275,7 @@ async def test_a_chat_is_deleted_while_all_of_it_is_being_stored(
 
 async def test_a_chat_that_another_program_has_deleted_is_told_of_and_stays_in_memory() -> None:
     async with desk() as at:
-        chat = OpenChat(at.journal)
-        say(chat, "one", "two")
-        await at.journal.settle()
+        chat = await at.stored_chat()
         with Store(at.store.path) as other:
             other.delete_chat(chat.chat_id or "")
         say(chat, "three", "four")
@@ -271,7 +283,7 @@ async def test_a_chat_that_another_program_has_deleted_is_told_of_and_stays_in_m
         assert [type(error) for error in at.failures] == [StoreConflictError]
         assert chat.is_refused
         assert at.journal.waiting == []
-        assert [record for record, _summary in unstored_chats(at.journal)] == [chat._record]
+        assert [record.chat_id for record, _summary in unstored_chats(at.journal)] == [chat.chat_id]
         assert [summary.title for summary in await list_chats(at.journal)] == ["one"]
         say(chat, "five", "six")
         await chat.leave()
@@ -311,9 +323,7 @@ async def test_more_of_an_answer_that_another_program_wrote_meanwhile_is_not_los
 
 async def test_what_another_program_adds_to_a_chat_is_no_hindrance() -> None:
     async with desk() as at:
-        chat = OpenChat(at.journal)
-        say(chat, "one", "two")
-        await at.journal.settle()
+        chat = await at.stored_chat()
         at.fail()
         say(chat, "three", "four")
         with Store(at.store.path) as other:
@@ -369,14 +379,12 @@ async def test_half_an_answer_goes_on_in_a_new_file() -> None:
 
 async def test_a_folder_that_is_gone_is_waited_for() -> None:
     async with desk() as at:
-        chat = OpenChat(at.journal)
-        say(chat, "one", "two")
-        await at.journal.settle()
+        chat = await at.stored_chat()
         folder = at.store.path.parent
         folder.rename(folder.with_name("elsewhere"))
         say(chat, "three", "four")
         await at.journal.settle()
-        assert at.journal.waiting == [chat._record]
+        assert at.waiting_ids == [chat.chat_id]
         folder.with_name("elsewhere").rename(folder)
         await at.mend()
         await at.assert_stored(chat)
@@ -384,13 +392,11 @@ async def test_a_folder_that_is_gone_is_waited_for() -> None:
 
 async def test_a_folder_that_is_made_again_gets_all_of_the_chat() -> None:
     async with desk() as at:
-        chat = OpenChat(at.journal)
-        say(chat, "one", "two")
-        await at.journal.settle()
+        chat = await at.stored_chat()
         shutil.rmtree(at.store.path.parent)
         say(chat, "three", "four")
         await at.journal.settle()
-        assert at.journal.waiting == [chat._record]
+        assert at.waiting_ids == [chat.chat_id]
         assert at.journal.trouble is not None and "create it again" in at.journal.trouble.hint
         at.store.path.parent.mkdir()
         await at.mend()
@@ -399,15 +405,13 @@ async def test_a_folder_that_is_made_again_gets_all_of_the_chat() -> None:
 
 async def test_a_file_that_comes_back_in_place_of_what_cannot_be_opened_is_used_again() -> None:
     async with desk() as at:
-        chat = OpenChat(at.journal)
-        say(chat, "one", "two")
-        await at.journal.settle()
+        chat = await at.stored_chat()
         away = at.store.path.with_name("away")
         at.store.path.rename(away)
         at.store.path.mkdir()
         say(chat, "three", "four")
         await at.journal.settle()
-        assert at.journal.waiting == [chat._record]
+        assert at.waiting_ids == [chat.chat_id]
         at.store.path.rmdir()
         away.rename(at.store.path)
         await at.mend()
@@ -417,11 +421,9 @@ async def test_a_file_that_comes_back_in_place_of_what_cannot_be_opened_is_used_
 
 async def test_an_older_file_that_has_the_chat_too_is_not_mixed_with_it() -> None:
     async with desk() as at:
-        chat = OpenChat(at.journal)
-        say(chat, "one", "two")
-        await at.journal.settle()
-        with Store(at.store.path) as store:
-            store._connection.sqlite.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+        chat = await at.stored_chat()
+        with contextlib.closing(sqlite3.connect(at.store.path)) as other:
+            other.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
         backup = at.store.path.with_name("backup")
         shutil.copy(at.store.path, backup)
         say(chat, "three", "four")
@@ -454,30 +456,26 @@ async def test_another_program_holds_the_lock_for_a_while(monkeypatch: pytest.Mo
 
 async def test_a_full_disk_that_gets_room_again() -> None:
     async with desk() as at:
-        chat = OpenChat(at.journal)
-        say(chat, "one", "two")
-        await at.journal.settle()
-        pages = at.store._connection.sqlite.execute("PRAGMA page_count").fetchone()[0]
-        at.store._connection.sqlite.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+        chat = await at.stored_chat()
+        pages = at.pragma("page_count")[0][0]
+        at.pragma(f"max_page_count = {pages}")
         say(chat, "three " * 10_000, "four " * 10_000)
         say(chat, "five", "six")
         await at.journal.settle()
         assert "the disk is full" in str(at.failures[0])
-        at.store._connection.sqlite.execute("PRAGMA max_page_count = 1000000").fetchall()
+        at.pragma("max_page_count = 1000000")
         await at.mend()
         await at.assert_stored(chat)
 
 
 async def test_a_file_that_may_not_be_written_for_a_while() -> None:
     async with desk() as at:
-        chat = OpenChat(at.journal)
-        say(chat, "one", "two")
-        await at.journal.settle()
-        at.store._connection.sqlite.execute("PRAGMA query_only = ON")
+        chat = await at.stored_chat()
+        at.pragma("query_only = ON")
         say(chat, "three", "four")
         await at.journal.settle()
         assert "cannot be written" in str(at.failures[0])
-        at.store._connection.sqlite.execute("PRAGMA query_only = OFF")
+        at.pragma("query_only = OFF")
         await at.mend()
         await at.assert_stored(chat)
 
@@ -508,7 +506,7 @@ class User:
 
     async def send(self) -> None:
         self.chat.add_message(self.words())
-        self.chat_ids = [*dict.fromkeys((*self.chat_ids, self.chat._record.chat_id))]
+        self.chat_ids = [*dict.fromkeys((*self.chat_ids, self.chat.chat_id or ""))]
 
     async def answer(self) -> None:
         if self.chat.entries and not self.chat.ends_in_answer:

@@ -171,7 +171,7 @@ def test_what_a_reply_left_that_nobody_heard_to_its_end_is_saved_with_the_next_o
     del left
     assert state_files(tmp_path) == []
     talk.messages = (ChatMessage(Role.USER, "hi"),)
-    talk._remember(heard)
+    talk.remember(heard)
     talk.say("and", max_tokens=9)
     events = reopened(talk, tmp_path).say("so", max_tokens=1)
     assert usage_of(events).reused_tokens == len(talk.ledger) - 1

@@ -54,7 +54,7 @@ class FakeSequence:
         self.exact_tokens = 0
         self._own_tokens: int | None = None
         self.batch_sizes: list[int] = []
-        self._numbers: list[int] = []
+        self.numbers: list[int] = []
         self._filled: dict[int, int] = {}
         self._rows = np.zeros((0, VOCAB_SIZE), np.float32)
 
@@ -80,8 +80,8 @@ class FakeSequence:
             raise EngineError("the context is full")
         self._rows[:] = np.nan  # the rows that were returned before are no longer valid
         for token_id in ids:
-            before = self._numbers[-1] if self._numbers else 0
-            self._numbers.append((before * 31 + token_id * 7 + 3) % 1009)
+            before = self.numbers[-1] if self.numbers else 0
+            self.numbers.append((before * 31 + token_id * 7 + 3) % 1009)
         if self.exact_tokens == len(self):
             self.exact_tokens += len(ids)
         next_position = self.positions[-1] + 1 if self.positions else 0
@@ -101,7 +101,7 @@ class FakeSequence:
 
     def rewind(self, length: int) -> None:
         assert 0 <= length <= len(self)
-        del self.token_ids[length:], self.positions[length:], self._numbers[length:]
+        del self.token_ids[length:], self.positions[length:], self.numbers[length:]
         self.exact_tokens = min(self.exact_tokens, length)
         if self._own_tokens is not None and self._own_tokens >= length:
             self._own_tokens = None
@@ -112,7 +112,7 @@ class FakeSequence:
 
     def shift(self, first: int, count: int) -> None:
         assert 0 <= first < first + count < len(self)
-        del self.token_ids[first : first + count], self.positions[-count:], self._numbers[first : first + count]
+        del self.token_ids[first : first + count], self.positions[-count:], self.numbers[first : first + count]
         self.exact_tokens = min(self.exact_tokens, first)
 
     def set_positions(self, positions: Sequence[int]) -> None:
@@ -124,7 +124,7 @@ class FakeSequence:
     def kv(self, first: int, last: int) -> KvArray:
         """Returns keys and values, (1, 2, tokens, 1, 2) float16, made from each token and the values before it."""
         assert 0 <= first <= last <= len(self)
-        numbers = np.array(self._numbers[first:last], np.int32)
+        numbers = np.array(self.numbers[first:last], np.int32)
         keys = np.stack([numbers, -numbers], axis=1).astype(np.float16)
         return np.stack([keys, keys + 1])[None, :, :, None, :]
 
@@ -139,13 +139,13 @@ class FakeSequence:
         if is_foreign:
             self._own_tokens = self.own_tokens
         places = range(len(self), len(self) + len(token_ids))
-        self._numbers += [self._filled[place] for place in places]
+        self.numbers += [self._filled[place] for place in places]
         self.positions += places
         self.token_ids += token_ids
         self.exact_tokens = len(self)
 
     def close(self) -> None:
-        self.token_ids, self.positions, self._numbers, self.exact_tokens = [], [], [], 0
+        self.token_ids, self.positions, self.numbers, self.exact_tokens = [], [], [], 0
         self._own_tokens = None
 
 

@@ -43,7 +43,7 @@ class Folder:
     def write(self, number: int, *turns: Sequence[int], model: FakeModel = MODEL) -> str:
         """Writes a segment that was committed after every turn; returns the name of its file."""
         header, said = header_of(number, model=model), [token_id for turn in turns for token_id in turn]
-        name, rows_of = header.segment_id.hex() + SUFFIX, sequence_of(said, model).rows
+        name, rows_of = header.segment_id.hex() + SUFFIX, sequence_of(said, model).kv
         descriptor = self.disk.create(f"{FOLDER}/{name}")
         segment, chain = begin_segment(self.disk, descriptor, header), model.fingerprint.chain
         for turn in turns:

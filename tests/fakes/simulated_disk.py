@@ -278,6 +278,11 @@ class SimulatedDisk:
         """Does what the system does when a program dies: closes files and releases locks. Written bytes stay."""
         self._open_files.clear()
 
+    @property
+    def has_open_files(self) -> bool:
+        """Whether a program has not closed every file that it has opened."""
+        return bool(self._open_files)
+
     def mark(self, text: str) -> None:
         """Records the progress of a script. A disk after a power cut has the marks that were made before the cut."""
         self.marks = (*self.marks, text)

@@ -68,10 +68,10 @@ class Talk:
             chat_id=self.chat_id,
         )
         events = list(self.engine.reply(request, should_stop))
-        self._remember(events)
+        self.remember(events)
         return events
 
-    def _remember(self, events: Iterable[ReplyEvent]) -> None:
+    def remember(self, events: Iterable[ReplyEvent]) -> None:
         for event in events:
             if isinstance(event, PromptEncoded):
                 self.ledger = (*self.ledger[: event.kept_tokens], *event.token_ids)

@@ -1,7 +1,9 @@
 """A chat that changes to a model with another vocabulary, and back: no token id is read as what it is not."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +43,20 @@ async def change_to(driver: LocalDriver, model: FakeModel) -> None:
     await driver.until_state("ready")
 
 
+async def show_chat_before(driver: LocalDriver) -> None:
+    """Shows the chat that was stored before the program was opened again."""
+    await driver.pilot.press("ctrl+pagedown")
+    await driver.until(lambda: driver.questions, "the chat of before")
+
+
+async def answer_again(driver: LocalDriver) -> None:
+    """Has the last message answered once more."""
+    count = len(driver.engine.finished)
+    await driver.pilot.press("ctrl+r")
+    await driver.until(lambda: len(driver.engine.finished) == count + 1, "another answer")
+    await driver.until_state("ready")
+
+
 def told(driver: LocalDriver) -> int:
     """How often it was said that a text is tokenised again."""
     return sum(TOKENISED_AGAIN in remark for remark in driver.remarks)
@@ -62,8 +78,9 @@ ASKED = "<s>user:first</s><s>assistant:"
 ANSWERED = ASKED + "one</s>"
 
 
-async def test_a_model_with_another_vocabulary_answers_from_the_text_and_says_so_once() -> None:
-    first, second = small(), other()
+@pytest.mark.parametrize("first_byte", [1, 1000], ids=["ids of both vocabularies", "other ids"])
+async def test_a_model_with_another_vocabulary_answers_from_the_text_and_says_so_once(first_byte: int) -> None:
+    first, second = small(), other(first_byte)
     async with chatting_with(first, second) as driver:
         await driver.ask("first")
         await change_to(driver, second)
@@ -74,12 +91,13 @@ async def test_a_model_with_another_vocabulary_answers_from_the_text_and_says_so
             0,
             driver.engine.finished[1].usage.context_used + 1,
         ]
+        assert driver.engine.encoded[1].kept_tokens == 0
         assert told(driver) == 1
         assert not any("CallerError" in remark for remark in driver.remarks)
         ids = await stored(driver)
         assert ids["bytes"] == in_bytes(ANSWERED)
         said = ANSWERED + "<s>user:second</s><s>assistant:two</s><s>user:third</s><s>assistant:two</s>"
-        assert ids["other bytes"] == in_bytes(said, 1000)
+        assert ids["other bytes"] == in_bytes(said, first_byte)
 
 
 async def test_back_at_the_first_model_its_own_ids_are_good_again() -> None:
@@ -134,10 +152,7 @@ async def test_each_of_two_models_that_take_turns_is_told_of_once_however_often_
             await change_to(driver, model)
             await driver.ask("more")
             for _ in range(2):
-                count = len(driver.engine.finished)
-                await driver.pilot.press("ctrl+r")
-                await driver.until(partial(has_finished, driver, count + 1), "another answer")
-                await driver.until_state("ready")
+                await answer_again(driver)
         assert told(driver) == 2
 
 
@@ -165,17 +180,14 @@ async def test_ids_of_both_kinds_that_are_not_used_are_told_of_once(first_byte: 
     forget_vocabularies()
     third = FakeModel(answering("three"), name="third", vocabulary="third bytes", first_byte=2000)
     async with chatting_with(third, small()) as driver:
-        await driver.pilot.press("ctrl+pagedown")
-        await driver.until(lambda: driver.questions, "the chat of before")
+        await show_chat_before(driver)
         await driver.ask("second")
         assert told(driver) == 1
         await change_to(driver, small())
         await driver.ask("third")
         assert driver.answers == ["two", "three", "one"]
         assert told(driver) == 2
-        await driver.pilot.press("ctrl+r")
-        await driver.until(lambda: len(driver.engine.finished) == 3, "another answer")
-        await driver.until_state("ready")
+        await answer_again(driver)
         assert told(driver) == 2
 
 
@@ -265,21 +277,10 @@ async def test_a_chat_that_is_opened_again_with_another_model_goes_on_from_its_t
     async with chatting_with(small()) as driver:
         await driver.ask("first")
     async with chatting_with(other()) as driver:
-        await driver.pilot.press("ctrl+pagedown")
-        await driver.until(lambda: driver.questions, "the chat of before")
+        await show_chat_before(driver)
         await driver.ask("second")
         assert driver.answers == ["one", "two"]
         assert told(driver) == 1
-
-
-async def test_ids_that_happen_to_be_in_the_other_vocabulary_are_not_taken_for_its_own() -> None:
-    first, second = small(), other(first_byte=1)
-    async with chatting_with(first, second) as driver:
-        await driver.ask("first")
-        await change_to(driver, second)
-        await driver.ask("second")
-        assert driver.answers == ["one", "two"]
-        assert driver.engine.encoded[-1].kept_tokens == 0
 
 
 # --- chats that an older version stored ---
@@ -287,7 +288,7 @@ async def test_ids_that_happen_to_be_in_the_other_vocabulary_are_not_taken_for_i
 
 def forget_vocabularies() -> None:
     """The chats as a version stored them that did not write down vocabularies."""
-    with Store(paths.database_file()) as store, store._transaction() as database:
+    with closing(sqlite3.connect(paths.database_file())) as database, database:
         database.execute("UPDATE messages SET vocabulary = NULL")
 
 
@@ -296,8 +297,7 @@ async def test_ids_of_a_vocabulary_that_nobody_wrote_down_are_used_where_they_wr
         await driver.ask("first")
     forget_vocabularies()
     async with chatting_with(small()) as driver:
-        await driver.pilot.press("ctrl+pagedown")
-        await driver.until(lambda: driver.questions, "the chat of before")
+        await show_chat_before(driver)
         await driver.ask("second")
         assert driver.engine.encoded[-1].kept_tokens == len(in_bytes(ANSWERED))
         assert told(driver) == 0
@@ -311,8 +311,7 @@ async def test_ids_of_a_vocabulary_that_nobody_wrote_down_are_not_used_where_the
         await driver.ask("first")
     forget_vocabularies()
     async with chatting_with(small()) as driver:
-        await driver.pilot.press("ctrl+pagedown")
-        await driver.until(lambda: driver.questions, "the chat of before")
+        await show_chat_before(driver)
         await driver.ask("second")
         assert driver.answers == ["two", "one"]
         assert driver.engine.encoded[-1].kept_tokens == 0
@@ -324,8 +323,7 @@ async def test_an_answer_of_a_vocabulary_that_nobody_wrote_down_goes_on_token_by
         await cut_off(driver, "first", 6)
     forget_vocabularies()
     async with chatting_with(FakeModel(answering("a long answer"), name="small", vocabulary="bytes")) as driver:
-        await driver.pilot.press("ctrl+pagedown")
-        await driver.until(lambda: driver.questions, "the chat of before")
+        await show_chat_before(driver)
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["a long answer"], "the rest")
         assert driver.engine.encoded[-1].token_ids == ()

@@ -1,6 +1,5 @@
 """The file of the chats: its mode, its migrations, and what happens to a damaged, foreign or full one."""
 
-import contextlib
 import random
 import shutil
 import sqlite3
@@ -88,7 +87,7 @@ def test_a_database_of_version_1_is_read_as_it_was_written(path: Path) -> None:
 def old_database(path: Path, *created_at: int) -> None:
     """A database of version 1 whose chats were made at these microseconds since 1970."""
     path.parent.mkdir()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.executescript((FIXTURES / "chats-version-1.sql").read_text())
         for number, microseconds in enumerate(created_at):
             connection.execute("INSERT INTO chats VALUES (?, '', '', '', NULL, ?, 0)", (f"{number:032x}", microseconds))
@@ -119,7 +118,8 @@ def test_chats_of_version_1_began_when_they_were_made_in_local_time(
 def test_a_beginning_that_cannot_be_read_is_when_the_chat_was_made(path: Path) -> None:
     old_database(path, 1_768_474_800_000_000, -(2**62))
     with Store(path) as store:
-        store._connection.sqlite.execute("UPDATE chats SET begun_at = 'long ago' WHERE chat_id = ?", (f"{0:032x}",))
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE chats SET begun_at = 'long ago' WHERE chat_id = ?", (f"{0:032x}",))
         chat = store.chat(f"{0:032x}")
         assert chat.begun_at == chat.created_at
         assert len(store.list_chats()) == 3
@@ -138,9 +138,10 @@ def test_an_older_schema_is_brought_up_to_date(path: Path, monkeypatch: pytest.M
     steps = ("ALTER TABLE chats ADD COLUMN color TEXT", "UPDATE chats SET color = 'blue'")
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, steps))
 
-    with Store(path) as store, store._transaction() as connection:
+    Store(path).close()
+    with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone()[0] == len(schema.MIGRATIONS)
-        assert connection.execute("SELECT chat_id, color FROM chats").fetchone()[:] == (chat_id, "blue")
+        assert connection.execute("SELECT chat_id, color FROM chats").fetchone() == (chat_id, "blue")
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

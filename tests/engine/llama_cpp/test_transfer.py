@@ -38,7 +38,7 @@ def read(path: Path) -> LlamaSession:
 
 def with_wrong_number(past: list[int], place: int, error: int) -> FakeSequence:
     sequence = sequence_of(past)
-    sequence._numbers[place] += error
+    sequence.numbers[place] += error
     return sequence
 
 
@@ -75,7 +75,7 @@ def test_a_session_of_a_conversation_has_its_messages(tmp_path: Path) -> None:
 
 
 def test_what_another_program_rounded_otherwise_is_kept_as_it_came(tmp_path: Path) -> None:
-    past = next(past for seed in range(99) if sequence_of(past := tokens(100, seed))._numbers[-1] > LARGE)
+    past = next(past for seed in range(99) if sequence_of(past := tokens(100, seed)).numbers[-1] > LARGE)
     theirs = with_wrong_number(past, 99, 1)
     sequence = sequence_of([])
     transfer_into(sequence).take(str(write_session(tmp_path / "session", theirs)))

@@ -119,7 +119,7 @@ def test_a_buffer_of_another_width_under_the_same_name_is_refused(builder: PlanB
 @pytest.mark.parametrize("width", [1, 16, 40, 512])
 def test_a_buffer_is_of_zeros_and_has_a_row_for_each_token_and_the_spare_ones(builder: PlanBuilder, width: int) -> None:
     buffer = builder.buffer("x", width)
-    assert (buffer.name, buffer.width, buffer.data.dtype) == ("x", width, np.float32)
+    assert (buffer.name, buffer.width, buffer.data.dtype) == ("x", width, np.dtype(np.float32))
     assert buffer.data.shape[0] == BATCH_TOKENS + SPARE_TOKENS
     assert buffer.data.shape[1] >= width
     assert not buffer.data.any()
@@ -388,4 +388,5 @@ def test_a_plan_keeps_all_memory_alive_that_its_rows_point_to(
     del builder, source, targets
     gc.collect()
     assert len(vectors) == 3
-    assert all(each() is not None for each in (*pointed_to, *vectors))
+    assert all(each() is not None for each in pointed_to)
+    assert all(each() is not None for each in vectors)

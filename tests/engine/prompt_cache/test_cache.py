@@ -126,7 +126,7 @@ def test_two_programs_in_one_chat_branch_and_lose_nothing(tmp_path: Path) -> Non
 def foreign_sequence_of(token_ids: list[int], error: int = 0) -> FakeSequence:
     """Tokens taken over from another program, which computed other last numbers."""
     theirs = sequence_of(token_ids)
-    theirs._numbers[-1] += error
+    theirs.numbers[-1] += error
     sequence = sequence_of([])
     sequence.fill(0, theirs.kv(0, len(theirs)))
     sequence.adopt(token_ids, is_foreign=True)
@@ -135,7 +135,7 @@ def foreign_sequence_of(token_ids: list[int], error: int = 0) -> FakeSequence:
 
 def large_past() -> list[int]:
     """Tokens whose last number is so large that one more is within what another program may differ by."""
-    return next(past for seed in range(99) if sequence_of(past := tokens(100, seed))._numbers[-1] > 200)
+    return next(past for seed in range(99) if sequence_of(past := tokens(100, seed)).numbers[-1] > 200)
 
 
 def test_what_was_computed_elsewhere_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_what_was_computed_elsewhere_and_is_far_from_what_we_compute_is_set_asid
 def test_ours_must_still_come_out_bit_by_bit(tmp_path: Path) -> None:
     past = large_past()
     wrong = sequence_of(past)
-    wrong._numbers[-1] += 1
+    wrong.numbers[-1] += 1
     cache_on(tmp_path).save(OWNER, wrong)
     assert cache_on(tmp_path).restore(sequence_of([]), past, OWNER).tokens == 0
 
@@ -227,7 +227,7 @@ def test_a_sequence_is_its_own_again_once_it_has_forgotten_what_was_foreign() ->
 def test_what_the_model_would_not_compute_is_not_used_and_set_aside(tmp_path: Path) -> None:
     past = tokens(100)
     wrong = sequence_of(past)
-    wrong._numbers[99] = 5  # as if the weights had been others when it was read
+    wrong.numbers[99] = 5  # as if the weights had been others when it was read
     cache_on(tmp_path).save(OWNER, wrong)
     sequence = sequence_of(past[:20])
     outcome = cache_on(tmp_path).restore(sequence, past)

