@@ -122,7 +122,7 @@ def test_frequency_factors_are_refused_where_the_architecture_has_none(tmp_path:
 def test_a_layer_more_than_the_file_says_is_refused(tmp_path: Path) -> None:
     path = make_tiny_model(tmp_path / "three.gguf", layers=3)
     keys = {"llama.block_count": scalar("llama.block_count", INTEGERS, 2)}
-    assert "9 tensors that this program does not know" in refusal(odd_model(path, tmp_path / "odd.gguf", keys))
+    assert "9 tensors that this program cannot use" in refusal(odd_model(path, tmp_path / "odd.gguf", keys))
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,9 @@ def test_a_finished_answer_takes_no_more(store: Store) -> None:
     answer_id = answer(store, chat_id, question, "Hi")
 
     for message_id in (question, answer_id):
-        with pytest.raises(CallerError, match="no answer under way"):
+        with pytest.raises(CallerError, match="not an unfinished answer"):
             store.append_to_answer(message_id, " there", [])
-        with pytest.raises(CallerError, match="no answer under way"):
+        with pytest.raises(CallerError, match="not an unfinished answer"):
             store.finish_answer(message_id, StopReason.LENGTH, None)
 
 
@@ -130,5 +130,5 @@ def test_an_answer_that_is_being_written_cannot_be_reopened(store: Store) -> Non
     store.reopen_answer(message_id)
     with pytest.raises(StoreError, match="already"):
         store.reopen_answer(message_id)
-    with pytest.raises(CallerError, match="no answer"):
+    with pytest.raises(CallerError, match="not an answer"):
         store.reopen_answer(store.messages(chat_id)[0].message_id)
