@@ -29,7 +29,7 @@ def test_a_chat_that_is_not_there_is_an_error() -> None:
     assert not paths.database_file().exists()
     with Store(paths.database_file()) as store:
         make_chat(store, (1,))
-    with pytest.raises(StoreError, match="no chat begins with 'xyz'"):
+    with pytest.raises(StoreError, match="no chat id begins with 'xyz'"):
         find_chat("xyz")
 
 
