@@ -98,6 +98,7 @@ def column(plan: Plan, name: str) -> list[float]:
 
 
 def floats_at(address: float, count: int) -> list[float]:
+    assert address
     return list((ctypes.c_float * count).from_address(int(address)))
 
 
@@ -119,7 +120,8 @@ def test_a_buffer_of_another_width_under_the_same_name_is_refused(builder: PlanB
 @pytest.mark.parametrize("width", [1, 16, 40, 512])
 def test_a_buffer_is_of_zeros_and_has_a_row_for_each_token_and_the_spare_ones(builder: PlanBuilder, width: int) -> None:
     buffer = builder.buffer("x", width)
-    assert (buffer.name, buffer.width, buffer.data.dtype) == ("x", width, np.dtype(np.float32))
+    assert (buffer.name, buffer.width) == ("x", width)
+    assert buffer.data.dtype == np.float32
     assert buffer.data.shape[0] == BATCH_TOKENS + SPARE_TOKENS
     assert buffer.data.shape[1] >= width
     assert not buffer.data.any()
@@ -383,10 +385,10 @@ def test_a_plan_keeps_all_memory_alive_that_its_rows_point_to(
     builder.rms_norm(builder.embed("tokens"), "norm")
     attended(builder, sinks="sinks")
     source, targets, plan = multiplied(builder, "small", "plain")
-    pointed_to = [weakref.ref(buffer.data) for buffer in (source, *targets, plan.logits)]
+    pointed_to: list[weakref.ref[object]] = []
+    pointed_to += [weakref.ref(buffer.data) for buffer in (source, *targets, plan.logits)]
     pointed_to += [weakref.ref(builder.weights.matrix("small.weight", 16, EMBEDDING).data)]
     del builder, source, targets
     gc.collect()
     assert len(vectors) == 3
-    assert all(each() is not None for each in pointed_to)
-    assert all(each() is not None for each in vectors)
+    assert all(each() is not None for each in (*pointed_to, *vectors))
