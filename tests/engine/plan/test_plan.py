@@ -24,7 +24,7 @@ from tui_llama.engine.tensors.rotary import RotaryTable
 from tui_llama.engine.tensors.weights import Weights
 from tui_llama.errors import ModelFileError, ShapeMismatchError
 
-BATCH_TOKENS, CONTEXT = 8, 1000
+BATCH_TOKENS, CONTEXT = 8, 1100
 LINE_BYTES = 64
 F32, Q8_0, Q4_K = 0, 8, 12
 EMBEDDING, HIDDEN, VOCAB = 256, 512, 48

@@ -198,6 +198,14 @@ def test_a_job_that_is_cancelled_while_another_runs_is_stopped_as_soon_as_it_beg
     assert was_stopped(served.next_events(4)[3])
 
 
+def test_a_job_is_cancelled_although_requests_came_since_that_are_no_jobs(serve: Serve, gated: GatedEngine) -> None:
+    served = serve(gated)
+    for request in (REPLY, StopIdlePrefill(), CancelRequest(2), CancelRequest(3)):
+        served.ask(request)
+    gated.go_on.set()
+    assert was_stopped(served.next_events(2)[1])
+
+
 def test_a_cancel_with_nothing_to_cancel_stops_nothing_later(serve: Serve, gated: GatedEngine) -> None:
     served = serve(gated)
     served.ask(CancelRequest(3))
