@@ -222,8 +222,8 @@ def test_bytes_that_are_no_text_do_not_spoil_the_file(file: Path) -> None:
         ("top_k = 1", "Did you mean sampling.top_k?"),
         ("[sampling]\ntemprature = 1", "Did you mean sampling.temperature?"),
         ("[sampling]\nthreads = 1\n", "Did you mean threads?"),
-        ("[general]\nthreads = 1", "Known are theme, "),
-        ("xyzzy = 1", "Known are theme, "),
+        ("[general]\nthreads = 1", "Known settings: theme, "),
+        ("xyzzy = 1", "Known settings: theme, "),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_known_one(file: Path, content: str, hint: str) -> None:
