@@ -3,8 +3,8 @@
     python -m benchmarks.rest -m MODEL.gguf [--ctx 4096] [--seconds 10]
 
 The whole program runs in a pseudo-terminal with an empty home, loads the model, answers a question, and then gets no
-input. It uses the compiled kernels of this user. If there are none yet, run the benchmark twice, because the compiler
-leaves 150 MB behind in its process. Memory is the proportional set size, in which a shared page counts in part.
+input. It uses the compiled kernels of this user; processes that end before the measurement compile those that are
+missing. Memory is the proportional set size, in which a shared page counts in part.
 Targets: the file's tensors × 1.1 + keys and values of the whole context as float16 + 250 MB, and no processor time.
 """
 

@@ -1,4 +1,4 @@
-"""Measures the gain of speculation: the time of an answer with drafts from the context, and the time without.
+"""Measures the gain of speculation: the time of an answer with tokens guessed from the context, and without.
 
     python -m benchmarks.speculation -m MODEL.gguf [--rounds 3] [--tokens 400] [--text edit]
 
@@ -61,7 +61,7 @@ class Way:
     def say(self, end: int) -> None:
         """Writes the answer up to its token `end`, and further to the end of tokens that were already computed."""
         start = perf_counter()
-        while self.said < len(self.text.answer) and (self.said < end or self.ahead.reads_ahead):
+        while self.said < len(self.text.answer) and (self.said < end or self.ahead.has_guesses_left):
             self._say_one()
         self.seconds += perf_counter() - start
 

@@ -1,6 +1,6 @@
 """Draws docs/state-machine.md from the table in tui_llama/conversation.py.
 
-python scripts/draw_state_machine.py
+python -m scripts.draw_state_machine
 """
 
 from collections import defaultdict

@@ -434,3 +434,19 @@ async def test_without_a_model_nothing_goes_on(store: Store) -> None:
         await open_newest_chat(driver)
         await assert_f5_only_hints(driver, "There is no model yet.")
         assert (driver.answers, driver.notes) == (["a"], ["ended at the token limit"])
+
+
+@pytest.mark.parametrize("way", ["ctrl+r", "alt+up", "/prompt"])
+async def test_nobody_without_a_model_is_told_to_wait_for_it(store: Store, way: str) -> None:
+    async with opened(store=store, replies=[ended(StopReason.LENGTH, "a")]) as driver:
+        await driver.ask("hi")
+    engine = ScriptedEngine(load=[Failed(None, "damaged")])
+    async with opened(store=store, engine=engine, until_ready=False) as driver:
+        await driver.until_state("no model")
+        await open_newest_chat(driver)
+        if way.startswith("/"):
+            await driver.send(way)
+        else:
+            await driver.pilot.press(way)
+        await driver.until(lambda: "There is no model yet. Ctrl+L" in driver.screen_text())
+        assert driver.questions == ["hi"]

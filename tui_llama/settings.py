@@ -1,8 +1,8 @@
 """The settings of the user: each is declared once, with type, default, range, explanation and options.
 
 `Settings` is the declaration. `settings_sources` makes the settings file, the variables and the page of all settings
-from it. `options` makes the options of the command line and their help from it. The engine checks its requests by it.
-No range, flag or explanation stands anywhere else.
+from it. `cli.options` makes the options of the command line and their help from it. The engine checks its requests by
+it. No range, flag or explanation stands anywhere else.
 """
 
 from typing import Annotated, Any, Final
@@ -17,7 +17,7 @@ from tui_llama.engine.protocol import CACHE_TYPES, NUMA_MODES, LoadRequest, Over
 SAMPLING: Final = "sampling"
 """The section of the settings that `SamplingSettings` declares, and the field that holds them."""
 MOST_THREADS: Final = 1024
-"""More threads than any machine of today can use. Each takes memory, and all must meet after every plan step."""
+"""More threads than any machine of today can use. Each takes memory, and has a counter in every plan row."""
 
 # The defaults of the engine's requests are the defaults of the settings.
 _LOAD: Final = LoadRequest("")
@@ -111,7 +111,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         Meta(
             ge=0,
             le=100,
-            description="How long threads spin before they sleep, in percent.",
+            description="How long threads poll before they sleep, in percent of 4 milliseconds.",
             extra=option("--poll"),
         ),
     ] = _LOAD.poll

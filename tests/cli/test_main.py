@@ -156,7 +156,9 @@ def test_an_answer_in_a_loop_is_ended_with_the_option_that_lets_it_go_on(use_mod
     result = run(command, "x", *MODEL, "--temp", "0")
     assert result.exit_code == 0
     assert len(result.stdout) == 12 * 14
-    assert result.stderr.startswith("note: the answer was ended because it repeats itself; --no-loop-guard turns this off")
+    assert result.stderr.startswith(
+        "note: the answer was ended because it repeats itself; --no-loop-guard turns this off"
+    )
     assert len(run(command, "x", *MODEL, "--temp", "0", "--no-loop-guard").stdout) > 400
 
 

@@ -78,7 +78,9 @@ def test_variables_that_are_no_settings_are_told_where_they_are_known(file: Path
     assert "s3cret" not in str(section)
 
 
-@pytest.mark.parametrize("variable", ["TUI_LLAMA_SHARED", "TUI_LLAMA_STARTER", "TUI_LLAMA_RELEASE_CHECK"])
+@pytest.mark.parametrize(
+    "variable", ["TUI_LLAMA_SHARED", "TUI_LLAMA_STARTER", "TUI_LLAMA_RELEASE_CHECK", "TUI_LLAMA_TEMPLATES"]
+)
 def test_what_tests_are_told_is_known(file: Path, variable: str) -> None:
     assert texts(file, {variable: "x"}) == []
 

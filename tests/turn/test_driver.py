@@ -13,7 +13,7 @@ from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import Entry, OpenChat
-from tui_llama.chats.store import Store, StoredMessage
+from tui_llama.chats.store import LAST_MODEL, Store, StoredMessage
 from tui_llama.conversation import State
 from tui_llama.engine.protocol import (
     TOKENISED_AGAIN,
@@ -28,7 +28,7 @@ from tui_llama.engine.protocol import (
 from tui_llama.engine.scripted import AfterCancel, Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import IllegalTransitionError
 from tui_llama.settings import Settings
-from tui_llama.turn.driver import LAST_MODEL, TurnDriver
+from tui_llama.turn.driver import TurnDriver
 
 OTHER_MODEL = "/models/other.gguf"
 

@@ -69,7 +69,8 @@ class OperationTime:
 
     Args:
         operation: The name of the kernel.
-        seconds: The sum over all its plan steps, each from its start until all threads have met after it.
+        seconds: The sum over all its plan steps. Steps of one stage share its time in proportion to the threads'
+            time on each.
         read_bytes: The bytes of weights, keys and values read.
         macs: The multiply-accumulates with them.
     """

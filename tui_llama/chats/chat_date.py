@@ -2,8 +2,8 @@
 
 Because of the offset, neither another time zone nor daylight saving can shift it.
 
-A template that asks for the date is given this time for as long as the chat exists. Another date near the beginning of
-a prompt would make the model read everything after it again.
+A template that asks for the date is given this time until the user renews it (`/today`). Another date near the
+beginning of a prompt would make the model read everything after it again.
 """
 
 from datetime import datetime

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import msgspec
 
 from tui_llama import paths
-from tui_llama.chats.store import Store
+from tui_llama.chats.store import ALL_CHATS, Store
 from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import StateFileError
 from tui_llama.files.locks import cause_of
@@ -49,13 +49,12 @@ def forget_orphans(store: Store) -> None:
         return
     # Files first: a chat that begins meanwhile is in the store before it has any.
     owners = _ask()
-    known = {chat.chat_id for chat in store.list_chats(_ALL)} if owners else set()
+    known = {chat.chat_id for chat in store.list_chats(ALL_CHATS)} if owners else set()
     orphans = [owner for owner in owners if owner not in known]
     if orphans:
         _ask(orphans)
 
 
-_ALL = 2**31
 _NOT_REMOVED = "The stored prompt of a deleted chat could not be removed"
 _CHILD = "tui_llama.engine.prompt_cache.owners_process"
 """The module that reads segments, by its name: to import it would load NumPy into the process that draws."""

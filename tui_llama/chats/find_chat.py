@@ -9,12 +9,11 @@ from tui_llama import paths
 from tui_llama.chat import ENDED_BY_ITSELF, ChatMessage, Role
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import Ledger
-from tui_llama.chats.store import Store
+from tui_llama.chats.store import ALL_CHATS, Store
 from tui_llama.chats.stored import Chat
 from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import StoreError
 
-_ALL: Final = 2**31
 _HINT: Final = "Give the id of one chat, or enough of its first characters to tell it from the others."
 
 
@@ -69,7 +68,7 @@ def find_chat(beginning: str) -> StoredChat:
     if not paths.is_there(paths.database_file()):
         raise StoreError("there are no chats yet")
     with Store(paths.database_file()) as store:
-        chat_ids = [chat.chat_id for chat in store.list_chats(_ALL)]
+        chat_ids = [chat.chat_id for chat in store.list_chats(ALL_CHATS)]
         found = [chat_id for chat_id in chat_ids if chat_id.startswith(beginning.lower())]
         if len(found) != 1:
             raise StoreError(f"{'several chat ids begin' if found else 'no chat id begins'} with {beginning!r}", _HINT)

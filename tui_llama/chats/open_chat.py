@@ -85,7 +85,7 @@ class OpenChat:
 
     @property
     def begun_at(self) -> datetime:
-        """The time at which the chat began, which never changes. A template that asks for the date is given it.
+        """The time at which the chat began; only `begin_today` changes it. A template that asks for the date gets it.
 
         A new one begins with its first message; it may have been on the screen since yesterday.
         """

@@ -10,7 +10,7 @@ process that writes an answer holds a lock on one byte of a file beside the data
 go when the process dies: a second program that starts meanwhile can tell an answer under way from an
 abandoned one.
 
-`Store` opens the transactions and takes the locks; `tables/` has the statements of each. Knows nothing of engines,
+`Store` opens the transactions and takes the locks; `database/tables/` has the statements. Knows nothing of engines,
 screens or state files.
 """
 
@@ -25,12 +25,18 @@ from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_text, local_now
 from tui_llama.chats.database.connection import StoreConnection
 from tui_llama.chats.database.moments import new_moment
-from tui_llama.chats.database.tables import answers, chats, copies, fed_tokens, messages
+from tui_llama.chats.database.tables import answers, chats, copies, fed_tokens, messages, preferences
 from tui_llama.chats.database.tables.rows import ID_BYTES, blob_from_ids, full_ids, message_from_row
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage, new_chat_id
 from tui_llama.chats.stored_text import storable, title_of
 from tui_llama.errors import CallerError
+
+LAST_MODEL = "last_model"
+"""The preference that names the model file used last."""
+
+ALL_CHATS = 2**31
+"""More chats than any store has, for `Store.list_chats`."""
 
 # The values of its methods come with the store.
 __all__ = ["Chat", "ChatSummary", "MessageState", "Store", "StoredBranch", "StoredMessage"]
@@ -120,11 +126,7 @@ class Store:
         with self._transaction() as database:
             if made_at is not None and chats.is_made_already(database, chat_id, made_at):
                 return chat_id
-            database.execute(
-                "INSERT INTO chats (chat_id, title, model_path, system_prompt, created_at, updated_at, begun_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (chat_id, storable(title), storable(model_path), storable(system_prompt), now, now, begun),
-            )
+            chats.insert_chat(database, chat_id, title, model_path, system_prompt, now, begun)
         return chat_id
 
     def chat(self, chat_id: str) -> Chat:
@@ -219,7 +221,7 @@ class Store:
             parent = chat.tip_message_id if parent_id is None else parent_id
             message_id = messages.insert_message(database, chat_id, parent, Role.USER, text, made_at)
             if not chat.title:
-                database.execute("UPDATE chats SET title = ? WHERE chat_id = ?", (title_of(text), chat_id))
+                chats.set_column(database, chat_id, "title", title_of(text))
             return message_id
 
     def replace_user_message(self, message_id: int, text: str, *, made_at: int | None = None) -> int:
@@ -350,10 +352,9 @@ class Store:
     def preference(self, key: str) -> str | None:
         """Returns what was last set for `key`, such as `last_model`."""
         with self._transaction("DEFERRED") as database:
-            row = database.execute("SELECT value FROM preferences WHERE key = ?", (key,)).fetchone()
-            return None if row is None else str(row["value"])
+            return preferences.read_preference(database, key)
 
     def set_preference(self, key: str, value: str) -> None:
         """Remembers one string for the next start."""
         with self._transaction() as database:
-            database.execute("INSERT OR REPLACE INTO preferences VALUES (?, ?)", (key, storable(value)))
+            preferences.write_preference(database, key, value)

@@ -36,7 +36,7 @@ from tui_llama.system.terminals import is_plain
 if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
 
-_WITHOUT_SCREEN = 'Without one, use: tui-llama ask "question"'
+_WITHOUT_SCREEN = 'Without the screen, use: tui-llama ask "question"'
 
 
 @click.group(cls=TellingGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,9 +94,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     if is_plain(os.environ):
         name = os.environ.get("TERM")
         plain = f'TERM is "{name}"' if name else "TERM is not set"
-        raise click.UsageError(
-            f'The screen cannot be drawn on this terminal: {plain}. Without the screen, use: tui-llama ask "question"'
-        )
+        raise click.UsageError(f"The screen cannot be drawn on this terminal: {plain}. {_WITHOUT_SCREEN}")
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
     model = given_model(options)  # None: the app takes the one last used, or lets the user choose

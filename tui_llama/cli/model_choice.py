@@ -96,10 +96,10 @@ def last_model() -> str | None:
     """Returns the model last used in the chat, if its file is still there."""
     if not paths.is_there(paths.database_file()):
         return None
-    from tui_llama.chats.store import Store
+    from tui_llama.chats.store import LAST_MODEL, Store
 
     with Store(paths.database_file()) as store:
-        model = store.preference("last_model")
+        model = store.preference(LAST_MODEL)
     return model if model and paths.is_file(Path(model)) else None
 
 

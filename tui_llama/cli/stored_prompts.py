@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tui_llama import graphemes, paths
 from tui_llama.chats.chat_prompt_cache import explained
-from tui_llama.chats.store import Store
+from tui_llama.chats.store import ALL_CHATS, Store
 from tui_llama.engine.prompt_cache.eviction import (
     NOBODY,
     CacheUse,
@@ -20,7 +20,6 @@ from tui_llama.files.storage import DiskStorage
 from tui_llama.output import Output
 from tui_llama.text_safety import sanitize_line
 
-_EVERY_CHAT = 2**31
 _MOST_TITLE = 60
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -106,7 +105,7 @@ def _titles() -> dict[str, str]:
     if not paths.is_there(paths.database_file()):
         return {}
     with Store(paths.database_file()) as store:
-        return {chat.chat_id: chat.title for chat in store.list_chats(_EVERY_CHAT)}
+        return {chat.chat_id: chat.title for chat in store.list_chats(ALL_CHATS)}
 
 
 def _line(use: CacheUse, title: str) -> str:

@@ -8,7 +8,9 @@ from tui_llama import conversation
 from tui_llama.chat import Role
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView, WishView
+from tui_llama.conversation import State
 from tui_llama.engine.protocol import PromptEstimate
+from tui_llama.screens.presenting import NO_MODEL_HINT
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.editing import Editing
 
@@ -73,11 +75,13 @@ class EditingController:
     def _edit(self, step: int) -> None:
         """Puts an earlier message where the user writes; behind the last of them is what was there before.
 
-        Nothing is read ahead meanwhile, so that leaving the message costs nothing.
+        There is no idle prefill meanwhile, so that leaving the message costs nothing.
         """
         positions = [number for number, entry in enumerate(self._turn_driver.chat.entries) if entry.role is Role.USER]
         if not positions:
             self._view.show_hint("There is no message to edit yet.")
+        elif self._turn_driver.state is State.NO_MODEL:
+            self._view.show_hint(NO_MODEL_HINT)
         elif not self._turn_driver.allows(conversation.EditMessage):
             self._view.show_hint("Wait until the model is ready; Esc stops an answer.")
         elif step < 0 and self.position == positions[0]:

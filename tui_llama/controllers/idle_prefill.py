@@ -1,4 +1,4 @@
-"""Lets the engine read ahead while there is nothing else to do, and ends that when there is."""
+"""Lets the engine do idle prefill while there is nothing else to do, and ends it when there is."""
 
 from functools import partial
 from typing import Protocol

@@ -17,6 +17,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.chats.journal import Journal
+from tui_llama.chats.store import LAST_MODEL
 from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlone, StateView, WishView
 from tui_llama.conversation import LoadModel, State
 from tui_llama.engine.descriptions import ModelFacts
@@ -25,7 +26,7 @@ from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter
 from tui_llama.models.starter.file import STARTER_FILE
 from tui_llama.screens.presenting import listed_found, listed_offer
 from tui_llama.text_safety import sanitize_line
-from tui_llama.turn.driver import LAST_MODEL, TurnDriver
+from tui_llama.turn.driver import TurnDriver
 
 # The first frame needs none of these; what is called of them is imported where it is.
 if TYPE_CHECKING:

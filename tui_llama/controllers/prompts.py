@@ -10,6 +10,7 @@ from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone
 from tui_llama.conversation import State
 from tui_llama.errors import UserError
+from tui_llama.screens.presenting import NO_MODEL_HINT
 from tui_llama.turn.driver import TurnDriver
 
 
@@ -49,6 +50,10 @@ class PromptsController:
         """Shows what the model is given for the message that is being written, or was given for the last answer."""
         if self._turn_driver.state in (State.READY, State.FAILED):
             self._run("lists", self._show_prompt)
+        elif self._turn_driver.state is State.NO_MODEL:
+            self._view.show_hint(NO_MODEL_HINT)
+        elif self._turn_driver.state is State.LOST:
+            self._view.show_hint("The engine has ended. Your next message starts it again.")
         else:
             self._view.show_hint("Wait until the model is ready; Esc stops an answer.")
 

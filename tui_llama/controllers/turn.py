@@ -8,7 +8,7 @@ from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.views import HintView, ScreenView, WishView
 from tui_llama.conversation import State
-from tui_llama.screens.presenting import why_not_continued
+from tui_llama.screens.presenting import NO_MODEL_HINT, why_not_continued
 from tui_llama.turn.driver import TurnDriver
 
 
@@ -74,6 +74,8 @@ class TurnController:
             self._editing.leave()
         if self._turn_driver.chat.is_empty:
             self._view.show_hint("There is no message to answer yet.")
+        elif self._models.is_missing:
+            self._view.show_hint(NO_MODEL_HINT)
         elif self._turn_driver.allows(conversation.Retry):
             self._turn_driver.dispatch(conversation.Retry())
         else:
@@ -85,7 +87,7 @@ class TurnController:
         if self._editing.is_editing:
             self._editing.leave()
         if self._models.is_missing:
-            self._view.show_hint("There is no model yet. Ctrl+L shows which you can get.")
+            self._view.show_hint(NO_MODEL_HINT)
             return
         why_not = why_not_continued(driver.chat, driver.model) if driver.allows(conversation.Continue) else ""
         if why_not:

@@ -23,8 +23,11 @@ def look_at_chats(file: Path) -> Section:
             return Section(TITLE, (Row("database", "not created yet"),))
         with explained(file), closing(_open(file)) as connection:
             return _section(connection, file)
-    except OSError:
+    except PermissionError:
         return _failed(f"{file} cannot be reached.", "Change the owner or the mode of the folders above it.")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return _failed(f"{file} cannot be reached ({reason}).", "Check the folders above it and the disk.")
     except StoreError as error:
         return _failed(str(error), error.hint)
 

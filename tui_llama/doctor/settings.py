@@ -15,7 +15,9 @@ from tui_llama.settings_sources import SettingValue, examine_values
 TITLE: Final = "Settings"
 
 _PLACES: Final = frozenset({paths.HOME_VARIABLE, paths.KERNEL_CACHE_VARIABLE, "TUI_LLAMA_INSTRUCTION_SET"})
-_FOR_TESTS: Final = frozenset({"TUI_LLAMA_SHARED", "TUI_LLAMA_STARTER", "TUI_LLAMA_RELEASE_CHECK"})
+_FOR_TESTS: Final = frozenset(
+    {"TUI_LLAMA_SHARED", "TUI_LLAMA_STARTER", "TUI_LLAMA_RELEASE_CHECK", "TUI_LLAMA_TEMPLATES"}
+)
 _PRIVATE: Final = frozenset({"system_prompt"})
 """Settings whose text may be personal."""
 

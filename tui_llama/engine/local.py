@@ -159,7 +159,7 @@ class LocalEngine:
         """Yields the progress of idle prefill, then exactly one of `IdlePrefillFinished` and `Failed`.
 
         Args:
-            request: What the next prompt is certain to begin with.
+            request: The conversation so far, and the draft of the next message.
             should_stop: Asked before every chunk, which takes at most about `idle_prefill.CHUNK_SECONDS`.
         """
         try:

@@ -1,7 +1,7 @@
 """Requests to an engine and the events that answer them: the border between the screen and the tensors.
 
-Three engines speak this protocol: `local` (our kernels, in a process of its own behind `worker`), `scripted` (replays a
-script) and, later, `remote` (an OpenAI-compatible server). Every message is a tagged msgspec structure, so the same
+Two engines speak this protocol: `local` (our kernels, in a process of its own behind `process/worker`) and `scripted`
+(replays a script). Every message is a tagged msgspec structure, so the same
 types travel over pipes. This module knows no weights, arrays or widgets.
 """
 

@@ -100,13 +100,13 @@ class ScriptedEngine:
         load: The steps of each load, or a function that makes them. The default is the demonstration's.
         replies: The steps of each reply in turn, or a function that makes them from the request. When the
             list is used up, the demonstration goes on.
-        idle_prefill: Makes the steps of each reading ahead; by default it ends at once.
+        idle_prefill: Makes the steps of each idle prefill; by default it ends at once.
         estimate: Says what a reply would cost, or raises; by default what the demonstration's would.
 
     Attributes:
         load_requests: The loads that were asked for.
         reply_requests: The replies that were asked for.
-        idle_prefill_requests: The readings ahead that were asked for.
+        idle_prefill_requests: The idle prefills that were asked for.
         estimate_requests: The estimates that were asked for.
         is_alive: Whether there is a process to ask; a test may end it between two requests.
         is_closed: Whether the engine was ended.
@@ -158,7 +158,7 @@ class ScriptedEngine:
             yield Finished(request.turn, StopReason.STOPPED, Usage(context_size=CONTEXT_SIZE))
 
     async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncIterator[IdlePrefillEvent]:
-        """Replays the steps of a reading ahead."""
+        """Replays the steps of an idle prefill."""
         self.idle_prefill_requests.append(request)
         self._cancelled.clear()
         for step in self._idle_prefill_script(request):

@@ -1,4 +1,4 @@
-"""The one interface of all that works on a sequence of tokens: replies, drafts, the prompt cache, session files."""
+"""The one interface of all that works on a sequence of tokens: replies, speculation, prompt cache, session files."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeAlias

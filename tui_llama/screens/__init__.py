@@ -1,1 +1,1 @@
-"""The screens, one to a file. A screen takes data and posts messages that say what the user wants."""
+"""The screen of the chat, its dialogs, and what both use. They take data and post messages of what is wanted."""

@@ -105,7 +105,7 @@ COMMANDS = (
     Command("quit", "Quit", "Quit; everything is saved", ("quit", "bye", "exit"), "ctrl+q", "Ctrl+Q"),
 )
 
-# The help also lists these keys, which belong to one widget and are no commands.
+# The help also lists these keys: those of the composer, and what general keys do there.
 COMPOSER_KEYS = (
     ("Enter", "Send"),
     ("Ctrl+J, Alt+Enter", "New line; also Shift+Enter, or \\ and Enter"),

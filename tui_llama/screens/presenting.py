@@ -34,6 +34,7 @@ _ENDINGS = {
     StopReason.FAILED: "failed",
     StopReason.LOOP: "ended: it repeats itself",
 }
+NO_MODEL_HINT: Final = "There is no model yet. Ctrl+L shows which you can get."
 _NOT_NOW: Final = {
     conversation.SendMessage: "Wait for the answer; your text stays here.",
     conversation.EditMessage: "Wait for the answer; your text stays here.",

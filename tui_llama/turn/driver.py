@@ -18,6 +18,7 @@ from tui_llama.chat import StopReason, Usage
 from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import OpenChat
+from tui_llama.chats.store import LAST_MODEL
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.descriptions import ModelInfo
@@ -31,9 +32,6 @@ from tui_llama.turn.view import TurnView
 
 if TYPE_CHECKING:
     from tui_llama.settings import Settings
-
-LAST_MODEL = "last_model"
-"""The store's preference that names the model file used last."""
 
 MakeRequest: TypeAlias = Callable[[int, OpenChat], Awaitable[ReplyRequest | CompleteRequest]]
 
@@ -295,7 +293,7 @@ class TurnDriver:
     # --- what is asked beside the turn --------------------------------------------------------------------------
 
     async def idle_prefill_request(self, draft: str) -> tuple[Engine, IdlePrefillRequest] | None:
-        """Returns whom to ask to read ahead, and the request for it; None if there is nothing to read."""
+        """Returns whom to ask for idle prefill, and the request for it; None if there is nothing to read."""
         chat = self.chat
         if not draft and not chat.messages():
             return None

@@ -1,9 +1,9 @@
 """Asks the engine for idle prefill once the draft has not changed for a moment and nothing else is under way.
 
 The engine reads the conversation and the finished part of the draft. Idle prefill goes on while the draft only grows,
-and ends when the user edits a part that it reads. If the user has stopped it, it begins again only with another draft.
-This module knows neither the screen nor the turn machine: the app says when nothing is under way and when that ends. No
-timer runs while there is nothing to ask.
+and ends when the user edits a part that it reads. If the user has stopped it, it begins again with another draft or
+after other work. This module knows neither the screen nor the turn machine: the app says when nothing is under way and
+when that ends. No timer runs while there is nothing to ask.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ Spawn: TypeAlias = Callable[[Callable[[], Coroutine[Any, Any, None]]], Running]
 
 
 class IdlePrefillScheduler:
-    """Asks an engine to read ahead.
+    """Asks an engine for idle prefill.
 
     Args:
         make_request: Makes a request of the finished part of the draft, and says whom to ask; None if there is nothing

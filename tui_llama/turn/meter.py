@@ -4,17 +4,8 @@ from tui_llama.chat import Usage
 from tui_llama.conversation import State
 from tui_llama.engine.protocol import PromptEstimate, RereadCause
 
-_PLAIN_WORDS = {
-    State.NO_MODEL: "no model",
-    State.READY: "ready",
-    State.ANSWERING: "answering",
-    State.STOPPING: "stopping",
-    State.FAILED: "failed",
-    State.LOST: "engine lost",
-    State.CLOSED: "closed",
-}
 _WORTH_SHOWING_TOKENS = 64
-"""Fewer are read ahead in no time after every turn; the figures should not jump for them."""
+"""Idle prefill reads fewer in no time after every turn; the figures should not jump for them."""
 
 _WORTH_TELLING_SECONDS = 0.5
 
@@ -112,7 +103,7 @@ class TurnMeter:
                 return f"your message waits · {self._loading_words()}"
             case State.READING:
                 return self._reading_words()
-        return _PLAIN_WORDS[state]
+        return state.value
 
     def figures(self, state: State) -> str:
         """Returns the cost of the reply so far, or of the last one."""

@@ -33,7 +33,7 @@ class TurnView(Protocol):
         ...
 
     def finish_answer(self, entry: Entry) -> None:
-        """Shows that the answer is whole."""
+        """Shows how the answer ended."""
         ...
 
     def add_notice(self, text: str) -> None:

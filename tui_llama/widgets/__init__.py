@@ -1,1 +1,1 @@
-"""The widgets of which screens are made, one to a file. A widget takes data and posts messages."""
+"""The widgets of which screens are made, and what they share. A widget takes data and posts messages."""

@@ -204,9 +204,9 @@ def test_guesses_that_come_true_are_read_in_one_batch_and_counted() -> None:
     # The first batch has one token, to have something to compare with; then come four guesses and their token.
     assert model.sequences[0].batch_sizes == [len(prompt), 1, 5, 5, 5, 5]
     assert (ahead.drafted_tokens, ahead.accepted_tokens) == (16, 15)
-    assert ahead.reads_ahead
+    assert ahead.has_guesses_left
     ahead.settle()
-    assert not ahead.reads_ahead
+    assert not ahead.has_guesses_left
     assert model.sequences[0].token_ids == prompt + answer
 
 

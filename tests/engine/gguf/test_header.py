@@ -313,12 +313,12 @@ def test_rows_that_are_not_whole_blocks_are_refused(refusal: Refusal, type_id: i
 
 @pytest.mark.parametrize("offset", [1, 8, 31, 32, 64, 2**32, 2**63, 2**64 - 32, 2**64 - 1])
 def test_a_tensor_that_is_not_where_the_one_before_it_ends_is_refused(refusal: Refusal, offset: int) -> None:
-    assert "'t' should begin at byte" in str(refusal(one_tensor(offset=offset)))
+    assert "the file places tensor 't' at byte" in str(refusal(one_tensor(offset=offset)))
 
 
 def test_tensors_that_overlap_are_refused(refusal: Refusal) -> None:
     rows = [tensor("t", (16,)), tensor("u", (8,), offset=32)]
-    assert "'u' is said to begin" in str(refusal(gguf_bytes(tensors=rows, data=FLOATS_32 * 4)))
+    assert "the file places tensor 'u' at byte" in str(refusal(gguf_bytes(tensors=rows, data=FLOATS_32 * 4)))
 
 
 def test_an_alignment_that_the_offsets_do_not_follow_is_refused(refusal: Refusal) -> None:

@@ -143,7 +143,7 @@ def test_a_segment_under_the_name_of_another_is_set_aside(folder: Folder) -> Non
     tree = folder.tree()
     assert list(tree) == []
     assert folder.names() == [other + DAMAGED_SUFFIX]
-    assert tree.take_damages() == ["under another name"]
+    assert tree.take_damages() == ["stored under a wrong name"]
 
 
 def test_files_of_another_model_another_version_and_another_program_stay_as_they_are(folder: Folder) -> None:

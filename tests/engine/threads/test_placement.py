@@ -42,11 +42,11 @@ def test_masks_and_ranges_choose_among_the_usable_processors(placement: Placemen
 @pytest.mark.parametrize(
     ("placement", "message"),
     [
-        (Placement(cpu_mask="8"), "8 names no processor"),
-        (Placement(cpu_range="3-3"), "3-3 names no processor"),
-        (Placement(cpu_range="9-12"), "9-12 names no processor"),
+        (Placement(cpu_mask="8"), "8 names no usable processor"),
+        (Placement(cpu_range="3-3"), "3-3 names no usable processor"),
+        (Placement(cpu_range="9-12"), "9-12 names no usable processor"),
         (Placement(cpu_range="9" * 5000 + "-"), "ends before it begins"),
-        (Placement(cpu_mask="0"), "0 names no processor"),
+        (Placement(cpu_mask="0"), "0 names no usable processor"),
         (Placement(cpu_mask="0x"), "'0x' is not a hexadecimal number"),
         (Placement(cpu_mask="-1"), "'-1' is not a hexadecimal number"),
         (Placement(cpu_range="3"), "'3' is not a range"),

@@ -134,7 +134,7 @@ SAID = {
 
 @pytest.mark.parametrize(("said", "cause"), SAID.values(), ids=SAID)
 def test_what_a_downloader_says_is_put_in_one_line_with_what_to_do(said: str, cause: str) -> None:
-    error = download.explained(said)
+    error = download.download_error(said)
     assert cause in str(error)
     assert error.hint
     assert "\n" not in f"{error}{error.hint}"
@@ -155,7 +155,7 @@ def test_every_cause_is_among_what_these_tests_say() -> None:
     ],
 )
 def test_what_nobody_knows_is_told_as_it_was_said(said: str, told: str) -> None:
-    message = str(download.explained(said))
+    message = str(download.download_error(said))
     assert message.endswith(told)
     assert len(message) < 250
 

@@ -1,1 +1,1 @@
-"""The commands: a file for each, with its arguments and its help. Every start imports them all, so they are light."""
+"""The commands, with their arguments and their help. Every start imports them all, so they are light."""

@@ -1,1 +1,1 @@
-"""Generation of one reply: sampling, drafts, stop texts, and idle prefill."""
+"""Generation of one reply: sampling, speculation, stop texts, the loop guard, and idle prefill."""

@@ -1,6 +1,6 @@
 """One reply from start to end: encode the prompt, reuse the cache, read the rest, then sample, decode and yield tokens.
 
-This module does not know where chats are stored, who reads the answer, or how drafts save time (`speculation`).
+This module does not know where chats are stored, who reads the answer, or how speculation saves time (`speculation`).
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -171,11 +171,9 @@ class Reply:
         self._sequence.rewind(reused)
         self._cost.reused_tokens = reused
 
-    def _drop_moved_tokens(self) -> int:
-        """Drops moved tokens, which nobody may reuse: their keys are not those of a fresh reading. Returns how many."""
-        moved = len(self._sequence) - self._sequence.exact_tokens
+    def _drop_moved_tokens(self) -> None:
+        """Drops moved tokens, which nobody may reuse: their keys are not those of a fresh reading."""
         self._sequence.rewind(self._sequence.exact_tokens)
-        return moved
 
     # --- read the prompt ------------------------------------------------------------------------------------
 

@@ -211,7 +211,7 @@ class Speculation:
         return self._length
 
     @property
-    def reads_ahead(self) -> bool:
+    def has_guesses_left(self) -> bool:
         """True if drafted tokens are left that may still be right."""
         return self._said < len(self._draft)
 
@@ -226,7 +226,7 @@ class Speculation:
             (vocab,) float32, the logits after it, valid until the next call.
         """
         self._compare(token_id)
-        if self._rows is not None and self.reads_ahead and self._draft[self._said] == token_id:
+        if self._rows is not None and self.has_guesses_left and self._draft[self._said] == token_id:
             self._said += 1
             self.accepted_tokens += 1
         else:
@@ -238,7 +238,7 @@ class Speculation:
 
     def settle(self) -> None:
         """Drops the drafted tokens that were not sampled."""
-        if self.reads_ahead:
+        if self.has_guesses_left:
             self._sequence.rewind(self._length)
         self._draft, self._said, self._rows = [], 0, None
 

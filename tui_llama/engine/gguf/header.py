@@ -364,7 +364,7 @@ def _placed(cursor: Cursor, table: Mapping[str, TensorInfo], alignment: int) -> 
         offset_bytes = data_start + tensor.offset_bytes
         if offset_bytes != expected:
             cursor.refuse(
-                f"tensor {quoted(tensor.name)} should begin at byte {offset_bytes}, "
+                f"the file places tensor {quoted(tensor.name)} at byte {offset_bytes}, "
                 f"but the one before it ends at {end} and the alignment is {alignment}"
             )
         end = offset_bytes + tensor.size_bytes

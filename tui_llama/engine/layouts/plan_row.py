@@ -23,7 +23,7 @@ ROW = np.dtype(
         ("output_stride", np.int64),
         ("extra_stride", np.int64),
         ("weight_stride", np.int64),  # bytes from one tile row to the next
-        ("units", np.int64),  # units of work, or units for each token where `per_token` is set
+        ("units", np.int64),  # units of work: in all, for each token, or for each group of tokens; see `per_token`
         ("columns", np.int64),  # length of a reduction, in elements or blocks
         ("heads", np.int64),
         ("kv_heads", np.int64),
@@ -40,7 +40,7 @@ ROW = np.dtype(
         ("tokens_per_unit", np.int32),
         ("output_tokens_only", np.int32),  # 1: only the tokens whose logits are wanted
         ("accumulate", np.int32),  # 1: add to the output instead of replacing it
-        ("barrier", np.int32),  # 1: the team waits for all threads after this step
+        ("barrier", np.int32),  # 1: ends a stage, whose units must be done before the next row begins
         ("mode", np.int32),  # variant of the kernel
         ("cache_type", np.int32),  # F16_CACHE or Q8_0_CACHE
     ],

@@ -49,7 +49,7 @@ def read_llama_session(
         vocab_size: Token ids from here on are refused.
 
     Raises:
-        StateFileError: it must not be used. The text is the cause in a few words: "missing", "of another
+        StateFileError: it must not be used. The text is the cause in a few words: "missing", "made with another
             architecture", "truncated", "damaged (layer 3 values: not finite)".
         CallerError: the shape is not of float16.
     """

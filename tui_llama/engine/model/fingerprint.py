@@ -53,6 +53,9 @@ def _model_hash(file: GgufFile) -> bytes:
 
 
 def _configuration_hash(sizes: Hyperparameters, cache_type: str, instruction_set: str) -> bytes:
-    """Returns a digest of what else decides the bits of keys and values: rotation, element type, instruction set."""
+    """Returns a digest of rotation, element type and instruction set.
+
+    All instruction sets should give the same bits; a faulty one must not spoil what the others have stored.
+    """
     text = f"{sizes.rope_dim} {sizes.rope_base!r} {sizes.rope_scaling!r} {cache_type} {instruction_set}"
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -1,1 +1,1 @@
-"""The forward pass as a table of plan steps, built once for a model and then run for every batch."""
+"""The forward pass as a table of plan rows, built once for a model and then run for every batch."""

@@ -77,9 +77,9 @@ class PlanRunner:
 
         Yields:
             A list that is empty until the block ends. It then has each step of the plan with its seconds in all
-            batches, waiting for the last thread included. The seconds add up to the time in `run`, minus the cost of
-            calling it. Steps that do not wait for each other share their common time in proportion to the threads' time
-            on each.
+            batches, waiting for the last unit of its stage included. The seconds add up to the time in `run`, minus the
+            cost of calling it. Steps that do not wait for each other share their common time in proportion to the
+            threads' time on each.
         """
         times: list[tuple[PlanStep, float]] = []
         self._nanoseconds[:] = 0

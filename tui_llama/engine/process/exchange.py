@@ -60,7 +60,7 @@ class Exchange:
         self._child: Answering | None = None
 
     @property
-    def reads_ahead(self) -> bool:
+    def is_idle_prefill(self) -> bool:
         """True if the request is one of idle prefill, which gives way to any other request."""
         return isinstance(self.request, IdlePrefillRequest)
 
@@ -73,12 +73,12 @@ class Exchange:
         """Notes who answers; sends a cancel that came before."""
         self._child = child
         if self._cancelled:
-            self._send_stop(child)
+            self._send_cancel(child)
 
     def cancel(self) -> None:
-        """Sends a stop once; `attach` sends it if nobody answers yet."""
+        """Sends the cancel once; `attach` sends it if nobody answers yet."""
         if not self._cancelled and not self._ended and self._child is not None:
-            self._send_stop(self._child)
+            self._send_cancel(self._child)
         self._cancelled = True
 
     def abandon(self) -> None:
@@ -90,7 +90,7 @@ class Exchange:
         self.cancel()
         self._changed.set()
 
-    def _send_stop(self, child: Answering) -> None:
+    def _send_cancel(self, child: Answering) -> None:
         match self.request:
             case LoadRequest():
                 child.send(CancelRequest(None))

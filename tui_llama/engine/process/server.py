@@ -87,7 +87,7 @@ class _Job:
         return self.request.turn if isinstance(self.request, ReplyRequest | CompleteRequest) else None
 
     @property
-    def reads_ahead(self) -> bool:
+    def is_idle_prefill(self) -> bool:
         return isinstance(self.request, IdlePrefillRequest)
 
     def is_cancelled_by(self, request: CancelRequest) -> bool:
@@ -143,7 +143,7 @@ class EngineServer:
     @staticmethod
     def _ends(job: _Job, request: Request) -> bool:
         """Tells whether a request stops a job: a cancel stops its own job, and any other request stops idle prefill."""
-        return job.is_cancelled_by(request) if isinstance(request, CancelRequest) else job.reads_ahead
+        return job.is_cancelled_by(request) if isinstance(request, CancelRequest) else job.is_idle_prefill
 
     def _next_request(self) -> Request:
         body = read_frame(self._requests)

@@ -135,7 +135,7 @@ class EngineWorker:
 
     async def _converse(self, request: AnsweredRequest) -> AsyncGenerator[Event, None]:
         if self._exchange is not None:
-            if not self._exchange.reads_ahead:
+            if not self._exchange.is_idle_prefill:
                 raise CallerError("the engine carries out one request at a time")
             self._exchange.abandon()
         exchange = self._exchange = Exchange(request)

@@ -1,4 +1,4 @@
-"""Compares the beginnings of two sequences of tokens."""
+"""Finds the common prefix of two sequences of tokens."""
 
 from collections.abc import Sequence
 

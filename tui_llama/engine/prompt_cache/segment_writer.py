@@ -140,7 +140,9 @@ class _Writer:
         shape = self._header.shape
         expected = shape.kv_shape(len(token_ids))
         if kv.shape != expected or kv.dtype != shape.element or not kv.flags.c_contiguous:
-            raise ShapeMismatchError(f"rows must be {shape.element} {expected}, row-major, not {kv.dtype} {kv.shape}")
+            raise ShapeMismatchError(
+                f"keys and values must be {shape.element} {expected}, row-major, not {kv.dtype} {kv.shape}"
+            )
         content = kv.reshape(-1).view(np.uint8).data
         padding = bytes(padded_bytes(len(content)) - len(content))
         checksum = zlib.crc32(padding, zlib.crc32(content))

@@ -113,7 +113,7 @@ class KeyValueCache:
             CallerError: there are fewer tokens.
         """
         if not 0 <= first <= last <= self.length:
-            raise CallerError(f"there are no rows {first} … {last - 1} of {self.length} tokens")
+            raise CallerError(f"there are no keys and values {first} … {last - 1} of {self.length} tokens")
         kv: KvArray = np.empty(self.shape.state.kv_shape(last - first), self.shape.state.element)
         for index, memory in enumerate((self._keys, self._values)):
             self._copy_out(memory, first, kv[:, index], is_keys=index == 0)
@@ -137,7 +137,8 @@ class KeyValueCache:
         expected = self.shape.state.kv_shape(kv.shape[2] if kv.ndim == 5 else 0)
         if kv.shape != expected or kv.dtype != dtype or not 0 <= first <= self.shape.context_size - expected[2]:
             raise ShapeMismatchError(
-                f"rows at {first} of {self.shape.context_size} are {dtype} {expected}, not {kv.dtype} {kv.shape}"
+                f"keys and values at {first} of {self.shape.context_size} must be {dtype} {expected}, "
+                f"not {kv.dtype} {kv.shape}"
             )
         for index, memory in enumerate((self._keys, self._values)):
             self._fill_in(memory, first, kv[:, index], is_keys=index == 0)

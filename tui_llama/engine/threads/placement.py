@@ -24,7 +24,7 @@ class Placement:
         cpu_mask: Processors as the bits of a hexadecimal number, with or without 0x; empty: all.
         cpu_range: First and last processor, such as "0-3"; either may be missing. Adds to the mask.
         priority: -1 low, 0 normal, 1 medium, 2 high, 3 real time.
-        poll: How long threads spin before they sleep, percent: 0 not at all, 100 longest.
+        poll: How long threads poll before they sleep, percent: 0 not at all, 100 longest.
         numa: One of `protocol.NUMA_MODES`; empty: the system decides where memory is.
     """
 

@@ -15,9 +15,16 @@ from tokenizers import Regex, pre_tokenizers
 from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.layouts.byte_pair_merge import NO_TOKEN
 from tui_llama.engine.tokenizer.merging import Merger, TextTable
-from tui_llama.engine.tokenizer.score_based import SPACE, byte_of
 from tui_llama.engine.tokenizer.splitting_rules import SplittingRule, oniguruma_pattern
-from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults, text_bytes
+from tui_llama.engine.tokenizer.vocabulary import (
+    SPACE,
+    TokenKind,
+    Vocabulary,
+    VocabularyDefaults,
+    byte_of,
+    byte_text,
+    text_bytes,
+)
 from tui_llama.errors import EngineError
 
 # after 10 million steps of backtracking in one match, Oniguruma fails, and the package with it
@@ -96,7 +103,7 @@ class _Merger:
     def __init__(self, file: GgufFile, vocabulary: Vocabulary, rule: SplittingRule) -> None:
         table = TextTable(*file.get_strings("tokenizer.ggml.tokens").bounds())
         merges, self._stand_ins, self.notices = _read_merges(file, vocabulary, table)
-        texts = [] if rule.has_byte_alphabet else [f"<0x{byte:02X}>" for byte in range(256)]
+        texts = [] if rule.has_byte_alphabet else [byte_text(byte) for byte in range(256)]
         bytes_as_tokens = np.array([vocabulary.ids.get(text, NO_TOKEN) for text in texts], np.int32)
         self._merger = Merger(table, merges, bytes_as_tokens, rule.ignore_merges)
 

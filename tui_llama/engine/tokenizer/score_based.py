@@ -12,10 +12,17 @@ from collections.abc import Iterable
 import sentencepiece
 
 from tui_llama.engine.gguf.file import GgufFile
-from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, VocabularyDefaults, text_bytes
+from tui_llama.engine.tokenizer.vocabulary import (
+    SPACE,
+    TokenKind,
+    Vocabulary,
+    VocabularyDefaults,
+    byte_of,
+    byte_text,
+    text_bytes,
+)
 
 DEFAULTS = VocabularyDefaults(bos_id=1, eos_id=2, unknown_id=0, add_bos=True, add_space_prefix=True)
-SPACE = "\u2581"
 
 # Field numbers and values of sentencepiece_model.proto (https://github.com/google/sentencepiece).
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
@@ -75,22 +82,6 @@ class ScoreBasedEncoder:
         if spelled is not None:
             return spelled
         return ids.get(chr(byte), self._vocabulary.unknown_id) if byte < 0x80 else self._vocabulary.unknown_id
-
-
-def byte_text(byte: int) -> str:
-    """Returns the text of a byte's token, such as `<0x0A>`."""
-    return f"<0x{byte:02X}>"
-
-
-def byte_of(text: str) -> bytes:
-    """Returns the byte that such a text names, or the text's own bytes if it names none."""
-    digits = text[3:-1]
-    if text[:3] == "<0x" and text[-1:] == ">" and len(digits) == 2 and digits.isascii() and digits.isalnum():
-        try:
-            return bytes([int(digits, 16)])
-        except ValueError:
-            return text_bytes(text)
-    return text_bytes(text)
 
 
 def _model_proto(texts: Iterable[str], scores: Iterable[float]) -> bytes:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from tui_llama.engine.gguf.file import GgufFile, StringArray
 
 MAX_VOCAB_SIZE = 1 << 24
+SPACE = "\u2581"
+"""The sign that stands for a space in the texts of SentencePiece's tokens."""
 _PREFIX = "tokenizer.ggml."
 _NO_TOKEN = (-1, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 
@@ -128,6 +130,22 @@ def read_vocabulary(file: GgufFile, defaults: VocabularyDefaults) -> Vocabulary:
         end_of_generation=end_of_generation,
         notices=(*special.notices, *_suppression_notices(file)),
     )
+
+
+def byte_text(byte: int) -> str:
+    """Returns the text of a byte's token, such as `<0x0A>`."""
+    return f"<0x{byte:02X}>"
+
+
+def byte_of(text: str) -> bytes:
+    """Returns the byte that such a text names, or the text's own bytes if it names none."""
+    digits = text[3:-1]
+    if text[:3] == "<0x" and text[-1:] == ">" and len(digits) == 2 and digits.isascii() and digits.isalnum():
+        try:
+            return bytes([int(digits, 16)])
+        except ValueError:
+            return text_bytes(text)
+    return text_bytes(text)
 
 
 def text_bytes(text: str) -> bytes:

@@ -22,7 +22,7 @@ from tui_llama.system.child_process import child_command
 
 _MOST_PROCESSES: Final = 4  # each has a compiler of its own, which takes memory
 _POLL_SECONDS: Final = 0.1
-_SLOW: Final = ("attention", "merge_words", "take_part", "matrix_", "_collect")
+_SLOW: Final = ("attention", "merge_words", "take_part", "matrix_", "collect")
 """The kernels that take longest to compile. They come first, so that no process is left with one at the end."""
 
 _COMPILER: Final = "tui_llama.engine.toolchain.compiler_process"

@@ -37,7 +37,7 @@ class LoadedCode:
 
 _loaded: dict[Kernel, LoadedCode] = {}
 _loading = threading.Lock()
-_troubles: list[str] = []
+_problems: list[str] = []
 
 
 def load_kernels(kernels: Iterable[Kernel], on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -60,7 +60,7 @@ def load_kernels(kernels: Iterable[Kernel], on_progress: Callable[[int, int], No
             unkept = compile_in_processes(absent, lambda more: on_progress(done + more, len(wanted)))
             kept |= {kernel: unkept.code.get(kernel) or read(kernel) for kernel in absent}
             if unkept.code:
-                _troubles.append(unkept.cause)
+                _problems.append(unkept.cause)
         for kernel, code in kept.items():
             if code is None:
                 raise EngineError(f"{kernel.module}.{kernel.name} was compiled, but could not be saved")
@@ -86,7 +86,7 @@ def is_ready(kernel: Kernel) -> bool:
 
 def take_notices() -> tuple[str, ...]:
     """Returns what the user should know of keeping code, and forgets it."""
-    causes, _troubles[:] = dict.fromkeys(_troubles), []
+    causes, _problems[:] = dict.fromkeys(_problems), []
     return tuple(
         f"Compiled kernels cannot be saved in {paths.kernel_cache_folder()} ({cause}), "
         "so every start compiles them again, which takes a while."

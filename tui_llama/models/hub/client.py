@@ -29,7 +29,7 @@ from tui_llama.models.hub.reference import HubReference, is_safe_path
 
 MOST_LISTING_BYTES: Final = 64 << 20
 
-_INSTALL_HINT: Final = "Install it with: pip install 'tui-llama[hub]'"
+_INSTALL_HINT: Final = "Install it with: pip install 'huggingface_hub>=1.0'"
 _AS_IT_IS: Final[Mapping[str, str]] = {"Accept-Encoding": "identity"}
 
 

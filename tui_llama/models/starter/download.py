@@ -55,7 +55,7 @@ def download_wheel(folder: Path, report: ReportProgress) -> Path:
         said = log.read().decode("utf-8", "replace")
     wheels = sorted(target.rglob("*.whl"))
     if len(wheels) != 1:
-        raise explained(said)
+        raise download_error(said)
     return wheels[0]
 
 
@@ -168,7 +168,7 @@ CAUSES: Final = (
 """Patterns of what downloaders print, and the meaning for the user; the first that matches counts."""
 
 
-def explained(said: str) -> DownloadError:
+def download_error(said: str) -> DownloadError:
     """Returns the error for what a downloader has said."""
     for pattern, cause, hint in CAUSES:
         if re.search(pattern, said, re.IGNORECASE):

@@ -1,4 +1,4 @@
-"""A dialog that asks before something that cannot be undone."""
+"""A dialog that asks before something is done."""
 
 from typing import ClassVar
 
@@ -41,7 +41,7 @@ class AskWhether(Dialog[bool | None]):
             yield Static(self._detail, markup=False)
             with Horizontal(classes="buttons"):
                 yield Button(f"{self._yes} (y)", id="yes", variant="error", compact=True)
-                yield Button("Keep (n)", id="no", compact=True)
+                yield Button("No (n)", id="no", compact=True)
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from tui_llama.chats.database.moments import present
 from tui_llama.chats.database.tables.rows import ChatRow, chat_from_row, checked, summary_from_row
 from tui_llama.chats.stored import Chat, ChatSummary
+from tui_llama.chats.stored_text import storable
 from tui_llama.errors import StoreConflictError
 
 
@@ -51,6 +52,23 @@ def is_made_already(database: sqlite3.Connection, chat_id: str, made_at: int) ->
     """Tells whether there is a chat of that id which was made at that moment."""
     query = "SELECT 1 FROM chats WHERE chat_id = ? AND created_at = ?"
     return database.execute(query, (chat_id, made_at)).fetchone() is not None
+
+
+def insert_chat(
+    database: sqlite3.Connection,
+    chat_id: str,
+    title: str,
+    model_path: str,
+    system_prompt: str,
+    made_at: int,
+    begun: str,
+) -> None:
+    """Adds a chat without messages; `made_at` is in microseconds since 1970, `begun` is of `chat_date.date_text`."""
+    database.execute(
+        "INSERT INTO chats (chat_id, title, model_path, system_prompt, created_at, updated_at, begun_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (chat_id, storable(title), storable(model_path), storable(system_prompt), made_at, made_at, begun),
+    )
 
 
 def set_column(database: sqlite3.Connection, chat_id: str, column: str, value: str) -> None:
