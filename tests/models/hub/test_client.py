@@ -141,7 +141,7 @@ def test_files_that_lead_out_of_the_cache_are_not_seen(hub: FakeHub) -> None:
     listed = {"sha": "a" * 40, "siblings": [{"rfilename": "../../evil.gguf"}, {"rfilename": "/x.gguf"}]}
     hub.fail("/api/", Fault(status=200, body=json.dumps(listed).encode()))
 
-    with pytest.raises(DownloadError, match="not a GGUF file"):
+    with pytest.raises(DownloadError, match="has no GGUF file"):
         fetch(HubReference(REPOSITORY), ignore)
 
 
