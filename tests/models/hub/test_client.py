@@ -312,7 +312,7 @@ def test_a_missing_library_is_said_with_the_way_to_get_it(monkeypatch: pytest.Mo
 
     with pytest.raises(DownloadError, match="huggingface_hub") as caught:
         fetch(REFERENCE, ignore)
-    assert "pip install 'tui-llama[hub]'" in caught.value.hint
+    assert "pip install 'huggingface_hub>=1.0'" in caught.value.hint
 
 
 def test_a_library_that_is_too_old_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
