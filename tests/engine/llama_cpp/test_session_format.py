@@ -424,7 +424,7 @@ def test_cells_that_are_not_those_of_the_tokens_are_refused(version: int, token_
 def test_a_session_of_another_shape_is_refused(path: Path, change: dict[str, Any]) -> None:
     write(path, 10, some_state())
 
-    with pytest.raises(StateFileError, match=r"^of another shape$"):
+    with pytest.raises(StateFileError, match=r"^made with keys and values of another shape$"):
         read_llama_session(path, ARCHITECTURE, replace(SHAPE, **change), MOST_TOKENS, VOCAB_SIZE)
 
 
