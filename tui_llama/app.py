@@ -118,9 +118,12 @@ class ChatApp(CommandActions):
         self._chats = ChatsController(driver, self._saving, self._editing, settings, self, run)
         self._status = StatusController(driver, self.models, self._editing, self._saving, self)
         self._leaving = LeavingController(driver, self._saving, self._draft, self._idle_prefill, self.models, self, run)
+        self._choose_theme(settings.theme)
+
+    def _choose_theme(self, name: str) -> None:
         for theme in themes():
             self.register_theme(theme)
-        self.theme = settings.theme if settings.theme in self.available_themes else DEFAULT_THEME
+        self.theme = name if name in self.available_themes else DEFAULT_THEME
 
     def get_default_screen(self) -> Screen[None]:
         """Returns the chat, so that Textual never draws another first screen."""
