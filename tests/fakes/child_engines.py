@@ -20,7 +20,6 @@ from tui_llama.engine.protocol import (
     IdlePrefillFinished,
     IdlePrefillProgress,
     IdlePrefillRequest,
-    LoadEvent,
     LoadProgress,
     LoadRequest,
     LoadStage,
@@ -42,15 +41,16 @@ PIECE_BYTES = 16 * 1024
 class ObedientEngine:
     """An engine that carries out one-word instructions, which its methods compare with."""
 
-    def load(self, request: LoadRequest, should_stop: Callable[[], bool]) -> Iterator[LoadEvent]:
-        yield LoadProgress(LoadStage.READ, 1, 2)
+    def load(
+        self, request: LoadRequest, should_stop: Callable[[], bool], on_progress: Callable[[LoadProgress], None]
+    ) -> ModelLoaded | Failed:
+        on_progress(LoadProgress(LoadStage.READ, 1, 2))
         if request.model_path == "endless":
             _wait_for(should_stop)
-            yield Failed(None, "loading was stopped")
-        elif request.model_path == "mistake":
+            return Failed(None, "loading was stopped")
+        if request.model_path == "mistake":
             raise ZeroDivisionError("a mistake in the engine")
-        else:
-            yield ModelLoaded(model_info(request.model_path))
+        return ModelLoaded(model_info(request.model_path))
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
         text = request.messages[-1].text if isinstance(request, ReplyRequest) else request.text

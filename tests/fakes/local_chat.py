@@ -55,7 +55,9 @@ class NearEngine:
 
     async def load(self, request: LoadRequest) -> AsyncIterator[LoadEvent]:
         self.is_alive, self._is_cancelled = True, False
-        for event in self._local.load(request, lambda: self._is_cancelled):
+        progress: list[LoadEvent] = []
+        last = self._local.load(request, lambda: self._is_cancelled, progress.append)
+        for event in (*progress, last):
             yield event
 
     async def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncIterator[ReplyEvent]:

@@ -21,7 +21,6 @@ from tui_llama.engine.protocol import (
     IdlePrefillFinished,
     IdlePrefillProgress,
     IdlePrefillRequest,
-    LoadEvent,
     LoadProgress,
     LoadRequest,
     LoadStage,
@@ -115,10 +114,12 @@ class GatedEngine(ObedientEngine):
     def __init__(self) -> None:
         self.go_on, self.may_save, self.saving, self.saved = (threading.Event() for _ in range(4))
 
-    def load(self, request: LoadRequest, should_stop: Callable[[], bool]) -> Iterator[LoadEvent]:
-        yield LoadProgress(LoadStage.READ, 1, 2)
+    def load(
+        self, request: LoadRequest, should_stop: Callable[[], bool], on_progress: Callable[[LoadProgress], None]
+    ) -> ModelLoaded | Failed:
+        on_progress(LoadProgress(LoadStage.READ, 1, 2))
         self.go_on.wait()
-        yield Failed(None, "loading was stopped") if should_stop() else ModelLoaded(model_info("fake.gguf"))
+        return Failed(None, "loading was stopped") if should_stop() else ModelLoaded(model_info("fake.gguf"))
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
         yield PromptProgress(request.turn, 0, 0, 1)

@@ -83,7 +83,9 @@ class Talk:
 
 
 def load(engine: LocalEngine, request: LoadRequest, should_stop: Callable[[], bool] = never) -> list[LoadEvent]:
-    return list(engine.load(request, should_stop))
+    progress: list[LoadEvent] = []
+    last = engine.load(request, should_stop, progress.append)
+    return [*progress, last]
 
 
 def engine_with(model: FakeModel) -> LocalEngine:

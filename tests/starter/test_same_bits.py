@@ -66,8 +66,8 @@ SAMPLING = [
 def opened(model: Path, folder: Path) -> Iterator[LocalEngine]:
     """An engine that has read nothing yet; what it stores is in this folder."""
     engine = LocalEngine()
-    events = list(engine.load(LoadRequest(str(model), prompt_cache_folder=str(folder)), never))
-    assert isinstance(events[-1], ModelLoaded), events[-1]
+    loaded = engine.load(LoadRequest(str(model), prompt_cache_folder=str(folder)), never)
+    assert isinstance(loaded, ModelLoaded), loaded
     yield engine
     engine.close()
 

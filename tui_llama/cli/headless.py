@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tui_llama.chat import ChatMessage, Role, StopReason
-from tui_llama.chats.chat_prompt_cache import with_prompt_cache
 from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.engine.protocol import (
     TOKENISED_AGAIN,
@@ -21,7 +20,6 @@ from tui_llama.engine.protocol import (
     Finished,
     LoadProgress,
     LoadRequest,
-    ModelLoaded,
     Notice,
     PromptProgress,
     ReplyRequest,
@@ -95,6 +93,8 @@ def complete(
     if chat is None:
         _run(load, settings, request)
         return
+    from tui_llama.chats.chat_prompt_cache import with_prompt_cache  # a database, which other answers do without
+
     with opened_engine(with_prompt_cache(load, settings.prompt_cache_mib)) as (engine, output):
         _answer(engine, settings, request_behind(chat, request, engine, output), output)
 
@@ -158,18 +158,16 @@ def tell_of_template(engine: "LocalEngine", output: Output) -> None:
 
 
 def _load(engine: "LocalEngine", request: LoadRequest, output: "Output") -> None:
-    for event in engine.load(request, _never):
-        if isinstance(event, LoadProgress):
-            output.progress(f"loading the model: {event.stage} {percent(event.done, event.total)}")
-        elif isinstance(event, ModelLoaded):
-            of_template = engine.template_notices
-            for notice in event.notices:
-                if notice not in of_template:
-                    output.notice(notice)
-        elif isinstance(event, Notice):
-            output.notice(event.text)
-        elif isinstance(event, Failed):
-            raise EngineError(event.message, event.hint)
+    def show(progress: LoadProgress) -> None:
+        output.progress(f"loading the model: {progress.stage} {percent(progress.done, progress.total)}")
+
+    loaded = engine.load(request, _never, show)
+    if isinstance(loaded, Failed):
+        raise EngineError(loaded.message, loaded.hint)
+    of_template = engine.template_notices
+    for notice in loaded.notices:
+        if notice not in of_template:
+            output.notice(notice)
 
 
 def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, output: "Output") -> None:

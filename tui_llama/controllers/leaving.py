@@ -117,7 +117,8 @@ class LeavingController:
                 loop.add_signal_handler(number, self._end_by_signal, number, status)
 
     def _end_by_signal(self, number: int, status: int) -> None:
-        if number == signal.SIGINT:  # a second one interrupts whatever the first has begun
+        # A second interrupt breaks off whatever the first has begun, which is nothing before the screen is there.
+        if number == signal.SIGINT and self._view.can_draw:
             asyncio.get_running_loop().remove_signal_handler(number)
         self.quit_unasked(status)
 

@@ -8,8 +8,6 @@ does the same for all chats and across programs. Knows nothing of where chats ar
 """
 
 import gc
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +18,6 @@ from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
-from tui_llama.engine.llama_cpp.transfer import SessionTransfer
 from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.eviction import default_budget_bytes
@@ -34,7 +31,6 @@ from tui_llama.engine.protocol import (
     Finished,
     IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadEvent,
     LoadProgress,
     LoadRequest,
     LoadStage,
@@ -50,10 +46,8 @@ from tui_llama.errors import EngineError, UserError
 from tui_llama.files.storage import DiskStorage
 
 if TYPE_CHECKING:
+    from tui_llama.engine.llama_cpp.transfer import SessionTransfer
     from tui_llama.engine.model.model import Model
-
-# A Ctrl+C that comes just before the main thread begins to wait does not end the wait, so every wait is short.
-_POLL_SECONDS = 0.1
 
 
 class LocalEngine:
@@ -93,35 +87,46 @@ class LocalEngine:
         """
         return self._loaded()[0].chat_template.notices
 
-    def load(self, request: LoadRequest, should_stop: ShouldStop) -> Iterator[LoadEvent]:
-        """Closes the model that is loaded; yields progress, then exactly one of `ModelLoaded` and `Failed`.
+    def load(
+        self,
+        request: LoadRequest,
+        should_stop: ShouldStop,
+        on_progress: Callable[[LoadProgress], None] = lambda progress: None,
+    ) -> ModelLoaded | Failed:
+        """Closes the model that is loaded, and opens the requested one.
 
         Args:
             request: What to load.
             should_stop: Asked at every step of progress; a load so stopped ends with `Failed`.
+            on_progress: Called at every step of progress, in the caller's thread.
         """
+
+        def report(stage: LoadStage, done: int, total: int) -> None:
+            if should_stop():
+                raise _LoadStoppedError
+            on_progress(LoadProgress(stage, done, total))
+
         self.close()
         self._costs, self._speed = BatchCosts(self._clock), ReadingSpeed()
         model_file = WatchedFile(request.model_path)
-        opening = _Opening(self._open_model, request, should_stop)
+        # Hardly anything that is made here becomes garbage, and to look for some takes a tenth of the time.
+        gc.disable()
         try:
-            yield from opening.progress()
-            self._model = opening.model()
+            self._model = self._open_model(request, report)
             self._model_file = model_file
             self._sequence = self._model.new_sequence()
             self._prompt_cache, cache_notices = _prompt_cache(request, self._model)
         except _LoadStoppedError:
-            yield Failed(None, "loading was stopped")
+            return Failed(None, "loading was stopped")
         except MemoryError:
             self.close()
-            yield Failed(None, "the model does not fit into memory", "Try a smaller model or context.")
+            return Failed(None, "the model does not fit into memory", "Try a smaller model or context.")
         except UserError as error:
             self.close()
-            yield Failed(None, str(error), error.hint)
-        else:
-            yield ModelLoaded(self._model.info, (*self._model.notices, *cache_notices))
+            return Failed(None, str(error), error.hint)
         finally:
-            opening.abandon()
+            gc.enable()
+        return ModelLoaded(self._model.info, (*self._model.notices, *cache_notices))
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop) -> Iterator[ReplyEvent]:
         """Yields the events of a reply up to `Finished` or `Failed`, and then saves what the reply leaves.
@@ -186,7 +191,7 @@ class LocalEngine:
         except UserError as error:
             return Failed(None, str(error), error.hint)
 
-    def session_transfer(self) -> SessionTransfer:
+    def session_transfer(self) -> "SessionTransfer":
         """Returns what takes in and writes sessions of llama.cpp, in the sequence of the replies.
 
         Raises:
@@ -194,6 +199,8 @@ class LocalEngine:
         """
         if self._model is None or self._sequence is None:
             raise EngineError("no model is loaded", "Load a model first.")
+        from tui_llama.engine.llama_cpp.transfer import SessionTransfer  # only commands need it
+
         self._last_chat_id = None
         return SessionTransfer(self._model, self._sequence, self._prompt_cache)
 
@@ -237,62 +244,6 @@ class LocalEngine:
 
 class _LoadStoppedError(Exception):
     """Ends `open_model` from within, when the user has stopped the loading."""
-
-
-class _Opening:
-    """Opens a model in a thread of its own, so that its progress can be yielded meanwhile.
-
-    A daemon: a compiler cannot be interrupted, and the program's end must not wait for it.
-    """
-
-    def __init__(self, open_model: ModelOpener, request: LoadRequest, should_stop: ShouldStop) -> None:
-        self._open_model = open_model
-        self._request = request
-        self._should_stop = should_stop
-        self._abandoned = False
-        self._progress: queue.SimpleQueue[LoadProgress | None] = queue.SimpleQueue()
-        self._outcome: LanguageModel | BaseException | None = None
-
-    def progress(self) -> Iterator[LoadProgress]:
-        threading.Thread(target=self._run, name="open model", daemon=True).start()
-        while True:
-            try:
-                progress = self._progress.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                continue
-            if progress is None:
-                return
-            yield progress
-
-    def model(self) -> LanguageModel:
-        """Returns the opened model, or raises what opening it raised.
-
-        To be called after `progress` has ended.
-        """
-        if isinstance(self._outcome, BaseException):
-            raise self._outcome
-        assert self._outcome is not None
-        return self._outcome
-
-    def abandon(self) -> None:
-        """Lets the opening stop at its next step: nobody waits for the model any more."""
-        self._abandoned = True
-
-    def _run(self) -> None:
-        # Hardly anything that is made here becomes garbage, and to look for some takes a tenth of the time.
-        gc.disable()
-        try:
-            self._outcome = self._open_model(self._request, self._report)
-        except BaseException as error:  # raised again where the model is asked for
-            self._outcome = error
-        finally:
-            gc.enable()
-            self._progress.put(None)
-
-    def _report(self, stage: LoadStage, done: int, total: int) -> None:
-        if self._abandoned or self._should_stop():
-            raise _LoadStoppedError
-        self._progress.put(LoadProgress(stage, done, total))
 
 
 def _prompt_cache(request: LoadRequest, model: LanguageModel) -> tuple[PromptCache | None, tuple[str, ...]]:

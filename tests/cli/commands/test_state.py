@@ -169,8 +169,8 @@ def next_turn(chat_id: str, tiny_model: Path) -> tuple[PromptEncoded, Usage]:
         messages.insert(0, ChatMessage(Role.SYSTEM, system_prompt))
     engine = LocalEngine()
     folder = str(paths.prompt_cache_folder())
-    loaded = list(engine.load(LoadRequest(str(tiny_model), threads=1, prompt_cache_folder=folder), lambda: False))
-    assert isinstance(loaded[-1], ModelLoaded)
+    loaded = engine.load(LoadRequest(str(tiny_model), threads=1, prompt_cache_folder=folder), lambda: False)
+    assert isinstance(loaded, ModelLoaded)
     request = ReplyRequest(
         turn=1,
         messages=(*messages, ChatMessage(Role.USER, "And then?")),

@@ -171,7 +171,7 @@ def ready(events: Sequence[IdlePrefillEvent]) -> int:
 def engine_with(model: FakeModel, folder: Path | str = "") -> LocalEngine:
     engine = LocalEngine(FakeOpener(model))
     request = LoadRequest(model.info.path, prompt_cache_folder=str(folder), prompt_cache_bytes=1 << 20)
-    assert isinstance(list(engine.load(request, never))[-1], ModelLoaded)
+    assert isinstance(engine.load(request, never), ModelLoaded)
     return engine
 
 
@@ -390,7 +390,7 @@ def test_a_real_model_holds_the_same_bits_and_gives_the_same_answer(
     answers, numbers, tokens = [], [], []
     for drafts in ((), ("", draft[:9], draft[:24], "something else", draft[:33], draft)):
         engine = LocalEngine()
-        assert isinstance(list(engine.load(LoadRequest(str(path), threads=1), never))[-1], ModelLoaded)
+        assert isinstance(engine.load(LoadRequest(str(path), threads=1), never), ModelLoaded)
         talk = Talk(engine)
         talk.say("hello there", 12, sampling)
         talk.messages = (talk.messages[0], ChatMessage(Role.ASSISTANT, f"aa</think>{talk.messages[1].text}"))
@@ -583,7 +583,7 @@ def test_an_old_speed_fades() -> None:
 
 def test_the_engine_measures_while_it_reads() -> None:
     engine = LocalEngine(FakeOpener(FakeModel()), itertools.count(0.0).__next__)
-    list(engine.load(LoadRequest("fake.gguf"), never))
+    engine.load(LoadRequest("fake.gguf"), never)
     talk = Talk(engine)
     talk.rest("x" * 160)
     estimate = talk.estimate("y" * 10)

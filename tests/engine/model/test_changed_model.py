@@ -138,10 +138,10 @@ def test_a_failure_to_load_is_an_event_and_the_next_load_works(tiny: Path) -> No
     shutil.copyfile(tiny, whole)
     cut(tiny)
     engine = LocalEngine()
-    failed = list(engine.load(LoadRequest(str(tiny), threads=1), lambda: False))[-1]
+    failed = engine.load(LoadRequest(str(tiny), threads=1), lambda: False)
     assert isinstance(failed, Failed)
     whole.rename(tiny)
-    assert isinstance(list(engine.load(LoadRequest(str(tiny), threads=1), lambda: False))[-1], ModelLoaded)
+    assert isinstance(engine.load(LoadRequest(str(tiny), threads=1), lambda: False), ModelLoaded)
     engine.close()
 
 
@@ -161,7 +161,7 @@ def reply(engine: LocalEngine) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("change", CHANGES)
 def test_answers_go_on_from_what_was_loaded_and_the_change_is_told_once(tiny: Path, change: Change) -> None:
     engine = LocalEngine()
-    assert isinstance(list(engine.load(LoadRequest(str(tiny), threads=1), lambda: False))[-1], ModelLoaded)
+    assert isinstance(engine.load(LoadRequest(str(tiny), threads=1), lambda: False), ModelLoaded)
     text, notices = reply(engine)
     assert notices == []
     change(tiny)
@@ -176,10 +176,10 @@ def test_answers_go_on_from_what_was_loaded_and_the_change_is_told_once(tiny: Pa
 def test_loading_again_takes_the_file_as_it_is_now(tiny: Path) -> None:
     engine = LocalEngine()
     request = LoadRequest(str(tiny), threads=1)
-    list(engine.load(request, lambda: False))
+    engine.load(request, lambda: False)
     text, _ = reply(engine)
     overwrite(tiny)
-    assert isinstance(list(engine.load(request, lambda: False))[-1], ModelLoaded)
+    assert isinstance(engine.load(request, lambda: False), ModelLoaded)
     other_text, notices = reply(engine)
     assert notices == []
     assert other_text != text

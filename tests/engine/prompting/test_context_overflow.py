@@ -42,9 +42,7 @@ def never() -> bool:
 def engine_with(model: FakeModel, folder: Path | str = "") -> LocalEngine:
     """An engine by whose clock every batch takes the same time, so that whatever may come true is guessed."""
     engine = LocalEngine(FakeOpener(model), itertools.count(0.0).__next__)
-    assert isinstance(
-        list(engine.load(LoadRequest(model.info.path, prompt_cache_folder=str(folder)), never))[-1], ModelLoaded
-    )
+    assert isinstance(engine.load(LoadRequest(model.info.path, prompt_cache_folder=str(folder)), never), ModelLoaded)
     return engine
 
 
@@ -276,7 +274,7 @@ def test_nothing_of_moved_tokens_is_stored(tmp_path: Path) -> None:
 def test_guesses_change_nothing_of_an_answer_that_makes_room(tmp_path: Path, cache_type: str) -> None:
     path = make_tiny_model(tmp_path / "tiny.gguf", "qwen3", chat_template=CHATML_TEMPLATE)
     engine = LocalEngine(clock=itertools.count(0.0).__next__)
-    assert isinstance(list(engine.load(LoadRequest(str(path), 48, 1, cache_type=cache_type), never))[-1], ModelLoaded)
+    assert isinstance(engine.load(LoadRequest(str(path), 48, 1, cache_type=cache_type), never), ModelLoaded)
     for overflow in (SHIFT, Overflow(OverflowMode.EXTEND, group_size=4, group_width=16)):
         answers, guessed = [], 0
         for draft_max in (0, 7):
@@ -314,7 +312,7 @@ def test_a_shifted_story_is_the_one_that_llama_cpp_tells(shared_folder: Path, ke
     """
     path = shared_folder / "data" / "stories260K.gguf"
     engine = LocalEngine()
-    list(engine.load(LoadRequest(str(path), 256, 1), never))
+    engine.load(LoadRequest(str(path), 256, 1), never)
     overflow = Overflow(OverflowMode.SHIFT, keep_tokens=keep)
     request = CompleteRequest(1, GOLDEN_PROMPT, GREEDY, 500, overflow=overflow, ignore_eos=True)
     events = list(engine.reply(request, never))
@@ -348,7 +346,7 @@ def test_an_extended_story_is_llama_cpp_s_up_to_the_first_grouping(shared_folder
     """The first grouping comes after 116 tokens. From there on llama.cpp rotates keys the wrong way."""
     path = shared_folder / "data" / "stories260K.gguf"
     engine = LocalEngine()
-    list(engine.load(LoadRequest(str(path), 1024, 1), never))
+    engine.load(LoadRequest(str(path), 1024, 1), never)
     overflow = Overflow(OverflowMode.EXTEND, group_size=4, group_width=128)
     request = CompleteRequest(1, GOLDEN_PROMPT, GREEDY, 400, overflow=overflow, ignore_eos=True)
     said = tokens_of(engine.reply(request, never))

@@ -15,6 +15,7 @@ from tui_llama.engine.protocol import (
     IdlePrefillFinished,
     IdlePrefillRequest,
     LoadRequest,
+    ModelLoaded,
     Notice,
     PromptEncoded,
     PromptEstimate,
@@ -43,7 +44,7 @@ def never() -> bool:
 
 def engine() -> LocalEngine:
     opened = LocalEngine(FakeOpener(FakeModel(answering("a long answer"), vocabulary="bytes")))
-    assert not [event for event in opened.load(LoadRequest("fake.gguf"), never) if isinstance(event, Failed)]
+    assert isinstance(opened.load(LoadRequest("fake.gguf"), never), ModelLoaded)
     return opened
 
 

@@ -63,8 +63,7 @@ from tui_llama.engine.protocol import CompleteRequest, Finished, LoadRequest
 path = make_tiny_model(__import__("pathlib").Path(sys.argv[1]), quantization="Q4_K")
 before = set(sys.modules)
 engine = LocalEngine()
-for event in engine.load(LoadRequest(str(path)), lambda: False):
-    pass
+engine.load(LoadRequest(str(path)), lambda: False)
 request = CompleteRequest(1, "one two", SamplingSettings(top_k=5), max_tokens=3, ignore_eos=True)
 for event in engine.reply(request, lambda: False):
     if isinstance(event, Finished):

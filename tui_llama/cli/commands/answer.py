@@ -48,11 +48,14 @@ def complete(group_options: dict[str, object], /, text: str | None, chat_id: str
     """
     if text is None and chat_id is None:
         raise click.UsageError("Missing argument 'TEXT'.")
-    from tui_llama.chats.find_chat import find_chat
     from tui_llama.cli import headless
 
     options = {**group_options, **given(options)}
-    chat = None if chat_id is None else find_chat(chat_id)
+    chat = None
+    if chat_id is not None:
+        from tui_llama.chats.find_chat import find_chat
+
+        chat = find_chat(chat_id)
     model, settings = model_file(options, chat), settings_from(options)
     text = "" if text is None else text_or_input(text)
     ignore_eos = bool(options.get("ignore_eos"))

@@ -33,8 +33,9 @@ from tui_llama.engine.protocol import (
     Failed,
     IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadEvent,
+    LoadProgress,
     LoadRequest,
+    ModelLoaded,
     Notice,
     PromptEstimate,
     ReplyEvent,
@@ -57,8 +58,10 @@ _EXIT_SPEECHLESS = 4
 class SynchronousEngine(Protocol):
     """The engine that runs in this process: `LocalEngine`, or an engine of a test."""
 
-    def load(self, request: LoadRequest, should_stop: Callable[[], bool]) -> Iterator[LoadEvent]:
-        """Yields progress, then exactly one of `ModelLoaded` and `Failed`."""
+    def load(
+        self, request: LoadRequest, should_stop: Callable[[], bool], on_progress: Callable[[LoadProgress], None]
+    ) -> ModelLoaded | Failed:
+        """Opens a model, and calls `on_progress` meanwhile."""
         ...
 
     def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
@@ -173,8 +176,7 @@ class EngineServer:
     def _carry_out(self, engine: SynchronousEngine, job: _Job) -> None:
         match job.request:
             case LoadRequest() as request:
-                for load_event in engine.load(request, job.stop.is_set):
-                    self._send(load_event)
+                self._send(engine.load(request, job.stop.is_set, self._send))
             case IdlePrefillRequest() as request:
                 for read_event in engine.idle_prefill(request, job.stop.is_set):
                     self._send(read_event)
