@@ -20,6 +20,7 @@ class Role(StrEnum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"
 
 
 class StopReason(StrEnum):
@@ -39,10 +40,17 @@ ENDED_BY_ITSELF: Final = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
-    """One message as the chat template sees it."""
+    """One message as the chat template sees it.
+
+    `images` are data URLs, shown to a model that sees them, before the text. `fields` is a JSON object with further
+    fields of the message, such as `tool_calls`, `tool_call_id` and `name`, for templates and servers that know them;
+    "" is none.
+    """
 
     role: Role
     text: str
+    images: tuple[str, ...] = ()
+    fields: str = ""
 
 
 class SamplingSettings(msgspec.Struct, frozen=True):
@@ -126,6 +134,11 @@ class Usage(msgspec.Struct, frozen=True):
     The prompt has `reused_tokens`, which were in the cache (memory or state file), and `read_tokens`, which had to be
     read. At the end the cache holds `context_used` tokens of the `context_size` that it can hold. `drafted_tokens` were
     guessed from the text in the context, and `accepted_tokens` of them were right.
+
+    A server may tell less. `first_token_seconds` is the time from the request to the first token as this program has
+    measured it, for engines on servers only. Where the server told no token counts, `knows_tokens` is false and all
+    counts are 0; where it did not tell how much of the prompt was in its cache, `knows_reused` is false and
+    `read_tokens` is the whole prompt.
     """
 
     reused_tokens: Count = 0
@@ -137,3 +150,6 @@ class Usage(msgspec.Struct, frozen=True):
     context_size: Count = 0
     drafted_tokens: Count = 0
     accepted_tokens: Count = 0
+    first_token_seconds: Seconds | None = None
+    knows_tokens: bool = True
+    knows_reused: bool = True

@@ -30,6 +30,8 @@ from tui_llama.engine.protocol import (
     ReplyEvent,
     ReplyRequest,
     TextPiece,
+    Tokenized,
+    TokenizeRequest,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +104,11 @@ class ObedientEngine:
         if request.messages[-1].text == "too long":
             return Failed(None, "the prompt is too long", "Write less.")
         return PromptEstimate(7, len(request.messages), None)
+
+    def tokenize(self, request: TokenizeRequest) -> Tokenized | Failed:
+        if request.text == "no such token":
+            return Failed(None, "there is no such token")
+        return Tokenized((7, 8), request.text or "of tokens")
 
 
 def _save(what: str) -> Iterator[Notice]:

@@ -27,6 +27,8 @@ from tui_llama.engine.protocol import (
     PromptEstimate,
     ReplyEvent,
     ReplyRequest,
+    Tokenized,
+    TokenizeRequest,
 )
 from tui_llama.errors import EngineError
 from tui_llama.settings import Settings
@@ -81,6 +83,12 @@ class NearEngine:
         if isinstance(estimate, Failed):
             raise EngineError(estimate.message, estimate.hint)
         return estimate
+
+    async def tokenize(self, request: TokenizeRequest) -> Tokenized:
+        tokenized = self._local.tokenize(request)
+        if isinstance(tokenized, Failed):
+            raise EngineError(tokenized.message, tokenized.hint)
+        return tokenized
 
     def cancel(self) -> None:
         self._is_cancelled = True

@@ -10,8 +10,36 @@ import msgspec
 from tui_llama.chat import Count
 
 
+class Capabilities(msgspec.Struct, frozen=True):
+    """What an engine can do with its model. The screen hides what it cannot do, or says why it is not possible.
+
+    Attributes:
+        has_exact_tokens: It tells the ids of the tokens that it reads and writes, and takes them back.
+        can_estimate: It can tell the cost of a prompt in advance, and show the prompt: `Engine.estimate`.
+        can_prefill_idle: It can read the next prompt in advance: `Engine.idle_prefill`.
+        can_continue: It can continue an answer that was cut off, and an answer whose start is given.
+        sees_images: The model sees the images of messages.
+        has_probabilities: It tells the log-probabilities of tokens.
+        has_grammars: It can bind an answer to a grammar or a JSON schema.
+        why_not_continue: Why it cannot continue an answer, as a sentence; empty if it can.
+    """
+
+    has_exact_tokens: bool = True
+    can_estimate: bool = True
+    can_prefill_idle: bool = True
+    can_continue: bool = True
+    sees_images: bool = False
+    has_probabilities: bool = False
+    has_grammars: bool = False
+    why_not_continue: str = ""
+
+
 class ModelInfo(msgspec.Struct, frozen=True):
     """The facts about a loaded model that the screen shows. Names come from the file and are not safe to print.
+
+    The model of a server has the address of a `servers.address.RemoteModel` as its path, the server's name in
+    `server`, and 0 or "" for what the server does not tell. `template_marks` are those of
+    `chat_template.KNOWN_MARKS` that the chat template writes; they tell how the model writes thoughts and tool calls.
 
     `sampling` is the file's recommendation, by the names of `chat.SamplingSettings`; it is not checked. `vocabulary` is
     the vocabulary's fingerprint: two are equal only if token ids mean the same in both.
@@ -30,6 +58,9 @@ class ModelInfo(msgspec.Struct, frozen=True):
     template_source: str
     sampling: Mapping[str, float] = {}
     vocabulary: str = ""
+    server: str = ""
+    template_marks: tuple[str, ...] = ()
+    capabilities: Capabilities = Capabilities()
 
 
 class ModelFacts(msgspec.Struct, frozen=True):

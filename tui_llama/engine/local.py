@@ -39,6 +39,8 @@ from tui_llama.engine.protocol import (
     PromptEstimate,
     ReplyEvent,
     ReplyRequest,
+    Tokenized,
+    TokenizeRequest,
 )
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.engine.token_sequence import TokenSequence
@@ -188,6 +190,24 @@ class LocalEngine:
             model, sequence = self._loaded()
             own = without_foreign_tokens(model, request)
             return estimate_prompt(model, sequence, own, self._speed, self._prompt_cache)
+        except UserError as error:
+            return Failed(None, str(error), error.hint)
+
+    def tokenize(self, request: TokenizeRequest) -> Tokenized | Failed:
+        """Returns the tokens of a text, or the text of tokens; `Failed` where there is no such token."""
+        try:
+            model, _ = self._loaded()
+            tokenizer, ids = model.tokenizer, request.token_ids
+            if request.text is not None:
+                ids = tuple(
+                    tokenizer.tokenize(
+                        request.text, add_special=request.add_special, parse_special=request.parse_special
+                    )
+                )
+            unknown = [token_id for token_id in ids if token_id >= model.vocab_size]
+            if unknown:
+                return Failed(None, f"token {unknown[0]} is not in the vocabulary of {model.vocab_size} tokens")
+            return Tokenized(ids, tokenizer.detokenize(ids))
         except UserError as error:
             return Failed(None, str(error), error.hint)
 

@@ -94,6 +94,12 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     when the context is full. `ignore_eos` never lets the model end its answer. `loop_guard` ends an answer that repeats
     the same passage, by the rule of `loop_guard.py`; an engine does not do that by itself, so a caller that shows
     answers to people asks for it.
+
+    `given_sampling` has the names of those fields of `sampling` that somebody has chosen; a server, which has defaults
+    of its own, is told no others. `template_values` is a JSON object with further variables of the chat template, such
+    as `tools` and `enable_thinking`; "" is none. `json_schema` and `grammar` (GBNF) bind the answer, "" for none. With
+    `top_probabilities`, every token comes with its log-probability and those of so many likeliest others. An engine
+    that cannot do one of these fails the reply and says so.
     """
 
     turn: int
@@ -109,6 +115,11 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     loop_guard: bool = False
     vocabulary: str = ""
     begun_at: str = ""
+    given_sampling: tuple[str, ...] = ()
+    template_values: str = ""
+    json_schema: str = ""
+    grammar: str = ""
+    top_probabilities: int | None = None
 
 
 class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
@@ -141,6 +152,10 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     answer_has_ended: bool = False
     vocabulary: str = ""
     begun_at: str = ""
+    given_sampling: tuple[str, ...] = ()
+    json_schema: str = ""
+    grammar: str = ""
+    top_probabilities: int | None = None
 
 
 class IdlePrefillRequest(msgspec.Struct, frozen=True, tag=True):
@@ -181,6 +196,19 @@ class EstimateRequest(msgspec.Struct, frozen=True, tag=True):
     shows_prompt: bool = False
 
 
+class TokenizeRequest(msgspec.Struct, frozen=True, tag=True):
+    """Tell the tokens of `text`, or, if it is None, the text of `token_ids`.
+
+    `add_special` adds the tokens that begin and end a sequence; `parse_special` reads the names of special tokens in
+    the text as these tokens.
+    """
+
+    text: str | None
+    token_ids: tuple[int, ...] = ()
+    add_special: bool = False
+    parse_special: bool = False
+
+
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):
     """Stop the work for `turn` (None: the load) at the next token, prompt chunk or stage."""
 
@@ -191,7 +219,9 @@ class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):
     """Finish saving and end the process."""
 
 
-AnsweredRequest: TypeAlias = LoadRequest | ReplyRequest | CompleteRequest | IdlePrefillRequest | EstimateRequest
+AnsweredRequest: TypeAlias = (
+    LoadRequest | ReplyRequest | CompleteRequest | IdlePrefillRequest | EstimateRequest | TokenizeRequest
+)
 Request: TypeAlias = AnsweredRequest | StopIdlePrefill | CancelRequest | ShutdownRequest
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -261,15 +291,30 @@ class PromptProgress(msgspec.Struct, frozen=True, tag=True):
     reread_cause: RereadCause | None = None
 
 
+class TokenProbability(msgspec.Struct, frozen=True):
+    """The natural logarithm of a token's probability before sampling. `token` is the token's text in UTF-8.
+
+    `token` may end inside a character. `token_id` is None where a server does not tell it. `alternatives` are the
+    likeliest tokens at this place, the likeliest first.
+    """
+
+    token: bytes
+    log_probability: float
+    token_id: TokenId | None = None
+    alternatives: tuple["TokenProbability", ...] = ()
+
+
 class TextPiece(msgspec.Struct, frozen=True, tag=True):
     """A piece of the answer and the tokens sampled since the last piece.
 
-    `text` never ends inside a character, and may be empty while one is incomplete or a stop text may be forming.
+    `text` never ends inside a character, and may be empty while one is incomplete or a stop text may be forming. A
+    server's answer has no `token_ids`. `probabilities` are those of the tokens, if the request asks for them.
     """
 
     turn: int
     text: str
     token_ids: tuple[TokenId, ...]
+    probabilities: tuple[TokenProbability, ...] = ()
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):
@@ -325,20 +370,45 @@ class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
     template_source: str = ""
 
 
+class Tokenized(msgspec.Struct, frozen=True, tag=True):
+    """The tokens of a text, or the text of tokens."""
+
+    token_ids: tuple[TokenId, ...]
+    text: str
+
+
+class FailureCause(StrEnum):
+    """What failed, as far as it decides what can be done about it. All but the first are faults of servers."""
+
+    ENGINE = "engine"
+    NOT_FOUND = "server not found"
+    REFUSED = "connection refused"
+    NOT_TRUSTED = "certificate not trusted"
+    KEY_REFUSED = "key refused"
+    NO_SUCH_MODEL = "no such model"
+    BUSY = "server busy"
+    SERVER_ERROR = "server error"
+    CUT_OFF = "stream cut off"
+    ERROR_IN_STREAM = "error in the stream"
+    NO_END = "stream without an end"
+    SILENT = "server silent"
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """An answer (of `turn`) or anything else (None) failed; the last event of it. The engine itself still lives."""
 
     turn: int | None
     message: str
     hint: str = ""
+    cause: FailureCause = FailureCause.ENGINE
 
 
 LoadEvent: TypeAlias = LoadProgress | ModelLoaded | Notice | Failed
 ReplyEvent: TypeAlias = PromptEncoded | PromptProgress | TextPiece | Notice | Finished | Failed
 IdlePrefillEvent: TypeAlias = IdlePrefillProgress | Notice | IdlePrefillFinished | Failed
-Event: TypeAlias = LoadEvent | ReplyEvent | IdlePrefillEvent | PromptEstimate
+Event: TypeAlias = LoadEvent | ReplyEvent | IdlePrefillEvent | PromptEstimate | Tokenized
 
-LAST_EVENTS = (ModelLoaded, Finished, IdlePrefillFinished, PromptEstimate, Failed)
+LAST_EVENTS = (ModelLoaded, Finished, IdlePrefillFinished, PromptEstimate, Tokenized, Failed)
 """The events that end the answer to a request."""
 
 
@@ -376,6 +446,15 @@ class Engine(Protocol):
 
         Raises:
             EngineError: there can be no such prompt, and why.
+            EngineLostError: the engine's process ended.
+        """
+        ...
+
+    async def tokenize(self, request: TokenizeRequest) -> Tokenized:
+        """Returns the tokens of a text, or the text of tokens.
+
+        Raises:
+            EngineError: there is no such token, or this engine does not know them.
             EngineLostError: the engine's process ended.
         """
         ...

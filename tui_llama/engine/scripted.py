@@ -37,6 +37,8 @@ from tui_llama.engine.protocol import (
     ReplyEvent,
     ReplyRequest,
     TextPiece,
+    Tokenized,
+    TokenizeRequest,
 )
 from tui_llama.errors import EngineLostError
 
@@ -169,6 +171,11 @@ class ScriptedEngine:
         """Asks the script."""
         self.estimate_requests.append(request)
         return self._estimate_script(request)
+
+    async def tokenize(self, request: TokenizeRequest) -> Tokenized:
+        """Returns one token for each character, its code point."""
+        text = "".join(map(chr, request.token_ids)) if request.text is None else request.text
+        return Tokenized(tuple(map(ord, text)), text)
 
     def cancel(self) -> None:
         """Skips what is left of the script."""

@@ -22,6 +22,8 @@ from tui_llama.engine.protocol import (
     PromptEstimate,
     ReplyEvent,
     ReplyRequest,
+    Tokenized,
+    TokenizeRequest,
 )
 from tui_llama.errors import EngineError, UserError
 
@@ -60,6 +62,11 @@ class GuardedEngine:
         """Estimates a prompt's cost; see `Engine.estimate`."""
         with engine_errors(self._log_file):
             return await self._opened().estimate(request)
+
+    async def tokenize(self, request: TokenizeRequest) -> Tokenized:
+        """Returns tokens of a text, or the text of tokens; see `Engine.tokenize`."""
+        with engine_errors(self._log_file):
+            return await self._opened().tokenize(request)
 
     @property
     def is_alive(self) -> bool:

@@ -43,6 +43,8 @@ from tui_llama.engine.protocol import (
     Request,
     ShutdownRequest,
     StopIdlePrefill,
+    Tokenized,
+    TokenizeRequest,
 )
 
 DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
@@ -77,6 +79,10 @@ class SynchronousEngine(Protocol):
 
     def estimate(self, request: EstimateRequest) -> PromptEstimate | Failed:
         """Returns how much a reply would have to read."""
+        ...
+
+    def tokenize(self, request: TokenizeRequest) -> Tokenized | Failed:
+        """Returns the tokens of a text, or the text of tokens."""
         ...
 
 
@@ -182,6 +188,8 @@ class EngineServer:
                     self._send(read_event)
             case EstimateRequest() as request:
                 self._send(engine.estimate(request))
+            case TokenizeRequest() as request:
+                self._send(engine.tokenize(request))
             case ReplyRequest() | CompleteRequest() as request:
                 self._reply(engine, request, job.stop.is_set)
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from tui_llama import paths
 from tui_llama.engine.process.border import engine_errors
@@ -37,9 +37,13 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     Request,
     ShutdownRequest,
+    Tokenized,
+    TokenizeRequest,
 )
 from tui_llama.errors import CallerError, EngineError, EngineLostError
 from tui_llama.system.child_process import child_command
+
+Answer = TypeVar("Answer", PromptEstimate, Tokenized)
 
 DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
 
@@ -111,9 +115,16 @@ class EngineWorker:
             EngineLostError: the process ended.
             CallerError: something else is under way.
         """
+        return await self._only_answer(request, PromptEstimate)
+
+    async def tokenize(self, request: TokenizeRequest) -> Tokenized:
+        """See `Engine.tokenize`; raises as `estimate`."""
+        return await self._only_answer(request, Tokenized)
+
+    async def _only_answer(self, request: EstimateRequest | TokenizeRequest, kind: type[Answer]) -> Answer:
         async with aclosing(self._converse(request)) as events:
             async for event in events:
-                if isinstance(event, PromptEstimate):
+                if isinstance(event, kind):
                     return event
                 if isinstance(event, Failed):
                     raise EngineError(event.message, event.hint)
