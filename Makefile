@@ -11,7 +11,7 @@ $(VENV)/installed: pyproject.toml
 	@echo "Installing the program and its packages into $(VENV) …"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tui_llama needs Python 3.11 or newer")'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hub]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hub,serve]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -33,9 +34,10 @@ def _foreign_modules() -> Iterator[str]:
 
 
 def declared() -> set[str]:
-    """The distributions that the program and its extra for models by name ask for."""
+    """The distributions that the program and its extras ask for; those of `dev` are for its tests."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["hub"]]
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name != "dev"]
+    lines = [*project["dependencies"], *chain.from_iterable(extras)]
     return {_normalised(match.group()) for line in lines if (match := re.match(r"[\w.-]+", line))}
 
 
