@@ -93,13 +93,12 @@ async def test_whoever_is_cancelled_while_waiting_leaves_its_place() -> None:
 
 async def test_whoever_is_cancelled_just_when_its_turn_comes_gives_it_on() -> None:
     visits = Visits(EngineQueue(ScriptedEngine()))
-    first, second, third = await visits.begin("a1", "b1", "c1")
-    # The first leaves and the second is cancelled before it has run: the engine was already given to it.
-    first.add_done_callback(lambda _: second.cancel())
-    visits.leaving.release()
-    await asyncio.wait({second})
+    async with visits.queue.turn("first"):
+        second, third = await visits.begin("b1", "c1")
+    second.cancel()  # it was given the engine and has not run since
 
-    assert await visits.serve_all([third]) == ["a1", "c1"]
+    assert await visits.serve_all([third]) == ["c1"]
+    assert second.cancelled()
     assert not visits.queue.is_taken
 
 
