@@ -45,7 +45,7 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.engine.token_sequence import TokenSequence
-from tui_llama.errors import EngineError, UserError
+from tui_llama.errors import EngineError, PromptTooLongError, UserError
 from tui_llama.files.storage import DiskStorage
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ class LocalEngine:
                 yield event
         except UserError as error:
             self._forget()
-            yield Failed(request.turn, str(error), error.hint)
+            prompt_tokens = error.prompt_tokens if isinstance(error, PromptTooLongError) else 0
+            yield Failed(request.turn, str(error), error.hint, prompt_tokens=prompt_tokens)
         except Exception:
             self._forget()
             raise

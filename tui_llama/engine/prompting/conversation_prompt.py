@@ -20,7 +20,7 @@ from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import CompleteRequest, EstimateRequest, IdlePrefillRequest, OverflowMode, ReplyRequest
 from tui_llama.engine.templates.given_values import template_values
 from tui_llama.engine.token_sequence import TokenSequence
-from tui_llama.errors import CallerError, EngineError
+from tui_llama.errors import CallerError, EngineError, PromptTooLongError
 
 ConversationRequest: TypeAlias = ReplyRequest | IdlePrefillRequest | EstimateRequest | CompleteRequest
 
@@ -204,16 +204,18 @@ def check_that_it_fits(model: LanguageModel, token_ids: Sequence[int]) -> None:
     """Checks that a prompt can be answered.
 
     Raises:
-        EngineError: it is empty, or leaves no room for an answer.
+        EngineError: it is empty.
+        PromptTooLongError: it leaves no room for an answer.
     """
     if not token_ids:
         raise EngineError("the prompt is empty", "Write something first.")
     context = model.context_size
     if len(token_ids) >= context:
         trained = model.info.trained_context_size
-        raise EngineError(
+        raise PromptTooLongError(
             f"the prompt has {len(token_ids)} tokens, but the context has room for {context - 1}",
             f"Start a new chat, write less, or set a larger context; the model allows {trained}.",
+            len(token_ids),
         )
 
 
