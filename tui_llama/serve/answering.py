@@ -72,6 +72,9 @@ class _Answer:
         headers = headers_of(scope)
         self._is_read = "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
         self.status = 0
+        # From this version on, starlette's streams leave it to us to see that a client goes. Else they would cancel the
+        # task that takes an engine's last events.
+        scope["asgi"] = {**scope.get("asgi", {}), "spec_version": "2.4"}
         scope["state"] = {**scope.get("state", {}), "request_id": self._request_id, ANSWER_HEADERS: self._further}
 
     async def receive(self) -> Message:
