@@ -179,7 +179,21 @@ def test_it_does_not_matter_how_the_stream_is_cut(name: str, data: st.DataObject
 
 PIECES = (
     *("<tool_call>", "</tool_call>", "<function=time>", "</function>", "<parameter=a>", "</parameter>", "[TOOL_CALLS]"),
-    *('{"name": "time"', ', "arguments": {}', "}", "[", "]", ";", "time", "[ARGS]", "{", '"', "<|python_tag|>", " ", "a"),
+    *(
+        '{"name": "time"',
+        ', "arguments": {}',
+        "}",
+        "[",
+        "]",
+        ";",
+        "time",
+        "[ARGS]",
+        "{",
+        '"',
+        "<|python_tag|>",
+        " ",
+        "a",
+    ),
 )
 
 

@@ -126,4 +126,3 @@ def _add_text(parts: list[AnswerPart], text: str) -> None:
         parts[-1] += text
     elif text:
         parts.append(text)
-

@@ -96,7 +96,7 @@ class HermesFormat:
                 return ReadCalls((call,), end + len(self._END))
         return INCOMPLETE
 
-    def read_bare(self, text: str) -> Reading:  # noqa: ARG002 - the protocol's signature
+    def read_bare(self, text: str) -> Reading:
         """Finds none: this family writes its mark as text."""
         return NO_CALL
 
@@ -107,7 +107,9 @@ class HermesFormat:
             return None
         name, inner = found.groups()
         schema = self._tools.get(name, {})
-        values = {key.strip(): _typed(_without_frame(value), key.strip(), schema) for key, value in self._parameters(inner)}
+        values = {
+            key.strip(): _typed(_without_frame(value), key.strip(), schema) for key, value in self._parameters(inner)
+        }
         return json_call({"name": name, "arguments": values})
 
     def _parameters(self, inner: str) -> list[tuple[str, str]]:
@@ -199,11 +201,15 @@ class LlamaFormat:
         return ReadCalls((call,), len(text) - len(begun) + length)
 
 
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 _FIRST_KEY: Final = re.compile(r'\{\s*"(?:type|id|name|function|parameters|arguments)"')
 _PART_OF_FIRST_KEY: Final = re.compile(r'\{\s*(?:"(\w*))?')
 _KEYS: Final = ("type", "id", "name", "function", "parameters", "arguments")
 # Not strict: models write line ends as they are into texts.
-_DECODER: Final = json.JSONDecoder(strict=False, parse_constant=lambda name: _refuse(name))
+_DECODER: Final = json.JSONDecoder(strict=False, parse_constant=_refuse)
 _PYTHON_WORDS: Final = {"True": True, "False": False, "None": None}
 """Values as templates show them to the model, and as the model then writes them."""
 
@@ -245,10 +251,6 @@ def _whole_json(text: str) -> Any:
     """Returns the JSON value that the text is; None if it is none."""
     value, length = _first_json(text.strip())
     return value if length == len(text.strip()) else None
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _json_text(value: object) -> str:

@@ -1,0 +1,39 @@
+"""Tells whether a prompt ends inside a thought: many templates write the opening mark for the model.
+
+Then the answer begins with the thought itself. The prompt is known by its tokens, so the mark is looked for as tokens.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.protocol import Engine, PromptEncoded, TokenizeRequest
+from tui_llama.serve.openai.reasoning import OPENING_MARK
+
+_ENDINGS: Final = (OPENING_MARK, f"{OPENING_MARK}\n", f"{OPENING_MARK}\n\n", f"{OPENING_MARK} ")
+
+
+class OpenThoughts:
+    """Knows how a model's prompts end if they open a thought; asks the engine once for each vocabulary."""
+
+    def __init__(self) -> None:
+        self._vocabulary: str | None = None
+        self._endings: tuple[tuple[int, ...], ...] = ()
+
+    async def learn(self, engine: Engine, model: ModelInfo) -> None:
+        """Asks the engine for the tokens of the mark, if it is another model's than the last time.
+
+        Raises:
+            EngineError: the engine does not tell tokens.
+        """
+        if self._vocabulary == model.vocabulary:
+            return
+        asked = [await engine.tokenize(TokenizeRequest(text, parse_special=True)) for text in _ENDINGS]
+        self._vocabulary, self._endings = model.vocabulary, tuple(each.token_ids for each in asked)
+
+    def is_open_at_end(self, prompt: PromptEncoded) -> bool:
+        """Tells whether a prompt, without the answer that it may end with, ends with the opening mark."""
+        token_ids: Sequence[int] = prompt.token_ids
+        if prompt.answer_tokens:
+            token_ids = token_ids[: -prompt.answer_tokens]
+        return any(ending and tuple(token_ids[-len(ending) :]) == ending for ending in self._endings)
