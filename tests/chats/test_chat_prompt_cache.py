@@ -30,6 +30,15 @@ def test_what_is_stored_of_chats_that_are_gone_is_removed(home_folder: Path) -> 
         assert segments() == []
 
 
+def test_what_is_stored_for_requests_to_a_server_stays(home_folder: Path) -> None:
+    store(cache_on(paths.prompt_cache_folder()), range(100), bytes.fromhex(chat_prompt_cache.SERVER_OWNER))
+
+    with Store(paths.database_file()) as chats:
+        chat_prompt_cache.forget_orphans(chats)
+
+    assert len(segments()) == 1
+
+
 def test_without_anything_stored_nothing_is_made(home_folder: Path) -> None:
     with Store(paths.database_file()) as chats:
         chat_prompt_cache.forget_orphans(chats)

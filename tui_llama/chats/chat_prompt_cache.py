@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,9 @@ from tui_llama.engine.protocol import LoadRequest
 from tui_llama.errors import StateFileError
 from tui_llama.files.locks import cause_of
 from tui_llama.system.child_process import child_command
+
+SERVER_OWNER: Final = b"tui_llama_server".hex()
+"""The chat id of requests to `tui-llama serve`: the owner of what is stored for them, which is no chat's."""
 
 
 def with_prompt_cache(request: LoadRequest, prompt_cache_mib: int) -> LoadRequest:
@@ -37,7 +41,7 @@ def forget_chat(chat_id: str) -> None:
 
 
 def forget_orphans(store: Store) -> None:
-    """Removes the keys and values that are stored for deleted chats.
+    """Removes the keys and values that are stored for deleted chats, not those for requests to a server.
 
     There are some where an engine finished saving just after its chat was deleted. Nothing is removed where the chats
     of this run are in memory: then it is unknown which are gone.
@@ -50,7 +54,7 @@ def forget_orphans(store: Store) -> None:
     # Files first: a chat that begins meanwhile is in the store before it has any.
     owners = _ask()
     known = {chat.chat_id for chat in store.list_chats(ALL_CHATS)} if owners else set()
-    orphans = [owner for owner in owners if owner not in known]
+    orphans = [owner for owner in owners if owner not in known and owner != SERVER_OWNER]
     if orphans:
         _ask(orphans)
 

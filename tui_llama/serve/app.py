@@ -1,0 +1,83 @@
+"""The server as an application: its routes, and what stands before them.
+
+From the outside in: an answer for everything (`answering`), who may ask (`access`), how large a body may be (`limits`),
+the routes.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.serve.access import Access, AccessMiddleware
+from tui_llama.serve.answering import AnsweringMiddleware
+from tui_llama.serve.errors import INVALID, NOT_FOUND, ApiError
+from tui_llama.serve.limits import BodyLimitMiddleware, Limits
+from tui_llama.serve.metrics import CONTENT_TYPE, Metrics
+from tui_llama.serve.model_routes import json_response, model_routes
+from tui_llama.serve.queue import EngineQueue
+from tui_llama.settings import Settings
+
+_MESSAGES: Final = {404: "There is no such path here.", 405: "This path does not take this method."}
+
+
+def make_app(
+    queue: EngineQueue,
+    model: Callable[[], ModelInfo],
+    settings: Settings,
+    access: Access,
+    limits: Limits | None = None,
+    metrics: Metrics | None = None,
+) -> Starlette:
+    """Returns the application.
+
+    Args:
+        queue: The queue before the engine.
+        model: Returns the model that is loaded.
+        settings: The user's settings, which count where a request says nothing.
+        access: Who may ask.
+        limits: What a request may cost; None for the usual limits.
+        metrics: Where everything is counted; None for counts of its own.
+    """
+    limits, metrics = limits or Limits(), metrics or Metrics()
+    metrics.watch_queue(lambda: queue.length)
+    app = Starlette(
+        routes=[
+            Route("/health", _health, methods=["GET"]),
+            Route("/metrics", _page_of(metrics), methods=["GET"]),
+            *model_routes(queue, model),
+        ],
+        middleware=[
+            Middleware(AnsweringMiddleware, queue=queue, metrics=metrics),
+            Middleware(AccessMiddleware, access=access),
+            Middleware(BodyLimitMiddleware, most_bytes=limits.body_bytes),
+        ],
+        exception_handlers={HTTPException: _refuse},
+    )
+    app.router.redirect_slashes = False  # an address is right or wrong; a redirect would lose the body of a POST
+    return app
+
+
+async def _health(_request: Request) -> Response:
+    return json_response({"status": "ok"})
+
+
+def _page_of(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
+    async def page(_request: Request) -> Response:
+        return Response(metrics.page(), headers={"content-type": CONTENT_TYPE})
+
+    return page
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    """Turns a refusal of the router into one of ours."""
+    assert isinstance(error, HTTPException)
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items())
+    kind = NOT_FOUND if error.status_code == 404 else INVALID
+    raise ApiError(error.status_code, _MESSAGES.get(error.status_code, error.detail), kind, headers=headers)

@@ -1,0 +1,122 @@
+"""Routes about the model itself: which it is, and how it writes text as tokens."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tui_llama.chat import TokenId
+from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.protocol import Engine, TokenizeRequest
+from tui_llama.serve.access import client_of
+from tui_llama.serve.disconnect import watched
+from tui_llama.serve.errors import INVALID, NOT_FOUND, ApiError
+from tui_llama.serve.json_body import json_body
+from tui_llama.serve.queue import EngineQueue
+
+_OWNER: Final = "tui_llama"
+_MOST_PIECES: Final = 8192
+
+
+class TokenizeBody(msgspec.Struct):
+    """The body of `POST /tokenize`; llama-server's names and defaults."""
+
+    content: str
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+
+
+class DetokenizeBody(msgspec.Struct):
+    """The body of `POST /detokenize`."""
+
+    tokens: Annotated[list[TokenId], Meta(max_length=1 << 20)]
+
+
+def model_routes(queue: EngineQueue, model: Callable[[], ModelInfo]) -> list[Route]:
+    """Returns the routes.
+
+    Args:
+        queue: The queue before the engine.
+        model: Returns the model that is loaded.
+    """
+    routes = _ModelRoutes(queue, model)
+    return [
+        Route("/v1/models", routes.models, methods=["GET"]),
+        Route("/v1/models/{id:path}", routes.model, methods=["GET"]),
+        Route("/tokenize", routes.tokenize, methods=["POST"]),
+        Route("/detokenize", routes.detokenize, methods=["POST"]),
+    ]
+
+
+def json_response(content: Any) -> Response:
+    """Returns an answer with JSON."""
+    return Response(msgspec.json.encode(content), media_type="application/json")
+
+
+class _ModelRoutes:
+    def __init__(self, queue: EngineQueue, model: Callable[[], ModelInfo]) -> None:
+        self._queue = queue
+        self._model = model
+        self._created = int(time.time())
+
+    async def models(self, _request: Request) -> Response:
+        return json_response({"object": "list", "data": [self._description()]})
+
+    async def model(self, request: Request) -> Response:
+        name = request.path_params["id"]
+        if name != self._model().name:
+            raise ApiError(404, "There is no such model here; /v1/models lists it.", NOT_FOUND, "model_not_found")
+        return json_response(self._description())
+
+    async def tokenize(self, request: Request) -> Response:
+        body = await json_body(request.receive, TokenizeBody)
+        asked = TokenizeRequest(body.content, add_special=body.add_special, parse_special=body.parse_special)
+        async with (
+            watched(request.receive) as client,
+            client.entering(self._queue.turn(client_of(request.scope))) as engine,
+        ):
+            token_ids = (await engine.tokenize(asked)).token_ids
+            if not body.with_pieces:
+                return json_response({"tokens": token_ids})
+            return json_response({"tokens": await _pieces(engine, token_ids)})
+
+    async def detokenize(self, request: Request) -> Response:
+        body = await json_body(request.receive, DetokenizeBody)
+        vocab_size = self._model().vocab_size
+        if any(token >= vocab_size for token in body.tokens):
+            raise ApiError(400, f"The vocabulary has only {vocab_size} tokens.", INVALID, param="tokens")
+        async with (
+            watched(request.receive) as client,
+            client.entering(self._queue.turn(client_of(request.scope))) as engine,
+        ):
+            return json_response({"content": (await engine.tokenize(TokenizeRequest(None, tuple(body.tokens)))).text})
+
+    def _description(self) -> dict[str, Any]:
+        model = self._model()
+        return {
+            "id": model.name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": _OWNER,
+            "meta": {
+                "n_vocab": model.vocab_size,
+                "n_ctx": model.context_size,
+                "n_ctx_train": model.trained_context_size,
+                "n_params": model.parameter_count,
+                "size": model.weight_bytes,
+            },
+        }
+
+
+async def _pieces(engine: Engine, token_ids: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Returns each token with its text."""
+    if len(token_ids) > _MOST_PIECES:
+        raise ApiError(400, f"with_pieces takes at most {_MOST_PIECES} tokens.", INVALID, param="with_pieces")
+    texts = [(await engine.tokenize(TokenizeRequest(None, (token,)))).text for token in token_ids]
+    return [{"id": token, "piece": text} for token, text in zip(token_ids, texts, strict=True)]
