@@ -70,6 +70,20 @@ class EngineError(UserError):
     """The engine could not carry out a request."""
 
 
+class PromptTooLongError(EngineError):
+    """A prompt does not fit into the context.
+
+    Args:
+        message: As for every `UserError`.
+        hint: As for every `UserError`.
+        prompt_tokens: The tokens of the prompt.
+    """
+
+    def __init__(self, message: str, hint: str, prompt_tokens: int) -> None:
+        super().__init__(message, hint)
+        self.prompt_tokens = prompt_tokens
+
+
 class EngineLostError(EngineError):
     """The engine's process ended during a request. It can be started again."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.generation.idle_prefill import IdlePrefill
+from tui_llama.engine.generation.refusal import check_request
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
@@ -44,7 +45,7 @@ from tui_llama.engine.protocol import (
 )
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.engine.token_sequence import TokenSequence
-from tui_llama.errors import EngineError, UserError
+from tui_llama.errors import EngineError, PromptTooLongError, UserError
 from tui_llama.files.storage import DiskStorage
 
 if TYPE_CHECKING:
@@ -141,6 +142,11 @@ class LocalEngine:
             should_stop: Asked before every token and every chunk of the prompt.
         """
         try:
+            check_request(request)
+        except UserError as error:
+            yield Failed(request.turn, str(error), error.hint)
+            return
+        try:
             model, sequence = self._loaded()
             if self._model_file is not None and (change := self._model_file.change()):
                 yield Notice(change)
@@ -155,7 +161,8 @@ class LocalEngine:
                 yield event
         except UserError as error:
             self._forget()
-            yield Failed(request.turn, str(error), error.hint)
+            prompt_tokens = error.prompt_tokens if isinstance(error, PromptTooLongError) else 0
+            yield Failed(request.turn, str(error), error.hint, prompt_tokens=prompt_tokens)
         except Exception:
             self._forget()
             raise

@@ -395,12 +395,16 @@ class FailureCause(StrEnum):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """An answer (of `turn`) or anything else (None) failed; the last event of it. The engine itself still lives."""
+    """An answer (of `turn`) or anything else (None) failed; the last event of it. The engine itself still lives.
+
+    If the prompt does not fit into the context, `prompt_tokens` are its tokens.
+    """
 
     turn: int | None
     message: str
     hint: str = ""
     cause: FailureCause = FailureCause.ENGINE
+    prompt_tokens: Count = 0
 
 
 LoadEvent: TypeAlias = LoadProgress | ModelLoaded | Notice | Failed

@@ -217,6 +217,7 @@ def test_a_prompt_that_does_not_fit_is_a_failure_that_names_the_numbers() -> Non
     assert isinstance(failed, Failed)
     assert "118" in failed.message
     assert "63" in failed.message
+    assert failed.prompt_tokens == 118
     assert "4096" in failed.hint
 
 

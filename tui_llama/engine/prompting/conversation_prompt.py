@@ -19,7 +19,7 @@ from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_promp
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import CompleteRequest, EstimateRequest, IdlePrefillRequest, OverflowMode, ReplyRequest
 from tui_llama.engine.token_sequence import TokenSequence
-from tui_llama.errors import CallerError, EngineError
+from tui_llama.errors import CallerError, EngineError, PromptTooLongError
 
 ConversationRequest: TypeAlias = ReplyRequest | IdlePrefillRequest | EstimateRequest | CompleteRequest
 
@@ -87,6 +87,16 @@ def told_moment(request: ConversationRequest) -> datetime | None:
         raise CallerError(f"no moment at which a chat began: {request.begun_at[:40]!r}") from error
 
 
+def check_images(messages: Sequence[ChatMessage]) -> None:
+    """Checks that no message has images, which our models cannot see.
+
+    Raises:
+        EngineError: one has.
+    """
+    if any(message.images for message in messages):
+        raise EngineError("this model sees no images", "Send the message without them, or choose a model that does.")
+
+
 def encode_conversation(
     model: LanguageModel,
     request: ConversationRequest,
@@ -106,8 +116,9 @@ def encode_conversation(
         reserved_tokens: Tokens that will follow the prompt before anything is generated.
 
     Raises:
-        EngineError: the template refused the messages.
+        EngineError: the template refused the messages, or they have images.
     """
+    check_images(messages)
     now = told_moment(request)
 
     def encode(some: Sequence[ChatMessage]) -> EncodedPrompt:
@@ -179,16 +190,18 @@ def check_that_it_fits(model: LanguageModel, token_ids: Sequence[int]) -> None:
     """Checks that a prompt can be answered.
 
     Raises:
-        EngineError: it is empty, or leaves no room for an answer.
+        EngineError: it is empty.
+        PromptTooLongError: it leaves no room for an answer.
     """
     if not token_ids:
         raise EngineError("the prompt is empty", "Write something first.")
     context = model.context_size
     if len(token_ids) >= context:
         trained = model.info.trained_context_size
-        raise EngineError(
+        raise PromptTooLongError(
             f"the prompt has {len(token_ids)} tokens, but the context has room for {context - 1}",
             f"Start a new chat, write less, or set a larger context; the model allows {trained}.",
+            len(token_ids),
         )
 
 
