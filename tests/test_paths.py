@@ -62,7 +62,7 @@ def test_a_runtime_folder_of_somebody_else_is_none_and_no_warning(monkeypatch: p
     monkeypatch.delenv(paths.HOME_VARIABLE)
     monkeypatch.setattr(platformdirs, "user_runtime_dir", refuse)
 
-    assert not paths.is_there(paths.runtime_folder().parent)
+    assert not paths.is_there(paths.runtime_folder())
 
 
 def test_compiled_kernels_can_lie_outside_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ class Serving:
         async for _ in self.engine.load(self.load_request):
             pass
         model = demo_model(self.load_request.model_path)
-        screens = attached_screens(self.queue, model, self.load_request, self.folder, **self._options)
+        screens = attached_screens(self.queue, lambda: model, self.load_request, self.folder, **self._options)
         return await self._stack.enter_async_context(screens)
 
     async def stop(self) -> None:

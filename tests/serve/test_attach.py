@@ -94,7 +94,7 @@ async def test_a_folder_that_others_may_enter_gets_no_socket(model_file: Path) -
     folder = model_file.parent / "run"
     folder.mkdir(mode=0o755)
     async with attached_screens(
-        EngineQueue(ScriptedEngine()), demo_model(""), LoadRequest(str(model_file)), folder
+        EngineQueue(ScriptedEngine()), lambda: demo_model(""), LoadRequest(str(model_file)), folder
     ) as screens:
         assert "other users may enter" in screens.refusal
 
@@ -104,7 +104,7 @@ async def test_a_folder_that_others_may_enter_gets_no_socket(model_file: Path) -
 async def test_without_a_place_for_the_socket_the_server_runs_all_the_same(model_file: Path) -> None:
     place = model_file / "run"  # below a file, where no folder can be
     async with attached_screens(
-        EngineQueue(ScriptedEngine()), demo_model(""), LoadRequest(str(model_file)), place
+        EngineQueue(ScriptedEngine()), lambda: demo_model(""), LoadRequest(str(model_file)), place
     ) as screens:
         assert "No full-screen chat can use" in screens.refusal
 

@@ -9,7 +9,7 @@ import asyncio
 import fcntl
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, cast
@@ -35,7 +35,7 @@ _STORES_NOTHING: Final = (
 @asynccontextmanager
 async def attached_screens(
     queue: EngineQueue,
-    model: ModelInfo,
+    model: Callable[[], ModelInfo],
     load_request: LoadRequest,
     runtime_folder: Path | None = None,
     *,
@@ -48,7 +48,7 @@ async def attached_screens(
 
     Args:
         queue: The queue before the engine.
-        model: The model that is loaded.
+        model: Returns the model that is loaded.
         load_request: How it was loaded.
         runtime_folder: The folder of the sockets; None is `paths.runtime_folder()`.
         user_of: Tells whose process is at the other end of a connection.
@@ -162,7 +162,7 @@ class AttachedScreens:
 class _ServedModel:
     """The model that is loaded, and whether it is what a screen asks for."""
 
-    def __init__(self, model: ModelInfo, load_request: LoadRequest) -> None:
+    def __init__(self, model: Callable[[], ModelInfo], load_request: LoadRequest) -> None:
         self._model = model
         self._request = load_request
         self._file = _file_mark(load_request.model_path)
@@ -178,7 +178,7 @@ class _ServedModel:
 
     def _differences(self, request: LoadRequest) -> Iterator[tuple[bool, str]]:
         """Yields what matters to a chat: whether it differs, and the reason that this is. Threads do not matter."""
-        own, context_size = self._request, self._model.context_size
+        own, context_size = self._request, self._model().context_size
         yield (
             request.context_size not in (0, context_size),
             f"its context has {context_size} tokens, not {request.context_size}",
@@ -197,7 +197,7 @@ class _ServedModel:
     def loaded_for(self, request: LoadRequest) -> ModelLoaded:
         """Returns the answer to a screen that can use the model, with the path by which it asked."""
         stores_less = request.prompt_cache_folder and not self._request.prompt_cache_folder
-        model = msgspec.structs.replace(self._model, path=request.model_path)
+        model = msgspec.structs.replace(self._model(), path=request.model_path)
         return ModelLoaded(model, (_STORES_NOTHING,) if stores_less else ())
 
 
