@@ -1,8 +1,9 @@
 """A client that goes away: its work is cancelled at the next token, its place is free, and nobody else notices."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -148,12 +149,13 @@ async def test_watching_leaves_no_task_behind() -> None:
 
 
 async def test_a_body_that_breaks_off_is_of_a_client_that_has_gone() -> None:
-    messages: Iterator[dict[str, object]] = iter(
-        ({"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"})
-    )
+    messages: list[dict[str, Any]] = [
+        {"type": "http.disconnect"},
+        {"type": "http.request", "body": b"a", "more_body": True},
+    ]
 
-    async def receive() -> dict[str, object]:
-        return next(messages)
+    async def receive() -> dict[str, Any]:
+        return messages.pop()
 
     with pytest.raises(ClientGone):
         await whole_body(receive)

@@ -21,6 +21,7 @@ from tui_llama.engine.protocol import Engine, LoadProgress, LoadRequest
 from tui_llama.output import Output, percent
 from tui_llama.serve.access import Access
 from tui_llama.serve.app import make_app
+from tui_llama.serve.attach import attached_screens
 from tui_llama.serve.http_protocol import protocol_class
 from tui_llama.serve.limits import Limits
 from tui_llama.serve.listening import MOST_PENDING
@@ -44,7 +45,8 @@ class Service:
         sockets: Where to listen; closed at the end.
         make_engine: Opens the engine.
         limits: What a request may cost.
-        log_file: File for tracebacks of mistakes; None is `paths.log_file()`.
+        any_model: Whether requests may name any model.
+        log_file: File for tracebacks of the engine; None is `paths.log_file()`.
     """
 
     load: LoadRequest
@@ -53,6 +55,7 @@ class Service:
     sockets: list[socket.socket]
     make_engine: Callable[[], Engine]
     limits: Limits = field(default_factory=Limits)
+    any_model: bool = False
     log_file: Path | None = None
 
 
@@ -77,14 +80,20 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
     with _ending_signals() as ending:
         try:
             if await _done_before(ending, model.make_ready()):
-                app = make_app(queue, model.info, service.settings, service.access, service.limits, metrics)
-                server = HttpServer(app, service.limits)
-                answering = asyncio.create_task(server.answer(service.sockets), name="answering")
-                on_ready(model.info().name)
-                await _either(answering, ending)
-                queue.close()
-                server.should_exit = True
-                await answering
+                app = make_app(
+                    *(queue, model.info, service.settings, service.access, service.limits, metrics),
+                    any_model=service.any_model,
+                )
+                async with attached_screens(queue, model.info, service.load) as screens:
+                    if screens.refusal:
+                        output.notice(screens.refusal)
+                    server = HttpServer(app, service.limits)
+                    answering = asyncio.create_task(server.answer(service.sockets), name="answering")
+                    on_ready(model.info().name)
+                    await _either(answering, ending)
+                    queue.close()
+                    server.should_exit = True
+                    await answering
             return await ending
         finally:
             for each in service.sockets:

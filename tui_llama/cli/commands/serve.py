@@ -63,6 +63,7 @@ _KEYS: Final = with_options(
 
 @click.command()
 @MODEL_OPTION
+@click.option("--any-model", is_flag=True, help="Answer requests whatever model they name.")
 @_ADDRESS
 @_KEYS
 @setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens", "prompt_cache_mib")
@@ -109,6 +110,7 @@ def _service(options: Mapping[str, object]) -> "Service":
         access=access,
         sockets=sockets,
         make_engine=_make_engine,
+        any_model=bool(options.get("any_model")),
     )
 
 
