@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.declarations import NONE, Setting, Value
+from tui_llama.declarations import Setting, Value, as_toml
 from tui_llama.errors import SettingsError
 from tui_llama.servers.address import Server
-from tui_llama.servers.declared import SERVERS, check_servers, fields_of
+from tui_llama.servers.declared import SERVERS, check_servers, section_text
 from tui_llama.settings import SAMPLING, SETTINGS, Settings
 
 _NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
@@ -169,15 +169,12 @@ def describe_settings(values: Iterable[SettingValue] | None = None, servers: Ite
             lines += ["", f"[{section}]"]
         lines += ["", f"# {setting.explanation}", f"# {setting.allowed}; {setting.variable}"]
         if each.source is Source.DEFAULT:
-            lines.append(f"#{key} = {_as_toml(each.value)}")
+            lines.append(f"#{key} = {as_toml(each.value)}")
         else:
-            origin = f"from {each.source_words}; the default is {_as_toml(setting.default)}"
-            lines.append(f"{key} = {_as_toml(each.value)}  # {origin}")
-    for server in servers:
-        name = server.name if "." not in server.name else _as_toml(server.name)
-        lines += ["", f"[{SERVERS}.{name}]"]
-        lines += [f"{key} = {_as_toml(value)}" for key, value in fields_of(server).items()]
-    return "\n".join(lines) + "\n"
+            origin = f"from {each.source_words}; the default is {as_toml(setting.default)}"
+            lines.append(f"{key} = {as_toml(each.value)}  # {origin}")
+    text = "\n".join(lines) + "\n"
+    return text + "".join(f"\n{section_text(server)}" for server in servers)
 
 
 def _values_of_file(file: Path) -> Iterator[SettingValue | SettingsError]:
@@ -244,23 +241,3 @@ def _nearest(name: str) -> str | None:
     key = name.rpartition(".")[2].lower().replace("-", "_")
     close = difflib.get_close_matches(key, by_key, n=1)
     return by_key[close[0]] if close else None
-
-
-def _as_toml(value: Value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return '"' + "".join(map(_toml_character, value)) + '"'
-    return str(NONE if value is None else value)
-
-
-def _toml_character(character: str) -> str:
-    """Returns a character as it stands in a basic string of TOML, which has no pairs of surrogates as JSON has."""
-    if character in '"\\':
-        return f"\\{character}"
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if 0xD800 <= code < 0xE000:  # half of a pair, or a byte of a variable that is not text
-        return "\ufffd"
-    return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"

@@ -189,13 +189,18 @@ def test_the_page_of_all_settings_shows_the_servers_and_changes_nothing_as_the_s
 
 
 def test_every_dialect_is_allowed() -> None:
-    section = {name: {"url": "http://a", "dialect": name} for name in DIALECTS}
+    section = {name: {"url": f"http://{name}", "dialect": name} for name in DIALECTS}
     assert [server.dialect for server in check_servers(section, "") if isinstance(server, Server)] == list(DIALECTS)
 
 
 def test_the_fields_of_a_server_make_the_same_server() -> None:
     for server in (HOME, CLOUD, DESK, PLAIN):
         assert list(check_servers({server.name: fields_of(server)}, "")) == [server]
+
+
+def test_two_servers_have_two_urls(file: Path) -> None:
+    error = refused(file, '[servers.a]\nurl = "http://a"\n[servers.b]\nurl = "HTTP://A/v1/"\nkey_variable = "B"\n')
+    assert str(error) == f"{file}: servers.b.url: servers.a has this URL, too"
 
 
 @pytest.mark.parametrize("name", ["a", "9", "home", "my-home", "a.b", "A_1"])

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from tui_llama.declarations import as_toml
 from tui_llama.errors import SettingsError
 from tui_llama.servers.address import Server, base_url, is_server_address, remote_model
 
@@ -83,11 +84,29 @@ def check_servers(section: object, place: str) -> Iterator[Server | SettingsErro
     if not isinstance(section, Mapping):
         yield SettingsError(f"{place}{SERVERS} must be sections", f"Write [{SERVERS}.NAME] on a line of its own.")
         return
+    names: dict[str, str] = {}
     for name, fields in section.items():
         try:
-            yield check_server(name, fields, place)
+            server = check_server(name, fields, place)
+            _check_is_only_one(server, names, place)
+            yield server
         except SettingsError as error:
             yield error
+
+
+def _check_is_only_one(server: Server, names: dict[str, str], place: str) -> None:
+    """Checks that no server before has the same URL: the address of a model could not tell them and their keys apart.
+
+    Args:
+        server: The server.
+        names: The names of the servers before it by their URLs, to which this one is added.
+        place: As in `check_server`.
+    """
+    first = names.setdefault(server.url, server.name)
+    if first != server.name:
+        raise SettingsError(
+            f"{place}{SERVERS}.{server.name}.url: {SERVERS}.{first} has this URL, too", "Keep one of the two."
+        )
 
 
 def check_name(name: str, place: str = "") -> None:
@@ -132,6 +151,13 @@ def key_place(server: Server) -> str:
 def fields_of(server: Server) -> dict[str, str | bool]:
     """Returns the keys and values of a server's section, those that are set, in the order in which they are written."""
     return {key: getattr(server, key) for key in _KEYS if getattr(server, key)}
+
+
+def section_text(server: Server) -> str:
+    """Returns the section of a server, as it stands in the settings file. There is no key in it."""
+    name = as_toml(server.name) if "." in server.name else server.name
+    lines = [f"{key} = {as_toml(value)}\n" for key, value in fields_of(server).items()]
+    return f"[{SERVERS}.{name}]\n{''.join(lines)}"
 
 
 def _unknown(servers: tuple[Server, ...], name: str) -> SettingsError:
