@@ -25,6 +25,7 @@ from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
 from tui_llama.models.starter.file import STARTER_FILE
 from tui_llama.screens.presenting import listed_found, listed_offer
+from tui_llama.servers.address import is_server_address
 from tui_llama.text_safety import sanitize_line
 from tui_llama.turn.driver import TurnDriver
 
@@ -137,12 +138,12 @@ class ModelsController:
         self._view.wish(LoadModel(path))
 
     async def find_last_used(self, journal: Journal) -> str | None:
-        """Returns the path of the model used last; None where its file is gone or none was used."""
+        """Returns the path of the model used last, or its address; None where its file is gone or none was used."""
         # Another program may hold the store for a while; until then, nobody knows that there is no model.
         self.is_looking = True
         self._view.show_status()
         path: str | None = await journal.read_or(lambda store: store.preference(LAST_MODEL), None)
-        path = path if path and paths.is_file(Path(path)) else None
+        path = path if path and (is_server_address(path) or paths.is_file(Path(path))) else None
         self.is_looking = path is None
         return path
 
