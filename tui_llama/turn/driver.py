@@ -6,7 +6,7 @@ it tells a `TurnView` what is to be seen.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,14 @@ from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.process.border import GuardedEngine
-from tui_llama.engine.protocol import CompleteRequest, Engine, IdlePrefillRequest, PromptEstimate, ReplyRequest
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    Engine,
+    FailureCause,
+    IdlePrefillRequest,
+    PromptEstimate,
+    ReplyRequest,
+)
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices
@@ -37,6 +44,22 @@ MakeRequest: TypeAlias = Callable[[int, OpenChat], Awaitable[ReplyRequest | Comp
 
 _ANY_MESSAGE = "And?"
 """Stands for what will be said next, where nothing is written yet."""
+
+REPLY_FAILURES: Mapping[FailureCause, type[conversation.ReplyFailed]] = {
+    FailureCause.ENGINE: conversation.ReplyFailed,
+    FailureCause.NOT_FOUND: conversation.ServerNotFound,
+    FailureCause.REFUSED: conversation.ConnectionRefused,
+    FailureCause.NOT_TRUSTED: conversation.ServerNotTrusted,
+    FailureCause.KEY_REFUSED: conversation.KeyRefused,
+    FailureCause.NO_SUCH_MODEL: conversation.NoSuchModel,
+    FailureCause.BUSY: conversation.ServerBusy,
+    FailureCause.SERVER_ERROR: conversation.ServerError,
+    FailureCause.CUT_OFF: conversation.StreamCutOff,
+    FailureCause.ERROR_IN_STREAM: conversation.ErrorInStream,
+    FailureCause.NO_END: conversation.StreamWithoutEnd,
+    FailureCause.SILENT: conversation.ServerSilent,
+}
+"""The machine's event for each cause of a failed reply."""
 
 _NO_END = "The engine ended without saying why."
 
@@ -277,8 +300,8 @@ class TurnDriver:
                 self.tell(text)
             case protocol.Finished(stop_reason=reason, usage=usage):
                 self.dispatch(conversation.ReplyFinished(number, reason, usage))
-            case protocol.Failed(message=message, hint=hint):
-                self.dispatch(conversation.ReplyFailed(number, message, hint))
+            case protocol.Failed(message=message, hint=hint, cause=cause):
+                self.dispatch(REPLY_FAILURES[cause](number, message, hint))
 
     def _take_prompt(self, event: protocol.PromptEncoded) -> None:
         kept, token_ids, vocabulary = event.kept_tokens, event.token_ids, event.vocabulary
