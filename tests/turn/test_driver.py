@@ -201,7 +201,7 @@ def test_every_cause_of_a_failure_has_an_event_of_its_own() -> None:
 
 @pytest.mark.parametrize("cause", FailureCause)
 async def test_an_answer_that_a_server_cuts_off_is_kept_and_can_be_asked_for_again(cause: FailureCause) -> None:
-    broken = [TextPiece(0, "One", ()), Failed(0, "the server failed", "Try again.", cause)]
+    broken: list[Step] = [TextPiece(0, "One", ()), Failed(0, "the server failed", "Try again.", cause)]
     async with driven(broken, spoken("Two")) as it:
         await it.ask("hi")
         assert it.state() is State.FAILED

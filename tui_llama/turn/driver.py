@@ -21,7 +21,7 @@ from tui_llama.chats.open_chat import OpenChat
 from tui_llama.chats.store import LAST_MODEL
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
-from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.descriptions import Capabilities, ModelInfo
 from tui_llama.engine.process.border import GuardedEngine
 from tui_llama.engine.protocol import (
     CompleteRequest,
@@ -114,6 +114,11 @@ class TurnDriver:
         """True while a load is under way."""
         return self._machine.model_is_loading
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do with the loaded model; all that a local one can while none is loaded."""
+        return Capabilities() if self.model is None else self.model.capabilities
+
     def allows(self, event_type: type[conversation.Event]) -> bool:
         """Tells whether an event of this kind is legal now."""
         return self._machine.allows(event_type)
@@ -198,6 +203,8 @@ class TurnDriver:
                 self.meter.start_turn()
                 self._spawn(partial(self._reply, number, chat, self._open_answer()), f"turn {number}")
             case conversation.AppendText(text=text, token_ids=token_ids):
+                if text and chat.has_prompt and not self.capabilities.has_exact_tokens:
+                    chat.end_answer_tokens()
                 chat.append(text, token_ids)
                 self.meter.note_tokens(len(token_ids), monotonic())
                 view.append(text)
@@ -305,10 +312,10 @@ class TurnDriver:
 
     def _take_prompt(self, event: protocol.PromptEncoded) -> None:
         kept, token_ids, vocabulary = event.kept_tokens, event.token_ids, event.vocabulary
-        if not self.chat.has_prompt:
-            self.chat.set_prompt(kept, token_ids, vocabulary)
-        elif event.answer_tokens is not None:
+        if event.answer_tokens is not None:
             self.chat.set_answer_tokens(kept, token_ids, vocabulary, event.answer_tokens)
+        elif not self.chat.has_prompt:
+            self.chat.set_prompt(kept, token_ids, vocabulary)
         else:  # an answer that goes on has had its prompt
             return
         self._notices.tell_what_is_left_out(self.chat, event.left_out_messages)
@@ -318,14 +325,14 @@ class TurnDriver:
     async def idle_prefill_request(self, draft: str) -> tuple[Engine, IdlePrefillRequest] | None:
         """Returns whom to ask for idle prefill, and the request for it; None if there is nothing to read."""
         chat = self.chat
-        if not draft and not chat.messages():
+        if not self.capabilities.can_prefill_idle or (not draft and not chat.messages()):
             return None
         async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
             request = await self.requests.idle_prefill(chat, draft)
         return self._engine, request
 
     async def estimate(self, position: int, text: str) -> PromptEstimate | None:
-        """Returns what a reply to `text` in place of message `position` would have to read; None while nobody knows.
+        """Returns what a reply to `text` in place of message `position` would have to read; None if nobody knows.
 
         Raises:
             EngineError: there can be no such reply.
@@ -334,7 +341,7 @@ class TurnDriver:
         return await self._estimate(position, text) if text.strip() else None
 
     async def estimate_of_today(self, draft: str) -> PromptEstimate | None:
-        """Returns what the next reply would have to read if the model were told today's date; None while nobody knows.
+        """Returns what the next reply would have to read if the model were told today's date; None if nobody knows.
 
         Args:
             draft: What the user will say next, as far as it is written.
@@ -347,7 +354,7 @@ class TurnDriver:
         return await self._estimate(len(self.chat.entries), text, begun_at=local_now())
 
     async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
-        """Returns what the model is given; None while there is nothing to give, or no model to give it to.
+        """Returns what the model is given; None while there is nothing to give, or no model that could tell.
 
         Args:
             draft: The message that is being written. Where there is none, it is the prompt of the last answer.
@@ -369,7 +376,7 @@ class TurnDriver:
         """Asks for the price of a prompt: the conversation before message `position`, and `text` behind it if any."""
         chat = self.chat
         async with self._engine_is_free:
-            if self.model is None or self.model_is_loading:
+            if self.model is None or self.model_is_loading or not self.capabilities.can_estimate:
                 return None
             request = await self.requests.estimate(chat, position, text, begun_at, shows_prompt=shows_prompt)
             return await self._engine.estimate(request)
