@@ -222,3 +222,24 @@ def _shown(value: object) -> str:
     except ValueError:  # Python refuses to write numbers with thousands of digits
         return "this number"
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+
+
+def as_toml(value: Value | bool) -> str:
+    """Returns a value as it stands in a file in TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + "".join(map(_toml_character, value)) + '"'
+    return str(NONE if value is None else value)
+
+
+def _toml_character(character: str) -> str:
+    """Returns a character as it stands in a basic string of TOML, which has no pairs of surrogates as JSON has."""
+    if character in '"\\':
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xD800 <= code < 0xE000:  # half of a pair, or a byte of a variable that is not text
+        return "\ufffd"
+    return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"

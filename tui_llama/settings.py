@@ -13,6 +13,7 @@ from msgspec import Meta
 from tui_llama.chat import SamplingSettings
 from tui_llama.declarations import MOST, Setting, Switch, declared_in, option
 from tui_llama.engine.protocol import CACHE_TYPES, NUMA_MODES, LoadRequest, Overflow, OverflowMode, ReplyRequest
+from tui_llama.servers.address import Server
 
 SAMPLING: Final = "sampling"
 """The section of the settings that `SamplingSettings` declares, and the field that holds them."""
@@ -218,6 +219,8 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
     sampling: SamplingSettings = SamplingSettings()
     given: frozenset[str] = frozenset()
     """The names, such as "sampling.temperature", of the settings that somebody has set, even to their defaults."""
+    servers: tuple[Server, ...] = ()
+    """The servers of the settings file, in its order."""
 
     def __eq__(self, other: object) -> bool:
         return self._effect == other._effect if isinstance(other, Settings) else NotImplemented

@@ -1,7 +1,7 @@
 """The sources of settings: defaults, the settings file and the environment. Also the printed page of all settings.
 
 Later sources win: defaults, the file (TOML), `TUI_LLAMA_…` in the environment, the command line. The settings
-themselves are declared in `settings`.
+themselves are declared in `settings`, and what a server has in `servers.declared`. Servers come from the file alone.
 """
 
 import errno
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.declarations import NONE, Setting, Value
+from tui_llama.declarations import Setting, Value, as_toml
 from tui_llama.errors import SettingsError
+from tui_llama.servers.address import Server
+from tui_llama.servers.declared import SERVERS, check_servers, section_text
 from tui_llama.settings import SAMPLING, SETTINGS, Settings
 
 _NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
@@ -53,20 +55,21 @@ def load_settings(file: Path, environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: a setting is wrong. Names the file and the key, or the variable, and the value.
     """
-    return settings_of(load_values(file, environment))
+    return settings_of(load_values(file, environment), load_servers(file))
 
 
-def settings_of(found: Iterable[SettingValue]) -> Settings:
+def settings_of(found: Iterable[SettingValue], servers: Iterable[Server] = ()) -> Settings:
     """Returns the settings with the given values.
 
     Args:
         found: The values of all settings.
+        servers: The servers.
     """
     found = list(found)
     values: dict[str, Any] = {each.setting.name: each.value for each in found}
     sampling = {name: values.pop(f"{SAMPLING}.{name}") for name in SamplingSettings.__struct_fields__}
     given = frozenset(each.setting.name for each in found if each.source is not Source.DEFAULT)
-    return Settings(**values, sampling=SamplingSettings(**sampling), given=given)
+    return Settings(**values, sampling=SamplingSettings(**sampling), given=given, servers=tuple(servers))
 
 
 def load_values(file: Path, environment: Mapping[str, str]) -> list[SettingValue]:
@@ -78,6 +81,29 @@ def load_values(file: Path, environment: Mapping[str, str]) -> list[SettingValue
     if errors:
         raise errors[0]
     return values
+
+
+def load_servers(file: Path) -> tuple[Server, ...]:
+    """Returns the servers of the settings file.
+
+    Raises:
+        SettingsError: the file or a server in it is wrong. Names the file and the key.
+    """
+    servers, errors = examine_servers(file)
+    if errors:
+        raise errors[0]
+    return tuple(servers)
+
+
+def examine_servers(file: Path) -> tuple[list[Server], list[SettingsError]]:
+    """Returns the servers of the settings file, those that are right, and the errors in the others."""
+    try:
+        section = _parsed(file).get(SERVERS, {})
+    except SettingsError as error:
+        return [], [error]
+    found = list(check_servers(section, f"{file}: "))
+    servers = [each for each in found if isinstance(each, Server)]
+    return servers, [each for each in found if isinstance(each, SettingsError)]
 
 
 def with_options(values: Iterable[SettingValue], options: Mapping[str, object]) -> list[SettingValue]:
@@ -102,6 +128,8 @@ def with_options(values: Iterable[SettingValue], options: Mapping[str, object]) 
 def examine_values(file: Path, environment: Mapping[str, str]) -> tuple[list[SettingValue], list[SettingsError]]:
     """Returns the values of all settings, and all errors. A wrong setting keeps its value from an earlier source.
 
+    The servers in the file are passed over; see `examine_servers`.
+
     Args:
         file: The settings file, in TOML. It need not exist.
         environment: The environment variables. Those that are no settings are ignored.
@@ -119,14 +147,17 @@ def examine_values(file: Path, environment: Mapping[str, str]) -> tuple[list[Set
     return list(values.values()), errors
 
 
-def describe_settings(values: Iterable[SettingValue] | None = None) -> str:
+def describe_settings(values: Iterable[SettingValue] | None = None, servers: Iterable[Server] = ()) -> str:
     """Returns the text of a settings file with every setting, and its explanation, range and variable above it.
+
+    The servers follow, with the places of their keys. There is no key in it.
 
     Settings that nobody has set are commented out, because a default in the file would count as the user's choice. So
     the text can be saved as the settings file without changing anything.
 
     Args:
         values: The values of all settings. By default these are the defaults.
+        servers: The servers.
     """
     if values is None:
         values = [SettingValue(setting, setting.default, Source.DEFAULT) for setting in SETTINGS.values()]
@@ -138,11 +169,12 @@ def describe_settings(values: Iterable[SettingValue] | None = None) -> str:
             lines += ["", f"[{section}]"]
         lines += ["", f"# {setting.explanation}", f"# {setting.allowed}; {setting.variable}"]
         if each.source is Source.DEFAULT:
-            lines.append(f"#{key} = {_as_toml(each.value)}")
+            lines.append(f"#{key} = {as_toml(each.value)}")
         else:
-            origin = f"from {each.source_words}; the default is {_as_toml(setting.default)}"
-            lines.append(f"{key} = {_as_toml(each.value)}  # {origin}")
-    return "\n".join(lines) + "\n"
+            origin = f"from {each.source_words}; the default is {as_toml(setting.default)}"
+            lines.append(f"{key} = {as_toml(each.value)}  # {origin}")
+    text = "\n".join(lines) + "\n"
+    return text + "".join(f"\n{section_text(server)}" for server in servers)
 
 
 def _values_of_file(file: Path) -> Iterator[SettingValue | SettingsError]:
@@ -174,7 +206,7 @@ def _flat(content: Mapping[str, Any], file: Path) -> Iterator[tuple[str, object]
     for key, value in content.items():
         if key == SAMPLING and isinstance(value, dict):
             yield from ((f"{key}.{inner}", inner_value) for inner, inner_value in value.items())
-        else:
+        elif key != SERVERS:
             yield key, value
 
 
@@ -209,21 +241,3 @@ def _nearest(name: str) -> str | None:
     key = name.rpartition(".")[2].lower().replace("-", "_")
     close = difflib.get_close_matches(key, by_key, n=1)
     return by_key[close[0]] if close else None
-
-
-def _as_toml(value: Value) -> str:
-    if isinstance(value, str):
-        return '"' + "".join(map(_toml_character, value)) + '"'
-    return str(NONE if value is None else value)
-
-
-def _toml_character(character: str) -> str:
-    """Returns a character as it stands in a basic string of TOML, which has no pairs of surrogates as JSON has."""
-    if character in '"\\':
-        return f"\\{character}"
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if 0xD800 <= code < 0xE000:  # half of a pair, or a byte of a variable that is not text
-        return "\ufffd"
-    return f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"

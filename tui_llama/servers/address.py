@@ -54,20 +54,23 @@ def base_url(typed: str) -> str:
             shown and stored.
     """
     typed = typed.strip()
+    # What stands before an "@" or behind a "?" may be a key, so no message repeats it.
+    shown = "the URL" if "@" in typed or "?" in typed else typed
     try:
         parts = urlsplit(typed)
         port, host = parts.port, parts.hostname
     except ValueError as error:
-        raise SettingsError(f"{typed}: {error}", _HINT) from error
+        cause = "this is no URL of a server" if shown != typed else error
+        raise SettingsError(f"{shown}: {cause}", _HINT) from error
     if not is_server_address(typed) or not host or any(character.isspace() for character in typed):
-        raise SettingsError(f"{typed}: this is no URL of a server", _HINT)
+        raise SettingsError(f"{shown}: this is no URL of a server", _HINT)
     if parts.username is not None or parts.password is not None:
         raise SettingsError(
             "the URL of a server must not contain a name or a password",
             "Name a variable, a command or the keyring for its key.",
         )
     if parts.query or parts.fragment:
-        raise SettingsError(f"{typed}: the URL of a server has no “?” and no “#”", _HINT)
+        raise SettingsError(f"{shown}: the URL of a server has no “?” and no “#”", _HINT)
     path = parts.path.rstrip("/")
     for endpoint in _ENDPOINTS:
         path = path.removesuffix(endpoint)
@@ -87,7 +90,7 @@ class Server(msgspec.Struct, frozen=True):
         key_variable: The environment variable with the key.
         key_command: The command whose output is the key.
         key_in_keyring: Whether the system's keyring has the key.
-        dialect: The kind of server, one of `remote.dialects.DIALECTS`; empty to find it out.
+        dialect: The kind of server, one of `declared.DIALECTS`; empty to find it out.
     """
 
     name: str

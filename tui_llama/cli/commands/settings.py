@@ -25,7 +25,7 @@ def settings(group_options: Mapping[str, object], is_path: bool, model: str | No
     from tui_llama import paths
     from tui_llama.cli.model_choice import last_model, named_model, starter_model
     from tui_llama.output import Output
-    from tui_llama.settings_sources import describe_settings, settings_of
+    from tui_llama.settings_sources import describe_settings, load_servers, settings_of
 
     file = paths.settings_file()
     output = Output(sys.stdout, sys.stderr)
@@ -34,7 +34,7 @@ def settings(group_options: Mapping[str, object], is_path: bool, model: str | No
             output.result(f"{file}\n")
             return
         values = values_from(group_options)
-        output.result(describe_settings(values))
+        output.result(describe_settings(values, load_servers(file)))
         path = named_model(model) if model is not None else last_model() or starter_model()
         if path is not None:
             from tui_llama.cli.model_listing import sampling_lines
