@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     # What speaks HTTP takes a quarter of a second to import, and is needed only once there is a server to ask.
     from tui_llama.engine.remote.connection import Connection
     from tui_llama.engine.remote.probe import ServerFacts
-    from tui_llama.engine.remote.reply import LongestPrompt
+    from tui_llama.engine.remote.reply import LastPrompt
 
 _OWN_TOKENS = "The tokens of this model are known to its server only."
 
@@ -62,7 +62,8 @@ class RemoteEngine:
         self._patience = patience or Patience()
         self._connection: Connection | None = None
         self._facts: ServerFacts | None = None
-        self._prompts: LongestPrompt | None = None
+        self._key_was_refused = False
+        self._last_prompt: LastPrompt | None = None
         self._work: Work[LoadEvent] | Work[ReplyEvent] | None = None
 
     @property
@@ -88,14 +89,23 @@ class RemoteEngine:
 
     async def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncIterator[ReplyEvent]:
         """Asks the server for an answer, and yields it as it comes."""
-        if self._connection is None or self._facts is None or self._prompts is None:
+        if self._connection is None or self._facts is None or self._last_prompt is None:
             yield Failed(request.turn, "No model is loaded.", "Choose a model.")
             return
         from tui_llama.engine.remote.reply import RemoteReply
 
-        reply = RemoteReply(self._connection, self._facts, request, self._patience, self._prompts)
-        work = self._work = Work(reply.run)
+        reply = RemoteReply(self._connection, self._facts, request, self._patience, self._last_prompt)
+
+        async def job(tell: Callable[[ReplyEvent], Awaitable[None]]) -> ReplyEvent:
+            try:
+                await self._renew_key()
+            except UserError as error:
+                return Failed(request.turn, str(error), error.hint, FailureCause.KEY_REFUSED)
+            return await reply.run(tell)
+
+        work = self._work = Work(job)
         async for event in work.events(reply.stopped):
+            self._key_was_refused = isinstance(event, Failed) and event.cause is FailureCause.KEY_REFUSED
             yield event
 
     async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncIterator[IdlePrefillEvent]:
@@ -134,6 +144,15 @@ class RemoteEngine:
         if connection is not None:
             await connection.close()
 
+    async def _renew_key(self) -> None:
+        """Reads the key anew if the server has refused it: the user may have corrected it, or it may have run out.
+
+        Raises:
+            UserError: there is no such key.
+        """
+        if self._connection is not None and self._key_was_refused:
+            self._connection.use_key(await asyncio.to_thread(self._read_key, self._connection.server))
+
     async def _loaded(self, address: str, tell: Callable[[LoadEvent], Awaitable[None]]) -> ModelLoaded:
         """Returns the model of an address.
 
@@ -141,14 +160,14 @@ class RemoteEngine:
             UserError: there is no such model, or no such server.
         """
         from tui_llama.engine.remote.connection import Connection
-        from tui_llama.engine.remote.reply import LongestPrompt
+        from tui_llama.engine.remote.reply import LastPrompt
 
         model = remote_model(address)
         server = self._find_server(model.url)
         key = await asyncio.to_thread(self._read_key, server)
         self._connection = await asyncio.to_thread(Connection, server, key, self._patience)
         facts = await self._facts_when_ready(self._connection, model.name, tell)
-        self._facts, self._prompts = facts, LongestPrompt()
+        self._facts, self._last_prompt = facts, LastPrompt()
         return ModelLoaded(model_info(facts, server), self._connection.notices)
 
     async def _facts_when_ready(
@@ -174,7 +193,9 @@ class RemoteEngine:
 
 def model_info(facts: "ServerFacts", server: Server) -> ModelInfo:
     """Returns the facts about a server's model that the screen shows."""
+    from tui_llama.engine.remote.answer import CALL_OPENING
     from tui_llama.engine.remote.probe import shown_name
+    from tui_llama.engine.remote.thinking import CLOSING, OPENING
 
     dialect = facts.dialect
     return ModelInfo(
@@ -189,6 +210,7 @@ def model_info(facts: "ServerFacts", server: Server) -> ModelInfo:
         trained_context_size=facts.trained_context_size,
         key_value_bytes_per_token=0,
         template_source="",
+        template_marks=(OPENING, CLOSING, CALL_OPENING),
         server=server.name,
         capabilities=Capabilities(
             has_exact_tokens=False,
@@ -197,7 +219,7 @@ def model_info(facts: "ServerFacts", server: Server) -> ModelInfo:
             can_continue=bool(dialect.continue_fields),
             sees_images=facts.sees_images,
             has_probabilities=dialect.has_probabilities,
-            has_grammars=bool(dialect.grammar_path),
+            has_grammars=True,  # of a JSON schema at least; the dialect knows more
             why_not_continue=dialect.why_not_continue,
         ),
     )
