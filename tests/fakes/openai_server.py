@@ -10,7 +10,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -49,9 +49,12 @@ Step: TypeAlias = bytes | Gate | Cut
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What the server does with a request. Each step with bytes is a packet, and with `CHUNKED` an HTTP chunk."""
+    """What the server does with a request. Each step with bytes is a packet, and with `CHUNKED` an HTTP chunk.
 
-    steps: Sequence[Step]
+    Steps that are no sequence serve for one request only, and may be without an end.
+    """
+
+    steps: Iterable[Step]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     framing: Framing = Framing.CHUNKED

@@ -1,17 +1,18 @@
 """Streams however they are cut, however long, and whatever they hold."""
 
+import asyncio
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.remote.remote_chat import Chat, chatting, ended_well, failure_of
+from tests.engine.remote.remote_chat import Chat, chatting, ended_well, failure_of, reply_request
 from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, text_of
-from tests.fakes.openai_dialects import LLAMA_SERVER, PLAIN
+from tests.fakes.openai_dialects import LLAMA_SERVER, PLAIN, Kind
 from tests.fakes.openai_server import Cut, Framing, packets, response, stream
 from tui_llama.engine.protocol import Failed, FailureCause, Finished, ReplyEvent, TextPiece
 
@@ -83,19 +84,18 @@ async def test_a_stream_may_be_written_in_many_ways(sent: list[bytes], write: Ca
         assert await said(chat, packets(written, [7] * (len(written) // 7))) == expected
 
 
-async def test_any_way_of_cutting_a_stream_gives_the_same_events() -> None:
-    """The engine is opened once for all examples, which hypothesis chooses one by one."""
-    async with chatting(LLAMA_SERVER) as chat:
-        expected = {name: await said(chat, sent) for name, sent in STREAMS.items()}
+def test_any_way_of_cutting_a_stream_gives_the_same_events() -> None:
+    with chat_for_examples(LLAMA_SERVER) as (chat, runner):
+        expected = {name: runner.run(said(chat, sent)) for name, sent in STREAMS.items()}
 
         @settings(max_examples=150)
         @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(1, 120), max_size=60), st.booleans())
-        async def same(name: str, sizes: list[int], ends_in_crlf: bool) -> None:
+        def same(name: str, sizes: list[int], ends_in_crlf: bool) -> None:
             whole = b"".join(STREAMS[name])
             whole = whole.replace(b"\n", b"\r\n") if ends_in_crlf else whole
-            assert await said(chat, packets(whole, sizes)) == expected[name]
+            assert runner.run(said(chat, packets(whole, sizes))) == expected[name]
 
-        await in_this_loop(same)
+        same()
 
 
 # --- garbage --------------------------------------------------------------------------------------------------------
@@ -156,32 +156,30 @@ def check_ends(events: list[ReplyEvent], begins_with: str = "") -> None:
         failure_of(events, events[-1].cause)
 
 
-async def test_any_bytes_after_a_good_start_end_the_answer_or_fail_it() -> None:
-    async with chatting(LLAMA_SERVER) as chat:
+def test_any_bytes_after_a_good_start_end_the_answer_or_fail_it() -> None:
+    with chat_for_examples(LLAMA_SERVER) as (chat, runner):
 
         @settings(max_examples=200)
         @given(ODD_BYTES, st.sampled_from([None, Cut.CLOSE, Cut.RESET]))
-        async def ends(garbage: bytes, cut: Cut | None) -> None:
+        def ends(garbage: bytes, cut: Cut | None) -> None:
             steps = [*BEGUN, *([garbage] if garbage else []), *([cut] if cut else [])]
-            check_ends(await chat.ask(stream(*steps)), ANSWER)
+            check_ends(runner.run(chat.ask(stream(*steps))), ANSWER)
 
-        await in_this_loop(ends)
+        ends()
 
 
 @pytest.mark.parametrize("top_probabilities", [None, 2])
-async def test_any_json_in_a_stream_ends_the_answer_or_fails_it(top_probabilities: int | None) -> None:
-    from tests.engine.remote.remote_chat import reply_request
-
-    async with chatting(LLAMA_SERVER) as chat:
+def test_any_json_in_a_stream_ends_the_answer_or_fails_it(top_probabilities: int | None) -> None:
+    request = reply_request(top_probabilities=top_probabilities)
+    with chat_for_examples(LLAMA_SERVER) as (chat, runner):
 
         @settings(max_examples=200)
         @given(st.lists(ODD_CHUNKS.map(_event) | st.builds(_odd_choice, ODD_CHUNKS), max_size=4), st.booleans())
-        async def ends(odd: list[bytes], stops: bool) -> None:
+        def ends(odd: list[bytes], stops: bool) -> None:
             sent = [*BEGUN, *odd, *([wire.STOP, wire.DONE] if stops else [])]
-            events = await chat.ask(stream(*sent), request=reply_request(top_probabilities=top_probabilities))
-            check_ends(events, ANSWER)
+            check_ends(runner.run(chat.ask(stream(*sent), request=request)), ANSWER)
 
-        await in_this_loop(ends)
+        ends()
 
 
 def _event(value: object) -> bytes:
@@ -193,21 +191,15 @@ def _odd_choice(value: object) -> bytes:
     return _event({"choices": [value if isinstance(value, dict) else {"delta": value}], "usage": value})
 
 
-async def in_this_loop(test: Any) -> None:
-    """Runs a hypothesis test whose function is asynchronous in the loop that is running.
-
-    Hypothesis asks for examples from another thread, and each of them runs here.
-    """
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    inner = test.hypothesis.inner_test
-
-    def one_example(*values: Any, **named: Any) -> None:
-        asyncio.run_coroutine_threadsafe(inner(*values, **named), loop).result()
-
-    test.hypothesis.inner_test = one_example
-    await asyncio.to_thread(test)
+@contextmanager
+def chat_for_examples(kind: Kind) -> Iterator[tuple[Chat, asyncio.Runner]]:
+    """Opens one chat for all examples of a hypothesis test, which are one run of the loop each."""
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        try:
+            yield runner.run(stack.enter_async_context(chatting(kind))), runner
+        finally:
+            runner.run(stack.aclose())
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------------
@@ -225,14 +217,21 @@ async def test_a_large_chunk_is_an_answer() -> None:
         ended_well(await chat.ask([wire.text(text), wire.STOP]), text)
 
 
-@pytest.mark.parametrize("start", [b"data: ", b": ", b"x", b"data: x\n"])
+@pytest.mark.parametrize("start", [b"data: ", b": ", b"x"])
 async def test_a_line_without_an_end_is_given_up(start: bytes) -> None:
-    piece = start + b"x" * (1 << 20) if start.endswith(b"\n") is False else start * (1 << 17)
     async with chatting(PLAIN) as chat:
-        events = await chat.ask(stream(*BEGUN, *[piece] * 24, Cut.CLOSE))
+        events = await chat.ask(stream(*BEGUN, start, *[b"x" * (1 << 20)] * 20, Cut.CLOSE))
         assert text_of(events) == ANSWER
         assert isinstance(events[-1], Failed)
         failure_of(events, events[-1].cause)
+
+
+async def test_an_event_of_lines_without_an_end_is_given_up() -> None:
+    async with chatting(PLAIN) as chat:
+        lines = (b"data: " + b"x" * 1000 + b"\n") * 1000
+        events = await chat.ask(stream(*BEGUN, *[lines] * 20, Cut.CLOSE))
+        assert text_of(events) == ANSWER
+        assert isinstance(events[-1], Failed)
 
 
 async def test_a_long_error_is_told_shortly() -> None:

@@ -119,10 +119,16 @@ async def test_a_certificate_that_nobody_trusts_is_refused() -> None:
     assert not any(received)
 
 
-async def test_a_server_without_tls_is_told_from_one_that_is_not_trusted() -> None:
-    async with FakeServer() as fake:
-        fake.serve("GET", MODELS, raw(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-        failure = await first_failure(f"https://127.0.0.1:{fake.port}/v1")
+async def test_a_server_without_tls_is_not_asked_as_if_it_had() -> None:
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    listener = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        failure = await first_failure(f"https://127.0.0.1:{port}/v1")
     assert failure.cause in {FailureCause.NOT_TRUSTED, FailureCause.CUT_OFF}
     assert failure.hint
 
@@ -230,6 +236,23 @@ async def test_a_fault_of_the_server_is_told_with_its_status(status: int, body: 
         await works_again(chat)
 
 
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+async def test_an_error_whose_body_never_ends_is_told_all_the_same(status: int) -> None:
+    never = Gate()
+    script = Script((b'{"error": {"message": "no", ', never), status)
+    async with chatting(PLAIN, patience=Patience(usage_seconds=0.01, silence_seconds=0.01)) as chat:
+        events = await chat.ask(script)
+        assert isinstance(events[-1], Failed)
+        assert await chat.server.last.was_left()
+        await works_again(chat)
+
+
+@pytest.mark.parametrize("cut", [Cut.RESET, Cut.CLOSE])
+async def test_an_error_whose_body_is_cut_is_told_by_its_status(cut: Cut) -> None:
+    async with chatting(PLAIN) as chat:
+        failure_of(await chat.ask(Script((b'{"error": ', cut), 500)), FailureCause.SERVER_ERROR)
+
+
 @pytest.mark.parametrize("status", [418, 400, 405, 422])
 async def test_any_other_refusal_is_told_with_its_status(status: int) -> None:
     async with chatting(PLAIN) as chat:
@@ -283,6 +306,48 @@ async def test_what_is_no_http_is_a_failure_and_no_crash(script: Script) -> None
         assert events[-1].cause in {FailureCause.CUT_OFF, FailureCause.SERVER_ERROR, FailureCause.NO_END}
         failure_of(events, events[-1].cause)
         assert events[-1].hint
+        await works_again(chat)
+
+
+# --- questions of a load --------------------------------------------------------------------------------------------
+
+LISTS_THAT_ARE_NONE = {
+    "cut": Script((b'{"data": [', Cut.CLOSE)),
+    "reset": Script((b'{"data": [', Cut.RESET)),
+    "no HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "HTML": response(HTML, content_type="text/html"),
+    "deep": response(b"[" * 100_000),
+    "no text": response(b'{"data": "\xff"}'),
+    "gzip": response(b"abcd", headers={"Content-Encoding": "gzip"}),
+    "list": response(b"[]"),
+    "number": response({"data": 5}),
+    "fault": response(HTML, 500),
+    "key": response({"error": "Unauthorized"}, 401),
+}
+
+
+@pytest.mark.parametrize("script", LISTS_THAT_ARE_NONE.values(), ids=LISTS_THAT_ARE_NONE.keys())
+async def test_a_list_of_models_that_is_none_fails_the_load(script: Script) -> None:
+    async with FakeServer({("GET", MODELS): script}) as fake:
+        failure = await first_failure(fake.url, KEY)
+        assert failure.message
+        assert failure.hint
+        assert KEY not in failure.message + failure.hint
+        assert failure.cause == (FailureCause.KEY_REFUSED if script.status == 401 else failure.cause)
+
+
+@pytest.mark.parametrize("data", [[], [None, 5, "x"], [{"id": 5}, {"id": ""}], [{"id": "other"}, {"id": "\x1b[2J"}]])
+async def test_a_model_that_is_not_in_the_list_is_none(data: object) -> None:
+    async with FakeServer({("GET", MODELS): response({"data": data})}) as fake:
+        failure = await first_failure(fake.url)
+        assert failure.cause == FailureCause.NO_SUCH_MODEL
+        assert failure.hint
+        assert "\x1b" not in failure.message + failure.hint
+
+
+@pytest.mark.parametrize("script", [raw(Cut.RESET), raw(b"\0"), response(b"[" * 100_000), response(HTML, 500)])
+async def test_a_server_that_breaks_at_further_questions_is_one_that_does_not_know_them(script: Script) -> None:
+    async with FakeServer(PLAIN.routes, script) as fake, chat_with(fake) as chat:
         await works_again(chat)
 
 

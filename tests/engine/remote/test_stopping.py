@@ -2,10 +2,10 @@
 
 import asyncio
 from contextlib import aclosing
+from itertools import chain, repeat
 
 import pytest
 from msgspec.structs import replace
-from tui_llama.engine.remote.patience import Patience
 
 from tests.engine.remote.remote_chat import (
     Chat,
@@ -25,6 +25,7 @@ from tests.fakes.openai_server import CHAT, MODELS, Cut, Script, raw, response, 
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import StopReason
 from tui_llama.engine.protocol import Failed, FailureCause, Finished, Notice, PromptProgress, ReplyEvent, TextPiece
+from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.scripted import Gate
 from tui_llama.servers.address import Server, base_url
 
@@ -168,6 +169,13 @@ async def test_usage_that_never_comes_does_not_hold_a_whole_answer_back() -> Non
     async with chatting(PLAIN, patience=Patience(usage_seconds=0.02)) as chat:
         events = await chat.ask(stream(*wire.plain()[:-2], gate))
         ended_well(events, ANSWER)
+        assert await chat.server.last.was_left()
+
+
+async def test_pings_that_never_end_do_not_hold_a_whole_answer_back() -> None:
+    async with chatting(PLAIN, patience=Patience(usage_seconds=0.05)) as chat:
+        endless = Script(chain(wire.plain()[:-2], repeat(wire.PING)))
+        ended_well(await chat.ask(endless), ANSWER)
         assert await chat.server.last.was_left()
 
 
