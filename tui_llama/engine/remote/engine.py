@@ -89,18 +89,22 @@ class RemoteEngine:
 
     async def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncIterator[ReplyEvent]:
         """Asks the server for an answer, and yields it as it comes."""
-        if self._connection is None or self._facts is None or self._last_prompt is None:
+        connection = self._connection
+        if connection is None or self._facts is None or self._last_prompt is None:
             yield Failed(request.turn, "No model is loaded.", "Choose a model.")
             return
+        from tui_llama.engine.remote.failures import RemoteEngineError
         from tui_llama.engine.remote.reply import RemoteReply
 
-        reply = RemoteReply(self._connection, self._facts, request, self._patience, self._last_prompt)
+        reply = RemoteReply(connection, self._facts, request, self._patience, self._last_prompt)
 
         async def job(tell: Callable[[ReplyEvent], Awaitable[None]]) -> ReplyEvent:
-            try:
-                await self._renew_key()
-            except UserError as error:
-                return Failed(request.turn, str(error), error.hint, FailureCause.KEY_REFUSED)
+            if self._key_was_refused:
+                # The user may have corrected it, or it may have run out.
+                try:
+                    connection.use_key(await self._key(connection.server))
+                except RemoteEngineError as error:
+                    return error.failed(request.turn)
             return await reply.run(tell)
 
         work = self._work = Work(job)
@@ -144,14 +148,18 @@ class RemoteEngine:
         if connection is not None:
             await connection.close()
 
-    async def _renew_key(self) -> None:
-        """Reads the key anew if the server has refused it: the user may have corrected it, or it may have run out.
+    async def _key(self, server: Server) -> str:
+        """Returns the key of a server, "" for none.
 
         Raises:
-            UserError: there is no such key.
+            RemoteEngineError: it is not where the settings say.
         """
-        if self._connection is not None and self._key_was_refused:
-            self._connection.use_key(await asyncio.to_thread(self._read_key, self._connection.server))
+        from tui_llama.engine.remote.failures import RemoteEngineError
+
+        try:
+            return await asyncio.to_thread(self._read_key, server)
+        except UserError as error:
+            raise RemoteEngineError(FailureCause.KEY_REFUSED, str(error), error.hint) from error
 
     async def _loaded(self, address: str, tell: Callable[[LoadEvent], Awaitable[None]]) -> ModelLoaded:
         """Returns the model of an address.
@@ -164,7 +172,7 @@ class RemoteEngine:
 
         model = remote_model(address)
         server = self._find_server(model.url)
-        key = await asyncio.to_thread(self._read_key, server)
+        key = await self._key(server)
         self._connection = await asyncio.to_thread(Connection, server, key, self._patience)
         facts = await self._facts_when_ready(self._connection, model.name, tell)
         self._facts, self._last_prompt = facts, LastPrompt()
@@ -178,13 +186,15 @@ class RemoteEngine:
         from tui_llama.engine.remote.probe import find_server_facts
 
         waited_seconds = 0.0
+        is_told = False
         while True:
             try:
                 return await find_server_facts(connection, name, self._patience.probe_seconds)
             except LoadingError as error:
                 if waited_seconds >= self._patience.loading_seconds:
                     raise
-                if not waited_seconds:
+                if not is_told:
+                    is_told = True
                     await tell(Notice(f"{error}."))
             await tell(LoadProgress(LoadStage.READ, 0, 1))  # nobody knows how far it is
             await asyncio.sleep(self._patience.poll_seconds)
@@ -219,7 +229,7 @@ def model_info(facts: "ServerFacts", server: Server) -> ModelInfo:
             can_continue=bool(dialect.continue_fields),
             sees_images=facts.sees_images,
             has_probabilities=dialect.has_probabilities,
-            has_grammars=True,  # of a JSON schema at least; the dialect knows more
+            has_grammars=bool(dialect.grammar_path),
             why_not_continue=dialect.why_not_continue,
         ),
     )

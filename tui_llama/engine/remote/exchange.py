@@ -93,22 +93,27 @@ class Exchange:
         """Reads events up to the end of the stream, or, once the answer has ended, as long as one comes soon."""
         reader = EventReader()
         pieces = aiter(response.aiter_bytes())
+        has_ended = False
         while True:
             self._watchdog.listens()
             try:
-                async with asyncio.timeout(self._patience.usage_seconds if self._answer.finish_reason else None):
+                async with asyncio.timeout(self._seconds_left(has_ended)):
                     piece = await anext(pieces, None)
             except TimeoutError:
                 return
             self._watchdog.heard()
             try:
                 for data in reader.finish() if piece is None else reader.push(piece):
-                    if await self._take(data):
-                        return
+                    has_ended = await self._take(data) or has_ended
             except EventTooLongError as error:
                 raise self._broken(f"sends too much at once: {error}") from error
             if piece is None:
                 return
+
+    def _seconds_left(self, stream_has_ended: bool) -> float | None:
+        if stream_has_ended:
+            return self._patience.close_seconds
+        return self._patience.usage_seconds if self._answer.finish_reason else None
 
     async def _read_whole(self, response: httpx2.Response) -> None:
         """Reads one JSON: an error with the status of a success, or the answer of a server that does not stream."""
@@ -119,7 +124,7 @@ class Exchange:
         await self._take(body)
 
     async def _take(self, data: bytes) -> bool:
-        """Takes the data of one event; returns whether nothing more will come."""
+        """Takes the data of one event; returns whether the stream says that it ends, and the answer has ended."""
         if data.strip() == END_OF_STREAM:
             return bool(self._answer.finish_reason)
         try:

@@ -121,6 +121,7 @@ class RemoteReply:
     async def _ask_until_answered(self, messages: tuple[ChatMessage, ...], tell: TellReply) -> tuple[ChatMessage, ...]:
         """Asks, again if the server is not ready or the prompt is too long; returns the messages that were answered."""
         busy_seconds = loading_seconds = 0.0
+        is_told = False
         sent = messages
         while True:
             try:
@@ -135,7 +136,8 @@ class RemoteReply:
                 await tell(Notice(f"{self._name} is busy; it is asked again in {seconds:.0f} s."))
                 await asyncio.sleep(seconds)
             except LoadingError as error:
-                if not loading_seconds:
+                if not is_told:
+                    is_told = True
                     await tell(Notice(f"{error}."))
                 loading_seconds += self._patience.poll_seconds
                 if loading_seconds > self._patience.loading_seconds:
