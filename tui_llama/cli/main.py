@@ -142,9 +142,10 @@ def _make_engine(servers: Iterable[Server]) -> "Engine":
 
 
 def _make_local_engine() -> "Engine":
-    from tui_llama.engine.process.worker import EngineWorker
+    """Makes an engine that uses the model of a running `tui-llama serve`, or loads one in a process of its own."""
+    from tui_llama.engine.process.attached import AttachingEngine
 
-    return EngineWorker()
+    return AttachingEngine()
 
 
 def _make_remote_engine(servers: Iterable[Server]) -> "Engine":
