@@ -122,7 +122,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     store, notice = open_chats()
     with store:
         app = ChatApp(
-            engine_factory=partial(_make_engine, settings.servers),
+            engine_factory=partial(make_engine, settings.servers),
             store=store,
             settings=settings,
             model_path=model,
@@ -134,7 +134,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     sys.exit(app.ending_status or app.return_code or 0)
 
 
-def _make_engine(servers: Iterable[Server]) -> "Engine":
+def make_engine(servers: Iterable[Server]) -> "Engine":
     """Imports the engine when it is first used, which is after the first frame."""
     from tui_llama.engine.routed import RoutedEngine
 
