@@ -17,14 +17,16 @@ from tui_llama.engine.protocol import (
     TextPiece,
 )
 from tui_llama.engine.remote.chunk import CallPiece, Chunk
-from tui_llama.engine.remote.failures import RemoteEngineError, error_text, short
+from tui_llama.engine.remote.failures import RemoteEngineError, message_of, short
 from tui_llama.engine.remote.json_values import count_at
-from tui_llama.engine.remote.thinking import OPENING, ThinkingText, split_thinking
+from tui_llama.engine.remote.thinking import ThinkingText, split_thinking
 from tui_llama.engine.remote.usage_meter import UsageMeter
 
 _COMPLETE: Final = ("stop", "tool_calls", "function_call", "eos", "end_turn")
 _CUT: Final = ("length", "max_tokens")
 _MOST_CALLS: Final = 256
+CALL_OPENING: Final = "<tool_call>"
+"""The mark of a tool call in the text of an answer."""
 
 
 class Answer:
@@ -45,6 +47,7 @@ class Answer:
         self._stop_text = ""
         self._thinking = _thinking_of(request)
         self._calls: dict[int, CallPiece] = {}
+        self._has_text = False
 
     def take(self, chunk: Chunk) -> Iterator[ReplyEvent]:
         """Yields the events of a chunk.
@@ -65,15 +68,15 @@ class Answer:
             self._meter.note_token()
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self._stop_text = chunk.stop_text or self._stop_text
+        self._has_text = self._has_text or bool(text)
         if text or chunk.probabilities:
             wants = self._request.top_probabilities is not None
             yield TextPiece(self._request.turn, text, (), chunk.probabilities if wants else ())
 
     def end(self, context_size: int) -> Iterator[ReplyEvent]:
         """Yields the last events of an answer that has a reason for its end: what is held back, notices, the end."""
-        rest = self._calls_text()
-        if self.finish_reason not in _CUT:
-            rest = self._thinking.finish() + rest
+        rest = "" if self.finish_reason in _CUT else self._thinking.finish()
+        rest += self._calls_text(follows_text=self._has_text and not rest)
         if rest:
             yield TextPiece(self._request.turn, rest, ())
         if notice := self._notice():
@@ -87,7 +90,7 @@ class Answer:
         return PromptProgress(self._request.turn, reused, done, total)
 
     def _error(self, error: Any) -> RemoteEngineError:
-        text = error_text(msgspec.json.encode(error)) if not isinstance(error, str) else short(error)
+        text = message_of(error)
         return RemoteEngineError(
             FailureCause.ERROR_IN_STREAM,
             f"{self._server} failed in the answer: {text}",
@@ -101,14 +104,15 @@ class Answer:
             name, arguments = before.name or piece.name, before.arguments + piece.arguments
             self._calls[piece.place] = CallPiece(piece.place, name, arguments)
 
-    def _calls_text(self) -> str:
+    def _calls_text(self, follows_text: bool) -> str:
         """Returns the tool calls in the form in which most local models write them."""
         calls = (self._calls[place] for place in sorted(self._calls))
-        return "".join(
-            f'\n<tool_call>\n{{"name": {msgspec.json.encode(call.name).decode()}, '
+        text = "\n".join(
+            f'{CALL_OPENING}\n{{"name": {msgspec.json.encode(call.name).decode()}, '
             f'"arguments": {call.arguments or "{}"}}}\n</tool_call>'
             for call in calls
-        ).lstrip("" if self.has_begun else "\n")
+        )
+        return f"\n{text}" if text and follows_text else text
 
     def _stop_reason(self, context_size: int) -> StopReason:
         if self.finish_reason in _CUT:
@@ -139,7 +143,7 @@ def _thinking_of(request: ReplyRequest | CompleteRequest) -> ThinkingText:
         return ThinkingText()
     answer = continued_messages(request)[-1].text
     _thinking, text, has_ended = split_thinking(answer)
-    return ThinkingText(is_open=not has_ended and OPENING in answer, has_text=bool(text.strip()))
+    return ThinkingText(is_open=not has_ended, has_text=bool(text.strip()))
 
 
 def continued_messages(request: CompleteRequest) -> Sequence[ChatMessage]:

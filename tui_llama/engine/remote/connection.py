@@ -4,17 +4,28 @@ A proxy is used only if the usual variables name one, and never for this machine
 same server, because the key and the conversation belong to nobody else.
 """
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 import httpx2
 import msgspec
 
 from tui_llama.engine.protocol import FailureCause
-from tui_llama.engine.remote.failures import RemoteEngineError, connection_error, short, status_error
+from tui_llama.engine.remote.failures import (
+    RemoteEngineError,
+    connection_error,
+    cut_off,
+    key_hint,
+    short,
+    silent,
+    status_error,
+)
 from tui_llama.engine.remote.json_values import NotJsonError, decode_json
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.servers.address import Server
@@ -54,15 +65,30 @@ class Connection:
 
     def __init__(self, server: Server, key: str, patience: Patience) -> None:
         self.server = server
-        self.key = key
-        self._headers = {
-            "User-Agent": "tui-llama",
-            "Accept-Encoding": "identity",
-            **({"Authorization": f"Bearer {_checked(key, server)}"} if key else {}),
-        }
+        self._headers = {"User-Agent": "tui-llama", "Accept-Encoding": "identity"}
+        self.use_key(key)
         self._timeout = httpx2.Timeout(None, connect=patience.connect_seconds)
-        self._client = _client(server)
+        self._proxy = proxy_for(server.url)
+        self._client = _client(server, self._proxy)
         self._local_address = ""  # the address that localhost turned out to be, if the name itself did not do
+
+    def use_key(self, key: str) -> None:
+        """Sends this key from now on; "" is none.
+
+        Raises:
+            RemoteEngineError: it cannot be a key.
+        """
+        self._headers.pop("Authorization", None)
+        self.key = key
+        if not key:
+            return
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise RemoteEngineError(
+                FailureCause.KEY_REFUSED,
+                f"{self.server.name}: its key has characters that no key may have",
+                key_hint(self.server),
+            )
+        self._headers["Authorization"] = f"Bearer {key}"
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -82,19 +108,13 @@ class Connection:
         Raises:
             RemoteEngineError: no answer came, or the answer is too long.
         """
-        import asyncio
-
         try:
             async with asyncio.timeout(seconds), self.request(url, body) as response:
                 raw = await read_body(response, MOST_BODY_BYTES)
         except httpx2.HTTPError as error:
-            raise connection_error(error, self.server) from error
+            raise cut_off(self.server) from error
         except TimeoutError as error:
-            raise RemoteEngineError(
-                FailureCause.SILENT,
-                f"{self.server.name} does not answer ({self.server.url})",
-                "Check that the server runs, and its URL.",
-            ) from error
+            raise silent(self.server) from error
         if len(raw) > MOST_BODY_BYTES:
             raise RemoteEngineError(
                 FailureCause.SERVER_ERROR, f"{self.server.name} sends an answer that is too long", "Check its URL."
@@ -119,8 +139,13 @@ class Connection:
         Raises:
             RemoteEngineError: no response came, or it sends the request to another server.
         """
-        content = None if body is None else msgspec.json.encode(body)
-        response = await self._followed(httpx2.URL(url), content, headers)
+        try:
+            content = None if body is None else msgspec.json.encode(body)
+        except UnicodeEncodeError as error:
+            raise RemoteEngineError(
+                FailureCause.ENGINE, "the request has halves of characters, which cannot be sent", "Remove them."
+            ) from error
+        response = await self._followed(url, content, headers)
         try:
             yield response
         finally:
@@ -130,7 +155,11 @@ class Connection:
         """Closes the connection."""
         await self._client.aclose()
 
-    async def _followed(self, url: httpx2.URL, content: bytes | None, headers: Mapping[str, str]) -> httpx2.Response:
+    async def _followed(self, address: str, content: bytes | None, headers: Mapping[str, str]) -> httpx2.Response:
+        try:
+            url = httpx2.URL(address)
+        except httpx2.InvalidURL as error:
+            raise connection_error(error, self.server) from error
         for _redirect in range(_MOST_REDIRECTS + 1):
             response = await self._send(url, content, headers)
             if response.status_code not in _REDIRECTS:
@@ -165,10 +194,10 @@ class Connection:
             return await self._send_to("", url, content, headers)
         except httpx2.ConnectError as error:
             if url.host != _LOCALHOST:
-                raise connection_error(error, self.server) from error
+                raise self._error(error) from error
             return await self._send_to_either(url, content, headers, error)
-        except httpx2.HTTPError as error:
-            raise connection_error(error, self.server) from error
+        except (httpx2.HTTPError, UnicodeError) as error:
+            raise self._error(error) from error
 
     async def _send_to_either(
         self, url: httpx2.URL, content: bytes | None, headers: Mapping[str, str], refused: Exception
@@ -180,10 +209,13 @@ class Connection:
             except httpx2.ConnectError:
                 continue
             except httpx2.HTTPError as error:
-                raise connection_error(error, self.server) from error
+                raise self._error(error) from error
             self._local_address = address
             return response
-        raise connection_error(refused, self.server) from refused
+        raise self._error(refused) from refused
+
+    def _error(self, error: Exception) -> RemoteEngineError:
+        return connection_error(error, self.server, shown_proxy(self._proxy))
 
     async def _send_to(
         self, address: str, url: httpx2.URL, content: bytes | None, headers: Mapping[str, str]
@@ -218,15 +250,15 @@ async def read_body(response: httpx2.Response, most_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _client(server: Server) -> httpx2.AsyncClient:
-    """Returns a client that takes no key and no cookie from this machine, and a proxy only from the variables."""
-    proxy = _proxy(server)
+def _client(server: Server, proxy: str) -> httpx2.AsyncClient:
+    """Returns a client that keeps no cookies, and takes no key from a file of this machine."""
     try:
         return httpx2.AsyncClient(
             trust_env=False,
-            proxy=proxy,
+            proxy=proxy or None,
             verify=httpx2.create_ssl_context(),
             follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=2, keepalive_expiry=30.0),
         )
     except (ValueError, ImportError, httpx2.InvalidURL) as error:
@@ -237,17 +269,24 @@ def _client(server: Server) -> httpx2.AsyncClient:
         ) from error
 
 
-def _proxy(server: Server) -> str | None:
-    """Returns the proxy for a server by the usual variables, None for none. This machine has none."""
-    url = httpx2.URL(server.url)
-    if is_this_machine(url.host):
-        return None
+def proxy_for(address: str) -> str:
+    """Returns the proxy for a URL by the usual variables, "" for none. This machine is never asked through one."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if is_this_machine(host):
+        return ""
     proxies = getproxies_environment()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    place = url.host if url.port is None else f"{url.host}:{url.port}"
+    proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
+    place = host if parts.port is None else f"{host}:{parts.port}"
     if not proxy or proxy_bypass(place):
-        return None
+        return ""
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def shown_proxy(proxy: str) -> str:
+    """Returns a proxy without the name and the password that its URL may have."""
+    scheme, separator, rest = proxy.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def is_this_machine(host: str) -> bool:
@@ -262,13 +301,3 @@ def is_this_machine(host: str) -> bool:
 
 def _port(url: httpx2.URL) -> int | None:
     return url.port or _PORTS.get(url.scheme)
-
-
-def _checked(key: str, server: Server) -> str:
-    if key.isascii() and key.isprintable() and " " not in key:
-        return key
-    from tui_llama.engine.remote.failures import key_hint
-
-    raise RemoteEngineError(
-        FailureCause.KEY_REFUSED, f"{server.name}: its key has characters that no key may have", key_hint(server)
-    )

@@ -18,6 +18,8 @@ class Dialect(msgspec.Struct, frozen=True):
         sampling: The server's names of those fields of `chat.SamplingSettings` that it knows.
         thinking_names: The names under which it takes the thinking of earlier answers; empty: it takes none.
         continue_fields: The fields of a request that continues the last answer; empty: it cannot be done.
+        continues_thinking: It continues an answer that was cut in its thinking, with this value of
+            `continue_final_message`; empty: such an answer is sent as it is, with the mark of its thinking.
         why_not_continue: Why it cannot, as a sentence.
         grammar_path: The names of the nested fields that hold a grammar; empty: it takes none.
         takes_template_values: It passes `chat_template_kwargs` on to the chat template.
@@ -33,6 +35,7 @@ class Dialect(msgspec.Struct, frozen=True):
     sampling: Mapping[str, str]
     thinking_names: tuple[str, ...] = ()
     continue_fields: Mapping[str, bool] = {}
+    continues_thinking: str = ""
     why_not_continue: str = ""
     grammar_path: tuple[str, ...] = ()
     takes_template_values: bool = False
@@ -55,12 +58,15 @@ LLAMA_SERVER: Final = Dialect(
     sampling={**_MORE_SAMPLING, "repeat_penalty": "repeat_penalty", "penalty_last_n": "repeat_last_n"},
     thinking_names=("reasoning_content",),
     continue_fields=_CONTINUES,
+    continues_thinking="reasoning_content",
     grammar_path=("grammar",),
     takes_template_values=True,
     can_ignore_end=True,
     tells_progress=True,
     tells_images=True,
 )
+OWN_SERVER: Final = msgspec.structs.replace(LLAMA_SERVER, title="tui-llama", continues_thinking="")
+"""The dialect of this program's own server: llama-server's, so that nobody has to name it in the settings."""
 VLLM: Final = Dialect(
     name="vllm",
     title="vLLM",

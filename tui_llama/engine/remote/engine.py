@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     # What speaks HTTP takes a quarter of a second to import, and is needed only once there is a server to ask.
     from tui_llama.engine.remote.connection import Connection
     from tui_llama.engine.remote.probe import ServerFacts
-    from tui_llama.engine.remote.reply import LongestPrompt
+    from tui_llama.engine.remote.reply import LastPrompt
 
 _OWN_TOKENS = "The tokens of this model are known to its server only."
 
@@ -62,7 +62,8 @@ class RemoteEngine:
         self._patience = patience or Patience()
         self._connection: Connection | None = None
         self._facts: ServerFacts | None = None
-        self._prompts: LongestPrompt | None = None
+        self._key_was_refused = False
+        self._last_prompt: LastPrompt | None = None
         self._work: Work[LoadEvent] | Work[ReplyEvent] | None = None
 
     @property
@@ -88,14 +89,27 @@ class RemoteEngine:
 
     async def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncIterator[ReplyEvent]:
         """Asks the server for an answer, and yields it as it comes."""
-        if self._connection is None or self._facts is None or self._prompts is None:
+        connection = self._connection
+        if connection is None or self._facts is None or self._last_prompt is None:
             yield Failed(request.turn, "No model is loaded.", "Choose a model.")
             return
+        from tui_llama.engine.remote.failures import RemoteEngineError
         from tui_llama.engine.remote.reply import RemoteReply
 
-        reply = RemoteReply(self._connection, self._facts, request, self._patience, self._prompts)
-        work = self._work = Work(reply.run)
+        reply = RemoteReply(connection, self._facts, request, self._patience, self._last_prompt)
+
+        async def job(tell: Callable[[ReplyEvent], Awaitable[None]]) -> ReplyEvent:
+            if self._key_was_refused:
+                # The user may have corrected it, or it may have run out.
+                try:
+                    connection.use_key(await self._key(connection.server))
+                except RemoteEngineError as error:
+                    return error.failed(request.turn)
+            return await reply.run(tell)
+
+        work = self._work = Work(job)
         async for event in work.events(reply.stopped):
+            self._key_was_refused = isinstance(event, Failed) and event.cause is FailureCause.KEY_REFUSED
             yield event
 
     async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncIterator[IdlePrefillEvent]:
@@ -134,6 +148,19 @@ class RemoteEngine:
         if connection is not None:
             await connection.close()
 
+    async def _key(self, server: Server) -> str:
+        """Returns the key of a server, "" for none.
+
+        Raises:
+            RemoteEngineError: it is not where the settings say.
+        """
+        from tui_llama.engine.remote.failures import RemoteEngineError
+
+        try:
+            return await asyncio.to_thread(self._read_key, server)
+        except UserError as error:
+            raise RemoteEngineError(FailureCause.KEY_REFUSED, str(error), error.hint) from error
+
     async def _loaded(self, address: str, tell: Callable[[LoadEvent], Awaitable[None]]) -> ModelLoaded:
         """Returns the model of an address.
 
@@ -141,14 +168,14 @@ class RemoteEngine:
             UserError: there is no such model, or no such server.
         """
         from tui_llama.engine.remote.connection import Connection
-        from tui_llama.engine.remote.reply import LongestPrompt
+        from tui_llama.engine.remote.reply import LastPrompt
 
         model = remote_model(address)
         server = self._find_server(model.url)
-        key = await asyncio.to_thread(self._read_key, server)
+        key = await self._key(server)
         self._connection = await asyncio.to_thread(Connection, server, key, self._patience)
         facts = await self._facts_when_ready(self._connection, model.name, tell)
-        self._facts, self._prompts = facts, LongestPrompt()
+        self._facts, self._last_prompt = facts, LastPrompt()
         return ModelLoaded(model_info(facts, server), self._connection.notices)
 
     async def _facts_when_ready(
@@ -159,13 +186,15 @@ class RemoteEngine:
         from tui_llama.engine.remote.probe import find_server_facts
 
         waited_seconds = 0.0
+        is_told = False
         while True:
             try:
                 return await find_server_facts(connection, name, self._patience.probe_seconds)
             except LoadingError as error:
                 if waited_seconds >= self._patience.loading_seconds:
                     raise
-                if not waited_seconds:
+                if not is_told:
+                    is_told = True
                     await tell(Notice(f"{error}."))
             await tell(LoadProgress(LoadStage.READ, 0, 1))  # nobody knows how far it is
             await asyncio.sleep(self._patience.poll_seconds)
@@ -174,7 +203,9 @@ class RemoteEngine:
 
 def model_info(facts: "ServerFacts", server: Server) -> ModelInfo:
     """Returns the facts about a server's model that the screen shows."""
+    from tui_llama.engine.remote.answer import CALL_OPENING
     from tui_llama.engine.remote.probe import shown_name
+    from tui_llama.engine.remote.thinking import CLOSING, OPENING
 
     dialect = facts.dialect
     return ModelInfo(
@@ -189,6 +220,7 @@ def model_info(facts: "ServerFacts", server: Server) -> ModelInfo:
         trained_context_size=facts.trained_context_size,
         key_value_bytes_per_token=0,
         template_source="",
+        template_marks=(OPENING, CLOSING, CALL_OPENING),
         server=server.name,
         capabilities=Capabilities(
             has_exact_tokens=False,

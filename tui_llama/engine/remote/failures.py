@@ -3,6 +3,7 @@
 Foreign exceptions and the answers of servers are translated here, once. Texts of servers are made safe and short.
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ _MOST_CHARACTERS: Final = 200
 _OVERFLOW_WORDS: Final = ("length", "size", "maximum")
 _OVERFLOW_FIELDS: Final = ("input_tokens", "input_text")
 _TRY_AGAIN: Final = "Try again."
+_RUNS_HINT: Final = "Check that the server runs, and its URL."
+_PROXY_HINT: Final = "Check the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
 
 
 class RemoteEngineError(EngineError):
@@ -58,7 +61,7 @@ class PromptTooLongError(RemoteEngineError):
     """The conversation does not fit into the context of the server's model.
 
     Attributes:
-        prompt_tokens: How many tokens it has; None if the server does not say.
+        prompt_tokens: How many tokens it has, perhaps with those kept for the answer; None if the server does not say.
         context_size: How many fit; None if the server does not say.
     """
 
@@ -71,46 +74,64 @@ class PromptTooLongError(RemoteEngineError):
 # --- what the connection says -----------------------------------------------------------------------------------------
 
 
-def connection_error(error: Exception, server: Server, has_begun: bool = False) -> RemoteEngineError:
-    """Translates an error of the connection.
+def connection_error(error: Exception, server: Server, proxy: str = "") -> RemoteEngineError:
+    """Translates an error before the server has begun to answer.
 
     Args:
-        error: What `httpx2` raised.
+        error: What `httpx2` or the resolver of names raised.
         server: Whose connection it is.
-        has_begun: The server had begun to answer.
+        proxy: The proxy on the way; "" if there is none.
     """
     name = server.name
-    causes = tuple(_causes(error))
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return RemoteEngineError(
-            FailureCause.NOT_FOUND,
-            f"{name}: there is no server of this name ({server.url})",
-            "Check the server's URL and the network.",
-        )
-    if (certificate := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)) is not None:
-        return _not_trusted(certificate, server)
-    if isinstance(error, httpx2.ConnectTimeout):
-        return RemoteEngineError(
-            FailureCause.SILENT, f"{name} does not answer ({server.url})", "Check that the server runs, and its URL."
-        )
     if isinstance(error, httpx2.ProxyError):
         return RemoteEngineError(
             FailureCause.REFUSED,
-            f"{name}: the proxy does not pass the request on: {short(str(error))}",
-            "Check the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
+            f"{name}: the proxy {proxy} does not pass the request on: {short(str(error))}",
+            _PROXY_HINT,
         )
-    if isinstance(error, httpx2.ConnectError):
-        return RemoteEngineError(
-            FailureCause.REFUSED,
-            f"{name} refuses the connection ({server.url})",
-            "Start the server, or check its URL and port.",
-        )
-    if has_begun:
-        return RemoteEngineError(FailureCause.CUT_OFF, f"{name}: the connection broke off in the answer", _TRY_AGAIN)
+    if isinstance(error, httpx2.ConnectTimeout):
+        return RemoteEngineError(FailureCause.SILENT, f"{name} does not answer ({server.url})", _RUNS_HINT)
+    if isinstance(error, httpx2.ConnectError | httpx2.InvalidURL | UnicodeError):
+        return _not_connected(error, server, proxy)
     return RemoteEngineError(
         FailureCause.CUT_OFF,
         f"{name} broke off the connection without an answer",
         "Try again; if it happens again, look at the server's own messages.",
+    )
+
+
+def cut_off(server: Server) -> RemoteEngineError:
+    """Returns the error of a connection that broke off in the middle of an answer."""
+    return RemoteEngineError(
+        FailureCause.CUT_OFF, f"{server.name}: the connection broke off in the middle of the answer", _TRY_AGAIN
+    )
+
+
+def silent(server: Server) -> RemoteEngineError:
+    """Returns the error of a server that does not answer a question in time."""
+    return RemoteEngineError(FailureCause.SILENT, f"{server.name} does not answer ({server.url})", _RUNS_HINT)
+
+
+def _not_connected(error: Exception, server: Server, proxy: str) -> RemoteEngineError:
+    causes = tuple(_causes(error))
+    # The resolver of names raises the third for names that cannot be one.
+    if any(isinstance(cause, socket.gaierror | httpx2.InvalidURL | UnicodeError) for cause in causes):
+        where = f"the proxy {proxy}" if proxy else server.url
+        return RemoteEngineError(
+            FailureCause.NOT_FOUND,
+            f"{server.name}: the network knows no server of this name ({where})",
+            "Check the server's URL and the network.",
+        )
+    if (reason := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)) is not None:
+        return _not_trusted(reason, server)
+    if proxy:
+        return RemoteEngineError(
+            FailureCause.REFUSED, f"{server.name}: the proxy {proxy} refuses the connection", _PROXY_HINT
+        )
+    return RemoteEngineError(
+        FailureCause.REFUSED,
+        f"{server.name} refuses the connection ({server.url})",
+        "Start the server, or check its URL and port.",
     )
 
 
@@ -131,9 +152,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _not_trusted(error: BaseException, server: Server) -> RemoteEngineError:
     if isinstance(error, ssl.SSLCertVerificationError):
+        reason = getattr(error, "verify_message", "") or str(error)
         return RemoteEngineError(
             FailureCause.NOT_TRUSTED,
-            f"{server.name}: its certificate is not trusted: {short(error.verify_message)}",
+            f"{server.name}: its certificate is not trusted: {short(reason)}",
             "Add the certificate of its issuer to the system's certificates.",
         )
     return RemoteEngineError(
@@ -152,12 +174,16 @@ def error_text(body: bytes) -> str:
     It is the first text at `error.message`, `error`, `message` and `detail`, else the start of the body.
     """
     try:
-        value = decode_json(body)
+        found = message_of(decode_json(body))
     except NotJsonError:
-        return short(body[: 8 * _MOST_CHARACTERS].decode("utf-8", "replace"))
+        found = ""
+    return found or short(body[: 8 * _MOST_CHARACTERS].decode("utf-8", "replace"))
+
+
+def message_of(value: Any) -> str:
+    """Returns the message in the JSON of an error, on one safe line; "" if there is none."""
     paths = (("error", "message"), ("error",), ("message",), ("detail",))
-    found = next((text for path in paths if (text := text_at(value, *path))), "")
-    return short(found or body[: 8 * _MOST_CHARACTERS].decode("utf-8", "replace"))
+    return short(next((text for path in paths if (text := text_at(value, *path))), ""))
 
 
 def short(text: str) -> str:
@@ -181,34 +207,38 @@ def status_error(
     """
     text = error_text(body)
     said = f": {text.replace(key, '[the key]') if key else text}" if text else ""
-    name = server.name
     if status in (401, 403):
         word = "refuses the key" if key else "wants a key"
-        return RemoteEngineError(FailureCause.KEY_REFUSED, f"{name} {word}{said}", key_hint(server))
+        return RemoteEngineError(FailureCause.KEY_REFUSED, f"{server.name} {word}{said}", key_hint(server))
     if status == 404:
-        subject = f"{name} does not know the model {short(model)}" if model else f"{name} does not know this address"
+        subject = f"does not know the model {short(model)}" if model else "does not know this address"
         return RemoteEngineError(
-            FailureCause.NO_SUCH_MODEL, f"{subject}{said}", "Choose one of the server's models, or check its URL."
+            FailureCause.NO_SUCH_MODEL,
+            f"{server.name} {subject}{said}",
+            "Choose one of the server's models, or check its URL.",
         )
-    retry_seconds = retry_after_seconds(headers)
+    if status == 429 or status >= 500:
+        return _not_ready(status, headers, server, text, said)
+    return _too_long(status, body, text, server.name, said) or RemoteEngineError(
+        FailureCause.ENGINE,
+        f"{server.name} does not accept the request (status {status}){said}",
+        "Check the settings of this chat and the server's dialect.",
+    )
+
+
+def _not_ready(status: int, headers: Mapping[str, str], server: Server, text: str, said: str) -> RemoteEngineError:
+    """Returns the error of a server that is busy, loading or broken."""
+    name, retry_seconds = server.name, retry_after_seconds(headers)
     if status == 429:
         return BusyError(FailureCause.BUSY, f"{name} is busy{said}", "Wait a little, then try again.", retry_seconds)
     if status == 503 and "loading" in text.casefold():
         return LoadingError(FailureCause.BUSY, f"{name} is loading its model", "Wait until it has, then try again.")
     if status == 503 and retry_seconds is not None:
         return BusyError(FailureCause.SERVER_ERROR, f"{name} is not ready{said}", _TRY_AGAIN, retry_seconds)
-    if status >= 500:
-        return RemoteEngineError(
-            FailureCause.SERVER_ERROR,
-            f"{name} failed with status {status}{said}",
-            "Try again; if it happens again, look at the server's own messages.",
-        )
-    if status in (400, 413, 422) and (too_long := _too_long(body, text, name, said)) is not None:
-        return too_long
     return RemoteEngineError(
-        FailureCause.ENGINE,
-        f"{name} does not accept the request (status {status}){said}",
-        "Check the settings of this chat and the server's dialect.",
+        FailureCause.SERVER_ERROR,
+        f"{name} failed with status {status}{said}",
+        "Try again; if it happens again, look at the server's own messages.",
     )
 
 
@@ -239,8 +269,10 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
-def _too_long(body: bytes, text: str, name: str, said: str) -> PromptTooLongError | None:
+def _too_long(status: int, body: bytes, text: str, name: str, said: str) -> PromptTooLongError | None:
     """Returns the error of a conversation that does not fit into the context, if it is one."""
+    if status not in (400, 413, 422):
+        return None
     try:
         value: Any = decode_json(body)
     except NotJsonError:
@@ -257,6 +289,11 @@ def _too_long(body: bytes, text: str, name: str, said: str) -> PromptTooLongErro
     return PromptTooLongError(
         f"{name}: the conversation is too long for the model{said}",
         "Start a new chat, or give the server a larger context.",
-        count_at(error, "n_prompt_tokens"),
+        count_at(error, "n_prompt_tokens") or _largest_number(text),
         count_at(error, "n_ctx"),
     )
+
+
+def _largest_number(text: str) -> int | None:
+    """Returns the largest number of a message; in one about a prompt that is too long, that is its length."""
+    return max((int(digits) for digits in re.findall(r"\d{1,12}", text)), default=None)

@@ -23,14 +23,14 @@ def decode_json(raw: bytes) -> Any:
     """Returns the value of a JSON text.
 
     Servers that are written in Python write `NaN` and `Infinity`, which are no JSON, and halves of surrogate pairs; the
-    standard library reads both.
+    standard library reads both. Bytes that are no UTF-8 become U+FFFD.
 
     Raises:
         NotJsonError: nothing can be read from it.
     """
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         pass
     try:
         return json.loads(raw.decode("utf-8", "replace"))

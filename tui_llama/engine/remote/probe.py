@@ -7,15 +7,24 @@ import msgspec
 
 from tui_llama.engine.protocol import FailureCause
 from tui_llama.engine.remote.connection import Connection
-from tui_llama.engine.remote.dialects import DIALECTS, LLAMA_SERVER, LM_STUDIO, OLLAMA, PLAIN, SGLANG, VLLM, Dialect
+from tui_llama.engine.remote.dialects import (
+    DIALECTS,
+    LLAMA_SERVER,
+    LM_STUDIO,
+    OLLAMA,
+    OWN_SERVER,
+    PLAIN,
+    SGLANG,
+    VLLM,
+    Dialect,
+)
 from tui_llama.engine.remote.failures import RemoteEngineError, short
 from tui_llama.engine.remote.json_values import count_at, list_at, text_at, value_at
 from tui_llama.engine.remote.models import ServerModel, listed_models, model_listing
 
 _OWNERS: Final = {
     "llamacpp": LLAMA_SERVER,
-    # Our own server speaks llama-server's dialect.
-    "tui-llama": LLAMA_SERVER,
+    "tui_llama": OWN_SERVER,
     "vllm": VLLM,
     "sglang": SGLANG,
     "library": OLLAMA,
@@ -113,7 +122,7 @@ class _Probe:
 
     async def more_facts(self, facts: ServerFacts) -> ServerFacts:
         root = _root(facts.base)
-        if facts.dialect is LLAMA_SERVER:
+        if facts.dialect.tells_progress:
             return _with_props(facts, await self._ask(f"{root}/props"))
         if facts.dialect is OLLAMA:
             running = await self._ask(f"{root}/api/ps")
@@ -124,8 +133,14 @@ class _Probe:
         return facts
 
     async def _ask(self, url: str, body: Any = None) -> Any:
-        """Returns the JSON of an answer, None if the server does not know the question."""
-        answer = await self._connection.get_json(url, self._seconds, body)
+        """Returns the JSON of an answer, None if the server does not know the question.
+
+        Some hosted servers send what they do not know on to a page of another host, or never answer it.
+        """
+        try:
+            answer = await self._connection.get_json(url, self._seconds, body)
+        except RemoteEngineError:
+            return None
         return answer.value if answer.status == 200 else None
 
 

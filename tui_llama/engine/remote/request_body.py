@@ -13,7 +13,7 @@ from tui_llama.engine.protocol import CompleteRequest, FailureCause, ReplyReques
 from tui_llama.engine.remote.dialects import Dialect
 from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.json_values import NotJsonError, decode_json
-from tui_llama.engine.remote.request_messages import request_messages
+from tui_llama.engine.remote.request_messages import request_messages, stands_in_thinking
 
 _TOP_LEVEL_VALUES = ("tools", "reasoning_effort")
 
@@ -39,17 +39,18 @@ def request_body(
     Raises:
         RemoteEngineError: the server cannot do what the request asks for.
     """
+    goes_on = isinstance(request, CompleteRequest) and bool(messages) and messages[-1].role is Role.ASSISTANT
     body: dict[str, Any] = {
         "model": model,
-        "messages": request_messages(messages, dialect),
+        "messages": request_messages(messages, dialect, goes_on),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
     sampling, unknown = _sampling(request, dialect)
     values, unknown_values = _template_values(request, dialect)
     body |= sampling | values | _limits(request, dialect) | _bounds(request, dialect)
-    if isinstance(request, CompleteRequest) and messages and messages[-1].role is Role.ASSISTANT:
-        body |= _continuation(dialect)
+    if goes_on:
+        body |= _continuation(messages[-1].text, dialect)
     if dialect.tells_progress:
         body["return_progress"] = True
     return RequestBody(body, (*unknown, *unknown_values))
@@ -119,9 +120,11 @@ def _template_values(request: ReplyRequest | CompleteRequest, dialect: Dialect) 
     return sent, list(others)
 
 
-def _continuation(dialect: Dialect) -> dict[str, Any]:
+def _continuation(answer: str, dialect: Dialect) -> dict[str, Any]:
     if not dialect.continue_fields:
         raise _refused(dialect.why_not_continue.rstrip("."), "Ask for a new answer instead.")
+    if dialect.continues_thinking and stands_in_thinking(answer):
+        return {**dialect.continue_fields, "continue_final_message": dialect.continues_thinking}
     return dict(dialect.continue_fields)
 
 
