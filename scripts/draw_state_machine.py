@@ -4,9 +4,10 @@ python -m scripts.draw_state_machine
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
-from tui_llama.conversation import TRANSITIONS, Event, Late, Row, State
+from tui_llama.conversation import SERVER_FAILURES, TRANSITIONS, Event, Late, Row, State
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "state-machine.md"
 
@@ -15,6 +16,7 @@ _HEAD = """# The turn as a state machine
 Drawn by `scripts/draw_state_machine.py` from the table in `tui_llama/conversation.py`; do not edit by hand.
 A pair of state and event that is not below is illegal: it raises and changes nothing.
 """
+_SERVER_FAILURE = "any failure of a server"
 
 
 def page() -> str:
@@ -24,11 +26,11 @@ def page() -> str:
 
 def _diagram() -> str:
     """Returns a Mermaid diagram of the rows that lead to another state."""
-    labels: dict[tuple[State, State], list[str]] = defaultdict(list)
+    labels: dict[tuple[State, State], list[type[Event]]] = defaultdict(list)
     for (state, event_type), row in TRANSITIONS.items():
         if row.next_state not in (state, State.CLOSED):
-            labels[state, row.next_state].append(event_type.__name__)
-    arrows = [f"    {old.name} --> {new.name}: {', '.join(names)}" for (old, new), names in labels.items()]
+            labels[state, row.next_state].append(event_type)
+    arrows = [f"    {old.name} --> {new.name}: {_names(events)}" for (old, new), events in labels.items()]
     return "\n".join(
         [
             "```mermaid",
@@ -37,7 +39,9 @@ def _diagram() -> str:
             *arrows,
             "```",
             "",
-            "`Quit` leads from every state to `CLOSED` and is left out of the picture.",
+            "`Quit` leads from every state to `CLOSED` and is left out of the picture. "
+            f"“{_SERVER_FAILURE[0].upper()}{_SERVER_FAILURE[1:]}” is any of",
+            ", ".join(f"`{kind.__name__}`" for kind in SERVER_FAILURES) + ".",
             "",
         ]
     )
@@ -64,13 +68,19 @@ def _too_late() -> str:
         "|---|---|",
     ]
     for state in State:
-        names = [
-            event_type.__name__
+        events = [
+            event_type
             for (row_state, event_type), row in _by_state()
             if row_state is state and event_type is not Late and _is_without_effect(state, row)
         ]
-        lines.append(f"| {state.value} | {', '.join([*names, Late.__name__])} |")
+        lines.append(f"| {state.value} | {_names([*events, Late])} |")
     return "\n".join([*lines, ""])
+
+
+def _names(events: Iterable[type[Event]]) -> str:
+    """Returns the names of events, those of a server's failures as one: they always come together."""
+    names = (_SERVER_FAILURE if event_type in SERVER_FAILURES else event_type.__name__ for event_type in events)
+    return ", ".join(dict.fromkeys(names))
 
 
 def _by_state() -> list[tuple[tuple[State, type[Event]], Row]]:

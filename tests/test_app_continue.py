@@ -386,15 +386,31 @@ async def test_an_answer_under_way_goes_on_anyway() -> None:
         assert driver.answers == ["Half whole"]
 
 
-async def test_an_answer_without_known_tokens_cannot_go_on(store: Store) -> None:
+async def test_an_answer_without_known_tokens_goes_on_from_its_text(store: Store) -> None:
     chat_id = store.create_chat()
     answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "hi"))
     store.append_to_answer(answer_id, "I was saying", ())
     store.finish_answer(answer_id, StopReason.STOPPED, None)
+    steps = [PromptEncoded(0, 0, (1, 2, 3, 4), vocabulary="v", answer_tokens=2), *more(" something")[2:]]
+    async with opened(store=store, replies=[steps]) as driver:
+        await open_newest_chat(driver)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["I was saying something"], "the rest")
+        await driver.until_state("ready")
+        assert (continuation(driver).ledger, continuation(driver).answer_tokens) == ((), 0)
+        assert [message.text for message in continuation(driver).messages] == ["hi", "I was saying"]
+        assert store.ledger(answer_id).by_vocabulary == {"v": (1, 2, 3, 4, 20)}
+        assert store.generated_token_count(answer_id) == 3
+
+
+async def test_an_answer_of_which_there_is_nothing_cannot_go_on(store: Store) -> None:
+    chat_id = store.create_chat()
+    answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "hi"))
+    store.finish_answer(answer_id, StopReason.FAILED, None)
     async with opened(store=store) as driver:
         await open_newest_chat(driver)
-        await assert_f5_only_hints(driver, "The tokens of this answer are not known")
-        assert (driver.answers, driver.notes) == (["I was saying"], ["stopped"])
+        await assert_f5_only_hints(driver, "There is nothing of this answer yet; Ctrl+R answers again.")
+        assert (driver.answers, driver.notes) == ([""], ["failed"])
 
 
 async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is() -> None:

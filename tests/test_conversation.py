@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from scripts.draw_state_machine import PAGE, page
 from tui_llama.chat import StopReason, Usage
 from tui_llama.conversation import (
+    SERVER_FAILURES,
     TRANSITIONS,
     Action,
     AppendText,
@@ -114,6 +115,7 @@ def example(event_type: type[Event], machine: TurnMachine) -> Event:
         EngineLostInTurn: EngineLostInTurn(turn, "gone"),
         EngineLostAtRest: EngineLostAtRest(),
         Late: TextArrived(turn - 1, "old"),
+        **{kind: kind(turn, "the server failed", "try again") for kind in SERVER_FAILURES},
     }
     return examples[event_type]
 
@@ -141,6 +143,19 @@ def test_every_pair_is_legal_or_raises_and_changes_nothing(state: State, event_t
         with pytest.raises(IllegalTransitionError, match=event_type.__name__):
             machine.handle(event)
         assert (machine.state, machine.numbers) == (state, numbers)
+
+
+@pytest.mark.parametrize("kind", SERVER_FAILURES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("state", [State.READING, State.ANSWERING, State.STOPPING])
+def test_the_answer_of_a_server_fails_as_one_of_an_engine_and_can_be_tried_again(
+    state: State, kind: type[ReplyFailed]
+) -> None:
+    machine, other = machine_in(state), machine_in(state)
+    assert machine.handle(kind(1, "no answer", "try")) == other.handle(ReplyFailed(1, "no answer", "try"))
+    assert machine.state is other.state
+    assert TRANSITIONS[state, kind].remark.endswith(SERVER_FAILURES[kind])
+    again = Regenerate if state is State.STOPPING else Retry
+    assert machine.handle(again()) == (SetAnswerAside(), StartReply(2))
 
 
 @pytest.mark.parametrize("state", State)

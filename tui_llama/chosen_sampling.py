@@ -1,7 +1,8 @@
 """Chooses the sampling settings: the user's, else the recommended ones of the model, else the program's defaults.
 
 The recommended settings of a model are the keys `general.sampling.*` of its file, which llama.cpp reads too, and then
-those that the catalogue has from the model's card. Each setting is chosen separately.
+those that the catalogue has from the model's card. Each setting is chosen separately. The model of a server has no
+recommended settings: a server has defaults of its own, and the name of its model may be another model's.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from tui_llama.chat import SamplingSettings
 from tui_llama.engine.descriptions import ModelFacts, ModelInfo
 from tui_llama.errors import SettingsError
 from tui_llama.models.catalogue import CatalogueEntry, entry_for_file
+from tui_llama.servers.address import is_server_address
 from tui_llama.settings import SETTINGS, Settings
 
 
@@ -40,9 +42,10 @@ def choose_sampling(settings: Settings, model: ModelInfo | ModelFacts | None) ->
         settings: The user's settings. Their `given` tells which of them the user has set.
         model: The facts of the model. Recommended values that are out of range are ignored.
     """
-    entry = entry_of(model) if model is not None else None
+    file = None if model is None or is_server_address(model.path) else model
+    entry = entry_of(file) if file is not None else None
     advice = (
-        (SamplingSource.FILE, model.sampling if model is not None else {}),
+        (SamplingSource.FILE, file.sampling if file is not None else {}),
         (SamplingSource.CATALOGUE, entry.sampling.given() if entry is not None else {}),
     )
     values: dict[str, float | None] = {}

@@ -17,6 +17,8 @@ Rules beside the table:
  *  An answer is open from `StartReply` to the `FinishAnswer` of the same turn. That is exactly while the state is
     `READING`, `ANSWERING` or `STOPPING`. Nothing else opens or closes an answer.
  *  Text that arrives after a stop is dropped, so that the answer keeps the text that the user saw when they stopped.
+ *  The answer of a server fails for many causes. Each is a kind of `ReplyFailed` with rows of its own, which have the
+    actions of `ReplyFailed`: the partial answer is kept, and `Retry` asks again.
  *  `StartReply` answers the user's last message, however the turn began: sent, edited, retried or regenerated. Only
     after `Continue` is the last message an answer, and then the engine continues that answer.
 
@@ -160,6 +162,50 @@ class ReplyFailed(TurnEvent, frozen=True):
 
     message: str
     hint: str = ""
+
+
+class ServerNotFound(ReplyFailed, frozen=True):
+    """The name of the server has no address."""
+
+
+class ConnectionRefused(ReplyFailed, frozen=True):
+    """No server answers at this address."""
+
+
+class ServerNotTrusted(ReplyFailed, frozen=True):
+    """The certificate of the server is not trusted."""
+
+
+class KeyRefused(ReplyFailed, frozen=True):
+    """The server wants a key, or another one."""
+
+
+class NoSuchModel(ReplyFailed, frozen=True):
+    """The server does not have the model."""
+
+
+class ServerBusy(ReplyFailed, frozen=True):
+    """The server takes no more requests for now, or is loading the model."""
+
+
+class ServerError(ReplyFailed, frozen=True):
+    """The server refused the request, or could not answer it."""
+
+
+class StreamCutOff(ReplyFailed, frozen=True):
+    """The connection ended in the middle of the answer."""
+
+
+class ErrorInStream(ReplyFailed, frozen=True):
+    """The server reported an error in the middle of the answer."""
+
+
+class StreamWithoutEnd(ReplyFailed, frozen=True):
+    """The answer stopped without a word on why."""
+
+
+class ServerSilent(ReplyFailed, frozen=True):
+    """The server sent nothing for too long."""
 
 
 class EngineLostInTurn(TurnEvent, frozen=True):
@@ -340,14 +386,46 @@ def _too_late(states: Iterable[State], event_types: Iterable[type[Event]]) -> di
     return {(state, kind): Row(state, remark=_TOO_LATE) for state in states for kind in event_types}
 
 
+SERVER_FAILURES: Mapping[type[ReplyFailed], str] = MappingProxyType(
+    {
+        ServerNotFound: "check the server's name and the network",
+        ConnectionRefused: "start the server, or check the port",
+        ServerNotTrusted: "check the address, or install the server's certificate",
+        KeyRefused: "give the server another key",
+        NoSuchModel: "choose another model",
+        ServerBusy: "retry a little later",
+        ServerError: "retry, change the request, or look at the server's log",
+        StreamCutOff: "retry, or continue",
+        ErrorInStream: "retry, or continue",
+        StreamWithoutEnd: "retry, or continue",
+        ServerSilent: "retry, or look at the server",
+    }
+)
+"""The causes for which a server's answer fails, and what can be done about each. A server fails as an engine does."""
+
+
+def _server_failures(state: State, failed: Row) -> dict[_TableKey, Row]:
+    """Returns a row for each cause of a server's failure in this state: that of `ReplyFailed`, and what can be done."""
+    return {
+        (state, kind): Row(
+            failed.next_state, failed.effects, "; ".join(part for part in (failed.remark, remedy) if part)
+        )
+        for kind, remedy in SERVER_FAILURES.items()
+    }
+
+
 _LOAD_REPORTS: tuple[type[LoadEvent], ...] = (LoadAdvanced, ModelReady, LoadFailed, EngineLostInLoad)
 _TURN_REPORTS: tuple[type[TurnEvent], ...] = (
     PromptAdvanced,
     TextArrived,
     ReplyFinished,
     ReplyFailed,
+    *SERVER_FAILURES,
     EngineLostInTurn,
 )
+_FAILED_READING = Row(State.FAILED, (FINISH_AS_FAILED, SHOW_FAILURE))
+_FAILED_ANSWERING = Row(State.FAILED, (FINISH_AS_FAILED, SHOW_FAILURE), "the partial answer is kept")
+_FAILED_STOPPING = Row(State.READY, (FINISH_AS_STOPPED, SHOW_FAILURE))
 _NOT_LOADING = tuple(state for state in State if state not in MODEL_IS_LOADING)
 _NOT_REPLYING = tuple(state for state in State if state not in ANSWER_IS_OPEN)
 
@@ -412,7 +490,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             PromptAdvanced: Row(State.READING),
             TextArrived: Row(State.ANSWERING, (APPEND_TEXT,), "the first token"),
             ReplyFinished: Row(State.READY, (FINISH_AS_REPORTED,), "an empty answer"),
-            ReplyFailed: Row(State.FAILED, (FINISH_AS_FAILED, SHOW_FAILURE)),
+            ReplyFailed: _FAILED_READING,
             EngineLostInTurn: Row(State.LOST, (FINISH_AS_FAILED, SHOW_FAILURE)),
         },
     )
@@ -423,7 +501,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             Quit: Row(State.CLOSED, (STOP_REPLY, FINISH_AS_STOPPED), "the partial answer is kept"),
             TextArrived: Row(State.ANSWERING, (APPEND_TEXT,)),
             ReplyFinished: Row(State.READY, (FINISH_AS_REPORTED,)),
-            ReplyFailed: Row(State.FAILED, (FINISH_AS_FAILED, SHOW_FAILURE), "the partial answer is kept"),
+            ReplyFailed: _FAILED_ANSWERING,
             EngineLostInTurn: Row(State.LOST, (FINISH_AS_FAILED, SHOW_FAILURE), "the partial answer is kept"),
         },
     )
@@ -435,10 +513,13 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             PromptAdvanced: Row(State.STOPPING, remark=_TOO_LATE),
             TextArrived: Row(State.STOPPING, remark="a token after the stop: dropped"),
             ReplyFinished: Row(State.READY, (FINISH_AS_STOPPED,), "counts as stopped, whatever the engine reports"),
-            ReplyFailed: Row(State.READY, (FINISH_AS_STOPPED, SHOW_FAILURE)),
+            ReplyFailed: _FAILED_STOPPING,
             EngineLostInTurn: Row(State.LOST, (FINISH_AS_STOPPED, SHOW_FAILURE)),
         },
     )
+    | _server_failures(State.READING, _FAILED_READING)
+    | _server_failures(State.ANSWERING, _FAILED_ANSWERING)
+    | _server_failures(State.STOPPING, _FAILED_STOPPING)
     | _rows(
         State.FAILED,
         {

@@ -19,6 +19,7 @@ from tui_llama.engine.protocol import (
     TOKENISED_AGAIN,
     CompleteRequest,
     Failed,
+    FailureCause,
     Finished,
     ModelLoaded,
     PromptEncoded,
@@ -28,7 +29,7 @@ from tui_llama.engine.protocol import (
 from tui_llama.engine.scripted import AfterCancel, Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import IllegalTransitionError
 from tui_llama.settings import Settings
-from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.driver import REPLY_FAILURES, TurnDriver
 
 OTHER_MODEL = "/models/other.gguf"
 
@@ -186,6 +187,29 @@ async def test_a_load_that_fails_is_told_and_the_message_that_waited_stays() -> 
         assert texts(await it.stored()) == ["hi"]
         await it.load(OTHER_MODEL)
         assert it.view.told[2:] == ["failure: The engine ended without saying why."]
+
+
+# --- a server that fails ------------------------------------------------------------------------------------------
+
+
+def test_every_cause_of_a_failure_has_an_event_of_its_own() -> None:
+    assert set(REPLY_FAILURES) == set(FailureCause)
+    assert {REPLY_FAILURES[cause] for cause in FailureCause if cause is not FailureCause.ENGINE} == set(
+        conversation.SERVER_FAILURES
+    )
+
+
+@pytest.mark.parametrize("cause", FailureCause)
+async def test_an_answer_that_a_server_cuts_off_is_kept_and_can_be_asked_for_again(cause: FailureCause) -> None:
+    broken: list[Step] = [TextPiece(0, "One", ()), Failed(0, "the server failed", "Try again.", cause)]
+    async with driven(broken, spoken("Two")) as it:
+        await it.ask("hi")
+        assert it.state() is State.FAILED
+        assert it.view.told[-2:] == ["answer ends: failed", "failure: the server failed"]
+        assert texts(await it.stored()) == ["hi", "One"]
+        assert it.driver.wish(conversation.Retry())
+        await it.rest()
+        assert texts(await it.stored()) == ["hi", "Two"]
 
 
 # --- a turn -------------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ class StoredChat:
     def continued(self, request: CompleteRequest, vocabulary: str) -> CompleteRequest:
         """Returns the request with the chat before its text, for a model of this vocabulary."""
         fed = self.ledger.fed_in(vocabulary)
-        has_tokens = fed.vocabulary == vocabulary and not fed.lacks_newest
+        has_tokens = self.ledger.writes_end_in(vocabulary)
         return msgspec.structs.replace(
             request,
             ledger=fed.token_ids,
@@ -77,9 +77,9 @@ def find_chat(beginning: str) -> StoredChat:
 
 def _stored_chat(store: Store, chat: Chat) -> StoredChat:
     ledger = Ledger() if chat.tip_message_id is None else store.ledger(chat.tip_message_id)
-    if not ledger:
-        raise StoreError("no model has read this chat yet", "Let a model answer in it first.")
     said = store.messages(chat.chat_id)
+    if not ledger and not any(message.role is Role.ASSISTANT and message.text for message in said):
+        raise StoreError("no model has read this chat yet", "Let a model answer in it first.")
     while said[-1].role is not Role.ASSISTANT:  # no model has read what was not answered
         said.pop()
     system = [ChatMessage(Role.SYSTEM, chat.system_prompt)] if chat.system_prompt else []

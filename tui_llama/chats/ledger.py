@@ -1,7 +1,8 @@
 """The token ids that were fed to models on one path of a chat, separately for each vocabulary.
 
 An id has a meaning in one vocabulary only. So a ledger returns the ids of the vocabulary that the caller asks for. The
-caller tokenises again the text of what was said under another vocabulary.
+caller tokenises again the text of what was said under another vocabulary, and the text that a server wrote, which has
+no ids.
 """
 
 from collections.abc import Mapping
@@ -32,14 +33,21 @@ class Ledger(msgspec.Struct, frozen=True):
     Attributes:
         by_vocabulary: The ids of each vocabulary, by its fingerprint.
         newest_vocabulary: That of the newest answer whose tokens are known.
+        lacks_end: Whether the path ends in an answer whose text has no ids, or ids of its beginning only.
     """
 
     by_vocabulary: Mapping[str, tuple[int, ...]] = {}
     newest_vocabulary: str = UNKNOWN_VOCABULARY
+    lacks_end: bool = False
 
     def __bool__(self) -> bool:
         """Tells whether there are any ids."""
         return any(self.by_vocabulary.values())
+
+    def writes_end_in(self, vocabulary: str) -> bool:
+        """Tells whether the ids of this vocabulary write the path to its end, so that a model can go on from them."""
+        fed = self.fed_in(vocabulary)
+        return fed.vocabulary == vocabulary and not fed.lacks_newest and not self.lacks_end
 
     @property
     def newest_ids(self) -> list[int]:

@@ -124,11 +124,11 @@ class OpenChat:
 
     async def ledger(self) -> Ledger:
         """Returns the tokens that were fed to models before the answer that is open."""
-        return await self._ledger_up_to(self.entries[-2])
+        return await self.ledger_before(len(self.entries) - 1)
 
     async def whole_ledger(self) -> Ledger:
         """Returns the tokens that were fed to models on the whole path, while no answer is open."""
-        return await self._ledger_up_to(self.entries[-1]) if self.entries else Ledger()
+        return await self.ledger_before(len(self.entries))
 
     async def ledger_to_go_on(self) -> tuple[Ledger, int]:
         """Returns the tokens fed up to where the last answer was cut off, and how many of them are the answer's own.
@@ -150,10 +150,10 @@ class OpenChat:
 
     async def ledger_before(self, position: int) -> Ledger:
         """Returns the tokens that were fed to models before entry number `position`."""
-        return await self._ledger_up_to(self.entries[position - 1]) if position else Ledger()
-
-    async def _ledger_up_to(self, entry: Entry) -> Ledger:
-        return await self._read(lambda memory: memory.ledger(entry.message_id))
+        if not position:
+            return Ledger()
+        message_id = self.entries[position - 1].message_id
+        return await self._read(lambda memory: memory.ledger(message_id))
 
     async def _read(self, job: Callable[[Store], Result]) -> Result:
         """Reads the record, which may take a while; first, what was said is written to the disk, if it can be."""
@@ -240,7 +240,7 @@ class OpenChat:
 
     @property
     def has_prompt(self) -> bool:
-        """True if the prompt of the last answer is known, and so its tokens."""
+        """True if the prompt of the last answer is known, and so its tokens; false for an answer of a server."""
         return self.entries[-1].prompt_is_known
 
     def reopen_answer(self) -> Entry:
@@ -251,7 +251,6 @@ class OpenChat:
             self._ending_before = entry.stop_reason, entry.usage
         entry.may_repeat = entry.may_repeat or entry.stop_reason is StopReason.LOOP  # seen, and more of it wanted
         entry.stop_reason, entry.is_interrupted = None, False
-
         self._piece_count = 0
 
         def change(store: Store, id_there: IdThere) -> None:
@@ -265,25 +264,22 @@ class OpenChat:
 
     def set_prompt(self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str = UNKNOWN_VOCABULARY) -> None:
         """Records the prompt of the open answer, as tokens of this vocabulary."""
-        entry = self.entries[-1]
-
-        def change(store: Store, id_there: IdThere) -> None:
-            store.set_answer_prompt(id_there(entry.message_id), kept_tokens, token_ids, vocabulary)
-
-        self._record.change(change)
-        entry.prompt_is_known = True
+        self._change_answer(lambda store, answer: store.set_answer_prompt(answer, kept_tokens, token_ids, vocabulary))
+        self.entries[-1].prompt_is_known = True
 
     def set_answer_tokens(
         self, kept_tokens: int, token_ids: tuple[int, ...], vocabulary: str, answer_tokens: int
     ) -> None:
         """Records new tokens of the open answer, which was tokenised again for a model of this vocabulary."""
-        entry = self.entries[-1]
+        self._change_answer(
+            lambda store, answer: store.set_answer_tokens(answer, kept_tokens, token_ids, vocabulary, answer_tokens)
+        )
+        self.entries[-1].prompt_is_known = True
 
-        def change(store: Store, id_there: IdThere) -> None:
-            message_id = id_there(entry.message_id)
-            store.set_answer_tokens(message_id, kept_tokens, token_ids, vocabulary, answer_tokens)
-
-        self._record.change(change, self._require_open)
+    def end_answer_tokens(self) -> None:
+        """Records that the open answer goes on without tokens: a server writes the rest of it."""
+        self._change_answer(lambda store, answer: store.end_answer_tokens(answer))
+        self.entries[-1].prompt_is_known = False
 
     def append(self, text: str, token_ids: tuple[int, ...]) -> None:
         """Adds text to the open answer; the next `flush` writes it."""
@@ -296,15 +292,18 @@ class OpenChat:
         """Writes what was appended since the last time."""
         if not self._unsaved_text:
             return
-        entry, piece_number = self.entries[-1], self._piece_count
+        piece_number = self._piece_count
         text, token_ids = "".join(self._unsaved_text), tuple(self._unsaved_ids) if self.has_prompt else ()
         self._unsaved_text, self._unsaved_ids = [], []
         self._piece_count += 1
+        self._change_answer(
+            lambda store, answer: store.append_to_answer(answer, text, token_ids, piece_number=piece_number)
+        )
 
-        def change(store: Store, id_there: IdThere) -> None:
-            store.append_to_answer(id_there(entry.message_id), text, token_ids, piece_number=piece_number)
-
-        self._record.change(change, self._require_open)
+    def _change_answer(self, change: Callable[[Store, int], None]) -> None:
+        """Makes a change of the open answer, whose id in the store it is given."""
+        message_id = self.entries[-1].message_id
+        self._record.change(lambda store, id_there: change(store, id_there(message_id)), self._require_open)
 
     def _require_open(self) -> bool:
         """Raises why the answer could not be opened again, where that was not known before it went on."""
@@ -380,21 +379,20 @@ class OpenChat:
     def rename(self, title: str) -> None:
         """Gives the chat another title; a new chat keeps it until it is written."""
         self.title = title
-        chat_id = self.chat_id
-        if chat_id is not None:
-            self._record.change(lambda store, _id_there: store.rename_chat(chat_id, title))
+        self._change_chat(lambda store, chat_id: store.rename_chat(chat_id, title))
 
     def begin_today(self) -> None:
         """Has the model told today's date from now on."""
         begun_at = self._begun_at = local_now()
-
-        chat_id = self.chat_id
-        if chat_id is not None:
-            self._record.change(lambda store, _id_there: store.set_chat_beginning(chat_id, begun_at))
+        self._change_chat(lambda store, chat_id: store.set_chat_beginning(chat_id, begun_at))
 
     def set_model(self, model_path: str) -> None:
         """Lets the chat go on with another model."""
         self.model_path = model_path
+        self._change_chat(lambda store, chat_id: store.set_chat_model(chat_id, model_path))
+
+    def _change_chat(self, change: Callable[[Store, str], None]) -> None:
+        """Changes the chat, whose id the change is given; a new chat is made as it is by then."""
         chat_id = self.chat_id
         if chat_id is not None:
-            self._record.change(lambda store, _id_there: store.set_chat_model(chat_id, model_path))
+            self._record.change(lambda store, _id_there: change(store, chat_id))

@@ -281,6 +281,14 @@ class Store:
         with self._transaction() as database:
             answers.set_tokens(database, message_id, kept_tokens, token_ids, vocabulary, answer_tokens)
 
+    def end_answer_tokens(self, message_id: int) -> None:
+        """Counts the tokens of an answer to its prompt, because a server writes the rest of the text without tokens.
+
+        The ledger keeps them as the tokens of what follows up to there. The answer has no tokens of its own any more.
+        """
+        with self._transaction() as database:
+            answers.end_tokens(database, message_id)
+
     def append_to_answer(
         self, message_id: int, text: str, token_ids: Sequence[int], *, piece_number: int | None = None
     ) -> None:

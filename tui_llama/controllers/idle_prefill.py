@@ -47,8 +47,10 @@ class IdlePrefillController:
 
     def start_if_at_rest(self) -> None:
         """Begins idle prefill if the turn is ready and the user edits no message; otherwise ends it."""
-        is_at_rest = self._turn_driver.state is State.READY and not self._view.is_editing
-        if is_at_rest and self._is_wanted and self._view.can_draw:
+        driver = self._turn_driver
+        is_at_rest = driver.state is State.READY and not self._view.is_editing
+        is_wanted = self._is_wanted and driver.capabilities.can_prefill_idle
+        if is_at_rest and is_wanted and self._view.can_draw:
             self._reading.rest(self._draft.sendable)
         else:
             self._reading.stop()

@@ -10,7 +10,7 @@ from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone
 from tui_llama.conversation import State
 from tui_llama.errors import UserError
-from tui_llama.screens.presenting import NO_MODEL_HINT
+from tui_llama.screens.presenting import NO_MODEL_HINT, why_no_prompt
 from tui_llama.turn.driver import TurnDriver
 
 
@@ -49,6 +49,9 @@ class PromptsController:
     def show_prompt(self) -> None:
         """Shows what the model is given for the message that is being written, or was given for the last answer."""
         if self._turn_driver.state in (State.READY, State.FAILED):
+            if not self._turn_driver.capabilities.can_estimate:
+                self._view.show_hint(why_no_prompt(self._turn_driver.model))
+                return
             self._run("lists", self._show_prompt)
         elif self._turn_driver.state is State.NO_MODEL:
             self._view.show_hint(NO_MODEL_HINT)
@@ -84,16 +87,21 @@ class PromptsController:
         from tui_llama.screens.dialogs.ask_whether import AskWhether
 
         chat = self._turn_driver.chat
-        try:
-            estimate = await self._turn_driver.estimate_of_today(self._draft.sendable)
-            price = "unknown" if estimate is None else self._turn_driver.meter.price(estimate)
-        except UserError as error:
-            price = f"unknown, because {error}"
+        cost = await self._cost_of_today() if self._turn_driver.capabilities.can_estimate else ""
 
         def begin_today(is_certain: bool | None) -> None:
             if is_certain and self._turn_driver.chat is chat:
                 chat.begin_today()
                 self._idle_prefill.start_if_at_rest()
 
-        told = f"It was {chat.begun_at:%Y-%m-%d} so far. Cost of the next answer: {price}"
+        told = f"It was {chat.begun_at:%Y-%m-%d} so far.{cost}"
         self._view.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
+
+    async def _cost_of_today(self) -> str:
+        """Says what the next answer would cost, as a sentence with a blank before it."""
+        try:
+            estimate = await self._turn_driver.estimate_of_today(self._draft.sendable)
+            price = "unknown" if estimate is None else self._turn_driver.meter.price(estimate)
+        except UserError as error:
+            price = f"unknown, because {error}"
+        return f" Cost of the next answer: {price}"

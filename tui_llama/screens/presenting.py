@@ -81,9 +81,21 @@ def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
         return "This answer is complete; there is nothing to continue."
     if answer.is_replied_to:
         return "This answer has a reply in another branch, so it cannot be continued."
-    if not chat.has_prompt:
-        return "The tokens of this answer are not known; Ctrl+R answers again."
+    if not answer.text and (not chat.has_prompt or not _has_exact_tokens(model)):
+        return "There is nothing of this answer yet; Ctrl+R answers again."
+    if model is not None and not model.capabilities.can_continue:
+        return model.capabilities.why_not_continue or f"{model.server or 'The engine'} cannot continue an answer."
     return _why_there_is_no_room(answer, model)
+
+
+def _has_exact_tokens(model: ModelInfo | None) -> bool:
+    return model is None or model.capabilities.has_exact_tokens
+
+
+def why_no_prompt(model: ModelInfo | None) -> str:
+    """Says why the prompt of a model cannot be shown; not sanitized."""
+    server = model.server if model is not None and model.server else "The engine"
+    return f"{server} makes the prompt of the messages itself and does not show it."
 
 
 def _why_there_is_no_room(answer: Entry, model: ModelInfo | None) -> str:
@@ -93,9 +105,10 @@ def _why_there_is_no_room(answer: Entry, model: ModelInfo | None) -> str:
     """
     if answer.stop_reason is StopReason.CONTEXT_FULL:
         return "The context is full; this answer cannot be continued."
-    if model is None or answer.usage is None or _ledger_tokens(answer.usage) < model.context_size:
+    context_size = 0 if model is None else model.context_size
+    if not context_size or answer.usage is None or _ledger_tokens(answer.usage) < context_size:
         return ""
-    return f"This answer is longer than the context of {model.context_size:,} tokens; it cannot be continued."
+    return f"This answer is longer than the context of {context_size:,} tokens; it cannot be continued."
 
 
 def _ledger_tokens(usage: Usage) -> int:

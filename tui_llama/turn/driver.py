@@ -6,7 +6,7 @@ it tells a `TurnView` what is to be seen.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -21,9 +21,16 @@ from tui_llama.chats.open_chat import OpenChat
 from tui_llama.chats.store import LAST_MODEL
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import protocol
-from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.descriptions import Capabilities, ModelInfo
 from tui_llama.engine.process.border import GuardedEngine
-from tui_llama.engine.protocol import CompleteRequest, Engine, IdlePrefillRequest, PromptEstimate, ReplyRequest
+from tui_llama.engine.protocol import (
+    CompleteRequest,
+    Engine,
+    FailureCause,
+    IdlePrefillRequest,
+    PromptEstimate,
+    ReplyRequest,
+)
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices
@@ -37,6 +44,22 @@ MakeRequest: TypeAlias = Callable[[int, OpenChat], Awaitable[ReplyRequest | Comp
 
 _ANY_MESSAGE = "And?"
 """Stands for what will be said next, where nothing is written yet."""
+
+REPLY_FAILURES: Mapping[FailureCause, type[conversation.ReplyFailed]] = {
+    FailureCause.ENGINE: conversation.ReplyFailed,
+    FailureCause.NOT_FOUND: conversation.ServerNotFound,
+    FailureCause.REFUSED: conversation.ConnectionRefused,
+    FailureCause.NOT_TRUSTED: conversation.ServerNotTrusted,
+    FailureCause.KEY_REFUSED: conversation.KeyRefused,
+    FailureCause.NO_SUCH_MODEL: conversation.NoSuchModel,
+    FailureCause.BUSY: conversation.ServerBusy,
+    FailureCause.SERVER_ERROR: conversation.ServerError,
+    FailureCause.CUT_OFF: conversation.StreamCutOff,
+    FailureCause.ERROR_IN_STREAM: conversation.ErrorInStream,
+    FailureCause.NO_END: conversation.StreamWithoutEnd,
+    FailureCause.SILENT: conversation.ServerSilent,
+}
+"""The machine's event for each cause of a failed reply."""
 
 _NO_END = "The engine ended without saying why."
 
@@ -56,7 +79,7 @@ class TurnDriver:
         requests: Makes the requests to the engine.
         meter: The figures of the turn.
         model: The loaded model; None while none is loaded.
-        model_path: The file of the last request to load.
+        model_path: The file of the last request to load, or the address of a server's model.
     """
 
     def __init__(
@@ -90,6 +113,11 @@ class TurnDriver:
     def model_is_loading(self) -> bool:
         """True while a load is under way."""
         return self._machine.model_is_loading
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do with the loaded model; all that a local one can while none is loaded."""
+        return Capabilities() if self.model is None else self.model.capabilities
 
     def allows(self, event_type: type[conversation.Event]) -> bool:
         """Tells whether an event of this kind is legal now."""
@@ -175,6 +203,8 @@ class TurnDriver:
                 self.meter.start_turn()
                 self._spawn(partial(self._reply, number, chat, self._open_answer()), f"turn {number}")
             case conversation.AppendText(text=text, token_ids=token_ids):
+                if text and chat.has_prompt and not self.capabilities.has_exact_tokens:
+                    chat.end_answer_tokens()
                 chat.append(text, token_ids)
                 self.meter.note_tokens(len(token_ids), monotonic())
                 view.append(text)
@@ -221,6 +251,8 @@ class TurnDriver:
     def _note_model(self, model: ModelInfo, notices: Sequence[str]) -> None:
         self.model = model
         self.meter.note_model(model.context_size)
+        if model.server:  # whoever named only the server gets the same model the next time
+            self.model_path = model.path
         path = self.model_path
         self.chat.set_model(path)
         self._journal.write(lambda store: store.set_preference(LAST_MODEL, path))
@@ -277,15 +309,15 @@ class TurnDriver:
                 self.tell(text)
             case protocol.Finished(stop_reason=reason, usage=usage):
                 self.dispatch(conversation.ReplyFinished(number, reason, usage))
-            case protocol.Failed(message=message, hint=hint):
-                self.dispatch(conversation.ReplyFailed(number, message, hint))
+            case protocol.Failed(message=message, hint=hint, cause=cause):
+                self.dispatch(REPLY_FAILURES[cause](number, message, hint))
 
     def _take_prompt(self, event: protocol.PromptEncoded) -> None:
         kept, token_ids, vocabulary = event.kept_tokens, event.token_ids, event.vocabulary
-        if not self.chat.has_prompt:
-            self.chat.set_prompt(kept, token_ids, vocabulary)
-        elif event.answer_tokens is not None:
+        if event.answer_tokens is not None:
             self.chat.set_answer_tokens(kept, token_ids, vocabulary, event.answer_tokens)
+        elif not self.chat.has_prompt:
+            self.chat.set_prompt(kept, token_ids, vocabulary)
         else:  # an answer that goes on has had its prompt
             return
         self._notices.tell_what_is_left_out(self.chat, event.left_out_messages)
@@ -295,14 +327,14 @@ class TurnDriver:
     async def idle_prefill_request(self, draft: str) -> tuple[Engine, IdlePrefillRequest] | None:
         """Returns whom to ask for idle prefill, and the request for it; None if there is nothing to read."""
         chat = self.chat
-        if not draft and not chat.messages():
+        if not self.capabilities.can_prefill_idle or (not draft and not chat.messages()):
             return None
         async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
             request = await self.requests.idle_prefill(chat, draft)
         return self._engine, request
 
     async def estimate(self, position: int, text: str) -> PromptEstimate | None:
-        """Returns what a reply to `text` in place of message `position` would have to read; None while nobody knows.
+        """Returns what a reply to `text` in place of message `position` would have to read; None if nobody knows.
 
         Raises:
             EngineError: there can be no such reply.
@@ -311,7 +343,7 @@ class TurnDriver:
         return await self._estimate(position, text) if text.strip() else None
 
     async def estimate_of_today(self, draft: str) -> PromptEstimate | None:
-        """Returns what the next reply would have to read if the model were told today's date; None while nobody knows.
+        """Returns what the next reply would have to read if the model were told today's date; None if nobody knows.
 
         Args:
             draft: What the user will say next, as far as it is written.
@@ -324,7 +356,7 @@ class TurnDriver:
         return await self._estimate(len(self.chat.entries), text, begun_at=local_now())
 
     async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
-        """Returns what the model is given; None while there is nothing to give, or no model to give it to.
+        """Returns what the model is given; None while there is nothing to give, or no model that could tell.
 
         Args:
             draft: The message that is being written. Where there is none, it is the prompt of the last answer.
@@ -346,7 +378,7 @@ class TurnDriver:
         """Asks for the price of a prompt: the conversation before message `position`, and `text` behind it if any."""
         chat = self.chat
         async with self._engine_is_free:
-            if self.model is None or self.model_is_loading:
+            if self.model is None or self.model_is_loading or not self.capabilities.can_estimate:
                 return None
             request = await self.requests.estimate(chat, position, text, begun_at, shows_prompt=shows_prompt)
             return await self._engine.estimate(request)

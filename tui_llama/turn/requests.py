@@ -57,6 +57,7 @@ class RequestMaker:
             vocabulary=fed.vocabulary,
             begun_at=date_text(chat.begun_at),
             sampling=self._sampling(),
+            given_sampling=self._given_sampling,
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
@@ -67,16 +68,18 @@ class RequestMaker:
     async def continuation(self, number: int, chat: OpenChat) -> CompleteRequest:
         """Returns what asks for more of the open answer as turn `number`, token by token from where it was cut off.
 
-        One whose tokens are of another vocabulary, or of one that nobody knows, goes on from its text.
+        One whose tokens are of another vocabulary, or of one that nobody knows, goes on from its text. So does one that
+        a server wrote, or is to write.
         """
         settings, may_repeat = self.settings, chat.entries[-1].may_repeat
         ledger, answer_tokens = await chat.ledger_to_go_on()
         fed = self._fed(ledger)
-        has_tokens = fed.vocabulary == self._vocabulary and not fed.lacks_newest
+        has_tokens = self._has_exact_tokens and ledger.writes_end_in(self._vocabulary)
         return CompleteRequest(
             turn=number,
             text="",
             sampling=self._sampling(),
+            given_sampling=self._given_sampling,
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
@@ -86,7 +89,7 @@ class RequestMaker:
             begun_at=date_text(chat.begun_at),
             loop_guard=settings.loop_guard == "on" and not may_repeat,
             answer=chat.entries[-1].text,
-            answer_tokens=0 if fed.lacks_newest else answer_tokens,
+            answer_tokens=answer_tokens if fed.token_ids and not fed.lacks_newest else 0,
             messages=() if has_tokens else chat.messages(),
         )
 
@@ -113,7 +116,7 @@ class RequestMaker:
         The prompt has the conversation before message number `position`, and `text` behind it if there is any.
         """
         settings = self.settings
-        fed = (await chat.ledger_before(position)).fed_in(self._vocabulary)
+        fed = self._fed_in(await chat.ledger_before(position))
         question = (ChatMessage(Role.USER, text),) if text else ()
         return EstimateRequest(
             messages=(*chat.messages_before(position), *question),
@@ -134,13 +137,28 @@ class RequestMaker:
 
     def _fed(self, ledger: Ledger) -> FedTokens:
         """Returns what the loaded model may go on from; says so if it is not all that was fed."""
-        fed = ledger.fed_in(self._vocabulary)
+        fed = self._fed_in(ledger)
         if fed.lacks_newest:
             self._tell(TOKENISED_AGAIN)
         return fed
 
+    def _fed_in(self, ledger: Ledger) -> FedTokens:
+        """Returns the ids that the loaded model may go on from; none for a server, which gets the text."""
+        return ledger.fed_in(self._vocabulary) if self._has_exact_tokens else FedTokens()
+
+    @property
+    def _has_exact_tokens(self) -> bool:
+        """True if the engine of the loaded model takes token ids back."""
+        model = self._loaded_model()
+        return model is None or model.capabilities.has_exact_tokens
+
+    @property
+    def _given_sampling(self) -> tuple[str, ...]:
+        """The names of the sampling settings that the user has set."""
+        return tuple(name for name in SamplingSettings.__struct_fields__ if f"sampling.{name}" in self.settings.given)
+
     def _sampling(self) -> SamplingSettings:
-        """Returns the user's settings, and the model's where the user has set none."""
+        """Returns the user's settings, and those recommended for a model file where the user has set none."""
         from tui_llama.chosen_sampling import choose_sampling  # here: the first frame does without the catalogue
 
         return choose_sampling(self.settings, self._loaded_model()).sampling

@@ -48,9 +48,9 @@ class StatusLine(Bar):
         self._show()
 
     def show_hint(self, text: str, seconds: float) -> None:
-        """Shows one line of advice for `seconds`."""
+        """Shows one line of advice, which is not trusted, for `seconds`."""
         self.clear_hint()
-        self._hint = text
+        self._hint = sanitize_line(text)
         self._hint_timer = self.set_timer(seconds, self.clear_hint)
         self._show()
 

@@ -61,6 +61,17 @@ def set_tokens(
     write_tokens(database, message_id, vocabulary, 0, all_ids[:prompt_tokens], all_ids[prompt_tokens:])
 
 
+def end_tokens(database: sqlite3.Connection, message_id: int) -> None:
+    """Counts an answer's tokens to its prompt; see `Store.end_answer_tokens`."""
+    _open_answer(database, message_id)
+    fold_pieces(database, message_id)
+    database.execute(
+        "UPDATE messages SET prompt_ids = CAST(prompt_ids || generated_ids AS BLOB), generated_ids = x''"
+        " WHERE message_id = ? AND kept_tokens IS NOT NULL",
+        (message_id,),
+    )
+
+
 def append_piece(
     database: sqlite3.Connection, message_id: int, text: str, piece_ids: bytes, piece_number: int | None
 ) -> None:

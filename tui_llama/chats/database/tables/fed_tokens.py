@@ -4,6 +4,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
+from tui_llama.chat import Role
 from tui_llama.chats.database.file import DAMAGED_HINT
 from tui_llama.chats.database.tables.messages import PATH_QUERY, path_to, pieces_of
 from tui_llama.chats.database.tables.rows import ID_BYTES, MessageRow, blob_from_ids, checked, full_ids, ids_from_blob
@@ -14,8 +15,9 @@ from tui_llama.errors import CallerError, StoreError
 def read_ledger(database: sqlite3.Connection, tip: int | None) -> Ledger:
     """Returns every token that was fed to a model on the path to `tip`, as fed and as generated."""
     fed: defaultdict[str, list[int]] = defaultdict(list)
-    newest = UNKNOWN_VOCABULARY
+    newest, lacks_end = UNKNOWN_VOCABULARY, False
     for message, pieces in path_to(database, tip):
+        lacks_end = message.role is Role.ASSISTANT and bool(message.text) and not full_ids(message, pieces)
         if message.kept_tokens is None:
             continue
         newest = message.vocabulary or UNKNOWN_VOCABULARY
@@ -24,7 +26,7 @@ def read_ledger(database: sqlite3.Connection, tip: int | None) -> Ledger:
             raise StoreError("The chats on disk are damaged: tokens of an answer are missing.", DAMAGED_HINT)
         del ids[message.kept_tokens :]
         ids += ids_from_blob(message.prompt_ids + full_ids(message, pieces))
-    return Ledger({vocabulary: tuple(ids) for vocabulary, ids in fed.items()}, newest)
+    return Ledger({vocabulary: tuple(ids) for vocabulary, ids in fed.items()}, newest, lacks_end)
 
 
 def fed_count(database: sqlite3.Connection, tip: int | None, vocabulary: str) -> int | None:

@@ -126,7 +126,7 @@ def message_from_row(row: MessageRow, pieces: list[PieceRow]) -> StoredMessage:
         stop_reason=row.stop_reason,
         usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
         created_at=time_from(row.created_at),
-        prompt_is_known=row.kept_tokens is not None,
+        prompt_is_known=row.kept_tokens is not None and (not full_text(row, pieces) or bool(full_ids(row, pieces))),
     )
 
 
