@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.fakes.chat_app import ScreenDriver
 from tests.fakes.fake_model import FakeModel, FakeOpener
 from tests.fakes.models import FakeModels
+from tests.fakes.served_models import server_engine
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chat import SamplingSettings
@@ -30,6 +31,8 @@ from tui_llama.engine.protocol import (
     Tokenized,
     TokenizeRequest,
 )
+from tui_llama.engine.routed import RoutedEngine
+from tui_llama.engine.scripted import ScriptedEngine
 from tui_llama.errors import EngineError
 from tui_llama.settings import Settings
 
@@ -110,12 +113,18 @@ class LocalDriver(ScreenDriver):
 
 
 @asynccontextmanager
-async def chatting_with(*models: FakeModel, settings: Settings = QUIET) -> AsyncIterator[LocalDriver]:
-    """Opens the program with the home's store and the first model. A test loads the others by their paths."""
+async def chatting_with(
+    *models: FakeModel, settings: Settings = QUIET, server: ScriptedEngine | None = None
+) -> AsyncIterator[LocalDriver]:
+    """Opens the program with the home's store and the first model. A test loads the others by their paths.
+
+    Models of servers are answered for by `server`.
+    """
     engine = NearEngine(*models)
+    routed = RoutedEngine(lambda: engine, lambda: server or server_engine())
     with Store(paths.database_file()) as store:
         app = ChatApp(
-            engine_factory=lambda: engine,
+            engine_factory=lambda: routed,
             store=store,
             settings=settings,
             model_path=models[0].info.path,

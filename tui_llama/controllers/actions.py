@@ -1,6 +1,5 @@
 """Carries out every command: one action for each of `screens/commands.COMMANDS`, which has their keys and words."""
 
-from tui_llama import paths
 from tui_llama.controllers.chats import ChatsController
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
@@ -90,9 +89,9 @@ class CommandActions(TerminalApp):
         self._chats.delete()
 
     def action_choose_model(self, path: str = "") -> None:
-        """Loads the model at `path`, or lets the user choose one."""
+        """Loads the model at `path`, which may be the address of a server, or lets the user choose one."""
         if path:
-            self.models.load(str(paths.typed_path(path) or path))
+            self.models.load_typed(path)
         else:
             self.models.open_picker()
 

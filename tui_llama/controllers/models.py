@@ -21,11 +21,11 @@ from tui_llama.chats.store import LAST_MODEL
 from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlone, StateView, WishView
 from tui_llama.conversation import LoadModel, State
 from tui_llama.engine.descriptions import ModelFacts
-from tui_llama.errors import UserError
+from tui_llama.errors import SettingsError, UserError
 from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
 from tui_llama.models.starter.file import STARTER_FILE
 from tui_llama.screens.presenting import listed_found, listed_offer
-from tui_llama.servers.address import is_server_address
+from tui_llama.servers.address import is_server_address, remote_model
 from tui_llama.text_safety import sanitize_line
 from tui_llama.turn.driver import TurnDriver
 
@@ -132,13 +132,25 @@ class ModelsController:
         """Loads a model in place of the one that is there; an answer under way is stopped and kept."""
         self._run("chats", partial(self._load, path))
 
+    def load_typed(self, text: str) -> None:
+        """Loads the file at a typed path, or the model of a server at a typed address; without a name, its first."""
+        if not is_server_address(text):
+            self.load(str(paths.typed_path(text) or text))
+            return
+        try:
+            model = remote_model(text)
+        except SettingsError as error:
+            self._view.show_hint(f"{error}. {error.hint}")
+        else:
+            self.load(str(model) if model.name else model.url)
+
     async def _load(self, path: str) -> None:
         if self._turn_driver.state is not State.WAITING:
             await self._turn_driver.stop_and_wait()
         self._view.wish(LoadModel(path))
 
     async def find_last_used(self, journal: Journal) -> str | None:
-        """Returns the path of the model used last, or its address; None where its file is gone or none was used."""
+        """Returns the path or address of the model used last; None where its file is gone or none was used."""
         # Another program may hold the store for a while; until then, nobody knows that there is no model.
         self.is_looking = True
         self._view.show_status()

@@ -79,7 +79,7 @@ class TurnDriver:
         requests: Makes the requests to the engine.
         meter: The figures of the turn.
         model: The loaded model; None while none is loaded.
-        model_path: The file of the last request to load.
+        model_path: The file of the last request to load, or the address of a server's model.
     """
 
     def __init__(
@@ -251,6 +251,8 @@ class TurnDriver:
     def _note_model(self, model: ModelInfo, notices: Sequence[str]) -> None:
         self.model = model
         self.meter.note_model(model.context_size)
+        if model.server:  # whoever named only the server gets the same model the next time
+            self.model_path = model.path
         path = self.model_path
         self.chat.set_model(path)
         self._journal.write(lambda store: store.set_preference(LAST_MODEL, path))

@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from tui_llama.cli.command_settings import settings_from
-from tui_llama.output import Output
-from tui_llama.servers.declared import DIALECTS
+from tui_llama.servers.address import DIALECTS
+
+if TYPE_CHECKING:
+    from tui_llama.output import Output
 
 
 @click.group()
@@ -23,7 +26,7 @@ def list_servers() -> None:
     """Prints the servers in the settings file: name, URL, and where the key comes from. Keys are never shown."""
     from tui_llama.cli.server_listing import print_servers
 
-    output = Output(sys.stdout, sys.stderr)
+    output = _output()
     with output.closing():
         print_servers(output, settings_from({}).servers)
 
@@ -72,6 +75,12 @@ def check(group_options: Mapping[str, object], name_or_url: str) -> None:
     from tui_llama.cli.server_listing import print_models
     from tui_llama.servers.declared import find_server
 
-    output = Output(sys.stdout, sys.stderr)
+    output = _output()
     with output.closing():
         print_models(output, find_server(settings_from(group_options).servers, name_or_url))
+
+
+def _output() -> "Output":
+    from tui_llama.output import Output
+
+    return Output(sys.stdout, sys.stderr)

@@ -124,9 +124,9 @@ class Exchange:
         await self._take(body)
 
     async def _take(self, data: bytes) -> bool:
-        """Takes the data of one event; returns whether the stream says that it ends, and the answer has ended."""
+        """Takes the data of one event; returns whether the stream says that it ends."""
         if data.strip() == END_OF_STREAM:
-            return bool(self._answer.finish_reason)
+            return True
         try:
             chunk = read_chunk(data)
         except NotJsonError as error:
