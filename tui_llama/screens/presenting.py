@@ -126,9 +126,11 @@ def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
 
 
 def model_line(model: ModelInfo | None) -> str:
-    """Returns the model's name and weight type; not sanitized."""
+    """Returns the model's name and its weight type, or its server; not sanitized."""
     if model is None:
         return ""
+    if model.server:
+        return f"{model.name} · {model.server}"
     name = short_name(PurePath(model.path), model.name)
     is_told = model.quantization.casefold() in name.casefold()
     return name if is_told else f"{name} · {model.quantization}"
@@ -137,11 +139,11 @@ def model_line(model: ModelInfo | None) -> str:
 def stages(state: State, meter: TurnMeter, download: DownloadMeter | None = None) -> list[Stage]:
     """Returns the stages of loading, or the progress of a download while there is no model.
 
-    The list is empty if nothing is loading.
+    The list is empty if nothing is loading, or a server's model is: it tells of no stages.
     """
     if state is State.NO_MODEL and download is not None:
         return [Stage(download.step, download.fraction)]
-    if state not in MODEL_IS_LOADING:
+    if state not in MODEL_IS_LOADING or meter.server:
         return []
     names = [stage.value for stage in LoadStage]
     current = next((index for index, name in enumerate(names) if meter.load_fraction(name) is not None), -1)
@@ -185,7 +187,7 @@ def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: 
 
 def is_starter(model: ModelInfo | None) -> bool:
     """Tells whether this is the starter, the very small model for trying the program."""
-    return model is not None and PurePath(model.path).name == STARTER_FILE
+    return model is not None and not model.server and PurePath(model.path).name == STARTER_FILE
 
 
 def _no_model_advice() -> tuple[str, ...]:
