@@ -170,6 +170,16 @@ async def test_the_last_model_is_remembered(store: Store, tmp_path: Path) -> Non
     store.close()
 
 
+async def test_the_last_model_may_be_one_of_a_server(store: Store) -> None:
+    address = "http://127.0.0.1:8080/v1#qwen3"
+    async with opened(store=store, model_path=address):
+        pass
+    engine = ScriptedEngine()
+    async with opened(store=store, model_path=None, engine=engine):
+        assert engine.load_requests[0].model_path == address
+    store.close()
+
+
 async def test_a_message_that_is_sent_before_the_store_has_answered_waits_for_the_model() -> None:
     held = threading.Event()
     store = Store(paths.database_file())

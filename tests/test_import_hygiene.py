@@ -18,6 +18,8 @@ from tui_llama import engine, paths
 COMPILER = {"numba", "llvmlite"}
 ENGINE_PACKAGES = COMPILER | {"numpy", "gguf", "sentencepiece", "tokenizers", "jinja2"}
 SCREEN_PACKAGES = {"textual", "rich"}
+SERVER_PACKAGES = {"httpx2", "keyring"}
+"""What speaks with servers, and keeps their keys."""
 CHILD_SUFFIX = "_process"
 """The end of the names of modules that only child processes run."""
 
@@ -109,6 +111,7 @@ def test_no_part_of_the_engine_loads_the_screen() -> None:
         *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench", "state", "settings", "doctor")),
         *([name, "--help"] for name in ("pull", "models", "set-up")),
         *(["models", name, "--help"] for name in ("list", "show", "remove")),
+        *(["servers", *name, "--help"] for name in ((), ("list",), ("add",), ("remove",), ("check",))),
     ],
 )
 def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
@@ -118,7 +121,9 @@ def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
     )
 
-    assert not packages_after(statements) & (ENGINE_PACKAGES | SCREEN_PACKAGES | {"asyncio", "sqlite3"})
+    assert not packages_after(statements) & (
+        ENGINE_PACKAGES | SCREEN_PACKAGES | SERVER_PACKAGES | {"asyncio", "sqlite3"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,3 +131,16 @@ def test_asking_for_help_loads_nothing_heavy(arguments: list[str]) -> None:
 )
 def test_what_has_nothing_to_draw_does_not_load_the_screen(room: str) -> None:
     assert not packages_after(importing(room)) & SCREEN_PACKAGES
+
+
+def test_settings_with_servers_and_the_engine_of_the_screen_load_nothing_that_speaks_with_servers() -> None:
+    file = paths.settings_file()
+    file.parent.mkdir(parents=True)
+    file.write_text('[servers.home]\nurl = "http://127.0.0.1:8080"\nkey_in_keyring = true\n')
+    statements = (
+        "from tui_llama.cli import main\nfrom tui_llama.cli.command_settings import settings_from\n"
+        "settings = settings_from({})\nassert settings.servers\nmain._make_engine(settings.servers)\n"
+        "main._make_local_engine()\n"
+    )
+
+    assert not packages_after(statements) & (SERVER_PACKAGES | ENGINE_PACKAGES)

@@ -2,14 +2,18 @@
 
 from pathlib import Path
 
+import click
 import pytest
 
 from tui_llama import paths
+from tui_llama.chats.find_chat import StoredChat
+from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import Store
-from tui_llama.cli.model_choice import last_model, named_model, starter_model
+from tui_llama.cli.model_choice import answering_model, last_model, model_called, model_file, named_model, starter_model
 from tui_llama.errors import UserError
 from tui_llama.models import library
 from tui_llama.models.starter.file import STARTER_FILE
+from tui_llama.settings import Settings
 
 
 @pytest.fixture
@@ -84,6 +88,53 @@ def test_the_model_last_used_counts_only_while_it_is_there(tmp_path: Path) -> No
     assert last_model() == str(model)
     model.unlink()
     assert last_model() is None
+
+
+ADDRESS = "http://10.0.0.2:8080/v1#qwen3"
+
+
+def use_last(model: str) -> None:
+    with Store(paths.database_file()) as store:
+        store.set_preference("last_model", model)
+
+
+def test_an_address_of_a_server_is_a_path() -> None:
+    assert named_model("http://10.0.0.2:8080/#qwen3") == ADDRESS
+
+
+def test_the_model_last_used_may_be_one_of_a_server() -> None:
+    use_last(ADDRESS)
+    assert last_model() == ADDRESS
+    assert answering_model({}, Settings()) == ADDRESS
+
+
+def test_a_command_that_needs_a_file_takes_the_starter_where_a_server_was_used_last(models_folder: Path) -> None:
+    use_last(ADDRESS)
+    assert model_file({}) == str(models_folder / STARTER_FILE)
+    (models_folder / STARTER_FILE).unlink()
+    with pytest.raises(click.UsageError, match="The model last used is one of a server"):
+        model_file({})
+
+
+def test_a_command_that_needs_a_file_refuses_a_server_in_plain_words() -> None:
+    with pytest.raises(UserError, match="this is a model of a server, and not a file") as refused:
+        model_file({"model": ADDRESS})
+    assert "-m" in refused.value.hint
+    with pytest.raises(click.UsageError, match="needs the file of a model"):
+        model_file({"server": "home"})
+    with pytest.raises(UserError, match="is a model of a server, and not a file") as refused:
+        model_called(ADDRESS)
+    assert "servers check" in refused.value.hint
+
+
+def test_a_command_that_needs_a_file_refuses_a_chat_with_a_server_unless_a_file_is_named(tmp_path: Path) -> None:
+    chat = StoredChat("0" * 32, ADDRESS, Ledger())
+    with pytest.raises(UserError, match="the chat was last held with") as refused:
+        model_file({}, chat)
+    assert "-m" in refused.value.hint
+    file = tmp_path / "model.gguf"
+    file.touch()
+    assert model_file({"model": str(file)}, chat) == str(file)
 
 
 def test_the_starter_is_taken_where_it_is(models_folder: Path) -> None:

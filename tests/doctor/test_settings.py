@@ -37,6 +37,39 @@ def test_without_a_file_and_variables_there_is_nothing_to_tell(file: Path) -> No
     assert rows(section) == {"file": f"{file}, not created yet"} and section.problems == ()
 
 
+def test_servers_are_told_without_names_and_without_asking_them(file: Path) -> None:
+    file.write_text(
+        "[servers.alice]\nurl = 'http://127.0.0.1:8080/v1'\nkey_variable = 'ALICE_KEY'\ndialect = 'vllm'\n"
+        "[servers.bob]\nurl = 'https://bob.example/v1'\nkey_command = 'pass bob'\n"
+        "[servers.carol]\nurl = 'http://10.0.0.2/v1'\nkey_in_keyring = true\n"
+        "[servers.dave]\nurl = 'http://[::1]:1/v1'\n"
+    )
+    section = look_at_settings(file, {})
+
+    assert rows(section) == {
+        "file": str(file),
+        "server 1": "on this machine, key in a variable that is not set, vllm",
+        "server 2": "on another machine, https, key from a command",
+        "server 3": "on another machine, http, key in the keyring",
+        "server 4": "on this machine, no key",
+    }
+    assert section.problems == ()
+    assert "that is not set" not in str(look_at_settings(file, {"ALICE_KEY": "sk-secret"}))
+
+
+def test_a_server_that_is_wrong_is_told_without_its_name(file: Path) -> None:
+    file.write_text("[servers.alice]\nurl = 'alice.example'\n")
+    section = look_at_settings(file, {})
+
+    assert [problem.text for problem in section.problems] == [f"{file}: a server in it is wrong."]
+    assert "alice" not in str(section).replace(str(file), "")
+
+
+def test_a_file_that_is_no_toml_is_told_once(file: Path) -> None:
+    file.write_text("threads 3\n")
+    assert len(look_at_settings(file, {}).problems) == 1
+
+
 def test_a_system_prompt_is_not_told(file: Path) -> None:
     section = look_at_settings(file, {"TUI_LLAMA_SYSTEM_PROMPT": "I am Alice."})
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tui_llama.engine.remote import dialects
 from tui_llama.errors import SettingsError
-from tui_llama.servers.address import Server
+from tui_llama.servers.address import DIALECTS, Server
 from tui_llama.servers.declared import (
-    DIALECTS,
     SERVERS,
     check_name,
     check_servers,
@@ -254,3 +254,7 @@ def test_the_place_of_a_key_is_said_in_words() -> None:
 
 def test_the_section_is_called_as_the_file_has_it(file: Path) -> None:
     assert f"[{SERVERS}.home]" in CONTENT
+
+
+def test_the_dialects_are_those_of_the_engine() -> None:
+    assert set(DIALECTS) == set(dialects.DIALECTS)

@@ -1,4 +1,4 @@
-"""Answers without a screen: runs the engine in this process and prints as it comes.
+"""Answers without a screen: runs the engine in this process and prints as it comes; a server is asked instead.
 
 On a terminal the result ends in a newline; elsewhere nothing is added to it.
 """
@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tui_llama.chat import ChatMessage, Role, StopReason
+from tui_llama.chat import ChatMessage, Role
 from tui_llama.chosen_sampling import choose_sampling
+from tui_llama.cli.reply_output import show_reply_event
 from tui_llama.engine.protocol import (
     TOKENISED_AGAIN,
     CompleteRequest,
     Failed,
-    Finished,
     LoadProgress,
     LoadRequest,
-    Notice,
-    PromptProgress,
     ReplyRequest,
-    TextPiece,
 )
 from tui_llama.errors import EngineError
 from tui_llama.output import Output, percent
+from tui_llama.servers.address import is_server_address
 
 if TYPE_CHECKING:
     from tui_llama.chats.find_chat import StoredChat
@@ -42,7 +40,7 @@ def ask(
     """Prints the answer to one question.
 
     Args:
-        model: Path of the model file.
+        model: Path of the model file, or the address of a model of a server.
         settings: What was set and given.
         question: The user's message.
         stop_texts: Texts that end the answer.
@@ -62,7 +60,12 @@ def ask(
         ignore_eos=ignore_eos,
         loop_guard=_has_loop_guard(settings, ignore_eos),
     )
-    _run(settings.load_request(model), settings, request)
+    if is_server_address(model):
+        from tui_llama.cli.remote_answer import answer_by_server
+
+        answer_by_server(model, settings, request)
+    else:
+        _run(settings.load_request(model), settings, request)
 
 
 def complete(
@@ -172,26 +175,7 @@ def _load(engine: "LocalEngine", request: LoadRequest, output: "Output") -> None
 
 def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, output: "Output") -> None:
     for event in engine.reply(request, _never):
-        if isinstance(event, PromptProgress):
-            output.progress(f"reading the prompt: {event.done_tokens} of {event.total_tokens} tokens")
-        elif isinstance(event, TextPiece):
-            output.result(event.text)
-        elif isinstance(event, Notice):
-            output.notice(event.text)
-        elif isinstance(event, Failed):
-            raise EngineError(event.message, event.hint)
-        elif isinstance(event, Finished) and (words := _cut_off_words(event)):
-            output.notice(words)
-
-
-def _cut_off_words(event: Finished) -> str:
-    """Returns why an answer was cut off; empty where the model or the user ended it."""
-    match event.stop_reason:
-        case StopReason.CONTEXT_FULL:
-            return f"the context of {event.usage.context_size} tokens is full; the answer is cut off"
-        case StopReason.LOOP:
-            return "the answer was ended because it repeats itself; --no-loop-guard turns this off"
-    return ""
+        show_reply_event(event, output)
 
 
 def _never() -> bool:

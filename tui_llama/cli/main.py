@@ -9,7 +9,8 @@ end by SIGHUP and SIGTERM. The streams themselves are the business of `standard_
 import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,16 @@ from tui_llama.cli.commands.bench import bench
 from tui_llama.cli.commands.cache import cache
 from tui_llama.cli.commands.doctor import doctor
 from tui_llama.cli.commands.models import models, pull, set_up
+from tui_llama.cli.commands.servers import servers
 from tui_llama.cli.commands.settings import settings as settings_command
 from tui_llama.cli.commands.state import state
 from tui_llama.cli.commands.tokenize import tokenize
 from tui_llama.cli.errors import ShownError, TellingGroup
 from tui_llama.cli.model_choice import given_model
-from tui_llama.cli.options import ENGINE, GENERATING, MODEL_OPTION, PLACEMENT, given, setting_options
+from tui_llama.cli.options import ENGINE, GENERATING, MODEL_OPTION, PLACEMENT, SERVER_OPTION, given, setting_options
+from tui_llama.cli.server_choice import refuse_options_of_our_engine, server_model
 from tui_llama.errors import ModelFileError, UserError
+from tui_llama.servers.address import Server, is_server_address
 from tui_llama.system import standard_streams
 from tui_llama.system.endings import ENDING_STATUSES, endings_as_exits
 from tui_llama.system.terminals import is_plain
@@ -42,17 +46,18 @@ _WITHOUT_SCREEN = 'Without the screen, use: tui-llama ask "question"'
 @click.group(cls=TellingGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
 @MODEL_OPTION
+@SERVER_OPTION
 @setting_options(*ENGINE, *PLACEMENT, *GENERATING, "prompt_cache_mib")
 @click.option("--incognito", is_flag=True, default=None, help="Begin with an incognito chat: nothing of it is saved.")
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:
-    """Chats with a GGUF model, full screen. The commands below work without the screen."""
+    """Chats with a GGUF model or with a server, full screen. The commands below work without the screen."""
     context.obj = given(options)
     if context.invoked_subcommand is None:
         _open_screen(context.obj)
 
 
-for _command in (ask, complete, tokenize, state, bench, cache, pull, models, set_up, doctor, settings_command):
+for _command in (ask, complete, tokenize, state, bench, cache, pull, models, servers, set_up, doctor, settings_command):
     command_line.add_command(_command)
 
 
@@ -97,8 +102,10 @@ def _open_screen(options: Mapping[str, object]) -> None:
         raise click.UsageError(f"The screen cannot be drawn on this terminal: {plain}. {_WITHOUT_SCREEN}")
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
-    model = given_model(options)  # None: the app takes the one last used, or lets the user choose
-    if model is not None and not paths.is_file(Path(model)):
+    model = server_model(options, settings) or given_model(options)  # None: the app takes the one last used, or asks
+    if model is not None and is_server_address(model):
+        refuse_options_of_our_engine(options)
+    elif model is not None and not paths.is_file(Path(model)):
         raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
     # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
     # every later search would go through it again.
@@ -112,7 +119,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     store, notice = open_chats()
     with store:
         app = ChatApp(
-            engine_factory=_make_engine,
+            engine_factory=partial(_make_engine, settings.servers),
             store=store,
             settings=settings,
             model_path=model,
@@ -124,8 +131,23 @@ def _open_screen(options: Mapping[str, object]) -> None:
     sys.exit(app.ending_status or app.return_code or 0)
 
 
-def _make_engine() -> "Engine":
+def _make_engine(servers: Iterable[Server]) -> "Engine":
     """Imports the engine when it is first used, which is after the first frame."""
+    from tui_llama.engine.routed import RoutedEngine
+
+    return RoutedEngine(_make_local_engine, partial(_make_remote_engine, servers))
+
+
+def _make_local_engine() -> "Engine":
     from tui_llama.engine.process.worker import EngineWorker
 
     return EngineWorker()
+
+
+def _make_remote_engine(servers: Iterable[Server]) -> "Engine":
+    """Imports what speaks with servers when the first of their models is loaded."""
+    from tui_llama.engine.remote.engine import RemoteEngine
+    from tui_llama.servers.declared import find_server
+    from tui_llama.servers.keys import key_of
+
+    return RemoteEngine(partial(find_server, servers), key_of)

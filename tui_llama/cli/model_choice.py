@@ -1,4 +1,7 @@
-"""Chooses a command's model file: a path, the name of a model on this machine, the one last used, or the starter."""
+"""Chooses a command's model: a path, the name of a model on this machine, the one last used, or the starter.
+
+The path may be the address of a model of a server, for commands that do not need the file.
+"""
 
 import os
 from collections.abc import Mapping
@@ -8,31 +11,67 @@ from typing import TYPE_CHECKING
 import click
 
 from tui_llama import paths
+from tui_llama.cli.server_choice import refuse_options_of_our_engine, server_model
 from tui_llama.errors import ModelFileError, UserError
+from tui_llama.servers.address import is_server_address, remote_model
 
 if TYPE_CHECKING:
     from tui_llama.chats.find_chat import StoredChat
     from tui_llama.models.library import FoundModel
+    from tui_llama.settings import Settings
 
 _MOST_NAMES = 5
 _ENDING = ".gguf"
 _HUB = "hf:"
 _SEE_NAMES = "tui-llama models list shows the names."
+_NAME_A_FILE = "Name a model file with -m MODEL.gguf"
+
+
+def answering_model(options: Mapping[str, object], settings: "Settings") -> str:
+    """Returns the model of --server, else that of the other options, else the one last used, else the starter.
+
+    Returns:
+        The path of a file, or the address of a model of a server.
+
+    Raises:
+        click.UsageError: there is none of them, or an option has no effect on a model of a server.
+        UserError: nothing on this machine, or more than one thing, is called as the options say.
+    """
+    model = server_model(options, settings) or given_model(options) or last_model() or starter_model()
+    if model is None:
+        raise _none_was_used()
+    if is_server_address(model):
+        refuse_options_of_our_engine(options)
+    return model
 
 
 def model_file(options: Mapping[str, object], chat: "StoredChat | None" = None) -> str:
-    """Returns the model that the options name, else the chat's, else the one last used, else the starter.
+    """Returns the model file that the options name, else the chat's, else the one last used, else the starter.
+
+    Where the model last used is one of a server, it is the starter.
 
     Raises:
-        click.UsageError: there is none of them.
-        UserError: nothing on this machine, or more than one thing, is called as the options say.
+        click.UsageError: there is none of them, or the options name a server.
+        UserError: nothing on this machine, or more than one thing, is called as the options say, or the model is one
+            of a server.
     """
-    model = given_model(options) or (chat and chat.model_path) or last_model() or starter_model()
+    if "server" in options:
+        raise click.UsageError(f"This command needs the file of a model, which a server does not give. {_NAME_A_FILE}.")
+    model = given_model(options) or (chat and chat.model_path)
+    if model and is_server_address(model):
+        whose = "" if given_model(options) else "the chat was last held with "
+        raise ModelFileError(f"{whose}{model}: this is a model of a server, and not a file", f"{_NAME_A_FILE}.")
+    last = last_model()
+    is_of_server = last is not None and is_server_address(last)
+    model = model or (None if is_of_server else last) or starter_model()
     if model is None:
-        raise click.UsageError(
-            "No model was used before. Name one with -m MODEL.gguf, or fetch one with: tui-llama pull starter"
-        )
+        raise _none_was_used(is_of_server=is_of_server)
     return model
+
+
+def _none_was_used(*, is_of_server: bool = False) -> click.UsageError:
+    what = "The model last used is one of a server, and not a file" if is_of_server else "No model was used before"
+    return click.UsageError(f"{what}. Name one with -m MODEL.gguf, or fetch one with: tui-llama pull starter")
 
 
 def given_model(options: Mapping[str, object]) -> str | None:
@@ -44,11 +83,14 @@ def given_model(options: Mapping[str, object]) -> str | None:
 def named_model(name: str) -> str:
     """Returns the path that a name means: the file of that path, else the one model on this machine with that name.
 
-    A name that is written as a path is returned as one, even where there is no such file.
+    A name that is written as a path is returned as one, even where there is no such file. So is the address of a model
+    of a server.
 
     Raises:
         UserError: it is no path, and no model is called so, or several are.
     """
+    if is_server_address(name):
+        return str(remote_model(name))
     file = paths.typed_file(name)
     if file is not None:
         return str(file)
@@ -76,6 +118,9 @@ def model_called(name: str) -> "FoundModel":
 
 def _not_here(name: str) -> ModelFileError:
     """Says how to get a model that is not here, if its name is known."""
+    if is_server_address(name):
+        hint = "tui-llama servers check lists the models of a server."
+        return ModelFileError(f"{name[:80]} is a model of a server, and not a file", hint)
     from tui_llama.models.catalogue import find_entry
     from tui_llama.models.downloads import size_words
 
@@ -93,14 +138,14 @@ def _not_here(name: str) -> ModelFileError:
 
 
 def last_model() -> str | None:
-    """Returns the model last used in the chat, if its file is still there."""
+    """Returns the model last used in the chat: a file that is still there, or the address of a model of a server."""
     if not paths.is_there(paths.database_file()):
         return None
     from tui_llama.chats.store import LAST_MODEL, Store
 
     with Store(paths.database_file()) as store:
         model = store.preference(LAST_MODEL)
-    return model if model and paths.is_file(Path(model)) else None
+    return model if model and (is_server_address(model) or paths.is_file(Path(model))) else None
 
 
 def starter_model() -> str | None:

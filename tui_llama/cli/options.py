@@ -42,6 +42,9 @@ def with_options(options: Iterable[Callable[[Command], Command]]) -> Callable[[C
 MODEL_OPTION: Final = click.option(
     "-m", "--model", metavar="MODEL", help="GGUF file, or name of a model; default: the model last used."
 )
+SERVER_OPTION: Final = click.option(
+    "--server", metavar="SERVER", help="Name or URL of a server; -m then names a model that it offers."
+)
 STOP_OPTIONS: Final = with_options(
     (
         click.option(

@@ -1,16 +1,18 @@
-"""Examines the settings: those that differ from their defaults, and those that are wrong."""
+"""Examines the settings: those that differ from their defaults, those that are wrong, and the servers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from tui_llama import paths
 from tui_llama.declarations import VARIABLE_PREFIX, Setting
 from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.errors import SettingsError
+from tui_llama.servers.address import Server
 from tui_llama.settings import SETTINGS
-from tui_llama.settings_sources import SettingValue, examine_values
+from tui_llama.settings_sources import SettingValue, examine_servers, examine_values
 
 TITLE: Final = "Settings"
 
@@ -20,12 +22,20 @@ _FOR_TESTS: Final = frozenset(
 )
 _PRIVATE: Final = frozenset({"system_prompt"})
 """Settings whose text may be personal."""
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def look_at_settings(file: Path, environment: Mapping[str, str]) -> Section:
     """Returns the section of the settings. Never fails, because wrong settings are part of the section."""
     values, errors = examine_values(file, environment)
-    return settings_section(file, values, errors, environment)
+    section = settings_section(file, values, errors, environment)
+    servers, server_errors = examine_servers(file)
+    rows = (Row(f"server {number}", _server_words(each, environment)) for number, each in enumerate(servers, 1))
+    problems = list(section.problems)
+    if any(str(error) not in map(str, errors) for error in server_errors):  # else the file is no TOML
+        # The errors themselves name servers, and with them perhaps whose they are.
+        problems.append(Problem(f"{file}: a server in it is wrong.", "tui-llama servers list says what is wrong."))
+    return Section(section.title, (*section.rows, *rows), tuple(problems))
 
 
 def settings_section(
@@ -55,6 +65,19 @@ def settings_section(
             remedy = f"Did you mean {nearest[0]}?" if nearest else "tui-llama settings lists all variables."
             problems.append(Problem(f"There is no variable {variable}.", remedy, is_advice=True))
     return Section(TITLE, tuple(rows), tuple(problems))
+
+
+def _server_words(server: Server, environment: Mapping[str, str]) -> str:
+    """Returns where a server is and where its key comes from, without names."""
+    parts = urlsplit(server.url)
+    place = "on this machine" if parts.hostname in _THIS_MACHINE else f"on another machine, {parts.scheme}"
+    if server.key_variable:
+        key = f"key in a variable{'' if server.key_variable in environment else ' that is not set'}"
+    elif server.key_command:
+        key = "key from a command"
+    else:
+        key = "key in the keyring" if server.key_in_keyring else "no key"
+    return ", ".join(filter(None, (place, key, server.dialect)))
 
 
 def _shown(setting: Setting, value: object) -> str:

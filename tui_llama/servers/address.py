@@ -12,6 +12,9 @@ import msgspec
 
 from tui_llama.errors import SettingsError
 
+DIALECTS: Final = ("llama-server", "vllm", "sglang", "ollama", "lmstudio", "plain")
+"""The kinds of servers; "plain" is one of which nothing is known but that it speaks OpenAI's protocol."""
+
 _SCHEMES: Final = ("http://", "https://")
 _ENDPOINTS: Final = ("/chat/completions", "/completions", "/models", "/responses")
 _VERSION: Final = "/v1"
@@ -90,7 +93,7 @@ class Server(msgspec.Struct, frozen=True):
         key_variable: The environment variable with the key.
         key_command: The command whose output is the key.
         key_in_keyring: Whether the system's keyring has the key.
-        dialect: The kind of server, one of `declared.DIALECTS`; empty to find it out.
+        dialect: The kind of server, one of `DIALECTS`; empty to find it out.
     """
 
     name: str

@@ -9,21 +9,16 @@ The key itself never stands there. No message repeats a value that might be one.
 """
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tui_llama.declarations import as_toml
 from tui_llama.errors import SettingsError
-from tui_llama.servers.address import Server, base_url, is_server_address, remote_model
+from tui_llama.servers.address import DIALECTS, Server, base_url, is_server_address, remote_model
 
 SERVERS: Final = "servers"
 """The section of the settings file with a section for each server."""
-DIALECTS: Final = ("llama-server", "vllm", "sglang", "ollama", "lmstudio", "plain")
-"""The kinds of servers; "plain" is one of which nothing is known but that it speaks OpenAI's protocol."""
-
 KEY_PLACES: Final = ("key_variable", "key_command", "key_in_keyring")
 """The places of a server's key, of which it has at most one."""
 _KEYS: Final = ("url", *KEY_PLACES, "dialect")
@@ -171,6 +166,8 @@ def _check_key(key: str, where: str) -> None:
         return
     if re.sub("[^a-z]", "", key.lower()) in _KEYS_THEMSELVES:
         raise SettingsError(f"{where}: a key must not stand in the settings file", _WHERE_A_KEY_BELONGS)
+    from difflib import get_close_matches
+
     nearest = get_close_matches(key.lower().replace("-", "_"), _KEYS, n=1)
     hint = f"Did you mean {nearest[0]}?" if nearest else f"A server has {', '.join(_KEYS)}."
     raise SettingsError(f"{where}: there is no {key!r} for a server", hint)
@@ -195,6 +192,8 @@ def _variable(fields: Mapping[str, Any], where: str) -> str:
 
 
 def _command(fields: Mapping[str, Any], where: str) -> str:
+    import shlex
+
     value = fields.get("key_command", "")
     hint = 'Write a command as on a command line, such as "pass show llm".'
     if not isinstance(value, str) or "\0" in value:

@@ -6,12 +6,22 @@ import click
 
 from tui_llama.cli.command_settings import settings_from
 from tui_llama.cli.input_text import question_text, text_or_input
-from tui_llama.cli.model_choice import model_file
-from tui_llama.cli.options import ENGINE, GENERATING, MODEL_OPTION, PLACEMENT, STOP_OPTIONS, given, setting_options
+from tui_llama.cli.model_choice import answering_model, model_file
+from tui_llama.cli.options import (
+    ENGINE,
+    GENERATING,
+    MODEL_OPTION,
+    PLACEMENT,
+    SERVER_OPTION,
+    STOP_OPTIONS,
+    given,
+    setting_options,
+)
 
 
 @click.command()
 @MODEL_OPTION
+@SERVER_OPTION
 @setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens", "system_prompt")
 @STOP_OPTIONS
 @click.argument("question", nargs=-1)
@@ -20,18 +30,20 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
     """Answers one QUESTION through the model's chat template.
 
     If the last word is "-", standard input is appended below the question. Without a QUESTION, standard input is the
-    question.
+    question. With --server, the question is sent to that server, and to no other.
     """
     from tui_llama.cli import headless
 
     text = question_text(question)
     options = {**group_options, **given(options)}
-    model, settings = model_file(options), settings_from(options)
+    settings = settings_from(options)
+    model = answering_model(options, settings)
     headless.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
 
 
 @click.command()
 @MODEL_OPTION
+@click.option("--server", hidden=True)
 @setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens")
 @STOP_OPTIONS
 @click.option(
@@ -46,11 +58,15 @@ def complete(group_options: dict[str, object], /, text: str | None, chat_id: str
 
     With --continue, the chat is not changed, and its model is used unless you name one.
     """
+    options = {**group_options, **given(options)}
+    if "server" in options:
+        raise click.UsageError(
+            "A server answers messages and cannot continue a text as it is. Use ask, or name a model file with -m."
+        )
     if text is None and chat_id is None:
         raise click.UsageError("Missing argument 'TEXT'.")
     from tui_llama.cli import headless
 
-    options = {**group_options, **given(options)}
     chat = None
     if chat_id is not None:
         from tui_llama.chats.find_chat import find_chat

@@ -25,7 +25,9 @@ def settings(group_options: Mapping[str, object], is_path: bool, model: str | No
     from tui_llama import paths
     from tui_llama.cli.model_choice import last_model, named_model, starter_model
     from tui_llama.output import Output
+    from tui_llama.servers.address import is_server_address
     from tui_llama.settings_sources import describe_settings, load_servers, settings_of
+    from tui_llama.text_safety import sanitize_line
 
     file = paths.settings_file()
     output = Output(sys.stdout, sys.stderr)
@@ -36,7 +38,11 @@ def settings(group_options: Mapping[str, object], is_path: bool, model: str | No
         values = values_from(group_options)
         output.result(describe_settings(values, load_servers(file)))
         path = named_model(model) if model is not None else last_model() or starter_model()
-        if path is not None:
+        if path is not None and is_server_address(path):
+            output.result(
+                f"\n# Sampling with {sanitize_line(path)}. The server is told the values that you have set.\n"
+            )
+        elif path is not None:
             from tui_llama.cli.model_listing import sampling_lines
 
             lines = sampling_lines(settings_of(values), path)

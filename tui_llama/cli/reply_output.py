@@ -1,0 +1,35 @@
+"""Prints an answer as its events come, whichever engine gives it."""
+
+from tui_llama.chat import StopReason
+from tui_llama.engine.protocol import Failed, Finished, Notice, PromptProgress, ReplyEvent, TextPiece
+from tui_llama.errors import EngineError
+from tui_llama.output import Output
+
+
+def show_reply_event(event: ReplyEvent, output: Output) -> None:
+    """Prints what an event of a reply says.
+
+    Raises:
+        EngineError: it says that the reply failed.
+    """
+    if isinstance(event, PromptProgress):
+        output.progress(f"reading the prompt: {event.done_tokens} of {event.total_tokens} tokens")
+    elif isinstance(event, TextPiece):
+        output.result(event.text)
+    elif isinstance(event, Notice):
+        output.notice(event.text)
+    elif isinstance(event, Failed):
+        raise EngineError(event.message, event.hint)
+    elif isinstance(event, Finished) and (words := _cut_off_words(event)):
+        output.notice(words)
+
+
+def _cut_off_words(event: Finished) -> str:
+    """Returns why an answer was cut off; empty where the model or the user ended it."""
+    match event.stop_reason:
+        case StopReason.CONTEXT_FULL:
+            size = event.usage.context_size
+            return f"the context{f' of {size} tokens' if size else ''} is full; the answer is cut off"
+        case StopReason.LOOP:
+            return "the answer was ended because it repeats itself; --no-loop-guard turns this off"
+    return ""

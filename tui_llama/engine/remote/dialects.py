@@ -1,0 +1,120 @@
+"""The dialects of OpenAI's protocol, as data: what each server calls things, and what it does not know.
+
+A dialect is found by `probe.find_server_facts`, or named in the settings. `plain` sends only what OpenAI itself has.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+
+class Dialect(msgspec.Struct, frozen=True):
+    """How one kind of server speaks.
+
+    Attributes:
+        name: The name in the settings.
+        title: The name for people.
+        sampling: The server's names of those fields of `chat.SamplingSettings` that it knows.
+        thinking_names: The names under which it takes the thinking of earlier answers; empty: it takes none.
+        continue_fields: The fields of a request that continues the last answer; empty: it cannot be done.
+        continues_thinking: It continues an answer that was cut in its thinking, with this value of
+            `continue_final_message`; empty: such an answer is sent as it is, with the mark of its thinking.
+        why_not_continue: Why it cannot, as a sentence.
+        grammar_path: The names of the nested fields that hold a grammar; empty: it takes none.
+        takes_template_values: It passes `chat_template_kwargs` on to the chat template.
+        has_probabilities: It tells the log-probabilities of tokens.
+        can_ignore_end: It knows `ignore_eos`.
+        tells_progress: It knows `return_progress`.
+        tells_images: It tells whether its model sees images. Of others one has to try.
+        may_cut_prompt: It may leave out the front of a prompt that is too long, without a word.
+    """
+
+    name: str
+    title: str
+    sampling: Mapping[str, str]
+    thinking_names: tuple[str, ...] = ()
+    continue_fields: Mapping[str, bool] = {}
+    continues_thinking: str = ""
+    why_not_continue: str = ""
+    grammar_path: tuple[str, ...] = ()
+    takes_template_values: bool = False
+    has_probabilities: bool = True
+    can_ignore_end: bool = False
+    tells_progress: bool = False
+    tells_images: bool = False
+    may_cut_prompt: bool = False
+
+
+_OPENAI_SAMPLING: Final = {
+    name: name for name in ("seed", "temperature", "top_p", "frequency_penalty", "presence_penalty")
+}
+_MORE_SAMPLING: Final = {**_OPENAI_SAMPLING, "top_k": "top_k", "min_p": "min_p"}
+_CONTINUES: Final = {"add_generation_prompt": False, "continue_final_message": True}
+
+LLAMA_SERVER: Final = Dialect(
+    name="llama-server",
+    title="llama-server",
+    sampling={**_MORE_SAMPLING, "repeat_penalty": "repeat_penalty", "penalty_last_n": "repeat_last_n"},
+    thinking_names=("reasoning_content",),
+    continue_fields=_CONTINUES,
+    continues_thinking="reasoning_content",
+    grammar_path=("grammar",),
+    takes_template_values=True,
+    can_ignore_end=True,
+    tells_progress=True,
+    tells_images=True,
+)
+OWN_SERVER: Final = msgspec.structs.replace(LLAMA_SERVER, title="tui-llama", continues_thinking="")
+"""The dialect of this program's own server: llama-server's, so that nobody has to name it in the settings."""
+VLLM: Final = Dialect(
+    name="vllm",
+    title="vLLM",
+    sampling={**_MORE_SAMPLING, "repeat_penalty": "repetition_penalty"},
+    thinking_names=("reasoning", "reasoning_content"),
+    continue_fields=_CONTINUES,
+    grammar_path=("structured_outputs", "grammar"),
+    takes_template_values=True,
+    can_ignore_end=True,
+)
+SGLANG: Final = Dialect(
+    name="sglang",
+    title="SGLang",
+    sampling={**_MORE_SAMPLING, "repeat_penalty": "repetition_penalty"},
+    thinking_names=("reasoning_content",),
+    # Without this flag SGLang makes a message of the user out of the answer, and says nothing.
+    continue_fields={"continue_final_message": True},
+    grammar_path=("ebnf",),
+    takes_template_values=True,
+    can_ignore_end=True,
+)
+OLLAMA: Final = Dialect(
+    name="ollama",
+    title="Ollama",
+    sampling=_OPENAI_SAMPLING,
+    thinking_names=("reasoning",),
+    why_not_continue="Ollama continues an answer with some models only, and does not tell with which.",
+    tells_images=True,
+    may_cut_prompt=True,
+)
+LM_STUDIO: Final = Dialect(
+    name="lmstudio",
+    title="LM Studio",
+    sampling={**_OPENAI_SAMPLING, "top_k": "top_k", "repeat_penalty": "repeat_penalty"},
+    why_not_continue="LM Studio does not say whether it continues an answer.",
+    has_probabilities=False,
+    tells_images=True,
+    may_cut_prompt=True,
+)
+PLAIN: Final = Dialect(
+    name="plain",
+    title="This server",
+    sampling=_OPENAI_SAMPLING,
+    why_not_continue="OpenAI's protocol has no way to continue an answer.",
+    may_cut_prompt=True,
+)
+
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    dialect.name: dialect for dialect in (LLAMA_SERVER, VLLM, SGLANG, OLLAMA, LM_STUDIO, PLAIN)
+}
+"""The dialects by name."""
