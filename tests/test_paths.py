@@ -2,6 +2,7 @@
 
 import os
 import stat
+import warnings
 from pathlib import Path
 
 import platformdirs
@@ -30,6 +31,7 @@ def test_everything_is_below_the_home_that_the_environment_names(home_folder: Pa
         paths.models_folder(),
         paths.settings_file(),
         paths.log_file(),
+        paths.runtime_folder(),
     )
 
     assert all(place.is_relative_to(home_folder) for place in places)
@@ -39,6 +41,28 @@ def test_without_a_home_the_platforms_own_places_are_used(monkeypatch: pytest.Mo
     monkeypatch.delenv(paths.HOME_VARIABLE)
 
     assert paths.data_folder() == Path(platformdirs.user_data_dir("tui_llama", appauthor=False))
+
+
+def test_the_folder_of_running_programs_is_the_platforms_own_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(paths.HOME_VARIABLE)
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+
+    assert paths.runtime_folder() == Path(platformdirs.user_runtime_dir("tui_llama", appauthor=False))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_runtime_folder_of_somebody_else_is_none_and_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_name: str, *, appauthor: bool) -> str:
+        warnings.warn("XDG_RUNTIME_DIR is not set", UserWarning, stacklevel=2)
+        raise PermissionError("/tmp/runtime-1000 is owned by uid 0")
+
+    monkeypatch.delenv(paths.HOME_VARIABLE)
+    monkeypatch.setattr(platformdirs, "user_runtime_dir", refuse)
+
+    assert not paths.is_there(paths.runtime_folder())
 
 
 def test_compiled_kernels_can_lie_outside_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

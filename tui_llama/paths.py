@@ -8,6 +8,7 @@ The program makes its folders with mode 0700, because they hold what was said in
 import errno
 import os
 import stat
+import warnings
 from pathlib import Path
 
 HOME_VARIABLE = "TUI_LLAMA_HOME"
@@ -32,6 +33,15 @@ def cache_folder() -> Path:
 def config_folder() -> Path:
     """Returns the folder of the user's settings."""
     return _below_home("config") or _of_platform("user_config_dir")
+
+
+def runtime_folder() -> Path:
+    """Returns the folder of what is of use only while a program runs, such as a socket."""
+    if (folder := _below_home("runtime")) is not None:
+        return folder
+    with warnings.catch_warnings():  # of a folder that is not the best one, which concerns nobody
+        warnings.simplefilter("ignore")
+        return _of_platform("user_runtime_dir")
 
 
 def database_file() -> Path:
@@ -155,7 +165,8 @@ def make_private_folder(path: Path) -> Path:
 
 
 def _of_platform(function: str) -> Path:
-    """Returns a folder of the platform. For a user without a home there is none, and the path leads nowhere.
+    """Returns a folder of the platform. Where there is none, the path leads nowhere: the user has no home, or the
+    folder of the running programs belongs to somebody else.
 
     Args:
         function: Names the function of platformdirs, which is imported only here: `--help` needs no folder.
@@ -164,7 +175,7 @@ def _of_platform(function: str) -> Path:
 
     try:
         path = Path(getattr(platformdirs, function)(_NAME, appauthor=False))
-    except RuntimeError:
+    except (RuntimeError, OSError):
         return _NOWHERE / _NAME
     return path if path.is_absolute() else _NOWHERE / _NAME
 

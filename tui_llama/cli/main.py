@@ -22,6 +22,7 @@ from tui_llama.cli.commands.bench import bench
 from tui_llama.cli.commands.cache import cache
 from tui_llama.cli.commands.doctor import doctor
 from tui_llama.cli.commands.models import models, pull, set_up
+from tui_llama.cli.commands.serve import serve
 from tui_llama.cli.commands.settings import settings as settings_command
 from tui_llama.cli.commands.state import state
 from tui_llama.cli.commands.tokenize import tokenize
@@ -52,7 +53,7 @@ def command_line(context: click.Context, /, **options: object) -> None:
         _open_screen(context.obj)
 
 
-for _command in (ask, complete, tokenize, state, bench, cache, pull, models, set_up, doctor, settings_command):
+for _command in (ask, complete, serve, tokenize, state, bench, cache, pull, models, set_up, doctor, settings_command):
     command_line.add_command(_command)
 
 

@@ -7,10 +7,10 @@ was rebound to this machine's address, so that the browser takes it for the serv
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +21,7 @@ _OPEN_PATHS: Final = frozenset({"/health"})
 _ANY_ORIGIN: Final = "*"
 ANSWER_HEADERS: Final = "answer_headers"
 """The part of a request's state that holds headers for its answer, also for an error."""
+_HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z_.-]+)(:[0-9]+)?")
 _PREFLIGHT_SECONDS: Final = b"600"
 
 Headers = list[tuple[bytes, bytes]]
@@ -56,7 +57,8 @@ class Access:
     def allows_host(self, header: str, own_address: str) -> bool:
         """Tells whether a `Host` header names this server; `own_address` is where the connection came in."""
         name = _host_name(header)
-        return name in _LOOPBACK_NAMES or name == own_address.lower() or name in self.hosts
+        # A socket on all addresses of both kinds shows an IPv4 address as a part of IPv6.
+        return name in _LOOPBACK_NAMES or name == own_address.removeprefix("::ffff:").lower() or name in self.hosts
 
     def allows_origin(self, origin: str) -> bool:
         """Tells whether a page of this origin may ask."""
@@ -155,11 +157,8 @@ def _digest(key: str) -> bytes:
 
 def _host_name(header: str) -> str:
     """Returns the name in a `Host` header without port and brackets, in lower case; "" if there is none."""
-    try:
-        name = urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""
-    return name.rstrip(".")
+    found = _HOST.fullmatch(header.lower())
+    return found["name"].strip("[]").rstrip(".") if found else ""
 
 
 def is_loopback(address: str) -> bool:

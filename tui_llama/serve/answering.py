@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tui_llama import paths
 from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.errors import UserError
-from tui_llama.serve.access import ANSWER_HEADERS
+from tui_llama.serve.access import ANSWER_HEADERS, headers_of
 from tui_llama.serve.disconnect import ClientGone
 from tui_llama.serve.errors import ApiError, api_error_of
 from tui_llama.serve.metrics import Metrics
@@ -45,63 +45,78 @@ class AnsweringMiddleware:
         """Serves a request; raises nothing but the cancellation of its task."""
         if scope["type"] != "http":
             return
-        status = 0
-        request_id = f"req_{uuid.uuid4().hex}"
-        further: list[tuple[bytes, bytes]] = []
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id, ANSWER_HEADERS: further}
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *self._headers(request_id), *further]
-            await send(message)
-
+        answer = _Answer(scope, receive, send, self._queue)
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, answer.receive, answer.send)
         except ClientGone:
-            status = status or _GONE_STATUS
+            pass
         except Exception as error:
             if not isinstance(error, _EXPECTED):
                 note_traceback(error, self._log_file or paths.log_file())
-            if not status:
-                await _answer(api_error_of(error), receive, send_with_headers)
+            if not answer.status:
+                await answer.fail(api_error_of(error))
             # An answer that has begun ends here, incomplete: the connection closes, and the client sees that.
         finally:
-            self._metrics.note_request(_route_of(scope), status or _GONE_STATUS)
+            self._metrics.note_request(_route_of(scope), answer.status or _GONE_STATUS)
 
-    def _headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
-        return [
-            (b"x-request-id", request_id.encode()),
+
+class _Answer:
+    """The answer to one request, as it is sent, and whether the request has been read."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, queue: EngineQueue) -> None:
+        self._receive = receive
+        self._send = send
+        self._queue = queue
+        self._request_id = f"req_{uuid.uuid4().hex}"
+        self._further: list[tuple[bytes, bytes]] = []
+        headers = headers_of(scope)
+        self._is_read = "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
+        self.status = 0
+        # From this version on, starlette's streams leave it to us to see that a client goes. Else they would cancel the
+        # task that takes an engine's last events.
+        scope["asgi"] = {**scope.get("asgi", {}), "spec_version": "2.4"}
+        scope["state"] = {**scope.get("state", {}), "request_id": self._request_id, ANSWER_HEADERS: self._further}
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._is_read = self._is_read or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._headers()]
+        await self._send(message)
+
+    async def fail(self, error: ApiError) -> None:
+        """Sends an error. What the client still sends is thrown away for a moment.
+
+        Else the system would answer that with a reset, and the client might never see the error.
+        """
+        was_read = self._is_read
+        await self.send({"type": "http.response.start", "status": error.status, "headers": error.answer_headers()})
+        await self.send({"type": "http.response.body", "body": error.body(), "more_body": not was_read})
+        if not was_read:
+            await self._throw_away()
+            await self.send({"type": "http.response.body", "body": b""})
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [
+            (b"x-request-id", self._request_id.encode()),
             (b"x-queue-length", str(self._queue.length).encode()),
+            *self._further,
         ]
+        return headers if self._is_read else [*headers, (b"connection", b"close")]
+
+    async def _throw_away(self) -> None:
+        end, thrown_away = time.monotonic() + _LINGER_SECONDS, 0
+        while not self._is_read and thrown_away < _LINGER_BYTES and (left := end - time.monotonic()) > 0:
+            try:
+                message = await asyncio.wait_for(self.receive(), left)
+            except TimeoutError:
+                return
+            thrown_away += len(message.get("body", b""))
 
 
 def _route_of(scope: Scope) -> str:
-    route = scope.get("route")
-    return getattr(route, "path", _OTHER_ROUTE)
-
-
-async def _answer(error: ApiError, receive: Receive, send: Send) -> None:
-    """Sends an error. If the connection is to be closed, what the client still sends is thrown away for a moment.
-
-    Else the system would answer that with a reset, and the client might never see the error.
-    """
-    closes = (b"connection", b"close") in error.headers
-    await send({"type": "http.response.start", "status": error.status, "headers": error.answer_headers()})
-    await send({"type": "http.response.body", "body": error.body(), "more_body": closes})
-    if closes:
-        await _throw_away(receive)
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def _throw_away(receive: Receive) -> None:
-    end, thrown_away = time.monotonic() + _LINGER_SECONDS, 0
-    while thrown_away < _LINGER_BYTES and (left := end - time.monotonic()) > 0:
-        try:
-            message = await asyncio.wait_for(receive(), left)
-        except TimeoutError:
-            return
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            return
-        thrown_away += len(message.get("body", b""))
+    return getattr(scope.get("route"), "path", _OTHER_ROUTE)

@@ -21,6 +21,7 @@ from tui_llama.serve.errors import INVALID, NOT_FOUND, ApiError
 from tui_llama.serve.limits import BodyLimitMiddleware, Limits
 from tui_llama.serve.metrics import CONTENT_TYPE, Metrics
 from tui_llama.serve.model_routes import json_response, model_routes
+from tui_llama.serve.openai.routes import openai_routes
 from tui_llama.serve.queue import EngineQueue
 from tui_llama.settings import Settings
 
@@ -34,6 +35,8 @@ def make_app(
     access: Access,
     limits: Limits | None = None,
     metrics: Metrics | None = None,
+    *,
+    any_model: bool = False,
 ) -> Starlette:
     """Returns the application.
 
@@ -44,6 +47,7 @@ def make_app(
         access: Who may ask.
         limits: What a request may cost; None for the usual limits.
         metrics: Where everything is counted; None for counts of its own.
+        any_model: Whether requests may name any model, for programs that always name the same one.
     """
     limits, metrics = limits or Limits(), metrics or Metrics()
     metrics.watch_queue(lambda: queue.length)
@@ -52,6 +56,7 @@ def make_app(
             Route("/health", _health, methods=["GET"]),
             Route("/metrics", _page_of(metrics), methods=["GET"]),
             *model_routes(queue, model),
+            *openai_routes(queue, model, settings, any_model=any_model),
         ],
         middleware=[
             Middleware(AnsweringMiddleware, queue=queue, metrics=metrics),

@@ -78,4 +78,4 @@ class BodyLimitMiddleware:
             if self._most_bytes >= _MIB
             else (f"The body is larger than {self._most_bytes} bytes.")
         )
-        return ApiError(413, words, INVALID, "body_too_large", headers=((b"connection", b"close"),))
+        return ApiError(413, words, INVALID, "body_too_large")

@@ -1,49 +1,23 @@
 """The engine in a process of its own, for asyncio: requests go in, events come out.
 
 The screen's event loop never blocks and never dies with the engine: a lost process is an `EngineLostError`, and the
-next `load` starts another. The worker takes events from the pipe as they come, whether or not anybody asks for them
-yet, so a slow screen does not hold up the engine.
-
-Knows processes and messages; nothing of models, chats or widgets.
+next `load` starts another. Knows processes and messages; nothing of models, chats or widgets.
 """
 
 import asyncio
 import os
 import signal
-from collections import deque
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar, cast
 
 from tui_llama import paths
-from tui_llama.engine.process.border import engine_errors
+from tui_llama.engine.process.asking import AskingEngine
 from tui_llama.engine.process.engine_log import note_traceback, open_log
-from tui_llama.engine.process.exchange import Exchange
-from tui_llama.engine.process.framing import FrameError, decode_event, encode_frame, receive_frame
-from tui_llama.engine.protocol import (
-    AnsweredRequest,
-    CompleteRequest,
-    EstimateRequest,
-    Event,
-    Failed,
-    IdlePrefillEvent,
-    IdlePrefillRequest,
-    LoadEvent,
-    LoadRequest,
-    Notice,
-    PromptEstimate,
-    ReplyEvent,
-    ReplyRequest,
-    Request,
-    ShutdownRequest,
-    Tokenized,
-    TokenizeRequest,
-)
-from tui_llama.errors import CallerError, EngineError, EngineLostError
+from tui_llama.engine.process.framing import FrameError
+from tui_llama.engine.process.line import Line
+from tui_llama.engine.protocol import AnsweredRequest, LoadRequest, ShutdownRequest
+from tui_llama.errors import EngineLostError
 from tui_llama.system.child_process import child_command
-
-Answer = TypeVar("Answer", PromptEstimate, Tokenized)
 
 DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
 
@@ -51,11 +25,10 @@ DEFAULT_ENGINE = "tui_llama.engine.local:LocalEngine"
 _CLOSING_SECONDS = 12.0
 # How long a process that has closed its pipe may take to end by itself.
 _DYING_SECONDS = 2.0
-_MOST_LATE_NOTICES = 16
 
 
-class EngineWorker:
-    """An `Engine` whose work is done by a child process.
+class EngineWorker(AskingEngine):
+    """An `Engine` whose work is done by a child process. A load starts the process if there is none.
 
     Args:
         engine: `module:callable` that the child calls to make its engine.
@@ -63,10 +36,9 @@ class EngineWorker:
     """
 
     def __init__(self, engine: str = DEFAULT_ENGINE, log_file: Path | None = None) -> None:
+        super().__init__(log_file)
         self._engine = engine
-        self._log_file = log_file
         self._child: _Child | None = None
-        self._exchange: Exchange | None = None
         # Starting and ending a process take turns, so that closing during a start leaves none behind.
         self._changing = asyncio.Lock()
 
@@ -80,61 +52,6 @@ class EngineWorker:
         """See `Engine.is_alive`."""
         return self.process_id is not None
 
-    def load(self, request: LoadRequest) -> AsyncGenerator[LoadEvent, None]:
-        """See `Engine.load`. Starts the process if there is none.
-
-        Raises:
-            EngineLostError: the process ended or could not be started.
-            CallerError: something else is under way.
-        """
-        return cast("AsyncGenerator[LoadEvent, None]", self._converse(request))
-
-    def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncGenerator[ReplyEvent, None]:
-        """See `Engine.reply`.
-
-        Raises:
-            EngineLostError: the process ended, during this reply or before it.
-            CallerError: something else is under way.
-        """
-        return cast("AsyncGenerator[ReplyEvent, None]", self._converse(request))
-
-    def idle_prefill(self, request: IdlePrefillRequest) -> AsyncGenerator[IdlePrefillEvent, None]:
-        """See `Engine.idle_prefill`.
-
-        Raises:
-            EngineLostError: the process ended.
-            CallerError: something else is under way.
-        """
-        return cast("AsyncGenerator[IdlePrefillEvent, None]", self._converse(request))
-
-    async def estimate(self, request: EstimateRequest) -> PromptEstimate:
-        """See `Engine.estimate`.
-
-        Raises:
-            EngineError: there can be no such prompt, and why.
-            EngineLostError: the process ended.
-            CallerError: something else is under way.
-        """
-        return await self._only_answer(request, PromptEstimate)
-
-    async def tokenize(self, request: TokenizeRequest) -> Tokenized:
-        """See `Engine.tokenize`; raises as `estimate`."""
-        return await self._only_answer(request, Tokenized)
-
-    async def _only_answer(self, request: EstimateRequest | TokenizeRequest, kind: type[Answer]) -> Answer:
-        async with aclosing(self._converse(request)) as events:
-            async for event in events:
-                if isinstance(event, kind):
-                    return event
-                if isinstance(event, Failed):
-                    raise EngineError(event.message, event.hint)
-        raise EngineError("the engine got another request in the meantime")
-
-    def cancel(self) -> None:
-        """See `Engine.cancel`. To be called from the event loop's thread."""
-        if self._exchange is not None:
-            self._exchange.cancel()
-
     async def close(self) -> None:
         """Ends the process, after what it is saving is saved, at most some seconds later.
 
@@ -144,23 +61,8 @@ class EngineWorker:
             if self._child is not None:
                 await self._child.end()
 
-    async def _converse(self, request: AnsweredRequest) -> AsyncGenerator[Event, None]:
-        if self._exchange is not None:
-            if not self._exchange.is_idle_prefill:
-                raise CallerError("the engine carries out one request at a time")
-            self._exchange.abandon()
-        exchange = self._exchange = Exchange(request)
-        with engine_errors(self._log_file):
-            try:
-                child = await self._started_child() if isinstance(request, LoadRequest) else self._living_child()
-                await child.begin(exchange)
-                while (event := await exchange.next()) is not None:
-                    yield event
-            finally:
-                # A caller that stops listening early wants no more events; the remaining ones are dropped.
-                exchange.abandon()
-                if self._exchange is exchange:
-                    self._exchange = None
+    async def _line_for(self, request: AnsweredRequest) -> Line:
+        return await self._started_child() if isinstance(request, LoadRequest) else self._living_child()
 
     async def _started_child(self) -> "_Child":
         async with self._changing:
@@ -176,38 +78,16 @@ class EngineWorker:
         return self._child
 
 
-class _Child:
-    """A running engine process, and the one task that listens to it."""
+class _Child(Line):
+    """A running engine process, and the line to it."""
 
     def __init__(self, process: asyncio.subprocess.Process, log_file: Path | None) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        super().__init__(process.stdin, process.stdout)
         self.process = process
-        self.lost: EngineLostError | None = None
         self._log_file = log_file
-        self._exchanges: deque[Exchange] = deque()
-        self._late_notices: deque[Notice] = deque(maxlen=_MOST_LATE_NOTICES)
         self._ending = False
-        self._listener = asyncio.create_task(self._listen(), name="engine listener")
-
-    async def begin(self, exchange: Exchange) -> None:
-        """Sends the exchange's request; its events come after those of earlier requests."""
-        frame = encode_frame(exchange.request)
-        if self.lost is not None:
-            raise self.lost
-        while self._late_notices and exchange.takes_notices:
-            exchange.offer(self._late_notices.popleft())
-        self._write(frame)
-        self._exchanges.append(exchange)
-        exchange.attach(self)
-        with suppress(ConnectionError):  # the listener reports the loss, with its cause
-            await self._requests.drain()
-
-    def send(self, request: Request) -> None:
-        """Sends a request that is not answered."""
-        self._write(encode_frame(request))
-
-    def keep_notices(self, unseen: Iterable[Event]) -> None:
-        """Keeps the notices among events that nobody has seen, for the next request."""
-        self._late_notices.extend(event for event in unseen if isinstance(event, Notice))
 
     async def end(self) -> None:
         """Asks the process to end, waits, and kills it if it has not ended by then."""
@@ -216,68 +96,25 @@ class _Child:
             if self.lost is None:
                 self.send(ShutdownRequest())
                 self._requests.close()
-                await asyncio.wait((self._listener,), timeout=_CLOSING_SECONDS)
+                await asyncio.wait((self.listener,), timeout=_CLOSING_SECONDS)
         except Exception as error:  # a process that cannot be asked is killed all the same
             note_traceback(error, self._log_file)
         finally:
             self._kill()
-            await asyncio.wait((self._listener,))
+            await asyncio.wait((self.listener,))
 
-    @property
-    def _requests(self) -> asyncio.StreamWriter:
-        assert self.process.stdin is not None
-        return self.process.stdin
-
-    @property
-    def _events(self) -> asyncio.StreamReader:
-        assert self.process.stdout is not None
-        return self.process.stdout
-
-    def _write(self, frame: bytes) -> None:
-        if self.lost is None and not self._requests.is_closing():
-            self._requests.write(frame)
-
-    async def _listen(self) -> None:
-        fault: Exception | None = None
-        try:
-            while (body := await receive_frame(self._events)) is not None:
-                self._route(decode_event(body))
-        except Exception as error:  # whatever it is, every waiting caller gets an error
-            fault = error
-        await self._reap(fault)
-
-    def _route(self, event: Event) -> None:
-        answered = self._exchanges[0] if self._exchanges else None
-        if isinstance(event, Notice):
-            # A notice that comes when nobody listens any more belongs to the next request, already sent or not.
-            listener = next((exchange for exchange in self._exchanges if exchange.takes_notices), None)
-            if listener is not None:
-                listener.offer(event)
-            else:
-                self._late_notices.append(event)
-        elif answered is not None:
-            answered.offer(event)
-            if answered.ended:
-                self._exchanges.popleft()
-        else:
-            raise FrameError(f"a {type(event).__name__} that nothing asked for")
-
-    async def _reap(self, fault: Exception | None) -> None:
-        """Makes sure that the process is gone, and raises its loss in every waiting exchange."""
+    async def _see_out(self, fault: Exception | None) -> EngineLostError:
         if fault is not None:
             self._kill()
         try:
-            await self._see_out()
+            await self._wait_for_end()
         except Exception as error:
             fault = fault or error
         if fault is not None and not isinstance(fault, FrameError):
             note_traceback(fault, self._log_file)
-        self.lost = self._loss_error(fault)
-        for exchange in self._exchanges:
-            exchange.lose(self.lost)
-        self._exchanges.clear()
+        return self._loss_error(fault)
 
-    async def _see_out(self) -> None:
+    async def _wait_for_end(self) -> None:
         """Waits for the end of the process, and kills it if it does not end."""
         # asyncio sees the end of the process only once the pipe is empty.
         while await self._events.read(1 << 16):

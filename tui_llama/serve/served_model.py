@@ -1,0 +1,69 @@
+"""The model that the server answers with: loaded at the start, and again when the engine's process was lost."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, nullcontext
+
+from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.protocol import Engine, Failed, LoadProgress, LoadRequest, ModelLoaded, Notice
+from tui_llama.errors import CallerError, EngineError
+
+
+class ServedModel:
+    """Keeps one model loaded.
+
+    Args:
+        engine: Where it is loaded.
+        request: What loads it.
+        on_progress: Learns the progress of loading.
+        on_notice: Learns what the user should know, a line each.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: LoadRequest,
+        on_progress: Callable[[LoadProgress], None],
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self._engine = engine
+        self._request = request
+        self._on_progress = on_progress
+        self._on_notice = on_notice
+        self._info: ModelInfo | None = None
+        self._is_loaded = False
+
+    def info(self) -> ModelInfo:
+        """Returns what is known of the model; while it is loaded again, what was known before.
+
+        Raises:
+            CallerError: it was never loaded.
+        """
+        if self._info is None:
+            raise CallerError("no model was loaded yet")
+        return self._info
+
+    async def make_ready(self) -> None:
+        """Loads the model, unless it is loaded.
+
+        Raises:
+            EngineError: it cannot be loaded.
+        """
+        if self._is_loaded and self._engine.is_alive:
+            return
+        self._is_loaded = False  # also if the load is cancelled: the process then lives and has no model
+        events = self._engine.load(self._request)
+        async with aclosing(events) if isinstance(events, AsyncGenerator) else nullcontext():
+            async for event in events:
+                match event:
+                    case LoadProgress():
+                        self._on_progress(event)
+                    case Notice(text=text):
+                        self._on_notice(text)
+                    case Failed(message=message, hint=hint):
+                        raise EngineError(message, hint)
+                    case ModelLoaded(model=model, notices=notices):
+                        self._info, self._is_loaded = model, True
+                        for notice in notices:
+                            self._on_notice(notice)
+        if not self._is_loaded:
+            raise EngineError("the engine has not loaded the model")
