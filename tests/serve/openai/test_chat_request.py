@@ -170,7 +170,9 @@ async def test_the_template_gets_values(fields: dict[str, Any], values: dict[str
 async def test_the_last_answer_is_continued() -> None:
     messages = [*QUESTION, {"role": "assistant", "content": "I am"}]
     request = await continued(messages=messages, temperature=0, max_tokens=3)
+    told = await continued(messages=messages, reasoning_effort="low")
 
+    assert json.loads(told.template_values) == {"reasoning_effort": "low"}
     assert (request.text, request.answer, request.answer_has_ended) == ("", "I am", False)
     assert request.messages[-1] == ChatMessage(Role.ASSISTANT, "I am")
     assert (request.sampling.temperature, request.max_tokens) == (0.0, 3)

@@ -84,7 +84,6 @@ IN_CHATS: list[tuple[dict[str, Any], str]] = [
     ({"messages": ANSWER, "continue_final_message": "reasoning_content"}, "continue_final_message"),
     ({"messages": ANSWER, "continue_final_message": True, "add_generation_prompt": True}, "continue_final_message"),
     ({"messages": [*QUESTION, CALL], "continue_final_message": True}, "messages"),
-    ({"messages": ANSWER, "reasoning_effort": "low"}, "continue_final_message"),
 ]
 IN_TEXTS: list[tuple[dict[str, Any], str]] = [
     ({"prompt": None}, "prompt"),

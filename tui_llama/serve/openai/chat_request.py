@@ -81,10 +81,6 @@ def _reply(
 
 def _continuation(reply: ReplyRequest, is_continued: bool) -> CompleteRequest:
     """Returns the request that continues the last message, or that begins no answer of its own after it."""
-    if reply.template_values:
-        raise unsupported(
-            "continue_final_message", "An answer is not continued together with tools or values for the template."
-        )
     last = reply.messages[-1]
     if is_continued and last.fields:
         raise unsupported(
