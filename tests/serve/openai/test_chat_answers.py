@@ -102,6 +102,15 @@ async def test_tool_calls_of_a_whole_answer_stand_in_its_message() -> None:
     }
 
 
+async def test_only_the_first_call_is_told_if_more_are_not_wanted() -> None:
+    asker = Asker([said(CALL, CALL), said(CALL, CALL)])
+    whole = await asker.ask(tools=TOOLS, parallel_tool_calls=False)
+    stream = await asker.ask(tools=TOOLS, parallel_tool_calls=False, stream=True)
+
+    assert len(whole.json["choices"][0]["message"]["tool_calls"]) == 1
+    assert sum(len(each.get("tool_calls", ())) for each in stream.deltas) == 1
+
+
 @pytest.mark.parametrize("fields", [{}, {"tools": TOOLS, "tool_choice": "none"}])
 async def test_calls_stay_text_without_tools(fields: dict[str, Any]) -> None:
     choice = (await Asker([said(CALL)]).ask(**fields)).json["choices"][0]

@@ -108,7 +108,7 @@ async def test_stop_texts_reach_the_engine(stop: Any, texts: tuple[str, ...]) ->
         ({"logprobs": True, "top_logprobs": 20}, 20),
         ({"logprobs": 4}, 4),
         ({"logprobs": False}, None),
-        ({"logprobs": None, "top_logprobs": None}, None),
+        ({"logprobs": None, "top_logprobs": 0}, None),
     ],
 )
 async def test_probabilities_are_asked_for(fields: dict[str, Any], count: int | None) -> None:
@@ -232,7 +232,7 @@ async def test_unknown_fields_and_null_change_nothing() -> None:
     assert plain == await reply_to(user="me", metadata={"a": 1}, store=True, parallel_tool_calls=True, anything=[[]])
 
 
-@pytest.mark.parametrize("name", ["llama", "", None])
+@pytest.mark.parametrize("name", ["llama", "llama.gguf", "", None])
 async def test_the_model_may_be_named_or_not(name: str | None) -> None:
     assert (await Asker().ask(CHAT, model=name)).status == 200
 

@@ -49,6 +49,7 @@ def asked_chat(body: ChatBody, turn: int, settings: Settings, model: ModelInfo) 
         answer_form(body, asked_of_tokens),
         _parts_thinking(body, model),
         _tool_format(body, model, tools),
+        body.parallel_tool_calls is not False,
         messages[-1].text if is_continued else "",
     )
 
