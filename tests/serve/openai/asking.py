@@ -74,6 +74,11 @@ class Reply:
         self.body = b""
         self.has_ended = False
         self._news = asyncio.Event()
+        self._left = asyncio.Event()
+
+    def leave(self) -> None:
+        """Lets the client close the connection."""
+        self._left.set()
 
     @property
     def json(self) -> Any:
@@ -102,6 +107,10 @@ class Reply:
         while part not in self.body:
             self._news.clear()
             await self._news.wait()
+
+    async def left(self) -> None:
+        """Waits until the client leaves."""
+        await self._left.wait()
 
     async def take(self, message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -138,7 +147,6 @@ class Asker:
         routes = openai_routes(self.queue, lambda: model, settings or Settings(), **options)
         answering = Middleware(AnsweringMiddleware, queue=self.queue, metrics=Metrics())
         self.app = Starlette(routes=routes, middleware=[answering])
-        self.leaves = asyncio.Event()
 
     @property
     def request(self) -> ReplyRequest | CompleteRequest:
@@ -160,7 +168,7 @@ class Asker:
         async def receive() -> MutableMapping[str, Any]:
             if messages:
                 return messages.pop()
-            await self.leaves.wait()
+            await reply.left()
             return {"type": "http.disconnect"}
 
         scope = {

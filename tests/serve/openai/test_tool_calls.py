@@ -97,6 +97,21 @@ ANSWERS: dict[str, tuple[str, str, list[AnswerPart]]] = {
         "<tool_call><function=weather><parameter=days>two</parameter></function></tool_call>",
         [call("weather", '{"days": "two"}')],
     ),
+    "Qwen3-Coder, without the first mark": (
+        HERMES,
+        "I look.\n<function=weather>\n<parameter=days>\n2\n</parameter>\n</function>\n</tool_call>\nDone.",
+        ["I look.", call("weather", '{"days": 2}'), "Done."],
+    ),
+    "Qwen3-Coder, two": (
+        HERMES,
+        "<tool_call><function=time></function></tool_call>\n<tool_call><function=time></function></tool_call>\n",
+        [call("time"), call("time", index=1)],
+    ),
+    "Qwen3-Coder, no tool of the request": (
+        HERMES,
+        "Write <function=other> and <tool_call><function=other></function></tool_call>.",
+        ["Write <function=other> and <tool_call><function=other></function></tool_call>."],
+    ),
     "Qwen3-Coder, incomplete": (
         HERMES,
         "<tool_call><function=weather><parameter=days>two",

@@ -37,6 +37,7 @@ class AskedChat:
         form: How the answer is sent.
         parts_thinking: The thinking is told in a field of its own.
         tool_format: How the model writes tool calls; None: calls stay text.
+        allows_more_calls: The answer may have more than one tool call; if not, only the first one is told.
         answer_so_far: The beginning of the answer, which the client has.
     """
 
@@ -45,6 +46,7 @@ class AskedChat:
     form: AnswerForm
     parts_thinking: bool = False
     tool_format: ToolFormat | None = None
+    allows_more_calls: bool = True
     answer_so_far: str = ""
 
 

@@ -82,6 +82,7 @@ class ChatBody(CommonBody):
     top_logprobs: int | None = None
     tools: list[dict[str, Json]] | None = None
     tool_choice: str | dict[str, Json] | None = None
+    parallel_tool_calls: bool | None = None
     chat_template_kwargs: dict[str, Json] | None = None
     reasoning_effort: str | None = None
     reasoning_format: str | None = None

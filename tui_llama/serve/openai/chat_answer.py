@@ -33,6 +33,7 @@ class ChatAnswer:
 
     def __init__(self, asked: AskedChat, is_thinking: bool, ids: Ids) -> None:
         self._form = asked.form
+        self._allows_more_calls = asked.allows_more_calls
         self._envelope = Envelope("chatcmpl-", asked.model, ids)
         self._splitter = ReasoningSplitter(is_thinking) if asked.parts_thinking else None
         self._parser = (
@@ -108,7 +109,8 @@ class ChatAnswer:
     def _parts(self, text: str, is_last: bool) -> list[AnswerPart]:
         if self._parser is None:
             return [text] if text else []
-        return [*(self._parser.push(text) if text else ()), *(self._parser.finish() if is_last else ())]
+        parts = [*(self._parser.push(text) if text else ()), *(self._parser.finish() if is_last else ())]
+        return [part for part in parts if isinstance(part, str) or not part.index or self._allows_more_calls]
 
     def _chunks(self, deltas: list[Delta], told: list[TokenProbability]) -> Iterator[dict[str, Any]]:
         """Yields a chunk for each delta; the first one has the probabilities."""

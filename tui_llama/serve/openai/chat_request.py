@@ -49,6 +49,7 @@ def asked_chat(body: ChatBody, turn: int, settings: Settings, model: ModelInfo) 
         answer_form(body, asked_of_tokens),
         _parts_thinking(body, model),
         _tool_format(body, model, tools),
+        body.parallel_tool_calls is not False,
         messages[-1].text if is_continued else "",
     )
 
@@ -81,10 +82,6 @@ def _reply(
 
 def _continuation(reply: ReplyRequest, is_continued: bool) -> CompleteRequest:
     """Returns the request that continues the last message, or that begins no answer of its own after it."""
-    if reply.template_values:
-        raise unsupported(
-            "continue_final_message", "An answer is not continued together with tools or values for the template."
-        )
     last = reply.messages[-1]
     if is_continued and last.fields:
         raise unsupported(

@@ -1,5 +1,6 @@
 """What the endpoints refuse, always with the name of the field: nothing that would change an answer is ignored."""
 
+from pathlib import PurePath
 from typing import Final
 
 import msgspec
@@ -68,16 +69,17 @@ def error_of_failure(failed: Failed, model: ModelInfo, param: str, *, has_begun:
     if failed.prompt_tokens:
         return PromptTooLong(failed.prompt_tokens, model.context_size, param)
     message = f"{failed.message[:1].upper()}{failed.message[1:].rstrip('.')}. {failed.hint}".strip()
-    return ApiError(500, message, FAILED) if has_begun else ApiError(400, message, INVALID, param=param)
+    return ApiError(500, message, FAILED) if has_begun else ApiError(400, message, INVALID)
 
 
 def check_model(asked: str | None, model: ModelInfo) -> None:
-    """Checks that a request asks for the model that is served, by its name, or for none.
+    """Checks that a request asks for the model that is served, by its name or that of its file, or for none.
 
     Raises:
         ApiError: it asks for another one.
     """
-    if asked and asked != model.name:
+    file = PurePath(model.path)
+    if asked and asked not in (model.name, file.name, file.stem):
         raise ApiError(
             404, f"There is no model “{asked[:200]}” here; /v1/models lists it.", NOT_FOUND, "model_not_found", "model"
         )

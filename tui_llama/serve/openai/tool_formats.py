@@ -1,7 +1,8 @@
 """How families of models write tool calls. A model's chat template tells its family by the marks that it writes.
 
 Hermes and Qwen:  `<tool_call>{"name": …, "arguments": {…}}</tool_call>`
-Qwen3-Coder:      `<tool_call><function=NAME><parameter=KEY>VALUE</parameter>…</function></tool_call>`
+Qwen3-Coder:      `<tool_call><function=NAME><parameter=KEY>VALUE</parameter>…</function></tool_call>`, often without
+                  the first mark
 Mistral:          `[TOOL_CALLS][{"name": …, "arguments": {…}}, …]`, since version 11 `[TOOL_CALLS]NAME[ARGS]{…}`
 Llama 3:          `{"name": …, "parameters": {…}}`, also behind `<|python_tag|>`, several with `;` between them
 
@@ -78,42 +79,54 @@ def tool_format(template_marks: Sequence[str], tools: Tools) -> ToolFormat | Non
 class HermesFormat:
     """The format of Hermes, Qwen and many others, and the one of Qwen3-Coder, which share their marks."""
 
-    marks = ("<tool_call>",)
-    _END = "</tool_call>"
-    _FUNCTION = re.compile(r"\s*<function=([^>\s]+)\s*>(.*)</function>\s*", re.DOTALL)
+    _START, _END = "<tool_call>", "</tool_call>"
+    _NAME_START, _NAME_END, _FUNCTION_END = "<function=", ">", "</function>"
     _PARAMETER = re.compile(r"<parameter=([^>]+)>(.*?)</parameter>", re.DOTALL)
+    marks = (_START, _NAME_START)
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
 
     def read(self, text: str) -> Reading:
-        """Reads one call and the mark that closes it. The mark may also stand in a text among the arguments."""
+        """Reads one call and the mark that closes it."""
+        begun = text.lstrip()
+        if not begun or self._NAME_START.startswith(begun):
+            return INCOMPLETE
+        if begun.startswith("{"):
+            return self._json(text)
+        return self._function(text, begun.removeprefix(self._NAME_START))
+
+    def read_bare(self, text: str) -> Reading:
+        """Finds no calls, because this family writes its marks as text; takes a mark that closes none away."""
+        if text.startswith(self._END):
+            return ReadCalls((), len(self._END))
+        return INCOMPLETE if self._END.startswith(text) else NO_CALL
+
+    def _json(self, text: str) -> Reading:
+        """Reads a call in JSON. The mark that closes it may also stand in a text among the arguments."""
         end = -1
         while (end := text.find(self._END, end + 1)) >= 0:
-            body = text[:end]
-            call = self._call(body) if body.lstrip().startswith("<") else json_call(_whole_json(body))
-            if call is not None:
+            if (call := json_call(_whole_json(text[:end]))) is not None:
                 return ReadCalls((call,), end + len(self._END))
         return INCOMPLETE
 
-    def read_bare(self, text: str) -> Reading:
-        """Finds none: this family writes its mark as text."""
-        return NO_CALL
-
-    def _call(self, body: str) -> ToolCall | None:
-        """Returns the call of Qwen3-Coder, whose values are text that the tool's schema gives a type."""
-        found = self._FUNCTION.fullmatch(body)
-        if found is None:
-            return None
-        name, inner = found.groups()
-        schema = self._tools.get(name, {})
+    def _function(self, text: str, begun: str) -> Reading:
+        """Reads a call of Qwen3-Coder, whose values are text that the tool's schema gives a type."""
+        name, has_name, inner = begun.partition(self._NAME_END)
+        if not has_name:
+            return INCOMPLETE if any(each.startswith(name) for each in self._tools) else NO_CALL
+        if name not in self._tools:
+            return NO_CALL
+        inner, is_whole, _ = inner.partition(self._FUNCTION_END)
+        if not is_whole:
+            return INCOMPLETE
         values = {
-            key.strip(): _typed(_without_frame(value), key.strip(), schema) for key, value in self._parameters(inner)
+            key.strip(): _typed(_without_frame(value), key.strip(), self._tools[name])
+            for key, value in self._PARAMETER.findall(inner)
         }
-        return json_call({"name": name, "arguments": values})
-
-    def _parameters(self, inner: str) -> list[tuple[str, str]]:
-        return self._PARAMETER.findall(inner)
+        call = json_call({"name": name, "arguments": values})
+        length = len(text) - len(begun) + len(name) + 1 + len(inner) + len(self._FUNCTION_END)
+        return ReadCalls((call,), length) if call is not None else NO_CALL
 
 
 class MistralFormat:

@@ -115,7 +115,7 @@ def top_probabilities(body: CommonBody, model: ModelInfo) -> int | None:
     """
     asked, top = body.logprobs, body.top_logprobs if isinstance(body, ChatBody) else None
     if asked is None or asked is False:
-        if top is not None:
+        if top:
             raise wrong("top_logprobs", "top_logprobs needs logprobs: true.")
         return None
     name = "logprobs" if top is None else "top_logprobs"

@@ -1,0 +1,222 @@
+"""What the endpoints refuse, and with which words."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.serve.openai.asking import CHAT, MODEL, QUESTION, TEXT, Asker
+from tui_llama.engine.descriptions import Capabilities
+from tui_llama.engine.protocol import Failed, PromptEncoded, TextPiece
+from tui_llama.engine.scripted import Loss
+
+CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
+ANSWER = [*QUESTION, {"role": "assistant", "content": "I am"}]
+BOTH: list[tuple[dict[str, Any], str]] = [
+    ({"temperature": "hot"}, "temperature"),
+    ({"temperature": -1}, "temperature"),
+    ({"top_p": 1.5}, "top_p"),
+    ({"top_k": 2**40}, "top_k"),
+    ({"min_p": -0.1}, "min_p"),
+    ({"repeat_penalty": 0}, "repeat_penalty"),
+    ({"repeat_last_n": -2}, "repeat_last_n"),
+    ({"seed": 1.5}, "seed"),
+    ({"max_tokens": -2}, "max_tokens"),
+    ({"max_tokens": 10**30}, "max_tokens"),
+    ({"stop": 3}, "stop"),
+    ({"stop": ["a"] * 17}, "stop"),
+    ({"stop": "a" * 1025}, "stop"),
+    ({"stop": ["a", 1]}, "stop[1]"),
+    ({"logprobs": 21}, "logprobs"),
+    ({"logprobs": -1}, "logprobs"),
+    ({"stream": "yes"}, "stream"),
+    ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+    ({"n": 2}, "n"),
+    ({"n": 0}, "n"),
+    ({"best_of": 2}, "best_of"),
+    ({"logit_bias": {"1": 5}}, "logit_bias"),
+    ({"response_format": {"type": "json_object"}}, "response_format"),
+    ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
+    ({"grammar": "root ::= [a]"}, "grammar"),
+    ({"json_schema": {"type": "object"}}, "json_schema"),
+    ({"structured_outputs": {"regex": "a"}}, "structured_outputs"),
+    ({"guided_json": {"type": "object"}}, "guided_json"),
+    ({"guided_choice": ["a"]}, "guided_choice"),
+    ({"regex": "a"}, "regex"),
+]
+IN_CHATS: list[tuple[dict[str, Any], str]] = [
+    ({"messages": None}, "messages"),
+    ({"messages": []}, "messages"),
+    ({"messages": "Hello"}, "messages"),
+    ({"messages": [{"content": "Hello"}]}, "messages[0]"),
+    ({"messages": [{"role": "function", "content": ""}]}, "messages[0].role"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0]"),
+    ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),
+    ({"messages": [{"role": "user", "content": [{"type": [1]}]}]}, "messages[0].content[0]"),
+    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+    ({"messages": [{"role": "assistant", "function_call": {}}]}, "messages[0].function_call"),
+    ({"messages": [{"role": "assistant", "tool_calls": [{"function": 1}]}]}, "messages[0].tool_calls[0]"),
+    (
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]},
+        "messages[0].tool_calls[0].function.name",
+    ),
+    ({"max_completion_tokens": -2}, "max_completion_tokens"),
+    ({"top_logprobs": 3}, "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"functions": [{"name": "f"}]}, "functions"),
+    ({"function_call": {"name": "f"}}, "function_call"),
+    ({"audio": {"voice": "alloy"}}, "audio"),
+    ({"modalities": ["text", "audio"]}, "modalities"),
+    ({"web_search_options": {}}, "web_search_options"),
+    ({"tools": [{"type": "custom"}]}, "tools[0]"),
+    ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+    ({"tools": [{"type": "function", "function": {"name": "f", "parameters": 1}}]}, "tools[0].function.parameters"),
+    ({"tool_choice": "required"}, "tool_choice"),
+    ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+    ({"chat_template_kwargs": {"enable_thinking": "false"}}, "chat_template_kwargs.enable_thinking"),
+    ({"chat_template_kwargs": {"messages": []}}, "chat_template_kwargs.messages"),
+    ({"reasoning_format": "odd"}, "reasoning_format"),
+    ({"continue_final_message": True}, "continue_final_message"),
+    ({"messages": ANSWER, "continue_final_message": "reasoning_content"}, "continue_final_message"),
+    ({"messages": ANSWER, "continue_final_message": True, "add_generation_prompt": True}, "continue_final_message"),
+    ({"messages": [*QUESTION, CALL], "continue_final_message": True}, "messages"),
+]
+IN_TEXTS: list[tuple[dict[str, Any], str]] = [
+    ({"prompt": None}, "prompt"),
+    ({"prompt": ""}, "prompt"),
+    ({"prompt": []}, "prompt"),
+    ({"prompt": [[]]}, "prompt"),
+    ({"prompt": ["a", "b"]}, "prompt"),
+    ({"prompt": ["a", 1]}, "prompt"),
+    ({"prompt": [[1], [2]]}, "prompt"),
+    ({"prompt": [128_256]}, "prompt"),
+    ({"prompt": [-1]}, "prompt"),
+    ({"suffix": "}"}, "suffix"),
+    ({"echo": True, "logprobs": 1}, "logprobs"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        *((CHAT, *each) for each in (*BOTH, *IN_CHATS)),
+        *((TEXT, {"prompt": "Hello", **fields}, param) for fields, param in (*BOTH, *IN_TEXTS)),
+    ],
+)
+async def test_a_wrong_field_is_named(path: str, fields: dict[str, Any], param: str) -> None:
+    asker = Asker()
+    answer = await asker.ask(path, **fields)
+
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/json"
+    assert (answer.error["type"], answer.error["param"]) == ("invalid_request_error", param)
+    assert answer.error["message"]
+    assert not asker.engine.reply_requests
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"\xff", b'{"messages": [{"role":"user","content":"\\ud800"}]}', b"1"]
+)
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+async def test_what_is_no_request_is_refused(path: str, body: bytes) -> None:
+    assert (await Asker().ask(path, body)).status == 400
+
+
+async def test_deep_json_is_refused() -> None:
+    deep = b'{"chat_template_kwargs": ' + b'{"a":' * 100_000
+
+    assert (await Asker().ask(CHAT, deep)).status == 400
+
+
+@pytest.mark.parametrize("path", [CHAT, TEXT])
+async def test_another_model_is_not_found(path: str) -> None:
+    answer = await Asker().ask(path, prompt="Hello", model="gpt-4o")
+
+    assert answer.status == 404
+    assert answer.error == {
+        "message": "There is no model “gpt-4o” here; /v1/models lists it.",
+        "type": "not_found_error",
+        "code": "model_not_found",
+        "param": "model",
+    }
+
+
+async def test_an_engine_without_probabilities_says_so() -> None:
+    answer = await Asker(model=msgspec.structs.replace(MODEL, capabilities=Capabilities())).ask(logprobs=True)
+
+    assert (answer.status, answer.error["param"]) == (400, "logprobs")
+
+
+@pytest.mark.parametrize(("path", "param"), [(CHAT, "messages"), (TEXT, "prompt")])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_prompt_that_is_too_long_is_told_with_its_numbers(path: str, param: str, stream: bool) -> None:
+    asker = Asker([[Failed(0, "the prompt is too long", "Write less.", prompt_tokens=9000)]])
+    answer = await asker.ask(path, prompt="Hello", stream=stream)
+
+    assert answer.status == 400
+    assert answer.error == {
+        "message": "The prompt has 9000 tokens, but the maximum context length is 8192. "
+        "Send a shorter one, or start the server with a larger --ctx.",
+        "type": "exceed_context_size_error",
+        "code": "context_length_exceeded",
+        "param": param,
+        "n_prompt_tokens": 9000,
+        "n_ctx": 8192,
+    }
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_fails_before_the_prompt_is_known_is_the_requests_fault(stream: bool) -> None:
+    asker = Asker([[Failed(0, "the template refused the messages: no tools", "Send others.")]])
+    answer = await asker.ask(stream=stream)
+
+    assert answer.status == 400
+    assert answer.error["message"] == "The template refused the messages: no tools. Send others."
+
+
+async def test_what_fails_later_is_the_servers_fault() -> None:
+    asker = Asker([[PromptEncoded(0, 0, (1,)), Failed(0, "a logit is not a number")]])
+    answer = await asker.ask()
+
+    assert (answer.status, answer.error["type"]) == (500, "server_error")
+    assert answer.error["message"] == "A logit is not a number."
+
+
+async def test_a_lost_engine_is_told() -> None:
+    answer = await Asker([[PromptEncoded(0, 0, (1,)), Loss()]]).ask()
+
+    assert (answer.status, answer.error["code"]) == (500, "engine_lost")
+
+
+@pytest.mark.parametrize("ending", [Failed(0, "a logit is not a number"), Loss("the engine ended")])
+async def test_an_error_in_a_stream_is_its_last_event(ending: Failed | Loss) -> None:
+    answer = await Asker([[PromptEncoded(0, 0, (1,)), TextPiece(0, "Hel", (1,)), ending]]).ask(stream=True)
+
+    assert answer.status == 200
+    assert answer.has_ended
+    assert answer.chunks[-1]["error"]["type"] == "server_error"
+    assert b"[DONE]" not in answer.body
+    assert answer.chunks[-2]["choices"][0]["delta"] == {"content": "Hel"}
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = sorted({name for fields, _ in (*BOTH, *IN_CHATS, *IN_TEXTS) for name in fields} | {"tools", "messages"})
+
+
+@given(fields=st.dictionaries(st.sampled_from(NAMES), values, max_size=4), path=st.sampled_from([CHAT, TEXT]))
+async def test_whatever_is_asked_is_answered_or_refused(fields: dict[str, Any], path: str) -> None:
+    asker = Asker(lambda request: [Failed(0, "refused")])
+
+    assert (await asker.ask(path, msgspec.json.encode(fields))).status in {400, 404}
+    assert (await asker.ask(path, msgspec.json.encode({"messages": QUESTION, "prompt": "a", **fields}))).status in {
+        400,
+        404,
+    }
