@@ -40,6 +40,8 @@ from tui_llama.engine.protocol import (
     Notice,
     PromptEncoded,
     ReplyRequest,
+    Tokenized,
+    TokenizeRequest,
 )
 from tui_llama.errors import EngineError
 
@@ -336,3 +338,34 @@ def real_engine(path: Path, folder: Path) -> LocalEngine:
     events = load(engine, LoadRequest(str(path), threads=1, prompt_cache_folder=str(folder)))
     assert isinstance(events[-1], ModelLoaded), events[-1]
     return engine
+
+
+# --- tokens of texts ---
+
+
+def test_tokens_and_text_are_told_and_each_token_as_bytes_where_that_is_asked(tmp_path: Path) -> None:
+    engine = LocalEngine()
+    load(engine, LoadRequest(str(make_tiny_model(tmp_path / "tiny.gguf"))))
+    text = "llamas 🦙"
+
+    told = engine.tokenize(TokenizeRequest(text, with_pieces=True))
+    briefly = engine.tokenize(TokenizeRequest(text))
+    back = engine.tokenize(TokenizeRequest(None, told.token_ids if isinstance(told, Tokenized) else ()))
+
+    assert isinstance(told, Tokenized)
+    assert b"".join(told.pieces).decode().strip() == text
+    assert len(told.pieces) == len(told.token_ids)
+    assert briefly == Tokenized(told.token_ids, told.text)
+    assert back == Tokenized(told.token_ids, told.text)
+    engine.close()
+
+
+def test_a_token_that_is_not_in_the_vocabulary_is_said(tmp_path: Path) -> None:
+    engine = LocalEngine()
+    load(engine, LoadRequest(str(make_tiny_model(tmp_path / "tiny.gguf"))))
+
+    failed = engine.tokenize(TokenizeRequest(None, (10**6,)))
+
+    assert isinstance(failed, Failed)
+    assert "token 1000000 is not in the vocabulary" in failed.message
+    engine.close()
