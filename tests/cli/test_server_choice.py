@@ -93,10 +93,10 @@ def test_ask_takes_a_server_before_or_behind_its_name(asked: list[str]) -> None:
 
 
 def test_ask_takes_the_address_of_a_model_as_its_path_and_the_server_used_last(asked: list[str]) -> None:
-    run("ask", "hi", "-m", "http://127.0.0.1:9/v1#a")
+    assert run("ask", "hi", "-m", "http://127.0.0.1:9/v1#a").stderr == ""
     with Store(paths.database_file()) as store:
         store.set_preference("last_model", "http://127.0.0.1:9/v1#b")
-    run("ask", "hi")
+    assert "note: the question goes to http://127.0.0.1:9/v1, the server used last" in run("ask", "hi").stderr
     assert asked == ["http://127.0.0.1:9/v1#a", "http://127.0.0.1:9/v1#b"]
 
 
@@ -149,7 +149,7 @@ def test_the_page_of_settings_says_what_a_server_is_told() -> None:
     write_settings(SECTION)
     page = run("settings", "-m", "http://127.0.0.1:9/v1#a").stdout
     assert SECTION in page
-    assert "# Sampling with http://127.0.0.1:9/v1#a. The server is told the values that you have set." in page
+    assert "# Sampling with http://127.0.0.1:9/v1#a\n# The server is told the values that you have set.\n" in page
     write_settings(page)
     assert run("settings", "-m", "http://127.0.0.1:9/v1#a").stdout == page
 

@@ -1,13 +1,18 @@
 """One engine for files and one for servers, behind the protocol of a single one."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import pytest
 
+from tests.fakes.openai_dialects import LLAMA_SERVER, MODEL
+from tests.fakes.openai_server import stream
+from tests.fakes.openai_streams import llama_server
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.engine.process.worker import EngineWorker
 from tui_llama.engine.protocol import (
     EstimateRequest,
     Failed,
@@ -23,9 +28,11 @@ from tui_llama.engine.protocol import (
     TextPiece,
     TokenizeRequest,
 )
+from tui_llama.engine.remote.engine import RemoteEngine
 from tui_llama.engine.routed import RoutedEngine
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, demo_load, demo_model
 from tui_llama.errors import CallerError, EngineError, EngineLostError
+from tui_llama.servers.address import Server
 
 FILE = "/models/small.gguf"
 SERVER = "http://127.0.0.1:8080/v1#qwen3"
@@ -304,3 +311,30 @@ async def test_an_engine_left_behind_that_cannot_be_ended_is_told_and_ended_at_t
     local.fault = None
     await routed.close()
     assert local.is_closed
+
+
+async def test_the_process_of_a_model_in_a_file_ends_when_a_model_of_a_server_is_loaded() -> None:
+    workers: list[EngineWorker] = []
+
+    def make_local() -> EngineWorker:
+        workers.append(EngineWorker("tests.fakes.child_engines:ObedientEngine"))
+        return workers[-1]
+
+    async with LLAMA_SERVER.server() as server:
+        routed = RoutedEngine(make_local, lambda: RemoteEngine(lambda url: Server("home", url), lambda _server: ""))
+        await taken(routed.load(LoadRequest(FILE)))
+        process = workers[0].process_id
+        assert process is not None
+
+        *_, loaded = await taken(routed.load(LoadRequest(f"{server.url}#{MODEL}")))
+
+        assert isinstance(loaded, ModelLoaded) and loaded.model.server == "home"
+        assert workers[0].process_id is None
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+        server.answer(stream(*llama_server(["Llamas"])))
+        events = await taken(routed.reply(REPLY))
+        assert "".join(event.text for event in events if isinstance(event, TextPiece)) == "Llamas"
+        *_, loaded = await taken(routed.load(LoadRequest(FILE)))
+        assert isinstance(loaded, ModelLoaded) and len(workers) == 2 and workers[1].is_alive
+        await routed.close()

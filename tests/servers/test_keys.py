@@ -195,6 +195,16 @@ def test_a_keyring_that_fails_is_told(memory: MemoryKeyring, fault: Exception, w
         assert str(refused(act)) == f"the key of home cannot be reached: {words}"
 
 
+def test_a_keyring_in_plain_text_gets_no_key(memory: MemoryKeyring) -> None:
+    class PlaintextKeyring(MemoryKeyring):
+        """A keyring that is no better than a file of ours."""
+
+    plain = PlaintextKeyring()
+    keyring.set_keyring(plain)
+    assert "a file in plain text" in str(refused(lambda: store_key(IN_KEYRING, KEY)))
+    assert plain.entries == {}
+
+
 def test_without_the_package_the_other_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
     assert "the package keyring is missing" in str(refused(lambda: key_of(IN_KEYRING)))

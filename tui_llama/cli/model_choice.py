@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tui_llama import paths
+from tui_llama.cli.errors import say
 from tui_llama.cli.server_choice import refuse_options_of_our_engine, server_model
 from tui_llama.errors import ModelFileError, UserError
 from tui_llama.servers.address import is_server_address, remote_model
@@ -37,11 +38,14 @@ def answering_model(options: Mapping[str, object], settings: "Settings") -> str:
         click.UsageError: there is none of them, or an option has no effect on a model of a server.
         UserError: nothing on this machine, or more than one thing, is called as the options say.
     """
-    model = server_model(options, settings) or given_model(options) or last_model() or starter_model()
+    named = server_model(options, settings) or given_model(options)
+    model = named or last_model() or starter_model()
     if model is None:
         raise _none_was_used()
     if is_server_address(model):
         refuse_options_of_our_engine(options)
+        if named is None:  # nothing in the command says that anything leaves this machine
+            say("note", f"the question goes to {remote_model(model).url}, the server used last", "yellow")
     return model
 
 

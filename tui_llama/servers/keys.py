@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 KEYRING_SERVICE: Final = "tui_llama"
 """The service under which the keyring has the keys. The user is the server's name."""
+_PLAIN_TEXT: Final = "Plaintext"
+"""A part of the names of keyrings that encrypt nothing."""
 _COMMAND_SECONDS: Final = 30.0
 _MOST_BYTES: Final = 1 << 14
 """More bytes than any key has; a server would refuse such a long header."""
@@ -66,10 +68,13 @@ def store_key(server: Server, key: str) -> None:
     """Stores a key in the keyring, in place of one that may be there.
 
     Raises:
-        SettingsError: it is no key, or there is no keyring, or it is locked.
+        SettingsError: it is no key, there is no keyring, it is locked, or it is a file that everybody could read.
     """
     key = checked_key(key, f"the key of {server.name}")
     keyring = _keyring()
+    if _PLAIN_TEXT in type(keyring.get_keyring()).__name__:
+        what = f"the key of {server.name} is not stored: the keyring that is set up is a file in plain text"
+        raise SettingsError(what, "Set up another one, or name a variable or a command for the key.")
     try:
         keyring.set_password(KEYRING_SERVICE, server.name, key)
     except Exception as error:

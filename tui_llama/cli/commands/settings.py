@@ -40,7 +40,7 @@ def settings(group_options: Mapping[str, object], is_path: bool, model: str | No
         path = named_model(model) if model is not None else last_model() or starter_model()
         if path is not None and is_server_address(path):
             output.result(
-                f"\n# Sampling with {sanitize_line(path)}. The server is told the values that you have set.\n"
+                f"\n# Sampling with {sanitize_line(path)}\n# The server is told the values that you have set.\n"
             )
         elif path is not None:
             from tui_llama.cli.model_listing import sampling_lines
