@@ -235,7 +235,7 @@ async def test_a_servers_reply_shows_what_is_known_of_it() -> None:
         assert "generated" not in driver.status
         answering.open()
         await driver.until_state("ready")
-        assert "ready  0.4 s to first token · 1,024 cached · 320 generated" in driver.status
+        assert "ready  0.4 s to first token · 45.0 tok/s · 1,024 cached" in driver.status
         assert driver.status.endswith("1,444 / 32,768")
 
 

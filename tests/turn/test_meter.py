@@ -191,7 +191,7 @@ def test_pieces_without_tokens_are_not_counted(served: TurnMeter) -> None:
     [
         (
             Usage(1024, 100, 320, 0.0, 320 / 45, 1444, 0, first_token_seconds=0.4),
-            "0.4 s to first token · 1,024 cached · 320 generated · 45.0 tok/s",
+            "0.4 s to first token · 45.0 tok/s · 1,024 cached · 320 generated",
             "1,444 / 8,192",
         ),
         (

@@ -188,13 +188,13 @@ class TurnMeter:
         if usage is None:
             return ""
         rate = usage.generated_tokens / usage.generate_seconds if usage.generate_seconds > 0 else 0.0
-        generated = self._generated_words(usage.generated_tokens, rate) if usage.knows_tokens else ""
         if usage.first_token_seconds is None and usage.knows_tokens:
-            read = f"{usage.reused_tokens:,} reused · {usage.read_tokens:,} read"
+            generated = self._generated_words(usage.generated_tokens, rate)
+            words = f"{usage.reused_tokens:,} reused · {usage.read_tokens:,} read · {generated}"
         else:
-            read = _served_words(usage)
+            words = _served_words(usage, rate)
         guessed = f"{usage.accepted_tokens:,} of {usage.drafted_tokens:,} guessed" if usage.drafted_tokens else ""
-        return _joined(read, generated, guessed, self._cause_words())
+        return _joined(words, guessed, self._cause_words())
 
     def _cause_words(self) -> str:
         """Returns why more than the new message was read; empty if it was not."""
@@ -206,11 +206,15 @@ class TurnMeter:
         return f"{words} · {_rate(rate)} tok/s" if rate > 0 else words
 
 
-def _served_words(usage: Usage) -> str:
-    """Returns how long a server took for its first token, and what it had in its cache, as far as it is known."""
+def _served_words(usage: Usage, rate: float) -> str:
+    """Returns what is known of a server's reply; what matters most comes first, as a narrow line shows no more."""
     seconds = usage.first_token_seconds
-    first = "" if seconds is None else f"{_short_duration(seconds)} to first token"
-    return _joined(first, f"{usage.reused_tokens:,} cached" if usage.knows_tokens and usage.knows_reused else "")
+    return _joined(
+        "" if seconds is None else f"{_short_duration(seconds)} to first token",
+        f"{_rate(rate)} tok/s" if rate > 0 else "",
+        f"{usage.reused_tokens:,} cached" if usage.knows_tokens and usage.knows_reused else "",
+        f"{usage.generated_tokens:,} generated" if usage.knows_tokens else "",
+    )
 
 
 def _joined(*parts: str) -> str:
