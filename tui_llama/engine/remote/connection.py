@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -250,13 +251,14 @@ async def read_body(response: httpx2.Response, most_bytes: int) -> bytes:
 
 
 def _client(server: Server, proxy: str) -> httpx2.AsyncClient:
-    """Returns a client that takes no key and no cookie from this machine, and a proxy only from the variables."""
+    """Returns a client that keeps no cookies, and takes no key from a file of this machine."""
     try:
         return httpx2.AsyncClient(
             trust_env=False,
             proxy=proxy or None,
             verify=httpx2.create_ssl_context(),
             follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=2, keepalive_expiry=30.0),
         )
     except (ValueError, ImportError, httpx2.InvalidURL) as error:

@@ -3,6 +3,7 @@
 Foreign exceptions and the answers of servers are translated here, once. Texts of servers are made safe and short.
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -60,7 +61,7 @@ class PromptTooLongError(RemoteEngineError):
     """The conversation does not fit into the context of the server's model.
 
     Attributes:
-        prompt_tokens: How many tokens it has; None if the server does not say.
+        prompt_tokens: How many tokens it has, perhaps with those kept for the answer; None if the server does not say.
         context_size: How many fit; None if the server does not say.
     """
 
@@ -151,9 +152,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _not_trusted(error: BaseException, server: Server) -> RemoteEngineError:
     if isinstance(error, ssl.SSLCertVerificationError):
+        reason = getattr(error, "verify_message", "") or str(error)
         return RemoteEngineError(
             FailureCause.NOT_TRUSTED,
-            f"{server.name}: its certificate is not trusted: {short(error.verify_message)}",
+            f"{server.name}: its certificate is not trusted: {short(reason)}",
             "Add the certificate of its issuer to the system's certificates.",
         )
     return RemoteEngineError(
@@ -287,6 +289,11 @@ def _too_long(status: int, body: bytes, text: str, name: str, said: str) -> Prom
     return PromptTooLongError(
         f"{name}: the conversation is too long for the model{said}",
         "Start a new chat, or give the server a larger context.",
-        count_at(error, "n_prompt_tokens"),
+        count_at(error, "n_prompt_tokens") or _largest_number(text),
         count_at(error, "n_ctx"),
     )
+
+
+def _largest_number(text: str) -> int | None:
+    """Returns the largest number of a message; in one about a prompt that is too long, that is its length."""
+    return max((int(digits) for digits in re.findall(r"\d{1,12}", text)), default=None)

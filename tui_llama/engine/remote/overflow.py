@@ -15,7 +15,7 @@ def share_that_fits(prompt_tokens: int | None, context_size: int | None, max_tok
 
     The answer gets `max_tokens`, or a quarter of the context. If the sizes in tokens are not known, it is a half.
     """
-    if not prompt_tokens or not context_size:
+    if not prompt_tokens or not context_size or prompt_tokens <= context_size // 2:
         return _UNKNOWN_SHARE
     answer_tokens = min(context_size // 4 if max_tokens is None else max_tokens, context_size // 2)
     return min(1.0, _SLACK * (context_size - answer_tokens) / prompt_tokens)

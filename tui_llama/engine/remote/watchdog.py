@@ -81,8 +81,7 @@ class Watchdog:
         while True:
             self._has_heard = False
             await asyncio.sleep(self._patience.silence_seconds)
-            if self._is_silent():
-                is_alive = await self._is_alive()
+            is_alive = not self._is_silent() or await self._is_alive()
             if not self._is_silent():
                 silent_seconds, unanswered = 0.0, 0
                 continue

@@ -1,0 +1,171 @@
+"""Nothing is sent to any server but the one that the user has named."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.patience import HANG_SECONDS
+from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.remote.connection import Connection, is_this_machine, proxy_for, shown_proxy
+from tui_llama.engine.remote.failures import RemoteEngineError
+from tui_llama.engine.remote.patience import Patience
+from tui_llama.servers.address import Server
+
+PROXY = "http://name:word@proxy:3128"
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@asynccontextmanager
+async def answering(*answers: str) -> AsyncIterator[tuple[int, list[str]]]:
+    """Answers requests on 127.0.0.1 one after the other, and gives the port and the heads of the requests."""
+    heads: list[str] = []
+    waiting = list(answers)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        heads.append(head)
+        writer.write(waiting.pop(0).replace("\n", "\r\n").encode())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], heads
+
+
+async def asked(url: str, key: str = "") -> tuple[Any, Connection]:
+    connection = Connection(Server("box", url), key, Patience())
+    try:
+        return (await connection.get_json(f"{url}/models", HANG_SECONDS)).value, connection
+    finally:
+        await connection.close()
+
+
+def ok(body: str) -> str:
+    return f"HTTP/1.1 200 OK\nContent-Length: {len(body)}\n\n{body}"
+
+
+def moved(location: str) -> str:
+    return f"HTTP/1.1 307 Moved\nLocation: {location}\nContent-Length: 0\n\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "address", "proxy"),
+    [
+        ({}, "http://box:8080/v1", ""),
+        ({"HTTP_PROXY": PROXY}, "http://box:8080/v1", PROXY),
+        ({"HTTP_PROXY": PROXY}, "https://box/v1", ""),
+        ({"HTTPS_PROXY": PROXY}, "https://box/v1", PROXY),
+        ({"ALL_PROXY": "proxy:3128"}, "https://box/v1", "http://proxy:3128"),
+        ({"HTTP_PROXY": PROXY, "NO_PROXY": "other,box"}, "http://box:8080/v1", ""),
+        ({"HTTP_PROXY": PROXY, "NO_PROXY": "*"}, "http://box:8080/v1", ""),
+        ({"HTTP_PROXY": PROXY, "NO_PROXY": ".example.com"}, "http://box.example.com/v1", ""),
+        ({"HTTP_PROXY": PROXY}, "http://localhost:8080/v1", ""),
+        ({"HTTP_PROXY": PROXY}, "http://127.0.0.2:8080/v1", ""),
+        ({"ALL_PROXY": PROXY}, "http://[::1]:8080/v1", ""),
+    ],
+)
+def test_a_proxy_is_used_only_by_the_usual_variables(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], address: str, proxy: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name.lower(), value)
+    assert proxy_for(address) == proxy
+
+
+def test_a_proxy_is_shown_without_its_password() -> None:
+    assert shown_proxy(PROXY) == "http://proxy:3128"
+    assert shown_proxy("") == ""
+
+
+def test_a_proxy_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "gopher://proxy")
+    with pytest.raises(RemoteEngineError, match="proxy") as caught:
+        Connection(Server("box", "http://box/v1"), "", Patience())
+    assert caught.value.cause is FailureCause.REFUSED
+
+
+@pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_this_machine_has_several_names(host: str) -> None:
+    assert is_this_machine(host)
+
+
+@pytest.mark.parametrize("host", ["localhost.example.com", "10.0.0.1", "::2", ""])
+def test_other_machines_are_not_this_one(host: str) -> None:
+    assert not is_this_machine(host)
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nend", "ключ", "\x00"])
+def test_a_key_that_would_be_another_header_is_not_sent(key: str) -> None:
+    with pytest.raises(RemoteEngineError) as caught:
+        Connection(Server("box", "http://127.0.0.1/v1"), key, Patience())
+    assert caught.value.cause is FailureCause.KEY_REFUSED
+    assert key not in str(caught.value)
+
+
+async def test_a_request_tells_no_more_than_it_has_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with answering("HTTP/1.1 200 OK\nSet-Cookie: a=b\nContent-Length: 2\n\n{}", ok("{}")) as (port, heads):
+        connection = Connection(Server("box", f"http://127.0.0.1:{port}/v1"), "", Patience())
+        for _ in range(2):
+            await connection.get_json(f"http://127.0.0.1:{port}/v1/models", HANG_SECONDS)
+        await connection.close()
+    names = {line.partition(":")[0].lower() for head in heads for line in head.split("\r\n")[1:] if line}
+    assert names == {"host", "user-agent", "accept-encoding", "accept", "connection"}
+
+
+async def test_a_redirect_on_the_same_server_is_followed_with_the_key() -> None:
+    async with answering(moved("/v2/models"), ok('{"data": []}')) as (port, heads):
+        value, _connection = await asked(f"http://127.0.0.1:{port}/v1", key="sk-1")
+    assert value == {"data": []}
+    assert [head.split(" ")[1] for head in heads] == ["/v1/models", "/v2/models"]
+    assert all("Authorization: Bearer sk-1\r\n" in head for head in heads)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://127.0.0.2/v1/models",
+        "http://127.0.0.1:1/v1/models",
+        "https://127.0.0.1/v1/models",
+        "//evil.example/v1/models",
+        "http://name@127.0.0.1/",
+        "ftp://127.0.0.1/",
+        "http://[",
+        "",
+    ],
+)
+async def test_a_redirect_to_another_server_is_refused(location: str) -> None:
+    async with answering(*[moved(location)] * 4) as (port, heads):
+        with pytest.raises(RemoteEngineError, match=r"redirects|another server"):
+            await asked(f"http://127.0.0.1:{port}/v1", key="sk-1")
+    assert len(heads) == (1 if location else 4)
+
+
+async def test_localhost_is_found_at_its_other_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *rest: Any, **more: Any) -> Any:
+        return real("::1" if host in ("localhost", b"localhost") else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    async with answering(ok("{}"), ok("{}")) as (port, heads):
+        value, connection = await asked(f"http://localhost:{port}/v1")
+    assert value == {}
+    assert f"Host: localhost:{port}\r\n" in heads[0]
+    assert connection.notices == ("box does not listen at localhost, but at 127.0.0.1.",)
+
+
+async def test_an_answer_of_another_length_than_it_says_is_cut_off() -> None:
+    async with answering("HTTP/1.1 200 OK\nContent-Length: 100\n\n{}") as (port, _heads):
+        with pytest.raises(RemoteEngineError) as caught:
+            await asked(f"http://127.0.0.1:{port}/v1")
+    assert caught.value.cause is FailureCause.CUT_OFF
