@@ -230,10 +230,33 @@ class Connection:
             extensions["sni_hostname"] = url.host
             url = url.copy_with(host=address)
         method = "GET" if content is None else "POST"
-        request = self._client.build_request(
-            method, url, content=content, headers=all_headers, timeout=self._timeout, extensions=extensions
-        )
-        return await self._client.send(request, stream=True)
+        while True:
+            opening = _Opening()
+            request = self._client.build_request(
+                method,
+                url,
+                content=content,
+                headers=all_headers,
+                timeout=self._timeout,
+                extensions={**extensions, "trace": opening.note},
+            )
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx2.NetworkError, httpx2.RemoteProtocolError):
+                # Servers close connections that they have offered to keep, llama-server now and then right after an
+                # answer. Each such failure uses one up, and the last attempt is on a new one.
+                if opening.has_begun:
+                    raise
+
+
+class _Opening:
+    """Learns from `httpx2` whether a request opens a new connection."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+
+    async def note(self, event: str, _info: Mapping[str, Any]) -> None:
+        self.has_begun = self.has_begun or event == "connection.connect_tcp.started"
 
 
 async def read_body(response: httpx2.Response, most_bytes: int) -> bytes:
