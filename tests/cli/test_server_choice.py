@@ -206,7 +206,7 @@ def test_a_file_that_is_not_there_is_still_refused(monkeypatch: pytest.MonkeyPat
 
 
 async def test_the_engine_of_the_screen_is_one_of_files_and_one_of_servers() -> None:
-    engine = main._make_engine((HOME,))
+    engine = main.make_engine((HOME,))
     assert isinstance(engine, RoutedEngine) and not engine.is_alive
     assert isinstance(main._make_local_engine(), EngineWorker)
     assert isinstance(main._make_remote_engine((HOME,)), RemoteEngine)
