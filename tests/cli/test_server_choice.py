@@ -11,7 +11,7 @@ from tui_llama.chats.store import Store
 from tui_llama.cli import headless, main
 from tui_llama.cli.main import command_line
 from tui_llama.cli.server_choice import refuse_options_of_our_engine, server_model
-from tui_llama.engine.process.worker import EngineWorker
+from tui_llama.engine.process.attached import AttachingEngine
 from tui_llama.engine.remote.engine import RemoteEngine
 from tui_llama.engine.routed import RoutedEngine
 from tui_llama.errors import SettingsError, UserError
@@ -208,6 +208,6 @@ def test_a_file_that_is_not_there_is_still_refused(monkeypatch: pytest.MonkeyPat
 async def test_the_engine_of_the_screen_is_one_of_files_and_one_of_servers() -> None:
     engine = main.make_engine((HOME,))
     assert isinstance(engine, RoutedEngine) and not engine.is_alive
-    assert isinstance(main._make_local_engine(), EngineWorker)
+    assert isinstance(main._make_local_engine(), AttachingEngine)
     assert isinstance(main._make_remote_engine((HOME,)), RemoteEngine)
     await engine.close()
