@@ -89,17 +89,20 @@ def _open_nothing_as(descriptor: int) -> None:
 
 
 def _text_stream(kind: "type[_ResultFile | _MessageFile]", old: TextIO | None, descriptor: int) -> TextIO:
-    """Returns a stream to a descriptor, with the encoding of `old` and the failure handling of `kind`."""
+    """Returns a stream to a descriptor, with the encoding of `old` and the failure handling of `kind`.
+
+    There is no `BufferedWriter` between: an interrupt at the end of a write would let it write the same bytes again.
+    """
     if old is None:
         with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - a device
-            raw = kind(os.dup(nothing.fileno()), "wb")
-        return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="replace")
-    if isinstance(getattr(getattr(old, "buffer", None), "raw", None), kind):
+            discarding = kind(os.dup(nothing.fileno()), "wb")
+        return io.TextIOWrapper(discarding, encoding="utf-8", errors="replace")
+    if isinstance(getattr(old, "buffer", None), kind):
         return old
     with suppress(OSError):
         old.flush()
     return io.TextIOWrapper(
-        io.BufferedWriter(kind(descriptor, "wb", closefd=False)),
+        kind(descriptor, "wb", closefd=False),
         encoding=old.encoding,
         errors="replace",
         line_buffering=descriptor == 2 or old.isatty(),
@@ -134,13 +137,19 @@ class _MessageFile(io.FileIO):
 
 
 def _write(write: Any, file: io.FileIO, content: Any) -> int:
-    """Writes to a file and returns the number of bytes written.
+    """Writes all of the content to a file and returns the number of bytes.
 
     Waits while the file is a full pipe, even if another program has made the pipe non-blocking.
     """
-    while (count := write(content)) is None:
-        select.select([], [file], [])
-    return int(count)
+    rest = memoryview(content).cast("B")
+    total = len(rest)
+    while rest:
+        count = write(rest)
+        if count is None:
+            select.select([], [file], [])
+        else:
+            rest = rest[count:]
+    return total
 
 
 # --- standard input -----------------------------------------------------------------------------------------------
