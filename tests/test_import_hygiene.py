@@ -106,7 +106,10 @@ def test_no_part_of_the_engine_loads_the_screen() -> None:
     "arguments",
     [
         *(["--help"], ["--version"], ["state", "import", "--help"], ["state", "export", "--help"]),
-        *([name, "--help"] for name in ("ask", "complete", "tokenize", "bench", "state", "settings", "doctor")),
+        *(
+            [name, "--help"]
+            for name in ("ask", "complete", "serve", "tokenize", "bench", "state", "settings", "doctor")
+        ),
         *([name, "--help"] for name in ("pull", "models", "set-up")),
         *(["models", name, "--help"] for name in ("list", "show", "remove")),
     ],

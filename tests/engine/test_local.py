@@ -388,3 +388,31 @@ def test_an_unknown_token_is_a_failure_that_names_it(token_id: int) -> None:
 def test_no_model_knows_no_tokens() -> None:
     failed = LocalEngine(FakeOpener()).tokenize(TokenizeRequest("hi"))
     assert failed == Failed(None, "no model is loaded", "Load a model first.")
+
+
+def test_tokens_and_text_are_told_and_each_token_as_bytes_where_that_is_asked(tmp_path: Path) -> None:
+    engine = LocalEngine()
+    load(engine, LoadRequest(str(make_tiny_model(tmp_path / "tiny.gguf"))))
+    text = "llamas 🦙"
+
+    told = engine.tokenize(TokenizeRequest(text, with_pieces=True))
+    briefly = engine.tokenize(TokenizeRequest(text))
+    back = engine.tokenize(TokenizeRequest(None, told.token_ids if isinstance(told, Tokenized) else ()))
+
+    assert isinstance(told, Tokenized)
+    assert b"".join(told.pieces).decode().strip() == text
+    assert len(told.pieces) == len(told.token_ids)
+    assert briefly == Tokenized(told.token_ids, told.text)
+    assert back == Tokenized(told.token_ids, told.text)
+    engine.close()
+
+
+def test_a_token_that_is_not_in_the_vocabulary_is_said(tmp_path: Path) -> None:
+    engine = LocalEngine()
+    load(engine, LoadRequest(str(make_tiny_model(tmp_path / "tiny.gguf"))))
+
+    failed = engine.tokenize(TokenizeRequest(None, (10**6,)))
+
+    assert isinstance(failed, Failed)
+    assert "token 1000000 is not in the vocabulary" in failed.message
+    engine.close()

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from tests.serve.running_server import MODEL, answer_of, error_of, running, spoken
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
-from tui_llama.engine.protocol import Finished, LoadRequest
+from tui_llama.engine.protocol import Finished, LoadRequest, Tokenized, TokenizeRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine
 from tui_llama.errors import EngineError
 from tui_llama.serve.errors import ApiError
@@ -59,6 +59,19 @@ async def test_another_model_is_not_found() -> None:
 async def test_text_becomes_tokens(content: object, tokens: object) -> None:
     async with running() as server:
         assert (await server.ask("POST", "/tokenize", content)).json() == {"tokens": tokens}
+
+
+async def test_a_piece_that_is_no_whole_character_is_shown_as_bytes() -> None:
+    engine = ScriptedEngine()
+
+    async def tokenize(_request: TokenizeRequest) -> Tokenized:
+        return Tokenized((1, 2), "é", (b"\xc3", b"\xa9"))
+
+    engine.tokenize = tokenize  # type: ignore[method-assign, assignment]
+    async with running(engine) as server:
+        answer = await server.ask("POST", "/tokenize", {"content": "é", "with_pieces": True})
+
+    assert answer.json() == {"tokens": [{"id": 1, "piece": [0xC3]}, {"id": 2, "piece": [0xA9]}]}
 
 
 async def test_tokens_become_text() -> None:

@@ -527,6 +527,13 @@ async def test_a_request_before_a_model_was_asked_for_is_a_failure(model_file: P
         assert await screen.receive() == Tokenized((97,), "a")
 
 
+async def test_a_path_that_cannot_be_one_is_another_file(model_file: Path) -> None:
+    async with serving(model_file) as server, bare_screen(server, has_model=False) as screen:
+        screen.send(LoadRequest("zero\0byte"))
+
+        assert await screen.receive() == Failed(None, "it has loaded another file")
+
+
 async def test_a_screen_that_asks_for_far_too_much_at_once_is_sent_away(model_file: Path) -> None:
     engine, gate = gated()
     async with serving(model_file, engine) as server, bare_screen(server) as screen:

@@ -208,3 +208,11 @@ def _has_come(server: Running) -> bool:
 
 def _reply_request() -> bytes:
     return b"POST /reply HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+
+
+async def test_a_refusal_of_a_request_for_a_head_has_no_body() -> None:
+    async with running() as server:
+        received = await server.send(HEAD.replace(b"GET", b"HEAD") + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
+
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.endswith(b"\r\n\r\n")

@@ -217,7 +217,8 @@ class LocalEngine:
             unknown = [token_id for token_id in ids if not 0 <= token_id < tokenizer.vocab_size]
             if unknown:
                 return Failed(None, f"token {unknown[0]} is not in the vocabulary of {tokenizer.vocab_size} tokens")
-            return Tokenized(ids, tokenizer.detokenize(ids))
+            pieces = tuple(tokenizer.piece(each, special=True) for each in ids) if request.with_pieces else ()
+            return Tokenized(ids, tokenizer.detokenize(ids), pieces)
         except UserError as error:
             return Failed(None, str(error), error.hint)
 

@@ -201,13 +201,14 @@ class TokenizeRequest(msgspec.Struct, frozen=True, tag=True):
     """Tell the tokens of `text`, or, if it is None, the text of `token_ids`.
 
     `add_special` adds the tokens that begin and end a sequence; `parse_special` reads the names of special tokens in
-    the text as these tokens.
+    the text as these tokens. `with_pieces` asks for the bytes of each token as well.
     """
 
     text: str | None
     token_ids: tuple[int, ...] = ()
     add_special: bool = False
     parse_special: bool = False
+    with_pieces: bool = False
 
 
 class CancelRequest(msgspec.Struct, frozen=True, tag=True):
@@ -372,10 +373,15 @@ class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
 
 
 class Tokenized(msgspec.Struct, frozen=True, tag=True):
-    """The tokens of a text, or the text of tokens."""
+    """The tokens of a text, or the text of tokens.
+
+    `pieces` are the bytes of each token in UTF-8, special tokens by their names, if the request asks for them. A piece
+    may be a part of a character.
+    """
 
     token_ids: tuple[TokenId, ...]
     text: str
+    pieces: tuple[bytes, ...] = ()
 
 
 class FailureCause(StrEnum):

@@ -175,7 +175,8 @@ class ScriptedEngine:
     async def tokenize(self, request: TokenizeRequest) -> Tokenized:
         """Returns one token for each character, its code point."""
         text = "".join(map(chr, request.token_ids)) if request.text is None else request.text
-        return Tokenized(tuple(map(ord, text)), text)
+        pieces = tuple(letter.encode() for letter in text) if request.with_pieces else ()
+        return Tokenized(tuple(map(ord, text)), text, pieces)
 
     def cancel(self) -> None:
         """Skips what is left of the script."""

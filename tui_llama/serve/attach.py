@@ -19,7 +19,15 @@ import msgspec
 from tui_llama import paths
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.process.engine_log import note_traceback
-from tui_llama.engine.process.sockets import UserOf, address, check_folder, check_user, peer_user, socket_path
+from tui_llama.engine.process.sockets import (
+    UserOf,
+    address,
+    check_folder,
+    check_user,
+    peer_user,
+    real_path,
+    socket_path,
+)
 from tui_llama.engine.protocol import Failed, LoadRequest, ModelLoaded
 from tui_llama.errors import EngineError
 from tui_llama.serve.attached_screen import NOTICE_SECONDS, AttachedScreen
@@ -170,7 +178,7 @@ class _ServedModel:
     def reason_against(self, request: LoadRequest) -> str:
         """Returns why a screen cannot use the model, as the end of a sentence; empty if it can."""
         own = self._request
-        if os.path.realpath(request.model_path) != os.path.realpath(own.model_path):
+        if real_path(request.model_path) != real_path(own.model_path):
             return "it has loaded another file"
         if self._file is None or _file_mark(request.model_path) != self._file:
             return "the file has changed since it was loaded"
@@ -192,7 +200,7 @@ class _ServedModel:
             f"it reads {own.batch_tokens} tokens at once, not {request.batch_tokens}",
         )
         folders = (request.prompt_cache_folder, own.prompt_cache_folder)
-        yield all(folders) and len(set(map(os.path.realpath, folders))) > 1, "it stores prompts in another folder"
+        yield all(folders) and real_path(folders[0]) != real_path(folders[1]), "it stores prompts in another folder"
 
     def loaded_for(self, request: LoadRequest) -> ModelLoaded:
         """Returns the answer to a screen that can use the model, with the path by which it asked."""

@@ -128,6 +128,8 @@ class LimitedProtocol(H11Protocol):
 
         What the client still sends is thrown away for a moment, so that no reset overtakes the answer.
         """
+        if self._is_refused:
+            return
         self._is_refused = True
         self._unset_keepalive_if_required()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -142,12 +144,9 @@ class LimitedProtocol(H11Protocol):
 
     def _write(self, error: ApiError) -> None:
         headers = [*self.server_state.default_headers, *error.answer_headers(), (b"connection", b"close")]
-        for event in (
-            h11.Response(status_code=error.status, headers=headers),
-            h11.Data(data=error.body()),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
+        self.transport.write(self.conn.send(h11.Response(status_code=error.status, headers=headers)))
+        if self._heads.method != b"HEAD":
+            self.transport.write(error.body())  # not through h11, whose state matters no more: the connection ends
 
 
 def protocol_class(limits: Limits) -> type[LimitedProtocol]:
@@ -162,6 +161,7 @@ class _LimitedConnection(h11.Connection):
         super().__init__(h11.SERVER, limits.head_bytes)
         self._limits = limits
         self.refused_status = 400
+        self.method = b""
 
     def next_event(self) -> Any:
         """Returns the next event.
@@ -175,6 +175,7 @@ class _LimitedConnection(h11.Connection):
             self.refused_status = error.error_status_hint
             raise
         if isinstance(event, h11.Request):
+            self.method = event.method
             size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
             if len(event.headers) > self._limits.headers or size > self._limits.head_bytes:
                 self.refused_status = 431

@@ -35,7 +35,7 @@ class Limits:
     head_seconds: float = 10.0
     body_seconds: float = 60.0
     keep_alive_seconds: float = 75.0
-    unread_seconds: float = 60.0
+    unread_seconds: float = 30.0
     connections: int = 256
 
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from tui_llama.chat import TokenId
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import Engine, TokenizeRequest
+from tui_llama.engine.protocol import Tokenized, TokenizeRequest
 from tui_llama.serve.access import client_of
 from tui_llama.serve.disconnect import watched
 from tui_llama.serve.errors import INVALID, NOT_FOUND, ApiError
@@ -20,7 +20,6 @@ from tui_llama.serve.json_body import json_body
 from tui_llama.serve.queue import EngineQueue
 
 _OWNER: Final = "tui_llama"
-_MOST_PIECES: Final = 8192
 
 
 class TokenizeBody(msgspec.Struct):
@@ -76,26 +75,27 @@ class _ModelRoutes:
 
     async def tokenize(self, request: Request) -> Response:
         body = await json_body(request.receive, TokenizeBody)
-        asked = TokenizeRequest(body.content, add_special=body.add_special, parse_special=body.parse_special)
-        async with (
-            watched(request.receive) as client,
-            client.entering(self._queue.turn(client_of(request.scope))) as engine,
-        ):
-            token_ids = (await engine.tokenize(asked)).token_ids
-            if not body.with_pieces:
-                return json_response({"tokens": token_ids})
-            return json_response({"tokens": await _pieces(engine, token_ids)})
+        asked = TokenizeRequest(
+            body.content, (), body.add_special, body.parse_special, with_pieces=bool(body.with_pieces)
+        )
+        told = await self._ask(request, asked)
+        if not body.with_pieces:
+            return json_response({"tokens": told.token_ids})
+        pairs = zip(told.token_ids, told.pieces, strict=True)
+        return json_response({"tokens": [{"id": token, "piece": _piece(piece)} for token, piece in pairs]})
 
     async def detokenize(self, request: Request) -> Response:
         body = await json_body(request.receive, DetokenizeBody)
         vocab_size = self._model().vocab_size
         if any(token >= vocab_size for token in body.tokens):
             raise ApiError(400, f"The vocabulary has only {vocab_size} tokens.", INVALID, param="tokens")
-        async with (
-            watched(request.receive) as client,
-            client.entering(self._queue.turn(client_of(request.scope))) as engine,
-        ):
-            return json_response({"content": (await engine.tokenize(TokenizeRequest(None, tuple(body.tokens)))).text})
+        told = await self._ask(request, TokenizeRequest(None, tuple(body.tokens), with_pieces=True))
+        return json_response({"content": b"".join(told.pieces).decode("utf-8", "replace")})
+
+    async def _ask(self, request: Request, asked: TokenizeRequest) -> Tokenized:
+        turn = self._queue.turn(client_of(request.scope))
+        async with watched(request.receive) as client, client.entering(turn) as engine:
+            return await engine.tokenize(asked)
 
     def _description(self) -> dict[str, Any]:
         model = self._model()
@@ -114,9 +114,9 @@ class _ModelRoutes:
         }
 
 
-async def _pieces(engine: Engine, token_ids: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Returns each token with its text."""
-    if len(token_ids) > _MOST_PIECES:
-        raise ApiError(400, f"with_pieces takes at most {_MOST_PIECES} tokens.", INVALID, param="with_pieces")
-    texts = [(await engine.tokenize(TokenizeRequest(None, (token,)))).text for token in token_ids]
-    return [{"id": token, "piece": text} for token, text in zip(token_ids, texts, strict=True)]
+def _piece(piece: bytes) -> str | list[int]:
+    """Returns a token's text, or its bytes where they are no whole characters; llama-server's way."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)

@@ -201,6 +201,11 @@ async def test_a_link_to_the_served_file_is_the_same_model(
         assert await load(engine, str(tmp_path / "link.gguf")) == USED
 
 
+@pytest.mark.parametrize("path", ["zero\0byte", "stray \udcff byte", "surrogate \ud800", ""], ids=ascii)
+async def test_a_path_that_cannot_be_one_is_left_to_the_engine(engine: AttachingEngine, path: str) -> None:
+    assert loads_here(await load(engine, path))
+
+
 async def test_a_server_that_refuses_is_explained_and_the_model_loaded_here(
     engine: AttachingEngine, folder: Path
 ) -> None:

@@ -38,8 +38,16 @@ def socket_path(folder: Path, model_path: str) -> Path:
         folder: The folder of the sockets.
         model_path: Path of the file, by whatever links it leads there.
     """
-    name = f"{__version__}\0{os.path.realpath(model_path)}".encode("utf-8", "surrogateescape")
+    name = f"{__version__}\0{real_path(model_path)}".encode("utf-8", "surrogatepass")
     return folder / f"{hashlib.sha256(name).hexdigest()[:_NAME_CHARACTERS]}.sock"
+
+
+def real_path(path: str) -> str:
+    """Returns the path of a file without links; a path that cannot be followed as it is."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # a current folder that is gone, a zero byte, stray bytes
+        return path
 
 
 def is_socket(path: Path) -> bool:
