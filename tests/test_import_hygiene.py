@@ -142,7 +142,7 @@ def test_settings_with_servers_and_the_engine_of_the_screen_load_nothing_that_sp
     file.write_text('[servers.home]\nurl = "http://127.0.0.1:8080"\nkey_in_keyring = true\n')
     statements = (
         "from tui_llama.cli import main\nfrom tui_llama.cli.command_settings import settings_from\n"
-        "settings = settings_from({})\nassert settings.servers\nmain._make_engine(settings.servers)\n"
+        "settings = settings_from({})\nassert settings.servers\nmain.make_engine(settings.servers)\n"
         "main._make_local_engine()\n"
     )
 
