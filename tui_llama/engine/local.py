@@ -43,6 +43,7 @@ from tui_llama.engine.protocol import (
     Tokenized,
     TokenizeRequest,
 )
+from tui_llama.engine.templates.given_values import GivenValuesError
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import EngineError, PromptTooLongError, UserError
@@ -159,6 +160,8 @@ class LocalEngine:
                 if isinstance(event, Finished):
                     self._speed.note(event.usage.read_tokens, event.usage.read_seconds)
                 yield event
+        except GivenValuesError as error:  # nothing was computed
+            yield Failed(request.turn, str(error), error.hint)
         except UserError as error:
             self._forget()
             prompt_tokens = error.prompt_tokens if isinstance(error, PromptTooLongError) else 0
@@ -211,9 +214,9 @@ class LocalEngine:
                         request.text, add_special=request.add_special, parse_special=request.parse_special
                     )
                 )
-            unknown = [token_id for token_id in ids if token_id >= model.vocab_size]
+            unknown = [token_id for token_id in ids if not 0 <= token_id < tokenizer.vocab_size]
             if unknown:
-                return Failed(None, f"token {unknown[0]} is not in the vocabulary of {model.vocab_size} tokens")
+                return Failed(None, f"token {unknown[0]} is not in the vocabulary of {tokenizer.vocab_size} tokens")
             pieces = tuple(tokenizer.piece(each, special=True) for each in ids) if request.with_pieces else ()
             return Tokenized(ids, tokenizer.detokenize(ids), pieces)
         except UserError as error:

@@ -64,6 +64,13 @@ ANSWERS: dict[str, tuple[str, str, list[AnswerPart]]] = {
         '<tool_call>{"name":"time","arguments":"{\\"a\\": 1}"}</tool_call>',
         [call("time", '{"a": 1}')],
     ),
+    "a call that only lacks its closing mark": (HERMES, 'a <tool_call>{"name": "time"}\n', ["a", call("time")]),
+    "calls without marks": (
+        HERMES,
+        '{"name": "time", "arguments": {}}\n{"name": "weather", "arguments": {"days": 1}}\n</tool_call>',
+        [call("time"), call("weather", '{"days": 1}', 1)],
+    ),
+    "JSON that calls no tool of the request": (HERMES, '{"name": "Ada"} ', ['{"name": "Ada"} ']),
     "an incomplete call": (
         HERMES,
         'I look. <tool_call>\n{"name": "weather", "argum',

@@ -67,8 +67,10 @@ class ToolCallParser:
     def _after_mark(self, parts: list[AnswerPart], is_last: bool) -> bool:
         """Reads what follows an opening mark; returns whether there is more to look at."""
         read = self._format.read(self._waiting)
-        if read is INCOMPLETE and not is_last:
-            return False
+        if read is INCOMPLETE:
+            if not is_last:
+                return False
+            read = self._format.read(self._waiting + self._format.closing_mark)
         if isinstance(read, ReadCalls):
             self._take(parts, read, self._waiting)
         else:

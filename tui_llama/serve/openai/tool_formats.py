@@ -6,8 +6,8 @@ Qwen3-Coder:      `<tool_call><function=NAME><parameter=KEY>VALUE</parameter>…
 Mistral:          `[TOOL_CALLS][{"name": …, "arguments": {…}}, …]`, since version 11 `[TOOL_CALLS]NAME[ARGS]{…}`
 Llama 3:          `{"name": …, "parameters": {…}}`, also behind `<|python_tag|>`, several with `;` between them
 
-Marks that are control tokens are not part of an answer's text, so Mistral's and Llama's calls are found without them,
-too. There only the names of the request's tools count, so that JSON that is an answer stays one.
+Marks that are control tokens are not part of an answer's text, so calls are found without them, too. There only the
+names of the request's tools count, so that JSON that is an answer stays one.
 """
 
 import json
@@ -56,6 +56,11 @@ class ToolFormat(Protocol):
         """The texts that open calls anywhere in an answer."""
         ...
 
+    @property
+    def closing_mark(self) -> str:
+        """The text that closes a call, and that may be missing at the end of an answer; "" if there is none."""
+        ...
+
     def read(self, text: str) -> Reading:
         """Reads the calls at the start of what follows a mark."""
         ...
@@ -82,7 +87,7 @@ class HermesFormat:
     _START, _END = "<tool_call>", "</tool_call>"
     _NAME_START, _NAME_END, _FUNCTION_END = "<function=", ">", "</function>"
     _PARAMETER = re.compile(r"<parameter=([^>]+)>(.*?)</parameter>", re.DOTALL)
-    marks = (_START, _NAME_START)
+    marks, closing_mark = (_START, _NAME_START), _END
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
@@ -97,10 +102,10 @@ class HermesFormat:
         return self._function(text, begun.removeprefix(self._NAME_START))
 
     def read_bare(self, text: str) -> Reading:
-        """Finds no calls, because this family writes its marks as text; takes a mark that closes none away."""
+        """Reads a call in JSON without its marks, which some models leave out; takes a mark that closes none away."""
         if text.startswith(self._END):
             return ReadCalls((), len(self._END))
-        return INCOMPLETE if self._END.startswith(text) else NO_CALL
+        return INCOMPLETE if self._END.startswith(text) else _known_call(text, self._tools)
 
     def _json(self, text: str) -> Reading:
         """Reads a call in JSON. The mark that closes it may also stand in a text among the arguments."""
@@ -132,7 +137,7 @@ class HermesFormat:
 class MistralFormat:
     """The two formats of Mistral. Its mark is a control token, so both are also found without it."""
 
-    marks = ("[TOOL_CALLS]",)
+    marks, closing_mark = ("[TOOL_CALLS]",), ""
     _NAMED = re.compile(r"\s*([\w.-]+)(?:\[CALL_ID\](\w+))?(?:\[ARGS\])?\s*(?=\{)")
     _MAY_BE_NAMED = re.compile(r"\s*[\w.-]*(?:\[[\w\[\]]*)?\s*")
 
@@ -185,7 +190,7 @@ class MistralFormat:
 class LlamaFormat:
     """The format of Llama 3: JSON with `parameters`, with or without its mark, which is a control token."""
 
-    marks = ("<|python_tag|>",)
+    marks, closing_mark = ("<|python_tag|>",), ""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
@@ -202,16 +207,9 @@ class LlamaFormat:
         begun = text.removeprefix(";").lstrip()
         if not begun:
             return INCOMPLETE
-        opening = begins_call(begun)
-        if opening is not None:
-            return opening
-        value, length = _first_json(begun)
-        if length == 0:
-            return INCOMPLETE
-        call = json_call(value)
-        if call is None or call.name not in self._tools:
-            return NO_CALL
-        return ReadCalls((call,), len(text) - len(begun) + length)
+        read = _known_call(begun, self._tools)
+        skipped = len(text) - len(begun)
+        return ReadCalls(read.calls, skipped + read.length) if isinstance(read, ReadCalls) else read
 
 
 def _refuse(name: str) -> None:
@@ -234,6 +232,18 @@ def begins_call(text: str) -> NoCalls | None:
     part = _PART_OF_FIRST_KEY.fullmatch(text)
     may_become = part is not None and any(key.startswith(part[1] or "") for key in _KEYS)
     return INCOMPLETE if may_become else NO_CALL
+
+
+def _known_call(text: str, tools: Tools) -> Reading:
+    """Reads a JSON object that calls a tool of the request."""
+    opening = begins_call(text)
+    if opening is not None:
+        return opening
+    value, length = _first_json(text)
+    if length == 0:
+        return INCOMPLETE
+    call = json_call(value)
+    return ReadCalls((call,), length) if call is not None and call.name in tools else NO_CALL
 
 
 def json_call(value: object) -> ToolCall | None:

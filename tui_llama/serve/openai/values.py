@@ -62,35 +62,24 @@ def asked_sampling(body: CommonBody, settings: Settings, model: ModelInfo) -> As
     return AskedSampling(msgspec.structs.replace(chosen.sampling, **values), tuple(sorted(given)))
 
 
-def asked_tokens(body: CommonBody) -> tuple[str, int] | None:
-    """Returns the most tokens that the request allows, and the field that says so; -1 is no limit.
-
-    Raises:
-        ApiError: the number is not allowed.
-    """
-    for name in ("max_completion_tokens", "max_tokens", "n_predict"):
-        value = getattr(body, name, None)
-        if value is not None and not _OFF <= value <= MOST:
-            raise wrong(name, f"{name} must be 0 or more, or -1 for no limit.")
-        if value is not None:
-            return name, value
-    return None
-
-
 def most_tokens(body: CommonBody, otherwise: int | None) -> int | None:
     """Returns the most tokens of the answer; None is no limit.
 
     Args:
-        body: The request.
+        body: The request; -1 is no limit there.
         otherwise: The limit where the request says nothing.
 
     Raises:
         ApiError: the number is not allowed.
     """
-    asked = asked_tokens(body)
-    if asked is None:
-        return otherwise
-    return None if asked[1] == _OFF else asked[1]
+    for name in ("max_completion_tokens", "max_tokens", "n_predict"):  # the newest name wins
+        value: int | None = getattr(body, name, None)
+        if value is None:
+            continue
+        if not _OFF <= value <= MOST:
+            raise wrong(name, f"{name} must be 0 or more, or -1 for no limit.")
+        return None if value == _OFF else value
+    return otherwise
 
 
 def stop_texts(body: CommonBody) -> tuple[str, ...]:
@@ -118,10 +107,8 @@ def top_probabilities(body: CommonBody, model: ModelInfo) -> int | None:
         if top:
             raise wrong("top_logprobs", "top_logprobs needs logprobs: true.")
         return None
-    name = "logprobs" if top is None else "top_logprobs"
-    count = (top or 0) if asked is True else int(asked)
-    if top is not None:
-        count = top
+    asked_count = 0 if asked is True else asked  # text completions say the number here
+    name, count = ("logprobs", asked_count) if top is None else ("top_logprobs", top)
     if not 0 <= count <= MOST_TOP_PROBABILITIES:
         raise wrong(name, f"{name} must be from 0 to {MOST_TOP_PROBABILITIES}.")
     if not model.capabilities.has_probabilities:
