@@ -145,7 +145,7 @@ async def running(
     queue = EngineQueue(measured, most_waiting, model.make_ready)
     app = make_app(queue, lambda: MODEL, Settings(), access or Access(), limits, metrics)
     app.router.routes.extend([Route("/reply", reply_route(queue), methods=["POST"]), *routes(queue)])
-    server, sockets = HttpServer(app, limits), bound_sockets("127.0.0.1", 0)
+    server, sockets = HttpServer(app, limits, queue), bound_sockets("127.0.0.1", 0)
     answering = asyncio.create_task(server.answer(sockets))
     while not server.started:
         await asyncio.sleep(0)

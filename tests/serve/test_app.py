@@ -10,9 +10,10 @@ from starlette.routing import Route
 from tests.serve.running_server import MODEL, answer_of, error_of, running, spoken
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.process.border import LOG_HINT
 from tui_llama.engine.protocol import Finished, LoadRequest, Tokenized, TokenizeRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine
-from tui_llama.errors import EngineError
+from tui_llama.errors import EngineError, EngineLostError
 from tui_llama.serve.errors import ApiError
 from tui_llama.serve.queue import EngineQueue
 from tui_llama.serve.served_model import ServedModel
@@ -204,8 +205,38 @@ async def test_a_mistake_in_the_middle_of_an_answer_cuts_it_off() -> None:
     assert received.endswith(b"\r\n\r\n3\r\none\r\n")
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (EngineError("The text is too long to be tokenised", "Split it."), 400, "too long to be tokenised. Split it."),
+        (EngineError("the engine failed: ZeroDivisionError", LOG_HINT), 500, "ZeroDivisionError. The engine's log"),
+    ],
+)
+async def test_a_text_that_has_no_tokens_is_the_clients_fault_and_a_mistake_of_the_engine_is_not(
+    error: EngineError, status: int, message: str
+) -> None:
+    engine = ScriptedEngine()
+
+    async def tokenize(_request: TokenizeRequest) -> Tokenized:
+        raise error
+
+    engine.tokenize = tokenize  # type: ignore[method-assign, assignment]
+    async with running(engine) as server:
+        answer = await server.ask("POST", "/tokenize", {"content": "a"})
+
+    assert answer.status == status
+    assert message in error_of(answer)["message"]
+
+
+async def test_a_text_that_would_keep_the_engine_for_long_is_refused() -> None:
+    async with running() as server:
+        answer = await server.ask("POST", "/tokenize", {"content": "a" * (1 << 21)})
+
+    assert (answer.status, error_of(answer)["param"]) == (400, "content")
+
+
 async def test_a_lost_engine_fails_its_request_and_is_loaded_for_the_next() -> None:
-    failures = [EngineError("the process was killed", "Ask again.")]
+    failures = [EngineLostError("the process was killed", "Ask again.")]
     engine = ScriptedEngine()
     tokenize = engine.tokenize
 

@@ -41,6 +41,8 @@ async def test_what_is_too_much_or_no_http_is_refused_in_the_usual_shape(request
     assert answer.status == status
     assert error_of(answer)["type"] == "invalid_request_error"
     assert answer.headers["connection"] == "close"
+    assert answer.headers["x-queue-length"] == "0"
+    assert answer.headers["x-request-id"].startswith("req_")
 
 
 async def test_a_head_that_drips_is_refused_when_its_time_is_over() -> None:

@@ -25,6 +25,17 @@ _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 8 << 20
 
 
+def new_request_id() -> str:
+    """Returns an id for a request, which its answer tells."""
+    return f"req_{uuid.uuid4().hex}"
+
+
+def headers_of_every_answer(request_id: str, queue: EngineQueue | None) -> list[tuple[bytes, bytes]]:
+    """Returns the headers that every answer has; the length of the queue only where there is one."""
+    headers = [(b"x-request-id", request_id.encode())]
+    return headers if queue is None else [*headers, (b"x-queue-length", str(queue.length).encode())]
+
+
 class AnsweringMiddleware:
     """Gives every answer its headers, counts it, and turns every exception into one.
 
@@ -67,7 +78,7 @@ class _Answer:
         self._receive = receive
         self._send = send
         self._queue = queue
-        self._request_id = f"req_{uuid.uuid4().hex}"
+        self._request_id = new_request_id()
         self._further: list[tuple[bytes, bytes]] = []
         headers = headers_of(scope)
         self._is_read = "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
@@ -101,11 +112,7 @@ class _Answer:
             await self.send({"type": "http.response.body", "body": b""})
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
-        headers = [
-            (b"x-request-id", self._request_id.encode()),
-            (b"x-queue-length", str(self._queue.length).encode()),
-            *self._further,
-        ]
+        headers = [*headers_of_every_answer(self._request_id, self._queue), *self._further]
         return headers if self._is_read else [*headers, (b"connection", b"close")]
 
     async def _throw_away(self) -> None:

@@ -11,8 +11,10 @@ from typing import Any, ClassVar, Final, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tui_llama.serve.answering import headers_of_every_answer, new_request_id
 from tui_llama.serve.errors import INVALID, UNAVAILABLE, ApiError
 from tui_llama.serve.limits import Limits
+from tui_llama.serve.queue import EngineQueue
 
 _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 8 << 20
@@ -26,6 +28,7 @@ class LimitedProtocol(H11Protocol):
     """One connection. Made by uvicorn, as a class that `protocol_class` returns."""
 
     limits: ClassVar[Limits] = Limits()
+    queue: ClassVar[EngineQueue | None] = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -143,15 +146,16 @@ class LimitedProtocol(H11Protocol):
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _write(self, error: ApiError) -> None:
-        headers = [*self.server_state.default_headers, *error.answer_headers(), (b"connection", b"close")]
+        usual = [*self.server_state.default_headers, *headers_of_every_answer(new_request_id(), self.queue)]
+        headers = [*usual, *error.answer_headers(), (b"connection", b"close")]
         self.transport.write(self.conn.send(h11.Response(status_code=error.status, headers=headers)))
         if self._heads.method != b"HEAD":
             self.transport.write(error.body())  # not through h11, whose state matters no more: the connection ends
 
 
-def protocol_class(limits: Limits) -> type[LimitedProtocol]:
-    """Returns the class of connections with these limits."""
-    return type("LimitedProtocol", (LimitedProtocol,), {"limits": limits})
+def protocol_class(limits: Limits, queue: EngineQueue | None = None) -> type[LimitedProtocol]:
+    """Returns the class of connections with these limits, whose refusals tell the length of this queue."""
+    return type("LimitedProtocol", (LimitedProtocol,), {"limits": limits, "queue": queue})
 
 
 class _LimitedConnection(h11.Connection):

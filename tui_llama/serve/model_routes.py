@@ -12,20 +12,24 @@ from starlette.routing import Route
 
 from tui_llama.chat import TokenId
 from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.process.border import LOG_HINT
 from tui_llama.engine.protocol import Tokenized, TokenizeRequest
+from tui_llama.errors import EngineError, EngineLostError
 from tui_llama.serve.access import client_of
 from tui_llama.serve.disconnect import watched
-from tui_llama.serve.errors import INVALID, NOT_FOUND, ApiError
+from tui_llama.serve.errors import INVALID, NOT_FOUND, ApiError, api_error_of
 from tui_llama.serve.json_body import json_body
 from tui_llama.serve.queue import EngineQueue
 
 _OWNER: Final = "tui_llama"
+_LONGEST_TEXT: Final = 1 << 20
+"""Characters that are tokenised in one request. Nobody else has the engine meanwhile, and it cannot be cancelled."""
 
 
 class TokenizeBody(msgspec.Struct):
     """The body of `POST /tokenize`; llama-server's names and defaults."""
 
-    content: str
+    content: Annotated[str, Meta(max_length=_LONGEST_TEXT)]
     add_special: bool = False
     parse_special: bool = True
     with_pieces: bool = False
@@ -95,7 +99,12 @@ class _ModelRoutes:
     async def _ask(self, request: Request, asked: TokenizeRequest) -> Tokenized:
         turn = self._queue.turn(client_of(request.scope))
         async with watched(request.receive) as client, client.entering(turn) as engine:
-            return await engine.tokenize(asked)
+            try:
+                return await engine.tokenize(asked)
+            except EngineError as error:
+                if isinstance(error, EngineLostError) or error.hint == LOG_HINT:
+                    raise
+                raise ApiError(400, api_error_of(error).message, INVALID) from error
 
     def _description(self) -> dict[str, Any]:
         model = self._model()

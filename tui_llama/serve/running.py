@@ -87,7 +87,7 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
                 async with attached_screens(queue, model.info, service.load) as screens:
                     if screens.refusal:
                         output.notice(screens.refusal)
-                    server = HttpServer(app, service.limits)
+                    server = HttpServer(app, service.limits, queue)
                     answering = asyncio.create_task(server.answer(service.sockets), name="answering")
                     on_ready(model.info().name)
                     await _either(answering, ending)
@@ -107,9 +107,10 @@ class HttpServer(uvicorn.Server):
     Args:
         app: The application.
         limits: Those of connections.
+        queue: The queue before the engine, whose length refusals tell.
     """
 
-    def __init__(self, app: Any, limits: Limits) -> None:
+    def __init__(self, app: Any, limits: Limits, queue: EngineQueue | None = None) -> None:
         # Every failure becomes an answer or a line in the engine's log; uvicorn's words would be in between.
         for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
             logging.getLogger(name).addHandler(logging.NullHandler())
@@ -117,7 +118,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=protocol_class(limits),
+                http=protocol_class(limits, queue),
                 loop="none",
                 ws="none",
                 lifespan="off",
