@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -26,20 +26,38 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
+async def served(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
+    """Serves connections at a port of 127.0.0.1, and waits for the end of all at the end."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await serve(reader, writer)
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.ensure_future(serve_and_close(reader, writer)))
+
+    async with await asyncio.start_server(begin, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
 async def answering(*answers: str) -> AsyncIterator[tuple[int, list[str]]]:
-    """Answers requests on 127.0.0.1 one after the other, and gives the port and the heads of the requests."""
+    """Answers requests one after the other, each on a connection of its own; gives the port and their heads."""
     heads: list[str] = []
     waiting = list(answers)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        heads.append(head)
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
         writer.write(waiting.pop(0).replace("\n", "\r\n").encode())
-        writer.close()
+        await writer.drain()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1], heads
+    async with served(serve) as port:
+        yield port, heads
 
 
 async def asked(url: str, key: str = "") -> tuple[Any, Connection]:
@@ -169,3 +187,29 @@ async def test_an_answer_of_another_length_than_it_says_is_cut_off() -> None:
         with pytest.raises(RemoteEngineError) as caught:
             await asked(f"http://127.0.0.1:{port}/v1")
     assert caught.value.cause is FailureCause.CUT_OFF
+
+
+async def test_a_kept_connection_that_breaks_is_replaced_by_a_new_one() -> None:
+    """llama-server offers to keep connections, and closes some when the next request comes."""
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(ok("{}").replace("\n", "\r\n").encode())
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with served(serve) as port:
+        url = f"http://127.0.0.1:{port}/v1"
+        connection = Connection(Server("box", url), "", Patience())
+        for _ in range(3):
+            assert (await connection.get_json(url, HANG_SECONDS)).value == {}
+        await connection.close()
+    assert len(heads) == 3
+
+
+async def test_a_new_connection_that_breaks_is_a_failure() -> None:
+    async with answering("", "", "") as (port, heads):
+        with pytest.raises(RemoteEngineError) as caught:
+            await asked(f"http://127.0.0.1:{port}/v1")
+    assert caught.value.cause is FailureCause.CUT_OFF
+    assert len(heads) == 1

@@ -42,6 +42,7 @@ class Exchange:
         self._patience = patience
         self._tell = tell
         self._name = connection.server.name
+        self._end_at: float | None = None  # on the clock of the event loop
         self._watchdog = Watchdog(self._name, patience, self._is_alive, tell)
 
     async def run(self, body: dict[str, Any]) -> None:
@@ -93,27 +94,26 @@ class Exchange:
         """Reads events up to the end of the stream, or, once the answer has ended, as long as one comes soon."""
         reader = EventReader()
         pieces = aiter(response.aiter_bytes())
-        has_ended = False
         while True:
             self._watchdog.listens()
             try:
-                async with asyncio.timeout(self._seconds_left(has_ended)):
+                async with asyncio.timeout_at(self._end_at):
                     piece = await anext(pieces, None)
             except TimeoutError:
                 return
             self._watchdog.heard()
             try:
                 for data in reader.finish() if piece is None else reader.push(piece):
-                    has_ended = await self._take(data) or has_ended
+                    await self._take(data)
             except EventTooLongError as error:
                 raise self._broken(f"sends too much at once: {error}") from error
             if piece is None:
                 return
 
-    def _seconds_left(self, stream_has_ended: bool) -> float | None:
-        if stream_has_ended:
-            return self._patience.close_seconds
-        return self._patience.usage_seconds if self._answer.finish_reason else None
+    def _ends_in(self, seconds: float) -> None:
+        """Notes that the stream is read for so long at most, whatever still comes, even pings for ever."""
+        moment = asyncio.get_running_loop().time() + seconds
+        self._end_at = moment if self._end_at is None else min(self._end_at, moment)
 
     async def _read_whole(self, response: httpx2.Response) -> None:
         """Reads one JSON: an error with the status of a success, or the answer of a server that does not stream."""
@@ -123,10 +123,11 @@ class Exchange:
             raise self._broken("sends an answer that is too long")
         await self._take(body)
 
-    async def _take(self, data: bytes) -> bool:
-        """Takes the data of one event; returns whether the stream says that it ends."""
+    async def _take(self, data: bytes) -> None:
+        """Takes the data of one event."""
         if data.strip() == END_OF_STREAM:
-            return True
+            self._ends_in(self._patience.close_seconds)
+            return
         try:
             chunk = read_chunk(data)
         except NotJsonError as error:
@@ -136,7 +137,8 @@ class Exchange:
             await self._tell(event)
         if self._answer.has_begun:
             self._watchdog.answer_begins()
-        return False
+        if self._answer.finish_reason:
+            self._ends_in(self._patience.usage_seconds)
 
     def _broken(self, what: str) -> RemoteEngineError:
         return RemoteEngineError(FailureCause.ERROR_IN_STREAM, f"{self._name} {what}", _TRY_AGAIN)
