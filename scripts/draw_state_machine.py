@@ -39,8 +39,7 @@ def _diagram() -> str:
             *arrows,
             "```",
             "",
-            "`Quit` leads from every state to `CLOSED` and is left out of the picture. "
-            f"“{_SERVER_FAILURE[0].upper()}{_SERVER_FAILURE[1:]}” is any of",
+            f"`Quit` leads from every state to `CLOSED` and is left out of the picture. “{_SERVER_FAILURE}” stands for",
             ", ".join(f"`{kind.__name__}`" for kind in SERVER_FAILURES) + ".",
             "",
         ]

@@ -9,15 +9,28 @@ from textual.widgets import Input, OptionList
 
 from tests.fakes.chat_app import MODEL, spoken, wait_until
 from tests.fakes.models import FakeModels, found_models
+from tests.fakes.served_models import ADDRESS, HOME, served_model
 from tui_llama.app import ChatApp
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import ChatSummary, StoredBranch
-from tui_llama.engine.protocol import LoadProgress, LoadStage, PromptEncoded, PromptProgress
+from tui_llama.engine.protocol import (
+    Failed,
+    FailureCause,
+    LoadProgress,
+    LoadStage,
+    ModelLoaded,
+    PromptEncoded,
+    PromptProgress,
+    TextPiece,
+)
+from tui_llama.engine.remote.models import ServerModel
 from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
+from tui_llama.errors import EngineError
 from tui_llama.models.library import FoundModel
 from tui_llama.screens.dialogs.branch_list import BranchList
 from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
 from tui_llama.screens.dialogs.model_picker import ModelPicker
+from tui_llama.servers.address import Server
 from tui_llama.settings import Settings
 from tui_llama.widgets.message_view import AnswerView
 
@@ -32,17 +45,18 @@ def app(
     load: Sequence[Step] | LoadScript | None = None,
     replies: Sequence[Sequence[Step]] | ReplyScript | None = None,
     model_path: str | None = MODEL,
-    models: Sequence[FoundModel] = (),
+    models: Sequence[FoundModel] | FakeModels = (),
     theme: str = "",
+    servers: tuple[Server, ...] = (),
 ) -> ChatApp:
     """The app with nothing that moves by itself."""
     engine = ScriptedEngine(load=load, replies=replies)
     chat = ChatApp(
         engine_factory=lambda: engine,
         store=store,
-        settings=Settings(theme=theme),
+        settings=Settings(theme=theme, servers=servers),
         model_path=model_path,
-        models=FakeModels(models),
+        models=models if isinstance(models, FakeModels) else FakeModels(models),
     )
     chat.animation_level = "none"
     return chat
@@ -173,6 +187,46 @@ def test_model_picker(store: Store, snap_compare: Compare) -> None:
         still_cursor(pilot)
 
     chat = app(store, models=found_models(9))
+    assert snap_compare(chat, terminal_size=SIZE, run_before=before)
+
+
+def test_model_picker_with_servers(store: Store, snap_compare: Compare) -> None:
+    lab = Server("lab", "https://lab.example/v1")
+    models = FakeModels(found_models(2))
+    models.on_servers = {
+        "home": [ServerModel("qwen3-8b", 32_768), ServerModel("qwen3-32b", 32_768, is_loaded=False)],
+        "lab": EngineError("lab does not answer (https://lab.example/v1)", "Start it, or check its URL."),
+    }
+
+    async def before(pilot: Pilot[None]) -> None:
+        await until_status(pilot, "ready")
+        await pilot.press("ctrl+l")
+
+        def is_complete() -> bool:
+            picker = pilot.app.screen
+            items = picker._items if isinstance(picker, ModelPicker) else []
+            return bool(items) and "tok/s" in items[0].note and any("lab does" in item.title for item in items)
+
+        await wait_until(pilot, is_complete)
+        await pilot.press(*["down"] * 4)
+        await pilot.pause()
+        await pilot.pause()
+        still_cursor(pilot)
+
+    chat = app(store, models=models, servers=(HOME, lab))
+    assert snap_compare(chat, terminal_size=SIZE, run_before=before)
+
+
+def test_an_answer_that_a_server_cut_off(store: Store, snap_compare: Compare) -> None:
+    cut: list[Step] = [
+        TextPiece(0, "A llama is a domesticated", ()),
+        Failed(0, "home ended the answer in the middle", "Ctrl+R asks again, F5 continues.", FailureCause.CUT_OFF),
+    ]
+    chat = app(store, load=[ModelLoaded(served_model())], replies=[cut], model_path=ADDRESS, servers=(HOME,))
+
+    async def before(pilot: Pilot[None]) -> None:
+        await ask(pilot, "What is a llama?", "failed")
+
     assert snap_compare(chat, terminal_size=SIZE, run_before=before)
 
 

@@ -52,6 +52,14 @@ def test_every_field_has_a_source() -> None:
     assert list(chosen(STARTER).sources) == list(SamplingSettings.__struct_fields__)
 
 
+def test_a_servers_model_has_the_users_settings_alone_whatever_it_is_called() -> None:
+    settings = set_by_user(temperature=0.3)
+    of_server = ModelFacts(f"http://127.0.0.1:8080/v1#/models/{STARTER_FILE}", sampling={"top_k": 7})
+    decision = choose_sampling(settings, of_server)
+    assert decision.sampling == SamplingSettings(temperature=0.3)
+    assert set(decision.sources.values()) == {USER, PROGRAM}
+
+
 def test_the_catalogue_goes_before_the_program() -> None:
     decision = chosen(STARTER)
     assert (decision.sampling.temperature, decision.sampling.top_p) == (0.2, 0.9)

@@ -3,8 +3,10 @@
 import pytest
 
 from tui_llama import paths
+from tui_llama.chat import StopReason
 from tui_llama.chats.find_chat import find_chat
 from tui_llama.chats.store import Store
+from tui_llama.engine.protocol import CompleteRequest
 from tui_llama.errors import StoreError
 
 
@@ -49,3 +51,15 @@ def test_a_chat_that_no_model_has_read_is_an_error() -> None:
     for chat_id in chat_ids:
         with pytest.raises(StoreError, match="no model has read"):
             find_chat(chat_id)
+
+
+def test_a_chat_that_only_a_server_has_held_goes_on_from_its_text() -> None:
+    with Store(paths.database_file()) as store:
+        chat_id = store.create_chat()
+        answer_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "hello"))
+        store.append_to_answer(answer_id, "from afar", ())
+        store.finish_answer(answer_id, StopReason.LENGTH, None)
+    found = find_chat(chat_id)
+    request = found.continued(CompleteRequest(0, ""), "bytes")
+    assert (request.ledger, request.answer_tokens) == ((), 0)
+    assert [message.text for message in request.messages] == ["hello", "from afar"]

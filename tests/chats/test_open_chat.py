@@ -311,3 +311,62 @@ async def test_tokens_never_stand_behind_those_of_another_vocabulary_whatever_th
     assert await journal.try_again()
     assert store.ledger(tip) == await chat.whole_ledger() == Ledger({"other": (900, 901, 902, 903)}, "other")
     assert [str(failure) for failure in failures] == ["the disk is full"]
+
+
+# --- answers without tokens ---
+
+
+async def test_an_answer_of_a_server_adds_nothing_to_the_ledger_and_is_known_to_be_missing(
+    store: Store, journal: Journal
+) -> None:
+    chat = OpenChat(journal)
+    await answered(chat, "first", "one")
+    chat.add_message("second")
+    chat.begin_answer()
+    chat.append("from afar", ())
+    chat.finish_answer(StopReason.LENGTH, None)
+    ledger = await chat.whole_ledger()
+    assert (ids(ledger), ledger.lacks_end, chat.has_prompt) == ((1, 2, 3, 4), True, False)
+    assert not (await chat.ledger_before(3)).lacks_end
+    await journal.settle()
+    assert store.ledger(4) == ledger
+
+
+@pytest.mark.parametrize("is_opened_again", [False, True])
+async def test_where_a_server_goes_on_with_an_answer_its_tokens_count_to_the_prompt(
+    store: Store, journal: Journal, is_opened_again: bool
+) -> None:
+    chat = OpenChat(journal)
+    await answered(chat, "first", "one")
+    chat.reopen_answer()
+    chat.end_answer_tokens()
+    chat.append(" more", ())
+    chat.finish_answer(StopReason.LENGTH, None)
+    await journal.settle()
+    if is_opened_again:
+        assert chat.chat_id is not None
+        chat = await OpenChat.restore(journal, chat.chat_id)
+    assert not chat.has_prompt
+    chat.reopen_answer()
+    ledger, answer_tokens = await chat.ledger_to_go_on()
+    assert (ids(ledger), answer_tokens, ledger.lacks_end) == ((1, 2, 3, 4), 0, True)
+    assert (store.messages(store.list_chats()[0].chat_id)[-1].text, store.generated_token_count(2)) == ("one more", 0)
+
+    chat.set_answer_tokens(2, (3, 4, 5), "", 3)
+    chat.append("!", (6,))
+    chat.finish_answer(StopReason.END_OF_GENERATION, None)
+    ledger = await chat.whole_ledger()
+    assert (ids(ledger), ledger.lacks_end, chat.has_prompt) == ((1, 2, 3, 4, 5, 6), False, True)
+    await journal.settle()
+    assert store.generated_token_count(2) == 4
+
+
+async def test_the_tokens_of_an_answer_that_no_server_has_written_on_end_at_its_text(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    chat.add_message("first")
+    chat.begin_answer()
+    assert not (await chat.whole_ledger()).lacks_end  # nothing is written, so nothing is missing
+    chat.end_answer_tokens()  # of an answer without tokens, there are none to count
+    chat.append("from afar", ())
+    chat.finish_answer(StopReason.LENGTH, None)
+    assert (await chat.whole_ledger()).by_vocabulary == {}

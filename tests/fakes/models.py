@@ -7,10 +7,12 @@ from pathlib import Path
 
 from tests.patience import HANG_SECONDS
 from tui_llama.engine.descriptions import ModelFacts
+from tui_llama.engine.remote.models import ServerModel
 from tui_llama.errors import UserError
 from tui_llama.models.downloads import Downloaded, DownloadEvent, DownloadFailed, Progress
 from tui_llama.models.library import FoundModel
 from tui_llama.models.machine import Machine
+from tui_llama.servers.address import Server
 
 MACHINE = Machine("A test's processor", 2, 16 * 10**9, 8 * 10**9, 20e9)
 
@@ -50,6 +52,9 @@ class FakeModels:
             `DownloadFailed`.
         wanted: The names that were to be fetched.
         cancelled: The names whose download was cancelled.
+        on_servers: The models of each server, by its name, or the error with which asking ends.
+        answering: Servers by name whose answer waits until a test sets the event.
+        asked: The servers that were asked, by name.
     """
 
     def __init__(self, found: Sequence[FoundModel] = ()) -> None:
@@ -59,6 +64,9 @@ class FakeModels:
         self.events: asyncio.Queue[DownloadEvent | Exception] = asyncio.Queue()
         self.wanted: list[str] = []
         self.cancelled: list[str] = []
+        self.on_servers: dict[str, list[ServerModel] | UserError] = {}
+        self.answering: dict[str, asyncio.Event] = {}
+        self.asked: list[str] = []
         self.searching = threading.Event()
         self.searching.set()
 
@@ -102,6 +110,16 @@ class FakeModels:
             raise UserError("it was not fetched by this program")
         self.found = [found for found in self.found if found.path != path]
         return 1
+
+    async def models_of(self, server: Server) -> list[ServerModel]:
+        """Does what `ModelSource` says."""
+        self.asked.append(server.name)
+        if server.name in self.answering:
+            await self.answering[server.name].wait()
+        answer = self.on_servers[server.name]
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
 
     # --- for tests ---
 

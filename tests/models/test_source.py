@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.openai_dialects import CONTEXT_SIZE, LLAMA_SERVER, MODEL
 from tests.fakes.tiny_model import make_tiny_model
+from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.engine.model.facts import read_model_facts
+from tui_llama.errors import UserError
 from tui_llama.models import library, machine, pull
+from tui_llama.models import source as sources
 from tui_llama.models.downloads import DownloadFailed
 from tui_llama.models.machine import Machine
 from tui_llama.models.record import note_pulled
 from tui_llama.models.source import ModelSource, ThisMachine
+from tui_llama.servers.address import Server
 
 
 @pytest.fixture
@@ -20,6 +25,12 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSource:
     monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
     monkeypatch.setenv("HOME", str(tmp_path))
     return ThisMachine()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a server on a busy machine take its time."""
+    monkeypatch.setattr(sources, "SERVER_SECONDS", HANG_SECONDS)
 
 
 @pytest.fixture
@@ -53,3 +64,28 @@ def test_it_removes_only_what_was_fetched(source: ModelSource, model: Path) -> N
     assert source.was_pulled(model)
     assert source.remove(model) == size_bytes
     assert not model.exists()
+
+
+async def test_it_asks_a_server_with_its_key_for_its_models(
+    source: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_KEY", "secret")
+    async with LLAMA_SERVER.server() as server:
+        [listed] = await source.models_of(Server("lab", server.url, key_variable="LAB_KEY"))
+        assert (listed.name, listed.context_size) == (MODEL, CONTEXT_SIZE)
+        assert server.requests[-1].header("authorization") == "Bearer secret"
+
+
+async def test_a_server_without_its_key_is_not_asked(source: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAB_KEY", raising=False)
+    async with LLAMA_SERVER.server() as server:
+        with pytest.raises(UserError, match="LAB_KEY"):
+            await source.models_of(Server("lab", server.url, key_variable="LAB_KEY"))
+        assert server.requests == []
+
+
+async def test_a_server_that_is_not_there_is_an_error(source: ModelSource) -> None:
+    async with LLAMA_SERVER.server() as server:
+        url = server.url
+    with pytest.raises(UserError, match="lab"):
+        await source.models_of(Server("lab", url))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.chat_app import MODEL, USAGE, spoken
 from tui_llama import conversation
-from tui_llama.chat import ChatMessage, Role, StopReason
+from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
 from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import Entry, OpenChat
@@ -210,6 +210,19 @@ async def test_an_answer_that_a_server_cuts_off_is_kept_and_can_be_asked_for_aga
         assert it.driver.wish(conversation.Retry())
         await it.rest()
         assert texts(await it.stored()) == ["hi", "Two"]
+
+
+# --- what is asked for --------------------------------------------------------------------------------------------
+
+
+async def test_a_request_names_the_sampling_settings_that_the_user_has_set() -> None:
+    async with driven(spoken("One")) as it:
+        it.driver.requests.settings = Settings(
+            sampling=SamplingSettings(top_k=7), given=frozenset({"sampling.top_k", "theme", "max_tokens"})
+        )
+        await it.ask("hi")
+        request = it.engine.reply_requests[-1]
+        assert (request.given_sampling, request.sampling.top_k) == (("top_k",), 7)
 
 
 # --- a turn -------------------------------------------------------------------------------------------------------

@@ -148,3 +148,86 @@ def test_what_is_read_ahead_takes_part_of_the_context(meter: TurnMeter) -> None:
 )
 def test_a_price_has_its_time_where_that_is_known(estimate: PromptEstimate, words: str) -> None:
     assert TurnMeter.price(estimate) == words
+
+
+# --- a server's models ---
+
+
+def test_loading_from_a_server_names_it_and_knows_no_stages(meter: TurnMeter) -> None:
+    meter.start_load("home")
+    assert meter.words(State.LOADING) == "connecting to home"
+    assert meter.words(State.WAITING) == "your message waits · connecting to home"
+    meter.note_load("read", 0, 1)
+    assert meter.words(State.LOADING) == "home is loading the model"
+    meter.start_load()
+    assert meter.words(State.LOADING) == "loading"
+
+
+@pytest.fixture
+def served() -> TurnMeter:
+    meter = TurnMeter()
+    meter.start_load("home")
+    meter.note_model(8192)
+    return meter
+
+
+def test_a_server_that_tells_nothing_while_it_reads_is_waited_for(served: TurnMeter) -> None:
+    served.start_turn()
+    assert (served.words(State.READING), served.figures(State.READING)) == ("waiting for home", "")
+    served.note_prompt(200, 600, 1000, now=1.0)
+    assert (served.words(State.READING), served.figures(State.READING)) == ("reading 600 / 1,000", "200 cached")
+
+
+def test_pieces_without_tokens_are_not_counted(served: TurnMeter) -> None:
+    served.start_turn()
+    for second in range(3):
+        served.note_tokens(0, now=float(second))
+    assert served.figures(State.ANSWERING) == ""
+    assert served.context() == ""
+
+
+@pytest.mark.parametrize(
+    ("usage", "words", "context"),
+    [
+        (
+            Usage(1024, 100, 320, 0.0, 320 / 45, 1444, 0, first_token_seconds=0.4),
+            "0.4 s to first token · 45.0 tok/s · 1,024 cached · 320 generated",
+            "1,444 / 8,192",
+        ),
+        (
+            Usage(0, 1124, 320, 0.0, 0.0, 1444, 0, first_token_seconds=0.04, knows_reused=False),
+            "0.04 s to first token · 320 generated",
+            "1,444 / 8,192",
+        ),
+        (Usage(first_token_seconds=12.2, knows_tokens=False, knows_reused=False), "12 s to first token", ""),
+        (Usage(knows_tokens=False, knows_reused=False), "", ""),
+    ],
+)
+def test_of_a_servers_reply_only_what_is_known_is_told(
+    served: TurnMeter, usage: Usage, words: str, context: str
+) -> None:
+    served.start_turn()
+    served.note_usage(usage)
+    assert served.figures(State.READY) == words
+    assert served.context() == context
+
+
+def test_the_context_of_a_server_that_does_not_tell_its_size_is_not_shown() -> None:
+    meter = TurnMeter()
+    meter.start_load("home")
+    meter.note_model(0)
+    meter.note_usage(Usage(0, 10, 5, context_used=15, first_token_seconds=0.4))
+    assert meter.context() == ""
+
+
+def test_what_is_not_known_of_one_answer_is_not_taken_from_the_one_before(served: TurnMeter) -> None:
+    served.note_usage(Usage(0, 10, 5, context_used=15, first_token_seconds=0.4))
+    assert served.context() == "15 / 8,192"
+    served.start_turn()
+    served.note_usage(Usage(first_token_seconds=0.4, knows_tokens=False, knows_reused=False))
+    assert served.context() == ""
+
+
+def test_a_chat_whose_last_answer_was_a_servers_shows_the_context_of_the_loaded_model(meter: TurnMeter) -> None:
+    meter.start_chat(Usage(context_used=77, context_size=131_072, first_token_seconds=0.4))
+    assert meter.context() == "77 / 8,192"

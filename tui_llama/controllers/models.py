@@ -18,6 +18,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.store import LAST_MODEL
+from tui_llama.controllers.server_models import ServerModels
 from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlone, StateView, WishView
 from tui_llama.conversation import LoadModel, State
 from tui_llama.engine.descriptions import ModelFacts
@@ -25,7 +26,7 @@ from tui_llama.errors import SettingsError, UserError
 from tui_llama.models.downloads import Downloaded, DownloadFailed, DownloadMeter, Progress
 from tui_llama.models.starter.file import STARTER_FILE
 from tui_llama.screens.presenting import listed_found, listed_offer
-from tui_llama.servers.address import is_server_address, remote_model
+from tui_llama.servers.address import is_server_address, typed_address
 from tui_llama.text_safety import sanitize_line
 from tui_llama.turn.driver import TurnDriver
 
@@ -105,6 +106,7 @@ class ModelsController:
         self._found: list[FoundModel] = []
         self._known: _Known = {}
         self._machine: Machine | None = None
+        self._servers = ServerModels(source, settings.servers)
         self._fetching: asyncio.Task[None] | None = None  # also while what was fetched is looked into
         self._listed: list[ListedModel] = []
         self._pulled: set[Path] = set()
@@ -138,11 +140,9 @@ class ModelsController:
             self.load(str(paths.typed_path(text) or text))
             return
         try:
-            model = remote_model(text)
+            self.load(typed_address(text))
         except SettingsError as error:
             self._view.show_hint(f"{error}. {error.hint}")
-        else:
-            self.load(str(model) if model.name else model.url)
 
     async def _load(self, path: str) -> None:
         if self._turn_driver.state is not State.WAITING:
@@ -162,7 +162,7 @@ class ModelsController:
     # --- the first model ----------------------------------------------------------------------------------------
 
     async def choose_first(self) -> None:
-        """Loads the only model that there is; lets the user choose where there are several."""
+        """Loads the only model that there is; lets the user choose where there are several, or servers."""
         self.is_looking = True
         self._view.show_state()
         try:
@@ -175,14 +175,14 @@ class ModelsController:
         was_quicker = not self.is_missing or self.picker is not None
         if not was_quicker and len(usable) == 1:
             self.load(str(usable[0].path))
-        elif not was_quicker and usable:
+        elif not was_quicker and (usable or self._settings.servers):
             self.open_picker()
         self._view.show_state()
 
     # --- the list -----------------------------------------------------------------------------------------------
 
     def open_picker(self) -> None:
-        """Shows what there is on this machine and what can be fetched, first without what takes time to find out."""
+        """Shows what there is on this machine, on servers and to fetch, first without what takes time to find out."""
         if self.picker is not None:
             return
         from tui_llama.screens.dialogs.model_picker import ModelPicker
@@ -196,6 +196,12 @@ class ModelsController:
     async def _fill(self) -> None:
         self._found = await asyncio.to_thread(self._source.find)
         self._show_list()
+        work = [self._describe_found()]
+        if self.picker is not None:
+            work.append(self._servers.ask(self._show_list))
+        await asyncio.gather(*work)
+
+    async def _describe_found(self) -> None:
         self._machine = await asyncio.to_thread(self._source.machine)
         self._pulled = await asyncio.to_thread(self._find_pulled)
         await self._look_into_files()
@@ -226,7 +232,7 @@ class ModelsController:
         machine = self._machine_for_another()
         described = [describe(found, self._known.get(_key(found)), machine, self._settings) for found in self._found]
         here = [listed_found(model, can_be_removed=model.found.path in self._pulled) for model in described]
-        self._listed = [*here, *map(listed_offer, offers(described, machine, self._settings))]
+        self._listed = [*here, *self._servers.listed(), *map(listed_offer, offers(described, machine, self._settings))]
         self._show_progress()
 
     def _show_progress(self) -> None:

@@ -114,11 +114,13 @@ class StatusController:
         if self._saving.is_in_trouble:
             words, mood = f"{words} · not saved", Mood.TROUBLED
         download, short_download = download_words(fetch.title, fetch.meter) if fetch is not None else ("", "")
-        return Status(words, figures, meter.context(), mood, download, short_download)
+        return Status(sanitize_line(words), figures, meter.context(), mood, download, short_download)
 
     def _model_words(self) -> str:
         """Names the model, or the one that is loading, or says that there is none; not safe to print."""
         driver = self._turn_driver
+        if driver.model_is_loading and driver.meter.server:
+            return f"Connecting to {driver.meter.server}"
         if driver.model_is_loading:
             return f"Loading {Path(driver.model_path).name}"
         if driver.state is State.NO_MODEL or driver.model is None:

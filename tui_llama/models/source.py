@@ -1,13 +1,24 @@
-"""The screen's source of models, which finds, looks into, fetches and removes them. A test has another source."""
+"""The screen's source of models, which finds, looks into, fetches and removes them. A test has another source.
 
+The source asks servers for their models, too.
+"""
+
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.models.downloads import DownloadEvent
 from tui_llama.models.library import FoundModel
 from tui_llama.models.machine import Machine
+from tui_llama.servers.address import Server
+
+if TYPE_CHECKING:
+    from tui_llama.engine.remote.models import ServerModel
+
+SERVER_SECONDS: Final = 2.0
+"""A server that has not listed its models by then counts as one that does not answer."""
 
 
 class ModelSource(Protocol):
@@ -38,6 +49,14 @@ class ModelSource(Protocol):
 
         Raises:
             UserError: it is none of ours, or cannot be removed.
+        """
+        ...
+
+    async def models_of(self, server: Server) -> "list[ServerModel]":
+        """Returns the models of a server.
+
+        Raises:
+            UserError: it has no key, or cannot be asked, or does not say.
         """
         ...
 
@@ -80,3 +99,17 @@ class ThisMachine:
         from tui_llama.models.record import remove_pulled
 
         return remove_pulled(path)
+
+    async def models_of(self, server: Server) -> "list[ServerModel]":
+        """See `ModelSource`."""
+        key = await asyncio.to_thread(_key_of, server)
+        from tui_llama.engine.remote.models import list_models
+
+        return await list_models(server, key, SERVER_SECONDS)
+
+
+def _key_of(server: Server) -> str:
+    """Returns the server's key, and imports what asks the server: both take too long for the thread that draws."""
+    from tui_llama.servers.keys import key_of
+
+    return key_of(server)

@@ -18,14 +18,17 @@ from tui_llama.models.downloads import FIRST_STEP, DownloadMeter, size_words
 from tui_llama.models.names import short_name
 from tui_llama.models.starter.file import STARTER_BYTES, STARTER_FILE
 from tui_llama.screens.commands import COMMANDS
+from tui_llama.servers.address import RemoteModel
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.widgets.empty_state import Stage
 from tui_llama.widgets.message_view import ShownMessage
 from tui_llama.widgets.status_line import FIGURE_GAP
 
 if TYPE_CHECKING:
+    from tui_llama.engine.remote.models import ServerModel
     from tui_llama.models.described import DescribedModel, OfferedModel
     from tui_llama.screens.dialogs.model_picker import ListedModel
+    from tui_llama.servers.address import Server
 
 _ENDINGS = {
     StopReason.LENGTH: "ended at the token limit",
@@ -126,9 +129,11 @@ def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
 
 
 def model_line(model: ModelInfo | None) -> str:
-    """Returns the model's name and weight type; not sanitized."""
+    """Returns the model's name and its weight type, or its server; not sanitized."""
     if model is None:
         return ""
+    if model.server:
+        return f"{served_name(model.name)} · {model.server}"
     name = short_name(PurePath(model.path), model.name)
     is_told = model.quantization.casefold() in name.casefold()
     return name if is_told else f"{name} · {model.quantization}"
@@ -137,11 +142,11 @@ def model_line(model: ModelInfo | None) -> str:
 def stages(state: State, meter: TurnMeter, download: DownloadMeter | None = None) -> list[Stage]:
     """Returns the stages of loading, or the progress of a download while there is no model.
 
-    The list is empty if nothing is loading.
+    The list is empty if nothing is loading, or a server's model is: it tells of no stages.
     """
     if state is State.NO_MODEL and download is not None:
         return [Stage(download.step, download.fraction)]
-    if state not in MODEL_IS_LOADING:
+    if state not in MODEL_IS_LOADING or meter.server:
         return []
     names = [stage.value for stage in LoadStage]
     current = next((index for index, name in enumerate(names) if meter.load_fraction(name) is not None), -1)
@@ -185,7 +190,7 @@ def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: 
 
 def is_starter(model: ModelInfo | None) -> bool:
     """Tells whether this is the starter, the very small model for trying the program."""
-    return model is not None and PurePath(model.path).name == STARTER_FILE
+    return model is not None and not model.server and PurePath(model.path).name == STARTER_FILE
 
 
 def _no_model_advice() -> tuple[str, ...]:
@@ -225,6 +230,38 @@ def listed_found(model: "DescribedModel", *, can_be_removed: bool) -> "ListedMod
         warning=model.refusal,
         can_be_removed=can_be_removed,
     )
+
+
+def listed_served(server: "Server", model: "ServerModel") -> "ListedModel":
+    """Returns a model of a server as the model picker takes it."""
+    from tui_llama.models.described import context_words
+    from tui_llama.screens.dialogs.model_picker import ListedModel
+
+    context = f"context {context_words(model.context_size)}" if model.context_size else ""
+    parts = (model.name, context, "sees images" if model.sees_images else "", server.url)
+    return ListedModel(
+        key=str(RemoteModel(server.url, model.name)),
+        title=served_name(model.name),
+        size=context,
+        note="not in memory" if model.is_loaded is False else "",
+        details=FIGURE_GAP.join(part for part in parts if part),
+        server=server.name,
+    )
+
+
+def listed_server(server: "Server", words: str, advice: str) -> "ListedModel":
+    """Returns a line in the place of a server's models: why there are none, and what to do about it."""
+    from tui_llama.screens.dialogs.model_picker import ListedModel
+
+    # Without the URL, so that whoever types it does not choose this line.
+    return ListedModel(
+        key=f"server {server.name}", title=words, details=advice, is_dimmed=True, refusal=advice, server=server.name
+    )
+
+
+def served_name(name: str) -> str:
+    """Returns what to call a server's model: the file's name without its suffix where it is a file; not sanitized."""
+    return PurePath(name.replace("\\", "/")).stem if name.casefold().endswith(".gguf") else name
 
 
 def listed_offer(offer: "OfferedModel") -> "ListedModel":

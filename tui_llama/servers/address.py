@@ -46,6 +46,16 @@ def remote_model(address: str) -> RemoteModel:
     return RemoteModel(base_url(url), name)
 
 
+def typed_address(text: str) -> str:
+    """Returns the address of a server's model as it is stored, or the base URL where no model is named.
+
+    Raises:
+        SettingsError: this is no address of a server.
+    """
+    model = remote_model(text.strip())
+    return str(model) if model.name else model.url
+
+
 def base_url(typed: str) -> str:
     """Returns the base URL that a typed URL means: without the name of an endpoint, and with a path.
 

@@ -188,7 +188,7 @@ class TurnDriver:
             case conversation.StartLoading(load=load, model_path=path):
                 self.model_path = path or self.model_path
                 self.model = None
-                self.meter.start_load()
+                self.meter.start_load(self.requests.server_name(self.model_path))
                 self._spawn(partial(self._load, load, self.model_path), f"load {load}")
             case conversation.StopLoading() | conversation.StopReply():
                 self._cancel_engine()

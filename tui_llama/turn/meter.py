@@ -20,7 +20,13 @@ _REREAD_WORDS = {
 
 
 class TurnMeter:
-    """Notes what the engine reports and says it in words. Times are seconds on any clock that only goes up."""
+    """Notes what the engine reports and says it in words. Times are seconds on any clock that only goes up.
+
+    A server tells less than an engine on this machine. What it does not tell is left out; nothing is guessed.
+
+    Attributes:
+        server: The name of the server whose model is loaded or loading, not safe to print; empty for a model file.
+    """
 
     def __init__(self) -> None:
         self.start_load()
@@ -29,8 +35,9 @@ class TurnMeter:
 
     # --- what is reported ---------------------------------------------------------------------------------------
 
-    def start_load(self) -> None:
-        """Notes that loading begins, at no stage yet."""
+    def start_load(self, server: str = "") -> None:
+        """Notes that loading begins, at no stage yet; `server` is the name of the server whose model it is."""
+        self.server = server
         self._load_stage, self._load_fraction = "", 0.0
 
     def note_load(self, stage: str, done: int, total: int) -> None:
@@ -47,7 +54,9 @@ class TurnMeter:
         """Goes to another chat, whose last answer cost this."""
         self.start_turn()
         self._context_used = 0
+        loaded_size = self._context_size
         self.note_usage(last_usage)
+        self._context_size = loaded_size or self._context_size  # that answer may be another model's
 
     def start_turn(self) -> None:
         """Notes that a reply begins. Until its prompt is known, the context keeps its tokens and idle prefill's."""
@@ -77,7 +86,9 @@ class TurnMeter:
         self._context_used = done_tokens
 
     def note_tokens(self, count: int, now: float) -> None:
-        """Notes that `count` more tokens were generated."""
+        """Notes that `count` more tokens were generated. A piece of a server's answer tells no count: 0."""
+        if not count:
+            return
         if not self._generated_tokens:
             self._first_token_at = now
         self._generated_tokens += count
@@ -87,7 +98,7 @@ class TurnMeter:
     def note_usage(self, usage: Usage | None) -> None:
         """Notes the cost of the reply that has ended; None leaves the figures as they were counted."""
         self._usage = usage
-        if usage is not None and usage.context_used:
+        if usage is not None and (usage.context_used or not usage.knows_tokens):
             self._context_used = usage.context_used
         if usage is not None and usage.context_size:
             self._context_size = usage.context_size
@@ -109,7 +120,8 @@ class TurnMeter:
         """Returns the cost of the reply so far, or of the last one."""
         match state:
             case State.READING:
-                return _joined(f"{self._reused_tokens:,} reused" if self._reused_tokens else "", self._cause_words())
+                reused = f"{self._reused_tokens:,} {'cached' if self.server else 'reused'}"
+                return _joined(reused if self._reused_tokens else "", self._cause_words())
             case State.ANSWERING | State.STOPPING:
                 return _joined(self._generated_words(self._generated_tokens, self._live_rate()), self._cause_words())
             case State.READY:
@@ -126,23 +138,27 @@ class TurnMeter:
     def context(self) -> str:
         """Returns the used and the whole context, such as "1,234 / 8,192"; empty while there is no model.
 
-        It counts the tokens of idle prefill, too. After opening a chat again, these may be all that is known.
+        It is empty, too, as long as a server has not told both. It counts the tokens of idle prefill as well. After
+        opening a chat again, these may be all that is known.
         """
         used = max(self._context_used, self._ready_tokens)
-        return f"{used:,} / {self._context_size:,}" if self._context_size else ""
+        is_known = self._context_size and (used or not self.server)
+        return f"{used:,} / {self._context_size:,}" if is_known else ""
 
     def load_fraction(self, stage: str) -> float | None:
         """Returns the progress of the stage, from 0 to 1; None if it is not the one under way."""
         return self._load_fraction if stage == self._load_stage else None
 
     def _loading_words(self) -> str:
+        if self.server:
+            return f"{self.server} is loading the model" if self._load_stage else f"connecting to {self.server}"
         if not self._load_stage:
             return "loading"
         return f"loading · {self._load_stage} {self._load_fraction:.0%}".replace("%", " %")
 
     def _reading_words(self) -> str:
         if not self._total_tokens:
-            return "reading the prompt"
+            return f"waiting for {self.server}" if self.server else "reading the prompt"
         words = f"reading {self._done_tokens:,} / {self._total_tokens:,}"
         seconds = self._seconds_left()
         return words if seconds is None else f"{words} · {_duration(seconds)} left"
@@ -172,8 +188,11 @@ class TurnMeter:
         if usage is None:
             return ""
         rate = usage.generated_tokens / usage.generate_seconds if usage.generate_seconds > 0 else 0.0
-        generated = self._generated_words(usage.generated_tokens, rate)
-        words = f"{usage.reused_tokens:,} reused · {usage.read_tokens:,} read · {generated}"
+        if usage.first_token_seconds is None and usage.knows_tokens:
+            generated = self._generated_words(usage.generated_tokens, rate)
+            words = f"{usage.reused_tokens:,} reused · {usage.read_tokens:,} read · {generated}"
+        else:
+            words = _served_words(usage, rate)
         guessed = f"{usage.accepted_tokens:,} of {usage.drafted_tokens:,} guessed" if usage.drafted_tokens else ""
         return _joined(words, guessed, self._cause_words())
 
@@ -183,8 +202,19 @@ class TurnMeter:
 
     @staticmethod
     def _generated_words(count: int, rate: float) -> str:
-        words = f"{count:,} generated"
+        words = f"{count:,} generated" if count else ""
         return f"{words} · {_rate(rate)} tok/s" if rate > 0 else words
+
+
+def _served_words(usage: Usage, rate: float) -> str:
+    """Returns what is known of a server's reply; what matters most comes first, as a narrow line shows no more."""
+    seconds = usage.first_token_seconds
+    return _joined(
+        "" if seconds is None else f"{_short_duration(seconds)} to first token",
+        f"{_rate(rate)} tok/s" if rate > 0 else "",
+        f"{usage.reused_tokens:,} cached" if usage.knows_tokens and usage.knows_reused else "",
+        f"{usage.generated_tokens:,} generated" if usage.knows_tokens else "",
+    )
 
 
 def _joined(*parts: str) -> str:
@@ -193,6 +223,12 @@ def _joined(*parts: str) -> str:
 
 def _rate(tokens_per_second: float) -> str:
     return f"{tokens_per_second:,.0f}" if tokens_per_second >= 100 else f"{tokens_per_second:.1f}"
+
+
+def _short_duration(seconds: float) -> str:
+    if seconds >= 10:
+        return _duration(seconds)
+    return f"{seconds:.1f} s" if seconds >= 0.1 else f"{seconds:.2f} s"
 
 
 def _duration(seconds: float) -> str:

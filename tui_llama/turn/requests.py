@@ -18,6 +18,9 @@ from tui_llama.engine.protocol import (
     LoadRequest,
     ReplyRequest,
 )
+from tui_llama.errors import SettingsError
+from tui_llama.servers.address import is_server_address
+from tui_llama.servers.declared import find_server
 
 if TYPE_CHECKING:
     from tui_llama.settings import Settings
@@ -45,6 +48,15 @@ class RequestMaker:
     def load(self, path: str) -> LoadRequest:
         """Returns what asks for a model, with the folder of its prompt cache."""
         return chat_prompt_cache.with_prompt_cache(self.settings.load_request(path), self.settings.prompt_cache_mib)
+
+    def server_name(self, path: str) -> str:
+        """Returns the name of the server whose model has this address, not safe to print; empty for a file."""
+        if not is_server_address(path):
+            return ""
+        try:
+            return find_server(self.settings.servers, path).name
+        except SettingsError:  # the load fails and tells why
+            return "the server"
 
     async def reply(self, number: int, chat: OpenChat) -> ReplyRequest:
         """Returns what asks for an answer, the one that is open, as turn `number`."""

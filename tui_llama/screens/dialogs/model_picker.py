@@ -1,4 +1,4 @@
-"""The dialog that chooses a model: one on this machine, one that can be fetched, or a path or name that is typed.
+"""The dialog that chooses a model: one on this machine, of a server, one that can be fetched, or one that is typed.
 
 While a model is fetched, the dialog and the status line show the progress. The dialog may be closed meanwhile.
 """
@@ -12,9 +12,11 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
+from tui_llama.errors import SettingsError
 from tui_llama.paths import typed_file
 from tui_llama.screens.dialogs.ask_whether import AskWhether
 from tui_llama.screens.dialogs.pick import PickDialog, two_sides
+from tui_llama.servers.address import is_server_address, typed_address
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
 
@@ -30,9 +32,9 @@ class ListedModel(msgspec.Struct, frozen=True):
     """A model as the list takes it. None of its texts is trusted.
 
     Attributes:
-        key: The path of a file on this machine, or the name by which a model is fetched.
+        key: The path of a file on this machine, the address of a server's model, or the name by which it is fetched.
         title: The name that is shown.
-        is_here: Whether it is on this machine.
+        is_here: Whether it can be loaded as it is: it is on this machine or on a server.
         size: The size and the weight type in words.
         note: The speed, the progress of the download, or why the model cannot be used.
         details: Other facts, shown below the list.
@@ -42,6 +44,7 @@ class ListedModel(msgspec.Struct, frozen=True):
         warning: The text to confirm before the model is loaded or fetched; empty for none.
         is_under_way: Whether the model is being fetched now.
         can_be_removed: Whether this program may remove the file.
+        server: The name of the server that has the model; empty for none.
     """
 
     key: str
@@ -56,10 +59,11 @@ class ListedModel(msgspec.Struct, frozen=True):
     warning: str = ""
     is_under_way: bool = False
     can_be_removed: bool = False
+    server: str = ""
 
 
 class ModelPicker(PickDialog[ListedModel, str | None]):
-    """A dialog whose result is the path of the model to load, or None.
+    """A dialog whose result is the path or address of the model to load, or None.
 
     Args:
         models: The models, or None while they are searched for. Then `replace_items` brings them.
@@ -67,7 +71,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
     """
 
     TITLE_TEXT = "Models"
-    PLACEHOLDER = "Type to search, a path, or hf:OWNER/REPOSITORY"
+    PLACEHOLDER = "Type to search, a path, a URL or hf:OWNER/REPOSITORY"
     KEYS = "Enter load/get · Del cancel/remove · Esc close"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete,ctrl+x", "drop", "Cancel, remove", show=False, priority=True)
@@ -113,7 +117,9 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
         self.put_cursor(lambda item: item.key == key)
 
     def heading(self, item: ListedModel) -> str:
-        """Returns the heading for models on this machine or for models to fetch."""
+        """Returns the heading for models on this machine, of one server or to fetch, sanitized."""
+        if item.server:
+            return f"On {sanitize_line(item.server)}"
         return "On this machine" if item.is_here else "Get one"
 
     def line(self, item: ListedModel, width: int) -> Content:
@@ -134,7 +140,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
 
     def words(self, item: ListedModel) -> str:
         """Returns the names, the key and the details of the model."""
-        return f"{item.title} {item.key} {item.details} {item.also_called}"
+        return f"{item.title} {item.key} {item.details} {item.also_called} {item.server}"
 
     def is_same(self, item: ListedModel, other: ListedModel | None) -> bool:
         """Tells whether two items are the same model. What is known of the model may differ."""
@@ -152,12 +158,20 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
             self._load_or_fetch(item)
 
     def choose_typed(self, text: str) -> None:
-        """Loads the file at a typed path, or fetches the model of a typed Hugging Face name."""
+        """Loads the file at a typed path or the model of a typed server, or fetches one of a Hugging Face name."""
         path = typed_file(text)
         if path is not None:
             self.dismiss(str(path))
         elif text.casefold().startswith(HUB_NAMES):
             self.post_message(self.FetchWanted(text, text))
+        elif is_server_address(text):
+            self._load_from_server(text)
+
+    def _load_from_server(self, text: str) -> None:
+        try:
+            self.dismiss(typed_address(text))
+        except SettingsError as error:
+            self.post_message(self.Refused(f"{error}. {error.hint}"))
 
     def advice_when_empty(self, filter_text: str) -> str:
         """Says what to do when no model is listed."""
@@ -165,6 +179,8 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
             return "Looking for models …"
         if filter_text.casefold().startswith(HUB_NAMES):
             return "Enter fetches this model from Hugging Face."
+        if is_server_address(filter_text):
+            return "Enter loads a model from this server."
         if filter_text:
             is_file = typed_file(filter_text) is not None
             return "Enter loads this file." if is_file else "There is no such model or file."
@@ -181,6 +197,8 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
             self.post_message(self.CancelWanted())
         elif item.can_be_removed:
             self._ask_whether_to_remove(item)
+        elif item.server:
+            self.post_message(self.Refused("Models of a server cannot be removed here."))
         elif item.is_here:
             self.post_message(self.Refused("Only models that this program has fetched can be removed here."))
 
