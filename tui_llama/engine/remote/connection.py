@@ -37,6 +37,7 @@ MOST_ERROR_BYTES: Final = 64 * 1024
 
 _MOST_REDIRECTS: Final = 3
 _REDIRECTS: Final = (301, 302, 307, 308)
+_CLOSED: Final = "disconnected without sending"  # the words of `httpx2`; it has no error of its own for this
 _LOCALHOST: Final = "localhost"
 _LOCAL_ADDRESSES: Final = ("127.0.0.1", "::1")
 _PORTS: Final = {"http": 80, "https": 443}
@@ -242,10 +243,10 @@ class Connection:
             )
             try:
                 return await self._client.send(request, stream=True)
-            except (httpx2.NetworkError, httpx2.RemoteProtocolError):
+            except httpx2.TransportError as error:
                 # Servers close connections that they have offered to keep, llama-server now and then right after an
                 # answer. Each such failure uses one up, and the last attempt is on a new one.
-                if opening.has_begun:
+                if opening.has_begun or not _was_closed(error):
                     raise
 
 
@@ -256,7 +257,12 @@ class _Opening:
         self.has_begun = False
 
     async def note(self, event: str, _info: Mapping[str, Any]) -> None:
-        self.has_begun = self.has_begun or event == "connection.connect_tcp.started"
+        self.has_begun = self.has_begun or event.endswith("connect_tcp.started")
+
+
+def _was_closed(error: httpx2.HTTPError) -> bool:
+    """Tells whether an open connection broke before a byte of an answer came, and nothing else is wrong."""
+    return isinstance(error, httpx2.ReadError | httpx2.WriteError) or _CLOSED in str(error)
 
 
 async def read_body(response: httpx2.Response, most_bytes: int) -> bytes:

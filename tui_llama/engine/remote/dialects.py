@@ -20,6 +20,7 @@ class Dialect(msgspec.Struct, frozen=True):
         continue_fields: The fields of a request that continues the last answer; empty: it cannot be done.
         continues_thinking: It continues an answer that was cut in its thinking, with this value of
             `continue_final_message`; empty: such an answer is sent as it is, with the mark of its thinking.
+        continues_whole: It continues only the content of a message, so the thinking of that one is sent in it.
         why_not_continue: Why it cannot, as a sentence.
         grammar_path: The names of the nested fields that hold a grammar; empty: it takes none.
         takes_template_values: It passes `chat_template_kwargs` on to the chat template.
@@ -36,6 +37,7 @@ class Dialect(msgspec.Struct, frozen=True):
     thinking_names: tuple[str, ...] = ()
     continue_fields: Mapping[str, bool] = {}
     continues_thinking: str = ""
+    continues_whole: bool = False
     why_not_continue: str = ""
     grammar_path: tuple[str, ...] = ()
     takes_template_values: bool = False
@@ -65,7 +67,9 @@ LLAMA_SERVER: Final = Dialect(
     tells_progress=True,
     tells_images=True,
 )
-OWN_SERVER: Final = msgspec.structs.replace(LLAMA_SERVER, title="tui-llama", continues_thinking="")
+OWN_SERVER: Final = msgspec.structs.replace(
+    LLAMA_SERVER, title="tui-llama", continues_thinking="", continues_whole=True
+)
 """The dialect of this program's own server: llama-server's, so that nobody has to name it in the settings."""
 VLLM: Final = Dialect(
     name="vllm",

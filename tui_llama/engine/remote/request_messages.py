@@ -42,7 +42,8 @@ def in_order(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
 
 def _message(message: ChatMessage, dialect: Dialect, goes_on: bool) -> dict[str, Any]:
     text, thinking = message.text, ""
-    is_sent_whole = goes_on and stands_in_thinking(text) and not dialect.continues_thinking
+    cuts_thinking = stands_in_thinking(text) and not dialect.continues_thinking
+    is_sent_whole = goes_on and (cuts_thinking or dialect.continues_whole)
     if message.role is Role.ASSISTANT and not is_sent_whole:
         thinking, text, _has_ended = split_thinking(message.text)
     sent: dict[str, Any] = {"role": str(message.role), "content": _content(clean_text(text), message.images)}
