@@ -11,7 +11,7 @@ MODEL: Final = "llama-3b"
 Routes: TypeAlias = Mapping[tuple[str, str], Script]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Kind:
     """A kind of server.
 
@@ -32,6 +32,9 @@ class Kind:
     wrong_model: Script | None = None
     too_long: Script | None = None
     wrong_key: Script | None = None
+
+    def __repr__(self) -> str:
+        return self.name
 
     def server(self) -> FakeServer:
         """Returns a server of this kind."""

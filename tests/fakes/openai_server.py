@@ -10,7 +10,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -49,9 +49,12 @@ Step: TypeAlias = bytes | Gate | Cut
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What the server does with a request. Each step with bytes is a packet, and with `CHUNKED` an HTTP chunk."""
+    """What the server does with a request. Each step with bytes is a packet, and with `CHUNKED` an HTTP chunk.
 
-    steps: Sequence[Step]
+    Steps that are no sequence serve for one request only, and may be without an end.
+    """
+
+    steps: Iterable[Step]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     framing: Framing = Framing.CHUNKED
@@ -144,7 +147,7 @@ class FakeServer:
         self._not_found = not_found or response({"detail": "Not Found"}, 404)
         self._host = host
         self._listener: asyncio.Server | None = None
-        self._conversations: set[asyncio.Task[None]] = set()
+        self._conversations: dict[asyncio.Task[None], _Conversation] = {}
         self._arrived = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
@@ -158,9 +161,17 @@ class FakeServer:
         """Stops listening and ends all connections. May be called twice."""
         if self._listener is not None:
             self._listener.close()
-        for task in tuple(self._conversations):
+        await self.drop_connections()
+
+    async def drop_connections(self) -> None:
+        """Ends all connections, and listens for new ones."""
+        conversations = dict(self._conversations)
+        for task, conversation in conversations.items():
             task.cancel()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
+            conversation.abort()
+        await asyncio.gather(*conversations, return_exceptions=True)
+        # Only now are the sockets closed.
+        await asyncio.gather(*(one.closed() for one in conversations.values()), return_exceptions=True)
 
     # --- what a test sets up ---
 
@@ -206,8 +217,7 @@ class FakeServer:
         conversation = _Conversation(reader, writer, self.connection_count)
         self.connection_count += 1
         task = asyncio.ensure_future(self._serve(conversation))
-        self._conversations.add(task)
-        task.add_done_callback(self._conversations.discard)
+        self._conversations[task] = conversation
 
     async def _serve(self, conversation: "_Conversation") -> None:
         try:
@@ -217,7 +227,7 @@ class FakeServer:
                     if not await conversation.act(received, script):
                         break
         finally:
-            await conversation.close()
+            conversation.close()
 
     async def _record(self, received: Received) -> Script:
         async with self._arrived:
@@ -332,13 +342,20 @@ class _Conversation:
         if self._left.is_set():
             raise _ClientLeftError
 
-    async def close(self) -> None:
-        """Ends the connection."""
+    def close(self) -> None:
+        """Ends the connection when all is sent."""
         self._pump.cancel()
-        await asyncio.gather(self._pump, return_exceptions=True)
         self._writer.close()
-        with suppress(ConnectionError):
-            await self._writer.wait_closed()
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+        self._pump.cancel()
+        self._writer.transport.abort()
+
+    async def closed(self) -> None:
+        """Waits until the connection is closed."""
+        await asyncio.gather(self._pump, return_exceptions=True)
+        await self._writer.wait_closed()
 
 
 def _head(script: Script) -> bytes:

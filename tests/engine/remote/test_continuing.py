@@ -1,0 +1,61 @@
+"""Answers that go on and answers whose start is given, for each kind of server."""
+
+from typing import Any
+
+import pytest
+
+from tests.engine.remote.remote_chat import QUESTION, TURN, chatting, ended_well, failure_of
+from tests.fakes import openai_streams as wire
+from tests.fakes.openai_dialects import LLAMA_SERVER, LM_STUDIO, OLLAMA, PLAIN, SGLANG, VLLM, Kind
+from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.protocol import CompleteRequest, FailureCause
+
+BEGUN = "Llamas hum"
+FLAGS = {
+    "llama-server": {"add_generation_prompt": False, "continue_final_message": True},
+    "vllm": {"add_generation_prompt": False, "continue_final_message": True},
+    "sglang": {"continue_final_message": True},
+}
+
+
+def continuation(answer: str = BEGUN, **fields: Any) -> CompleteRequest:
+    """Returns a request to go on with an answer."""
+    messages = (QUESTION, ChatMessage(Role.ASSISTANT, answer))
+    return CompleteRequest(TURN, "", answer=answer, messages=messages, **fields)
+
+
+@pytest.mark.parametrize("kind", [LLAMA_SERVER, VLLM, SGLANG], ids=lambda kind: kind.name)
+async def test_an_answer_goes_on_with_the_flags_of_the_server(kind: Kind) -> None:
+    async with chatting(kind) as chat:
+        assert chat.loaded.model.capabilities.can_continue
+        events = await chat.ask(wire.plain((" softly.",)), request=continuation())
+        ended_well(events, " softly.")
+        assert {name: chat.sent[name] for name in FLAGS[kind.name]} == FLAGS[kind.name]
+        assert "echo" not in chat.sent
+        assert chat.sent["messages"] == [
+            {"role": "user", "content": QUESTION.text},
+            {"role": "assistant", "content": BEGUN},
+        ]
+
+
+@pytest.mark.parametrize("kind", [PLAIN, OLLAMA, LM_STUDIO], ids=lambda kind: kind.name)
+async def test_a_server_that_cannot_continue_is_not_asked_to(kind: Kind) -> None:
+    async with chatting(kind) as chat:
+        can = chat.loaded.model.capabilities
+        assert not can.can_continue
+        events = await chat.ask(request=continuation())
+        assert can.why_not_continue.rstrip(".") in failure_of(events, FailureCause.ENGINE).message
+        assert not chat.server.asked()
+
+
+@pytest.mark.parametrize("kind", [LLAMA_SERVER, VLLM, SGLANG], ids=lambda kind: kind.name)
+async def test_a_new_answer_has_no_flags_of_one_that_goes_on(kind: Kind) -> None:
+    async with chatting(kind) as chat:
+        await chat.ask(wire.plain())
+        assert not set(FLAGS[kind.name]) & set(chat.sent)
+
+
+async def test_text_without_a_conversation_is_refused() -> None:
+    async with chatting(LLAMA_SERVER) as chat:
+        failure_of(await chat.ask(request=CompleteRequest(TURN, "Once upon a time")), FailureCause.ENGINE)
+        assert not chat.server.asked()
