@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -13,11 +14,14 @@ from tests.fakes.models import FakeModels, found_models
 from tests.fakes.served_models import ADDRESS, HOME, SERVER_USAGE, served, served_model, server_engine
 from tui_llama import paths
 from tui_llama.chat import StopReason
+from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.store import LAST_MODEL, Store
+from tui_llama.controllers import prompts
 from tui_llama.engine.protocol import Failed, FailureCause, LoadProgress, LoadStage, ModelLoaded, TextPiece
 from tui_llama.engine.remote.models import ServerModel
 from tui_llama.engine.scripted import Gate, ScriptedEngine, Step
 from tui_llama.errors import EngineError, SettingsError
+from tui_llama.screens.dialogs.ask_whether import AskWhether
 from tui_llama.screens.dialogs.model_picker import ModelPicker
 from tui_llama.servers.address import Server
 from tui_llama.settings import Settings
@@ -74,12 +78,12 @@ async def test_the_models_of_each_server_stand_under_its_name_below_those_of_thi
         assert shown[2:6] == [
             "On home",
             next(line for line in shown if "qwen3-8b" in line),
-            next(line for line in shown if "big-Q4_K_M.gguf" in line),
+            next(line for line in shown if "big-Q4_K_M" in line),
             "On lab",
         ]
         assert "context 32k" in shown[3]
         assert "not in memory" in shown[4]
-        assert "/srv/models" not in shown[4]
+        assert shown[4].strip().startswith("big-Q4_K_M  ")
         assert shown[6].strip() == "lab refused the connection"
         assert shown[7] == "Get one"
 
@@ -291,6 +295,18 @@ async def test_a_server_is_not_asked_to_read_ahead() -> None:
         await driver.write("and then ")
         assert await driver.app.turn_driver.idle_prefill_request("and then") is None
         assert driver.engine.idle_prefill_requests == []
+
+
+async def test_the_date_is_renewed_on_a_server_without_a_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with on_server(served("Hello")) as driver:
+        await driver.ask("hi")
+        tomorrow = local_now() + timedelta(days=1)
+        monkeypatch.setattr(prompts, "local_now", lambda: tomorrow)
+        await driver.send("/today")
+        await driver.until(lambda: isinstance(driver.app.screen, AskWhether), "the question")
+        assert "so far." in driver.screen_text()
+        assert "Cost" not in driver.screen_text()
+        assert driver.engine.estimate_requests == []
 
 
 async def test_a_server_that_cannot_continue_says_why() -> None:

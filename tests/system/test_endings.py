@@ -38,7 +38,7 @@ class TellingWorker(EngineWorker):
         Path(os.environ["PID_FILE"]).write_text(str(child.process.pid))
         return child
 
-cli.make_engine = lambda servers: TellingWorker("tests.fakes.child_engines:ObedientEngine")
+cli._make_local_engine = lambda: TellingWorker("tests.fakes.child_engines:ObedientEngine")
 start.main()
 """
 

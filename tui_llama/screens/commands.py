@@ -92,7 +92,7 @@ COMMANDS = (
     Command(
         "choose_model",
         "Model",
-        "Choose a model file",
+        "Choose a model, here or on a server",
         ("model", "models"),
         "ctrl+l",
         "Ctrl+L",

@@ -260,8 +260,8 @@ def listed_server(server: "Server", words: str, advice: str) -> "ListedModel":
 
 
 def served_name(name: str) -> str:
-    """Returns what to call a server's model: of a path to a model file, the name of the file; not sanitized."""
-    return PurePath(name.replace("\\", "/")).name if name.casefold().endswith(".gguf") else name
+    """Returns what to call a server's model: the file's name without its suffix where it is a file; not sanitized."""
+    return PurePath(name.replace("\\", "/")).stem if name.casefold().endswith(".gguf") else name
 
 
 def listed_offer(offer: "OfferedModel") -> "ListedModel":

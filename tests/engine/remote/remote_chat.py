@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, text_of
 from tests.fakes.openai_dialects import MODEL, Kind
 from tests.fakes.openai_server import FakeServer, Script, stream
@@ -44,6 +45,11 @@ def sampled(**values: Any) -> ReplyRequest:
     return reply_request(sampling=SamplingSettings(**values), given_sampling=tuple(values))
 
 
+ANSWER = "".join(wire.ANSWER)
+BEGUN = [wire.ROLE, *wire.texts(wire.ANSWER)]
+"""The events of an answer without its end."""
+
+
 @dataclass
 class Chat:
     """An engine that has loaded the model of a server."""
@@ -59,6 +65,10 @@ class Chat:
         self.server.answer(*(script if isinstance(script, Script) else stream(*script) for script in scripts))
         return await events_of(self.engine, request or reply_request())
 
+    async def works_again(self) -> None:
+        """Checks that the next reply is as good as if nothing had happened."""
+        ended_well(await self.ask(wire.plain()), ANSWER)
+
     @property
     def sent(self) -> dict[str, Any]:
         """The body of the last request for a reply."""
@@ -70,8 +80,8 @@ class Chat:
 async def events_of(engine: RemoteEngine, request: ReplyRequest | CompleteRequest) -> list[ReplyEvent]:
     """Returns all events of a reply, which must be such as the protocol promises."""
     events: list[ReplyEvent] = []
-    async with asyncio.timeout(HANG_SECONDS), aclosing(engine.reply(request)) as coming:
-        async for event in coming:
+    async with asyncio.timeout(HANG_SECONDS):
+        async for event in engine.reply(request):
             events.append(event)
     check_events(events, request.turn)
     return events
@@ -134,13 +144,24 @@ async def remote_engine(server: Server, key: str = "", **more: Any) -> AsyncIter
 async def load_events(engine: RemoteEngine, address: str) -> list[LoadEvent]:
     """Returns all events of a load."""
     events: list[LoadEvent] = []
-    async with asyncio.timeout(HANG_SECONDS), aclosing(engine.load(LoadRequest(address))) as coming:
-        async for event in coming:
+    async with asyncio.timeout(HANG_SECONDS):
+        async for event in engine.load(LoadRequest(address)):
             events.append(event)
     *first, last = events
     assert isinstance(last, (ModelLoaded, Failed)), last
     assert not any(isinstance(event, (ModelLoaded, Failed)) for event in first)
     return events
+
+
+async def first_failure(url: str, key: str = "") -> Failed:
+    """Returns the failure of a server that has never been reached: of the load, or else of the first reply."""
+    server = Server("fake", base_url(url))
+    async with remote_engine(server, key) as engine:
+        last: LoadEvent | ReplyEvent = (await load_events(engine, str(RemoteModel(server.url, MODEL))))[-1]
+        if isinstance(last, ModelLoaded):
+            last = (await events_of(engine, reply_request()))[-1]
+        assert isinstance(last, Failed), last
+        return last
 
 
 @asynccontextmanager

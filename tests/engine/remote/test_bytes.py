@@ -9,15 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.remote.remote_chat import Chat, chatting, ended_well, failure_of, reply_request
+from tests.engine.remote.remote_chat import ANSWER, BEGUN, Chat, chatting, ended_well, failure_of, reply_request
 from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, text_of
 from tests.fakes.openai_dialects import LLAMA_SERVER, PLAIN, Kind
-from tests.fakes.openai_server import Cut, Framing, packets, response, stream
+from tests.fakes.openai_server import Cut, Framing, Step, packets, response, stream
 from tui_llama.engine.protocol import Failed, FailureCause, Finished, ReplyEvent, TextPiece
-
-ANSWER = "".join(wire.ANSWER)
-BEGUN = [wire.ROLE, *wire.texts(wire.ANSWER)]
 
 STREAMS: dict[str, list[bytes]] = {
     "plain": wire.plain(),
@@ -162,7 +159,7 @@ def test_any_bytes_after_a_good_start_end_the_answer_or_fail_it() -> None:
         @settings(max_examples=200)
         @given(ODD_BYTES, st.sampled_from([None, Cut.CLOSE, Cut.RESET]))
         def ends(garbage: bytes, cut: Cut | None) -> None:
-            steps = [*BEGUN, *([garbage] if garbage else []), *([cut] if cut else [])]
+            steps: list[Step] = [*BEGUN, *([garbage] if garbage else []), *([cut] if cut else [])]
             check_ends(runner.run(chat.ask(stream(*steps))), ANSWER)
 
         ends()

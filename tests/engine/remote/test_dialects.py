@@ -1,8 +1,10 @@
 """What is sent to each kind of server, and what is made of its answer."""
 
+from collections.abc import Callable
+
 import pytest
 
-from tests.engine.remote.remote_chat import KEY, QUESTION, chat_with, chatting, ended_well, sampled
+from tests.engine.remote.remote_chat import ANSWER, KEY, QUESTION, chat_with, chatting, ended_well, sampled
 from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, notices_of, text_of, usage_of
 from tests.fakes.openai_dialects import (
@@ -26,7 +28,7 @@ from tui_llama.engine.protocol import PromptProgress
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
-STREAMS = {
+STREAMS: dict[str, Callable[[], list[bytes]]] = {
     "plain": wire.plain,
     "llama-server": wire.llama_server,
     "vllm": wire.vllm,
@@ -34,7 +36,6 @@ STREAMS = {
     "ollama": wire.ollama,
     "lmstudio": wire.plain,
 }
-ANSWER = "".join(wire.ANSWER)
 THOUGHT = "".join(wire.THOUGHT)
 
 ALWAYS_SENT = {"model", "messages", "stream", "stream_options"}

@@ -183,8 +183,8 @@ async def test_a_model_that_it_does_not_have_is_none(llama_server: RealServer, s
 async def test_stop_texts_schemas_and_probabilities_work(llama_server: RealServer) -> None:
     async with loaded_engine(llama_server) as (engine, _):
         cut = await events_of(engine, request(max_tokens=64, stop_texts=(" ",)))
-        assert " " not in text_of(cut)
         assert finish_of(cut).stop_reason in {StopReason.END_OF_GENERATION, StopReason.STOP_TEXT}
+        assert " " not in text_of(cut)
         schema = json.dumps({"type": "object", "properties": {"legs": {"enum": [2, 4]}}, "required": ["legs"]})
         assert json.loads(text_of(await events_of(engine, request(max_tokens=64, json_schema=schema)))).keys() == {
             "legs"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.remote.remote_chat import QUESTION, chatting, ended_well, failure_of, reply_request, sampled
+from tests.engine.remote.remote_chat import ANSWER, QUESTION, chatting, ended_well, failure_of, reply_request, sampled
 from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import notices_of
 from tests.fakes.openai_dialects import KINDS, LLAMA_SERVER, LM_STUDIO, OLLAMA, PLAIN, SGLANG, VLLM, Kind
@@ -14,7 +14,6 @@ from tui_llama.engine.protocol import FailureCause, TextPiece, TokenProbability
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=repr)
 
-ANSWER = "".join(wire.ANSWER)
 ALWAYS_SENT = {"model", "messages", "stream", "stream_options"}
 OFTEN_SENT = {"llama-server": {"return_progress", "cache_prompt", "timings_per_token"}}
 

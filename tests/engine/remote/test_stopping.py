@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.engine.remote.remote_chat import (
+    ANSWER,
     Chat,
     chat_with,
     chatting,
@@ -29,8 +30,6 @@ from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.scripted import Gate
 from tui_llama.servers.address import Server, base_url
 
-ANSWER = "".join(wire.ANSWER)
-
 
 def start(chat: Chat, *scripts: Script) -> asyncio.Task[list[ReplyEvent]]:
     """Starts a reply in a task of its own."""
@@ -46,11 +45,6 @@ async def stopped(chat: Chat, reply: asyncio.Task[list[ReplyEvent]]) -> list[Rep
     return events
 
 
-async def works_again(chat: Chat) -> None:
-    """Checks that the next reply is as good as if nothing had been stopped."""
-    ended_well(await chat.ask(wire.plain()), ANSWER)
-
-
 # --- where the work may be ------------------------------------------------------------------------------------------
 
 
@@ -60,7 +54,7 @@ async def test_a_stop_before_the_server_has_said_anything() -> None:
         reply = start(chat, raw(gate))
         await gate.reached()
         assert text_of(await stopped(chat, reply)) == ""
-        await works_again(chat)
+        await chat.works_again()
 
 
 async def test_a_stop_between_the_headers_and_the_first_byte() -> None:
@@ -69,7 +63,7 @@ async def test_a_stop_between_the_headers_and_the_first_byte() -> None:
         reply = start(chat, stream(gate))
         await gate.reached()
         assert text_of(await stopped(chat, reply)) == ""
-        await works_again(chat)
+        await chat.works_again()
 
 
 @pytest.mark.parametrize("ping", [wire.PING, wire.KEEP_ALIVE])
@@ -79,7 +73,7 @@ async def test_a_stop_while_there_are_only_pings(ping: bytes) -> None:
         reply = start(chat, stream(*[ping] * 20, gate))
         await gate.reached()
         assert text_of(await stopped(chat, reply)) == ""
-        await works_again(chat)
+        await chat.works_again()
 
 
 async def test_a_stop_while_the_prompt_is_read() -> None:
@@ -94,7 +88,7 @@ async def test_a_stop_while_the_prompt_is_read() -> None:
         check_events(events, 7)
         assert finish_of(events).stop_reason == StopReason.STOPPED
         assert await chat.server.last.was_left()
-        await works_again(chat)
+        await chat.works_again()
 
 
 async def test_a_stop_in_the_answer_keeps_what_came() -> None:
@@ -113,7 +107,7 @@ async def test_a_stop_in_the_answer_keeps_what_came() -> None:
         assert finish.stop_reason == StopReason.STOPPED
         assert not finish.usage.knows_tokens
         assert await chat.server.last.was_left()
-        await works_again(chat)
+        await chat.works_again()
 
 
 async def test_a_stop_in_a_thought_keeps_what_came() -> None:
@@ -139,7 +133,7 @@ async def test_a_stop_while_the_server_loads_its_model() -> None:
             if isinstance(event, Notice):
                 chat.engine.cancel()
         assert finish_of(events).stop_reason == StopReason.STOPPED
-        await works_again(chat)
+        await chat.works_again()
 
 
 async def test_a_stop_while_a_busy_server_is_waited_for() -> None:
@@ -149,7 +143,7 @@ async def test_a_stop_while_a_busy_server_is_waited_for() -> None:
         chat.engine.cancel()
         last = (await asyncio.wait_for(reply, HANG_SECONDS))[-1]
         assert isinstance(last, Failed) or (isinstance(last, Finished) and last.stop_reason == StopReason.STOPPED)
-        await works_again(chat)
+        await chat.works_again()
 
 
 async def test_a_stop_behind_the_end_of_the_answer_leaves_it_whole() -> None:
@@ -191,7 +185,7 @@ async def test_a_reader_that_goes_away_closes_the_connection() -> None:
                 if isinstance(event, TextPiece):
                     break
         assert await chat.server.last.was_left()
-        await works_again(chat)
+        await chat.works_again()
 
 
 async def test_a_task_that_is_cancelled_closes_the_connection() -> None:
@@ -203,7 +197,7 @@ async def test_a_task_that_is_cancelled_closes_the_connection() -> None:
         with pytest.raises(asyncio.CancelledError):
             await reply
         assert await chat.server.last.was_left()
-        await works_again(chat)
+        await chat.works_again()
 
 
 async def test_closing_the_engine_closes_the_connection_and_ends_the_reply() -> None:
@@ -222,9 +216,9 @@ async def test_closing_the_engine_closes_the_connection_and_ends_the_reply() -> 
 async def test_a_stop_without_work_does_nothing() -> None:
     async with chatting(PLAIN) as chat:
         chat.engine.cancel()
-        await works_again(chat)
+        await chat.works_again()
         chat.engine.cancel()
-        await works_again(chat)
+        await chat.works_again()
 
 
 async def test_a_load_can_be_stopped() -> None:
@@ -240,7 +234,7 @@ async def test_a_load_can_be_stopped() -> None:
             assert await fake.asked(MODELS)[0].was_left()
             fake.serve("GET", MODELS, PLAIN.routes["GET", MODELS])
             async with chat_with(fake) as chat:
-                await works_again(chat)
+                await chat.works_again()
 
 
 # --- silence --------------------------------------------------------------------------------------------------------
@@ -293,19 +287,28 @@ async def test_a_server_that_lives_and_says_no_more_of_its_answer_is_given_up() 
 async def test_whole_answers_are_read_on_one_connection() -> None:
     async with chatting(PLAIN) as chat:
         for _ in range(3):
-            await works_again(chat)
+            await chat.works_again()
         assert len({request.connection for request in chat.server.asked()}) == 1
 
 
 async def test_a_connection_that_the_server_has_closed_meanwhile_is_no_failure() -> None:
     async with chatting(PLAIN) as chat:
-        await works_again(chat)
+        await chat.works_again()
         await chat.server.drop_connections()
-        await works_again(chat)
+        await chat.works_again()
+
+
+@pytest.mark.parametrize("end", [Cut.CLOSE, Cut.RESET])
+async def test_a_connection_that_is_closed_while_it_is_used_again_is_no_failure(end: Cut) -> None:
+    # llama-server closes the connection after each stream, and does not say so.
+    async with chatting(PLAIN) as chat:
+        await chat.works_again()
+        chat.server.answer(raw(end))
+        await chat.works_again()
 
 
 async def test_a_reply_of_which_nothing_is_read_leaves_nothing_behind() -> None:
     async with chatting(PLAIN) as chat:
         chat.engine.reply(reply_request())
-        await works_again(chat)
+        await chat.works_again()
         assert len(chat.server.asked()) == 1
