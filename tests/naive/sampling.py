@@ -40,3 +40,10 @@ def draw(probabilities: Probabilities, uniform: float) -> int:
         if total >= uniform:
             return token_id
     return probabilities[-1][0]
+
+
+def log_probabilities(logits: Sequence[float]) -> list[float]:
+    """Returns the natural logarithm of every token's probability."""
+    best = max(logits)
+    total = math.fsum(math.exp(logit - best) for logit in logits)
+    return [logit - best - math.log(total) for logit in logits]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.generation.idle_prefill import IdlePrefill
+from tui_llama.engine.generation.refusal import check_request
 from tui_llama.engine.generation.reply import Reply, ShouldStop
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
@@ -140,6 +141,11 @@ class LocalEngine:
             request: What to answer or to continue.
             should_stop: Asked before every token and every chunk of the prompt.
         """
+        try:
+            check_request(request)
+        except UserError as error:
+            yield Failed(request.turn, str(error), error.hint)
+            return
         try:
             model, sequence = self._loaded()
             if self._model_file is not None and (change := self._model_file.change()):

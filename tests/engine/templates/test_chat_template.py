@@ -14,7 +14,7 @@ from tests.fakes.fake_model import byte_tokenizer
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.gguf.file import open_gguf
-from tui_llama.engine.templates.chat_template import ChatTemplate, template_from_gguf
+from tui_llama.engine.templates.chat_template import KNOWN_MARKS, ChatTemplate, template_from_gguf
 from tui_llama.engine.templates.known import KNOWN_TEMPLATES, recognize_template, template_of_vocabulary
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
 
@@ -408,6 +408,15 @@ def test_blanks_before_answers_are_known_where_answers_begin_without(name: str) 
 )  # fmt: skip
 def test_a_template_is_recognised_by_its_marks(source: str, name: str | None) -> None:
     assert recognize_template(source) == name
+
+
+def test_the_marks_of_thoughts_and_tool_calls_are_those_that_the_template_writes(tmp_path: Path) -> None:
+    source = "{{ messages[0].content }}{% if tools %}<tool_call>{% endif %}{{ '<think>' }}"
+    assert open_from_model(tmp_path, source).marks == ("<think>", "<tool_call>")
+    assert open_from_model(tmp_path, CHATML_TEMPLATE).marks == ()
+    assert set(open_from_model(tmp_path, CHATML_TEMPLATE + "{{ '" + "".join(KNOWN_MARKS) + "' }}").marks) == set(
+        KNOWN_MARKS
+    )
 
 
 def test_importing_chat_templates_does_not_import_jinja() -> None:

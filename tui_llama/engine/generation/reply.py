@@ -5,6 +5,7 @@ This module does not know where chats are stored, who reads the answer, or how s
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ import numpy as np
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.generation.answer_text import AnswerText
 from tui_llama.engine.generation.loop_guard import LoopGuard
+from tui_llama.engine.generation.probabilities import token_probability
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
 from tui_llama.engine.model.interface import LanguageModel
@@ -36,6 +38,7 @@ from tui_llama.engine.protocol import (
     ReplyRequest,
     RereadCause,
     TextPiece,
+    TokenProbability,
 )
 from tui_llama.engine.token_sequence import Logits, TokenSequence
 
@@ -203,15 +206,17 @@ class Reply:
     def _generate(self, logits: Logits, ahead: Speculation) -> Generator[TextPiece | Notice, None, StopReason]:
         """Yields one piece for each token; returns why the answer ended. The last token is not in the cache."""
         start = perf_counter()
-        last_token: tuple[int, ...] = ()
+        last_piece = TextPiece(self._turn, "", ())
         reason = self._reason_not_to_begin() or self._reason_to_end(ahead)
         while reason is None:
             token_id = self._sample(logits)
+            probabilities = self._probabilities(logits, token_id)
             if token_id in self._model.tokenizer.end_of_generation:
-                reason, last_token = StopReason.END_OF_GENERATION, (token_id,)
+                reason = StopReason.END_OF_GENERATION
+                last_piece = TextPiece(self._turn, "", (token_id,), probabilities)
                 break
             text, found = self._text.push(token_id)
-            yield TextPiece(self._turn, text, (token_id,))
+            yield TextPiece(self._turn, text, (token_id,), probabilities)
             reason = StopReason.STOP_TEXT if found else self._reason_to_end(ahead) or self._loop_reason(token_id)
             if reason is None:
                 yield from self._make_room(ahead)
@@ -219,7 +224,7 @@ class Reply:
         self._settle(ahead)
         self._cost.generate_seconds = perf_counter() - start
         if reason is not StopReason.STOP_TEXT:
-            yield from self._rest(self._text.finish(), last_token)
+            yield from self._rest(self._text.finish(), last_piece)
         return reason
 
     def _stop_texts(self) -> tuple[str, ...]:
@@ -236,6 +241,13 @@ class Reply:
         self._sampler.accept(token_id)
         self._cost.generated_tokens += 1
         return token_id
+
+    def _probabilities(self, logits: Logits, token_id: int) -> tuple[TokenProbability, ...]:
+        """Returns the token's probability before sampling if the request asks for it; valid logits are needed."""
+        alternatives = self._request.top_probabilities
+        if alternatives is None:
+            return ()
+        return (token_probability(logits, token_id, alternatives, partial(self._model.tokenizer.piece, special=True)),)
 
     def _reason_not_to_begin(self) -> StopReason | None:
         """Returns a reason if a continued answer had already ended when it was cut off: its last token says so."""
@@ -268,12 +280,12 @@ class Reply:
         ahead.settle()
         self._cost.drafted_tokens, self._cost.accepted_tokens = ahead.drafted_tokens, ahead.accepted_tokens
 
-    def _rest(self, text: str, token_ids: tuple[int, ...]) -> Iterator[TextPiece]:
+    def _rest(self, text: str, last_piece: TextPiece) -> Iterator[TextPiece]:
         """Yields the text that was held back for a whole character or stop text, and a token that has no text."""
         if text:
             yield TextPiece(self._turn, text, ())
-        if token_ids:
-            yield TextPiece(self._turn, "", token_ids)
+        if last_piece.token_ids:
+            yield last_piece
 
     def _usage(self) -> Usage:
         cost = self._cost

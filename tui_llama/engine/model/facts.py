@@ -11,12 +11,13 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from tui_llama.engine.descriptions import ModelFacts, ModelInfo
+from tui_llama.engine.descriptions import Capabilities, ModelFacts, ModelInfo
 from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
 from tui_llama.engine.gguf.file import GgufFile, TensorInfo, ValueType, open_gguf
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.model.coverage import check_coverage
 from tui_llama.engine.plan.architectures import architecture_named
+from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.engine.templates.known import recognize_template
 from tui_llama.engine.templates.template_text import stored_template
 from tui_llama.engine.tensors.hyperparameters import Hyperparameters, read_hyperparameters
@@ -55,7 +56,12 @@ def read_model_facts(path: str | Path) -> ModelFacts:
 
 
 def loaded_model_info(
-    file: GgufFile, sizes: Hyperparameters, cache: CacheShape, weight_bytes: int, template_source: str, vocabulary: str
+    file: GgufFile,
+    sizes: Hyperparameters,
+    cache: CacheShape,
+    weight_bytes: int,
+    template: ChatTemplate,
+    vocabulary: str,
 ) -> ModelInfo:
     """Returns what the screen says of a model that is loaded.
 
@@ -64,7 +70,7 @@ def loaded_model_info(
         sizes: Those of the model.
         cache: The shape of a sequence's keys and values.
         weight_bytes: What the matrices take in memory.
-        template_source: Where the chat template comes from, in words.
+        template: The chat template.
         vocabulary: The fingerprint of what token ids mean.
     """
     name = file.metadata.get("general.name")
@@ -79,9 +85,11 @@ def loaded_model_info(
         context_size=cache.context_size,
         trained_context_size=sizes.context_length,
         key_value_bytes_per_token=cache.state.token_bytes,
-        template_source=template_source,
+        template_source=template.source,
         sampling=recommended_sampling(file),
         vocabulary=vocabulary,
+        template_marks=template.marks,
+        capabilities=Capabilities(has_probabilities=True),
     )
 
 

@@ -122,7 +122,7 @@ class Model:
         self._repack_and_read_texts(file, weights, threads, placement, report)
         file.check_unchanged()
         self.info = loaded_model_info(
-            file, sizes, self._cache_shape, weights.matrix_bytes, self.chat_template.source, self.tokenizer.fingerprint
+            file, sizes, self._cache_shape, weights.matrix_bytes, self.chat_template, self.tokenizer.fingerprint
         )
         self._start_threads(threads, batch_threads, placement, report)
         self.notices: tuple[str, ...] = (

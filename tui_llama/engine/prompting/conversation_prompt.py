@@ -87,6 +87,16 @@ def told_moment(request: ConversationRequest) -> datetime | None:
         raise CallerError(f"no moment at which a chat began: {request.begun_at[:40]!r}") from error
 
 
+def check_images(messages: Sequence[ChatMessage]) -> None:
+    """Checks that no message has images, which our models cannot see.
+
+    Raises:
+        EngineError: one has.
+    """
+    if any(message.images for message in messages):
+        raise EngineError("this model sees no images", "Send the message without them, or choose a model that does.")
+
+
 def encode_conversation(
     model: LanguageModel,
     request: ConversationRequest,
@@ -106,8 +116,9 @@ def encode_conversation(
         reserved_tokens: Tokens that will follow the prompt before anything is generated.
 
     Raises:
-        EngineError: the template refused the messages.
+        EngineError: the template refused the messages, or they have images.
     """
+    check_images(messages)
     now = told_moment(request)
 
     def encode(some: Sequence[ChatMessage]) -> EncodedPrompt:

@@ -6,7 +6,7 @@ Jinja is imported when a template is first opened. sandbox.py bounds what a temp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.gguf.file import GgufFile
@@ -26,6 +26,11 @@ from tui_llama.errors import EngineError
 
 if TYPE_CHECKING:
     from tui_llama.engine.templates.sandbox import SandboxedTemplate
+
+KNOWN_MARKS: Final = (
+    "<think>", "</think>", "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "<|channel|>", "[THINK]"
+)  # fmt: skip
+"""Texts by which models of several families mark thoughts and tool calls."""
 
 _HINT = "Try another copy or a newer conversion of the model."
 _PROBE = "a message to be found again"
@@ -76,6 +81,9 @@ class ChatTemplate:
         stop_texts: Texts that end an answer, beside the model's own tokens.
         fallback: Template for messages that this one fails on or refuses; None: there is none.
 
+    Attributes:
+        marks: Those of `KNOWN_MARKS` that the template writes.
+
     Raises:
         EngineError: the text is not a template, or is too large.
     """
@@ -95,6 +103,7 @@ class ChatTemplate:
     ) -> None:
         self.source = source
         self.notices = tuple(notices)
+        self.marks = tuple(mark for mark in KNOWN_MARKS if mark in text)
         self._stop_texts = tuple(stop_texts)
         self._template = _compile(text)
         self._texts = {"bos_token": bos_text, "eos_token": eos_text}
