@@ -22,6 +22,7 @@ from tui_llama.engine.protocol import (
     Request,
     StopIdlePrefill,
     TextPiece,
+    TokenProbability,
 )
 from tui_llama.errors import EngineLostError
 
@@ -64,13 +65,14 @@ async def test_many_events_that_nobody_takes_are_folded_and_say_the_same() -> No
         exchange.offer(PromptProgress(1, 0, done, 200))
     exchange.offer(Notice("between"))
     for number in range(1000):
-        exchange.offer(TextPiece(1, str(number), (number,)))
+        exchange.offer(TextPiece(1, str(number), (number,), (TokenProbability(b"x", -1.0, number),)))
     exchange.offer(FINISHED)
     events = await rest_of(exchange)
     assert len(events) < 300
     pieces = [event for event in events if isinstance(event, TextPiece)]
     assert "".join(piece.text for piece in pieces) == "".join(map(str, range(1000)))
     assert [token_id for piece in pieces for token_id in piece.token_ids] == list(range(1000))
+    assert [each.token_id for piece in pieces for each in piece.probabilities] == list(range(1000))
     assert events[:2] == [PromptProgress(1, 0, 199, 200), Notice("between")]
     assert events[-1] == FINISHED
 

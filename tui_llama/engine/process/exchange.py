@@ -165,5 +165,9 @@ def _supersedes(newer: Event, older: Event) -> bool:
 
 
 def _joined(pieces: list[TextPiece]) -> TextPiece:
-    text = "".join(piece.text for piece in pieces)
-    return TextPiece(pieces[0].turn, text, tuple(token for piece in pieces for token in piece.token_ids))
+    return TextPiece(
+        pieces[0].turn,
+        "".join(piece.text for piece in pieces),
+        tuple(token for piece in pieces for token in piece.token_ids),
+        tuple(probability for piece in pieces for probability in piece.probabilities),
+    )
