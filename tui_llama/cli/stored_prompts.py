@@ -1,10 +1,10 @@
-"""Shows and removes the stored keys and values of chats, for `tui-llama cache`; never touches the chats' texts."""
+"""Shows and removes stored keys and values, for `tui-llama cache`; never touches the chats' texts."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 from tui_llama import graphemes, paths
-from tui_llama.chats.chat_prompt_cache import explained
+from tui_llama.chats.chat_prompt_cache import explained, is_served_owner
 from tui_llama.chats.store import ALL_CHATS, Store
 from tui_llama.engine.prompt_cache.eviction import (
     NOBODY,
@@ -42,7 +42,7 @@ def show(output: Output, prompt_cache_mib: int) -> None:
     titles = _titles() if uses else {}
     for use in uses:
         if use.owner != NOBODY:
-            output.result(_line(use, titles.get(use.owner.hex(), "(deleted chat)")))
+            output.result(_line(use, titles.get(use.owner.hex(), _untitled(use.owner.hex()))))
     for use in uses:
         if use.owner == NOBODY:
             output.result(f"{_size(use.bytes):>10}  that no chat can use any more\n")
@@ -86,8 +86,10 @@ def strip_all() -> None:
 
 def summary(uses: Sequence[CacheUse]) -> str:
     """Returns in words what was removed."""
-    chats = "1 chat" if len(uses) == 1 else f"{len(uses)} chats"
-    return f"{chats}: {sum(use.tokens for use in uses):,} tokens, {_size(sum(use.bytes for use in uses))}"
+    served = sum(is_served_owner(use.owner.hex()) for use in uses)
+    counts = ((len(uses) - served, "chat"), (served, "served program"))
+    owners = " and ".join(f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts if count)
+    return f"{owners}: {sum(use.tokens for use in uses):,} tokens, {_size(sum(use.bytes for use in uses))}"
 
 
 def _named(chat_id: str, uses: Sequence[CacheUse]) -> CacheUse:
@@ -106,6 +108,11 @@ def _titles() -> dict[str, str]:
         return {}
     with Store(paths.database_file()) as store:
         return {chat.chat_id: chat.title for chat in store.list_chats(ALL_CHATS)}
+
+
+def _untitled(owner: str) -> str:
+    """Returns in words whose the prompts are that belong to no chat."""
+    return "(a program that tui-llama serve answered)" if is_served_owner(owner) else "(deleted chat)"
 
 
 def _line(use: CacheUse, title: str) -> str:

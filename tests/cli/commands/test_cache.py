@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from tests.fakes.stored_prompts import OTHER_OWNER, cache_on, store
 from tui_llama import paths
+from tui_llama.chats.chat_prompt_cache import served_owner_id
 from tui_llama.chats.store import Store
 from tui_llama.cli.main import command_line
 
@@ -42,6 +43,16 @@ def test_it_shows_chats_models_and_room(chat_id: str) -> None:
     assert lines[2] == "   2.0 KiB  that no chat can use any more"
     assert lines[3].endswith(f"of model {path.parent.name}")
     assert " of 3.0 MiB; " in lines[4] and lines[4].endswith("of the disk are free")
+
+
+def test_it_says_which_prompts_are_of_served_programs(chat_id: str) -> None:
+    served = served_owner_id(b"an agent")
+    store(cache_on(paths.prompt_cache_folder()), range(700, 800), bytes.fromhex(served))
+    (line,) = [line for line in run("show").stdout.splitlines() if served in line]
+    assert line.endswith(f"{served}  (a program that tui-llama serve answered)")
+    result = run("strip", served, chat_id)
+    assert result.stderr.startswith("Removed the stored prompts of 1 chat and 1 served program: 1,300 tokens, ")
+    assert len(segments()) == 1
 
 
 def test_what_a_terminal_would_obey_is_not_shown(chat_id: str) -> None:
