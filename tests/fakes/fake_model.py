@@ -5,8 +5,9 @@ Keys and values are made from the tokens, so that tests can store and compare th
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -160,7 +161,12 @@ class FakeTemplate:
         return ()
 
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         said = "".join(f"<s>{message.role}:{message.text}</s>" for message in messages)
         return said + "<s>assistant:" if add_generation_prompt else said

@@ -153,6 +153,7 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     vocabulary: str = ""
     begun_at: str = ""
     given_sampling: tuple[str, ...] = ()
+    template_values: str = ""
     json_schema: str = ""
     grammar: str = ""
     top_probabilities: int | None = None

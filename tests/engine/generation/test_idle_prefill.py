@@ -3,9 +3,10 @@
 import itertools
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,12 @@ class ThinkingTemplate(FakeTemplate):
     """As `FakeTemplate`, but without what was thought before an answer."""
 
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         said = [ChatMessage(each.role, re.sub("<t>.*</t>", "", each.text)) for each in messages]
         return super().render(said, add_generation_prompt=add_generation_prompt)
@@ -85,7 +91,12 @@ class DatedTemplate(ThinkingTemplate):
         self._wanted = wanted
 
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         date = write_date(now or datetime(2026, 11, 27), self._wanted)
         said = super().render(messages, add_generation_prompt=add_generation_prompt)
@@ -96,7 +107,12 @@ class AlternatingTemplate(FakeTemplate):
     """Takes no two messages of one speaker after another."""
 
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         if any(one.role is other.role for one, other in itertools.pairwise(messages)):
             raise EngineError("the roles must alternate")
@@ -107,7 +123,12 @@ class RefusingTemplate(FakeTemplate):
     """Takes nothing."""
 
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         raise EngineError("no messages please")
 

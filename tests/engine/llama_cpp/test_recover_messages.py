@@ -1,8 +1,9 @@
 """A conversation is found again in the tokens that a chat template has written, or nothing is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,21 +67,36 @@ def test_what_only_looks_like_control_tokens_is_no_conversation() -> None:
 
 class Refusing(FakeTemplate):
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         raise EngineError("only one message")
 
 
 class Plain(FakeTemplate):
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         return "".join(message.text for message in messages)
 
 
 class LastAlone(FakeTemplate):
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         return super().render(messages[-1:], add_generation_prompt=add_generation_prompt)
 

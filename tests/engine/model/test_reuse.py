@@ -1,9 +1,9 @@
 """Reuse really happens: whatever the user does next, and in another program, at most one shared token is read again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -40,7 +40,12 @@ class ChangingAnswers:
         return ()
 
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         changed = [
             ChatMessage(each.role, self._change(each.text)) if each.role is Role.ASSISTANT else each

@@ -1,6 +1,7 @@
 """A path of any shape becomes messages that templates take, and nothing that the user said is lost."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 
-_ROLES = {"s": Role.SYSTEM, "u": Role.USER, "a": Role.ASSISTANT}
+_ROLES = {"s": Role.SYSTEM, "u": Role.USER, "a": Role.ASSISTANT, "t": Role.TOOL}
+_CALL = ChatMessage(Role.ASSISTANT, "", fields='{"tool_calls": []}')
 
 Said = tuple[str, str]
 
@@ -57,9 +59,50 @@ def test_a_path_becomes_messages(path: list[Said], shown: list[Said]) -> None:
     assert prompt_messages(path_of(*path)) == path_of(*shown)
 
 
+def test_answers_of_tools_are_neither_joined_nor_moved_nor_left_out() -> None:
+    answer = path_of(("t", "yes"))[0]
+    path = (*path_of(("s", "Be brief"), ("u", "hi")), _CALL, answer, answer, *path_of(("t", ""), ("a", "Done.")))
+    assert prompt_messages(path) == path
+    assert prompt_messages((*path, *path_of(("t", "late"), ("u", "and?")))) == (
+        *path,
+        *path_of(("t", "late"), ("u", "and?")),
+    )
+
+
+def test_what_calls_a_tool_stays_as_it_is_even_before_the_user_says_a_word() -> None:
+    path = (*path_of(("s", "Be brief")), _CALL, *path_of(("t", "yes")))
+    assert prompt_messages(path) == path
+    assert prompt_messages((*path_of(("a", "Welcome."), ("a", "Ask.")), *path[1:])) == path[1:]
+    assert prompt_messages((*path_of(("u", "hi"), ("a", "I look.")), _CALL, _CALL)) == (
+        *path_of(("u", "hi"), ("a", "I look.")),
+        _CALL,
+        _CALL,
+    )
+
+
+def test_messages_with_images_or_names_are_not_joined() -> None:
+    named = ChatMessage(Role.USER, "hi", fields='{"name": "Ann"}')
+    shown = ChatMessage(Role.USER, "what is this?", images=("data:image/png;base64,AA==",))
+    path = (*path_of(("u", "one")), named, named, shown, *path_of(("u", "two")))
+    assert prompt_messages(path) == path
+
+
+def test_a_later_system_message_goes_past_answers_of_tools() -> None:
+    path = (*path_of(("u", "hi")), _CALL, *path_of(("s", "Be brief"), ("t", "yes"), ("u", "and?")))
+    assert prompt_messages(path) == (
+        *path_of(("u", "hi")),
+        _CALL,
+        *path_of(("t", "yes"), ("u", "Be brief\n\nand?")),
+    )
+
+
 texts = st.one_of(st.sampled_from(["", " ", "\n\n", "yes", "two words", "<|im_end|>"]), st.text(max_size=8))
-messages = st.builds(ChatMessage, st.sampled_from(list(Role)), texts)
-paths = st.lists(messages, max_size=12)
+speakers = st.sampled_from([Role.SYSTEM, Role.USER, Role.ASSISTANT])
+paths = st.lists(st.builds(ChatMessage, speakers, texts), max_size=12)
+paths_with_tools = st.lists(
+    st.builds(ChatMessage, st.sampled_from(list(Role)), texts, fields=st.sampled_from(["", "", '{"name": "x"}'])),
+    max_size=12,
+)
 
 
 @given(path=paths)
@@ -81,7 +124,16 @@ def test_nothing_that_the_user_said_is_lost(path: list[ChatMessage]) -> None:
             assert all(character in said for character in message.text)
 
 
-@given(path=paths)
+@given(path=paths_with_tools)
+def test_no_answer_of_a_tool_and_no_further_field_is_lost(path: list[ChatMessage]) -> None:
+    def kept(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        return [each for each in messages if each.role is Role.TOOL or (each.fields and each.role is Role.ASSISTANT)]
+
+    assert kept(prompt_messages(path)) == kept(path)
+    assert sum(bool(each.fields) for each in prompt_messages(path)) == sum(bool(each.fields) for each in path)
+
+
+@given(path=paths_with_tools)
 def test_messages_that_were_so_already_stay(path: list[ChatMessage]) -> None:
     shown = prompt_messages(path)
     assert prompt_messages(shown) == shown

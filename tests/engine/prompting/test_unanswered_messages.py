@@ -1,9 +1,10 @@
 """What was never answered does not end a chat, whoever asks for its prompt, and no token of it is read twice."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,12 @@ class AlternatingTemplate(FakeTemplate):
     """As `FakeTemplate`, but it takes only messages of the user and answers by turns, and none that is empty."""
 
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         roles = [message.role for message in messages]
         if roles != [role for role, _ in zip(itertools.cycle([Role.USER, Role.ASSISTANT]), roles, strict=False)]:

@@ -85,7 +85,8 @@ OWN_TEMPLATES = {
     "{% for part in m.content %}{{ part.text }}{% endfor %}{% endif %}\n{% endfor %}",
 }  # fmt: skip
 
-roles = st.sampled_from(list(Role))
+SPEAKERS = (Role.SYSTEM, Role.USER, Role.ASSISTANT)  # test_tools.py has chats with tools
+roles = st.sampled_from(SPEAKERS)
 texts = st.sampled_from(
     ["", " ", "\n\n", "yes", "two words", " a blank before", "and after\n", "<|im_end|>", "é🦙", "[INST]"]
 )
@@ -200,7 +201,7 @@ def some_paths(count: int) -> Iterator[list[ChatMessage]]:
         blanks = ("", " ", "\n\n")
         path = [
             ChatMessage(
-                random_numbers.choice(list(Role)), random_numbers.choice([f"word{next(words)}", " x", "y\n", *blanks])
+                random_numbers.choice(SPEAKERS), random_numbers.choice([f"word{next(words)}", " x", "y\n", *blanks])
             )
             for _ in range(random_numbers.randrange(9))
         ]

@@ -1,8 +1,8 @@
 """The interfaces of a model, its sequences and its chat template; the engine works on these, tests on fakes of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.descriptions import ModelInfo
@@ -33,11 +33,16 @@ class PromptTemplate(Protocol):
         ...
 
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> str:
         """Returns the whole prompt, up to where the answer begins or the last message ends.
 
-        A template that asks for the date is told `now`, by default the present.
+        A template that asks for the date is told `now`, by default the present; `values` are further variables.
         """
         ...
 

@@ -6,7 +6,7 @@ This module knows the tokens of a prompt and how many of them are held already; 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from tui_llama.engine.prompting.fit_turns import fit_turns, most_prompt_tokens
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import CompleteRequest, EstimateRequest, IdlePrefillRequest, OverflowMode, ReplyRequest
+from tui_llama.engine.templates.given_values import template_values
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import CallerError, EngineError
 
@@ -97,6 +98,17 @@ def check_images(messages: Sequence[ChatMessage]) -> None:
         raise EngineError("this model sees no images", "Send the message without them, or choose a model that does.")
 
 
+def given_values(request: ConversationRequest) -> dict[str, Any]:
+    """Returns the further variables of the chat template that a request gives.
+
+    Raises:
+        GivenValuesError: they are no JSON object, or not to be given.
+    """
+    if isinstance(request, ReplyRequest | CompleteRequest):
+        return template_values(request.template_values)
+    return {}
+
+
 def encode_conversation(
     model: LanguageModel,
     request: ConversationRequest,
@@ -119,13 +131,13 @@ def encode_conversation(
         EngineError: the template refused the messages, or they have images.
     """
     check_images(messages)
-    now = told_moment(request)
+    now, values = told_moment(request), given_values(request)
 
     def encode(some: Sequence[ChatMessage]) -> EncodedPrompt:
         shown = prompt_messages(some)
-        rendered = model.chat_template.render(shown, add_generation_prompt=asks_for_answer, now=now)
-        user_texts = [message.text for message in shown if message.role is Role.USER]
-        return encode_prompt(model.tokenizer, rendered, request.ledger, user_texts)
+        rendered = model.chat_template.render(shown, add_generation_prompt=asks_for_answer, now=now, values=values)
+        others_texts = [message.text for message in shown if message.role in (Role.USER, Role.TOOL)]
+        return encode_prompt(model.tokenizer, rendered, request.ledger, others_texts)
 
     if request.overflow.mode is OverflowMode.STOP:
         encoded, left_out = encode(messages), 0
@@ -175,6 +187,8 @@ def _encode_said(model: LanguageModel, request: CompleteRequest) -> Prompt:
     if request.answer_has_ended:
         return encode_conversation(model, request, request.messages, asks_for_answer=False)
     asked, answer = _asked_and_answered(request.messages)
+    if request.messages[-1].role is Role.ASSISTANT and request.messages[-1].fields:
+        raise EngineError("only the text of an answer can be continued", "Leave out the further fields of the answer.")
     # No space is added in front: if the model had generated one, it would be in the text.
     answer_ids = model.tokenizer.tokenize(answer, parse_special=True, continues=True)
     prompt = encode_conversation(model, request, asked, reserved_tokens=len(answer_ids))

@@ -5,11 +5,10 @@ to be read, there is no cause to look for.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.model.interface import LanguageModel
-from tui_llama.engine.prompting.conversation_prompt import Prompt, told_moment
+from tui_llama.engine.prompting.conversation_prompt import Prompt, given_values, told_moment
 from tui_llama.engine.prompting.ledger_prompt import encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.protocol import CompleteRequest, ReplyRequest, RereadCause
@@ -39,7 +38,8 @@ def why_read_again(
     unread_tokens = len(prompt.token_ids) - reused_tokens
     if unread_tokens < _WORTH_TELLING_TOKENS:
         return None  # without tokenizing the message, which may be long: the first token waits for this
-    new_tokens = len(model.tokenizer.tokenize(shown[-1].text)) + _FRAME_TOKENS
+    new = _after_last_answer(shown)
+    new_tokens = sum(len(model.tokenizer.tokenize(message.text)) for message in new) + _FRAME_TOKENS * len(new)
     read_again = unread_tokens - new_tokens
     if read_again < _WORTH_TELLING_TOKENS:
         return None
@@ -50,6 +50,12 @@ def why_read_again(
         # everything in the ledger is kept; the rest was never read, for example because the engine was killed before
         return None
     return _why_not_kept(model, shown, request, prompt)
+
+
+def _after_last_answer(shown: Sequence[ChatMessage]) -> Sequence[ChatMessage]:
+    """Returns the messages that the model has not answered: one of the user, or those of tools."""
+    answers = [place for place, message in enumerate(shown) if message.role is Role.ASSISTANT]
+    return shown[answers[-1] + 1 :] if answers else shown
 
 
 def why_answer_is_read_again(request: CompleteRequest, prompt: Prompt, reused_tokens: int) -> RereadCause | None:
@@ -70,7 +76,7 @@ def _why_not_kept(
         return RereadCause.MESSAGES_LEFT_OUT
     if _tells_another_date(model, shown, request, prompt):
         return RereadCause.DATE_RENEWED
-    if _changes_answers(model, shown, told_moment(request)):
+    if _changes_answers(model, shown, request):
         return RereadCause.TEMPLATE_CHANGES_ANSWERS
     return RereadCause.MESSAGE_CHANGED
 
@@ -81,17 +87,17 @@ def _tells_another_date(
     """Tells whether more of the ledger would be kept if the prompt had a date that stands in the ledger."""
     beginning = request.ledger[: prompt.kept_tokens + _DATE_TOKENS]
     written = b"".join(model.tokenizer.piece(token_id, special=True) for token_id in beginning)
-    user_texts = [message.text for message in shown if message.role is Role.USER]
+    others_texts = [message.text for message in shown if message.role in (Role.USER, Role.TOOL)]
     for moment in dates_in(written.decode(errors="replace")):
-        rendered = model.chat_template.render(shown, now=moment)
-        encoded = encode_prompt(model.tokenizer, rendered, request.ledger, user_texts)
+        rendered = model.chat_template.render(shown, now=moment, values=given_values(request))
+        encoded = encode_prompt(model.tokenizer, rendered, request.ledger, others_texts)
         if encoded.kept_tokens > prompt.kept_tokens + _DATE_TOKENS:
             return True
     return False
 
 
-def _changes_answers(model: LanguageModel, shown: Sequence[ChatMessage], now: datetime | None) -> bool:
+def _changes_answers(model: LanguageModel, shown: Sequence[ChatMessage], request: ReplyRequest) -> bool:
     """Tells whether the template leaves out a part of an answer; most that do leave out the thinking before it."""
-    rendered = model.chat_template.render(shown, now=now)
+    rendered = model.chat_template.render(shown, now=told_moment(request), values=given_values(request))
     answers = (message.text.strip() for message in shown if message.role is Role.ASSISTANT)
     return any(answer not in rendered for answer in answers)

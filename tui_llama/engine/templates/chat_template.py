@@ -3,14 +3,14 @@
 Jinja is imported when a template is first opened. sandbox.py bounds what a template may do and cost.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.gguf.file import GgufFile
-from tui_llama.engine.templates.dates import write_date
+from tui_llama.engine.templates.given_values import GivenValuesError, message_fields, strings_in
 from tui_llama.engine.templates.known import (
     KNOWN_TEMPLATES,
     PLAIN_STOP_TEXTS,
@@ -18,10 +18,25 @@ from tui_llama.engine.templates.known import (
     recognize_template,
     template_of_vocabulary,
 )
-from tui_llama.engine.templates.message_marks import marked, space_before, take_out_marks
+from tui_llama.engine.templates.manners import (
+    MANNERS,
+    NOTHING_GIVEN,
+    Given,
+    Manner,
+    merge_system,
+    template_variables,
+)
+from tui_llama.engine.templates.message_marks import MarkedText, marked, marking, space_before, take_out_marks
 from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.templates.template_text import stored_template
-from tui_llama.engine.tokenizer.tokenizer import Tokenizer
+from tui_llama.engine.templates.tool_places import (
+    TOOL_TRIES,
+    ToolPlaces,
+    check_tool_places,
+    find_tool_places,
+    uses_tools,
+)
+from tui_llama.engine.tokenizer.tokenizer import Span, Tokenizer
 from tui_llama.errors import EngineError
 
 if TYPE_CHECKING:
@@ -36,35 +51,12 @@ _HINT = "Try another copy or a newer conversion of the model."
 _PROBE = "a message to be found again"
 _QUESTION = (ChatMessage(Role.USER, _PROBE),)
 _TALK = (*_QUESTION, ChatMessage(Role.ASSISTANT, "Hello"), ChatMessage(Role.USER, "Hello again"))
+_HIDDEN_TOKEN = "the tools or their calls hold the name of a control token, and the template hides where it writes it"
 _NO_SYSTEM = "The model's chat template has no place for a system prompt; your first message begins with it."
 
 
-@dataclass(frozen=True, slots=True)
-class _Manner:
-    """One way of passing messages and variables to a template.
-
-    Attributes:
-        roles_in_parts: Roles whose messages are lists of parts, as in models that see images; other messages are texts.
-        variables: Variables beside the messages. Variables without a value, such as `tools`, stay undefined, as in
-            llama.cpp; a few templates require the `None` that transformers passes.
-    """
-
-    roles_in_parts: frozenset[Role] = frozenset()
-    variables: Mapping[str, Any] = field(default_factory=dict)
-
-
-_VARIABLES: tuple[Mapping[str, Any], ...] = (
-    {"enable_thinking": True, "reasoning_effort": "medium"},
-    {"enable_thinking": True},  # some templates know other efforts, and refuse this one
-    {"enable_thinking": True, "tools": None, "documents": None},
-)
-_MANNERS = tuple(
-    _Manner(frozenset(roles), variables)
-    for roles in ((), tuple(Role), (Role.USER,))
-    for variables in _VARIABLES
-)  # fmt: skip
 _WHOLE = 3
-_TRIES = 2 * len(_MANNERS)  # together they cost a hostile template no more than one text
+_TRIES = 2 * len(MANNERS)  # together they cost a hostile template no more than one text
 
 
 class ChatTemplate:
@@ -80,6 +72,7 @@ class ChatTemplate:
         notices: Notices for the user, one line each.
         stop_texts: Texts that end an answer, beside the model's own tokens.
         fallback: Template for messages that this one fails on or refuses; None: there is none.
+        control_spans: Returns where the names of control tokens are in a text; None: the vocabulary is unknown.
 
     Attributes:
         marks: Those of `KNOWN_MARKS` that the template writes.
@@ -100,6 +93,7 @@ class ChatTemplate:
         notices: Sequence[str] = (),
         stop_texts: Sequence[str] = (),
         fallback: "ChatTemplate | None" = None,
+        control_spans: Callable[[str], Sequence[Span]] | None = None,
     ) -> None:
         self.source = source
         self.notices = tuple(notices)
@@ -111,7 +105,9 @@ class ChatTemplate:
         self._strip_back = eos_text if adds_eos else ""
         self._fallback = fallback
         self._has_fallen_back = False
-        self._manner: _Manner | None = None
+        self._control_spans = control_spans or (lambda text: ())
+        self._manner: Manner | None = None
+        self._tool_places: ToolPlaces | None = None
         self._takes_system: bool | None = None
         self._blanks: bool | None = None
         self._told: set[str] = set()
@@ -148,7 +144,12 @@ class ChatTemplate:
             raise EngineError("The model's chat template leaves out the user's messages", _HINT)
 
     def render(
-        self, messages: Sequence[ChatMessage], *, add_generation_prompt: bool = True, now: datetime | None = None
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        add_generation_prompt: bool = True,
+        now: datetime | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> RenderedPrompt:
         """Writes the text of a conversation.
 
@@ -157,59 +158,100 @@ class ChatTemplate:
                 message becomes the beginning of the user's first message.
             add_generation_prompt: Ends the text where the answer begins.
             now: The moment for a template that asks for the date; by default the present.
+            values: Further variables, such as `tools`; they come before the template's usual ones.
 
         Returns:
             The text. It knows which parts of it the user wrote, and where the template writes a blank before an answer
             that the model may have left out.
 
         Raises:
-            EngineError: the template refused these messages, failed, or cost too much, and there is no fallback.
+            EngineError: the template refused these messages, failed, or cost too much, and there is no fallback; or it
+                has no place for tools, or hides where it writes the name of a control token.
         """
         now = now or datetime.now()
+        for message in messages:
+            message_fields(message)  # what is wrong with them is wrong for any template
         try:
-            return self._render(messages, add_generation_prompt, now)
+            return self._render(messages, add_generation_prompt, now, values or {})
+        except GivenValuesError:
+            raise
         except EngineError as error:
             if self._fallback is None:
                 raise
+            try:
+                rendered = self._fallback.render(
+                    messages, add_generation_prompt=add_generation_prompt, now=now, values=values
+                )
+            except GivenValuesError:
+                raise error from None  # the reason is that the model's own template has failed
             self._tell(_replaced_words(error, self._fallback))
             self._has_fallen_back = True
-            return self._fallback.render(messages, add_generation_prompt=add_generation_prompt, now=now)
+            return rendered
 
-    def _render(self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime) -> RenderedPrompt:
+    def _render(
+        self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime, values: Mapping[str, Any]
+    ) -> RenderedPrompt:
+        given = self._given(messages, now, values)
         if any(message.role is Role.SYSTEM for message in messages) and not self._has_place_for_system(now):
-            messages = _merge_system(messages)
+            messages = merge_system(messages)
             self._tell(_NO_SYSTEM)
-        text = self._run(messages, add_generation_prompt, now)
+        text = self._run(messages, add_generation_prompt, now, given)
         marks_answers = any(message.role is Role.ASSISTANT for message in messages) and self._writes_blanks(now)
+        given_texts = [*strings_in(given.values), *(each for m in messages for each in strings_in(given.fields_of(m)))]
+        mark = marking(given_texts, self._control_spans) if given_texts else None
         marked_messages = [marked(message, marks_answers) for message in messages]
-        try:
-            found = take_out_marks(self._run(marked_messages, add_generation_prompt, now))
-        except EngineError:
-            return RenderedPrompt(text, source=self.source)
-        if found.text != text:
+        found = self._found(marked_messages, add_generation_prompt, now, replace(given, mark=mark))
+        if found is None or found.text != text:
+            if mark is not None:
+                raise GivenValuesError(_HIDDEN_TOKEN, "Give the tools in other words.")
             return RenderedPrompt(text, source=self.source)
         blanks = [space_before(text, answer) for answer in found.answers]
         return RenderedPrompt(text, found.user_spans, blanks, self.source)
+
+    def _found(
+        self, marked_messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime, given: Given
+    ) -> MarkedText | None:
+        """Returns the text of messages with marks, and where they are; None where the template does not take them."""
+        try:
+            return take_out_marks(self._run(marked_messages, add_generation_prompt, now, given))
+        except EngineError:
+            return None
+
+    def _given(self, messages: Sequence[ChatMessage], now: datetime, values: Mapping[str, Any]) -> Given:
+        """Returns how the template is given what a request gives; checks that it has a place for tools."""
+        tools = values.get("tools")
+        if not uses_tools(messages, tools):
+            return Given(values) if values else NOTHING_GIVEN
+        if self._tool_places is None:
+            manner = self._chosen_manner(now)
+            self._tool_places = find_tool_places(
+                lambda probe, given: self._run_so(manner, probe, True, now, TOOL_TRIES, given)
+            )
+        check_tool_places(messages, tools, self._tool_places)
+        return Given(values, self._tool_places.arguments_are_text)
 
     def _tell(self, notice: str) -> None:
         if notice not in self._told:
             self._told.add(notice)
             self._untold.append(notice)
 
-    def _run(self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime) -> str:
-        return self._run_so(self._chosen_manner(now), messages, add_generation_prompt, now)
+    def _run(
+        self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime, given: Given = NOTHING_GIVEN
+    ) -> str:
+        return self._run_so(self._chosen_manner(now), messages, add_generation_prompt, now, given=given)
 
     def _run_so(
         self,
-        manner: _Manner,
+        manner: Manner,
         messages: Sequence[ChatMessage],
         add_generation_prompt: bool,
         now: datetime,
         part_of_budget: int = 1,
+        given: Given = NOTHING_GIVEN,
     ) -> str:
         from tui_llama.engine.templates.sandbox import TemplateRefusalError, budget_for
 
-        variables = _variables(manner, messages, add_generation_prompt, now) | self._texts
+        variables = template_variables(manner, messages, add_generation_prompt, now, given) | self._texts
         try:
             text = self._template.render(variables, now, budget_for(len(messages)) // part_of_budget)
         except TemplateRefusalError as error:
@@ -218,11 +260,11 @@ class ChatTemplate:
             raise EngineError(f"The model's chat template failed: {_short(error)}", _HINT) from error
         return text.removeprefix(self._strip_front).removesuffix(self._strip_back)
 
-    def _chosen_manner(self, now: datetime) -> _Manner:
+    def _chosen_manner(self, now: datetime) -> Manner:
         """Returns the first manner in which a short conversation is written whole, else the best; chosen once."""
         if self._manner is None:
             best = -1
-            for manner in _MANNERS:
+            for manner in MANNERS:
                 if (success := self._success(manner, now)) > best:
                     self._manner, best = manner, success
                 if best == _WHOLE:
@@ -230,7 +272,7 @@ class ChatTemplate:
         assert self._manner is not None
         return self._manner
 
-    def _success(self, manner: _Manner, now: datetime) -> int:
+    def _success(self, manner: Manner, now: datetime) -> int:
         """Rates how the template works in a manner: 0 if it fails at once, `_WHOLE` if it writes every message."""
         try:
             question = self._run_so(manner, _QUESTION, True, now, _TRIES)
@@ -329,6 +371,7 @@ def _open(
         notices=(notice,) if notice else (),
         stop_texts=stop_texts,
         fallback=fallback,
+        control_spans=tokenizer.control_spans,
     )
 
 
@@ -341,42 +384,6 @@ def _compile(text: str) -> "SandboxedTemplate":
         return SandboxedTemplate(text)
     except (TemplateError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise EngineError(f"The model's chat template cannot be read ({_short(error)})", _HINT) from error
-
-
-def _variables(
-    manner: _Manner, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime
-) -> dict[str, Any]:
-    """Returns the variables that templates expect."""
-    return {
-        "messages": [_as_template_sees(message, manner) for message in messages],
-        "add_generation_prompt": add_generation_prompt,
-        "datetime": write_date(now, "%b %d %Y"),
-        "date_string": write_date(now, "%d %b %Y"),
-        **manner.variables,
-    }
-
-
-def _as_template_sees(message: ChatMessage, manner: _Manner) -> dict[str, Any]:
-    has_parts = message.role in manner.roles_in_parts
-    content = [{"type": "text", "text": message.text}] if has_parts else message.text
-    return {"role": str(message.role), "content": content}
-
-
-def _merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Puts each system message before the next message of the user; those at the end become one message."""
-    merged: list[ChatMessage] = []
-    waiting: list[str] = []
-    for message in messages:
-        if message.role is Role.SYSTEM:
-            waiting.append(message.text)
-        elif message.role is Role.USER and waiting:
-            merged.append(ChatMessage(Role.USER, "\n".join([*waiting, message.text])))
-            waiting = []
-        else:
-            merged.append(message)
-    if waiting:
-        merged.append(ChatMessage(Role.USER, "\n".join(waiting)))
-    return merged
 
 
 def _short(error: BaseException) -> str:

@@ -1,11 +1,14 @@
-"""Finds, in the output of a chat template, which parts the user wrote and where answers begin.
+"""Finds, in the output of a chat template, which parts others than the model wrote and where answers begin.
 
 Marks are put around the texts: characters that no text contains and no template looks for. The output with marks is
 then compared with the output without.
 """
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.tokenizer.tokenizer import Span
@@ -25,7 +28,7 @@ class MarkedText:
 
 
 def marked(message: ChatMessage, marks_answers: bool) -> ChatMessage:
-    """Returns the message with marks around the user's text, inside the white space that templates remove.
+    """Returns the message with marks around the user's or a tool's text, inside the white space that templates remove.
 
     For an answer, only its beginning is marked, because templates may look into answers, and only with `marks_answers`.
     """
@@ -33,11 +36,35 @@ def marked(message: ChatMessage, marks_answers: bool) -> ChatMessage:
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
     if start >= end:
         return message
-    if message.role is Role.USER:
+    if message.role in (Role.USER, Role.TOOL):
         text = f"{text[:start]}{_USER_TEXT_BEGINS}{text[start:end]}{_USER_TEXT_ENDS}{text[end:]}"
     elif message.role is Role.ASSISTANT and marks_answers:
         text = f"{text[:start]}{_ANSWER_BEGINS}{text[start:]}"
-    return ChatMessage(message.role, text)
+    return msgspec.structs.replace(message, text=text)
+
+
+def marking(texts: Iterable[str], control_spans: Callable[[str], Sequence[Span]]) -> Callable[[str], str] | None:
+    """Returns what puts marks around the names of control tokens in texts; None if the texts have none.
+
+    Only those are marked, because templates look into the other texts: which type a parameter has, for example.
+
+    Args:
+        texts: All that may be marked.
+        control_spans: Returns where the names of control tokens are in a text.
+    """
+    distinct = set(texts)
+    if not control_spans("\0".join(distinct)):  # at once, because there may be thousands of control tokens
+        return None
+    marked_texts = {text: _with_marks(text, spans) for text in distinct if (spans := control_spans(text))}
+    return (lambda text: marked_texts.get(text, text)) if marked_texts else None
+
+
+def _with_marks(text: str, spans: Sequence[Span]) -> str:
+    pieces, place = [], 0
+    for start, end in spans:
+        pieces += [text[place:start], _USER_TEXT_BEGINS, text[start:end], _USER_TEXT_ENDS]
+        place = end
+    return "".join([*pieces, text[place:]])
 
 
 def take_out_marks(text: str) -> MarkedText:

@@ -1,4 +1,4 @@
-"""A conversation as a chat template has written it: a text that knows which of its parts the user wrote."""
+"""A conversation as a chat template has written it: a text that knows which parts of it others wrote."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ from tui_llama.engine.tokenizer.tokenizer import Span
 
 
 class RenderedPrompt(str):
-    """A rendered conversation that knows which parts of it the user wrote.
+    """A rendered conversation that knows which parts of it others than the model wrote.
 
     Attributes:
-        user_spans: First character and one past the last, in order; None if not known.
+        user_spans: The texts of the user and of tools, and names of control tokens in what a request gives: first
+            character and one past the last, in order; None if not known.
         answer_blanks: White space before answers that the model may have left out, in order.
         source: Where the template that wrote it is from, for the user to read.
     """

@@ -182,6 +182,14 @@ class Tokenizer:
         """Returns where `tokenize` with `parse_special` would find the texts of special tokens in `text`."""
         return self._splitter.special_spans(valid_unicode(text), plain_spans)
 
+    def control_spans(self, text: str) -> list[Span]:
+        """Returns where `text` holds the names of control tokens, which are text wherever somebody else wrote them."""
+        everywhere = self.special_spans(text)
+        if not everywhere:
+            return []
+        always = set(self.special_spans(text, [(0, len(text))]))
+        return [span for span in everywhere if span not in always]
+
     def swallows_after(self, token_id: int) -> bool:
         """Tells whether this token swallows white space after it (some models' special tokens do)."""
         return self._splitter.swallows_after(token_id)
