@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.fakes.engine_events import notices_of, text_of, tokens_of, usage_of
-from tests.fakes.fake_model import FakeModel, FakeOpener, answering
+from tests.fakes.fake_model import EOS, FakeModel, FakeOpener, answering
 from tests.fakes.stored_prompts import sequence_of
 from tests.fakes.talk import (
     CHAT,
@@ -40,7 +40,10 @@ from tui_llama.engine.protocol import (
     Notice,
     PromptEncoded,
     ReplyRequest,
+    Tokenized,
+    TokenizeRequest,
 )
+from tui_llama.engine.tokenizer.tokenizer import open_tokenizer
 from tui_llama.errors import EngineError
 
 # --- loading ---
@@ -336,3 +339,52 @@ def real_engine(path: Path, folder: Path) -> LocalEngine:
     events = load(engine, LoadRequest(str(path), threads=1, prompt_cache_folder=str(folder)))
     assert isinstance(events[-1], ModelLoaded), events[-1]
     return engine
+
+
+# --- tokens ---
+
+
+def tokenized(request: TokenizeRequest) -> Tokenized | Failed:
+    return engine_with(FakeModel()).tokenize(request)
+
+
+def test_a_text_is_told_as_tokens_and_tokens_as_a_text() -> None:
+    assert tokenized(TokenizeRequest("hé")) == Tokenized(tuple("hé".encode()), "hé")
+    assert tokenized(TokenizeRequest(None, tuple("hé".encode()))) == Tokenized(tuple("hé".encode()), "hé")
+    assert tokenized(TokenizeRequest("")) == Tokenized((), "")
+    assert tokenized(TokenizeRequest(None)) == Tokenized((), "")
+
+
+def test_half_a_character_is_told_as_damaged() -> None:
+    assert tokenized(TokenizeRequest(None, ("é".encode()[0],))) == Tokenized(
+        ("é".encode()[0],), "\N{REPLACEMENT CHARACTER}"
+    )
+
+
+def test_the_name_of_a_special_token_is_that_token_only_on_request() -> None:
+    assert tokenized(TokenizeRequest("a</s>")) == Tokenized(tuple(b"a</s>"), "a</s>")
+    assert tokenized(TokenizeRequest("a</s>", parse_special=True)) == Tokenized((ord("a"), EOS), "a")
+
+
+def test_what_begins_a_text_is_added_only_on_request(tmp_path: Path) -> None:
+    path = make_tiny_model(tmp_path / "tiny.gguf", vocabulary="spm", add_bos=True)
+    engine = LocalEngine()
+    try:
+        assert isinstance(engine.load(LoadRequest(str(path), threads=1), never), ModelLoaded)
+        plain, whole = (engine.tokenize(TokenizeRequest("a b", add_special=added)) for added in (False, True))
+    finally:
+        engine.close()
+    assert isinstance(plain, Tokenized) and isinstance(whole, Tokenized)
+    assert whole.token_ids == (open_tokenizer(path).bos_id, *plain.token_ids)
+    assert plain.text == whole.text.lstrip() == "a b"
+
+
+@pytest.mark.parametrize("token_id", [-1, 258, 2**31, 2**62])
+def test_an_unknown_token_is_a_failure_that_names_it(token_id: int) -> None:
+    failed = tokenized(TokenizeRequest(None, (5, token_id, 2**63 - 1)))
+    assert failed == Failed(None, f"token {token_id} is not in the vocabulary of 258 tokens")
+
+
+def test_no_model_knows_no_tokens() -> None:
+    failed = LocalEngine(FakeOpener()).tokenize(TokenizeRequest("hi"))
+    assert failed == Failed(None, "no model is loaded", "Load a model first.")

@@ -210,9 +210,9 @@ class LocalEngine:
                         request.text, add_special=request.add_special, parse_special=request.parse_special
                     )
                 )
-            unknown = [token_id for token_id in ids if token_id >= model.vocab_size]
+            unknown = [token_id for token_id in ids if not 0 <= token_id < tokenizer.vocab_size]
             if unknown:
-                return Failed(None, f"token {unknown[0]} is not in the vocabulary of {model.vocab_size} tokens")
+                return Failed(None, f"token {unknown[0]} is not in the vocabulary of {tokenizer.vocab_size} tokens")
             return Tokenized(ids, tokenizer.detokenize(ids))
         except UserError as error:
             return Failed(None, str(error), error.hint)
