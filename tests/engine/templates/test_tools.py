@@ -94,6 +94,18 @@ def test_a_template_that_joins_arguments_to_text_gets_them_as_text() -> None:
     assert '<|call|>get_weather\n{"city": "Paris"}<|end|><|output|>Sunny.<|end|>' in rendered
 
 
+def test_a_template_that_knows_calls_by_a_missing_text_gets_none() -> None:
+    source = (
+        "{% for m in messages %}{% if m.role == 'assistant' and m.content is none %}<|call|>"
+        "{{ m.tool_calls[0].function | tojson }}{% else %}<|{{ m.role }}|>{{ m.content }}{% endif %}{% endfor %}"
+    )
+    said = (*AGENT, ChatMessage(Role.ASSISTANT, "Sunny!"), QUESTION)
+    assert render(source, said) == (
+        '<|system|>You are an agent.<|user|>How is the weather?<|call|>{"name": "get_weather", "arguments": '
+        '{"city": "Paris"}}<|tool|>Sunny.<|assistant|>Sunny!<|user|>How is the weather?'
+    )
+
+
 @pytest.mark.parametrize("arguments", ["", "not JSON", '"a text"', "[1, 2]", '{"open": ', "[" * 10_000])
 def test_arguments_that_are_no_object_stay_text(arguments: str) -> None:
     rendered = render(HERMES, (QUESTION, calling(arguments)))

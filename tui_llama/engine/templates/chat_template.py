@@ -227,8 +227,8 @@ class ChatTemplate:
             self._tool_places = find_tool_places(
                 lambda probe, given: self._run_so(manner, probe, True, now, TOOL_TRIES, given)
             )
-        check_tool_places(messages, tools, self._tool_places)
-        return Given(values, self._tool_places.arguments_are_text)
+        check_tool_places(messages, tools, places := self._tool_places)
+        return Given(values, places.arguments_are_text, places.no_text_is_none)
 
     def _tell(self, notice: str) -> None:
         if notice not in self._told:

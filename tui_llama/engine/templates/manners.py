@@ -51,11 +51,13 @@ class Given:
     Attributes:
         values: Variables, which come before those of the manner.
         arguments_are_text: True: the arguments of tool calls are passed as JSON text, else as objects.
+        no_text_is_none: True: an answer without text that calls tools has `None` as its text, else an empty one.
         mark: Changes the texts in values and fields; None leaves them as they are.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     arguments_are_text: bool = False
+    no_text_is_none: bool = False
     mark: Callable[[str], str] | None = None
 
     def fields_of(self, message: ChatMessage) -> dict[str, Any]:
@@ -100,9 +102,11 @@ def template_variables(
 
 
 def _as_template_sees(message: ChatMessage, manner: Manner, given: Given) -> dict[str, Any]:
-    has_parts = message.role in manner.roles_in_parts
-    content = [{"type": "text", "text": message.text}] if has_parts else message.text
-    return {"role": str(message.role), "content": content, **given.fields_of(message)}
+    content: Any = [{"type": "text", "text": message.text}] if message.role in manner.roles_in_parts else message.text
+    fields = given.fields_of(message)
+    if given.no_text_is_none and fields.get("tool_calls") and not message.text.strip():
+        content = None
+    return {"role": str(message.role), "content": content, **fields}
 
 
 def merge_system(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -15,10 +15,11 @@ from tui_llama.errors import EngineError
 
 Write: TypeAlias = Callable[[Sequence[ChatMessage], Given], str]
 
-TOOL_TRIES: Final = 6
+TOOL_TRIES: Final = 10
 """The most texts that `find_tool_places` has written."""
 
 _TOOL, _CALLED, _ARGUMENT, _ANSWER = "look_for_it", "look_again", "a needle", "it is in the haystack"
+_CALL_ID: Final = "abcdefghi"  # Mistral's templates want nine letters
 _TOOLS: Final[list[Any]] = [
     {
         "type": "function",
@@ -37,15 +38,21 @@ _QUESTION: Final = (ChatMessage(Role.USER, "Where is it?"),)
 _WITH_SYSTEM: Final = (ChatMessage(Role.SYSTEM, "Be brief."), *_QUESTION)
 _USE: Final = (
     *_QUESTION,
-    # Mistral's templates want ids of nine letters.
     ChatMessage(
         Role.ASSISTANT,
         "",
-        fields=f'{{"tool_calls": [{{"id": "abcdefghi", "type": "function", "function": {{"name": "{_CALLED}", '
+        fields=f'{{"tool_calls": [{{"id": "{_CALL_ID}", "type": "function", "function": {{"name": "{_CALLED}", '
         f'"arguments": "{{\\"what\\": \\"{_ARGUMENT}\\"}}"}}}}]}}',
     ),
-    ChatMessage(Role.TOOL, _ANSWER, fields=f'{{"tool_call_id": "abcdefghi", "name": "{_CALLED}"}}'),
+    ChatMessage(Role.TOOL, _ANSWER, fields=f'{{"tool_call_id": "{_CALL_ID}", "name": "{_CALLED}"}}'),
 )
+_WAYS: Final = tuple(
+    Given(values, are_text, is_none)
+    for is_none in (False, True)
+    for are_text in (False, True)
+    for values in ({}, {"tools": _TOOLS})
+)
+_WHOLE: Final = 5
 _WRONG_ARGUMENTS: Final = ("'what'", '\\"what\\"')
 """What an object looks like that Python writes, and a text that is written as JSON once more."""
 
@@ -59,12 +66,14 @@ class ToolPlaces:
         calls: It writes the calls in answers of the model.
         answers: It writes the messages of tools.
         arguments_are_text: It wants the arguments of calls as JSON text, not as objects.
+        no_text_is_none: It wants `None` as the text of an answer that only calls tools.
     """
 
     tools: bool
     calls: bool
     answers: bool
     arguments_are_text: bool
+    no_text_is_none: bool
 
 
 def find_tool_places(write: Write) -> ToolPlaces:
@@ -73,17 +82,18 @@ def find_tool_places(write: Write) -> ToolPlaces:
     Args:
         write: Writes messages; raises `EngineError` where the template fails or refuses them.
     """
-    with_tools = {"tools": _TOOLS}
-    has_tools = any(_TOOL in _written(write, talk, Given(with_tools)) for talk in (_QUESTION, _WITH_SYSTEM))
-    best = ToolPlaces(has_tools, False, False, False)
-    best_success = 0
-    for are_text in (False, True):
-        for values in ({}, with_tools):
-            text = _written(write, _USE, Given(values, are_text))
-            found = ToolPlaces(has_tools, _CALLED in text and _ARGUMENT in text, _ANSWER in text, are_text)
-            success = found.answers + 2 * found.calls * (1 + all(wrong not in text for wrong in _WRONG_ARGUMENTS))
-            if success > best_success:
-                best, best_success = found, success
+    has_tools = any(_TOOL in _written(write, talk, Given({"tools": _TOOLS})) for talk in (_QUESTION, _WITH_SYSTEM))
+    best, best_success = ToolPlaces(has_tools, False, False, False, False), 0
+    for given in _WAYS:
+        text = _written(write, _USE, given)
+        has_calls = _CALLED in text and _ARGUMENT in text
+        has_answers = _ANSWER in text
+        success = has_answers + 2 * has_calls * (1 + all(wrong not in text for wrong in _WRONG_ARGUMENTS))
+        if success > best_success:
+            best = ToolPlaces(has_tools, has_calls, has_answers, given.arguments_are_text, given.no_text_is_none)
+            best_success = success
+        if success == _WHOLE:
+            break
     return best
 
 
