@@ -1,9 +1,13 @@
 """Hostile templates: no way out of the sandbox, and no way to use up time or memory."""
 
+from datetime import datetime
+
 import pytest
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.templates.chat_template import ChatTemplate
+from tui_llama.engine.templates.sandbox import SandboxedTemplate
+from tui_llama.engine.templates.value_limits import TemplateLimitError
 from tui_llama.errors import EngineError
 
 QUESTION = (ChatMessage(Role.USER, "Hello"),)
@@ -151,6 +155,26 @@ def test_there_is_no_way_out(source: str) -> None:
 def test_no_template_takes_more_than_a_chat_needs(source: str) -> None:
     with pytest.raises(EngineError, match="chat template"):
         render(source)
+
+
+@pytest.mark.parametrize(
+    "work", ["tools | tojson", "tools ~ ''", "tools | string", "[tools] | list", "tools + []", "tools | join"]
+)
+def test_what_a_request_gives_is_not_gone_through_for_nothing(work: str) -> None:
+    """Each of a thousand items in one costs a little, or a template could go through all of them for ever."""
+    tools = [{"parameters": [{"name": f"p{number}", "description": "x" * 2000} for number in range(1000)]}]
+    variables = {"tools": tools}
+    source = f"{{% for i in range(40) %}}{{% set x = {work} %}}{{% endfor %}}"
+    template = SandboxedTemplate(source)
+    with pytest.raises(TemplateLimitError, match="too long"):
+        template.render(variables, datetime(2026, 11, 28), 10_000)
+    small = {"tools": [{"parameters": [{"name": "p"}]}]}
+    assert template.render(small, datetime(2026, 11, 28), 10_000) == ""
+
+
+def test_a_long_text_in_a_list_over_and_over_is_not_printed() -> None:
+    with pytest.raises(EngineError, match="too large a list"):
+        render("{{ messages[0].content and ['" + "x" * 4096 + "'] * 60000 }}")
 
 
 def test_the_budget_is_for_one_text() -> None:

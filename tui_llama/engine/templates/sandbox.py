@@ -178,7 +178,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         Raises:
             TemplateLimitError: the budget is used up, or a value holds too much.
         """
-        self.spend(1 + sum(cost(measured(value)) for value in values))
+        self.spend(1 + sum(cost(value) for value in values))
 
     def spend(self, units: int) -> None:
         """Subtracts `units` from the budget.

@@ -15,6 +15,7 @@ MAX_RENDERED_CHARACTERS = 1 << 22
 MAX_ITEMS = 1 << 16  # of a list, together with all that its members hold
 MAX_WIDTH = 256  # of padding and indents
 
+_WEIGHT_PER_UNIT = 16
 _MAX_NUMBER_BITS = 256
 _PADDING_METHODS = ("center", "expandtabs", "ljust", "rjust", "zfill")
 _WIDE_FORMAT = re.compile(r"\d{4}|\*|\{[^{}]*\{")  # a large width or precision, or one taken from a value
@@ -25,10 +26,18 @@ class TemplateLimitError(TemplateError):
 
 
 def cost(value: Any) -> int:
-    """Returns the cost of working on a value once: its items, or the kibibytes of a text."""
+    """Returns the cost of working on a value once: its items, or the kibibytes of a text.
+
+    What the items hold in turn counts for a part, because most work on a list does not look into them; to write tools
+    as JSON does.
+
+    Raises:
+        TemplateLimitError: it holds more than `MAX_ITEMS`.
+    """
     if isinstance(value, str):
         return len(value) >> 10
-    return len(value) if isinstance(value, Sized) else 0
+    items = len(value) if isinstance(value, Sized) else 0
+    return max(items, _checked_weight(value) // _WEIGHT_PER_UNIT)
 
 
 def measured(value: Any) -> Any:
@@ -36,16 +45,27 @@ def measured(value: Any) -> Any:
 
     Raises:
         TemplateLimitError: it holds more than `MAX_ITEMS`. Items that it holds twice count twice, because printing or
-            comparing the value goes through them twice.
+            comparing the value goes through them twice. A text counts once more for each kibibyte.
     """
-    if isinstance(value, list | tuple | dict | Namespace) and _item_count(value, {}) > MAX_ITEMS:
-        raise TemplateLimitError("it makes too large a list")
+    _checked_weight(value)
     return value
 
 
-def _item_count(value: Any, known: dict[int, int]) -> int:
+def _checked_weight(value: Any) -> int:
+    """Returns what a list, dictionary or namespace holds, in items and kibibytes of text; 0 for another value."""
+    if not isinstance(value, list | tuple | dict | Namespace):
+        return 0
+    weight = _weight(value, {})
+    if weight > MAX_ITEMS:
+        raise TemplateLimitError("it makes too large a list")
+    return weight
+
+
+def _weight(value: Any, known: dict[int, int]) -> int:
     if id(value) in known:
         return known[id(value)]
+    if isinstance(value, str):
+        return 1 + (len(value) >> 10)
     if isinstance(value, Namespace):
         members: Iterable[Any] = object.__getattribute__(value, "_Namespace__attrs").values()
     elif isinstance(value, dict):
@@ -54,9 +74,9 @@ def _item_count(value: Any, known: dict[int, int]) -> int:
         members = value
     else:
         return 1
-    count = 1 + sum(_item_count(member, known) for member in members)
-    known[id(value)] = count
-    return count
+    weight = 1 + sum(_weight(member, known) for member in members)
+    known[id(value)] = weight
+    return weight
 
 
 def check_length(characters: int) -> None:
