@@ -43,6 +43,7 @@ from tui_llama.engine.protocol import (
     Tokenized,
     TokenizeRequest,
 )
+from tui_llama.engine.templates.given_values import GivenValuesError
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import EngineError, UserError
@@ -159,6 +160,8 @@ class LocalEngine:
                 if isinstance(event, Finished):
                     self._speed.note(event.usage.read_tokens, event.usage.read_seconds)
                 yield event
+        except GivenValuesError as error:  # nothing was computed
+            yield Failed(request.turn, str(error), error.hint)
         except UserError as error:
             self._forget()
             yield Failed(request.turn, str(error), error.hint)

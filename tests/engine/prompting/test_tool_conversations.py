@@ -200,6 +200,15 @@ def test_values_that_are_none_are_a_failure(values: str) -> None:
     assert "the template's value" in failed.message
 
 
+def test_what_was_read_is_kept_when_tools_are_refused() -> None:
+    engine = engine_with(agents_model("hermes"))
+    read = usage_of(list(engine.reply(asking(AGENT[:2]), never))).context_used
+    for values in ("{", '{"messages": []}'):
+        refused = list(engine.reply(replace(asking(AGENT[:2]), template_values=values), never))
+        assert [type(event) for event in refused] == [Failed]
+    assert usage_of(list(engine.reply(asking(AGENT), never))).reused_tokens == read
+
+
 def test_an_answer_with_calls_cannot_be_continued() -> None:
     request = CompleteRequest(1, "", GREEDY, messages=AGENT[:3], answer="")
     assert "only the text of an answer can be continued" in failure_of(agents_model("hermes"), request).message

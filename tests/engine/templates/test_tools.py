@@ -171,6 +171,8 @@ def test_what_a_template_has_no_place_for_is_refused(
 
 def test_no_tools_need_no_place() -> None:
     assert render(CHATML_TEMPLATE, (QUESTION,), {"tools": []}) == render(CHATML_TEMPLATE, (QUESTION,))
+    for text in ('{"tools": [], "x": 1}', '{"tools": null, "x": 1}', '{"x": 1}'):
+        assert template_values(text) == {"x": 1}
 
 
 def test_a_template_that_refuses_a_chat_with_tools_is_not_replaced_by_one_without() -> None:

@@ -23,7 +23,9 @@ class GivenValuesError(EngineError):
 
 
 def template_values(text: str) -> dict[str, Any]:
-    """Returns the variables that a request gives a template.
+    """Returns the variables that a request gives a template, without `tools` where there are none of them.
+
+    Some templates would announce an empty list of tools.
 
     Raises:
         GivenValuesError: they are no JSON object, too large, or among those that the engine gives.
@@ -32,6 +34,8 @@ def template_values(text: str) -> dict[str, Any]:
     taken = [name for name in _OF_THE_ENGINE if name in values]
     if taken:
         raise GivenValuesError(f"the template's value {taken[0]!r} is given by the engine", "Leave it out.")
+    if not values.get("tools", True):
+        del values["tools"]
     return values
 
 
