@@ -278,3 +278,25 @@ def test_every_control_token_in_any_arguments_is_text(arguments: dict[str, Any],
     own = [place for place, _ in control_spans(rendered) if not any(a <= place < b for a, b in rendered.user_spans)]
     template_writes = render(HERMES, (QUESTION, calling(), answered("x")))
     assert len(own) == len(control_spans(template_writes))
+
+
+NAMES = st.sampled_from(
+    ["tools", "role", "content", "name", "tool_calls", "function", "arguments", "namespace", "range", "self", "x y", ""]
+)
+ANY_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
+    max_leaves=8,
+)
+ANY_OBJECT = st.dictionaries(NAMES, ANY_JSON, max_size=4).map(json.dumps)
+
+
+@pytest.mark.parametrize("source", [HERMES, LLAMA, MISTRAL, JOINING])
+@given(values=ANY_OBJECT, fields=st.lists(st.tuples(st.sampled_from(list(Role)), ANY_OBJECT), max_size=4))
+def test_whatever_is_given_is_written_or_refused(source: str, values: str, fields: list[tuple[Role, str]]) -> None:
+    template = opened(source, ChatTemplate(CHATML_TEMPLATE, "another"))
+    messages = [QUESTION, *(ChatMessage(role, "said", fields=each) for role, each in fields)]
+    try:
+        template.render(messages, values=template_values(values))
+    except EngineError as error:
+        assert str(error)
