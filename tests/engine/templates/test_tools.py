@@ -260,6 +260,8 @@ def test_a_template_that_hides_where_it_writes_a_control_token_is_refused() -> N
         render(source, (QUESTION,), {"tools": described(f"writes {CONTROL} and more")})
 
 
+UNMARKED = st.text(st.characters(codec="utf-8", exclude_characters="\ufdd0\ufdd1\ufdd2"), max_size=9)
+"""Texts without the marks that are put around them; where a text has them, it is not known who wrote what."""
 JSON_VALUES = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.integers(-9, 9), st.sampled_from(["", "x", CONTROL, f"a{CONTROL}{CONTROL}"])
@@ -271,7 +273,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@given(arguments=st.dictionaries(st.sampled_from(["x", "y"]), JSON_VALUES, max_size=3), said=st.text(max_size=9))
+@given(arguments=st.dictionaries(st.sampled_from(["x", "y"]), JSON_VALUES, max_size=3), said=UNMARKED)
 def test_every_control_token_in_any_arguments_is_text(arguments: dict[str, Any], said: str) -> None:
     rendered = render(HERMES, (QUESTION, calling(json.dumps(arguments)), answered(said)))
     assert rendered.user_spans is not None
