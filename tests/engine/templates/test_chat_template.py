@@ -116,7 +116,11 @@ def test_a_system_message_alone_becomes_the_users() -> None:
 # --- the user's parts ---
 
 
-@given(texts=st.lists(st.text(max_size=20), min_size=1, max_size=4))
+# without the marks that are put around texts: where a text has them, it is not known who wrote what
+UNMARKED = st.text(st.characters(codec="utf-8", exclude_characters="\ufdd0\ufdd1\ufdd2"), max_size=20)
+
+
+@given(texts=st.lists(UNMARKED, min_size=1, max_size=4))
 def test_the_users_parts_are_known(texts: list[str]) -> None:
     rendered = ChatTemplate(KNOWN_TEMPLATES["llama3"], "test").render([ChatMessage(Role.USER, text) for text in texts])
     assert rendered.user_spans is not None

@@ -260,6 +260,8 @@ def test_a_template_that_hides_where_it_writes_a_control_token_is_refused() -> N
         render(source, (QUESTION,), {"tools": described(f"writes {CONTROL} and more")})
 
 
+UNMARKED = st.text(st.characters(codec="utf-8", exclude_characters="\ufdd0\ufdd1\ufdd2"), max_size=9)
+"""Texts without the marks that are put around them; where a text has them, it is not known who wrote what."""
 JSON_VALUES = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.integers(-9, 9), st.sampled_from(["", "x", CONTROL, f"a{CONTROL}{CONTROL}"])
@@ -271,10 +273,32 @@ JSON_VALUES = st.recursive(
 )
 
 
-@given(arguments=st.dictionaries(st.sampled_from(["x", "y"]), JSON_VALUES, max_size=3), said=st.text(max_size=9))
+@given(arguments=st.dictionaries(st.sampled_from(["x", "y"]), JSON_VALUES, max_size=3), said=UNMARKED)
 def test_every_control_token_in_any_arguments_is_text(arguments: dict[str, Any], said: str) -> None:
     rendered = render(HERMES, (QUESTION, calling(json.dumps(arguments)), answered(said)))
     assert rendered.user_spans is not None
     own = [place for place, _ in control_spans(rendered) if not any(a <= place < b for a, b in rendered.user_spans)]
     template_writes = render(HERMES, (QUESTION, calling(), answered("x")))
     assert len(own) == len(control_spans(template_writes))
+
+
+NAMES = st.sampled_from(
+    ["tools", "role", "content", "name", "tool_calls", "function", "arguments", "namespace", "range", "self", "x y", ""]
+)
+ANY_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
+    max_leaves=8,
+)
+ANY_OBJECT = st.dictionaries(NAMES, ANY_JSON, max_size=4).map(json.dumps)
+
+
+@pytest.mark.parametrize("source", [HERMES, LLAMA, MISTRAL, JOINING])
+@given(values=ANY_OBJECT, fields=st.lists(st.tuples(st.sampled_from(list(Role)), ANY_OBJECT), max_size=4))
+def test_whatever_is_given_is_written_or_refused(source: str, values: str, fields: list[tuple[Role, str]]) -> None:
+    template = opened(source, ChatTemplate(CHATML_TEMPLATE, "another"))
+    messages = [QUESTION, *(ChatMessage(role, "said", fields=each) for role, each in fields)]
+    try:
+        template.render(messages, values=template_values(values))
+    except EngineError as error:
+        assert str(error)

@@ -30,11 +30,11 @@ def token_probability(
     Naive twin: tests/naive/sampling.py.
     """
     exact = logits.astype(np.float64)
-    highest = float(exact.max())
-    total = highest + math.log(float(np.exp(exact - highest).sum()))
+    below_highest = exact - exact.max()
+    total = math.log(float(np.exp(below_highest).sum()))
 
     def told(each: int, others: tuple[TokenProbability, ...] = ()) -> TokenProbability:
-        return TokenProbability(text_of(each), float(exact[each]) - total, each, others)
+        return TokenProbability(text_of(each), float(below_highest[each]) - total, each, others)
 
     if not alternatives:
         return told(token_id)
