@@ -67,6 +67,11 @@ def test_the_end_shows_what_the_engine_counted(meter: TurnMeter) -> None:
     assert meter.context() == "1,050 / 4,096"
 
 
+def test_an_answer_that_was_stopped_before_its_first_token_has_generated_none(meter: TurnMeter) -> None:
+    meter.note_usage(Usage(1000, 20, 0))
+    assert meter.figures(State.READY) == "1,000 reused · 20 read · 0 generated"
+
+
 def test_the_end_tells_how_many_guesses_came_true_when_there_were_any(meter: TurnMeter) -> None:
     meter.note_usage(Usage(0, 20, 30, 0.5, 0.2, 50, 8192, drafted_tokens=1020, accepted_tokens=12))
     assert meter.figures(State.READY).endswith("30 generated · 150 tok/s · 12 of 1,020 guessed")
@@ -201,6 +206,7 @@ def test_pieces_without_tokens_are_not_counted(served: TurnMeter) -> None:
         ),
         (Usage(first_token_seconds=12.2, knows_tokens=False, knows_reused=False), "12 s to first token", ""),
         (Usage(knows_tokens=False, knows_reused=False), "", ""),
+        (Usage(0, 12, 0, context_used=12, knows_reused=False), "0 generated", "12 / 8,192"),
     ],
 )
 def test_of_a_servers_reply_only_what_is_known_is_told(

@@ -123,7 +123,9 @@ class TurnMeter:
                 reused = f"{self._reused_tokens:,} {'cached' if self.server else 'reused'}"
                 return _joined(reused if self._reused_tokens else "", self._cause_words())
             case State.ANSWERING | State.STOPPING:
-                return _joined(self._generated_words(self._generated_tokens, self._live_rate()), self._cause_words())
+                count = self._generated_tokens
+                generated = self._generated_words(count, self._live_rate()) if count else ""
+                return _joined(generated, self._cause_words())
             case State.READY:
                 return self._ready_words()
         return self._usage_words()
@@ -188,7 +190,7 @@ class TurnMeter:
         if usage is None:
             return ""
         rate = usage.generated_tokens / usage.generate_seconds if usage.generate_seconds > 0 else 0.0
-        if usage.first_token_seconds is None and usage.knows_tokens:
+        if usage.first_token_seconds is None and usage.knows_tokens and usage.knows_reused:
             generated = self._generated_words(usage.generated_tokens, rate)
             words = f"{usage.reused_tokens:,} reused · {usage.read_tokens:,} read · {generated}"
         else:
@@ -202,7 +204,7 @@ class TurnMeter:
 
     @staticmethod
     def _generated_words(count: int, rate: float) -> str:
-        words = f"{count:,} generated" if count else ""
+        words = f"{count:,} generated"
         return f"{words} · {_rate(rate)} tok/s" if rate > 0 else words
 
 
