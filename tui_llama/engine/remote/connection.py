@@ -6,6 +6,7 @@ same server, because the key and the conversation belong to nobody else.
 
 import asyncio
 import ipaddress
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -53,7 +54,7 @@ class Answer(NamedTuple):
 class Connection:
     """Sends requests to one server.
 
-    Making one takes a tenth of a second, because the system's certificates are read.
+    For https, making one takes a tenth of a second, because the system's certificates are read.
 
     Args:
         server: The server.
@@ -178,14 +179,13 @@ class Connection:
             target = url.join(location)
         except (httpx2.InvalidURL, ValueError):
             target = httpx2.URL("")
-        is_upgrade = url.scheme == "http" and target.scheme == "https" and _port(url) == 80 and _port(target) == 443
-        is_same_place = target.scheme == url.scheme and _port(target) == _port(url)
-        if target.host == url.host and (is_same_place or is_upgrade) and not target.userinfo:
+        is_same_place = target.host == url.host and _port(target) == _port(url)
+        if is_same_place and target.scheme == url.scheme and not target.userinfo:
             return target
         raise RemoteEngineError(
             FailureCause.ENGINE,
-            f"{self.server.name} sends the request on to another server, {short(location)}; it was not followed",
-            "If you trust that server, give its URL instead.",
+            f"{self.server.name} sends the request on to another address, {short(location)}; it was not followed",
+            "If that is the server you mean, give this address instead.",
         )
 
     async def _send(self, url: httpx2.URL, content: bytes | None, headers: Mapping[str, str]) -> httpx2.Response:
@@ -285,7 +285,7 @@ def _client(server: Server, proxy: str) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
             trust_env=False,
             proxy=proxy or None,
-            verify=httpx2.create_ssl_context(),
+            verify=_certificates(server),
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=2, keepalive_expiry=30.0),
@@ -296,6 +296,13 @@ def _client(server: Server, proxy: str) -> httpx2.AsyncClient:
             f"{server.name}: the proxy of the variables cannot be used",
             "Give it in HTTP_PROXY or HTTPS_PROXY like http://proxy:3128, or add the server to NO_PROXY.",
         ) from error
+
+
+def _certificates(server: Server) -> ssl.SSLContext:
+    """Returns whom to trust: the system's certificates. Reading them takes long, and only TLS needs them."""
+    if server.url.startswith("https:"):
+        return httpx2.create_ssl_context()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
 
 
 def proxy_for(address: str) -> str:

@@ -68,7 +68,7 @@ LLAMA_SERVER: Final = Dialect(
     tells_images=True,
 )
 OWN_SERVER: Final = msgspec.structs.replace(
-    LLAMA_SERVER, title="tui-llama", continues_thinking="", continues_whole=True
+    LLAMA_SERVER, title="tui-llama", continues_thinking="", continues_whole=True, grammar_path=()
 )
 """The dialect of this program's own server: llama-server's, so that nobody has to name it in the settings."""
 VLLM: Final = Dialect(

@@ -102,7 +102,7 @@ class RemoteEngine:
             if self._key_was_refused:
                 # The user may have corrected it, or it may have run out.
                 try:
-                    connection.use_key(await self._key(connection.server))
+                    connection.use_key(await asyncio.to_thread(self._key, connection.server))
                 except RemoteEngineError as error:
                     return error.failed(request.turn)
             return await reply.run(tell)
@@ -148,7 +148,18 @@ class RemoteEngine:
         if connection is not None:
             await connection.close()
 
-    async def _key(self, server: Server) -> str:
+    def _open(self, server: Server) -> "Connection":
+        """Returns a connection with the key of a server. It may wait long for the key, so it runs in a thread.
+
+        Raises:
+            RemoteEngineError: the key or the proxy cannot be used.
+        """
+        # The first import takes long, too; the others then find most of it done.
+        from tui_llama.engine.remote.connection import Connection
+
+        return Connection(server, self._key(server), self._patience)
+
+    def _key(self, server: Server) -> str:
         """Returns the key of a server, "" for none.
 
         Raises:
@@ -157,7 +168,7 @@ class RemoteEngine:
         from tui_llama.engine.remote.failures import RemoteEngineError
 
         try:
-            return await asyncio.to_thread(self._read_key, server)
+            return self._read_key(server)
         except UserError as error:
             raise RemoteEngineError(FailureCause.KEY_REFUSED, str(error), error.hint) from error
 
@@ -167,13 +178,11 @@ class RemoteEngine:
         Raises:
             UserError: there is no such model, or no such server.
         """
-        from tui_llama.engine.remote.connection import Connection
-        from tui_llama.engine.remote.reply import LastPrompt
-
         model = remote_model(address)
         server = self._find_server(model.url)
-        key = await self._key(server)
-        self._connection = await asyncio.to_thread(Connection, server, key, self._patience)
+        self._connection = await asyncio.to_thread(self._open, server)
+        from tui_llama.engine.remote.reply import LastPrompt
+
         facts = await self._facts_when_ready(self._connection, model.name, tell)
         self._facts, self._last_prompt = facts, LastPrompt()
         return ModelLoaded(model_info(facts, server), self._connection.notices)
