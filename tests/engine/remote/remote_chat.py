@@ -1,8 +1,8 @@
 """The remote engine at work with fake servers, through the `Engine` protocol alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ from tests.fakes.openai_dialects import MODEL, Kind
 from tests.fakes.openai_server import FakeServer, Script, stream
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
+from tui_llama.engine.process.framing import decode_event, encode_frame
 from tui_llama.engine.protocol import (
     CompleteRequest,
+    Event,
     Failed,
     FailureCause,
     Finished,
@@ -93,6 +95,7 @@ def check_events(events: list[ReplyEvent], turn: int) -> None:
     assert isinstance(last, (Finished, Failed)), last
     assert not any(isinstance(event, (Finished, Failed)) for event in first)
     assert all(event.turn == turn for event in events if not isinstance(event, Notice))
+    check_values(events)
     done = 0
     for event in first:
         if isinstance(event, PromptProgress):
@@ -101,6 +104,15 @@ def check_events(events: list[ReplyEvent], turn: int) -> None:
             done = event.done_tokens
         elif isinstance(event, TextPiece):
             assert not event.token_ids
+
+
+def check_values(events: Iterable[Event]) -> None:
+    """Checks that all values are such as the protocol allows, by a way through the frames of a pipe."""
+    for event in events:
+        assert decode_event(encode_frame(event)[4:]) == event
+        if isinstance(event, Notice):
+            assert "\x1b" not in event.text
+            assert "\n" not in event.text
 
 
 def failure_of(events: list[ReplyEvent], cause: FailureCause) -> Failed:
@@ -150,6 +162,7 @@ async def load_events(engine: RemoteEngine, address: str) -> list[LoadEvent]:
     *first, last = events
     assert isinstance(last, (ModelLoaded, Failed)), last
     assert not any(isinstance(event, (ModelLoaded, Failed)) for event in first)
+    check_values(events)
     return events
 
 
@@ -181,3 +194,23 @@ async def chatting(kind: Kind, **more: Any) -> AsyncIterator[Chat]:
     """Opens a chat with a fake server of this kind."""
     async with kind.server() as fake, chat_with(fake, **more) as chat:
         yield chat
+
+
+def check_ends(events: list[ReplyEvent], begins_with: str = "") -> None:
+    """Checks that a reply to nonsense has ended as replies do. `Chat.ask` has checked the order of events."""
+    text = text_of(events)
+    assert text.startswith(begins_with)
+    text.encode()  # no halves of pairs
+    if isinstance(events[-1], Failed):
+        failure_of(events, events[-1].cause)
+
+
+@contextmanager
+def chat_for_examples(kind: Kind) -> Iterator[tuple[Chat, asyncio.Runner]]:
+    """Opens one chat for all examples of a hypothesis test, which are one run of the loop each."""
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        try:
+            yield runner.run(stack.enter_async_context(chatting(kind))), runner
+        finally:
+            runner.run(stack.aclose())

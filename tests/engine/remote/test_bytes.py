@@ -1,19 +1,25 @@
 """Streams however they are cut, however long, and whatever they hold."""
 
-import asyncio
-import json
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.remote.remote_chat import ANSWER, BEGUN, Chat, chatting, ended_well, failure_of, reply_request
+from tests.engine.remote.remote_chat import (
+    ANSWER,
+    BEGUN,
+    Chat,
+    chat_for_examples,
+    chatting,
+    check_ends,
+    ended_well,
+    failure_of,
+)
 from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, text_of
-from tests.fakes.openai_dialects import LLAMA_SERVER, PLAIN, Kind
-from tests.fakes.openai_server import Cut, Framing, Step, packets, response, stream
+from tests.fakes.openai_dialects import LLAMA_SERVER, PLAIN
+from tests.fakes.openai_server import Cut, Framing, packets, response, stream
 from tui_llama.engine.protocol import Failed, FailureCause, Finished, ReplyEvent, TextPiece
 
 STREAMS: dict[str, list[bytes]] = {
@@ -93,110 +99,6 @@ def test_any_way_of_cutting_a_stream_gives_the_same_events() -> None:
             assert runner.run(said(chat, packets(whole, sizes))) == expected[name]
 
         same()
-
-
-# --- garbage --------------------------------------------------------------------------------------------------------
-
-
-ODD_BYTES = st.one_of(
-    st.binary(max_size=200),
-    st.lists(
-        st.sampled_from(
-            [
-                b"data: ",
-                b"\n",
-                b"\r",
-                b"\n\n",
-                b"{",
-                b"}",
-                b"[",
-                b'"',
-                b"null",
-                b"\xff",
-                b"\xf0\x9f",
-                b":",
-                b"\x00",
-                b"[DONE]",
-                *wire.plain(),
-            ]
-        ),
-        max_size=30,
-    ).map(b"".join),
-)
-
-ODD_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("\ud800"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-
-NAMES_IN_CHUNKS = (
-    "choices", "delta", "content", "reasoning", "reasoning_content", "tool_calls", "finish_reason", "usage", "timings",
-    "logprobs", "prompt_progress", "error", "message", "index", "function", "name", "arguments", "role", "id", "model",
-    "prompt_tokens", "completion_tokens", "prompt_tokens_details", "cached_tokens", "total", "cache", "processed",
-    "prompt_n", "prompt_ms", "predicted_n", "predicted_ms", "cache_n", "token", "bytes", "logprob", "top_logprobs",
-)  # fmt: skip
-
-ODD_CHUNKS = st.recursive(
-    ODD_JSON | st.integers(-(2**70), 2**70),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES_IN_CHUNKS), inner, max_size=5),
-    max_leaves=20,
-)
-
-
-def check_ends(events: list[ReplyEvent], begins_with: str = "") -> None:
-    """Checks that a reply to nonsense has ended as replies do. `Chat.ask` has checked the order of events."""
-    text = text_of(events)
-    assert text.startswith(begins_with)
-    text.encode()  # no halves of pairs
-    if isinstance(events[-1], Failed):
-        failure_of(events, events[-1].cause)
-
-
-def test_any_bytes_after_a_good_start_end_the_answer_or_fail_it() -> None:
-    with chat_for_examples(LLAMA_SERVER) as (chat, runner):
-
-        @settings(max_examples=200)
-        @given(ODD_BYTES, st.sampled_from([None, Cut.CLOSE, Cut.RESET]))
-        def ends(garbage: bytes, cut: Cut | None) -> None:
-            steps: list[Step] = [*BEGUN, *([garbage] if garbage else []), *([cut] if cut else [])]
-            check_ends(runner.run(chat.ask(stream(*steps))), ANSWER)
-
-        ends()
-
-
-@pytest.mark.parametrize("top_probabilities", [None, 2])
-def test_any_json_in_a_stream_ends_the_answer_or_fails_it(top_probabilities: int | None) -> None:
-    request = reply_request(top_probabilities=top_probabilities)
-    with chat_for_examples(LLAMA_SERVER) as (chat, runner):
-
-        @settings(max_examples=200)
-        @given(st.lists(ODD_CHUNKS.map(_event) | st.builds(_odd_choice, ODD_CHUNKS), max_size=4), st.booleans())
-        def ends(odd: list[bytes], stops: bool) -> None:
-            sent = [*BEGUN, *odd, *([wire.STOP, wire.DONE] if stops else [])]
-            check_ends(runner.run(chat.ask(stream(*sent), request=request)), ANSWER)
-
-        ends()
-
-
-def _event(value: object) -> bytes:
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-
-def _odd_choice(value: object) -> bytes:
-    """Returns a chunk whose odd parts are where one is looked for."""
-    return _event({"choices": [value if isinstance(value, dict) else {"delta": value}], "usage": value})
-
-
-@contextmanager
-def chat_for_examples(kind: Kind) -> Iterator[tuple[Chat, asyncio.Runner]]:
-    """Opens one chat for all examples of a hypothesis test, which are one run of the loop each."""
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        try:
-            yield runner.run(stack.enter_async_context(chatting(kind))), runner
-        finally:
-            runner.run(stack.aclose())
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------------
