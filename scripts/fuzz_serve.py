@@ -23,7 +23,7 @@ from tests.serve.running_server import Running, running
 from tests.serve.test_fuzz import brief, failures_of_the_loop
 from tui_llama import paths
 from tui_llama.engine.scripted import ScriptedEngine
-from tui_llama.serve.limits import Limits
+from tui_llama.serve.http.limits import Limits
 
 _IMPATIENT = Limits(head_seconds=0.2, body_seconds=0.2, keep_alive_seconds=0.0)
 _LONGEST_SECONDS = 60.0

@@ -16,11 +16,11 @@ from tests.patience import HANG_SECONDS
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.protocol import Engine, LoadRequest, ReplyRequest, TextPiece
 from tui_llama.engine.scripted import ScriptedEngine, Step, demo_model
-from tui_llama.serve.access import Access, client_of
 from tui_llama.serve.app import make_app
-from tui_llama.serve.disconnect import watched
-from tui_llama.serve.limits import Limits
-from tui_llama.serve.listening import bound_sockets
+from tui_llama.serve.http.access import Access, client_of
+from tui_llama.serve.http.disconnect import watched
+from tui_llama.serve.http.limits import Limits
+from tui_llama.serve.http.listening import bound_sockets
 from tui_llama.serve.metrics import MeasuredEngine, Metrics
 from tui_llama.serve.queue import MOST_WAITING, EngineQueue
 from tui_llama.serve.running import HttpServer

@@ -14,7 +14,7 @@ from tui_llama.engine.process.border import LOG_HINT
 from tui_llama.engine.protocol import Finished, LoadRequest, Tokenized, TokenizeRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine
 from tui_llama.errors import EngineError, EngineLostError
-from tui_llama.serve.errors import ApiError
+from tui_llama.serve.http.errors import ApiError
 from tui_llama.serve.queue import EngineQueue
 from tui_llama.serve.served_model import ServedModel
 

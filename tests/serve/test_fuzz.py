@@ -9,7 +9,7 @@ from tests.serve.running_server import Running, running
 from tui_llama import paths
 from tui_llama.engine.protocol import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import ScriptedEngine, Step, demo_reply
-from tui_llama.serve.limits import Limits
+from tui_llama.serve.http.limits import Limits
 
 REQUESTS = 1000
 AT_ONCE = 8

@@ -13,8 +13,8 @@ from tui_llama.engine.protocol import Failed, LoadRequest, ModelLoaded, Notice, 
 from tui_llama.engine.scripted import Gate, ScriptedEngine, Step, demo_model
 from tui_llama.errors import EngineError
 from tui_llama.output import Output
-from tui_llama.serve.access import Access
-from tui_llama.serve.listening import bound_sockets
+from tui_llama.serve.http.access import Access
+from tui_llama.serve.http.listening import bound_sockets
 from tui_llama.serve.running import Service, serve
 from tui_llama.settings import Settings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.engine.remote.test_real_server import real_server
+from tests.engine.remote.servers.test_real_server import real_server
 from tests.fakes.chat_app import ScreenDriver, unhurried
 from tests.fakes.models import FakeModels
 from tests.starter.real_chat import QUIET

@@ -61,7 +61,7 @@ def ask(
         loop_guard=_has_loop_guard(settings, ignore_eos),
     )
     if is_server_address(model):
-        from tui_llama.cli.remote_answer import answer_by_server
+        from tui_llama.cli.servers.answer import answer_by_server
 
         answer_by_server(model, settings, request)
     else:

@@ -31,7 +31,7 @@ from tui_llama.cli.commands.tokenize import tokenize
 from tui_llama.cli.errors import ShownError, TellingGroup
 from tui_llama.cli.model_choice import given_model
 from tui_llama.cli.options import ENGINE, GENERATING, MODEL_OPTION, PLACEMENT, SERVER_OPTION, given, setting_options
-from tui_llama.cli.server_choice import refuse_options_of_our_engine, server_model
+from tui_llama.cli.servers.choice import refuse_options_of_our_engine, server_model
 from tui_llama.errors import ModelFileError, UserError
 from tui_llama.servers.address import Server, is_server_address
 from tui_llama.system import standard_streams

@@ -12,7 +12,7 @@ import click
 
 from tui_llama import paths
 from tui_llama.cli.errors import say
-from tui_llama.cli.server_choice import refuse_options_of_our_engine, server_model
+from tui_llama.cli.servers.choice import refuse_options_of_our_engine, server_model
 from tui_llama.errors import ModelFileError, UserError
 from tui_llama.servers.address import is_server_address, remote_model
 

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.serve.access import Access, AccessMiddleware
-from tui_llama.serve.answering import AnsweringMiddleware
-from tui_llama.serve.errors import INVALID, NOT_FOUND, ApiError
-from tui_llama.serve.limits import BodyLimitMiddleware, Limits
+from tui_llama.serve.http.access import Access, AccessMiddleware
+from tui_llama.serve.http.answering import AnsweringMiddleware
+from tui_llama.serve.http.errors import INVALID, NOT_FOUND, ApiError
+from tui_llama.serve.http.limits import BodyLimitMiddleware, Limits
 from tui_llama.serve.metrics import CONTENT_TYPE, Metrics
 from tui_llama.serve.model_routes import json_response, model_routes
 from tui_llama.serve.openai.routes import openai_routes

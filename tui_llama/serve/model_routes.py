@@ -15,10 +15,10 @@ from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.process.border import LOG_HINT
 from tui_llama.engine.protocol import Tokenized, TokenizeRequest
 from tui_llama.errors import EngineError, EngineLostError
-from tui_llama.serve.access import client_of
-from tui_llama.serve.disconnect import watched
-from tui_llama.serve.errors import INVALID, NOT_FOUND, ApiError, api_error_of
-from tui_llama.serve.json_body import json_body
+from tui_llama.serve.http.access import client_of
+from tui_llama.serve.http.disconnect import watched
+from tui_llama.serve.http.errors import INVALID, NOT_FOUND, ApiError, api_error_of
+from tui_llama.serve.http.json_body import json_body
 from tui_llama.serve.queue import EngineQueue
 
 _OWNER: Final = "tui_llama"

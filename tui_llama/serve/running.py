@@ -19,12 +19,12 @@ import uvicorn
 from tui_llama.engine.process.border import GuardedEngine
 from tui_llama.engine.protocol import Engine, LoadProgress, LoadRequest
 from tui_llama.output import Output, percent
-from tui_llama.serve.access import Access
 from tui_llama.serve.app import make_app
 from tui_llama.serve.attach import attached_screens
-from tui_llama.serve.http_protocol import protocol_class
-from tui_llama.serve.limits import Limits
-from tui_llama.serve.listening import MOST_PENDING
+from tui_llama.serve.http.access import Access
+from tui_llama.serve.http.limits import Limits
+from tui_llama.serve.http.listening import MOST_PENDING
+from tui_llama.serve.http.protocol import protocol_class
 from tui_llama.serve.metrics import MeasuredEngine, Metrics
 from tui_llama.serve.queue import EngineQueue
 from tui_llama.serve.served_model import ServedModel

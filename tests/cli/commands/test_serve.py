@@ -17,7 +17,7 @@ from tests.fakes.headless_program import start
 from tests.patience import HANG_SECONDS
 from tui_llama.cli.commands import serve as command
 from tui_llama.cli.main import command_line
-from tui_llama.serve.keys import KEY_VARIABLE
+from tui_llama.serve.http.keys import KEY_VARIABLE
 
 PROGRAM = """
 from tui_llama.cli.commands import serve

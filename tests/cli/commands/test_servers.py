@@ -130,7 +130,7 @@ def test_a_key_is_typed_unseen_on_a_terminal(memory: MemoryKeyring, monkeypatch:
         asked.append(hide_input and err)
         return KEY
 
-    monkeypatch.setattr("tui_llama.cli.server_changes.click.prompt", prompt)
+    monkeypatch.setattr("tui_llama.cli.servers.changes.click.prompt", prompt)
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _stream: True, raising=False)
     assert run("add", "home", URL, "--keyring").exit_code == 0
     assert asked == [True] and memory.entries == {(KEYRING_SERVICE, "home"): KEY}

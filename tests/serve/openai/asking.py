@@ -22,7 +22,7 @@ from tui_llama.engine.protocol import (
     TokenProbability,
 )
 from tui_llama.engine.scripted import ReplyScript, ScriptedEngine, Step, demo_model
-from tui_llama.serve.answering import AnsweringMiddleware
+from tui_llama.serve.http.answering import AnsweringMiddleware
 from tui_llama.serve.metrics import Metrics
 from tui_llama.serve.openai.chunks import Ids
 from tui_llama.serve.openai.routes import openai_routes

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tui_llama.engine.protocol import Engine
     from tui_llama.output import Output
-    from tui_llama.serve.access import Access
+    from tui_llama.serve.http.access import Access
     from tui_llama.serve.running import Service
 
 _NEEDED: Final = ("starlette", "uvicorn", "prometheus_client")
@@ -95,7 +95,7 @@ def _serve(options: Mapping[str, object]) -> int:
 
 def _service(options: Mapping[str, object]) -> "Service":
     from tui_llama.chats.chat_prompt_cache import with_prompt_cache
-    from tui_llama.serve.listening import bound_sockets
+    from tui_llama.serve.http.listening import bound_sockets
     from tui_llama.serve.running import Service
 
     access = _access(options)
@@ -118,8 +118,8 @@ def _access(options: Mapping[str, object]) -> "Access":
     """Returns who may ask; raises `UserError` where that cannot be meant."""
     import os
 
-    from tui_llama.serve.access import Access
-    from tui_llama.serve.keys import read_keys
+    from tui_llama.serve.http.access import Access
+    from tui_llama.serve.http.keys import read_keys
 
     given_key, key_file = options.get("key_on_command_line"), options.get("api_key_file")
     if given_key:
@@ -145,7 +145,7 @@ def _texts(options: Mapping[str, object], name: str) -> tuple[str, ...]:
 
 
 def _check_that_strangers_need_a_key(sockets: "list[socket]", access: "Access") -> None:
-    from tui_llama.serve.listening import are_on_loopback
+    from tui_llama.serve.http.listening import are_on_loopback
 
     if not access.keys and not are_on_loopback(sockets):
         for each in sockets:
@@ -154,7 +154,7 @@ def _check_that_strangers_need_a_key(sockets: "list[socket]", access: "Access") 
 
 
 def _tell(name: str, host: str, service: "Service", output: "Output") -> None:
-    from tui_llama.serve.listening import url_of
+    from tui_llama.serve.http.listening import url_of
     from tui_llama.text_safety import sanitize_line
 
     output.progress("")  # nothing is loading any more

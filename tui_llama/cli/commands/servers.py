@@ -24,7 +24,7 @@ def servers() -> None:
 @servers.command("list")
 def list_servers() -> None:
     """Prints the servers in the settings file: name, URL, and where the key comes from. Keys are never shown."""
-    from tui_llama.cli.server_listing import print_servers
+    from tui_llama.cli.servers.listing import print_servers
 
     output = _output()
     with output.closing():
@@ -46,7 +46,7 @@ def add(
     With --keyring, the key is asked for on a terminal, else it is the first line of standard input. If the server is
     there already, just so, only the key is stored anew.
     """
-    from tui_llama.cli.server_changes import add as add_to_file
+    from tui_llama.cli.servers.changes import add as add_to_file
 
     fields = {
         "url": url,
@@ -62,7 +62,7 @@ def add(
 @click.argument("name")
 def remove(name: str) -> None:
     """Removes the server NAME from the settings file, and its key from the system's keyring."""
-    from tui_llama.cli.server_changes import remove as remove_from_file
+    from tui_llama.cli.servers.changes import remove as remove_from_file
 
     remove_from_file(name)
 
@@ -72,7 +72,7 @@ def remove(name: str) -> None:
 @click.pass_obj
 def check(group_options: Mapping[str, object], name_or_url: str) -> None:
     """Asks a server which models it offers, and prints them."""
-    from tui_llama.cli.server_listing import print_models
+    from tui_llama.cli.servers.listing import print_models
     from tui_llama.servers.declared import find_server
 
     output = _output()

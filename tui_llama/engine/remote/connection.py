@@ -27,8 +27,8 @@ from tui_llama.engine.remote.failures import (
     silent,
     status_error,
 )
-from tui_llama.engine.remote.json_values import NotJsonError, decode_json
 from tui_llama.engine.remote.patience import Patience
+from tui_llama.engine.remote.stream.json_values import NotJsonError, decode_json
 from tui_llama.servers.address import Server
 
 MOST_BODY_BYTES: Final = 16 * 1024 * 1024

@@ -212,9 +212,9 @@ class RemoteEngine:
 
 def model_info(facts: "ServerFacts", server: Server) -> ModelInfo:
     """Returns the facts about a server's model that the screen shows."""
-    from tui_llama.engine.remote.answer import CALL_OPENING
     from tui_llama.engine.remote.probe import shown_name
-    from tui_llama.engine.remote.thinking import CLOSING, OPENING
+    from tui_llama.engine.remote.stream.answer import CALL_OPENING
+    from tui_llama.engine.remote.stream.thinking import CLOSING, OPENING
 
     dialect = facts.dialect
     return ModelInfo(

@@ -7,14 +7,14 @@ from typing import Any, TypeAlias
 import httpx2
 
 from tui_llama.engine.protocol import FailureCause, ReplyEvent
-from tui_llama.engine.remote.answer import Answer
-from tui_llama.engine.remote.chunk import END_OF_STREAM, read_chunk
 from tui_llama.engine.remote.connection import MOST_BODY_BYTES, MOST_ERROR_BYTES, Connection, read_body
 from tui_llama.engine.remote.failures import RemoteEngineError, cut_off, short, status_error
-from tui_llama.engine.remote.json_values import NotJsonError
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.remote.probe import ServerFacts
-from tui_llama.engine.remote.sse import EventReader, EventTooLongError
+from tui_llama.engine.remote.stream.answer import Answer
+from tui_llama.engine.remote.stream.chunk import END_OF_STREAM, read_chunk
+from tui_llama.engine.remote.stream.json_values import NotJsonError
+from tui_llama.engine.remote.stream.sse import EventReader, EventTooLongError
 from tui_llama.engine.remote.watchdog import Watchdog
 
 TellReply: TypeAlias = Callable[[ReplyEvent], Awaitable[None]]

@@ -7,8 +7,8 @@ import msgspec
 from tui_llama.engine.protocol import FailureCause
 from tui_llama.engine.remote.connection import Connection
 from tui_llama.engine.remote.failures import RemoteEngineError
-from tui_llama.engine.remote.json_values import count_at, list_at, text_at, value_at
 from tui_llama.engine.remote.patience import Patience
+from tui_llama.engine.remote.stream.json_values import count_at, list_at, text_at, value_at
 from tui_llama.servers.address import Server
 
 _LOADED_WORDS: Final = ("loaded", "sleeping")

@@ -19,8 +19,8 @@ from tui_llama.engine.remote.dialects import (
     Dialect,
 )
 from tui_llama.engine.remote.failures import RemoteEngineError, short
-from tui_llama.engine.remote.json_values import count_at, list_at, text_at, value_at
 from tui_llama.engine.remote.models import ServerModel, listed_models, model_listing
+from tui_llama.engine.remote.stream.json_values import count_at, list_at, text_at, value_at
 
 _OWNERS: Final = {
     "llamacpp": LLAMA_SERVER,

@@ -14,16 +14,16 @@ from tui_llama.engine.protocol import (
     ReplyEvent,
     ReplyRequest,
 )
-from tui_llama.engine.remote.answer import Answer, continued_messages
 from tui_llama.engine.remote.connection import Connection
 from tui_llama.engine.remote.exchange import Exchange, TellReply
 from tui_llama.engine.remote.failures import BusyError, LoadingError, PromptTooLongError, RemoteEngineError
-from tui_llama.engine.remote.overflow import share_that_fits, without_oldest_turns
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.remote.probe import ServerFacts
-from tui_llama.engine.remote.request_body import request_body
-from tui_llama.engine.remote.request_messages import in_order
-from tui_llama.engine.remote.usage_meter import UsageMeter
+from tui_llama.engine.remote.request.body import request_body
+from tui_llama.engine.remote.request.messages import in_order
+from tui_llama.engine.remote.request.overflow import share_that_fits, without_oldest_turns
+from tui_llama.engine.remote.stream.answer import Answer, continued_messages
+from tui_llama.engine.remote.stream.usage_meter import UsageMeter
 from tui_llama.errors import EngineError
 
 

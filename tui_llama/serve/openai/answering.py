@@ -21,11 +21,11 @@ from tui_llama.engine.protocol import (
     TextPiece,
 )
 from tui_llama.errors import UserError
-from tui_llama.serve.access import client_of
-from tui_llama.serve.disconnect import ClientGone, WatchedClient, watched
-from tui_llama.serve.errors import ApiError, api_error_of
+from tui_llama.serve.http.access import client_of
+from tui_llama.serve.http.disconnect import ClientGone, WatchedClient, watched
+from tui_llama.serve.http.errors import ApiError, api_error_of
 from tui_llama.serve.openai.event_stream import event_stream
-from tui_llama.serve.openai.refusals import error_of_failure
+from tui_llama.serve.openai.request.refusals import error_of_failure
 from tui_llama.serve.queue import EngineQueue, QueueClosed, QueueFull, Turn
 
 AnswerEvent: TypeAlias = PromptProgress | TextPiece | Finished

@@ -6,12 +6,12 @@ from typing import Any, Final, TypeAlias
 
 from tui_llama.chat import StopReason
 from tui_llama.engine.protocol import Finished, PromptProgress, TextPiece, TokenProbability
-from tui_llama.serve.openai.asked import AskedChat
+from tui_llama.serve.openai.answer_text.reasoning import PartedText, ReasoningSplitter
+from tui_llama.serve.openai.answer_text.tool_calls import AnswerPart, NumberedCall, ToolCallParser
 from tui_llama.serve.openai.chunks import ENDED, Envelope, Ids, finish_reason
 from tui_llama.serve.openai.figures import RunningFigures, timings, usage_figures
 from tui_llama.serve.openai.probabilities import TellableProbabilities, chat_probabilities
-from tui_llama.serve.openai.reasoning import PartedText, ReasoningSplitter
-from tui_llama.serve.openai.tool_calls import AnswerPart, NumberedCall, ToolCallParser
+from tui_llama.serve.openai.request.asked import AskedChat
 
 Delta: TypeAlias = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from starlette.types import Send
 
-from tui_llama.serve.errors import ApiError
+from tui_llama.serve.http.errors import ApiError
 
 _PING: Final = b": ping\n\n"
 _DONE: Final = b"data: [DONE]\n\n"

@@ -8,15 +8,15 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.serve.json_body import json_body
+from tui_llama.serve.http.json_body import json_body
+from tui_llama.serve.openai.answer_text.open_thought import OpenThoughts
 from tui_llama.serve.openai.answering import Answering
-from tui_llama.serve.openai.bodies import ChatBody, CommonBody, TextBody
-from tui_llama.serve.openai.chat_request import asked_chat
 from tui_llama.serve.openai.chunks import Ids
-from tui_llama.serve.openai.open_thought import OpenThoughts
-from tui_llama.serve.openai.questions import ChatQuestion, TextQuestion
-from tui_llama.serve.openai.refusals import check_model
-from tui_llama.serve.openai.text_request import asked_text
+from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody, TextBody
+from tui_llama.serve.openai.request.chat_request import asked_chat
+from tui_llama.serve.openai.request.questions import ChatQuestion, TextQuestion
+from tui_llama.serve.openai.request.refusals import check_model
+from tui_llama.serve.openai.request.text_request import asked_text
 from tui_llama.serve.queue import EngineQueue
 from tui_llama.settings import Settings
 

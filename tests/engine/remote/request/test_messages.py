@@ -1,0 +1,85 @@
+"""Messages are sent as servers take them, with the thinking of answers beside their texts."""
+
+from typing import Any
+
+import pytest
+
+from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.remote.dialects import DIALECTS, LLAMA_SERVER, OWN_SERVER, PLAIN, SGLANG, VLLM, Dialect
+from tui_llama.engine.remote.request.messages import in_order, request_messages
+from tui_llama.errors import EngineError
+
+QUESTION = ChatMessage(Role.USER, "Hello")
+THOUGHT = ChatMessage(Role.ASSISTANT, "<think>\nHm.\n</think>\n\nHi")
+CUT = ChatMessage(Role.ASSISTANT, "<think>\nHm, the user")
+
+
+def sent(message: ChatMessage, dialect: Dialect, goes_on: bool = False) -> dict[str, Any]:
+    return request_messages((QUESTION, message), dialect, goes_on)[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("llama-server", {"reasoning_content": "Hm."}),
+        ("vllm", {"reasoning": "Hm.", "reasoning_content": "Hm."}),
+        ("sglang", {"reasoning_content": "Hm."}),
+        ("ollama", {"reasoning": "Hm."}),
+        ("lmstudio", {}),
+        ("plain", {}),
+    ],
+)
+def test_thinking_goes_under_the_names_of_the_dialect_or_not_at_all(name: str, fields: dict[str, str]) -> None:
+    assert sent(THOUGHT, DIALECTS[name]) == {"role": "assistant", "content": "Hi", **fields}
+
+
+def test_thinking_of_the_user_is_the_users_text() -> None:
+    message = ChatMessage(Role.USER, THOUGHT.text)
+    assert sent(message, LLAMA_SERVER)["content"] == THOUGHT.text
+
+
+@pytest.mark.parametrize("dialect", [VLLM, SGLANG, OWN_SERVER])
+def test_an_answer_that_goes_on_within_its_thinking_is_sent_as_it_is(dialect: Dialect) -> None:
+    assert sent(CUT, dialect, goes_on=True) == {"role": "assistant", "content": CUT.text}
+
+
+def test_llama_server_goes_on_within_the_thinking_beside_the_text() -> None:
+    assert sent(CUT, LLAMA_SERVER, goes_on=True) == {
+        "role": "assistant",
+        "content": "",
+        "reasoning_content": "Hm, the user",
+    }
+
+
+def test_our_own_server_continues_the_content_with_the_thinking_in_it() -> None:
+    assert sent(THOUGHT, OWN_SERVER, goes_on=True) == {"role": "assistant", "content": THOUGHT.text}
+    assert sent(THOUGHT, OWN_SERVER)["reasoning_content"] == "Hm."
+
+
+def test_images_come_before_the_text_and_may_be_alone() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    message = ChatMessage(Role.USER, "Look", images=("data:image/png;base64,AA",))
+    assert sent(message, PLAIN)["content"] == [image, {"type": "text", "text": "Look"}]
+    assert sent(ChatMessage(Role.USER, "", images=message.images), PLAIN)["content"] == [image]
+
+
+def test_further_fields_are_sent_and_replace_nothing() -> None:
+    message = ChatMessage(Role.TOOL, "42", fields='{"tool_call_id": "c", "role": "user", "content": "x"}')
+    assert sent(message, PLAIN) == {"role": "tool", "content": "42", "tool_call_id": "c"}
+
+
+@pytest.mark.parametrize("fields", ["[1]", "{", '"x"'])
+def test_fields_that_are_none_are_refused(fields: str) -> None:
+    with pytest.raises(EngineError):
+        sent(ChatMessage(Role.USER, "x", fields=fields), PLAIN)
+
+
+def test_halves_of_characters_are_not_sent() -> None:
+    assert sent(ChatMessage(Role.USER, "a\ud83d"), PLAIN)["content"] == "a\ufffd"
+
+
+def test_a_chat_is_put_in_order_and_calls_of_tools_are_left_alone() -> None:
+    messages = (QUESTION, QUESTION, ChatMessage(Role.ASSISTANT, ""), ChatMessage(Role.USER, "There?"))
+    assert in_order(messages) == (ChatMessage(Role.USER, "Hello\n\nHello\n\nThere?"),)
+    calls = (QUESTION, ChatMessage(Role.ASSISTANT, "", fields='{"tool_calls": []}'), ChatMessage(Role.TOOL, "42"))
+    assert in_order(calls) == calls

@@ -1,0 +1,96 @@
+"""An answer says how it ended, and has tool calls in the form of local models."""
+
+from typing import Any
+
+import pytest
+
+from tui_llama.chat import StopReason
+from tui_llama.engine.protocol import Finished, Notice, PromptProgress, ReplyEvent, ReplyRequest, TextPiece
+from tui_llama.engine.remote.stream.answer import Answer
+from tui_llama.engine.remote.stream.chunk import CallPiece, Chunk
+from tui_llama.engine.remote.stream.usage_meter import UsageMeter
+
+
+def answered(*chunks: Chunk, context_size: int = 100, **fields: Any) -> list[ReplyEvent]:
+    answer = Answer(ReplyRequest(1, (), **fields), "box", UsageMeter(context_size))
+    events = [event for chunk in chunks for event in answer.take(chunk)]
+    return [*events, *answer.end(context_size)]
+
+
+def text_of(events: list[ReplyEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextPiece))
+
+
+def reason_of(events: list[ReplyEvent]) -> StopReason:
+    assert isinstance(events[-1], Finished)
+    return events[-1].stop_reason
+
+
+def usage(prompt: int, generated: int) -> Any:
+    return {"prompt_tokens": prompt, "completion_tokens": generated}
+
+
+@pytest.mark.parametrize(
+    ("chunk", "fields", "reason"),
+    [
+        (Chunk(finish_reason="stop"), {}, StopReason.END_OF_GENERATION),
+        (Chunk(finish_reason="tool_calls"), {}, StopReason.END_OF_GENERATION),
+        (Chunk(finish_reason="stop", stop_text="END"), {"stop_texts": ("END",)}, StopReason.STOP_TEXT),
+        (Chunk(finish_reason="stop", stop_text="<|eot|>"), {"stop_texts": ("END",)}, StopReason.END_OF_GENERATION),
+        (Chunk(finish_reason="length"), {}, StopReason.LENGTH),
+        (Chunk(finish_reason="length"), {"max_tokens": 5}, StopReason.LENGTH),
+        (Chunk(finish_reason="length", usage=usage(50, 20)), {}, StopReason.LENGTH),
+        (Chunk(finish_reason="length", usage=usage(50, 50)), {}, StopReason.CONTEXT_FULL),
+        (Chunk(finish_reason="length", usage=usage(50, 49)), {"max_tokens": 60}, StopReason.CONTEXT_FULL),
+        (Chunk(finish_reason="length", usage=usage(50, 50)), {"max_tokens": 50}, StopReason.LENGTH),
+    ],
+)
+def test_the_reason_of_the_end(chunk: Chunk, fields: dict[str, Any], reason: StopReason) -> None:
+    events = answered(Chunk(text="Hello"), chunk, **fields)
+    assert reason_of(events) is reason
+    assert not any(isinstance(event, Notice) for event in events)
+
+
+def test_without_a_known_context_nothing_is_full() -> None:
+    chunk = Chunk(text="x", finish_reason="length", usage=usage(50, 50))
+    assert reason_of(answered(chunk, context_size=0)) is StopReason.LENGTH
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "abort", "\x1b[31mother"])
+def test_an_end_by_the_server_is_told(reason: str) -> None:
+    events = answered(Chunk(text="Hel"), Chunk(finish_reason=reason))
+    (notice,) = (event for event in events if isinstance(event, Notice))
+    assert notice.text.startswith("box ")
+    assert "\x1b" not in notice.text
+
+
+def test_thinking_that_was_cut_stays_open_and_other_is_closed() -> None:
+    assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason="length"))) == "<think>\nHm"
+    assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason="stop"))) == "<think>\nHm\n</think>\n\n"
+
+
+def test_pieces_of_calls_are_joined() -> None:
+    chunks = [
+        Chunk(text="Let me look."),
+        Chunk(calls=(CallPiece(0, "look", ""),)),
+        Chunk(calls=(CallPiece(0, "", '{"a": '), CallPiece(1, "again", ""))),
+        Chunk(calls=(CallPiece(0, "", "1}"),)),
+        Chunk(finish_reason="tool_calls"),
+    ]
+    call = '<tool_call>\n{"name": "look", "arguments": {"a": 1}}\n</tool_call>'
+    other = '<tool_call>\n{"name": "again", "arguments": {}}\n</tool_call>'
+    assert text_of(answered(*chunks)) == f"Let me look.\n{call}\n{other}"
+    assert text_of(answered(*chunks[1:])) == f"{call}\n{other}"
+
+
+@pytest.mark.parametrize(
+    ("progress", "numbers"),
+    [
+        ({"total": 50, "cache": 10, "processed": 30}, (10, 30, 50)),
+        ({"total": 50, "cache": 70, "processed": 90}, (50, 50, 50)),
+        ({"total": "x", "cache": -1}, (0, 0, 0)),
+        ({"total": 50, "cache": 10, "processed": 3}, (10, 10, 50)),
+    ],
+)
+def test_progress_stays_within_its_bounds(progress: Any, numbers: tuple[int, int, int]) -> None:
+    assert answered(Chunk(progress=progress), Chunk(finish_reason="stop"))[0] == PromptProgress(1, *numbers)

@@ -1,0 +1,1 @@
+"""Parts the thinking and the tool calls from the text of an answer."""

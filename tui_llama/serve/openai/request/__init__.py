@@ -1,0 +1,1 @@
+"""Makes the engine's request of a client's, or refuses it."""

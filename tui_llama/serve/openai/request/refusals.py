@@ -1,0 +1,137 @@
+"""What the endpoints refuse, always with the name of the field: nothing that would change an answer is ignored."""
+
+from pathlib import PurePath
+from typing import Final
+
+import msgspec
+
+from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.protocol import Failed
+from tui_llama.serve.http.errors import FAILED, INVALID, NOT_FOUND, ApiError
+from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody, TextBody
+
+NOT_SUPPORTED: Final = "unsupported_parameter"
+TOO_LONG: Final = "exceed_context_size_error"
+"""The type of llama-server's error for a prompt that is too long; clients shorten the prompt when they see it."""
+
+_GRAMMARS: Final = (
+    *("grammar", "json_schema", "structured_outputs", "guided_json", "guided_regex"),
+    *("guided_choice", "guided_grammar", "regex", "ebnf"),
+)
+_OLD_TOOLS: Final = ("functions", "function_call")
+
+
+class PromptTooLong(ApiError):  # noqa: N818 - named for what the client is told
+    """The prompt does not fit into the context.
+
+    Args:
+        prompt_tokens: The tokens of the prompt.
+        context_size: The tokens that the context holds.
+        param: The field that is too long.
+    """
+
+    def __init__(self, prompt_tokens: int, context_size: int, param: str) -> None:
+        message = (
+            f"The prompt has {prompt_tokens} tokens, but the maximum context length is {context_size}. "
+            "Send a shorter one, or start the server with a larger --ctx."
+        )
+        super().__init__(400, message, TOO_LONG, "context_length_exceeded", param)
+        self._counts = {"n_prompt_tokens": prompt_tokens, "n_ctx": context_size}
+
+    def body(self) -> bytes:
+        """Returns the error as JSON, with the two counts beside its other fields."""
+        fields = msgspec.json.decode(super().body())
+        fields["error"] |= self._counts
+        return msgspec.json.encode(fields)
+
+
+def wrong(param: str, message: str) -> ApiError:
+    """Returns the error for a field whose value is not allowed."""
+    return ApiError(400, message, INVALID, "invalid_value", param)
+
+
+def unsupported(param: str, message: str) -> ApiError:
+    """Returns the error for a field that the server does not know to follow."""
+    return ApiError(400, message, INVALID, NOT_SUPPORTED, param)
+
+
+def error_of_failure(failed: Failed, model: ModelInfo, param: str, *, has_begun: bool) -> ApiError:
+    """Returns what the client is told of a reply that failed.
+
+    What fails before the prompt is known, such as a template that refuses the messages, is the request's fault.
+
+    Args:
+        failed: The engine's event.
+        model: The model that was asked.
+        param: The field that holds the prompt.
+        has_begun: Whether the prompt was known already.
+    """
+    if failed.prompt_tokens:
+        return PromptTooLong(failed.prompt_tokens, model.context_size, param)
+    message = f"{failed.message[:1].upper()}{failed.message[1:].rstrip('.')}. {failed.hint}".strip()
+    return ApiError(500, message, FAILED) if has_begun else ApiError(400, message, INVALID)
+
+
+def check_model(asked: str | None, model: ModelInfo) -> None:
+    """Checks that a request asks for the model that is served, by its name or that of its file, or for none.
+
+    Raises:
+        ApiError: it asks for another one.
+    """
+    file = PurePath(model.path)
+    if asked and asked not in (model.name, file.name, file.stem):
+        raise ApiError(
+            404, f"There is no model “{asked[:200]}” here; /v1/models lists it.", NOT_FOUND, "model_not_found", "model"
+        )
+
+
+def check_common(body: CommonBody) -> None:
+    """Checks what both endpoints refuse.
+
+    Raises:
+        ApiError: a field asks for what the server cannot do.
+    """
+    for name in ("n", "best_of"):
+        if getattr(body, name) not in (None, 1):
+            raise unsupported(name, f"The server gives one answer; {name} must be 1.")
+    if body.logit_bias:
+        raise unsupported("logit_bias", "The server knows no logit_bias.")
+    for name in _GRAMMARS:
+        if getattr(body, name) not in (None, "", {}, []):
+            raise unsupported(name, f"{name} is not supported yet: the engine has no grammars.")
+    form = body.response_format
+    if form is not None and form.type != "text":
+        raise unsupported(
+            "response_format", f"response_format “{form.type[:40]}” is not supported yet: the engine has no grammars."
+        )
+
+
+def check_chat(body: ChatBody) -> None:
+    """Checks what the chat endpoint refuses beside that.
+
+    Raises:
+        ApiError: a field asks for what the server cannot do.
+    """
+    check_common(body)
+    for name in _OLD_TOOLS:
+        if getattr(body, name) not in (None, [], "auto", "none"):
+            raise unsupported(name, f"{name} is the old form; use tools.")
+    if body.audio is not None or any(each != "text" for each in body.modalities or ()):
+        raise unsupported("audio" if body.audio is not None else "modalities", "The model answers in text only.")
+    if body.web_search_options is not None:
+        raise unsupported("web_search_options", "The server searches nothing.")
+    if body.tool_choice not in (None, "auto", "none"):
+        raise unsupported("tool_choice", "tool_choice can be “auto” or “none” until the engine has grammars.")
+
+
+def check_text(body: TextBody) -> None:
+    """Checks what the text endpoint refuses beside that.
+
+    Raises:
+        ApiError: a field asks for what the server cannot do.
+    """
+    check_common(body)
+    if body.suffix:
+        raise unsupported("suffix", "The server cannot fill in text before a suffix.")
+    if body.echo and body.logprobs not in (None, False):
+        raise unsupported("logprobs", "The server has no log-probabilities of a prompt; leave out echo or logprobs.")
