@@ -68,7 +68,7 @@ class Soak:
             begun_at = time.monotonic()
             try:
                 await kind(self, chance)
-            except (WrongAnswerError, httpx2.HTTPError, ValueError, KeyError, IndexError) as error:
+            except (WrongAnswerError, httpx2.HTTPError, LookupError, TypeError, ValueError) as error:
                 if any(begun_at - 1 < kill for kill in self.kills):
                     self.counts["failed by a kill"] += 1
                 else:
@@ -110,8 +110,11 @@ async def _streamed_chat(soak: Soak, chance: random.Random) -> None:
 
 async def _whole_text(soak: Soak, chance: random.Random) -> None:
     answer = await soak.post("/v1/completions", {"prompt": chance.choice(_QUESTIONS), "max_tokens": 5, "logprobs": 2})
-    choice = answer["choices"][0]
-    _check(len(choice["logprobs"]["tokens"]) == answer["usage"]["completion_tokens"], "one log-probability for a token")
+    choice, generated_tokens = answer["choices"][0], answer["usage"]["completion_tokens"]
+    told_tokens = len(choice["logprobs"]["tokens"]) if choice["logprobs"] else 0
+    # The token that ends an answer is generated, and no part of its text.
+    has_end = choice["finish_reason"] == "stop"
+    _check(told_tokens == generated_tokens - has_end, f"{told_tokens} log-probabilities of {generated_tokens} tokens")
 
 
 async def _streamed_text(soak: Soak, chance: random.Random) -> None:
