@@ -117,7 +117,7 @@ class RemoteEngine:
         yield Failed(None, "A server does not read in advance.")
 
     async def estimate(self, request: EstimateRequest) -> PromptEstimate:
-        """Raises.
+        """Refuses to estimate.
 
         Raises:
             EngineError: always; the tokens are the server's.
@@ -125,7 +125,7 @@ class RemoteEngine:
         raise EngineError(_OWN_TOKENS, "The server tells what an answer has cost when it has ended.")
 
     async def tokenize(self, request: TokenizeRequest) -> Tokenized:
-        """Raises.
+        """Refuses to tokenize.
 
         Raises:
             EngineError: always; the tokens are the server's.

@@ -230,7 +230,8 @@ def _not_ready(status: int, headers: Mapping[str, str], server: Server, text: st
     """Returns the error of a server that is busy, loading or broken."""
     name, retry_seconds = server.name, retry_after_seconds(headers)
     if status == 429:
-        return BusyError(FailureCause.BUSY, f"{name} is busy{said}", "Wait a little, then try again.", retry_seconds)
+        hint = "Wait a little, then try again." if retry_seconds is None else f"Try again in {retry_seconds:.0f} s."
+        return BusyError(FailureCause.BUSY, f"{name} is busy{said}", hint, retry_seconds)
     if status == 503 and "loading" in text.casefold():
         return LoadingError(FailureCause.BUSY, f"{name} is loading its model", "Wait until it has, then try again.")
     if status == 503 and retry_seconds is not None:

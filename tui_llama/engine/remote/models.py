@@ -1,15 +1,18 @@
 """The models of a server, as `GET /models` lists them."""
 
-from typing import Any, Final
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from tui_llama.engine.protocol import FailureCause
-from tui_llama.engine.remote.connection import Connection
-from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.json_values import count_at, list_at, text_at, value_at
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.servers.address import Server
+
+if TYPE_CHECKING:
+    # It imports what speaks HTTP.
+    from tui_llama.engine.remote.connection import Connection
 
 _LOADED_WORDS: Final = ("loaded", "sleeping")
 _VERSION: Final = "/v1"
@@ -42,15 +45,19 @@ async def list_models(server: Server, key: str, timeout_seconds: float = 2.0) ->
     Raises:
         EngineError: the server cannot be asked, or does not say.
     """
-    import asyncio
-
-    patience = Patience(connect_seconds=timeout_seconds)
-    connection = await asyncio.to_thread(Connection, server, key, patience)
+    connection = await asyncio.to_thread(_open, server, key, Patience(connect_seconds=timeout_seconds))
     try:
         listing = await model_listing(connection, timeout_seconds)
     finally:
         await connection.close()
     return listed_models(listing.value)
+
+
+def _open(server: Server, key: str, patience: Patience) -> "Connection":
+    """Returns a connection. The first import takes longer than a frame, so it runs in a thread."""
+    from tui_llama.engine.remote.connection import Connection
+
+    return Connection(server, key, patience)
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -60,7 +67,7 @@ class Listing(msgspec.Struct, frozen=True):
     value: Any
 
 
-async def model_listing(connection: Connection, seconds: float) -> Listing:
+async def model_listing(connection: "Connection", seconds: float) -> Listing:
     """Asks for the models, with `/v1` behind the base URL if there are none without.
 
     Raises:
@@ -75,6 +82,8 @@ async def model_listing(connection: Connection, seconds: float) -> Listing:
     if answer.status != 200:
         raise connection.refusal(answer)
     if not isinstance(answer.value, dict) or not isinstance(answer.value.get("data"), list | None):
+        from tui_llama.engine.remote.failures import RemoteEngineError
+
         raise RemoteEngineError(
             FailureCause.SERVER_ERROR,
             f"{connection.server.name} does not list its models as OpenAI's protocol says",
