@@ -211,6 +211,10 @@ class FakeServer:
             await asyncio.wait_for(self._arrived.wait_for(lambda: len(self.asked(path)) >= count), HANG_SECONDS)
         return self.asked(path)[count - 1]
 
+    async def all_left(self) -> None:
+        """Waits until the client has closed all connections so far."""
+        await asyncio.wait_for(asyncio.gather(*self._conversations), HANG_SECONDS)
+
     # --- the server at work ---
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, text_of
 from tests.fakes.openai_dialects import MODEL, Kind
@@ -66,6 +68,10 @@ class Chat:
         """Returns the events of a reply for which the server has these scripts, or these events in a stream."""
         self.server.answer(*(script if isinstance(script, Script) else stream(*script) for script in scripts))
         return await events_of(self.engine, request or reply_request())
+
+    def lose_patience(self, **seconds: float) -> None:
+        """Shortens waits from now on: a load with short ones would fail on a busy machine."""
+        self.engine._patience = replace(self.engine._patience, **seconds)
 
     async def works_again(self) -> None:
         """Checks that the next reply is as good as if nothing had happened."""

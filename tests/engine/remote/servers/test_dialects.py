@@ -189,6 +189,11 @@ async def test_thoughts_stand_before_the_answer_in_their_marks(events_sent: list
         assert after.strip() == ANSWER
 
 
+async def test_a_thought_in_the_text_that_never_ends_stays_as_it_is() -> None:
+    async with chatting(PLAIN) as chat:
+        ended_well(await chat.ask([*wire.texts(("<thi", "nk>", *wire.THOUGHT)), wire.STOP]), f"<think>{THOUGHT}")
+
+
 async def test_thoughts_without_an_answer_are_told_apart_from_one() -> None:
     async with chatting(PLAIN) as chat:
         text = text_of(await chat.ask([wire.chunk({"reasoning": "Hm"}), wire.chunk({}, "length")]))

@@ -20,7 +20,7 @@ from tests.engine.remote.remote_chat import (
     reply_request,
 )
 from tests.fakes import openai_streams as wire
-from tests.fakes.engine_events import text_of
+from tests.fakes.engine_events import notices_of, text_of
 from tests.fakes.openai_dialects import (
     KINDS,
     MODEL,
@@ -174,14 +174,15 @@ async def test_a_busy_server_is_told_and_not_asked_again_too_soon(retry_after: s
         await chat.works_again()
 
 
-async def test_a_busy_server_that_names_a_short_time_is_asked_again_or_told() -> None:
-    async with chatting(PLAIN) as chat:
-        busy = response({"error": {"message": "Rate limit reached"}}, 429, {"Retry-After": "0"})
-        events = await chat.ask(busy, stream(*wire.plain()))
-        if isinstance(events[-1], Failed):
-            failure_of(events, FailureCause.BUSY)
-        else:
-            ended_well(events, ANSWER)
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_busy_server_that_names_a_short_time_is_asked_again(status: int) -> None:
+    async with chatting(PLAIN, patience=Patience(poll_seconds=0.0)) as chat:
+        busy = response({"error": {"message": "Rate limit reached"}}, status, {"Retry-After": "0"})
+        events = await chat.ask(busy, busy, stream(*wire.plain()))
+        ended_well(events, ANSWER)
+        assert len(chat.server.asked()) == 3
+        assert all("busy" in notice for notice in notices_of(events))
+        assert notices_of(events)
 
 
 @pytest.mark.parametrize("retry_after", ["soon", "-1", "nan", "inf", "9" * 400, "Fri, 99 Foo 2999", "\x1b[2J"])
@@ -205,7 +206,8 @@ async def test_a_fault_of_the_server_is_told_with_its_status(status: int, body: 
 async def test_an_error_whose_body_never_ends_is_told_all_the_same(status: int) -> None:
     never = Gate()
     script = Script((b'{"error": {"message": "no", ', never), status)
-    async with chatting(PLAIN, patience=Patience(usage_seconds=0.01)) as chat:
+    async with chatting(PLAIN) as chat:
+        chat.lose_patience(probe_seconds=0.02)
         events = await chat.ask(script)
         assert isinstance(events[-1], Failed)
         assert await chat.server.last.was_left()

@@ -1,19 +1,25 @@
 """Nothing is sent to any server but the one that the user has named."""
 
+import logging
+
 import pytest
 
 from tests.engine.remote.remote_chat import (
+    ANSWER,
     KEY,
     chat_with,
     chatting,
+    ended_well,
     failure_of,
     first_failure,
 )
-from tests.fakes.openai_dialects import (
-    PLAIN,
-)
-from tests.fakes.openai_server import CHAT, MODELS, FakeServer, response
+from tests.fakes import openai_streams as wire
+from tests.fakes.openai_dialects import CONTEXT_SIZE, LLAMA_SERVER, MODEL, PLAIN
+from tests.fakes.openai_server import CHAT, MODELS, FakeServer, response, stream
+from tests.patience import HANG_SECONDS
 from tui_llama.engine.protocol import Failed, FailureCause
+from tui_llama.engine.remote.models import list_models
+from tui_llama.servers.address import Server, base_url
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -31,6 +37,37 @@ async def test_a_redirect_to_another_host_is_refused(status: int, path: str) -> 
                 assert failure.hint
                 assert KEY not in failure.message + failure.hint
         assert not other.requests
+
+
+async def test_a_redirect_on_the_same_server_is_followed_with_the_whole_request() -> None:
+    async with chatting(PLAIN, key=KEY) as chat:
+        chat.server.answer(stream(*wire.plain()), path="/v2/chat")
+        ended_well(await chat.ask(response(b"", 307, {"Location": "/v2/chat"})), ANSWER)
+        (followed,) = chat.server.asked("/v2/chat")
+        assert followed.method == "POST"
+        assert followed.body == chat.server.last.body
+        assert followed.header("authorization") == f"Bearer {KEY}"
+
+
+async def test_the_key_stands_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with chatting(PLAIN, key=KEY) as chat:
+        await chat.works_again()
+        await chat.ask(response({"error": f"wrong key {KEY}"}, 401))
+        assert KEY not in repr(chat.engine) + str(chat.loaded)
+    assert KEY not in caplog.text
+
+
+async def test_models_are_listed_with_the_key_and_nothing_else() -> None:
+    async with LLAMA_SERVER.server() as fake:
+        server = Server("fake", base_url(fake.url))
+        (model,) = await list_models(server, KEY, HANG_SECONDS)
+        assert (model.name, model.context_size) == (MODEL, CONTEXT_SIZE)
+        (request,) = fake.requests
+        assert request.target == MODELS
+        assert request.header("authorization") == f"Bearer {KEY}"
+        await list_models(server, "", HANG_SECONDS)
+        assert fake.requests[-1].header("authorization") is None
 
 
 @pytest.mark.parametrize("location", ["", "/v1/chat/completions", "http://[", "\x1b[2J", "file:///etc/passwd", "//x"])

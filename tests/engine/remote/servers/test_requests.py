@@ -269,7 +269,8 @@ async def test_nobody_gets_probabilities_that_nobody_asked_for() -> None:
 @pytest.mark.parametrize(
     "logprobs",
     [
-        None, 5, [], {"content": None}, {"content": [None, 5, "x"]}, {"content": [{"token": 5, "logprob": "x"}]},
+        None, 5, [], {"content": None}, {"content": [None, 5, "x"]},
+        {"content": [{"token": 5, "logprob": "x"}, {"token": "a", "logprob": 3.5}]},
         {"content": [{"token": "a", "bytes": [300, -1, "x"], "logprob": 1e999, "id": -4}]},
         {"content": [{"token": "a", "logprob": float("nan"), "top_logprobs": 7, "id": 2**70}]},
     ],

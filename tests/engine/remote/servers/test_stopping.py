@@ -14,6 +14,7 @@ from tests.engine.remote.remote_chat import (
     chatting,
     check_events,
     ended_well,
+    events_of,
     failure_of,
     load_events,
     remote_engine,
@@ -25,7 +26,17 @@ from tests.fakes.openai_dialects import LLAMA_SERVER, LOADING, MODEL, PLAIN, VLL
 from tests.fakes.openai_server import CHAT, MODELS, Cut, Script, raw, response, stream
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import Failed, FailureCause, Finished, Notice, PromptProgress, ReplyEvent, TextPiece
+from tui_llama.engine.protocol import (
+    Failed,
+    FailureCause,
+    Finished,
+    ModelLoaded,
+    Notice,
+    PromptProgress,
+    ReplyEvent,
+    TextPiece,
+)
+from tui_llama.engine.remote.engine import RemoteEngine
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.scripted import Gate
 from tui_llama.servers.address import Server, base_url
@@ -305,6 +316,21 @@ async def test_a_connection_that_is_closed_while_it_is_used_again_is_no_failure(
         await chat.works_again()
         chat.server.answer(raw(end))
         await chat.works_again()
+
+
+async def test_another_load_changes_the_server_and_closes_the_connection_to_the_first() -> None:
+    async with PLAIN.server() as first, VLLM.server() as second:
+        servers = {fake.url: Server(name, fake.url) for name, fake in (("first", first), ("second", second))}
+        engine = RemoteEngine(servers.__getitem__, lambda server: f"key-of-{server.name}")
+        for fake in (first, second):
+            assert isinstance((await load_events(engine, f"{fake.url}#{MODEL}"))[-1], ModelLoaded)
+        await first.all_left()
+        second.answer(stream(*wire.vllm()))
+        ended_well(await events_of(engine, reply_request()), ANSWER)
+        assert {request.header("authorization") for request in first.requests} == {"Bearer key-of-first"}
+        assert {request.header("authorization") for request in second.requests} == {"Bearer key-of-second"}
+        await engine.close()
+        await second.all_left()
 
 
 async def test_a_reply_of_which_nothing_is_read_leaves_nothing_behind() -> None:
