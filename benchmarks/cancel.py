@@ -13,16 +13,10 @@ import time
 from pathlib import Path
 
 from tui_llama.chat import SamplingSettings
+from tui_llama.engine.events import Failed, Finished, PromptProgress, TextPiece
 from tui_llama.engine.process.worker import EngineWorker
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Failed,
-    Finished,
-    LoadRequest,
-    PromptProgress,
-    ReplyEvent,
-    TextPiece,
-)
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, LoadRequest
 
 _TARGET_SECONDS = 0.5
 _WORDS = 1500

@@ -45,7 +45,7 @@ from tui_llama.bench.measure import MeasuredModel, Result, SpeedTest, make_tests
 from tui_llama.bench.report import describe_limits
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
 from tui_llama.engine.machine.topology import physical_core_count
-from tui_llama.engine.protocol import LoadRequest
+from tui_llama.engine.requests import LoadRequest
 
 _README = Path(__file__).resolve().parents[1] / "README.md"
 _READING_TRIAL_TOKENS, _WRITING_TRIAL_TOKENS = 128, 8

@@ -18,8 +18,9 @@ from pathlib import Path
 from time import perf_counter
 
 from tui_llama.chat import SamplingSettings, Usage
+from tui_llama.engine.events import Failed, Finished, TextPiece
 from tui_llama.engine.process.worker import EngineWorker
-from tui_llama.engine.protocol import CompleteRequest, Failed, Finished, LoadRequest, TextPiece
+from tui_llama.engine.requests import CompleteRequest, LoadRequest
 
 _CHAT = "ab" * 16
 _SPARE_TOKENS = 16

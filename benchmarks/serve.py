@@ -31,8 +31,9 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.engine.events import Failed, TextPiece
 from tui_llama.engine.process.worker import EngineWorker
-from tui_llama.engine.protocol import Failed, LoadRequest, ReplyRequest, TextPiece
+from tui_llama.engine.requests import LoadRequest, ReplyRequest
 
 _SENTENCE = "the quick brown fox jumps over a lazy dog while seven grey llamas carry wool down from cold high hills"
 _CHAT = "ab" * 16

@@ -24,7 +24,7 @@ from tui_llama.engine import open_model, ops
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
 from tui_llama.engine.model.model import Model
-from tui_llama.engine.protocol import DEFAULT_DRAFT_MAX
+from tui_llama.engine.requests import DEFAULT_DRAFT_MAX
 from tui_llama.engine.token_sequence import Logits
 from tui_llama.engine.toolchain.loader import load_kernels
 

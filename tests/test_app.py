@@ -16,7 +16,7 @@ from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.chats.store import MessageState, Store
 from tui_llama.conversation import State
-from tui_llama.engine.protocol import (
+from tui_llama.engine.events import (
     Failed,
     LoadProgress,
     LoadStage,
@@ -24,9 +24,9 @@ from tui_llama.engine.protocol import (
     Notice,
     PromptEncoded,
     PromptProgress,
-    ReplyRequest,
     TextPiece,
 )
+from tui_llama.engine.requests import ReplyRequest
 from tui_llama.engine.scripted import AfterCancel, Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import StoreError
 

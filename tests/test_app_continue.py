@@ -7,17 +7,9 @@ from tests.fakes.chat_app import MODEL, USAGE, Driver, opened, spoken
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
 from tui_llama.chats.store import MessageState, Store, StoredMessage
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Failed,
-    Finished,
-    ModelLoaded,
-    PromptEncoded,
-    PromptProgress,
-    ReplyEvent,
-    ReplyRequest,
-    TextPiece,
-)
+from tui_llama.engine.events import Failed, Finished, ModelLoaded, PromptEncoded, PromptProgress, TextPiece
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.settings import Settings
 

@@ -10,7 +10,7 @@ from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tui_llama.chat import StopReason
 from tui_llama.chats.store import MessageState, Store
 from tui_llama.controllers.leaving import LeavingController
-from tui_llama.engine.protocol import LoadProgress, LoadStage, ModelLoaded, Notice, PromptProgress
+from tui_llama.engine.events import LoadProgress, LoadStage, ModelLoaded, Notice, PromptProgress
 from tui_llama.engine.scripted import AfterCancel, Gate, ScriptedEngine, Step, demo_model
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.widgets.composer import Composer

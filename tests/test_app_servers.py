@@ -18,7 +18,7 @@ from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chats.store import LAST_MODEL, Store
-from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.engine import RemoteEngine
 from tui_llama.engine.routed import RoutedEngine
 from tui_llama.engine.scripted import Gate

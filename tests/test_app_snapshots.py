@@ -13,7 +13,7 @@ from tests.fakes.served_models import ADDRESS, HOME, served_model
 from tui_llama.app import ChatApp
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import ChatSummary, StoredBranch
-from tui_llama.engine.protocol import (
+from tui_llama.engine.events import (
     Failed,
     FailureCause,
     LoadProgress,

@@ -27,7 +27,7 @@ from tui_llama.bench.machine_limits import LimitSample
 from tui_llama.bench.measure import Result, SpeedTest
 from tui_llama.bench.roofline import Cost
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import LoadRequest
+from tui_llama.engine.requests import LoadRequest
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = sorted(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.engine.protocol import Overflow, OverflowMode
+from tui_llama.engine.requests import Overflow, OverflowMode
 from tui_llama.errors import SettingsError
 from tui_llama.settings import SETTINGS, Settings
 from tui_llama.settings_sources import (

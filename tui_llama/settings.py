@@ -12,7 +12,14 @@ from msgspec import Meta
 
 from tui_llama.chat import SamplingSettings
 from tui_llama.declarations import MOST, Setting, Switch, declared_in, option
-from tui_llama.engine.protocol import CACHE_TYPES, NUMA_MODES, LoadRequest, Overflow, OverflowMode, ReplyRequest
+from tui_llama.engine.requests import (
+    CACHE_TYPES,
+    NUMA_MODES,
+    LoadRequest,
+    Overflow,
+    OverflowMode,
+    ReplyRequest,
+)
 from tui_llama.servers.address import Server
 
 SAMPLING: Final = "sampling"

@@ -14,7 +14,7 @@ from tui_llama.bench.measure import MeasuredModel, OperationTime, SpeedTest, mak
 from tui_llama.bench.roofline import Cost
 from tui_llama.cli.main import command_line
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import LoadRequest
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.errors import SettingsError
 from tui_llama.settings import Settings
 

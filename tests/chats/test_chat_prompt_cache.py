@@ -14,7 +14,7 @@ from tui_llama import paths
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import new_chat_id
-from tui_llama.engine.protocol import LoadRequest
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.errors import StateFileError
 
 

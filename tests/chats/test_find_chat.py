@@ -6,7 +6,7 @@ from tui_llama import paths
 from tui_llama.chat import StopReason
 from tui_llama.chats.find_chat import find_chat
 from tui_llama.chats.store import Store
-from tui_llama.engine.protocol import CompleteRequest
+from tui_llama.engine.requests import CompleteRequest
 from tui_llama.errors import StoreError
 
 

@@ -25,7 +25,7 @@ from tui_llama.cli import headless, main
 from tui_llama.cli.command_settings import settings_from
 from tui_llama.cli.main import command_line
 from tui_llama.engine import open_tokenizer
-from tui_llama.engine.protocol import (
+from tui_llama.engine.requests import (
     DEFAULT_DRAFT_MAX,
     CompleteRequest,
     LoadRequest,

@@ -28,21 +28,18 @@ from tests.fakes.talk import (
 )
 from tests.fakes.tiny_model import CHATML_TEMPLATE, Architecture, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.local import LocalEngine
-from tui_llama.engine.protocol import (
-    CompleteRequest,
+from tui_llama.engine.events import (
     Failed,
     Finished,
     LoadProgress,
-    LoadRequest,
     LoadStage,
     ModelLoaded,
     Notice,
     PromptEncoded,
-    ReplyRequest,
     Tokenized,
-    TokenizeRequest,
 )
+from tui_llama.engine.local import LocalEngine
+from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest, TokenizeRequest
 from tui_llama.engine.tokenizer.tokenizer import open_tokenizer
 from tui_llama.errors import EngineError
 

@@ -12,23 +12,25 @@ from tests.fakes.openai_dialects import LLAMA_SERVER, MODEL
 from tests.fakes.openai_server import stream
 from tests.fakes.openai_streams import llama_server
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
-from tui_llama.engine.process.worker import EngineWorker
-from tui_llama.engine.protocol import (
-    EstimateRequest,
+from tui_llama.engine.events import (
     Failed,
     Finished,
     IdlePrefillFinished,
     IdlePrefillProgress,
-    IdlePrefillRequest,
-    LoadRequest,
     ModelLoaded,
     Notice,
     PromptEstimate,
-    ReplyRequest,
     TextPiece,
+)
+from tui_llama.engine.process.worker import EngineWorker
+from tui_llama.engine.remote.engine import RemoteEngine
+from tui_llama.engine.requests import (
+    EstimateRequest,
+    IdlePrefillRequest,
+    LoadRequest,
+    ReplyRequest,
     TokenizeRequest,
 )
-from tui_llama.engine.remote.engine import RemoteEngine
 from tui_llama.engine.routed import RoutedEngine
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, demo_load, demo_model
 from tui_llama.errors import CallerError, EngineError, EngineLostError

@@ -5,18 +5,17 @@ import asyncio
 import pytest
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
-from tui_llama.engine.protocol import (
+from tui_llama.engine.events import (
     Failed,
     Finished,
     LoadProgress,
-    LoadRequest,
     LoadStage,
     ModelLoaded,
     PromptEncoded,
-    ReplyEvent,
-    ReplyRequest,
     TextPiece,
 )
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import LoadRequest, ReplyRequest
 from tui_llama.engine.scripted import DEMO_ANSWER, AfterCancel, Gate, Loss, ScriptedEngine, demo_model
 from tui_llama.errors import EngineLostError
 

@@ -10,8 +10,10 @@ import msgspec
 
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.engine.events import Finished, ModelLoaded
 from tui_llama.engine.process.attached import AttachingEngine
-from tui_llama.engine.protocol import CompleteRequest, Engine, Event, Finished, LoadRequest, ModelLoaded, ReplyRequest
+from tui_llama.engine.protocol import Engine, Event
+from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
 from tui_llama.engine.scripted import Gate, ScriptedEngine, Step, demo_model
 from tui_llama.serve.attach import AttachedScreens, attached_screens
 from tui_llama.serve.queue import EngineQueue

@@ -15,7 +15,8 @@ from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chat import StopReason, Usage
 from tui_llama.chats.store import Store
-from tui_llama.engine.protocol import Engine, Finished, PromptEncoded, ReplyEvent, TextPiece
+from tui_llama.engine.events import Finished, PromptEncoded, TextPiece
+from tui_llama.engine.protocol import Engine, ReplyEvent
 from tui_llama.engine.scripted import ScriptedEngine, Step
 from tui_llama.models.library import FoundModel
 from tui_llama.settings import Settings

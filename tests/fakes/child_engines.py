@@ -11,26 +11,27 @@ from typing import TYPE_CHECKING
 
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    EstimateRequest,
+from tui_llama.engine.events import (
     Failed,
     Finished,
-    IdlePrefillEvent,
     IdlePrefillFinished,
     IdlePrefillProgress,
-    IdlePrefillRequest,
     LoadProgress,
-    LoadRequest,
     LoadStage,
     ModelLoaded,
     Notice,
     PromptEstimate,
     PromptProgress,
-    ReplyEvent,
-    ReplyRequest,
     TextPiece,
     Tokenized,
+)
+from tui_llama.engine.protocol import IdlePrefillEvent, ReplyEvent
+from tui_llama.engine.requests import (
+    CompleteRequest,
+    EstimateRequest,
+    IdlePrefillRequest,
+    LoadRequest,
+    ReplyRequest,
     TokenizeRequest,
 )
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from tui_llama.chat import Usage
-from tui_llama.engine.protocol import Finished, Notice, ReplyEvent, TextPiece
+from tui_llama.engine.events import Finished, Notice, TextPiece
+from tui_llama.engine.protocol import ReplyEvent
 
 
 def text_of(events: Iterable[ReplyEvent]) -> str:

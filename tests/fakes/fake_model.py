@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.events import LoadStage
 from tui_llama.engine.model.interface import PromptTemplate
-from tui_llama.engine.protocol import LoadRequest, LoadStage
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.state_file import KvArray, StateFingerprint, StateShape
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, TokenKind
 from tui_llama.engine.tokenizer.vocabulary import Vocabulary

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from copy import copy
 from typing import Any
 
-from tui_llama.engine.protocol import (
+from tui_llama.engine.events import PromptEstimate
+from tui_llama.engine.protocol import Event
+from tui_llama.engine.requests import (
     CompleteRequest,
     EstimateRequest,
-    Event,
     IdlePrefillRequest,
     LoadRequest,
-    PromptEstimate,
     ReplyRequest,
 )
 from tui_llama.engine.scripted import ScriptedEngine, demo_reply

@@ -14,21 +14,15 @@ from tui_llama import paths
 from tui_llama.app import ChatApp
 from tui_llama.chat import SamplingSettings
 from tui_llama.chats.store import Store
+from tui_llama.engine.events import Failed, Finished, PromptEncoded, PromptEstimate, Tokenized
 from tui_llama.engine.local import LocalEngine
-from tui_llama.engine.protocol import (
+from tui_llama.engine.protocol import IdlePrefillEvent, LoadEvent, ReplyEvent
+from tui_llama.engine.requests import (
     CompleteRequest,
     EstimateRequest,
-    Failed,
-    Finished,
-    IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadEvent,
     LoadRequest,
-    PromptEncoded,
-    PromptEstimate,
-    ReplyEvent,
     ReplyRequest,
-    Tokenized,
     TokenizeRequest,
 )
 from tui_llama.engine.routed import RoutedEngine

@@ -10,26 +10,20 @@ from typing import BinaryIO, cast
 from tests.fakes.child_engines import ObedientEngine, model_info
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import StopReason, Usage
-from tui_llama.engine.process.framing import decode_event, encode_frame, read_frame
-from tui_llama.engine.process.server import EngineServer, SynchronousEngine
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Event,
+from tui_llama.engine.events import (
     Failed,
     Finished,
-    IdlePrefillEvent,
     IdlePrefillFinished,
     IdlePrefillProgress,
-    IdlePrefillRequest,
     LoadProgress,
-    LoadRequest,
     LoadStage,
     ModelLoaded,
     PromptProgress,
-    ReplyEvent,
-    ReplyRequest,
-    Request,
 )
+from tui_llama.engine.process.framing import decode_event, encode_frame, read_frame
+from tui_llama.engine.process.server import EngineServer, SynchronousEngine
+from tui_llama.engine.protocol import Event, IdlePrefillEvent, ReplyEvent, Request
+from tui_llama.engine.requests import CompleteRequest, IdlePrefillRequest, LoadRequest, ReplyRequest
 
 UNTIL_STOPPED = "until stopped"
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.descriptions import Capabilities, ModelInfo
-from tui_llama.engine.protocol import Finished, LoadRequest, ModelLoaded, TextPiece
+from tui_llama.engine.events import Finished, ModelLoaded, TextPiece
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.scripted import ReplyScript, ScriptedEngine, Step
 from tui_llama.servers.address import Server
 

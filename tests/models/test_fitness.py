@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from tui_llama.engine.protocol import CACHE_TYPES
+from tui_llama.engine.requests import CACHE_TYPES
 from tui_llama.models.fitness import OVERHEAD_BYTES, Fit, judge
 from tui_llama.models.machine import Machine
 

@@ -14,7 +14,9 @@ from starlette.routing import Route
 
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.protocol import Engine, LoadRequest, ReplyRequest, TextPiece
+from tui_llama.engine.events import TextPiece
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import LoadRequest, ReplyRequest
 from tui_llama.engine.scripted import ScriptedEngine, Step, demo_model
 from tui_llama.serve.app import make_app
 from tui_llama.serve.http.access import Access, client_of

@@ -10,8 +10,9 @@ from starlette.routing import Route
 from tests.serve.running_server import MODEL, answer_of, error_of, running, spoken
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.events import Finished, Tokenized
 from tui_llama.engine.process.border import LOG_HINT
-from tui_llama.engine.protocol import Finished, LoadRequest, Tokenized, TokenizeRequest
+from tui_llama.engine.requests import LoadRequest, TokenizeRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine
 from tui_llama.errors import EngineError, EngineLostError
 from tui_llama.serve.http.errors import ApiError

@@ -14,9 +14,10 @@ import pytest
 from tests.fakes.attached_screens import Serving, events_of, last_reason, loads_here, say, serving
 from tui_llama import paths
 from tui_llama.chat import StopReason
+from tui_llama.engine.events import Failed, Notice, TextPiece
 from tui_llama.engine.process.attached import AttachedEngine
 from tui_llama.engine.process.sockets import address, socket_path
-from tui_llama.engine.protocol import Failed, LoadRequest, Notice, TextPiece
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.scripted import ScriptedEngine, demo_model
 from tui_llama.errors import EngineLostError
 from tui_llama.serve.attach import attached_screens
@@ -140,7 +141,7 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from tests.fakes.attached_screens import gated, serving
-from tui_llama.engine.protocol import TextPiece
+from tui_llama.engine.events import TextPiece
 
 async def main():
     engine, _ = gated(TextPiece(0, "half", (1,)))

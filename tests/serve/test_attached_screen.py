@@ -13,30 +13,29 @@ from tests.fakes.attached_screens import MESSAGES, Serving, events_of, finished,
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.events import (
+    Failed,
+    Finished,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    ModelLoaded,
+    Notice,
+    PromptEstimate,
+    TextPiece,
+    Tokenized,
+)
 from tui_llama.engine.process.attached import ATTACHED
 from tui_llama.engine.process.framing import decode_event, encode_frame, receive_frame
 from tui_llama.engine.process.sockets import address, socket_path
 from tui_llama.engine.process.worker import EngineWorker
-from tui_llama.engine.protocol import (
+from tui_llama.engine.protocol import Engine, Event, IdlePrefillEvent, Request
+from tui_llama.engine.requests import (
     CancelRequest,
-    Engine,
     EstimateRequest,
-    Event,
-    Failed,
-    Finished,
-    IdlePrefillEvent,
-    IdlePrefillFinished,
-    IdlePrefillProgress,
     IdlePrefillRequest,
     LoadRequest,
-    ModelLoaded,
-    Notice,
-    PromptEstimate,
-    Request,
     ShutdownRequest,
     StopIdlePrefill,
-    TextPiece,
-    Tokenized,
     TokenizeRequest,
 )
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, demo_model

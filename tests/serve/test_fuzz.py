@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.serve.fuzzing import complaint, fuzzed, status_of
 from tests.serve.running_server import Running, running
 from tui_llama import paths
-from tui_llama.engine.protocol import CompleteRequest, ReplyRequest
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import ScriptedEngine, Step, demo_reply
 from tui_llama.serve.http.limits import Limits
 

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama.engine.protocol import IdlePrefillFinished, IdlePrefillProgress, IdlePrefillRequest
+from tui_llama.engine.events import IdlePrefillFinished, IdlePrefillProgress
+from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.engine.scripted import Gate, ScriptedEngine
 from tui_llama.errors import EngineError
 from tui_llama.serve.queue import EngineQueue, QueueClosed, QueueFull

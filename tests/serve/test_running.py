@@ -9,7 +9,8 @@ import pytest
 
 from tests.patience import HANG_SECONDS
 from tests.serve.running_server import received_by
-from tui_llama.engine.protocol import Failed, LoadRequest, ModelLoaded, Notice, TextPiece
+from tui_llama.engine.events import Failed, ModelLoaded, Notice, TextPiece
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.scripted import Gate, ScriptedEngine, Step, demo_model
 from tui_llama.errors import EngineError
 from tui_llama.output import Output

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tests.starter.real_chat import GREEDY, LIKE_A_NEW_USER_S, LOOPING, QUIET, SEEDED, StarterDriver, chatting
 from tui_llama.chat import ChatMessage, Role, StopReason
-from tui_llama.engine.protocol import CompleteRequest, ReplyRequest
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
 

@@ -15,17 +15,16 @@ from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import Entry, OpenChat
 from tui_llama.chats.store import LAST_MODEL, Store, StoredMessage
 from tui_llama.conversation import State
-from tui_llama.engine.protocol import (
+from tui_llama.engine.events import (
     TOKENISED_AGAIN,
-    CompleteRequest,
     Failed,
     FailureCause,
     Finished,
     ModelLoaded,
     PromptEncoded,
-    ReplyRequest,
     TextPiece,
 )
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import AfterCancel, Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import IllegalTransitionError
 from tui_llama.settings import Settings

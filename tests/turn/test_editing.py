@@ -5,7 +5,8 @@ import pytest
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.chats.store import Store
-from tui_llama.engine.protocol import EstimateRequest, ModelLoaded, PromptEstimate, ReplyRequest
+from tui_llama.engine.events import ModelLoaded, PromptEstimate
+from tui_llama.engine.requests import EstimateRequest, ReplyRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import EngineError
 from tui_llama.screens.dialogs.branch_list import BranchList

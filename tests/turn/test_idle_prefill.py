@@ -12,17 +12,16 @@ from hypothesis import strategies as st
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.protocol import (
-    Engine,
+from tui_llama.engine.events import (
     Failed,
     IdlePrefillFinished,
     IdlePrefillProgress,
-    IdlePrefillRequest,
     ModelLoaded,
     Notice,
     PromptProgress,
-    ReplyRequest,
 )
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import IdlePrefillRequest, ReplyRequest
 from tui_llama.engine.scripted import Gate, IdlePrefillScript, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.settings import Settings
 from tui_llama.turn import idle_prefill

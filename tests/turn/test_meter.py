@@ -4,7 +4,7 @@ import pytest
 
 from tui_llama.chat import Usage
 from tui_llama.conversation import State
-from tui_llama.engine.protocol import PromptEstimate, RereadCause
+from tui_llama.engine.events import PromptEstimate, RereadCause
 from tui_llama.turn.meter import TurnMeter
 
 

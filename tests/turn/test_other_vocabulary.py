@@ -18,7 +18,8 @@ from tests.starter.real_chat import StarterDriver, chatting
 from tui_llama import paths
 from tui_llama.chats.store import Store
 from tui_llama.cli.main import command_line
-from tui_llama.engine.protocol import TOKENISED_AGAIN, CompleteRequest
+from tui_llama.engine.events import TOKENISED_AGAIN
+from tui_llama.engine.requests import CompleteRequest
 
 SAYS_ONE = answering("one")
 

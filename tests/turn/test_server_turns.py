@@ -8,7 +8,8 @@ from tests.fakes.local_chat import QUIET, LocalDriver, chatting_with
 from tests.fakes.served_models import ADDRESS, served, server_engine
 from tests.turn.test_other_vocabulary import ANSWERED, ASKED, change_to, cut_off, in_bytes, stored, told
 from tui_llama.chat import ChatMessage, Role, StopReason
-from tui_llama.engine.protocol import CompleteRequest, Failed, FailureCause, ReplyRequest, TextPiece
+from tui_llama.engine.events import Failed, FailureCause, TextPiece
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import ScriptedEngine, Step
 
 

@@ -24,9 +24,10 @@ import numpy as np
 from tui_llama.bench.machine_limits import LimitSample, MachineLimits, best_of
 from tui_llama.bench.roofline import ATTENTION, Cost, batch_cost, batch_lengths
 from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.events import LoadStage
 from tui_llama.engine.local import open_requested
 from tui_llama.engine.machine.topology import physical_core_count
-from tui_llama.engine.protocol import LoadRequest, LoadStage
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.threads.placement import Placement, chosen_processors
 from tui_llama.errors import SettingsError
 from tui_llama.output import percent

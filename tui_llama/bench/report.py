@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from tui_llama.bench.machine_limits import HAS_TILE_MULTIPLIER
 from tui_llama.bench.measure import Result
 from tui_llama.engine.machine.instruction_sets import INSTRUCTION_SET
-from tui_llama.engine.protocol import LoadRequest
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.output import Output
 from tui_llama.text_safety import sanitize_line
 

@@ -14,7 +14,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.chats.store import ALL_CHATS, Store
-from tui_llama.engine.protocol import LoadRequest
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.errors import StateFileError
 from tui_llama.files.locks import cause_of
 from tui_llama.system.child_process import child_command

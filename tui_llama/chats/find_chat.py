@@ -11,7 +11,7 @@ from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import ALL_CHATS, Store
 from tui_llama.chats.stored import Chat
-from tui_llama.engine.protocol import CompleteRequest
+from tui_llama.engine.requests import CompleteRequest
 from tui_llama.errors import StoreError
 
 _HINT: Final = "Give the id of one chat, or enough of its first characters to tell it from the others."

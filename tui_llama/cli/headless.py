@@ -14,14 +14,8 @@ import msgspec
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.cli.reply_output import show_reply_event
-from tui_llama.engine.protocol import (
-    TOKENISED_AGAIN,
-    CompleteRequest,
-    Failed,
-    LoadProgress,
-    LoadRequest,
-    ReplyRequest,
-)
+from tui_llama.engine.events import TOKENISED_AGAIN, Failed, LoadProgress
+from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
 from tui_llama.errors import EngineError
 from tui_llama.output import Output, percent
 from tui_llama.servers.address import is_server_address

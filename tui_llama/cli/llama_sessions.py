@@ -11,7 +11,7 @@ from tui_llama.chats.chat_prompt_cache import with_prompt_cache
 from tui_llama.chats.store import Store
 from tui_llama.cli.headless import opened_engine, request_behind, tell_of_template
 from tui_llama.engine.llama_cpp.session_format import LLAMA_SESSION
-from tui_llama.engine.protocol import CompleteRequest
+from tui_llama.engine.requests import CompleteRequest
 from tui_llama.errors import SettingsError, StateFileError
 from tui_llama.files.guarded_files import opened, regular_file_bytes
 from tui_llama.files.new_files import require_place

@@ -1,7 +1,8 @@
 """Prints an answer as its events come, whichever engine gives it."""
 
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import Failed, Finished, Notice, PromptProgress, ReplyEvent, TextPiece
+from tui_llama.engine.events import Failed, Finished, Notice, PromptProgress, TextPiece
+from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.errors import EngineError
 from tui_llama.output import Output
 

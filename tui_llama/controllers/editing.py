@@ -9,7 +9,7 @@ from tui_llama.chat import Role
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView, WishView
 from tui_llama.conversation import State
-from tui_llama.engine.protocol import PromptEstimate
+from tui_llama.engine.events import PromptEstimate
 from tui_llama.screens.presenting import NO_MODEL_HINT
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.editing import Editing

@@ -14,6 +14,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.events import (
+    TOKENISED_AGAIN,
+    Failed,
+    Finished,
+    LoadProgress,
+    LoadStage,
+    ModelLoaded,
+    Notice,
+    PromptEstimate,
+    Tokenized,
+)
 from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.refusal import check_request
 from tui_llama.engine.generation.reply import Reply, ShouldStop
@@ -24,23 +35,13 @@ from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.eviction import default_budget_bytes
 from tui_llama.engine.prompting.conversation_prompt import without_foreign_tokens
 from tui_llama.engine.prompting.prompt_cost import ReadingSpeed, estimate_prompt
-from tui_llama.engine.protocol import (
-    TOKENISED_AGAIN,
+from tui_llama.engine.protocol import IdlePrefillEvent, ReplyEvent
+from tui_llama.engine.requests import (
     CompleteRequest,
     EstimateRequest,
-    Failed,
-    Finished,
-    IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadProgress,
     LoadRequest,
-    LoadStage,
-    ModelLoaded,
-    Notice,
-    PromptEstimate,
-    ReplyEvent,
     ReplyRequest,
-    Tokenized,
     TokenizeRequest,
 )
 from tui_llama.engine.templates.given_values import GivenValuesError

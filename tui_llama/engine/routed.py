@@ -10,21 +10,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, TypeVar
 
-from tui_llama.engine.protocol import (
+from tui_llama.engine.events import ModelLoaded, Notice, PromptEstimate, Tokenized
+from tui_llama.engine.protocol import Engine, Event, IdlePrefillEvent, LoadEvent, ReplyEvent
+from tui_llama.engine.requests import (
     CompleteRequest,
-    Engine,
     EstimateRequest,
-    Event,
-    IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadEvent,
     LoadRequest,
-    ModelLoaded,
-    Notice,
-    PromptEstimate,
-    ReplyEvent,
     ReplyRequest,
-    Tokenized,
     TokenizeRequest,
 )
 from tui_llama.errors import CallerError, EngineError, EngineLostError

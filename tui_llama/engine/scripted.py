@@ -15,18 +15,11 @@ import msgspec
 
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.prompting.prompt_messages import prompt_messages
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    EstimateRequest,
+from tui_llama.engine.events import (
     Failed,
     Finished,
-    IdlePrefillEvent,
     IdlePrefillFinished,
-    IdlePrefillRequest,
-    LoadEvent,
     LoadProgress,
-    LoadRequest,
     LoadStage,
     ModelLoaded,
     Notice,
@@ -34,10 +27,17 @@ from tui_llama.engine.protocol import (
     PromptEstimate,
     PromptPart,
     PromptProgress,
-    ReplyEvent,
-    ReplyRequest,
     TextPiece,
     Tokenized,
+)
+from tui_llama.engine.prompting.prompt_messages import prompt_messages
+from tui_llama.engine.protocol import IdlePrefillEvent, LoadEvent, ReplyEvent
+from tui_llama.engine.requests import (
+    CompleteRequest,
+    EstimateRequest,
+    IdlePrefillRequest,
+    LoadRequest,
+    ReplyRequest,
     TokenizeRequest,
 )
 from tui_llama.errors import EngineLostError

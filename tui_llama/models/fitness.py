@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE
+from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE
 from tui_llama.models.downloads import size_words
 from tui_llama.models.machine import Machine
 

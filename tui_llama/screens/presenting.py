@@ -13,7 +13,7 @@ from tui_llama.chat import ENDED_BY_ITSELF, Role, StopReason, Usage
 from tui_llama.chats.open_chat import Entry, OpenChat
 from tui_llama.conversation import MODEL_IS_LOADING, State
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import LoadStage
+from tui_llama.engine.events import LoadStage
 from tui_llama.models.downloads import FIRST_STEP, DownloadMeter, size_words
 from tui_llama.models.names import short_name
 from tui_llama.models.starter.file import STARTER_BYTES, STARTER_FILE

@@ -18,6 +18,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.events import Failed, ModelLoaded
 from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.engine.process.sockets import (
     UserOf,
@@ -28,7 +29,7 @@ from tui_llama.engine.process.sockets import (
     real_path,
     socket_path,
 )
-from tui_llama.engine.protocol import Failed, LoadRequest, ModelLoaded
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.errors import EngineError
 from tui_llama.serve.attached_screen import NOTICE_SECONDS, AttachedScreen
 from tui_llama.serve.queue import EngineQueue

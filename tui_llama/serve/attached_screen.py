@@ -15,24 +15,17 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.events import Failed, Finished, IdlePrefillFinished, ModelLoaded, Notice
 from tui_llama.engine.process.border import LOG_HINT, failure_words
 from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.engine.process.framing import FrameError, decode_request, encode_frame, receive_frame
-from tui_llama.engine.protocol import (
-    LAST_EVENTS,
-    AnsweredRequest,
+from tui_llama.engine.protocol import LAST_EVENTS, AnsweredRequest, Engine, Event
+from tui_llama.engine.requests import (
     CancelRequest,
     CompleteRequest,
-    Engine,
     EstimateRequest,
-    Event,
-    Failed,
-    Finished,
-    IdlePrefillFinished,
     IdlePrefillRequest,
     LoadRequest,
-    ModelLoaded,
-    Notice,
     ReplyRequest,
     ShutdownRequest,
     StopIdlePrefill,

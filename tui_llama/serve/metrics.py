@@ -8,20 +8,14 @@ from typing import Final
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from tui_llama.chat import Usage
-from tui_llama.engine.protocol import (
+from tui_llama.engine.events import Finished, PromptEstimate, TextPiece, Tokenized
+from tui_llama.engine.protocol import Engine, IdlePrefillEvent, LoadEvent, ReplyEvent
+from tui_llama.engine.requests import (
     CompleteRequest,
-    Engine,
     EstimateRequest,
-    Finished,
-    IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadEvent,
     LoadRequest,
-    PromptEstimate,
-    ReplyEvent,
     ReplyRequest,
-    TextPiece,
-    Tokenized,
     TokenizeRequest,
 )
 

@@ -12,8 +12,9 @@ from starlette.routing import Route
 
 from tui_llama.chat import TokenId
 from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.events import Tokenized
 from tui_llama.engine.process.border import LOG_HINT
-from tui_llama.engine.protocol import Tokenized, TokenizeRequest
+from tui_llama.engine.requests import TokenizeRequest
 from tui_llama.errors import EngineError, EngineLostError
 from tui_llama.serve.http.access import client_of
 from tui_llama.serve.http.disconnect import watched

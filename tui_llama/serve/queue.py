@@ -12,7 +12,8 @@ from contextlib import aclosing, nullcontext
 from types import TracebackType
 from typing import Final
 
-from tui_llama.engine.protocol import Engine, IdlePrefillEvent, IdlePrefillRequest
+from tui_llama.engine.protocol import Engine, IdlePrefillEvent
+from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.errors import TuiLlamaError
 
 MOST_WAITING: Final = 64

@@ -16,8 +16,10 @@ from typing import Any, Final
 
 import uvicorn
 
+from tui_llama.engine.events import LoadProgress
 from tui_llama.engine.process.border import GuardedEngine
-from tui_llama.engine.protocol import Engine, LoadProgress, LoadRequest
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.output import Output, percent
 from tui_llama.serve.app import make_app
 from tui_llama.serve.attach import attached_screens

@@ -4,7 +4,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, nullcontext
 
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import Engine, Failed, LoadProgress, LoadRequest, ModelLoaded, Notice
+from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.errors import CallerError, EngineError
 
 

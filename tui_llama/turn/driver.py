@@ -20,17 +20,12 @@ from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.chats.store import LAST_MODEL
 from tui_llama.conversation import State, TurnMachine
-from tui_llama.engine import protocol
+from tui_llama.engine import events
 from tui_llama.engine.descriptions import Capabilities, ModelInfo
+from tui_llama.engine.events import FailureCause, PromptEstimate
 from tui_llama.engine.process.border import GuardedEngine
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Engine,
-    FailureCause,
-    IdlePrefillRequest,
-    PromptEstimate,
-    ReplyRequest,
-)
+from tui_llama.engine.protocol import Engine, LoadEvent, ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, IdlePrefillRequest, ReplyRequest
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices
@@ -233,19 +228,19 @@ class TurnDriver:
             except UserError as error:
                 self.dispatch(conversation.LoadFailed(load, str(error), error.hint))
 
-    def _take_load_event(self, load: int, event: protocol.LoadEvent) -> None:
+    def _take_load_event(self, load: int, event: LoadEvent) -> None:
         match event:
-            case protocol.LoadProgress(stage=stage, done=done, total=total):
+            case events.LoadProgress(stage=stage, done=done, total=total):
                 self.meter.note_load(stage, done, total)
                 self._carry_out(conversation.LoadAdvanced(load))
                 self._view.show_figures()
-            case protocol.ModelLoaded(model=model, notices=notices):
+            case events.ModelLoaded(model=model, notices=notices):
                 if load == self._machine.numbers.load:
                     self._note_model(model, notices)
                 self.dispatch(conversation.ModelReady(load))
-            case protocol.Notice(text=text):
+            case events.Notice(text=text):
                 self._view.add_notice(text)
-            case protocol.Failed(message=message, hint=hint):
+            case events.Failed(message=message, hint=hint):
                 self.dispatch(conversation.LoadFailed(load, message, hint))
 
     def _note_model(self, model: ModelInfo, notices: Sequence[str]) -> None:
@@ -291,28 +286,28 @@ class TurnDriver:
                 self._cancel_engine()
                 self.dispatch(conversation.ReplyFailed(number, f"The engine got out of step: {error}."))
 
-    def _take_reply_event(self, number: int, event: protocol.ReplyEvent) -> None:
+    def _take_reply_event(self, number: int, event: ReplyEvent) -> None:
         match event:
-            case protocol.PromptEncoded():
+            case events.PromptEncoded():
                 self._take_prompt(event)
-            case protocol.PromptProgress(
+            case events.PromptProgress(
                 reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause
             ):
                 self.meter.note_prompt(reused, done, total, monotonic(), cause)
                 self._carry_out(conversation.PromptAdvanced(number))
                 self._view.show_figures()
-            case protocol.TextPiece(text=text, token_ids=token_ids):
+            case events.TextPiece(text=text, token_ids=token_ids):
                 was_answering = self.state is State.ANSWERING
                 self._carry_out(conversation.TextArrived(number, text, token_ids))
                 self._view.show_figures() if was_answering else self._view.show_state()
-            case protocol.Notice(text=text):
+            case events.Notice(text=text):
                 self.tell(text)
-            case protocol.Finished(stop_reason=reason, usage=usage):
+            case events.Finished(stop_reason=reason, usage=usage):
                 self.dispatch(conversation.ReplyFinished(number, reason, usage))
-            case protocol.Failed(message=message, hint=hint, cause=cause):
+            case events.Failed(message=message, hint=hint, cause=cause):
                 self.dispatch(REPLY_FAILURES[cause](number, message, hint))
 
-    def _take_prompt(self, event: protocol.PromptEncoded) -> None:
+    def _take_prompt(self, event: events.PromptEncoded) -> None:
         kept, token_ids, vocabulary = event.kept_tokens, event.token_ids, event.vocabulary
         if event.answer_tokens is not None:
             self.chat.set_answer_tokens(kept, token_ids, vocabulary, event.answer_tokens)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from tui_llama.engine.protocol import PromptEstimate
+from tui_llama.engine.events import PromptEstimate
 from tui_llama.errors import EngineLostError, UserError
 from tui_llama.turn.idle_prefill import REST_SECONDS, Running
 

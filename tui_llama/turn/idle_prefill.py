@@ -10,14 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeAlias
 
-from tui_llama.engine.protocol import (
-    Engine,
-    Failed,
-    IdlePrefillFinished,
-    IdlePrefillProgress,
-    IdlePrefillRequest,
-    Notice,
-)
+from tui_llama.engine.events import Failed, IdlePrefillFinished, IdlePrefillProgress, Notice
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.errors import EngineLostError, UserError
 
 REST_SECONDS = 0.3

@@ -2,7 +2,7 @@
 
 from tui_llama.chat import Usage
 from tui_llama.conversation import State
-from tui_llama.engine.protocol import PromptEstimate, RereadCause
+from tui_llama.engine.events import PromptEstimate, RereadCause
 
 _WORTH_SHOWING_TOKENS = 64
 """Idle prefill reads fewer in no time after every turn; the figures should not jump for them."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tui_llama.chats.open_chat import OpenChat
-from tui_llama.engine.protocol import TOKENISED_AGAIN
+from tui_llama.engine.events import TOKENISED_AGAIN
 
 
 class Notices:

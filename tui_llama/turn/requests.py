@@ -10,8 +10,8 @@ from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import (
-    TOKENISED_AGAIN,
+from tui_llama.engine.events import TOKENISED_AGAIN
+from tui_llama.engine.requests import (
     CompleteRequest,
     EstimateRequest,
     IdlePrefillRequest,

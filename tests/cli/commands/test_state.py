@@ -14,16 +14,10 @@ from tui_llama.chats.chat_prompt_cache import with_prompt_cache
 from tui_llama.chats.find_chat import find_chat
 from tui_llama.chats.store import Store
 from tui_llama.cli.main import command_line
+from tui_llama.engine.events import Finished, ModelLoaded, PromptEncoded
 from tui_llama.engine.local import LocalEngine
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Finished,
-    LoadRequest,
-    ModelLoaded,
-    PromptEncoded,
-    ReplyEvent,
-    ReplyRequest,
-)
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
 
 TEXT = "once upon a time there was a little girl who lived in a house near the forest"
 PROMPT = "Once upon a time, there was a little girl"

@@ -6,7 +6,8 @@ from tests.fakes.engine_events import finish_of, text_of, tokens_of, usage_of
 from tests.fakes.fake_model import EOS, FakeModel, FakeTemplate, answering, any_letter
 from tests.fakes.talk import GREEDY, Talk, engine_with, go_on, never, once_asked, talk_with
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import CompleteRequest, Failed, PromptEncoded, PromptProgress, RereadCause
+from tui_llama.engine.events import Failed, PromptEncoded, PromptProgress, RereadCause
+from tui_llama.engine.requests import CompleteRequest
 
 
 def test_an_answer_goes_on_as_if_it_had_not_been_cut_off() -> None:

@@ -15,31 +15,32 @@ from tests.fakes.fake_model import CHUNK_TOKENS, FakeModel, FakeOpener, FakeTemp
 from tests.fakes.known_templates import known_template
 from tests.fakes.tiny_model import Architecture, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.engine.events import (
+    Failed,
+    Finished,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    ModelLoaded,
+    Notice,
+    PromptEncoded,
+    PromptEstimate,
+    PromptProgress,
+    RereadCause,
+    TextPiece,
+)
 from tui_llama.engine.generation.idle_prefill import CONTINUATIONS
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.ledger_prompt import encode_prompt
 from tui_llama.engine.prompting.prompt_cost import ReadingSpeed
-from tui_llama.engine.protocol import (
+from tui_llama.engine.protocol import IdlePrefillEvent, ReplyEvent
+from tui_llama.engine.requests import (
     EstimateRequest,
-    Failed,
-    Finished,
-    IdlePrefillEvent,
-    IdlePrefillFinished,
-    IdlePrefillProgress,
     IdlePrefillRequest,
     LoadRequest,
-    ModelLoaded,
-    Notice,
     Overflow,
     OverflowMode,
-    PromptEncoded,
-    PromptEstimate,
-    PromptProgress,
-    ReplyEvent,
     ReplyRequest,
-    RereadCause,
-    TextPiece,
 )
 from tui_llama.engine.templates.dates import write_date
 from tui_llama.engine.tokenizer.tokenizer import open_tokenizer

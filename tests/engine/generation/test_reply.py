@@ -21,17 +21,9 @@ from tests.fakes.talk import (
     talk_with,
 )
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Failed,
-    Finished,
-    Notice,
-    PromptEncoded,
-    PromptProgress,
-    ReplyEvent,
-    ReplyRequest,
-    TextPiece,
-)
+from tui_llama.engine.events import Failed, Finished, Notice, PromptEncoded, PromptProgress, TextPiece
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 
 
 def test_a_reply_is_encoded_read_said_and_finished_in_this_order() -> None:

@@ -10,21 +10,13 @@ import pytest
 
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.engine.events import Failed, Finished, LoadStage, ModelLoaded, Notice, TextPiece
 from tui_llama.engine.gguf.header import read_header
 from tui_llama.engine.gguf.model_bytes import WatchedFile, file_identity
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.engine.model.model import open_model
-from tui_llama.engine.protocol import (
-    Failed,
-    Finished,
-    LoadRequest,
-    LoadStage,
-    ModelLoaded,
-    Notice,
-    ReplyRequest,
-    TextPiece,
-)
+from tui_llama.engine.requests import LoadRequest, ReplyRequest
 from tui_llama.errors import ModelFileError
 
 Change = Callable[[Path], object]

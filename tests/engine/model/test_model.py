@@ -14,11 +14,11 @@ import pytest
 
 from tests.fakes.tiny_model import Architecture, make_tiny_model
 from tui_llama.engine import open_model
+from tui_llama.engine.events import LoadStage
 from tui_llama.engine.layouts.weight_tile import FORMATS
 from tui_llama.engine.machine.instruction_sets import available_instruction_sets
 from tui_llama.engine.model.model import Model
 from tui_llama.engine.prompt_cache.cache import PromptCache
-from tui_llama.engine.protocol import LoadStage
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.errors import EngineError, ModelFileError, ResultFileError, SettingsError, StateFileError
 from tui_llama.files.storage import DiskStorage

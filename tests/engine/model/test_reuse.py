@@ -13,8 +13,10 @@ from tests.fakes.known_templates import known_template
 from tests.fakes.talk import CHAT, GREEDY, engine_storing_in, never
 from tests.scale import scaled
 from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.events import PromptEncoded
 from tui_llama.engine.model.interface import PromptTemplate
-from tui_llama.engine.protocol import PromptEncoded, ReplyEvent, ReplyRequest
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import ReplyRequest
 
 Messages: TypeAlias = tuple[ChatMessage, ...]
 

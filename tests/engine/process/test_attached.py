@@ -15,26 +15,26 @@ import pytest
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
-from tui_llama.engine.process.attached import ATTACHED, AttachedEngine, AttachingEngine
-from tui_llama.engine.process.framing import decode_request, encode_frame, receive_frame
-from tui_llama.engine.process.sockets import address, check_folder, peer_user, socket_path
-from tui_llama.engine.protocol import (
-    CancelRequest,
-    Engine,
-    EstimateRequest,
-    Event,
+from tui_llama.engine.events import (
     Failed,
     Finished,
     IdlePrefillFinished,
-    IdlePrefillRequest,
-    LoadRequest,
     ModelLoaded,
     Notice,
     PromptEstimate,
-    ReplyRequest,
-    Request,
     TextPiece,
     Tokenized,
+)
+from tui_llama.engine.process.attached import ATTACHED, AttachedEngine, AttachingEngine
+from tui_llama.engine.process.framing import decode_request, encode_frame, receive_frame
+from tui_llama.engine.process.sockets import address, check_folder, peer_user, socket_path
+from tui_llama.engine.protocol import Engine, Event, Request
+from tui_llama.engine.requests import (
+    CancelRequest,
+    EstimateRequest,
+    IdlePrefillRequest,
+    LoadRequest,
+    ReplyRequest,
     TokenizeRequest,
 )
 from tui_llama.engine.scripted import ScriptedEngine, demo_model

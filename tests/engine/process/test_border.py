@@ -15,24 +15,18 @@ from hypothesis import strategies as st
 from tests.engine.process.test_framing import EVENTS
 from tests.fakes.faulty_engine import FaultyEngine
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
+from tui_llama.engine.events import Failed, Finished, Notice, PromptEncoded, PromptEstimate, TextPiece
 from tui_llama.engine.process import worker as worker_module
 from tui_llama.engine.process.border import GuardedEngine, failure_words
 from tui_llama.engine.process.framing import FrameError, decode_event, encode_frame
 from tui_llama.engine.process.worker import EngineWorker
-from tui_llama.engine.protocol import (
+from tui_llama.engine.protocol import Engine, Event
+from tui_llama.engine.requests import (
     CompleteRequest,
-    Engine,
     EstimateRequest,
-    Event,
-    Failed,
-    Finished,
     IdlePrefillRequest,
     LoadRequest,
-    Notice,
-    PromptEncoded,
-    PromptEstimate,
     ReplyRequest,
-    TextPiece,
 )
 from tui_llama.errors import EngineError, EngineLostError, SettingsError
 

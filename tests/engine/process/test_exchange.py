@@ -6,23 +6,17 @@ from collections.abc import Iterable
 import pytest
 
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.events import Finished, Notice, PromptProgress, TextPiece, TokenProbability
 from tui_llama.engine.process.exchange import Exchange
-from tui_llama.engine.protocol import (
-    AnsweredRequest,
+from tui_llama.engine.protocol import AnsweredRequest, Event, Request
+from tui_llama.engine.requests import (
     CancelRequest,
     CompleteRequest,
     EstimateRequest,
-    Event,
-    Finished,
     IdlePrefillRequest,
     LoadRequest,
-    Notice,
-    PromptProgress,
     ReplyRequest,
-    Request,
     StopIdlePrefill,
-    TextPiece,
-    TokenProbability,
 )
 from tui_llama.errors import EngineLostError
 

@@ -8,6 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason, Usage
+from tui_llama.engine.events import (
+    Failed,
+    Finished,
+    IdlePrefillFinished,
+    IdlePrefillProgress,
+    LoadProgress,
+    LoadStage,
+    Notice,
+    PromptEncoded,
+    PromptEstimate,
+    PromptProgress,
+    RereadCause,
+    TextPiece,
+)
 from tui_llama.engine.process.framing import (
     MOST_MESSAGE_BYTES,
     FrameError,
@@ -17,31 +31,18 @@ from tui_llama.engine.process.framing import (
     read_frame,
     receive_frame,
 )
-from tui_llama.engine.protocol import (
+from tui_llama.engine.protocol import Event, Request
+from tui_llama.engine.requests import (
     CancelRequest,
     CompleteRequest,
     EstimateRequest,
-    Event,
-    Failed,
-    Finished,
-    IdlePrefillFinished,
-    IdlePrefillProgress,
     IdlePrefillRequest,
-    LoadProgress,
     LoadRequest,
-    LoadStage,
-    Notice,
     Overflow,
     OverflowMode,
-    PromptEncoded,
-    PromptEstimate,
-    PromptProgress,
     ReplyRequest,
-    Request,
-    RereadCause,
     ShutdownRequest,
     StopIdlePrefill,
-    TextPiece,
 )
 
 REQUESTS: list[Request] = [

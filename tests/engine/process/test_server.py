@@ -11,32 +11,33 @@ from tests.fakes.child_engines import ObedientEngine, model_info
 from tests.fakes.served import UNTIL_STOPPED, GatedEngine, Served
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
-from tui_llama.engine.process import server
-from tui_llama.engine.process.border import LOG_HINT
-from tui_llama.engine.process.framing import encode_frame
-from tui_llama.engine.process.server import SynchronousEngine
-from tui_llama.engine.protocol import (
-    CancelRequest,
-    CompleteRequest,
-    EstimateRequest,
-    Event,
+from tui_llama.engine.events import (
     Failed,
     Finished,
     IdlePrefillFinished,
     IdlePrefillProgress,
-    IdlePrefillRequest,
     LoadProgress,
-    LoadRequest,
     LoadStage,
     ModelLoaded,
     Notice,
     PromptEstimate,
     PromptProgress,
+    TextPiece,
+)
+from tui_llama.engine.process import server
+from tui_llama.engine.process.border import LOG_HINT
+from tui_llama.engine.process.framing import encode_frame
+from tui_llama.engine.process.server import SynchronousEngine
+from tui_llama.engine.protocol import Event, Request
+from tui_llama.engine.requests import (
+    CancelRequest,
+    CompleteRequest,
+    EstimateRequest,
+    IdlePrefillRequest,
+    LoadRequest,
     ReplyRequest,
-    Request,
     ShutdownRequest,
     StopIdlePrefill,
-    TextPiece,
 )
 
 ENDED, GARBAGE, SPEECHLESS = 0, 3, 4  # exit statuses

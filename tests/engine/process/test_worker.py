@@ -18,27 +18,29 @@ from tests.fakes.child_engines import PIECE_BYTES, model_info
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.chat import ChatMessage, Role, StopReason
-from tui_llama.engine.process.framing import MOST_MESSAGE_BYTES
-from tui_llama.engine.process.worker import EngineWorker
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    EstimateRequest,
-    Event,
+from tui_llama.engine.events import (
     Failed,
     Finished,
     IdlePrefillFinished,
     IdlePrefillProgress,
-    IdlePrefillRequest,
     LoadProgress,
-    LoadRequest,
     LoadStage,
     ModelLoaded,
     Notice,
     PromptEncoded,
     PromptEstimate,
     PromptProgress,
-    ReplyRequest,
     TextPiece,
+)
+from tui_llama.engine.process.framing import MOST_MESSAGE_BYTES
+from tui_llama.engine.process.worker import EngineWorker
+from tui_llama.engine.protocol import Event
+from tui_llama.engine.requests import (
+    CompleteRequest,
+    EstimateRequest,
+    IdlePrefillRequest,
+    LoadRequest,
+    ReplyRequest,
 )
 from tui_llama.errors import CallerError, EngineError, EngineLostError
 
@@ -580,7 +582,7 @@ async def test_closing_during_an_answer_saves_what_there_is_of_it(tmp_path: Path
 
 PARENT = """
 import asyncio, sys
-from tui_llama.engine.protocol import CompleteRequest, LoadRequest
+from tui_llama.engine.requests import CompleteRequest, LoadRequest
 from tui_llama.engine.process.worker import EngineWorker
 
 async def main():

@@ -13,22 +13,11 @@ from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tests.naive.context import GroupedPositions, ReversedGroupedPositions, shifted_answer
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
 from tui_llama.engine import open_model
+from tui_llama.engine.events import Failed, Finished, ModelLoaded, Notice, PromptEncoded, TextPiece
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.model.model import Model
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Failed,
-    Finished,
-    LoadRequest,
-    ModelLoaded,
-    Notice,
-    Overflow,
-    OverflowMode,
-    PromptEncoded,
-    ReplyEvent,
-    ReplyRequest,
-    TextPiece,
-)
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, LoadRequest, Overflow, OverflowMode, ReplyRequest
 
 GREEDY = SamplingSettings(temperature=0.0)
 STOP, SHIFT = Overflow(OverflowMode.STOP), Overflow(OverflowMode.SHIFT)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.fakes.fake_model import FakeModel
 from tests.naive.context import GroupedPositions
 from tui_llama.engine.prompting.context_room import ContextRoom, ExtendingRoom, read_in_chunks, room_in
-from tui_llama.engine.protocol import Overflow, OverflowMode
+from tui_llama.engine.requests import Overflow, OverflowMode
 from tui_llama.errors import CallerError, SettingsError
 
 GROUPS = st.sampled_from([(2, 2), (2, 8), (3, 9), (4, 8), (4, 128), (8, 8)])

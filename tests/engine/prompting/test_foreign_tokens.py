@@ -5,22 +5,24 @@ import pytest
 from tests.fakes.engine_events import notices_of, text_of
 from tests.fakes.fake_model import FakeModel, FakeOpener, answering
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
-from tui_llama.engine.local import LocalEngine
-from tui_llama.engine.protocol import (
+from tui_llama.engine.events import (
     TOKENISED_AGAIN,
-    CompleteRequest,
-    EstimateRequest,
     Failed,
     Finished,
     IdlePrefillFinished,
-    IdlePrefillRequest,
-    LoadRequest,
     ModelLoaded,
     Notice,
     PromptEncoded,
     PromptEstimate,
-    ReplyRequest,
     TextPiece,
+)
+from tui_llama.engine.local import LocalEngine
+from tui_llama.engine.requests import (
+    CompleteRequest,
+    EstimateRequest,
+    IdlePrefillRequest,
+    LoadRequest,
+    ReplyRequest,
 )
 
 GREEDY = SamplingSettings(temperature=0)

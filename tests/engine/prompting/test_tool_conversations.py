@@ -26,19 +26,11 @@ from tests.fakes.tool_templates import (
 )
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.chats.chat_prompt_cache import served_owner_id
+from tui_llama.engine.events import Failed, PromptEncoded, PromptProgress, TextPiece
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    EstimateRequest,
-    Failed,
-    LoadRequest,
-    PromptEncoded,
-    PromptProgress,
-    ReplyEvent,
-    ReplyRequest,
-    TextPiece,
-)
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, EstimateRequest, LoadRequest, ReplyRequest
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
 

@@ -13,18 +13,10 @@ from tests.fakes.fake_model import FakeModel, FakeTemplate, byte_tokenizer
 from tests.fakes.known_templates import known_template
 from tests.fakes.talk import CHAT, GREEDY, engine_storing_in, engine_with, never
 from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.events import Finished, PromptEncoded, PromptEstimate, PromptProgress
 from tui_llama.engine.local import LocalEngine
-from tui_llama.engine.protocol import (
-    EstimateRequest,
-    Finished,
-    Overflow,
-    OverflowMode,
-    PromptEncoded,
-    PromptEstimate,
-    PromptProgress,
-    ReplyEvent,
-    ReplyRequest,
-)
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import EstimateRequest, Overflow, OverflowMode, ReplyRequest
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.errors import EngineError
 

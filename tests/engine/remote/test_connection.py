@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.connection import Connection, is_this_machine, proxy_for, shown_proxy
 from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.patience import Patience

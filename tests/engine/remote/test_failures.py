@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.failures import (
     BusyError,
     LoadingError,

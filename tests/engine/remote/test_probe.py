@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.connection import Answer
 from tui_llama.engine.remote.dialects import DIALECTS, LM_STUDIO, OLLAMA, OWN_SERVER, PLAIN
 from tui_llama.engine.remote.failures import RemoteEngineError

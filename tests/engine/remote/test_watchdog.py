@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama.engine.protocol import FailureCause, Notice
+from tui_llama.engine.events import FailureCause, Notice
 from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.remote.watchdog import Watchdog

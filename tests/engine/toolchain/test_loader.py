@@ -59,7 +59,8 @@ import sys
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama.chat import SamplingSettings
 from tui_llama.engine.local import LocalEngine
-from tui_llama.engine.protocol import CompleteRequest, Finished, LoadRequest
+from tui_llama.engine.events import Finished
+from tui_llama.engine.requests import CompleteRequest, LoadRequest
 path = make_tiny_model(__import__("pathlib").Path(sys.argv[1]), quantization="Q4_K")
 before = set(sys.modules)
 engine = LocalEngine()

@@ -4,13 +4,8 @@ from tests.fakes.chat_app import Driver, opened, spoken
 from tests.fakes.fake_model import FakeModel
 from tests.fakes.talk import CHAT, GREEDY, engine_with, never
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.protocol import (
-    EstimateRequest,
-    PromptEncoded,
-    PromptEstimate,
-    PromptPart,
-    ReplyRequest,
-)
+from tui_llama.engine.events import PromptEncoded, PromptEstimate, PromptPart
+from tui_llama.engine.requests import EstimateRequest, ReplyRequest
 from tui_llama.engine.scripted import ScriptedEngine
 from tui_llama.engine.templates.chat_template import ChatTemplate
 from tui_llama.errors import EngineError

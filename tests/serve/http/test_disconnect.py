@@ -10,7 +10,9 @@ import pytest
 from tests.patience import HANG_SECONDS
 from tests.serve.running_server import running, spoken
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import Finished, ReplyEvent, ReplyRequest, TextPiece
+from tui_llama.engine.events import Finished, TextPiece
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import ReplyRequest
 from tui_llama.engine.scripted import AfterCancel, Gate, ScriptedEngine
 from tui_llama.serve.http.disconnect import ClientGone, WatchedClient, watched
 from tui_llama.serve.http.json_body import whole_body

@@ -12,15 +12,8 @@ from starlette.middleware import Middleware
 
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.descriptions import Capabilities, ModelInfo
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Finished,
-    PromptEncoded,
-    PromptProgress,
-    ReplyRequest,
-    TextPiece,
-    TokenProbability,
-)
+from tui_llama.engine.events import Finished, PromptEncoded, PromptProgress, TextPiece, TokenProbability
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import ReplyScript, ScriptedEngine, Step, demo_model
 from tui_llama.serve.http.answering import AnsweringMiddleware
 from tui_llama.serve.metrics import Metrics

@@ -11,7 +11,7 @@ from tests.serve.openai.asking import MODEL, QUESTION, Asker, said
 from tests.serve.openai.cutting import cut_anywhere
 from tests.serve.openai.wire import DONE, ROLE, TIMINGS, delta, streamed
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import PromptEncoded
+from tui_llama.engine.events import PromptEncoded
 
 TOOLS = [{"type": "function", "function": {"name": "weather"}}]
 CALL = '<tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>'

@@ -5,7 +5,7 @@ import pytest
 from tests.serve.openai.asking import CHAT, TEXT, Asker, said
 from tests.serve.openai.wire import DONE, HEAD, ROLE, TIMINGS, USAGE_FIGURES, delta, streamed
 from tui_llama.chat import StopReason, Usage
-from tui_llama.engine.protocol import Finished, PromptEncoded
+from tui_llama.engine.events import Finished, PromptEncoded
 from tui_llama.engine.scripted import Step
 
 

@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolPara
 
 from tests.serve.openai.asking import USAGE, Asker, probable, said
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import Failed, Finished, PromptEncoded, TextPiece
+from tui_llama.engine.events import Failed, Finished, PromptEncoded, TextPiece
 from tui_llama.engine.scripted import Gate, Loss, Step
 
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Who are you?"}]

@@ -7,11 +7,7 @@ import pytest
 
 from tests.serve.openai.asking import CHAT, TEXT, Asker, Reply, said
 from tests.serve.openai.wire import DONE, ROLE
-from tui_llama.engine.protocol import (
-    PromptEncoded,
-    PromptProgress,
-    TextPiece,
-)
+from tui_llama.engine.events import PromptEncoded, PromptProgress, TextPiece
 from tui_llama.engine.scripted import Gate
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.serve.openai.asking import MODEL, Asker
-from tui_llama.engine.protocol import PromptProgress, TextPiece
+from tui_llama.engine.events import PromptProgress, TextPiece
 from tui_llama.serve.openai.chunks import Envelope, Ids, fingerprint
 from tui_llama.serve.openai.figures import RunningFigures
 

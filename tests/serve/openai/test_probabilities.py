@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.serve.openai.asking import TEXT, USAGE, Asker, probable
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import Finished, PromptEncoded, TextPiece, TokenProbability
+from tui_llama.engine.events import Finished, PromptEncoded, TextPiece, TokenProbability
 from tui_llama.engine.scripted import Step
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.serve.openai.asking import TEXT, Asker, said
 from tests.serve.openai.wire import DONE, TEXT_HEAD, TIMINGS, USAGE_FIGURES, streamed, text_chunk
-from tui_llama.engine.protocol import CompleteRequest
+from tui_llama.engine.requests import CompleteRequest
 
 
 async def test_a_text_is_continued_in_chunks() -> None:

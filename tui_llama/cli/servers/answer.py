@@ -10,16 +10,9 @@ import msgspec
 
 from tui_llama.chat import SamplingSettings
 from tui_llama.cli.reply_output import show_reply_event
-from tui_llama.engine.protocol import (
-    Failed,
-    LoadEvent,
-    LoadProgress,
-    LoadRequest,
-    ModelLoaded,
-    Notice,
-    ReplyEvent,
-    ReplyRequest,
-)
+from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice
+from tui_llama.engine.protocol import LoadEvent, ReplyEvent
+from tui_llama.engine.requests import LoadRequest, ReplyRequest
 from tui_llama.errors import EngineError
 from tui_llama.output import Output
 from tui_llama.servers.declared import find_server

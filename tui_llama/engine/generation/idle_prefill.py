@@ -12,6 +12,7 @@ The chunks are so short that any other request hardly waits. Idle prefill stores
 from collections.abc import Callable, Iterator, Sequence
 
 from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.events import IdlePrefillFinished, IdlePrefillProgress, Notice
 from tui_llama.engine.generation.reply import ShouldStop, unused_state_notice
 from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
@@ -22,13 +23,8 @@ from tui_llama.engine.prompting.conversation_prompt import (
     encode_conversation,
     restore_longest_prefix,
 )
-from tui_llama.engine.protocol import (
-    IdlePrefillEvent,
-    IdlePrefillFinished,
-    IdlePrefillProgress,
-    IdlePrefillRequest,
-    Notice,
-)
+from tui_llama.engine.protocol import IdlePrefillEvent
+from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import EngineError
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tui_llama.engine.events import TokenProbability
 from tui_llama.engine.generation.sampling import Candidates
-from tui_llama.engine.protocol import TokenProbability
 from tui_llama.engine.token_sequence import Logits
 
 

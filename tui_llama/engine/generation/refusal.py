@@ -3,7 +3,7 @@
 from typing import Final
 
 from tui_llama.engine.prompting.conversation_prompt import check_images
-from tui_llama.engine.protocol import CompleteRequest, ReplyRequest
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.errors import EngineError
 
 MOST_TOP_PROBABILITIES: Final = 20

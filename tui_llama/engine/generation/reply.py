@@ -12,6 +12,15 @@ from typing import TypeAlias
 import numpy as np
 
 from tui_llama.chat import StopReason, Usage
+from tui_llama.engine.events import (
+    Finished,
+    Notice,
+    PromptEncoded,
+    PromptProgress,
+    RereadCause,
+    TextPiece,
+    TokenProbability,
+)
 from tui_llama.engine.generation.answer_text import AnswerText
 from tui_llama.engine.generation.loop_guard import LoopGuard
 from tui_llama.engine.generation.probabilities import token_probability
@@ -28,18 +37,8 @@ from tui_llama.engine.prompting.conversation_prompt import (
     restore_longest_prefix,
 )
 from tui_llama.engine.prompting.reread_cause import why_answer_is_read_again, why_read_again
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Finished,
-    Notice,
-    PromptEncoded,
-    PromptProgress,
-    ReplyEvent,
-    ReplyRequest,
-    RereadCause,
-    TextPiece,
-    TokenProbability,
-)
+from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.token_sequence import Logits, TokenSequence
 
 ShouldStop: TypeAlias = Callable[[], bool]

@@ -23,7 +23,7 @@ from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.recompute_check import is_reproduced
 from tui_llama.engine.prompting.conversation_prompt import encode_continuation, without_foreign_tokens
-from tui_llama.engine.protocol import CompleteRequest
+from tui_llama.engine.requests import CompleteRequest
 from tui_llama.engine.state_file import KvArray
 from tui_llama.engine.templates.dates import dates_in
 from tui_llama.engine.token_sequence import Logits, TokenSequence

@@ -6,7 +6,8 @@ from typing import Any, Protocol, TypeAlias
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import LoadRequest, LoadStage
+from tui_llama.engine.events import LoadStage
+from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.state_file import StateFingerprint, StateShape
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer

@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from tui_llama.engine.events import LoadStage
 from tui_llama.engine.gguf.compiled_strings import compiled_find_strings
 from tui_llama.engine.gguf.file import GgufFile, open_gguf
 from tui_llama.engine.machine.topology import physical_core_count
@@ -30,7 +31,7 @@ from tui_llama.engine.plan.architectures import Architecture, architecture_named
 from tui_llama.engine.plan.architectures.decoder import emit_forward_pass
 from tui_llama.engine.plan.plan import Plan, PlanBuilder, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
-from tui_llama.engine.protocol import DEFAULT_CONTEXT_SIZE, LoadRequest, LoadStage
+from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE, LoadRequest
 from tui_llama.engine.state_file import StateShape
 from tui_llama.engine.templates.chat_template import ChatTemplate, template_from_gguf
 from tui_llama.engine.tensors.hyperparameters import read_hyperparameters

@@ -6,23 +6,17 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TypeVar, cast
 
+from tui_llama.engine.events import Failed, PromptEstimate, Tokenized
 from tui_llama.engine.process.border import engine_errors
 from tui_llama.engine.process.exchange import Exchange
 from tui_llama.engine.process.line import Line
-from tui_llama.engine.protocol import (
-    AnsweredRequest,
+from tui_llama.engine.protocol import AnsweredRequest, Event, IdlePrefillEvent, LoadEvent, ReplyEvent
+from tui_llama.engine.requests import (
     CompleteRequest,
     EstimateRequest,
-    Event,
-    Failed,
-    IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadEvent,
     LoadRequest,
-    PromptEstimate,
-    ReplyEvent,
     ReplyRequest,
-    Tokenized,
     TokenizeRequest,
 )
 from tui_llama.errors import CallerError, EngineError

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tui_llama import paths
+from tui_llama.engine.events import Failed, ModelLoaded, Notice, PromptEstimate, Tokenized
 from tui_llama.engine.process.asking import AskingEngine
 from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.engine.process.framing import FrameError
@@ -26,22 +27,13 @@ from tui_llama.engine.process.sockets import (
     socket_path,
 )
 from tui_llama.engine.process.worker import EngineWorker
-from tui_llama.engine.protocol import (
-    AnsweredRequest,
+from tui_llama.engine.protocol import AnsweredRequest, Engine, IdlePrefillEvent, LoadEvent, ReplyEvent
+from tui_llama.engine.requests import (
     CompleteRequest,
-    Engine,
     EstimateRequest,
-    Failed,
-    IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadEvent,
     LoadRequest,
-    ModelLoaded,
-    Notice,
-    PromptEstimate,
-    ReplyEvent,
     ReplyRequest,
-    Tokenized,
     TokenizeRequest,
 )
 from tui_llama.errors import EngineError, EngineLostError

@@ -10,19 +10,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from tui_llama import paths
+from tui_llama.engine.events import PromptEstimate, Tokenized
 from tui_llama.engine.process.engine_log import note_traceback
-from tui_llama.engine.protocol import (
+from tui_llama.engine.protocol import Engine, IdlePrefillEvent, LoadEvent, ReplyEvent
+from tui_llama.engine.requests import (
     CompleteRequest,
-    Engine,
     EstimateRequest,
-    IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadEvent,
     LoadRequest,
-    PromptEstimate,
-    ReplyEvent,
     ReplyRequest,
-    Tokenized,
     TokenizeRequest,
 )
 from tui_llama.errors import EngineError, UserError

@@ -8,22 +8,16 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from tui_llama.engine.protocol import (
-    LAST_EVENTS,
-    AnsweredRequest,
+from tui_llama.engine.events import IdlePrefillProgress, LoadProgress, PromptProgress, TextPiece
+from tui_llama.engine.protocol import LAST_EVENTS, AnsweredRequest, Event, Request
+from tui_llama.engine.requests import (
     CancelRequest,
     CompleteRequest,
     EstimateRequest,
-    Event,
-    IdlePrefillProgress,
     IdlePrefillRequest,
-    LoadProgress,
     LoadRequest,
-    PromptProgress,
     ReplyRequest,
-    Request,
     StopIdlePrefill,
-    TextPiece,
 )
 from tui_llama.errors import EngineLostError
 

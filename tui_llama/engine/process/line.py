@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 
+from tui_llama.engine.events import Notice
 from tui_llama.engine.process.exchange import Exchange
 from tui_llama.engine.process.framing import FrameError, decode_event, encode_frame, receive_frame
-from tui_llama.engine.protocol import Event, Notice, Request
+from tui_llama.engine.protocol import Event, Request
 from tui_llama.errors import EngineLostError
 
 _MOST_LATE_NOTICES = 16

@@ -21,29 +21,26 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import BinaryIO, Protocol
 
+from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice, PromptEstimate, Tokenized
 from tui_llama.engine.process.border import LOG_HINT, failure_words
 from tui_llama.engine.process.framing import FrameError, decode_request, encode_frame, read_frame
 from tui_llama.engine.protocol import (
     LAST_EVENTS,
     AnsweredRequest,
+    Event,
+    IdlePrefillEvent,
+    ReplyEvent,
+    Request,
+)
+from tui_llama.engine.requests import (
     CancelRequest,
     CompleteRequest,
     EstimateRequest,
-    Event,
-    Failed,
-    IdlePrefillEvent,
     IdlePrefillRequest,
-    LoadProgress,
     LoadRequest,
-    ModelLoaded,
-    Notice,
-    PromptEstimate,
-    ReplyEvent,
     ReplyRequest,
-    Request,
     ShutdownRequest,
     StopIdlePrefill,
-    Tokenized,
     TokenizeRequest,
 )
 

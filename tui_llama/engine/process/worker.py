@@ -15,7 +15,8 @@ from tui_llama.engine.process.asking import AskingEngine
 from tui_llama.engine.process.engine_log import note_traceback, open_log
 from tui_llama.engine.process.framing import FrameError
 from tui_llama.engine.process.line import Line
-from tui_llama.engine.protocol import AnsweredRequest, LoadRequest, ShutdownRequest
+from tui_llama.engine.protocol import AnsweredRequest
+from tui_llama.engine.requests import LoadRequest, ShutdownRequest
 from tui_llama.errors import EngineLostError
 from tui_llama.system.child_process import child_command
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tui_llama.engine.protocol import Overflow, OverflowMode
+from tui_llama.engine.requests import Overflow, OverflowMode
 from tui_llama.engine.token_sequence import Logits, TokenSequence
 from tui_llama.errors import CallerError, SettingsError
 

@@ -17,7 +17,13 @@ from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.fit_turns import fit_turns, most_prompt_tokens
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
-from tui_llama.engine.protocol import CompleteRequest, EstimateRequest, IdlePrefillRequest, OverflowMode, ReplyRequest
+from tui_llama.engine.requests import (
+    CompleteRequest,
+    EstimateRequest,
+    IdlePrefillRequest,
+    OverflowMode,
+    ReplyRequest,
+)
 from tui_llama.engine.templates.given_values import template_values
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import CallerError, EngineError, PromptTooLongError

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt
-from tui_llama.engine.protocol import Overflow, OverflowMode
+from tui_llama.engine.requests import Overflow, OverflowMode
 
 _LARGEST_RESERVE = 4  # of the context, for an answer that may be long
 _LEFT_WHEN_CUT = 2  # of the context may be filled by a prompt that turns are left out of

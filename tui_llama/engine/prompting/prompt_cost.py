@@ -5,11 +5,12 @@ from itertools import groupby
 
 import msgspec
 
+from tui_llama.engine.events import PromptEstimate, PromptPart
 from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.conversation_prompt import check_that_it_fits, encode_conversation
-from tui_llama.engine.protocol import EstimateRequest, PromptEstimate, PromptPart
+from tui_llama.engine.requests import EstimateRequest
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 

@@ -7,11 +7,12 @@ to be read, there is no cause to look for.
 from collections.abc import Sequence
 
 from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.events import RereadCause
 from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompting.conversation_prompt import Prompt, given_values, told_moment
 from tui_llama.engine.prompting.ledger_prompt import encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
-from tui_llama.engine.protocol import CompleteRequest, ReplyRequest, RereadCause
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.templates.dates import dates_in
 
 _WORTH_TELLING_TOKENS = 64

@@ -17,7 +17,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 import httpx2
 import msgspec
 
-from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.failures import (
     RemoteEngineError,
     connection_error,

@@ -9,27 +9,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from tui_llama.engine.descriptions import Capabilities, ModelInfo
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    EstimateRequest,
+from tui_llama.engine.events import (
     Failed,
     FailureCause,
-    IdlePrefillEvent,
-    IdlePrefillRequest,
-    LoadEvent,
     LoadProgress,
-    LoadRequest,
     LoadStage,
     ModelLoaded,
     Notice,
     PromptEstimate,
-    ReplyEvent,
-    ReplyRequest,
     Tokenized,
-    TokenizeRequest,
 )
+from tui_llama.engine.protocol import IdlePrefillEvent, LoadEvent, ReplyEvent
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.remote.work import Work
+from tui_llama.engine.requests import (
+    CompleteRequest,
+    EstimateRequest,
+    IdlePrefillRequest,
+    LoadRequest,
+    ReplyRequest,
+    TokenizeRequest,
+)
 from tui_llama.errors import EngineError, UserError
 from tui_llama.servers.address import RemoteModel, Server, remote_model
 

@@ -6,7 +6,8 @@ from typing import Any, TypeAlias
 
 import httpx2
 
-from tui_llama.engine.protocol import FailureCause, ReplyEvent
+from tui_llama.engine.events import FailureCause
+from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.remote.connection import MOST_BODY_BYTES, MOST_ERROR_BYTES, Connection, read_body
 from tui_llama.engine.remote.failures import RemoteEngineError, cut_off, short, status_error
 from tui_llama.engine.remote.patience import Patience

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx2
 
-from tui_llama.engine.protocol import Failed, FailureCause
+from tui_llama.engine.events import Failed, FailureCause
 from tui_llama.engine.remote.stream.json_values import NotJsonError, count_at, decode_json, text_at, value_at
 from tui_llama.errors import EngineError
 from tui_llama.servers.address import Server

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.remote.stream.json_values import count_at, list_at, text_at, value_at
 from tui_llama.servers.address import Server

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.connection import Connection
 from tui_llama.engine.remote.dialects import (
     DIALECTS,

@@ -4,16 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from tui_llama.chat import ChatMessage, StopReason
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Failed,
-    FailureCause,
-    Finished,
-    Notice,
-    OverflowMode,
-    ReplyEvent,
-    ReplyRequest,
-)
+from tui_llama.engine.events import Failed, FailureCause, Finished, Notice
+from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.remote.connection import Connection
 from tui_llama.engine.remote.exchange import Exchange, TellReply
 from tui_llama.engine.remote.failures import BusyError, LoadingError, PromptTooLongError, RemoteEngineError
@@ -24,6 +16,7 @@ from tui_llama.engine.remote.request.messages import in_order
 from tui_llama.engine.remote.request.overflow import share_that_fits, without_oldest_turns
 from tui_llama.engine.remote.stream.answer import Answer, continued_messages
 from tui_llama.engine.remote.stream.usage_meter import UsageMeter
+from tui_llama.engine.requests import CompleteRequest, OverflowMode, ReplyRequest
 from tui_llama.errors import EngineError
 
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, NoReturn, TypeVar
 
-from tui_llama.engine.protocol import FailureCause, Notice
+from tui_llama.engine.events import FailureCause, Notice
 from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.patience import Patience
 

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.visual import Visual
 from textual.widgets import Static
 
-from tui_llama.engine.protocol import PromptEstimate, PromptPart
+from tui_llama.engine.events import PromptEstimate, PromptPart
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize, sanitize_line
 

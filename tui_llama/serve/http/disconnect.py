@@ -15,7 +15,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from typing import Any, TypeAlias, TypeVar
 
-from tui_llama.engine.protocol import CompleteRequest, Engine, ReplyEvent, ReplyRequest
+from tui_llama.engine.protocol import Engine, ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.errors import TuiLlamaError
 
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]

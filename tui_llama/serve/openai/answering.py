@@ -10,16 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 from tui_llama.chat import StopReason
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Engine,
-    Failed,
-    Finished,
-    PromptEncoded,
-    PromptProgress,
-    ReplyRequest,
-    TextPiece,
-)
+from tui_llama.engine.events import Failed, Finished, PromptEncoded, PromptProgress, TextPiece
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.errors import UserError
 from tui_llama.serve.http.access import client_of
 from tui_llama.serve.http.disconnect import ClientGone, WatchedClient, watched

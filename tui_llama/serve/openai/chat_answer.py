@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import Finished, PromptProgress, TextPiece, TokenProbability
+from tui_llama.engine.events import Finished, PromptProgress, TextPiece, TokenProbability
 from tui_llama.serve.openai.answer_text.reasoning import PartedText, ReasoningSplitter
 from tui_llama.serve.openai.answer_text.tool_calls import AnswerPart, NumberedCall, ToolCallParser
 from tui_llama.serve.openai.chunks import ENDED, Envelope, Ids, finish_reason

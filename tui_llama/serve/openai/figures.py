@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tui_llama.chat import Usage
-from tui_llama.engine.protocol import PromptProgress, TextPiece
+from tui_llama.engine.events import PromptProgress, TextPiece
 
 _MILLISECONDS = 1000.0
 

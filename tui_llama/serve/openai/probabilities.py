@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import TextPiece, TokenProbability
+from tui_llama.engine.events import TextPiece, TokenProbability
 
 IMPOSSIBLE: Final = -9999.0
 """The log-probability that stands for minus infinity, which JSON does not know; vLLM's number."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from tui_llama.engine.protocol import Finished, PromptProgress, TextPiece, TokenProbability
+from tui_llama.engine.events import Finished, PromptProgress, TextPiece, TokenProbability
 from tui_llama.serve.openai.chunks import Envelope, Ids, finish_reason
 from tui_llama.serve.openai.figures import RunningFigures, timings, usage_figures
 from tui_llama.serve.openai.probabilities import TellableProbabilities, TextProbabilities

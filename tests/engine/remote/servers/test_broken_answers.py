@@ -19,7 +19,7 @@ from tests.fakes.openai_dialects import (
 )
 from tests.fakes.openai_server import Cut, Framing, stream
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import Failed, FailureCause, TextPiece
+from tui_llama.engine.events import Failed, FailureCause, TextPiece
 from tui_llama.engine.scripted import Gate
 
 LLAMA = "🦙".encode()

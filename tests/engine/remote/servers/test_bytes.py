@@ -20,7 +20,8 @@ from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, text_of
 from tests.fakes.openai_dialects import LLAMA_SERVER, PLAIN
 from tests.fakes.openai_server import Cut, Framing, packets, response, stream
-from tui_llama.engine.protocol import Failed, FailureCause, Finished, ReplyEvent, TextPiece
+from tui_llama.engine.events import Failed, FailureCause, Finished, TextPiece
+from tui_llama.engine.protocol import ReplyEvent
 
 STREAMS: dict[str, list[bytes]] = {
     "plain": wire.plain(),

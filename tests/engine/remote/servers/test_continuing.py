@@ -8,7 +8,8 @@ from tests.engine.remote.remote_chat import QUESTION, TURN, chatting, ended_well
 from tests.fakes import openai_streams as wire
 from tests.fakes.openai_dialects import LLAMA_SERVER, LM_STUDIO, OLLAMA, PLAIN, SGLANG, VLLM, Kind
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.protocol import CompleteRequest, FailureCause
+from tui_llama.engine.events import FailureCause
+from tui_llama.engine.requests import CompleteRequest
 
 BEGUN = "Llamas hum"
 FLAGS = {

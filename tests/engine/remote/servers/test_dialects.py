@@ -24,7 +24,7 @@ from tests.fakes.openai_dialects import (
 )
 from tests.fakes.openai_server import MODELS, FakeServer
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import PromptProgress
+from tui_llama.engine.events import PromptProgress
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 

@@ -28,7 +28,7 @@ from tests.fakes.openai_dialects import (
     Kind,
 )
 from tests.fakes.openai_server import CHAT, Cut, FakeServer, Script, raw, response, stream
-from tui_llama.engine.protocol import Failed, FailureCause
+from tui_llama.engine.events import Failed, FailureCause
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.scripted import Gate
 

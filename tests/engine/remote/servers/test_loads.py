@@ -19,7 +19,7 @@ from tests.fakes.openai_dialects import (
     PLAIN,
 )
 from tests.fakes.openai_server import MODELS, Cut, FakeServer, Script, raw, response, stream
-from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.patience import Patience
 
 POLLS_AT_ONCE = Patience(poll_seconds=0.0)

@@ -17,7 +17,7 @@ from tests.fakes import openai_streams as wire
 from tests.fakes.openai_dialects import CONTEXT_SIZE, LLAMA_SERVER, MODEL, PLAIN
 from tests.fakes.openai_server import CHAT, MODELS, FakeServer, response, stream
 from tests.patience import HANG_SECONDS
-from tui_llama.engine.protocol import Failed, FailureCause
+from tui_llama.engine.events import Failed, FailureCause
 from tui_llama.engine.remote.models import list_models
 from tui_llama.servers.address import Server, base_url
 

@@ -22,7 +22,7 @@ from tests.fakes.openai_dialects import (
 )
 from tests.fakes.openai_server import stream
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.protocol import FailureCause
+from tui_llama.engine.events import FailureCause
 
 LONG_CHAT = (
     ChatMessage(Role.SYSTEM, "Be brief."),

@@ -10,7 +10,7 @@ from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import notices_of
 from tests.fakes.openai_dialects import KINDS, LLAMA_SERVER, LM_STUDIO, OLLAMA, PLAIN, SGLANG, VLLM, Kind
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.protocol import FailureCause, TextPiece, TokenProbability
+from tui_llama.engine.events import FailureCause, TextPiece, TokenProbability
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=repr)
 

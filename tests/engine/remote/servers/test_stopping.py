@@ -26,16 +26,16 @@ from tests.fakes.openai_dialects import LLAMA_SERVER, LOADING, MODEL, PLAIN, VLL
 from tests.fakes.openai_server import CHAT, MODELS, Cut, Script, raw, response, stream
 from tests.patience import HANG_SECONDS
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import (
+from tui_llama.engine.events import (
     Failed,
     FailureCause,
     Finished,
     ModelLoaded,
     Notice,
     PromptProgress,
-    ReplyEvent,
     TextPiece,
 )
+from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.remote.engine import RemoteEngine
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.scripted import Gate

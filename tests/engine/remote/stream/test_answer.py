@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 
 from tui_llama.chat import StopReason
-from tui_llama.engine.protocol import Finished, Notice, PromptProgress, ReplyEvent, ReplyRequest, TextPiece
+from tui_llama.engine.events import Finished, Notice, PromptProgress, TextPiece
+from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.remote.stream.answer import Answer
 from tui_llama.engine.remote.stream.chunk import CallPiece, Chunk
 from tui_llama.engine.remote.stream.usage_meter import UsageMeter
+from tui_llama.engine.requests import ReplyRequest
 
 
 def answered(*chunks: Chunk, context_size: int = 100, **fields: Any) -> list[ReplyEvent]:

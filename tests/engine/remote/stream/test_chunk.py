@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tui_llama.engine.protocol import TokenProbability
+from tui_llama.engine.events import TokenProbability
 from tui_llama.engine.remote.stream.chunk import CallPiece, Chunk, read_chunk
 from tui_llama.engine.remote.stream.json_values import NotJsonError
 

@@ -8,16 +8,10 @@ import pytest
 from tests.fakes.talk import load, never
 from tests.fakes.tiny_model import CHATML_TEMPLATE, VocabularyKind, make_tiny_model
 from tui_llama.chat import ChatMessage, Role
+from tui_llama.engine.events import PromptEncoded, Tokenized
 from tui_llama.engine.local import LocalEngine
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    Engine,
-    LoadRequest,
-    PromptEncoded,
-    ReplyRequest,
-    Tokenized,
-    TokenizeRequest,
-)
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest, TokenizeRequest
 from tui_llama.serve.openai.answer_text.open_thought import OpenThoughts
 
 QUESTION = ChatMessage(Role.USER, "Is <think> a word?")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.serve.openai.asking import CHAT, MODEL, QUESTION, TEXT, Asker
 from tui_llama.engine.descriptions import Capabilities
-from tui_llama.engine.protocol import Failed, PromptEncoded, TextPiece
+from tui_llama.engine.events import Failed, PromptEncoded, TextPiece
 from tui_llama.engine.scripted import Loss
 
 CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.protocol import CompleteRequest, FailureCause, ReplyRequest
+from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.dialects import Dialect
 from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.request.messages import request_messages, stands_in_thinking
 from tui_llama.engine.remote.stream.json_values import NotJsonError, decode_json
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 
 _TOP_LEVEL_VALUES = ("tools", "reasoning_effort")
 

@@ -6,21 +6,14 @@ from typing import Any, Final
 import msgspec
 
 from tui_llama.chat import ChatMessage, StopReason
-from tui_llama.engine.protocol import (
-    CompleteRequest,
-    FailureCause,
-    Finished,
-    Notice,
-    PromptProgress,
-    ReplyEvent,
-    ReplyRequest,
-    TextPiece,
-)
+from tui_llama.engine.events import FailureCause, Finished, Notice, PromptProgress, TextPiece
+from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.remote.failures import RemoteEngineError, message_of, short
 from tui_llama.engine.remote.stream.chunk import CallPiece, Chunk
 from tui_llama.engine.remote.stream.json_values import count_at
 from tui_llama.engine.remote.stream.thinking import ThinkingText, split_thinking
 from tui_llama.engine.remote.stream.usage_meter import UsageMeter
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 
 _COMPLETE: Final = ("stop", "tool_calls", "function_call", "eos", "end_turn")
 _CUT: Final = ("length", "max_tokens")

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tui_llama.engine.protocol import TokenProbability
+from tui_llama.engine.events import TokenProbability
 from tui_llama.engine.remote.stream.json_values import count_at, decode_json, list_at, number_at, text_at, value_at
 
 END_OF_STREAM: Final = b"[DONE]"

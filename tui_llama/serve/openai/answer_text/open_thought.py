@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import Engine, PromptEncoded, TokenizeRequest
+from tui_llama.engine.events import PromptEncoded
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import TokenizeRequest
 from tui_llama.serve.openai.answer_text.reasoning import OPENING_MARK
 
 _LINE_END: Final = "\n"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import CompleteRequest, ReplyRequest
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.serve.openai.answer_text.tool_formats import ToolFormat
 from tui_llama.serve.openai.request.bodies import CommonBody
 

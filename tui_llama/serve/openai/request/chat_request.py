@@ -7,7 +7,7 @@ import msgspec
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import CompleteRequest, Overflow, OverflowMode, ReplyRequest
+from tui_llama.engine.requests import CompleteRequest, Overflow, OverflowMode, ReplyRequest
 from tui_llama.serve.openai.answer_text.reasoning import OPENING_MARK
 from tui_llama.serve.openai.answer_text.tool_formats import ToolFormat, Tools, tool_format
 from tui_llama.serve.openai.owner import conversation_owner

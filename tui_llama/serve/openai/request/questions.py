@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import CompleteRequest, Engine, PromptEncoded, ReplyRequest, TokenizeRequest
+from tui_llama.engine.events import PromptEncoded
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest, TokenizeRequest
 from tui_llama.serve.openai.answer_text.open_thought import OpenThoughts
 from tui_llama.serve.openai.chat_answer import ChatAnswer
 from tui_llama.serve.openai.chunks import Ids

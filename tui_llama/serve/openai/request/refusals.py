@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import Failed
+from tui_llama.engine.events import Failed
 from tui_llama.serve.http.errors import FAILED, INVALID, NOT_FOUND, ApiError
 from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody, TextBody
 

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.protocol import CompleteRequest
+from tui_llama.engine.requests import CompleteRequest
 from tui_llama.serve.openai.owner import text_owner
 from tui_llama.serve.openai.request.asked import AskedText, answer_form
 from tui_llama.serve.openai.request.bodies import TextBody
