@@ -12,6 +12,7 @@ from tui_llama.cli.main import command_line
 from tui_llama.cli.options import SeveralOf, ValueOf
 from tui_llama.declarations import OneOf, Range, Setting
 from tui_llama.errors import SettingsError
+from tui_llama.serve.settings import SERVE_SETTINGS
 from tui_llama.settings import MOST_THREADS, SETTINGS
 from tui_llama.settings_sources import load_settings
 
@@ -39,7 +40,7 @@ def run(*arguments: str) -> Result:
 
 
 def setting_of(option: click.Option) -> Setting:
-    declared = {**{setting.key: setting for setting in SETTINGS.values()}, **BENCH_SETTINGS}
+    declared = {**{setting.key: setting for setting in SETTINGS.values()}, **BENCH_SETTINGS, **SERVE_SETTINGS}
     assert option.name is not None
     return declared[option.name]
 
@@ -68,7 +69,7 @@ def test_no_command_has_a_number_of_its_own() -> None:
 
 def test_every_declared_option_is_one_of_some_command() -> None:
     offered = {flag for _, option in every_option() for flag in option.opts}
-    for setting in (*SETTINGS.values(), *BENCH_SETTINGS.values()):
+    for setting in (*SETTINGS.values(), *BENCH_SETTINGS.values(), *SERVE_SETTINGS.values()):
         assert offered.issuperset(setting.flags)
         assert offered.issuperset(switch.flag for switch in setting.switches)
 

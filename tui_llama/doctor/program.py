@@ -15,10 +15,10 @@ from tui_llama.doctor.report import Problem, Row, Section
 TITLE: Final = "Program"
 
 NEEDED_PACKAGES: Final = (
-    *("click", "gguf", "jinja2", "llvmlite", "markdown-it-py", "msgspec", "numba", "numpy"),
+    *("click", "gguf", "httpx2", "jinja2", "llvmlite", "markdown-it-py", "msgspec", "numba", "numpy"),
     *("platformdirs", "pygments", "rich", "sentencepiece", "textual", "tokenizers", "wcwidth"),
 )
-OPTIONAL_PACKAGES: Final = ("huggingface_hub",)
+OPTIONAL_PACKAGES: Final = ("huggingface_hub", "keyring", "prometheus_client", "starlette", "uvicorn")
 
 _GIT_SECONDS: Final = 5.0
 

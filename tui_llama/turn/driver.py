@@ -290,9 +290,7 @@ class TurnDriver:
         match event:
             case events.PromptEncoded():
                 self._take_prompt(event)
-            case events.PromptProgress(
-                reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause
-            ):
+            case events.PromptProgress(reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause):
                 self.meter.note_prompt(reused, done, total, monotonic(), cause)
                 self._carry_out(conversation.PromptAdvanced(number))
                 self._view.show_figures()

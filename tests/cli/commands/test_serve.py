@@ -45,7 +45,7 @@ def run(*arguments: str, key: str = "") -> Result:
         (["--host", "", "--port", "0"], "so it needs a key"),
         (["--cors", "*"], "needs a key"),
         (["--cors", "localhost"], "is no origin"),
-        (["--port", "65536"], "65536 is not in the range"),
+        (["--port", "65536"], "65536 is not allowed"),
         (["--api-key-file", "/nowhere/keys"], "the keys cannot be read"),
     ],
 )

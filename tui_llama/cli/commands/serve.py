@@ -10,8 +10,18 @@ import click
 
 from tui_llama.cli.command_settings import settings_from
 from tui_llama.cli.model_choice import model_file
-from tui_llama.cli.options import ENGINE, GENERATING, MODEL_OPTION, PLACEMENT, given, setting_options, with_options
+from tui_llama.cli.options import (
+    ENGINE,
+    GENERATING,
+    MODEL_OPTION,
+    PLACEMENT,
+    given,
+    setting_options,
+    value_option,
+    with_options,
+)
 from tui_llama.errors import UserError
+from tui_llama.serve.settings import SERVE_SETTINGS
 
 if TYPE_CHECKING:
     from socket import socket
@@ -28,9 +38,7 @@ _KEY_HINT: Final = "Put the key into the variable TUI_LLAMA_SERVE_KEY, or into a
 _ADDRESS: Final = with_options(
     (
         click.option("--host", default="127.0.0.1", show_default=True, help="Name or address to listen on."),
-        click.option(
-            "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0: any that is free."
-        ),
+        value_option(SERVE_SETTINGS["port"], default=SERVE_SETTINGS["port"].default, show_default=True),
         click.option(
             *("--allow-host", "allowed_hosts"),
             multiple=True,

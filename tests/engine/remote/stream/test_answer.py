@@ -66,6 +66,10 @@ def test_an_end_by_the_server_is_told(reason: str) -> None:
     assert "\x1b" not in notice.text
 
 
+def test_an_answer_that_the_server_broke_off_can_go_on() -> None:
+    assert reason_of(answered(Chunk(text="Hel"), Chunk(finish_reason="abort"))) is StopReason.LENGTH
+
+
 def test_thinking_that_was_cut_stays_open_and_other_is_closed() -> None:
     assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason="length"))) == "<think>\nHm"
     assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason="stop"))) == "<think>\nHm\n</think>\n\n"

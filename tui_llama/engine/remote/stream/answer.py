@@ -17,6 +17,7 @@ from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 
 _COMPLETE: Final = ("stop", "tool_calls", "function_call", "eos", "end_turn")
 _CUT: Final = ("length", "max_tokens")
+_BROKEN_OFF: Final = "abort"
 _MOST_CALLS: Final = 256
 CALL_OPENING: Final = "<tool_call>"
 """The mark of a tool call in the text of an answer."""
@@ -116,6 +117,8 @@ class Answer:
             return StopReason.CONTEXT_FULL if is_full and not reached_limit else StopReason.LENGTH
         if self._stop_text in self._request.stop_texts:
             return StopReason.STOP_TEXT
+        if self.finish_reason == _BROKEN_OFF:
+            return StopReason.LENGTH  # not complete, so it can go on
         return StopReason.END_OF_GENERATION
 
     def _notice(self) -> str:
@@ -125,7 +128,7 @@ class Answer:
             return ""
         if reason == "content_filter":
             return f"{self._server} ended the answer because of its content filter."
-        if reason == "abort":
+        if reason == _BROKEN_OFF:
             return f"{self._server} broke off the answer."
         return f"{self._server} ended the answer for a reason of its own: {short(reason)}."
 
