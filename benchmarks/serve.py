@@ -40,11 +40,14 @@ _CHAT = "ab" * 16
 
 
 class Answer(NamedTuple):
-    """An answer and its times: seconds to the first text, texts a second after it, and tokens reused."""
+    """An answer and its times: seconds to the first text, characters a second after it, and tokens reused.
+
+    Texts are not tokens: those that nobody has taken yet are joined.
+    """
 
     text: str
     first_seconds: float
-    pieces_per_second: float
+    characters_per_second: float
     reused_tokens: int = 0
 
 
@@ -115,7 +118,8 @@ async def ask_engine(engine: EngineWorker, turn: int, prompt: str, max_tokens: i
 def _answer(texts: list[str], times: list[float], started: float, reused_tokens: int) -> Answer:
     if len(times) < 2:
         raise SystemExit("the model ended its answer at once; choose another model")
-    return Answer("".join(texts), times[0] - started, (len(times) - 1) / (times[-1] - times[0]), reused_tokens)
+    characters = sum(map(len, texts[1:]))
+    return Answer("".join(texts), times[0] - started, characters / (times[-1] - times[0]), reused_tokens)
 
 
 def prompt_of(token_count: int, seed: int) -> str:
@@ -147,7 +151,7 @@ async def measure_pairs(model: Path, home: Path, pairs: int, token_count: int) -
     del direct[0], through[0]
     for name, get in (
         ("time to the first token", lambda answer: answer.first_seconds),
-        ("texts a second", lambda answer: answer.pieces_per_second),
+        ("characters a second", lambda answer: answer.characters_per_second),
     ):
         engines, servers = [*map(get, direct)], [*map(get, through)]
         ratio = statistics.median(b / a for a, b in zip(engines, servers, strict=True))
@@ -190,7 +194,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         asyncio.run(measure_pairs(options.model.resolve(), Path(home), options.pairs, options.tokens))
-        measure_restarts(options.model.resolve(), Path(home), options.long_tokens, options.restarts)
+        if options.restarts:
+            measure_restarts(options.model.resolve(), Path(home), options.long_tokens, options.restarts)
 
 
 if __name__ == "__main__":
