@@ -1,22 +1,23 @@
-"""Works a running `tui-llama serve` hard, and counts what goes wrong.
+"""Sends many requests of all kinds to a real `tui-llama serve` with the `openai` library, and counts what goes wrong.
 
-    python -m benchmarks.serve_load MODEL.gguf [--requests 1000] [--clients 8] [--seconds 60]
+    python -m scripts.mixed_requests MODEL.gguf [--requests 1000]
 
-First one client sends mixed requests with the `openai` library: chats and completions, streamed and whole, tokens,
-lists, and some that the server must refuse. Then several clients chat at once for a while; they stop reading in the
-middle, close their connections and leave in the queue. In the end the server must still give its first answer, letter
-for letter, and must hold no more memory, files and threads than before. Targets: no error, no growth.
+Chats and completions, streamed and whole, with log-probabilities, tokens, lists, and some that the server must refuse,
+one after the other. In the end the server must still give its first answer, letter for letter, and must hold no more
+memory, files and threads than before. `scripts.soak_serve` has clients that come at once and leave early. Exit status:
+0 if nothing is wrong.
 """
 
 import argparse
 import asyncio
 import contextlib
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any
 
 import httpx2
@@ -58,31 +59,6 @@ class Worker:
         except Exception as error:
             self.errors.append(f"{kind.__name__}: {type(error).__name__}: {error}")
         self.outcomes[kind.__name__.strip("_")] += 1
-
-    async def leave_early(self, random: Random) -> None:
-        """Begins a chat, and goes away at some moment: before the answer, in its middle or at its end."""
-        body = {"messages": _question(random), "max_tokens": 64, "stream": True}
-        pieces_wanted = random.choice([0, 1, 3, 10, 1000])
-        patience_seconds = random.choice([0.01, 0.2, 1.0, 300.0])
-        async with httpx2.AsyncClient(timeout=None, trust_env=False) as client:
-            try:
-                async with asyncio.timeout(patience_seconds):
-                    async with client.stream("POST", f"{self._url}/chat/completions", json=body) as response:
-                        if response.status_code not in (200, 429):
-                            self.errors.append(f"status {response.status_code}")
-                        pieces = 0
-                        async for line in response.aiter_lines():
-                            pieces += line.startswith("data:")
-                            if "error" in line and '"error"' in line:
-                                self.errors.append(line[:200])
-                            if pieces > pieces_wanted:
-                                self.outcomes["left in the middle"] += 1
-                                return
-                        self.outcomes["read to the end"] += 1
-            except TimeoutError:
-                self.outcomes["left while waiting"] += 1
-            except httpx2.HTTPError as error:
-                self.errors.append(f"{type(error).__name__}: {error}")
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -163,51 +139,37 @@ def _children(process_id: int) -> list[Path]:
     return [Path(f"/proc/{name}") for name in names]
 
 
-async def work(server: Served, requests: int, clients: int, seconds: float) -> None:
-    """Works the server, and prints what came of it."""
+async def work(server: Served, requests: int) -> bool:
+    """Works the server, and prints what came of it; returns whether nothing was wrong."""
     listed = await openai.AsyncOpenAI(base_url=server.url, api_key="none").models.list()
-    model = listed.data[0].id
-    worker, random = Worker(server.url, model), Random(7)
+    worker, random = Worker(server.url, listed.data[0].id), Random(7)
     first = await worker.first_answer()
     for _ in range(20):
         await worker.mixed(random)
-    before = holdings(server.process_id)
-    started = perf_counter()
+    before, started = holdings(server.process_id), perf_counter()
     for _ in range(requests):
         await worker.mixed(random)
     print(f"{requests} mixed requests in {perf_counter() - started:.0f} s: {len(worker.errors)} errors")
-    middle = holdings(server.process_id)
-    until = monotonic() + seconds
-
-    async def client(number: int) -> None:
-        own = Random(number)
-        while monotonic() < until:
-            await worker.leave_early(own)
-
-    await asyncio.gather(*map(client, range(clients)))
-    same = await worker.first_answer() == first
-    await worker.close()
-    await asyncio.sleep(2)
-    after = holdings(server.process_id)
-    print(f"{clients} clients for {seconds:.0f} s that leave early: {len(worker.errors)} errors in all")
     print(", ".join(f"{count} {name}" for name, count in worker.outcomes.most_common()))
     for error, count in Counter(worker.errors).most_common(10):
         print(f"  {count} × {error}")
-    print(f"the first answer once more, the same: {same}")
-    for name, (megabytes, files, threads) in {"before": before, "between": middle, "after": after}.items():
+    is_same = await worker.first_answer() == first
+    await worker.close()
+    print(f"the first answer once more, the same: {is_same}")
+    for name, (megabytes, files, threads) in {"before": before, "after": holdings(server.process_id)}.items():
         print(f"{name}: {megabytes:.0f} MB, {files} files, {threads} threads")
+    return is_same and not worker.errors
 
 
 def main() -> None:
-    """Measures and prints the figures."""
+    """Sends the requests."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="model file")
     parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=60.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home, served(options.model.resolve(), Path(home), 4096) as server:
-        asyncio.run(work(server, options.requests, options.clients, options.seconds))
+        is_well = asyncio.run(work(server, options.requests))
+    sys.exit(0 if is_well else 1)
 
 
 if __name__ == "__main__":
