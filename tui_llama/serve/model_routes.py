@@ -20,6 +20,7 @@ from tui_llama.serve.http.access import client_of
 from tui_llama.serve.http.disconnect import watched
 from tui_llama.serve.http.errors import INVALID, NOT_FOUND, ApiError, api_error_of
 from tui_llama.serve.http.json_body import json_body
+from tui_llama.serve.model_name import is_called, served_name
 from tui_llama.serve.queue import EngineQueue
 
 _OWNER: Final = "tui_llama"
@@ -73,8 +74,7 @@ class _ModelRoutes:
         return json_response({"object": "list", "data": [self._description()]})
 
     async def model(self, request: Request) -> Response:
-        name = request.path_params["id"]
-        if name != self._model().name:
+        if not is_called(self._model(), request.path_params["id"]):
             raise ApiError(404, "There is no such model here; /v1/models lists it.", NOT_FOUND, "model_not_found")
         return json_response(self._description())
 
@@ -110,7 +110,7 @@ class _ModelRoutes:
     def _description(self) -> dict[str, Any]:
         model = self._model()
         return {
-            "id": model.name,
+            "id": served_name(model),
             "object": "model",
             "created": self._created,
             "owned_by": _OWNER,

@@ -28,6 +28,7 @@ from tui_llama.serve.http.limits import Limits
 from tui_llama.serve.http.listening import MOST_PENDING
 from tui_llama.serve.http.protocol import protocol_class
 from tui_llama.serve.metrics import MeasuredEngine, Metrics
+from tui_llama.serve.model_name import served_name
 from tui_llama.serve.queue import EngineQueue
 from tui_llama.serve.served_model import ServedModel
 from tui_llama.settings import Settings
@@ -91,7 +92,7 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
                         output.notice(screens.refusal)
                     server = HttpServer(app, service.limits, queue)
                     answering = asyncio.create_task(server.answer(service.sockets), name="answering")
-                    on_ready(model.info().name)
+                    on_ready(served_name(model.info()))
                     await _either(answering, ending)
                     queue.close()
                     server.should_exit = True

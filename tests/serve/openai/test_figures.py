@@ -41,8 +41,8 @@ def test_ids_differ_and_what_computes_has_one_name() -> None:
     assert fingerprint(MODEL) != fingerprint(msgspec.structs.replace(MODEL, vocabulary="w"))
 
 
-async def test_a_model_whose_name_is_no_unicode_is_named_as_it_can_be() -> None:
-    asker = Asker(model=msgspec.structs.replace(MODEL, name="ll\udcffma"))
+async def test_a_model_whose_file_name_is_no_unicode_is_named_as_it_can_be() -> None:
+    asker = Asker(model=msgspec.structs.replace(MODEL, path="/models/ll\udcffma.gguf"))
 
     assert (await asker.ask()).json["model"] == "ll\\udcffma"
     assert (await asker.ask(model="other")).status == 404

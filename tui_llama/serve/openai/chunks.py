@@ -11,6 +11,7 @@ import msgspec
 
 from tui_llama.chat import StopReason
 from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.serve.model_name import served_name
 
 ENDED: Final = "stop"
 CUT_OFF: Final = "length"
@@ -56,7 +57,7 @@ class Envelope:
     def __init__(self, kind: str, model: ModelInfo, ids: Ids) -> None:
         self._id = kind + ids.new()
         self._created = int(ids.now())
-        self._model = model.name.encode(errors="backslashreplace").decode()
+        self._model = served_name(model)
         self._fingerprint = fingerprint(model)
 
     def around(self, object_name: str, choices: list[dict[str, Any]], **further: Any) -> dict[str, Any]:

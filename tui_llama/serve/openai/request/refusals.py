@@ -1,6 +1,5 @@
 """What the endpoints refuse, always with the name of the field: nothing that would change an answer is ignored."""
 
-from pathlib import PurePath
 from typing import Final
 
 import msgspec
@@ -8,6 +7,7 @@ import msgspec
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import Failed
 from tui_llama.serve.http.errors import FAILED, INVALID, NOT_FOUND, ApiError
+from tui_llama.serve.model_name import is_called
 from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody, TextBody
 
 NOT_SUPPORTED: Final = "unsupported_parameter"
@@ -78,8 +78,7 @@ def check_model(asked: str | None, model: ModelInfo) -> None:
     Raises:
         ApiError: it asks for another one.
     """
-    file = PurePath(model.path)
-    if asked and asked not in (model.name, file.name, file.stem):
+    if asked and not is_called(model, asked):
         raise ApiError(
             404, f"There is no model “{asked[:200]}” here; /v1/models lists it.", NOT_FOUND, "model_not_found", "model"
         )
