@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +111,21 @@ def test_a_proxy_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(RemoteEngineError, match="proxy") as caught:
         Connection(Server("box", "http://box/v1"), "", Patience())
     assert caught.value.cause is FailureCause.REFUSED
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_a_failure_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "certificates.pem"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(RemoteEngineError, match="certificates of this machine") as caught:
+        Connection(Server("box", "https://box/v1"), "", Patience())
+    assert caught.value.cause is FailureCause.NOT_TRUSTED
+    assert "SSL_CERT_FILE" in caught.value.hint
+    Connection(Server("box", "http://box/v1"), "", Patience())  # without TLS they do not matter
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1"])

@@ -26,6 +26,7 @@ from tui_llama.engine.remote.failures import (
     short,
     silent,
     status_error,
+    unreadable_certificates,
 )
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.remote.stream.json_values import NotJsonError, decode_json
@@ -62,7 +63,7 @@ class Connection:
         patience: How long to wait for what.
 
     Raises:
-        RemoteEngineError: the key or a proxy cannot be used.
+        RemoteEngineError: the key, a proxy or the system's certificates cannot be used.
     """
 
     def __init__(self, server: Server, key: str, patience: Patience) -> None:
@@ -299,10 +300,17 @@ def _client(server: Server, proxy: str) -> httpx2.AsyncClient:
 
 
 def _certificates(server: Server) -> ssl.SSLContext:
-    """Returns whom to trust: the system's certificates. Reading them takes long, and only TLS needs them."""
-    if server.url.startswith("https:"):
+    """Returns whom to trust: the system's certificates. Reading them takes long, and only TLS needs them.
+
+    Raises:
+        RemoteEngineError: they cannot be read, perhaps because a variable names a file that is not there.
+    """
+    if not server.url.startswith("https:"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
+    try:
         return httpx2.create_ssl_context()
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
+    except OSError as error:  # one of TLS is one, too
+        raise unreadable_certificates(error, server) from error
 
 
 def proxy_for(address: str) -> str:

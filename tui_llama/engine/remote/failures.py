@@ -165,6 +165,16 @@ def _not_trusted(error: BaseException, server: Server) -> RemoteEngineError:
     )
 
 
+def unreadable_certificates(error: OSError, server: Server) -> RemoteEngineError:
+    """Returns the error of certificates of this machine that cannot be read."""
+    reason = getattr(error, "reason", "") or error.strerror or str(error)
+    return RemoteEngineError(
+        FailureCause.NOT_TRUSTED,
+        f"{server.name}: the certificates of this machine cannot be read: {short(reason)}",
+        "Correct the variables SSL_CERT_FILE and SSL_CERT_DIR, or remove them.",
+    )
+
+
 # --- what the server says ---------------------------------------------------------------------------------------------
 
 
