@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -148,6 +149,21 @@ def test_a_command_that_does_not_end_is_killed_with_what_it_has_started(
     os.set_blocking(watching, True)
     assert os.read(watching, 1) == b""
     os.close(watching)
+
+
+def test_a_command_that_waits_ends_with_the_program(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    wait = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    leave = (
+        "import sys, threading; from tui_llama.servers.address import Server; from tui_llama.servers.keys import key_of;"
+        "server = Server('home', sys.argv[1], key_command=sys.argv[2]);"
+        "threading.Thread(target=key_of, args=(server,), daemon=True).start(); print(open(sys.argv[3]).read())"
+    )
+    arguments = [URL, command(wait, str(told)).key_command, str(told)]
+    ended = subprocess.run([sys.executable, "-c", leave, *arguments], capture_output=True, text=True, check=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ended.stdout), 0)
 
 
 def test_a_command_without_end_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 No message has a key in it, nor anything that a command has printed.
 """
 
+import atexit
 import os
 import select
 import shlex
 import signal
 import subprocess
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -160,13 +162,17 @@ def _from_command(server: Server) -> str:
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or "this is not a command"
         raise SettingsError(f"{what} cannot be run: {cause}", "Correct it in the settings file.") from error
+    # The thread that waits for it may be left behind at the end of the program, and the command must not be.
+    end = partial(_end, process)
+    atexit.register(end)
     try:
         output = _first_line(process, monotonic() + _COMMAND_SECONDS)
     except TimeoutError as error:
         hint = "Run it in a terminal: it may wait for a password, which it cannot ask for here."
         raise SettingsError(f"{what} has not ended after {_COMMAND_SECONDS:.0f} seconds", hint) from error
     finally:
-        _end(process)
+        end()
+        atexit.unregister(end)
     if process.returncode:
         hint = "Run it in a terminal to see why."
         raise SettingsError(f"{what} failed with exit status {process.returncode}", hint)

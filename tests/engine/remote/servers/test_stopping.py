@@ -1,6 +1,7 @@
 """A stop closes the connection at once, wherever the work is, and the engine can be used again."""
 
 import asyncio
+import threading
 from contextlib import aclosing
 from itertools import chain, repeat
 
@@ -338,3 +339,25 @@ async def test_a_reply_of_which_nothing_is_read_leaves_nothing_behind() -> None:
         chat.engine.reply(reply_request())
         await chat.works_again()
         assert len(chat.server.asked()) == 1
+
+
+def test_a_key_that_never_comes_does_not_hold_up_the_end_of_the_program() -> None:
+    asked, comes = threading.Event(), threading.Event()
+    server = Server("fake", "http://127.0.0.1:1/v1")
+
+    def read_key(_server: Server) -> str:
+        asked.set()
+        comes.wait()
+        return ""
+
+    async def give_up() -> None:
+        engine = RemoteEngine(lambda _url: server, read_key)
+        load = asyncio.ensure_future(load_events(engine, f"{server.url}#{MODEL}"))
+        await asyncio.to_thread(asked.wait)
+        engine.cancel()
+        assert isinstance((await load)[-1], Failed)
+        await engine.close()
+
+    asyncio.run(give_up())
+    assert not comes.is_set()
+    comes.set()
