@@ -57,6 +57,10 @@ class LoadingError(RemoteEngineError):
     """The server is loading its model, and answers later."""
 
 
+class UnansweredError(RemoteEngineError):
+    """The server has let itself be connected to, and has not answered in time."""
+
+
 class PromptTooLongError(RemoteEngineError):
     """The conversation does not fit into the context of the server's model.
 
@@ -107,9 +111,9 @@ def cut_off(server: Server) -> RemoteEngineError:
     )
 
 
-def silent(server: Server) -> RemoteEngineError:
+def silent(server: Server) -> UnansweredError:
     """Returns the error of a server that does not answer a question in time."""
-    return RemoteEngineError(FailureCause.SILENT, f"{server.name} does not answer ({server.url})", _RUNS_HINT)
+    return UnansweredError(FailureCause.SILENT, f"{server.name} does not answer ({server.url})", _RUNS_HINT)
 
 
 def _not_connected(error: Exception, server: Server, proxy: str) -> RemoteEngineError:

@@ -283,6 +283,21 @@ async def test_a_server_that_is_dead_is_given_up_and_the_answer_kept(sent: list[
         assert await chat.server.last.was_left()
 
 
+async def test_a_server_that_answers_nothing_else_while_it_reads_is_waited_for() -> None:
+    gate, unanswered = Gate(), Gate()
+    patience = Patience(probe_seconds=SHORT_SECONDS, silence_seconds=SHORT_SECONDS)
+    async with chatting(LLAMA_SERVER) as chat:
+        chat.engine._patience = patience  # from now on: a load with these would fail on a busy machine
+        asked_before = len(chat.server.asked(MODELS))
+        chat.server.serve("GET", MODELS, raw(unanswered))
+        reply = start(chat, stream(gate, b"".join(wire.llama_server())))
+        await chat.server.next_request(asked_before + 4, MODELS)
+        gate.open()
+        events = await asyncio.wait_for(reply, HANG_SECONDS)
+        ended_well(events, ANSWER)
+        assert len([event for event in events if isinstance(event, Notice)]) == 1
+
+
 async def test_a_server_that_lives_and_says_no_more_of_its_answer_is_given_up() -> None:
     gate = Gate()
     patience = replace(NERVOUS, answer_silence_seconds=2 * SHORT_SECONDS)
