@@ -156,8 +156,8 @@ def test_a_command_that_waits_ends_with_the_program(tmp_path: Path) -> None:
     os.mkfifo(told)
     wait = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
     leave = (
-        "import sys, threading; from tui_llama.servers.address import Server; from tui_llama.servers.keys import key_of;"
-        "server = Server('home', sys.argv[1], key_command=sys.argv[2]);"
+        "import sys, threading; from tui_llama.servers.keys import Server, key_of\n"
+        "server = Server('home', sys.argv[1], key_command=sys.argv[2])\n"
         "threading.Thread(target=key_of, args=(server,), daemon=True).start(); print(open(sys.argv[3]).read())"
     )
     arguments = [URL, command(wait, str(told)).key_command, str(told)]

@@ -109,7 +109,7 @@ class RemoteReply:
                 f"the model of {self._name} does not see images",
                 "Choose a model that does, or remove the image.",
             )
-        return in_order(messages)
+        return in_order(messages, self._facts.dialect)
 
     async def _ask_until_answered(self, messages: tuple[ChatMessage, ...], tell: TellReply) -> tuple[ChatMessage, ...]:
         """Asks, again if the server is not ready or the prompt is too long; returns the messages that were answered."""
