@@ -46,10 +46,11 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Answer(NamedTuple):
-    """An answer that was read whole: its status and its JSON, None if it has none."""
+    """An answer that was read whole: its status, its JSON, None if it has none, and the headers of a refusal."""
 
     status: int
     value: Any
+    headers: Mapping[str, str] = {}
 
 
 class Connection:
@@ -123,7 +124,7 @@ class Connection:
                 FailureCause.SERVER_ERROR, f"{self.server.name} sends an answer that is too long", "Check its URL."
             )
         if response.status_code != 200:
-            return Answer(response.status_code, raw)
+            return Answer(response.status_code, raw, response.headers)
         try:
             return Answer(200, decode_json(raw))
         except NotJsonError:
@@ -131,7 +132,7 @@ class Connection:
 
     def refusal(self, answer: Answer, model: str = "") -> RemoteEngineError:
         """Returns the error that an answer of another status than 200 tells."""
-        return status_error(answer.status, {}, answer.value, self.server, model, self.key)
+        return status_error(answer.status, answer.headers, answer.value, self.server, model, self.key)
 
     @asynccontextmanager
     async def request(

@@ -192,15 +192,20 @@ class RemoteEngine:
     async def _facts_when_ready(
         self, connection: "Connection", name: str, tell: Callable[[LoadEvent], Awaitable[None]]
     ) -> "ServerFacts":
-        """Asks for the facts until the server has loaded its model."""
-        from tui_llama.engine.remote.failures import LoadingError
+        """Asks for the facts until the server has loaded its model, and has time to answer."""
+        from tui_llama.engine.remote.busy import BusyWait
+        from tui_llama.engine.remote.failures import BusyError, LoadingError
         from tui_llama.engine.remote.probe import find_server_facts
 
+        busy = BusyWait(connection.server.name, self._patience)
         waited_seconds = 0.0
         is_told = False
         while True:
             try:
                 return await find_server_facts(connection, name, self._patience.probe_seconds)
+            except BusyError as error:
+                await busy.wait(error, tell)
+                continue
             except LoadingError as error:
                 if waited_seconds >= self._patience.loading_seconds:
                     raise

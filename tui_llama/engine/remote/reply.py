@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tui_llama.chat import ChatMessage, StopReason
 from tui_llama.engine.events import Failed, FailureCause, Finished, Notice
 from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.remote.busy import BusyWait
 from tui_llama.engine.remote.connection import Connection
 from tui_llama.engine.remote.exchange import Exchange, TellReply
 from tui_llama.engine.remote.failures import BusyError, LoadingError, PromptTooLongError, RemoteEngineError
@@ -113,7 +114,8 @@ class RemoteReply:
 
     async def _ask_until_answered(self, messages: tuple[ChatMessage, ...], tell: TellReply) -> tuple[ChatMessage, ...]:
         """Asks, again if the server is not ready or the prompt is too long; returns the messages that were answered."""
-        busy_seconds = loading_seconds = 0.0
+        busy = BusyWait(self._name, self._patience)
+        loading_seconds = 0.0
         is_told = False
         sent = messages
         while True:
@@ -121,13 +123,7 @@ class RemoteReply:
                 await self._ask(sent, tell)
                 return sent
             except BusyError as error:
-                # At least a moment, for a server that says "now" and is busy again.
-                seconds = max(error.retry_seconds or 0.0, self._patience.poll_seconds)
-                busy_seconds += seconds
-                if error.retry_seconds is None or busy_seconds > self._patience.busy_seconds:
-                    raise
-                await tell(Notice(f"{self._name} is busy; it is asked again in {seconds:.0f} s."))
-                await asyncio.sleep(seconds)
+                await busy.wait(error, tell)
             except LoadingError as error:
                 if not is_told:
                     is_told = True
