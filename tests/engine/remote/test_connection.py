@@ -216,11 +216,34 @@ async def test_a_kept_connection_that_breaks_is_replaced_by_a_new_one() -> None:
 
     async with served(serve) as port:
         url = f"http://127.0.0.1:{port}/v1"
-        connection = Connection(Server("box", url), "", Patience())
+        connection = Connection(Server("box", url), "", Patience(), clock=lambda: 0.0)
         for _ in range(3):
             assert (await connection.get_json(url, HANG_SECONDS)).value == {}
         await connection.close()
     assert len(heads) == 3
+
+
+async def test_a_kept_connection_that_breaks_late_is_a_failure_and_nothing_is_sent_twice() -> None:
+    """A server that has worked on a request for minutes has not closed the connection before it came."""
+    heads: list[bytes] = []
+    seconds = 0.0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seconds
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(ok("{}").replace("\n", "\r\n").encode())
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        seconds += 100.0
+
+    async with served(serve) as port:
+        url = f"http://127.0.0.1:{port}/v1"
+        connection = Connection(Server("box", url), "", Patience(), clock=lambda: seconds)
+        assert (await connection.get_json(url, HANG_SECONDS)).value == {}
+        with pytest.raises(RemoteEngineError) as caught:
+            await connection.get_json(url, HANG_SECONDS, {"messages": []})
+        await connection.close()
+    assert caught.value.cause is FailureCause.CUT_OFF
+    assert len(heads) == 2
 
 
 async def test_a_new_connection_that_breaks_is_a_failure() -> None:

@@ -7,9 +7,10 @@ same server, because the key and the conversation belong to nobody else.
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import monotonic
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -62,13 +63,16 @@ class Connection:
         server: The server.
         key: Its key; "" to send none.
         patience: How long to wait for what.
+        clock: Tells the time in seconds.
 
     Raises:
         RemoteEngineError: the key, a proxy or the system's certificates cannot be used.
     """
 
-    def __init__(self, server: Server, key: str, patience: Patience) -> None:
+    def __init__(self, server: Server, key: str, patience: Patience, clock: Callable[[], float] = monotonic) -> None:
         self.server = server
+        self._clock = clock
+        self._reuse_seconds = patience.reuse_seconds
         self._headers = {"User-Agent": "tui-llama", "Accept-Encoding": "identity"}
         self.use_key(key)
         self._timeout = httpx2.Timeout(None, connect=patience.connect_seconds)
@@ -234,7 +238,7 @@ class Connection:
             url = url.copy_with(host=address)
         method = "GET" if content is None else "POST"
         while True:
-            opening = _Opening()
+            opening, began = _Opening(), self._clock()
             request = self._client.build_request(
                 method,
                 url,
@@ -247,8 +251,10 @@ class Connection:
                 return await self._client.send(request, stream=True)
             except httpx2.TransportError as error:
                 # Servers close connections that they have offered to keep, llama-server now and then right after an
-                # answer. Each such failure uses one up, and the last attempt is on a new one.
-                if opening.has_begun or not _was_closed(error):
+                # answer. Each such failure uses one up, and the last attempt is on a new one. One that comes late is
+                # another: the server has worked on the request, and would do all of it again.
+                is_late = self._clock() - began > self._reuse_seconds
+                if opening.has_begun or is_late or not _was_closed(error):
                     raise
 
 

@@ -319,7 +319,7 @@ async def test_whole_answers_are_read_on_one_connection() -> None:
 
 
 async def test_a_connection_that_the_server_has_closed_meanwhile_is_no_failure() -> None:
-    async with chatting(PLAIN) as chat:
+    async with chatting(PLAIN, patience=Patience(reuse_seconds=HANG_SECONDS)) as chat:
         await chat.works_again()
         await chat.server.drop_connections()
         await chat.works_again()
@@ -328,7 +328,7 @@ async def test_a_connection_that_the_server_has_closed_meanwhile_is_no_failure()
 @pytest.mark.parametrize("end", [Cut.CLOSE, Cut.RESET])
 async def test_a_connection_that_is_closed_while_it_is_used_again_is_no_failure(end: Cut) -> None:
     # llama-server closes the connection after each stream, and does not say so.
-    async with chatting(PLAIN) as chat:
+    async with chatting(PLAIN, patience=Patience(reuse_seconds=HANG_SECONDS)) as chat:
         await chat.works_again()
         chat.server.answer(raw(end))
         await chat.works_again()
