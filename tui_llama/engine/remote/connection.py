@@ -188,9 +188,10 @@ class Connection:
         is_same_place = target.host == url.host and _port(target) == _port(url)
         if is_same_place and target.scheme == url.scheme and not target.userinfo:
             return target
+        where = short(location, self.key)
         raise RemoteEngineError(
             FailureCause.ENGINE,
-            f"{self.server.name} sends the request on to another address, {short(location)}; it was not followed",
+            f"{self.server.name} sends the request on to another address, {where}; it was not followed",
             "If that is the server you mean, give this address instead.",
         )
 

@@ -132,7 +132,7 @@ class Exchange:
         try:
             chunk = read_chunk(data)
         except NotJsonError as error:
-            start = short(data[:400].decode("utf-8", "replace"))
+            start = short(data.decode("utf-8", "replace"), self._connection.key)
             raise self._broken(f"sends something that is no JSON in the answer: {start}") from error
         for event in self._answer.take(chunk):
             await self._tell(event)

@@ -62,7 +62,6 @@ class RemoteReply:
         self._last_prompt = last_prompt
         self._name = connection.server.name
         self._meter = UsageMeter(facts.context_size)
-        self._answer = Answer(request, self._name, self._meter)
 
     async def run(self, tell: TellReply) -> ReplyEvent:
         """Tells the events of the reply but the last one, and returns that."""
@@ -82,10 +81,11 @@ class RemoteReply:
         unknown = request_body(self._request, messages, self._facts.model, self._facts.dialect).unknown_names
         if unknown:
             await tell(Notice(unknown_notice(self._facts.dialect.title, unknown)))
-        sent = await self._ask_until_answered(messages, tell)
+        answer = Answer(self._request, self._name, self._meter, self._connection.key)
+        sent = await self._ask_until_answered(answer, messages, tell)
         if self._facts.dialect.may_cut_prompt and len(sent) == len(messages):
             await self._tell_if_cut(messages, tell)
-        *events, last = self._answer.end(self._facts.context_size)
+        *events, last = answer.end(self._facts.context_size)
         for event in events:
             await tell(event)
         return last
@@ -112,7 +112,9 @@ class RemoteReply:
             )
         return in_order(messages, self._facts.dialect)
 
-    async def _ask_until_answered(self, messages: tuple[ChatMessage, ...], tell: TellReply) -> tuple[ChatMessage, ...]:
+    async def _ask_until_answered(
+        self, answer: Answer, messages: tuple[ChatMessage, ...], tell: TellReply
+    ) -> tuple[ChatMessage, ...]:
         """Asks, again if the server is not ready or the prompt is too long; returns the messages that were answered."""
         busy = BusyWait(self._name, self._patience)
         loading_seconds = 0.0
@@ -120,7 +122,7 @@ class RemoteReply:
         sent = messages
         while True:
             try:
-                await self._ask(sent, tell)
+                await self._ask(answer, sent, tell)
                 return sent
             except BusyError as error:
                 await busy.wait(error, tell)
@@ -137,9 +139,9 @@ class RemoteReply:
                     raise
                 await tell(Notice(_left_out_notice(len(messages) - len(sent))))
 
-    async def _ask(self, messages: tuple[ChatMessage, ...], tell: TellReply) -> None:
+    async def _ask(self, answer: Answer, messages: tuple[ChatMessage, ...], tell: TellReply) -> None:
         body = request_body(self._request, messages, self._facts.model, self._facts.dialect).body
-        exchange = Exchange(self._connection, self._facts, self._answer, self._patience, tell)
+        exchange = Exchange(self._connection, self._facts, answer, self._patience, tell)
         self._meter.note_request()
         await exchange.run(body)
 

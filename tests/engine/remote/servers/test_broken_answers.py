@@ -5,6 +5,7 @@ import pytest
 from tests.engine.remote.remote_chat import (
     ANSWER,
     BEGUN,
+    KEY,
     chatting,
     check_events,
     ended_well,
@@ -40,6 +41,17 @@ async def test_an_answer_that_is_cut_off_is_kept_as_far_as_it_came(pieces: list[
         failure = failure_of(await chat.ask(stream(*BEGUN, *pieces, cut)), FailureCause.CUT_OFF)
         assert failure.hint
         await chat.works_again()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [f"data: {'x' * 194} {KEY} is no key\n\n".encode(), wire.event({"error": {"message": f"{'x' * 194} {KEY}"}})],
+    ids=["no JSON", "error"],
+)
+async def test_no_part_of_the_key_is_shown_that_a_server_repeats_in_an_answer(event: bytes) -> None:
+    async with chatting(PLAIN, key=KEY) as chat:
+        failure = failure_of(await chat.ask(stream(*BEGUN, event)), FailureCause.ERROR_IN_STREAM)
+        assert KEY[:4] not in failure.message
 
 
 @pytest.mark.parametrize("framing", [Framing.CHUNKED, Framing.UNTIL_CLOSE])

@@ -7,6 +7,7 @@ import pytest
 from tui_llama.chat import StopReason
 from tui_llama.engine.events import Finished, Notice, PromptProgress, TextPiece
 from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.stream.answer import Answer
 from tui_llama.engine.remote.stream.chunk import CallPiece, Chunk
 from tui_llama.engine.remote.stream.usage_meter import UsageMeter
@@ -51,6 +52,15 @@ def test_the_reason_of_the_end(chunk: Chunk, fields: dict[str, Any], reason: Sto
     events = answered(Chunk(text="Hello"), chunk, **fields)
     assert reason_of(events) is reason
     assert not any(isinstance(event, Notice) for event in events)
+
+
+def test_the_key_is_taken_out_of_an_error_in_the_answer_and_of_the_reason_of_its_end() -> None:
+    answer = Answer(ReplyRequest(1, ()), "box", UsageMeter(100), "sk-secret")
+    with pytest.raises(RemoteEngineError) as caught:
+        list(answer.take(Chunk(error={"message": f"{'x' * 194} sk-secret is no key"})))
+    assert "sk-" not in str(caught.value)
+    list(answer.take(Chunk(finish_reason="sk-secret")))
+    assert "sk-secret" not in str(list(answer.end(100)))
 
 
 def test_without_a_known_context_nothing_is_full() -> None:

@@ -30,14 +30,16 @@ class Answer:
         request: What was asked for.
         server: The server's name.
         meter: Measures the answer.
+        key: The key that was sent, which no message may have.
     """
 
-    def __init__(self, request: ReplyRequest | CompleteRequest, server: str, meter: UsageMeter) -> None:
+    def __init__(self, request: ReplyRequest | CompleteRequest, server: str, meter: UsageMeter, key: str = "") -> None:
         self.has_begun = False
         self.finish_reason = ""
         self._request = request
         self._server = server
         self._meter = meter
+        self._key = key
         self._stop_text = ""
         self._thinking = _thinking_of(request)
         self._calls: dict[int, CallPiece] = {}
@@ -84,7 +86,7 @@ class Answer:
         return PromptProgress(self._request.turn, reused, done, total)
 
     def _error(self, error: Any) -> RemoteEngineError:
-        text = message_of(error)
+        text = message_of(error, self._key)
         return RemoteEngineError(
             FailureCause.ERROR_IN_STREAM,
             f"{self._server} failed in the answer: {text}",
@@ -130,7 +132,7 @@ class Answer:
             return f"{self._server} ended the answer because of its content filter."
         if reason == _BROKEN_OFF:
             return f"{self._server} broke off the answer."
-        return f"{self._server} ended the answer for a reason of its own: {short(reason)}."
+        return f"{self._server} ended the answer for a reason of its own: {short(reason, self._key)}."
 
 
 def _thinking_of(request: ReplyRequest | CompleteRequest) -> ThinkingText:
