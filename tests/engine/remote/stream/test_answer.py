@@ -81,7 +81,8 @@ def test_an_answer_that_the_server_broke_off_can_go_on() -> None:
 
 
 def test_thinking_that_was_cut_stays_open_and_other_is_closed() -> None:
-    assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason="length"))) == "<think>\nHm"
+    for reason in ("length", "abort"):
+        assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason=reason))) == "<think>\nHm"
     assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason="stop"))) == "<think>\nHm\n</think>\n\n"
 
 

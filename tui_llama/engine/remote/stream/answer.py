@@ -71,7 +71,8 @@ class Answer:
 
     def end(self, context_size: int) -> Iterator[ReplyEvent]:
         """Yields the last events of an answer that has a reason for its end: what is held back, notices, the end."""
-        rest = "" if self.finish_reason in _CUT else self._thinking.finish()
+        can_go_on = self.finish_reason in (*_CUT, _BROKEN_OFF)
+        rest = "" if can_go_on else self._thinking.finish()
         rest += self._calls_text(follows_text=self._has_text and not rest)
         if rest:
             yield TextPiece(self._request.turn, rest, ())
