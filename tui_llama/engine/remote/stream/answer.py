@@ -31,9 +31,17 @@ class Answer:
         server: The server's name.
         meter: Measures the answer.
         key: The key that was sent, which no message may have.
+        is_thinking_apart: The server continues an answer in its thinking beside the text.
     """
 
-    def __init__(self, request: ReplyRequest | CompleteRequest, server: str, meter: UsageMeter, key: str = "") -> None:
+    def __init__(
+        self,
+        request: ReplyRequest | CompleteRequest,
+        server: str,
+        meter: UsageMeter,
+        key: str = "",
+        is_thinking_apart: bool = False,
+    ) -> None:
         self.has_begun = False
         self.finish_reason = ""
         self._request = request
@@ -41,7 +49,7 @@ class Answer:
         self._meter = meter
         self._key = key
         self._stop_text = ""
-        self._thinking = _thinking_of(request)
+        self._thinking = _thinking_of(request, is_thinking_apart)
         self._calls: dict[int, CallPiece] = {}
         self._has_text = False
 
@@ -136,13 +144,13 @@ class Answer:
         return f"{self._server} ended the answer for a reason of its own: {short(reason, self._key)}."
 
 
-def _thinking_of(request: ReplyRequest | CompleteRequest) -> ThinkingText:
+def _thinking_of(request: ReplyRequest | CompleteRequest, is_apart: bool) -> ThinkingText:
     """Returns where the answer stands in its thinking: an answer that goes on may have been cut within it."""
     if not isinstance(request, CompleteRequest) or not request.messages:
         return ThinkingText()
     answer = continued_messages(request)[-1].text
     _thinking, text, has_ended = split_thinking(answer)
-    return ThinkingText(is_open=not has_ended, has_text=bool(text.strip()))
+    return ThinkingText(is_open=not has_ended, has_text=bool(text.strip()), is_apart=is_apart)
 
 
 def continued_messages(request: CompleteRequest) -> Sequence[ChatMessage]:
