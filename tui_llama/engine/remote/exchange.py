@@ -76,7 +76,7 @@ class Exchange:
             raise RemoteEngineError(
                 FailureCause.NO_END,
                 f"{self._name} ended the stream without saying that the answer is complete",
-                "Let it go on, or try again.",
+                "Let it go on, or try again." if self._facts.dialect.continue_fields else "Try again.",
             )
 
     async def _refusal(self, response: httpx2.Response) -> RemoteEngineError:

@@ -15,8 +15,11 @@ from tests.engine.remote.remote_chat import (
 from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, text_of
 from tests.fakes.openai_dialects import (
+    LLAMA_SERVER,
     OLLAMA,
     PLAIN,
+    SGLANG,
+    Kind,
 )
 from tests.fakes.openai_server import Cut, Framing, stream
 from tui_llama.chat import StopReason
@@ -62,6 +65,14 @@ async def test_a_stream_without_a_reason_for_its_end_is_no_whole_answer(pieces: 
         assert text_of(events) == ANSWER
         assert failure_of(events, FailureCause.NO_END).hint
         await chat.works_again()
+
+
+@pytest.mark.parametrize("kind", [LLAMA_SERVER, SGLANG, OLLAMA, PLAIN], ids=repr)
+async def test_the_hint_speaks_of_going_on_only_where_an_answer_can(kind: Kind) -> None:
+    async with chatting(kind) as chat:
+        failure = failure_of(await chat.ask(stream(*BEGUN)), FailureCause.NO_END)
+        assert ("go on" in failure.hint) == chat.loaded.model.capabilities.can_continue
+        assert "ry again" in failure.hint
 
 
 async def test_ollamas_swallowed_error_is_no_whole_answer() -> None:
