@@ -11,6 +11,7 @@ from pathlib import Path
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
+from keyring.backends.chainer import ChainerBackend
 from keyring.errors import KeyringLocked, NoKeyringError, PasswordDeleteError
 
 from tui_llama.errors import SettingsError
@@ -219,6 +220,37 @@ def test_a_keyring_in_plain_text_gets_no_key(memory: MemoryKeyring) -> None:
     keyring.set_keyring(plain)
     assert "a file in plain text" in str(refused(lambda: store_key(IN_KEYRING, KEY)))
     assert plain.entries == {}
+
+
+def test_a_key_goes_to_the_first_keyring_of_several_that_takes_it_and_to_none_in_plain_text(
+    memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReadOnlyKeyring(MemoryKeyring):
+        """A keyring that takes no keys."""
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            raise NotImplementedError
+
+    class PlaintextKeyring(MemoryKeyring):
+        """A keyring that is no better than a file of ours."""
+
+    locked, plain, read_only = MemoryKeyring(), PlaintextKeyring(), ReadOnlyKeyring()
+    locked.fault = KeyringLocked()
+    chain: list[KeyringBackend] = []
+    monkeypatch.setattr(ChainerBackend, "backends", chain)
+    keyring.set_keyring(ChainerBackend())  # type: ignore[no-untyped-call]
+    for backends, words in (
+        ([plain, memory], "a file in plain text"),
+        ([read_only, plain], "a file in plain text"),
+        ([locked, memory], "the keyring is locked"),
+        ([read_only], "no keyring takes one"),
+    ):
+        chain[:] = backends
+        assert words in str(refused(lambda: store_key(IN_KEYRING, KEY)))
+    assert (plain.entries, memory.entries) == ({}, {})
+    chain[:] = [read_only, memory, plain]
+    store_key(IN_KEYRING, KEY)
+    assert key_of(IN_KEYRING) == KEY and not plain.entries
 
 
 def test_without_the_package_the_other_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
