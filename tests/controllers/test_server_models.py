@@ -139,6 +139,15 @@ async def test_a_server_without_its_key_and_one_without_models_say_so() -> None:
         ]
 
 
+async def test_a_fault_at_one_server_is_a_line_and_takes_nothing_else_away() -> None:
+    models = two_servers()
+    models.on_servers["lab"] = ValueError("a fault")
+    async with opened(models=models, settings=SETTINGS, size=(100, 30)) as driver:
+        await open_list(driver)
+        await driver.until(lambda: any("lab cannot be asked: a fault" in line for line in lines(driver)), "the fault")
+        await driver.until(lambda: any("qwen3-8b" in line for line in lines(driver)), "the other server")
+
+
 async def test_names_of_a_server_are_shown_as_text_on_one_line_and_there_may_be_any_number_of_them() -> None:
     models = two_servers()
     many = [ServerModel(f"model-{number}") for number in range(1200)]

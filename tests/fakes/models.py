@@ -64,7 +64,7 @@ class FakeModels:
         self.events: asyncio.Queue[DownloadEvent | Exception] = asyncio.Queue()
         self.wanted: list[str] = []
         self.cancelled: list[str] = []
-        self.on_servers: dict[str, list[ServerModel] | UserError] = {}
+        self.on_servers: dict[str, list[ServerModel] | Exception] = {}
         self.answering: dict[str, asyncio.Event] = {}
         self.asked: list[str] = []
         self.searching = threading.Event()
@@ -117,7 +117,7 @@ class FakeModels:
         if server.name in self.answering:
             await self.answering[server.name].wait()
         answer = self.on_servers[server.name]
-        if isinstance(answer, UserError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 

@@ -1,6 +1,8 @@
 """The screen asks one object about models, and it answers with what is on this machine."""
 
+import asyncio
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from tui_llama.models.downloads import DownloadFailed
 from tui_llama.models.machine import Machine
 from tui_llama.models.record import note_pulled
 from tui_llama.models.source import ModelSource, ThisMachine
+from tui_llama.servers import keys
 from tui_llama.servers.address import Server
 
 
@@ -89,3 +92,29 @@ async def test_a_server_that_is_not_there_is_an_error(source: ModelSource) -> No
         url = server.url
     with pytest.raises(UserError, match="lab"):
         await source.models_of(Server("lab", url))
+
+
+def test_a_key_that_never_comes_does_not_hold_up_the_end_of_the_program(
+    source: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, comes = threading.Event(), threading.Event()
+    asking: list[threading.Thread] = []
+
+    def key_of(_server: Server) -> str:
+        asking.append(threading.current_thread())
+        asked.set()
+        comes.wait()
+        return ""
+
+    async def give_up() -> None:
+        listing = asyncio.ensure_future(source.models_of(Server("lab", "http://127.0.0.1:1/v1", key_command="key")))
+        await asyncio.to_thread(asked.wait)
+        listing.cancel()
+        await asyncio.gather(listing, return_exceptions=True)
+        if not asking[0].daemon:  # the end of the loop would wait for it, and this test with it
+            comes.set()
+
+    monkeypatch.setattr(keys, "key_of", key_of)
+    asyncio.run(give_up())
+    assert not comes.is_set()
+    comes.set()

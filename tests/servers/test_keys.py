@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
+from keyring.backends.chainer import ChainerBackend
 from keyring.errors import KeyringLocked, NoKeyringError, PasswordDeleteError
 
 from tui_llama.errors import SettingsError
@@ -150,6 +152,21 @@ def test_a_command_that_does_not_end_is_killed_with_what_it_has_started(
     os.close(watching)
 
 
+def test_a_command_that_waits_ends_with_the_program(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    wait = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    leave = (
+        "import sys, threading; from tui_llama.servers.keys import Server, key_of\n"
+        "server = Server('home', sys.argv[1], key_command=sys.argv[2])\n"
+        "threading.Thread(target=key_of, args=(server,), daemon=True).start(); print(open(sys.argv[3]).read())"
+    )
+    arguments = [URL, command(wait, str(told)).key_command, str(told)]
+    ended = subprocess.run([sys.executable, "-c", leave, *arguments], capture_output=True, text=True, check=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ended.stdout), 0)
+
+
 def test_a_command_without_end_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "_COMMAND_SECONDS", 1.0)
     refused(lambda: key_of(Server("home", URL, key_command="cat /dev/zero")))
@@ -203,6 +220,37 @@ def test_a_keyring_in_plain_text_gets_no_key(memory: MemoryKeyring) -> None:
     keyring.set_keyring(plain)
     assert "a file in plain text" in str(refused(lambda: store_key(IN_KEYRING, KEY)))
     assert plain.entries == {}
+
+
+def test_a_key_goes_to_the_first_keyring_of_several_that_takes_it_and_to_none_in_plain_text(
+    memory: MemoryKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReadOnlyKeyring(MemoryKeyring):
+        """A keyring that takes no keys."""
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            raise NotImplementedError
+
+    class PlaintextKeyring(MemoryKeyring):
+        """A keyring that is no better than a file of ours."""
+
+    locked, plain, read_only = MemoryKeyring(), PlaintextKeyring(), ReadOnlyKeyring()
+    locked.fault = KeyringLocked()
+    chain: list[KeyringBackend] = []
+    monkeypatch.setattr(ChainerBackend, "backends", chain)
+    keyring.set_keyring(ChainerBackend())  # type: ignore[no-untyped-call]
+    for backends, words in (
+        ([plain, memory], "a file in plain text"),
+        ([read_only, plain], "a file in plain text"),
+        ([locked, memory], "the keyring is locked"),
+        ([read_only], "no keyring takes one"),
+    ):
+        chain[:] = backends
+        assert words in str(refused(lambda: store_key(IN_KEYRING, KEY)))
+    assert (plain.entries, memory.entries) == ({}, {})
+    chain[:] = [read_only, memory, plain]
+    store_key(IN_KEYRING, KEY)
+    assert key_of(IN_KEYRING) == KEY and not plain.entries
 
 
 def test_without_the_package_the_other_places_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,8 @@ class ServerModels:
             answer = await self._source.models_of(server)
         except UserError as error:
             answer = error
+        except Exception as error:  # a fault at one server must not take the screen away
+            answer = UserError(f"{server.name} cannot be asked: {error or type(error).__name__}", "Check its settings.")
         self._answers[server.name] = answer
         on_answer()
 

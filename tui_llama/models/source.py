@@ -3,8 +3,8 @@
 The source asks servers for their models, too.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,6 +13,7 @@ from tui_llama.models.downloads import DownloadEvent
 from tui_llama.models.library import FoundModel
 from tui_llama.models.machine import Machine
 from tui_llama.servers.address import Server
+from tui_llama.system.daemon_threads import in_daemon_thread
 
 if TYPE_CHECKING:
     from tui_llama.engine.remote.models import ServerModel
@@ -102,7 +103,7 @@ class ThisMachine:
 
     async def models_of(self, server: Server) -> "list[ServerModel]":
         """See `ModelSource`."""
-        key = await asyncio.to_thread(_key_of, server)
+        key = await in_daemon_thread(partial(_key_of, server))
         from tui_llama.engine.remote.models import list_models
 
         return await list_models(server, key, SERVER_SECONDS)

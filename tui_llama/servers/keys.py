@@ -3,12 +3,14 @@
 No message has a key in it, nor anything that a command has printed.
 """
 
+import atexit
 import os
 import select
 import shlex
 import signal
 import subprocess
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +18,10 @@ from tui_llama.errors import SettingsError
 from tui_llama.servers.address import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
+
+    from keyring.backend import KeyringBackend
 
 KEYRING_SERVICE: Final = "tui_llama"
 """The service under which the keyring has the keys. The user is the server's name."""
@@ -71,14 +76,21 @@ def store_key(server: Server, key: str) -> None:
         SettingsError: it is no key, there is no keyring, it is locked, or it is a file that everybody could read.
     """
     key = checked_key(key, f"the key of {server.name}")
-    keyring = _keyring()
-    if _PLAIN_TEXT in type(keyring.get_keyring()).__name__:
-        what = f"the key of {server.name} is not stored: the keyring that is set up is a file in plain text"
-        raise SettingsError(what, "Set up another one, or name a variable or a command for the key.")
     try:
-        keyring.set_password(KEYRING_SERVICE, server.name, key)
+        for place in _places_in(_keyring().get_keyring()):
+            if _PLAIN_TEXT in type(place).__name__:
+                what = f"the key of {server.name} is not stored: the keyring that is set up is a file in plain text"
+                raise SettingsError(what, "Set up another one, or name a variable or a command for the key.")
+            with suppress(NotImplementedError):  # it can only be read
+                place.set_password(KEYRING_SERVICE, server.name, key)
+                return
+    except SettingsError:
+        raise
     except Exception as error:
         raise _keyring_error(server, error) from error
+    raise SettingsError(
+        f"the key of {server.name} is not stored: no keyring takes one", "Name a variable or a command for the key."
+    )
 
 
 def remove_key(server: Server) -> None:
@@ -128,6 +140,13 @@ def _keyring() -> "ModuleType":
     return keyring
 
 
+def _places_in(backend: "KeyringBackend") -> "Iterable[KeyringBackend]":
+    """Returns the keyrings to which a key may go, in order: several may be set up as a chain."""
+    from keyring.backends.chainer import ChainerBackend
+
+    return backend.backends if isinstance(backend, ChainerBackend) else (backend,)
+
+
 def _keyring_error(server: Server, error: Exception) -> SettingsError:
     from keyring.errors import KeyringLocked, NoKeyringError
 
@@ -160,13 +179,17 @@ def _from_command(server: Server) -> str:
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or "this is not a command"
         raise SettingsError(f"{what} cannot be run: {cause}", "Correct it in the settings file.") from error
+    # The thread that waits for it may be left behind at the end of the program, and the command must not be.
+    end = partial(_end, process)
+    atexit.register(end)
     try:
         output = _first_line(process, monotonic() + _COMMAND_SECONDS)
     except TimeoutError as error:
         hint = "Run it in a terminal: it may wait for a password, which it cannot ask for here."
         raise SettingsError(f"{what} has not ended after {_COMMAND_SECONDS:.0f} seconds", hint) from error
     finally:
-        _end(process)
+        end()
+        atexit.unregister(end)
     if process.returncode:
         hint = "Run it in a terminal to see why."
         raise SettingsError(f"{what} failed with exit status {process.returncode}", hint)

@@ -32,6 +32,24 @@ def add_server(file: Path, server: Server) -> None:
     Raises:
         SettingsError: a server of that name or that URL is there, or the file cannot be read or written.
     """
+    _write(file, _text_with(file, server))
+
+
+def check_addition(file: Path, server: Server) -> None:
+    """Checks that `add_server` would work, for callers that have to do something else before.
+
+    Raises:
+        SettingsError: it would not; the disk may still fail.
+    """
+    _text_with(file, server)
+    try:
+        _writable_target(file)
+    except OSError as error:
+        raise _not_writable(file, error) from error
+
+
+def _text_with(file: Path, server: Server) -> str:
+    """Returns the text of the file with a server more."""
     before = _read(file)
     content = _parsed(before, file)
     others = _servers(content)
@@ -48,7 +66,7 @@ def add_server(file: Path, server: Server) -> None:
     if _parsed_or_none(after) != {**content, SERVERS: section}:
         hint = f"Write each of them as a section [{SERVERS}.NAME], and try again."
         raise SettingsError(f"{file}: the servers in it are not written as sections", hint)
-    _write(file, after)
+    return after
 
 
 def remove_server(file: Path, name: str) -> None:
@@ -138,9 +156,18 @@ def _read(file: Path) -> str:
 def _write(file: Path, text: str) -> None:
     """Replaces the file in one step. A file that the user has protected stays."""
     try:
-        target = file.resolve()
-        if paths.is_there(target) and not os.access(target, os.W_OK):
-            raise SettingsError(f"{file} is protected from changes", "Add or remove the server there by hand.")
-        replace_own_file(target, text.encode())
+        replace_own_file(_writable_target(file), text.encode())
     except OSError as error:
-        raise SettingsError(f"{file} cannot be written: {error.strerror}", "Check the folder and its disk.") from error
+        raise _not_writable(file, error) from error
+
+
+def _writable_target(file: Path) -> Path:
+    """Returns the file to which a link leads, or the file itself, unless the user has protected it."""
+    target = file.resolve()
+    if paths.is_there(target) and not os.access(target, os.W_OK):
+        raise SettingsError(f"{file} is protected from changes", "Add or remove the server there by hand.")
+    return target
+
+
+def _not_writable(file: Path, error: OSError) -> SettingsError:
+    return SettingsError(f"{file} cannot be written: {error.strerror}", "Check the folder and its disk.")

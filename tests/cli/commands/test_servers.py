@@ -109,6 +109,13 @@ def test_another_server_of_the_same_name_keeps_its_key(memory: MemoryKeyring) ->
     assert memory.entries == {(KEYRING_SERVICE, "home"): "old"}
 
 
+def test_no_key_stays_of_a_server_that_cannot_be_added(memory: MemoryKeyring) -> None:
+    run("add", "home", URL)
+    same_url = run("add", "other", URL, "--keyring", stdin=KEY)
+    assert same_url.exit_code == 1 and "has this URL, too" in same_url.stderr
+    assert memory.entries == {}
+
+
 @pytest.mark.parametrize("stdin", ["", "\n", b"\xff\n", "sk-very-secret-ü\n"])
 def test_without_a_key_nothing_is_added(stdin: str | bytes, memory: MemoryKeyring) -> None:
     result = run("add", "home", URL, "--keyring", stdin=stdin)

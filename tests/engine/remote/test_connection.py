@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,6 +113,21 @@ def test_a_proxy_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     assert caught.value.cause is FailureCause.REFUSED
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_a_failure_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "certificates.pem"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(RemoteEngineError, match="certificates of this machine") as caught:
+        Connection(Server("box", "https://box/v1"), "", Patience())
+    assert caught.value.cause is FailureCause.NOT_TRUSTED
+    assert "SSL_CERT_FILE" in caught.value.hint
+    Connection(Server("box", "http://box/v1"), "", Patience())  # without TLS they do not matter
+
+
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1"])
 def test_this_machine_has_several_names(host: str) -> None:
     assert is_this_machine(host)
@@ -200,11 +216,34 @@ async def test_a_kept_connection_that_breaks_is_replaced_by_a_new_one() -> None:
 
     async with served(serve) as port:
         url = f"http://127.0.0.1:{port}/v1"
-        connection = Connection(Server("box", url), "", Patience())
+        connection = Connection(Server("box", url), "", Patience(), clock=lambda: 0.0)
         for _ in range(3):
             assert (await connection.get_json(url, HANG_SECONDS)).value == {}
         await connection.close()
     assert len(heads) == 3
+
+
+async def test_a_kept_connection_that_breaks_late_is_a_failure_and_nothing_is_sent_twice() -> None:
+    """A server that has worked on a request for minutes has not closed the connection before it came."""
+    heads: list[bytes] = []
+    seconds = 0.0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seconds
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(ok("{}").replace("\n", "\r\n").encode())
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        seconds += 100.0
+
+    async with served(serve) as port:
+        url = f"http://127.0.0.1:{port}/v1"
+        connection = Connection(Server("box", url), "", Patience(), clock=lambda: seconds)
+        assert (await connection.get_json(url, HANG_SECONDS)).value == {}
+        with pytest.raises(RemoteEngineError) as caught:
+            await connection.get_json(url, HANG_SECONDS, {"messages": []})
+        await connection.close()
+    assert caught.value.cause is FailureCause.CUT_OFF
+    assert len(heads) == 2
 
 
 async def test_a_new_connection_that_breaks_is_a_failure() -> None:

@@ -86,6 +86,14 @@ def test_the_key_is_taken_out_of_what_the_server_repeats() -> None:
     assert "wants a key" in str(refused(401))
 
 
+@pytest.mark.parametrize("before", ["x" * 150, " " * 1560, "\x1b[m" * 530], ids=["near", "blanks", "colours"])
+@pytest.mark.parametrize("is_json", [True, False])
+def test_no_part_of_the_key_is_left_at_the_end_of_a_text_that_is_cut(before: str, is_json: bool) -> None:
+    said = f"{before}sk-{'secret' * 20}"
+    error = refused(401, {"error": said} if is_json else said.encode(), key=f"sk-{'secret' * 20}")
+    assert "secr" not in str(error)
+
+
 @pytest.mark.parametrize(
     ("server", "place"),
     [

@@ -9,7 +9,7 @@ from tests.patience import HANG_SECONDS
 from tui_llama.engine.events import FailureCause, Notice
 from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.patience import Patience
-from tui_llama.engine.remote.watchdog import Watchdog
+from tui_llama.engine.remote.watchdog import Sign, Watchdog
 
 AT_ONCE = Patience(silence_seconds=0.001, answer_silence_seconds=0.004)
 
@@ -17,14 +17,14 @@ AT_ONCE = Patience(silence_seconds=0.001, answer_silence_seconds=0.004)
 class Kennel:
     """A watchdog, the answers to its questions whether the server lives, and what it tells."""
 
-    def __init__(self, answers: Iterator[bool]) -> None:
+    def __init__(self, answers: Iterator[Sign]) -> None:
         self.questions = 0
         self.asked = asyncio.Event()
         self.notices: list[str] = []
         self._answers = answers
-        self.dog = Watchdog("box", AT_ONCE, self._is_alive, self._tell)
+        self.dog = Watchdog("box", AT_ONCE, self._ask, self._tell)
 
-    async def _is_alive(self) -> bool:
+    async def _ask(self) -> Sign:
         self.questions += 1
         if self.questions > 20:
             self.asked.set()
@@ -34,7 +34,7 @@ class Kennel:
         self.notices.append(notice.text)
 
 
-def always(answer: bool) -> Iterator[bool]:
+def always(answer: Sign) -> Iterator[Sign]:
     while True:
         yield answer
 
@@ -45,21 +45,35 @@ async def guarded(kennel: Kennel) -> None:
 
 
 async def test_a_server_that_lives_is_waited_for_with_one_notice() -> None:
-    kennel = Kennel(always(True))
+    kennel = Kennel(always(Sign.ANSWERS))
     await guarded(kennel)
     assert len(kennel.notices) == 1
 
 
 async def test_a_server_that_does_not_answer_twice_is_dead() -> None:
-    kennel = Kennel(iter([True, False, True, False, False]))
+    kennel = Kennel(iter([Sign.ANSWERS, Sign.IS_GONE, Sign.ANSWERS, Sign.IS_GONE, Sign.IS_GONE]))
     with pytest.raises(RemoteEngineError) as caught:
         await guarded(kennel)
     assert caught.value.cause is FailureCause.SILENT
     assert kennel.questions == 5
 
 
+async def test_a_server_that_answers_one_question_at_a_time_may_read_for_as_long_as_it_likes() -> None:
+    kennel = Kennel(always(Sign.SAYS_NOTHING))
+    await guarded(kennel)
+    assert len(kennel.notices) == 1
+
+
+async def test_a_server_that_says_nothing_in_the_middle_of_an_answer_is_dead() -> None:
+    kennel = Kennel(always(Sign.SAYS_NOTHING))
+    kennel.dog.answer_begins()
+    with pytest.raises(RemoteEngineError, match="another question"):
+        await guarded(kennel)
+    assert kennel.questions == 2
+
+
 async def test_an_answer_may_not_pause_for_long() -> None:
-    kennel = Kennel(always(True))
+    kennel = Kennel(always(Sign.ANSWERS))
     kennel.dog.answer_begins()
     with pytest.raises(RemoteEngineError, match="middle of the answer") as caught:
         await guarded(kennel)
@@ -69,7 +83,7 @@ async def test_an_answer_may_not_pause_for_long() -> None:
 
 
 async def test_nobody_is_asked_while_the_screen_is_behind() -> None:
-    kennel = Kennel(always(False))
+    kennel = Kennel(always(Sign.IS_GONE))
     kennel.dog.heard()
 
     async def busy() -> str:
@@ -85,7 +99,7 @@ async def test_an_error_of_the_work_is_raised() -> None:
         raise RemoteEngineError(FailureCause.CUT_OFF, "cut")
 
     with pytest.raises(RemoteEngineError, match="cut"):
-        await Kennel(always(True)).dog.guard(fail())
+        await Kennel(always(Sign.ANSWERS)).dog.guard(fail())
 
 
 async def test_work_is_cancelled_with_its_guard() -> None:
@@ -99,7 +113,7 @@ async def test_work_is_cancelled_with_its_guard() -> None:
         finally:
             ended.set()
 
-    task = asyncio.ensure_future(Kennel(always(True)).dog.guard(work()))
+    task = asyncio.ensure_future(Kennel(always(Sign.ANSWERS)).dog.guard(work()))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -10,9 +10,9 @@ from tui_llama import paths
 from tui_llama.cli.errors import say
 from tui_llama.errors import SettingsError, UserError
 from tui_llama.servers.address import Server
-from tui_llama.servers.declared import SERVERS, check_server
+from tui_llama.servers.declared import check_server
 from tui_llama.servers.keys import checked_key, remove_key, store_key
-from tui_llama.servers.settings_file import add_server, remove_server
+from tui_llama.servers.settings_file import add_server, check_addition, remove_server
 from tui_llama.settings_sources import load_servers
 
 _MOST_CHARACTERS = 1 << 16
@@ -35,7 +35,8 @@ def add(name: str, fields: Mapping[str, Any]) -> None:
         click.echo(f"{name} is there already.", err=True)
         return
     if server.key_in_keyring:
-        _refuse_another(server, is_there=is_there)
+        if not is_there:
+            check_addition(file, server)  # before a key is asked for, or that of another server replaced
         store_key(server, _asked_key(server))
     if not is_there:
         add_server(file, server)
@@ -59,13 +60,6 @@ def remove(name: str) -> None:
             remove_key(server)
         except SettingsError as error:
             say("note", f"the key of {name} may still be in the keyring: {error}", "yellow")
-
-
-def _refuse_another(server: Server, *, is_there: bool) -> None:
-    """Refuses a name that another server has, before its key is replaced."""
-    if not is_there and any(other.name == server.name for other in load_servers(paths.settings_file())):
-        hint = f"Choose another name, or remove it first: tui-llama {SERVERS} remove {server.name}"
-        raise SettingsError(f"there is a server {server.name} already", hint)
 
 
 def _asked_key(server: Server) -> str:

@@ -7,9 +7,10 @@ same server, because the key and the conversation belong to nobody else.
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import monotonic
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -26,6 +27,7 @@ from tui_llama.engine.remote.failures import (
     short,
     silent,
     status_error,
+    unreadable_certificates,
 )
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.remote.stream.json_values import NotJsonError, decode_json
@@ -45,10 +47,11 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Answer(NamedTuple):
-    """An answer that was read whole: its status and its JSON, None if it has none."""
+    """An answer that was read whole: its status, its JSON, None if it has none, and the headers of a refusal."""
 
     status: int
     value: Any
+    headers: Mapping[str, str] = {}
 
 
 class Connection:
@@ -60,13 +63,16 @@ class Connection:
         server: The server.
         key: Its key; "" to send none.
         patience: How long to wait for what.
+        clock: Tells the time in seconds.
 
     Raises:
-        RemoteEngineError: the key or a proxy cannot be used.
+        RemoteEngineError: the key, a proxy or the system's certificates cannot be used.
     """
 
-    def __init__(self, server: Server, key: str, patience: Patience) -> None:
+    def __init__(self, server: Server, key: str, patience: Patience, clock: Callable[[], float] = monotonic) -> None:
         self.server = server
+        self._clock = clock
+        self._reuse_seconds = patience.reuse_seconds
         self._headers = {"User-Agent": "tui-llama", "Accept-Encoding": "identity"}
         self.use_key(key)
         self._timeout = httpx2.Timeout(None, connect=patience.connect_seconds)
@@ -122,7 +128,7 @@ class Connection:
                 FailureCause.SERVER_ERROR, f"{self.server.name} sends an answer that is too long", "Check its URL."
             )
         if response.status_code != 200:
-            return Answer(response.status_code, raw)
+            return Answer(response.status_code, raw, response.headers)
         try:
             return Answer(200, decode_json(raw))
         except NotJsonError:
@@ -130,7 +136,7 @@ class Connection:
 
     def refusal(self, answer: Answer, model: str = "") -> RemoteEngineError:
         """Returns the error that an answer of another status than 200 tells."""
-        return status_error(answer.status, {}, answer.value, self.server, model, self.key)
+        return status_error(answer.status, answer.headers, answer.value, self.server, model, self.key)
 
     @asynccontextmanager
     async def request(
@@ -182,9 +188,10 @@ class Connection:
         is_same_place = target.host == url.host and _port(target) == _port(url)
         if is_same_place and target.scheme == url.scheme and not target.userinfo:
             return target
+        where = short(location, self.key)
         raise RemoteEngineError(
             FailureCause.ENGINE,
-            f"{self.server.name} sends the request on to another address, {short(location)}; it was not followed",
+            f"{self.server.name} sends the request on to another address, {where}; it was not followed",
             "If that is the server you mean, give this address instead.",
         )
 
@@ -232,7 +239,7 @@ class Connection:
             url = url.copy_with(host=address)
         method = "GET" if content is None else "POST"
         while True:
-            opening = _Opening()
+            opening, began = _Opening(), self._clock()
             request = self._client.build_request(
                 method,
                 url,
@@ -245,8 +252,10 @@ class Connection:
                 return await self._client.send(request, stream=True)
             except httpx2.TransportError as error:
                 # Servers close connections that they have offered to keep, llama-server now and then right after an
-                # answer. Each such failure uses one up, and the last attempt is on a new one.
-                if opening.has_begun or not _was_closed(error):
+                # answer. Each such failure uses one up, and the last attempt is on a new one. One that comes late is
+                # another: the server has worked on the request, and would do all of it again.
+                is_late = self._clock() - began > self._reuse_seconds
+                if opening.has_begun or is_late or not _was_closed(error):
                     raise
 
 
@@ -299,10 +308,17 @@ def _client(server: Server, proxy: str) -> httpx2.AsyncClient:
 
 
 def _certificates(server: Server) -> ssl.SSLContext:
-    """Returns whom to trust: the system's certificates. Reading them takes long, and only TLS needs them."""
-    if server.url.startswith("https:"):
+    """Returns whom to trust: the system's certificates. Reading them takes long, and only TLS needs them.
+
+    Raises:
+        RemoteEngineError: they cannot be read, perhaps because a variable names a file that is not there.
+    """
+    if not server.url.startswith("https:"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
+    try:
         return httpx2.create_ssl_context()
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
+    except OSError as error:  # one of TLS is one, too
+        raise unreadable_certificates(error, server) from error
 
 
 def proxy_for(address: str) -> str:

@@ -6,6 +6,7 @@ cannot be done with, it says in the model's `Capabilities`. Nothing is sent to a
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tui_llama.engine.descriptions import Capabilities, ModelInfo
@@ -32,6 +33,7 @@ from tui_llama.engine.requests import (
 )
 from tui_llama.errors import EngineError, UserError
 from tui_llama.servers.address import RemoteModel, Server, remote_model
+from tui_llama.system.daemon_threads import in_daemon_thread
 
 if TYPE_CHECKING:
     # What speaks HTTP takes a quarter of a second to import, and is needed only once there is a server to ask.
@@ -102,7 +104,7 @@ class RemoteEngine:
             if self._key_was_refused:
                 # The user may have corrected it, or it may have run out.
                 try:
-                    connection.use_key(await asyncio.to_thread(self._key, connection.server))
+                    connection.use_key(await in_daemon_thread(partial(self._key, connection.server)))
                 except RemoteEngineError as error:
                     return error.failed(request.turn)
             return await reply.run(tell)
@@ -180,7 +182,7 @@ class RemoteEngine:
         """
         model = remote_model(address)
         server = self._find_server(model.url)
-        self._connection = await asyncio.to_thread(self._open, server)
+        self._connection = await in_daemon_thread(partial(self._open, server))
         from tui_llama.engine.remote.reply import LastPrompt
 
         facts = await self._facts_when_ready(self._connection, model.name, tell)
@@ -190,15 +192,20 @@ class RemoteEngine:
     async def _facts_when_ready(
         self, connection: "Connection", name: str, tell: Callable[[LoadEvent], Awaitable[None]]
     ) -> "ServerFacts":
-        """Asks for the facts until the server has loaded its model."""
-        from tui_llama.engine.remote.failures import LoadingError
+        """Asks for the facts until the server has loaded its model, and has time to answer."""
+        from tui_llama.engine.remote.busy import BusyWait
+        from tui_llama.engine.remote.failures import BusyError, LoadingError
         from tui_llama.engine.remote.probe import find_server_facts
 
+        busy = BusyWait(connection.server.name, self._patience)
         waited_seconds = 0.0
         is_told = False
         while True:
             try:
                 return await find_server_facts(connection, name, self._patience.probe_seconds)
+            except BusyError as error:
+                await busy.wait(error, tell)
+                continue
             except LoadingError as error:
                 if waited_seconds >= self._patience.loading_seconds:
                     raise

@@ -9,14 +9,14 @@ import httpx2
 from tui_llama.engine.events import FailureCause
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.remote.connection import MOST_BODY_BYTES, MOST_ERROR_BYTES, Connection, read_body
-from tui_llama.engine.remote.failures import RemoteEngineError, cut_off, short, status_error
+from tui_llama.engine.remote.failures import RemoteEngineError, UnansweredError, cut_off, short, status_error
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.remote.probe import ServerFacts
 from tui_llama.engine.remote.stream.answer import Answer
 from tui_llama.engine.remote.stream.chunk import END_OF_STREAM, read_chunk
 from tui_llama.engine.remote.stream.json_values import NotJsonError
 from tui_llama.engine.remote.stream.sse import EventReader, EventTooLongError
-from tui_llama.engine.remote.watchdog import Watchdog
+from tui_llama.engine.remote.watchdog import Sign, Watchdog
 
 TellReply: TypeAlias = Callable[[ReplyEvent], Awaitable[None]]
 
@@ -44,7 +44,7 @@ class Exchange:
         self._tell = tell
         self._name = connection.server.name
         self._end_at: float | None = None  # on the clock of the event loop
-        self._watchdog = Watchdog(self._name, patience, self._is_alive, tell)
+        self._watchdog = Watchdog(self._name, patience, self._ask_for_life, tell)
 
     async def run(self, body: dict[str, Any]) -> None:
         """Sends the body of a request, and reads until the answer has ended.
@@ -76,7 +76,7 @@ class Exchange:
             raise RemoteEngineError(
                 FailureCause.NO_END,
                 f"{self._name} ended the stream without saying that the answer is complete",
-                "Let it go on, or try again.",
+                "Let it go on, or try again." if self._facts.dialect.continue_fields else "Try again.",
             )
 
     async def _refusal(self, response: httpx2.Response) -> RemoteEngineError:
@@ -132,7 +132,7 @@ class Exchange:
         try:
             chunk = read_chunk(data)
         except NotJsonError as error:
-            start = short(data[:400].decode("utf-8", "replace"))
+            start = short(data.decode("utf-8", "replace"), self._connection.key)
             raise self._broken(f"sends something that is no JSON in the answer: {start}") from error
         for event in self._answer.take(chunk):
             await self._tell(event)
@@ -144,10 +144,12 @@ class Exchange:
     def _broken(self, what: str) -> RemoteEngineError:
         return RemoteEngineError(FailureCause.ERROR_IN_STREAM, f"{self._name} {what}", _TRY_AGAIN)
 
-    async def _is_alive(self) -> bool:
+    async def _ask_for_life(self) -> Sign:
         """Asks the server anything; any answer at all is a sign of life."""
         try:
             await self._connection.get_json(f"{self._facts.base}/models", self._patience.probe_seconds)
+        except UnansweredError:
+            return Sign.SAYS_NOTHING
         except RemoteEngineError:
-            return False
-        return True
+            return Sign.IS_GONE
+        return Sign.ANSWERS

@@ -57,6 +57,10 @@ class LoadingError(RemoteEngineError):
     """The server is loading its model, and answers later."""
 
 
+class UnansweredError(RemoteEngineError):
+    """The server has let itself be connected to, and has not answered in time."""
+
+
 class PromptTooLongError(RemoteEngineError):
     """The conversation does not fit into the context of the server's model.
 
@@ -107,9 +111,9 @@ def cut_off(server: Server) -> RemoteEngineError:
     )
 
 
-def silent(server: Server) -> RemoteEngineError:
+def silent(server: Server) -> UnansweredError:
     """Returns the error of a server that does not answer a question in time."""
-    return RemoteEngineError(FailureCause.SILENT, f"{server.name} does not answer ({server.url})", _RUNS_HINT)
+    return UnansweredError(FailureCause.SILENT, f"{server.name} does not answer ({server.url})", _RUNS_HINT)
 
 
 def _not_connected(error: Exception, server: Server, proxy: str) -> RemoteEngineError:
@@ -165,29 +169,43 @@ def _not_trusted(error: BaseException, server: Server) -> RemoteEngineError:
     )
 
 
+def unreadable_certificates(error: OSError, server: Server) -> RemoteEngineError:
+    """Returns the error of certificates of this machine that cannot be read."""
+    reason = getattr(error, "reason", "") or error.strerror or str(error)
+    return RemoteEngineError(
+        FailureCause.NOT_TRUSTED,
+        f"{server.name}: the certificates of this machine cannot be read: {short(reason)}",
+        "Correct the variables SSL_CERT_FILE and SSL_CERT_DIR, or remove them.",
+    )
+
+
 # --- what the server says ---------------------------------------------------------------------------------------------
 
 
-def error_text(body: bytes) -> str:
-    """Returns the message in the body of an error, on one safe line; "" if there is none.
+def error_text(body: bytes, key: str = "") -> str:
+    """Returns the message in the body of an error, on one safe line without the key; "" if there is none.
 
     It is the first text at `error.message`, `error`, `message` and `detail`, else the start of the body.
     """
     try:
-        found = message_of(decode_json(body))
+        found = message_of(decode_json(body), key)
     except NotJsonError:
         found = ""
-    return found or short(body[: 8 * _MOST_CHARACTERS].decode("utf-8", "replace"))
+    return found or short(body.decode("utf-8", "replace"), key)
 
 
-def message_of(value: Any) -> str:
-    """Returns the message in the JSON of an error, on one safe line; "" if there is none."""
+def message_of(value: Any, key: str = "") -> str:
+    """Returns the message in the JSON of an error, on one safe line without the key; "" if there is none."""
     paths = (("error", "message"), ("error",), ("message",), ("detail",))
-    return short(next((text for path in paths if (text := text_at(value, *path))), ""))
+    return short(next((text for path in paths if (text := text_at(value, *path))), ""), key)
 
 
-def short(text: str) -> str:
-    """Returns a text of a server on one safe line of at most 200 characters."""
+def short(text: str, key: str = "") -> str:
+    """Returns a text of a server on one safe line of at most 200 characters.
+
+    The key is taken out, because some servers repeat it; this comes first, else a cut would leave a part of it.
+    """
+    text = text.replace(key, "[the key]") if key else text
     line = " ".join(sanitize_line(text[: 8 * _MOST_CHARACTERS]).split())
     return line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 1]}…"
 
@@ -203,10 +221,10 @@ def status_error(
         body: The body of the answer, or its start.
         server: Who answers.
         model: The name of the model that was asked for; "" if none was.
-        key: The key that was sent; it is taken out of the message, because some servers repeat it.
+        key: The key that was sent; it is taken out of the message.
     """
-    text = error_text(body)
-    said = f": {text.replace(key, '[the key]') if key else text}" if text else ""
+    text = error_text(body, key)
+    said = f": {text}" if text else ""
     if status in (401, 403):
         word = "refuses the key" if key else "wants a key"
         return RemoteEngineError(FailureCause.KEY_REFUSED, f"{server.name} {word}{said}", key_hint(server))

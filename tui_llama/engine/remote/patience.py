@@ -15,6 +15,8 @@ class Patience(msgspec.Struct, frozen=True):
         poll_seconds: Between two questions whether it has loaded.
         busy_seconds: For a server that is busy and says when it wants to be asked again, all in all.
         usage_seconds: For what comes behind the end of an answer.
+        reuse_seconds: For the failure of a connection that is used again: if it comes by then, the server had closed it
+            before, and the request is sent once more.
         close_seconds: For the end of a stream that has said that it ends; then the connection is used again.
     """
 
@@ -26,4 +28,5 @@ class Patience(msgspec.Struct, frozen=True):
     poll_seconds: float = 1.0
     busy_seconds: float = 60.0
     usage_seconds: float = 5.0
+    reuse_seconds: float = 3.0
     close_seconds: float = 1.0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tui_llama.chat import ChatMessage, StopReason
 from tui_llama.engine.events import Failed, FailureCause, Finished, Notice
 from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.remote.busy import BusyWait
 from tui_llama.engine.remote.connection import Connection
 from tui_llama.engine.remote.exchange import Exchange, TellReply
 from tui_llama.engine.remote.failures import BusyError, LoadingError, PromptTooLongError, RemoteEngineError
@@ -61,7 +62,6 @@ class RemoteReply:
         self._last_prompt = last_prompt
         self._name = connection.server.name
         self._meter = UsageMeter(facts.context_size)
-        self._answer = Answer(request, self._name, self._meter)
 
     async def run(self, tell: TellReply) -> ReplyEvent:
         """Tells the events of the reply but the last one, and returns that."""
@@ -81,10 +81,12 @@ class RemoteReply:
         unknown = request_body(self._request, messages, self._facts.model, self._facts.dialect).unknown_names
         if unknown:
             await tell(Notice(unknown_notice(self._facts.dialect.title, unknown)))
-        sent = await self._ask_until_answered(messages, tell)
+        is_thinking_apart = bool(self._facts.dialect.continues_thinking)
+        answer = Answer(self._request, self._name, self._meter, self._connection.key, is_thinking_apart)
+        sent = await self._ask_until_answered(answer, messages, tell)
         if self._facts.dialect.may_cut_prompt and len(sent) == len(messages):
             await self._tell_if_cut(messages, tell)
-        *events, last = self._answer.end(self._facts.context_size)
+        *events, last = answer.end(self._facts.context_size)
         for event in events:
             await tell(event)
         return last
@@ -109,25 +111,22 @@ class RemoteReply:
                 f"the model of {self._name} does not see images",
                 "Choose a model that does, or remove the image.",
             )
-        return in_order(messages)
+        return in_order(messages, self._facts.dialect)
 
-    async def _ask_until_answered(self, messages: tuple[ChatMessage, ...], tell: TellReply) -> tuple[ChatMessage, ...]:
+    async def _ask_until_answered(
+        self, answer: Answer, messages: tuple[ChatMessage, ...], tell: TellReply
+    ) -> tuple[ChatMessage, ...]:
         """Asks, again if the server is not ready or the prompt is too long; returns the messages that were answered."""
-        busy_seconds = loading_seconds = 0.0
+        busy = BusyWait(self._name, self._patience)
+        loading_seconds = 0.0
         is_told = False
         sent = messages
         while True:
             try:
-                await self._ask(sent, tell)
+                await self._ask(answer, sent, tell)
                 return sent
             except BusyError as error:
-                # At least a moment, for a server that says "now" and is busy again.
-                seconds = max(error.retry_seconds or 0.0, self._patience.poll_seconds)
-                busy_seconds += seconds
-                if error.retry_seconds is None or busy_seconds > self._patience.busy_seconds:
-                    raise
-                await tell(Notice(f"{self._name} is busy; it is asked again in {seconds:.0f} s."))
-                await asyncio.sleep(seconds)
+                await busy.wait(error, tell)
             except LoadingError as error:
                 if not is_told:
                     is_told = True
@@ -141,9 +140,9 @@ class RemoteReply:
                     raise
                 await tell(Notice(_left_out_notice(len(messages) - len(sent))))
 
-    async def _ask(self, messages: tuple[ChatMessage, ...], tell: TellReply) -> None:
+    async def _ask(self, answer: Answer, messages: tuple[ChatMessage, ...], tell: TellReply) -> None:
         body = request_body(self._request, messages, self._facts.model, self._facts.dialect).body
-        exchange = Exchange(self._connection, self._facts, self._answer, self._patience, tell)
+        exchange = Exchange(self._connection, self._facts, answer, self._patience, tell)
         self._meter.note_request()
         await exchange.run(body)
 

@@ -6,6 +6,7 @@ machine that slept, has not heard anything for a reason of its own.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from enum import Enum, auto
 from typing import Any, Final, NoReturn, TypeVar
 
 from tui_llama.engine.events import FailureCause, Notice
@@ -18,13 +19,22 @@ _UNANSWERED: Final = 2
 """So many unanswered questions in a row make a dead server."""
 
 
+class Sign(Enum):
+    """What comes of the question whether a server lives."""
+
+    ANSWERS = auto()
+    SAYS_NOTHING = auto()
+    """It takes the connection. Some servers answer one request at a time, and so nothing while they read a prompt."""
+    IS_GONE = auto()
+
+
 class Watchdog:
     """Watches over one answer.
 
     Args:
         name: The server's name.
         patience: How long to wait.
-        is_alive: Asks the server whether it lives, on a connection of its own.
+        ask: Asks the server whether it lives, on a connection of its own.
         tell: Tells the user a notice.
     """
 
@@ -32,12 +42,12 @@ class Watchdog:
         self,
         name: str,
         patience: Patience,
-        is_alive: Callable[[], Awaitable[bool]],
+        ask: Callable[[], Awaitable[Sign]],
         tell: Callable[[Notice], Awaitable[None]],
     ) -> None:
         self._name = name
         self._patience = patience
-        self._is_alive = is_alive
+        self._ask = ask
         self._tell = tell
         self._is_listening = True
         self._has_heard = False
@@ -81,10 +91,11 @@ class Watchdog:
         while True:
             self._has_heard = False
             await asyncio.sleep(self._patience.silence_seconds)
-            is_alive = not self._is_silent() or await self._is_alive()
+            sign = await self._ask() if self._is_silent() else Sign.ANSWERS
             if not self._is_silent():
                 silent_seconds, unanswered = 0.0, 0
                 continue
+            is_alive = sign is Sign.ANSWERS or (sign is Sign.SAYS_NOTHING and not self._answer_has_begun)
             silent_seconds += self._patience.silence_seconds
             unanswered = 0 if is_alive else unanswered + 1
             if unanswered >= _UNANSWERED:
@@ -93,7 +104,12 @@ class Watchdog:
                 raise self._silent(f"for {silent_seconds:.0f} s in the middle of the answer")
             if is_alive and not self._answer_has_begun and not has_told:
                 has_told = True
-                await self._tell(Notice(f"{self._name} lives and is not done reading; the answer will come."))
+                await self._tell(Notice(self._still_reading(sign)))
+
+    def _still_reading(self, sign: Sign) -> str:
+        if sign is Sign.ANSWERS:
+            return f"{self._name} lives and is not done reading; the answer will come."
+        return f"{self._name} still takes connections, and says nothing; it may be reading. Stop it, or wait."
 
     def _is_silent(self) -> bool:
         return self._is_listening and not self._has_heard

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.remote.dialects import DIALECTS, LLAMA_SERVER, OWN_SERVER, PLAIN, SGLANG, VLLM, Dialect
+from tui_llama.engine.remote.dialects import DIALECTS, LLAMA_SERVER, LM_STUDIO, OWN_SERVER, PLAIN, SGLANG, VLLM, Dialect
 from tui_llama.engine.remote.request.messages import in_order, request_messages
 from tui_llama.errors import EngineError
 
@@ -80,6 +80,23 @@ def test_halves_of_characters_are_not_sent() -> None:
 
 def test_a_chat_is_put_in_order_and_calls_of_tools_are_left_alone() -> None:
     messages = (QUESTION, QUESTION, ChatMessage(Role.ASSISTANT, ""), ChatMessage(Role.USER, "There?"))
-    assert in_order(messages) == (ChatMessage(Role.USER, "Hello\n\nHello\n\nThere?"),)
+    assert in_order(messages, PLAIN) == (ChatMessage(Role.USER, "Hello\n\nHello\n\nThere?"),)
     calls = (QUESTION, ChatMessage(Role.ASSISTANT, "", fields='{"tool_calls": []}'), ChatMessage(Role.TOOL, "42"))
-    assert in_order(calls) == calls
+    assert in_order(calls, PLAIN) == calls
+
+
+@pytest.mark.parametrize("dialect", [PLAIN, LM_STUDIO])
+@pytest.mark.parametrize("answer", [CUT.text, "<think>", "<think>\n\n</think>", "<think>\nHm.\n</think>\n\n"])
+def test_an_answer_without_a_word_is_left_out_where_no_thinking_is_taken(dialect: Dialect, answer: str) -> None:
+    again = ChatMessage(Role.USER, "There?")
+    cut = ChatMessage(Role.ASSISTANT, answer)
+    assert in_order((QUESTION, cut, again), dialect) == (ChatMessage(Role.USER, "Hello\n\nThere?"),)
+    assert in_order((QUESTION, THOUGHT, cut, again), dialect) == (QUESTION, ChatMessage(Role.ASSISTANT, "Hi"), again)
+    image = ChatMessage(Role.USER, "Look", images=("data:image/png;base64,AA",))
+    assert in_order((QUESTION, cut, image), dialect) == (QUESTION, image)
+    assert in_order((QUESTION, cut), dialect)[-1] == cut  # whoever wants it to go on hears why it cannot
+
+
+def test_an_answer_without_a_word_goes_where_its_thinking_does() -> None:
+    again = ChatMessage(Role.USER, "There?")
+    assert in_order((QUESTION, CUT, again), LLAMA_SERVER) == (QUESTION, CUT, again)

@@ -5,6 +5,7 @@ import pytest
 from tests.engine.remote.remote_chat import (
     ANSWER,
     BEGUN,
+    KEY,
     chatting,
     check_events,
     ended_well,
@@ -14,8 +15,11 @@ from tests.engine.remote.remote_chat import (
 from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import finish_of, text_of
 from tests.fakes.openai_dialects import (
+    LLAMA_SERVER,
     OLLAMA,
     PLAIN,
+    SGLANG,
+    Kind,
 )
 from tests.fakes.openai_server import Cut, Framing, stream
 from tui_llama.chat import StopReason
@@ -42,6 +46,17 @@ async def test_an_answer_that_is_cut_off_is_kept_as_far_as_it_came(pieces: list[
         await chat.works_again()
 
 
+@pytest.mark.parametrize(
+    "event",
+    [f"data: {'x' * 194} {KEY} is no key\n\n".encode(), wire.event({"error": {"message": f"{'x' * 194} {KEY}"}})],
+    ids=["no JSON", "error"],
+)
+async def test_no_part_of_the_key_is_shown_that_a_server_repeats_in_an_answer(event: bytes) -> None:
+    async with chatting(PLAIN, key=KEY) as chat:
+        failure = failure_of(await chat.ask(stream(*BEGUN, event)), FailureCause.ERROR_IN_STREAM)
+        assert KEY[:4] not in failure.message
+
+
 @pytest.mark.parametrize("framing", [Framing.CHUNKED, Framing.UNTIL_CLOSE])
 @pytest.mark.parametrize("pieces", [[], [wire.DONE], [wire.usage(), wire.DONE]], ids=["nothing", "DONE", "usage"])
 async def test_a_stream_without_a_reason_for_its_end_is_no_whole_answer(pieces: list[bytes], framing: Framing) -> None:
@@ -50,6 +65,14 @@ async def test_a_stream_without_a_reason_for_its_end_is_no_whole_answer(pieces: 
         assert text_of(events) == ANSWER
         assert failure_of(events, FailureCause.NO_END).hint
         await chat.works_again()
+
+
+@pytest.mark.parametrize("kind", [LLAMA_SERVER, SGLANG, OLLAMA, PLAIN], ids=repr)
+async def test_the_hint_speaks_of_going_on_only_where_an_answer_can(kind: Kind) -> None:
+    async with chatting(kind) as chat:
+        failure = failure_of(await chat.ask(stream(*BEGUN)), FailureCause.NO_END)
+        assert ("go on" in failure.hint) == chat.loaded.model.capabilities.can_continue
+        assert "ry again" in failure.hint
 
 
 async def test_ollamas_swallowed_error_is_no_whole_answer() -> None:

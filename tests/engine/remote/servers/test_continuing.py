@@ -39,6 +39,18 @@ async def test_an_answer_goes_on_with_the_flags_of_the_server(kind: Kind) -> Non
         ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "closing"),
+    [(LLAMA_SERVER, "\n</think>\n\n"), (VLLM, ""), (SGLANG, "")],
+    ids=["llama-server", "vllm", "sglang"],
+)
+async def test_an_answer_that_was_cut_behind_its_last_thought_goes_on_with_its_text(kind: Kind, closing: str) -> None:
+    """llama-server then sends text at once. The others send the mark themselves, as a part of the text."""
+    async with chatting(kind) as chat:
+        events = await chat.ask(wire.plain(("Softly.",)), request=continuation("<think>\nThey hum."))
+        ended_well(events, f"{closing}Softly.")
+
+
 @pytest.mark.parametrize("kind", [PLAIN, OLLAMA, LM_STUDIO], ids=lambda kind: kind.name)
 async def test_a_server_that_cannot_continue_is_not_asked_to(kind: Kind) -> None:
     async with chatting(kind) as chat:

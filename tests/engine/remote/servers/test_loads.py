@@ -10,17 +10,21 @@ from tests.engine.remote.remote_chat import (
     ended_well,
     failure_of,
     first_failure,
+    load_events,
+    remote_engine,
 )
 from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import notices_of
 from tests.fakes.openai_dialects import (
     LLAMA_SERVER,
     LOADING,
+    MODEL,
     PLAIN,
 )
 from tests.fakes.openai_server import MODELS, Cut, FakeServer, Script, raw, response, stream
-from tui_llama.engine.events import FailureCause
+from tui_llama.engine.events import FailureCause, ModelLoaded, Notice
 from tui_llama.engine.remote.patience import Patience
+from tui_llama.servers.address import Server, base_url
 
 POLLS_AT_ONCE = Patience(poll_seconds=0.0)
 HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>\x1b[31mSign in</body></html>"
@@ -87,6 +91,27 @@ async def test_a_server_may_load_its_model_while_it_is_asked_what_it_is() -> Non
         async with chat_with(fake, patience=POLLS_AT_ONCE) as chat:
             assert chat.loaded.model.context_size == 2048
             ended_well(await chat.ask(wire.llama_server()), ANSWER)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_server_that_is_busy_when_it_is_asked_what_it_is_is_asked_again(status: int) -> None:
+    busy = response({"error": "too many questions"}, status, {"Retry-After": "0"})
+    async with PLAIN.server() as fake:
+        fake.answer(busy, busy, method="GET", path=MODELS)
+        server = Server("fake", base_url(fake.url))
+        async with remote_engine(server, patience=POLLS_AT_ONCE) as engine:
+            events = await load_events(engine, f"{server.url}#{MODEL}")
+        assert isinstance(events[-1], ModelLoaded)
+        notices = [event.text for event in events if isinstance(event, Notice)]
+        assert ["busy" in notice for notice in notices] == [True, True]
+
+
+@pytest.mark.parametrize(("headers", "hint"), [({}, "a little"), ({"Retry-After": "90"}, "90 s")])
+async def test_a_server_that_is_busy_for_long_fails_the_load(headers: dict[str, str], hint: str) -> None:
+    async with FakeServer({("GET", MODELS): response({"error": "too many questions"}, 429, headers)}) as fake:
+        failure = await first_failure(fake.url)
+        assert failure.cause == FailureCause.BUSY
+        assert hint in failure.hint
 
 
 async def test_any_other_503_is_a_fault() -> None:

@@ -1,6 +1,7 @@
 """A stop closes the connection at once, wherever the work is, and the engine can be used again."""
 
 import asyncio
+import threading
 from contextlib import aclosing
 from itertools import chain, repeat
 
@@ -282,6 +283,21 @@ async def test_a_server_that_is_dead_is_given_up_and_the_answer_kept(sent: list[
         assert await chat.server.last.was_left()
 
 
+async def test_a_server_that_answers_nothing_else_while_it_reads_is_waited_for() -> None:
+    gate, unanswered = Gate(), Gate()
+    patience = Patience(probe_seconds=SHORT_SECONDS, silence_seconds=SHORT_SECONDS)
+    async with chatting(LLAMA_SERVER) as chat:
+        chat.engine._patience = patience  # from now on: a load with these would fail on a busy machine
+        asked_before = len(chat.server.asked(MODELS))
+        chat.server.serve("GET", MODELS, raw(unanswered))
+        reply = start(chat, stream(gate, b"".join(wire.llama_server())))
+        await chat.server.next_request(asked_before + 4, MODELS)
+        gate.open()
+        events = await asyncio.wait_for(reply, HANG_SECONDS)
+        ended_well(events, ANSWER)
+        assert len([event for event in events if isinstance(event, Notice)]) == 1
+
+
 async def test_a_server_that_lives_and_says_no_more_of_its_answer_is_given_up() -> None:
     gate = Gate()
     patience = replace(NERVOUS, answer_silence_seconds=2 * SHORT_SECONDS)
@@ -303,7 +319,7 @@ async def test_whole_answers_are_read_on_one_connection() -> None:
 
 
 async def test_a_connection_that_the_server_has_closed_meanwhile_is_no_failure() -> None:
-    async with chatting(PLAIN) as chat:
+    async with chatting(PLAIN, patience=Patience(reuse_seconds=HANG_SECONDS)) as chat:
         await chat.works_again()
         await chat.server.drop_connections()
         await chat.works_again()
@@ -312,7 +328,7 @@ async def test_a_connection_that_the_server_has_closed_meanwhile_is_no_failure()
 @pytest.mark.parametrize("end", [Cut.CLOSE, Cut.RESET])
 async def test_a_connection_that_is_closed_while_it_is_used_again_is_no_failure(end: Cut) -> None:
     # llama-server closes the connection after each stream, and does not say so.
-    async with chatting(PLAIN) as chat:
+    async with chatting(PLAIN, patience=Patience(reuse_seconds=HANG_SECONDS)) as chat:
         await chat.works_again()
         chat.server.answer(raw(end))
         await chat.works_again()
@@ -338,3 +354,29 @@ async def test_a_reply_of_which_nothing_is_read_leaves_nothing_behind() -> None:
         chat.engine.reply(reply_request())
         await chat.works_again()
         assert len(chat.server.asked()) == 1
+
+
+def test_a_key_that_never_comes_does_not_hold_up_the_end_of_the_program() -> None:
+    asked, comes = threading.Event(), threading.Event()
+    asking: list[threading.Thread] = []
+    server = Server("fake", "http://127.0.0.1:1/v1")
+
+    def read_key(_server: Server) -> str:
+        asking.append(threading.current_thread())
+        asked.set()
+        comes.wait()
+        return ""
+
+    async def give_up() -> None:
+        engine = RemoteEngine(lambda _url: server, read_key)
+        load = asyncio.ensure_future(load_events(engine, f"{server.url}#{MODEL}"))
+        await asyncio.to_thread(asked.wait)
+        engine.cancel()
+        assert isinstance((await load)[-1], Failed)
+        await engine.close()
+        if not asking[0].daemon:  # the end of the loop would wait for it, and this test with it
+            comes.set()
+
+    asyncio.run(give_up())
+    assert not comes.is_set()
+    comes.set()

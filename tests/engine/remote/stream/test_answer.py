@@ -7,6 +7,7 @@ import pytest
 from tui_llama.chat import StopReason
 from tui_llama.engine.events import Finished, Notice, PromptProgress, TextPiece
 from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.stream.answer import Answer
 from tui_llama.engine.remote.stream.chunk import CallPiece, Chunk
 from tui_llama.engine.remote.stream.usage_meter import UsageMeter
@@ -53,6 +54,15 @@ def test_the_reason_of_the_end(chunk: Chunk, fields: dict[str, Any], reason: Sto
     assert not any(isinstance(event, Notice) for event in events)
 
 
+def test_the_key_is_taken_out_of_an_error_in_the_answer_and_of_the_reason_of_its_end() -> None:
+    answer = Answer(ReplyRequest(1, ()), "box", UsageMeter(100), "sk-secret")
+    with pytest.raises(RemoteEngineError) as caught:
+        list(answer.take(Chunk(error={"message": f"{'x' * 194} sk-secret is no key"})))
+    assert "sk-" not in str(caught.value)
+    list(answer.take(Chunk(finish_reason="sk-secret")))
+    assert "sk-secret" not in str(list(answer.end(100)))
+
+
 def test_without_a_known_context_nothing_is_full() -> None:
     chunk = Chunk(text="x", finish_reason="length", usage=usage(50, 50))
     assert reason_of(answered(chunk, context_size=0)) is StopReason.LENGTH
@@ -71,7 +81,8 @@ def test_an_answer_that_the_server_broke_off_can_go_on() -> None:
 
 
 def test_thinking_that_was_cut_stays_open_and_other_is_closed() -> None:
-    assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason="length"))) == "<think>\nHm"
+    for reason in ("length", "abort"):
+        assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason=reason))) == "<think>\nHm"
     assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason="stop"))) == "<think>\nHm\n</think>\n\n"
 
 

@@ -50,6 +50,15 @@ def test_an_answer_goes_on_within_its_thinking() -> None:
     assert joined(("", " on\n</think>"), ("", "\n\nHello"), is_open=True) == " on\n</think>\n\nHello"
 
 
+def test_thinking_that_is_sent_apart_ends_with_the_first_text() -> None:
+    def gone_on(*pieces: tuple[str, str]) -> str:
+        text = ThinkingText(is_open=True, is_apart=True)
+        return "".join(text.add(*piece) for piece in pieces) + text.finish()
+
+    assert gone_on(("", "\nHello"), ("", " there")) == "\n</think>\n\nHello there"
+    assert gone_on((" on", ""), ("", "Hello")) == " on\n</think>\n\nHello"
+
+
 def test_an_answer_goes_on_behind_its_thinking() -> None:
     assert joined(("", "\nthere"), has_text=True) == "\nthere"
 

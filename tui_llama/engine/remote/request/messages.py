@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.remote.dialects import Dialect
@@ -30,14 +32,29 @@ def stands_in_thinking(answer: str) -> bool:
     return not split_thinking(answer)[2]
 
 
-def in_order(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+def in_order(messages: Sequence[ChatMessage], dialect: Dialect) -> tuple[ChatMessage, ...]:
     """Returns the messages as the templates of servers accept them, see `prompt_messages`.
+
+    A server that takes no thinking is sent none, and no answer that was stopped before its first word.
 
     Whoever sends calls of tools or images has put the messages in order, and joining them would lose both.
     """
-    if any(message.images or message.fields or message.role is Role.TOOL for message in messages):
-        return tuple(messages)
-    return prompt_messages(messages)
+    sent = tuple(messages) if dialect.thinking_names else _without_thinking(messages)
+    if any(message.images or message.fields or message.role is Role.TOOL for message in sent):
+        return sent
+    return prompt_messages(sent)
+
+
+def _without_thinking(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
+    """Returns the messages without thinking and without the answers that are nothing else, but for the last message."""
+    kept: list[ChatMessage] = []
+    for message in messages[:-1]:
+        _thinking, text, _has_ended = split_thinking(message.text)
+        if message.role is not Role.ASSISTANT or text == message.text:
+            kept.append(message)
+        elif text.strip() or message.fields or message.images:
+            kept.append(msgspec.structs.replace(message, text=text))
+    return (*kept, *messages[-1:])
 
 
 def _message(message: ChatMessage, dialect: Dialect, goes_on: bool) -> dict[str, Any]:

@@ -30,16 +30,26 @@ class Answer:
         request: What was asked for.
         server: The server's name.
         meter: Measures the answer.
+        key: The key that was sent, which no message may have.
+        is_thinking_apart: The server continues an answer in its thinking beside the text.
     """
 
-    def __init__(self, request: ReplyRequest | CompleteRequest, server: str, meter: UsageMeter) -> None:
+    def __init__(
+        self,
+        request: ReplyRequest | CompleteRequest,
+        server: str,
+        meter: UsageMeter,
+        key: str = "",
+        is_thinking_apart: bool = False,
+    ) -> None:
         self.has_begun = False
         self.finish_reason = ""
         self._request = request
         self._server = server
         self._meter = meter
+        self._key = key
         self._stop_text = ""
-        self._thinking = _thinking_of(request)
+        self._thinking = _thinking_of(request, is_thinking_apart)
         self._calls: dict[int, CallPiece] = {}
         self._has_text = False
 
@@ -69,7 +79,8 @@ class Answer:
 
     def end(self, context_size: int) -> Iterator[ReplyEvent]:
         """Yields the last events of an answer that has a reason for its end: what is held back, notices, the end."""
-        rest = "" if self.finish_reason in _CUT else self._thinking.finish()
+        can_go_on = self.finish_reason in (*_CUT, _BROKEN_OFF)
+        rest = "" if can_go_on else self._thinking.finish()
         rest += self._calls_text(follows_text=self._has_text and not rest)
         if rest:
             yield TextPiece(self._request.turn, rest, ())
@@ -84,7 +95,7 @@ class Answer:
         return PromptProgress(self._request.turn, reused, done, total)
 
     def _error(self, error: Any) -> RemoteEngineError:
-        text = message_of(error)
+        text = message_of(error, self._key)
         return RemoteEngineError(
             FailureCause.ERROR_IN_STREAM,
             f"{self._server} failed in the answer: {text}",
@@ -130,16 +141,16 @@ class Answer:
             return f"{self._server} ended the answer because of its content filter."
         if reason == _BROKEN_OFF:
             return f"{self._server} broke off the answer."
-        return f"{self._server} ended the answer for a reason of its own: {short(reason)}."
+        return f"{self._server} ended the answer for a reason of its own: {short(reason, self._key)}."
 
 
-def _thinking_of(request: ReplyRequest | CompleteRequest) -> ThinkingText:
+def _thinking_of(request: ReplyRequest | CompleteRequest, is_apart: bool) -> ThinkingText:
     """Returns where the answer stands in its thinking: an answer that goes on may have been cut within it."""
     if not isinstance(request, CompleteRequest) or not request.messages:
         return ThinkingText()
     answer = continued_messages(request)[-1].text
     _thinking, text, has_ended = split_thinking(answer)
-    return ThinkingText(is_open=not has_ended, has_text=bool(text.strip()))
+    return ThinkingText(is_open=not has_ended, has_text=bool(text.strip()), is_apart=is_apart)
 
 
 def continued_messages(request: CompleteRequest) -> Sequence[ChatMessage]:

@@ -19,12 +19,14 @@ class ThinkingText:
     Args:
         is_open: The answer that goes on is within its thinking.
         has_text: The answer that goes on is in its text.
+        is_apart: The server sends thinking beside the text where an answer goes on within it, too. So the first piece
+            of text ends the thinking, even if no piece of thinking came before.
     """
 
-    def __init__(self, is_open: bool = False, has_text: bool = False) -> None:
+    def __init__(self, is_open: bool = False, has_text: bool = False, is_apart: bool = False) -> None:
         self._is_open = is_open
         self._has_text = has_text
-        self._was_thinking = False
+        self._was_thinking = is_open and is_apart
         self._held_back = ""  # white space that may turn out to be the end of the thinking
 
     def add(self, thinking: str, text: str) -> str:
