@@ -132,7 +132,13 @@ class ModelsController:
 
     def load(self, path: str) -> None:
         """Loads a model in place of the one that is there; an answer under way is stopped and kept."""
+        self._remember_servers(path)
         self._run("chats", partial(self._load, path))
+
+    def _remember_servers(self, path: str = "") -> None:
+        """Keeps the servers of the model that was loaded last and of another one in the list of models."""
+        self._servers.remember(self._turn_driver.model_path)
+        self._servers.remember(path)
 
     def load_typed(self, text: str) -> None:
         """Loads the file at a typed path, or the model of a server at a typed address; without a name, its first."""
@@ -188,6 +194,7 @@ class ModelsController:
         from tui_llama.screens.dialogs.model_picker import ModelPicker
 
         self._listed = []
+        self._remember_servers()
         picker = ModelPicker(None, paths.models_folder())
         picker.move_to(self._fresh_path)
         self._view.push_screen(picker, lambda path: self.load(path) if path else None)

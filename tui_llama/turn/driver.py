@@ -28,7 +28,7 @@ from tui_llama.engine.protocol import Engine, LoadEvent, ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, IdlePrefillRequest, ReplyRequest
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.meter import TurnMeter
-from tui_llama.turn.notices import Notices
+from tui_llama.turn.notices import Notices, load_failure_hint
 from tui_llama.turn.requests import RequestMaker
 from tui_llama.turn.view import TurnView
 
@@ -208,7 +208,8 @@ class TurnDriver:
                 self.meter.note_usage(usage)
                 view.finish_answer(entry)
             case conversation.ShowFailure(message=message, hint=hint):
-                view.add_failure(message, hint)
+                server = self.meter.server if self.state is State.NO_MODEL else ""
+                view.add_failure(message, load_failure_hint(hint, server))
 
     # --- loading ------------------------------------------------------------------------------------------------
 
