@@ -249,12 +249,15 @@ class ModelsController:
             picker.replace_items([*map(self._with_progress, self._with_other_fetch(self._listed))])
 
     def _machine_for_another(self) -> "Machine":
-        """Returns the machine without the loaded model in its memory, because loading another one closes it first."""
+        """Returns the machine without the loaded model in its memory, because loading another one closes it first.
+
+        A server's model is in the memory of another machine.
+        """
         from tui_llama.models.machine import Machine
 
         machine = self._machine or Machine("", 0)
         model = self._turn_driver.model
-        if model is None or machine.free_bytes is None:
+        if model is None or model.server or machine.free_bytes is None:
             return machine
         return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + model.weight_bytes)
 
