@@ -112,10 +112,12 @@ def _why_there_is_no_room(answer: Entry, model: ModelInfo | None) -> str:
 
     An answer during which the context was shifted may be longer than the context.
     """
-    if answer.stop_reason is StopReason.CONTEXT_FULL:
-        return "The context is full; this answer cannot be continued."
     context_size = 0 if model is None else model.context_size
-    if not context_size or answer.usage is None or _ledger_tokens(answer.usage) < context_size:
+    if not context_size or answer.usage is None:
+        return ""
+    if answer.stop_reason is StopReason.CONTEXT_FULL and answer.usage.context_size >= context_size:
+        return "The context is full; this answer cannot be continued."
+    if _ledger_tokens(answer.usage) < context_size:
         return ""
     return f"This answer is longer than the context of {context_size:,} tokens; it cannot be continued."
 
