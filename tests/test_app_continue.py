@@ -458,11 +458,11 @@ async def test_without_a_model_nothing_goes_on(store: Store) -> None:
     async with opened(store=store, engine=engine, until_ready=False) as driver:
         await driver.until_state("no model")
         await open_newest_chat(driver)
-        await assert_f5_only_hints(driver, "There is no model yet.")
+        await assert_f5_only_hints(driver, "The model is not loaded. Ctrl+R tries it again")
         assert (driver.answers, driver.notes) == (["a"], ["ended at the token limit"])
 
 
-@pytest.mark.parametrize("way", ["ctrl+r", "alt+up", "/prompt"])
+@pytest.mark.parametrize("way", ["alt+up", "/prompt"])
 async def test_nobody_without_a_model_is_told_to_wait_for_it(store: Store, way: str) -> None:
     async with opened(store=store, replies=[ended(StopReason.LENGTH, "a")]) as driver:
         await driver.ask("hi")
@@ -474,5 +474,8 @@ async def test_nobody_without_a_model_is_told_to_wait_for_it(store: Store, way: 
             await driver.send(way)
         else:
             await driver.pilot.press(way)
-        await driver.until(lambda: "There is no model yet. Ctrl+L" in driver.screen_text())
+        await driver.until(lambda: "Ctrl+R tries it again; Ctrl+L shows others." in driver.screen_text())
         assert driver.questions == ["hi"]
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: driver.remarks == ["damaged"], "the failure of the other try")
+        assert (len(driver.engine.load_requests), driver.answers) == (2, ["a"])

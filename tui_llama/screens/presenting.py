@@ -78,7 +78,7 @@ def why_not_now(event: conversation.Event) -> str:
 
 def no_model_hint(model_path: str) -> str:
     """Says what to do while no model is loaded; `model_path` is the one whose load failed, empty if none did."""
-    return f"The model could not be loaded. {LOAD_AGAIN}; Ctrl+L shows others." if model_path else _NO_MODEL_HINT
+    return f"The model is not loaded. {LOAD_AGAIN}; Ctrl+L shows others." if model_path else _NO_MODEL_HINT
 
 
 def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
