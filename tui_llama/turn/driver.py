@@ -150,9 +150,9 @@ class TurnDriver:
         answer = chat.last_answer
         self.meter.start_chat(answer.usage if answer else None)
 
-    def tell(self, notice: str) -> None:
-        """Shows a notice of a turn or of idle prefill."""
-        self._notices.tell(notice, self.model_path)
+    def tell(self, notice: str, *, is_lasting: bool = False) -> None:
+        """Shows a notice of a turn or of idle prefill; one that lasts, once for each model."""
+        self._notices.tell(notice, self.model_path, is_lasting=is_lasting)
 
     async def stop_and_wait(self) -> None:
         """Ends the turn; when it returns, no answer is open and none waits."""
@@ -299,8 +299,8 @@ class TurnDriver:
                 was_answering = self.state is State.ANSWERING
                 self._carry_out(conversation.TextArrived(number, text, token_ids))
                 self._view.show_figures() if was_answering else self._view.show_state()
-            case events.Notice(text=text):
-                self.tell(text)
+            case events.Notice(text=text, is_lasting=is_lasting):
+                self.tell(text, is_lasting=is_lasting)
             case events.Finished(stop_reason=reason, usage=usage):
                 self.dispatch(conversation.ReplyFinished(number, reason, usage))
             case events.Failed(message=message, hint=hint, cause=cause):

@@ -26,12 +26,15 @@ class Notices:
         """Forgets what was told of the chat before: another one is open."""
         self._models_told_of_tokens.clear()
 
-    def tell(self, notice: str, model_path: str) -> None:
+    def tell(self, notice: str, model_path: str, *, is_lasting: bool = False) -> None:
         """Shows a notice of a turn or of idle prefill.
 
-        That the chat is tokenised again is found out in more than one place and more than one turn; it is shown once
-        for each model.
+        One that lasts, such as which settings a server does not know, is shown once for each model. That the chat is tokenised again is found out in more than one place and more than one turn; it is shown
+        once for each model and chat.
         """
+        if is_lasting:
+            self.tell_of_model(model_path, (notice,))
+            return
         if notice == TOKENISED_AGAIN:
             if model_path in self._models_told_of_tokens:
                 return

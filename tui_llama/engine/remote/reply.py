@@ -80,7 +80,7 @@ class RemoteReply:
         messages = self._messages()
         unknown = request_body(self._request, messages, self._facts.model, self._facts.dialect).unknown_names
         if unknown:
-            await tell(Notice(unknown_notice(self._facts.dialect.title, unknown)))
+            await tell(Notice(unknown_notice(self._facts.dialect.title, unknown), is_lasting=True))
         sent = await self._ask_until_answered(messages, tell)
         if self._facts.dialect.may_cut_prompt and len(sent) == len(messages):
             await self._tell_if_cut(messages, tell)
