@@ -29,8 +29,9 @@ class Notices:
     def tell(self, notice: str, model_path: str, *, is_lasting: bool = False) -> None:
         """Shows a notice of a turn or of idle prefill.
 
-        One that lasts, such as which settings a server does not know, is shown once for each model. That the chat is tokenised again is found out in more than one place and more than one turn; it is shown
-        once for each model and chat.
+        One that lasts, such as which settings a server does not know, is shown once for each model. That the chat is
+        tokenised again is found out in more than one place and more than one turn; it is shown once for each model
+        and chat.
         """
         if is_lasting:
             self.tell_of_model(model_path, (notice,))
