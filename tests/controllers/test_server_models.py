@@ -102,6 +102,26 @@ async def test_a_server_that_is_slow_delays_neither_the_list_nor_the_other_serve
         assert models.asked == ["home", "lab"]
 
 
+async def test_servers_are_asked_when_the_list_is_opened_and_not_again_for_what_happens_on_this_machine() -> None:
+    models = two_servers()
+    path = models.found[0].path
+    models.pulled.add(path)
+    models.answering["lab"] = asyncio.Event()
+    async with opened(models=models, settings=SETTINGS, size=(100, 30)) as driver:
+        await open_list(driver)
+        await driver.until(lambda: any("qwen3-8b" in line for line in lines(driver)), "the quick one")
+        await driver.until(lambda: "tok/s" in driver.screen_text(), "speeds")
+        driver.app.models.remove(str(path))
+        await driver.until(lambda: not any("model-1" in line for line in lines(driver)), "the list without it")
+        await driver.at_rest()
+        models.answering["lab"].set()
+        await driver.until(lambda: any("lab refused" in line for line in lines(driver)), "the slow one")
+        assert models.asked == ["home", "lab"]
+        await driver.pilot.press("escape")
+        await open_list(driver)
+        await driver.until(lambda: models.asked == ["home", "lab"] * 2, "the question of the other list")
+
+
 async def test_a_model_of_a_server_is_loaded_by_its_address_and_remembered() -> None:
     async with opened(models=two_servers(), settings=SETTINGS, engine=server_engine()) as driver:
         await open_list(driver)

@@ -198,17 +198,17 @@ class ModelsController:
         picker = ModelPicker(None, paths.models_folder())
         picker.move_to(self._fresh_path)
         self._view.push_screen(picker, lambda path: self.load(path) if path else None)
-        self._run("lists", self._fill)
+        self._run("lists", partial(self._fill, asks_servers=True))
 
-    async def _fill(self) -> None:
+    async def _fill(self, *, asks_servers: bool = False) -> None:
+        """Finds out what there is; servers are asked only when the list is opened, since no file of ours changes them.
+
+        They are asked in a group of their own, because a file that is removed meanwhile begins the list again.
+        """
         self._found = await asyncio.to_thread(self._source.find)
         self._show_list()
-        work = [self._describe_found()]
-        if self.picker is not None:
-            work.append(self._servers.ask(self._show_list))
-        await asyncio.gather(*work)
-
-    async def _describe_found(self) -> None:
+        if asks_servers and self.picker is not None:
+            self._run("servers", partial(self._servers.ask, self._show_list))
         self._machine = await asyncio.to_thread(self._source.machine)
         self._pulled = await asyncio.to_thread(self._find_pulled)
         await self._look_into_files()
