@@ -15,6 +15,9 @@ from tui_llama.settings import Settings
 
 LOOP_NOTE = "ended: it repeats itself · F5 goes on"
 
+FULL = Usage(reused_tokens=4000, read_tokens=4000, generated_tokens=191, context_used=8191, context_size=8192)
+"""What an answer cost that has filled the context of the demo model."""
+
 
 def ended(reason: StopReason, *pieces: str) -> list[Step]:
     """A reply that ends for this reason; its prompt is the tokens 1, 2, 3, its own tokens are counted from 10."""
@@ -339,7 +342,8 @@ async def assert_f5_only_hints(driver: Driver, words: str) -> None:
 
 
 async def test_there_is_nothing_to_go_on_with() -> None:
-    async with opened(replies=[spoken("whole"), ended(StopReason.CONTEXT_FULL, "full")]) as driver:
+    full = [*spoken("full")[:-1], Finished(0, StopReason.CONTEXT_FULL, FULL)]
+    async with opened(replies=[spoken("whole"), full]) as driver:
         await assert_f5_only_hints(driver, "There is no answer to continue.")
         await driver.ask("hi")
         await assert_f5_only_hints(driver, "This answer is complete")
@@ -361,6 +365,20 @@ async def test_an_answer_that_has_outgrown_a_shifted_context_stays_as_it_is(stor
         load=[ModelLoaded(msgspec.structs.replace(demo_model(MODEL), context_size=16_384))], replies=[more("er")]
     )
     async with opened(store=store, engine=larger) as driver:
+        await open_newest_chat(driver)
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["longer"])
+
+
+@pytest.mark.parametrize("context_size", [0, 16_384])
+async def test_an_answer_that_filled_its_context_goes_on_with_a_model_that_may_have_a_larger_one(
+    store: Store, context_size: int
+) -> None:
+    async with opened(store=store, replies=[[*spoken("long")[:-1], Finished(0, StopReason.CONTEXT_FULL, FULL)]]) as it:
+        await it.ask("hi")
+        await assert_f5_only_hints(it, "The context is full; this answer cannot be continued.")
+    model = msgspec.structs.replace(demo_model(MODEL), context_size=context_size)
+    async with opened(store=store, engine=ScriptedEngine(load=[ModelLoaded(model)], replies=[more("er")])) as driver:
         await open_newest_chat(driver)
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["longer"])
@@ -440,11 +458,11 @@ async def test_without_a_model_nothing_goes_on(store: Store) -> None:
     async with opened(store=store, engine=engine, until_ready=False) as driver:
         await driver.until_state("no model")
         await open_newest_chat(driver)
-        await assert_f5_only_hints(driver, "There is no model yet.")
+        await assert_f5_only_hints(driver, "The model is not loaded. Ctrl+R tries it again")
         assert (driver.answers, driver.notes) == (["a"], ["ended at the token limit"])
 
 
-@pytest.mark.parametrize("way", ["ctrl+r", "alt+up", "/prompt"])
+@pytest.mark.parametrize("way", ["alt+up", "/prompt"])
 async def test_nobody_without_a_model_is_told_to_wait_for_it(store: Store, way: str) -> None:
     async with opened(store=store, replies=[ended(StopReason.LENGTH, "a")]) as driver:
         await driver.ask("hi")
@@ -456,5 +474,8 @@ async def test_nobody_without_a_model_is_told_to_wait_for_it(store: Store, way: 
             await driver.send(way)
         else:
             await driver.pilot.press(way)
-        await driver.until(lambda: "There is no model yet. Ctrl+L" in driver.screen_text())
+        await driver.until(lambda: "Ctrl+R tries it again; Ctrl+L shows others." in driver.screen_text())
         assert driver.questions == ["hi"]
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: driver.remarks == ["damaged"], "the failure of the other try")
+        assert (len(driver.engine.load_requests), driver.answers) == (2, ["a"])

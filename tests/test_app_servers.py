@@ -1,6 +1,6 @@
 """The screen with the real remote engine, against each kind of server: the list, a chat, and every way it breaks."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -20,9 +20,11 @@ from tui_llama.app import ChatApp
 from tui_llama.chats.store import LAST_MODEL, Store
 from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.engine import RemoteEngine
+from tui_llama.engine.remote.models import ServerModel
 from tui_llama.engine.routed import RoutedEngine
 from tui_llama.engine.scripted import Gate
 from tui_llama.models import source
+from tui_llama.models.library import FoundModel
 from tui_llama.models.source import ThisMachine
 from tui_llama.screens.dialogs.model_picker import ModelPicker
 from tui_llama.servers.address import Server
@@ -39,7 +41,12 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 class ServersOnly(FakeModels):
     """Models that do not exist, beside servers that do."""
 
-    models_of = ThisMachine.models_of
+    def __init__(self, found: Sequence[FoundModel] = ()) -> None:
+        super().__init__(found)
+        self._machine = ThisMachine()
+
+    async def models_of(self, server: Server) -> list[ServerModel]:
+        return await self._machine.models_of(server)
 
 
 @asynccontextmanager
@@ -167,7 +174,8 @@ async def test_escape_closes_the_connection_and_keeps_the_text() -> None:
         await driver.pilot.press("escape")
         await driver.until_state("ready")
         assert await server.last.was_left()
-        assert (driver.answers, driver.notes) == (["Half"], ["stopped"])
+        await driver.until(lambda: driver.notes == ["stopped"], "the end of the answer")
+        assert driver.answers == ["Half"]
 
 
 async def stop_half_an_answer(driver: ScreenDriver, server: FakeServer) -> None:

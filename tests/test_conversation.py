@@ -67,7 +67,7 @@ PATHS: dict[State, tuple[Event, ...]] = {
 
 # What the user may do, written down once more and by hand: the table must say the same.
 USER_MAY: dict[State, set[type[Event]]] = {
-    State.NO_MODEL: {LoadModel, OpenChat, Quit},
+    State.NO_MODEL: {LoadModel, Retry, OpenChat, Quit},
     State.LOADING: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, OpenChat, Quit},
     State.WAITING: {LoadModel, Stop, Quit},
     State.READY: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, OpenChat, Quit},
@@ -223,6 +223,16 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
             (Stop(), ()),
             (Regenerate(), (SetAnswerAside(),)),
             (ModelReady(1), (StartReply(1),)),
+        ],
+    ),
+    (
+        "a model whose load failed is loaded again, and an answer may wait for it",
+        State.WAITING,
+        [
+            (LoadFailed(1, "refused", "start it"), (ShowFailure("refused", "start it"),)),
+            (Retry(), (StartLoading(2, None),)),
+            (Regenerate(), (SetAnswerAside(),)),
+            (ModelReady(2), (StartReply(1),)),
         ],
     ),
     (

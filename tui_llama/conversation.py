@@ -98,7 +98,7 @@ class Regenerate(Event, frozen=True):
 
 
 class Retry(Event, frozen=True):
-    """The user wants the failed answer again."""
+    """The user wants the failed answer again, or the model whose load failed. Whether one did is not known here."""
 
 
 class Continue(Event, frozen=True):
@@ -437,6 +437,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
         State.NO_MODEL,
         {
             LoadModel: Row(State.LOADING, (START_LOADING,)),
+            Retry: Row(State.LOADING, (START_LOADING,), "the model whose load failed"),
             OpenChat: Row(State.NO_MODEL),
             Quit: Row(State.CLOSED),
         },

@@ -63,3 +63,39 @@ def test_a_chat_that_only_a_server_has_held_goes_on_from_its_text() -> None:
     request = found.continued(CompleteRequest(0, ""), "bytes")
     assert (request.ledger, request.answer_tokens) == ((), 0)
     assert [message.text for message in request.messages] == ["hello", "from afar"]
+
+
+@pytest.mark.parametrize("end", ["nothing", "an unanswered message", "an answer that failed before its first word"])
+def test_an_answer_of_a_server_is_not_skipped_whatever_came_to_nothing_behind_it(end: str) -> None:
+    with Store(paths.database_file()) as store:
+        chat_id = make_chat(store, (1, 2, 3))
+        store.append_to_answer(2, "Hi", (4,))
+        store.finish_answer(2, StopReason.END_OF_GENERATION, None)
+        served_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "and there?"))
+        store.append_to_answer(served_id, "from afar", ())
+        store.finish_answer(served_id, StopReason.LENGTH, None)
+        if end != "nothing":
+            message_id = store.add_user_message(chat_id, "more")
+        if end.startswith("an answer"):
+            store.finish_answer(store.begin_answer(chat_id, message_id), StopReason.FAILED, None)
+    request = find_chat(chat_id).continued(CompleteRequest(0, ""), "")
+    assert [message.text for message in request.messages] == ["hello", "Hi", "and there?", "from afar"]
+    assert (request.answer_tokens, request.answer_has_ended) == (0, False)
+
+
+def test_behind_an_answer_with_tokens_a_failed_one_without_any_changes_nothing() -> None:
+    with Store(paths.database_file()) as store:
+        chat_id = make_chat(store, (1, 2, 3))
+        store.append_to_answer(2, "Hi", (4, 5))
+        store.finish_answer(2, StopReason.END_OF_GENERATION, None)
+        failed_id = store.begin_answer(chat_id, store.add_user_message(chat_id, "more"))
+        store.finish_answer(failed_id, StopReason.FAILED, None)
+    request = find_chat(chat_id).continued(CompleteRequest(0, ""), "")
+    assert (request.ledger, request.messages) == ((1, 2, 3, 4, 5), ())
+    assert (request.answer_tokens, request.answer_has_ended) == (2, True)
+
+
+def test_an_answer_that_was_stopped_before_its_first_word_is_gone_on_with_behind_its_prompt() -> None:
+    with Store(paths.database_file()) as store:
+        chat_id = make_chat(store, (1, 2, 3))
+    assert [message.text for message in find_chat(chat_id).messages] == ["hello", ""]

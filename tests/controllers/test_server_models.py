@@ -102,6 +102,26 @@ async def test_a_server_that_is_slow_delays_neither_the_list_nor_the_other_serve
         assert models.asked == ["home", "lab"]
 
 
+async def test_servers_are_asked_when_the_list_is_opened_and_not_again_for_what_happens_on_this_machine() -> None:
+    models = two_servers()
+    path = models.found[0].path
+    models.pulled.add(path)
+    models.answering["lab"] = asyncio.Event()
+    async with opened(models=models, settings=SETTINGS, size=(100, 30)) as driver:
+        await open_list(driver)
+        await driver.until(lambda: any("qwen3-8b" in line for line in lines(driver)), "the quick one")
+        await driver.until(lambda: "tok/s" in driver.screen_text(), "speeds")
+        driver.app.models.remove(str(path))
+        await driver.until(lambda: not any("model-1" in line for line in lines(driver)), "the list without it")
+        await driver.at_rest()
+        models.answering["lab"].set()
+        await driver.until(lambda: any("lab refused" in line for line in lines(driver)), "the slow one")
+        assert models.asked == ["home", "lab"]
+        await driver.pilot.press("escape")
+        await open_list(driver)
+        await driver.until(lambda: models.asked == ["home", "lab"] * 2, "the question of the other list")
+
+
 async def test_a_model_of_a_server_is_loaded_by_its_address_and_remembered() -> None:
     async with opened(models=two_servers(), settings=SETTINGS, engine=server_engine()) as driver:
         await open_list(driver)
@@ -219,8 +239,54 @@ async def test_a_server_that_cannot_be_reached_at_the_start_leaves_no_model_and_
         engine = ScriptedEngine(load=refused)
         async with opened(engine=engine, model_path=None, settings=SETTINGS, store=store, until_ready=False) as driver:
             await driver.until_state("no model")
-            await driver.until(lambda: driver.remarks == ["home refused the connection\nStart it."], "the reason")
+            await driver.until(lambda: len(driver.remarks) == 1, "the reason")
+            assert driver.remarks == ["home refused the connection\nStart it. Ctrl+R tries it again."]
             assert asked(driver) == [ADDRESS]
+
+
+async def test_a_server_that_was_down_is_tried_again_by_one_key_and_answers_what_waited_for_it() -> None:
+    gate = Gate()
+    refused = Failed(None, "home refused the connection", "Start it.", FailureCause.REFUSED)
+    loads: list[list[Step]] = [[refused], [gate, refused], [ModelLoaded(served_model())]]
+    engine = ScriptedEngine(load=lambda _request: loads.pop(0), replies=[served("Hello")])
+    async with opened(
+        engine=engine, model_path=ADDRESS, settings=SETTINGS, size=(100, 30), until_ready=False
+    ) as driver:
+        await driver.until(lambda: len(driver.remarks) == 1, "the failure")
+        assert "There is no model yet" not in driver.screen_text()
+        await driver.send("hi")
+        await driver.until(lambda: "Ctrl+R tries it again" in driver.status, "what to do")
+        assert driver.written == "hi"
+        await driver.pilot.press("ctrl+r")
+        await gate.reached()
+        await driver.pilot.press("enter")
+        await driver.until(lambda: driver.questions == ["hi"], "the message that waits")
+        gate.open()
+        await driver.until(lambda: len(driver.remarks) == 2, "the failure")
+        await driver.pilot.press("ctrl+r")
+        await driver.until(lambda: driver.answers == ["Hello"], "the answer")
+        assert asked(driver) == [ADDRESS] * 3
+
+
+async def test_a_server_that_the_settings_do_not_name_is_listed_once_its_address_was_given() -> None:
+    models = two_servers()
+    models.on_servers |= {"10.0.0.9:1234": [ServerModel("first"), ServerModel("second")], "box.example": []}
+    given = "http://10.0.0.9:1234/v1#first"
+    async with opened(
+        models=models, engine=server_engine(), model_path=given, settings=SETTINGS, size=(100, 30)
+    ) as driver:
+        await driver.send("/model https://box.example/v1")
+        await driver.until(lambda: len(asked(driver)) == 2, "the load")
+        await driver.until_state("ready")
+        await open_list(driver)
+        await driver.until(lambda: any("second" in line for line in lines(driver)), "the server")
+        await driver.until(lambda: any("no models" in line for line in lines(driver)), "the other server")
+        assert [line for line in lines(driver) if line.startswith("On ")][1:] == [
+            "On home",
+            "On lab",
+            "On 10.0.0.9:1234",
+            "On box.example",
+        ]
 
 
 async def test_without_a_model_on_this_machine_the_list_with_the_servers_opens_by_itself() -> None:

@@ -79,6 +79,24 @@ async def test_it_asks_a_server_with_its_key_for_its_models(
         assert server.requests[-1].header("authorization") == "Bearer secret"
 
 
+async def test_a_key_is_looked_up_once_and_again_only_after_it_was_refused(
+    source: ModelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["old", "new"]
+    monkeypatch.setattr(sources, "_key_of", lambda _server: keys.pop(0))
+    async with LLAMA_SERVER.server() as server:
+        lab = Server("lab", server.url, key_command="show key")
+        await source.models_of(lab)
+        await source.models_of(lab)
+        assert keys == ["new"]
+        assert LLAMA_SERVER.wrong_key is not None
+        server.answer(LLAMA_SERVER.wrong_key, method="GET", path="/v1/models")
+        with pytest.raises(UserError, match="key"):
+            await source.models_of(lab)
+        await source.models_of(lab)
+        assert server.requests[-1].header("authorization") == "Bearer new"
+
+
 async def test_a_server_without_its_key_is_not_asked(source: ModelSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LAB_KEY", raising=False)
     async with LLAMA_SERVER.server() as server:

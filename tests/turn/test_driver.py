@@ -21,6 +21,7 @@ from tui_llama.engine.events import (
     FailureCause,
     Finished,
     ModelLoaded,
+    Notice,
     PromptEncoded,
     TextPiece,
 )
@@ -407,6 +408,18 @@ async def test_what_is_left_out_is_told_when_it_changes() -> None:
             "notice: The oldest message no longer fits and is left out.",
             "notice: 3 older messages no longer fit and are left out.",
         ]
+
+
+async def test_what_lasts_is_told_once_for_each_model_and_what_happens_each_time_it_does() -> None:
+    unknown, busy = Notice("home does not know top_k; it is not sent.", is_lasting=True), Notice("home is busy.")
+    async with driven(*([unknown, busy, *spoken("yes")] for _ in range(3))) as it:
+        await it.ask("one")
+        await it.ask("two")
+        await it.load(OTHER_MODEL)
+        await it.ask("three")
+        told = [line for line in it.view.told if line.startswith("notice")]
+        first, each = f"notice: {unknown.text}", f"notice: {busy.text}"
+        assert told == [first, each, each, first, each]
 
 
 async def test_that_a_chat_is_tokenised_again_is_told_once_for_each_model_and_chat() -> None:

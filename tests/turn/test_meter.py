@@ -226,6 +226,17 @@ def test_the_context_of_a_server_that_does_not_tell_its_size_is_not_shown() -> N
     assert meter.context() == ""
 
 
+def test_a_server_that_does_not_tell_its_size_gets_none_of_another_models_answer() -> None:
+    meter = TurnMeter()
+    local = Usage(1000, 200, 34, context_used=1234, context_size=8192)
+    meter.start_chat(local)
+    assert meter.context() == "1,234 / 8,192"  # all that is known while no model is loaded
+    meter.start_load("home")
+    meter.note_model(0)
+    meter.start_chat(local)
+    assert meter.context() == ""
+
+
 def test_what_is_not_known_of_one_answer_is_not_taken_from_the_one_before(served: TurnMeter) -> None:
     served.note_usage(Usage(0, 10, 5, context_used=15, first_token_seconds=0.4))
     assert served.context() == "15 / 8,192"

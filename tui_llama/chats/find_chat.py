@@ -10,7 +10,7 @@ from tui_llama.chat import ENDED_BY_ITSELF, ChatMessage, Role
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import ALL_CHATS, Store
-from tui_llama.chats.stored import Chat
+from tui_llama.chats.stored import Chat, StoredMessage
 from tui_llama.engine.requests import CompleteRequest
 from tui_llama.errors import StoreError
 
@@ -76,19 +76,28 @@ def find_chat(beginning: str) -> StoredChat:
 
 
 def _stored_chat(store: Store, chat: Chat) -> StoredChat:
-    ledger = Ledger() if chat.tip_message_id is None else store.ledger(chat.tip_message_id)
     said = store.messages(chat.chat_id)
+    ledger = store.ledger(said[-1].message_id) if said else Ledger()
     if not ledger and not any(message.role is Role.ASSISTANT and message.text for message in said):
         raise StoreError("no model has read this chat yet", "Let a model answer in it first.")
-    while said[-1].role is not Role.ASSISTANT:  # no model has read what was not answered
+    while _is_unread(store, said):
         said.pop()
     system = [ChatMessage(Role.SYSTEM, chat.system_prompt)] if chat.system_prompt else []
     return StoredChat(
         chat.chat_id,
         chat.model_path,
-        ledger,
+        store.ledger(said[-1].message_id),
         messages=(*system, *(ChatMessage(message.role, message.text) for message in said)),
         answer_tokens=store.generated_token_count(said[-1].message_id),
         answer_has_ended=said[-1].stop_reason in ENDED_BY_ITSELF,
         begun_at=date_text(chat.begun_at),
     )
+
+
+def _is_unread(store: Store, said: list[StoredMessage]) -> bool:
+    """Tells whether no model is known to have read the last message: nobody answers it, or its answer is nothing."""
+    last = said[-1]
+    if last.role is not Role.ASSISTANT:
+        return True
+    before = store.ledger(said[-2].message_id) if len(said) > 1 else Ledger()
+    return not last.text and store.ledger(last.message_id) == before

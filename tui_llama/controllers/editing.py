@@ -10,7 +10,7 @@ from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView, WishView
 from tui_llama.conversation import State
 from tui_llama.engine.events import PromptEstimate
-from tui_llama.screens.presenting import NO_MODEL_HINT
+from tui_llama.screens.presenting import no_model_hint
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.editing import Editing
 
@@ -81,7 +81,7 @@ class EditingController:
         if not positions:
             self._view.show_hint("There is no message to edit yet.")
         elif self._turn_driver.state is State.NO_MODEL:
-            self._view.show_hint(NO_MODEL_HINT)
+            self._view.show_hint(no_model_hint(self._turn_driver.model_path))
         elif not self._turn_driver.allows(conversation.EditMessage):
             self._view.show_hint("Wait until the model is ready; Esc stops an answer.")
         elif step < 0 and self.position == positions[0]:

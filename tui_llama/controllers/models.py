@@ -132,7 +132,13 @@ class ModelsController:
 
     def load(self, path: str) -> None:
         """Loads a model in place of the one that is there; an answer under way is stopped and kept."""
+        self._remember_servers(path)
         self._run("chats", partial(self._load, path))
+
+    def _remember_servers(self, path: str = "") -> None:
+        """Keeps the servers of the model that was loaded last and of another one in the list of models."""
+        self._servers.remember(self._turn_driver.model_path)
+        self._servers.remember(path)
 
     def load_typed(self, text: str) -> None:
         """Loads the file at a typed path, or the model of a server at a typed address; without a name, its first."""
@@ -188,20 +194,21 @@ class ModelsController:
         from tui_llama.screens.dialogs.model_picker import ModelPicker
 
         self._listed = []
+        self._remember_servers()
         picker = ModelPicker(None, paths.models_folder())
         picker.move_to(self._fresh_path)
         self._view.push_screen(picker, lambda path: self.load(path) if path else None)
-        self._run("lists", self._fill)
+        self._run("lists", partial(self._fill, asks_servers=True))
 
-    async def _fill(self) -> None:
+    async def _fill(self, *, asks_servers: bool = False) -> None:
+        """Finds out what there is; servers are asked only when the list is opened, since no file of ours changes them.
+
+        They are asked in a group of their own, because a file that is removed meanwhile begins the list again.
+        """
         self._found = await asyncio.to_thread(self._source.find)
         self._show_list()
-        work = [self._describe_found()]
-        if self.picker is not None:
-            work.append(self._servers.ask(self._show_list))
-        await asyncio.gather(*work)
-
-    async def _describe_found(self) -> None:
+        if asks_servers and self.picker is not None:
+            self._run("servers", partial(self._servers.ask, self._show_list))
         self._machine = await asyncio.to_thread(self._source.machine)
         self._pulled = await asyncio.to_thread(self._find_pulled)
         await self._look_into_files()
@@ -242,12 +249,15 @@ class ModelsController:
             picker.replace_items([*map(self._with_progress, self._with_other_fetch(self._listed))])
 
     def _machine_for_another(self) -> "Machine":
-        """Returns the machine without the loaded model in its memory, because loading another one closes it first."""
+        """Returns the machine without the loaded model in its memory, because loading another one closes it first.
+
+        A server's model is in the memory of another machine.
+        """
         from tui_llama.models.machine import Machine
 
         machine = self._machine or Machine("", 0)
         model = self._turn_driver.model
-        if model is None or machine.free_bytes is None:
+        if model is None or model.server or machine.free_bytes is None:
             return machine
         return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + model.weight_bytes)
 

@@ -10,7 +10,7 @@ from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone
 from tui_llama.conversation import State
 from tui_llama.errors import UserError
-from tui_llama.screens.presenting import NO_MODEL_HINT, why_no_prompt
+from tui_llama.screens.presenting import no_model_hint, why_no_prompt
 from tui_llama.turn.driver import TurnDriver
 
 
@@ -54,7 +54,7 @@ class PromptsController:
                 return
             self._run("lists", self._show_prompt)
         elif self._turn_driver.state is State.NO_MODEL:
-            self._view.show_hint(NO_MODEL_HINT)
+            self._view.show_hint(no_model_hint(self._turn_driver.model_path))
         elif self._turn_driver.state is State.LOST:
             self._view.show_hint("The engine has ended. Your next message starts it again.")
         else:

@@ -97,7 +97,7 @@ class StatusController:
         if driver.chat.is_empty:
             fetch = self._models.fetch
             is_coming = fetch is not None or self._models.is_looking
-            lines = advice(driver.state, driver.chat, driver.model, is_coming=is_coming)
+            lines = advice(driver.state, driver.chat, driver.model, is_coming=is_coming, failed_path=driver.model_path)
             first_download = fetch.meter if fetch is not None else None
             screen.empty_state.show_model(
                 self._model_words(), lines, stages(driver.state, driver.meter, first_download)

@@ -8,7 +8,7 @@ from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.views import HintView, ScreenView, WishView
 from tui_llama.conversation import State
-from tui_llama.screens.presenting import NO_MODEL_HINT, why_not_continued
+from tui_llama.screens.presenting import no_model_hint, why_not_continued
 from tui_llama.turn.driver import TurnDriver
 
 
@@ -44,6 +44,9 @@ class TurnController:
     def send(self, text: str) -> None:
         """Sends the text, or puts it in place of the message that is edited; what cannot be sent stays written."""
         if self._models.is_missing:
+            if self._turn_driver.model_path:
+                self._view.show_hint(no_model_hint(self._turn_driver.model_path))
+                return
             self._view.show_hint("There is no model yet; your text stays here.")
             if self._models.fetch is None and not self._models.is_looking:
                 self._models.open_picker()
@@ -69,17 +72,27 @@ class TurnController:
             self._idle_prefill.hold()
 
     def regenerate(self) -> None:
-        """Asks for another answer to the last message; after a failure, for the one that failed."""
+        """Asks for another answer to the last message; after a failure, for the answer or the model that failed."""
         if self._editing.is_editing:
             self._editing.leave()
-        if self._turn_driver.chat.is_empty:
+        if self._models.is_missing:
+            self._load_again()
+        elif self._turn_driver.chat.is_empty:
             self._view.show_hint("There is no message to answer yet.")
-        elif self._models.is_missing:
-            self._view.show_hint(NO_MODEL_HINT)
         elif self._turn_driver.allows(conversation.Retry):
             self._turn_driver.dispatch(conversation.Retry())
         else:
             self._view.wish(conversation.Regenerate())
+
+    def _load_again(self) -> None:
+        """Loads the model whose load failed; the last message waits for it where it has no answer."""
+        driver = self._turn_driver
+        if not driver.model_path:
+            self._view.show_hint(no_model_hint(""))
+            return
+        driver.dispatch(conversation.Retry())
+        if not driver.chat.is_empty and not driver.chat.ends_in_answer:
+            driver.dispatch(conversation.Regenerate())
 
     def continue_answer(self) -> None:
         """Asks for more of the last answer, from where it was cut off."""
@@ -87,7 +100,7 @@ class TurnController:
         if self._editing.is_editing:
             self._editing.leave()
         if self._models.is_missing:
-            self._view.show_hint(NO_MODEL_HINT)
+            self._view.show_hint(no_model_hint(driver.model_path))
             return
         why_not = why_not_continued(driver.chat, driver.model) if driver.allows(conversation.Continue) else ""
         if why_not:

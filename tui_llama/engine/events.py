@@ -99,9 +99,15 @@ class TextPiece(msgspec.Struct, frozen=True, tag=True):
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):
-    """One line for the user, such as why a state file was not used."""
+    """One line for the user, such as why a state file was not used.
+
+    Attributes:
+        text: The line.
+        is_lasting: Whether it comes with every reply of the model and says the same, so that once is enough.
+    """
 
     text: str
+    is_lasting: bool = False
 
 
 TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is tokenised again for this model."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tui_llama.engine.descriptions import ModelFacts
+from tui_llama.engine.events import FailureCause
 from tui_llama.models.downloads import DownloadEvent
 from tui_llama.models.library import FoundModel
 from tui_llama.models.machine import Machine
@@ -63,7 +64,13 @@ class ModelSource(Protocol):
 
 
 class ThisMachine:
-    """The `ModelSource` of the program. What it needs is imported when it is asked for, after the first frame."""
+    """The `ModelSource` of the program. What it needs is imported when it is asked for, after the first frame.
+
+    Keys of servers are remembered while the program runs, because a command or a keyring may ask the user for each.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[Server, str] = {}
 
     def find(self) -> list[FoundModel]:
         """See `ModelSource`."""
@@ -103,10 +110,19 @@ class ThisMachine:
 
     async def models_of(self, server: Server) -> "list[ServerModel]":
         """See `ModelSource`."""
-        key = await in_daemon_thread(partial(_key_of, server))
+        key = self._keys.get(server)
+        if key is None:
+            key = await in_daemon_thread(partial(_key_of, server))
+        from tui_llama.engine.remote.failures import RemoteEngineError
         from tui_llama.engine.remote.models import list_models
 
-        return await list_models(server, key, SERVER_SECONDS)
+        self._keys[server] = key
+        try:
+            return await list_models(server, key, SERVER_SECONDS)
+        except RemoteEngineError as error:
+            if error.cause is FailureCause.KEY_REFUSED:
+                self._keys.pop(server, None)
+            raise
 
 
 def _key_of(server: Server) -> str:

@@ -20,6 +20,7 @@ from tui_llama.models.starter.file import STARTER_BYTES, STARTER_FILE
 from tui_llama.screens.commands import COMMANDS
 from tui_llama.servers.address import RemoteModel
 from tui_llama.turn.meter import TurnMeter
+from tui_llama.turn.notices import LOAD_AGAIN
 from tui_llama.widgets.empty_state import Stage
 from tui_llama.widgets.message_view import ShownMessage
 from tui_llama.widgets.status_line import FIGURE_GAP
@@ -37,7 +38,7 @@ _ENDINGS = {
     StopReason.FAILED: "failed",
     StopReason.LOOP: "ended: it repeats itself",
 }
-NO_MODEL_HINT: Final = "There is no model yet. Ctrl+L shows which you can get."
+_NO_MODEL_HINT: Final = "There is no model yet. Ctrl+L shows which you can get."
 _NOT_NOW: Final = {
     conversation.SendMessage: "Wait for the answer; your text stays here.",
     conversation.EditMessage: "Wait for the answer; your text stays here.",
@@ -75,6 +76,11 @@ def why_not_now(event: conversation.Event) -> str:
     return _NOT_NOW.get(type(event), "This is not possible now.")
 
 
+def no_model_hint(model_path: str) -> str:
+    """Says what to do while no model is loaded; `model_path` is the one whose load failed, empty if none did."""
+    return f"The model is not loaded. {LOAD_AGAIN}; Ctrl+L shows others." if model_path else _NO_MODEL_HINT
+
+
 def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
     """Says why this model cannot continue the last answer; empty if it can, as far as is known."""
     if not chat.ends_in_answer:
@@ -106,10 +112,12 @@ def _why_there_is_no_room(answer: Entry, model: ModelInfo | None) -> str:
 
     An answer during which the context was shifted may be longer than the context.
     """
-    if answer.stop_reason is StopReason.CONTEXT_FULL:
-        return "The context is full; this answer cannot be continued."
     context_size = 0 if model is None else model.context_size
-    if not context_size or answer.usage is None or _ledger_tokens(answer.usage) < context_size:
+    if not context_size or answer.usage is None:
+        return ""
+    if answer.stop_reason is StopReason.CONTEXT_FULL and answer.usage.context_size >= context_size:
+        return "The context is full; this answer cannot be continued."
+    if _ledger_tokens(answer.usage) < context_size:
         return ""
     return f"This answer is longer than the context of {context_size:,} tokens; it cannot be continued."
 
@@ -169,7 +177,9 @@ def chat_title(chat: OpenChat) -> str:
     return f"Incognito: {chat.title}" if chat.title else "Incognito chat"
 
 
-def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: bool) -> tuple[str, ...]:
+def advice(
+    state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: bool, failed_path: str = ""
+) -> tuple[str, ...]:
     """Says what to do next in an empty chat.
 
     Args:
@@ -177,12 +187,13 @@ def advice(state: State, chat: OpenChat, model: ModelInfo | None, *, is_coming: 
         chat: The open chat.
         model: The loaded model, or None.
         is_coming: Whether the program is looking for a first model or fetching it.
+        failed_path: The model whose load failed while there is none; empty if none did.
     """
     promise = ("Nothing of this chat is saved.",) if chat.is_incognito else ()
     if state in MODEL_IS_LOADING:
         return (*promise, *_LOADING_ADVICE)
     if state is State.NO_MODEL:
-        return (*promise, *(_COMING_ADVICE if is_coming else _no_model_advice()))
+        return (*promise, *(_COMING_ADVICE if is_coming else _no_model_advice(failed_path)))
     if state is State.LOST:
         return (*promise, *_LOST_ADVICE)
     return (*promise, *(_STARTER_ADVICE if is_starter(model) else ()), *_READY_ADVICE)
@@ -193,7 +204,9 @@ def is_starter(model: ModelInfo | None) -> bool:
     return model is not None and not model.server and PurePath(model.path).name == STARTER_FILE
 
 
-def _no_model_advice() -> tuple[str, ...]:
+def _no_model_advice(failed_path: str) -> tuple[str, ...]:
+    if failed_path:
+        return (f"{LOAD_AGAIN} · Ctrl+L shows other models",)
     return (
         f"F3 fetches a very small model ({size_words(STARTER_BYTES)}) · Ctrl+L shows more",
         f"or put a GGUF file into {_short_path(paths.models_folder())}",

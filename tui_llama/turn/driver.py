@@ -28,7 +28,7 @@ from tui_llama.engine.protocol import Engine, LoadEvent, ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, IdlePrefillRequest, ReplyRequest
 from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.meter import TurnMeter
-from tui_llama.turn.notices import Notices
+from tui_llama.turn.notices import Notices, load_failure_hint
 from tui_llama.turn.requests import RequestMaker
 from tui_llama.turn.view import TurnView
 
@@ -150,9 +150,9 @@ class TurnDriver:
         answer = chat.last_answer
         self.meter.start_chat(answer.usage if answer else None)
 
-    def tell(self, notice: str) -> None:
-        """Shows a notice of a turn or of idle prefill."""
-        self._notices.tell(notice, self.model_path)
+    def tell(self, notice: str, *, is_lasting: bool = False) -> None:
+        """Shows a notice of a turn or of idle prefill; one that lasts, once for each model."""
+        self._notices.tell(notice, self.model_path, is_lasting=is_lasting)
 
     async def stop_and_wait(self) -> None:
         """Ends the turn; when it returns, no answer is open and none waits."""
@@ -208,7 +208,8 @@ class TurnDriver:
                 self.meter.note_usage(usage)
                 view.finish_answer(entry)
             case conversation.ShowFailure(message=message, hint=hint):
-                view.add_failure(message, hint)
+                server = self.meter.server if self.state is State.NO_MODEL else ""
+                view.add_failure(message, load_failure_hint(hint, server))
 
     # --- loading ------------------------------------------------------------------------------------------------
 
@@ -298,8 +299,8 @@ class TurnDriver:
                 was_answering = self.state is State.ANSWERING
                 self._carry_out(conversation.TextArrived(number, text, token_ids))
                 self._view.show_figures() if was_answering else self._view.show_state()
-            case events.Notice(text=text):
-                self.tell(text)
+            case events.Notice(text=text, is_lasting=is_lasting):
+                self.tell(text, is_lasting=is_lasting)
             case events.Finished(stop_reason=reason, usage=usage):
                 self.dispatch(conversation.ReplyFinished(number, reason, usage))
             case events.Failed(message=message, hint=hint, cause=cause):

@@ -38,6 +38,7 @@ class TurnMeter:
     def start_load(self, server: str = "") -> None:
         """Notes that loading begins, at no stage yet; `server` is the name of the server whose model it is."""
         self.server = server
+        self._is_loaded = False
         self._load_stage, self._load_fraction = "", 0.0
 
     def note_load(self, stage: str, done: int, total: int) -> None:
@@ -49,6 +50,7 @@ class TurnMeter:
         """Notes that a model is loaded; forgets the figures of the last one."""
         self.start_turn()
         self._context_size, self._context_used = context_size, 0
+        self._is_loaded = True
 
     def start_chat(self, last_usage: Usage | None) -> None:
         """Goes to another chat, whose last answer cost this."""
@@ -56,7 +58,8 @@ class TurnMeter:
         self._context_used = 0
         loaded_size = self._context_size
         self.note_usage(last_usage)
-        self._context_size = loaded_size or self._context_size  # that answer may be another model's
+        if self._is_loaded or loaded_size:  # that answer may be another model's
+            self._context_size = loaded_size
 
     def start_turn(self) -> None:
         """Notes that a reply begins. Until its prompt is known, the context keeps its tokens and idle prefill's."""

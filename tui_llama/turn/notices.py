@@ -1,9 +1,13 @@
 """Tells the user what is worth knowing of models and prompts, each notice once."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.engine.events import TOKENISED_AGAIN
+
+LOAD_AGAIN: Final = "Ctrl+R tries it again"
+"""What to do when a model could not be loaded; no whole sentence yet."""
 
 
 class Notices:
@@ -22,12 +26,16 @@ class Notices:
         """Forgets what was told of the chat before: another one is open."""
         self._models_told_of_tokens.clear()
 
-    def tell(self, notice: str, model_path: str) -> None:
+    def tell(self, notice: str, model_path: str, *, is_lasting: bool = False) -> None:
         """Shows a notice of a turn or of idle prefill.
 
-        That the chat is tokenised again is found out in more than one place and more than one turn; it is shown once
-        for each model.
+        One that lasts, such as which settings a server does not know, is shown once for each model. That the chat is
+        tokenised again is found out in more than one place and more than one turn; it is shown once for each model
+        and chat.
         """
+        if is_lasting:
+            self.tell_of_model(model_path, (notice,))
+            return
         if notice == TOKENISED_AGAIN:
             if model_path in self._models_told_of_tokens:
                 return
@@ -49,6 +57,11 @@ class Notices:
         if message_count not in (0, chat.left_out_messages):
             self._add_notice(_left_out_words(message_count))
         chat.left_out_messages = message_count
+
+
+def load_failure_hint(hint: str, server: str) -> str:
+    """Returns what to do about a load that failed: a server may be there the next time, and a file stays as it is."""
+    return f"{hint} {LOAD_AGAIN}.".lstrip() if server else hint
 
 
 def _left_out_words(message_count: int) -> str:

@@ -80,7 +80,7 @@ class RemoteReply:
         messages = self._messages()
         unknown = request_body(self._request, messages, self._facts.model, self._facts.dialect).unknown_names
         if unknown:
-            await tell(Notice(unknown_notice(self._facts.dialect.title, unknown)))
+            await tell(Notice(unknown_notice(self._facts.dialect.title, unknown), is_lasting=True))
         is_thinking_apart = bool(self._facts.dialect.continues_thinking)
         answer = Answer(self._request, self._name, self._meter, self._connection.key, is_thinking_apart)
         sent = await self._ask_until_answered(answer, messages, tell)

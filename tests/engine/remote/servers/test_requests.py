@@ -10,7 +10,7 @@ from tests.fakes import openai_streams as wire
 from tests.fakes.engine_events import notices_of
 from tests.fakes.openai_dialects import KINDS, LLAMA_SERVER, LM_STUDIO, OLLAMA, PLAIN, SGLANG, VLLM, Kind
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.events import FailureCause, TextPiece, TokenProbability
+from tui_llama.engine.events import FailureCause, Notice, TextPiece, TokenProbability
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=repr)
 
@@ -60,6 +60,7 @@ async def test_a_sampling_value_is_sent_by_the_servers_name_or_said_to_be_unknow
             server_name = "min_p"  # its documentation does not tell
         assert sent == ({} if server_name is None else {server_name: ALL_VALUES[name]})
         assert len(notices_of(events)) == (server_name is None)
+        assert all(event.is_lasting for event in events if isinstance(event, Notice))
 
 
 @every_kind
