@@ -1,5 +1,6 @@
 """Chat templates: what models expect, known ones by name, hostile ones."""
 
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -116,16 +117,12 @@ def test_a_system_message_alone_becomes_the_users() -> None:
 # --- the user's parts ---
 
 
-# without the marks that are put around texts: where a text has them, it is not known who wrote what
-UNMARKED = st.text(st.characters(codec="utf-8", exclude_characters="\ufdd0\ufdd1\ufdd2"), max_size=20)
-
-
-@given(texts=st.lists(UNMARKED, min_size=1, max_size=4))
+@given(texts=st.lists(st.text(max_size=20), min_size=1, max_size=4))
 def test_the_users_parts_are_known(texts: list[str]) -> None:
     rendered = ChatTemplate(KNOWN_TEMPLATES["llama3"], "test").render([ChatMessage(Role.USER, text) for text in texts])
     assert rendered.user_spans is not None
     parts = [rendered[start:end] for start, end in rendered.user_spans]
-    assert parts == [text.strip() for text in texts if text.strip()]
+    assert parts == [re.sub("[\ufdd0-\ufdd2]", "\ufffd", text.strip()) for text in texts if text.strip()]
 
 
 @pytest.mark.parametrize("source", ["{{ messages[0].content | length }}", "{{ messages[0].content[:3] }}"])
