@@ -4,6 +4,7 @@ Jinja is imported when a template is first opened. sandbox.py bounds what a temp
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,12 +115,23 @@ class ChatTemplate:
         self._told: set[str] = set()
         self._untold: list[str] = []
 
-    @property
-    def stop_texts(self) -> tuple[str, ...]:
-        """Texts that end an answer, beside the model's own tokens."""
-        if self._fallback is not None and self._has_fallen_back:
-            return (*self._stop_texts, *self._fallback.stop_texts)
+    def stop_texts_of(self, source: str) -> tuple[str, ...]:
+        """Returns the texts that end an answer, beside the model's own tokens.
+
+        Args:
+            source: Where the template that wrote the prompt is from. If it is "", the prompt was written before; the
+                fallback's texts then count if it has ever been needed.
+        """
+        fallback = self._fallback
+        if fallback is not None and (source == fallback.source or (not source and self._has_fallen_back)):
+            return (*self._stop_texts, *fallback.stop_texts_of(source))
         return self._stop_texts
+
+    def without_fallback(self) -> "ChatTemplate":
+        """Returns this template, but what it refuses is refused. Its notices are those of this one."""
+        strict = copy(self)
+        strict._fallback = None
+        return strict
 
     def take_notices(self) -> tuple[str, ...]:
         """Returns the notices for the user since the last call, one line each; no notice is returned twice."""

@@ -78,6 +78,7 @@ def _reply(
         ignore_eos=bool(body.ignore_eos),
         template_values=values,
         top_probabilities=asked_of_tokens,
+        keeps_template=True,
     )
 
 
