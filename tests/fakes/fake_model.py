@@ -155,8 +155,14 @@ class FakeTemplate:
     """A template that writes `<s>role:text</s>` for every message, then `<s>assistant:`."""
 
     def __init__(self, stop_texts: tuple[str, ...] = ()) -> None:
-        self.stop_texts = stop_texts
+        self._stop_texts = stop_texts
         self.notices: tuple[str, ...] = ()
+
+    def stop_texts_of(self, source: str) -> tuple[str, ...]:
+        return self._stop_texts
+
+    def without_fallback(self) -> "FakeTemplate":
+        return self
 
     def take_notices(self) -> tuple[str, ...]:
         return ()

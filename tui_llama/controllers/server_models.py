@@ -60,7 +60,7 @@ class ServerModels:
             answer = error
         except Exception as error:  # a fault at one server must not take the screen away
             answer = UserError(f"{server.name} cannot be asked: {error or type(error).__name__}", "Check its settings.")
-                self._answers[server] = answer
+        self._answers[server] = answer
         on_answer()
 
     def listed(self) -> "list[ListedModel]":

@@ -89,6 +89,9 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     as `tools` and `enable_thinking`; "" is none. `json_schema` and `grammar` (GBNF) bind the answer, "" for none. With
     `top_probabilities`, every token comes with its log-probability and those of so many likeliest others. An engine
     that cannot do one of these fails the reply and says so.
+
+    `keeps_template` fails a reply whose messages the model's own template refuses; by default another one writes them,
+    and the user is told.
     """
 
     turn: int
@@ -109,6 +112,7 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     json_schema: str = ""
     grammar: str = ""
     top_probabilities: int | None = None
+    keeps_template: bool = False
 
 
 class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
@@ -146,6 +150,7 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     json_schema: str = ""
     grammar: str = ""
     top_probabilities: int | None = None
+    keeps_template: bool = False
 
 
 class IdlePrefillRequest(msgspec.Struct, frozen=True, tag=True):

@@ -24,6 +24,7 @@ from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
 from tui_llama.engine.events import Failed, Finished, Notice, PromptEncoded, PromptProgress, TextPiece
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
+from tui_llama.engine.templates.chat_template import ChatTemplate
 
 
 def test_a_reply_is_encoded_read_said_and_finished_in_this_order() -> None:
@@ -121,6 +122,34 @@ def test_a_stop_text_of_the_template_ends_an_answer() -> None:
     events = Talk(engine_with(model)).say("hi")
     assert text_of(events) == "one "
     assert finish_of(events).stop_reason is StopReason.STOP_TEXT
+
+
+def model_whose_template_refuses_a_word() -> FakeModel:
+    model = FakeModel(answering("one two three"))
+    source = (
+        "{% for m in messages %}{% if 'secret' in m.content %}{{ raise_exception('not this') }}{% endif %}"
+        "<s>:{{ m.content }}</s>{% endfor %}<s>assistant:"
+    )
+    other = ChatTemplate(
+        "{% for m in messages %}:{{ m.content }}{% endfor %}<s>assistant:", "plain", stop_texts=["two"]
+    )
+    model.chat_template = ChatTemplate(source, "own", fallback=other)
+    return model
+
+
+def test_what_ends_the_answers_of_another_template_ends_no_other_answers() -> None:
+    engine = engine_with(model_whose_template_refuses_a_word())
+    assert text_of(Talk(engine).say("a secret")) == "one "
+    assert text_of(Talk(engine).say("hi")) == "one two three"
+
+
+def test_a_reply_that_keeps_the_template_fails_where_that_refuses() -> None:
+    engine = engine_with(model_whose_template_refuses_a_word())
+    refused = ReplyRequest(1, (ChatMessage(Role.USER, "a secret"),), sampling=GREEDY, keeps_template=True)
+    (failed,) = engine.reply(refused, never)
+    assert isinstance(failed, Failed)
+    assert failed.message == "The model's chat template refused the messages: not this"
+    assert not any(isinstance(event, Notice) for event in Talk(engine).say("hi"))
 
 
 def test_a_stop_text_of_the_template_means_nothing_to_a_raw_continuation() -> None:

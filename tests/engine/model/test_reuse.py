@@ -31,7 +31,6 @@ TEMPLATES = scaled(
 class ChangingAnswers:
     """A template that does not write answers as they were given, or not all of them."""
 
-    stop_texts: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     def __init__(self, template: PromptTemplate, change: Callable[[str], str]) -> None:
@@ -40,6 +39,12 @@ class ChangingAnswers:
 
     def take_notices(self) -> tuple[str, ...]:
         return ()
+
+    def stop_texts_of(self, source: str) -> tuple[str, ...]:
+        return ()
+
+    def without_fallback(self) -> PromptTemplate:
+        return self
 
     def render(
         self,

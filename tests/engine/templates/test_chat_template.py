@@ -1,5 +1,6 @@
 """Chat templates: what models expect, known ones by name, hostile ones."""
 
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -16,7 +17,9 @@ from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.gguf.file import open_gguf
 from tui_llama.engine.templates.chat_template import KNOWN_MARKS, ChatTemplate, template_from_gguf
 from tui_llama.engine.templates.known import KNOWN_TEMPLATES, recognize_template, template_of_vocabulary
+from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
+from tui_llama.errors import EngineError
 
 NOW = datetime(2026, 11, 22, 13, 5)
 CONVERSATION = (
@@ -116,16 +119,12 @@ def test_a_system_message_alone_becomes_the_users() -> None:
 # --- the user's parts ---
 
 
-# without the marks that are put around texts: where a text has them, it is not known who wrote what
-UNMARKED = st.text(st.characters(codec="utf-8", exclude_characters="\ufdd0\ufdd1\ufdd2"), max_size=20)
-
-
-@given(texts=st.lists(UNMARKED, min_size=1, max_size=4))
+@given(texts=st.lists(st.text(max_size=20), min_size=1, max_size=4))
 def test_the_users_parts_are_known(texts: list[str]) -> None:
     rendered = ChatTemplate(KNOWN_TEMPLATES["llama3"], "test").render([ChatMessage(Role.USER, text) for text in texts])
     assert rendered.user_spans is not None
     parts = [rendered[start:end] for start, end in rendered.user_spans]
-    assert parts == [text.strip() for text in texts if text.strip()]
+    assert parts == [re.sub("[\ufdd0-\ufdd2]", "\ufffd", text.strip()) for text in texts if text.strip()]
 
 
 @pytest.mark.parametrize("source", ["{{ messages[0].content | length }}", "{{ messages[0].content[:3] }}"])
@@ -147,7 +146,7 @@ def test_a_model_without_a_template_gets_a_plain_one_and_a_notice(tmp_path: Path
     assert template.source == "plain"
     assert "no chat template" in template.notices[0]
     assert template.render(WITH_SYSTEM) == "Be brief\n\nUser: Hello\nAssistant:"
-    assert template.stop_texts == ("\nUser:",)
+    assert template.stop_texts_of("plain") == ("\nUser:",)
 
 
 def test_the_plain_template_writes_answers_as_they_were_generated(tmp_path: Path) -> None:
@@ -258,11 +257,26 @@ def test_a_template_for_one_question_writes_that_and_another_the_turns_after_it(
     assert template.render(QUESTION) == "[Hello]"
 
 
-def test_what_ends_the_answers_of_the_other_template_ends_them_then(tmp_path: Path) -> None:
+def test_what_ends_the_answers_of_the_other_template_ends_only_these(tmp_path: Path) -> None:
     template = open_from_model(tmp_path, REFUSES_A_WORD, byte_tokenizer())
-    assert "\nUser:" not in template.stop_texts
-    template.render([ChatMessage(Role.USER, "a secret")])
-    assert "\nUser:" in template.stop_texts
+    own = template.render(QUESTION)
+    assert template.stop_texts_of("") == ()
+    replaced = template.render([ChatMessage(Role.USER, "a secret")])
+    assert isinstance(own, RenderedPrompt)
+    assert isinstance(replaced, RenderedPrompt)
+    assert template.stop_texts_of(own.source) == ()
+    assert "\nUser:" in template.stop_texts_of(replaced.source)
+    assert "\nUser:" in template.stop_texts_of("")
+
+
+def test_without_another_template_what_is_refused_stays_refused(tmp_path: Path) -> None:
+    template = open_from_model(tmp_path, REFUSES_A_WORD, byte_tokenizer())
+    strict = template.without_fallback()
+    assert strict.render(QUESTION) == template.render(QUESTION)
+    with pytest.raises(EngineError, match="refused the messages: not this"):
+        strict.render([ChatMessage(Role.USER, "a secret")])
+    assert template.take_notices() == ()
+    assert template.stop_texts_of("") == ()
 
 
 def test_a_system_prompt_without_a_place_is_told_once() -> None:

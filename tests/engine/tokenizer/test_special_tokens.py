@@ -83,3 +83,27 @@ def test_the_fragments_make_up_the_text(overlapping: SpecialTokenSplitter, text:
     names = dict(enumerate(OVERLAPPING, FIRST_SPECIAL))
     assert "".join(names[part] if isinstance(part, int) else part for part in fragments) == text
     assert "" not in fragments
+
+
+class Place(int):
+    """A place in a text that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: int) -> bool:
+        Place.compared += 1
+        return int(self) < int(other)
+
+    def __gt__(self, other: int) -> bool:
+        Place.compared += 1
+        return int(self) > int(other)
+
+
+def test_a_chat_of_many_turns_does_not_compare_every_turn_with_every_other(tmp_path: Path) -> None:
+    splitter = make_splitter(tmp_path, {"<s>": CONTROL})
+    turns = 1000
+    spans = [(Place(7 * turn + 3), Place(7 * turn + 7)) for turn in range(turns)]
+    Place.compared = 0
+
+    assert splitter.split("<s>a<s>" * turns, True, spans) == [FIRST_SPECIAL, "a<s>"] * turns
+    assert Place.compared < 100 * turns

@@ -76,7 +76,7 @@ class Reply:
         self._batch_costs = costs
         self._cost = _Cost()
         self._loop_guard = LoopGuard(model.tokenizer.piece) if request.loop_guard else None
-        self._text = AnswerText(model.tokenizer, self._stop_texts())
+        self._text = AnswerText(model.tokenizer, request.stop_texts)
         self._ruled_out = sorted(model.tokenizer.end_of_generation) if request.ignore_eos else []
         self._room = ContextRoom(sequence, model.context_size)
         self._has_told_of_room = False
@@ -111,8 +111,7 @@ class Reply:
             prompt = encode_continuation(self._model, request)
         else:
             prompt = encode_conversation(self._model, request, request.messages)
-        # the source of the template is known only now
-        self._text = AnswerText(self._model.tokenizer, self._stop_texts())
+        self._text = AnswerText(self._model.tokenizer, self._stop_texts(prompt.template_source))
         if isinstance(request, CompleteRequest) and request.answer is not None:
             self._answer_ids = prompt.answer_ids
             self._text.go_on_after(prompt.answer_ids, request.answer)
@@ -226,11 +225,11 @@ class Reply:
             yield from self._rest(self._text.finish(), last_piece)
         return reason
 
-    def _stop_texts(self) -> tuple[str, ...]:
+    def _stop_texts(self, template_source: str) -> tuple[str, ...]:
         """Returns the request's stop texts, and in a conversation those by which its template separates the roles."""
         if isinstance(self._request, CompleteRequest) and self._request.answer is None:
             return self._request.stop_texts
-        return (*self._request.stop_texts, *self._model.chat_template.stop_texts)
+        return (*self._request.stop_texts, *self._model.chat_template.stop_texts_of(template_source))
 
     def _sample(self, logits: Logits) -> int:
         if self._ruled_out:

@@ -19,9 +19,15 @@ ReportProgress: TypeAlias = Callable[[LoadStage, int, int], None]
 class PromptTemplate(Protocol):
     """Turns a conversation into the text that a model was trained on."""
 
-    @property
-    def stop_texts(self) -> tuple[str, ...]:
-        """Texts that end an answer, besides the model's own tokens."""
+    def stop_texts_of(self, source: str) -> tuple[str, ...]:
+        """Returns the texts that end an answer, besides the model's own tokens.
+
+        They are those of the template that wrote the prompt; `source` says where it is from, "" if that is unknown.
+        """
+        ...
+
+    def without_fallback(self) -> "PromptTemplate":
+        """Returns this template without another one for conversations that it refuses."""
         ...
 
     @property

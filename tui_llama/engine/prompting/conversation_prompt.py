@@ -115,6 +115,10 @@ def given_values(request: ConversationRequest) -> dict[str, Any]:
     return {}
 
 
+def _keeps_template(request: ConversationRequest) -> bool:
+    return isinstance(request, ReplyRequest | CompleteRequest) and request.keeps_template
+
+
 def encode_conversation(
     model: LanguageModel,
     request: ConversationRequest,
@@ -138,10 +142,11 @@ def encode_conversation(
     """
     check_images(messages)
     now, values = told_moment(request), given_values(request)
+    template = model.chat_template.without_fallback() if _keeps_template(request) else model.chat_template
 
     def encode(some: Sequence[ChatMessage]) -> EncodedPrompt:
         shown = prompt_messages(some)
-        rendered = model.chat_template.render(shown, add_generation_prompt=asks_for_answer, now=now, values=values)
+        rendered = template.render(shown, add_generation_prompt=asks_for_answer, now=now, values=values)
         others_texts = [message.text for message in shown if message.role in (Role.USER, Role.TOOL)]
         return encode_prompt(model.tokenizer, rendered, request.ledger, others_texts)
 

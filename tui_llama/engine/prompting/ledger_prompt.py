@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
+from tui_llama.engine.tokenizer.plain_spans import PlainSpans
 from tui_llama.engine.tokenizer.tokenizer import Span, Tokenizer, valid_unicode
 
 _WHITE_SPACE = b" \t\n\v\f\r"
@@ -60,7 +61,7 @@ class _PromptText:
         self.data = text.encode()
         self._text = text
         self._spans = user_spans
-        self._user_bytes = self._to_bytes(user_spans)
+        self._user_bytes = PlainSpans(self._to_bytes(user_spans))
         self._special_bytes = self._to_bytes(special_spans)
         self._blank_bytes = frozenset(byte for span in self._to_bytes(answer_blanks) for byte in range(*span))
 
@@ -74,7 +75,7 @@ class _PromptText:
 
     def is_by_user(self, start: int, end: int) -> bool:
         """Tells whether the user wrote any of the bytes from `start` to before `end`."""
-        return any(span_start < end and start < span_end for span_start, span_end in self._user_bytes)
+        return self._user_bytes.touches(start, end)
 
     def can_be_cut(self, place: int) -> bool:
         """Tells whether the text can be cut at byte `place`: between characters, not inside a special token."""

@@ -4,13 +4,15 @@ Jinja is imported when a template is first opened. sandbox.py bounds what a temp
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.gguf.file import GgufFile
-from tui_llama.engine.templates.given_values import GivenValuesError, message_fields, strings_in
+from tui_llama.engine.templates.given_values import GivenValuesError, message_fields
 from tui_llama.engine.templates.known import (
     KNOWN_TEMPLATES,
     PLAIN_STOP_TEXTS,
@@ -26,7 +28,8 @@ from tui_llama.engine.templates.manners import (
     merge_system,
     template_variables,
 )
-from tui_llama.engine.templates.message_marks import MarkedText, marked, marking, space_before, take_out_marks
+from tui_llama.engine.templates.message_marks import space_before, without_marks
+from tui_llama.engine.templates.others_places import others_places
 from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.templates.template_text import stored_template
 from tui_llama.engine.templates.tool_places import (
@@ -51,7 +54,6 @@ _HINT = "Try another copy or a newer conversion of the model."
 _PROBE = "a message to be found again"
 _QUESTION = (ChatMessage(Role.USER, _PROBE),)
 _TALK = (*_QUESTION, ChatMessage(Role.ASSISTANT, "Hello"), ChatMessage(Role.USER, "Hello again"))
-_HIDDEN_TOKEN = "the tools or their calls hold the name of a control token, and the template hides where it writes it"
 _NO_SYSTEM = "The model's chat template has no place for a system prompt; your first message begins with it."
 
 
@@ -113,12 +115,23 @@ class ChatTemplate:
         self._told: set[str] = set()
         self._untold: list[str] = []
 
-    @property
-    def stop_texts(self) -> tuple[str, ...]:
-        """Texts that end an answer, beside the model's own tokens."""
-        if self._fallback is not None and self._has_fallen_back:
-            return (*self._stop_texts, *self._fallback.stop_texts)
+    def stop_texts_of(self, source: str) -> tuple[str, ...]:
+        """Returns the texts that end an answer, beside the model's own tokens.
+
+        Args:
+            source: Where the template that wrote the prompt is from. If it is "", the prompt was written before; the
+                fallback's texts then count if it has ever been needed.
+        """
+        fallback = self._fallback
+        if fallback is not None and (source == fallback.source or (not source and self._has_fallen_back)):
+            return (*self._stop_texts, *fallback.stop_texts_of(source))
         return self._stop_texts
+
+    def without_fallback(self) -> "ChatTemplate":
+        """Returns this template, but what it refuses is refused. Its notices are those of this one."""
+        strict = copy(self)
+        strict._fallback = None
+        return strict
 
     def take_notices(self) -> tuple[str, ...]:
         """Returns the notices for the user since the last call, one line each; no notice is returned twice."""
@@ -171,6 +184,7 @@ class ChatTemplate:
         now = now or datetime.now()
         for message in messages:
             message_fields(message)  # what is wrong with them is wrong for any template
+        messages = [msgspec.structs.replace(message, text=without_marks(message.text)) for message in messages]
         try:
             return self._render(messages, add_generation_prompt, now, values or {})
         except GivenValuesError:
@@ -197,25 +211,18 @@ class ChatTemplate:
             self._tell(_NO_SYSTEM)
         text = self._run(messages, add_generation_prompt, now, given)
         marks_answers = any(message.role is Role.ASSISTANT for message in messages) and self._writes_blanks(now)
-        given_texts = [*strings_in(given.values), *(each for m in messages for each in strings_in(given.fields_of(m)))]
-        mark = marking(given_texts, self._control_spans) if given_texts else None
-        marked_messages = [marked(message, marks_answers) for message in messages]
-        found = self._found(marked_messages, add_generation_prompt, now, replace(given, mark=mark))
-        if found is None or found.text != text:
-            if mark is not None:
-                raise GivenValuesError(_HIDDEN_TOKEN, "Give the tools in other words.")
+        found = others_places(
+            text,
+            messages,
+            given,
+            lambda some, beside: self._run(some, add_generation_prompt, now, beside),
+            self._control_spans,
+            marks_answers=marks_answers,
+        )
+        if found is None:
             return RenderedPrompt(text, source=self.source)
         blanks = [space_before(text, answer) for answer in found.answers]
         return RenderedPrompt(text, found.user_spans, blanks, self.source)
-
-    def _found(
-        self, marked_messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime, given: Given
-    ) -> MarkedText | None:
-        """Returns the text of messages with marks, and where they are; None where the template does not take them."""
-        try:
-            return take_out_marks(self._run(marked_messages, add_generation_prompt, now, given))
-        except EngineError:
-            return None
 
     def _given(self, messages: Sequence[ChatMessage], now: datetime, values: Mapping[str, Any]) -> Given:
         """Returns how the template is given what a request gives; checks that it has a place for tools."""

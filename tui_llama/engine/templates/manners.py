@@ -15,6 +15,7 @@ from tui_llama.engine.templates.given_values import (
     with_strings,
     with_text_arguments,
 )
+from tui_llama.engine.templates.message_marks import without_marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Given:
         values: Variables, which come before those of the manner.
         arguments_are_text: True: the arguments of tool calls are passed as JSON text, else as objects.
         no_text_is_none: True: an answer without text that calls tools has `None` as its text, else an empty one.
-        mark: Changes the texts in values and fields; None leaves them as they are.
+        mark: Changes the texts in values and fields, which have no marks before; None leaves them as they are.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -76,7 +77,9 @@ class Given:
         return self._marked(dict(self.values))
 
     def _marked(self, values: dict[str, Any]) -> dict[str, Any]:
-        marked: dict[str, Any] = values if self.mark is None else with_strings(values, self.mark)
+        marked: dict[str, Any] = with_strings(values, without_marks)
+        if self.mark is not None:
+            marked = with_strings(marked, self.mark)
         return marked
 
 

@@ -1,7 +1,7 @@
 """Finds, in the output of a chat template, which parts others than the model wrote and where answers begin.
 
-Marks are put around the texts: characters that no text contains and no template looks for. The output with marks is
-then compared with the output without.
+Marks are put around the texts: characters that no template looks for, and that the given texts lose before. The output
+with marks is then compared with the output without.
 """
 
 import re
@@ -13,9 +13,11 @@ import msgspec
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.tokenizer.tokenizer import Span
 
-# Noncharacters: no text contains them, no template looks for them.
+# Noncharacters: no template looks for them, and `without_marks` takes them out of the texts that are given.
 _USER_TEXT_BEGINS, _USER_TEXT_ENDS, _ANSWER_BEGINS = "\ufdd0", "\ufdd1", "\ufdd2"
 _MARKS = re.compile(f"([{_USER_TEXT_BEGINS}{_USER_TEXT_ENDS}{_ANSWER_BEGINS}])")
+_REPLACEMENT = "\ufffd"
+_OTHERS = (Role.USER, Role.TOOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class MarkedText:
     answers: tuple[int, ...]
 
 
+def without_marks(text: str) -> str:
+    """Returns the text with U+FFFD for each of the marks, so that nobody but this module can set one."""
+    return _MARKS.sub(_REPLACEMENT, text)
+
+
 def marked(message: ChatMessage, marks_answers: bool) -> ChatMessage:
     """Returns the message with marks around the user's or a tool's text, inside the white space that templates remove.
 
@@ -36,11 +43,25 @@ def marked(message: ChatMessage, marks_answers: bool) -> ChatMessage:
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
     if start >= end:
         return message
-    if message.role in (Role.USER, Role.TOOL):
+    if message.role in _OTHERS:
         text = f"{text[:start]}{_USER_TEXT_BEGINS}{text[start:end]}{_USER_TEXT_ENDS}{text[end:]}"
     elif message.role is Role.ASSISTANT and marks_answers:
         text = f"{text[:start]}{_ANSWER_BEGINS}{text[start:]}"
     return msgspec.structs.replace(message, text=text)
+
+
+def with_marked_names(
+    messages: Iterable[ChatMessage], control_spans: Callable[[str], Sequence[Span]]
+) -> list[ChatMessage] | None:
+    """Returns the messages with marks only around the names of control tokens in users' and tools' texts.
+
+    None if these texts have no such names.
+    """
+    messages = [*messages]
+    mark = marking((each.text for each in messages if each.role in _OTHERS), control_spans)
+    if mark is None:
+        return None
+    return [msgspec.structs.replace(each, text=mark(each.text)) if each.role in _OTHERS else each for each in messages]
 
 
 def marking(texts: Iterable[str], control_spans: Callable[[str], Sequence[Span]]) -> Callable[[str], str] | None:

@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from tui_llama.engine.tokenizer.plain_spans import PlainSpans, Span
 from tui_llama.engine.tokenizer.vocabulary import TokenKind, Vocabulary, text_bytes
 
 Fragment: TypeAlias = str | int  # text that is still to be split, or the id of a special token
-Span: TypeAlias = tuple[int, int]  # part of a text: from its first character to one past its last
 
 _Piece: TypeAlias = tuple[int, int, int | None]  # a span, and the id of its special token, if it is one
 
@@ -89,19 +89,20 @@ class SpecialTokenSplitter:
 
     def _pieces(self, text: str, parse_special: bool, plain_spans: Sequence[Span]) -> list[_Piece]:
         pieces: list[_Piece] = [(0, len(text), None)] if text else []
+        plain, nothing = PlainSpans(plain_spans), PlainSpans(())
         for token in self._all if parse_special else self._always:
             if token.text in text:
-                spans = () if token.always else plain_spans
+                spans = nothing if token.always else plain
                 pieces = [part for piece in pieces for part in _split_piece(text, piece, token, spans)]
         return pieces
 
 
-def _split_piece(text: str, piece: _Piece, token: _SpecialToken, plain_spans: Sequence[Span]) -> Iterable[_Piece]:
+def _split_piece(text: str, piece: _Piece, token: _SpecialToken, plain: PlainSpans) -> Iterable[_Piece]:
     start, end, token_id = piece
     if token_id is not None:
         yield piece
         return
-    for found in _places(text, (start, end), token.text, plain_spans):
+    for found in _places(text, (start, end), token.text, plain):
         if found < start:
             continue  # swallowed together with the white space after the last one
         before = start + len(text[start:found].rstrip(_C_WHITE_SPACE)) if token.strip_left else found
@@ -115,12 +116,12 @@ def _split_piece(text: str, piece: _Piece, token: _SpecialToken, plain_spans: Se
         yield start, end, None
 
 
-def _places(text: str, span: Span, token_text: str, plain_spans: Sequence[Span]) -> Iterable[int]:
+def _places(text: str, span: Span, token_text: str, plain: PlainSpans) -> Iterable[int]:
     """Yields the places of the token, without overlap, except those that touch a plain span."""
     place, end = text.find(token_text, *span), span[1]
     while place >= 0:
         behind = place + len(token_text)
-        touches = any(span_start < behind and place < span_end for span_start, span_end in plain_spans)
+        touches = plain.touches(place, behind)
         if not touches:
             yield place
         place = text.find(token_text, place + 1 if touches else behind, end)

@@ -16,9 +16,9 @@ from typing import Protocol
 from tui_llama.engine import ops
 from tui_llama.engine.gguf.file import GgufFile, open_gguf
 from tui_llama.engine.tokenizer.fingerprint import vocabulary_fingerprint
+from tui_llama.engine.tokenizer.plain_spans import Span
 from tui_llama.engine.tokenizer.special_tokens import (
     SPLITTING_KINDS,
-    Span,
     SpecialTokenSplitter,
     StripRules,
     special_ids,

@@ -41,6 +41,7 @@ async def test_a_plain_question_has_the_users_settings() -> None:
     assert (request.max_tokens, request.draft_max, request.sampling.top_k) == (9, 3, 5)
     assert (request.overflow.mode, request.loop_guard, request.begun_at) == (OverflowMode.STOP, False, "")
     assert (request.template_values, request.top_probabilities, request.stop_texts) == ("", None, ())
+    assert request.keeps_template
 
 
 async def test_what_the_model_recommends_counts_where_nobody_says_anything_else() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.serve.openai.asking import CHAT, MODEL, QUESTION, TEXT, Asker
+from tests.serve.openai.asking import CHAT, MODEL, QUESTION, TEXT, Asker, said
 from tui_llama.engine.descriptions import Capabilities
 from tui_llama.engine.events import Failed, PromptEncoded, TextPiece
 from tui_llama.engine.scripted import Loss
@@ -167,6 +167,42 @@ async def test_a_prompt_that_is_too_long_is_told_with_its_numbers(path: str, par
         "n_prompt_tokens": 9000,
         "n_ctx": 8192,
     }
+
+
+async def test_more_messages_than_the_context_has_tokens_never_reach_the_engine() -> None:
+    asker = Asker([said("Yes.")])
+    blank, written = {"role": "user", "content": " "}, {"role": "user", "content": "a"}
+    assert (await asker.ask(messages=[blank] * 9000 + [written] * 8192)).status == 200
+    answer = await asker.ask(messages=[written] * 8193)
+
+    assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
+    assert answer.error["message"].startswith("The prompt has at least 8193 tokens, but the maximum context length is")
+    assert answer.error["n_prompt_tokens"] == 8193
+    assert len(asker.engine.reply_requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        (TEXT, {"prompt": "a" * (2**20 + 1)}),
+        (CHAT, {"messages": [{"role": "user", "content": "a" * 2**19}] * 2 + QUESTION}),
+        (CHAT, {"messages": [*QUESTION, {"role": "assistant", "content": "", "reasoning_content": "a" * 2**20}]}),
+        (CHAT, {"chat_template_kwargs": {"a": "a" * 2**20}}),
+    ],
+)
+async def test_a_prompt_of_too_many_characters_never_reaches_the_engine(path: str, fields: dict[str, Any]) -> None:
+    asker = Asker()
+    answer = await asker.ask(path, **fields)
+
+    assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
+    assert "but the server takes 1048576. Send a shorter one." in answer.error["message"]
+    assert not asker.engine.reply_requests
+
+
+async def test_a_larger_context_takes_a_longer_prompt() -> None:
+    asker = Asker([said("Yes.")], model=msgspec.structs.replace(MODEL, context_size=2**18))
+
+    assert (await asker.ask(TEXT, prompt="a" * 2**21)).status == 200
 
 
 @pytest.mark.parametrize("stream", [True, False])

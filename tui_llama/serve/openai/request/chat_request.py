@@ -14,7 +14,7 @@ from tui_llama.serve.openai.owner import conversation_owner
 from tui_llama.serve.openai.request.asked import AskedChat, answer_form
 from tui_llama.serve.openai.request.bodies import ChatBody
 from tui_llama.serve.openai.request.messages import chat_messages
-from tui_llama.serve.openai.request.refusals import check_chat, unsupported, wrong
+from tui_llama.serve.openai.request.refusals import check_chat, check_sizes, unsupported, wrong
 from tui_llama.serve.openai.request.values import asked_sampling, most_tokens, stop_texts, top_probabilities
 from tui_llama.settings import Settings
 
@@ -42,6 +42,7 @@ def asked_chat(body: ChatBody, turn: int, settings: Settings, model: ModelInfo) 
     messages, tools = chat_messages(body.messages), _tools(body.tools)
     asked_of_tokens = top_probabilities(body, model)
     request = _reply(body, turn, settings, model, messages, asked_of_tokens)
+    check_sizes(messages, request.template_values, model)
     is_continued = _continues(body, messages)
     return AskedChat(
         request if not (is_continued or _closes(body)) else _continuation(request, is_continued),
@@ -77,6 +78,7 @@ def _reply(
         ignore_eos=bool(body.ignore_eos),
         template_values=values,
         top_probabilities=asked_of_tokens,
+        keeps_template=True,
     )
 
 

@@ -1,9 +1,11 @@
 """What the endpoints refuse, always with the name of the field: nothing that would change an answer is ignored."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from tui_llama.chat import ChatMessage
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import Failed
 from tui_llama.serve.http.errors import FAILED, INVALID, NOT_FOUND, ApiError
@@ -13,6 +15,11 @@ from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody, TextBody
 NOT_SUPPORTED: Final = "unsupported_parameter"
 TOO_LONG: Final = "exceed_context_size_error"
 """The type of llama-server's error for a prompt that is too long; clients shorten the prompt when they see it."""
+
+_LONGEST_PROMPT: Final = 1 << 20
+"""Characters of a prompt that are always taken, as many as `/tokenize` takes."""
+_MOST_CHARACTERS_A_TOKEN: Final = 8
+"""More than a token of text has on average, for models with a very large context."""
 
 _GRAMMARS: Final = (
     *("grammar", "json_schema", "structured_outputs", "guided_json", "guided_regex"),
@@ -28,11 +35,13 @@ class PromptTooLong(ApiError):  # noqa: N818 - named for what the client is told
         prompt_tokens: The tokens of the prompt.
         context_size: The tokens that the context holds.
         param: The field that is too long.
+        is_least: The prompt has so many tokens or more; it was not counted.
     """
 
-    def __init__(self, prompt_tokens: int, context_size: int, param: str) -> None:
+    def __init__(self, prompt_tokens: int, context_size: int, param: str, *, is_least: bool = False) -> None:
+        counted = f"{'at least ' if is_least else ''}{prompt_tokens}"
         message = (
-            f"The prompt has {prompt_tokens} tokens, but the maximum context length is {context_size}. "
+            f"The prompt has {counted} tokens, but the maximum context length is {context_size}. "
             "Send a shorter one, or start the server with a larger --ctx."
         )
         super().__init__(400, message, TOO_LONG, "context_length_exceeded", param)
@@ -53,6 +62,37 @@ def wrong(param: str, message: str) -> ApiError:
 def unsupported(param: str, message: str) -> ApiError:
     """Returns the error for a field that the server does not know to follow."""
     return ApiError(400, message, INVALID, NOT_SUPPORTED, param)
+
+
+def check_sizes(messages: Sequence[ChatMessage], values: str, model: ModelInfo) -> None:
+    """Checks that a conversation may fit into the context, before the engine writes and tokenises it.
+
+    Nobody else has the engine meanwhile, and it cannot be cancelled.
+
+    Args:
+        messages: The conversation; each that has a text takes a token at least.
+        values: The variables of the template, as JSON.
+        model: The model that is asked.
+
+    Raises:
+        ApiError: it cannot fit.
+    """
+    written = sum(bool(message.text.strip()) for message in messages)
+    if written > model.context_size:
+        raise PromptTooLong(written, model.context_size, "messages", is_least=True)
+    check_length(sum(len(each.text) + len(each.fields) for each in messages) + len(values), model, "messages")
+
+
+def check_length(characters: int, model: ModelInfo, param: str) -> None:
+    """Checks that a prompt has no more characters than are tokenised in one request.
+
+    Raises:
+        ApiError: it has more.
+    """
+    most = max(_LONGEST_PROMPT, _MOST_CHARACTERS_A_TOKEN * model.context_size)
+    if characters > most:
+        message = f"The prompt has {characters} characters, but the server takes {most}. Send a shorter one."
+        raise ApiError(400, message, TOO_LONG, "context_length_exceeded", param)
 
 
 def error_of_failure(failed: Failed, model: ModelInfo, param: str, *, has_begun: bool) -> ApiError:

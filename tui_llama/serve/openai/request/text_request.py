@@ -8,7 +8,7 @@ from tui_llama.serve.openai.owner import text_owner
 from tui_llama.serve.openai.request.asked import AskedText, answer_form
 from tui_llama.serve.openai.request.bodies import TextBody
 from tui_llama.serve.openai.request.chat_request import STOPS_WHEN_FULL
-from tui_llama.serve.openai.request.refusals import check_text, wrong
+from tui_llama.serve.openai.request.refusals import check_length, check_text, wrong
 from tui_llama.serve.openai.request.values import asked_sampling, most_tokens, stop_texts, top_probabilities
 from tui_llama.settings import Settings
 
@@ -72,4 +72,5 @@ def _checked(prompt: _Prompt, model: ModelInfo) -> _Prompt:
         raise wrong("prompt", "prompt must hold a text or tokens.")
     if any(not 0 <= token_id < model.vocab_size for token_id in prompt.token_ids):
         raise wrong("prompt", f"A token is not in the vocabulary of {model.vocab_size} tokens.")
+    check_length(len(prompt.text), model, "prompt")
     return prompt
