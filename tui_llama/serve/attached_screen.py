@@ -41,6 +41,9 @@ NOTICE_SECONDS: Final = 1.0
 """How long a reply waits for its turn before its user is told."""
 
 _MOST_PENDING: Final = 16
+"""How many requests of a screen may wait that are still to be carried out."""
+_MOST_UNANSWERED: Final = 128
+"""How many may wait with those that have been stopped and only wait to be answered in their order."""
 _MOST_UNSENT_BYTES: Final = 256 * 1024 * 1024
 """What is kept for a screen that takes nothing. One that is stopped (Ctrl+Z) must not hold up the others."""
 
@@ -48,6 +51,7 @@ _MOST_UNSENT_BYTES: Final = 256 * 1024 * 1024
 @dataclass(eq=False)
 class _Job:
     request: AnsweredRequest
+    came_at: float
     engine: Engine | None = None
     task: "asyncio.Task[None] | None" = None
     is_stopped: bool = False
@@ -61,17 +65,27 @@ class _Job:
     def is_idle_prefill(self) -> bool:
         return isinstance(self.request, IdlePrefillRequest)
 
+    @property
+    def is_question(self) -> bool:
+        """True for what nobody waits for once the screen asks for something else; no cancel is sent for it."""
+        return isinstance(self.request, EstimateRequest | TokenizeRequest)
+
     def is_ended_by(self, request: AnsweredRequest | CancelRequest | StopIdlePrefill) -> bool:
-        """Tells whether a request stops the job: a cancel stops its turn, and any other request stops idle prefill."""
+        """Tells whether a request stops the job.
+
+        A cancel stops its turn, any other request stops idle prefill, and one that is answered stops older questions: a
+        screen asks for one thing at a time.
+        """
         if isinstance(request, CancelRequest):
             return self.turn is not None and self.turn == request.turn
-        return self.is_idle_prefill
+        return self.is_idle_prefill or (self.is_question and not isinstance(request, StopIdlePrefill))
 
     def stop(self) -> None:
         """Stops the job: the engine ends a reply in order; what waits, and idle prefill, just ends."""
         self.is_stopped = True
         if self.engine is not None:
-            self.engine.cancel()
+            if not self.is_question:  # the engine answers it in a moment
+                self.engine.cancel()
         elif self.task is not None:
             self.task.cancel()
 
@@ -79,6 +93,8 @@ class _Job:
         """Returns the last event of a job that was stopped before the engine said one."""
         if self.turn is not None:
             return Finished(self.turn, StopReason.STOPPED, Usage())
+        if self.is_question:
+            return Failed(None, "the screen has asked for something else since")
         return IdlePrefillFinished(0)
 
 
@@ -147,9 +163,10 @@ class AttachedScreen:
                 job.stop()
         if isinstance(request, CancelRequest | StopIdlePrefill):
             return
-        if len(self._pending) >= _MOST_PENDING:
+        pending = sum(not job.is_stopped for job in self._pending)
+        if pending >= _MOST_PENDING or len(self._pending) >= _MOST_UNANSWERED:
             raise FrameError("a screen asks for too much at once")
-        self._pending.append(_Job(request))
+        self._pending.append(_Job(request, asyncio.get_running_loop().time()))
         self._has_come.set()
 
     async def _work(self) -> None:
@@ -226,10 +243,10 @@ class AttachedScreen:
 
     @asynccontextmanager
     async def _turn(self, job: _Job) -> AsyncIterator[Engine]:
-        """Gives the engine when it is this screen's turn; a reply that waits long says so."""
+        """Gives the engine when it is this screen's turn; a reply that has waited long since it came says so."""
         async with AsyncExitStack() as stack:
-            loop = asyncio.get_running_loop()
-            notice = loop.call_later(self._notice_seconds, self._tell_of_wait, job) if job.turn is not None else None
+            loop, notice_at = asyncio.get_running_loop(), job.came_at + self._notice_seconds
+            notice = loop.call_at(notice_at, self._tell_of_wait, job) if job.turn is not None else None
             try:
                 job.engine = await stack.enter_async_context(self._queue.turn(self))
             finally:
