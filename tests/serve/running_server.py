@@ -144,7 +144,7 @@ async def running(
     metrics, limits = Metrics(), limits or Limits()
     measured = MeasuredEngine(engine or ScriptedEngine(), metrics)
     model = ServedModel(measured, LoadRequest(MODEL.path), lambda _progress: None, lambda _notice: None)
-    queue = EngineQueue(measured, most_waiting, model.make_ready)
+    queue = EngineQueue(measured, most_waiting, model.make_ready, lambda: model.is_ready)
     app = make_app(queue, lambda: MODEL, Settings(), access or Access(), limits, metrics)
     app.router.routes.extend([Route("/reply", reply_route(queue), methods=["POST"]), *routes(queue)])
     server, sockets = HttpServer(app, limits, queue), bound_sockets("127.0.0.1", 0)
@@ -158,6 +158,7 @@ async def running(
         server.should_exit = True
         async with asyncio.timeout(HANG_SECONDS):
             await answering
+        await model.close()
 
 
 def reply_route(queue: EngineQueue) -> Callable[[Request], Any]:

@@ -46,6 +46,7 @@ class EngineQueue:
         most_waiting: How many requests may wait.
         make_ready: Called at the start of each turn, before the request has the engine; loads a lost model again. What
             it raises, entering the turn raises.
+        is_ready: Tells whether the model is loaded, so that the engine has nothing to do; None if it always is.
     """
 
     def __init__(
@@ -53,10 +54,12 @@ class EngineQueue:
         engine: Engine,
         most_waiting: int = MOST_WAITING,
         make_ready: Callable[[], Awaitable[None]] | None = None,
+        is_ready: Callable[[], bool] | None = None,
     ) -> None:
         self._engine = engine
         self._most_waiting = most_waiting
         self._make_ready = make_ready
+        self._is_ready = is_ready or (lambda: True)
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self._holder: Hashable | None = None
         self._is_taken = False
@@ -98,7 +101,7 @@ class EngineQueue:
         Raises:
             EngineLostError: the engine's process ended.
         """
-        if self._is_taken or self._is_closed or not self._engine.is_alive:
+        if self._is_taken or self._is_closed or not self._engine.is_alive or not self._is_ready():
             return
         self._idle_prefills += 1
         try:

@@ -79,7 +79,7 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
     metrics = Metrics()
     engine = MeasuredEngine(GuardedEngine(service.make_engine, service.log_file), metrics)
     model = ServedModel(engine, service.load, _shower(output), output.notice)
-    queue = EngineQueue(engine, make_ready=model.make_ready)
+    queue = EngineQueue(engine, make_ready=model.make_ready, is_ready=lambda: model.is_ready)
     with _ending_signals() as ending:
         try:
             if await _done_before(ending, model.make_ready()):
@@ -101,6 +101,7 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
         finally:
             for each in service.sockets:
                 each.close()
+            await model.close()
             await engine.close()
 
 

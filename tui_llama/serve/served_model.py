@@ -1,5 +1,6 @@
 """The model that the server answers with: loaded at the start, and again when the engine's process was lost."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, nullcontext
 
@@ -12,6 +13,8 @@ from tui_llama.errors import CallerError, EngineError
 
 class ServedModel:
     """Keeps one model loaded.
+
+    A load belongs to the server and not to whoever waits for it: clients that leave do not end it.
 
     Args:
         engine: Where it is loaded.
@@ -33,6 +36,12 @@ class ServedModel:
         self._on_notice = on_notice
         self._info: ModelInfo | None = None
         self._is_loaded = False
+        self._loading: asyncio.Task[None] | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """True while the model is loaded and its engine lives."""
+        return self._is_loaded and self._engine.is_alive
 
     def info(self) -> ModelInfo:
         """Returns what is known of the model; while it is loaded again, what was known before.
@@ -45,14 +54,33 @@ class ServedModel:
         return self._info
 
     async def make_ready(self) -> None:
-        """Loads the model, unless it is loaded.
+        """Waits until the model is loaded; begins that if nobody has. The load goes on if the wait is cancelled.
 
         Raises:
             EngineError: it cannot be loaded.
         """
-        if self._is_loaded and self._engine.is_alive:
+        if self.is_ready:
             return
-        self._is_loaded = False  # also if the load is cancelled: the process then lives and has no model
+        loading = self._load_under_way()
+        await asyncio.wait((loading,))
+        if loading.cancelled():
+            raise EngineError("loading the model was stopped")
+        loading.result()
+
+    async def close(self) -> None:
+        """Ends a load that is under way. May be called twice."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait((self._loading,))
+
+    def _load_under_way(self) -> "asyncio.Task[None]":
+        if self._loading is None or self._loading.done():
+            self._is_loaded = False  # also if the load is ended: the process then lives and has no model
+            self._loading = asyncio.create_task(self._load(), name="load")
+            self._loading.add_done_callback(_note_seen)  # whoever waits gets the failure; perhaps nobody does
+        return self._loading
+
+    async def _load(self) -> None:
         events = self._engine.load(self._request)
         async with aclosing(events) if isinstance(events, AsyncGenerator) else nullcontext():
             async for event in events:
@@ -69,3 +97,9 @@ class ServedModel:
                             self._on_notice(notice)
         if not self._is_loaded:
             raise EngineError("the engine has not loaded the model")
+
+
+def _note_seen(loading: "asyncio.Task[None]") -> None:
+    """Keeps asyncio from reporting a failure that nobody waited for; the next request tries again and tells it."""
+    if not loading.cancelled():
+        loading.exception()
