@@ -7,7 +7,7 @@ import pytest
 from tests.patience import HANG_SECONDS
 from tui_llama.engine.events import IdlePrefillFinished, ModelLoaded
 from tui_llama.engine.requests import IdlePrefillRequest, LoadRequest
-from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, demo_model
+from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import EngineError
 from tui_llama.serve.queue import EngineQueue
 from tui_llama.serve.served_model import ServedModel
@@ -44,7 +44,7 @@ async def test_clients_that_leave_do_not_end_the_load_that_the_next_one_waits_fo
 
 
 async def test_there_is_no_idle_prefill_while_a_load_goes_on_for_nobody() -> None:
-    engine, model, queue, gate = loading()
+    _, model, queue, gate = loading()
     impatient = asyncio.create_task(visit(queue))
     await gate.reached()
     impatient.cancel()
@@ -70,8 +70,8 @@ async def test_closing_ends_the_load() -> None:
 
 
 async def test_a_failed_load_is_tried_again() -> None:
-    scripts = [[Loss("killed")], [ModelLoaded(demo_model("m"))]]
-    engine = ScriptedEngine(load=lambda _: scripts.pop(0))  # type: ignore[arg-type]
+    scripts: list[list[Step]] = [[Loss("killed")], [ModelLoaded(demo_model("m"))]]
+    engine = ScriptedEngine(load=lambda _: scripts.pop(0))
     model = ServedModel(engine, LoadRequest("m"), lambda _: None, lambda _: None)
     with pytest.raises(EngineError, match="killed"):
         await model.make_ready()

@@ -1,7 +1,7 @@
 """The queue before the engine: one request at a time has it, and the others wait, fairly.
 
 Clients take turns, round robin, however many requests each of them has waiting; the requests of one client are served
-in the order in which they came. Knows nothing of HTTP.
+in the order in which they came. When too many wait, whoever has most of them waiting is refused. Knows nothing of HTTP.
 """
 
 import asyncio
@@ -87,10 +87,11 @@ class EngineQueue:
             client: Who asks; requests with equal values are one client's.
 
         Raises:
-            QueueFull: too many requests wait. This call raises it, so that an answer need not have begun.
-            QueueClosed: the server is shutting down. Both are also raised on entering, if they come true only then.
+            QueueFull: too many requests wait, and no client has more of them than this one. This call raises it, so
+                that an answer need not have begun; also raised on entering, when a client with fewer took the place.
+            QueueClosed: the server is shutting down; also raised on entering, if that comes true only then.
         """
-        self._check_room()
+        self._check_room(client)
         return Turn(self, client)
 
     async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncGenerator[IdlePrefillEvent, None]:
@@ -125,19 +126,39 @@ class EngineQueue:
         if self._is_taken or self._idle_prefills:
             self._engine.cancel()
 
-    def _check_room(self) -> None:
+    def _check_room(self, client: Hashable) -> None:
         if self._is_closed:
             raise QueueClosed("the server is shutting down")
-        if self._is_taken and self.length >= self._most_waiting:
+        if self._is_full and self._greedier_than(client) is None:
             raise QueueFull(self._retry_after_seconds())
+
+    @property
+    def _is_full(self) -> bool:
+        return self._is_taken and self.length >= self._most_waiting
+
+    def _greedier_than(self, client: Hashable) -> Hashable | None:
+        """Returns the client with most requests waiting, if it has more than this one with another would have."""
+        greediest = max(self._waiting, key=lambda each: len(self._waiting[each]), default=None)
+        most = len(self._waiting.get(greediest, ()))
+        return greediest if most > len(self._waiting.get(client, ())) + 1 else None
+
+    def _make_room(self, client: Hashable) -> None:
+        """Refuses the newest request of the client with most of them, if the queue is full and this one has fewer."""
+        greediest = self._greedier_than(client) if self._is_full else None
+        if greediest is not None:
+            place = self._waiting[greediest][-1]
+            self._leave(greediest, place)
+            if not place.done():
+                place.set_exception(QueueFull(self._retry_after_seconds()))
 
     def _retry_after_seconds(self) -> int:
         """Returns after how many seconds a place is free if turns take as long as the last ones."""
         return max(1, min(math.ceil(self._turn_seconds), _LONGEST_RETRY_SECONDS))
 
     async def _take(self, client: Hashable) -> Engine:
-        self._check_room()
+        self._check_room(client)
         if self._is_taken:
+            self._make_room(client)
             await self._wait(client)
         self._is_taken, self._holder = True, client
         try:
