@@ -77,6 +77,11 @@ class EngineQueue:
         """True while a request has the engine."""
         return self._is_taken
 
+    @property
+    def is_ready(self) -> bool:
+        """True if the model is loaded, so that a turn need not load it first."""
+        return self._is_ready()
+
     def turn(self, client: Hashable) -> "Turn":
         """Returns a turn of the engine, to be entered: `async with queue.turn(client) as engine:`.
 
@@ -102,7 +107,7 @@ class EngineQueue:
         Raises:
             EngineLostError: the engine's process ended.
         """
-        if self._is_taken or self._is_closed or not self._engine.is_alive or not self._is_ready():
+        if self._is_taken or self._is_closed or not self._engine.is_alive or not self.is_ready:
             return
         self._idle_prefills += 1
         try:

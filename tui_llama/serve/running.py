@@ -86,6 +86,7 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
                 app = make_app(
                     *(queue, model.info, service.settings, service.access, service.limits, metrics),
                     any_model=service.any_model,
+                    load_if_lost=model.load_if_lost,
                 )
                 async with attached_screens(queue, model.info, service.load) as screens:
                     if screens.refusal:

@@ -37,6 +37,7 @@ class ServedModel:
         self._info: ModelInfo | None = None
         self._is_loaded = False
         self._loading: asyncio.Task[None] | None = None
+        self._has_failed = False
 
     @property
     def is_ready(self) -> bool:
@@ -67,6 +68,11 @@ class ServedModel:
             raise EngineError("loading the model was stopped")
         loading.result()
 
+    def load_if_lost(self) -> None:
+        """Begins to load a model that was lost, without waiting. One that could not be loaded waits for a request."""
+        if not self.is_ready and not self._has_failed:
+            self._load_under_way()
+
     async def close(self) -> None:
         """Ends a load that is under way. May be called twice."""
         if self._loading is not None:
@@ -81,6 +87,7 @@ class ServedModel:
         return self._loading
 
     async def _load(self) -> None:
+        self._has_failed = True  # until the end shows otherwise
         events = self._engine.load(self._request)
         async with aclosing(events) if isinstance(events, AsyncGenerator) else nullcontext():
             async for event in events:
@@ -92,7 +99,7 @@ class ServedModel:
                     case Failed(message=message, hint=hint):
                         raise EngineError(message, hint)
                     case ModelLoaded(model=model, notices=notices):
-                        self._info, self._is_loaded = model, True
+                        self._info, self._is_loaded, self._has_failed = model, True, False
                         for notice in notices:
                             self._on_notice(notice)
         if not self._is_loaded:
