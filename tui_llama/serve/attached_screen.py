@@ -6,7 +6,7 @@ and messages; nothing of HTTP, and nothing of where sockets lie.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -15,7 +15,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
-from tui_llama.engine.events import Failed, Finished, IdlePrefillFinished, ModelLoaded, Notice
+from tui_llama.engine.events import Failed, Finished, IdlePrefillFinished, LoadProgress, ModelLoaded, Notice
 from tui_llama.engine.process.border import LOG_HINT, failure_words
 from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.engine.process.framing import FrameError, decode_request, encode_frame, receive_frame
@@ -34,8 +34,9 @@ from tui_llama.engine.requests import (
 from tui_llama.errors import EngineError, UserError
 from tui_llama.serve.queue import EngineQueue, QueueClosed, QueueFull
 
-Admit: TypeAlias = Callable[[LoadRequest], Awaitable[ModelLoaded | Failed]]
-"""Answers a screen that asks for a model: with the one that is loaded, or with the reason why it cannot be used."""
+Admit: TypeAlias = Callable[[LoadRequest], AsyncGenerator[LoadProgress | ModelLoaded | Failed, None]]
+"""Answers a screen that asks for a model: with the progress of its load as long as that goes on, and then with the
+model or with the reason why it cannot be used."""
 
 NOTICE_SECONDS: Final = 1.0
 """How long a reply waits for its turn before its user is told."""
@@ -216,9 +217,11 @@ class AttachedScreen:
     async def _ask(self, job: _Job) -> None:
         match self._allowed(job.request):
             case LoadRequest() as request:
-                answer = await self._admit(request)
-                self._load = request if isinstance(answer, ModelLoaded) else None
-                self._send(job, answer)
+                self._load = None
+                async with aclosing(self._admit(request)) as answers:
+                    async for answer in answers:
+                        self._load = request if isinstance(answer, ModelLoaded) else None
+                        self._send(job, answer)
             case _ if self._load is None:
                 raise EngineError("no model is loaded", "Load a model first.")
             case IdlePrefillRequest() as request:

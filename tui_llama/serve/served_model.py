@@ -1,14 +1,18 @@
 """The model that the server answers with: loaded at the start, and again when the engine's process was lost."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
+from typing import Final
 
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice
+from tui_llama.engine.events import Failed, LoadProgress, LoadStage, ModelLoaded, Notice
 from tui_llama.engine.protocol import Engine
 from tui_llama.engine.requests import LoadRequest
 from tui_llama.errors import CallerError, EngineError
+
+_PROGRESS_SECONDS: Final = 0.25
+_NO_PROGRESS: Final = LoadProgress(LoadStage.READ, 0, 1)
 
 
 class ServedModel:
@@ -38,6 +42,7 @@ class ServedModel:
         self._is_loaded = False
         self._loading: asyncio.Task[None] | None = None
         self._has_failed = False
+        self._progress = _NO_PROGRESS
 
     @property
     def is_ready(self) -> bool:
@@ -62,11 +67,20 @@ class ServedModel:
         """
         if self.is_ready:
             return
-        loading = self._load_under_way()
-        await asyncio.wait((loading,))
-        if loading.cancelled():
-            raise EngineError("loading the model was stopped")
-        loading.result()
+        await self._end_of(self._load_under_way())
+
+    async def progress(self) -> AsyncIterator[LoadProgress]:
+        """Yields the progress, again and again, until the model is loaded; begins to load it if nobody has.
+
+        Raises:
+            EngineError: it cannot be loaded.
+        """
+        while not self.is_ready:
+            loading = self._load_under_way()
+            yield self._progress
+            await asyncio.wait((loading,), timeout=_PROGRESS_SECONDS)
+            if loading.done():
+                await self._end_of(loading)
 
     def load_if_lost(self) -> None:
         """Begins to load a model that was lost, without waiting. One that could not be loaded waits for a request."""
@@ -79,9 +93,16 @@ class ServedModel:
             self._loading.cancel()
             await asyncio.wait((self._loading,))
 
+    async def _end_of(self, loading: "asyncio.Task[None]") -> None:
+        await asyncio.wait((loading,))
+        if loading.cancelled():
+            raise EngineError("loading the model was stopped")
+        loading.result()
+
     def _load_under_way(self) -> "asyncio.Task[None]":
         if self._loading is None or self._loading.done():
             self._is_loaded = False  # also if the load is ended: the process then lives and has no model
+            self._progress = _NO_PROGRESS
             self._loading = asyncio.create_task(self._load(), name="load")
             self._loading.add_done_callback(_note_seen)  # whoever waits gets the failure; perhaps nobody does
         return self._loading
@@ -93,6 +114,7 @@ class ServedModel:
             async for event in events:
                 match event:
                     case LoadProgress():
+                        self._progress = event
                         self._on_progress(event)
                     case Notice(text=text):
                         self._on_notice(text)
