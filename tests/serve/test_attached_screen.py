@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.attached_screens import MESSAGES, Serving, events_of, finished, gated, last_reason, say, serving, until
 from tests.patience import HANG_SECONDS
+from tests.serve.openai.asking import Asker, said
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.events import (
@@ -159,6 +160,33 @@ async def test_a_screen_is_served_by_the_process_of_a_real_engine(model_file: Pa
             events.append(event)
             screen.cancel()
         assert last_reason(events) is STOPPED
+
+
+async def test_what_failed_after_an_answer_is_told_to_the_screen_whose_chat_it_is(model_file: Path) -> None:
+    async with (
+        worker() as engine,
+        serving(model_file, engine) as server,
+        bare_screen(server) as owner,
+        server.screen() as other,
+    ):
+        owner.send(say(3, "save " + str(model_file.parent / "saved"), CHAT))
+        while not isinstance(await owner.receive(), Finished):
+            pass
+        others = [await events_of(other, say(3, "say hello")) for _ in range(2)]
+
+        assert not any(isinstance(event, Notice) for events in others for event in events)
+        assert await owner.receive() == Notice("the state was not saved", CHAT)
+
+
+async def test_what_failed_after_an_answer_does_not_go_to_a_program_that_asks_by_http(model_file: Path) -> None:
+    late = Notice("the state was not saved", CHAT)
+    asker = Asker([said("one"), [late, *said("two")]])
+    told: list[Notice] = []
+    asker.queue.on_late_notice = told.append
+    await asker.ask()
+
+    assert (await asker.ask()).json["choices"][0]["message"]["content"] == "two"
+    assert told == [late]
 
 
 # --- cancelling and leaving -----------------------------------------------------------------------------------------

@@ -99,9 +99,14 @@ class TextPiece(msgspec.Struct, frozen=True, tag=True):
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):
-    """One line for the user, such as why a state file was not used."""
+    """One line for the user, such as why a state file was not used.
+
+    `chat_id` is the chat of a reply that has ended, if it came after that end; it may then be among the events of
+    another request.
+    """
 
     text: str
+    chat_id: str | None = None
 
 
 TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is tokenised again for this model."

@@ -18,7 +18,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded
+from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice
 from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.engine.process.sockets import (
     UserOf,
@@ -108,6 +108,8 @@ class AttachedScreens:
         self._lock: int | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._screens: set[AttachedScreen] = set()
+        queue.on_late_notice = self._tell
 
     @property
     def count(self) -> int:
@@ -163,13 +165,22 @@ class AttachedScreens:
             check_user(cast(socket.socket, events.get_extra_info("socket")), self._user_of)
             if self.count <= _MOST_SCREENS:
                 screen = AttachedScreen(self._queue, self._admit, requests, events, self._notice_seconds)
-                await screen.serve()
+                self._screens.add(screen)
+                try:
+                    await screen.serve()
+                finally:
+                    self._screens.discard(screen)
         except Exception as error:
             note_traceback(error, paths.log_file())
         finally:
             events.transport.abort()
             with suppress(OSError):
                 await events.wait_closed()
+
+    def _tell(self, notice: Notice) -> None:
+        """Hands a notice that came after the end of a reply to the screen whose chat it is about."""
+        for screen in self._screens:
+            screen.tell(notice)
 
     async def _admit(self, request: LoadRequest) -> AsyncGenerator[LoadProgress | ModelLoaded | Failed, None]:
         # A file on a slow disk must not hold up everybody.

@@ -127,6 +127,7 @@ class AttachedScreen:
         self._pending: deque[_Job] = deque()
         self._current: _Job | None = None
         self._has_come = asyncio.Event()
+        self._chat_ids: set[str] = set()
 
     async def serve(self) -> None:
         """Serves until the screen has gone or the server shuts down; what is under way for the screen then ends.
@@ -147,6 +148,11 @@ class AttachedScreen:
         errors = [task.exception() for task in tasks if not task.cancelled()]
         for error in filter(None, errors):
             raise error
+
+    def tell(self, notice: Notice) -> None:
+        """Sends a notice about a chat, if it is one that this screen has asked about."""
+        if notice.chat_id in self._chat_ids:
+            self._write(notice)
 
     async def _read(self) -> None:
         try:
@@ -234,6 +240,8 @@ class AttachedScreen:
                     self._send(job, await engine.tokenize(request))
             case ReplyRequest() | CompleteRequest() as request:
                 async with self._turn(job) as engine:
+                    if request.chat_id is not None:
+                        self._chat_ids.add(request.chat_id)
                     await self._pass_on(job, engine.reply(request))
                 if not job.has_ended:
                     raise EngineError("the engine ended without an answer")
@@ -272,12 +280,18 @@ class AttachedScreen:
     async def _pass_on(self, job: _Job, events: AsyncIterator[Event]) -> None:
         async with aclosing(events) if isinstance(events, AsyncGenerator) else nullcontext():
             async for event in events:
-                self._send(job, event)
+                if isinstance(event, Notice) and event.chat_id is not None:
+                    self._queue.on_late_notice(event)
+                else:
+                    self._send(job, event)
 
     def _send(self, job: _Job, event: Event) -> None:
+        self._write(event)
+        job.has_ended = job.has_ended or isinstance(event, LAST_EVENTS)
+
+    def _write(self, event: Event) -> None:
         """Sends an event, and does not wait until it is taken; a screen that takes far too little is sent away."""
         frame = encode_frame(event)
-        job.has_ended = job.has_ended or isinstance(event, LAST_EVENTS)
         if self._events.is_closing():
             return
         self._events.write(frame)

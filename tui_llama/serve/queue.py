@@ -12,6 +12,7 @@ from contextlib import aclosing, nullcontext
 from types import TracebackType
 from typing import Final
 
+from tui_llama.engine.events import Notice
 from tui_llama.engine.protocol import Engine, IdlePrefillEvent
 from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.errors import TuiLlamaError
@@ -47,6 +48,9 @@ class EngineQueue:
         make_ready: Called at the start of each turn, before the request has the engine; loads a lost model again. What
             it raises, entering the turn raises.
         is_ready: Tells whether the model is loaded, so that the engine has nothing to do; None if it always is.
+
+    Attributes:
+        on_late_notice: Called with a notice that came after the end of a reply, among the events of another request.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class EngineQueue:
         self._most_waiting = most_waiting
         self._make_ready = make_ready
         self._is_ready = is_ready or (lambda: True)
+        self.on_late_notice: Callable[[Notice], None] = lambda _notice: None
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self._holder: Hashable | None = None
         self._is_taken = False

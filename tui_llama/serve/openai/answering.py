@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from tui_llama.chat import StopReason
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.events import Failed, Finished, PromptEncoded, PromptProgress, TextPiece
+from tui_llama.engine.events import Failed, Finished, Notice, PromptEncoded, PromptProgress, TextPiece
 from tui_llama.engine.protocol import Engine
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.errors import UserError
@@ -187,6 +187,8 @@ class Answering:
                         )
                     elif isinstance(event, Finished) and event.stop_reason in _STOPPED:
                         failure = QueueClosed("the engine was stopped")
+                    elif isinstance(event, Notice) and event.chat_id is not None:
+                        self._queue.on_late_notice(event)
                     elif isinstance(event, AnswerEvent):
                         answer = answer or question.answer(prompt)
                         yield answer, event
