@@ -18,6 +18,7 @@ from tui_llama.engine.events import TextPiece
 from tui_llama.engine.protocol import Engine
 from tui_llama.engine.requests import LoadRequest, ReplyRequest
 from tui_llama.engine.scripted import ScriptedEngine, Step, demo_model
+from tui_llama.errors import EngineError
 from tui_llama.serve.app import make_app
 from tui_llama.serve.http.access import Access, client_of
 from tui_llama.serve.http.disconnect import watched
@@ -144,8 +145,12 @@ async def running(
     metrics, limits = Metrics(), limits or Limits()
     measured = MeasuredEngine(engine or ScriptedEngine(), metrics)
     model = ServedModel(measured, LoadRequest(MODEL.path), lambda _progress: None, lambda _notice: None)
-    queue = EngineQueue(measured, most_waiting, model.make_ready)
-    app = make_app(queue, lambda: MODEL, Settings(), access or Access(), limits, metrics)
+    queue = EngineQueue(measured, most_waiting, model.make_ready, lambda: model.is_ready)
+    with suppress(EngineError):
+        await model.make_ready()
+    app = make_app(
+        *(queue, lambda: MODEL, Settings(), access or Access(), limits, metrics), load_if_lost=model.load_if_lost
+    )
     app.router.routes.extend([Route("/reply", reply_route(queue), methods=["POST"]), *routes(queue)])
     server, sockets = HttpServer(app, limits, queue), bound_sockets("127.0.0.1", 0)
     answering = asyncio.create_task(server.answer(sockets))
@@ -158,6 +163,7 @@ async def running(
         server.should_exit = True
         async with asyncio.timeout(HANG_SECONDS):
             await answering
+        await model.close()
 
 
 def reply_route(queue: EngineQueue) -> Callable[[Request], Any]:

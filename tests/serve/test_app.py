@@ -10,10 +10,10 @@ from starlette.routing import Route
 from tests.serve.running_server import MODEL, answer_of, error_of, running, spoken
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
-from tui_llama.engine.events import Finished, Tokenized
+from tui_llama.engine.events import Failed, Finished, ModelLoaded, Tokenized
 from tui_llama.engine.process.border import LOG_HINT
 from tui_llama.engine.requests import LoadRequest, TokenizeRequest
-from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine
+from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step
 from tui_llama.errors import EngineError, EngineLostError
 from tui_llama.serve.http.errors import ApiError
 from tui_llama.serve.queue import EngineQueue
@@ -276,6 +276,32 @@ async def test_a_model_that_cannot_be_loaded_again_is_said() -> None:
         answer = await server.ask("POST", "/tokenize", {"content": "a"})
 
     assert (answer.status, error_of(answer)["message"]) == (500, "the engine has not loaded the model.")
+
+
+async def test_a_lost_model_is_not_healthy_and_is_loaded_again() -> None:
+    gate = Gate()
+    loads: list[list[Step]] = [[ModelLoaded(MODEL)], [gate, ModelLoaded(MODEL)]]
+    engine = ScriptedEngine(load=lambda _: loads.pop(0))
+    async with running(engine) as server:
+        healthy = await server.ask("GET", "/health")
+        engine.is_alive = False
+        lost, loading = [await server.ask("GET", "/health") for _ in range(2)]
+        gate.open()
+        while (again := await server.ask("GET", "/health")).status != 200:
+            pass
+
+    assert (healthy.status, healthy.json()) == (again.status, again.json()) == (200, {"status": "ok"})
+    assert [(answer.status, error_of(answer)["code"]) for answer in (lost, loading)] == [(503, "model_not_loaded")] * 2
+    assert len(engine.load_requests) == 2
+
+
+async def test_a_model_that_cannot_be_loaded_is_not_healthy_and_is_not_tried_for_ever() -> None:
+    engine = ScriptedEngine(load=lambda _: [Failed(None, "the file is gone")])
+    async with running(engine) as server:
+        answers = [await server.ask("GET", "/health") for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [503] * 3
+    assert len(engine.load_requests) == 1
 
 
 async def test_a_load_that_was_cancelled_is_done_again() -> None:

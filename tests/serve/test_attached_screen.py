@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.attached_screens import MESSAGES, Serving, events_of, finished, gated, last_reason, say, serving, until
 from tests.patience import HANG_SECONDS
+from tests.serve.openai.asking import Asker, said
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
 from tui_llama.engine.events import (
@@ -159,6 +160,33 @@ async def test_a_screen_is_served_by_the_process_of_a_real_engine(model_file: Pa
             events.append(event)
             screen.cancel()
         assert last_reason(events) is STOPPED
+
+
+async def test_what_failed_after_an_answer_is_told_to_the_screen_whose_chat_it_is(model_file: Path) -> None:
+    async with (
+        worker() as engine,
+        serving(model_file, engine) as server,
+        bare_screen(server) as owner,
+        server.screen() as other,
+    ):
+        owner.send(say(3, "save " + str(model_file.parent / "saved"), CHAT))
+        while not isinstance(await owner.receive(), Finished):
+            pass
+        others = [await events_of(other, say(3, "say hello")) for _ in range(2)]
+
+        assert not any(isinstance(event, Notice) for events in others for event in events)
+        assert await owner.receive() == Notice("the state was not saved", CHAT)
+
+
+async def test_what_failed_after_an_answer_does_not_go_to_a_program_that_asks_by_http(model_file: Path) -> None:
+    late = Notice("the state was not saved", CHAT)
+    asker = Asker([said("one"), [late, *said("two")]])
+    told: list[Notice] = []
+    asker.queue.on_late_notice = told.append
+    await asker.ask()
+
+    assert (await asker.ask()).json["choices"][0]["message"]["content"] == "two"
+    assert told == [late]
 
 
 # --- cancelling and leaving -----------------------------------------------------------------------------------------
@@ -336,6 +364,39 @@ async def test_a_screen_that_takes_nothing_does_not_hold_up_the_others(model_fil
         await until(lambda: len(engine.reply_requests) == 1)
 
         assert last_reason(await events_of(screen, say())) is StopReason.END_OF_GENERATION
+
+
+async def test_a_question_that_waits_ends_with_the_next_one_and_does_not_hold_up_a_reply(model_file: Path) -> None:
+    engine, gate = gated()
+    async with serving(model_file, engine) as server, server.screen() as other, bare_screen(server) as screen:
+        answering = asyncio.create_task(events_of(other, say()))
+        await gate.reached()
+        screen.send(*(EstimateRequest(MESSAGES) for _ in range(40)), say(7), CancelRequest(7))
+
+        for _ in range(40):
+            assert isinstance(await screen.receive(), Failed)
+        assert await screen.receive() == Finished(7, STOPPED, Usage())
+        assert server.queue.length == 0
+        gate.open()
+        await answering
+    assert not engine.estimate_requests
+
+
+async def test_a_reply_behind_a_question_is_told_that_it_waits(model_file: Path) -> None:
+    engine, gate = gated()
+    async with (
+        serving(model_file, engine, notice_seconds=0) as server,
+        server.screen() as other,
+        bare_screen(server) as screen,
+    ):
+        answering = asyncio.create_task(events_of(other, say()))
+        await gate.reached()
+        screen.send(EstimateRequest(MESSAGES), say(7))
+
+        assert isinstance(await screen.receive(), Failed)
+        assert await screen.receive() == Notice("Waiting for another program: 1 request before this one.")
+        gate.open()
+        await answering
 
 
 # --- idle prefill ---------------------------------------------------------------------------------------------------
@@ -533,12 +594,17 @@ async def test_a_path_that_cannot_be_one_is_another_file(model_file: Path) -> No
         assert await screen.receive() == Failed(None, "it has loaded another file")
 
 
-async def test_a_screen_that_asks_for_far_too_much_at_once_is_sent_away(model_file: Path) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [[say(turn) for turn in range(2, 40)], [TokenizeRequest("a")] * 1000],
+    ids=["replies", "questions that end each other"],
+)
+async def test_a_screen_that_asks_for_far_too_much_at_once_is_sent_away(model_file: Path, asked: list[Request]) -> None:
     engine, gate = gated()
     async with serving(model_file, engine) as server, bare_screen(server) as screen:
         screen.send(say())
         await gate.reached()
-        screen.send(*(TokenizeRequest("a") for _ in range(100)))
+        screen.send(*asked)
 
         assert await screen.receive() is None
 

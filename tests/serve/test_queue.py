@@ -81,6 +81,27 @@ async def test_whoever_comes_when_too_many_wait_is_told_when_to_come_again() -> 
     assert await visits.serve_all(tasks) == ["a1", "b1", "c1"]
 
 
+async def test_in_a_full_queue_the_newest_request_of_whoever_has_most_gives_way() -> None:
+    visits = Visits(EngineQueue(ScriptedEngine(), most_waiting=4))
+    tasks = await visits.begin("a1", "a2", "a3", "a4", "a5", "b1")
+
+    with pytest.raises(QueueFull):
+        await tasks[4]
+    with pytest.raises(QueueFull):
+        visits.queue.turn("a")
+    assert visits.queue.length == 4
+    assert await visits.serve_all([*tasks[:4], tasks[5]]) == ["a1", "b1", "a2", "a3", "a4"]
+
+
+async def test_in_a_full_queue_nobody_gives_way_to_whoever_has_as_many() -> None:
+    visits = Visits(EngineQueue(ScriptedEngine(), most_waiting=3))
+    tasks = await visits.begin("a1", "a2", "a3", "b1")
+
+    with pytest.raises(QueueFull):
+        visits.queue.turn("b")
+    assert await visits.serve_all(tasks) == ["a1", "b1", "a2", "a3"]
+
+
 async def test_whoever_is_cancelled_while_waiting_leaves_its_place() -> None:
     visits = Visits(EngineQueue(ScriptedEngine()))
     first, second, third = await visits.begin("a1", "b1", "c1")

@@ -4,12 +4,14 @@ import asyncio
 import io
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from tests.patience import HANG_SECONDS
 from tests.serve.running_server import received_by
-from tui_llama.engine.events import Failed, ModelLoaded, Notice, TextPiece
+from tui_llama.engine.events import Failed, LoadProgress, LoadStage, ModelLoaded, Notice, TextPiece
+from tui_llama.engine.process.attached import ATTACHED, AttachingEngine
 from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.scripted import Gate, ScriptedEngine, Step, demo_model
 from tui_llama.errors import EngineError
@@ -27,13 +29,13 @@ STREAM = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Leng
 class Running:
     """A server whose end a test waits for."""
 
-    def __init__(self, engine: ScriptedEngine) -> None:
+    def __init__(self, engine: ScriptedEngine, load: LoadRequest = LOAD) -> None:
         self.engine = engine
         self.messages = io.StringIO()
         self.sockets = bound_sockets("127.0.0.1", 0)
         self.port = self.sockets[0].getsockname()[1]
         self.name: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        service = Service(LOAD, Settings(), Access(), self.sockets, lambda: engine)
+        service = Service(load, Settings(), Access(), self.sockets, lambda: engine)
         self.status = asyncio.create_task(serve(service, Output(io.StringIO(), self.messages), self.name.set_result))
 
     async def end_by(self, number: signal.Signals) -> int:
@@ -117,6 +119,47 @@ async def test_a_model_that_cannot_be_loaded_is_said_and_nothing_is_left() -> No
         await running.status
     assert running.engine.is_closed
     assert all(each.fileno() == -1 for each in running.sockets)
+
+
+async def test_a_screen_that_starts_during_the_load_waits_for_it_and_loads_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "demo.gguf"
+    path.touch()
+    gate = Gate()
+    progress, loaded = LoadProgress(LoadStage.COMPILE, 1, 2), ModelLoaded(demo_model(str(path)))
+    running = Running(ScriptedEngine(load=[progress, gate, loaded]), LoadRequest(str(path)))
+    await gate.reached()
+    own = ScriptedEngine()
+    screen = AttachingEngine(lambda: own, patience_seconds=HANG_SECONDS)
+
+    events = []
+    async for event in screen.load(LoadRequest(str(path))):
+        events.append(event)
+        gate.open()
+
+    assert events[0] == progress
+    assert events[-2:] == [Notice(ATTACHED), loaded]
+    assert await running.name == "demo"
+    assert (len(running.engine.load_requests), own.load_requests) == (1, [])
+    await screen.close()
+    await running.end_by(signal.SIGINT)
+
+
+async def test_a_screen_whose_server_cannot_load_the_model_tries_it_itself(tmp_path: Path) -> None:
+    path = tmp_path / "demo.gguf"
+    path.touch()
+    gate = Gate()
+    running = Running(ScriptedEngine(load=[gate, Failed(None, "the file is damaged")]), LoadRequest(str(path)))
+    await gate.reached()
+    own = ScriptedEngine()
+    screen = AttachingEngine(lambda: own, patience_seconds=HANG_SECONDS)
+
+    async for _ in screen.load(LoadRequest(str(path))):
+        gate.open()
+
+    with pytest.raises(EngineError, match="the file is damaged"):
+        await running.status
+    assert len(own.load_requests) == 1
+    await screen.close()
 
 
 async def test_what_the_model_says_is_shown() -> None:

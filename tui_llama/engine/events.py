@@ -104,10 +104,13 @@ class Notice(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         text: The line.
         is_lasting: Whether it comes with every reply of the model and says the same, so that once is enough.
+        chat_id: The chat of a reply that has ended, if it came after that end; it may then be among the events of
+            another request.
     """
 
     text: str
     is_lasting: bool = False
+    chat_id: str | None = None
 
 
 TOKENISED_AGAIN = "This chat was held with another vocabulary; its text is tokenised again for this model."

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.serve.http.access import Access, AccessMiddleware
 from tui_llama.serve.http.answering import AnsweringMiddleware
-from tui_llama.serve.http.errors import INVALID, NOT_FOUND, ApiError
+from tui_llama.serve.http.errors import INVALID, NOT_FOUND, UNAVAILABLE, ApiError
 from tui_llama.serve.http.limits import BodyLimitMiddleware, Limits
 from tui_llama.serve.metrics import CONTENT_TYPE, Metrics
 from tui_llama.serve.model_routes import json_response, model_routes
@@ -37,6 +37,7 @@ def make_app(
     metrics: Metrics | None = None,
     *,
     any_model: bool = False,
+    load_if_lost: Callable[[], None] | None = None,
 ) -> Starlette:
     """Returns the application.
 
@@ -48,12 +49,13 @@ def make_app(
         limits: What a request may cost; None for the usual limits.
         metrics: Where everything is counted; None for counts of its own.
         any_model: Whether requests may name any model, for programs that always name the same one.
+        load_if_lost: Begins to load a lost model, for clients that ask nothing while `/health` says that it is lost.
     """
     limits, metrics = limits or Limits(), metrics or Metrics()
     metrics.watch_queue(lambda: queue.length)
     app = Starlette(
         routes=[
-            Route("/health", _health, methods=["GET"]),
+            Route("/health", _health_of(queue, load_if_lost), methods=["GET"]),
             Route("/metrics", _page_of(metrics), methods=["GET"]),
             *model_routes(queue, model),
             *openai_routes(queue, model, settings, any_model=any_model),
@@ -69,8 +71,15 @@ def make_app(
     return app
 
 
-async def _health(_request: Request) -> Response:
-    return json_response({"status": "ok"})
+def _health_of(queue: EngineQueue, load_if_lost: Callable[[], None] | None) -> Callable[[Request], Awaitable[Response]]:
+    async def health(_request: Request) -> Response:
+        if not queue.is_ready:
+            if load_if_lost is not None:
+                load_if_lost()
+            raise ApiError(503, "The model is not loaded.", UNAVAILABLE, "model_not_loaded")
+        return json_response({"status": "ok"})
+
+    return health
 
 
 def _page_of(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:

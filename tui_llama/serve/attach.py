@@ -1,15 +1,15 @@
 """Lets the full-screen chats of the same user use the engine of this server, over a Unix socket.
 
 A socket is named by the file of the model, so several servers with several models can be used. The socket of a server
-that has died is taken over; that of a living one is not. What a screen may do, and how it is served, is in
-`attached_screen`.
+that has died is taken over; that of a living one is not. Screens may come while the model is still loaded: they see the
+progress, and nobody loads it a second time. What a screen may do, and how it is served, is in `attached_screen`.
 """
 
 import asyncio
 import fcntl
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, cast
@@ -18,7 +18,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.events import Failed, ModelLoaded
+from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice
 from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.engine.process.sockets import (
     UserOf,
@@ -41,6 +41,13 @@ _STORES_NOTHING: Final = (
 )
 
 
+async def _is_loaded() -> AsyncIterator[LoadProgress]:
+    """Yields nothing: the model is loaded already."""
+    nothing: tuple[LoadProgress, ...] = ()
+    for progress in nothing:
+        yield progress
+
+
 @asynccontextmanager
 async def attached_screens(
     queue: EngineQueue,
@@ -48,6 +55,7 @@ async def attached_screens(
     load_request: LoadRequest,
     runtime_folder: Path | None = None,
     *,
+    loading: Callable[[], AsyncIterator[LoadProgress]] = _is_loaded,
     user_of: UserOf = peer_user,
     notice_seconds: float = NOTICE_SECONDS,
 ) -> AsyncIterator["AttachedScreens"]:
@@ -57,14 +65,15 @@ async def attached_screens(
 
     Args:
         queue: The queue before the engine.
-        model: Returns the model that is loaded.
-        load_request: How it was loaded.
+        model: Returns the model once it is loaded.
+        load_request: How it is loaded.
         runtime_folder: The folder of the sockets; None is `paths.runtime_folder()`.
+        loading: Yields progress, often enough that screens do not lose patience, until the model is loaded.
         user_of: Tells whose process is at the other end of a connection.
         notice_seconds: How long a reply waits for its turn before its user is told.
     """
     path = socket_path(runtime_folder or paths.runtime_folder(), load_request.model_path)
-    screens = AttachedScreens(queue, _ServedModel(model, load_request), path, user_of, notice_seconds)
+    screens = AttachedScreens(queue, _ServedModel(model, loading, load_request), path, user_of, notice_seconds)
     try:
         await screens.open()
         yield screens
@@ -99,6 +108,8 @@ class AttachedScreens:
         self._lock: int | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._screens: set[AttachedScreen] = set()
+        queue.on_late_notice = self._tell
 
     @property
     def count(self) -> int:
@@ -154,7 +165,11 @@ class AttachedScreens:
             check_user(cast(socket.socket, events.get_extra_info("socket")), self._user_of)
             if self.count <= _MOST_SCREENS:
                 screen = AttachedScreen(self._queue, self._admit, requests, events, self._notice_seconds)
-                await screen.serve()
+                self._screens.add(screen)
+                try:
+                    await screen.serve()
+                finally:
+                    self._screens.discard(screen)
         except Exception as error:
             note_traceback(error, paths.log_file())
         finally:
@@ -162,27 +177,47 @@ class AttachedScreens:
             with suppress(OSError):
                 await events.wait_closed()
 
-    async def _admit(self, request: LoadRequest) -> ModelLoaded | Failed:
+    def _tell(self, notice: Notice) -> None:
+        """Hands a notice that came after the end of a reply to the screen whose chat it is about."""
+        for screen in self._screens:
+            screen.tell(notice)
+
+    async def _admit(self, request: LoadRequest) -> AsyncGenerator[LoadProgress | ModelLoaded | Failed, None]:
         # A file on a slow disk must not hold up everybody.
-        reason = await asyncio.to_thread(self._served.reason_against, request)
-        return Failed(None, reason) if reason else self._served.loaded_for(request)
+        if reason := await asyncio.to_thread(self._served.file_reason_against, request):
+            yield Failed(None, reason)
+            return
+        async for progress in self._served.loading():
+            yield progress
+        reason = self._served.reason_against(request)
+        yield Failed(None, reason) if reason else self._served.loaded_for(request)
 
 
 class _ServedModel:
-    """The model that is loaded, and whether it is what a screen asks for."""
+    """The model that is served, and whether it is what a screen asks for."""
 
-    def __init__(self, model: Callable[[], ModelInfo], load_request: LoadRequest) -> None:
+    def __init__(
+        self,
+        model: Callable[[], ModelInfo],
+        loading: Callable[[], AsyncIterator[LoadProgress]],
+        load_request: LoadRequest,
+    ) -> None:
         self._model = model
+        self.loading = loading
         self._request = load_request
         self._file = _file_mark(load_request.model_path)
 
-    def reason_against(self, request: LoadRequest) -> str:
-        """Returns why a screen cannot use the model, as the end of a sentence; empty if it can."""
+    def file_reason_against(self, request: LoadRequest) -> str:
+        """Returns why the file is not the one that a screen asks for, as the end of a sentence; empty if it is."""
         own = self._request
         if real_path(request.model_path) != real_path(own.model_path):
             return "it has loaded another file"
         if self._file is None or _file_mark(request.model_path) != self._file:
             return "the file has changed since it was loaded"
+        return ""
+
+    def reason_against(self, request: LoadRequest) -> str:
+        """Returns why a screen cannot use the model as it is loaded, as the end of a sentence; empty if it can."""
         return next((reason for differs, reason in self._differences(request) if differs), "")
 
     def _differences(self, request: LoadRequest) -> Iterator[tuple[bool, str]]:

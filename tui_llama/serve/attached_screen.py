@@ -6,7 +6,7 @@ and messages; nothing of HTTP, and nothing of where sockets lie.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -15,7 +15,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.chat import StopReason, Usage
-from tui_llama.engine.events import Failed, Finished, IdlePrefillFinished, ModelLoaded, Notice
+from tui_llama.engine.events import Failed, Finished, IdlePrefillFinished, LoadProgress, ModelLoaded, Notice
 from tui_llama.engine.process.border import LOG_HINT, failure_words
 from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.engine.process.framing import FrameError, decode_request, encode_frame, receive_frame
@@ -34,13 +34,17 @@ from tui_llama.engine.requests import (
 from tui_llama.errors import EngineError, UserError
 from tui_llama.serve.queue import EngineQueue, QueueClosed, QueueFull
 
-Admit: TypeAlias = Callable[[LoadRequest], Awaitable[ModelLoaded | Failed]]
-"""Answers a screen that asks for a model: with the one that is loaded, or with the reason why it cannot be used."""
+Admit: TypeAlias = Callable[[LoadRequest], AsyncGenerator[LoadProgress | ModelLoaded | Failed, None]]
+"""Answers a screen that asks for a model: with the progress of its load as long as that goes on, and then with the
+model or with the reason why it cannot be used."""
 
 NOTICE_SECONDS: Final = 1.0
 """How long a reply waits for its turn before its user is told."""
 
 _MOST_PENDING: Final = 16
+"""How many requests of a screen may wait that are still to be carried out."""
+_MOST_UNANSWERED: Final = 128
+"""How many may wait with those that have been stopped and only wait to be answered in their order."""
 _MOST_UNSENT_BYTES: Final = 256 * 1024 * 1024
 """What is kept for a screen that takes nothing. One that is stopped (Ctrl+Z) must not hold up the others."""
 
@@ -48,6 +52,7 @@ _MOST_UNSENT_BYTES: Final = 256 * 1024 * 1024
 @dataclass(eq=False)
 class _Job:
     request: AnsweredRequest
+    came_at: float
     engine: Engine | None = None
     task: "asyncio.Task[None] | None" = None
     is_stopped: bool = False
@@ -61,17 +66,27 @@ class _Job:
     def is_idle_prefill(self) -> bool:
         return isinstance(self.request, IdlePrefillRequest)
 
+    @property
+    def is_question(self) -> bool:
+        """True for what nobody waits for once the screen asks for something else; no cancel is sent for it."""
+        return isinstance(self.request, EstimateRequest | TokenizeRequest)
+
     def is_ended_by(self, request: AnsweredRequest | CancelRequest | StopIdlePrefill) -> bool:
-        """Tells whether a request stops the job: a cancel stops its turn, and any other request stops idle prefill."""
+        """Tells whether a request stops the job.
+
+        A cancel stops its turn, any other request stops idle prefill, and one that is answered stops older questions: a
+        screen asks for one thing at a time.
+        """
         if isinstance(request, CancelRequest):
             return self.turn is not None and self.turn == request.turn
-        return self.is_idle_prefill
+        return self.is_idle_prefill or (self.is_question and not isinstance(request, StopIdlePrefill))
 
     def stop(self) -> None:
         """Stops the job: the engine ends a reply in order; what waits, and idle prefill, just ends."""
         self.is_stopped = True
         if self.engine is not None:
-            self.engine.cancel()
+            if not self.is_question:  # the engine answers it in a moment
+                self.engine.cancel()
         elif self.task is not None:
             self.task.cancel()
 
@@ -79,6 +94,8 @@ class _Job:
         """Returns the last event of a job that was stopped before the engine said one."""
         if self.turn is not None:
             return Finished(self.turn, StopReason.STOPPED, Usage())
+        if self.is_question:
+            return Failed(None, "the screen has asked for something else since")
         return IdlePrefillFinished(0)
 
 
@@ -110,6 +127,7 @@ class AttachedScreen:
         self._pending: deque[_Job] = deque()
         self._current: _Job | None = None
         self._has_come = asyncio.Event()
+        self._chat_ids: set[str] = set()
 
     async def serve(self) -> None:
         """Serves until the screen has gone or the server shuts down; what is under way for the screen then ends.
@@ -131,6 +149,11 @@ class AttachedScreen:
         for error in filter(None, errors):
             raise error
 
+    def tell(self, notice: Notice) -> None:
+        """Sends a notice about a chat, if it is one that this screen has asked about."""
+        if notice.chat_id in self._chat_ids:
+            self._write(notice)
+
     async def _read(self) -> None:
         try:
             while (body := await receive_frame(self._requests)) is not None:
@@ -147,9 +170,10 @@ class AttachedScreen:
                 job.stop()
         if isinstance(request, CancelRequest | StopIdlePrefill):
             return
-        if len(self._pending) >= _MOST_PENDING:
+        pending = sum(not job.is_stopped for job in self._pending)
+        if pending >= _MOST_PENDING or len(self._pending) >= _MOST_UNANSWERED:
             raise FrameError("a screen asks for too much at once")
-        self._pending.append(_Job(request))
+        self._pending.append(_Job(request, asyncio.get_running_loop().time()))
         self._has_come.set()
 
     async def _work(self) -> None:
@@ -199,9 +223,11 @@ class AttachedScreen:
     async def _ask(self, job: _Job) -> None:
         match self._allowed(job.request):
             case LoadRequest() as request:
-                answer = await self._admit(request)
-                self._load = request if isinstance(answer, ModelLoaded) else None
-                self._send(job, answer)
+                self._load = None
+                async with aclosing(self._admit(request)) as answers:
+                    async for answer in answers:
+                        self._load = request if isinstance(answer, ModelLoaded) else None
+                        self._send(job, answer)
             case _ if self._load is None:
                 raise EngineError("no model is loaded", "Load a model first.")
             case IdlePrefillRequest() as request:
@@ -214,6 +240,8 @@ class AttachedScreen:
                     self._send(job, await engine.tokenize(request))
             case ReplyRequest() | CompleteRequest() as request:
                 async with self._turn(job) as engine:
+                    if request.chat_id is not None:
+                        self._chat_ids.add(request.chat_id)
                     await self._pass_on(job, engine.reply(request))
                 if not job.has_ended:
                     raise EngineError("the engine ended without an answer")
@@ -226,10 +254,10 @@ class AttachedScreen:
 
     @asynccontextmanager
     async def _turn(self, job: _Job) -> AsyncIterator[Engine]:
-        """Gives the engine when it is this screen's turn; a reply that waits long says so."""
+        """Gives the engine when it is this screen's turn; a reply that has waited long since it came says so."""
         async with AsyncExitStack() as stack:
-            loop = asyncio.get_running_loop()
-            notice = loop.call_later(self._notice_seconds, self._tell_of_wait, job) if job.turn is not None else None
+            loop, notice_at = asyncio.get_running_loop(), job.came_at + self._notice_seconds
+            notice = loop.call_at(notice_at, self._tell_of_wait, job) if job.turn is not None else None
             try:
                 job.engine = await stack.enter_async_context(self._queue.turn(self))
             finally:
@@ -252,12 +280,18 @@ class AttachedScreen:
     async def _pass_on(self, job: _Job, events: AsyncIterator[Event]) -> None:
         async with aclosing(events) if isinstance(events, AsyncGenerator) else nullcontext():
             async for event in events:
-                self._send(job, event)
+                if isinstance(event, Notice) and event.chat_id is not None:
+                    self._queue.on_late_notice(event)
+                else:
+                    self._send(job, event)
 
     def _send(self, job: _Job, event: Event) -> None:
+        self._write(event)
+        job.has_ended = job.has_ended or isinstance(event, LAST_EVENTS)
+
+    def _write(self, event: Event) -> None:
         """Sends an event, and does not wait until it is taken; a screen that takes far too little is sent away."""
         frame = encode_frame(event)
-        job.has_ended = job.has_ended or isinstance(event, LAST_EVENTS)
         if self._events.is_closing():
             return
         self._events.write(frame)

@@ -1,7 +1,7 @@
 """The queue before the engine: one request at a time has it, and the others wait, fairly.
 
 Clients take turns, round robin, however many requests each of them has waiting; the requests of one client are served
-in the order in which they came. Knows nothing of HTTP.
+in the order in which they came. When too many wait, whoever has most of them waiting is refused. Knows nothing of HTTP.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from contextlib import aclosing, nullcontext
 from types import TracebackType
 from typing import Final
 
+from tui_llama.engine.events import Notice
 from tui_llama.engine.protocol import Engine, IdlePrefillEvent
 from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.errors import TuiLlamaError
@@ -46,6 +47,10 @@ class EngineQueue:
         most_waiting: How many requests may wait.
         make_ready: Called at the start of each turn, before the request has the engine; loads a lost model again. What
             it raises, entering the turn raises.
+        is_ready: Tells whether the model is loaded, so that the engine has nothing to do; None if it always is.
+
+    Attributes:
+        on_late_notice: Called with a notice that came after the end of a reply, among the events of another request.
     """
 
     def __init__(
@@ -53,10 +58,13 @@ class EngineQueue:
         engine: Engine,
         most_waiting: int = MOST_WAITING,
         make_ready: Callable[[], Awaitable[None]] | None = None,
+        is_ready: Callable[[], bool] | None = None,
     ) -> None:
         self._engine = engine
         self._most_waiting = most_waiting
         self._make_ready = make_ready
+        self._is_ready = is_ready or (lambda: True)
+        self.on_late_notice: Callable[[Notice], None] = lambda _notice: None
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self._holder: Hashable | None = None
         self._is_taken = False
@@ -74,6 +82,11 @@ class EngineQueue:
         """True while a request has the engine."""
         return self._is_taken
 
+    @property
+    def is_ready(self) -> bool:
+        """True if the model is loaded, so that a turn need not load it first."""
+        return self._is_ready()
+
     def turn(self, client: Hashable) -> "Turn":
         """Returns a turn of the engine, to be entered: `async with queue.turn(client) as engine:`.
 
@@ -84,10 +97,11 @@ class EngineQueue:
             client: Who asks; requests with equal values are one client's.
 
         Raises:
-            QueueFull: too many requests wait. This call raises it, so that an answer need not have begun.
-            QueueClosed: the server is shutting down. Both are also raised on entering, if they come true only then.
+            QueueFull: too many requests wait, and no client has more of them than this one. This call raises it, so
+                that an answer need not have begun; also raised on entering, when a client with fewer took the place.
+            QueueClosed: the server is shutting down; also raised on entering, if that comes true only then.
         """
-        self._check_room()
+        self._check_room(client)
         return Turn(self, client)
 
     async def idle_prefill(self, request: IdlePrefillRequest) -> AsyncGenerator[IdlePrefillEvent, None]:
@@ -98,7 +112,7 @@ class EngineQueue:
         Raises:
             EngineLostError: the engine's process ended.
         """
-        if self._is_taken or self._is_closed or not self._engine.is_alive:
+        if self._is_taken or self._is_closed or not self._engine.is_alive or not self.is_ready:
             return
         self._idle_prefills += 1
         try:
@@ -122,19 +136,39 @@ class EngineQueue:
         if self._is_taken or self._idle_prefills:
             self._engine.cancel()
 
-    def _check_room(self) -> None:
+    def _check_room(self, client: Hashable) -> None:
         if self._is_closed:
             raise QueueClosed("the server is shutting down")
-        if self._is_taken and self.length >= self._most_waiting:
+        if self._is_full and self._greedier_than(client) is None:
             raise QueueFull(self._retry_after_seconds())
+
+    @property
+    def _is_full(self) -> bool:
+        return self._is_taken and self.length >= self._most_waiting
+
+    def _greedier_than(self, client: Hashable) -> Hashable | None:
+        """Returns the client with most requests waiting, if it has more than this one with another would have."""
+        greediest = max(self._waiting, key=lambda each: len(self._waiting[each]), default=None)
+        most = len(self._waiting.get(greediest, ()))
+        return greediest if most > len(self._waiting.get(client, ())) + 1 else None
+
+    def _make_room(self, client: Hashable) -> None:
+        """Refuses the newest request of the client with most of them, if the queue is full and this one has fewer."""
+        greediest = self._greedier_than(client) if self._is_full else None
+        if greediest is not None:
+            place = self._waiting[greediest][-1]
+            self._leave(greediest, place)
+            if not place.done():
+                place.set_exception(QueueFull(self._retry_after_seconds()))
 
     def _retry_after_seconds(self) -> int:
         """Returns after how many seconds a place is free if turns take as long as the last ones."""
         return max(1, min(math.ceil(self._turn_seconds), _LONGEST_RETRY_SECONDS))
 
     async def _take(self, client: Hashable) -> Engine:
-        self._check_room()
+        self._check_room(client)
         if self._is_taken:
+            self._make_room(client)
             await self._wait(client)
         self._is_taken, self._holder = True, client
         try:

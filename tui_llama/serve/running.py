@@ -79,17 +79,19 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
     metrics = Metrics()
     engine = MeasuredEngine(GuardedEngine(service.make_engine, service.log_file), metrics)
     model = ServedModel(engine, service.load, _shower(output), output.notice)
-    queue = EngineQueue(engine, make_ready=model.make_ready)
+    queue = EngineQueue(engine, make_ready=model.make_ready, is_ready=lambda: model.is_ready)
     with _ending_signals() as ending:
         try:
-            if await _done_before(ending, model.make_ready()):
-                app = make_app(
-                    *(queue, model.info, service.settings, service.access, service.limits, metrics),
-                    any_model=service.any_model,
-                )
-                async with attached_screens(queue, model.info, service.load) as screens:
-                    if screens.refusal:
-                        output.notice(screens.refusal)
+            # Before the load: a screen that starts now waits for it instead of loading the model a second time.
+            async with attached_screens(queue, model.info, service.load, loading=model.progress) as screens:
+                if screens.refusal:
+                    output.notice(screens.refusal)
+                if await _done_before(ending, model.make_ready()):
+                    app = make_app(
+                        *(queue, model.info, service.settings, service.access, service.limits, metrics),
+                        any_model=service.any_model,
+                        load_if_lost=model.load_if_lost,
+                    )
                     server = HttpServer(app, service.limits, queue)
                     answering = asyncio.create_task(server.answer(service.sockets), name="answering")
                     on_ready(served_name(model.info()))
@@ -101,6 +103,7 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
         finally:
             for each in service.sockets:
                 each.close()
+            await model.close()
             await engine.close()
 
 

@@ -19,6 +19,8 @@ from tui_llama.engine.events import (
     Failed,
     Finished,
     IdlePrefillFinished,
+    LoadProgress,
+    LoadStage,
     ModelLoaded,
     Notice,
     PromptEstimate,
@@ -218,6 +220,35 @@ async def test_a_server_that_refuses_is_explained_and_the_model_loaded_here(
         assert isinstance(events[0], Notice)
         assert "4096 tokens" in events[0].text
         assert loads_here(events)
+        await soon(server.has_left)
+
+
+async def test_a_server_that_still_loads_is_waited_for_and_its_progress_shown(
+    engine: AttachingEngine, own: ScriptedEngine, folder: Path
+) -> None:
+    progress: list[Event] = [LoadProgress(LoadStage.READ, 1, 3), LoadProgress(LoadStage.COMPILE, 2, 3)]
+
+    async def loading(_request: Request) -> list[Event]:
+        return [*progress, LOADED]
+
+    async with serving(folder, loading):
+        assert await load(engine) == [*progress, *USED]
+        assert not own.load_requests
+
+
+async def test_a_load_of_a_server_is_stopped(engine: AttachingEngine, folder: Path) -> None:
+    progress = LoadProgress(LoadStage.READ, 1, 3)
+
+    async def loading(_request: Request) -> list[Event]:
+        return [progress]
+
+    async with serving(folder, loading) as server:
+        events: list[Event] = []
+        async for event in engine.load(LoadRequest("model.gguf")):
+            events.append(event)
+            engine.cancel()
+
+        assert events == [progress, Failed(None, "loading was stopped")]
         await soon(server.has_left)
 
 

@@ -17,6 +17,7 @@ from tui_llama.engine.requests import (
     LoadRequest,
     ReplyRequest,
     StopIdlePrefill,
+    TokenizeRequest,
 )
 from tui_llama.errors import EngineLostError
 
@@ -114,6 +115,12 @@ async def test_notices_of_an_abandoned_exchange_are_kept_for_another() -> None:
     assert answerer.kept == [Notice("unseen")]
     assert await exchange.next() is None
     assert not exchange.takes_notices
+
+
+@pytest.mark.parametrize("request_", [EstimateRequest(()), TokenizeRequest("a")], ids=["estimate", "tokens"])
+async def test_a_question_with_one_answer_leaves_notices_to_the_next_request(request_: AnsweredRequest) -> None:
+    assert not Exchange(request_).takes_notices
+    assert Exchange(ReplyRequest(1, ())).takes_notices
 
 
 async def test_a_loss_is_raised_after_the_events_before_it() -> None:

@@ -1,11 +1,14 @@
 """Who may ask: keys, names of the server, and pages in browsers."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
 
 from tests.serve.running_server import error_of, running
-from tui_llama.serve.http.access import Access, client_of, is_loopback
+from tui_llama.serve.http.access import Access, AccessMiddleware, client_of, is_loopback
 
 KEY = "sesame-of-forty-thieves"
 PAGE = "http://localhost:3000"
@@ -144,16 +147,40 @@ async def test_another_page_that_asks_before_it_asks_gets_no_permission() -> Non
     assert not any(name.startswith("access-control-") for name in answer.headers)
 
 
-def test_clients_are_told_apart_by_key_address_and_program() -> None:
-    def client(*headers: tuple[bytes, bytes], address: tuple[str, int] | None = ("127.0.0.1", 5)) -> object:
-        return client_of({"headers": headers, "client": address})
+async def clients_of(access: Access, *requests: Sequence[tuple[str, str]], address: str = "127.0.0.1") -> list[object]:
+    """Returns who the clients are that send requests with these headers."""
+    seen: list[object] = []
 
-    key, program = (b"authorization", b"Bearer abc"), (b"user-agent", b"llm")
-    different = {client(), client(key), client(program), client(key, program), client(address=None)}
+    async def note(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(client_of(scope))
 
-    assert len(different) == 5
-    assert client(key) == client((b"x-api-key", b"abc"), address=("127.0.0.1", 6))
-    assert "abc" not in repr(client(key))
+    async def unused(*_: object) -> None:
+        raise AssertionError
+
+    for given_headers in requests:
+        headers = [(name.encode(), value.encode()) for name, value in (("host", "localhost"), *given_headers)]
+        scope = {"headers": headers, "client": (address, 5), "path": "/tokenize", "method": "POST", "state": {}}
+        await AccessMiddleware(note, access)(scope, unused, unused)  # type: ignore[arg-type]
+    return seen
+
+
+RIGHT, ALSO_RIGHT = ("authorization", f"Bearer {KEY}"), ("authorization", "Bearer another")
+PROGRAM = ("user-agent", "llm")
+
+
+async def test_clients_are_told_apart_by_key_address_and_program() -> None:
+    clients = await clients_of(GUARDED, [RIGHT], [ALSO_RIGHT], [RIGHT, PROGRAM], [("x-api-key", KEY)])
+    clients += await clients_of(GUARDED, [RIGHT], address="::1")
+
+    assert len(set(clients)) == 4
+    assert clients[0] == clients[3]
+    assert KEY not in repr(clients)
+
+
+async def test_a_key_that_nobody_has_checked_makes_no_new_client() -> None:
+    clients = await clients_of(Access(), [RIGHT], [ALSO_RIGHT], [("x-api-key", "anything")], [])
+
+    assert len(set(clients)) == 1
 
 
 @pytest.mark.parametrize(

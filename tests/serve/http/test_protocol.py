@@ -117,20 +117,47 @@ async def test_requests_that_come_at_once_are_answered_in_order() -> None:
     assert received.count(b"HTTP/1.1 200") == 4
 
 
-async def test_connections_that_are_too_many_are_refused_and_the_others_served() -> None:
-    async with running(limits=Limits(connections=2)) as server:
+async def test_connections_that_are_too_many_are_refused_while_all_others_are_at_work() -> None:
+    gate = Gate()
+    engine = ScriptedEngine(replies=lambda _: spoken("a", between=(gate,)))
+    async with running(engine, limits=Limits(connections=2)) as server:
         held = [await server.connect() for _ in range(2)]
-        while len(server.server.server_state.connections) < 2:
+        for _, writer in held:
+            writer.write(_reply_request().replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await gate.reached()
+        while server.queue.length < 1:
             await asyncio.sleep(0)
 
         refused = answer_of(await server.send(HEAD + b"\r\n"))
-        held[0][1].write(HEAD + b"Connection: close\r\n\r\n")
-        served = answer_of(await received_by(held[0][0]))
+        gate.open()
+        served = [answer_of(await received_by(reader)) for reader, _ in held]
         for _, writer in held:
             writer.close()
 
     assert (refused.status, error_of(refused)["code"]) == (503, "too_many_connections")
-    assert served.status == 200
+    assert [answer.status for answer in served] == [200, 200]
+
+
+@pytest.mark.parametrize("beginning", [b"", HEAD, HEAD + b"\r\n"], ids=["silent", "half a head", "kept alive"])
+async def test_connections_that_lie_idle_shut_nobody_out(beginning: bytes) -> None:
+    async with running(limits=Limits(connections=2)) as server:
+        held = []
+        for number in range(2):
+            held.append(await server.connect())
+            held[-1][1].write(beginning)
+            if beginning.endswith(b"\r\n\r\n"):
+                await held[-1][0].readuntil(b"}")
+            while len(server.server.server_state.connections) <= number:
+                await asyncio.sleep(0)
+
+        served = await server.ask("GET", "/health")
+        closed = await received_by(held[0][0])
+        held[1][1].write(b"Connection: close\r\n\r\n" if beginning == HEAD else HEAD + b"Connection: close\r\n\r\n")
+        kept = answer_of(await received_by(held[1][0]))
+        for _, writer in held:
+            writer.close()
+
+    assert (served.status, closed, kept.status) == (200, b"", 200)
 
 
 async def test_a_client_that_does_not_read_its_answer_is_ended_and_the_engine_free() -> None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import MutableMapping
+from typing import Any
 
 import pytest
 
+from tests.patience import HANG_SECONDS
 from tests.serve.openai.asking import CHAT, TEXT, Asker, Reply, said
 from tests.serve.openai.wire import DONE, ROLE
 from tui_llama.engine.events import PromptEncoded, PromptProgress, TextPiece
@@ -88,3 +91,47 @@ async def test_the_server_shutting_down_ends_an_answer_that_has_not_begun_with_5
     await asking
 
     assert (reply.status, reply.error["code"]) == (503, "shutting_down")
+
+
+class SlowReply(Reply):
+    """An answer of which nothing is read before a gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Gate()
+
+    async def take(self, message: MutableMapping[str, Any]) -> None:
+        await self.gate.wait()
+        await super().take(message)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_reads_slowly_does_not_keep_the_engine(stream: bool) -> None:
+    slow = SlowReply()
+    asker = Asker([said("Slow", "ly"), said("Next")])
+    asking = asyncio.create_task(asker.send(slow, stream=stream))
+    await slow.gate.reached()
+
+    async with asyncio.timeout(HANG_SECONDS):
+        answered = await asker.ask()
+    slow.gate.open()
+    await asking
+
+    assert answered.json["choices"][0]["message"]["content"] == "Next"
+    assert (slow.text if stream else slow.json["choices"][0]["message"]["content"]) == "Slowly"
+
+
+async def test_the_engine_waits_for_a_client_for_which_too_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui_llama.serve.openai.answering._MOST_UNSENT_EVENTS", 2)
+    slow = SlowReply()
+    asker = Asker([said(*"abcdefgh")])
+    asking = asyncio.create_task(asker.send(slow, stream=True))
+    await slow.gate.reached()
+    for _ in range(100):  # far more than the answer has events
+        await asyncio.sleep(0)
+
+    assert asker.queue.is_taken
+    slow.gate.open()
+    await asking
+    assert slow.text == "abcdefgh"
+    assert not asker.queue.is_taken

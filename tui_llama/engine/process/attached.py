@@ -7,12 +7,12 @@ estimates, idle prefill. Whoever closes such an engine only leaves: the server g
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Final
 
 from tui_llama import paths
-from tui_llama.engine.events import Failed, ModelLoaded, Notice, PromptEstimate, Tokenized
+from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice, PromptEstimate, Tokenized
 from tui_llama.engine.process.asking import AskingEngine
 from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.engine.process.framing import FrameError
@@ -40,7 +40,7 @@ from tui_llama.errors import EngineError, EngineLostError
 
 ATTACHED: Final = "This chat uses the model that `tui-llama serve` has loaded."
 PATIENCE_SECONDS: Final = 3.0
-"""How long a server may take to answer a screen that attaches: it only looks at the file."""
+"""How long a server may say nothing to a screen that attaches: it only looks at the file, and tells of its load."""
 
 _HINT: Final = "Try again: the model is loaded again."
 
@@ -179,17 +179,11 @@ class AttachingEngine:
         await self._leave()
         path = socket_path(self._folder or paths.runtime_folder(), request.model_path)
         if is_socket(path):
-            answer = await self._answer_of_server(path, request)
-            if answer is None:
-                yield Failed(None, "loading was stopped")
-                return
-            if isinstance(answer, ModelLoaded):
-                await self._own.close()  # the model that it may have loaded before is not used any more
-                yield Notice(ATTACHED)
-                yield answer
-                return
-            if answer:
-                yield Notice(answer)
+            async with aclosing(self._load_of_server(path, request)) as events:
+                async for event in events:
+                    yield event
+                    if isinstance(event, ModelLoaded | Failed):
+                        return
         async for event in self._own.load(request):
             yield event
 
@@ -232,24 +226,51 @@ class AttachingEngine:
         if attached is not None:
             await attached.close()
 
-    async def _answer_of_server(self, path: Path, request: LoadRequest) -> ModelLoaded | str | None:
-        """Returns the server's model; or else the reason for a notice, which may be empty; None if it was cancelled."""
-        task = self._attaching = asyncio.create_task(self._attach(path, request), name="attach")
+    async def _load_of_server(self, path: Path, request: LoadRequest) -> AsyncGenerator[LoadEvent, None]:
+        """Yields the progress of the server's load, and then its model, or why it is not used.
+
+        If this is stopped, it fails. A server that has ended is no news.
+        """
+        progress: asyncio.Queue[LoadProgress | None] = asyncio.Queue()
+        task = self._attaching = asyncio.create_task(self._attach(path, request, progress.put_nowait), name="attach")
+        task.add_done_callback(lambda _: progress.put_nowait(None))
         try:
-            await asyncio.wait((task,))
+            while (event := await progress.get()) is not None:
+                yield event
         finally:
             self._attaching = None
             if not task.done():
                 task.cancel()
                 await asyncio.wait((task,))
-        return None if task.cancelled() else task.result()
+        if task.cancelled():
+            yield Failed(None, "loading was stopped")
+            return
+        answer = task.result()
+        if isinstance(answer, ModelLoaded):
+            await self._own.close()  # the model that it may have loaded before is not used any more
+            yield Notice(ATTACHED)
+            yield answer
+        elif answer:
+            yield Notice(answer)
 
-    async def _attach(self, path: Path, request: LoadRequest) -> ModelLoaded | str:
+    async def _attach(
+        self, path: Path, request: LoadRequest, on_progress: Callable[[LoadProgress], None]
+    ) -> ModelLoaded | str:
+        """Returns the server's model; or else the reason for a notice, which may be empty."""
         engine = AttachedEngine(path, user_of=self._user_of)
         answer: ModelLoaded | str = ""
         try:
-            async with asyncio.timeout(self._patience_seconds):
-                answer = await _first_answer(engine, request)
+            async with asyncio.timeout(self._patience_seconds) as patience:
+                async with aclosing(engine.load(request)) as events:
+                    async for event in events:
+                        patience.reschedule(asyncio.get_running_loop().time() + self._patience_seconds)
+                        match event:
+                            case LoadProgress():
+                                on_progress(event)
+                            case ModelLoaded():
+                                answer = event
+                            case Failed(message=message, hint=hint):
+                                raise EngineError(message, hint)
         except TimeoutError:
             answer = _not_used("it does not answer")
         except EngineLostError:
@@ -262,15 +283,6 @@ class AttachingEngine:
             else:
                 await engine.close()
         return answer
-
-
-async def _first_answer(engine: AttachedEngine, request: LoadRequest) -> ModelLoaded | str:
-    async for event in engine.load(request):
-        if isinstance(event, ModelLoaded):
-            return event
-        if isinstance(event, Failed):
-            raise EngineError(event.message, event.hint)
-    return ""
 
 
 def _not_used(reason: str) -> str:

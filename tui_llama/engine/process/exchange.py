@@ -18,6 +18,7 @@ from tui_llama.engine.requests import (
     LoadRequest,
     ReplyRequest,
     StopIdlePrefill,
+    TokenizeRequest,
 )
 from tui_llama.errors import EngineLostError
 
@@ -61,7 +62,7 @@ class Exchange:
     @property
     def takes_notices(self) -> bool:
         """True if the caller will show notices. If not, they wait for the next request."""
-        return not self._abandoned and not isinstance(self.request, EstimateRequest)
+        return not self._abandoned and not isinstance(self.request, EstimateRequest | TokenizeRequest)
 
     def attach(self, child: Answering) -> None:
         """Notes who answers; sends a cancel that came before."""

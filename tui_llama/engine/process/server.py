@@ -119,6 +119,7 @@ class EngineServer:
         self._listened_to = True
         self._engine: SynchronousEngine | None = None
         self._has_answered = False
+        self._chat_id: str | None = None
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         # Held during a reply and the saving after it: the end of the process waits for these only.
         self._keeping = threading.Lock()
@@ -167,6 +168,7 @@ class EngineServer:
 
     def _answer(self, job: _Job) -> None:
         self._has_answered = False
+        self._chat_id = getattr(job.request, "chat_id", None)
         try:
             self._engine = self._engine or self._make_engine()
             self._carry_out(self._engine, job)
@@ -201,6 +203,8 @@ class EngineServer:
         """Writes an event, and waits while the pipe is full; does nothing once nobody reads any more."""
         if not self._listened_to:
             return
+        if self._has_answered and isinstance(event, Notice):
+            event = Notice(event.text, self._chat_id)
         waiting = memoryview(encode_frame(event))
         self._has_answered = self._has_answered or isinstance(event, LAST_EVENTS)
         try:

@@ -21,6 +21,8 @@ _OPEN_PATHS: Final = frozenset({"/health"})
 _ANY_ORIGIN: Final = "*"
 ANSWER_HEADERS: Final = "answer_headers"
 """The part of a request's state that holds headers for its answer, also for an error."""
+_KEY_DIGEST: Final = "key_digest"
+"""The part of a request's state that holds the digest of its key, which was found right."""
 _HOST: Final = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z_.-]+)(:[0-9]+)?")
 _PREFLIGHT_SECONDS: Final = b"600"
 
@@ -28,7 +30,10 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Client(NamedTuple):
-    """Who asks, as far as the queue's fairness tells clients apart: the key's digest, address and program."""
+    """Who asks, as far as the queue's fairness tells clients apart: the key's digest, address and program.
+
+    The key counts only where it was checked: else a client could be a new one with each request.
+    """
 
     key_digest: bytes
     address: str
@@ -67,9 +72,8 @@ class Access:
 
 def client_of(scope: Scope) -> Client:
     """Returns who sends a request. A connection without an address, as over a Unix socket, has "" for one."""
-    headers = headers_of(scope)
-    address, key = scope.get("client"), _given_key(headers)
-    return Client(b"" if key is None else _digest(key), address[0] if address else "", headers.get("user-agent", ""))
+    address, key_digest = scope.get("client"), scope.get("state", {}).get(_KEY_DIGEST, b"")
+    return Client(key_digest, address[0] if address else "", headers_of(scope).get("user-agent", ""))
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -107,7 +111,7 @@ class AccessMiddleware:
             await _answer_preflight(headers, send)
             return
         if self._access.keys and scope["path"] not in _OPEN_PATHS:
-            self._check_key(headers)
+            scope["state"][_KEY_DIGEST] = _digest(self._checked_key(headers))
         await self._app(scope, receive, send)
 
     def _check_host(self, headers: Mapping[str, str], scope: Scope) -> None:
@@ -127,12 +131,13 @@ class AccessMiddleware:
             raise _page_not_allowed()  # a browser sends no Origin where a page shows something from here, as an image
         return origin
 
-    def _check_key(self, headers: Mapping[str, str]) -> None:
+    def _checked_key(self, headers: Mapping[str, str]) -> str:
         given = _given_key(headers)
         if given is None:
             raise _key_error("The server needs a key: Authorization: Bearer KEY.", "missing_api_key")
         if not self._access.has_key(given):
             raise _key_error("The key is wrong.", "invalid_api_key")
+        return given
 
 
 def _page_not_allowed() -> ApiError:

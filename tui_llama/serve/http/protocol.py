@@ -1,7 +1,8 @@
 """HTTP/1.1 connections with limits: what uvicorn and h11 do not refuse by themselves.
 
 A connection that sends its head or its body too slowly, or too much of a head, or does not read its answer, is ended;
-until then it costs a timer and no thread. What is refused here never reaches the application.
+until then it costs a timer and no thread. When there are too many, the one that has been idle for longest is closed.
+What is refused here never reaches the application.
 """
 
 import asyncio
@@ -39,12 +40,13 @@ class LimitedProtocol(H11Protocol):
         self._stall: asyncio.TimerHandle | None = None
         self._is_refused = False
         self._bytes_thrown_away = 0
+        self._idle_since = self.loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begins, or refuses a connection that is too many."""
         super().connection_made(cast(asyncio.Transport, transport))
         self.transport.set_write_buffer_limits(high=0)  # so that `pause_writing` tells of every byte that is not read
-        if len(self.connections) > self.limits.connections:
+        if len(self.connections) > self.limits.connections and not self._close_longest_idle():
             self.connections.discard(self)
             self._refuse(ApiError(503, "The server has too many connections.", UNAVAILABLE, "too_many_connections"))
         self._await_what_is_missing()
@@ -74,6 +76,7 @@ class LimitedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Waits for the next request."""
+        self._idle_since = self.loop.time()
         super().on_response_complete()
         self._await_what_is_missing()
 
@@ -103,6 +106,22 @@ class LimitedProtocol(H11Protocol):
         with suppress(h11.LocalProtocolError):
             self.conn.send(h11.ConnectionClosed())
         self.transport.close()
+
+    @property
+    def _is_idle(self) -> bool:
+        """True between two requests, and before the first, whose head may have begun; everything sent has been read."""
+        is_between = self.conn.their_state is h11.IDLE and (self.cycle is None or self.cycle.response_complete)
+        return is_between and not self._is_refused and not self.transport.get_write_buffer_size()
+
+    def _close_longest_idle(self) -> bool:
+        """Closes the connection that has been idle for longest, this one excepted; returns whether there was one."""
+        others = (each for each in self.connections if isinstance(each, LimitedProtocol) and each is not self)
+        longest = min((each for each in others if each._is_idle), key=lambda each: each._idle_since, default=None)
+        if longest is None:
+            return False
+        self.connections.discard(longest)  # now: the end of the connection is told only later
+        longest.shutdown()
+        return True
 
     def _await_what_is_missing(self) -> None:
         """Sets a deadline for the head or the body that must come next, if it is another than before."""

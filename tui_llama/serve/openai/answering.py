@@ -1,5 +1,9 @@
-"""Answers one request: waits for the engine, and sends what it says as it comes or as a whole."""
+"""Answers one request: waits for the engine, and sends what it says as it comes or as a whole.
 
+What the engine says is taken as it comes, whether or not the client reads it: the next request need not wait for that.
+"""
+
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any, Final, Protocol, TypeAlias
@@ -10,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from tui_llama.chat import StopReason
 from tui_llama.engine.descriptions import ModelInfo
-from tui_llama.engine.events import Failed, Finished, PromptEncoded, PromptProgress, TextPiece
+from tui_llama.engine.events import Failed, Finished, Notice, PromptEncoded, PromptProgress, TextPiece
 from tui_llama.engine.protocol import Engine
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.errors import UserError
@@ -24,6 +28,8 @@ from tui_llama.serve.queue import EngineQueue, QueueClosed, QueueFull, Turn
 AnswerEvent: TypeAlias = PromptProgress | TextPiece | Finished
 
 _EXPECTED: Final = (ApiError, UserError, QueueClosed, QueueFull)
+_MOST_UNSENT_EVENTS: Final = 1 << 14
+"""What is kept of an answer for a client that reads slowly. Most answers are shorter; for others the engine waits."""
 _STOPPED: Final = (StopReason.STOPPED, StopReason.FAILED)
 
 
@@ -110,7 +116,7 @@ class Answering:
     async def _stream(self, client: WatchedClient, turn: Turn, send: Send) -> None:
         async with event_stream(send, self._ping_seconds) as stream:
             try:
-                async with aclosing(self._events(client, turn)) as events:
+                async with aclosing(self._taken(client, turn)) as events:
                     async for answer, event in events:
                         await stream.send([*_chunks(answer, event)])
                         if isinstance(event, Finished):  # now: the engine may save for a while
@@ -126,7 +132,7 @@ class Answering:
 
     async def _send_whole(self, client: WatchedClient, turn: Turn, scope: Scope, receive: Receive, send: Send) -> None:
         pieces: list[TextPiece] = []
-        async with aclosing(self._events(client, turn)) as events:
+        async with aclosing(self._taken(client, turn)) as events:
             async for answer, event in events:
                 if isinstance(event, TextPiece):
                     pieces.append(event)
@@ -134,6 +140,28 @@ class Answering:
                     body = msgspec.json.encode(answer.whole(pieces, event))
                     headers = {"cache-control": "no-store"}
                     await Response(body, headers=headers, media_type="application/json")(scope, receive, send)
+
+    async def _taken(self, client: WatchedClient, turn: Turn) -> AsyncGenerator[tuple[Answer, AnswerEvent], None]:
+        """Yields and raises what `_events` does. The turn ends with the reply, not with the last thing yielded."""
+        unsent: asyncio.Queue[tuple[Answer, AnswerEvent] | None] = asyncio.Queue()
+        room = asyncio.Semaphore(_MOST_UNSENT_EVENTS)
+
+        async def take() -> None:
+            async with aclosing(self._events(client, turn)) as events:
+                async for told in events:
+                    await room.acquire()
+                    unsent.put_nowait(told)
+
+        taking = asyncio.create_task(take(), name="answer")
+        taking.add_done_callback(lambda _: unsent.put_nowait(None))
+        try:
+            while (told := await unsent.get()) is not None:
+                room.release()
+                yield told
+            taking.result()
+        finally:
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
 
     async def _events(self, client: WatchedClient, turn: Turn) -> AsyncGenerator[tuple[Answer, AnswerEvent], None]:
         """Yields what the engine says, with what writes it.
@@ -159,6 +187,8 @@ class Answering:
                         )
                     elif isinstance(event, Finished) and event.stop_reason in _STOPPED:
                         failure = QueueClosed("the engine was stopped")
+                    elif isinstance(event, Notice) and event.chat_id is not None:
+                        self._queue.on_late_notice(event)
                     elif isinstance(event, AnswerEvent):
                         answer = answer or question.answer(prompt)
                         yield answer, event
