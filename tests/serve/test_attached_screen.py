@@ -175,11 +175,11 @@ async def test_what_failed_after_an_answer_is_told_to_the_screen_whose_chat_it_i
         others = [await events_of(other, say(3, "say hello")) for _ in range(2)]
 
         assert not any(isinstance(event, Notice) for events in others for event in events)
-        assert await owner.receive() == Notice("the state was not saved", CHAT)
+        assert await owner.receive() == Notice("the state was not saved", chat_id=CHAT)
 
 
 async def test_what_failed_after_an_answer_does_not_go_to_a_program_that_asks_by_http(model_file: Path) -> None:
-    late = Notice("the state was not saved", CHAT)
+    late = Notice("the state was not saved", chat_id=CHAT)
     asker = Asker([said("one"), [late, *said("two")]])
     told: list[Notice] = []
     asker.queue.on_late_notice = told.append

@@ -204,7 +204,7 @@ class EngineServer:
         if not self._listened_to:
             return
         if self._has_answered and isinstance(event, Notice):
-            event = Notice(event.text, self._chat_id)
+            event = Notice(event.text, chat_id=self._chat_id)
         waiting = memoryview(encode_frame(event))
         self._has_answered = self._has_answered or isinstance(event, LAST_EVENTS)
         try:
