@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.serve.openai.asking import CHAT, MODEL, QUESTION, TEXT, Asker, said
 from tui_llama.engine.descriptions import Capabilities
 from tui_llama.engine.events import Failed, PromptEncoded, TextPiece
-from tui_llama.engine.scripted import Loss
+from tui_llama.engine.process.border import LOG_HINT
+from tui_llama.engine.scripted import Loss, Step
 
 CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
 ANSWER = [*QUESTION, {"role": "assistant", "content": "I am"}]
@@ -126,6 +127,19 @@ async def test_what_is_no_request_is_refused(path: str, body: bytes) -> None:
     assert (await Asker().ask(path, body)).status == 400
 
 
+@pytest.mark.parametrize("levels", [65, 500, 980, 993])
+async def test_tools_that_are_nested_too_deeply_are_refused(levels: int) -> None:
+    deep = b'{"a":' * levels + b"1" + b"}" * levels
+    tool = b'{"type": "function", "function": {"name": "f", "parameters": ' + deep + b"}}"
+    question = b'{"messages": [{"role": "user", "content": "Hello"}], "tools": [' + tool + b"]}"
+    asker = Asker()
+    answer = await asker.ask(CHAT, question)
+
+    assert answer.status == 400
+    assert "nested too deeply" in answer.error["message"] or levels > 900
+    assert not asker.engine.reply_requests
+
+
 async def test_deep_json_is_refused() -> None:
     deep = b'{"chat_template_kwargs": ' + b'{"a":' * 100_000
 
@@ -212,6 +226,15 @@ async def test_what_fails_before_the_prompt_is_known_is_the_requests_fault(strea
 
     assert answer.status == 400
     assert answer.error["message"] == "The template refused the messages: no tools. Send others."
+
+
+@pytest.mark.parametrize("before", [[], [PromptEncoded(0, 0, (1,))]])
+async def test_a_mistake_of_the_engine_is_the_servers_fault_and_keeps_its_words(before: list[Step]) -> None:
+    asker = Asker([[*before, Failed(0, "the engine failed: KeyError: 'a secret'", LOG_HINT)]])
+    answer = await asker.ask()
+
+    assert (answer.status, answer.error["type"]) == (500, "server_error")
+    assert answer.error["message"] == "The engine failed; its log has details."
 
 
 async def test_what_fails_later_is_the_servers_fault() -> None:
