@@ -12,6 +12,7 @@ from tui_llama.engine.descriptions import Capabilities
 from tui_llama.engine.events import Failed, PromptEncoded, TextPiece
 from tui_llama.engine.process.border import LOG_HINT
 from tui_llama.engine.scripted import Loss, Step
+from tui_llama.serve.openai.request.unfollowed import OFF_VALUES, UnfollowedFields
 
 CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
 ANSWER = [*QUESTION, {"role": "assistant", "content": "I am"}]
@@ -46,6 +47,33 @@ BOTH: list[tuple[dict[str, Any], str]] = [
     ({"guided_json": {"type": "object"}}, "guided_json"),
     ({"guided_choice": ["a"]}, "guided_choice"),
     ({"regex": "a"}, "regex"),
+    *(
+        ({name: value}, name)
+        for name, value in {
+            "dry_multiplier": 0.8,
+            "xtc_probability": 0.5,
+            "mirostat": 2,
+            "samplers": ["top_k"],
+            "typical_p": 0.9,
+            "top_n_sigma": 1.5,
+            "dynatemp_range": 0.5,
+            "min_tokens": 5,
+            "stop_token_ids": [1],
+            "bad_words": ["no"],
+            "use_beam_search": True,
+            "lora": [{"id": 0, "scale": 1}],
+            "reasoning_budget": 0,
+            "thinking_budget_tokens": 100,
+            "enable_thinking": False,
+            "cache_prompt": False,
+            "n_probs": 5,
+            "post_sampling_probs": True,
+            "prompt_logprobs": 0.5,
+            "return_tokens": True,
+            "return_token_ids": True,
+            "include_stop_str_in_output": True,
+        }.items()
+    ),
 ]
 IN_CHATS: list[tuple[dict[str, Any], str]] = [
     ({"messages": None}, "messages"),
@@ -125,6 +153,29 @@ async def test_a_wrong_field_is_named(path: str, fields: dict[str, Any], param: 
 @pytest.mark.parametrize("path", [CHAT, TEXT])
 async def test_what_is_no_request_is_refused(path: str, body: bytes) -> None:
     assert (await Asker().ask(path, body)).status == 400
+
+
+async def test_fields_that_are_off_are_taken() -> None:
+    off = {
+        "dry_multiplier": 0.0,
+        "xtc_probability": 0,
+        "mirostat": 0,
+        "samplers": [],
+        "typical_p": 1.0,
+        "top_n_sigma": -1,
+        "min_tokens": 0,
+        "stop_token_ids": [],
+        "reasoning_budget": -1,
+        "enable_thinking": True,
+        "cache_prompt": True,
+        "n_probs": 0,
+        "return_tokens": False,
+        "prompt_logprobs": None,
+        "dry_base": 1.75,
+        "mirostat_tau": 5.0,
+    }
+    assert (await Asker([said("Yes.")]).ask(**off)).status == 200
+    assert OFF_VALUES.keys() == set(UnfollowedFields.__struct_fields__)
 
 
 @pytest.mark.parametrize("levels", [65, 500, 980, 993])

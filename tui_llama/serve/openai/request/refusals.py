@@ -12,6 +12,7 @@ from tui_llama.engine.events import Failed
 from tui_llama.engine.process.border import LOG_HINT
 from tui_llama.serve.http.errors import FAILED, INVALID, NOT_FOUND, ApiError
 from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody, TextBody
+from tui_llama.serve.openai.request.unfollowed import INSTEAD, OFF_VALUES
 
 NOT_SUPPORTED: Final = "unsupported_parameter"
 TOO_LONG: Final = "exceed_context_size_error"
@@ -166,6 +167,9 @@ def check_common(body: CommonBody) -> None:
     for name in _GRAMMARS:
         if getattr(body, name) not in (None, "", {}, []):
             raise unsupported(name, f"{name} is not supported yet: the engine has no grammars.")
+    for name, off in OFF_VALUES.items():
+        if getattr(body, name) not in off:
+            raise unsupported(name, f"The server knows no {name}. {INSTEAD.get(name, 'Leave it out.')}")
     form = body.response_format
     if form is not None and form.type != "text":
         raise unsupported(
