@@ -156,7 +156,7 @@ async def test_what_is_no_request_is_refused(path: str, body: bytes) -> None:
 
 
 async def test_fields_that_are_off_are_taken() -> None:
-    off = {
+    off: dict[str, Any] = {
         "dry_multiplier": 0.0,
         "xtc_probability": 0,
         "mirostat": 0,

@@ -12,7 +12,7 @@ Json: TypeAlias = Any
 _NUMBER_OFF: Final = (None, 0)
 _FLAG_OFF: Final = (None, False)
 _FLAG_ON: Final = (None, True)
-_LIST_OFF: Final = (None, [])
+_LIST_OFF: Final[tuple[Json, ...]] = (None, [])
 _UNLIMITED: Final = (None, -1)
 
 
