@@ -155,6 +155,22 @@ def test_a_failure_in_the_middle_leaves_nothing_in_memory_that_would_be_believed
     assert usage_of(talk.say("hi", max_tokens=1)).reused_tokens == 0
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ReplyRequest(2, (ChatMessage(Role.USER, "x" * 600),), sampling=GREEDY),
+        ReplyRequest(2, (ChatMessage(Role.USER, "hi"),), sampling=GREEDY, template_values="[]"),
+        CompleteRequest(2, "", GREEDY, ledger=(1, 2, 3), answer="b", answer_tokens=1),
+        CompleteRequest(2, "", GREEDY),
+    ],
+)
+def test_a_refused_request_leaves_what_is_in_memory(refused: ReplyRequest | CompleteRequest) -> None:
+    talk = talk_with(answering("yes"))
+    first = usage_of(talk.say("hi"))
+    assert isinstance(list(talk.engine.reply(refused, never))[-1], Failed)
+    assert usage_of(talk.say("and")).reused_tokens == first.context_used
+
+
 def test_a_reply_is_saved_after_its_end_was_told(tmp_path: Path) -> None:
     request = ReplyRequest(1, (ChatMessage(Role.USER, "hi"),), (), GREEDY, 3, chat_id=CHAT)
     events = engine_storing_in(tmp_path).reply(request, never)

@@ -22,6 +22,7 @@ from tui_llama.engine.events import (
     LoadStage,
     ModelLoaded,
     Notice,
+    PromptEncoded,
     PromptEstimate,
     Tokenized,
 )
@@ -44,7 +45,6 @@ from tui_llama.engine.requests import (
     ReplyRequest,
     TokenizeRequest,
 )
-from tui_llama.engine.templates.given_values import GivenValuesError
 from tui_llama.engine.threads.placement import Placement
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.errors import EngineError, PromptTooLongError, UserError
@@ -148,6 +148,7 @@ class LocalEngine:
         except UserError as error:
             yield Failed(request.turn, str(error), error.hint)
             return
+        is_encoded = False
         try:
             model, sequence = self._loaded()
             if self._model_file is not None and (change := self._model_file.change()):
@@ -158,13 +159,13 @@ class LocalEngine:
                 yield Notice(TOKENISED_AGAIN)
             reply = Reply(model, sequence, own, should_stop, self._costs, self._prompt_cache)
             for event in reply.events():
+                is_encoded = is_encoded or isinstance(event, PromptEncoded)
                 if isinstance(event, Finished):
                     self._speed.note(event.usage.read_tokens, event.usage.read_seconds)
                 yield event
-        except GivenValuesError as error:  # nothing was computed
-            yield Failed(request.turn, str(error), error.hint)
         except UserError as error:
-            self._forget()
+            if is_encoded:  # before, nothing was computed
+                self._forget()
             prompt_tokens = error.prompt_tokens if isinstance(error, PromptTooLongError) else 0
             yield Failed(request.turn, str(error), error.hint, prompt_tokens=prompt_tokens)
         except Exception:

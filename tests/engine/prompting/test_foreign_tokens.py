@@ -87,6 +87,15 @@ def test_an_answer_goes_on_from_its_text(ledger: tuple[int, ...], vocabulary: st
     assert (encoded.kept_tokens, encoded.answer_tokens) == (0, len(shown))
 
 
+@pytest.mark.parametrize("shown", ["a lo</s>", "</s>", "a<s>b"])
+def test_the_name_of_a_control_token_in_a_given_answer_is_text(shown: str) -> None:
+    said = (SAID[0], ChatMessage(Role.ASSISTANT, shown))
+    events = list(engine().reply(CompleteRequest(1, "", GREEDY, max_tokens=0, messages=said, answer=shown), never))
+    encoded = next(event for event in events if isinstance(event, PromptEncoded))
+    assert encoded.token_ids[-len(shown) :] == tuple(shown.encode())
+    assert (encoded.answer_tokens, text_of(events)) == (len(shown), "")
+
+
 def test_the_ledger_keeps_what_it_has_of_a_conversation_whose_answer_is_of_another_vocabulary() -> None:
     teller = engine()
     first = list(teller.reply(ReplyRequest(1, SAID[:1], (), GREEDY), never))

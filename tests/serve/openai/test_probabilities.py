@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.serve.openai.asking import TEXT, USAGE, Asker, probable
 from tui_llama.chat import StopReason
 from tui_llama.engine.events import Finished, PromptEncoded, TextPiece, TokenProbability
@@ -54,6 +56,28 @@ async def test_no_probability_is_lost_where_an_answer_is_cut_off() -> None:
         for chunk in stream.chunks
         for each in chunk["choices"][0].get("logprobs", {"content": []})["content"]
     ] == ["é", "<|im_end|>"]
+
+
+async def test_the_tokens_of_a_stop_text_have_no_probabilities_as_they_have_no_text() -> None:
+    held = [TextPiece(0, "", each.token_ids, each.probabilities) for each in (probable("ST"), probable("OP"))]
+    script = likely(probable("é"), *held, reason=StopReason.STOP_TEXT)
+    asker = Asker([script, script])
+    whole, stream = await asker.ask(logprobs=True), await asker.ask(logprobs=True, stream=True)
+
+    assert [each["token"] for each in whole.json["choices"][0]["logprobs"]["content"]] == ["é"]
+    told = [chunk["choices"][0].get("logprobs") for chunk in stream.chunks if chunk["choices"]]
+    assert [each["token"] for chunk in told if chunk for each in chunk["content"]] == ["é"]
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("é!", ["é", "!"]), ("é", ["é"])])
+async def test_where_pieces_were_joined_before_a_stop_text_what_was_told_has_its_probability(
+    text: str, tokens: list[str]
+) -> None:
+    joined = TextPiece(0, text, (7, 7), (*probable("é").probabilities, *probable("!").probabilities))
+    held = TextPiece(0, "", (7,), probable("STOP").probabilities)
+    answer = await Asker([likely(joined, held, reason=StopReason.STOP_TEXT)]).ask(logprobs=True)
+
+    assert [each["token"] for each in answer.json["choices"][0]["logprobs"]["content"]] == tokens
 
 
 async def test_an_impossible_token_has_a_number() -> None:

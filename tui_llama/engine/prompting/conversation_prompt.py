@@ -200,8 +200,9 @@ def _encode_said(model: LanguageModel, request: CompleteRequest) -> Prompt:
     asked, answer = _asked_and_answered(request.messages)
     if request.messages[-1].role is Role.ASSISTANT and request.messages[-1].fields:
         raise EngineError("only the text of an answer can be continued", "Leave out the further fields of the answer.")
-    # No space is added in front: if the model had generated one, it would be in the text.
-    answer_ids = model.tokenizer.tokenize(answer, parse_special=True, continues=True)
+    # No space is added in front: if the model had generated one, it would be in the text. The names of control tokens
+    # are text: those that a model generates are not shown.
+    answer_ids = model.tokenizer.tokenize(answer, continues=True)
     prompt = encode_conversation(model, request, asked, reserved_tokens=len(answer_ids))
     return replace(prompt, token_ids=[*prompt.token_ids, *answer_ids], answer_ids=tuple(answer_ids))
 

@@ -14,18 +14,23 @@ IMPOSSIBLE: Final = -9999.0
 class TellableProbabilities:
     """Decides when the probabilities of tokens are told: with the text that they come with, and not for the end mark.
 
-    The mark that ends an answer is a token as well. It is the last one, so the last of several joined pieces waits.
+    The mark that ends an answer is a token as well. It is the last one, so the last of several joined pieces waits. A
+    stop text is not told, so neither are its tokens.
     """
 
     def __init__(self) -> None:
         self._waiting: list[TokenProbability] = []
+        self._shown_waiting = 0  # how many of them wait though their text was told
 
     def take(self, piece: TextPiece) -> list[TokenProbability]:
         """Returns the probabilities that can be told with a piece of text."""
         self._waiting += piece.probabilities
         certain = len(self._waiting) if piece.text else 0
+        if certain:
+            self._shown_waiting = 0
         if certain and len(piece.probabilities) > 1:
             certain -= 1
+            self._shown_waiting = int(piece.text.encode().endswith(self._waiting[-1].token))
         told, self._waiting = self._waiting[:certain], self._waiting[certain:]
         return told
 
@@ -33,6 +38,8 @@ class TellableProbabilities:
         """Returns those that are left at the end of the answer."""
         if reason is StopReason.END_OF_GENERATION:
             self._waiting = self._waiting[:-1]
+        elif reason is StopReason.STOP_TEXT:
+            self._waiting = self._waiting[: self._shown_waiting]
         told, self._waiting = self._waiting, []
         return told
 

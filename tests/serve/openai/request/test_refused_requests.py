@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from tests.serve.openai.asking import CHAT, MODEL, QUESTION, TEXT, Asker, said
 from tui_llama.engine.descriptions import Capabilities
 from tui_llama.engine.events import Failed, PromptEncoded, TextPiece
-from tui_llama.engine.scripted import Loss
+from tui_llama.engine.process.border import LOG_HINT
+from tui_llama.engine.scripted import Loss, Step
+from tui_llama.serve.openai.request.unfollowed import OFF_VALUES, UnfollowedFields
 
 CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
 ANSWER = [*QUESTION, {"role": "assistant", "content": "I am"}]
@@ -45,6 +47,33 @@ BOTH: list[tuple[dict[str, Any], str]] = [
     ({"guided_json": {"type": "object"}}, "guided_json"),
     ({"guided_choice": ["a"]}, "guided_choice"),
     ({"regex": "a"}, "regex"),
+    *(
+        ({name: value}, name)
+        for name, value in {
+            "dry_multiplier": 0.8,
+            "xtc_probability": 0.5,
+            "mirostat": 2,
+            "samplers": ["top_k"],
+            "typical_p": 0.9,
+            "top_n_sigma": 1.5,
+            "dynatemp_range": 0.5,
+            "min_tokens": 5,
+            "stop_token_ids": [1],
+            "bad_words": ["no"],
+            "use_beam_search": True,
+            "lora": [{"id": 0, "scale": 1}],
+            "reasoning_budget": 0,
+            "thinking_budget_tokens": 100,
+            "enable_thinking": False,
+            "cache_prompt": False,
+            "n_probs": 5,
+            "post_sampling_probs": True,
+            "prompt_logprobs": 0.5,
+            "return_tokens": True,
+            "return_token_ids": True,
+            "include_stop_str_in_output": True,
+        }.items()
+    ),
 ]
 IN_CHATS: list[tuple[dict[str, Any], str]] = [
     ({"messages": None}, "messages"),
@@ -124,6 +153,42 @@ async def test_a_wrong_field_is_named(path: str, fields: dict[str, Any], param: 
 @pytest.mark.parametrize("path", [CHAT, TEXT])
 async def test_what_is_no_request_is_refused(path: str, body: bytes) -> None:
     assert (await Asker().ask(path, body)).status == 400
+
+
+async def test_fields_that_are_off_are_taken() -> None:
+    off: dict[str, Any] = {
+        "dry_multiplier": 0.0,
+        "xtc_probability": 0,
+        "mirostat": 0,
+        "samplers": [],
+        "typical_p": 1.0,
+        "top_n_sigma": -1,
+        "min_tokens": 0,
+        "stop_token_ids": [],
+        "reasoning_budget": -1,
+        "enable_thinking": True,
+        "cache_prompt": True,
+        "n_probs": 0,
+        "return_tokens": False,
+        "prompt_logprobs": None,
+        "dry_base": 1.75,
+        "mirostat_tau": 5.0,
+    }
+    assert (await Asker([said("Yes.")]).ask(**off)).status == 200
+    assert OFF_VALUES.keys() == set(UnfollowedFields.__struct_fields__)
+
+
+@pytest.mark.parametrize("levels", [65, 500, 980, 993])
+async def test_tools_that_are_nested_too_deeply_are_refused(levels: int) -> None:
+    deep = b'{"a":' * levels + b"1" + b"}" * levels
+    tool = b'{"type": "function", "function": {"name": "f", "parameters": ' + deep + b"}}"
+    question = b'{"messages": [{"role": "user", "content": "Hello"}], "tools": [' + tool + b"]}"
+    asker = Asker()
+    answer = await asker.ask(CHAT, question)
+
+    assert answer.status == 400
+    assert "nested too deeply" in answer.error["message"] or levels > 900
+    assert not asker.engine.reply_requests
 
 
 async def test_deep_json_is_refused() -> None:
@@ -212,6 +277,15 @@ async def test_what_fails_before_the_prompt_is_known_is_the_requests_fault(strea
 
     assert answer.status == 400
     assert answer.error["message"] == "The template refused the messages: no tools. Send others."
+
+
+@pytest.mark.parametrize("before", [[], [PromptEncoded(0, 0, (1,))]])
+async def test_a_mistake_of_the_engine_is_the_servers_fault_and_keeps_its_words(before: list[Step]) -> None:
+    asker = Asker([[*before, Failed(0, "the engine failed: KeyError: 'a secret'", LOG_HINT)]])
+    answer = await asker.ask()
+
+    assert (answer.status, answer.error["type"]) == (500, "server_error")
+    assert answer.error["message"] == "The engine failed; its log has details."
 
 
 async def test_what_fails_later_is_the_servers_fault() -> None:

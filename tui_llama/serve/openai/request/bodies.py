@@ -1,12 +1,14 @@
 """The bodies of requests to the two endpoints. `null` means the same as a field that is not there.
 
 Fields that change no answer, such as `user` and `metadata`, are not declared and so ignored. Fields that would change
-the answer and that the server does not know yet are declared, so that they can be refused.
+the answer and that the server does not know yet are declared, here and in `unfollowed`, so that they can be refused.
 """
 
 from typing import Any, TypeAlias
 
 import msgspec
+
+from tui_llama.serve.openai.request.unfollowed import UnfollowedFields
 
 Json: TypeAlias = Any
 
@@ -23,7 +25,7 @@ class ResponseFormat(msgspec.Struct):
     type: str = "text"
 
 
-class CommonBody(msgspec.Struct, kw_only=True):
+class CommonBody(UnfollowedFields, kw_only=True):
     """What both endpoints take. Other servers' names for the same thing stand beside OpenAI's."""
 
     model: str | None = None

@@ -1,16 +1,18 @@
 """What the endpoints refuse, always with the name of the field: nothing that would change an answer is ignored."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import Failed
+from tui_llama.engine.process.border import LOG_HINT
 from tui_llama.serve.http.errors import FAILED, INVALID, NOT_FOUND, ApiError
 from tui_llama.serve.model_name import is_called
 from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody, TextBody
+from tui_llama.serve.openai.request.unfollowed import INSTEAD, OFF_VALUES
 
 NOT_SUPPORTED: Final = "unsupported_parameter"
 TOO_LONG: Final = "exceed_context_size_error"
@@ -20,6 +22,9 @@ _LONGEST_PROMPT: Final = 1 << 20
 """Characters of a prompt that are always taken, as many as `/tokenize` takes."""
 _MOST_CHARACTERS_A_TOKEN: Final = 8
 """More than a token of text has on average, for models with a very large context."""
+
+_DEEPEST: Final = 64
+_HOLDERS: Final = (dict, list, msgspec.Struct)
 
 _GRAMMARS: Final = (
     *("grammar", "json_schema", "structured_outputs", "guided_json", "guided_regex"),
@@ -62,6 +67,26 @@ def wrong(param: str, message: str) -> ApiError:
 def unsupported(param: str, message: str) -> ApiError:
     """Returns the error for a field that the server does not know to follow."""
     return ApiError(400, message, INVALID, NOT_SUPPORTED, param)
+
+
+def check_depth(body: CommonBody) -> None:
+    """Checks that nothing in a request is nested so deeply that writing it again could fail.
+
+    Raises:
+        ApiError: something is.
+    """
+    level: list[Any] = [body]
+    for _ in range(_DEEPEST):
+        level = [each for holder in level for each in _members(holder) if isinstance(each, _HOLDERS)]
+        if not level:
+            return
+    raise ApiError(400, f"The request is nested too deeply; {_DEEPEST} levels are the most.", INVALID)
+
+
+def _members(holder: Any) -> Iterable[Any]:
+    if isinstance(holder, dict):
+        return holder.values()
+    return holder if isinstance(holder, list) else msgspec.structs.astuple(holder)
 
 
 def check_sizes(messages: Sequence[ChatMessage], values: str, model: ModelInfo) -> None:
@@ -108,6 +133,8 @@ def error_of_failure(failed: Failed, model: ModelInfo, param: str, *, has_begun:
     """
     if failed.prompt_tokens:
         return PromptTooLong(failed.prompt_tokens, model.context_size, param)
+    if failed.hint == LOG_HINT:  # a mistake of the program; its words may hold anything
+        return ApiError(500, "The engine failed; its log has details.", FAILED)
     message = f"{failed.message[:1].upper()}{failed.message[1:].rstrip('.')}. {failed.hint}".strip()
     return ApiError(500, message, FAILED) if has_begun else ApiError(400, message, INVALID)
 
@@ -130,6 +157,7 @@ def check_common(body: CommonBody) -> None:
     Raises:
         ApiError: a field asks for what the server cannot do.
     """
+    check_depth(body)
     for name in ("n", "best_of"):
         if getattr(body, name) not in (None, 1):
             raise unsupported(name, f"The server gives one answer; {name} must be 1.")
@@ -138,6 +166,9 @@ def check_common(body: CommonBody) -> None:
     for name in _GRAMMARS:
         if getattr(body, name) not in (None, "", {}, []):
             raise unsupported(name, f"{name} is not supported yet: the engine has no grammars.")
+    for name, off in OFF_VALUES.items():
+        if getattr(body, name) not in off:
+            raise unsupported(name, f"The server knows no {name}. {INSTEAD.get(name, 'Leave it out.')}")
     form = body.response_format
     if form is not None and form.type != "text":
         raise unsupported(
