@@ -49,26 +49,33 @@ def make_app(
         limits: What a request may cost; None for the usual limits.
         metrics: Where everything is counted; None for counts of its own.
         any_model: Whether requests may name any model, for programs that always name the same one.
-        load_if_lost: Begins to load a lost model, for clients that ask nothing while `/health` says that it is lost.
+        load_if_lost: Begins to load a lost model; called by `/health`, for clients that ask nothing while it is lost.
     """
-    limits, metrics = limits or Limits(), metrics or Metrics()
+    metrics = metrics or Metrics()
     metrics.watch_queue(lambda: queue.length)
     app = Starlette(
         routes=[
-            Route("/health", _health_of(queue, load_if_lost), methods=["GET"]),
-            Route("/metrics", _page_of(metrics), methods=["GET"]),
+            *_watching_routes(queue, metrics, load_if_lost),
             *model_routes(queue, model),
             *openai_routes(queue, model, settings, any_model=any_model),
         ],
         middleware=[
             Middleware(AnsweringMiddleware, queue=queue, metrics=metrics),
             Middleware(AccessMiddleware, access=access),
-            Middleware(BodyLimitMiddleware, most_bytes=limits.body_bytes),
+            Middleware(BodyLimitMiddleware, most_bytes=(limits or Limits()).body_bytes),
         ],
         exception_handlers={HTTPException: _refuse},
     )
     app.router.redirect_slashes = False  # an address is right or wrong; a redirect would lose the body of a POST
     return app
+
+
+def _watching_routes(queue: EngineQueue, metrics: Metrics, load_if_lost: Callable[[], None] | None) -> list[Route]:
+    """Returns the routes for whoever watches the server."""
+    return [
+        Route("/health", _health_of(queue, load_if_lost), methods=["GET"]),
+        Route("/metrics", _page_of(metrics), methods=["GET"]),
+    ]
 
 
 def _health_of(queue: EngineQueue, load_if_lost: Callable[[], None] | None) -> Callable[[Request], Awaitable[Response]]:

@@ -87,12 +87,7 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
                 if screens.refusal:
                     output.notice(screens.refusal)
                 if await _done_before(ending, model.make_ready()):
-                    app = make_app(
-                        *(queue, model.info, service.settings, service.access, service.limits, metrics),
-                        any_model=service.any_model,
-                        load_if_lost=model.load_if_lost,
-                    )
-                    server = HttpServer(app, service.limits, queue)
+                    server = HttpServer(_app(service, queue, model, metrics), service.limits, queue)
                     answering = asyncio.create_task(server.answer(service.sockets), name="answering")
                     on_ready(served_name(model.info()))
                     await _either(answering, ending)
@@ -105,6 +100,14 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
                 each.close()
             await model.close()
             await engine.close()
+
+
+def _app(service: Service, queue: EngineQueue, model: ServedModel, metrics: Metrics) -> Any:
+    return make_app(
+        *(queue, model.info, service.settings, service.access, service.limits, metrics),
+        any_model=service.any_model,
+        load_if_lost=model.load_if_lost,
+    )
 
 
 class HttpServer(uvicorn.Server):
