@@ -87,9 +87,11 @@ async def serve(service: Service, output: Output, on_ready: Callable[[str], None
                 if screens.refusal:
                     output.notice(screens.refusal)
                 if await _done_before(ending, model.make_ready()):
-                    server = HttpServer(_app(service, queue, model, metrics), service.limits, queue)
+                    server = HttpServer(
+                        *(_app(service, queue, model, metrics), service.limits, queue),
+                        on_listening=lambda: on_ready(served_name(model.info())),
+                    )
                     answering = asyncio.create_task(server.answer(service.sockets), name="answering")
-                    on_ready(served_name(model.info()))
                     await _either(answering, ending)
                     queue.close()
                     server.should_exit = True
@@ -117,9 +119,17 @@ class HttpServer(uvicorn.Server):
         app: The application.
         limits: Those of connections.
         queue: The queue before the engine, whose length refusals tell.
+        on_listening: Called once clients can connect.
     """
 
-    def __init__(self, app: Any, limits: Limits, queue: EngineQueue | None = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        limits: Limits,
+        queue: EngineQueue | None = None,
+        on_listening: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_listening = on_listening
         # Every failure becomes an answer or a line in the engine's log; uvicorn's words would be in between.
         for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
             logging.getLogger(name).addHandler(logging.NullHandler())
@@ -146,6 +156,11 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leaves the signals alone: `serve` knows what has to end before the answers do."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to listen."""
+        await super().startup(sockets)
+        self._on_listening()
 
     async def answer(self, sockets: list[socket.socket]) -> None:
         """Answers requests until `should_exit` is set; then ends the connections, open answers after a second."""
