@@ -100,8 +100,8 @@ class ScreenDriver:
 
     @property
     def views(self) -> list[AnswerView]:
-        """The answers' widgets, without any that is being removed and has already lost its parts."""
-        return [view for view in self.app.chat_screen.query(AnswerView) if not view._pruning]
+        """The answers' widgets, without any that has no parts yet, or is being removed and has lost them already."""
+        return [view for view in self.app.chat_screen.query(AnswerView) if not view._pruning and view.query(".note")]
 
     @property
     def answers(self) -> list[str]:
