@@ -192,15 +192,25 @@ class ChatTemplate:
         except EngineError as error:
             if self._fallback is None:
                 raise
-            try:
-                rendered = self._fallback.render(
-                    messages, add_generation_prompt=add_generation_prompt, now=now, values=values
-                )
-            except GivenValuesError:
-                raise error from None  # the reason is that the model's own template has failed
-            self._tell(_replaced_words(error, self._fallback))
-            self._has_fallen_back = True
-            return rendered
+            return self._render_by_fallback(self._fallback, error, messages, add_generation_prompt, now, values)
+
+    def _render_by_fallback(
+        self,
+        fallback: "ChatTemplate",
+        error: EngineError,
+        messages: Sequence[ChatMessage],
+        add_generation_prompt: bool,
+        now: datetime,
+        values: Mapping[str, Any] | None,
+    ) -> RenderedPrompt:
+        """Writes the text with another template, because this one has failed with `error`; raises that if both fail."""
+        try:
+            rendered = fallback.render(messages, add_generation_prompt=add_generation_prompt, now=now, values=values)
+        except GivenValuesError:
+            raise error from None  # the reason is that the model's own template has failed
+        self._tell(_replaced_words(error, fallback))
+        self._has_fallen_back = True
+        return rendered
 
     def _render(
         self, messages: Sequence[ChatMessage], add_generation_prompt: bool, now: datetime, values: Mapping[str, Any]
