@@ -120,8 +120,11 @@ class KeyValueCache:
         return kv
 
     def expect(self, length: int) -> None:
-        """Announces keys and values up to position `length`; if those are half of the memory, uses huge pages."""
-        if 2 * length >= self.shape.context_size:
+        """Announces keys and values up to position `length`; uses huge pages if they nearly fill the memory.
+
+        A head of a half-filled cache would take whole huge pages for its half, and new memory can be slow to come.
+        """
+        if 8 * length >= 7 * self.shape.context_size:
             for memory in (self._keys, self._values):
                 ask_for_huge_pages(memory)
 
