@@ -39,6 +39,7 @@ from tui_llama.engine.events import (
     Tokenized,
 )
 from tui_llama.engine.local import LocalEngine
+from tui_llama.engine.prompt_cache.owner import served_owner_id
 from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest, TokenizeRequest
 from tui_llama.engine.tokenizer.tokenizer import open_tokenizer
 from tui_llama.errors import EngineError
@@ -137,6 +138,27 @@ def test_what_was_generated_is_never_tokenized_again() -> None:
     encoded = talk.say("and")[0]
     assert isinstance(encoded, PromptEncoded)
     assert encoded.kept_tokens == len(ledger)
+
+
+def test_a_served_program_reuses_nothing_of_a_chat_and_is_reused_by_anybody(tmp_path: Path) -> None:
+    """The server tells its clients how much was reused: so they could guess what chats say."""
+    engine = engine_storing_in(tmp_path)
+    program, other = (served_owner_id(text) for text in (b"one", b"two"))
+
+    def reused(owner: str | None) -> int:
+        return usage_of(Talk(engine, owner).say("hi", max_tokens=1)).reused_tokens
+
+    assert [reused(owner) for owner in (None, program, CHAT, program)] == [0, 0, len("<user:hi><assistant"), 19]
+    assert reused(other) == 19
+    assert reused(CHAT) == 19
+
+
+@pytest.mark.parametrize("owner", [None, CHAT])
+def test_what_a_chat_leaves_in_memory_is_forgotten_when_a_served_program_asks(owner: str | None) -> None:
+    engine = engine_with(FakeModel())
+    Talk(engine, owner).say("hi", max_tokens=1)
+    assert usage_of(Talk(engine, served_owner_id(b"")).say("hi", max_tokens=1)).reused_tokens == 0
+    assert usage_of(Talk(engine, served_owner_id(b"")).say("hi", max_tokens=1)).reused_tokens == 19
 
 
 def test_an_answer_made_anew_computes_the_last_prompt_token_again_and_no_other() -> None:

@@ -1,19 +1,17 @@
 """Stored keys and values, seen from the chats: an engine stores them for a chat, and they are removed with the chat.
 
-Some belong to no chat: those of the programs that `tui-llama serve` answers. Their owners are told from chats by the
-version of the id. RFC 9562 leaves version 8 to each program; ids of chats have version 4. Only the budget evicts them.
+Some belong to no chat: those of the programs that `tui-llama serve` answers. Only the budget evicts them.
 """
 
-import hashlib
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
 
 import msgspec
 
 from tui_llama import paths
 from tui_llama.chats.store import ALL_CHATS, Store
+from tui_llama.engine.prompt_cache.owner import is_served_owner
 from tui_llama.engine.requests import LoadRequest
 from tui_llama.errors import StateFileError
 from tui_llama.files.locks import cause_of
@@ -31,22 +29,6 @@ def with_prompt_cache(request: LoadRequest, prompt_cache_mib: int) -> LoadReques
         return request
     folder = str(paths.prompt_cache_folder())
     return msgspec.structs.replace(request, prompt_cache_folder=folder, prompt_cache_bytes=prompt_cache_mib << 20)
-
-
-def served_owner_id(beginning: bytes) -> str:
-    """Returns the owner of the prompts of a served program: 32 hexadecimal digits, the same for the same beginning.
-
-    Args:
-        beginning: What tells conversations apart, such as the first messages and tools; of any length.
-    """
-    digits = hashlib.sha256(_SERVED_DOMAIN + beginning).hexdigest()[:32]
-    variant = _VARIANTS[int(digits[_VARIANT_PLACE], 16) % len(_VARIANTS)]
-    return f"{digits[:_VERSION_PLACE]}{_SERVED_VERSION}{digits[13:_VARIANT_PLACE]}{variant}{digits[17:]}"
-
-
-def is_served_owner(owner: str) -> bool:
-    """Tells whether the owner of stored keys and values is a served program, and no chat."""
-    return len(owner) == 32 and owner[_VERSION_PLACE] == _SERVED_VERSION and owner[_VARIANT_PLACE] in _VARIANTS
 
 
 def forget_chat(chat_id: str) -> None:
@@ -76,13 +58,6 @@ def forget_orphans(store: Store) -> None:
     if orphans:
         _ask(orphans)
 
-
-_SERVED_DOMAIN: Final = b"tui-llama serve\0"
-_SERVED_VERSION: Final = "8"
-_VERSION_PLACE: Final = 12
-_VARIANT_PLACE: Final = 16
-_VARIANTS: Final = "89ab"
-"""The first digit of the variant that RFC 9562 defines; without it, the version means nothing."""
 
 _NOT_REMOVED = "The stored prompt of a deleted chat could not be removed"
 _CHILD = "tui_llama.engine.prompt_cache.owners_process"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tui_llama import graphemes, paths
-from tui_llama.chats.chat_prompt_cache import explained, is_served_owner
+from tui_llama.chats.chat_prompt_cache import explained
 from tui_llama.chats.store import ALL_CHATS, Store
 from tui_llama.engine.prompt_cache.eviction import (
     NOBODY,
@@ -15,6 +15,7 @@ from tui_llama.engine.prompt_cache.eviction import (
     folder_bytes,
     remove_owner,
 )
+from tui_llama.engine.prompt_cache.owner import is_served_owner
 from tui_llama.errors import UserError
 from tui_llama.files.storage import DiskStorage
 from tui_llama.output import Output

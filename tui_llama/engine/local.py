@@ -34,6 +34,7 @@ from tui_llama.engine.gguf.model_bytes import WatchedFile
 from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.eviction import default_budget_bytes
+from tui_llama.engine.prompt_cache.owner import is_served_owner
 from tui_llama.engine.prompting.conversation_prompt import without_foreign_tokens
 from tui_llama.engine.prompting.prompt_cost import ReadingSpeed, estimate_prompt
 from tui_llama.engine.protocol import IdlePrefillEvent, ReplyEvent
@@ -73,6 +74,7 @@ class LocalEngine:
         self._sequence: TokenSequence | None = None
         self._prompt_cache: PromptCache | None = None
         self._last_chat_id: str | None = None
+        self._holds_chat = False
 
     @property
     def info(self) -> ModelInfo:
@@ -153,7 +155,7 @@ class LocalEngine:
             model, sequence = self._loaded()
             if self._model_file is not None and (change := self._model_file.change()):
                 yield Notice(change)
-            self._keep_foreign_for(request.chat_id)
+            self._keep_usable_for(request.chat_id)
             own = without_foreign_tokens(model, request)
             if len(own.ledger) < len(request.ledger):
                 yield Notice(TOKENISED_AGAIN)
@@ -183,7 +185,7 @@ class LocalEngine:
         """
         try:
             model, sequence = self._loaded()
-            self._keep_foreign_for(request.chat_id)
+            self._keep_usable_for(request.chat_id)
             own = without_foreign_tokens(model, request)
             if len(own.ledger) < len(request.ledger):
                 yield Notice(TOKENISED_AGAIN)
@@ -234,7 +236,7 @@ class LocalEngine:
             raise EngineError("no model is loaded", "Load a model first.")
         from tui_llama.engine.llama_cpp.transfer import SessionTransfer  # only commands need it
 
-        self._last_chat_id = None
+        self._last_chat_id, self._holds_chat = None, True
         return SessionTransfer(self._model, self._sequence, self._prompt_cache)
 
     def close(self) -> None:
@@ -263,11 +265,19 @@ class LocalEngine:
                 f"The stored prompt of this chat was not saved ({'; '.join(outcome.problems)}); its text is safe."
             )
 
-    def _keep_foreign_for(self, chat_id: str | None) -> None:
-        """Drops foreign keys and values from the sequence, unless they are those of this chat."""
-        if self._sequence is not None and (chat_id is None or chat_id != self._last_chat_id):
-            self._sequence.rewind(self._sequence.own_tokens)
-        self._last_chat_id = chat_id
+    def _keep_usable_for(self, chat_id: str | None) -> None:
+        """Drops from the sequence what this chat, or served program, may not use.
+
+        That is foreign keys and values of another chat, and for a served program all that chats have left there; see
+        `prompt_cache.owner`.
+        """
+        is_chat = chat_id is None or not is_served_owner(chat_id)
+        if self._sequence is not None:
+            if chat_id is None or chat_id != self._last_chat_id:
+                self._sequence.rewind(self._sequence.own_tokens)
+            if self._holds_chat and not is_chat:
+                self._sequence.rewind(0)
+        self._last_chat_id, self._holds_chat = chat_id, is_chat
 
     def _forget(self) -> None:
         """Empties the sequence: after a failure its keys and values may be wrong."""

@@ -7,9 +7,9 @@ from click.testing import CliRunner, Result
 
 from tests.fakes.stored_prompts import OTHER_OWNER, cache_on, store
 from tui_llama import paths
-from tui_llama.chats.chat_prompt_cache import served_owner_id
 from tui_llama.chats.store import Store
 from tui_llama.cli.main import command_line
+from tui_llama.engine.prompt_cache.owner import served_owner_id
 
 
 def run(*arguments: str, stdin: str = "") -> Result:

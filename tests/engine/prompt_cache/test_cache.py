@@ -11,6 +11,7 @@ from tests.fakes.storage_wrappers import CountingStorage
 from tests.fakes.stored_prompts import MODEL, OTHER_OWNER, OWNER, TOKEN_BYTES, cache_on, sequence_of, store, tokens
 from tests.scale import scaled
 from tui_llama.engine.prompt_cache.eviction import cache_uses, clear, make_room, remove_owner, used_bytes
+from tui_llama.engine.prompt_cache.owner import served_owner_id
 from tui_llama.engine.state_file import HEADER_BYTES, KvArray
 from tui_llama.files.storage import DiskStorage
 
@@ -153,6 +154,15 @@ def test_another_chat_stores_the_same_tokens_again_and_they_are_everybodys(tmp_p
     assert cache_on(tmp_path).restore(sequence, past, OWNER).tokens == 100
     assert sequence.own_tokens == 100  # of two that are equally long, ours is taken
     assert cache_on(tmp_path).restore(sequence_of([]), past).tokens == 100
+
+
+def test_what_a_chat_has_stored_is_stored_again_for_a_served_program(tmp_path: Path) -> None:
+    past, program = tokens(100), bytes.fromhex(served_owner_id(b"system prompt"))
+    store(cache_on(tmp_path), past)
+    assert cache_on(tmp_path).restore(sequence_of([]), past, program).tokens == 0
+    assert store(cache_on(tmp_path), [*past, 1], program).tokens == 101
+    assert cache_on(tmp_path).restore(sequence_of([]), [*past, 1], program).tokens == 101
+    assert cache_on(tmp_path).restore(sequence_of([]), [*past, 1], OWNER).tokens == 101
 
 
 def test_what_was_computed_elsewhere_need_not_be_what_we_compute_to_the_last_bit(tmp_path: Path) -> None:

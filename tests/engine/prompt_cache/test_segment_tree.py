@@ -10,6 +10,7 @@ from tests.fakes.segments import FOLDER, as_ids, header_of
 from tests.fakes.simulated_disk import SimulatedDisk
 from tests.fakes.stored_prompts import OTHER_OWNER, OWNER
 from tui_llama.engine.prompt_cache.cache_files import SUFFIX
+from tui_llama.engine.prompt_cache.owner import served_owner_id
 from tui_llama.engine.prompt_cache.segment_tree import KnownSegment, PathPart, SegmentTree, has_foreign, tokens_of
 from tui_llama.engine.state_file import NO_PARENT, Commit, Segment
 
@@ -79,6 +80,16 @@ def test_a_foreign_segment_and_what_goes_on_from_it_are_found_by_their_owner_onl
     path = tree.find(asked, OWNER)
     assert parts(path) == [(4, 0, 5), (5, 5, 7)]
     assert has_foreign(path)
+
+
+def test_a_served_program_finds_nothing_of_a_chat_and_nothing_that_goes_on_from_a_chat() -> None:
+    program, other_program = (bytes.fromhex(served_owner_id(text)) for text in (b"one", b"two"))
+    after_chat = known_segment(4, [5, 6], ROOT, 4, owner=program)
+    served = known_segment(5, [1, 2, 3], owner=other_program)
+    tree = tree_of(ROOT, after_chat, served)
+    asked = as_ids([1, 2, 3, 4, 5, 6])
+    assert parts(tree.find(asked, program)) == [(5, 0, 3)]
+    assert parts(tree.find(asked, OWNER)) == [(1, 0, 4), (4, 4, 6)]
 
 
 @pytest.mark.parametrize("foreign_comes_first", [True, False])

@@ -25,9 +25,9 @@ from tests.fakes.tool_templates import (
     calling,
 )
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.chats.chat_prompt_cache import served_owner_id
 from tui_llama.engine.events import Failed, PromptEncoded, PromptProgress, TextPiece
 from tui_llama.engine.local import LocalEngine
+from tui_llama.engine.prompt_cache.owner import served_owner_id
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, EstimateRequest, LoadRequest, ReplyRequest

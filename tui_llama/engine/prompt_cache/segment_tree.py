@@ -13,6 +13,7 @@ import numpy as np
 
 from tui_llama.engine.prompt_cache.cache_files import DAMAGED_SUFFIX, SUFFIX, is_segment
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
+from tui_llama.engine.prompt_cache.owner import may_use
 from tui_llama.engine.prompt_cache.segment_scan import scan, still_holds
 from tui_llama.engine.prompt_cache.segment_writer import cut_to_records
 from tui_llama.engine.state_file import NO_PARENT, RecordPlace, Segment, StateFingerprint, TokenIds
@@ -215,13 +216,14 @@ class SegmentTree:
     def find(self, token_ids: TokenIds, owner: bytes | None = None) -> list[PathPart]:
         """Returns the path from the root that holds the longest prefix of the tokens, (tokens,) uint32.
 
-        Only their owner finds foreign segments. Of equally long paths, one without foreign segments wins.
+        Only their owner finds foreign segments, and a served program finds none of chats; see `owner`. Of equally long
+        paths, one without foreign segments wins.
         """
         best: list[PathPart] = []
         open_paths: list[tuple[KnownSegment, list[PathPart]]] = [(root, []) for root in self._with_parent(NO_PARENT)]
         while open_paths:
             known, before = open_paths.pop()
-            if known.segment.header.is_foreign and known.owner != owner:
+            if (known.segment.header.is_foreign and known.owner != owner) or not may_use(owner, known.owner):
                 continue
             own = known.segment.token_ids
             # The first token rules most of them out: then they hold nothing that their parent does not.

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.chats.chat_prompt_cache import served_owner_id
+from tui_llama.engine.prompt_cache.owner import served_owner_id
 
 _BEGINNING_CHARACTERS: Final = 256
 _BEGINNING_TOKENS: Final = 64

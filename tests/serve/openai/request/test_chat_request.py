@@ -8,7 +8,7 @@ import pytest
 
 from tests.serve.openai.asking import CHAT, MODEL, QUESTION, Asker
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
-from tui_llama.chats.chat_prompt_cache import is_served_owner
+from tui_llama.engine.prompt_cache.owner import is_served_owner
 from tui_llama.engine.requests import CompleteRequest, OverflowMode, ReplyRequest
 from tui_llama.settings import Settings
 
