@@ -1,5 +1,6 @@
 """Types that every layer shares: roles, messages, reasons why an answer ended, and its usage."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Final, TypeAlias
 
@@ -39,9 +40,48 @@ ENDED_BY_ITSELF: Final = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)
 """The reasons with which an answer is complete and was not cut off."""
 
 
+class Attachment(msgspec.Struct, frozen=True):
+    """A text that the user has attached to a message: a file, or a long paste. The chat keeps its content.
+
+    `path` is the absolute path of the file; empty for a paste. `digest` is the SHA-256 of the file's bytes in
+    hexadecimal digits, which tells whether the file has changed since; empty for a paste.
+    """
+
+    name: str
+    text: str
+    path: str = ""
+    digest: str = ""
+
+
+class Thinking(StrEnum):
+    """Whether, and how hard, a model is to think before it answers. A template knows some of these, or none."""
+
+    DEFAULT = "default"
+    OFF = "off"
+    ON = "on"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class ChatChoices(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the user has chosen for one chat, in place of the settings.
+
+    `sampling` holds values by the names of `SamplingSettings`. `thinking` None and `thinking_tokens` None take the
+    settings. Every answer of the chat begins with `reply_start`. `persona` is the name of the one that was taken last.
+    """
+
+    sampling: Mapping[str, float | int | None] = {}
+    thinking: Thinking | None = None
+    thinking_tokens: Count | None = None
+    reply_start: str = ""
+    persona: str = ""
+
+
 class ChatMessage(msgspec.Struct, frozen=True):
     """One message as the chat template sees it.
 
+    `thought` is what the model thought before the text of an answer; templates get it by the names that they know.
     `images` are data URLs, shown to a model that sees them, before the text. `fields` is a JSON object with further
     fields of the message, such as `tool_calls`, `tool_call_id` and `name`, for templates and servers that know them;
     "" is none.
@@ -51,6 +91,7 @@ class ChatMessage(msgspec.Struct, frozen=True):
     text: str
     images: tuple[str, ...] = ()
     fields: str = ""
+    thought: str = ""
 
 
 class SamplingSettings(msgspec.Struct, frozen=True):
@@ -135,6 +176,8 @@ class Usage(msgspec.Struct, frozen=True):
     read. At the end the cache holds `context_used` tokens of the `context_size` that it can hold. `drafted_tokens` were
     guessed from the text in the context, and `accepted_tokens` of them were right.
 
+    Of the generated tokens, `thought_tokens` are a thought, which took `thought_seconds`.
+
     A server may tell less. `first_token_seconds` is the time from the request to the first token as this program has
     measured it, for engines on servers only. Where the server told no token counts, `knows_tokens` is false and all
     counts are 0; where it did not tell how much of the prompt was in its cache, `knows_reused` is false and
@@ -153,3 +196,5 @@ class Usage(msgspec.Struct, frozen=True):
     first_token_seconds: Seconds | None = None
     knows_tokens: bool = True
     knows_reused: bool = True
+    thought_tokens: Count = 0
+    thought_seconds: Seconds = 0.0

@@ -144,10 +144,11 @@ class PromptAdvanced(TurnEvent, frozen=True):
 
 
 class TextArrived(TurnEvent, frozen=True):
-    """A piece of the answer has arrived, with its tokens."""
+    """A piece of the answer has arrived, with its tokens; `thought` precedes `text`."""
 
     text: str
     token_ids: tuple[int, ...] = ()
+    thought: str = ""
 
 
 class ReplyFinished(TurnEvent, frozen=True):
@@ -274,11 +275,12 @@ class StopReply(Action, frozen=True):
 
 
 class AppendText(Action, frozen=True):
-    """Add a piece to the open answer."""
+    """Add a piece to the open answer; `thought` precedes `text`."""
 
     turn: int
     text: str
     token_ids: tuple[int, ...]
+    thought: str = ""
 
 
 class FinishAnswer(Action, frozen=True):
@@ -337,7 +339,7 @@ def _replace_message(_numbers: Numbers, event: Event) -> Action:
 
 def _append_text(numbers: Numbers, event: Event) -> Action:
     assert isinstance(event, TextArrived)
-    return AppendText(numbers.turn, event.text, event.token_ids)
+    return AppendText(numbers.turn, event.text, event.token_ids, event.thought)
 
 
 def _finish_as_reported(numbers: Numbers, event: Event) -> Action:

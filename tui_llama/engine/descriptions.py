@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tui_llama.chat import Count
+from tui_llama.chat import Count, Thinking
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -21,6 +21,7 @@ class Capabilities(msgspec.Struct, frozen=True):
         sees_images: The model sees the images of messages.
         has_probabilities: It tells the log-probabilities of tokens.
         has_grammars: It can bind an answer to a grammar or a JSON schema.
+        can_answer_now: It can close a thought before its end, so that the answer begins.
         why_not_continue: Why it cannot continue an answer, as a sentence; empty if it can.
     """
 
@@ -32,6 +33,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     has_probabilities: bool = False
     has_grammars: bool = False
     why_not_continue: str = ""
+    can_answer_now: bool = True
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -40,6 +42,9 @@ class ModelInfo(msgspec.Struct, frozen=True):
     The model of a server has the address of a `servers.address.RemoteModel` as its path, the server's name in
     `server`, and 0 or "" for what the server does not tell. `template_marks` are those of
     `chat_template.KNOWN_MARKS` that the chat template writes; they tell how the model writes thoughts and tool calls.
+
+    `thinking` are the values of a request's `thinking` that the template, or the server, knows beside the default;
+    empty where it cannot be told.
 
     `sampling` is the file's recommendation, by the names of `chat.SamplingSettings`; it is not checked. `vocabulary` is
     the vocabulary's fingerprint: two are equal only if token ids mean the same in both.
@@ -60,6 +65,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     vocabulary: str = ""
     server: str = ""
     template_marks: tuple[str, ...] = ()
+    thinking: tuple[Thinking, ...] = ()
     capabilities: Capabilities = Capabilities()
 
 

@@ -89,13 +89,16 @@ class TextPiece(msgspec.Struct, frozen=True, tag=True):
     """A piece of the answer and the tokens sampled since the last piece.
 
     `text` never ends inside a character, and may be empty while one is incomplete or a stop text may be forming. A
-    server's answer has no `token_ids`. `probabilities` are those of the tokens, if the request asks for them.
+    server's answer has no `token_ids`. `probabilities` are those of the tokens, if the request asks for them. `thought`
+    is the part of the piece that the model thought before it began to answer; it precedes `text`, and the marks around
+    a thought belong to neither.
     """
 
     turn: int
     text: str
     token_ids: tuple[TokenId, ...]
     probabilities: tuple[TokenProbability, ...] = ()
+    thought: str = ""
 
 
 class Notice(msgspec.Struct, frozen=True, tag=True):

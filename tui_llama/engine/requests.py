@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from tui_llama.chat import ChatMessage, SamplingSettings
+from tui_llama.chat import ChatMessage, SamplingSettings, Thinking
 
 DEFAULT_CONTEXT_SIZE = 8192
 
@@ -90,6 +90,10 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     `top_probabilities`, every token comes with its log-probability and those of so many likeliest others. An engine
     that cannot do one of these fails the reply and says so.
 
+    `thinking` is whether the model is to think first, as far as its template knows that; a thought of more than
+    `thinking_tokens` is closed, and the answer begins. The answer begins with `reply_start`, whose text is not told
+    again.
+
     `keeps_template` fails a reply whose messages the model's own template refuses; by default another one writes them,
     and the user is told.
     """
@@ -113,6 +117,9 @@ class ReplyRequest(msgspec.Struct, frozen=True, tag=True):
     grammar: str = ""
     top_probabilities: int | None = None
     keeps_template: bool = False
+    thinking: Thinking = Thinking.DEFAULT
+    thinking_tokens: int | None = None
+    reply_start: str = ""
 
 
 class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
@@ -151,6 +158,8 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     grammar: str = ""
     top_probabilities: int | None = None
     keeps_template: bool = False
+    thinking: Thinking = Thinking.DEFAULT
+    thinking_tokens: int | None = None
 
 
 class IdlePrefillRequest(msgspec.Struct, frozen=True, tag=True):
@@ -169,6 +178,8 @@ class IdlePrefillRequest(msgspec.Struct, frozen=True, tag=True):
     overflow: Overflow = Overflow()
     vocabulary: str = ""
     begun_at: str = ""
+    thinking: Thinking = Thinking.DEFAULT
+    reply_start: str = ""
 
 
 class StopIdlePrefill(msgspec.Struct, frozen=True, tag=True):
@@ -189,6 +200,8 @@ class EstimateRequest(msgspec.Struct, frozen=True, tag=True):
     vocabulary: str = ""
     begun_at: str = ""
     shows_prompt: bool = False
+    thinking: Thinking = Thinking.DEFAULT
+    reply_start: str = ""
 
 
 class TokenizeRequest(msgspec.Struct, frozen=True, tag=True):

@@ -78,6 +78,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Of prompt_ids and generated_ids: ids mean something in one vocabulary only; null: nobody knows which.
         "ALTER TABLE messages ADD COLUMN vocabulary TEXT",
     ),
+    (
+        # What was chosen for this chat alone: JSON of `chat.ChatChoices`.
+        "ALTER TABLE chats ADD COLUMN choices TEXT NOT NULL DEFAULT '{}'",
+        # What the model thought before the text of its answer.
+        "ALTER TABLE messages ADD COLUMN thought TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE answer_pieces ADD COLUMN thought TEXT NOT NULL DEFAULT ''",
+        # JSON of `chat.Attachment`s.
+        "ALTER TABLE messages ADD COLUMN attachments TEXT NOT NULL DEFAULT '[]'",
+        # When the user took the message away, with all below it; null: it is there. Undo brings it back.
+        "ALTER TABLE messages ADD COLUMN deleted_at INTEGER",
+        # What is written in a chat and not sent. A chat that has no message yet is not among the chats.
+        """
+        CREATE TABLE drafts (
+            chat_id TEXT PRIMARY KEY NOT NULL,
+            text TEXT NOT NULL,
+            attachments TEXT NOT NULL DEFAULT '[]',
+            written_at INTEGER NOT NULL
+        )
+        """,
+    ),
 )
 
 
