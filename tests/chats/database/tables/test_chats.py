@@ -99,7 +99,8 @@ def test_a_very_long_chat_can_be_deleted(store: Store, path: Path) -> None:
     chat_id = store.create_chat()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
-            "INSERT INTO messages (message_id, chat_id, parent_id, role, state, text, prompt_ids, generated_ids, created_at)"
+            "INSERT INTO messages (message_id, chat_id, parent_id, role, state, text,"
+            " prompt_ids, generated_ids, created_at)"
             " VALUES (?, ?, ?, 'user', 'complete', '', x'', x'', 0)",
             [(number, chat_id, number - 1 or None) for number in range(1, 3001)],
         )
