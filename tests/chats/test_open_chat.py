@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tui_llama import paths
-from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.chat import ChatChoices, ChatMessage, Role, StopReason, Usage
 from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.ledger import Ledger
@@ -370,3 +370,32 @@ async def test_the_tokens_of_an_answer_that_no_server_has_written_on_end_at_its_
     chat.append("from afar", ())
     chat.finish_answer(StopReason.LENGTH, None)
     assert (await chat.whole_ledger()).by_vocabulary == {}
+
+
+async def test_what_is_chosen_for_a_chat_comes_back_with_it(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal, system_prompt="Be brief.")
+    chat.set_choices(ChatChoices({"top_k": 3}))
+    chat.set_system_prompt("Be long.")
+    await journal.settle()
+    assert store.list_chats() == []
+
+    await answered(chat, "one", "two")
+    assert chat.chat_id is not None
+    chat.set_choices(ChatChoices({"top_k": 3}, reply_start="Sure,"))
+    chat.set_system_prompt("Be silent.")
+    await journal.settle()
+
+    stored = store.chat(chat.chat_id)
+    again = await OpenChat.restore(journal, chat.chat_id)
+    assert (stored.choices, stored.system_prompt) == (again.choices, again.system_prompt)
+    assert again.choices == ChatChoices({"top_k": 3}, reply_start="Sure,")
+    assert again.prompt_messages()[0] == ChatMessage(Role.SYSTEM, "Be silent.")
+
+
+async def test_what_is_chosen_before_the_first_message_is_made_with_it(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal)
+    chat.set_choices(ChatChoices(persona="pirate"))
+    chat.add_message("hi")
+    await journal.settle()
+    assert chat.chat_id is not None
+    assert store.chat(chat.chat_id).choices.persona == "pirate"

@@ -11,13 +11,14 @@ from typing import TypeVar
 
 from tui_llama.chat import ChatMessage, Role, StopReason, Usage
 from tui_llama.chats.chat_date import local_now
+from tui_llama.chats.chat_facts import ChatFacts
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.entry import Entry, entries_of
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.chats.record import ChatRecord, IdThere
 from tui_llama.chats.store import Store
-from tui_llama.chats.stored import StoredBranch, new_chat_id
+from tui_llama.chats.stored import StoredBranch
 from tui_llama.chats.stored_text import DAMAGED_CHARACTER, title_of
 from tui_llama.errors import StoreConflictError, StoreError
 
@@ -26,15 +27,10 @@ __all__ = ["Entry", "OpenChat"]
 Result = TypeVar("Result")
 
 
-class OpenChat:
+class OpenChat(ChatFacts):
     """A chat, new or from the store.
 
     Attributes:
-        chat_id: None until the first message is there.
-        owner_id: Whose the keys and values of its prompts are: its id, which a new chat has only in mind; None where
-            nothing may be kept.
-        title: The title in the record; empty for a new chat.
-        is_incognito: Whether it has a journal of its own, which writes nothing to the disk and tells no other chat.
         entries: The path that is shown, oldest first.
         left_out_messages: How many of the oldest did not fit into the last prompt.
     """
@@ -42,9 +38,7 @@ class OpenChat:
     def __init__(
         self, journal: Journal, *, model_path: str = "", system_prompt: str = "", record: ChatRecord | None = None
     ) -> None:
-        self._journal = journal
-        self.is_incognito = journal.is_incognito
-        self._record = record or ChatRecord(journal, new_chat_id())
+        super().__init__(journal, model_path=model_path, system_prompt=system_prompt, record=record)
         self._unsaved_text: list[str] = []
         self._unsaved_ids: list[int] = []
         self._piece_count = 0
@@ -52,12 +46,6 @@ class OpenChat:
         self._ending_before: tuple[StopReason, Usage | None] | None = None
         self._refusal: StoreError | None = None
         """Why the open answer, which was to go on, is not open on the disk; known when the journal is settled."""
-        self.chat_id = None if record is None else record.chat_id
-        self.owner_id = None if self.is_incognito else self._record.chat_id
-        self.title = ""
-        self.model_path = model_path
-        self.system_prompt = system_prompt
-        self._begun_at: datetime | None = None
         self.entries: list[Entry] = []
         self.left_out_messages = 0
 
@@ -69,10 +57,8 @@ class OpenChat:
             StoreError: it cannot be read, or is no longer there.
         """
         record = await ChatRecord.open(journal, chat_id)
-        chat = record.memory.chat(chat_id)
-        opened = cls(journal, model_path=chat.model_path, system_prompt=chat.system_prompt, record=record)
-        opened.title = chat.title
-        opened._begun_at = chat.begun_at
+        opened = cls(journal, record=record)
+        opened._take_facts()
         opened.entries = await opened._read(lambda memory: entries_of(memory, chat_id))
         return opened
 
@@ -111,16 +97,6 @@ class OpenChat:
     def messages(self) -> tuple[ChatMessage, ...]:
         """Returns the system prompt and the whole path, to which the user's next message will be added."""
         return self.messages_before(len(self.entries))
-
-    @property
-    def stored_owner_id(self) -> str | None:
-        """The owner of the keys and values that an answer leaves; None where the disk does not have the chat."""
-        return self.owner_id if self._record.is_stored else None
-
-    @property
-    def is_refused(self) -> bool:
-        """True if the store no longer saves the chat, because the disk has another chat in its place, or none."""
-        return self._record.is_refused
 
     async def ledger(self) -> Ledger:
         """Returns the tokens that were fed to models before the answer that is open."""
@@ -168,7 +144,7 @@ class OpenChat:
         parent_id = self.entries[-1].message_id if self.entries else None
         self.title = self.title or title_of(text)
         if self.chat_id is None:
-            self._make_chat()
+            self._make_chat(self.begun_at)
 
         def change(store: Store, id_there: IdThere) -> int:
             parent_there = None if parent_id is None else id_there(parent_id)
@@ -178,24 +154,6 @@ class OpenChat:
         self.entries.append(entry)
         self._version_count = 0
         return entry
-
-    def _make_chat(self) -> None:
-        chat_id, made_at = self._record.chat_id, new_moment()
-        title, model_path, system_prompt = self.title, self.model_path, self.system_prompt
-        begun_at = self.begun_at
-
-        def change(store: Store, _id_there: IdThere) -> None:
-            store.create_chat(
-                title=title,
-                model_path=model_path,
-                system_prompt=system_prompt,
-                chat_id=chat_id,
-                begun_at=begun_at,
-                made_at=made_at,
-            )
-
-        self._record.change(change)
-        self.chat_id = chat_id
 
     def _made(self, change: Callable[[Store, IdThere], int]) -> int:
         """Makes a change and returns the id of the message that it has made."""
@@ -375,24 +333,3 @@ class OpenChat:
         self._record.leave()
         if self.is_incognito:
             await self._journal.close()
-
-    def rename(self, title: str) -> None:
-        """Gives the chat another title; a new chat keeps it until it is written."""
-        self.title = title
-        self._change_chat(lambda store, chat_id: store.rename_chat(chat_id, title))
-
-    def begin_today(self) -> None:
-        """Has the model told today's date from now on."""
-        begun_at = self._begun_at = local_now()
-        self._change_chat(lambda store, chat_id: store.set_chat_beginning(chat_id, begun_at))
-
-    def set_model(self, model_path: str) -> None:
-        """Lets the chat go on with another model."""
-        self.model_path = model_path
-        self._change_chat(lambda store, chat_id: store.set_chat_model(chat_id, model_path))
-
-    def _change_chat(self, change: Callable[[Store, str], None]) -> None:
-        """Changes the chat, whose id the change is given; a new chat is made as it is by then."""
-        chat_id = self.chat_id
-        if chat_id is not None:
-            self._record.change(lambda store, _id_there: change(store, chat_id))

@@ -21,12 +21,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.chat import ChatChoices, Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_text, local_now
 from tui_llama.chats.database.connection import StoreConnection
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.database.tables import answers, chats, copies, fed_tokens, messages, preferences
-from tui_llama.chats.database.tables.rows import ID_BYTES, blob_from_ids, full_ids, message_from_row
+from tui_llama.chats.database.tables.rows import ID_BYTES, blob_from_ids, choices_text, full_ids, message_from_row
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage, new_chat_id
 from tui_llama.chats.stored_text import storable, title_of
@@ -34,6 +34,8 @@ from tui_llama.errors import CallerError
 
 LAST_MODEL = "last_model"
 """The preference that names the model file used last."""
+
+NO_CHOICES = ChatChoices()
 
 ALL_CHATS = 2**31
 """More chats than any store has, for `Store.list_chats`."""
@@ -113,6 +115,7 @@ class Store:
         title: str = "",
         model_path: str = "",
         system_prompt: str = "",
+        choices: ChatChoices = NO_CHOICES,
         chat_id: str | None = None,
         begun_at: datetime | None = None,
         made_at: int | None = None,
@@ -126,7 +129,7 @@ class Store:
         with self._transaction() as database:
             if made_at is not None and chats.is_made_already(database, chat_id, made_at):
                 return chat_id
-            chats.insert_chat(database, chat_id, title, model_path, system_prompt, now, begun)
+            chats.insert_chat(database, chat_id, title, model_path, system_prompt, choices, now, begun)
         return chat_id
 
     def chat(self, chat_id: str) -> Chat:
@@ -150,6 +153,14 @@ class Store:
     def set_chat_beginning(self, chat_id: str, begun_at: datetime) -> None:
         """Lets the model believe that the chat began then: a moment with its offset from UTC."""
         self._set_chat_column(chat_id, "begun_at", date_text(begun_at))
+
+    def set_chat_system_prompt(self, chat_id: str, system_prompt: str) -> None:
+        """Lets the model be told something else before all messages."""
+        self._set_chat_column(chat_id, "system_prompt", storable(system_prompt))
+
+    def set_chat_choices(self, chat_id: str, choices: ChatChoices) -> None:
+        """Remembers what was chosen for the chat in place of the settings."""
+        self._set_chat_column(chat_id, "choices", choices_text(choices))
 
     def _set_chat_column(self, chat_id: str, column: str, value: str) -> None:
         with self._transaction() as database:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.chat import ChatChoices, Role, StopReason, Usage
 
 
 class MessageState(StrEnum):
@@ -37,6 +37,7 @@ class Chat(msgspec.Struct, frozen=True):
     title: str
     model_path: str
     system_prompt: str
+    choices: ChatChoices
     tip_message_id: int | None
     created_at: datetime
     updated_at: datetime

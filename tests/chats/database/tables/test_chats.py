@@ -5,10 +5,13 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.fakes.clock import BERLIN, NEW_YORK, Clock
+from tui_llama.chat import ChatChoices, Thinking
 from tui_llama.chats.chat_date import date_text, local_now
+from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored_text import TITLE_LENGTH
 from tui_llama.errors import CallerError, StoreError
@@ -125,3 +128,36 @@ def test_the_beginning_of_a_chat_is_kept_with_its_offset_and_can_be_another(stor
     assert date_text(store.chat(chat_id).begun_at) == "2026-11-28T12:00:00-05:00"
     with pytest.raises(CallerError):
         store.set_chat_beginning(chat_id, datetime(2026, 11, 28))
+
+
+def test_what_was_chosen_for_a_chat_is_kept(store: Store) -> None:
+    choices = ChatChoices({"temperature": 0.2, "seed": None}, Thinking.LOW, 300, "Sure:\ud800", "pirate")
+    chat_id = store.create_chat(choices=choices)
+    kept = msgspec.structs.replace(choices, reply_start="Sure:\ufffd")
+
+    assert store.chat(chat_id).choices == kept
+    store.set_chat_choices(chat_id, ChatChoices())
+    assert store.chat(chat_id).choices == ChatChoices()
+    store.set_chat_choices(chat_id, choices)
+    with closing(Store(IN_MEMORY)) as memory:
+        store.copy_chat(chat_id, memory)
+        assert memory.chat(chat_id).choices == kept
+
+
+def test_a_chat_gets_another_system_prompt(store: Store) -> None:
+    chat_id = store.create_chat(system_prompt="Be brief.")
+
+    store.set_chat_system_prompt(chat_id, "Be \udcff long.")
+
+    assert store.chat(chat_id).system_prompt == "Be \ufffd long."
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{", '{"thinking": "very"}', "\x00"])
+def test_choices_that_cannot_be_read_are_named_as_damage(store: Store, path: Path, damage: str) -> None:
+    chat_id = store.create_chat()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE chats SET choices = ?", (damage,))
+
+    with pytest.raises(StoreError, match="damaged"):
+        store.chat(chat_id)
+    assert len(store.list_chats()) == 1

@@ -2,8 +2,9 @@
 
 import sqlite3
 
+from tui_llama.chat import ChatChoices
 from tui_llama.chats.database.moments import present
-from tui_llama.chats.database.tables.rows import ChatRow, chat_from_row, checked, summary_from_row
+from tui_llama.chats.database.tables.rows import ChatRow, chat_from_row, checked, choices_text, summary_from_row
 from tui_llama.chats.stored import Chat, ChatSummary
 from tui_llama.chats.stored_text import storable
 from tui_llama.errors import StoreConflictError
@@ -60,14 +61,24 @@ def insert_chat(
     title: str,
     model_path: str,
     system_prompt: str,
+    choices: ChatChoices,
     made_at: int,
     begun: str,
 ) -> None:
     """Adds a chat without messages; `made_at` is in microseconds since 1970, `begun` is of `chat_date.date_text`."""
     database.execute(
-        "INSERT INTO chats (chat_id, title, model_path, system_prompt, created_at, updated_at, begun_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (chat_id, storable(title), storable(model_path), storable(system_prompt), made_at, made_at, begun),
+        "INSERT INTO chats (chat_id, title, model_path, system_prompt, choices, created_at, updated_at, begun_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            chat_id,
+            storable(title),
+            storable(model_path),
+            storable(system_prompt),
+            choices_text(choices),
+            made_at,
+            made_at,
+            begun,
+        ),
     )
 
 

@@ -9,10 +9,11 @@ from typing import TypeVar
 
 import msgspec
 
-from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.chat import ChatChoices, Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_from
 from tui_llama.chats.database.moments import time_from
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage
+from tui_llama.chats.stored_text import storable
 from tui_llama.errors import CallerError
 
 Row = TypeVar("Row")
@@ -27,6 +28,7 @@ class ChatRow(msgspec.Struct, frozen=True):
     title: str
     model_path: str
     system_prompt: str
+    choices: str
     tip_message_id: int | None
     created_at: int
     updated_at: int
@@ -97,11 +99,20 @@ def chat_from_row(row: ChatRow) -> Chat:
         title=row.title,
         model_path=row.model_path,
         system_prompt=row.system_prompt,
+        choices=msgspec.json.decode(row.choices, type=ChatChoices),
         tip_message_id=row.tip_message_id,
         created_at=time_from(row.created_at),
         updated_at=time_from(row.updated_at),
         begun_at=_begun_at(row),
     )
+
+
+def choices_text(choices: ChatChoices) -> str:
+    """Returns the choices of a chat as its column holds them."""
+    kept = msgspec.structs.replace(
+        choices, reply_start=storable(choices.reply_start), persona=storable(choices.persona)
+    )
+    return msgspec.json.encode(kept).decode()
 
 
 def summary_from_row(row: ChatRow, message_count: int) -> ChatSummary:
