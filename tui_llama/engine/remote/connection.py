@@ -29,6 +29,7 @@ from tui_llama.engine.remote.failures import (
     status_error,
     unreadable_certificates,
 )
+from tui_llama.engine.remote.host_lookup import HostLookup, is_address
 from tui_llama.engine.remote.patience import Patience
 from tui_llama.engine.remote.stream.json_values import NotJsonError, decode_json
 from tui_llama.servers.address import Server
@@ -77,6 +78,8 @@ class Connection:
         self.use_key(key)
         self._timeout = httpx2.Timeout(None, connect=patience.connect_seconds)
         self._proxy = proxy_for(server.url)
+        host = urlsplit(self._proxy or server.url).hostname or ""
+        self._lookup = HostLookup(host, patience.connect_seconds, clock)
         self._client = _client(server, self._proxy)
         self._local_address = ""  # the address that localhost turned out to be, if the name itself did not do
 
@@ -238,6 +241,7 @@ class Connection:
             extensions["sni_hostname"] = url.host
             url = url.copy_with(host=address)
         method = "GET" if content is None else "POST"
+        await self._lookup.wait()
         while True:
             opening, began = _Opening(), self._clock()
             request = self._client.build_request(
@@ -345,10 +349,7 @@ def is_this_machine(host: str) -> bool:
     """Tells whether a host is this machine, by its name or address alone."""
     if host == _LOCALHOST or host.endswith(f".{_LOCALHOST}"):
         return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_address(host) and ipaddress.ip_address(host).is_loopback
 
 
 def _port(url: httpx2.URL) -> int | None:
