@@ -241,7 +241,8 @@ class Connection:
             extensions["sni_hostname"] = url.host
             url = url.copy_with(host=address)
         method = "GET" if content is None else "POST"
-        await self._lookup.wait()
+        if not address:
+            await self._lookup.wait()
         while True:
             opening, began = _Opening(), self._clock()
             request = self._client.build_request(

@@ -46,19 +46,22 @@ class HostLookup:
         self._answered_until = math.inf if is_address(host) else -math.inf
 
     async def wait(self) -> None:
-        """Waits until the system has answered; whether it knows the host, `httpx2` finds out again.
+        """Waits until the system has told the host's address, which `httpx2` will ask for again.
 
         Raises:
             httpx2.ConnectTimeout: it did not answer in time.
+            httpx2.ConnectError: it knows no such host.
+            UnicodeError: no host can have this name.
         """
         if self._clock() < self._answered_until:
             return
         try:
             async with asyncio.timeout(self._most_seconds):
-                with suppress(OSError, UnicodeError):
-                    await in_daemon_thread(partial(self._look_up, self._host, None))
+                await in_daemon_thread(partial(self._look_up, self._host, None))
         except TimeoutError as error:
             raise httpx2.ConnectTimeout(f"nobody tells the address of {self._host}") from error
+        except OSError as error:
+            raise httpx2.ConnectError(f"there is no address of {self._host}") from error
         self._answered_until = self._clock() + _ANSWERED_SECONDS
 
 
