@@ -32,7 +32,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from tui_llama.chat import StopReason, Usage
+from tui_llama.chat import Attachment, StopReason, Usage
 from tui_llama.errors import IllegalTransitionError
 
 
@@ -84,6 +84,7 @@ class SendMessage(Event, frozen=True):
     """The user sent a message."""
 
     text: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class EditMessage(Event, frozen=True):
@@ -91,6 +92,7 @@ class EditMessage(Event, frozen=True):
 
     position: int
     text: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Regenerate(Event, frozen=True):
@@ -246,6 +248,7 @@ class SaveMessage(Action, frozen=True):
     """Save the user's message before anything else is done with it."""
 
     text: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class ReplaceMessage(Action, frozen=True):
@@ -253,6 +256,7 @@ class ReplaceMessage(Action, frozen=True):
 
     position: int
     text: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class SetAnswerAside(Action, frozen=True):
@@ -329,12 +333,12 @@ def _start_loading(numbers: Numbers, event: Event) -> Action:
 
 def _save_message(_numbers: Numbers, event: Event) -> Action:
     assert isinstance(event, SendMessage)
-    return SaveMessage(event.text)
+    return SaveMessage(event.text, event.attachments)
 
 
 def _replace_message(_numbers: Numbers, event: Event) -> Action:
     assert isinstance(event, EditMessage)
-    return ReplaceMessage(event.position, event.text)
+    return ReplaceMessage(event.position, event.text, event.attachments)
 
 
 def _append_text(numbers: Numbers, event: Event) -> Action:

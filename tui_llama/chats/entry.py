@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from tui_llama.chat import Role, StopReason, Usage
+from tui_llama.attachments.prompt_text import with_attachments
+from tui_llama.chat import Attachment, ChatMessage, Role, StopReason, Usage
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import MessageState, StoredMessage
 
@@ -28,6 +29,7 @@ class Entry:
     is_replied_to: bool = False
     version: int = 1
     version_count: int = 1
+    attachments: tuple[Attachment, ...] = ()
 
 
 def entries_of(store: Store, chat_id: str) -> list[Entry]:
@@ -54,4 +56,10 @@ def _entry(message: StoredMessage, versions: list[int]) -> Entry:
         prompt_is_known=message.prompt_is_known,
         version=versions.index(message.message_id) + 1,
         version_count=len(versions),
+        attachments=message.attachments,
     )
+
+
+def message_of(entry: Entry | StoredMessage) -> ChatMessage:
+    """Returns a message as the model gets it, with what is attached to it."""
+    return ChatMessage(entry.role, with_attachments(entry.text, entry.attachments))

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from tui_llama.attachments.prompt_text import with_attachments
 from tui_llama.chat import Role
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import Chat, StoredMessage
@@ -58,5 +59,8 @@ def _as_markdown(chats: Sequence[tuple[Store, str]]) -> bytes:
         parts.append(f"# {chat.title or _UNTITLED}")
         if chat.system_prompt:
             parts.append(f"## {_SPEAKERS[Role.SYSTEM]}\n\n{chat.system_prompt}")
-        parts += [f"## {_SPEAKERS[message.role]}\n\n{message.text}" for message in store.messages(chat_id)]
+        parts += [
+            f"## {_SPEAKERS[message.role]}\n\n{with_attachments(message.text, message.attachments)}"
+            for message in store.messages(chat_id)
+        ]
     return ("\n\n".join(parts) + "\n").encode()

@@ -8,6 +8,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.chat import ENDED_BY_ITSELF, ChatMessage, Role
 from tui_llama.chats.chat_date import date_text
+from tui_llama.chats.entry import message_of
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import ALL_CHATS, Store
 from tui_llama.chats.stored import Chat, StoredMessage
@@ -87,7 +88,7 @@ def _stored_chat(store: Store, chat: Chat) -> StoredChat:
         chat.chat_id,
         chat.model_path,
         store.ledger(said[-1].message_id),
-        messages=(*system, *(ChatMessage(message.role, message.text) for message in said)),
+        messages=(*system, *map(message_of, said)),
         answer_tokens=store.generated_token_count(said[-1].message_id),
         answer_has_ended=said[-1].stop_reason in ENDED_BY_ITSELF,
         begun_at=date_text(chat.begun_at),

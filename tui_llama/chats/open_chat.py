@@ -5,21 +5,21 @@ nothing. A chat is made in the record with its first message; an empty one leave
 a journal of its own, whose store is in memory, and is gone when it is left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from tui_llama.chat import ChatMessage, Role, StopReason, Usage
+from tui_llama.chat import Attachment, ChatMessage, Role, StopReason, Usage
 from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.chat_facts import ChatFacts
 from tui_llama.chats.database.moments import new_moment
-from tui_llama.chats.entry import Entry, entries_of
+from tui_llama.chats.entry import Entry, entries_of, message_of
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.chats.record import ChatRecord, IdThere
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import StoredBranch
-from tui_llama.chats.stored_text import DAMAGED_CHARACTER, title_of
+from tui_llama.chats.stored_text import DAMAGED_CHARACTER, storable_attachments, title_of
 from tui_llama.errors import StoreConflictError, StoreError
 
 __all__ = ["Entry", "OpenChat"]
@@ -122,7 +122,7 @@ class OpenChat(ChatFacts):
     def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
         """Returns the system prompt and what was said before entry number `position`."""
         system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
-        return (*system, *(ChatMessage(entry.role, entry.text) for entry in self.entries[:position]))
+        return (*system, *map(message_of, self.entries[:position]))
 
     async def ledger_before(self, position: int) -> Ledger:
         """Returns the tokens that were fed to models before entry number `position`."""
@@ -138,19 +138,20 @@ class OpenChat(ChatFacts):
 
     # --- what happens to it -------------------------------------------------------------------------------------
 
-    def add_message(self, text: str) -> Entry:
+    def add_message(self, text: str, attachments: Sequence[Attachment] = ()) -> Entry:
         """Adds what the user said to the path."""
         chat_id, made_at = self._record.chat_id, new_moment()
         parent_id = self.entries[-1].message_id if self.entries else None
-        self.title = self.title or title_of(text)
+        self.title = self.title or title_of(text, attachments)
         if self.chat_id is None:
             self._make_chat(self.begun_at)
+        attached = storable_attachments(attachments)
 
         def change(store: Store, id_there: IdThere) -> int:
             parent_there = None if parent_id is None else id_there(parent_id)
-            return store.add_user_message(chat_id, text, parent_there, made_at=made_at)
+            return store.add_user_message(chat_id, text, parent_there, made_at=made_at, attachments=attached)
 
-        entry = Entry(Role.USER, text, self._made(change))
+        entry = Entry(Role.USER, text, self._made(change), attachments=attached)
         self.entries.append(entry)
         self._version_count = 0
         return entry
@@ -161,18 +162,19 @@ class OpenChat(ChatFacts):
         assert message_id is not None
         return message_id
 
-    def replace_message(self, position: int, text: str) -> Entry:
+    def replace_message(self, position: int, text: str, attachments: Sequence[Attachment] = ()) -> Entry:
         """Puts what the user said in place of entry number `position`.
 
         That entry and those after it leave the path; the record keeps them.
         """
         replaced, made_at = self.entries[position], new_moment()
-        version = replaced.version_count + 1
+        version, attached = replaced.version_count + 1, storable_attachments(attachments)
 
         def change(store: Store, id_there: IdThere) -> int:
-            return store.replace_user_message(id_there(replaced.message_id), text, made_at=made_at)
+            message_id = id_there(replaced.message_id)
+            return store.replace_user_message(message_id, text, made_at=made_at, attachments=attached)
 
-        entry = Entry(Role.USER, text, self._made(change), version=version, version_count=version)
+        entry = Entry(Role.USER, text, self._made(change), version=version, version_count=version, attachments=attached)
         self.entries[position:] = [entry]
         self._version_count = 0
         return entry

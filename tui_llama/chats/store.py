@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from tui_llama.chat import ChatChoices, Role, StopReason, Usage
+from tui_llama.chat import Attachment, ChatChoices, Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_text, local_now
 from tui_llama.chats.database.connection import StoreConnection
 from tui_llama.chats.database.moments import new_moment
@@ -218,7 +218,13 @@ class Store:
             return messages.is_replied_to(database, message_id)
 
     def add_user_message(
-        self, chat_id: str, text: str, parent_id: int | None = None, *, made_at: int | None = None
+        self,
+        chat_id: str,
+        text: str,
+        parent_id: int | None = None,
+        *,
+        made_at: int | None = None,
+        attachments: Sequence[Attachment] = (),
     ) -> int:
         """Commits what the user said below `parent_id` (None: below the tip) and moves the tip to it.
 
@@ -230,12 +236,14 @@ class Store:
         with self._transaction() as database:
             chat = chats.read_chat(database, chat_id)
             parent = chat.tip_message_id if parent_id is None else parent_id
-            message_id = messages.insert_message(database, chat_id, parent, Role.USER, text, made_at)
+            message_id = messages.insert_message(database, chat_id, parent, Role.USER, text, made_at, attachments)
             if not chat.title:
-                chats.set_column(database, chat_id, "title", title_of(text))
+                chats.set_column(database, chat_id, "title", title_of(text, attachments))
             return message_id
 
-    def replace_user_message(self, message_id: int, text: str, *, made_at: int | None = None) -> int:
+    def replace_user_message(
+        self, message_id: int, text: str, *, made_at: int | None = None, attachments: Sequence[Attachment] = ()
+    ) -> int:
         """Commits another version of what the user said, beside the one of that id, and moves the tip to it.
 
         Returns:
@@ -245,7 +253,8 @@ class Store:
             replaced = messages.message_row(database, message_id)
             if replaced.role is not Role.USER:
                 raise CallerError(f"Message {message_id} is not a message of the user.")
-            return messages.insert_message(database, replaced.chat_id, replaced.parent_id, Role.USER, text, made_at)
+            place = replaced.chat_id, replaced.parent_id
+            return messages.insert_message(database, *place, Role.USER, text, made_at, attachments)
 
     def branches(self, chat_id: str, limit: int = 200) -> list[StoredBranch]:
         """Returns every branch of the chat, by its last message: the `limit` newest, newest first."""

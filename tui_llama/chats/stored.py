@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from tui_llama.chat import ChatChoices, Role, StopReason, Usage
+from tui_llama.chat import Attachment, ChatChoices, Role, StopReason, Usage
 
 
 class MessageState(StrEnum):
@@ -59,6 +59,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     usage: Usage | None
     created_at: datetime
     prompt_is_known: bool = False
+    attachments: tuple[Attachment, ...] = ()
 
 
 class StoredBranch(msgspec.Struct, frozen=True):

@@ -1,9 +1,13 @@
 """Texts as they are stored: without characters that SQLite could not hold; and the title that a chat gets of one."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from tui_llama import graphemes
+from tui_llama.chat import Attachment
 
 TITLE_LENGTH: Final = 60  # characters as people see them
 
@@ -21,8 +25,30 @@ def storable(text: str) -> str:
     return _LONE_SURROGATES.sub(DAMAGED_CHARACTER, text)
 
 
-def title_of(text: str) -> str:
-    """Returns the title of a chat that begins with this message: its beginning, on one line."""
+def storable_attachments(attachments: Sequence[Attachment]) -> tuple[Attachment, ...]:
+    """Returns the attachments with texts that are `storable`. A path that is none is left out: it names no file."""
+    return tuple(
+        Attachment(
+            name=storable(attachment.name),
+            text=storable(attachment.text),
+            path=attachment.path if storable(attachment.path) == attachment.path else "",
+            digest=attachment.digest,
+        )
+        for attachment in attachments
+    )
+
+
+def attachments_json(attachments: Sequence[Attachment]) -> str:
+    """Returns attachments as the store has them."""
+    return msgspec.json.encode(storable_attachments(attachments)).decode()
+
+
+def title_of(text: str, attachments: Sequence[Attachment] = ()) -> str:
+    """Returns the title of a chat that begins with this message: its beginning, on one line.
+
+    A message without a text is known by what is attached to it.
+    """
+    text = text if text.strip() else ", ".join(attachment.name for attachment in attachments)
     line = " ".join(storable(text[: 20 * TITLE_LENGTH]).split())
     shown = graphemes.beginning(line, TITLE_LENGTH)
     return line if shown == line else graphemes.beginning(line, TITLE_LENGTH - 1).rstrip() + "…"

@@ -187,10 +187,10 @@ class TurnDriver:
                 self._spawn(partial(self._load, load, self.model_path), f"load {load}")
             case conversation.StopLoading() | conversation.StopReply():
                 self._cancel_engine()
-            case conversation.SaveMessage(text=text):
-                view.add_message(chat.add_message(text))
-            case conversation.ReplaceMessage(position=position, text=text):
-                view.replace_message(position, chat.replace_message(position, text))
+            case conversation.SaveMessage(text=text, attachments=attachments):
+                view.add_message(chat.add_message(text, attachments))
+            case conversation.ReplaceMessage(position=position, text=text, attachments=attachments):
+                view.replace_message(position, chat.replace_message(position, text, attachments))
             case conversation.SetAnswerAside():
                 if chat.set_answer_aside():
                     view.remove_last_answer()

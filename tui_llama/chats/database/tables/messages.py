@@ -5,8 +5,9 @@ An answer grows in `answer_pieces` and is folded into its message when it ends; 
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Sequence
 
-from tui_llama.chat import Role
+from tui_llama.chat import Attachment, Role
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.database.tables.chats import move_tip, require_chat, touch
 from tui_llama.chats.database.tables.rows import (
@@ -21,7 +22,7 @@ from tui_llama.chats.database.tables.rows import (
     message_from_row,
 )
 from tui_llama.chats.stored import MessageState, StoredBranch, StoredMessage
-from tui_llama.chats.stored_text import storable
+from tui_llama.chats.stored_text import attachments_json, storable
 from tui_llama.errors import CallerError, StoreConflictError
 
 # A parent is always older than its child, so the order of the ids is the order of the path; UNION ends a
@@ -70,7 +71,13 @@ def require_message(database: sqlite3.Connection, chat_id: str, message_id: int)
 
 
 def insert_message(
-    database: sqlite3.Connection, chat_id: str, parent_id: int | None, role: Role, text: str, made_at: int | None
+    database: sqlite3.Connection,
+    chat_id: str,
+    parent_id: int | None,
+    role: Role,
+    text: str,
+    made_at: int | None,
+    attachments: Sequence[Attachment] = (),
 ) -> int:
     """Adds a message, unless one that was made at that moment is there already; moves the tip to it.
 
@@ -87,6 +94,7 @@ def insert_message(
             "role": role,
             "state": MessageState.PARTIAL if role is Role.ASSISTANT else MessageState.COMPLETE,
             "text": storable(text),
+            "attachments": attachments_json(attachments),
             "prompt_ids": b"",
             "generated_ids": b"",
             "created_at": made_at or new_moment(),

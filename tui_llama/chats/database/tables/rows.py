@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tui_llama.chat import ChatChoices, Role, StopReason, Usage
+from tui_llama.chat import Attachment, ChatChoices, Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_from
 from tui_llama.chats.database.moments import time_from
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage
@@ -51,6 +51,7 @@ class MessageRow(msgspec.Struct, frozen=True):
     usage: str | None
     created_at: int
     vocabulary: str | None
+    attachments: str
 
 
 class BranchRow(msgspec.Struct, frozen=True):
@@ -137,6 +138,7 @@ def message_from_row(row: MessageRow, pieces: list[PieceRow]) -> StoredMessage:
         stop_reason=row.stop_reason,
         usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
         created_at=time_from(row.created_at),
+        attachments=msgspec.json.decode(row.attachments, type=tuple[Attachment, ...]),
         prompt_is_known=row.kept_tokens is not None and (not full_text(row, pieces) or bool(full_ids(row, pieces))),
     )
 
