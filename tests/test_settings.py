@@ -89,7 +89,7 @@ def test_what_is_done_about_a_full_context_is_one_request(file: Path) -> None:
 
 
 def test_every_setting_of_the_program_is_declared() -> None:
-    general = set(Settings.__struct_fields__) - {"sampling", "given", "servers"}
+    general = set(Settings.__struct_fields__) - {"sampling", "given", "servers", "models"}
     sampling = {f"sampling.{name}" for name in SamplingSettings.__struct_fields__}
 
     assert set(SETTINGS) == general | sampling

@@ -42,6 +42,8 @@ def choose_sampling(settings: Settings, model: ModelInfo | ModelFacts | None) ->
         settings: The user's settings. Their `given` tells which of them the user has set.
         model: The facts of the model. Recommended values that are out of range are ignored.
     """
+    if model is not None:
+        settings = settings.for_model(model.path)
     file = None if model is None or is_server_address(model.path) else model
     entry = entry_of(file) if file is not None else None
     advice = (

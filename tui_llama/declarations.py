@@ -9,6 +9,7 @@ the options of the command line, and the help for all of them. This module knows
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from types import NoneType
 from typing import Annotated, Any, Final, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -25,6 +26,28 @@ MOST: Final = 2**31 - 1
 _LONGEST_SHOWN: Final = 40
 _METAVARS: Final = {str: "TEXT", int: "N", float: "X"}
 _KIND_NAMES: Final = {str: "text", int: "a whole number", float: "a number"}
+
+
+class Group(StrEnum):
+    """What a setting is about. The settings screen shows the groups in this order."""
+
+    LOOKS = "Looks"
+    KEYS = "Keys"
+    ANSWERS = "Answers"
+    SAMPLING = "Sampling"
+    CONTEXT = "Context"
+    CACHE = "Cache"
+    COMPUTING = "Computing"
+
+
+class Applies(StrEnum):
+    """When the change of a setting has its effect, in words that follow "applies"."""
+
+    AT_ONCE = "at once"
+    NEXT_ANSWER = "with the next answer"
+    NEW_CHAT = "in new chats"
+    MODEL_LOAD = "when a model is loaded next"
+    START = "at the next start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +94,13 @@ class Switch(NamedTuple):
 
 
 def option(
-    *flags: str, switches: tuple[Switch, ...] = (), choices: tuple[str, ...] = (), metavar: str = ""
+    *flags: str,
+    switches: tuple[Switch, ...] = (),
+    choices: tuple[str, ...] = (),
+    metavar: str = "",
+    group: Group = Group.ANSWERS,
+    applies: Applies = Applies.NEXT_ANSWER,
+    per_model: bool = False,
 ) -> dict[str, Any]:
     """Returns the parts of a declaration besides the range.
 
@@ -80,8 +109,19 @@ def option(
         switches: The options that take no value.
         choices: The allowed texts; none means all.
         metavar: The word for the value in the help; empty means the usual word for its type.
+        group: What the setting is about.
+        applies: When a change has its effect.
+        per_model: Whether the settings file may set it for one model.
     """
-    return {"flags": flags, "switches": switches, "choices": choices, "metavar": metavar}
+    return {
+        "flags": flags,
+        "switches": switches,
+        "choices": choices,
+        "metavar": metavar,
+        "group": group,
+        "applies": applies,
+        "per_model": per_model,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +137,9 @@ class Setting:
         flags: The options of the command line that take a value.
         switches: The options that take no value.
         metavar: The word for a value in the help.
+        group: What it is about.
+        applies: When a change has its effect.
+        per_model: Whether the settings file may set it for one model.
     """
 
     name: str
@@ -107,6 +150,9 @@ class Setting:
     flags: tuple[str, ...] = ()
     switches: tuple[Switch, ...] = ()
     metavar: str = ""
+    group: Group = Group.ANSWERS
+    applies: Applies = Applies.NEXT_ANSWER
+    per_model: bool = False
 
     @property
     def key(self) -> str:
@@ -190,6 +236,9 @@ def declared_in(structure: type[msgspec.Struct], section: str = "") -> Iterator[
             details["flags"],
             details["switches"],
             details["metavar"] or "|".join(filter(None, details["choices"])) or _METAVARS[kind],
+            details["group"],
+            details["applies"],
+            details["per_model"],
         )
 
 

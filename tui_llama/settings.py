@@ -5,13 +5,14 @@ from it. `cli.options` makes the options of the command line and their help from
 it. No range, flag or explanation stands anywhere else.
 """
 
+from pathlib import PurePath
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.declarations import MOST, Setting, Switch, declared_in, option
+from tui_llama.declarations import MOST, Applies, Group, Setting, Switch, Value, declared_in, option
 from tui_llama.engine.requests import (
     CACHE_TYPES,
     NUMA_MODES,
@@ -20,7 +21,7 @@ from tui_llama.engine.requests import (
     OverflowMode,
     ReplyRequest,
 )
-from tui_llama.servers.address import Server
+from tui_llama.servers.address import Server, is_server_address
 
 SAMPLING: Final = "sampling"
 """The section of the settings that `SamplingSettings` declares, and the field that holds them."""
@@ -33,17 +34,65 @@ _REPLY: Final = ReplyRequest(0, ())
 _OVERFLOW: Final = Overflow()
 
 
+class ModelSettings(msgspec.Struct, frozen=True):
+    """What the user has set for one model only.
+
+    Attributes:
+        model_name: The name of the model's file, or of the model on a server.
+        values: Pairs of a setting's name, such as "sampling.temperature", and its value.
+    """
+
+    model_name: str
+    values: tuple[tuple[str, Value], ...]
+
+
 class Settings(msgspec.Struct, frozen=True, eq=False):
     """All settings of the user, checked. Two instances are equal if they have the same effect."""
 
-    theme: Annotated[str, Meta(description="Name of the colour theme; empty: the program's own.")] = ""
+    theme: Annotated[
+        str,
+        Meta(
+            description="Name of the colour theme; empty: the program's own.",
+            extra=option(group=Group.LOOKS, applies=Applies.AT_ONCE),
+        ),
+    ] = ""
+    density: Annotated[
+        str,
+        Meta(
+            description="Room between messages and around texts; compact shows more lines.",
+            extra=option(choices=("comfortable", "compact"), group=Group.LOOKS, applies=Applies.AT_ONCE),
+        ),
+    ] = "comfortable"
+    text_width: Annotated[
+        int,
+        Meta(
+            ge=40,
+            le=1000,
+            description="Largest width of the conversation, in columns.",
+            extra=option(group=Group.LOOKS, applies=Applies.AT_ONCE),
+        ),
+    ] = 104
+    animation: Annotated[
+        str,
+        Meta(
+            description="Whether scrolling and changes of the screen are animated, and the caret blinks.",
+            extra=option(choices=("on", "off"), group=Group.LOOKS, applies=Applies.AT_ONCE),
+        ),
+    ] = "on"
+    keymap: Annotated[
+        str,
+        Meta(
+            description="The keys to begin with. Those of your keymap file replace them one by one.",
+            extra=option(choices=("default", "leader", "vim"), group=Group.KEYS, applies=Applies.AT_ONCE),
+        ),
+    ] = "default"
     context_size: Annotated[
         int,
         Meta(
             ge=0,
             le=MOST,
             description="Context in tokens; 0: the model's own, or 8192 if that is larger.",
-            extra=option("--ctx"),
+            extra=option("--ctx", group=Group.CONTEXT, applies=Applies.MODEL_LOAD, per_model=True),
         ),
     ] = _LOAD.context_size
     threads: Annotated[
@@ -52,7 +101,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             ge=0,
             le=MOST_THREADS,
             description="Threads that compute; 0: one for each core.",
-            extra=option("-t", "--threads"),
+            extra=option("-t", "--threads", group=Group.COMPUTING, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.threads
     batch_threads: Annotated[
@@ -61,7 +110,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             ge=0,
             le=MOST_THREADS,
             description="Threads that read prompts; 0: as many as threads.",
-            extra=option("-tb", "--threads-batch"),
+            extra=option("-tb", "--threads-batch", group=Group.COMPUTING, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.batch_threads
     batch_tokens: Annotated[
@@ -70,14 +119,14 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             ge=1,
             le=MOST,
             description="Largest number of prompt tokens that are read in one pass over the weights.",
-            extra=option("--batch"),
+            extra=option("--batch", group=Group.COMPUTING, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.batch_tokens
     cache_type: Annotated[
         str,
         Meta(
             description="Type of the stored keys and values; q8_0 takes half the memory.",
-            extra=option("--cache-type", choices=CACHE_TYPES),
+            extra=option("--cache-type", choices=CACHE_TYPES, group=Group.CONTEXT, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.cache_type
     prompt_cache_mib: Annotated[
@@ -88,21 +137,21 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             description=(
                 "Largest size of stored prompts in MiB; 0: a tenth of the free disk, at most 10 GiB; -1: none."
             ),
-            extra=option("--prompt-cache-mib"),
+            extra=option("--prompt-cache-mib", group=Group.CACHE, applies=Applies.MODEL_LOAD),
         ),
     ] = 0
     cpu_mask: Annotated[
         str,
         Meta(
             description="Processors to run on, as the bits of a hexadecimal number; empty: all.",
-            extra=option("-C", "--cpu-mask", metavar="HEX"),
+            extra=option("-C", "--cpu-mask", metavar="HEX", group=Group.COMPUTING, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.cpu_mask
     cpu_range: Annotated[
         str,
         Meta(
             description="Processors to run on, as a range such as 0-3; empty: all.",
-            extra=option("-Cr", "--cpu-range", metavar="LO-HI"),
+            extra=option("-Cr", "--cpu-range", metavar="LO-HI", group=Group.COMPUTING, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.cpu_range
     priority: Annotated[
@@ -111,7 +160,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             ge=-1,
             le=3,
             description="Priority of the threads: -1 low, 0 normal, 1 medium, 2 high, 3 real time.",
-            extra=option("--prio"),
+            extra=option("--prio", group=Group.COMPUTING, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.priority
     poll: Annotated[
@@ -120,14 +169,14 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             ge=0,
             le=100,
             description="How long threads poll before they sleep, in percent of 4 milliseconds.",
-            extra=option("--poll"),
+            extra=option("--poll", group=Group.COMPUTING, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.poll
     numa: Annotated[
         str,
         Meta(
             description="Placement of threads and weights on a machine with several memory nodes; empty: anywhere.",
-            extra=option("--numa", choices=("", *NUMA_MODES)),
+            extra=option("--numa", choices=("", *NUMA_MODES), group=Group.COMPUTING, applies=Applies.MODEL_LOAD),
         ),
     ] = _LOAD.numa
     max_tokens: (
@@ -137,7 +186,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
                 ge=0,
                 le=MOST,
                 description="Largest number of tokens of an answer; -1: as many as the context holds.",
-                extra=option("-n", "--predict"),
+                extra=option("-n", "--predict", per_model=True),
             ),
         ]
         | None
@@ -159,6 +208,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
                 "tokens share positions; or stop."
             ),
             extra=option(
+                group=Group.CONTEXT,
                 choices=tuple(mode.value for mode in OverflowMode),
                 switches=(
                     Switch(
@@ -177,7 +227,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             ge=-1,
             le=MOST,
             description="Tokens at the start that a shift never forgets; -1: all of the prompt.",
-            extra=option("--keep"),
+            extra=option("--keep", group=Group.CONTEXT),
         ),
     ] = _OVERFLOW.keep_tokens
     group_size: Annotated[
@@ -186,7 +236,7 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             ge=1,
             le=MOST,
             description="Number of older tokens that share a position in an extended context; 1: none.",
-            extra=option("-gan", "--grp-attn-n"),
+            extra=option("-gan", "--grp-attn-n", group=Group.CONTEXT),
         ),
     ] = _OVERFLOW.group_size
     group_width: Annotated[
@@ -195,14 +245,14 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             ge=1,
             le=MOST,
             description="Number of positions that are grouped at once; a multiple of group_size.",
-            extra=option("-gaw", "--grp-attn-w"),
+            extra=option("-gaw", "--grp-attn-w", group=Group.CONTEXT),
         ),
     ] = _OVERFLOW.group_width
     read_ahead: Annotated[
         str,
         Meta(
             description="Whether the idle engine reads the chat and the finished part of your message in advance.",
-            extra=option(choices=("on", "off")),
+            extra=option(choices=("on", "off"), group=Group.CACHE, applies=Applies.AT_ONCE),
         ),
     ] = "on"
     loop_guard: Annotated[
@@ -221,13 +271,18 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
     ] = "on"
     system_prompt: Annotated[
         str,
-        Meta(description="Instructions for the model at the start of each new chat.", extra=option("-s", "--system")),
+        Meta(
+            description="Instructions for the model at the start of each new chat.",
+            extra=option("-s", "--system", applies=Applies.NEW_CHAT),
+        ),
     ] = ""
     sampling: SamplingSettings = SamplingSettings()
     given: frozenset[str] = frozenset()
     """The names, such as "sampling.temperature", of the settings that somebody has set, even to their defaults."""
     servers: tuple[Server, ...] = ()
     """The servers of the settings file, in its order."""
+    models: tuple[ModelSettings, ...] = ()
+    """The settings of single models, without those that a variable or the command line sets for all of them."""
 
     def __eq__(self, other: object) -> bool:
         return self._effect == other._effect if isinstance(other, Settings) else NotImplemented
@@ -241,18 +296,33 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
 
     def load_request(self, model_path: str) -> LoadRequest:
         """Returns the request to load a model, for a program that stores no prompts."""
+        own = self.for_model(model_path)
         return LoadRequest(
             model_path,
-            context_size=self.context_size,
-            threads=self.threads,
-            batch_tokens=self.batch_tokens,
-            batch_threads=self.batch_threads,
-            cache_type=self.cache_type,
-            cpu_mask=self.cpu_mask,
-            cpu_range=self.cpu_range,
-            priority=self.priority,
-            poll=self.poll,
-            numa=self.numa,
+            context_size=own.context_size,
+            threads=own.threads,
+            batch_tokens=own.batch_tokens,
+            batch_threads=own.batch_threads,
+            cache_type=own.cache_type,
+            cpu_mask=own.cpu_mask,
+            cpu_range=own.cpu_range,
+            priority=own.priority,
+            poll=own.poll,
+            numa=own.numa,
+        )
+
+    def for_model(self, model_path: str) -> "Settings":
+        """Returns the settings for the model at a path or address: its own where it has some, else those of all."""
+        name = model_name(model_path)
+        own = dict(next((each.values for each in self.models if each.model_name == name), ()))
+        if not own:
+            return self
+        sampling = {key.rpartition(".")[2]: own.pop(key) for key in list(own) if key.startswith(f"{SAMPLING}.")}
+        return msgspec.structs.replace(
+            self,
+            **own,
+            sampling=msgspec.structs.replace(self.sampling, **sampling),
+            given=self.given | own.keys() | {f"{SAMPLING}.{key}" for key in sampling},
         )
 
     def overflow(self) -> Overflow:
@@ -264,6 +334,11 @@ SETTINGS: Final[dict[str, Setting]] = {
     setting.name: setting for setting in (*declared_in(Settings), *declared_in(SamplingSettings, SAMPLING))
 }
 """All settings by their names, in the order of their declarations."""
+
+
+def model_name(model_path: str) -> str:
+    """Returns the name by which a model has settings of its own: that of its file, or of the model on its server."""
+    return model_path.partition("#")[2] if is_server_address(model_path) else PurePath(model_path).name
 
 
 def check_fields(values: object, *names: str, section: str = "") -> None:

@@ -16,10 +16,14 @@ from tui_llama.declarations import Setting, Value, as_toml
 from tui_llama.errors import SettingsError
 from tui_llama.servers.address import Server
 from tui_llama.servers.declared import SERVERS, check_servers, section_text
-from tui_llama.settings import SAMPLING, SETTINGS, Settings
+from tui_llama.settings import SAMPLING, SETTINGS, ModelSettings, Settings
 
 _NO_FILE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 """The errors of systems if there is no file or can be none."""
+
+
+MODELS: Final = "models"
+"""The section of the settings file with the settings of single models, each in a section by the name of its file."""
 
 
 class Source(Enum):
@@ -55,21 +59,30 @@ def load_settings(file: Path, environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: a setting is wrong. Names the file and the key, or the variable, and the value.
     """
-    return settings_of(load_values(file, environment), load_servers(file))
+    return settings_of(load_values(file, environment), load_servers(file), load_models(file))
 
 
-def settings_of(found: Iterable[SettingValue], servers: Iterable[Server] = ()) -> Settings:
+def settings_of(
+    found: Iterable[SettingValue], servers: Iterable[Server] = (), models: Iterable[ModelSettings] = ()
+) -> Settings:
     """Returns the settings with the given values.
 
     Args:
         found: The values of all settings.
         servers: The servers.
+        models: The settings of single models. A variable and the command line win over them.
     """
     found = list(found)
+    for_all = {each.setting.name for each in found if each.source in (Source.VARIABLE, Source.OPTION)}
+    models = [
+        ModelSettings(each.model_name, tuple(pair for pair in each.values if pair[0] not in for_all)) for each in models
+    ]
     values: dict[str, Any] = {each.setting.name: each.value for each in found}
     sampling = {name: values.pop(f"{SAMPLING}.{name}") for name in SamplingSettings.__struct_fields__}
     given = frozenset(each.setting.name for each in found if each.source is not Source.DEFAULT)
-    return Settings(**values, sampling=SamplingSettings(**sampling), given=given, servers=tuple(servers))
+    return Settings(
+        **values, sampling=SamplingSettings(**sampling), given=given, servers=tuple(servers), models=tuple(models)
+    )
 
 
 def load_values(file: Path, environment: Mapping[str, str]) -> list[SettingValue]:
@@ -104,6 +117,51 @@ def examine_servers(file: Path) -> tuple[list[Server], list[SettingsError]]:
     found = list(check_servers(section, f"{file}: "))
     servers = [each for each in found if isinstance(each, Server)]
     return servers, [each for each in found if isinstance(each, SettingsError)]
+
+
+def load_models(file: Path) -> tuple[ModelSettings, ...]:
+    """Returns the settings of single models in the settings file.
+
+    Raises:
+        SettingsError: the file or a model's setting in it is wrong. Names the file and the key.
+    """
+    models, errors = examine_models(file)
+    if errors:
+        raise errors[0]
+    return tuple(models)
+
+
+def examine_models(file: Path) -> tuple[list[ModelSettings], list[SettingsError]]:
+    """Returns the settings of single models, those that are right, and the errors in the others."""
+    try:
+        sections = _parsed(file).get(MODELS, {})
+    except SettingsError as error:
+        return [], [error]
+    if not isinstance(sections, dict):
+        return [], [SettingsError(f"{file}: {MODELS} must be a section", f'Write [{MODELS}."FILE"] for a model.')]
+    models, errors = [], []
+    for name, content in sections.items():
+        found = list(_values_of_model(name, content, file))
+        errors += [each for each in found if isinstance(each, SettingsError)]
+        values = [(each.setting.name, each.value) for each in found if isinstance(each, SettingValue)]
+        models.append(ModelSettings(name, tuple(values)))
+    return models, errors
+
+
+def _values_of_model(model_name: str, content: object, file: Path) -> Iterator[SettingValue | SettingsError]:
+    place = f"{file}: {MODELS}.{as_toml(model_name)}"
+    if not isinstance(content, dict):
+        yield SettingsError(f"{place} must be a section", f"Write [{MODELS}.{as_toml(model_name)}] on its own line.")
+        return
+    for name, value in _flat(content):
+        try:
+            setting = SETTINGS[_known(name, file)]
+            if not setting.per_model:
+                allowed = ", ".join(each.name for each in SETTINGS.values() if each.per_model)
+                raise SettingsError(f"{place}: {name} cannot be set for one model", f"These can: {allowed}.")
+            yield SettingValue(setting, setting.check(value, f"{place}: {name}"), Source.FILE)
+        except SettingsError as error:
+            yield error
 
 
 def with_options(values: Iterable[SettingValue], options: Mapping[str, object]) -> list[SettingValue]:
@@ -147,10 +205,14 @@ def examine_values(file: Path, environment: Mapping[str, str]) -> tuple[list[Set
     return list(values.values()), errors
 
 
-def describe_settings(values: Iterable[SettingValue] | None = None, servers: Iterable[Server] = ()) -> str:
+def describe_settings(
+    values: Iterable[SettingValue] | None = None,
+    servers: Iterable[Server] = (),
+    models: Iterable[ModelSettings] = (),
+) -> str:
     """Returns the text of a settings file with every setting, and its explanation, range and variable above it.
 
-    The servers follow, with the places of their keys. There is no key in it.
+    The settings of single models follow, then the servers, with the places of their keys. There is no key in it.
 
     Settings that nobody has set are commented out, because a default in the file would count as the user's choice. So
     the text can be saved as the settings file without changing anything.
@@ -158,6 +220,7 @@ def describe_settings(values: Iterable[SettingValue] | None = None, servers: Ite
     Args:
         values: The values of all settings. By default these are the defaults.
         servers: The servers.
+        models: The settings of single models.
     """
     if values is None:
         values = [SettingValue(setting, setting.default, Source.DEFAULT) for setting in SETTINGS.values()]
@@ -173,8 +236,19 @@ def describe_settings(values: Iterable[SettingValue] | None = None, servers: Ite
         else:
             origin = f"from {each.source_words}; the default is {as_toml(setting.default)}"
             lines.append(f"{key} = {as_toml(each.value)}  # {origin}")
-    text = "\n".join(lines) + "\n"
+    text = "\n".join([*lines, *(line for model in models for line in _model_lines(model))]) + "\n"
     return text + "".join(f"\n{section_text(server)}" for server in servers)
+
+
+def _model_lines(model: ModelSettings) -> Iterator[str]:
+    """Yields the lines of one model's sections."""
+    header = f"{MODELS}.{as_toml(model.model_name)}"
+    yield from ("", f"[{header}]")
+    yield from (f"{name} = {as_toml(value)}" for name, value in model.values if "." not in name)
+    sampling = [(name, value) for name, value in model.values if "." in name]
+    if sampling:
+        yield from ("", f"[{header}.{SAMPLING}]")
+        yield from (f"{name.rpartition('.')[2]} = {as_toml(value)}" for name, value in sampling)
 
 
 def _values_of_file(file: Path) -> Iterator[SettingValue | SettingsError]:
@@ -183,7 +257,7 @@ def _values_of_file(file: Path) -> Iterator[SettingValue | SettingsError]:
     except SettingsError as error:
         yield error
         return
-    for name, value in _flat(content, file):
+    for name, value in _flat(content):
         try:
             setting = SETTINGS[_known(name, file)]
             yield SettingValue(setting, setting.check(value, f"{file}: {name}"), Source.FILE)
@@ -201,12 +275,12 @@ def _values_of_environment(environment: Mapping[str, str]) -> Iterator[SettingVa
                 yield error
 
 
-def _flat(content: Mapping[str, Any], file: Path) -> Iterator[tuple[str, object]]:
+def _flat(content: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """Yields the names and values in a file. A name has its section before it."""
     for key, value in content.items():
         if key == SAMPLING and isinstance(value, dict):
             yield from ((f"{key}.{inner}", inner_value) for inner, inner_value in value.items())
-        elif key != SERVERS:
+        elif key not in (SERVERS, MODELS):
             yield key, value
 
 

@@ -19,9 +19,10 @@ def settings_from(options: Mapping[str, object]) -> "Settings":
         SettingsError: the file, a variable or an option has a value that makes no sense.
     """
     from tui_llama import paths
-    from tui_llama.settings_sources import load_servers, settings_of
+    from tui_llama.settings_sources import load_models, load_servers, settings_of
 
-    return settings_of(values_from(options), load_servers(paths.settings_file()))
+    file = paths.settings_file()
+    return settings_of(values_from(options), load_servers(file), load_models(file))
 
 
 def values_from(options: Mapping[str, object]) -> "list[SettingValue]":

@@ -12,7 +12,7 @@ from tui_llama.doctor.report import Problem, Row, Section
 from tui_llama.errors import SettingsError
 from tui_llama.servers.address import Server
 from tui_llama.settings import SETTINGS
-from tui_llama.settings_sources import SettingValue, examine_servers, examine_values
+from tui_llama.settings_sources import SettingValue, examine_models, examine_servers, examine_values
 
 TITLE: Final = "Settings"
 
@@ -35,6 +35,8 @@ def look_at_settings(file: Path, environment: Mapping[str, str]) -> Section:
     if any(str(error) not in map(str, errors) for error in server_errors):  # else the file is no TOML
         # The errors themselves name servers, and with them perhaps whose they are.
         problems.append(Problem(f"{file}: a server in it is wrong.", "tui-llama servers list says what is wrong."))
+    if any(str(error) not in map(str, errors) for error in examine_models(file)[1]):
+        problems.append(Problem(f"{file}: a setting of a model in it is wrong.", "tui-llama settings says what is."))
     return Section(section.title, (*section.rows, *rows), tuple(problems))
 
 

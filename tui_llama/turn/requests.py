@@ -45,9 +45,16 @@ class RequestMaker:
         self._loaded_model = loaded_model
         self._tell = tell
 
+    @property
+    def of_model(self) -> "Settings":
+        """The settings for the loaded model."""
+        model = self._loaded_model()
+        return self.settings if model is None else self.settings.for_model(model.path)
+
     def load(self, path: str) -> LoadRequest:
         """Returns what asks for a model, with the folder of its prompt cache."""
-        return chat_prompt_cache.with_prompt_cache(self.settings.load_request(path), self.settings.prompt_cache_mib)
+        settings = self.settings
+        return chat_prompt_cache.with_prompt_cache(settings.load_request(path), settings.prompt_cache_mib)
 
     def server_name(self, path: str) -> str:
         """Returns the name of the server whose model has this address, not safe to print; empty for a file."""
@@ -60,7 +67,7 @@ class RequestMaker:
 
     async def reply(self, number: int, chat: OpenChat) -> ReplyRequest:
         """Returns what asks for an answer, the one that is open, as turn `number`."""
-        settings = self.settings
+        settings = self.of_model
         fed = self._fed(await chat.ledger())
         return ReplyRequest(
             turn=number,
@@ -83,7 +90,7 @@ class RequestMaker:
         One whose tokens are of another vocabulary, or of one that nobody knows, goes on from its text. So does one that
         a server wrote, or is to write.
         """
-        settings, may_repeat = self.settings, chat.entries[-1].may_repeat
+        settings, may_repeat = self.of_model, chat.entries[-1].may_repeat
         ledger, answer_tokens = await chat.ledger_to_go_on()
         fed = self._fed(ledger)
         has_tokens = self._has_exact_tokens and ledger.writes_end_in(self._vocabulary)
@@ -107,7 +114,7 @@ class RequestMaker:
 
     async def idle_prefill(self, chat: OpenChat, draft: str) -> IdlePrefillRequest:
         """Returns the request for idle prefill of the next prompt; `draft` is the beginning of the next message."""
-        settings = self.settings
+        settings = self.of_model
         fed = self._fed(await chat.whole_ledger())
         return IdlePrefillRequest(
             messages=chat.messages(),
@@ -127,7 +134,7 @@ class RequestMaker:
 
         The prompt has the conversation before message number `position`, and `text` behind it if there is any.
         """
-        settings = self.settings
+        settings = self.of_model
         fed = self._fed_in(await chat.ledger_before(position))
         question = (ChatMessage(Role.USER, text),) if text else ()
         return EstimateRequest(
@@ -167,7 +174,7 @@ class RequestMaker:
     @property
     def _given_sampling(self) -> tuple[str, ...]:
         """The names of the sampling settings that the user has set."""
-        return tuple(name for name in SamplingSettings.__struct_fields__ if f"sampling.{name}" in self.settings.given)
+        return tuple(name for name in SamplingSettings.__struct_fields__ if f"sampling.{name}" in self.of_model.given)
 
     def _sampling(self) -> SamplingSettings:
         """Returns the user's settings, and those recommended for a model file where the user has set none."""

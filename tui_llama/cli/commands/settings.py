@@ -26,7 +26,7 @@ def settings(group_options: Mapping[str, object], is_path: bool, model: str | No
     from tui_llama.cli.model_choice import last_model, named_model, starter_model
     from tui_llama.output import Output
     from tui_llama.servers.address import is_server_address
-    from tui_llama.settings_sources import describe_settings, load_servers, settings_of
+    from tui_llama.settings_sources import describe_settings, load_models, load_servers, settings_of
     from tui_llama.text_safety import sanitize_line
 
     file = paths.settings_file()
@@ -36,7 +36,7 @@ def settings(group_options: Mapping[str, object], is_path: bool, model: str | No
             output.result(f"{file}\n")
             return
         values = values_from(group_options)
-        output.result(describe_settings(values, load_servers(file)))
+        output.result(describe_settings(values, load_servers(file), load_models(file)))
         path = named_model(model) if model is not None else last_model() or starter_model()
         if path is not None and is_server_address(path):
             output.result(
@@ -45,5 +45,5 @@ def settings(group_options: Mapping[str, object], is_path: bool, model: str | No
         elif path is not None:
             from tui_llama.cli.model_listing import sampling_lines
 
-            lines = sampling_lines(settings_of(values), path)
+            lines = sampling_lines(settings_of(values, models=load_models(file)), path)
             output.result("".join(f"# {line}\n" if line else "\n" for line in lines))
