@@ -2,19 +2,16 @@
 
 A server is a section of its own, and a new one comes to the end. The new text is parsed before it is written: where it
 says more than the old text and the change, the file is left alone. So what looks like a section inside a long text is
-not taken for one. A library for TOML is no help here: those there are lose comments, or move keys to another section.
+not taken for one.
 """
 
-import os
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from tui_llama import paths
 from tui_llama.errors import SettingsError
-from tui_llama.files.own_files import replace_own_file
+from tui_llama.files.toml_file import check_writable, parsed, parsed_or_none, read_text, write_text
 from tui_llama.servers.address import Server
 from tui_llama.servers.declared import SERVERS, check_servers, fields_of, section_text
 
@@ -32,7 +29,7 @@ def add_server(file: Path, server: Server) -> None:
     Raises:
         SettingsError: a server of that name or that URL is there, or the file cannot be read or written.
     """
-    _write(file, _text_with(file, server))
+    write_text(file, _text_with(file, server))
 
 
 def check_addition(file: Path, server: Server) -> None:
@@ -42,16 +39,13 @@ def check_addition(file: Path, server: Server) -> None:
         SettingsError: it would not; the disk may still fail.
     """
     _text_with(file, server)
-    try:
-        _writable_target(file)
-    except OSError as error:
-        raise _not_writable(file, error) from error
+    check_writable(file)
 
 
 def _text_with(file: Path, server: Server) -> str:
     """Returns the text of the file with a server more."""
-    before = _read(file)
-    content = _parsed(before, file)
+    before = read_text(file)
+    content = parsed(before, file)
     others = _servers(content)
     if server.name in others:
         hint = f"Choose another name, or remove it first: tui-llama servers remove {server.name}"
@@ -63,7 +57,7 @@ def _text_with(file: Path, server: Server) -> str:
     gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
     text = f"{gap}{section_text(server)}"
     after = before + (text.replace("\n", "\r\n") if "\r\n" in before else text)
-    if _parsed_or_none(after) != {**content, SERVERS: section}:
+    if parsed_or_none(after) != {**content, SERVERS: section}:
         hint = f"Write each of them as a section [{SERVERS}.NAME], and try again."
         raise SettingsError(f"{file}: the servers in it are not written as sections", hint)
     return after
@@ -79,17 +73,17 @@ def remove_server(file: Path, name: str) -> None:
     Raises:
         SettingsError: there is no such server, or the file cannot be read or written.
     """
-    before = _read(file)
-    content = _parsed(before, file)
+    before = read_text(file)
+    content = parsed(before, file)
     servers = _servers(content)
     if name not in servers:
         hint = f"Known servers: {', '.join(servers)}." if servers else "There is none."
         raise SettingsError(f"there is no server {name[:80]!r} in {file}", hint)
     others = {other: fields for other, fields in servers.items() if other != name}
     for after in _texts_without_section(before, name):
-        parsed = _parsed_or_none(after)
-        if parsed is not None and {**parsed, SERVERS: _servers(parsed)} == {**content, SERVERS: others}:
-            _write(file, after)
+        found = parsed_or_none(after)
+        if found is not None and {**found, SERVERS: _servers(found)} == {**content, SERVERS: others}:
+            write_text(file, after)
             return
     raise SettingsError(f"{file}: {name} is not written as a section [{SERVERS}.{name}]", "Remove it there by hand.")
 
@@ -118,56 +112,9 @@ def _texts_without_section(text: str, name: str) -> Iterator[str]:
 
 def _names_server(line: str, name: str) -> bool:
     """Tells whether a line is the header of a server's section."""
-    return _parsed_or_none(line) == {SERVERS: {name: {}}}
+    return parsed_or_none(line) == {SERVERS: {name: {}}}
 
 
 def _servers(content: dict[str, Any]) -> dict[str, Any]:
     servers = content.get(SERVERS, {})
     return servers if isinstance(servers, dict) else {}
-
-
-def _parsed(text: str, file: Path) -> dict[str, Any]:
-    content = _parsed_or_none(text)
-    if content is None:
-        raise SettingsError(f"{file} is not valid TOML", "tui-llama settings says where. Correct it first.")
-    return content
-
-
-def _parsed_or_none(text: str) -> dict[str, Any] | None:
-    """Returns what a text in TOML says, None if it is none. Numbers with a fraction stay text, since NaN is no NaN."""
-    try:
-        return tomllib.loads(text, parse_float=str)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _read(file: Path) -> str:
-    """Returns the text of the file with the ends of its lines as they are; an empty text if there is no file."""
-    if not paths.is_there(file) and not paths.is_link(file):
-        return ""
-    try:
-        return file.read_bytes().decode()
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read: {error.strerror}", "Check the file's permissions.") from error
-    except ValueError as error:
-        raise SettingsError(f"{file} is not UTF-8 text", "Correct the file.") from error
-
-
-def _write(file: Path, text: str) -> None:
-    """Replaces the file in one step. A file that the user has protected stays."""
-    try:
-        replace_own_file(_writable_target(file), text.encode())
-    except OSError as error:
-        raise _not_writable(file, error) from error
-
-
-def _writable_target(file: Path) -> Path:
-    """Returns the file to which a link leads, or the file itself, unless the user has protected it."""
-    target = file.resolve()
-    if paths.is_there(target) and not os.access(target, os.W_OK):
-        raise SettingsError(f"{file} is protected from changes", "Add or remove the server there by hand.")
-    return target
-
-
-def _not_writable(file: Path, error: OSError) -> SettingsError:
-    return SettingsError(f"{file} cannot be written: {error.strerror}", "Check the folder and its disk.")
