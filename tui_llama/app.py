@@ -19,6 +19,8 @@ from tui_llama.chats.store import Store
 from tui_llama.controllers.actions import CommandActions
 from tui_llama.controllers.chats import ChatsController, make_chat
 from tui_llama.controllers.commands import CommandsController
+from tui_llama.controllers.composing.model_choices import ModelChoices
+from tui_llama.controllers.composing.slash_completion import SlashCompletion
 from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
@@ -113,6 +115,8 @@ class ChatApp(CommandActions):
         self.models = ModelsController(models, settings, driver, self.transcript, self, run)
         self._turn = TurnController(driver, self._editing, self._idle_prefill, self.models, self)
         self._commands = CommandsController(self._turn, self)
+        self.model_choices = ModelChoices(models, settings.servers, self.run_beside, self._complete)
+        self._slash_completion = SlashCompletion({"models": self.model_choices.choices})
         self._texts = TextsController(driver, self)
         self._prompts = PromptsController(driver, self._draft, self._editing, self._idle_prefill, self, run)
         self._chats = ChatsController(driver, self._saving, self._editing, settings, self, run)
@@ -148,6 +152,7 @@ class ChatApp(CommandActions):
         if self._is_left:
             return  # an interrupt has ended the program while the screen was mounted
         self.can_draw = True
+        self.chat_screen.composer.completer.providers.append(self._slash_completion)
         self.show_status()
         self.set_interval(JOURNAL_SECONDS, self._flush_answer)
         if self._first_notice:
@@ -250,6 +255,10 @@ class ChatApp(CommandActions):
         self._draft.keep_soon()
         self._idle_prefill.go_on()
         self._editing.ask_price()
+
+    def _complete(self) -> None:
+        if self.can_draw:
+            self.chat_screen.composer.complete()
 
     @on(Composer.LaterRequested)
     def _edit_later(self) -> None:

@@ -1,6 +1,7 @@
 """Carries out every command: one action for each of `screens/commands.COMMANDS`, which has their keys and words."""
 
 from tui_llama.controllers.chats import ChatsController
+from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.leaving import LeavingController
@@ -14,6 +15,7 @@ from tui_llama.terminal.app import TerminalApp
 class CommandActions(TerminalApp):
     """The part of the app that passes commands on to its controllers."""
 
+    model_choices: ModelChoices
     models: ModelsController
     _chats: ChatsController
     _editing: EditingController
@@ -89,9 +91,9 @@ class CommandActions(TerminalApp):
         self._chats.delete()
 
     def action_choose_model(self, path: str = "") -> None:
-        """Loads the model at `path`, which may be the address of a server, or lets the user choose one."""
+        """Loads the model of that name, path or address of a server, or lets the user choose one."""
         if path:
-            self.models.load_typed(path)
+            self.models.load_typed(self.model_choices.path_of(path))
         else:
             self.models.open_picker()
 

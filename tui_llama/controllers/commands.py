@@ -8,7 +8,7 @@ from textual.app import SystemCommand
 
 from tui_llama.controllers.turn import TurnController
 from tui_llama.controllers.views import HintView, ScreenView
-from tui_llama.screens.commands import COMMANDS, find_slash, parse_slash
+from tui_llama.screens.commands import COMMANDS, find_slash, nearest_slash, parse_slash, unescaped
 
 
 class CommandsView(ScreenView, HintView, Protocol):
@@ -38,17 +38,17 @@ class CommandsController:
         if slash is not None:
             await self._run(*slash)
         else:
-            self._turn.send(text.strip("\n"))
+            self._turn.send(unescaped(text.strip("\n")))
 
     async def _run(self, word: str, argument: str) -> None:
         command = find_slash(word)
         if command is None:
-            self._view.show_hint(f"There is no command /{word}. /help lists all; a space before it sends it as text.")
+            near = nearest_slash(word)
+            advice = f"Did you mean /{near}?" if near else "/help lists all."
+            self._view.show_hint(f"There is no command /{word}. {advice} //{word} sends it as text.")
             return
         if argument and not command.argument:
-            self._view.show_hint(
-                f"/{word} takes no argument; your text stays here. A space before it sends it as text."
-            )
+            self._view.show_hint(f"/{word} takes no argument; your text stays here. //{word} sends it as text.")
             return
         self._view.chat_screen.composer.accept()
         action = getattr(self._view, f"action_{command.name}")

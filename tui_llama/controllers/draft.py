@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from tui_llama.chats.journal import Journal
 from tui_llama.controllers.views import RunAlone, ScreenView
-from tui_llama.screens.commands import parse_slash
+from tui_llama.screens.commands import parse_slash, unescaped
 
 if TYPE_CHECKING:
     from tui_llama.turn.driver import TurnDriver
@@ -63,7 +63,7 @@ class DraftController:
     def sendable(self) -> str:
         """The part of the draft that will be sent; a command is not sent."""
         text = self._view.chat_screen.composer.text.lstrip("\n")
-        return "" if parse_slash(text) else text
+        return "" if parse_slash(text) else unescaped(text)
 
     async def restore(self) -> None:
         """Puts the kept draft into the composer, unless something is written there."""

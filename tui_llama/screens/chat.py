@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from tui_llama.screens.commands import COMMANDS
 from tui_llama.screens.lasting_focus import LastingFocus
+from tui_llama.widgets.completion.suggestion_list import SuggestionList
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.empty_state import EmptyState
 from tui_llama.widgets.message_view import ShownMessage
@@ -58,6 +59,7 @@ class ChatScreen(LastingFocus, Screen[None]):
             yield EmptyState(id="empty")
             yield Transcript(id="transcript")
             yield Static("↓ new text", id="more")
+            yield SuggestionList(id="suggestions")
         yield Composer(id="composer")
         yield StatusLine(id="status")
 
@@ -65,6 +67,7 @@ class ChatScreen(LastingFocus, Screen[None]):
         """Shows an empty chat in which nothing is under way, and posts `Ready`."""
         self.add_class("-empty")
         self.show_busy(False)
+        self.composer.completer.popup = self.query_one("#suggestions", SuggestionList)
         self.post_message(self.Ready())
 
     # --- its parts ----------------------------------------------------------------------------------------------
@@ -123,6 +126,10 @@ class ChatScreen(LastingFocus, Screen[None]):
         """
         self.set_class(is_busy, "-busy")
         self.composer.border_subtitle = _EDITING_KEYS if is_editing else _BUSY_KEYS if is_busy else _IDLE_KEYS
+
+    @on(SuggestionList.OptionSelected, "#suggestions")
+    def _take_suggestion(self) -> None:
+        self.composer.completer.take()
 
     # --- following the answer -----------------------------------------------------------------------------------
 

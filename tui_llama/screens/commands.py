@@ -4,8 +4,16 @@ The app has a method `action_<name>` for each command. This module does not know
 """
 
 import re
+from difflib import get_close_matches
 
 import msgspec
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """An argument that a slash command may have; neither text needs to be safe to print."""
+
+    value: str
+    explanation: str = ""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -19,6 +27,9 @@ class Command(msgspec.Struct, frozen=True):
         keys: The keys by Textual's names, separated by commas; empty for none.
         shown_keys: The keys as people write them; empty for none.
         argument: The name of the argument that may follow the slash command; empty for none.
+        choices: Arguments to suggest, where they are always the same.
+        choice_source: The name of what knows the arguments to suggest, where they are not: a source of
+            `controllers/composing/slash_completion.py`; empty for none.
     """
 
     name: str
@@ -28,6 +39,8 @@ class Command(msgspec.Struct, frozen=True):
     keys: str = ""
     shown_keys: str = ""
     argument: str = ""
+    choices: tuple[Choice, ...] = ()
+    choice_source: str = ""
 
 
 COMMANDS = (
@@ -96,7 +109,8 @@ COMMANDS = (
         ("model", "models"),
         "ctrl+l",
         "Ctrl+L",
-        argument="path",
+        argument="name",
+        choice_source="models",
     ),
     Command(
         "get_starter", "Get the starter", "Fetch a very small model to try the program with", ("starter",), "f3", "F3"
@@ -125,6 +139,7 @@ TRANSCRIPT_KEYS = (
     ("End", "Follow the answer again"),
 )
 
+_NEAR_ENOUGH = 0.6
 _SLASH_COMMAND = re.compile(r"/(\?|[A-Za-z]+)(?:[ \t]+(.*))?")
 
 
@@ -135,6 +150,20 @@ def parse_slash(text: str) -> tuple[str, str] | None:
     """
     match = _SLASH_COMMAND.fullmatch(text.rstrip())
     return (match[1].lower(), (match[2] or "").strip()) if match else None
+
+
+def unescaped(text: str) -> str:
+    """Returns a message as it is sent: one line that begins with two slashes loses one of them.
+
+    So "//new" sends what would be a command. A comment in code, which has a blank there or more lines, stays.
+    """
+    return text[1:] if re.fullmatch(r"//[^\s/].*", text) else text
+
+
+def nearest_slash(word: str) -> str | None:
+    """Returns the slash word that is most like a word that is none; None if none is like it."""
+    words = [slash for command in COMMANDS for slash in command.slashes]
+    return next(iter(get_close_matches(word, words, 1, _NEAR_ENOUGH)), None)
 
 
 def find_slash(word: str) -> Command | None:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import ClassVar, cast
 
-from textual import events
+from textual import events, on
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.binding import Binding, BindingType
 from textual.document._document import EditResult, Location, Selection
@@ -17,6 +17,8 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from tui_llama import graphemes
+from tui_llama.widgets.completion.completer import Completer
+from tui_llama.widgets.completion.suggestion import CursorPlace
 from tui_llama.widgets.editor_text import EditorDocument, EditorLine, EditorNavigator, EditorWrapping
 
 # A terminal without the kitty protocol sends this for Alt+Enter. Textual would drop the Alt, and Enter would send a
@@ -42,6 +44,9 @@ class Composer(TextArea):
 
     The text is kept exactly as it was written, with its control characters. It is drawn in a form in which they have no
     effect. The cursor moves by grapheme clusters, which people see as one character. See `editor_text`.
+
+    Attributes:
+        completer: Suggests what can be written at the cursor.
     """
 
     document: EditorDocument
@@ -100,6 +105,7 @@ class Composer(TextArea):
         self._history: list[str] = []
         self._history_position = 0
         self._draft = ""
+        self.completer = Completer(self)
 
     # --- for the screen -----------------------------------------------------------------------------------------
 
@@ -121,6 +127,7 @@ class Composer(TextArea):
         """Replaces the whole text and puts the cursor at its end."""
         self.text = text
         self.move_cursor(self.document.end)
+        self.completer.leave()
 
     def accept(self) -> None:
         """Moves the text into the history and clears the composer."""
@@ -215,12 +222,42 @@ class Composer(TextArea):
         if cut is not None:
             self.app.copy_to_clipboard(self.document.unfolded(cut.replaced_text))
 
+    # --- suggestions --------------------------------------------------------------------------------------------
+
+    @property
+    def cursor_place(self) -> CursorPlace | None:
+        """The line of the cursor; None while a text is selected."""
+        if self.selection.start != self.selection.end:
+            return None
+        return CursorPlace(*self.document.around(self.cursor_location), self.document.line_count == 1)
+
+    def replace_before_cursor(self, count: int, text: str) -> None:
+        """Replaces the `count` characters before the cursor by a text."""
+        row, column = self.cursor_location
+        self.replace(text, (row, column - count), (row, column), maintain_selection_offset=False)
+
+    def complete(self) -> None:
+        """Shows what is suggested for the cursor now, if anything is."""
+        if self.has_focus:
+            self.completer.update()
+
+    @on(TextArea.Changed)
+    @on(TextArea.SelectionChanged)
+    def _complete(self) -> None:
+        self.complete()
+
+    def on_blur(self) -> None:
+        """Closes the suggestions: keys go elsewhere."""
+        self.completer.leave()
+
     # --- keys ---------------------------------------------------------------------------------------------------
 
     async def _on_key(self, event: events.Key) -> None:
         self._wake()
         self.post_message(self.KeyPressed())
-        if event.key == "enter":
+        if self.completer.press(event.key):
+            pass
+        elif event.key == "enter":
             self._enter()
         elif event.key in NEW_LINE_KEYS:
             self.insert("\n")

@@ -53,6 +53,11 @@ class EditorDocument(Document):
         """Returns the text as it was written between two places."""
         return self.unfolded(self._raw_range(*sorted((start, end))))
 
+    def around(self, location: Location) -> tuple[str, str]:
+        """Returns the parts of a line before and behind a place as they are stored: a label is a run of surrogates."""
+        row, column = location
+        return self._raw[row][:column], self._raw[row][column:]
+
     def boundaries(self, row: int) -> Sequence[int]:
         """Returns the places in a line at which the cursor may stand."""
         places, raw = graphemes.boundaries(self._lines[row]), self._raw[row]
