@@ -1,0 +1,141 @@
+"""The real program in a real terminal, with the starter: typed, pasted, resized, killed, and opened again."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.tmux import Tmux, tmux_at
+from tui_llama import paths
+from tui_llama.chats.store import Store
+
+pytestmark = [pytest.mark.starter, pytest.mark.slow]
+
+SIZES = [(100, 30), (60, 20)]
+READY = "● ready"
+NO_KEYS = bytes(range(128, 256)) + b"\x1b[999;999~\x1b[<0;9999;9999M\x1b]52;c;AAAA\x07\x1bP+q\x1b\\"
+
+
+class Program:
+    """The program in a terminal, as a user starts it."""
+
+    def __init__(self, tmux: Tmux, model: Path, home: Path) -> None:
+        self.tmux = tmux
+        self._model = model
+        self._home = home
+        self._modes_before = ""
+
+    def start(self, size: tuple[int, int] = (100, 30), *options: str) -> None:
+        """Starts it, again if it has ended, and waits until it can answer."""
+        self.tmux.stop()
+        environment = {
+            paths.HOME_VARIABLE: str(self._home),
+            paths.KERNEL_CACHE_VARIABLE: os.environ[paths.KERNEL_CACHE_VARIABLE],
+            "TERM": "tmux-256color",
+            "LANG": "C.UTF-8",
+            "TUI_LLAMA_MAX_TOKENS": "24",
+        }
+        command = [sys.executable, "-m", "tui_llama", "-m", str(self._model), "--temp", "0", *options]
+        folder = Path(__file__).resolve().parents[2]
+        self.tmux.start(["sleep", "0"], environment, size, folder)
+        self.tmux.until_ended()
+        self._modes_before = self.tmux.modes
+        self.tmux.stop()
+        self.tmux.start(command, environment, size, folder)
+        self.tmux.until_shown(READY)
+
+    def ends(self) -> int:
+        """Waits for its end, which must leave the terminal as it was; returns its exit status."""
+        status = self.tmux.until_ended()
+        assert self.tmux.modes == self._modes_before
+        return status
+
+    def ask(self, text: str) -> str:
+        """Sends a message and waits for the end of its answer; returns the screen."""
+        self.tmux.type(text)
+        self.tmux.until_shown(text[-20:])
+        self.tmux.keys("Enter")
+        self.tmux.until(lambda screen: READY not in screen, "an answer that begins")
+        return self.tmux.until_shown(READY)
+
+
+@pytest.fixture
+def program(starter_model: Path, home_folder: Path) -> Iterator[Program]:
+    """Gives the program, which is not started yet."""
+    if shutil.which("tmux") is None:
+        pytest.skip("needs tmux, a terminal that tests can type into")
+    with tempfile.TemporaryDirectory() as folder, tmux_at(Path(folder) / "tmux") as tmux:
+        yield Program(tmux, starter_model, home_folder)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_chat_goes_on_after_the_program_was_ended(program: Program, size: tuple[int, int]) -> None:
+    program.start(size)
+    program.ask("Say hello in one short sentence.")
+    program.tmux.keys("C-q")
+    assert program.ends() == 0
+    program.start(size)
+    program.tmux.keys("C-s")
+    program.tmux.until_shown("Say hello in one")
+    program.tmux.keys("Enter")
+    program.tmux.until_shown("generated")
+    screen = program.ask("Thanks.")
+    assert " reused" in screen
+    assert " 0 reused" not in screen
+
+
+def test_what_is_written_survives_a_kill(program: Program) -> None:
+    program.start()
+    program.tmux.type("half a thought")
+    program.tmux.until_shown("half a thought")
+    database = paths.database_file()
+
+    def is_kept(_screen: str) -> bool:
+        return any(b"half a thought" in file.read_bytes() for file in database.parent.glob("chats.sqlite3*"))
+
+    program.tmux.until(is_kept, "the draft on the disk")
+    os.kill(program.tmux.process_id, signal.SIGKILL)
+    program.tmux.until_ended()
+    program.start()
+    program.tmux.until_shown("half a thought")
+
+
+def test_a_long_paste_is_sent_whole(program: Program) -> None:
+    program.start()
+    lines = [f"line {number} about whales" for number in range(200)]
+    program.tmux.paste("\n".join(lines))
+    program.tmux.until(lambda screen: "199" in screen or "200 lines" in screen, "the paste")
+    program.tmux.keys("Enter")
+    program.tmux.until(lambda screen: READY not in screen, "an answer that begins")
+    program.tmux.keys("Escape")
+    program.tmux.until_shown(READY)
+    with Store(paths.database_file()) as store:
+        (chat,) = store.list_chats()
+        told = "\n".join(f"{message.text}" for message in store.messages(chat.chat_id))
+    assert all(line in told for line in lines)
+
+
+def test_any_bytes_and_any_size_leave_the_program_in_order(program: Program) -> None:
+    program.start()
+    for columns in range(40, 200, 16):
+        program.tmux.resize(columns, columns // 4)
+        program.tmux.send_bytes(
+            bytes(range(128, 256)) + b"\x1b[999;999~\x1b[<0;9999;9999M\x1b]52;c;AAAA\x07\x1bP+q\x1b\\"
+        )
+    program.tmux.resize(100, 30)
+    program.tmux.keys("Escape", "C-c")
+    program.tmux.until(lambda screen: READY in screen, "the program as before")
+    program.tmux.keys("C-q")
+    assert program.ends() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_the_terminal_in_order(program: Program, number: signal.Signals) -> None:
+    program.start()
+    os.kill(program.tmux.process_id, number)
+    assert program.ends() == 128 + number
