@@ -66,6 +66,10 @@ class SettingsError(UserError):
     """A setting or an argument has a wrong value."""
 
 
+class AttachmentError(UserError):
+    """A file cannot be attached to a message."""
+
+
 class EngineError(UserError):
     """The engine could not carry out a request."""
 
