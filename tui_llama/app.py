@@ -39,6 +39,8 @@ from tui_llama.screens.presenting import themes, why_not_now
 from tui_llama.system.endings import TERMINAL_GONE_STATUS
 from tui_llama.terminal.gone import TerminalGone
 from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.engine_host import EngineHost
+from tui_llama.turn.live_chats import LiveChats
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.message_view import UserMessage
 
@@ -67,7 +69,7 @@ class ChatApp(CommandActions):
         notice: A line to show at the beginning; empty for none.
 
     Attributes:
-        turn_driver: Carries out the turns.
+        live_chats: The chats that are alive, each with what carries out its turns.
         transcript: Draws what comes of them.
         models: Chooses, loads and fetches models.
         journal: Writes the chats.
@@ -100,29 +102,29 @@ class ChatApp(CommandActions):
         self.transcript = TranscriptController(self)
         self._saving = SavingController(store, self.transcript, self)
         self.journal = self._saving.journal
-        self.turn_driver = TurnDriver(
-            engine_factory,
-            settings,
-            self.journal,
-            make_chat(self._saving, settings, is_incognito=is_incognito),
-            self.transcript,
-            self.run_beside,
-        )
-        driver, run = self.turn_driver, self._run_alone
-        self._draft = DraftController(self.journal, driver, self, run)
-        self._idle_prefill = IdlePrefillController(driver, self._draft, settings.read_ahead == "on", self, run)
-        self._editing = EditingController(driver, self._idle_prefill, self, run)
-        self.models = ModelsController(models, settings, driver, self.transcript, self, run)
-        self._turn = TurnController(driver, self._editing, self._idle_prefill, self.models, self)
+        host = EngineHost(engine_factory, settings, self.journal, self.run_beside)
+        chat = make_chat(self._saving, settings, is_incognito=is_incognito)
+        chats = self.live_chats = LiveChats(host, TurnDriver(host, settings, chat, self.transcript, self.run_beside))
+        run = self._run_alone
+        self._draft = DraftController(self.journal, chats, self, run)
+        self._idle_prefill = IdlePrefillController(chats, self._draft, settings.read_ahead == "on", self, run)
+        self._editing = EditingController(chats, self._idle_prefill, self, run)
+        self.models = ModelsController(models, settings, chats, self.transcript, self, run)
+        self._turn = TurnController(chats, self._editing, self._idle_prefill, self.models, self)
         self._commands = CommandsController(self._turn, self)
         self.model_choices = ModelChoices(models, settings.servers, self.run_beside, self._complete)
         self._slash_completion = SlashCompletion({"models": self.model_choices.choices})
-        self._texts = TextsController(driver, self)
-        self._prompts = PromptsController(driver, self._draft, self._editing, self._idle_prefill, self, run)
-        self._chats = ChatsController(driver, self._saving, self._editing, settings, self, run)
-        self._status = StatusController(driver, self.models, self._editing, self._saving, self)
-        self._leaving = LeavingController(driver, self._saving, self._draft, self._idle_prefill, self.models, self, run)
+        self._texts = TextsController(chats, self)
+        self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
+        self._chats = ChatsController(chats, self._saving, self._editing, settings, self, run)
+        self._status = StatusController(chats, self.models, self._editing, self._saving, self)
+        self._leaving = LeavingController(chats, self._saving, self._draft, self._idle_prefill, self.models, self, run)
         self._choose_theme(settings.theme)
+
+    @property
+    def turn_driver(self) -> TurnDriver:
+        """What carries out the turns of the chat on the screen."""
+        return self.live_chats.shown
 
     def _choose_theme(self, name: str) -> None:
         for theme in themes():

@@ -197,7 +197,7 @@ async def test_what_the_loaded_model_takes_counts_as_free_for_another() -> None:
     async with opened(models=found_models(9)) as driver:
         info = driver.app.turn_driver.model
         assert info is not None
-        driver.app.turn_driver.model = msgspec.structs.replace(info, weight_bytes=4 * 10**9)
+        driver.app.live_chats.host.model = msgspec.structs.replace(info, weight_bytes=4 * 10**9)
         await open_picker(driver)
         assert "about 2.0 tok/s" in lines(driver)[9]
 
@@ -207,7 +207,7 @@ async def test_what_a_servers_model_takes_counts_for_nothing_on_this_machine() -
         info = driver.app.turn_driver.model
         assert info is not None
         served = msgspec.structs.replace(info, weight_bytes=4 * 10**9, server="home")
-        driver.app.turn_driver.model = served
+        driver.app.live_chats.host.model = served
         await open_picker(driver)
         assert "about 2.0 tok/s" not in lines(driver)[9]
 

@@ -30,6 +30,8 @@ from tui_llama.engine.scripted import AfterCancel, Gate, Loss, ScriptedEngine, S
 from tui_llama.errors import IllegalTransitionError
 from tui_llama.settings import Settings
 from tui_llama.turn.driver import REPLY_FAILURES, TurnDriver
+from tui_llama.turn.engine_host import EngineHost
+from tui_llama.turn.live_chats import LiveChats
 
 OTHER_MODEL = "/models/other.gguf"
 
@@ -83,7 +85,9 @@ class Driven:
         self.view = RecordingView()
         self.engines_made = 0
         self.tasks: list[asyncio.Task[None]] = []
-        self.driver = TurnDriver(self._make_engine, Settings(), journal, OpenChat(journal), self.view, self._spawn)
+        host = EngineHost(self._make_engine, Settings(), journal, self._spawn)
+        self.driver = TurnDriver(host, Settings(), OpenChat(journal), self.view, self._spawn)
+        self.chats = LiveChats(host, self.driver)
 
     def _make_engine(self) -> ScriptedEngine:
         self.engines_made += 1
@@ -134,7 +138,7 @@ async def driven(
     if is_loaded:
         await harness.load()
     yield harness
-    await harness.driver.close()
+    await harness.chats.host.close()
     await harness.rest()
     await journal.close()
     assert failures == []

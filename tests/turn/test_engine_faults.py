@@ -91,7 +91,7 @@ async def test_an_engine_that_cannot_be_stopped_is_told_and_answers_to_its_end(f
     async with opened(engine=FaultyEngine("cancel", fault)) as driver:
         assert isinstance(driver.engine, FaultyEngine)
         await driver.ask("hello")
-        driver.app.turn_driver._cancel_engine()
+        driver.app.live_chats.host.cancel()
         await driver.until(lambda: driver.remarks, "a failure")
         assert f"the engine failed: {type(fault).__name__}" in driver.remarks[-1]
         await driver.ask("again")

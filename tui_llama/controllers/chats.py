@@ -17,7 +17,7 @@ from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, ScreenView
 from tui_llama.errors import StoreError
 from tui_llama.screens.presenting import shown_messages
-from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 if TYPE_CHECKING:
     from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
@@ -40,11 +40,11 @@ class ChatsView(ScreenView, DialogView, HintView, Protocol):
         ...
 
 
-class ChatsController:
+class ChatsController(OfShownChat):
     """The chats of an app.
 
     Args:
-        turn_driver: Has the chat that is open.
+        live_chats: Have the driver of the chat on the screen.
         saving: Has the journal, and tells what the store cannot do.
         editing: Is left before another chat or branch is shown.
         settings: As the user set them.
@@ -54,14 +54,14 @@ class ChatsController:
 
     def __init__(
         self,
-        turn_driver: TurnDriver,
+        live_chats: LiveChats,
         saving: SavingController,
         editing: EditingController,
         settings: "Settings",
         view: ChatsView,
         run: RunAlone,
     ) -> None:
-        self._turn_driver = turn_driver
+        super().__init__(live_chats)
         self._saving = saving
         self._journal = saving.journal
         self._editing = editing

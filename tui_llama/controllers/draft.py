@@ -1,14 +1,12 @@
 """Keeps what is written and not sent over the end of the program, however that comes."""
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from tui_llama.chats.journal import Journal
 from tui_llama.controllers.views import RunAlone, ScreenView
 from tui_llama.screens.commands import parse_slash, unescaped
-
-if TYPE_CHECKING:
-    from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 KEY: Final = "draft"
 """The store's preference that has it."""
@@ -43,19 +41,19 @@ class DraftKeeper:
             self._journal.write(lambda store: store.set_preference(KEY, text), self)
 
 
-class DraftController:
+class DraftController(OfShownChat):
     """The draft in the composer of an app.
 
     Args:
         journal: Writes the draft.
-        turn_driver: Knows the chat; a draft in an incognito chat is not kept.
+        live_chats: Have the driver of the chat on the screen.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
     """
 
-    def __init__(self, journal: Journal, turn_driver: "TurnDriver", view: ScreenView, run: RunAlone) -> None:
+    def __init__(self, journal: Journal, live_chats: LiveChats, view: ScreenView, run: RunAlone) -> None:
+        super().__init__(live_chats)
         self._keeper = DraftKeeper(journal)
-        self._turn_driver = turn_driver
         self._view = view
         self._run = run
 

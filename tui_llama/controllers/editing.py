@@ -11,8 +11,8 @@ from tui_llama.controllers.views import HintView, RunAlone, ScreenView, WishView
 from tui_llama.conversation import State
 from tui_llama.engine.events import PromptEstimate
 from tui_llama.screens.presenting import no_model_hint
-from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.editing import Editing
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 
 class EditingView(ScreenView, HintView, WishView, Protocol):
@@ -31,11 +31,11 @@ class EditingView(ScreenView, HintView, WishView, Protocol):
         ...
 
 
-class EditingController:
+class EditingController(OfShownChat):
     """The message that is edited, at most one.
 
     Args:
-        turn_driver: Knows the chat, and what a message would cost.
+        live_chats: Have the driver of the chat on the screen.
         idle_prefill: Rests while a message is edited.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
@@ -45,12 +45,12 @@ class EditingController:
     """
 
     def __init__(
-        self, turn_driver: TurnDriver, idle_prefill: IdlePrefillController, view: EditingView, run: RunAlone
+        self, live_chats: LiveChats, idle_prefill: IdlePrefillController, view: EditingView, run: RunAlone
     ) -> None:
-        self._turn_driver = turn_driver
+        super().__init__(live_chats)
         self._idle_prefill = idle_prefill
         self._view = view
-        self._editing = Editing(turn_driver.estimate, partial(run, "price"), self._note_price)
+        self._editing = Editing(self._estimate, partial(run, "price"), self._note_price)
         self.price = ""
 
     @property
@@ -134,6 +134,9 @@ class EditingController:
     def ask_price(self) -> None:
         """Asks what sending the message as it is written now would cost."""
         self._editing.ask_price(self._view.chat_screen.composer.text)
+
+    async def _estimate(self, position: int, text: str) -> PromptEstimate | None:
+        return await self._turn_driver.estimate(position, text)
 
     def _note_price(self, price: PromptEstimate | str | None) -> None:
         self.price = self._turn_driver.meter.price(price) if isinstance(price, PromptEstimate) else price or ""

@@ -6,8 +6,10 @@ from typing import Protocol
 from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.views import RunAlone, ScreenView
 from tui_llama.conversation import State
-from tui_llama.turn.driver import TurnDriver
+from tui_llama.engine.protocol import Engine
+from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.turn.idle_prefill import IdlePrefillScheduler
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 
 class IdlePrefillView(ScreenView, Protocol):
@@ -23,11 +25,11 @@ class IdlePrefillView(ScreenView, Protocol):
         ...
 
 
-class IdlePrefillController:
+class IdlePrefillController(OfShownChat):
     """Idle prefill is no state of the turn: it begins when there is nothing else to do, and ends with that.
 
     Args:
-        turn_driver: Knows the state, and makes the requests.
+        live_chats: Have the driver of the chat on the screen.
         draft: Has the text in the composer.
         is_wanted: Whether the user wants it at all.
         view: The app.
@@ -35,15 +37,24 @@ class IdlePrefillController:
     """
 
     def __init__(
-        self, turn_driver: TurnDriver, draft: DraftController, is_wanted: bool, view: IdlePrefillView, run: RunAlone
+        self, live_chats: LiveChats, draft: DraftController, is_wanted: bool, view: IdlePrefillView, run: RunAlone
     ) -> None:
-        self._turn_driver = turn_driver
+        super().__init__(live_chats)
         self._draft = draft
         self._is_wanted = is_wanted
         self._view = view
         self._reading = IdlePrefillScheduler(
-            turn_driver.idle_prefill_request, partial(run, "read ahead"), self._note_ready, turn_driver.tell
+            self._make_request,
+            partial(run, "read ahead"),
+            self._note_ready,
+            self._tell,
         )
+
+    async def _make_request(self, draft: str) -> tuple[Engine, IdlePrefillRequest] | None:
+        return await self._turn_driver.idle_prefill_request(draft)
+
+    def _tell(self, notice: str) -> None:
+        self._turn_driver.tell(notice)
 
     def start_if_at_rest(self) -> None:
         """Begins idle prefill if the turn is ready and the user edits no message; otherwise ends it."""

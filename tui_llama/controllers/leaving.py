@@ -17,7 +17,7 @@ from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView
 from tui_llama.system.endings import endings
-from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 if TYPE_CHECKING:
     from textual.screen import Screen
@@ -39,11 +39,11 @@ class LeavingView(ScreenView, HintView, Protocol):
         ...
 
 
-class LeavingController:
+class LeavingController(OfShownChat):
     """The end of an app.
 
     Args:
-        turn_driver: Ends the turn and the engine.
+        live_chats: Have the driver of the chat on the screen.
         saving: Knows what would be lost.
         draft: Is kept.
         idle_prefill: Is ended.
@@ -57,7 +57,7 @@ class LeavingController:
 
     def __init__(
         self,
-        turn_driver: TurnDriver,
+        live_chats: LiveChats,
         saving: SavingController,
         draft: DraftController,
         idle_prefill: IdlePrefillController,
@@ -65,7 +65,7 @@ class LeavingController:
         view: LeavingView,
         run: RunAlone,
     ) -> None:
-        self._turn_driver = turn_driver
+        super().__init__(live_chats)
         self._saving = saving
         self._draft = draft
         self._idle_prefill = idle_prefill
@@ -167,6 +167,6 @@ class LeavingController:
         self._turn_driver.chat.flush()
         self._idle_prefill.stop()
         # Side by side: a download that is slow to end must not take the time in which the engine saves.
-        await asyncio.gather(self._models.close(), self._turn_driver.close())
+        await asyncio.gather(self._models.close(), self._live_chats.host.close())
         await self._turn_driver.chat.leave()
         await self._saving.journal.close()

@@ -28,7 +28,7 @@ from tui_llama.models.starter.file import STARTER_FILE
 from tui_llama.screens.presenting import listed_found, listed_offer
 from tui_llama.servers.address import is_server_address, typed_address
 from tui_llama.text_safety import sanitize_line
-from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 # The first frame needs none of these; what is called of them is imported where it is.
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ class ModelsView(DialogView, HintView, StateView, WishView, Protocol):
         ...
 
 
-class ModelsController:
+class ModelsController(OfShownChat):
     """Models, for one app.
 
     Args:
         source: Where models are found and fetched.
         settings: As the user set them.
-        turn_driver: Loads models.
+        live_chats: Have the driver of the chat on the screen.
         remarks: Has what is to be told in the conversation.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
@@ -92,14 +92,14 @@ class ModelsController:
         self,
         source: "ModelSource",
         settings: "Settings",
-        turn_driver: TurnDriver,
+        live_chats: LiveChats,
         remarks: RemarkView,
         view: ModelsView,
         run: RunAlone,
     ) -> None:
+        super().__init__(live_chats)
         self._source = source
         self._settings = settings
-        self._turn_driver = turn_driver
         self._remarks = remarks
         self._view = view
         self._run = run

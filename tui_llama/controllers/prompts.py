@@ -11,18 +11,18 @@ from tui_llama.controllers.views import DialogView, HintView, RunAlone
 from tui_llama.conversation import State
 from tui_llama.errors import UserError
 from tui_llama.screens.presenting import no_model_hint, why_no_prompt
-from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 
 class PromptsView(DialogView, HintView, Protocol):
     """The app, as the controller uses it."""
 
 
-class PromptsController:
+class PromptsController(OfShownChat):
     """The prompts of an app.
 
     Args:
-        turn_driver: Asks the engine.
+        live_chats: Have the driver of the chat on the screen.
         draft: What is written.
         editing: Knows which message the draft is to replace.
         idle_prefill: Reads the prompt again where it has become another one.
@@ -32,14 +32,14 @@ class PromptsController:
 
     def __init__(
         self,
-        turn_driver: TurnDriver,
+        live_chats: LiveChats,
         draft: DraftController,
         editing: EditingController,
         idle_prefill: IdlePrefillController,
         view: PromptsView,
         run: RunAlone,
     ) -> None:
-        self._turn_driver = turn_driver
+        super().__init__(live_chats)
         self._draft = draft
         self._editing = editing
         self._idle_prefill = idle_prefill

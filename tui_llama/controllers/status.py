@@ -12,7 +12,7 @@ from tui_llama.controllers.views import ScreenView
 from tui_llama.conversation import State
 from tui_llama.screens.presenting import advice, chat_title, download_words, model_line, stages
 from tui_llama.text_safety import sanitize_line
-from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 from tui_llama.widgets.status_line import Mood, Status
 
 STATUS_SECONDS: Final = 0.1
@@ -38,11 +38,11 @@ class StatusView(ScreenView, Protocol):
         ...
 
 
-class StatusController:
+class StatusController(OfShownChat):
     """The state of the program in words and figures.
 
     Args:
-        turn_driver: Knows the state of the turn and its figures.
+        live_chats: Have the driver of the chat on the screen.
         models: Knows what is looked for and fetched.
         editing: Knows what is edited, and the price of it.
         saving: Knows what cannot be saved.
@@ -51,13 +51,13 @@ class StatusController:
 
     def __init__(
         self,
-        turn_driver: TurnDriver,
+        live_chats: LiveChats,
         models: ModelsController,
         editing: EditingController,
         saving: SavingController,
         view: StatusView,
     ) -> None:
-        self._turn_driver = turn_driver
+        super().__init__(live_chats)
         self._models = models
         self._editing = editing
         self._saving = saving

@@ -1,12 +1,10 @@
 """Copies what was said, and shows what is too long for the conversation."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tui_llama.controllers.views import DialogView, HintView, ScreenView
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 from tui_llama.widgets.long_text import is_long
-
-if TYPE_CHECKING:
-    from tui_llama.turn.driver import TurnDriver
 
 
 class TextsView(ScreenView, DialogView, HintView, Protocol):
@@ -17,16 +15,16 @@ class TextsView(ScreenView, DialogView, HintView, Protocol):
         ...
 
 
-class TextsController:
+class TextsController(OfShownChat):
     """The texts of a chat.
 
     Args:
-        turn_driver: Has the chat.
+        live_chats: Have the driver of the chat on the screen.
         view: The app.
     """
 
-    def __init__(self, turn_driver: "TurnDriver", view: TextsView) -> None:
-        self._turn_driver = turn_driver
+    def __init__(self, live_chats: LiveChats, view: TextsView) -> None:
+        super().__init__(live_chats)
         self._view = view
 
     def copy_selection(self) -> bool:

@@ -14,7 +14,10 @@ from tui_llama.widgets.message_view import Remark
 class TranscriptView(ScreenView, StateView, Protocol):
     """The app, which the controller draws on."""
 
-    turn_driver: TurnDriver
+    @property
+    def turn_driver(self) -> TurnDriver:
+        """What carries out the turns of the chat on the screen."""
+        ...
 
 
 class TranscriptController:

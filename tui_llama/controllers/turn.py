@@ -9,18 +9,18 @@ from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.views import HintView, ScreenView, WishView
 from tui_llama.conversation import State
 from tui_llama.screens.presenting import no_model_hint, why_not_continued
-from tui_llama.turn.driver import TurnDriver
+from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 
 class TurnControllerView(ScreenView, HintView, WishView, Protocol):
     """The app, as the controller uses it."""
 
 
-class TurnController:
+class TurnController(OfShownChat):
     """The keys and commands that begin, end or repeat a turn.
 
     Args:
-        turn_driver: Carries them out.
+        live_chats: Have the driver of the chat on the screen.
         editing: Sends the message that is edited, and is left before anything else is answered.
         idle_prefill: Rests where the user stops.
         models: Chooses a model where there is none.
@@ -29,13 +29,13 @@ class TurnController:
 
     def __init__(
         self,
-        turn_driver: TurnDriver,
+        live_chats: LiveChats,
         editing: EditingController,
         idle_prefill: IdlePrefillController,
         models: ModelsController,
         view: TurnControllerView,
     ) -> None:
-        self._turn_driver = turn_driver
+        super().__init__(live_chats)
         self._editing = editing
         self._idle_prefill = idle_prefill
         self._models = models

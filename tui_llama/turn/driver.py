@@ -5,9 +5,7 @@ no two things happen at once. Loading and replying run beside it and come back a
 it tells a `TurnView` what is to be seen.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -16,17 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tui_llama import conversation
 from tui_llama.chat import StopReason, Usage
 from tui_llama.chats.chat_date import local_now
-from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import OpenChat
-from tui_llama.chats.store import LAST_MODEL
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import events
 from tui_llama.engine.descriptions import Capabilities, ModelInfo
 from tui_llama.engine.events import FailureCause, PromptEstimate
-from tui_llama.engine.process.border import GuardedEngine
-from tui_llama.engine.protocol import Engine, LoadEvent, ReplyEvent
+from tui_llama.engine.protocol import Engine, ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, IdlePrefillRequest, ReplyRequest
-from tui_llama.errors import EngineError, EngineLostError, IllegalTransitionError, UserError
+from tui_llama.errors import EngineLostError, IllegalTransitionError, UserError
+from tui_llama.turn.engine_host import NO_END, EngineHost
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices, load_failure_hint
 from tui_llama.turn.requests import RequestMaker
@@ -56,48 +52,38 @@ REPLY_FAILURES: Mapping[FailureCause, type[conversation.ReplyFailed]] = {
 }
 """The machine's event for each cause of a failed reply."""
 
-_NO_END = "The engine ended without saying why."
-
 
 class TurnDriver:
-    """A conversation with an engine.
+    """One chat, whose turns have the engine in turn with those of other chats.
 
     Args:
-        engine_factory: Opens an engine; called once, when the first model is loaded.
+        host: Has the engine and the model.
         settings: As the user set them.
-        journal: Stores the preferences about models.
-        chat: The chat that is open; another one may be set while no answer is.
+        chat: The chat.
         view: Shows the turns.
         spawn: Runs work that has a name; work that is ended at once may never begin.
 
     Attributes:
         requests: Makes the requests to the engine.
         meter: The figures of the turn.
-        model: The loaded model; None while none is loaded.
-        model_path: The file of the last request to load, or the address of a server's model.
     """
 
     def __init__(
         self,
-        engine_factory: Callable[[], Engine],
+        host: EngineHost,
         settings: "Settings",
-        journal: Journal,
         chat: OpenChat,
         view: TurnView,
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]], str], object],
     ) -> None:
-        self._engine = GuardedEngine(engine_factory)
-        self._journal = journal
+        self._host = host
         self._view = view
         self._spawn = spawn
         self._machine = TurnMachine()
-        self._engine_is_free = asyncio.Lock()
         self._notices = Notices(view.add_notice)
-        self.requests = RequestMaker(settings, lambda: self.model, self.tell)
+        self.requests = RequestMaker(settings, lambda: host.model, self.tell)
         self.chat = chat
         self.meter = TurnMeter()
-        self.model: ModelInfo | None = None
-        self.model_path = ""
 
     @property
     def state(self) -> State:
@@ -110,9 +96,19 @@ class TurnDriver:
         return self._machine.model_is_loading
 
     @property
+    def model(self) -> ModelInfo | None:
+        """The loaded model; None while none is loaded."""
+        return self._host.model
+
+    @property
+    def model_path(self) -> str:
+        """The file of the last request to load, or the address of a server's model."""
+        return self._host.model_path
+
+    @property
     def capabilities(self) -> Capabilities:
         """What the engine can do with the loaded model; all that a local one can while none is loaded."""
-        return Capabilities() if self.model is None else self.model.capabilities
+        return self._host.capabilities
 
     def allows(self, event_type: type[conversation.Event]) -> bool:
         """Tells whether an event of this kind is legal now."""
@@ -159,13 +155,8 @@ class TurnDriver:
         if self.allows(conversation.Stop):
             self.dispatch(conversation.Stop())
         if self._machine.answer_is_open:
-            async with self._engine_is_free:
+            async with self._host.is_free:
                 return
-
-    async def close(self) -> None:
-        """Ends the engine, if there is one."""
-        with suppress(EngineError):  # the program ends, so nobody can be told; the log has it
-            await self._engine.close()
 
     def _carry_out(self, event: conversation.Event) -> None:
         for action in self._machine.handle(event):
@@ -173,7 +164,7 @@ class TurnDriver:
 
     def _notice_a_lost_engine(self) -> None:
         """Starts an engine again that ended between two requests, as it does with one that ended in a turn."""
-        if not self._engine.is_alive and self.allows(conversation.EngineLostAtRest):
+        if not self._host.engine.is_alive and self.allows(conversation.EngineLostAtRest):
             self._view.add_notice("The engine had ended; it is started again.")
             self.dispatch(conversation.EngineLostAtRest())
 
@@ -181,12 +172,9 @@ class TurnDriver:
         chat, view = self.chat, self._view
         match action:
             case conversation.StartLoading(load=load, model_path=path):
-                self.model_path = path or self.model_path
-                self.model = None
-                self.meter.start_load(self.requests.server_name(self.model_path))
-                self._spawn(partial(self._load, load, self.model_path), f"load {load}")
+                self._host.start_loading(load, path)
             case conversation.StopLoading() | conversation.StopReply():
-                self._cancel_engine()
+                self._host.cancel()
             case conversation.SaveMessage(text=text, attachments=attachments):
                 view.add_message(chat.add_message(text, attachments))
             case conversation.ReplaceMessage(position=position, text=text, attachments=attachments):
@@ -211,48 +199,34 @@ class TurnDriver:
                 server = self.meter.server if self.state is State.NO_MODEL else ""
                 view.add_failure(message, load_failure_hint(hint, server))
 
-    # --- loading ------------------------------------------------------------------------------------------------
+    # --- what the host tells of the engine ----------------------------------------------------------------------
 
-    async def _load(self, load: int, path: str) -> None:
-        """Loads a model; what becomes of it are events of this number."""
-        request = self.requests.load(path)
-        async with self._engine_is_free:
-            if load != self._machine.numbers.load or not self.model_is_loading:
-                return
-            try:
-                async for event in self._engine.load(request):
-                    self._take_load_event(load, event)
-                if self.model_is_loading and load == self._machine.numbers.load:
-                    self.dispatch(conversation.LoadFailed(load, _NO_END))
-            except EngineLostError as error:
-                self.dispatch(conversation.EngineLostInLoad(load, str(error), error.hint))
-            except UserError as error:
-                self.dispatch(conversation.LoadFailed(load, str(error), error.hint))
+    def note_load_began(self, server: str) -> None:
+        """See `EngineUser`."""
+        self.meter.start_load(server)
 
-    def _take_load_event(self, load: int, event: LoadEvent) -> None:
-        match event:
-            case events.LoadProgress(stage=stage, done=done, total=total):
-                self.meter.note_load(stage, done, total)
-                self._carry_out(conversation.LoadAdvanced(load))
-                self._view.show_figures()
-            case events.ModelLoaded(model=model, notices=notices):
-                if load == self._machine.numbers.load:
-                    self._note_model(model, notices)
-                self.dispatch(conversation.ModelReady(load))
-            case events.Notice(text=text):
-                self._view.add_notice(text)
-            case events.Failed(message=message, hint=hint):
-                self.dispatch(conversation.LoadFailed(load, message, hint))
+    def note_load_progress(self, load: int, event: events.LoadProgress) -> None:
+        """See `EngineUser`."""
+        self.meter.note_load(event.stage, event.done, event.total)
+        self._carry_out(conversation.LoadAdvanced(load))
+        self._view.show_figures()
 
-    def _note_model(self, model: ModelInfo, notices: Sequence[str]) -> None:
-        self.model = model
+    def note_model(self, model: ModelInfo) -> None:
+        """See `EngineUser`."""
         self.meter.note_model(model.context_size)
-        if model.server:  # whoever named only the server gets the same model the next time
-            self.model_path = model.path
-        path = self.model_path
-        self.chat.set_model(path)
-        self._journal.write(lambda store: store.set_preference(LAST_MODEL, path))
-        self._notices.tell_of_model(path, notices)
+        self.chat.set_model(self.model_path)
+
+    def tell_of_model(self, notices: Sequence[str]) -> None:
+        """See `EngineUser`."""
+        self._notices.tell_of_model(self.model_path, notices)
+
+    def add_notice(self, text: str) -> None:
+        """See `EngineUser`."""
+        self._view.add_notice(text)
+
+    def add_failure(self, message: str, hint: str) -> None:
+        """See `EngineUser`."""
+        self._view.add_failure(message, hint)
 
     # --- replying -----------------------------------------------------------------------------------------------
 
@@ -268,23 +242,23 @@ class TurnDriver:
 
     async def _reply(self, number: int, chat: OpenChat, make_request: MakeRequest) -> None:
         """Asks for an answer; what becomes of it are events of this number."""
-        async with self._engine_is_free:
+        async with self._host.is_free:
             try:
                 request = await make_request(number, chat)
                 if self.state is not State.READING:
                     # Stopped before the engine was asked.
                     self.dispatch(conversation.ReplyFinished(number, StopReason.STOPPED, Usage()))
                     return
-                async for event in self._engine.reply(request):
+                async for event in self._host.engine.reply(request):
                     self._take_reply_event(number, event)
                 if self._machine.answer_is_open:
-                    self.dispatch(conversation.ReplyFailed(number, _NO_END))
+                    self.dispatch(conversation.ReplyFailed(number, NO_END))
             except EngineLostError as error:
                 self.dispatch(conversation.EngineLostInTurn(number, str(error), error.hint))
             except UserError as error:
                 self.dispatch(conversation.ReplyFailed(number, str(error), error.hint))
             except IllegalTransitionError as error:
-                self._cancel_engine()
+                self._host.cancel()
                 self.dispatch(conversation.ReplyFailed(number, f"The engine got out of step: {error}."))
 
     def _take_reply_event(self, number: int, event: ReplyEvent) -> None:
@@ -323,9 +297,9 @@ class TurnDriver:
         chat = self.chat
         if not self.capabilities.can_prefill_idle or (not draft and not chat.messages()):
             return None
-        async with self._engine_is_free:  # a reply that has just ended may not have let go of it yet
+        async with self._host.is_free:  # a reply that has just ended may not have let go of it yet
             request = await self.requests.idle_prefill(chat, draft)
-        return self._engine, request
+        return self._host.engine, request
 
     async def estimate(self, position: int, text: str) -> PromptEstimate | None:
         """Returns what a reply to `text` in place of message `position` would have to read; None if nobody knows.
@@ -371,14 +345,8 @@ class TurnDriver:
     ) -> PromptEstimate | None:
         """Asks for the price of a prompt: the conversation before message `position`, and `text` behind it if any."""
         chat = self.chat
-        async with self._engine_is_free:
+        async with self._host.is_free:
             if self.model is None or self.model_is_loading or not self.capabilities.can_estimate:
                 return None
             request = await self.requests.estimate(chat, position, text, begun_at, shows_prompt=shows_prompt)
-            return await self._engine.estimate(request)
-
-    def _cancel_engine(self) -> None:
-        try:
-            self._engine.cancel()
-        except EngineError as error:
-            self._view.add_failure(str(error), error.hint)
+            return await self._host.engine.estimate(request)

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
-from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.chats.open_chat import OpenChat
@@ -15,12 +14,8 @@ from tui_llama.engine.requests import (
     CompleteRequest,
     EstimateRequest,
     IdlePrefillRequest,
-    LoadRequest,
     ReplyRequest,
 )
-from tui_llama.errors import SettingsError
-from tui_llama.servers.address import is_server_address
-from tui_llama.servers.declared import find_server
 
 if TYPE_CHECKING:
     from tui_llama.settings import Settings
@@ -50,20 +45,6 @@ class RequestMaker:
         """The settings for the loaded model."""
         model = self._loaded_model()
         return self.settings if model is None else self.settings.for_model(model.path)
-
-    def load(self, path: str) -> LoadRequest:
-        """Returns what asks for a model, with the folder of its prompt cache."""
-        settings = self.settings
-        return chat_prompt_cache.with_prompt_cache(settings.load_request(path), settings.prompt_cache_mib)
-
-    def server_name(self, path: str) -> str:
-        """Returns the name of the server whose model has this address, not safe to print; empty for a file."""
-        if not is_server_address(path):
-            return ""
-        try:
-            return find_server(self.settings.servers, path).name
-        except SettingsError:  # the load fails and tells why
-            return "the server"
 
     async def reply(self, number: int, chat: OpenChat) -> ReplyRequest:
         """Returns what asks for an answer, the one that is open, as turn `number`."""
