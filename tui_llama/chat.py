@@ -34,6 +34,7 @@ class StopReason(StrEnum):
     LOOP = "loop"
     STOPPED = "stopped"
     FAILED = "failed"
+    EDITED = "edited"  # the user has written it
 
 
 ENDED_BY_ITSELF: Final = (StopReason.END_OF_GENERATION, StopReason.STOP_TEXT)

@@ -21,16 +21,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from tui_llama.chat import Attachment, ChatChoices, Role, StopReason, Usage
+from tui_llama.chat import ChatChoices, StopReason, Usage
 from tui_llama.chats.chat_date import date_text, local_now
 from tui_llama.chats.database.connection import StoreConnection
+from tui_llama.chats.database.message_tree import MessageTree
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.database.tables import answers, chats, copies, fed_tokens, messages, preferences
-from tui_llama.chats.database.tables.rows import ID_BYTES, blob_from_ids, choices_text, full_ids, message_from_row
+from tui_llama.chats.database.tables.rows import ID_BYTES, blob_from_ids, choices_text, full_ids
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage, new_chat_id
-from tui_llama.chats.stored_text import storable, title_of
-from tui_llama.errors import CallerError
+from tui_llama.chats.stored_text import storable
 
 LAST_MODEL = "last_model"
 """The preference that names the model file used last."""
@@ -44,7 +44,7 @@ ALL_CHATS = 2**31
 __all__ = ["Chat", "ChatSummary", "MessageState", "Store", "StoredBranch", "StoredMessage"]
 
 
-class Store:
+class Store(MessageTree):
     """All chats of one database file, or of `IN_MEMORY`. Made on first use, with mode 0600; for calls from any thread.
 
     Every method that changes something has committed it, through to the disk, when it returns.
@@ -190,76 +190,6 @@ class Store:
             rows = copies.read_rows(database, chat_id)
         with into._transaction() as database:
             return copies.write_rows(database, rows)
-
-    # --- messages -------------------------------------------------------------------------------------------
-
-    def messages(self, chat_id: str, tip_message_id: int | None = None) -> list[StoredMessage]:
-        """Returns the path from the first message to `tip_message_id` (None: to the chat's tip), in order."""
-        with self._transaction("DEFERRED") as database:
-            tip = chats.read_chat(database, chat_id).tip_message_id
-            if tip_message_id is not None:
-                messages.require_message(database, chat_id, tip_message_id)
-                tip = tip_message_id
-            return [message_from_row(message, pieces) for message, pieces in messages.path_to(database, tip)]
-
-    def all_messages(self, chat_id: str) -> list[StoredMessage]:
-        """Returns every message of the chat, on all branches, oldest first."""
-        with self._transaction("DEFERRED") as database:
-            return messages.all_messages(database, chat_id)
-
-    def versions(self, message_id: int) -> list[int]:
-        """Returns the messages with the same parent and role as this one, itself included, oldest first."""
-        with self._transaction("DEFERRED") as database:
-            return messages.versions_of(database, message_id)
-
-    def is_replied_to(self, message_id: int) -> bool:
-        """Tells whether anything was said below this message, on whatever branch."""
-        with self._transaction("DEFERRED") as database:
-            return messages.is_replied_to(database, message_id)
-
-    def add_user_message(
-        self,
-        chat_id: str,
-        text: str,
-        parent_id: int | None = None,
-        *,
-        made_at: int | None = None,
-        attachments: Sequence[Attachment] = (),
-    ) -> int:
-        """Commits what the user said below `parent_id` (None: below the tip) and moves the tip to it.
-
-        To say something else instead of the very first message, `set_tip(chat_id, None)` first.
-
-        Returns:
-            The message's id. The first message also titles a chat that has no title.
-        """
-        with self._transaction() as database:
-            chat = chats.read_chat(database, chat_id)
-            parent = chat.tip_message_id if parent_id is None else parent_id
-            message_id = messages.insert_message(database, chat_id, parent, Role.USER, text, made_at, attachments)
-            if not chat.title:
-                chats.set_column(database, chat_id, "title", title_of(text, attachments))
-            return message_id
-
-    def replace_user_message(
-        self, message_id: int, text: str, *, made_at: int | None = None, attachments: Sequence[Attachment] = ()
-    ) -> int:
-        """Commits another version of what the user said, beside the one of that id, and moves the tip to it.
-
-        Returns:
-            The new message's id.
-        """
-        with self._transaction() as database:
-            replaced = messages.message_row(database, message_id)
-            if replaced.role is not Role.USER:
-                raise CallerError(f"Message {message_id} is not a message of the user.")
-            place = replaced.chat_id, replaced.parent_id
-            return messages.insert_message(database, *place, Role.USER, text, made_at, attachments)
-
-    def branches(self, chat_id: str, limit: int = 200) -> list[StoredBranch]:
-        """Returns every branch of the chat, by its last message: the `limit` newest, newest first."""
-        with self._transaction("DEFERRED") as database:
-            return messages.branches_of(database, chat_id, limit)
 
     # --- answers --------------------------------------------------------------------------------------------
 

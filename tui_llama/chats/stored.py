@@ -72,6 +72,24 @@ class StoredBranch(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class TreeMessage(msgspec.Struct, frozen=True):
+    """A message in the tree of its chat; `beginning` are the first 200 characters of its text, not safe to print."""
+
+    message_id: int
+    parent_id: int | None
+    role: Role
+    beginning: str
+    created_at: datetime
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """What the user has deleted at once: the message `message_id`, and with it `message_count` in all."""
+
+    message_id: int
+    deleted_at: int
+    message_count: int
+
+
 def new_chat_id() -> str:
     """Returns an id that no chat has: 32 hexadecimal digits."""
     return uuid.uuid4().hex

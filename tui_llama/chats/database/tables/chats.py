@@ -14,7 +14,9 @@ def newest_chats(database: sqlite3.Connection, limit: int) -> list[ChatSummary]:
     """Returns the `limit` chats that were last spoken in, newest first. All branches count as messages."""
     rows = database.execute(
         """
-        SELECT *, (SELECT count(*) FROM messages WHERE messages.chat_id = chats.chat_id) AS count
+        SELECT *, (
+            SELECT count(*) FROM messages WHERE messages.chat_id = chats.chat_id AND deleted_at IS NULL
+        ) AS count
         FROM chats ORDER BY updated_at DESC, rowid DESC LIMIT ?
         """,
         (limit,),

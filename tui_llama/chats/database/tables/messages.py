@@ -7,21 +7,23 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tui_llama.chat import Attachment, Role
+from tui_llama.chat import Attachment, Role, StopReason
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.database.tables.chats import move_tip, require_chat, touch
 from tui_llama.chats.database.tables.rows import (
     BranchRow,
     MessageRow,
     PieceRow,
+    TreeRow,
     branch_from_row,
     checked,
     full_ids,
     full_text,
     insert,
     message_from_row,
+    tree_message_from_row,
 )
-from tui_llama.chats.stored import MessageState, StoredBranch, StoredMessage
+from tui_llama.chats.stored import MessageState, StoredBranch, StoredMessage, TreeMessage
 from tui_llama.chats.stored_text import attachments_json, storable
 from tui_llama.errors import CallerError, StoreConflictError
 
@@ -38,16 +40,24 @@ PATH_QUERY = """
 
 _BRANCHES_QUERY = """
     WITH RECURSIVE tree (message_id, message_count) AS (
-        SELECT message_id, 1 FROM messages WHERE chat_id = ? AND parent_id IS NULL
+        SELECT message_id, 1 FROM messages WHERE chat_id = ? AND parent_id IS NULL AND deleted_at IS NULL
         UNION ALL
         SELECT messages.message_id, message_count + 1 FROM messages JOIN tree ON messages.parent_id = tree.message_id
+        WHERE deleted_at IS NULL
     )
     SELECT last.message_id, last.role, last.text, before.text AS text_before, message_count, last.created_at
     FROM tree JOIN messages AS last USING (message_id)
     LEFT JOIN messages AS before ON before.message_id = last.parent_id
-    WHERE NOT EXISTS (SELECT 1 FROM messages AS next WHERE next.parent_id = last.message_id)
+    WHERE NOT EXISTS (
+        SELECT 1 FROM messages AS next WHERE next.parent_id = last.message_id AND next.deleted_at IS NULL
+    )
     ORDER BY last.message_id DESC LIMIT ?
 """
+
+_PIECES = "(SELECT group_concat({}, '') FROM (SELECT * FROM answer_pieces WHERE message_id = ? ORDER BY piece_id))"
+
+BEGINNING = 200
+"""So many characters of a message tell it from others in the tree."""
 
 # --- one message --------------------------------------------------------------------------------------------
 
@@ -103,6 +113,32 @@ def insert_message(
     move_tip(database, chat_id, message_id)
     touch(database, chat_id)
     return message_id
+
+
+def insert_answer_version(database: sqlite3.Connection, message_id: int, text: str, made_at: int | None) -> int:
+    """Adds another version of an answer; see `MessageTree.add_answer_version`."""
+    old = message_row(database, message_id)
+    if old.role is not Role.ASSISTANT:
+        raise CallerError(f"Message {message_id} is not an answer.")
+    pieces = pieces_of(database, message_id)
+    new_id = insert_message(database, old.chat_id, old.parent_id, Role.ASSISTANT, text, made_at)
+    is_same, generated = storable(text) == full_text(old, pieces), full_ids(old, pieces)
+    columns: dict[str, object] = {
+        "state": MessageState.COMPLETE,
+        "stop_reason": (old.stop_reason or StopReason.STOPPED) if is_same else StopReason.EDITED,
+        "usage": old.usage if is_same else None,
+        "kept_tokens": old.kept_tokens,
+        "prompt_ids": old.prompt_ids if is_same else old.prompt_ids + generated,
+        "generated_ids": generated if is_same else b"",
+        "vocabulary": old.vocabulary,
+    }
+    places = ", ".join(f"{name} = ?" for name in columns)
+    thought = f"(SELECT thought FROM messages WHERE message_id = ?) || coalesce({_PIECES.format('thought')}, '')"
+    database.execute(
+        f"UPDATE messages SET {places}, thought = {thought} WHERE message_id = ?",
+        (*columns.values(), message_id, message_id, new_id),
+    )
+    return new_id
 
 
 def _made_already(database: sqlite3.Connection, chat_id: str, role: Role, made_at: int) -> int | None:
@@ -162,7 +198,9 @@ def path_to(database: sqlite3.Connection, tip: int | None) -> list[tuple[Message
 def all_messages(database: sqlite3.Connection, chat_id: str) -> list[StoredMessage]:
     """Returns every message of a chat, on all branches, oldest first."""
     require_chat(database, chat_id)
-    rows = database.execute("SELECT * FROM messages WHERE chat_id = ? ORDER BY message_id", (chat_id,)).fetchall()
+    rows = database.execute(
+        "SELECT * FROM messages WHERE chat_id = ? AND deleted_at IS NULL ORDER BY message_id", (chat_id,)
+    ).fetchall()
     messages = [checked(row, MessageRow) for row in rows]
     return [message_from_row(message, pieces_of(database, message.message_id)) for message in messages]
 
@@ -171,17 +209,49 @@ def versions_of(database: sqlite3.Connection, message_id: int) -> list[int]:
     """Returns the messages with the same parent and role as this one, itself included, oldest first."""
     message = message_row(database, message_id)
     rows = database.execute(
-        "SELECT message_id FROM messages WHERE chat_id = ? AND parent_id IS ? AND role = ? ORDER BY message_id",
+        "SELECT message_id FROM messages WHERE chat_id = ? AND parent_id IS ? AND role = ? AND deleted_at IS NULL"
+        " ORDER BY message_id",
         (message.chat_id, message.parent_id, message.role),
     )
     return [row["message_id"] for row in rows.fetchall()]
 
 
 def is_replied_to(database: sqlite3.Connection, message_id: int) -> bool:
-    """Tells whether anything was said below this message, on whatever branch."""
+    """Tells whether anything was said below this message, on whatever branch, deleted or not."""
     message_row(database, message_id)
     reply = database.execute("SELECT 1 FROM messages WHERE parent_id = ? LIMIT 1", (message_id,)).fetchone()
     return reply is not None
+
+
+def tree_of(database: sqlite3.Connection, chat_id: str) -> list[TreeMessage]:
+    """Returns every message of a chat with the beginning of its text, oldest first."""
+    require_chat(database, chat_id)
+    rows = database.execute(
+        f"""
+        SELECT message_id, parent_id, role, created_at, substr(text, 1, {BEGINNING}) AS beginning
+        FROM messages WHERE chat_id = ? AND deleted_at IS NULL ORDER BY message_id
+        """,
+        (chat_id,),
+    )
+    return [tree_message_from_row(checked(row, TreeRow)) for row in rows.fetchall()]
+
+
+def newest_tip_below(database: sqlite3.Connection, message_id: int) -> int:
+    """Returns the newest message below this one: ids grow along every path, so nothing is below it."""
+    message_row(database, message_id)
+    row = database.execute(
+        """
+        WITH RECURSIVE below (message_id) AS (
+            SELECT ?
+            UNION
+            SELECT messages.message_id FROM messages JOIN below ON messages.parent_id = below.message_id
+            WHERE deleted_at IS NULL
+        )
+        SELECT max(message_id) FROM below
+        """,
+        (message_id,),
+    ).fetchone()
+    return int(row[0])
 
 
 def branches_of(database: sqlite3.Connection, chat_id: str, limit: int) -> list[StoredBranch]:

@@ -12,7 +12,7 @@ import msgspec
 from tui_llama.chat import Attachment, ChatChoices, Role, StopReason, Usage
 from tui_llama.chats.chat_date import date_from
 from tui_llama.chats.database.moments import time_from
-from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage
+from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage, TreeMessage
 from tui_llama.chats.stored_text import storable
 from tui_llama.errors import CallerError
 
@@ -62,6 +62,16 @@ class BranchRow(msgspec.Struct, frozen=True):
     text: str
     text_before: str | None
     message_count: int
+    created_at: int
+
+
+class TreeRow(msgspec.Struct, frozen=True):
+    """A message of the tree, with the beginning of its text."""
+
+    message_id: int
+    parent_id: int | None
+    role: Role
+    beginning: str
     created_at: int
 
 
@@ -153,6 +163,11 @@ def branch_from_row(row: BranchRow) -> StoredBranch:
         message_count=row.message_count,
         created_at=time_from(row.created_at),
     )
+
+
+def tree_message_from_row(row: TreeRow) -> TreeMessage:
+    """Returns the message of the tree that a row stands for."""
+    return TreeMessage(row.message_id, row.parent_id, row.role, row.beginning, time_from(row.created_at))
 
 
 def _begun_at(row: ChatRow) -> datetime:
