@@ -12,7 +12,7 @@ from tui_llama.settings import Settings
 
 STARTER = f"/models/{STARTER_FILE}"
 UNKNOWN = "/models/nobody-knows-it.gguf"
-USER, FILE, CATALOGUE, PROGRAM = SamplingSource
+CHAT, USER, FILE, CATALOGUE, PROGRAM = SamplingSource
 
 
 def chosen(path: str = UNKNOWN, **advice: float) -> ChosenSampling:
@@ -152,3 +152,15 @@ def test_a_float_that_comes_as_a_whole_number_becomes_one() -> None:
 def test_zero_is_a_value(name: str) -> None:
     decision = chosen(UNKNOWN, **{name: 0})
     assert (getattr(decision.sampling, name), decision.sources[name]) == (0, FILE)
+
+
+# --- one chat
+
+
+def test_what_was_chosen_for_a_chat_counts_before_all_else() -> None:
+    settings = Settings(
+        sampling=SamplingSettings(top_k=9, seed=3), given=frozenset({"sampling.top_k", "sampling.seed"})
+    )
+    decision = choose_sampling(settings, ModelFacts(UNKNOWN, sampling={"top_k": 20}), {"top_k": 5, "seed": None})
+    assert (decision.sampling.top_k, decision.sampling.seed) == (5, None)
+    assert sources_of(decision, "top_k", "seed", "temperature") == [CHAT, CHAT, PROGRAM]

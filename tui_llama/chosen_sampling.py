@@ -1,4 +1,4 @@
-"""Chooses the sampling settings: the user's, else the recommended ones of the model, else the program's defaults.
+"""Chooses the sampling settings: the chat's, else the user's, else those recommended for the model, else the defaults.
 
 The recommended settings of a model are the keys `general.sampling.*` of its file, which llama.cpp reads too, and then
 those that the catalogue has from the model's card. Each setting is chosen separately. The model of a server has no
@@ -8,6 +8,7 @@ recommended settings: a server has defaults of its own, and the name of its mode
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import PurePath
+from typing import Final
 
 import msgspec
 
@@ -18,10 +19,13 @@ from tui_llama.models.catalogue import CatalogueEntry, entry_for_file
 from tui_llama.servers.address import is_server_address
 from tui_llama.settings import SETTINGS, Settings
 
+NOTHING: Final[Mapping[str, float | None]] = {}
+
 
 class SamplingSource(StrEnum):
     """The source of a field's value, in the words that users read."""
 
+    CHAT = "this chat"
     USER = "your settings"
     FILE = "the model file"
     CATALOGUE = "the catalogue"
@@ -35,12 +39,15 @@ class ChosenSampling(msgspec.Struct, frozen=True):
     sources: Mapping[str, SamplingSource]
 
 
-def choose_sampling(settings: Settings, model: ModelInfo | ModelFacts | None) -> ChosenSampling:
+def choose_sampling(
+    settings: Settings, model: ModelInfo | ModelFacts | None, of_chat: Mapping[str, float | None] = NOTHING
+) -> ChosenSampling:
     """Chooses the sampling settings for one model, or for none.
 
     Args:
         settings: The user's settings. Their `given` tells which of them the user has set.
         model: The facts of the model. Recommended values that are out of range are ignored.
+        of_chat: What was chosen for one chat, which counts before all else.
     """
     if model is not None:
         settings = settings.for_model(model.path)
@@ -54,6 +61,9 @@ def choose_sampling(settings: Settings, model: ModelInfo | ModelFacts | None) ->
     sources: dict[str, SamplingSource] = {}
     for name in SamplingSettings.__struct_fields__:
         sources[name] = SamplingSource.PROGRAM
+        if name in of_chat:
+            values[name], sources[name] = of_chat[name], SamplingSource.CHAT
+            continue
         if f"sampling.{name}" in settings.given:
             sources[name] = SamplingSource.USER
             continue

@@ -399,3 +399,46 @@ async def test_what_is_chosen_before_the_first_message_is_made_with_it(store: St
     await journal.settle()
     assert chat.chat_id is not None
     assert store.chat(chat.chat_id).choices.persona == "pirate"
+
+
+async def test_an_answer_begins_as_it_is_to_begin_and_its_tokens_are_its_own(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal)
+    chat.set_choices(ChatChoices(reply_start="Sure"))
+    chat.add_message("one")
+    assert chat.begin_answer().text == "Sure"
+    chat.set_answer_tokens(0, (1, 2, 8, 9), "v", 2)
+    chat.append(", two", (3,))
+    chat.flush()
+    chat.append(".", (4,))
+    chat.finish_answer(StopReason.LENGTH, USAGE)
+    await journal.settle()
+    assert chat.chat_id is not None
+    answer = store.messages(chat.chat_id)[-1]
+    assert (answer.text, answer.prompt_is_known) == ("Sure, two.", True)
+    assert store.generated_token_count(answer.message_id) == 4
+    assert store.ledger(answer.message_id).fed_in("v").token_ids == (1, 2, 8, 9, 3, 4)
+    chat.reopen_answer()
+    assert (await chat.ledger_to_go_on())[1] == 4
+
+
+async def test_a_start_for_one_answer_is_gone_with_it_but_not_with_a_failure(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    chat.set_choices(ChatChoices(reply_start="Always"))
+    chat.next_reply_start = "Once"
+    texts = []
+    for reason in (StopReason.FAILED, StopReason.STOPPED, StopReason.END_OF_GENERATION):
+        chat.add_message("one")
+        texts.append(chat.begin_answer().text)
+        chat.finish_answer(reason, None)
+    assert texts == ["Once", "Once", "Always"]
+
+
+async def test_an_answer_that_was_killed_in_its_start_goes_on_by_its_text(store: Store, journal: Journal) -> None:
+    chat = OpenChat(journal)
+    chat.next_reply_start = "Sure"
+    chat.add_message("one")
+    chat.begin_answer()
+    await journal.settle()
+    assert chat.chat_id is not None
+    again = await OpenChat.restore(journal, chat.chat_id)
+    assert (again.entries[-1].text, again.has_prompt) == ("Sure", False)

@@ -51,8 +51,8 @@ class RecordingView:
     def remove_last_answer(self) -> None:
         self.told.append("answer removed")
 
-    def begin_answer(self) -> None:
-        self.told.append("answer begins")
+    def begin_answer(self, entry: Entry) -> None:
+        self.told.append(f"answer begins{': ' * bool(entry.text)}{entry.text}")
 
     def reopen_answer(self, entry: Entry) -> None:
         self.told.append(f"answer goes on: {entry.text}")

@@ -10,6 +10,7 @@ from tui_llama.chats.journal import Journal
 from tui_llama.chats.record import ChatRecord, IdThere
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import new_chat_id
+from tui_llama.chats.stored_text import storable
 
 
 class ChatFacts:
@@ -25,6 +26,7 @@ class ChatFacts:
         model_path: The model file that the chat is held with, or the address of a server's model.
         system_prompt: What the model is told before all messages; empty for nothing.
         choices: What was chosen for this chat in place of the settings.
+        next_reply_start: How the next answer begins, and no other one; empty for as the choices say. It is not stored.
         is_incognito: Whether it has a journal of its own, which writes nothing to the disk and tells no other chat.
     """
 
@@ -38,6 +40,7 @@ class ChatFacts:
         self.model_path = model_path
         self.system_prompt = system_prompt
         self.choices = ChatChoices()
+        self.next_reply_start = ""
         self._begun_at: datetime | None = None
 
     def _take_facts(self) -> None:
@@ -75,6 +78,11 @@ class ChatFacts:
     def is_refused(self) -> bool:
         """True if the store no longer saves the chat, because the disk has another chat in its place, or none."""
         return self._record.is_refused
+
+    @property
+    def reply_start(self) -> str:
+        """How the next answer begins; empty for any beginning."""
+        return storable(self.next_reply_start or self.choices.reply_start)
 
     def rename(self, title: str) -> None:
         """Gives the chat another title; a new chat keeps it until it is written."""

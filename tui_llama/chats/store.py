@@ -193,11 +193,11 @@ class Store(MessageTree):
 
     # --- answers --------------------------------------------------------------------------------------------
 
-    def begin_answer(self, chat_id: str, parent_id: int, *, made_at: int | None = None) -> int:
-        """Makes an empty partial answer below `parent_id`, moves the tip to it and returns its id."""
+    def begin_answer(self, chat_id: str, parent_id: int, text: str = "", *, made_at: int | None = None) -> int:
+        """Makes a partial answer of this text below `parent_id`, moves the tip to it and returns its id."""
         with contextlib.ExitStack() as undo:
             with self._transaction() as database:
-                message_id = answers.begin_answer(database, chat_id, parent_id, made_at)
+                message_id = answers.begin_answer(database, chat_id, parent_id, text, made_at)
                 # Before the commit shows the answer to others, who would take it for abandoned.
                 self._hold_answer(message_id, undo)
             undo.pop_all()

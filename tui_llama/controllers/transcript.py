@@ -54,9 +54,9 @@ class TranscriptController:
         """Takes the last answer away, and what was told of it."""
         self._draw(lambda screen: screen.transcript.remove_last_answer())
 
-    def begin_answer(self) -> None:
-        """Adds an empty answer, which will grow."""
-        self._draw(lambda screen: screen.transcript.begin_answer())
+    def begin_answer(self, entry: Entry) -> None:
+        """Adds an answer that grows, with what is given of it."""
+        self._draw(lambda screen: screen.transcript.begin_answer(entry.text))
 
     def reopen_answer(self, entry: Entry) -> None:
         """Lets the last answer grow again."""

@@ -37,7 +37,7 @@ class PromptEncoded(msgspec.Struct, frozen=True, tag=True):
 
     The oldest `left_out_messages` after the system prompt did not fit into the context. These ids, and those of the
     answer, belong to the vocabulary with the fingerprint `vocabulary`. If an answer goes on and was tokenised again,
-    its own tokens are the last `answer_tokens`; if not, that is None.
+    or its start was given, its own tokens are the last `answer_tokens`; if not, that is None.
     """
 
     turn: int

@@ -234,8 +234,7 @@ class TurnDriver:
         """Opens an answer, or the last one again; returns what makes the request for it."""
         chat = self.chat
         if not chat.ends_in_answer:
-            chat.begin_answer()
-            self._view.begin_answer()
+            self._view.begin_answer(chat.begin_answer())
             return self.requests.reply
         self._view.reopen_answer(chat.reopen_answer())
         return self.requests.continuation

@@ -18,6 +18,7 @@ from tui_llama.engine.requests import (
 )
 
 if TYPE_CHECKING:
+    from tui_llama.chosen_sampling import ChosenSampling
     from tui_llama.settings import Settings
 
 
@@ -48,7 +49,7 @@ class RequestMaker:
 
     async def reply(self, number: int, chat: OpenChat) -> ReplyRequest:
         """Returns what asks for an answer, the one that is open, as turn `number`."""
-        settings = self.of_model
+        settings, reply_start = self.of_model, chat.entries[-1].text
         fed = self._fed(await chat.ledger())
         return ReplyRequest(
             turn=number,
@@ -56,13 +57,14 @@ class RequestMaker:
             ledger=fed.token_ids,
             vocabulary=fed.vocabulary,
             begun_at=date_text(chat.begun_at),
-            sampling=self._sampling(),
-            given_sampling=self._given_sampling,
+            sampling=self.sampling(chat).sampling,
+            given_sampling=self._given_sampling(chat),
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
             overflow=settings.overflow(),
             loop_guard=settings.loop_guard == "on",
+            reply_start=reply_start,
         )
 
     async def continuation(self, number: int, chat: OpenChat) -> CompleteRequest:
@@ -78,8 +80,8 @@ class RequestMaker:
         return CompleteRequest(
             turn=number,
             text="",
-            sampling=self._sampling(),
-            given_sampling=self._given_sampling,
+            sampling=self.sampling(chat).sampling,
+            given_sampling=self._given_sampling(chat),
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
@@ -106,6 +108,7 @@ class RequestMaker:
             max_tokens=settings.max_tokens,
             chat_id=chat.owner_id,
             overflow=settings.overflow(),
+            reply_start=chat.reply_start,
         )
 
     async def estimate(
@@ -127,6 +130,7 @@ class RequestMaker:
             chat_id=chat.owner_id,
             overflow=settings.overflow(),
             shows_prompt=shows_prompt,
+            reply_start=chat.reply_start,
         )
 
     @property
@@ -152,13 +156,17 @@ class RequestMaker:
         model = self._loaded_model()
         return model is None or model.capabilities.has_exact_tokens
 
-    @property
-    def _given_sampling(self) -> tuple[str, ...]:
-        """The names of the sampling settings that the user has set."""
-        return tuple(name for name in SamplingSettings.__struct_fields__ if f"sampling.{name}" in self.of_model.given)
+    def _given_sampling(self, chat: OpenChat) -> tuple[str, ...]:
+        """The names of the sampling settings that the user has set, for this chat or at all."""
+        names, given = SamplingSettings.__struct_fields__, self.of_model.given
+        return tuple(name for name in names if name in chat.choices.sampling or f"sampling.{name}" in given)
 
-    def _sampling(self) -> SamplingSettings:
-        """Returns the user's settings, and those recommended for a model file where the user has set none."""
+    def sampling(self, chat: OpenChat) -> "ChosenSampling":
+        """Returns how the next answer of a chat chooses its tokens, and where each value comes from.
+
+        That is what was chosen for the chat, then the user's settings, and those recommended for a model file where the
+        user has set none.
+        """
         from tui_llama.chosen_sampling import choose_sampling  # here: the first frame does without the catalogue
 
-        return choose_sampling(self.settings, self._loaded_model()).sampling
+        return choose_sampling(self.of_model, self._loaded_model(), chat.choices.sampling)

@@ -20,8 +20,8 @@ class TurnView(Protocol):
         """Takes the last answer away, and what was told of it."""
         ...
 
-    def begin_answer(self) -> None:
-        """Shows an answer that begins; it is empty and grows."""
+    def begin_answer(self, entry: Entry) -> None:
+        """Shows an answer that begins, with what is given of it, and grows."""
         ...
 
     def reopen_answer(self, entry: Entry) -> None:

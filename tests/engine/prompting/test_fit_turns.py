@@ -44,6 +44,11 @@ def test_where_half_of_the_context_cannot_be_reached_no_more_goes_than_has_to() 
     assert (fitted.left_out_messages, len(fitted.encoded.token_ids)) == (2, 136)
 
 
+def test_a_limit_below_half_of_the_context_is_kept() -> None:
+    fitted = fit_turns(conversation(30, 10, 30, 10, 30), letters, 50, 200)
+    assert (fitted.left_out_messages, len(fitted.encoded.token_ids)) == (4, 36)
+
+
 def test_turns_stay_left_out_as_long_as_the_prompt_that_was_fed_can_go_on() -> None:
     def fed_without_six(messages: Sequence[ChatMessage]) -> EncodedPrompt:
         count = sum(len(message.text) for message in messages)

@@ -29,16 +29,16 @@ class AnsweredPath(ChatPath):
         """Why the open answer, which was to go on, is not open on the disk; known when the journal is settled."""
 
     def begin_answer(self) -> Entry:
-        """Begins an answer to the last message."""
-        chat_id, question, made_at = self._record.chat_id, self.entries[-1], new_moment()
+        """Begins an answer to the last message; its text begins as the chat's answers are to begin."""
+        chat_id, question, made_at, text = self._record.chat_id, self.entries[-1], new_moment(), self.reply_start
         self._version_count += 1
         self._piece_count = 0
 
         def change(store: Store, id_there: IdThere) -> int:
-            return store.begin_answer(chat_id, id_there(question.message_id), made_at=made_at)
+            return store.begin_answer(chat_id, id_there(question.message_id), text, made_at=made_at)
 
         version = self._version_count
-        entry = Entry(Role.ASSISTANT, "", self._made(change), version=version, version_count=version)
+        entry = Entry(Role.ASSISTANT, text, self._made(change), version=version, version_count=version)
         self.entries.append(entry)
         return entry
 
@@ -136,6 +136,8 @@ class AnsweredPath(ChatPath):
         if before is not None and stop_reason in (StopReason.STOPPED, StopReason.FAILED):
             stop_reason, usage = before
         entry.stop_reason, entry.usage = stop_reason, usage
+        if stop_reason is not StopReason.FAILED:  # an answer that failed is asked for again as it was
+            self.next_reply_start = ""
 
         def change(store: Store, id_there: IdThere) -> None:
             store.finish_answer(id_there(entry.message_id), stop_reason, usage)

@@ -38,6 +38,11 @@ class AnswerText:
             raise EngineError("the tokens of this answer belong to another model", "Ask this model for a new answer.")
         self._not_shown = written[len(shown) :]
 
+    def begin_after(self, token_ids: Sequence[int]) -> None:
+        """Begins behind the start of an answer, whose text is known."""
+        for token_id in token_ids:
+            self._decoder.push(token_id)
+
     def push(self, token_id: int) -> tuple[str, bool]:
         """Returns the text that may be shown after the next token, and whether a stop text was found."""
         return self._finder.push(self._pending() + self._decoder.push(token_id))

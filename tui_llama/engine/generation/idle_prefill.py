@@ -20,9 +20,9 @@ from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.context_room import room_in
 from tui_llama.engine.prompting.conversation_prompt import (
     check_that_it_fits,
-    encode_conversation,
     restore_longest_prefix,
 )
+from tui_llama.engine.prompting.reply_start import encode_reply
 from tui_llama.engine.protocol import IdlePrefillEvent
 from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.engine.token_sequence import TokenSequence
@@ -98,7 +98,7 @@ class IdlePrefill:
                 return []
             message = ChatMessage(Role.USER, self._request.draft + continuation)
             try:
-                prompt = encode_conversation(self._model, self._request, (*self._request.messages, message))
+                prompt = encode_reply(self._model, self._request, (*self._request.messages, message))
                 check_that_it_fits(self._model, prompt.token_ids)
             except EngineError:
                 return []  # the reply reports the error, if it is still there when the message is sent

@@ -33,9 +33,9 @@ from tui_llama.engine.prompting.conversation_prompt import (
     Prompt,
     check_that_it_fits,
     encode_continuation,
-    encode_conversation,
     restore_longest_prefix,
 )
+from tui_llama.engine.prompting.reply_start import encode_reply
 from tui_llama.engine.prompting.reread_cause import why_answer_is_read_again, why_read_again
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
@@ -110,16 +110,21 @@ class Reply:
         if isinstance(request, CompleteRequest):
             prompt = encode_continuation(self._model, request)
         else:
-            prompt = encode_conversation(self._model, request, request.messages)
+            prompt = encode_reply(self._model, request, request.messages)
         self._text = AnswerText(self._model.tokenizer, self._stop_texts(prompt.template_source))
         if isinstance(request, CompleteRequest) and request.answer is not None:
             self._answer_ids = prompt.answer_ids
             self._text.go_on_after(prompt.answer_ids, request.answer)
+        else:
+            self._text.begin_after(prompt.answer_ids)
         return prompt
 
     def _encoded(self, prompt: Prompt) -> PromptEncoded:
         request = self._request
-        is_answer_encoded = isinstance(request, CompleteRequest) and request.messages and request.answer is not None
+        if isinstance(request, CompleteRequest):
+            is_answer_encoded = bool(request.messages) and request.answer is not None
+        else:
+            is_answer_encoded = bool(prompt.answer_ids)
         return PromptEncoded(
             self._turn,
             prompt.kept_tokens,

@@ -60,7 +60,7 @@ def fit_turns(
         turn = first_turn_within(most_tokens)
         half = context_size // _LEFT_WHEN_CUT
         if _length(prompt_from(len(starts) - 1)) <= half:
-            turns = range(turn, first_turn_within(half) + 1)
+            turns = range(turn, max(turn, first_turn_within(half)) + 1)
             turn = next((turn for turn in turns if _was_mostly_fed(prompt_from(turn))), turns[-1])
     return FittedPrompt(prompt_from(turn), starts[turn] - starts[0])
 

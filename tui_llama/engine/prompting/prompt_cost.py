@@ -9,7 +9,8 @@ from tui_llama.engine.events import PromptEstimate, PromptPart
 from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
-from tui_llama.engine.prompting.conversation_prompt import check_that_it_fits, encode_conversation
+from tui_llama.engine.prompting.conversation_prompt import check_that_it_fits
+from tui_llama.engine.prompting.reply_start import encode_reply
 from tui_llama.engine.requests import EstimateRequest
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
@@ -48,7 +49,7 @@ def estimate_prompt(
     Raises:
         EngineError: there can be no such prompt.
     """
-    prompt = encode_conversation(model, request, request.messages)
+    prompt = encode_reply(model, request, request.messages)
     token_ids = prompt.token_ids
     check_that_it_fits(model, token_ids)
     reusable = token_ids[:-1]

@@ -15,7 +15,7 @@ from tui_llama.engine.remote.probe import ServerFacts
 from tui_llama.engine.remote.request.body import request_body
 from tui_llama.engine.remote.request.messages import in_order
 from tui_llama.engine.remote.request.overflow import share_that_fits, without_oldest_turns
-from tui_llama.engine.remote.stream.answer import Answer, continued_messages
+from tui_llama.engine.remote.stream.answer import Answer, begun_messages, continued_messages
 from tui_llama.engine.remote.stream.usage_meter import UsageMeter
 from tui_llama.engine.requests import CompleteRequest, OverflowMode, ReplyRequest
 from tui_llama.errors import EngineError
@@ -104,7 +104,7 @@ class RemoteReply:
                 f"{self._name} answers in a chat, and does not continue a text without one",
                 "Use a local model to continue a text.",
             )
-        messages = request.messages if isinstance(request, ReplyRequest) else continued_messages(request)
+        messages = begun_messages(request) if isinstance(request, ReplyRequest) else continued_messages(request)
         if not self._facts.sees_images and any(message.images for message in messages):
             raise RemoteEngineError(
                 FailureCause.ENGINE,

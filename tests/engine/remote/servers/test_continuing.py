@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.remote.remote_chat import QUESTION, TURN, chatting, ended_well, failure_of
+from tests.engine.remote.remote_chat import QUESTION, TURN, chatting, ended_well, failure_of, reply_request
 from tests.fakes import openai_streams as wire
 from tests.fakes.openai_dialects import LLAMA_SERVER, LM_STUDIO, OLLAMA, PLAIN, SGLANG, VLLM, Kind
 from tui_llama.chat import ChatMessage, Role
@@ -58,6 +58,29 @@ async def test_a_server_that_cannot_continue_is_not_asked_to(kind: Kind) -> None
         assert not can.can_continue
         events = await chat.ask(request=continuation())
         assert can.why_not_continue.rstrip(".") in failure_of(events, FailureCause.ENGINE).message
+        assert not chat.server.asked()
+
+
+@pytest.mark.parametrize("kind", [LLAMA_SERVER, VLLM, SGLANG], ids=lambda kind: kind.name)
+async def test_the_start_of_an_answer_is_sent_with_the_flags_of_one_that_goes_on(kind: Kind) -> None:
+    request = reply_request(reply_start=BEGUN, template_values='{"enable_thinking": false}')
+    async with chatting(kind) as chat:
+        events = await chat.ask(wire.plain((" softly.",)), request=request)
+        ended_well(events, " softly.")
+        assert {name: chat.sent[name] for name in FLAGS[kind.name]} == FLAGS[kind.name]
+        assert chat.sent["messages"] == [
+            {"role": "user", "content": QUESTION.text},
+            {"role": "assistant", "content": BEGUN},
+        ]
+        assert chat.sent["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+@pytest.mark.parametrize("kind", [PLAIN, OLLAMA, LM_STUDIO], ids=lambda kind: kind.name)
+async def test_the_start_of_an_answer_is_refused_with_the_reason_where_a_server_cannot_go_on(kind: Kind) -> None:
+    async with chatting(kind) as chat:
+        failure = failure_of(await chat.ask(request=reply_request(reply_start=BEGUN)), FailureCause.ENGINE)
+        assert chat.loaded.model.capabilities.why_not_continue.rstrip(".") in failure.message
+        assert "start of the reply" in failure.hint
         assert not chat.server.asked()
 
 

@@ -15,10 +15,10 @@ from tui_llama.chats.stored_text import DAMAGED_CHARACTER, storable
 from tui_llama.errors import CallerError, StoreConflictError
 
 
-def begin_answer(database: sqlite3.Connection, chat_id: str, parent_id: int, made_at: int | None) -> int:
-    """Makes an empty partial answer below `parent_id`, moves the tip to it and returns its id."""
+def begin_answer(database: sqlite3.Connection, chat_id: str, parent_id: int, text: str, made_at: int | None) -> int:
+    """Makes a partial answer of this text below `parent_id`, moves the tip to it and returns its id."""
     require_chat(database, chat_id)
-    message_id = insert_message(database, chat_id, parent_id, Role.ASSISTANT, "", made_at)
+    message_id = insert_message(database, chat_id, parent_id, Role.ASSISTANT, text, made_at)
     # An answer that was made already may have been taken for abandoned.
     database.execute(
         "UPDATE messages SET state = ? WHERE message_id = ? AND state = ?",

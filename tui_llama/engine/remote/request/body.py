@@ -40,7 +40,8 @@ def request_body(
     Raises:
         RemoteEngineError: the server cannot do what the request asks for.
     """
-    goes_on = isinstance(request, CompleteRequest) and bool(messages) and messages[-1].role is Role.ASSISTANT
+    is_begun = isinstance(request, CompleteRequest) or bool(request.reply_start)
+    goes_on = is_begun and bool(messages) and messages[-1].role is Role.ASSISTANT
     body: dict[str, Any] = {
         "model": model,
         "messages": request_messages(messages, dialect, goes_on),
@@ -51,7 +52,7 @@ def request_body(
     values, unknown_values = _template_values(request, dialect)
     body |= sampling | values | _limits(request, dialect) | _bounds(request, dialect)
     if goes_on:
-        body |= _continuation(messages[-1].text, dialect)
+        body |= _continuation(request, messages[-1].text, dialect)
     if dialect.tells_progress:
         body["return_progress"] = True
     return RequestBody(body, (*unknown, *unknown_values))
@@ -121,7 +122,12 @@ def _template_values(request: ReplyRequest | CompleteRequest, dialect: Dialect) 
     return sent, list(others)
 
 
-def _continuation(answer: str, dialect: Dialect) -> dict[str, Any]:
+def _continuation(request: ReplyRequest | CompleteRequest, answer: str, dialect: Dialect) -> dict[str, Any]:
+    if not dialect.continue_fields and isinstance(request, ReplyRequest):
+        raise _refused(
+            f"the start of the reply cannot be given to {dialect.title}: {dialect.why_not_continue.rstrip('.')}",
+            "Ask without a start of the reply.",
+        )
     if not dialect.continue_fields:
         raise _refused(dialect.why_not_continue.rstrip("."), "Ask for a new answer instead.")
     if dialect.continues_thinking and stands_in_thinking(answer):

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tui_llama.chat import ChatMessage, StopReason
+from tui_llama.chat import ChatMessage, Role, StopReason
 from tui_llama.engine.events import FailureCause, Finished, Notice, PromptProgress, TextPiece
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.remote.failures import RemoteEngineError, message_of, short
@@ -146,11 +146,19 @@ class Answer:
 
 def _thinking_of(request: ReplyRequest | CompleteRequest, is_apart: bool) -> ThinkingText:
     """Returns where the answer stands in its thinking: an answer that goes on may have been cut within it."""
-    if not isinstance(request, CompleteRequest) or not request.messages:
+    if isinstance(request, ReplyRequest):
+        return ThinkingText(has_text=bool(request.reply_start))
+    if not request.messages:
         return ThinkingText()
     answer = continued_messages(request)[-1].text
     _thinking, text, has_ended = split_thinking(answer)
     return ThinkingText(is_open=not has_ended, has_text=bool(text.strip()), is_apart=is_apart)
+
+
+def begun_messages(request: ReplyRequest) -> tuple[ChatMessage, ...]:
+    """Returns the messages to answer, and the start of the answer behind them if it is given."""
+    begun = (ChatMessage(Role.ASSISTANT, request.reply_start),) if request.reply_start else ()
+    return (*request.messages, *begun)
 
 
 def continued_messages(request: CompleteRequest) -> Sequence[ChatMessage]:
