@@ -39,7 +39,8 @@ def entries_of(store: Store, chat_id: str) -> list[Entry]:
         StoreError: as the store does.
     """
     messages = store.messages(chat_id)
-    entries = [_entry(message, store.versions(message.message_id)) for message in messages]
+    versions = store.all_versions(chat_id)
+    entries = [_entry(message, versions[message.message_id]) for message in messages]
     if messages:
         entries[-1].is_replied_to = store.is_replied_to(messages[-1].message_id)
     return entries

@@ -7,13 +7,13 @@ a journal of its own, whose store is in memory, and is gone when it is left.
 
 from tui_llama.chats.entry import Entry, entries_of
 from tui_llama.chats.journal import Journal
-from tui_llama.chats.path.answer import AnsweredPath
+from tui_llama.chats.path.changes import ChangedPath
 from tui_llama.chats.record import ChatRecord
 
 __all__ = ["Entry", "OpenChat"]
 
 
-class OpenChat(AnsweredPath):
+class OpenChat(ChangedPath):
     """A chat, new or from the store.
 
     Attributes:

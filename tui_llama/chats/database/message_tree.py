@@ -40,6 +40,11 @@ class MessageTree:
         with self._transaction("DEFERRED") as database:
             return messages.versions_of(database, message_id)
 
+    def all_versions(self, chat_id: str) -> dict[int, list[int]]:
+        """Returns the `versions` of every message of a chat."""
+        with self._transaction("DEFERRED") as database:
+            return messages.all_versions(database, chat_id)
+
     def is_replied_to(self, message_id: int) -> bool:
         """Tells whether anything was said below this message, on whatever branch."""
         with self._transaction("DEFERRED") as database:

@@ -31,14 +31,12 @@ class AnsweredPath(ChatPath):
     def begin_answer(self) -> Entry:
         """Begins an answer to the last message; its text begins as the chat's answers are to begin."""
         chat_id, question, made_at, text = self._record.chat_id, self.entries[-1], new_moment(), self.reply_start
-        self._version_count += 1
         self._piece_count = 0
 
         def change(store: Store, id_there: IdThere) -> int:
             return store.begin_answer(chat_id, id_there(question.message_id), text, made_at=made_at)
 
-        version = self._version_count
-        entry = Entry(Role.ASSISTANT, text, self._made(change), version=version, version_count=version)
+        entry = self._placed(Entry(Role.ASSISTANT, text, self._made(change)))
         self.entries.append(entry)
         return entry
 

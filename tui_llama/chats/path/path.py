@@ -30,7 +30,6 @@ class ChatPath(ChatFacts):
         self, journal: Journal, *, model_path: str = "", system_prompt: str = "", record: ChatRecord | None = None
     ) -> None:
         super().__init__(journal, model_path=model_path, system_prompt=system_prompt, record=record)
-        self._version_count = 0
         self.entries: list[Entry] = []
 
     # --- what is on it ------------------------------------------------------------------------------------------
@@ -114,9 +113,10 @@ class ChatPath(ChatFacts):
             parent_there = None if parent_id is None else id_there(parent_id)
             return store.add_user_message(chat_id, text, parent_there, made_at=made_at, attachments=attached)
 
-        entry = Entry(Role.USER, text, self._made(change), attachments=attached)
+        entry = self._placed(Entry(Role.USER, text, self._made(change), attachments=attached))
+        for last in self.entries[-1:]:
+            last.is_replied_to = False  # this is told of the last message only
         self.entries.append(entry)
-        self._version_count = 0
         return entry
 
     def replace_message(self, position: int, text: str, attachments: Sequence[Attachment] = ()) -> Entry:
@@ -125,15 +125,14 @@ class ChatPath(ChatFacts):
         That entry and those after it leave the path; the record keeps them.
         """
         replaced, made_at = self.entries[position], new_moment()
-        version, attached = replaced.version_count + 1, storable_attachments(attachments)
+        attached = storable_attachments(attachments)
 
         def change(store: Store, id_there: IdThere) -> int:
             message_id = id_there(replaced.message_id)
             return store.replace_user_message(message_id, text, made_at=made_at, attachments=attached)
 
-        entry = Entry(Role.USER, text, self._made(change), version=version, version_count=version, attachments=attached)
+        entry = self._placed(Entry(Role.USER, text, self._made(change), attachments=attached))
         self.entries[position:] = [entry]
-        self._version_count = 0
         return entry
 
     def set_answer_aside(self) -> Entry | None:
@@ -141,7 +140,6 @@ class ChatPath(ChatFacts):
         if not self.ends_in_answer:
             return None
         entry = self.entries.pop()
-        self._version_count = entry.version_count
         self._show_path_to(self.entries[-1].message_id)
         return entry
 
@@ -181,3 +179,9 @@ class ChatPath(ChatFacts):
         message_id = self._record.change(change)
         assert message_id is not None
         return message_id
+
+    def _placed(self, entry: Entry) -> Entry:
+        """Numbers a new entry among the messages in the same place."""
+        versions = self._record.memory.versions(entry.message_id)
+        entry.version, entry.version_count = versions.index(entry.message_id) + 1, len(versions)
+        return entry

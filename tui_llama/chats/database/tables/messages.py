@@ -216,6 +216,18 @@ def versions_of(database: sqlite3.Connection, message_id: int) -> list[int]:
     return [row["message_id"] for row in rows.fetchall()]
 
 
+def all_versions(database: sqlite3.Connection, chat_id: str) -> dict[int, list[int]]:
+    """Returns the messages in the same place as each message of a chat, as `versions_of` does."""
+    rows = database.execute(
+        "SELECT message_id, parent_id, role FROM messages WHERE chat_id = ? AND deleted_at IS NULL ORDER BY message_id",
+        (chat_id,),
+    ).fetchall()
+    places: defaultdict[tuple[int | None, str], list[int]] = defaultdict(list)
+    for row in rows:
+        places[row["parent_id"], row["role"]].append(row["message_id"])
+    return {row["message_id"]: places[row["parent_id"], row["role"]] for row in rows}
+
+
 def is_replied_to(database: sqlite3.Connection, message_id: int) -> bool:
     """Tells whether anything was said below this message, on whatever branch, deleted or not."""
     message_row(database, message_id)
