@@ -183,6 +183,17 @@ def test_a_server_that_tells_nothing_while_it_reads_is_waited_for(served: TurnMe
     assert (served.words(State.READING), served.figures(State.READING)) == ("reading 600 / 1,000", "200 cached")
 
 
+def test_the_time_to_a_servers_first_token_is_known_while_it_answers(served: TurnMeter) -> None:
+    served.start_turn()
+    served.note_asked(now=1.0)
+    assert served.figures(State.ANSWERING) == ""
+    served.note_tokens(0, now=1.5)
+    served.note_tokens(0, now=9.0)
+    assert served.figures(State.ANSWERING) == "0.5 s to first token"
+    served.start_turn()
+    assert served.figures(State.ANSWERING) == ""
+
+
 def test_pieces_without_tokens_are_not_counted(served: TurnMeter) -> None:
     served.start_turn()
     for second in range(3):

@@ -248,6 +248,7 @@ class TurnDriver:
                     # Stopped before the engine was asked.
                     self.dispatch(conversation.ReplyFinished(number, StopReason.STOPPED, Usage()))
                     return
+                self.meter.note_asked(monotonic())
                 async for event in self._host.engine.reply(request):
                     self._take_reply_event(number, event)
                 if self._machine.answer_is_open:

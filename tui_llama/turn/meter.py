@@ -72,6 +72,12 @@ class TurnMeter:
         self._last_progress_at = 0.0
         self._generated_tokens = 0
         self._first_token_at = self._last_token_at = 0.0
+        self._asked_at: float | None = None
+        self._waited_seconds: float | None = None
+
+    def note_asked(self, now: float) -> None:
+        """Notes that the engine gets the request now: from here a server's time to the first token counts."""
+        self._asked_at = now
 
     def note_ready(self, ready_tokens: int, certain_tokens: int) -> None:
         """Notes how many of the next prompt's certain tokens idle prefill has read."""
@@ -90,6 +96,8 @@ class TurnMeter:
 
     def note_tokens(self, count: int, now: float) -> None:
         """Notes that `count` more tokens were generated. A piece of a server's answer tells no count: 0."""
+        if self._waited_seconds is None and self._asked_at is not None:
+            self._waited_seconds = now - self._asked_at
         if not count:
             return
         if not self._generated_tokens:
@@ -128,7 +136,8 @@ class TurnMeter:
             case State.ANSWERING | State.STOPPING:
                 count = self._generated_tokens
                 generated = self._generated_words(count, self._live_rate()) if count else ""
-                return _joined(generated, self._cause_words())
+                waited = _waited_words(self._waited_seconds if self.server else None)
+                return _joined(waited, generated, self._cause_words())
             case State.READY:
                 return self._ready_words()
         return self._usage_words()
@@ -213,13 +222,16 @@ class TurnMeter:
 
 def _served_words(usage: Usage, rate: float) -> str:
     """Returns what is known of a server's reply; what matters most comes first, as a narrow line shows no more."""
-    seconds = usage.first_token_seconds
     return _joined(
-        "" if seconds is None else f"{_short_duration(seconds)} to first token",
+        _waited_words(usage.first_token_seconds),
         f"{_rate(rate)} tok/s" if rate > 0 else "",
         f"{usage.reused_tokens:,} cached" if usage.knows_tokens and usage.knows_reused else "",
         f"{usage.generated_tokens:,} generated" if usage.knows_tokens else "",
     )
+
+
+def _waited_words(seconds: float | None) -> str:
+    return "" if seconds is None else f"{_short_duration(seconds)} to first token"
 
 
 def _joined(*parts: str) -> str:
