@@ -9,6 +9,7 @@ from textual.css.query import NoMatches
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tui_llama.chat import StopReason
 from tui_llama.chats.store import MessageState, Store
+from tui_llama.controllers.draft import NEW_CHAT
 from tui_llama.controllers.leaving import LeavingController
 from tui_llama.engine.events import LoadProgress, LoadStage, ModelLoaded, Notice, PromptProgress
 from tui_llama.engine.scripted import AfterCancel, Gate, ScriptedEngine, Step, demo_model
@@ -215,7 +216,7 @@ async def test_a_draft_stays_kept_when_the_composer_is_gone_before_the_end() -> 
         with patch.object(ChatScreen, "has_composer", False), patch.object(ChatScreen, "composer", property(_gone)):
             driver.app._draft.keep()
         await driver.at_rest()
-        assert driver.store.preference("draft") == "a draft"
+        assert driver.store.draft(NEW_CHAT).text == "a draft"
 
 
 def _gone(_screen: object) -> Composer:

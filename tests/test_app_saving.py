@@ -328,20 +328,20 @@ async def test_a_draft_is_there_again_after_the_program_has_ended(store: FlakySt
 async def test_a_draft_is_kept_while_it_rests_so_that_a_crash_does_not_take_it(
     store: FlakyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(draft, "DRAFT_SECONDS", 0.0)
+    monkeypatch.setattr(draft, "DRAFT_SECONDS", 0.01)
     async with opened(store=store) as driver:
         await driver.write("half")
-        await driver.until(lambda: store.preference("draft"), "a draft in the store")
+        await driver.until(lambda: store.draft(draft.NEW_CHAT).text, "a draft in the store")
         # A program that is begun now finds it, though this one has not ended.
         with Store(store.path) as another:
-            assert another.preference("draft") == "half"
+            assert another.draft(draft.NEW_CHAT).text == "half"
 
 
 async def test_a_draft_of_an_incognito_chat_is_not_kept(store: FlakyStore) -> None:
     async with opened(store=store, is_incognito=True) as driver:
         await driver.write("a secret")
         await until_ended(driver, "ctrl+q")
-    assert store.preference("draft") is None
+    assert store.draft(draft.NEW_CHAT).text == ""
 
 
 async def test_a_draft_that_cannot_be_kept_is_asked_about(store: FlakyStore) -> None:
@@ -355,7 +355,7 @@ async def test_a_draft_that_cannot_be_kept_is_asked_about(store: FlakyStore) -> 
 
 
 async def test_the_program_starts_while_another_program_holds_the_lock(store: FlakyStore) -> None:
-    store.set_preference("draft", "half")
+    store.keep_draft(draft.NEW_CHAT, "half")
     with sqlite3.connect(store.path, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         with Store(store.path) as own:

@@ -230,6 +230,7 @@ class ChatApp(CommandActions):
 
     def show_state(self) -> None:
         """See `StateView`."""
+        self._draft.follow()
         self._status.show()
         self._idle_prefill.start_if_at_rest()
 

@@ -15,19 +15,16 @@ screens or state files.
 """
 
 import contextlib
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Self
 
 from tui_llama.chat import ChatChoices, StopReason, Usage
 from tui_llama.chats.chat_date import date_text, local_now
-from tui_llama.chats.database.connection import StoreConnection
 from tui_llama.chats.database.message_tree import MessageTree
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.database.tables import answers, chats, copies, fed_tokens, messages, preferences
 from tui_llama.chats.database.tables.rows import ID_BYTES, blob_from_ids, choices_text, full_ids
+from tui_llama.chats.database.unsent_texts import UnsentTexts
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage, new_chat_id
 from tui_llama.chats.stored_text import storable
@@ -44,7 +41,7 @@ ALL_CHATS = 2**31
 __all__ = ["Chat", "ChatSummary", "MessageState", "Store", "StoredBranch", "StoredMessage"]
 
 
-class Store(MessageTree):
+class Store(MessageTree, UnsentTexts):
     """All chats of one database file, or of `IN_MEMORY`. Made on first use, with mode 0600; for calls from any thread.
 
     Every method that changes something has committed it, through to the disk, when it returns.
@@ -59,48 +56,6 @@ class Store(MessageTree):
             full. As far as is known, nothing was changed.
         CallerError: the call makes no sense, such as appending to a message of the user.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._connection = StoreConnection(path)
-
-    @property
-    def file_count(self) -> int:
-        """The number of files of that name that were opened; it grows when another file has taken the place of one."""
-        return self._connection.file_count
-
-    def follow_file(self) -> None:
-        """Goes on in the file that has the name now: what is written to one without a name is lost.
-
-        A file that is gone is made again. A folder that is gone may come back, and is waited for. Every other call
-        begins with this.
-        """
-        self._connection.follow_file()
-
-    def wait_for_others(self, seconds: float) -> None:
-        """Sets how long a call waits while another program uses the database, before it fails."""
-        self._connection.wait_for_others(seconds)
-
-    @property
-    def is_in_memory(self) -> bool:
-        """True if the store never writes to the disk."""
-        return self._connection.is_in_memory
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the files. May be called twice."""
-        self._connection.close()
-
-    @contextlib.contextmanager
-    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Commits at the end; on any exception, none of the changes is made."""
-        with self._connection.transaction(kind) as database:
-            yield database
 
     # --- chats ----------------------------------------------------------------------------------------------
 

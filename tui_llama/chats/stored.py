@@ -62,6 +62,22 @@ class StoredMessage(msgspec.Struct, frozen=True):
     attachments: tuple[Attachment, ...] = ()
 
 
+class StoredDraft(msgspec.Struct, frozen=True):
+    """What is written in a chat and not sent."""
+
+    text: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+
+class StoredText(msgspec.Struct, frozen=True):
+    """A text that the user has sent in some chat; neither it nor `chat_title` is safe to print."""
+
+    text: str
+    chat_id: str
+    chat_title: str
+    sent_at: datetime
+
+
 class StoredBranch(msgspec.Struct, frozen=True):
     """A branch of a chat: what the user said last on it, and the answer to that; `answer` is empty if there is none."""
 

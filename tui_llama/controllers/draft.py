@@ -1,61 +1,126 @@
-"""Keeps what is written and not sent over the end of the program, however that comes."""
+"""Keeps what is written and not sent, for each chat, over the end of the program, however that comes."""
 
-import asyncio
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
+from tui_llama.chat import Attachment
 from tui_llama.chats.journal import Journal
+from tui_llama.chats.store import Store
+from tui_llama.chats.stored import StoredDraft
 from tui_llama.controllers.views import RunAlone, ScreenView
 from tui_llama.screens.commands import parse_slash, unescaped
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
-KEY: Final = "draft"
-"""The store's preference that has it."""
+if TYPE_CHECKING:
+    from tui_llama.chats.open_chat import OpenChat
 
-DRAFT_SECONDS = 1.0
+NEW_CHAT: Final = ""
+"""Stands for the chat that has no message yet, in place of an id: there is one draft for the next of them."""
+
+OLD_KEY: Final = "draft"
+"""The preference in which earlier versions kept the one draft that they had."""
+
+DRAFT_SECONDS = 0.5
+"""The longest time for which something written is in memory only."""
+
+_NOTHING: Final = StoredDraft()
 
 
 class DraftKeeper:
-    """Keeps the last draft; an owner of writes, since one that is never stored is a loss.
+    """Keeps the drafts; an owner of writes, since one that is never stored is a loss.
 
     Attributes:
-        chat_id: Of no chat: it goes along from one to another.
-        text: What is kept, or is on its way.
+        chat_id: Of no chat: it writes for all.
     """
 
     chat_id = ""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self.text = ""
+        self._drafts: dict[str, StoredDraft] = {}
+        self._stored: dict[str, StoredDraft] = {}  # changed on the journal's thread
 
-    async def restore(self) -> str:
-        """Returns what was written and not sent when the program ended; empty if nothing was, or nobody knows."""
-        kept: str | None = await self._journal.read_or(lambda store: store.preference(KEY), None)
-        self.text = kept or ""
-        return self.text
+    @property
+    def has_unstored_text(self) -> bool:
+        """True if something is written that the disk does not have."""
+        drafts = self._drafts.items()
+        return any(draft != _NOTHING and self._stored.get(chat_id) != draft for chat_id, draft in drafts)
 
-    def keep(self, text: str) -> None:
-        """Writes the draft, unless it is what is kept already."""
-        if text != self.text:
-            self.text = text
-            self._journal.write(lambda store: store.set_preference(KEY, text), self)
+    def known(self, chat_id: str) -> StoredDraft | None:
+        """Returns the draft of a chat if it is in memory."""
+        return self._drafts.get(chat_id)
+
+    async def restore(self, chat_id: str) -> StoredDraft:
+        """Returns what is written in a chat and not sent; nothing if nobody knows."""
+        if chat_id not in self._drafts:
+            kept = await self._journal.read_or(lambda store: _read(store, chat_id), _NOTHING)
+            if chat_id == NEW_CHAT:
+                self._journal.write(_forget_old)
+            self._drafts.setdefault(chat_id, kept)
+            self._stored.setdefault(chat_id, kept)
+        return self._drafts[chat_id]
+
+    def keep(self, chat_id: str, draft: StoredDraft) -> None:
+        """Writes the draft of a chat, unless it is what is kept already."""
+        if draft == self._drafts.get(chat_id, _NOTHING):
+            return
+        self._drafts[chat_id] = draft
+
+        def store_it(store: Store) -> None:
+            store.keep_draft(chat_id, draft.text, draft.attachments)
+            self._stored[chat_id] = draft
+
+        self._journal.write(store_it, self)
+
+
+def _read(store: Store, chat_id: str) -> StoredDraft:
+    kept = store.draft(chat_id)
+    if chat_id == NEW_CHAT and kept == _NOTHING:
+        return StoredDraft(store.preference(OLD_KEY) or "")
+    return kept
+
+
+def _forget_old(store: Store) -> None:
+    """Moves what an earlier version has kept to where it is looked for now."""
+    old = store.preference(OLD_KEY)
+    if old:
+        if store.draft(NEW_CHAT) == _NOTHING:
+            store.keep_draft(NEW_CHAT, old)
+        store.set_preference(OLD_KEY, "")
+
+
+class DraftView(ScreenView, Protocol):
+    """The app, as the controller uses it."""
+
+    def set_timer(self, delay: float, callback: Callable[[], None]) -> object:
+        """Calls back once, after `delay` seconds."""
+        ...
 
 
 class DraftController(OfShownChat):
-    """The draft in the composer of an app.
+    """The draft in the composer of an app: that of the chat which is shown; one of an incognito chat is not kept.
 
     Args:
-        journal: Writes the draft.
+        journal: Writes the drafts.
         live_chats: Have the driver of the chat on the screen.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
+
+    Attributes:
+        attached: Returns what is attached to the draft.
+        show_attached: Shows what was attached to a draft that is restored.
     """
 
-    def __init__(self, journal: Journal, live_chats: LiveChats, view: ScreenView, run: RunAlone) -> None:
+    def __init__(self, journal: Journal, live_chats: LiveChats, view: DraftView, run: RunAlone) -> None:
         super().__init__(live_chats)
         self._keeper = DraftKeeper(journal)
         self._view = view
         self._run = run
+        self._shown_chat = self._turn_driver.chat
+        self._shown_id = _id_of(self._shown_chat)
+        self._is_due = False
+        self.attached: Callable[[], Sequence[Attachment]] = tuple
+        self.show_attached: Callable[[Sequence[Attachment]], None] = lambda _attachments: None
 
     @property
     def sendable(self) -> str:
@@ -64,20 +129,62 @@ class DraftController(OfShownChat):
         return "" if parse_slash(text) else unescaped(text)
 
     async def restore(self) -> None:
-        """Puts the kept draft into the composer, unless something is written there."""
-        draft, composer = await self._keeper.restore(), self._view.chat_screen.composer
-        if draft and not composer.text:
-            composer.replace_text(draft)
+        """Puts the kept draft of the chat into the composer, unless something is written there."""
+        chat, chat_id = self._turn_driver.chat, _id_of(self._turn_driver.chat)
+        if chat_id is None:
+            return
+        draft = await self._keeper.restore(chat_id)
+        is_empty = not self._view.chat_screen.composer.text and not self.attached()
+        if draft != _NOTHING and is_empty and self._view.can_draw and chat is self._turn_driver.chat:
+            self._show(draft)
+
+    def _show(self, draft: StoredDraft) -> None:
+        self.show_attached(draft.attachments)
+        self._view.chat_screen.composer.replace_text(draft.text)
+
+    def follow(self) -> None:
+        """Puts the draft of another chat into the composer, if another one is shown now."""
+        if self._turn_driver.chat is self._shown_chat or not self._view.can_draw:
+            return
+        self._keep_as(self._shown_id)
+        self._shown_chat, self._shown_id = self._turn_driver.chat, _id_of(self._turn_driver.chat)
+        known = _NOTHING if self._shown_id is None else self._keeper.known(self._shown_id)
+        self._show(known or _NOTHING)
+        if known is None:
+            self._run("draft", self.restore)
 
     def keep_soon(self) -> None:
-        """Keeps the draft once it has rested for a while."""
-        self._run("draft", self._keep_later)
+        """Keeps the draft a little later: once for everything that is written meanwhile.
 
-    async def _keep_later(self) -> None:
-        await asyncio.sleep(DRAFT_SECONDS)
-        self.keep()
+        One that was sent or cleared is forgotten at once.
+        """
+        if not self._view.chat_screen.composer.text:
+            self.keep()
+        elif not self._is_due and self._view.can_draw:
+            self._is_due = True
+            self._view.set_timer(DRAFT_SECONDS, self._keep_now)
+
+    def _keep_now(self) -> None:
+        self._is_due = False
+        if self._view.can_draw:
+            self.keep()
 
     def keep(self) -> None:
         """Keeps the draft as it is now; where the composer is gone already, what was kept before stays."""
-        if self._view.chat_screen.has_composer and not self._turn_driver.chat.is_incognito:
-            self._keeper.keep(self._view.chat_screen.composer.text)
+        if not self._view.chat_screen.has_composer:
+            return
+        chat_id = _id_of(self._shown_chat)
+        if chat_id != self._shown_id and self._shown_id is not None:  # its first message was sent
+            self._keeper.keep(self._shown_id, _NOTHING)
+        self._shown_id = chat_id
+        self._keep_as(chat_id)
+
+    def _keep_as(self, chat_id: str | None) -> None:
+        if chat_id is not None and self._view.chat_screen.has_composer:
+            text = self._view.chat_screen.composer.text
+            self._keeper.keep(chat_id, StoredDraft(text, tuple(self.attached())))
+
+
+def _id_of(chat: "OpenChat") -> str | None:
+    """Returns the chat's id, or `NEW_CHAT`; None where nothing may be kept."""
+    return None if chat.is_incognito else chat.chat_id or NEW_CHAT

@@ -130,7 +130,7 @@ class SavingController:
         more = [f"… and {len(words) - _NAMED_LOSSES} more chats"] if len(words) > _NAMED_LOSSES else []
         words = [*words[:_NAMED_LOSSES], *more]
         words += [f"deletions of chats: {deletions}"] if deletions else []
-        has_draft = any(isinstance(owner, DraftKeeper) and owner.text for owner in owners)
+        has_draft = any(isinstance(owner, DraftKeeper) and owner.has_unstored_text for owner in owners)
         return [*words, "the message that you have not sent"] if has_draft else words
 
     async def _save_as_file(self) -> str:

@@ -2,9 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 from tui_llama.chat import Attachment, Role
+from tui_llama.chats.database.store_file import StoreFile
 from tui_llama.chats.database.tables import chats, deletions, messages
 from tui_llama.chats.database.tables.rows import message_from_row
 from tui_llama.chats.stored import Deletion, StoredBranch, StoredMessage, TreeMessage
@@ -12,12 +12,8 @@ from tui_llama.chats.stored_text import title_of
 from tui_llama.errors import CallerError
 
 
-class MessageTree:
+class MessageTree(StoreFile):
     """The part of a store that has messages. What the user has deleted is nowhere, but can be brought back."""
-
-    def _transaction(self, kind: str = "IMMEDIATE") -> AbstractContextManager[sqlite3.Connection]:
-        """Commits at the end; on any exception, none of the changes is made."""
-        raise NotImplementedError
 
     # --- reading --------------------------------------------------------------------------------------------
 

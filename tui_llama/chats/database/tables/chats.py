@@ -101,7 +101,8 @@ def touch(database: sqlite3.Connection, chat_id: str) -> None:
 
 
 def delete_chat(database: sqlite3.Connection, chat_id: str) -> None:
-    """Removes a chat with its messages; raises as `chat_row`."""
+    """Removes a chat with its messages and its draft; raises as `chat_row`."""
     require_chat(database, chat_id)
+    database.execute("DELETE FROM drafts WHERE chat_id = ?", (chat_id,))
     database.execute("DELETE FROM messages WHERE chat_id = ?", (chat_id,))
     database.execute("DELETE FROM chats WHERE chat_id = ?", (chat_id,))
