@@ -33,7 +33,10 @@ class SlashCompletion:
         if match := _WORD_AND_ARGUMENT.fullmatch(place.before):
             command = find_slash(match[1].lower())
             if command is not None:
-                return Completion(len(match[2]), self._arguments(command, match[2]), chooses_first=bool(match[2]))
+                typed = match[2]
+                # Who types a path or an address means what is typed.
+                is_name = bool(typed) and "/" not in typed
+                return Completion(len(typed), self._arguments(command, typed), chooses_first=is_name)
         return None
 
     def _arguments(self, command: Command, typed: str) -> list[Suggestion]:
