@@ -18,6 +18,9 @@ from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.store import Store
 from tui_llama.controllers.actions import CommandActions
 from tui_llama.controllers.chats import ChatsController, make_chat
+from tui_llama.controllers.choosing.reply_start import ReplyStartController
+from tui_llama.controllers.choosing.sampling import SamplingController
+from tui_llama.controllers.choosing.set_argument import sampling_choices
 from tui_llama.controllers.commands import CommandsController
 from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.composing.slash_completion import SlashCompletion
@@ -113,8 +116,9 @@ class ChatApp(CommandActions):
         self._turn = TurnController(chats, self._editing, self._idle_prefill, self.models, self)
         self._commands = CommandsController(self._turn, self)
         self.model_choices = ModelChoices(models, settings.servers, self.run_beside, self._complete)
-        self._slash_completion = SlashCompletion({"models": self.model_choices.choices})
+        self._slash_completion = SlashCompletion({"models": self.model_choices.choices, "sampling": sampling_choices})
         self._texts = TextsController(chats, self)
+        self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
         self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
         self._chats = ChatsController(chats, self._saving, self._editing, settings, self, run)
         self._status = StatusController(chats, self.models, self._editing, self._saving, self)

@@ -1,6 +1,8 @@
 """Carries out every command: one action for each of `screens/commands.COMMANDS`, which has their keys and words."""
 
 from tui_llama.controllers.chats import ChatsController
+from tui_llama.controllers.choosing.reply_start import ReplyStartController
+from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
@@ -22,6 +24,8 @@ class CommandActions(TerminalApp):
     _idle_prefill: IdlePrefillController
     _leaving: LeavingController
     _prompts: PromptsController
+    _reply_start: ReplyStartController
+    _sampling: SamplingController
     _texts: TextsController
     _turn: TurnController
 
@@ -60,6 +64,14 @@ class CommandActions(TerminalApp):
     def action_begin_today(self) -> None:
         """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
         self._prompts.begin_today()
+
+    def action_set_sampling(self, argument: str = "") -> None:
+        """Sets a sampling value for this chat; lists what is in effect where none is given."""
+        self._sampling.set(argument)
+
+    def action_start_reply(self, text: str = "") -> None:
+        """Gives the beginning of the next reply; asks for it where none is given."""
+        self._reply_start.start(text)
 
     def action_list_branches(self) -> None:
         """Opens the list of the ways that this chat went."""

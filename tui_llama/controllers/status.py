@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from tui_llama import conversation
+from tui_llama.controllers.choosing.chosen_words import ChosenWords
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.saving import SavingController
@@ -58,6 +59,7 @@ class StatusController(OfShownChat):
         view: StatusView,
     ) -> None:
         super().__init__(live_chats)
+        self._chosen = ChosenWords(live_chats)
         self._models = models
         self._editing = editing
         self._saving = saving
@@ -106,7 +108,8 @@ class StatusController(OfShownChat):
     def _status(self) -> Status:
         state, meter, fetch = self._turn_driver.state, self._turn_driver.meter, self._models.fetch
         mood = _MOODS.get(state, Mood.CALM)
-        words, figures = meter.words(state), meter.figures(state)
+        words = meter.words(state)
+        figures = " · ".join(part for part in (self._chosen.words(), meter.figures(state)) if part)
         if state is State.NO_MODEL and self._models.is_looking:
             words, mood = "looking for models", Mood.BUSY
         if self._editing.is_editing:

@@ -169,4 +169,12 @@ class RequestMaker:
         """
         from tui_llama.chosen_sampling import choose_sampling  # here: the first frame does without the catalogue
 
-        return choose_sampling(self.of_model, self._loaded_model(), chat.choices.sampling)
+        names = SamplingSettings.__struct_fields__
+        chosen = {name: value for name, value in chat.choices.sampling.items() if name in names}
+        return choose_sampling(self.of_model, self._loaded_model(), chosen)
+
+    def sampling_of_model(self) -> "ChosenSampling":
+        """Returns the same for a chat for which nothing was chosen."""
+        from tui_llama.chosen_sampling import choose_sampling
+
+        return choose_sampling(self.of_model, self._loaded_model())

@@ -10,16 +10,14 @@ from typing import ClassVar, cast
 from textual import events, on
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.binding import Binding, BindingType
-from textual.document._document import EditResult, Location, Selection
 from textual.geometry import Offset
 from textual.keys import Keys
 from textual.message import Message
 from textual.widgets import TextArea
 
-from tui_llama import graphemes
 from tui_llama.widgets.completion.completer import Completer
 from tui_llama.widgets.completion.suggestion import CursorPlace
-from tui_llama.widgets.editor_text import EditorDocument, EditorLine, EditorNavigator, EditorWrapping
+from tui_llama.widgets.editor_area import EditorArea
 
 # A terminal without the kitty protocol sends this for Alt+Enter. Textual would drop the Alt, and Enter would send a
 # message that the user wanted to go on with. As Ctrl+J it makes a new line.
@@ -39,7 +37,7 @@ _SCROLL_KEYS = {
 }
 
 
-class Composer(TextArea):
+class Composer(EditorArea):
     """A text area that grows with its text and remembers the messages that were sent.
 
     The text is kept exactly as it was written, with its control characters. It is drawn in a form in which they have no
@@ -48,8 +46,6 @@ class Composer(TextArea):
     Attributes:
         completer: Suggests what can be written at the cursor.
     """
-
-    document: EditorDocument
 
     class Submitted(Message):
         """Posted when the user wants to send the text. The text stays until `accept` is called."""
@@ -172,39 +168,6 @@ class Composer(TextArea):
             self.notify_style_update()
 
     # --- the text -----------------------------------------------------------------------------------------------
-
-    def _set_document(self, text: str, language: str | None) -> None:
-        """Begins with another text, as Textual's method does, but in an `EditorDocument`; ignores `language`."""
-        self.document = EditorDocument(text)
-        self.wrapped_document = EditorWrapping(self.document, tab_width=self.indent_width)
-        self.navigator = EditorNavigator(self.wrapped_document)
-        self.move_cursor((0, 0))
-        self._rewrap_and_refresh_virtual_size()
-
-    def get_line(self, line_index: int) -> EditorLine:
-        """Returns a line in its drawn form."""
-        return EditorLine(self.document.get_line(line_index), self.document.boundaries(line_index))
-
-    def validate_selection(self, selection: Selection) -> Selection:
-        """Moves both ends of a selection to boundaries of clusters.
-
-        An end inside a cluster goes to the boundary that lies in the direction of its move.
-        """
-        before = self.selection
-        return Selection(self._snapped(selection.start, before.start), self._snapped(selection.end, before.end))
-
-    def _snapped(self, location: Location, before: Location) -> Location:
-        row, column = location
-        snap = graphemes.at_or_after if location > before else graphemes.at_or_before
-        return row, snap(self.document.boundaries(row), column)
-
-    def _delete_via_keyboard(self, start: Location, end: Location) -> EditResult | None:
-        """Deletes whole clusters."""
-        top, bottom = sorted((start, end))
-        bottom = min(bottom, self.document.end)
-        top_column = graphemes.at_or_before(self.document.boundaries(top[0]), top[1])
-        bottom_column = graphemes.at_or_after(self.document.boundaries(bottom[0]), bottom[1])
-        return super()._delete_via_keyboard((top[0], top_column), (bottom[0], bottom_column))
 
     def _write(self, text: str) -> None:
         """Replaces the selection by a text of any length."""

@@ -1,0 +1,1 @@
+"""Tests of what is chosen for one chat."""

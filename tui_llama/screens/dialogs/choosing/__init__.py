@@ -1,0 +1,1 @@
+"""Dialogs in which something is chosen for one chat."""

@@ -1,0 +1,43 @@
+"""The list of the sampling settings that are in effect for a chat."""
+
+import msgspec
+from textual.content import Content
+
+from tui_llama.screens.dialogs.pick import PickDialog, two_sides
+
+
+class ListedSetting(msgspec.Struct, frozen=True):
+    """A setting as a line of the list; its texts are the program's own. `allowed` says which values it may have."""
+
+    name: str
+    value: str
+    source: str
+    explanation: str
+    allowed: str
+
+
+class SamplingList(PickDialog[ListedSetting, str | None]):
+    """A dialog whose result is the name of the setting to change, or None."""
+
+    TITLE_TEXT = "Sampling in this chat"
+    KEYS = "Enter change · Esc close"
+
+    def line(self, item: ListedSetting, width: int) -> Content:
+        """Returns the name and the value, and on the right where the value comes from."""
+        return two_sides(f"{item.name:<18} {item.value}", item.source, width)
+
+    def details(self, item: ListedSetting) -> str:
+        """Returns what the setting does, and which values it may have."""
+        return f"{item.explanation} It must be {item.allowed}."
+
+    def words(self, item: ListedSetting) -> str:
+        """Returns the name and what the setting does."""
+        return f"{item.name} {item.explanation}"
+
+    def choose(self, item: ListedSetting) -> None:
+        """Closes the list with this setting as the one to change."""
+        self.dismiss(item.name)
+
+    def advice_when_empty(self, filter_text: str) -> str:
+        """Says why no setting is listed."""
+        return "No sampling setting is called so."
