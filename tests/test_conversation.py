@@ -12,7 +12,11 @@ from tui_llama.conversation import (
     TRANSITIONS,
     Action,
     AppendText,
+    Branch,
+    ChangePath,
     Continue,
+    DeleteMessage,
+    EditAnswer,
     EditMessage,
     EngineLostAtRest,
     EngineLostInLoad,
@@ -37,6 +41,8 @@ from tui_llama.conversation import (
     SendMessage,
     SetAnswerAside,
     ShowFailure,
+    ShowMessage,
+    ShowPath,
     StartLoading,
     StartReply,
     State,
@@ -46,6 +52,7 @@ from tui_llama.conversation import (
     TextArrived,
     TurnEvent,
     TurnMachine,
+    Undo,
 )
 from tui_llama.errors import IllegalTransitionError
 
@@ -67,20 +74,20 @@ PATHS: dict[State, tuple[Event, ...]] = {
 
 # What the user may do, written down once more and by hand: the table must say the same.
 USER_MAY: dict[State, set[type[Event]]] = {
-    State.NO_MODEL: {LoadModel, Retry, OpenChat, Quit},
-    State.LOADING: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, OpenChat, Quit},
+    State.NO_MODEL: {LoadModel, Retry, ChangePath, OpenChat, Quit},
+    State.LOADING: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, ChangePath, OpenChat, Quit},
     State.WAITING: {LoadModel, Stop, Quit},
-    State.READY: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, OpenChat, Quit},
+    State.READY: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, ChangePath, OpenChat, Quit},
     State.READING: {Stop, Quit},
     State.ANSWERING: {Stop, Quit},
     State.STOPPING: {Stop, Quit},
-    State.FAILED: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, OpenChat, Quit},
-    State.LOST: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, OpenChat, Quit},
+    State.FAILED: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, ChangePath, OpenChat, Quit},
+    State.LOST: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, ChangePath, OpenChat, Quit},
     State.CLOSED: set(),
 }
 # The engine may report anything at any time, but for a prompt that is read after the answer has begun.
 ENGINE_MAY_NOT = {(State.ANSWERING, PromptAdvanced)}
-USER_EVENTS = (LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, Stop, OpenChat, Quit)
+USER_EVENTS = (LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, Stop, ChangePath, OpenChat, Quit)
 
 
 def machine_in(state: State) -> TurnMachine:
@@ -102,6 +109,7 @@ def example(event_type: type[Event], machine: TurnMachine) -> Event:
         Retry: Retry(),
         Continue: Continue(),
         Stop: Stop(),
+        ChangePath: ShowMessage(3),
         OpenChat: OpenChat(),
         Quit: Quit(),
         LoadAdvanced: LoadAdvanced(load),
@@ -140,9 +148,20 @@ def test_every_pair_is_legal_or_raises_and_changes_nothing(state: State, event_t
         machine.handle(event)
         assert machine.state is TRANSITIONS[state, event_type].next_state
     else:
-        with pytest.raises(IllegalTransitionError, match=event_type.__name__):
+        with pytest.raises(IllegalTransitionError, match=type(event).__name__):
             machine.handle(event)
         assert (machine.state, machine.numbers) == (state, numbers)
+
+
+@pytest.mark.parametrize("change", [EditAnswer(1, "x"), DeleteMessage(0), Branch(1), ShowMessage(3), Undo()])
+def test_every_change_of_the_path_is_legal_when_no_answer_is_open_or_waits(change: ChangePath) -> None:
+    for state in State:
+        machine = machine_in(state)
+        is_legal = state in (State.NO_MODEL, State.LOADING, State.READY, State.FAILED, State.LOST)
+        assert machine.allows(type(change)) == is_legal
+        if is_legal:
+            assert machine.handle(change) == (ShowPath(change),)
+            assert machine.state is (State.READY if state is State.FAILED else state)
 
 
 @pytest.mark.parametrize("kind", SERVER_FAILURES, ids=lambda kind: kind.__name__)

@@ -19,6 +19,8 @@ Rules beside the table:
  *  Text that arrives after a stop is dropped, so that the answer keeps the text that the user saw when they stopped.
  *  The answer of a server fails for many causes. Each is a kind of `ReplyFailed` with rows of its own, which have the
     actions of `ReplyFailed`: the partial answer is kept, and `Retry` asks again.
+ *  What the user changes of the path (`ChangePath`) is legal at rest and while a model loads, when no answer is open
+    and none waits. After it, nothing has failed any more, because the failed answer may not be there.
  *  `StartReply` answers the user's last message, however the turn began: sent, edited, retried or regenerated. Only
     after `Continue` is the last message an answer, and then the engine continues that answer.
 
@@ -109,6 +111,39 @@ class Continue(Event, frozen=True):
 
 class Stop(Event, frozen=True):
     """The user stops the answer, or cancels an answer that waits for the model."""
+
+
+class ChangePath(Event, frozen=True):
+    """The user changes which messages are shown, and asks for no answer. Its kinds share the rows of this event."""
+
+
+class EditAnswer(ChangePath, frozen=True):
+    """The user replaces the answer that is message number `position` by a text; the same text makes a copy."""
+
+    position: int
+    text: str
+
+
+class DeleteMessage(ChangePath, frozen=True):
+    """The user deletes message number `position` and all that follows it."""
+
+    position: int
+
+
+class Branch(ChangePath, frozen=True):
+    """The user wants to say something else after message number `position`."""
+
+    position: int
+
+
+class ShowMessage(ChangePath, frozen=True):
+    """The user goes to another message of the chat: another version, or a place in the tree."""
+
+    message_id: int
+
+
+class Undo(ChangePath, frozen=True):
+    """The user undoes their last change. Whether there is one is not known here."""
 
 
 class OpenChat(Event, frozen=True):
@@ -259,6 +294,12 @@ class ReplaceMessage(Action, frozen=True):
     attachments: tuple[Attachment, ...] = ()
 
 
+class ShowPath(Action, frozen=True):
+    """Change the path as the user wants, and show it."""
+
+    change: ChangePath
+
+
 class SetAnswerAside(Action, frozen=True):
     """Remove the last answer, if there is one, from the conversation. It stays in the store."""
 
@@ -341,6 +382,11 @@ def _replace_message(_numbers: Numbers, event: Event) -> Action:
     return ReplaceMessage(event.position, event.text, event.attachments)
 
 
+def _show_path(_numbers: Numbers, event: Event) -> Action:
+    assert isinstance(event, ChangePath)
+    return ShowPath(event)
+
+
 def _append_text(numbers: Numbers, event: Event) -> Action:
     assert isinstance(event, TextArrived)
     return AppendText(numbers.turn, event.text, event.token_ids, event.thought)
@@ -369,6 +415,7 @@ START_LOADING = Effect("StartLoading", _start_loading)
 STOP_LOADING = Effect("StopLoading", lambda _numbers, _event: StopLoading())
 SAVE_MESSAGE = Effect("SaveMessage", _save_message)
 REPLACE_MESSAGE = Effect("ReplaceMessage", _replace_message)
+SHOW_PATH = Effect("ShowPath", _show_path)
 SET_ANSWER_ASIDE = Effect("SetAnswerAside", lambda _numbers, _event: SetAnswerAside())
 START_REPLY = Effect("StartReply", lambda numbers, _event: StartReply(numbers.turn))
 STOP_REPLY = Effect("StopReply", lambda numbers, _event: StopReply(numbers.turn))
@@ -444,6 +491,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
         {
             LoadModel: Row(State.LOADING, (START_LOADING,)),
             Retry: Row(State.LOADING, (START_LOADING,), "the model whose load failed"),
+            ChangePath: Row(State.NO_MODEL, (SHOW_PATH,)),
             OpenChat: Row(State.NO_MODEL),
             Quit: Row(State.CLOSED),
         },
@@ -456,6 +504,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             EditMessage: Row(State.WAITING, (REPLACE_MESSAGE,)),
             Regenerate: Row(State.WAITING, (SET_ANSWER_ASIDE,)),
             Continue: Row(State.WAITING, remark="the answer waits for the model"),
+            ChangePath: Row(State.LOADING, (SHOW_PATH,)),
             OpenChat: Row(State.LOADING),
             Quit: Row(State.CLOSED, (STOP_LOADING,)),
             LoadAdvanced: Row(State.LOADING),
@@ -484,6 +533,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             EditMessage: Row(State.READING, (REPLACE_MESSAGE, START_REPLY)),
             Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
             Continue: Row(State.READING, (START_REPLY,), "the last answer goes on"),
+            ChangePath: Row(State.READY, (SHOW_PATH,)),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
             EngineLostAtRest: Row(State.LOST, remark="the engine starts again when it is needed"),
@@ -536,6 +586,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
             Retry: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
             Continue: Row(State.READING, (START_REPLY,), "the last answer goes on"),
+            ChangePath: Row(State.READY, (SHOW_PATH,)),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
             EngineLostAtRest: Row(State.LOST, remark="the engine starts again when it is needed"),
@@ -550,6 +601,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
             Regenerate: Row(State.WAITING, (SET_ANSWER_ASIDE, START_LOADING)),
             Retry: Row(State.WAITING, (SET_ANSWER_ASIDE, START_LOADING)),
             Continue: Row(State.WAITING, (START_LOADING,), "the answer waits for the engine"),
+            ChangePath: Row(State.LOST, (SHOW_PATH,)),
             OpenChat: Row(State.LOST),
             Quit: Row(State.CLOSED),
         },
@@ -576,6 +628,7 @@ class TurnMachine:
         Retry,
         Continue,
         Stop,
+        ChangePath,
         OpenChat,
         Quit,
         *_LOAD_REPORTS,
@@ -600,7 +653,7 @@ class TurnMachine:
 
     def allows(self, event_type: type[Event]) -> bool:
         """Tells whether an event of this type is legal now."""
-        return (self.state, event_type) in TRANSITIONS
+        return (self.state, ChangePath if issubclass(event_type, ChangePath) else event_type) in TRANSITIONS
 
     def handle(self, event: Event) -> tuple[Action, ...]:
         """Changes the state by `event` and returns the actions to carry out, in order.
@@ -626,6 +679,8 @@ class TurnMachine:
                 current = self.numbers.load
             case TurnEvent(turn=number):
                 current = self.numbers.turn
+            case ChangePath():
+                return ChangePath
             case _:
                 return type(event)
         if number > current:

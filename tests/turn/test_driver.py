@@ -1,7 +1,7 @@
 """The driver of the turn by itself: what it asks the engine, what it stores, what it has shown, and in which order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,6 +47,9 @@ class RecordingView:
 
     def replace_message(self, position: int, entry: Entry) -> None:
         self.told.append(f"user, as message {position}: {entry.text}")
+
+    def show_path(self, entries: Sequence[Entry]) -> None:
+        self.told.append(f"path: {', '.join(entry.text for entry in entries)}")
 
     def remove_last_answer(self) -> None:
         self.told.append("answer removed")

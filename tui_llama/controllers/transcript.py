@@ -1,12 +1,12 @@
 """Draws the conversation: what is said, how an answer grows, and the program's own lines between them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tui_llama.chats.open_chat import Entry
 from tui_llama.controllers.views import ScreenView, StateView
 from tui_llama.screens.chat import ChatScreen
-from tui_llama.screens.presenting import note_of
+from tui_llama.screens.presenting import note_of, shown_messages
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.widgets.message_view import Remark
 
@@ -49,6 +49,10 @@ class TranscriptController:
         """Takes message number `position` and what followed it away, and adds what the user said in its place."""
         self._draw(lambda screen: screen.transcript.cut(position))
         self.add_message(entry)
+
+    def show_path(self, entries: Sequence[Entry]) -> None:
+        """Shows another path of the chat."""
+        self._draw(lambda screen: screen.show_path(shown_messages(entries)))
 
     def remove_last_answer(self) -> None:
         """Takes the last answer away, and what was told of it."""

@@ -112,6 +112,11 @@ class ChatScreen(LastingFocus, Screen[None]):
             self.set_class(not messages, "-empty")
             await self.transcript.show(messages)
 
+    def show_path(self, messages: Sequence[ShownMessage]) -> None:
+        """Shows another path of the same chat; what is written and what has the focus stay."""
+        self.set_class(not messages, "-empty")
+        self.transcript.replace(messages)
+
     def add_message(self, text: str, note: str = "") -> None:
         """Adds a message of the user to the transcript."""
         self.remove_class("-empty")

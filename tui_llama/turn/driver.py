@@ -25,6 +25,7 @@ from tui_llama.errors import EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.engine_host import NO_END, EngineHost
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices, load_failure_hint
+from tui_llama.turn.path_changes import change_path
 from tui_llama.turn.requests import RequestMaker
 from tui_llama.turn.view import TurnView
 
@@ -179,6 +180,11 @@ class TurnDriver:
                 view.add_message(chat.add_message(text, attachments))
             case conversation.ReplaceMessage(position=position, text=text, attachments=attachments):
                 view.replace_message(position, chat.replace_message(position, text, attachments))
+            case conversation.ShowPath(change=change):
+                change_path(chat, change)
+                answer = chat.last_answer
+                self.meter.start_chat(answer.usage if answer else None)
+                view.show_path(chat.entries)
             case conversation.SetAnswerAside():
                 if chat.set_answer_aside():
                     view.remove_last_answer()

@@ -1,5 +1,6 @@
 """The view of a conversation, as the driver of its turns knows it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from tui_llama.chats.open_chat import Entry
@@ -14,6 +15,10 @@ class TurnView(Protocol):
 
     def replace_message(self, position: int, entry: Entry) -> None:
         """Shows what the user said in place of message number `position`; what followed is gone."""
+        ...
+
+    def show_path(self, entries: Sequence[Entry]) -> None:
+        """Shows these messages in place of those that are shown."""
         ...
 
     def remove_last_answer(self) -> None:

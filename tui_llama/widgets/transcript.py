@@ -56,6 +56,15 @@ class Transcript(VerticalScroll, can_focus=False):
         self._is_mounting = False
         self.follow()
 
+    def replace(self, messages: Sequence[ShownMessage]) -> None:
+        """Shows other messages at once, scrolled to the end; what comes after this call is drawn below them."""
+        newest = messages[-MOUNTED_AT_FIRST:]
+        self._older = list(messages[: len(messages) - len(newest)])
+        self._live = self._marked = None
+        self.remove_children()
+        self.mount_all(map(self._view, newest))
+        self.follow()
+
     def add_message(self, text: str, note: str = "") -> None:
         """Adds a message of the user at the end and follows the end."""
         self.mount(UserMessage(text, note))
@@ -194,7 +203,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def _message_views(self) -> list[UserMessage | AnswerView]:
         """Returns the mounted views of messages, in order. Remarks may stand between them."""
-        return [view for view in self.children if isinstance(view, UserMessage | AnswerView)]
+        return [view for view in self.children if isinstance(view, UserMessage | AnswerView) and not view._pruning]
 
     async def _mount_older(self, count: int = MOUNTED_AT_A_TIME) -> None:
         if self._is_mounting or not self._older:

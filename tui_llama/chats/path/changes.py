@@ -128,6 +128,12 @@ class ChangedPath(AnsweredPath):
             self._undo_steps.push(UndoStep(Change.NAME, title_before=self.title))
         super().rename(title)
 
+    @property
+    def undoable(self) -> Change | None:
+        """What `undo` would undo; None where there is nothing."""
+        step = self._undo_steps.last or self._last_deletion()
+        return None if step is None else step.change
+
     def undo(self) -> Change | None:
         """Undoes the last change; returns which, or None where there is none.
 
@@ -158,8 +164,7 @@ class ChangedPath(AnsweredPath):
 
     def _last_deletion(self) -> UndoStep | None:
         """Returns the last deletion before the chat was opened."""
-        memory, chat_id = self._record.memory, self._record.chat_id
-        deletion = memory.last_deletion(chat_id)
+        deletion = self._record.memory.last_deletion(self._record.chat_id)
         if deletion is None:
             return None
         return UndoStep(Change.DELETION, deletion.message_id, deleted_at=deletion.deleted_at, reaches_end=True)

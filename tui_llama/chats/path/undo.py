@@ -45,6 +45,11 @@ class UndoSteps:
         self._steps.append(step)
         del self._steps[:-MOST_STEPS]
 
+    @property
+    def last(self) -> UndoStep | None:
+        """The change that is undone next; None where there is none."""
+        return self._steps[-1] if self._steps else None
+
     def pop(self) -> UndoStep | None:
         """Returns the change that is undone next, and forgets it; None where there is none."""
         return self._steps.pop() if self._steps else None

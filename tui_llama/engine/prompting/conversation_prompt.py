@@ -14,6 +14,7 @@ from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
+from tui_llama.engine.prompting.edited_answer import answer_tokens
 from tui_llama.engine.prompting.fit_turns import fit_turns, most_prompt_tokens
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
@@ -200,10 +201,11 @@ def _encode_said(model: LanguageModel, request: CompleteRequest) -> Prompt:
     asked, answer = _asked_and_answered(request.messages)
     if request.messages[-1].role is Role.ASSISTANT and request.messages[-1].fields:
         raise EngineError("only the text of an answer can be continued", "Leave out the further fields of the answer.")
-    # No space is added in front: if the model had generated one, it would be in the text. The names of control tokens
-    # are text: those that a model generates are not shown.
-    answer_ids = model.tokenizer.tokenize(answer, continues=True)
-    prompt = encode_conversation(model, request, asked, reserved_tokens=len(answer_ids))
+    reserved_tokens = len(answer_tokens(model.tokenizer, (), answer))
+    prompt = encode_conversation(model, request, asked, reserved_tokens=reserved_tokens)
+    length = len(prompt.token_ids)
+    generated = request.ledger[length:] if prompt.kept_tokens == length else ()
+    answer_ids = answer_tokens(model.tokenizer, generated, answer)
     return replace(prompt, token_ids=[*prompt.token_ids, *answer_ids], answer_ids=tuple(answer_ids))
 
 
