@@ -19,6 +19,7 @@ from pygments.lexers import get_all_lexers
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Label, Markdown
@@ -183,3 +184,13 @@ class AnswerMarkdown(Markdown):
 
     def __init__(self, markdown: str | None = None) -> None:
         super().__init__(markdown, parser_factory=markdown_parser, open_links=False)
+
+    def update(self, markdown: str) -> AwaitComplete:
+        """Shows another text, to which more may be appended."""
+        return AwaitComplete(self._updated(super().update(markdown)))
+
+    async def _updated(self, update: AwaitComplete) -> None:
+        await update
+        # Textual would go on with the last line, and lose the lines of the last block before it.
+        blocks = [child for child in self.children if isinstance(child, MarkdownBlock)]
+        self._last_parsed_line = blocks[-1].source_range[0] if blocks else 0

@@ -1,7 +1,7 @@
 """The views of the transcript's messages: the user's message, the model's answer, and the program's remark."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import thread_time
 from typing import TYPE_CHECKING
 
@@ -13,20 +13,19 @@ from textual.content import Content
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.selection import Selection
-from textual.widget import MountError
+from textual.widget import MountError, Widget
 from textual.widgets import Static
 
 from tui_llama.text_safety import TextSanitizer, drawn, sanitize, sanitize_line
 from tui_llama.widgets.long_text import beginning, extent, is_long
 
 if TYPE_CHECKING:
-    from tui_llama.widgets.answer_markdown import AnswerMarkdown
+    from tui_llama.widgets.answer_text import AnswerText
 
 FRAME_SECONDS = 0.045  # at most 22 updates a second
 LONGEST_FRAME_SECONDS = 0.4
 REST_FOR_WORK = 3.0  # seconds of pause for each second of drawing, so that drawing takes a quarter of one core
 _NOTE_STYLE = "italic $foreground 50%"
-_FENCE_OR_TABLE = ("```", "~~~", "|")
 
 
 class ShownMessage(msgspec.Struct, frozen=True):
@@ -70,6 +69,11 @@ class UserMessage(Static):
     def shown(self) -> ShownMessage:
         """The data from which the same view can be made again."""
         return ShownMessage(is_answer=False, text=self._text, note=self._note)
+
+    @property
+    def parts(self) -> Sequence[Widget]:
+        """The message as a whole; only answers have several parts."""
+        return (self,)
 
     def mark_edited(self, is_edited: bool) -> None:
         """Marks the message, or removes the mark, if another version of it is being written."""
@@ -120,10 +124,10 @@ class AnswerView(Vertical):
     def compose(self) -> ComposeResult:
         """Yields the sign for an answer without text, the Markdown, and the note."""
         # Imported here because the first frame needs no Markdown, and the import is slow.
-        from tui_llama.widgets.answer_markdown import AnswerMarkdown
+        from tui_llama.widgets.answer_text import AnswerText
 
         yield Static("· · ·", classes="pending")
-        yield AnswerMarkdown(self._text or None)
+        yield AnswerText(self._text, is_growing=self.is_live)
         yield Static(self._note, classes="note", markup=False)
 
     def on_mount(self) -> None:
@@ -135,7 +139,22 @@ class AnswerView(Vertical):
     @property
     def shown(self) -> ShownMessage:
         """The data from which the same view can be made again."""
-        return ShownMessage(is_answer=True, text=self.markdown.source, note=self._note)
+        text = self.markdown.source if self.is_mounted else self._text
+        return ShownMessage(is_answer=True, text=text, note=self._note)
+
+    @property
+    def parts(self) -> Sequence[Widget]:
+        """The widgets of which the text is made, from top to bottom."""
+        return self.markdown.parts if self.is_mounted else ()
+
+    async def tend(self, top: float, height: int) -> bool:
+        """Lays out the parts near the view, folds those far away. Returns whether any were laid out.
+
+        Args:
+            top: The first row of the view, counted from the beginning of this widget.
+            height: The height of the view, in rows.
+        """
+        return await self.markdown.tend(top - self.markdown.virtual_region.y, height)
 
     @property
     def is_live(self) -> bool:
@@ -143,11 +162,11 @@ class AnswerView(Vertical):
         return self.has_class("-live")
 
     @property
-    def markdown(self) -> "AnswerMarkdown":
+    def markdown(self) -> "AnswerText":
         """The widget that shows the text."""
-        from tui_llama.widgets.answer_markdown import AnswerMarkdown
+        from tui_llama.widgets.answer_text import AnswerText
 
-        return self.query_one(AnswerMarkdown)
+        return self.query_one(AnswerText)
 
     def append(self, text: str) -> None:
         """Adds text to the answer. It is drawn soon."""
@@ -206,10 +225,7 @@ class AnswerView(Vertical):
         await drawn.wait()
 
     async def _draw_end(self) -> None:
-        # Only fences and tables can look different after the whole text is parsed at once.
-        source = self.markdown.source
-        if any(mark in source for mark in _FENCE_OR_TABLE):
-            await self.markdown.update(source)
+        await self.markdown.finish()
         self._draw_note()
         self.remove_class("-live")
         self._report_growth()

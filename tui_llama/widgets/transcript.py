@@ -1,11 +1,14 @@
 """The transcript: a scrolling view of the conversation. It follows the live answer until the user scrolls up.
 
-Only the newest messages are mounted, so that a long chat costs no more than a short one. The transcript mounts older
-messages when the user scrolls up to them, and unmounts them when it follows the end again.
+Only some messages are mounted, so that a long chat costs no more than a short one: a window of them, with older ones
+above and newer ones below. The transcript mounts more before the user scrolls up or down to them, unmounts those that
+are far away by then, and mounts the newest when it follows the end again. Nothing below is unmounted while an answer
+grows there. Of a long answer in the window, only the parts near the view are laid out.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from textual.containers import VerticalScroll
 from textual.message import Message
@@ -16,8 +19,9 @@ from tui_llama.widgets.message_view import AnswerView, Remark, ShownMessage, Use
 
 MOUNTED_AT_FIRST = 16
 MOUNTED_AT_A_TIME = 8
+MOST_MOUNTED = 48
 _NEAR = 2  # lines from the end; a user who scrolls down to here wants to follow again
-_TOP = 4  # lines from the top; here older messages are mounted
+_FAR_SCREENS = 3  # messages at least so far below the view may be unmounted
 
 
 class Transcript(VerticalScroll, can_focus=False):
@@ -38,16 +42,23 @@ class Transcript(VerticalScroll, can_focus=False):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._older: list[ShownMessage] = []
+        self._newer: list[ShownMessage] = []
         self._live: AnswerView | None = None
         self._is_mounting = False
+        self._is_tending = False
         self._marked: int | None = None
+        self._revealed: int | None = None
+
+    def on_mount(self) -> None:
+        """Looks after the parts of answers whenever heights have changed."""
+        self.watch(self, "virtual_size", self._tend_soon, init=False)
 
     # --- what is shown ------------------------------------------------------------------------------------------
 
     async def show(self, messages: Sequence[ShownMessage]) -> None:
         """Shows the messages of another chat, scrolled to the end."""
         newest = messages[-MOUNTED_AT_FIRST:]
-        self._older = list(messages[: len(messages) - len(newest)])
+        self._older, self._newer = list(messages[: len(messages) - len(newest)]), []
         self._live = self._marked = None
         self._is_mounting = True
         async with self.batch():
@@ -67,19 +78,32 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def add_message(self, text: str, note: str = "") -> None:
         """Adds a message of the user at the end and follows the end."""
+        self._mount_end()
         self.mount(UserMessage(text, note))
         self.follow()
 
     def cut(self, position: int) -> None:
         """Removes message number `position` and everything below it."""
-        mounted = position - len(self._older)
-        if mounted >= 0:
-            views = self._message_views()
+        mounted, views = position - len(self._older), self._message_views()
+        if 0 <= mounted < len(views):
             self.remove_children(list(self.children)[self.children.index(views[mounted]) :])
+            self._newer = []
         else:
-            self.remove_children()
-            self._older, newest = self._older[:position][:-MOUNTED_AT_FIRST], self._older[:position][-MOUNTED_AT_FIRST:]
-            self.mount_all(map(self._view, newest))
+            self._mount_instead(self._all_shown()[:position])
+
+    def _mount_end(self) -> None:
+        """Mounts the newest messages, if they are not mounted."""
+        if self._newer:
+            self._mount_instead(self._all_shown())
+
+    def _mount_instead(self, messages: list[ShownMessage]) -> None:
+        """Mounts the last of these messages in place of all others."""
+        self.remove_children()
+        self._older, self._newer = messages[:-MOUNTED_AT_FIRST], []
+        self.mount_all(map(self._view, messages[-MOUNTED_AT_FIRST:]))
+
+    def _all_shown(self) -> list[ShownMessage]:
+        return [*self._older, *(view.shown for view in self._message_views()), *self._newer]
 
     async def mark(self, position: int | None) -> None:
         """Marks message number `position` as being edited and scrolls to it. None removes the mark and follows the end.
@@ -92,31 +116,64 @@ class Transcript(VerticalScroll, can_focus=False):
         if position is None:
             self.follow()
             return
-        self.is_following = False
-        while self._marked == position and (self._is_mounting or position < len(self._older)):
-            if not self._is_mounting:
-                await self._mount_older(len(self._older) - position)
-            await self._refreshed()
-        if self._marked != position:
+        view = await self.reveal(position)
+        if view is None or self._marked != position:
             return
-        view = self._message_views()[position - len(self._older)]
         if isinstance(view, UserMessage):
             view.mark_edited(True)
 
+    async def reveal(self, position: int) -> UserMessage | AnswerView | None:
+        """Mounts message number `position` if it is not mounted, and scrolls to it. The end is no longer followed.
+
+        Returns:
+            Its view, or None if there is no such message.
+        """
+        self.is_following = False
+        self._revealed = position
+        while self._is_mounting:
+            await self._refreshed()
+        if not len(self._older) <= position < len(self._older) + len(self._message_views()):
+            await self._mount_around(position)
+        views = self._message_views()
+        if not 0 <= position - len(self._older) < len(views):
+            return None
+        view = views[position - len(self._older)]
+
         def bring_into_view() -> None:
-            self.is_following = False  # mounting older messages may have begun to follow again
+            if self._revealed != position:  # the user wants something else by now
+                return
+            self.is_following = False  # mounting messages may have begun to follow again
             self.release_anchor()
             self.scroll_to_widget(view, animate=False, force=True, immediate=True)
 
         self.call_after_refresh(bring_into_view)
+        return view
+
+    async def _mount_around(self, position: int) -> None:
+        """Mounts messages around number `position`: a window, or all up to the end while an answer grows there."""
+        if self._live is not None:
+            await self._mount_older(len(self._older) - position)
+            await self._refreshed()
+            return
+        shown = self._all_shown()
+        first = max(0, position - MOUNTED_AT_FIRST // 2)
+        self._is_mounting = True
+        async with self.batch():
+            await self.remove_children()
+            self._older, self._newer = shown[:first], shown[first + MOUNTED_AT_FIRST :]
+            await self.mount_all(map(self._view, shown[first : first + MOUNTED_AT_FIRST]))
+        self._is_mounting = False
+        await self._refreshed()
 
     def add_remark(self, remark: Remark) -> None:
         """Adds a remark at the end, but above a live answer that has no text yet."""
+        self._mount_end()
         waiting = self._live if self._live is not None and self._live.has_class("-empty") else None
         self.mount(remark, before=waiting)
 
     def begin_answer(self, text: str = "") -> None:
         """Adds a live answer at the end. It begins with `text` and grows."""
+        self._mount_end()
         self._live = AnswerView(text, is_live=True, on_grown=self._grown)
         self.mount(self._live)
 
@@ -138,12 +195,14 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def change_last_note(self, note: str) -> None:
         """Replaces the note below the last message, if that message is an answer."""
+        self._mount_end()
         views = self._message_views()
         if views and isinstance(views[-1], AnswerView):
             views[-1].change_note(note)
 
     def remove_last_answer(self) -> None:
         """Removes the last answer and the remarks below it."""
+        self._mount_end()
         answers = [view for view in self._message_views() if isinstance(view, AnswerView)]
         if answers:
             self.remove_children(list(self.children)[self.children.index(answers[-1]) :])
@@ -152,6 +211,11 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def follow(self) -> None:
         """Scrolls to the end and follows it from now on."""
+        self._revealed = None
+        self._follow()
+
+    def _follow(self) -> None:
+        self._mount_end()
         self.is_following = True
         self.anchor()
         self.call_after_refresh(self._let_go_of_older)
@@ -184,15 +248,20 @@ class Transcript(VerticalScroll, can_focus=False):
         distance = self.max_scroll_y - new_value
         if new_value < old_value and distance > 0:
             self.is_following = False
-            if new_value <= _TOP:
+            if new_value <= self.size.height:
                 self.run_worker(self._mount_older(), group="older messages")
+        elif new_value > old_value and self._newer:
+            if distance <= self.size.height:
+                self.run_worker(self._mount_newer(), group="newer messages")
         elif new_value > old_value and distance <= _NEAR and not self.is_following:
-            self.follow()
+            self._follow()
+        self._tend_soon()
 
     def _grown(self) -> None:
         if self.is_following:
             # A scroll key releases the anchor even if there was nothing to scroll.
             self.anchor()
+        self._tend_soon()
         self.post_message(self.Grown())
 
     # --- the window ---------------------------------------------------------------------------------------------
@@ -209,18 +278,95 @@ class Transcript(VerticalScroll, can_focus=False):
         if self._is_mounting or not self._older:
             return
         self._is_mounting = True
-        distance_from_end = self.max_scroll_y - self.scroll_y
         async with self.batch():
             batch = self._older[-count:]
             del self._older[-count:]
             top = self.children[0] if self.children else None
+            keep_in_view = self._keeper_of(top)
             await self.mount_all(map(self._view, batch), before=top)
+            if self._live is None and (far := self._far_below()):
+                self._newer[:0] = [view.shown for view in far]
+                await self.remove_children(list(self.children)[self.children.index(far[0]) :])
+        self.call_after_refresh(keep_in_view)
+
+    async def _mount_newer(self) -> None:
+        if self._is_mounting or not self._newer:
+            return
+        self._is_mounting = True
+        async with self.batch():
+            batch = self._newer[:MOUNTED_AT_A_TIME]
+            del self._newer[:MOUNTED_AT_A_TIME]
+            views = self._message_views()
+            keep_in_view = self._keeper_of(views[-1] if views else None)
+            await self.mount_all(map(self._view, batch))
+            surplus = len(views) + len(batch) - MOST_MOUNTED
+            if surplus > 0:
+                self._older += [view.shown for view in views[:surplus]]
+                await self.remove_children(list(self.children)[: self.children.index(views[surplus])])
+        self.call_after_refresh(keep_in_view)
+
+    def _far_below(self) -> list[UserMessage | AnswerView]:
+        """Returns the newest mounted messages that may be unmounted, from top to bottom."""
+        views = self._message_views()
+        surplus = len(views) - MOST_MOUNTED
+        limit = self.scroll_y + (1 + _FAR_SCREENS) * self.size.height
+        # Messages that were mounted just now have no place yet; they are at the top and never surplus.
+        return [view for view in views[len(views) - max(0, surplus) :] if view.virtual_region.y > limit]
+
+    def _keeper_of(self, view: Widget | None) -> Callable[[], None]:
+        """Returns what moves `view` back to the row of the screen where it is now, and ends the mounting."""
+        row = view.virtual_region.y - self.scroll_y if view is not None else 0
 
         def keep_in_view() -> None:
-            self.scroll_to(y=self.max_scroll_y - distance_from_end, animate=False, immediate=True)
+            if view is not None and view.is_attached:
+                self.scroll_to(y=view.virtual_region.y - row, animate=False, immediate=True)
             self._is_mounting = False
 
-        self.call_after_refresh(keep_in_view)
+        return keep_in_view
+
+    # --- parts of long answers ----------------------------------------------------------------------------------
+
+    def _tend_soon(self) -> None:
+        """Lays parts of long answers out, or folds them away, after the next refresh."""
+        if not self._is_tending:
+            self._is_tending = True
+            self.call_after_refresh(self._tend)
+
+    async def _tend(self) -> None:
+        self._is_tending = False
+        if self._is_mounting or not self.is_attached:
+            return
+        height = self.size.height
+        keep_in_view = None if self.is_following else self._keeper_of_first_in_view()
+        changed = [
+            await view.tend(self.scroll_y - view.virtual_region.y, height)
+            for view in self._message_views()
+            if isinstance(view, AnswerView) and view.is_mounted
+        ]
+        if any(changed) and keep_in_view is not None:
+            self.call_after_refresh(keep_in_view)
+
+    def _keeper_of_first_in_view(self) -> Callable[[], None] | None:
+        """Returns what keeps the first line of the view in its row when the heights of what is above it change."""
+        for view in self._message_views():
+            for part in view.parts:
+                row = self._row_of(part)
+                if row + part.virtual_region.height > 0:
+                    return partial(self._move_to_row, part, row)
+        return None
+
+    def _row_of(self, widget: Widget) -> float:
+        """Returns the row of the view where `widget` begins; negative above the view."""
+        row, node = -self.scroll_y, widget
+        while node is not self and isinstance(node.parent, Widget):
+            row += node.virtual_region.y
+            node = node.parent
+        return row
+
+    def _move_to_row(self, widget: Widget, row: float) -> None:
+        moved = self._row_of(widget) - row
+        if widget.is_attached and moved and not self.is_following:
+            self.scroll_to(y=self.scroll_y + moved, animate=False, immediate=True)
 
     async def _refreshed(self) -> None:
         """Waits until the next refresh is done."""
