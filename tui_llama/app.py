@@ -29,6 +29,8 @@ from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.leaving import LeavingController
 from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.preferences.appearance import AppearanceController
+from tui_llama.controllers.preferences.preferences import PreferencesController
 from tui_llama.controllers.prompts import PromptsController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.status import StatusController
@@ -38,7 +40,8 @@ from tui_llama.controllers.turn import TurnController
 from tui_llama.engine.protocol import Engine
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.palette import Palette
-from tui_llama.screens.presenting import themes, why_not_now
+from tui_llama.screens.presenting import why_not_now
+from tui_llama.settings_place import SettingsPlace, place_of_this_user
 from tui_llama.system.endings import TERMINAL_GONE_STATUS
 from tui_llama.terminal.gone import TerminalGone
 from tui_llama.turn.driver import TurnDriver
@@ -56,7 +59,6 @@ if TYPE_CHECKING:
     from tui_llama.settings import Settings
 
 JOURNAL_SECONDS = 0.5
-DEFAULT_THEME = "llama-dusk"
 
 
 class ChatApp(CommandActions):
@@ -70,6 +72,7 @@ class ChatApp(CommandActions):
         models: Where models are found and fetched.
         is_incognito: Whether to begin with a chat of which nothing is kept.
         notice: A line to show at the beginning; empty for none.
+        settings_place: Where changed settings go; None for the settings file of this user.
 
     Attributes:
         live_chats: The chats that are alive, each with what carries out its turns.
@@ -81,7 +84,7 @@ class ChatApp(CommandActions):
     TITLE = "tui_llama"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
     ]
 
@@ -95,6 +98,7 @@ class ChatApp(CommandActions):
         models: "ModelSource",
         is_incognito: bool = False,
         notice: str = "",
+        settings_place: SettingsPlace | None = None,
     ) -> None:
         folder = paths.style_folder()
         super().__init__(css_path=[folder / "app.tcss", folder / "widgets.tcss"])
@@ -110,7 +114,7 @@ class ChatApp(CommandActions):
         chats = self.live_chats = LiveChats(host, TurnDriver(host, settings, chat, self.transcript, self.run_beside))
         run = self._run_alone
         self._draft = DraftController(self.journal, chats, self, run)
-        self._idle_prefill = IdlePrefillController(chats, self._draft, settings.read_ahead == "on", self, run)
+        self._idle_prefill = IdlePrefillController(chats, self._draft, settings, self, run)
         self._editing = EditingController(chats, self._idle_prefill, self, run)
         self.models = ModelsController(models, settings, chats, self.transcript, self, run)
         self._turn = TurnController(chats, self._editing, self._idle_prefill, self.models, self)
@@ -123,17 +127,19 @@ class ChatApp(CommandActions):
         self._chats = ChatsController(chats, self._saving, self._editing, settings, self, run)
         self._status = StatusController(chats, self.models, self._editing, self._saving, self)
         self._leaving = LeavingController(chats, self._saving, self._draft, self._idle_prefill, self.models, self, run)
-        self._choose_theme(settings.theme)
+        self._appearance = AppearanceController(self, settings)
+        self._preferences = PreferencesController(
+            settings_place or place_of_this_user(),
+            self._appearance,
+            chats,
+            (self._chats, self.models, self._idle_prefill),
+            self,
+        )
 
     @property
     def turn_driver(self) -> TurnDriver:
         """What carries out the turns of the chat on the screen."""
         return self.live_chats.shown
-
-    def _choose_theme(self, name: str) -> None:
-        for theme in themes():
-            self.register_theme(theme)
-        self.theme = name if name in self.available_themes else DEFAULT_THEME
 
     def get_default_screen(self) -> Screen[None]:
         """Returns the chat, so that Textual never draws another first screen."""
@@ -161,8 +167,9 @@ class ChatApp(CommandActions):
         self.chat_screen.composer.completer.providers.append(self._slash_completion)
         self.show_status()
         self.set_interval(JOURNAL_SECONDS, self._flush_answer)
-        if self._first_notice:
-            self.transcript.add_notice(self._first_notice)
+        self._appearance.show_screen()
+        for notice in filter(None, (self._first_notice, *self._appearance.problems)):
+            self.transcript.add_notice(notice)
         self.run_beside(self._begin, "begin")
         self._leaving.end_if_told()
 
@@ -316,15 +323,12 @@ class ChatApp(CommandActions):
             self.push_screen(Palette())
 
     def search_themes(self) -> None:
-        """Opens the palette of themes."""
-        from textual.theme import ThemeProvider
-
-        self.push_screen(Palette(providers=[ThemeProvider], placeholder="Search for themes…"))
+        """Opens the list of themes."""
+        self.action_choose_theme()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Yields the commands of the palette: those of keys and slashes, and the themes."""
+        """Yields the commands of the palette: those of keys and slashes."""
         yield from self._commands.listed()
-        yield SystemCommand("Theme", "Choose other colours", self.action_change_theme)
 
     # --- chats --------------------------------------------------------------------------------------------------
 

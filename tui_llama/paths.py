@@ -64,6 +64,16 @@ def settings_file() -> Path:
     return config_folder() / "settings.toml"
 
 
+def themes_folder() -> Path:
+    """Returns the folder of the user's colour themes, each a file in TOML."""
+    return config_folder() / "themes"
+
+
+def keymap_file() -> Path:
+    """Returns the file of the user's keys, in TOML."""
+    return config_folder() / "keymap.toml"
+
+
 def log_file() -> Path:
     """Returns the file that gets the standard error of the engine's process."""
     return cache_folder() / "engine.log"

@@ -48,7 +48,7 @@ async def test_enter_pressed_twice_runs_a_command_once() -> None:
 async def test_a_palette_that_is_closed_twice_is_closed_once() -> None:
     async with opened() as driver:
         app = driver.app
-        app.search_themes()
+        app.action_command_palette()
         await driver.until(lambda: app.screen.has_class("-ready"))
         palette = app.screen
         palette.dismiss()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tui_llama import __version__, paths
-from tui_llama.cli.command_settings import settings_from
+from tui_llama.cli.command_settings import settings_from, values_from
 from tui_llama.cli.commands.answer import ask, complete
 from tui_llama.cli.commands.bench import bench
 from tui_llama.cli.commands.cache import cache
@@ -116,6 +116,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     from tui_llama.app import ChatApp
     from tui_llama.chats.place import open_chats
     from tui_llama.models.source import ThisMachine
+    from tui_llama.settings_place import SettingsPlace
 
     gc.freeze()
     gc.enable()
@@ -129,6 +130,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
             models=ThisMachine(),
             is_incognito=bool(options.get("incognito")),
             notice=notice,
+            settings_place=SettingsPlace(paths.settings_file(), partial(values_from, options)),
         )
         app.run()
     sys.exit(app.ending_status or app.return_code or 0)

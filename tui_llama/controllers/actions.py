@@ -8,13 +8,13 @@ from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.leaving import LeavingController
 from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.preferences.actions import PreferenceActions
 from tui_llama.controllers.prompts import PromptsController
 from tui_llama.controllers.texts import TextsController
 from tui_llama.controllers.turn import TurnController
-from tui_llama.terminal.app import TerminalApp
 
 
-class CommandActions(TerminalApp):
+class CommandActions(PreferenceActions):
     """The part of the app that passes commands on to its controllers."""
 
     model_choices: ModelChoices
@@ -112,12 +112,6 @@ class CommandActions(TerminalApp):
     def action_get_starter(self) -> None:
         """Fetches the starter model."""
         self.models.start_fetching_starter()
-
-    def action_help(self) -> None:
-        """Shows the keys and commands."""
-        from tui_llama.screens.dialogs.help import HelpScreen
-
-        self.push_screen(HelpScreen())
 
     async def action_quit(self) -> None:
         """Ends the program; what there is of an answer is kept."""

@@ -65,7 +65,7 @@ class ChatsController(OfShownChat):
         self._saving = saving
         self._journal = saving.journal
         self._editing = editing
-        self._settings = settings
+        self.settings = settings
         self._view = view
         self._run = run
 
@@ -94,7 +94,7 @@ class ChatsController(OfShownChat):
         await driver.stop_and_wait()
         try:
             chat = (
-                make_chat(self._saving, self._settings, driver.model_path, is_incognito=is_incognito)
+                make_chat(self._saving, self.settings, driver.model_path, is_incognito=is_incognito)
                 if chat_id is None
                 else await OpenChat.restore(self._journal, chat_id)
             )

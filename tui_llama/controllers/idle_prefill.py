@@ -1,7 +1,7 @@
 """Lets the engine do idle prefill while there is nothing else to do, and ends it when there is."""
 
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.views import RunAlone, ScreenView
@@ -10,6 +10,9 @@ from tui_llama.engine.protocol import Engine
 from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.turn.idle_prefill import IdlePrefillScheduler
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
+
+if TYPE_CHECKING:
+    from tui_llama.settings import Settings
 
 
 class IdlePrefillView(ScreenView, Protocol):
@@ -31,17 +34,17 @@ class IdlePrefillController(OfShownChat):
     Args:
         live_chats: Have the driver of the chat on the screen.
         draft: Has the text in the composer.
-        is_wanted: Whether the user wants it at all.
+        settings: Whether the user wants it at all.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
     """
 
     def __init__(
-        self, live_chats: LiveChats, draft: DraftController, is_wanted: bool, view: IdlePrefillView, run: RunAlone
+        self, live_chats: LiveChats, draft: DraftController, settings: "Settings", view: IdlePrefillView, run: RunAlone
     ) -> None:
         super().__init__(live_chats)
         self._draft = draft
-        self._is_wanted = is_wanted
+        self.settings = settings
         self._view = view
         self._reading = IdlePrefillScheduler(
             self._make_request,
@@ -60,7 +63,7 @@ class IdlePrefillController(OfShownChat):
         """Begins idle prefill if the turn is ready and the user edits no message; otherwise ends it."""
         driver = self._turn_driver
         is_at_rest = driver.state is State.READY and not self._view.is_editing
-        is_wanted = self._is_wanted and driver.capabilities.can_prefill_idle
+        is_wanted = self.settings.read_ahead == "on" and driver.capabilities.can_prefill_idle
         if is_at_rest and is_wanted and self._view.can_draw:
             self._reading.rest(self._draft.sendable)
         else:

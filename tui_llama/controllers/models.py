@@ -99,7 +99,7 @@ class ModelsController(OfShownChat):
     ) -> None:
         super().__init__(live_chats)
         self._source = source
-        self._settings = settings
+        self.settings = settings
         self._remarks = remarks
         self._view = view
         self._run = run
@@ -181,7 +181,7 @@ class ModelsController(OfShownChat):
         was_quicker = not self.is_missing or self.picker is not None
         if not was_quicker and len(usable) == 1:
             self.load(str(usable[0].path))
-        elif not was_quicker and (usable or self._settings.servers):
+        elif not was_quicker and (usable or self.settings.servers):
             self.open_picker()
         self._view.show_state()
 
@@ -237,9 +237,9 @@ class ModelsController(OfShownChat):
         if self.picker is None:
             return
         machine = self._machine_for_another()
-        described = [describe(found, self._known.get(_key(found)), machine, self._settings) for found in self._found]
+        described = [describe(found, self._known.get(_key(found)), machine, self.settings) for found in self._found]
         here = [listed_found(model, can_be_removed=model.found.path in self._pulled) for model in described]
-        self._listed = [*here, *self._servers.listed(), *map(listed_offer, offers(described, machine, self._settings))]
+        self._listed = [*here, *self._servers.listed(), *map(listed_offer, offers(described, machine, self.settings))]
         self._show_progress()
 
     def _show_progress(self) -> None:

@@ -1,6 +1,7 @@
 """The main screen: title bar, transcript, composer and status line. It takes data and posts what the user wants."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -12,6 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from tui_llama.screens.commands import COMMANDS
+from tui_llama.screens.keys.keymap import NO_KEY, Keymap
 from tui_llama.screens.lasting_focus import LastingFocus
 from tui_llama.widgets.completion.suggestion_list import SuggestionList
 from tui_llama.widgets.composer import Composer
@@ -45,10 +47,16 @@ class ChatScreen(LastingFocus, Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority, because the composer and Textual's screen would only copy.
         Binding("ctrl+c,super+c", "app.interrupt", "Copy, stop, clear or quit", show=False, priority=True),
+        # Those without a key too: the keymap gives them one.
         *(
-            Binding(command.keys, f"app.{command.name}", command.title, show=False, id=command.name)
+            Binding(
+                command.keys or f"{NO_KEY}{command.name}",
+                f"app.{command.name}",
+                command.title,
+                show=False,
+                id=command.name,
+            )
             for command in COMMANDS
-            if command.keys
         ),
     ]
 
@@ -135,6 +143,12 @@ class ChatScreen(LastingFocus, Screen[None]):
     @on(SuggestionList.OptionSelected, "#suggestions")
     def _take_suggestion(self) -> None:
         self.composer.completer.take()
+
+    def use_keymap(self, keymap: Keymap) -> None:
+        """Takes other keys for the commands. A key that the user has chosen wins over those of what has the focus."""
+        self.app.set_keymap(keymap.bound())
+        for bindings in self._bindings.key_to_bindings.values():
+            bindings[:] = [replace(each, priority=each.id in keymap.keys) if each.id else each for each in bindings]
 
     # --- following the answer -----------------------------------------------------------------------------------
 

@@ -132,6 +132,9 @@ COMMANDS = (
     Command(
         "get_starter", "Get the starter", "Fetch a very small model to try the program with", ("starter",), "f3", "F3"
     ),
+    Command("settings", "Settings", "Change settings, colours and keys", ("settings", "config"), "f2", "F2"),
+    Command("choose_theme", "Theme", "Choose other colours", ("theme",), argument="name"),
+    Command("leader", "Leader key", "Show the letters that follow the leader key", ("leader",)),
     Command("help", "Help", "Show the keys and commands", ("help", "?"), "f1", "F1"),
     Command("quit", "Quit", "Quit; everything is saved", ("quit", "bye", "exit"), "ctrl+q", "Ctrl+Q"),
 )

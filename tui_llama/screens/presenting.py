@@ -1,12 +1,9 @@
 """Turns the app's data into the data and texts that the screens take."""
 
 import os
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
-
-from textual.theme import Theme
 
 from tui_llama import conversation, paths
 from tui_llama.chat import ENDED_BY_ITSELF, Role, StopReason, Usage
@@ -53,12 +50,6 @@ _LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",
 _COMING_ADVICE = ("You can write meanwhile, and send it when the model is here.",)
 _STARTER_ADVICE = ("A very small model to try this with · Ctrl+L: better ones",)
 _LOST_ADVICE = ("Your next message starts the engine again.",)
-
-
-def themes() -> list[Theme]:
-    """Reads the program's own themes from the folder of the style sheets."""
-    with (paths.style_folder() / "themes.toml").open("rb") as file:
-        return [Theme(name=name, **colours) for name, colours in tomllib.load(file).items()]
 
 
 def note_of(entry: Entry, *, is_last: bool = False) -> str:

@@ -81,6 +81,7 @@ class EngineHost:
         model: The loaded model; None while none is loaded.
         model_path: The file of the last request to load, or the address of a server's model.
         load: The number of the last load.
+        settings: As the user set them.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class EngineHost:
     ) -> None:
         self.engine = GuardedEngine(engine_factory)
         self.is_free = asyncio.Lock()
-        self._settings = settings
+        self.settings = settings
         self._journal = journal
         self._spawn = spawn
         self._users: list[EngineUser] = []
@@ -135,13 +136,13 @@ class EngineHost:
         if not is_server_address(self.model_path):
             return ""
         try:
-            return find_server(self._settings.servers, self.model_path).name
+            return find_server(self.settings.servers, self.model_path).name
         except SettingsError:  # the load fails and tells why
             return "the server"
 
     async def _load(self, load: int, path: str) -> None:
         """Loads a model; what becomes of it are events of this number."""
-        settings = self._settings
+        settings = self.settings
         request = chat_prompt_cache.with_prompt_cache(settings.load_request(path), settings.prompt_cache_mib)
         async with self.is_free:
             if not self._is_wanted(load):

@@ -1,7 +1,12 @@
 """The chats that are alive: the one on the screen, and those whose answers go on while the user reads another one."""
 
+from typing import TYPE_CHECKING
+
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.engine_host import EngineHost
+
+if TYPE_CHECKING:
+    from tui_llama.settings import Settings
 
 
 class LiveChats:
@@ -20,6 +25,10 @@ class LiveChats:
         self.host = host
         self.shown = shown
         host.bring_to_front(shown)
+
+    def use_settings(self, settings: "Settings") -> None:
+        """Lets all chats go on with other settings."""
+        self.host.settings = self.shown.requests.settings = settings
 
 
 class OfShownChat:

@@ -157,7 +157,7 @@ class Composer(EditorArea):
         self._blinking.pause()
 
     def _wake(self) -> None:
-        self._set_blinking(True)
+        self._set_blinking(self.app.animation_level != "none")
         self._blinking.reset()
 
     def _set_blinking(self, blinking: bool) -> None:

@@ -45,6 +45,10 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
 
     # --- for subclasses -----------------------------------------------------------------------------------------
 
+    def above(self) -> ComposeResult:
+        """Yields what stands above the filter."""
+        yield from ()
+
     def line(self, item: Item, width: int) -> Content:
         """Returns the line of an item, sanitized and at most `width` cells wide."""
         raise NotImplementedError
@@ -78,6 +82,7 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         """Yields the filter, the list, the texts below it, and the keys."""
         with Vertical(classes="dialog -list") as box:
             box.border_title = self.TITLE_TEXT
+            yield from self.above()
             yield LineInput(placeholder=self.PLACEHOLDER, compact=True)
             yield OptionList(compact=True, markup=False)
             yield Static("", classes="advice", markup=False)

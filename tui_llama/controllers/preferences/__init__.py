@@ -1,0 +1,1 @@
+"""What the user prefers: settings and their screen, colours, room, keys."""

@@ -1,0 +1,1 @@
+"""The screen of the settings, and the dialogs that ask for values."""
