@@ -20,7 +20,7 @@ from tui_llama.text_safety import TextSanitizer, drawn, sanitize, sanitize_line
 from tui_llama.widgets.long_text import beginning, extent, is_long
 
 if TYPE_CHECKING:
-    from tui_llama.widgets.answer_text import AnswerText
+    from tui_llama.widgets.markdown.answer_text import AnswerText
 
 FRAME_SECONDS = 0.045  # at most 22 updates a second
 LONGEST_FRAME_SECONDS = 0.4
@@ -124,7 +124,7 @@ class AnswerView(Vertical):
     def compose(self) -> ComposeResult:
         """Yields the sign for an answer without text, the Markdown, and the note."""
         # Imported here because the first frame needs no Markdown, and the import is slow.
-        from tui_llama.widgets.answer_text import AnswerText
+        from tui_llama.widgets.markdown.answer_text import AnswerText
 
         yield Static("· · ·", classes="pending")
         yield AnswerText(self._text, is_growing=self.is_live)
@@ -164,7 +164,7 @@ class AnswerView(Vertical):
     @property
     def markdown(self) -> "AnswerText":
         """The widget that shows the text."""
-        from tui_llama.widgets.answer_text import AnswerText
+        from tui_llama.widgets.markdown.answer_text import AnswerText
 
         return self.query_one(AnswerText)
 

@@ -4,8 +4,8 @@ from random import Random
 
 import pytest
 
-from tests.widgets.odd_markdown import OddMarkdown
-from tui_llama.widgets.markdown_pieces import LONG_CHARACTERS, Piece, cut_off, pieces
+from tests.widgets.markdown.odd_markdown import OddMarkdown
+from tui_llama.widgets.markdown.pieces import LONG_CHARACTERS, Piece, cut_off, pieces
 
 CODE = "```python\n" + "def f():\n    return 1\n\n" * 400 + "```\n"
 ITEMS = "".join(f"{number}. an item\n   of two lines\n" for number in range(1, 400))

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Markdown, Static
 from textual.widgets._markdown import MarkdownBullet
 
-from tui_llama.widgets.answer_markdown import AnswerMarkdown, CodeBlock
+from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown, CodeBlock
 
 
 class MarkdownApp(App[None]):

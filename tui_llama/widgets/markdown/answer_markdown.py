@@ -1,6 +1,6 @@
 """A Markdown widget for answers. It trusts nothing that a model writes, and shows all of it.
 
-It differs from Textual's widget in its parser (see `markdown_rules`) and in these points:
+It differs from Textual's widget in its parser (see `rules`) and in these points:
 
 - Links never open by themselves.
 - The language of a code block that names none is not guessed. Guessing would load every lexer, at every token.
@@ -36,7 +36,7 @@ from textual.widgets._markdown import (
     MarkdownTableContent,
 )
 
-from tui_llama.widgets.markdown_rules import markdown_parser
+from tui_llama.widgets.markdown.rules import markdown_parser
 
 _NARROWEST_COLUMN = 6  # cells; the margins take three of them
 

@@ -7,8 +7,8 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from tui_llama.widgets.answer_markdown import AnswerMarkdown
-from tui_llama.widgets.markdown_pieces import LONG_CHARACTERS, Piece, pieces
+from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
+from tui_llama.widgets.markdown.pieces import LONG_CHARACTERS, Piece, pieces
 
 _OPEN_AT_FIRST: Final = 4  # pieces at the end of a text that is there as a whole
 _MARGIN_CELLS: Final = 4  # left and right of the text

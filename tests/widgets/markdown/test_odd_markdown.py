@@ -9,9 +9,9 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from tests.widgets.odd_markdown import OddMarkdown
+from tests.widgets.markdown.odd_markdown import OddMarkdown
 from tui_llama import paths
-from tui_llama.widgets.answer_markdown import AnswerMarkdown
+from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
 
 DOCUMENTS = 5
 

@@ -8,10 +8,10 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from tests.fakes.chat_app import wait_until
-from tests.widgets.test_markdown_pieces import CODE, ITEMS, KINDS, PARAGRAPHS
+from tests.widgets.markdown.test_pieces import CODE, ITEMS, KINDS, PARAGRAPHS
 from tui_llama import paths
-from tui_llama.widgets.answer_markdown import AnswerMarkdown
-from tui_llama.widgets.answer_text import AnswerText
+from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
+from tui_llama.widgets.markdown.answer_text import AnswerText
 from tui_llama.widgets.message_view import ShownMessage
 from tui_llama.widgets.transcript import Transcript
 

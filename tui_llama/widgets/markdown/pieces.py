@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from markdown_it.token import Token
 
-from tui_llama.widgets.markdown_rules import markdown_parser
+from tui_llama.widgets.markdown.rules import markdown_parser
 
 LONG_CHARACTERS: Final = 3_000  # from here on a piece is cut
 _SHORTEST: Final = 1_000  # characters of the first half

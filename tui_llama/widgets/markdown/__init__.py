@@ -1,0 +1,1 @@
+"""The Markdown of answers: how it is parsed, cut into parts, and drawn."""
