@@ -19,6 +19,10 @@ from tui_llama.widgets.transcript import Transcript
 class AnswerApp(App[None]):
     CSS_PATH = [paths.style_folder() / "app.tcss", paths.style_folder() / "widgets.tcss"]  # noqa: RUF012
 
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The widths that the settings give to the styles."""
+        return {"text-width": "104", "composer-width": "108"}
+
     def __init__(self, make: Callable[[], AnswerText | AnswerMarkdown | Transcript]) -> None:
         super().__init__()
         self.make = make

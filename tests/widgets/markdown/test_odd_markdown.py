@@ -19,6 +19,10 @@ DOCUMENTS = 5
 class MarkdownApp(App[None]):
     CSS_PATH = [paths.style_folder() / "app.tcss", paths.style_folder() / "widgets.tcss"]  # noqa: RUF012
 
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The widths that the settings give to the styles."""
+        return {"text-width": "104", "composer-width": "108"}
+
     def compose(self) -> ComposeResult:
         yield AnswerMarkdown()
 
