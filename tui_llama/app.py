@@ -17,6 +17,10 @@ from tui_llama import conversation, paths
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.store import Store
 from tui_llama.controllers.actions import CommandActions
+from tui_llama.controllers.attaching.attachments import AttachmentsController
+from tui_llama.controllers.attaching.path_completion import PathCompletion
+from tui_llama.controllers.attaching.path_lookup import PathLookup
+from tui_llama.controllers.attaching.pending import PendingAttachments
 from tui_llama.controllers.chats import ChatsController, make_chat
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
@@ -47,6 +51,7 @@ from tui_llama.terminal.gone import TerminalGone
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.engine_host import EngineHost
 from tui_llama.turn.live_chats import LiveChats
+from tui_llama.widgets.attached.chip import Chip
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.message_view import UserMessage
 
@@ -113,14 +118,24 @@ class ChatApp(CommandActions):
         chat = make_chat(self._saving, settings, is_incognito=is_incognito)
         chats = self.live_chats = LiveChats(host, TurnDriver(host, settings, chat, self.transcript, self.run_beside))
         run = self._run_alone
+        pending = PendingAttachments()
+        self._attachments = AttachmentsController(pending, chats, self.transcript, self, run)
         self._draft = DraftController(self.journal, chats, self, run)
+        self._draft.attached, self._draft.show_attached = pending.given, pending.replace
         self._idle_prefill = IdlePrefillController(chats, self._draft, settings, self, run)
-        self._editing = EditingController(chats, self._idle_prefill, self, run)
+        self._editing = EditingController(chats, self._idle_prefill, pending, self, run)
         self.models = ModelsController(models, settings, chats, self.transcript, self, run)
-        self._turn = TurnController(chats, self._editing, self._idle_prefill, self.models, self)
+        self._turn = TurnController(chats, self._editing, self._idle_prefill, self.models, pending, self)
         self._commands = CommandsController(self._turn, self)
         self.model_choices = ModelChoices(models, settings.servers, self.run_beside, self._complete)
-        self._slash_completion = SlashCompletion({"models": self.model_choices.choices, "sampling": sampling_choices})
+        self._paths = PathCompletion(PathLookup(run, self._complete), self._attachments.attach_typed)
+        self._slash_completion = SlashCompletion(
+            {
+                "models": self.model_choices.choices,
+                "paths": self._paths.choices,
+                "sampling": sampling_choices,
+            }
+        )
         self._texts = TextsController(chats, self)
         self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
         self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
@@ -164,7 +179,8 @@ class ChatApp(CommandActions):
         if self._is_left:
             return  # an interrupt has ended the program while the screen was mounted
         self.can_draw = True
-        self.chat_screen.composer.completer.providers.append(self._slash_completion)
+        self.chat_screen.composer.completer.providers += [self._slash_completion, self._paths]
+        self._attachments.begin()
         self.show_status()
         self.set_interval(JOURNAL_SECONDS, self._flush_answer)
         self._appearance.show_screen()
@@ -244,6 +260,7 @@ class ChatApp(CommandActions):
         self._draft.follow()
         self._status.show()
         self._idle_prefill.start_if_at_rest()
+        self._attachments.look()
 
     def show_status(self) -> None:
         """See `StateView`."""
@@ -263,7 +280,8 @@ class ChatApp(CommandActions):
         return self._editing.is_editing
 
     @on(Composer.Changed)
-    def _note_draft(self) -> None:
+    def note_draft(self) -> None:
+        """See `AttachmentsView`; also what is written may be something else now."""
         if not self.screen_stack:  # a report that was under way when the screen was taken down
             return
         self._draft.keep_soon()
@@ -310,12 +328,32 @@ class ChatApp(CommandActions):
         elif composer.text:
             composer.accept()
             self.show_hint("Cleared; ↑ brings it back.")
+        elif self._attachments.remove_all():
+            self.show_hint("Nothing is attached any more.")
         else:
             self._leaving.quit_when_asked_twice()
 
     @on(UserMessage.WholeWanted)
     def _whole_wanted(self, event: UserMessage.WholeWanted) -> None:
         self._texts.show_whole(event.text)
+
+    # --- attachments --------------------------------------------------------------------------------------------
+
+    @on(Chip.RemoveWanted)
+    def _remove_attachment(self, event: Chip.RemoveWanted) -> None:
+        self._attachments.remove(event.attachment)
+
+    @on(Chip.ShowWanted)
+    def _show_attachment(self, event: Chip.ShowWanted) -> None:
+        self._attachments.show(event.attachment)
+
+    @on(Chip.WriteWanted)
+    def _write_attachment(self, event: Chip.WriteWanted) -> None:
+        self._attachments.write_as_text(event.attachment)
+
+    @on(UserMessage.AttachmentsWanted)
+    def _show_attachments(self, event: UserMessage.AttachmentsWanted) -> None:
+        self._attachments.show_all(event.attachments)
 
     def action_command_palette(self) -> None:
         """Opens the palette of commands."""

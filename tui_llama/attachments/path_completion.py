@@ -52,15 +52,15 @@ def find_paths(
     for count, (relative, is_folder) in enumerate(_below(folder, shows_hidden=wanted.startswith("."))):
         if is_cancelled() or count == MOST_ENTRIES:
             break
-        rank = _rank(relative, wanted)
-        if rank is not None:
-            ranked.append((rank, count, FoundPath(stem + relative + ("/" if is_folder else ""), is_folder)))
+        fit = rank(relative, wanted)
+        if fit is not None:
+            ranked.append((fit, count, FoundPath(stem + relative + ("/" if is_folder else ""), is_folder)))
             if not wanted and len(ranked) == limit:  # they come nearest first
                 break
     return [found for _, _, found in sorted(ranked, key=lambda each: each[:2])[:limit]]
 
 
-def _rank(relative: str, wanted: str) -> tuple[int, int] | None:
+def rank(relative: str, wanted: str) -> tuple[int, int] | None:
     """Returns how well a path fits what is wanted, smaller is better; None if it does not.
 
     Capitals count only where some are typed. A name that begins so comes first, then one with it inside, then a path

@@ -7,6 +7,7 @@ opened, and what the system makes up, such as /proc, is no file. Paths come from
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -52,6 +53,26 @@ def read_attachment(path: Path) -> Attachment:
     except AttachmentError as error:
         raise AttachmentError(f"{name} {error}.", "Only texts can be attached.") from error
     return Attachment(name, text, str(_absolute(path)), hashlib.sha256(content).hexdigest())
+
+
+def read_typed(paths: Sequence[Path]) -> Attachment:
+    """Returns the file at the first of these paths at which there is anything.
+
+    Raises:
+        AttachmentError: there is nothing at any of them, or as `read_attachment`.
+    """
+    there = next((path for path in paths if os.path.lexists(path)), None)
+    return read_attachment(there if there is not None else paths[-1])
+
+
+def read_dropped(rows: Sequence[Sequence[Path]]) -> list[Attachment] | None:
+    """Returns the files of the first of these rows of paths at all of which there is something; None if none is one.
+
+    Raises:
+        AttachmentError: as `read_attachment`.
+    """
+    there = next((row for row in rows if all(os.path.lexists(path) for path in row)), None)
+    return None if there is None else [read_attachment(path) for path in there]
 
 
 def shown_name(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Carries out every command: one action for each of `screens/commands.COMMANDS`, which has their keys and words."""
 
+from tui_llama.controllers.attaching.attachments import AttachmentsController
 from tui_llama.controllers.chats import ChatsController
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
@@ -19,6 +20,7 @@ class CommandActions(PreferenceActions):
 
     model_choices: ModelChoices
     models: ModelsController
+    _attachments: AttachmentsController
     _chats: ChatsController
     _editing: EditingController
     _idle_prefill: IdlePrefillController
@@ -93,6 +95,21 @@ class CommandActions(PreferenceActions):
     def action_whole_message(self) -> None:
         """Shows all of the last message of which only the beginning is shown."""
         self._texts.show_last_long()
+
+    def action_attach_file(self, path: str = "") -> None:
+        """Attaches the file at that path to the next message; without one, begins to write a path to complete."""
+        if path:
+            self._attachments.attach_typed(path)
+        else:
+            self._attachments.begin_path()
+
+    def action_show_attached(self) -> None:
+        """Shows what is attached."""
+        self._attachments.show_latest()
+
+    def action_detach(self) -> None:
+        """Attaches nothing to the next message."""
+        self._attachments.detach()
 
     def action_rename_chat(self, title: str = "") -> None:
         """Gives this chat another title; asks for it where none is given."""

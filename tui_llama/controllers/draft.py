@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from tui_llama.attachments.prompt_text import with_attachments
 from tui_llama.chat import Attachment
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.store import Store
@@ -124,9 +125,9 @@ class DraftController(OfShownChat):
 
     @property
     def sendable(self) -> str:
-        """The part of the draft that will be sent; a command is not sent."""
+        """The part of the draft that will be sent, with what is attached to it; a command is not sent."""
         text = self._view.chat_screen.composer.text.lstrip("\n")
-        return "" if parse_slash(text) else unescaped(text)
+        return with_attachments("" if parse_slash(text) else unescaped(text), self.attached())
 
     async def restore(self) -> None:
         """Puts the kept draft of the chat into the composer, unless something is written there."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from tui_llama import conversation
 from tui_llama.chat import Role
+from tui_llama.controllers.attaching.pending import PendingAttachments
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView, WishView
 from tui_llama.conversation import State
@@ -37,6 +38,7 @@ class EditingController(OfShownChat):
     Args:
         live_chats: Have the driver of the chat on the screen.
         idle_prefill: Rests while a message is edited.
+        pending: What is attached to the message.
         view: The app.
         run: Runs a coroutine of a group in place of what is under way in it.
 
@@ -45,10 +47,16 @@ class EditingController(OfShownChat):
     """
 
     def __init__(
-        self, live_chats: LiveChats, idle_prefill: IdlePrefillController, view: EditingView, run: RunAlone
+        self,
+        live_chats: LiveChats,
+        idle_prefill: IdlePrefillController,
+        pending: PendingAttachments,
+        view: EditingView,
+        run: RunAlone,
     ) -> None:
         super().__init__(live_chats)
         self._idle_prefill = idle_prefill
+        self._pending = pending
         self._view = view
         self._editing = Editing(self._estimate, partial(run, "price"), self._note_price)
         self.price = ""
@@ -96,7 +104,9 @@ class EditingController(OfShownChat):
 
     def _show(self, position: int) -> None:
         self._idle_prefill.stop()
-        self._view.chat_screen.composer.replace_text(self._turn_driver.chat.entries[position].text)
+        entry = self._turn_driver.chat.entries[position]
+        self._view.chat_screen.composer.replace_text(entry.text)
+        self._pending.edit(entry.attachments)
         self._mark(position)
         self.ask_price()
 
@@ -110,6 +120,7 @@ class EditingController(OfShownChat):
     def put_back(self) -> None:
         """Ends editing, with what was being written before in the composer again."""
         self._view.chat_screen.composer.replace_text(self._editing.end())
+        self._pending.end_edit()
 
     def _remember(self) -> None:
         """Keeps what was written of another version: Up brings it back."""
@@ -123,17 +134,18 @@ class EditingController(OfShownChat):
 
     def send(self, position: int, text: str) -> None:
         """Sends the text in place of the message that is edited, number `position`, unless it is the same."""
-        if text == self._turn_driver.chat.entries[position].text:
+        entry, attachments = self._turn_driver.chat.entries[position], self._pending.attachments
+        if (text, attachments) == (entry.text, entry.attachments):
             self._view.show_hint("Nothing was changed; Ctrl+R answers the last message again.")
             return
-        if self._view.wish(conversation.EditMessage(position, text)):
+        if self._view.wish(conversation.EditMessage(position, text, attachments)):
             self._view.chat_screen.composer.remember(text)
             self.put_back()
             self._view.show_status()
 
     def ask_price(self) -> None:
         """Asks what sending the message as it is written now would cost."""
-        self._editing.ask_price(self._view.chat_screen.composer.text)
+        self._editing.ask_price(self._pending.message(self._view.chat_screen.composer.text))
 
     async def _estimate(self, position: int, text: str) -> PromptEstimate | None:
         return await self._turn_driver.estimate(position, text)

@@ -6,7 +6,7 @@ from typing import Protocol
 from tui_llama.chats.open_chat import Entry
 from tui_llama.controllers.views import ScreenView, StateView
 from tui_llama.screens.chat import ChatScreen
-from tui_llama.screens.presenting import note_of, shown_messages
+from tui_llama.screens.presenting import note_of, shown_message, shown_messages
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.widgets.message_view import Remark
 
@@ -43,7 +43,7 @@ class TranscriptController:
         before = self._view.turn_driver.chat.entries[-2:-1]
         if before:
             self._draw(lambda screen: screen.transcript.change_last_note(note_of(before[0])))
-        self._draw(lambda screen: screen.add_message(entry.text, note_of(entry)))
+        self._draw(lambda screen: screen.add_message(shown_message(entry)))
 
     def replace_message(self, position: int, entry: Entry) -> None:
         """Takes message number `position` and what followed it away, and adds what the user said in its place."""

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from tui_llama import conversation
+from tui_llama.controllers.attaching.pending import PendingAttachments
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.models import ModelsController
@@ -24,6 +25,7 @@ class TurnController(OfShownChat):
         editing: Sends the message that is edited, and is left before anything else is answered.
         idle_prefill: Rests where the user stops.
         models: Chooses a model where there is none.
+        pending: What is attached to the message that is sent.
         view: The app.
     """
 
@@ -33,12 +35,14 @@ class TurnController(OfShownChat):
         editing: EditingController,
         idle_prefill: IdlePrefillController,
         models: ModelsController,
+        pending: PendingAttachments,
         view: TurnControllerView,
     ) -> None:
         super().__init__(live_chats)
         self._editing = editing
         self._idle_prefill = idle_prefill
         self._models = models
+        self._pending = pending
         self._view = view
 
     def send(self, text: str) -> None:
@@ -52,8 +56,9 @@ class TurnController(OfShownChat):
                 self._models.open_picker()
         elif self._editing.position is not None:
             self._editing.send(self._editing.position, text)
-        elif self._view.wish(conversation.SendMessage(text)):
+        elif self._view.wish(conversation.SendMessage(text, self._pending.attachments)):
             self._view.chat_screen.composer.accept()
+            self._pending.clear()
 
     def stop_or_leave_editing(self) -> bool:
         """Stops the turn, or leaves the message that is edited; returns whether there was one of them."""

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from tui_llama.screens.commands import COMMANDS
 from tui_llama.screens.keys.keymap import NO_KEY, Keymap
 from tui_llama.screens.lasting_focus import LastingFocus
+from tui_llama.widgets.attached.attached_bar import AttachedBar
 from tui_llama.widgets.completion.suggestion_list import SuggestionList
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.empty_state import EmptyState
@@ -68,6 +69,7 @@ class ChatScreen(LastingFocus, Screen[None]):
             yield Transcript(id="transcript")
             yield Static("↓ new text", id="more")
             yield SuggestionList(id="suggestions")
+        yield AttachedBar(id="attached")
         yield Composer(id="composer")
         yield StatusLine(id="status")
 
@@ -94,6 +96,11 @@ class ChatScreen(LastingFocus, Screen[None]):
     def composer(self) -> Composer:
         """The composer, in which the user writes."""
         return self.query_one("#composer", Composer)
+
+    @property
+    def attached(self) -> AttachedBar:
+        """What is attached to the message that is being written."""
+        return self.query_one("#attached", AttachedBar)
 
     @property
     def has_composer(self) -> bool:
@@ -125,10 +132,10 @@ class ChatScreen(LastingFocus, Screen[None]):
         self.set_class(not messages, "-empty")
         self.transcript.replace(messages)
 
-    def add_message(self, text: str, note: str = "") -> None:
+    def add_message(self, message: ShownMessage) -> None:
         """Adds a message of the user to the transcript."""
         self.remove_class("-empty")
-        self.transcript.add_message(text, note)
+        self.transcript.add_message(message)
 
     def show_busy(self, is_busy: bool, *, is_editing: bool = False) -> None:
         """Shows the keys that are useful now.
@@ -139,6 +146,14 @@ class ChatScreen(LastingFocus, Screen[None]):
         """
         self.set_class(is_busy, "-busy")
         self.composer.border_subtitle = _EDITING_KEYS if is_editing else _BUSY_KEYS if is_busy else _IDLE_KEYS
+
+    @on(AttachedBar.Left)
+    def _go_on_writing(self) -> None:
+        self.composer.focus()
+
+    @on(Composer.BackRequested)
+    def _go_to_attachments(self) -> None:
+        self.attached.focus_last()
 
     @on(SuggestionList.OptionSelected, "#suggestions")
     def _take_suggestion(self) -> None:

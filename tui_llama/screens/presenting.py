@@ -121,10 +121,12 @@ def _ledger_tokens(usage: Usage) -> int:
 def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
     """Returns the messages as the transcript takes them, without system messages."""
     shown = [entry for entry in entries if entry.role is not Role.SYSTEM]
-    return [
-        ShownMessage(entry.role is Role.ASSISTANT, entry.text, note_of(entry, is_last=entry is shown[-1]))
-        for entry in shown
-    ]
+    return [shown_message(entry, is_last=entry is shown[-1]) for entry in shown]
+
+
+def shown_message(entry: Entry, *, is_last: bool = False) -> ShownMessage:
+    """Returns a message as the transcript takes it."""
+    return ShownMessage(entry.role is Role.ASSISTANT, entry.text, note_of(entry, is_last=is_last), entry.attachments)
 
 
 def model_line(model: ModelInfo | None) -> str:

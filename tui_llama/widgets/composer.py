@@ -4,7 +4,7 @@ Enter sends the text, several keys insert a new line, and Up and Down go through
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, cast
 
 from textual import events, on
@@ -45,6 +45,8 @@ class Composer(EditorArea):
 
     Attributes:
         completer: Suggests what can be written at the cursor.
+        take_paste: Is asked whether it takes a pasted text; what it does not take is written.
+        sends_without_text: Whether Enter sends a message without a text: something is attached to it.
     """
 
     class Submitted(Message):
@@ -77,6 +79,9 @@ class Composer(EditorArea):
     class LeaveRequested(Message):
         """Posted when Ctrl+D is pressed in an empty composer."""
 
+    class BackRequested(Message):
+        """Posted when Backspace is pressed in an empty composer."""
+
     class KeyPressed(Message):
         """Posted when any key is pressed."""
 
@@ -102,6 +107,8 @@ class Composer(EditorArea):
         self._history_position = 0
         self._draft = ""
         self.completer = Completer(self)
+        self.take_paste: Callable[[str], bool] = lambda _text: False
+        self.sends_without_text = False
 
     # --- for the screen -----------------------------------------------------------------------------------------
 
@@ -169,14 +176,14 @@ class Composer(EditorArea):
 
     # --- the text -----------------------------------------------------------------------------------------------
 
-    def _write(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """Replaces the selection by a text of any length."""
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         self.replace(self.document.folded(text), *self.selection, maintain_selection_offset=False)
 
     def action_paste(self) -> None:
         """Inserts the text that was copied in this program."""
-        self._write(self.app.clipboard)
+        self.write(self.app.clipboard)
 
     def action_cut(self) -> None:
         """Deletes and copies the selection, or the line if nothing is selected."""
@@ -230,12 +237,14 @@ class Composer(EditorArea):
             self.post_message(self.VersionRequested(_VERSION_KEYS[event.key]))
         elif event.key == "alt+down":
             self.post_message(self.LaterRequested())
+        elif event.key == "backspace" and not self.text:
+            self.post_message(self.BackRequested())
         elif event.key == "ctrl+d" and not self.text:
             self.post_message(self.LeaveRequested())
         elif event.key == "end" and self.cursor_at_end_of_text:
             self.post_message(self.ScrollRequested("scroll_end"))
         elif event.character is not None and unicodedata.category(event.character) == "Cf":
-            self._write(event.character)  # a joiner or a direction mark, which Textual does not insert as text
+            self.write(event.character)  # a joiner or a direction mark, which Textual does not insert as text
         else:
             await super()._on_key(event)
             return
@@ -243,18 +252,19 @@ class Composer(EditorArea):
         event.prevent_default()
 
     async def _on_paste(self, event: events.Paste) -> None:
-        """Inserts the text as it was copied."""
+        """Inserts the text as it was copied, unless it becomes something else than text."""
         self._wake()
         event.stop()
         event.prevent_default()
-        self._write(event.text)
+        if not self.take_paste(event.text):
+            self.write(event.text)
 
     def _enter(self) -> None:
         row, column = self.cursor_location
         line = self.document.get_line(row)
         if column == len(line) and line.endswith("\\"):
             self.replace("\n", (row, column - 1), (row, column), maintain_selection_offset=False)
-        elif self.text.strip():
+        elif self.text.strip() or self.sends_without_text:
             self.post_message(self.Submitted(self.text))
 
     # --- history ------------------------------------------------------------------------------------------------

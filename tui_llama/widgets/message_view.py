@@ -3,19 +3,23 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from time import thread_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import msgspec
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.css.query import NoMatches
 from textual.message import Message
 from textual.selection import Selection
+from textual.style import Style
 from textual.widget import MountError, Widget
 from textual.widgets import Static
 
+from tui_llama.attachments.facts import AttachedFacts, attached_words
+from tui_llama.chat import Attachment
 from tui_llama.text_safety import TextSanitizer, drawn, sanitize, sanitize_line
 from tui_llama.widgets.long_text import beginning, extent, is_long
 
@@ -26,14 +30,21 @@ FRAME_SECONDS = 0.045  # at most 22 updates a second
 LONGEST_FRAME_SECONDS = 0.4
 REST_FOR_WORK = 3.0  # seconds of pause for each second of drawing, so that drawing takes a quarter of one core
 _NOTE_STYLE = "italic $foreground 50%"
+_ATTACHED = "attached"  # marks the lines of attachments for clicks
+
+FactsOf: TypeAlias = Callable[[Attachment], AttachedFacts | None]
 
 
 class ShownMessage(msgspec.Struct, frozen=True):
-    """A message as the transcript takes it. `note` is shown below it: stopped, interrupted, version 2 of 3 …"""
+    """A message as the transcript takes it. `note` is shown below it: stopped, interrupted, version 2 of 3 …
+
+    Its attachments are shown above it, folded.
+    """
 
     is_answer: bool
     text: str
     note: str = ""
+    attachments: tuple[Attachment, ...] = ()
 
 
 class UserMessage(Static):
@@ -46,29 +57,72 @@ class UserMessage(Static):
             super().__init__()
             self.text = text
 
-    def __init__(self, text: str, note: str = "") -> None:
+    class AttachmentsWanted(Message):
+        """Posted when the user wants to see the contents of the message's attachments."""
+
+        def __init__(self, attachments: tuple[Attachment, ...]) -> None:
+            super().__init__()
+            self.attachments = attachments
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "show_attachments", "Show attachments", show=False)]
+
+    def __init__(
+        self,
+        text: str,
+        note: str = "",
+        attachments: tuple[Attachment, ...] = (),
+        facts_of: FactsOf = lambda _attachment: None,
+    ) -> None:
         self._text = text
         self._note = note
+        self._attachments = attachments
+        self._facts_of = facts_of
         self._begins = beginning(text) if is_long(text) else text
         notes = [f"… {extent(text)}. A click or /whole shows them all."] if is_long(text) else []
         notes += [sanitize_line(note)] if note else []
         self._below = "".join(f"\n{line}" for line in notes)
-        super().__init__(Content.assemble(drawn(self._begins), (self._below, _NOTE_STYLE)), markup=False)
+        super().__init__(self._drawn(), markup=False)
+
+    def _drawn(self) -> Content:
+        above = Content.styled(self._above, _NOTE_STYLE).stylize(Style.from_meta({_ATTACHED: True}))
+        return Content.assemble(above, drawn(self._begins), (self._below, _NOTE_STYLE))
+
+    @property
+    def _above(self) -> str:
+        """The lines of the attachments, as they are drawn."""
+        lines = [
+            f"▪ {sanitize_line(each.name)} · {attached_words(each, self._facts_of(each))}\n"
+            for each in self._attachments
+        ]
+        return "".join(lines) if self._text else "".join(lines).removesuffix("\n")
+
+    def redraw_attached(self) -> None:
+        """Draws what is known of the attachments again: it is more now."""
+        if self._attachments:
+            self.update(self._drawn())
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """Returns the selected text as it was written. Each of its characters is drawn as one character."""
-        return selection.extract(self._begins + self._below), "\n"
+        return selection.extract(self._above + self._begins + self._below), "\n"
 
     def on_click(self, event: events.Click) -> None:
-        """Posts `WholeWanted` if only a part of the message is shown."""
-        if is_long(self._text):
+        """Shows the attachments if the click is on their lines; else all of a message that is shown in part."""
+        if event.style.meta.get(_ATTACHED):
+            event.stop()
+            self.action_show_attachments()
+        elif is_long(self._text):
             event.stop()
             self.post_message(self.WholeWanted(self._text))
+
+    def action_show_attachments(self) -> None:
+        """Posts that the attachments are wanted, if there are any."""
+        if self._attachments:
+            self.post_message(self.AttachmentsWanted(self._attachments))
 
     @property
     def shown(self) -> ShownMessage:
         """The data from which the same view can be made again."""
-        return ShownMessage(is_answer=False, text=self._text, note=self._note)
+        return ShownMessage(is_answer=False, text=self._text, note=self._note, attachments=self._attachments)
 
     @property
     def parts(self) -> Sequence[Widget]:

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.reactive import Reactive, ReactiveType, var
 from textual.widget import Widget
 
-from tui_llama.widgets.message_view import AnswerView, Remark, ShownMessage, UserMessage
+from tui_llama.widgets.message_view import AnswerView, FactsOf, Remark, ShownMessage, UserMessage
 
 MOUNTED_AT_FIRST = 16
 MOUNTED_AT_A_TIME = 8
@@ -25,7 +25,11 @@ _FAR_SCREENS = 3  # messages at least so far below the view may be unmounted
 
 
 class Transcript(VerticalScroll, can_focus=False):
-    """The messages of one chat."""
+    """The messages of one chat.
+
+    Attributes:
+        facts_of: Returns what is known of an attachment of a message; None: nothing.
+    """
 
     is_following: var[bool] = var(True, init=False)
 
@@ -48,6 +52,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self._is_tending = False
         self._marked: int | None = None
         self._revealed: int | None = None
+        self.facts_of: FactsOf = lambda _attachment: None
 
     def on_mount(self) -> None:
         """Looks after the parts of answers whenever heights have changed."""
@@ -76,10 +81,10 @@ class Transcript(VerticalScroll, can_focus=False):
         self.mount_all(map(self._view, newest))
         self.follow()
 
-    def add_message(self, text: str, note: str = "") -> None:
+    def add_message(self, message: ShownMessage) -> None:
         """Adds a message of the user at the end and follows the end."""
         self._mount_end()
-        self.mount(UserMessage(text, note))
+        self.mount(self._view(message))
         self.follow()
 
     def cut(self, position: int) -> None:
@@ -164,6 +169,11 @@ class Transcript(VerticalScroll, can_focus=False):
             await self.mount_all(map(self._view, shown[first : first + MOUNTED_AT_FIRST]))
         self._is_mounting = False
         await self._refreshed()
+
+    def redraw_attached(self) -> None:
+        """Draws what is known of attachments again: it is more now."""
+        for message in self.query(UserMessage):
+            message.redraw_attached()
 
     def add_remark(self, remark: Remark) -> None:
         """Adds a remark at the end, but above a live answer that has no text yet."""
@@ -266,9 +276,10 @@ class Transcript(VerticalScroll, can_focus=False):
 
     # --- the window ---------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _view(message: ShownMessage) -> Widget:
-        return (AnswerView if message.is_answer else UserMessage)(message.text, message.note)
+    def _view(self, message: ShownMessage) -> Widget:
+        if message.is_answer:
+            return AnswerView(message.text, message.note)
+        return UserMessage(message.text, message.note, message.attachments, self.facts_of)
 
     def _message_views(self) -> list[UserMessage | AnswerView]:
         """Returns the mounted views of messages, in order. Remarks may stand between them."""

@@ -1,6 +1,5 @@
 """A message that is too long is shown in part, with a way to see and copy all of it."""
 
-from textual import events
 from textual.selection import Selection
 
 from tests.fakes.chat_app import Driver, opened, spoken
@@ -11,7 +10,7 @@ LONG = "".join(f"line {number}\n" for number in range(5_000)) + "the very end"
 
 
 async def send_long(driver: Driver) -> None:
-    driver.app.post_message(events.Paste(LONG))
+    driver.app.chat_screen.composer.write(LONG)
     await driver.pilot.pause()
     await driver.pilot.press("enter")
     await driver.until(lambda: driver.questions, "the message")

@@ -107,7 +107,7 @@ async def test_a_chat_of_many_messages_mounts_a_bounded_number_of_them_both_ways
         assert [each.text for each in transcript._all_shown()] == [each.text for each in messages]
         view = await transcript.reveal(3)
         assert view is not None and view.shown.text == "message 3"
-        transcript.add_message("the newest")
+        transcript.add_message(ShownMessage(is_answer=False, text="the newest"))
         await wait_until(pilot, lambda: any(row.endswith("the newest") for row in rows(pilot)))
         assert len(transcript._all_shown()) == 401
 

@@ -94,7 +94,7 @@ class Completer:
         if chosen is None or completion is None or place is None:
             return False
         written = place.before[len(place.before) - completion.replaced :]
-        if written.rstrip() == chosen.insert.rstrip():
+        if chosen.on_taken is None and written.rstrip() == chosen.insert.rstrip():
             return False
         self.take()
         return True
@@ -104,4 +104,6 @@ class Completer:
         chosen = self.popup.chosen if self.popup is not None else None
         if chosen is not None and self._completion is not None:
             self._editor.replace_before_cursor(self._completion.replaced, chosen.insert)
+            if chosen.on_taken is not None:
+                chosen.on_taken()
             self.update()

@@ -1,7 +1,7 @@
 """The interface between the composer and those who know what can be written at its cursor."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
@@ -29,12 +29,14 @@ class Suggestion:
         label: How it is listed; empty: as `insert`.
         detail: A few words at the end of its line, such as a key or a size.
         explanation: What it means, in one line.
+        on_taken: Called when it was put into the text. Enter takes such a suggestion even if it is written already.
     """
 
     insert: str
     label: str = ""
     detail: str = ""
     explanation: str = ""
+    on_taken: Callable[[], object] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,65 @@
+"""The attachments of the message that is being written."""
+
+from collections.abc import Callable, Sequence
+
+from tui_llama.attachments.prompt_text import with_attachments
+from tui_llama.chat import Attachment
+
+
+class PendingAttachments:
+    """What will be sent with the next message.
+
+    While an earlier message is edited, these are that message's, and what was attached before is set aside.
+
+    Attributes:
+        on_change: Called whenever they are others.
+    """
+
+    def __init__(self) -> None:
+        self._attachments: tuple[Attachment, ...] = ()
+        self._set_aside: tuple[Attachment, ...] | None = None
+        self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """What is attached now."""
+        return self._attachments
+
+    def given(self) -> tuple[Attachment, ...]:
+        """Returns what is attached now."""
+        return self._attachments
+
+    def message(self, text: str) -> str:
+        """Returns what the model will get of a message with this text."""
+        return with_attachments(text, self._attachments)
+
+    def add(self, attachment: Attachment) -> None:
+        """Attaches something more; the same once more changes nothing."""
+        if attachment not in self._attachments:
+            self.replace((*self._attachments, attachment))
+
+    def remove(self, attachment: Attachment) -> None:
+        """Attaches it no longer."""
+        self.replace([each for each in self._attachments if each != attachment])
+
+    def clear(self) -> None:
+        """Attaches nothing."""
+        self.replace(())
+
+    def replace(self, attachments: Sequence[Attachment]) -> None:
+        """Attaches these, and nothing else."""
+        if tuple(attachments) != self._attachments:
+            self._attachments = tuple(attachments)
+            self.on_change()
+
+    def edit(self, attachments: Sequence[Attachment]) -> None:
+        """Attaches what belongs to an earlier message that is edited now."""
+        if self._set_aside is None:
+            self._set_aside = self._attachments
+        self.replace(attachments)
+
+    def end_edit(self) -> None:
+        """Attaches again what was attached before any message was edited."""
+        before, self._set_aside = self._set_aside, None
+        if before is not None:
+            self.replace(before)
