@@ -25,6 +25,7 @@ from tui_llama.controllers.chats import ChatsController, make_chat
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.set_argument import sampling_choices
+from tui_llama.controllers.choosing.system_prompt import SystemPromptController
 from tui_llama.controllers.commands import CommandsController
 from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.composing.slash_completion import SlashCompletion
@@ -137,6 +138,7 @@ class ChatApp(CommandActions):
             }
         )
         self._texts = TextsController(chats, self)
+        self._system_prompt = SystemPromptController(chats, self._draft, self._idle_prefill, self, run)
         self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
         self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
         self._chats = ChatsController(chats, self._saving, self._editing, settings, self, run)

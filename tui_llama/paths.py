@@ -59,6 +59,11 @@ def models_folder() -> Path:
     return data_folder() / "models"
 
 
+def personas_folder() -> Path:
+    """Returns the folder of the user's personas, which are files in TOML."""
+    return config_folder() / "personas"
+
+
 def settings_file() -> Path:
     """Returns the file of the user's settings, in TOML."""
     return config_folder() / "settings.toml"

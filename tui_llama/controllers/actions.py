@@ -4,6 +4,7 @@ from tui_llama.controllers.attaching.attachments import AttachmentsController
 from tui_llama.controllers.chats import ChatsController
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
+from tui_llama.controllers.choosing.system_prompt import SystemPromptController
 from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
@@ -28,6 +29,7 @@ class CommandActions(PreferenceActions):
     _prompts: PromptsController
     _reply_start: ReplyStartController
     _sampling: SamplingController
+    _system_prompt: SystemPromptController
     _texts: TextsController
     _turn: TurnController
 
@@ -74,6 +76,10 @@ class CommandActions(PreferenceActions):
     def action_start_reply(self, text: str = "") -> None:
         """Gives the beginning of the next reply; asks for it where none is given."""
         self._reply_start.start(text)
+
+    def action_edit_system_prompt(self, text: str = "") -> None:
+        """Lets the user change what the model is told before all messages of this chat."""
+        self._system_prompt.edit(text)
 
     def action_list_branches(self) -> None:
         """Opens the list of the ways that this chat went."""

@@ -82,6 +82,7 @@ class StatusController(OfShownChat):
         driver, screen = self._turn_driver, self._view.chat_screen
         screen.titles.show_titles(chat_title(driver.chat), model_line(driver.model))
         screen.show_busy(driver.allows(conversation.Stop), is_editing=self._editing.is_editing)
+        screen.system_prompt.show_text(driver.chat.system_prompt)
         self._show_status()
 
     def show_soon(self) -> None:

@@ -21,6 +21,7 @@ from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.empty_state import EmptyState
 from tui_llama.widgets.message_view import ShownMessage
 from tui_llama.widgets.status_line import StatusLine
+from tui_llama.widgets.system_prompt import SystemPromptEntry
 from tui_llama.widgets.title_bar import TitleBar
 from tui_llama.widgets.transcript import Transcript
 
@@ -66,6 +67,7 @@ class ChatScreen(LastingFocus, Screen[None]):
         yield TitleBar(id="titles")
         with Vertical(id="stage"):
             yield EmptyState(id="empty")
+            yield SystemPromptEntry(id="system")
             yield Transcript(id="transcript")
             yield Static("↓ new text", id="more")
             yield SuggestionList(id="suggestions")
@@ -91,6 +93,11 @@ class ChatScreen(LastingFocus, Screen[None]):
     def transcript(self) -> Transcript:
         """The transcript of the conversation."""
         return self.query_one("#transcript", Transcript)
+
+    @property
+    def system_prompt(self) -> SystemPromptEntry:
+        """The system prompt above the transcript."""
+        return self.query_one("#system", SystemPromptEntry)
 
     @property
     def composer(self) -> Composer:

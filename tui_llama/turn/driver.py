@@ -329,6 +329,11 @@ class TurnDriver:
         text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
         return await self._estimate(len(self.chat.entries), text, begun_at=local_now())
 
+    async def estimate_of_system_prompt(self, draft: str, system_prompt: str) -> PromptEstimate | None:
+        """Returns what the next reply would have to read with another system prompt; the rest as for today's date."""
+        text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
+        return await self._estimate(len(self.chat.entries), text, system_prompt=system_prompt)
+
     async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
         """Returns what the model is given; None while there is nothing to give, or no model that could tell.
 
@@ -347,12 +352,20 @@ class TurnDriver:
         return await self._estimate(count if position is None else position, draft, shows_prompt=True)
 
     async def _estimate(
-        self, position: int, text: str, *, begun_at: datetime | None = None, shows_prompt: bool = False
+        self,
+        position: int,
+        text: str,
+        *,
+        begun_at: datetime | None = None,
+        system_prompt: str | None = None,
+        shows_prompt: bool = False,
     ) -> PromptEstimate | None:
         """Asks for the price of a prompt: the conversation before message `position`, and `text` behind it if any."""
         chat = self.chat
         async with self._host.is_free:
             if self.model is None or self.model_is_loading or not self.capabilities.can_estimate:
                 return None
-            request = await self.requests.estimate(chat, position, text, begun_at, shows_prompt=shows_prompt)
+            request = await self.requests.estimate(
+                chat, position, text, begun_at, system_prompt, shows_prompt=shows_prompt
+            )
             return await self._host.engine.estimate(request)

@@ -112,17 +112,25 @@ class RequestMaker:
         )
 
     async def estimate(
-        self, chat: OpenChat, position: int, text: str, begun_at: datetime | None, *, shows_prompt: bool
+        self,
+        chat: OpenChat,
+        position: int,
+        text: str,
+        begun_at: datetime | None = None,
+        system_prompt: str | None = None,
+        *,
+        shows_prompt: bool = False,
     ) -> EstimateRequest:
         """Returns the request for the price of a prompt, and for the prompt itself if `shows_prompt`.
 
-        The prompt has the conversation before message number `position`, and `text` behind it if there is any.
+        The prompt has the conversation before message number `position`, and `text` behind it if there is any. A
+        moment and a system prompt stand in place of the chat's own.
         """
         settings = self.of_model
         fed = self._fed_in(await chat.ledger_before(position))
         question = (ChatMessage(Role.USER, text),) if text else ()
         return EstimateRequest(
-            messages=(*chat.messages_before(position), *question),
+            messages=(*chat.messages_before(position, system_prompt), *question),
             ledger=fed.token_ids,
             vocabulary=fed.vocabulary,
             begun_at=date_text(begun_at or chat.begun_at),

@@ -73,9 +73,10 @@ class ChatPath(ChatFacts):
         """Returns the system prompt and the whole path, to which the user's next message will be added."""
         return self.messages_before(len(self.entries))
 
-    def messages_before(self, position: int) -> tuple[ChatMessage, ...]:
-        """Returns the system prompt and what was said before entry number `position`."""
-        system = [ChatMessage(Role.SYSTEM, self.system_prompt)] if self.system_prompt else []
+    def messages_before(self, position: int, system_prompt: str | None = None) -> tuple[ChatMessage, ...]:
+        """Returns the system prompt, or another one in its place, and what was said before entry number `position`."""
+        told = self.system_prompt if system_prompt is None else system_prompt
+        system = [ChatMessage(Role.SYSTEM, told)] if told else []
         return (*system, *map(message_of, self.entries[:position]))
 
     async def ledger(self) -> Ledger:

@@ -1,0 +1,1 @@
+"""Personas: named choices for chats, as files in TOML that people can share."""
