@@ -177,6 +177,26 @@ def test_answers_are_guarded_unless_that_is_off_or_they_may_not_end(asked: Asked
 # --- what is asked
 
 
+def test_files_are_attached_to_the_question(asked: Asked, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes("caf\u00e9\r\n".encode("latin-1"))
+    (tmp_path / "log").write_text("```")
+
+    run("ask", "-f", str(tmp_path / "notes.txt"), "--file", str(tmp_path / "log"), "What is this?", *MODEL)
+
+    assert asked[0][1].messages[-1].text == (
+        "notes.txt:\n```\ncaf\u00e9\n```\n\nlog:\n````\n```\n````\n\nWhat is this?"
+    )
+
+
+def test_a_file_that_is_no_text_is_refused(asked: Asked, tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(bytes(range(256)))
+
+    result = run("ask", "-f", str(tmp_path / "picture"), "What is this?", *MODEL)
+
+    assert (result.exit_code, asked) == (1, [])
+    assert "picture is not a text." in result.stderr
+
+
 def test_standard_input_is_put_below_the_question(asked: Asked) -> None:
     run("ask", "Sum", "up:", "-", *MODEL, stdin="a text\n")
     assert reply_request(asked).messages == (ChatMessage(Role.USER, "Sum up:\n\na text"),)

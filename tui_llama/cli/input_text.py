@@ -1,6 +1,8 @@
 """Texts that a command is given: as arguments, and on standard input where "-" or their absence asks for it."""
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -28,6 +30,20 @@ def question_text(words: tuple[str, ...]) -> str:
     if not wants_input and question and standard_streams.holds_unread_bytes():
         say("note", 'standard input was not read; add "-" after the question to append it', "yellow")
     return text
+
+
+def with_files(text: str, files: Sequence[str]) -> str:
+    """Returns a question with the texts of files, as the screen attaches them to a message.
+
+    Raises:
+        AttachmentError: one of them cannot be attached.
+    """
+    if not files:
+        return text
+    from tui_llama.attachments.prompt_text import with_attachments
+    from tui_llama.attachments.reading import read_attachment
+
+    return with_attachments(text, [read_attachment(Path(file)) for file in files])
 
 
 def text_or_input(text: str) -> str:

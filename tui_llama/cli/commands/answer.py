@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import click
 
 from tui_llama.cli.command_settings import settings_from
-from tui_llama.cli.input_text import question_text, text_or_input
+from tui_llama.cli.input_text import question_text, text_or_input, with_files
 from tui_llama.cli.model_choice import answering_model, model_file
 from tui_llama.cli.options import (
     ENGINE,
@@ -24,9 +24,17 @@ from tui_llama.cli.options import (
 @SERVER_OPTION
 @setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens", "system_prompt")
 @STOP_OPTIONS
+@click.option(
+    *("-f", "--file", "files"),
+    multiple=True,
+    metavar="FILE",
+    help="Attach the text of this file to the question. May be repeated.",
+)
 @click.argument("question", nargs=-1)
 @click.pass_obj
-def ask(group_options: dict[str, object], /, question: tuple[str, ...], **options: object) -> None:
+def ask(
+    group_options: dict[str, object], /, question: tuple[str, ...], files: tuple[str, ...], **options: object
+) -> None:
     """Answers one QUESTION through the model's chat template.
 
     If the last word is "-", standard input is appended below the question. Without a QUESTION, standard input is the
@@ -34,7 +42,7 @@ def ask(group_options: dict[str, object], /, question: tuple[str, ...], **option
     """
     from tui_llama.cli import headless
 
-    text = question_text(question)
+    text = with_files(question_text(question), files)
     options = {**group_options, **given(options)}
     settings = settings_from(options)
     model = answering_model(options, settings)
