@@ -5,6 +5,7 @@ from tui_llama.controllers.chats import ChatsController
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
+from tui_llama.controllers.composing.history import HistoryController
 from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
@@ -24,6 +25,7 @@ class CommandActions(PreferenceActions):
     _attachments: AttachmentsController
     _chats: ChatsController
     _editing: EditingController
+    _history: HistoryController
     _idle_prefill: IdlePrefillController
     _leaving: LeavingController
     _prompts: PromptsController
@@ -84,6 +86,10 @@ class CommandActions(PreferenceActions):
     def action_list_branches(self) -> None:
         """Opens the list of the ways that this chat went."""
         self._chats.list_branches()
+
+    def action_search_history(self) -> None:
+        """Opens the list of the messages that were sent before."""
+        self._history.search()
 
     def action_stop(self) -> None:
         """Handles Esc: stops what can be stopped, or leaves a message that is edited, and never does anything else."""

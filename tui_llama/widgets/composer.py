@@ -103,7 +103,9 @@ class Composer(EditorArea):
             highlight_cursor_line=False,
             compact=True,
         )
-        self._history: list[str] = []
+        self._history: list[str] = []  # the older texts, then those of this chat
+        self._older_history: list[str] = []
+        self._older_count = 0
         self._history_position = 0
         self._draft = ""
         self.completer = Completer(self)
@@ -113,9 +115,19 @@ class Composer(EditorArea):
     # --- for the screen -----------------------------------------------------------------------------------------
 
     def set_history(self, texts: Sequence[str]) -> None:
-        """Sets the texts through which Up goes, oldest first."""
-        self._history = list(texts)
+        """Sets the texts of this chat through which Up goes, oldest first."""
+        self._history, self._older_count = list(texts), 0
         self._history_position = len(self._history)
+        self.set_older_history(self._older_history)
+
+    def set_older_history(self, texts: Sequence[str]) -> None:
+        """Sets the texts through which Up goes behind those of this chat, oldest first."""
+        own = self._history[self._older_count :]
+        known = set(own)
+        older = [text for text in texts if text not in known]
+        self._history_position += len(older) - self._older_count
+        self._older_history, self._older_count = list(texts), len(older)
+        self._history = [*older, *own]
 
     def remember(self, text: str) -> None:
         """Adds a text to the history, so that Up brings it back.

@@ -263,11 +263,11 @@ def two_sides(left: str, right: str, width: int, *, is_dimmed: bool = False) -> 
 
 def count_and_time(count: int, moment: datetime, now: datetime, width: int) -> str:
     """Returns the number of messages and the time, or only the time where the line is short."""
-    time = _short_time(moment, now)
+    time = short_time(moment, now)
     return f"{count:>4} messages  {time:>10}" if width > 50 else time
 
 
-def _short_time(moment: datetime, now: datetime) -> str:
+def short_time(moment: datetime, now: datetime) -> str:
     """Returns the time of day for a moment of today, else the day."""
     local, today = moment.astimezone(now.tzinfo), now
     if local.date() == today.date():
