@@ -27,6 +27,7 @@ from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.set_argument import sampling_choices
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
 from tui_llama.controllers.commands import CommandsController
+from tui_llama.controllers.composing.external_editor import ExternalEditorController
 from tui_llama.controllers.composing.history import HistoryController
 from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.composing.slash_completion import SlashCompletion
@@ -122,6 +123,7 @@ class ChatApp(CommandActions):
         run = self._run_alone
         pending = PendingAttachments()
         self._attachments = AttachmentsController(pending, chats, self.transcript, self, run)
+        self._editor = ExternalEditorController(self, run)
         self._history = HistoryController(self.journal, chats, self, run)
         self._draft = DraftController(self.journal, chats, self, run)
         self._draft.attached, self._draft.show_attached = pending.given, pending.replace

@@ -5,6 +5,7 @@ from tui_llama.controllers.chats import ChatsController
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
+from tui_llama.controllers.composing.external_editor import ExternalEditorController
 from tui_llama.controllers.composing.history import HistoryController
 from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.editing import EditingController
@@ -25,6 +26,7 @@ class CommandActions(PreferenceActions):
     _attachments: AttachmentsController
     _chats: ChatsController
     _editing: EditingController
+    _editor: ExternalEditorController
     _history: HistoryController
     _idle_prefill: IdlePrefillController
     _leaving: LeavingController
@@ -90,6 +92,10 @@ class CommandActions(PreferenceActions):
     def action_search_history(self) -> None:
         """Opens the list of the messages that were sent before."""
         self._history.search()
+
+    def action_open_editor(self) -> None:
+        """Opens what is written in the user's own editor."""
+        self._editor.open()
 
     def action_stop(self) -> None:
         """Handles Esc: stops what can be stopped, or leaves a message that is edited, and never does anything else."""

@@ -30,6 +30,11 @@ class LeavingView(ScreenView, HintView, Protocol):
     """The app, as the controller uses it."""
 
     @property
+    def has_lent_terminal(self) -> bool:
+        """True while another program has the terminal."""
+        ...
+
+    @property
     def screen_stack(self) -> "Sequence[Screen[Any]]":
         """The screens that are open, the chat first."""
         ...
@@ -117,6 +122,8 @@ class LeavingController(OfShownChat):
                 loop.add_signal_handler(number, self._end_by_signal, number, status)
 
     def _end_by_signal(self, number: int, status: int) -> None:
+        if number == signal.SIGINT and self._view.has_lent_terminal:
+            return  # it is meant for the program that has the terminal
         # A second interrupt breaks off whatever the first has begun, which is nothing before the screen is there.
         if number == signal.SIGINT and self._view.can_draw:
             asyncio.get_running_loop().remove_signal_handler(number)

@@ -4,14 +4,64 @@ import asyncio
 import base64
 import os
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from textual import on
-from textual.app import App
+from textual.app import App, SuspendNotSupported
 from textual.driver import Driver
+
+from tui_llama.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.screen import Screen
 
 
 class TerminalApp(App[None]):
-    """A full-screen program that knows nothing of chats."""
+    """A full-screen program that knows nothing of chats.
+
+    Attributes:
+        has_lent_terminal: Whether another program has the terminal now. Then this one goes on and draws nothing.
+    """
+
+    has_lent_terminal = False
+
+    async def run_in_terminal(self, command: Sequence[str]) -> int:
+        """Gives the terminal to a command, and takes it back when that ends; meanwhile all else goes on.
+
+        Returns:
+            The exit status of the command.
+
+        Raises:
+            OSError: the command cannot be started.
+            UserError: this terminal cannot be given away.
+        """
+        try:
+            with self.suspend():
+                self.has_lent_terminal = True
+                try:
+                    return await self._run_command(command)
+                finally:
+                    self.has_lent_terminal = False
+        except SuspendNotSupported as error:
+            raise UserError("no other program can be opened here", "Start the program in a terminal.") from error
+        finally:
+            self._draw_all()
+
+    @staticmethod
+    async def _run_command(command: Sequence[str]) -> int:
+        process = await asyncio.create_subprocess_exec(*command)
+        try:
+            return await process.wait()
+        finally:
+            if process.returncode is None:  # this program ends
+                process.terminate()
+                await process.wait()
+
+    def _display(self, screen: "Screen[Any]", renderable: "RenderableType | None") -> None:
+        if not self.has_lent_terminal:
+            super()._display(screen, renderable)
 
     def get_driver_class(self) -> type[Driver]:
         """Returns our driver, which reads the terminal; on Windows Textual's, since what is sent comes as events."""
