@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual import on
-from textual.app import App, SuspendNotSupported
+from textual.app import App
 from textual.driver import Driver
-
-from tui_llama.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,7 +33,7 @@ class TerminalApp(App[None]):
 
         Raises:
             OSError: the command cannot be started.
-            UserError: this terminal cannot be given away.
+            SuspendNotSupported: this terminal cannot be given away.
         """
         try:
             with self.suspend():
@@ -44,8 +42,6 @@ class TerminalApp(App[None]):
                     return await self._run_command(command)
                 finally:
                     self.has_lent_terminal = False
-        except SuspendNotSupported as error:
-            raise UserError("no other program can be opened here", "Start the program in a terminal.") from error
         finally:
             self._draw_all()
 

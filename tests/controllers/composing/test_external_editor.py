@@ -81,4 +81,4 @@ async def test_where_the_terminal_cannot_be_given_away_that_is_said(monkeypatch:
     monkeypatch.setenv("VISUAL", "edit")
     async with opened() as driver:
         await driver.pilot.press("ctrl+g")
-        await driver.until(lambda: "no other program can be opened here" in driver.status)
+        await driver.until(lambda: "No other program can be opened here" in driver.status)

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from textual.app import SuspendNotSupported
+
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView
 from tui_llama.errors import UserError
 from tui_llama.text_safety import sanitize_line
@@ -48,6 +50,9 @@ class ExternalEditorController:
         composer = self._view.chat_screen.composer
         try:
             text = await edited(composer.text, editor_command(os.environ), self._view.run_in_terminal)
+        except SuspendNotSupported:
+            self._view.show_hint("No other program can be opened here. Start this one in a terminal.")
+            return
         except UserError as error:
             self._view.show_hint(f"{error}. {error.hint}")
             return
