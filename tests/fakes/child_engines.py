@@ -55,7 +55,12 @@ class ObedientEngine:
             raise ZeroDivisionError("a mistake in the engine")
         return ModelLoaded(model_info(request.model_path))
 
-    def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
+    def reply(
+        self,
+        request: ReplyRequest | CompleteRequest,
+        should_stop: Callable[[], bool],
+        should_answer: Callable[[], bool],
+    ) -> Iterator[ReplyEvent]:
         text = request.messages[-1].text if isinstance(request, ReplyRequest) else request.text
         instruction, _, argument = text.partition(" ")
         yield PromptProgress(request.turn, 0, 1, 1)
@@ -63,6 +68,7 @@ class ObedientEngine:
             _wait_for(should_stop)
             yield Finished(request.turn, StopReason.STOPPED, Usage())
             return
+        yield from _thought(request.turn, should_answer) if instruction == "think" else ()
         if instruction == "garbage":
             _write_to_every_pipe(b"\xff" * 8)
         if instruction == "print":
@@ -133,6 +139,11 @@ def engine_without_weights() -> "LocalEngine":
 def model_info(path: str) -> ModelInfo:
     """Returns the facts of a model that does not exist, for the screen."""
     return ModelInfo("fake", path, "llama", "F32", 1, 4, 8, 64, 64, 16, "built in")
+
+
+def _thought(turn: int, should_answer: Callable[[], bool]) -> Iterator[ReplyEvent]:
+    yield TextPiece(turn, "", (1,), thought="hm")
+    _wait_for(should_answer)
 
 
 def _wait_for(should_stop: Callable[[], bool]) -> None:

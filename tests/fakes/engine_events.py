@@ -12,6 +12,11 @@ def text_of(events: Iterable[ReplyEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextPiece))
 
 
+def thought_of(events: Iterable[ReplyEvent]) -> str:
+    """Returns the whole thought before the answer."""
+    return "".join(event.thought for event in events if isinstance(event, TextPiece))
+
+
 def tokens_of(events: Iterable[ReplyEvent]) -> list[int]:
     """Returns the ids of the answer's tokens."""
     return [token for event in events if isinstance(event, TextPiece) for token in event.token_ids]

@@ -18,6 +18,7 @@ from tui_llama.engine.events import LoadStage
 from tui_llama.engine.model.interface import PromptTemplate
 from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.state_file import KvArray, StateFingerprint, StateShape
+from tui_llama.engine.templates.thinking.knowledge import TemplateThinking
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, TokenKind
 from tui_llama.engine.tokenizer.vocabulary import Vocabulary
 from tui_llama.errors import EngineError, ModelFileError
@@ -157,6 +158,7 @@ class FakeTemplate:
     def __init__(self, stop_texts: tuple[str, ...] = ()) -> None:
         self._stop_texts = stop_texts
         self.notices: tuple[str, ...] = ()
+        self.thinking = TemplateThinking("", lambda messages, values, asks: "")
 
     def stop_texts_of(self, source: str) -> tuple[str, ...]:
         return self._stop_texts
@@ -269,15 +271,22 @@ class _ByteEncoder:
         return bytes([token_id - self._first_byte])
 
 
-def byte_tokenizer(first_byte: int = 0) -> Tokenizer:
-    """Returns a tokenizer whose tokens are bytes, after `first_byte` tokens that are not used."""
+def byte_tokenizer(first_byte: int = 0, control: Sequence[str] = (), user_defined: Sequence[str] = ()) -> Tokenizer:
+    """Returns a tokenizer whose tokens are bytes, after `first_byte` tokens that are not used.
+
+    Behind `<s>` and `</s>` come further control tokens and user-defined ones, in this order.
+    """
     texts = [f"[UNUSED{number}]" for number in range(first_byte)]
-    texts += [f"<0x{byte:02X}>" for byte in range(256)] + ["<s>", "</s>"]
+    texts += [f"<0x{byte:02X}>" for byte in range(256)] + ["<s>", "</s>", *control, *user_defined]
     vocabulary = Vocabulary(
         texts=texts,
         ids={text: token_id for token_id, text in enumerate(texts)},
         kinds=np.asarray(
-            [TokenKind.UNUSED] * first_byte + [TokenKind.NORMAL] * 256 + [TokenKind.CONTROL] * 2, np.uint8
+            [TokenKind.UNUSED] * first_byte
+            + [TokenKind.NORMAL] * 256
+            + [TokenKind.CONTROL] * (2 + len(control))
+            + [TokenKind.USER_DEFINED] * len(user_defined),
+            np.uint8,
         ),
         scores=None,
         bos_id=first_byte + BOS,

@@ -45,7 +45,7 @@ class NearEngine:
 
     def __init__(self, *models: FakeModel) -> None:
         self._local = LocalEngine(FakeOpener(*models))
-        self._is_cancelled = False
+        self._is_cancelled = self._answers_now = False
         self.is_alive = False
         self.requests: list[ReplyRequest | CompleteRequest] = []
         self.ahead_requests: list[IdlePrefillRequest] = []
@@ -60,9 +60,9 @@ class NearEngine:
             yield event
 
     async def reply(self, request: ReplyRequest | CompleteRequest) -> AsyncIterator[ReplyEvent]:
-        self._is_cancelled = False
+        self._is_cancelled = self._answers_now = False
         self.requests.append(request)
-        for event in self._local.reply(request, lambda: self._is_cancelled):
+        for event in self._local.reply(request, lambda: self._is_cancelled, lambda: self._answers_now):
             if isinstance(event, PromptEncoded):
                 self.encoded.append(event)
             elif isinstance(event, Finished):
@@ -89,6 +89,9 @@ class NearEngine:
 
     def cancel(self) -> None:
         self._is_cancelled = True
+
+    def answer_now(self) -> None:
+        self._answers_now = True
 
     async def close(self) -> None:
         self.is_alive = False

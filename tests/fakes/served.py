@@ -115,7 +115,12 @@ class GatedEngine(ObedientEngine):
         self.go_on.wait()
         return Failed(None, "loading was stopped") if should_stop() else ModelLoaded(model_info("fake.gguf"))
 
-    def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
+    def reply(
+        self,
+        request: ReplyRequest | CompleteRequest,
+        should_stop: Callable[[], bool],
+        should_answer: Callable[[], bool],
+    ) -> Iterator[ReplyEvent]:
         yield PromptProgress(request.turn, 0, 0, 1)
         if isinstance(request, ReplyRequest) and request.messages[-1].text == UNTIL_STOPPED:
             while not should_stop():

@@ -28,7 +28,7 @@ from tui_llama.engine.events import (
 )
 from tui_llama.engine.generation.idle_prefill import IdlePrefill
 from tui_llama.engine.generation.refusal import check_request
-from tui_llama.engine.generation.reply import Reply, ShouldStop
+from tui_llama.engine.generation.reply import Reply, ShouldStop, never
 from tui_llama.engine.generation.speculation import BatchCosts
 from tui_llama.engine.gguf.model_bytes import WatchedFile
 from tui_llama.engine.model.interface import LanguageModel, ModelOpener, ReportProgress
@@ -135,7 +135,9 @@ class LocalEngine:
             gc.enable()
         return ModelLoaded(self._model.info, (*self._model.notices, *cache_notices))
 
-    def reply(self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop) -> Iterator[ReplyEvent]:
+    def reply(
+        self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop, should_answer: ShouldStop = never
+    ) -> Iterator[ReplyEvent]:
         """Yields the events of a reply up to `Finished` or `Failed`, and then saves what the reply leaves.
 
         A caller has the end of the answer before saving begins. If saving fails, a `Notice` follows `Finished`.
@@ -144,6 +146,7 @@ class LocalEngine:
         Args:
             request: What to answer or to continue.
             should_stop: Asked before every token and every chunk of the prompt.
+            should_answer: Asked before every token of a thought; true: close it, so that the text begins.
         """
         try:
             check_request(request)
@@ -159,7 +162,7 @@ class LocalEngine:
             own = without_foreign_tokens(model, request)
             if len(own.ledger) < len(request.ledger):
                 yield Notice(TOKENISED_AGAIN)
-            reply = Reply(model, sequence, own, should_stop, self._costs, self._prompt_cache)
+            reply = Reply(model, sequence, own, should_stop, self._costs, self._prompt_cache, should_answer)
             for event in reply.events():
                 is_encoded = is_encoded or isinstance(event, PromptEncoded)
                 if isinstance(event, Finished):

@@ -23,6 +23,7 @@ from tui_llama.engine.events import (
     Tokenized,
 )
 from tui_llama.engine.requests import (
+    AnswerNow,
     CancelRequest,
     CompleteRequest,
     EstimateRequest,
@@ -37,7 +38,7 @@ from tui_llama.engine.requests import (
 AnsweredRequest: TypeAlias = (
     LoadRequest | ReplyRequest | CompleteRequest | IdlePrefillRequest | EstimateRequest | TokenizeRequest
 )
-Request: TypeAlias = AnsweredRequest | StopIdlePrefill | CancelRequest | ShutdownRequest
+Request: TypeAlias = AnsweredRequest | StopIdlePrefill | AnswerNow | CancelRequest | ShutdownRequest
 LoadEvent: TypeAlias = LoadProgress | ModelLoaded | Notice | Failed
 ReplyEvent: TypeAlias = PromptEncoded | PromptProgress | TextPiece | Notice | Finished | Failed
 IdlePrefillEvent: TypeAlias = IdlePrefillProgress | Notice | IdlePrefillFinished | Failed
@@ -103,6 +104,13 @@ class Engine(Protocol):
         """Stops the current request at the next token, chunk or stage; does nothing if there is none.
 
         A stopped reply still ends with `Finished`, its reason `STOPPED`.
+        """
+        ...
+
+    def answer_now(self) -> None:
+        """Closes the thought of the current reply at the next token, so that its text begins.
+
+        Does nothing if there is no reply, or if it is not in a thought; one that is still to come is closed too.
         """
         ...
 

@@ -126,9 +126,9 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     """Continue `text` as it stands, without a chat template; the rest is as in `ReplyRequest`.
 
     With a `ledger` the text follows its tokens, all of which are kept; the text may then be empty. If the ledger ends
-    in an answer that was cut off and is to go on, `answer` is the text of that answer as far as it was shown, and the
-    last `answer_tokens` tokens of the ledger are the answer's own. The template's end of an answer then ends this one
-    too, and text of tokens that was held back comes first.
+    in an answer that was cut off and is to go on, `answer` is the text of that answer as far as it was shown,
+    `answer_thought` the thought before it, and the last `answer_tokens` tokens of the ledger are the answer's own. The
+    template's end of an answer then ends this one too, and text of tokens that was held back comes first.
 
     If the ledger may lack a part of the conversation in the model's vocabulary, `messages` are that conversation. The
     last of them is the answer, and `answer_has_ended` tells whether it is complete. If the tokens do not write its
@@ -150,6 +150,7 @@ class CompleteRequest(msgspec.Struct, frozen=True, tag=True):
     answer_tokens: int = 0
     messages: tuple[ChatMessage, ...] = ()
     answer_has_ended: bool = False
+    answer_thought: str = ""
     vocabulary: str = ""
     begun_at: str = ""
     given_sampling: tuple[str, ...] = ()
@@ -222,6 +223,12 @@ class CancelRequest(msgspec.Struct, frozen=True, tag=True):
     """Stop the work for `turn` (None: the load) at the next token, prompt chunk or stage."""
 
     turn: int | None
+
+
+class AnswerNow(msgspec.Struct, frozen=True, tag=True):
+    """Close the thought of the reply of `turn` at the next token, so that its text begins; else, this has no effect."""
+
+    turn: int
 
 
 class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):

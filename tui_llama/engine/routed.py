@@ -100,6 +100,11 @@ class RoutedEngine:
         if self._current is not None:
             self._current.cancel()
 
+    def answer_now(self) -> None:
+        """See `Engine.answer_now`."""
+        if self._current is not None:
+            self._current.answer_now()
+
     async def close(self) -> None:
         """Ends both engines; see `Engine.close`.
 

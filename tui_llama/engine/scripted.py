@@ -73,6 +73,17 @@ class Pause:
     seconds: float
 
 
+class ThoughtGate:
+    """A step that waits until the engine is told to answer now, or is cancelled.
+
+    Attributes:
+        reached: Set when the script stands at this gate.
+    """
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A step at which the engine's process ends."""
@@ -88,7 +99,7 @@ class AfterCancel:
     event: ReplyEvent
 
 
-Step: TypeAlias = LoadEvent | ReplyEvent | IdlePrefillEvent | Gate | Pause | Loss | AfterCancel
+Step: TypeAlias = LoadEvent | ReplyEvent | IdlePrefillEvent | Gate | ThoughtGate | Pause | Loss | AfterCancel
 ReplyScript: TypeAlias = Callable[[ReplyRequest | CompleteRequest], Iterable[Step]]
 LoadScript: TypeAlias = Callable[[LoadRequest], Iterable[Step]]
 IdlePrefillScript: TypeAlias = Callable[[IdlePrefillRequest], Iterable[Step]]
@@ -110,6 +121,7 @@ class ScriptedEngine:
         reply_requests: The replies that were asked for.
         idle_prefill_requests: The idle prefills that were asked for.
         estimate_requests: The estimates that were asked for.
+        answer_now_count: How often a thought was to be closed.
         is_alive: Whether there is a process to ask; a test may end it between two requests.
         is_closed: Whether the engine was ended.
     """
@@ -127,6 +139,8 @@ class ScriptedEngine:
         self._idle_prefill_script = idle_prefill or (lambda _request: (IdlePrefillFinished(0),))
         self._estimate_script = estimate or _demo_estimate
         self._cancelled = asyncio.Event()
+        self._answering_now = asyncio.Event()
+        self.answer_now_count = 0
         self.load_requests: list[LoadRequest] = []
         self.reply_requests: list[ReplyRequest | CompleteRequest] = []
         self.idle_prefill_requests: list[IdlePrefillRequest] = []
@@ -150,6 +164,7 @@ class ScriptedEngine:
         """Replays the steps of a reply; when cancelled, ends with `Finished` and the reason `STOPPED`."""
         self.reply_requests.append(request)
         self._cancelled.clear()
+        self._answering_now.clear()
         for step in self._reply_script(request):
             if isinstance(step, AfterCancel):
                 if self._cancelled.is_set():
@@ -182,6 +197,11 @@ class ScriptedEngine:
         """Skips what is left of the script."""
         self._cancelled.set()
 
+    def answer_now(self) -> None:
+        """Lets `ThoughtGate` steps go on, those to come among them."""
+        self.answer_now_count += 1
+        self._answering_now.set()
+
     async def close(self) -> None:
         """Ends the engine; a script that waits goes on and ends."""
         self.is_alive, self.is_closed = False, True
@@ -192,6 +212,9 @@ class ScriptedEngine:
         match step:
             case Gate():
                 await self._unless_cancelled(step.wait())
+            case ThoughtGate():
+                step.reached.set()
+                await self._unless_cancelled(_until_set(self._answering_now))
             case Pause(seconds=0):
                 await asyncio.sleep(0)  # too short to be cancelled: nobody has to wait for both
             case Pause(seconds=seconds):
@@ -213,6 +236,10 @@ class ScriptedEngine:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until_set(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def _of_turn(event: ReplyEvent, turn: int) -> ReplyEvent:

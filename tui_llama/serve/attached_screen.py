@@ -21,6 +21,7 @@ from tui_llama.engine.process.engine_log import note_traceback
 from tui_llama.engine.process.framing import FrameError, decode_request, encode_frame, receive_frame
 from tui_llama.engine.protocol import LAST_EVENTS, AnsweredRequest, Engine, Event
 from tui_llama.engine.requests import (
+    AnswerNow,
     CancelRequest,
     CompleteRequest,
     EstimateRequest,
@@ -56,6 +57,7 @@ class _Job:
     engine: Engine | None = None
     task: "asyncio.Task[None] | None" = None
     is_stopped: bool = False
+    wants_answer: bool = False
     has_ended: bool = False
 
     @property
@@ -89,6 +91,12 @@ class _Job:
                 self.engine.cancel()
         elif self.task is not None:
             self.task.cancel()
+
+    def answer_now(self) -> None:
+        """Passes on that the thought of the reply be closed, now or once the engine has begun with it."""
+        self.wants_answer = True
+        if self.engine is not None:
+            self.engine.answer_now()
 
     def end_without_engine(self) -> Event:
         """Returns the last event of a job that was stopped before the engine said one."""
@@ -164,7 +172,12 @@ class AttachedScreen:
         except ConnectionError:
             return  # the screen was killed
 
-    def _take(self, request: AnsweredRequest | CancelRequest | StopIdlePrefill) -> None:
+    def _take(self, request: AnsweredRequest | CancelRequest | StopIdlePrefill | AnswerNow) -> None:
+        if isinstance(request, AnswerNow):
+            for job in (self._current, *self._pending):
+                if job is not None and job.turn == request.turn:
+                    job.answer_now()
+            return
         for job in (self._current, *self._pending):
             if job is not None and job.is_ended_by(request):
                 job.stop()
@@ -280,6 +293,8 @@ class AttachedScreen:
     async def _pass_on(self, job: _Job, events: AsyncIterator[Event]) -> None:
         async with aclosing(events) if isinstance(events, AsyncGenerator) else nullcontext():
             async for event in events:
+                if job.wants_answer:  # perhaps since before the engine had the request
+                    job.answer_now()
                 if isinstance(event, Notice) and event.chat_id is not None:
                     self._queue.on_late_notice(event)
                 else:

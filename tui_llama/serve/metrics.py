@@ -122,6 +122,10 @@ class MeasuredEngine:
         """See `Engine.is_alive`."""
         return self._engine.is_alive
 
+    def answer_now(self) -> None:
+        """See `Engine.answer_now`."""
+        self._engine.answer_now()
+
     def cancel(self) -> None:
         """See `Engine.cancel`."""
         self._engine.cancel()

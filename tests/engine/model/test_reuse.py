@@ -36,6 +36,7 @@ class ChangingAnswers:
     def __init__(self, template: PromptTemplate, change: Callable[[str], str]) -> None:
         self._template = template
         self._change = change
+        self.thinking = template.thinking
 
     def take_notices(self) -> tuple[str, ...]:
         return ()

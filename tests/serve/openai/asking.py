@@ -47,9 +47,20 @@ def said(*texts: str, reason: StopReason = StopReason.END_OF_GENERATION, prompt:
         PromptEncoded(0, 0, tuple(map(ord, prompt))),
         PromptProgress(0, 3, 3, 5),
         PromptProgress(0, 3, 5, 5),
-        *(TextPiece(0, text, (place,)) for place, text in enumerate(texts)),
+        *(_piece(text, place) for place, text in enumerate(texts)),
         Finished(0, reason, USAGE),
     ]
+
+
+class Thought(str):
+    """A text that the model thinks before its answer."""
+
+    __slots__ = ()
+
+
+def _piece(text: str, token_id: int) -> TextPiece:
+    is_thought = isinstance(text, Thought)
+    return TextPiece(0, "" if is_thought else text, (token_id,), thought=str(text) if is_thought else "")
 
 
 def probable(text: str, log_probability: float = -0.5, *others: str) -> TextPiece:

@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.serve.openai.asking import MODEL, QUESTION, Asker, said
+from tests.serve.openai.asking import QUESTION, USAGE, Asker, Thought, said
 from tests.serve.openai.cutting import cut_anywhere
 from tests.serve.openai.wire import DONE, ROLE, TIMINGS, delta, streamed
 from tui_llama.chat import StopReason
-from tui_llama.engine.events import PromptEncoded
+from tui_llama.engine.events import Finished
+from tui_llama.engine.requests import CompleteRequest
 
 TOOLS = [{"type": "function", "function": {"name": "weather"}}]
 CALL = '<tool_call>{"name": "weather", "arguments": {"city": "Rome"}}</tool_call>'
 
 
 async def test_thinking_is_streamed_in_a_field_of_its_own() -> None:
-    assert await streamed(said("<th", "ink>\nI", " see.\n</think>\n\nHel", "lo")) == "".join(
+    assert await streamed(said(Thought("I"), Thought(" see."), "Hel", "lo")) == "".join(
         [
             ROLE,
             delta('"reasoning_content":"I"'),
@@ -31,45 +32,43 @@ async def test_thinking_is_streamed_in_a_field_of_its_own() -> None:
     )
 
 
-@pytest.mark.parametrize("prompt", ["Hello<think>", "Hello<think>\n"])
-async def test_thinking_that_the_template_opens_is_recognised(prompt: str) -> None:
-    message = (await Asker([said("I see.</think>Hello", prompt=prompt)]).ask()).json["choices"][0]["message"]
+async def test_thinking_stands_in_the_text_if_it_is_to() -> None:
+    script = said(Thought("a"), Thought(" b"), "c", "d")
+    message = (await Asker([script]).ask(reasoning_format="none")).json["choices"][0]["message"]
 
-    assert message == {"role": "assistant", "content": "Hello", "reasoning_content": "I see."}
-
-
-async def test_thinking_that_the_template_has_closed_is_none() -> None:
-    message = (await Asker([said("Hello", prompt="<think>\n\n</think>\n\n")]).ask()).json["choices"][0]["message"]
-
-    assert message == {"role": "assistant", "content": "Hello"}
+    assert message == {"role": "assistant", "content": "<think>\na b\n</think>\n\ncd"}
 
 
-async def test_thinking_stays_in_the_text_if_it_is_to() -> None:
-    message = (await Asker([said("<think>a</think>b")]).ask(reasoning_format="none")).json["choices"][0]["message"]
+async def test_marks_in_the_text_are_text() -> None:
+    message = (await Asker([said("<think>a</think>b")]).ask()).json["choices"][0]["message"]
 
     assert message == {"role": "assistant", "content": "<think>a</think>b"}
 
 
-async def test_thinking_of_an_unknown_family_stays_in_the_text() -> None:
-    asker = Asker([said("<think>a</think>b")], model=msgspec.structs.replace(MODEL, template_marks=()))
-
-    assert (await asker.ask()).json["choices"][0]["message"]["content"] == "<think>a</think>b"
-
-
-async def test_a_thought_that_was_cut_off_goes_on() -> None:
-    script = [PromptEncoded(0, 0, tuple(map(ord, "Hi<think>I s")), answer_tokens=10), *said("ee.</think>", "Hi")[1:]]
-    messages = [*QUESTION, {"role": "assistant", "content": "<think>I s"}]
-    message = (await Asker([script]).ask(messages=messages)).json["choices"][0]["message"]
+@pytest.mark.parametrize("fields", [{}, {"continue_final_message": "reasoning_content"}])
+async def test_a_thought_that_was_cut_off_goes_on(fields: dict[str, Any]) -> None:
+    messages = [*QUESTION, {"role": "assistant", "content": "", "reasoning_content": "I s"}]
+    asker = Asker([said(Thought("ee."), "Hi")])
+    message = (await asker.ask(messages=messages, **fields)).json["choices"][0]["message"]
 
     assert message == {"role": "assistant", "content": "Hi", "reasoning_content": "ee."}
+    assert isinstance(asker.request, CompleteRequest)
+    assert (asker.request.answer, asker.request.answer_thought) == ("", "I s")
 
 
-async def test_a_thought_that_the_template_opened_goes_on() -> None:
-    script = [PromptEncoded(0, 0, tuple(map(ord, "Hi<think>\nI s")), answer_tokens=3), *said("ee.</think>", "Hi")[1:]]
-    messages = [*QUESTION, {"role": "assistant", "content": "I s"}]
-    message = (await Asker([script]).ask(messages=messages)).json["choices"][0]["message"]
+async def test_a_thought_that_goes_on_in_the_text_is_not_opened_again() -> None:
+    messages = [*QUESTION, {"role": "assistant", "content": "", "reasoning_content": "I s"}]
+    asked = Asker([said(Thought("ee."), "Hi")]).ask(messages=messages, reasoning_format="none")
 
-    assert message == {"role": "assistant", "content": "Hi", "reasoning_content": "ee."}
+    assert (await asked).json["choices"][0]["message"]["content"] == "ee.\n</think>\n\nHi"
+
+
+async def test_the_tokens_of_a_thought_are_told() -> None:
+    usage = msgspec.structs.replace(USAGE, thought_tokens=2)
+    script = [*said(Thought("hm"), "Hi")[:-1], Finished(0, StopReason.END_OF_GENERATION, usage)]
+    told = (await Asker([script]).ask()).json["usage"]
+
+    assert told["completion_tokens_details"] == {"reasoning_tokens": 2}
 
 
 async def test_a_tool_call_is_streamed_whole_with_its_index() -> None:
@@ -124,17 +123,18 @@ async def test_an_incomplete_call_is_text() -> None:
     assert (choice["message"]["content"], choice["finish_reason"]) == (CALL[:-5], "length")
 
 
-ANSWER = f"<think>\nI look at\n\n<b>.\n</think>\n\nWell, \n{CALL}\n{CALL} "
+THOUGHT = Thought("I look at\n\n<b>.")
+ANSWER = f"Well, \n{CALL}\n{CALL} "
 
 
 @given(data=st.data())
 async def test_a_stream_and_a_whole_answer_are_the_same_however_they_are_cut(data: st.DataObject) -> None:
-    asker = Asker([said(*data.draw(cut_anywhere(ANSWER))), said(*data.draw(cut_anywhere(ANSWER)))])
+    asker = Asker([said(THOUGHT, *data.draw(cut_anywhere(ANSWER))), said(THOUGHT, *data.draw(cut_anywhere(ANSWER)))])
     stream, whole = await asker.ask(stream=True, tools=TOOLS), await asker.ask(tools=TOOLS)
     message = whole.json["choices"][0]["message"]
 
     assert (stream.text, message["content"]) == ("Well,", "Well,")
-    assert message["reasoning_content"] == "I look at\n\n<b>."
+    assert message["reasoning_content"] == THOUGHT
     assert "".join(each.get("reasoning_content", "") for each in stream.deltas) == message["reasoning_content"]
     streamed_calls = [call for each in stream.deltas for call in each.get("tool_calls", ())]
     assert [call["index"] for call in streamed_calls] == [0, 1]

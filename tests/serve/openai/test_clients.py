@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
-from tests.serve.openai.asking import USAGE, Asker, probable, said
+from tests.serve.openai.asking import USAGE, Asker, Thought, probable, said
 from tui_llama.chat import StopReason
 from tui_llama.engine.events import Failed, Finished, PromptEncoded, TextPiece
 from tui_llama.engine.scripted import Gate, Loss, Step
@@ -50,7 +50,7 @@ async def openai_client(asker: Asker) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 async def test_openai_streams_a_chat() -> None:
-    asker = Asker([said("<think>hm</think>", "Hel", "lo")])
+    asker = Asker([said(Thought("hm"), "Hel", "lo")])
     async with openai_client(asker) as client:
         stream = await client.chat.completions.create(
             model="llama", messages=MESSAGES, stream=True, stream_options={"include_usage": True}, temperature=0.5

@@ -26,6 +26,7 @@ from tui_llama.engine.generation.loop_guard import LoopGuard
 from tui_llama.engine.generation.probabilities import token_probability
 from tui_llama.engine.generation.sampling import SamplerChain
 from tui_llama.engine.generation.speculation import BatchCosts, Speculation
+from tui_llama.engine.generation.thinking import Thinking
 from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompting.context_room import ContextRoom, read_in_chunks, room_in
@@ -39,9 +40,15 @@ from tui_llama.engine.prompting.reply_start import encode_reply
 from tui_llama.engine.prompting.reread_cause import why_answer_is_read_again, why_read_again
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
+from tui_llama.engine.templates.thinking.parter import Parts
 from tui_llama.engine.token_sequence import Logits, TokenSequence
 
 ShouldStop: TypeAlias = Callable[[], bool]
+
+
+def never() -> bool:
+    """Returns false: nobody wants anything."""
+    return False
 
 
 class Reply:
@@ -55,6 +62,7 @@ class Reply:
         should_stop: Called before every token and every chunk of the prompt.
         costs: Costs of batches, learned further here.
         prompt_cache: Stores keys and values of this and other chats; None if nothing is stored.
+        should_answer: Called before every token of a thought; true: close the thought, so that the text begins.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class Reply:
         should_stop: ShouldStop,
         costs: BatchCosts,
         prompt_cache: PromptCache | None = None,
+        should_answer: ShouldStop = never,
     ) -> None:
         self._model = model
         self._sequence = sequence
@@ -77,6 +86,7 @@ class Reply:
         self._cost = _Cost()
         self._loop_guard = LoopGuard(model.tokenizer.piece) if request.loop_guard else None
         self._text = AnswerText(model.tokenizer, request.stop_texts)
+        self._thinking = Thinking(model.tokenizer, None, request.thinking_tokens, should_answer)
         self._ruled_out = sorted(model.tokenizer.end_of_generation) if request.ignore_eos else []
         self._room = ContextRoom(sequence, model.context_size)
         self._has_told_of_room = False
@@ -111,12 +121,16 @@ class Reply:
             prompt = encode_continuation(self._model, request)
         else:
             prompt = encode_reply(self._model, request, request.messages)
-        self._text = AnswerText(self._model.tokenizer, self._stop_texts(prompt.template_source))
+        stop_texts, asked_ids = self._stop_texts(prompt.template_source), prompt.token_ids[: prompt.asked_tokens]
+        form = self._model.chat_template.thinking.form if self._is_of_chat else None
+        self._text = AnswerText(self._model.tokenizer, stop_texts, form, asked_ids)
+        self._thinking.form = form
         if isinstance(request, CompleteRequest) and request.answer is not None:
             self._answer_ids = prompt.answer_ids
-            self._text.go_on_after(prompt.answer_ids, request.answer)
+            self._text.go_on_after(prompt.answer_ids, request.answer, request.answer_thought)
+            self._text.skip(prompt.token_ids[prompt.asked_tokens + len(prompt.answer_ids) :])
         else:
-            self._text.begin_after(prompt.answer_ids)
+            self._text.skip(prompt.answer_ids)
         return prompt
 
     def _encoded(self, prompt: Prompt) -> PromptEncoded:
@@ -209,17 +223,19 @@ class Reply:
     def _generate(self, logits: Logits, ahead: Speculation) -> Generator[TextPiece | Notice, None, StopReason]:
         """Yields one piece for each token; returns why the answer ended. The last token is not in the cache."""
         start = perf_counter()
+        self._thinking.begin(self._text.is_thinking)
         last_piece = TextPiece(self._turn, "", ())
         reason = self._reason_not_to_begin() or self._reason_to_end(ahead)
         while reason is None:
-            token_id = self._sample(logits)
+            token_id = self._next_token(logits)
             probabilities = self._probabilities(logits, token_id)
             if token_id in self._model.tokenizer.end_of_generation:
                 reason = StopReason.END_OF_GENERATION
                 last_piece = TextPiece(self._turn, "", (token_id,), probabilities)
                 break
-            text, found = self._text.push(token_id)
-            yield TextPiece(self._turn, text, (token_id,), probabilities)
+            parts, found = self._text.push(token_id)
+            self._thinking.note(self._text.is_thinking)
+            yield TextPiece(self._turn, parts.text, (token_id,), probabilities, parts.thought)
             reason = StopReason.STOP_TEXT if found else self._reason_to_end(ahead) or self._loop_reason(token_id)
             if reason is None:
                 yield from self._make_room(ahead)
@@ -227,14 +243,29 @@ class Reply:
         self._settle(ahead)
         self._cost.generate_seconds = perf_counter() - start
         if reason is not StopReason.STOP_TEXT:
-            yield from self._rest(self._text.finish(), last_piece)
+            is_cut = reason is not StopReason.END_OF_GENERATION
+            yield from self._rest(self._text.finish(is_cut=is_cut), last_piece)
         return reason
 
     def _stop_texts(self, template_source: str) -> tuple[str, ...]:
         """Returns the request's stop texts, and in a conversation those by which its template separates the roles."""
-        if isinstance(self._request, CompleteRequest) and self._request.answer is None:
+        if not self._is_of_chat:
             return self._request.stop_texts
         return (*self._request.stop_texts, *self._model.chat_template.stop_texts_of(template_source))
+
+    @property
+    def _is_of_chat(self) -> bool:
+        """False for a text that is continued as it stands, without a chat."""
+        return not isinstance(self._request, CompleteRequest) or self._request.answer is not None
+
+    def _next_token(self, logits: Logits) -> int:
+        """Returns the next token: one that closes the thought, if that is due, else a sampled one."""
+        forced = self._thinking.forced_token(self._text.is_thinking)
+        if forced is None:
+            return self._sample(logits)
+        self._sampler.accept(forced)
+        self._cost.generated_tokens += 1
+        return forced
 
     def _sample(self, logits: Logits) -> int:
         if self._ruled_out:
@@ -283,10 +314,10 @@ class Reply:
         ahead.settle()
         self._cost.drafted_tokens, self._cost.accepted_tokens = ahead.drafted_tokens, ahead.accepted_tokens
 
-    def _rest(self, text: str, last_piece: TextPiece) -> Iterator[TextPiece]:
+    def _rest(self, parts: Parts, last_piece: TextPiece) -> Iterator[TextPiece]:
         """Yields the text that was held back for a whole character or stop text, and a token that has no text."""
-        if text:
-            yield TextPiece(self._turn, text, ())
+        if parts.text or parts.thought:
+            yield TextPiece(self._turn, parts.text, (), thought=parts.thought)
         if last_piece.token_ids:
             yield last_piece
 
@@ -302,6 +333,8 @@ class Reply:
             context_size=self._model.context_size,
             drafted_tokens=cost.drafted_tokens,
             accepted_tokens=cost.accepted_tokens,
+            thought_tokens=self._thinking.tokens,
+            thought_seconds=self._thinking.seconds,
         )
 
 

@@ -89,6 +89,7 @@ def loaded_model_info(
         sampling=recommended_sampling(file),
         vocabulary=vocabulary,
         template_marks=template.marks,
+        thinking=template.thinking.choices,
         capabilities=Capabilities(has_probabilities=True),
     )
 

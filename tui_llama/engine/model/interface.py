@@ -9,6 +9,7 @@ from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import LoadStage
 from tui_llama.engine.requests import LoadRequest
 from tui_llama.engine.state_file import StateFingerprint, StateShape
+from tui_llama.engine.templates.thinking.knowledge import TemplateThinking
 from tui_llama.engine.token_sequence import TokenSequence
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer
 
@@ -28,6 +29,11 @@ class PromptTemplate(Protocol):
 
     def without_fallback(self) -> "PromptTemplate":
         """Returns this template without another one for conversations that it refuses."""
+        ...
+
+    @property
+    def thinking(self) -> TemplateThinking:
+        """What the template knows of thinking."""
         ...
 
     @property

@@ -89,6 +89,11 @@ class AskingEngine(ABC):
         if self._exchange is not None:
             self._exchange.cancel()
 
+    def answer_now(self) -> None:
+        """See `Engine.answer_now`. To be called from the event loop's thread."""
+        if self._exchange is not None:
+            self._exchange.answer_now()
+
     async def _only_answer(self, request: EstimateRequest | TokenizeRequest, kind: type[Answer]) -> Answer:
         async with aclosing(self._converse(request)) as events:
             async for event in events:

@@ -210,6 +210,10 @@ class AttachingEngine:
         else:
             self._engine.cancel()
 
+    def answer_now(self) -> None:
+        """See `Engine.answer_now`."""
+        self._engine.answer_now()
+
     async def close(self) -> None:
         """Leaves the server, or ends the engine's own process. May be called twice."""
         if self._attaching is not None:

@@ -79,6 +79,16 @@ class GuardedEngine:
             with engine_errors(self._log_file):
                 self._engine.cancel()
 
+    def answer_now(self) -> None:
+        """Closes the thought in progress; see `Engine.answer_now`.
+
+        Raises:
+            EngineError: the engine could not be told.
+        """
+        if self._engine is not None:
+            with engine_errors(self._log_file):
+                self._engine.answer_now()
+
     async def close(self) -> None:
         """Closes the engine; see `Engine.close`.
 

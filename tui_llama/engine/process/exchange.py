@@ -11,6 +11,7 @@ from typing import Protocol
 from tui_llama.engine.events import IdlePrefillProgress, LoadProgress, PromptProgress, TextPiece
 from tui_llama.engine.protocol import LAST_EVENTS, AnsweredRequest, Event, Request
 from tui_llama.engine.requests import (
+    AnswerNow,
     CancelRequest,
     CompleteRequest,
     EstimateRequest,
@@ -50,6 +51,7 @@ class Exchange:
         self._lost: EngineLostError | None = None
         self._ended = False
         self._cancelled = False
+        self._wants_answer = False
         self._abandoned = False
         self._changed = asyncio.Event()
         self._child: Answering | None = None
@@ -69,12 +71,24 @@ class Exchange:
         self._child = child
         if self._cancelled:
             self._send_cancel(child)
+        elif self._wants_answer:
+            self._send_answer_now(child)
 
     def cancel(self) -> None:
         """Sends the cancel once; `attach` sends it if nobody answers yet."""
         if not self._cancelled and not self._ended and self._child is not None:
             self._send_cancel(self._child)
         self._cancelled = True
+
+    def answer_now(self) -> None:
+        """Sends the wish that a thought be closed, once; `attach` sends it if nobody answers yet."""
+        if not self._wants_answer and not self._ended and self._child is not None:
+            self._send_answer_now(self._child)
+        self._wants_answer = True
+
+    def _send_answer_now(self, child: Answering) -> None:
+        if isinstance(self.request, ReplyRequest | CompleteRequest):
+            child.send(AnswerNow(self.request.turn))
 
     def abandon(self) -> None:
         """Drops all events, those that wait and those to come; a waiting `next` returns None."""
@@ -165,4 +179,5 @@ def _joined(pieces: list[TextPiece]) -> TextPiece:
         "".join(piece.text for piece in pieces),
         tuple(token for piece in pieces for token in piece.token_ids),
         tuple(probability for piece in pieces for probability in piece.probabilities),
+        "".join(piece.thought for piece in pieces),
     )

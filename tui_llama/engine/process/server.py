@@ -33,6 +33,7 @@ from tui_llama.engine.protocol import (
     Request,
 )
 from tui_llama.engine.requests import (
+    AnswerNow,
     CancelRequest,
     CompleteRequest,
     EstimateRequest,
@@ -63,10 +64,15 @@ class SynchronousEngine(Protocol):
         """Opens a model, and calls `on_progress` meanwhile."""
         ...
 
-    def reply(self, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]) -> Iterator[ReplyEvent]:
+    def reply(
+        self,
+        request: ReplyRequest | CompleteRequest,
+        should_stop: Callable[[], bool],
+        should_answer: Callable[[], bool],
+    ) -> Iterator[ReplyEvent]:
         """Yields the reply's events up to `Finished` or `Failed`, and then saves what the reply leaves.
 
-        If saving fails, a `Notice` follows.
+        If saving fails, a `Notice` follows. A thought is closed once `should_answer` returns true.
         """
         ...
 
@@ -87,6 +93,7 @@ class SynchronousEngine(Protocol):
 class _Job:
     request: AnsweredRequest
     stop: threading.Event = field(default_factory=threading.Event)
+    answer_now: threading.Event = field(default_factory=threading.Event)
 
     @property
     def turn(self) -> int | None:
@@ -95,6 +102,11 @@ class _Job:
     @property
     def is_idle_prefill(self) -> bool:
         return isinstance(self.request, IdlePrefillRequest)
+
+    def note(self, request: AnswerNow) -> None:
+        """Takes the wish that the thought of a turn be closed, if it is this job's turn."""
+        if self.turn == request.turn:
+            self.answer_now.set()
 
     def is_cancelled_by(self, request: CancelRequest) -> bool:
         names_a_turn = isinstance(self.request, LoadRequest | ReplyRequest | CompleteRequest)
@@ -134,9 +146,11 @@ class EngineServer:
         status = _EXIT_ENDED
         try:
             while not isinstance(request := self._next_request(), ShutdownRequest):
-                if newest is not None and self._ends(newest, request):
+                if newest is not None and isinstance(request, AnswerNow):
+                    newest.note(request)
+                elif newest is not None and self._ends(newest, request):
                     newest.stop.set()
-                if not isinstance(request, CancelRequest | StopIdlePrefill):
+                if not isinstance(request, CancelRequest | StopIdlePrefill | AnswerNow):
                     newest = _Job(request)
                     self._jobs.put(newest)
         except FrameError:
@@ -190,13 +204,11 @@ class EngineServer:
             case TokenizeRequest() as request:
                 self._send(engine.tokenize(request))
             case ReplyRequest() | CompleteRequest() as request:
-                self._reply(engine, request, job.stop.is_set)
+                self._reply(engine, request, job)
 
-    def _reply(
-        self, engine: SynchronousEngine, request: ReplyRequest | CompleteRequest, should_stop: Callable[[], bool]
-    ) -> None:
+    def _reply(self, engine: SynchronousEngine, request: ReplyRequest | CompleteRequest, job: _Job) -> None:
         with self._keeping:
-            for event in engine.reply(request, should_stop):
+            for event in engine.reply(request, job.stop.is_set, job.answer_now.is_set):
                 self._send(event)
 
     def _send(self, event: Event) -> None:

@@ -6,18 +6,19 @@ This module knows the tokens of a prompt and how many of them are held already; 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.model.interface import LanguageModel
+from tui_llama.engine.model.interface import LanguageModel, PromptTemplate
 from tui_llama.engine.prompt_cache.cache import PromptCache
 from tui_llama.engine.prompt_cache.common_prefix import common_prefix_length
 from tui_llama.engine.prompting.edited_answer import answer_tokens
 from tui_llama.engine.prompting.fit_turns import fit_turns, most_prompt_tokens
 from tui_llama.engine.prompting.ledger_prompt import EncodedPrompt, encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
+from tui_llama.engine.prompting.thought_tokens import MOST_MARK_TOKENS, thought_and_text_tokens
 from tui_llama.engine.requests import (
     CompleteRequest,
     EstimateRequest,
@@ -42,7 +43,8 @@ class Prompt:
     """All tokens of a prompt; the first `kept_tokens` are the ledger's, and `left_out_messages` are not in it.
 
     A template of `template_source` has written it. When an answer is continued, `answer_ids` are its tokens so far,
-    which are part of `token_ids`.
+    which are part of `token_ids`; the first
+    `asked_tokens` of these are the prompt before the answer.
     """
 
     kept_tokens: int
@@ -50,6 +52,7 @@ class Prompt:
     left_out_messages: int = 0
     answer_ids: tuple[int, ...] = ()
     template_source: str = ""
+    asked_tokens: int = 0
 
 
 def without_foreign_tokens(model: LanguageModel, request: _Request) -> _Request:
@@ -105,15 +108,34 @@ def check_images(messages: Sequence[ChatMessage]) -> None:
         raise EngineError("this model sees no images", "Send the message without them, or choose a model that does.")
 
 
-def given_values(request: ConversationRequest) -> dict[str, Any]:
-    """Returns the further variables of the chat template that a request gives.
+def render_conversation(
+    template: PromptTemplate,
+    request: ConversationRequest,
+    shown: Sequence[ChatMessage],
+    *,
+    asks_for_answer: bool = True,
+    now: datetime | None = None,
+) -> str:
+    """Returns what the template writes for a request: it is told whether to think, and what else the request gives.
+
+    Args:
+        template: The model's, perhaps without its fallback.
+        request: Its `thinking`, and what it gives the template.
+        shown: The messages that the template is to see.
+        asks_for_answer: True: an answer begins after the last message.
+        now: The moment for a template that asks for the date; by default the one that the request tells.
 
     Raises:
-        GivenValuesError: they are no JSON object, or not to be given.
+        EngineError: the template refused the messages, or the request's values are no JSON object.
     """
-    if isinstance(request, ReplyRequest | CompleteRequest):
-        return template_values(request.template_values)
-    return {}
+    switch = template.thinking.switch(request.thinking)
+    given = template_values(request.template_values) if isinstance(request, ReplyRequest | CompleteRequest) else {}
+    return template.render(
+        switch.told(shown),
+        add_generation_prompt=asks_for_answer,
+        now=now or told_moment(request),
+        values={**switch.values, **given},
+    )
 
 
 def _keeps_template(request: ConversationRequest) -> bool:
@@ -142,12 +164,11 @@ def encode_conversation(
         EngineError: the template refused the messages, or they have images.
     """
     check_images(messages)
-    now, values = told_moment(request), given_values(request)
     template = model.chat_template.without_fallback() if _keeps_template(request) else model.chat_template
 
     def encode(some: Sequence[ChatMessage]) -> EncodedPrompt:
         shown = prompt_messages(some)
-        rendered = template.render(shown, add_generation_prompt=asks_for_answer, now=now, values=values)
+        rendered = render_conversation(template, request, shown, asks_for_answer=asks_for_answer)
         others_texts = [message.text for message in shown if message.role in (Role.USER, Role.TOOL)]
         return encode_prompt(model.tokenizer, rendered, request.ledger, others_texts)
 
@@ -158,7 +179,7 @@ def encode_conversation(
         fitted = fit_turns(messages, encode, most, model.context_size)
         encoded, left_out = fitted.encoded, fitted.left_out_messages
     token_ids = [*request.ledger[: encoded.kept_tokens], *encoded.token_ids]
-    return Prompt(encoded.kept_tokens, token_ids, left_out, template_source=encoded.source)
+    return Prompt(encoded.kept_tokens, token_ids, left_out, template_source=encoded.source, asked_tokens=len(token_ids))
 
 
 def encode_continuation(model: LanguageModel, request: CompleteRequest) -> Prompt:
@@ -175,7 +196,8 @@ def encode_continuation(model: LanguageModel, request: CompleteRequest) -> Promp
     is_in_answer = False
     if not request.messages or _ledger_writes_answer(model, request):
         answer_ids = request.ledger[max(0, len(request.ledger) - request.answer_tokens) :]
-        prompt = Prompt(len(request.ledger), [*request.ledger], answer_ids=answer_ids)
+        asked_tokens = len(request.ledger) - len(answer_ids)
+        prompt = Prompt(len(request.ledger), [*request.ledger], answer_ids=answer_ids, asked_tokens=asked_tokens)
     else:
         is_in_answer = not request.answer_has_ended
         prompt = _encode_said(model, request)
@@ -190,8 +212,9 @@ def _ledger_writes_answer(model: LanguageModel, request: CompleteRequest) -> boo
     if request.vocabulary or not 0 < request.answer_tokens <= len(request.ledger):
         return False
     written = "".join(map(model.tokenizer.stream_decoder().push, request.ledger[-request.answer_tokens :]))
-    answer = _asked_and_answered(request.messages)[1].rstrip(_LOST)
-    return bool(answer) and written.startswith(answer)
+    _asked, answer = _asked_and_answered(request.messages)
+    text, thought = answer.text.rstrip(_LOST), answer.thought.rstrip(_LOST)
+    return bool(text or thought) and (text in written and thought in written if thought else written.startswith(text))
 
 
 def _encode_said(model: LanguageModel, request: CompleteRequest) -> Prompt:
@@ -201,17 +224,19 @@ def _encode_said(model: LanguageModel, request: CompleteRequest) -> Prompt:
     asked, answer = _asked_and_answered(request.messages)
     if request.messages[-1].role is Role.ASSISTANT and request.messages[-1].fields:
         raise EngineError("only the text of an answer can be continued", "Leave out the further fields of the answer.")
-    reserved_tokens = len(answer_tokens(model.tokenizer, (), answer))
+    reserved_tokens = len(answer_tokens(model.tokenizer, (), answer.thought + answer.text)) + MOST_MARK_TOKENS
     prompt = encode_conversation(model, request, asked, reserved_tokens=reserved_tokens)
     length = len(prompt.token_ids)
     generated = request.ledger[length:] if prompt.kept_tokens == length else ()
-    answer_ids = answer_tokens(model.tokenizer, generated, answer)
+    answer_ids = thought_and_text_tokens(model, prompt.token_ids, answer, generated)
     return replace(prompt, token_ids=[*prompt.token_ids, *answer_ids], answer_ids=tuple(answer_ids))
 
 
-def _asked_and_answered(messages: tuple[ChatMessage, ...]) -> tuple[tuple[ChatMessage, ...], str]:
-    """Returns the messages before the last answer, and the answer's text; empty if nothing was answered yet."""
-    return (messages[:-1], messages[-1].text) if messages[-1].role is Role.ASSISTANT else (messages, "")
+def _asked_and_answered(messages: tuple[ChatMessage, ...]) -> tuple[tuple[ChatMessage, ...], ChatMessage]:
+    """Returns the messages before the last answer, and the answer; an empty one if nothing was answered yet."""
+    if messages[-1].role is Role.ASSISTANT:
+        return messages[:-1], messages[-1]
+    return messages, ChatMessage(Role.ASSISTANT, "")
 
 
 def check_that_it_fits(model: LanguageModel, token_ids: Sequence[int]) -> None:

@@ -85,4 +85,9 @@ def _joined(messages: Sequence[ChatMessage]) -> ChatMessage:
     if len(messages) == 1:
         return messages[0]
     texts = [message.text for message in messages]
-    return ChatMessage(messages[0].role, _BETWEEN.join([text for text in texts if text.strip()] or texts[:1]))
+    thoughts = [message.thought for message in messages if message.thought]
+    return ChatMessage(
+        messages[0].role,
+        _BETWEEN.join([text for text in texts if text.strip()] or texts[:1]),
+        thought=_BETWEEN.join(thoughts),
+    )

@@ -6,21 +6,12 @@ prompt keeps its tokens.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from tui_llama.chat import ChatMessage
 from tui_llama.engine.model.interface import LanguageModel
 from tui_llama.engine.prompting.conversation_prompt import Prompt, encode_conversation
+from tui_llama.engine.prompting.thought_tokens import MOST_MARK_TOKENS, text_opening
 from tui_llama.engine.requests import EstimateRequest, IdlePrefillRequest, ReplyRequest
-
-_ENDS_OF_THOUGHTS: Final = (
-    ("<think>\n", "\n</think>\n\n"),
-    ("<think>", "\n\n</think>\n\n"),
-    ("[THINK]", "[/THINK]"),
-)
-"""How templates open a thought where an answer begins, and what closes it as they write a thought of no words."""
-_LONGEST_OPENING: Final = 16
-"""The most tokens that an opening has, even if each letter is a token."""
 
 
 def encode_reply(
@@ -44,18 +35,6 @@ def encode_reply(
         return encode_conversation(model, request, messages)
     # As the model would have gone on: without a blank in front, and names of control tokens are text.
     start_ids = model.tokenizer.tokenize(request.reply_start, continues=True)
-    longest_closing = max(len(_closing_ids(model, closing)) for _opening, closing in _ENDS_OF_THOUGHTS)
-    prompt = encode_conversation(model, request, messages, reserved_tokens=len(start_ids) + longest_closing)
-    token_ids = [*prompt.token_ids, *_thought_end(model, prompt.token_ids), *start_ids]
-    return replace(prompt, token_ids=token_ids, answer_ids=tuple(start_ids))
-
-
-def _thought_end(model: LanguageModel, token_ids: Sequence[int]) -> list[int]:
-    """Returns the tokens that close a thought which the prompt opens at its end; none if it opens none."""
-    end = b"".join(model.tokenizer.piece(each, special=True) for each in token_ids[-_LONGEST_OPENING:])
-    closing = next((closing for opening, closing in _ENDS_OF_THOUGHTS if end.endswith(opening.encode())), "")
-    return _closing_ids(model, closing) if closing else []
-
-
-def _closing_ids(model: LanguageModel, closing: str) -> list[int]:
-    return model.tokenizer.tokenize(closing, parse_special=True, continues=True)
+    prompt = encode_conversation(model, request, messages, reserved_tokens=len(start_ids) + MOST_MARK_TOKENS)
+    asked_ids = [*prompt.token_ids, *text_opening(model, prompt.token_ids)]
+    return replace(prompt, token_ids=[*asked_ids, *start_ids], answer_ids=tuple(start_ids), asked_tokens=len(asked_ids))

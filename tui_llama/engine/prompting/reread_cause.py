@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.events import RereadCause
 from tui_llama.engine.model.interface import LanguageModel
-from tui_llama.engine.prompting.conversation_prompt import Prompt, given_values, told_moment
+from tui_llama.engine.prompting.conversation_prompt import Prompt, render_conversation
 from tui_llama.engine.prompting.ledger_prompt import encode_prompt
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
@@ -90,7 +90,7 @@ def _tells_another_date(
     written = b"".join(model.tokenizer.piece(token_id, special=True) for token_id in beginning)
     others_texts = [message.text for message in shown if message.role in (Role.USER, Role.TOOL)]
     for moment in dates_in(written.decode(errors="replace")):
-        rendered = model.chat_template.render(shown, now=moment, values=given_values(request))
+        rendered = render_conversation(model.chat_template, request, shown, now=moment)
         encoded = encode_prompt(model.tokenizer, rendered, request.ledger, others_texts)
         if encoded.kept_tokens > prompt.kept_tokens + _DATE_TOKENS:
             return True
@@ -99,6 +99,6 @@ def _tells_another_date(
 
 def _changes_answers(model: LanguageModel, shown: Sequence[ChatMessage], request: ReplyRequest) -> bool:
     """Tells whether the template leaves out a part of an answer; most that do leave out the thinking before it."""
-    rendered = model.chat_template.render(shown, now=told_moment(request), values=given_values(request))
-    answers = (message.text.strip() for message in shown if message.role is Role.ASSISTANT)
-    return any(answer not in rendered for answer in answers)
+    rendered = render_conversation(model.chat_template, request, shown)
+    answers = [message for message in shown if message.role is Role.ASSISTANT]
+    return any(part.strip() not in rendered for answer in answers for part in (answer.text, answer.thought))

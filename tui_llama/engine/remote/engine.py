@@ -139,6 +139,9 @@ class RemoteEngine:
         if self._work is not None:
             self._work.stop()
 
+    def answer_now(self) -> None:
+        """Does nothing: see `Capabilities.can_answer_now`."""
+
     async def close(self) -> None:
         """Ends what is going on, and closes the connections."""
         self.cancel()
@@ -243,6 +246,7 @@ def model_info(facts: "ServerFacts", server: Server) -> ModelInfo:
             can_estimate=False,
             can_prefill_idle=False,
             can_continue=bool(dialect.continue_fields),
+            can_answer_now=False,
             sees_images=facts.sees_images,
             has_probabilities=dialect.has_probabilities,
             has_grammars=bool(dialect.grammar_path),

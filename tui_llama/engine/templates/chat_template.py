@@ -32,6 +32,7 @@ from tui_llama.engine.templates.message_marks import space_before, without_marks
 from tui_llama.engine.templates.others_places import others_places
 from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.templates.template_text import stored_template
+from tui_llama.engine.templates.thinking.knowledge import TemplateThinking
 from tui_llama.engine.templates.tool_places import (
     TOOL_TRIES,
     ToolPlaces,
@@ -78,6 +79,7 @@ class ChatTemplate:
 
     Attributes:
         marks: Those of `KNOWN_MARKS` that the template writes.
+        thinking: What the template knows of thinking.
 
     Raises:
         EngineError: the text is not a template, or is too large.
@@ -100,6 +102,9 @@ class ChatTemplate:
         self.source = source
         self.notices = tuple(notices)
         self.marks = tuple(mark for mark in KNOWN_MARKS if mark in text)
+        self.thinking = TemplateThinking(
+            text, lambda messages, values, asks: self._run(messages, asks, datetime.now(), Given(values))
+        )
         self._stop_texts = tuple(stop_texts)
         self._template = _compile(text)
         self._texts = {"bos_token": bos_text, "eos_token": eos_text}

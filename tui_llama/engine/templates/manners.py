@@ -16,6 +16,7 @@ from tui_llama.engine.templates.given_values import (
     with_text_arguments,
 )
 from tui_llama.engine.templates.message_marks import without_marks
+from tui_llama.engine.templates.thinking.forms import THOUGHT_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ def template_variables(
 def _as_template_sees(message: ChatMessage, manner: Manner, given: Given) -> dict[str, Any]:
     content: Any = [{"type": "text", "text": message.text}] if message.role in manner.roles_in_parts else message.text
     fields = given.fields_of(message)
+    if message.role is Role.ASSISTANT and message.thought:
+        fields = dict.fromkeys(THOUGHT_NAMES, without_marks(message.thought)) | fields
     if given.no_text_is_none and fields.get("tool_calls") and not message.text.strip():
         content = None
     return {"role": str(message.role), "content": content, **fields}

@@ -6,8 +6,8 @@ from typing import Any, Final, TypeAlias
 
 from tui_llama.chat import StopReason
 from tui_llama.engine.events import Finished, PromptProgress, TextPiece, TokenProbability
-from tui_llama.serve.openai.answer_text.reasoning import PartedText, ReasoningSplitter
 from tui_llama.serve.openai.answer_text.tool_calls import AnswerPart, NumberedCall, ToolCallParser
+from tui_llama.serve.openai.answer_text.whole_text import WholeText
 from tui_llama.serve.openai.chunks import ENDED, Envelope, Ids, finish_reason
 from tui_llama.serve.openai.figures import RunningFigures, timings, usage_figures
 from tui_llama.serve.openai.probabilities import TellableProbabilities, chat_probabilities
@@ -27,20 +27,17 @@ class ChatAnswer:
 
     Args:
         asked: What the request asks for.
-        is_thinking: The prompt ends inside a thought.
         ids: Supplies ids and times.
     """
 
-    def __init__(self, asked: AskedChat, is_thinking: bool, ids: Ids) -> None:
+    def __init__(self, asked: AskedChat, ids: Ids) -> None:
         self._form = asked.form
         self._allows_more_calls = asked.allows_more_calls
         self._envelope = Envelope("chatcmpl-", asked.model, ids)
-        self._splitter = ReasoningSplitter(is_thinking) if asked.parts_thinking else None
+        self._whole = None if asked.parts_thinking else WholeText(asked.goes_on_in_thought)
         self._parser = (
             ToolCallParser(asked.tool_format, lambda: ids.new()[:_CALL_ID_LENGTH]) if asked.tool_format else None
         )
-        if self._splitter is not None:
-            self._splitter.continue_after(asked.answer_so_far)
         self._figures = RunningFigures(ids.clock)
         self._probabilities = TellableProbabilities()
         self._has_begun = False
@@ -57,12 +54,12 @@ class ChatAnswer:
         """Yields the chunks of a piece of the answer; none while it is held back."""
         yield from self._begin()
         self._figures.wrote(piece)
-        yield from self._chunks(self._deltas(piece.text, is_last=False), self._probabilities.take(piece))
+        yield from self._chunks(self._deltas(piece.thought, piece.text), self._probabilities.take(piece))
 
     def finish(self, event: Finished) -> Iterator[dict[str, Any]]:
         """Yields what was held back, the end, and the usage if the request asks for it."""
         yield from self._begin()
-        yield from self._chunks(self._deltas("", is_last=True), self._probabilities.finish(event.stop_reason))
+        yield from self._chunks(self._deltas(is_last=True), self._probabilities.finish(event.stop_reason))
         last: dict[str, Any] = {"timings": timings(event.usage)}
         usage = {"usage": usage_figures(event.usage)}
         reason = self._finish_reason(event.stop_reason)
@@ -79,9 +76,9 @@ class ChatAnswer:
         deltas: list[Delta] = []
         told: list[TokenProbability] = []
         for piece in pieces:
-            deltas += self._deltas(piece.text, is_last=False)
+            deltas += self._deltas(piece.thought, piece.text)
             told += self._probabilities.take(piece)
-        deltas += self._deltas("", is_last=True)
+        deltas += self._deltas(is_last=True)
         told += self._probabilities.finish(event.stop_reason)
         choice = {"index": 0, "message": _message(deltas), "finish_reason": self._finish_reason(event.stop_reason)}
         if self._form.has_probabilities:
@@ -95,16 +92,12 @@ class ChatAnswer:
             self._has_begun = True
             yield self._chunk({"role": "assistant", "content": ""})
 
-    def _deltas(self, text: str, *, is_last: bool) -> list[Delta]:
+    def _deltas(self, thought: str = "", text: str = "", *, is_last: bool = False) -> list[Delta]:
         """Returns what is certain of the answer after the next text, in the order in which it was written."""
-        parted = PartedText("", text)
-        if self._splitter is not None:
-            parted = self._splitter.push(text)
-            if is_last:
-                rest = self._splitter.finish()
-                parted = PartedText(parted.reasoning + rest.reasoning, parted.content + rest.content)
-        thought: list[Delta] = [{"reasoning_content": parted.reasoning}] if parted.reasoning else []
-        return thought + [_delta(part) for part in self._parts(parted.content, is_last)]
+        if self._whole is not None:
+            thought, text = "", self._whole.push(thought, text)
+        thoughts: list[Delta] = [{"reasoning_content": thought}] if thought else []
+        return thoughts + [_delta(part) for part in self._parts(text, is_last)]
 
     def _parts(self, text: str, is_last: bool) -> list[AnswerPart]:
         if self._parser is None:

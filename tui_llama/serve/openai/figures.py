@@ -12,12 +12,15 @@ _MILLISECONDS = 1000.0
 def usage_figures(usage: Usage) -> dict[str, Any]:
     """Returns the token counts of an answer."""
     prompt_tokens = usage.reused_tokens + usage.read_tokens
-    return {
+    figures: dict[str, Any] = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": usage.generated_tokens,
         "total_tokens": prompt_tokens + usage.generated_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.reused_tokens},
     }
+    if usage.thought_tokens:
+        figures["completion_tokens_details"] = {"reasoning_tokens": usage.thought_tokens}
+    return figures
 
 
 def timings(usage: Usage) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from starlette.routing import Route
 
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.serve.http.json_body import json_body
-from tui_llama.serve.openai.answer_text.open_thought import OpenThoughts
 from tui_llama.serve.openai.answering import Answering
 from tui_llama.serve.openai.chunks import Ids
 from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody, TextBody
@@ -66,12 +65,11 @@ class _OpenAIRoutes:
         self._ping_seconds = ping_seconds
         self._ids = ids
         self._turns = itertools.count(1)
-        self._open_thoughts = OpenThoughts()
 
     async def chat(self, request: Request) -> Answering:
         body = await json_body(request.receive, ChatBody)
         asked = asked_chat(body, next(self._turns), self._settings, self._model_for(body))
-        return Answering(self._queue, ChatQuestion(asked, self._open_thoughts, self._ids), self._ping_seconds)
+        return Answering(self._queue, ChatQuestion(asked, self._ids), self._ping_seconds)
 
     async def text(self, request: Request) -> Answering:
         body = await json_body(request.receive, TextBody)

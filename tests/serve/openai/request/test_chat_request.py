@@ -137,9 +137,10 @@ async def test_a_whole_conversation_reaches_the_engine() -> None:
     assert fields == [
         {},
         {"name": "Ada"},
-        {"tool_calls": [call], "reasoning_content": "hm"},
+        {"tool_calls": [call]},
         {"tool_call_id": "call_1"},
     ]
+    assert [each.thought for each in request.messages] == ["", "", "hm", ""]
 
 
 async def test_arguments_that_are_an_object_become_text() -> None:

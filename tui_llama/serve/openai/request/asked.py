@@ -38,7 +38,7 @@ class AskedChat:
         parts_thinking: The thinking is told in a field of its own.
         tool_format: How the model writes tool calls; None: calls stay text.
         allows_more_calls: The answer may have more than one tool call; if not, only the first one is told.
-        answer_so_far: The beginning of the answer, which the client has.
+        goes_on_in_thought: The answer goes on within its thought, which the client has.
     """
 
     request: ReplyRequest | CompleteRequest
@@ -47,7 +47,7 @@ class AskedChat:
     parts_thinking: bool = False
     tool_format: ToolFormat | None = None
     allows_more_calls: bool = True
-    answer_so_far: str = ""
+    goes_on_in_thought: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import msgspec
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.requests import CompleteRequest, Overflow, OverflowMode, ReplyRequest
-from tui_llama.serve.openai.answer_text.reasoning import OPENING_MARK
 from tui_llama.serve.openai.answer_text.tool_formats import ToolFormat, Tools, tool_format
 from tui_llama.serve.openai.owner import conversation_owner
 from tui_llama.serve.openai.request.asked import AskedChat, answer_form
@@ -22,6 +21,7 @@ _KEPT_VARIABLES: Final = frozenset({"messages", "tools", "add_generation_prompt"
 _SPLIT_FORMATS: Final = (None, "auto", "deepseek")
 _WHOLE_FORMAT: Final = "none"
 _NO_EFFORT: Final = "none"
+_THOUGHT_FIELD: Final = "reasoning_content"
 STOPS_WHEN_FULL: Final = Overflow(OverflowMode.STOP)
 """A server cuts nothing out of a prompt behind its client's back."""
 
@@ -48,10 +48,10 @@ def asked_chat(body: ChatBody, turn: int, settings: Settings, model: ModelInfo) 
         request if not (is_continued or _closes(body)) else _continuation(request, is_continued),
         model,
         answer_form(body, asked_of_tokens),
-        _parts_thinking(body, model),
+        _parts_thinking(body),
         _tool_format(body, model, tools),
         body.parallel_tool_calls is not False,
-        messages[-1].text if is_continued else "",
+        is_continued and bool(messages[-1].thought) and not messages[-1].text,
     )
 
 
@@ -86,11 +86,15 @@ def _continuation(reply: ReplyRequest, is_continued: bool) -> CompleteRequest:
     """Returns the request that continues the last message, or that begins no answer of its own after it."""
     last = reply.messages[-1]
     if is_continued and last.fields:
-        raise unsupported(
-            "messages", "A message with tool calls, a name or reasoning_content is not continued; content is."
-        )
+        raise unsupported("messages", "A message with tool calls or a name is not continued.")
     same = {name: getattr(reply, name) for name in _SHARED_FIELDS}
-    return CompleteRequest(text="", answer=last.text if is_continued else "", answer_has_ended=not is_continued, **same)
+    return CompleteRequest(
+        text="",
+        answer=last.text if is_continued else "",
+        answer_thought=last.thought if is_continued else "",
+        answer_has_ended=not is_continued,
+        **same,
+    )
 
 
 _SHARED_FIELDS: Final = tuple(
@@ -102,7 +106,8 @@ def _continues(body: ChatBody, messages: Sequence[ChatMessage]) -> bool:
     """Tells whether the answer continues the last message, as llama-server does unless a request says otherwise."""
     asks = body.continue_final_message
     is_answer = messages[-1].role is Role.ASSISTANT
-    if asks is True or asks == "content":
+    goes_on_in_thought = asks == _THOUGHT_FIELD and bool(messages[-1].thought) and not messages[-1].text
+    if asks is True or asks == "content" or goes_on_in_thought:
         if body.add_generation_prompt:
             raise wrong(
                 "continue_final_message", "continue_final_message and add_generation_prompt exclude each other."
@@ -111,7 +116,9 @@ def _continues(body: ChatBody, messages: Sequence[ChatMessage]) -> bool:
             raise wrong("continue_final_message", "The last message is none of the assistant's.")
         return True
     if isinstance(asks, str):
-        raise unsupported("continue_final_message", "Only the content of a message is continued.")
+        raise unsupported(
+            "continue_final_message", "The content of a message is continued, or reasoning_content without content."
+        )
     has_calls = '"tool_calls"' in messages[-1].fields
     return is_answer and not has_calls and asks is None and body.add_generation_prompt is not True
 
@@ -161,10 +168,10 @@ def _template_values(body: ChatBody) -> str:
     return msgspec.json.encode(values).decode() if values else ""
 
 
-def _parts_thinking(body: ChatBody, model: ModelInfo) -> bool:
+def _parts_thinking(body: ChatBody) -> bool:
     if body.reasoning_format not in (*_SPLIT_FORMATS, _WHOLE_FORMAT):
         raise unsupported("reasoning_format", "reasoning_format can be “auto”, “deepseek” or “none”.")
-    return body.reasoning_format != _WHOLE_FORMAT and OPENING_MARK in model.template_marks
+    return body.reasoning_format != _WHOLE_FORMAT
 
 
 def _tool_format(body: ChatBody, model: ModelInfo, tools: Tools) -> ToolFormat | None:

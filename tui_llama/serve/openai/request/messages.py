@@ -40,7 +40,8 @@ def _message(body: MessageBody, param: str) -> ChatMessage:
         raise unsupported(f"{param}.function_call", "function_call is the old form; use tool_calls.")
     if body.content is None and role is not Role.ASSISTANT:
         raise wrong(f"{param}.content", f"A message of the role “{body.role}” needs content.")
-    return ChatMessage(role, _text(body.content, f"{param}.content"), fields=_fields(body, param))
+    thought = (body.reasoning_content or body.reasoning or "") if role is Role.ASSISTANT else ""
+    return ChatMessage(role, _text(body.content, f"{param}.content"), fields=_fields(body, param), thought=thought)
 
 
 def _text(content: str | Sequence[Mapping[str, Any]] | None, param: str) -> str:
@@ -68,7 +69,6 @@ def _fields(body: MessageBody, param: str) -> str:
         "name": body.name,
         "tool_calls": [_call(call, f"{param}.tool_calls[{place}]") for place, call in enumerate(body.tool_calls or ())],
         "tool_call_id": body.tool_call_id,
-        "reasoning_content": body.reasoning_content or body.reasoning,
     }
     given = {name: value for name, value in fields.items() if value}
     return msgspec.json.encode(given).decode() if given else ""

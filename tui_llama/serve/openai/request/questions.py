@@ -6,7 +6,6 @@ from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import PromptEncoded
 from tui_llama.engine.protocol import Engine
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest, TokenizeRequest
-from tui_llama.serve.openai.answer_text.open_thought import OpenThoughts
 from tui_llama.serve.openai.chat_answer import ChatAnswer
 from tui_llama.serve.openai.chunks import Ids
 from tui_llama.serve.openai.request.asked import AskedChat, AskedText
@@ -19,12 +18,10 @@ class ChatQuestion:
 
     Attributes:
         asked: What the request asks for.
-        open_thoughts: Knows whether a prompt ends inside a thought.
         ids: Supplies ids and times.
     """
 
     asked: AskedChat
-    open_thoughts: OpenThoughts
     ids: Ids
     prompt_field = "messages"
 
@@ -44,14 +41,11 @@ class ChatQuestion:
         return self.asked.form.is_streamed
 
     async def prepare(self, engine: Engine) -> None:
-        """Learns how the model's prompts open a thought."""
-        if self.asked.parts_thinking:
-            await self.open_thoughts.learn(engine, self.model)
+        """Does nothing: all is known."""
 
     def answer(self, prompt: PromptEncoded) -> ChatAnswer:
         """Returns what writes the answer to the prompt."""
-        is_thinking = self.asked.parts_thinking and self.open_thoughts.is_open_at_end(prompt)
-        return ChatAnswer(self.asked, is_thinking, self.ids)
+        return ChatAnswer(self.asked, self.ids)
 
 
 class TextQuestion:

@@ -105,7 +105,9 @@ def check_sizes(messages: Sequence[ChatMessage], values: str, model: ModelInfo) 
     written = sum(bool(message.text.strip()) for message in messages)
     if written > model.context_size:
         raise PromptTooLong(written, model.context_size, "messages", is_least=True)
-    check_length(sum(len(each.text) + len(each.fields) for each in messages) + len(values), model, "messages")
+    check_length(
+        sum(len(each.text) + len(each.thought) + len(each.fields) for each in messages) + len(values), model, "messages"
+    )
 
 
 def check_length(characters: int, model: ModelInfo, param: str) -> None:

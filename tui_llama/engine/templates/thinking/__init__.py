@@ -1,0 +1,1 @@
+"""What a chat template knows of thinking: how a model writes a thought, and how it is told to think or not."""
