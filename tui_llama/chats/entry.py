@@ -12,10 +12,10 @@ from tui_llama.chats.stored import MessageState, StoredMessage
 class Entry:
     """One message on the path that is shown.
 
-    `message_id` is its id in the chat's record. An answer whose `stop_reason` is None is under way, or was
-    interrupted; of one whose `prompt_is_known`, the record has all tokens. One that `may_repeat` itself was let go on
-    after a loop. The last message may be one that `is_replied_to` on another branch. `version` counts from 1, of
-    `version_count` messages in the same place.
+    An answer's `thought` is what the model thought before its text. `message_id` is its id in the chat's record. An
+    answer whose `stop_reason` is None is under way, or was interrupted; of one whose `prompt_is_known`, the record
+    has all tokens. One that `may_repeat` itself was let go on after a loop. The last message may be one that
+    `is_replied_to` on another branch. `version` counts from 1, of `version_count` messages in the same place.
     """
 
     role: Role
@@ -30,6 +30,7 @@ class Entry:
     version: int = 1
     version_count: int = 1
     attachments: tuple[Attachment, ...] = ()
+    thought: str = ""
 
 
 def entries_of(store: Store, chat_id: str) -> list[Entry]:
@@ -58,9 +59,10 @@ def _entry(message: StoredMessage, versions: list[int]) -> Entry:
         version=versions.index(message.message_id) + 1,
         version_count=len(versions),
         attachments=message.attachments,
+        thought=message.thought,
     )
 
 
 def message_of(entry: Entry | StoredMessage) -> ChatMessage:
     """Returns a message as the model gets it, with what is attached to it."""
-    return ChatMessage(entry.role, with_attachments(entry.text, entry.attachments))
+    return ChatMessage(entry.role, with_attachments(entry.text, entry.attachments), thought=entry.thought)

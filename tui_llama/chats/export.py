@@ -52,6 +52,11 @@ def _as_json(chats: Sequence[tuple[Store, str]]) -> bytes:
     return msgspec.json.format(msgspec.json.encode(written)) + b"\n"
 
 
+def _quoted(thought: str) -> str:
+    """Returns a thought as a quotation with an empty line behind it; nothing if there is none."""
+    return "".join(f"> {line}".rstrip() + "\n" for line in thought.splitlines()) + "\n" if thought else ""
+
+
 def _as_markdown(chats: Sequence[tuple[Store, str]]) -> bytes:
     parts = []
     for store, chat_id in chats:
@@ -60,7 +65,8 @@ def _as_markdown(chats: Sequence[tuple[Store, str]]) -> bytes:
         if chat.system_prompt:
             parts.append(f"## {_SPEAKERS[Role.SYSTEM]}\n\n{chat.system_prompt}")
         parts += [
-            f"## {_SPEAKERS[message.role]}\n\n{with_attachments(message.text, message.attachments)}"
+            f"## {_SPEAKERS[message.role]}\n\n{_quoted(message.thought)}"
+            f"{with_attachments(message.text, message.attachments)}"
             for message in store.messages(chat_id)
         ]
     return ("\n\n".join(parts) + "\n").encode()

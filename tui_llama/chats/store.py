@@ -195,7 +195,13 @@ class Store(MessageTree, UnsentTexts):
             answers.end_tokens(database, message_id)
 
     def append_to_answer(
-        self, message_id: int, text: str, token_ids: Sequence[int], *, piece_number: int | None = None
+        self,
+        message_id: int,
+        text: str,
+        token_ids: Sequence[int],
+        *,
+        piece_number: int | None = None,
+        thought: str = "",
     ) -> None:
         """Adds a piece to a partial or interrupted answer: one small row, however long the answer.
 
@@ -204,10 +210,11 @@ class Store(MessageTree, UnsentTexts):
             text: More of its text.
             token_ids: More of its tokens.
             piece_number: Counted from 0 since the answer was begun or opened again. One that is there is not added.
+            thought: More of the thought before its text.
         """
         piece_ids = blob_from_ids(token_ids)
         with self._transaction() as database:
-            answers.append_piece(database, message_id, text, piece_ids, piece_number)
+            answers.append_piece(database, message_id, text, piece_ids, piece_number, thought)
 
     def finish_answer(self, message_id: int, stop_reason: StopReason, usage: Usage | None) -> None:
         """Seals an answer, however it ended: it is complete from now on."""

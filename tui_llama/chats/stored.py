@@ -45,7 +45,7 @@ class Chat(msgspec.Struct, frozen=True):
 
 
 class StoredMessage(msgspec.Struct, frozen=True):
-    """One message of the tree; an answer's `text` is all that was committed of it so far.
+    """One message of the tree; an answer's `text` is all that was committed of it so far, behind its `thought`.
 
     Of an answer whose `prompt_is_known`, all tokens are in the ledger.
     """
@@ -60,6 +60,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     created_at: datetime
     prompt_is_known: bool = False
     attachments: tuple[Attachment, ...] = ()
+    thought: str = ""
 
 
 class StoredDraft(msgspec.Struct, frozen=True):

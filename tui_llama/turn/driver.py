@@ -191,10 +191,10 @@ class TurnDriver:
             case conversation.StartReply(turn=number):
                 self.meter.start_turn()
                 self._spawn(partial(self._reply, number, chat, self._open_answer()), f"turn {number}")
-            case conversation.AppendText(text=text, token_ids=token_ids):
-                if text and chat.has_prompt and not self.capabilities.has_exact_tokens:
+            case conversation.AppendText(text=text, token_ids=token_ids, thought=thought):
+                if (text or thought) and chat.has_prompt and not self.capabilities.has_exact_tokens:
                     chat.end_answer_tokens()
-                chat.append(text, token_ids)
+                chat.append(text, token_ids, thought)
                 self.meter.note_tokens(len(token_ids), monotonic())
                 view.append(text)
             case conversation.FinishAnswer(stop_reason=reason, usage=usage):
@@ -275,9 +275,9 @@ class TurnDriver:
                 self.meter.note_prompt(reused, done, total, monotonic(), cause)
                 self._carry_out(conversation.PromptAdvanced(number))
                 self._view.show_figures()
-            case events.TextPiece(text=text, token_ids=token_ids):
+            case events.TextPiece(text=text, token_ids=token_ids, thought=thought):
                 was_answering = self.state is State.ANSWERING
-                self._carry_out(conversation.TextArrived(number, text, token_ids))
+                self._carry_out(conversation.TextArrived(number, text, token_ids, thought))
                 self._view.show_figures() if was_answering else self._view.show_state()
             case events.Notice(text=text, is_lasting=is_lasting):
                 self.tell(text, is_lasting=is_lasting)

@@ -91,6 +91,7 @@ class RequestMaker:
             begun_at=date_text(chat.begun_at),
             loop_guard=settings.loop_guard == "on" and not may_repeat,
             answer=chat.entries[-1].text,
+            answer_thought=chat.entries[-1].thought,
             answer_tokens=answer_tokens if fed.token_ids and not fed.lacks_newest else 0,
             messages=() if has_tokens else chat.messages(),
         )

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.entry import Entry
@@ -22,9 +24,11 @@ class AnsweredPath(ChatPath):
     ) -> None:
         super().__init__(journal, model_path=model_path, system_prompt=system_prompt, record=record)
         self._unsaved_text: list[str] = []
+        self._unsaved_thought: list[str] = []
         self._unsaved_ids: list[int] = []
         self._piece_count = 0
         self._ending_before: tuple[StopReason, Usage | None] | None = None
+        self._usage_before: Usage | None = None
         self._refusal: StoreError | None = None
         """Why the open answer, which was to go on, is not open on the disk; known when the journal is settled."""
 
@@ -49,8 +53,11 @@ class AnsweredPath(ChatPath):
         """Opens the last answer, which was cut off, so that it can go on."""
         entry = self.entries[-1]
         entry.text = shown = entry.text.rstrip(DAMAGED_CHARACTER)
+        if not shown:
+            entry.thought = entry.thought.rstrip(DAMAGED_CHARACTER)
         if entry.stop_reason is not None:
             self._ending_before = entry.stop_reason, entry.usage
+        self._usage_before = entry.usage
         entry.may_repeat = entry.may_repeat or entry.stop_reason is StopReason.LOOP  # seen, and more of it wanted
         entry.stop_reason, entry.is_interrupted = None, False
         self._piece_count = 0
@@ -96,11 +103,13 @@ class AnsweredPath(ChatPath):
         self._change_answer(lambda store, answer: store.end_answer_tokens(answer))
         self.entries[-1].prompt_is_known = False
 
-    def append(self, text: str, token_ids: tuple[int, ...]) -> None:
-        """Adds text to the open answer; the next `flush` writes it."""
+    def append(self, text: str, token_ids: tuple[int, ...], thought: str = "") -> None:
+        """Adds text to the open answer, and to the thought before it; the next `flush` writes both."""
         self._ending_before = None
         self.entries[-1].text += text
+        self.entries[-1].thought += thought
         self._unsaved_text.append(text)
+        self._unsaved_thought.append(thought)
         self._unsaved_ids.extend(token_ids)
 
     def flush(self) -> None:
@@ -109,10 +118,13 @@ class AnsweredPath(ChatPath):
             return
         piece_number = self._piece_count
         text, token_ids = "".join(self._unsaved_text), tuple(self._unsaved_ids) if self.has_prompt else ()
-        self._unsaved_text, self._unsaved_ids = [], []
+        thought = "".join(self._unsaved_thought)
+        self._unsaved_text, self._unsaved_thought, self._unsaved_ids = [], [], []
         self._piece_count += 1
         self._change_answer(
-            lambda store, answer: store.append_to_answer(answer, text, token_ids, piece_number=piece_number)
+            lambda store, answer: store.append_to_answer(
+                answer, text, token_ids, piece_number=piece_number, thought=thought
+            )
         )
 
     def _change_answer(self, change: Callable[[Store, int], None]) -> None:
@@ -133,6 +145,9 @@ class AnsweredPath(ChatPath):
         before, self._ending_before = self._ending_before, None
         if before is not None and stop_reason in (StopReason.STOPPED, StopReason.FAILED):
             stop_reason, usage = before
+        else:
+            usage = _with_thought_of(self._usage_before, usage)
+        self._usage_before = None
         entry.stop_reason, entry.usage = stop_reason, usage
         if stop_reason is not StopReason.FAILED:  # an answer that failed is asked for again as it was
             self.next_reply_start = ""
@@ -146,3 +161,14 @@ class AnsweredPath(ChatPath):
     def _is_open_there(self) -> bool:
         refusal, self._refusal = self._refusal, None
         return refusal is None
+
+
+def _with_thought_of(before: Usage | None, usage: Usage | None) -> Usage | None:
+    """Returns the cost of an answer that went on, with that of the thought before it was cut off."""
+    if before is None or usage is None or not before.thought_tokens:
+        return usage
+    return msgspec.structs.replace(
+        usage,
+        thought_tokens=before.thought_tokens + usage.thought_tokens,
+        thought_seconds=before.thought_seconds + usage.thought_seconds,
+    )

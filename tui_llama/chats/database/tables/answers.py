@@ -73,7 +73,12 @@ def end_tokens(database: sqlite3.Connection, message_id: int) -> None:
 
 
 def append_piece(
-    database: sqlite3.Connection, message_id: int, text: str, piece_ids: bytes, piece_number: int | None
+    database: sqlite3.Connection,
+    message_id: int,
+    text: str,
+    piece_ids: bytes,
+    piece_number: int | None,
+    thought: str,
 ) -> None:
     """Adds a piece to an answer; see `Store.append_to_answer`.
 
@@ -83,6 +88,7 @@ def append_piece(
         text: More of its text.
         piece_ids: More of its tokens, little-endian uint32.
         piece_number: Which piece it is; None for the next.
+        thought: More of the thought before its text.
     """
     message = _open_answer(database, message_id)
     if piece_number is not None:
@@ -96,8 +102,8 @@ def append_piece(
     if piece_ids and message.kept_tokens is None:
         raise CallerError(f"Tokens were appended to answer {message_id} before its prompt was set.")
     database.execute(
-        "INSERT INTO answer_pieces (message_id, text, token_ids) VALUES (?, ?, ?)",
-        (message_id, storable(text), piece_ids),
+        "INSERT INTO answer_pieces (message_id, text, token_ids, thought) VALUES (?, ?, ?, ?)",
+        (message_id, storable(text), piece_ids, storable(thought)),
     )
 
 
@@ -136,6 +142,10 @@ def reopen_answer(
         )
     fold_pieces(database, message_id)
     text = message_row(database, message_id).text.rstrip(DAMAGED_CHARACTER)
+    if not text:
+        database.execute(
+            "UPDATE messages SET thought = rtrim(thought, ?) WHERE message_id = ?", (DAMAGED_CHARACTER, message_id)
+        )
     if shown is not None and text != storable(shown):
         raise StoreConflictError("The stored text of this answer is different.", "Open the chat again to see it.")
     database.execute(

@@ -19,6 +19,7 @@ from tui_llama.chats.database.tables.rows import (
     checked,
     full_ids,
     full_text,
+    full_thought,
     insert,
     message_from_row,
     tree_message_from_row,
@@ -154,7 +155,8 @@ def _made_already(database: sqlite3.Connection, chat_id: str, role: Role, made_a
 def pieces_of(database: sqlite3.Connection, message_id: int) -> list[PieceRow]:
     """Returns the pieces of an answer that were not folded into its message yet, in order."""
     rows = database.execute(
-        "SELECT message_id, text, token_ids FROM answer_pieces WHERE message_id = ? ORDER BY piece_id", (message_id,)
+        "SELECT message_id, text, token_ids, thought FROM answer_pieces WHERE message_id = ? ORDER BY piece_id",
+        (message_id,),
     )
     return [checked(row, PieceRow) for row in rows.fetchall()]
 
@@ -170,8 +172,8 @@ def fold_pieces(database: sqlite3.Connection, message_id: int) -> None:
     message = message_row(database, message_id)
     pieces = pieces_of(database, message_id)
     database.execute(
-        "UPDATE messages SET text = ?, generated_ids = ? WHERE message_id = ?",
-        (full_text(message, pieces), full_ids(message, pieces), message_id),
+        "UPDATE messages SET text = ?, thought = ?, generated_ids = ? WHERE message_id = ?",
+        (full_text(message, pieces), full_thought(message, pieces), full_ids(message, pieces), message_id),
     )
     database.execute("DELETE FROM answer_pieces WHERE message_id = ?", (message_id,))
 
@@ -186,7 +188,7 @@ def path_to(database: sqlite3.Connection, tip: int | None) -> list[tuple[Message
     ).fetchall()
     pieces: defaultdict[int, list[PieceRow]] = defaultdict(list)
     for row in database.execute(
-        f"{PATH_QUERY} SELECT message_id, text, token_ids FROM answer_pieces JOIN path USING (message_id)"
+        f"{PATH_QUERY} SELECT message_id, text, token_ids, thought FROM answer_pieces JOIN path USING (message_id)"
         " ORDER BY piece_id",
         (tip,),
     ):

@@ -52,6 +52,7 @@ class MessageRow(msgspec.Struct, frozen=True):
     created_at: int
     vocabulary: str | None
     attachments: str
+    thought: str
 
 
 class BranchRow(msgspec.Struct, frozen=True):
@@ -81,6 +82,7 @@ class PieceRow(msgspec.Struct, frozen=True):
     message_id: int
     text: str
     token_ids: bytes
+    thought: str
 
 
 def checked(row: sqlite3.Row, kind: type[Row]) -> Row:
@@ -144,12 +146,14 @@ def message_from_row(row: MessageRow, pieces: list[PieceRow]) -> StoredMessage:
         parent_id=row.parent_id,
         role=row.role,
         text=full_text(row, pieces),
+        thought=full_thought(row, pieces),
         state=row.state,
         stop_reason=row.stop_reason,
         usage=None if row.usage is None else msgspec.json.decode(row.usage, type=Usage),
         created_at=time_from(row.created_at),
         attachments=msgspec.json.decode(row.attachments, type=tuple[Attachment, ...]),
-        prompt_is_known=row.kept_tokens is not None and (not full_text(row, pieces) or bool(full_ids(row, pieces))),
+        prompt_is_known=row.kept_tokens is not None
+        and (not (full_text(row, pieces) or full_thought(row, pieces)) or bool(full_ids(row, pieces))),
     )
 
 
@@ -181,6 +185,11 @@ def _begun_at(row: ChatRow) -> datetime:
 def full_text(message: MessageRow, pieces: list[PieceRow]) -> str:
     """Returns the text of a message and of the pieces after it."""
     return message.text + "".join(piece.text for piece in pieces)
+
+
+def full_thought(message: MessageRow, pieces: list[PieceRow]) -> str:
+    """Returns the thought of a message and of the pieces after it."""
+    return message.thought + "".join(piece.thought for piece in pieces)
 
 
 def full_ids(message: MessageRow, pieces: list[PieceRow]) -> bytes:
