@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
@@ -32,6 +33,7 @@ from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
 from tui_llama.screens.dialogs.model_picker import ModelPicker
 from tui_llama.servers.address import Server
 from tui_llama.settings import Settings
+from tui_llama.widgets.attached.chip import Chip
 from tui_llama.widgets.message_view import AnswerView
 
 SIZE = (80, 24)
@@ -135,6 +137,25 @@ def test_editing(store: Store, snap_compare: Compare) -> None:
         await ask(pilot, "What is a llama?")
         await pilot.press("alt+up")
         await until_status(pilot, "keeps")
+
+    assert snap_compare(chat, terminal_size=SIZE, run_before=before)
+
+
+def test_attachments(store: Store, snap_compare: Compare) -> None:
+    chat = app(store, replies=[spoken("A list of numbers.")])
+
+    async def paste(pilot: Pilot[None], count: int) -> None:
+        pilot.app.post_message(events.Paste("".join(f"{number}\n" for number in range(count))))
+        await wait_until(pilot, lambda: any(f"{count} lines" in each.render().plain for each in pilot.app.query(Chip)))
+
+    async def before(pilot: Pilot[None]) -> None:
+        await until_status(pilot, "ready")
+        await paste(pilot, 100)
+        await ask(pilot, "What is this?")
+        await paste(pilot, 200)
+        await paste(pilot, 300)
+        await wait_until(pilot, lambda: all("tokens" in each.render().plain for each in pilot.app.query(Chip)))
+        await pilot.press(*"And these?", "shift+tab")
 
     assert snap_compare(chat, terminal_size=SIZE, run_before=before)
 

@@ -21,11 +21,11 @@ class AttachedFacts:
     state: FileState = FileState.SAME
 
 
-def attached_words(attachment: Attachment, facts: AttachedFacts | None = None) -> str:
+def attached_words(attachment: Attachment, facts: AttachedFacts | None = None, *, with_lines: bool = True) -> str:
     """Returns the size of an attachment and what is known of it, such as "12 kB · 200 lines · 3,456 tokens"."""
     line_count = attachment.text.count("\n") + (not attachment.text.endswith("\n"))
     parts = [size_words(len(attachment.text.encode(errors="replace")))]
-    if line_count > 1:
+    if with_lines and line_count > 1:
         parts.append(f"{line_count:,} lines")
     if facts is not None and facts.tokens is not None:
         parts.append(f"{facts.tokens:,} token{'' if facts.tokens == 1 else 's'}")

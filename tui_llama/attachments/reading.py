@@ -35,9 +35,9 @@ class FileState(StrEnum):
     """How the file of an attachment compares with what was attached. The value is its name on the screen."""
 
     SAME = ""
-    CHANGED = "the file has changed since"
-    GONE = "the file is gone"
-    UNREADABLE = "the file cannot be read any more"
+    CHANGED = "changed on disk"
+    GONE = "gone from disk"
+    UNREADABLE = "unreadable now"
 
 
 def read_attachment(path: Path) -> Attachment:

@@ -21,6 +21,7 @@ from textual.widgets import Static
 from tui_llama.attachments.facts import AttachedFacts, attached_words
 from tui_llama.chat import Attachment
 from tui_llama.text_safety import TextSanitizer, drawn, sanitize, sanitize_line
+from tui_llama.widgets.cutting import cut
 from tui_llama.widgets.long_text import beginning, extent, is_long
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ FRAME_SECONDS = 0.045  # at most 22 updates a second
 LONGEST_FRAME_SECONDS = 0.4
 REST_FOR_WORK = 3.0  # seconds of pause for each second of drawing, so that drawing takes a quarter of one core
 _NOTE_STYLE = "italic $foreground 50%"
+_ATTACHED_STYLE = "$foreground 60%"
+_NAME_CELLS = 28
 _ATTACHED = "attached"  # marks the lines of attachments for clicks
 
 FactsOf: TypeAlias = Callable[[Attachment], AttachedFacts | None]
@@ -84,17 +87,17 @@ class UserMessage(Static):
         super().__init__(self._drawn(), markup=False)
 
     def _drawn(self) -> Content:
-        above = Content.styled(self._above, _NOTE_STYLE).stylize(Style.from_meta({_ATTACHED: True}))
+        above = Content.styled(self._above, _ATTACHED_STYLE).stylize(Style.from_meta({_ATTACHED: True}))
         return Content.assemble(above, drawn(self._begins), (self._below, _NOTE_STYLE))
 
     @property
     def _above(self) -> str:
         """The lines of the attachments, as they are drawn."""
-        lines = [
-            f"▪ {sanitize_line(each.name)} · {attached_words(each, self._facts_of(each))}\n"
-            for each in self._attachments
-        ]
+        lines = [f"▪ {_short_name(each)} · {self._words_of(each)}\n" for each in self._attachments]
         return "".join(lines) if self._text else "".join(lines).removesuffix("\n")
+
+    def _words_of(self, attachment: Attachment) -> str:
+        return attached_words(attachment, self._facts_of(attachment), with_lines=False)
 
     def redraw_attached(self) -> None:
         """Draws what is known of the attachments again: it is more now."""
@@ -132,6 +135,14 @@ class UserMessage(Static):
     def mark_edited(self, is_edited: bool) -> None:
         """Marks the message, or removes the mark, if another version of it is being written."""
         self.set_class(is_edited, "-edited")
+
+
+def _short_name(attachment: Attachment) -> str:
+    """Returns the name of an attachment, or the last part of a long path, as far as there is room."""
+    name = Content(sanitize_line(attachment.name))
+    if name.cell_length > _NAME_CELLS:
+        name = Content(sanitize_line(attachment.name).rpartition("/")[2])
+    return cut(name, _NAME_CELLS).plain
 
 
 class Remark(Static):

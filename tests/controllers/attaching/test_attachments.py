@@ -347,8 +347,8 @@ async def test_a_chat_comes_back_the_same_and_says_what_has_changed(store: Store
     async with opened(store=store, replies=[spoken("again")]) as driver:
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.app.turn_driver.chat.chat_id == chat_id, "the chat")
-        await driver.until(lambda: "the file has changed since" in driver.questions[0], "the change")
-        await driver.until(lambda: "the file is gone" in driver.questions[0], "the loss")
+        await driver.until(lambda: "changed on disk" in driver.questions[0], "the change")
+        await driver.until(lambda: "gone from disk" in driver.questions[0], "the loss")
         await driver.ask("And?")
         assert asked_messages(driver)[0] == sent[0]
 
@@ -375,3 +375,34 @@ async def test_attached_says_when_there_is_nothing() -> None:
     async with opened() as driver:
         await driver.send("/attached")
         await driver.until(lambda: "Nothing is attached." in driver.status, "a hint")
+
+
+async def test_what_is_attached_and_not_sent_is_there_at_the_next_start(store: Store) -> None:
+    async with opened(store=store) as driver:
+        await attach(driver, "notes.txt")
+        await driver.write("What is")
+        await driver.at_rest()
+    async with opened(store=store) as driver:
+        await driver.until(lambda: driver.written == "What is", "the draft")
+        await attached(driver, "notes.txt")
+
+
+async def test_each_chat_has_its_own_attachments(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        await driver.ask("hi")
+        await attach(driver, "notes.txt")
+        await driver.pilot.press("ctrl+n")
+        await attached(driver)
+        await driver.pilot.press("ctrl+pagedown")
+        await attached(driver, "notes.txt")
+
+
+async def test_pictures_of_chips_fit_a_narrow_and_a_wide_screen() -> None:
+    for width in (40, 60, 120):
+        async with opened(size=(width, 20)) as driver:
+            await attach(driver, "src/main.py")
+            await driver.pilot.press("shift+tab")
+            await driver.at_rest()
+            line = next(row for row in driver.screen_text().splitlines() if "main.py" in row or "▪" in row)
+            assert line.rstrip().endswith("  ×")
+            assert ("t as text" in line) == (width == 120)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from textual import on
 from textual.app import App, ComposeResult
@@ -150,3 +151,21 @@ async def test_a_provider_that_learns_more_later_has_it_shown() -> None:
         known.append(Suggestion("b"))
         composer.complete()
         assert popup.is_open
+
+
+async def test_a_suggestion_that_does_something_is_taken_by_enter_even_where_it_is_written_already() -> None:
+    async with opened() as (app, composer, popup, pilot):
+        taken: list[str] = []
+
+        def signs(place: CursorPlace) -> Completion | None:
+            sign = Suggestion("@ ", on_taken=partial(taken.append, "@"))
+            return Completion(1, [sign]) if place.before == "@" else None
+
+        composer.completer.providers.insert(0, signs)
+        await pilot.press("@")
+        assert popup.is_open
+        await pilot.press("enter")
+        assert (taken, composer.text, app.submitted) == (["@"], "@ ", [])
+        assert not popup.is_open
+        await pilot.press("enter")
+        assert app.submitted == ["@ "]

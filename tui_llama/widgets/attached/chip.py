@@ -14,7 +14,9 @@ from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
 
 _MARK = "▪ "
-_REMOVE = " ×"
+_REMOVE = "×"
+_KEYS = "Enter show · x remove · t as text  "
+_WIDE = 90  # cells; with less room the keys would take that of the name
 _GAP = "  "
 
 
@@ -63,19 +65,22 @@ class Chip(Widget, can_focus=True):
 
     def render(self) -> Content:
         """Returns the line, as wide as the widget."""
-        room = max(0, self.content_size.width - len(_REMOVE))
+        right = _REMOVE
+        if self.has_focus and self.content_size.width >= _WIDE:
+            right = _KEYS + _REMOVE
+        room = max(0, self.content_size.width - len(right) - len(_GAP))
         details = Content.styled(attached_words(self.attachment, self._facts), ".chip--detail")
         name_room = max(room // 3, room - len(_MARK + _GAP) - details.cell_length)
         name = cut(Content(sanitize_line(self.attachment.name)), name_room)
         line = cut(Content.assemble(_MARK, name, _GAP, details), room)
-        blank = Content(" " * (room - line.cell_length))
-        return Content.assemble(line, blank, Content.styled(_REMOVE, ".chip--remove"))
+        blank = Content(" " * (room - line.cell_length) + _GAP)
+        return Content.assemble(line, blank, Content.styled(right, ".chip--remove"))
 
     def on_click(self, event: events.Click) -> None:
         """Removes the attachment if the click is on the cross; else shows it."""
         event.stop()
         offset = event.get_content_offset(self)
-        is_on_cross = offset is not None and offset.x >= self.content_size.width - len(_REMOVE)
+        is_on_cross = offset is not None and offset.x >= self.content_size.width - len(_GAP + _REMOVE)
         self.action_remove() if is_on_cross else self.action_show()
 
     def action_remove(self) -> None:
