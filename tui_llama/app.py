@@ -22,6 +22,7 @@ from tui_llama.controllers.attaching.path_completion import PathCompletion
 from tui_llama.controllers.attaching.path_lookup import PathLookup
 from tui_llama.controllers.attaching.pending import PendingAttachments
 from tui_llama.controllers.chats import ChatsController, make_chat
+from tui_llama.controllers.choosing.personas import PersonasController, persona_choices
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.set_argument import sampling_choices
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 
     from tui_llama.models.source import ModelSource
     from tui_llama.screens.dialogs.chat_list import ChatList
+    from tui_llama.screens.dialogs.choosing.persona_list import PersonaList
     from tui_llama.screens.dialogs.model_picker import ModelPicker
     from tui_llama.settings import Settings
 
@@ -139,10 +141,12 @@ class ChatApp(CommandActions):
                 "models": self.model_choices.choices,
                 "paths": self._paths.choices,
                 "sampling": sampling_choices,
+                "personas": persona_choices,
             }
         )
         self._texts = TextsController(chats, self)
         self._system_prompt = SystemPromptController(chats, self._draft, self._idle_prefill, self, run)
+        self._personas = PersonasController(chats, self._system_prompt, self.models, models, self, run)
         self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
         self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
         self._chats = ChatsController(chats, self._saving, self._editing, settings, self, run)
@@ -388,6 +392,16 @@ class ChatApp(CommandActions):
     async def on_chat_list_delete_wanted(self, event: "ChatList.DeleteWanted") -> None:
         """Deletes a chat of the list."""
         await self._chats.delete_listed(event.chat_list, event.chat_id)
+
+    # --- personas -----------------------------------------------------------------------------------------------
+
+    async def on_persona_list_save_wanted(self, event: "PersonaList.SaveWanted") -> None:
+        """Keeps what is chosen in the chat as a persona."""
+        await self._personas.save(event.persona_list, event.name)
+
+    async def on_persona_list_delete_wanted(self, event: "PersonaList.DeleteWanted") -> None:
+        """Deletes a persona of the list."""
+        await self._personas.delete(event.persona_list, event.name)
 
     # --- models -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from tui_llama.controllers.attaching.attachments import AttachmentsController
 from tui_llama.controllers.chats import ChatsController
+from tui_llama.controllers.choosing.personas import PersonasController
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
@@ -31,6 +32,7 @@ class CommandActions(PreferenceActions):
     _idle_prefill: IdlePrefillController
     _leaving: LeavingController
     _prompts: PromptsController
+    _personas: PersonasController
     _reply_start: ReplyStartController
     _sampling: SamplingController
     _system_prompt: SystemPromptController
@@ -84,6 +86,10 @@ class CommandActions(PreferenceActions):
     def action_edit_system_prompt(self, text: str = "") -> None:
         """Lets the user change what the model is told before all messages of this chat."""
         self._system_prompt.edit(text)
+
+    def action_choose_persona(self, name: str = "") -> None:
+        """Takes a persona; lists them where none is named."""
+        self._personas.take_or_list(name)
 
     def action_list_branches(self) -> None:
         """Opens the list of the ways that this chat went."""

@@ -121,6 +121,14 @@ COMMANDS = (
         "F9",
         argument="text",
     ),
+    Command(
+        "choose_persona",
+        "Personas",
+        "Take, save or delete a persona: system prompt, sampling, model, thinking, start of replies",
+        ("persona", "personas"),
+        argument="name",
+        choice_source="personas",
+    ),
     Command("list_branches", "Branches", "Open another branch of this chat", ("branches", "branch")),
     Command(
         "search_history",
