@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from tui_llama.screens.dialogs.choosing.persona_list import PersonaList
     from tui_llama.screens.dialogs.model_picker import ModelPicker
     from tui_llama.settings import Settings
+    from tui_llama.widgets.markdown.code_block import CodeBlock
 
 JOURNAL_SECONDS = 0.5
 
@@ -144,7 +145,7 @@ class ChatApp(CommandActions):
                 "personas": persona_choices,
             }
         )
-        self._texts = TextsController(chats, self)
+        self._texts = TextsController(chats, self, run)
         self._system_prompt = SystemPromptController(chats, self._draft, self._idle_prefill, self, run)
         self._personas = PersonasController(chats, self._system_prompt, self.models, models, self, run)
         self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
@@ -365,6 +366,10 @@ class ChatApp(CommandActions):
     @on(UserMessage.AttachmentsWanted)
     def _show_attachments(self, event: UserMessage.AttachmentsWanted) -> None:
         self._attachments.show_all(event.attachments)
+
+    def on_code_block_copy_wanted(self, event: "CodeBlock.CopyWanted") -> None:
+        """Copies the code of a block whose mark was clicked."""
+        self._texts.copy_code(event.text, event.number)
 
     def action_command_palette(self) -> None:
         """Opens the palette of commands."""

@@ -112,9 +112,9 @@ class CommandActions(PreferenceActions):
         """Shows what the model is given for the message that is being written, or was given for the last answer."""
         self._prompts.show_prompt()
 
-    def action_copy_answer(self) -> None:
-        """Copies the last answer as it was written."""
-        self._texts.copy_answer()
+    def action_copy_answer(self, what: str = "") -> None:
+        """Copies the last answer as it was written, or the code block of it that is named."""
+        self._texts.copy_answer(what)
 
     def action_whole_message(self) -> None:
         """Shows all of the last message of which only the beginning is shown."""

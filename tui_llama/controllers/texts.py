@@ -1,8 +1,11 @@
 """Copies what was said, and shows what is too long for the conversation."""
 
+import os
+from functools import partial
 from typing import Protocol
 
-from tui_llama.controllers.views import DialogView, HintView, ScreenView
+from tui_llama import paths
+from tui_llama.controllers.views import DialogView, HintView, RunAlone, ScreenView
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 from tui_llama.widgets.long_text import is_long
 
@@ -10,8 +13,12 @@ from tui_llama.widgets.long_text import is_long
 class TextsView(ScreenView, DialogView, HintView, Protocol):
     """The app, as the controller uses it."""
 
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copies the text."""
+    def keep_for_paste(self, text: str) -> None:
+        """Keeps a text that a key pastes, whatever the terminal does with it."""
+        ...
+
+    def write_sequence(self, sequence: str) -> None:
+        """Writes to the terminal what it obeys."""
         ...
 
 
@@ -21,11 +28,13 @@ class TextsController(OfShownChat):
     Args:
         live_chats: Have the driver of the chat on the screen.
         view: The app.
+        run: Runs what waits for a program.
     """
 
-    def __init__(self, live_chats: LiveChats, view: TextsView) -> None:
+    def __init__(self, live_chats: LiveChats, view: TextsView, run: RunAlone) -> None:
         super().__init__(live_chats)
         self._view = view
+        self._run = run
 
     def copy_selection(self) -> bool:
         """Copies what is selected; returns whether something is."""
@@ -33,19 +42,56 @@ class TextsController(OfShownChat):
         selected = screen.composer.selected_text or screen.get_selected_text()
         if not selected:
             return False
-        self._view.copy_to_clipboard(selected)
         screen.clear_selection()
-        self._view.show_hint("Copied.")
+        self.copy(selected, "The selection")
         return True
 
-    def copy_answer(self) -> None:
-        """Copies the last answer as it was written."""
+    def copy_answer(self, what: str = "") -> None:
+        """Copies the last answer as it was written, or a code block of it.
+
+        Args:
+            what: Empty for the answer, "code" for its last code block, "code 2" for the second.
+        """
         answer = self._turn_driver.chat.last_answer
         if answer is None:
             self._view.show_hint("There is no answer to copy yet.")
+            return
+        words = what.split()
+        if not words:
+            self.copy(answer.text, "The last answer")
+        elif words[0] == "code" and len(words) <= 2 and (len(words) == 1 or words[1].isdecimal()):
+            self.copy_code(answer.text, int(words[1]) if len(words) == 2 else None)
         else:
-            self._view.copy_to_clipboard(answer.text)
-            self._view.show_hint("The last answer was copied.")
+            self._view.show_hint("/copy copies the last answer, /copy code its last code, /copy code 2 its second.")
+
+    def copy_code(self, text: str, number: int | None = None) -> None:
+        """Copies code block `number` of a message, counted from 1; None for the last."""
+        from tui_llama.widgets.markdown.code import code_blocks
+
+        blocks = code_blocks(text)
+        if not blocks:
+            self._view.show_hint("There is no code to copy in this answer.")
+        elif number is None or 1 <= number <= len(blocks):
+            number = number or len(blocks)
+            self.copy(blocks[number - 1], f"Code block {number} of {len(blocks)}")
+        else:
+            self._view.show_hint(f"This answer has {len(blocks)} code block{'s' * (len(blocks) > 1)}.")
+
+    def copy(self, text: str, name: str) -> None:
+        """Copies any text and tells the user which way it took. `name` is what the user calls it."""
+        self._view.keep_for_paste(text)
+        self._run("copy", partial(self._copy, text, name))
+
+    async def _copy(self, text: str, name: str) -> None:
+        from tui_llama.system import clipboard
+
+        file = paths.data_folder() / "copied.txt"
+        try:
+            copied = await clipboard.copy(text, os.environ, self._view.write_sequence, file)
+        except OSError as error:
+            self._view.show_hint(f"{name} could not be copied: {file} cannot be written ({error.strerror}).")
+        else:
+            self._view.show_hint(f"{name} was copied {copied.words}.")
 
     def show_last_long(self) -> None:
         """Shows all of the user's last message of which only the beginning is shown."""

@@ -148,7 +148,13 @@ COMMANDS = (
     ),
     Command("stop", "Stop", "Stop the answer and keep its text", ("stop",), "escape", "Esc"),
     Command("show_prompt", "Prompt", "Show the exact prompt of the model", ("prompt",)),
-    Command("copy_answer", "Copy answer", "Copy the last answer to the clipboard", ("copy",)),
+    Command(
+        "copy_answer",
+        "Copy answer",
+        "Copy the last answer, or its code: /copy code 2",
+        ("copy",),
+        argument="code number",
+    ),
     Command("whole_message", "Whole message", "Show the whole of your last long message", ("whole",)),
     Command(
         "attach_file",

@@ -79,6 +79,15 @@ class TerminalApp(App[None]):
             encoded = base64.b64encode(text.encode()).decode()
             self._driver.write(f"\x1bPtmux;\x1b\x1b]52;c;{encoded}\a\x1b\\")
 
+    def keep_for_paste(self, text: str) -> None:
+        """Keeps a text that the editor's key for pasting inserts, whatever the terminal does with it."""
+        self._clipboard = text
+
+    def write_sequence(self, sequence: str) -> None:
+        """Writes to the terminal what it obeys, such as a sequence that copies a text."""
+        if self._driver is not None:
+            self._driver.write(sequence)
+
     async def _close_all(self) -> None:
         """Ends all widgets. Work that is ended while it waits for the removal of some ends these tasks with it."""
         task = asyncio.current_task()

@@ -1,5 +1,6 @@
 """Markdown as a model writes it."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -9,7 +10,9 @@ from textual.pilot import Pilot
 from textual.widgets import Markdown, Static
 from textual.widgets._markdown import MarkdownBullet
 
-from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown, CodeBlock
+from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
+from tui_llama.widgets.markdown.code import code_blocks
+from tui_llama.widgets.markdown.code_block import CodeBlock, CodeCaption
 
 
 class MarkdownApp(App[None]):
@@ -31,6 +34,11 @@ def screen_lines(pilot: Pilot[None]) -> list[str]:
     strips = pilot.app.screen._compositor.render_strips()
     lines = ["".join(segment.text for segment in strip).strip() for strip in strips]
     return [line for line in lines if line]
+
+
+def without_marks(lines: list[str]) -> list[str]:
+    """The lines without the marks that copy code."""
+    return [re.sub(r" *copy \d+$", "", line) for line in lines]
 
 
 BULLETS = "".join(f"- item {number}\n" for number in range(11))
@@ -133,22 +141,69 @@ async def test_a_table_that_loses_a_row_while_it_grows_is_drawn_again() -> None:
 
 async def test_what_is_said_of_a_code_block_stands_above_it() -> None:
     async with grown(["```python title", " of it\nx = 1\n```\n"]) as pilot:
-        assert screen_lines(pilot) == ["title of it", "x = 1"]
+        assert without_marks(screen_lines(pilot)) == ["python title of it", "x = 1"]
 
 
 @pytest.mark.parametrize(
     ("fence", "lines"),
     [
-        ("```python\nx\n```", ["x"]),
-        ("``` C++ \nx\n```", ["x"]),
+        ("```python\nx\n```", ["python", "x"]),
+        ("```\nx\n```", ["", "x"]),
+        ("``` C++ \nx\n```", ["C++", "x"]),
         ("```Answer:\nx\n```", ["Answer:", "x"]),
         ("~~~secret words here\nx\n~~~", ["secret words here", "x"]),
         ("- ```mermaid\n  x\n  ```", ["•", "mermaid", "x"]),
     ],
 )
-async def test_a_first_line_that_names_no_language_is_shown(fence: str, lines: list[str]) -> None:
+async def test_the_first_line_of_a_code_block_is_shown(fence: str, lines: list[str]) -> None:
     async with grown([fence]) as pilot:
-        assert screen_lines(pilot) == lines
+        assert without_marks(screen_lines(pilot)) == lines
+
+
+async def test_code_blocks_have_numbers_and_a_mark_that_copies_them() -> None:
+    copied: list[tuple[str, int]] = []
+
+    class CopyApp(MarkdownApp):
+        def on_code_block_copy_wanted(self, event: CodeBlock.CopyWanted) -> None:
+            copied.append((event.text, event.number))
+
+    source = "```\na\n```\n\n- item\n  ```sh\n  b\n  ```\n"
+    async with CopyApp().run_test(size=(60, 30)) as pilot:
+        await pilot.app.query_one(AnswerMarkdown).append(source)
+        await pilot.pause()
+        assert [line.split()[-1] for line in screen_lines(pilot) if "copy" in line] == ["1", "2"]
+        await pilot.click(list(pilot.app.query(CodeCaption))[1])
+        await pilot.pause()
+    assert copied == [(source, 2)]
+    assert code_blocks(source) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("energy $E=mc^2$ and \\(a_i\\)", "energy E = mc² and aᵢ"),
+        ("from $5 to $10, or 10$ each", "from $5 to $10, or 10$ each"),
+        ("see \\[this note\\]", "see [this note]"),
+        ("a $\\foo_a *b* c_d$ z", "a $\\foo_a *b* c_d$ z"),
+        ("$$\nE = mc^2\n$$\n\nafter", "E = mc² after"),
+        ("\\[\n\\frac{1}{2}\n\\]", "1/2"),
+        ("$$\n\\begin{cases} a \\\\ b \\end{cases}\n$$", "$$\\begin{cases} a \\\\ b \\end{cases}$$"),
+        ("$$ costs much", "$$ costs much"),
+        ("`$x^2$`", "$x^2$"),
+        ("- [ ] to do\n- [x] done", "• ☐ to do • ☑ done"),
+    ],
+)
+async def test_formulas_and_tasks(source: str, shown: str) -> None:
+    async with grown([source]) as pilot:
+        assert " ".join(" ".join(screen_lines(pilot)).split()) == shown
+
+
+async def test_a_formula_that_grows_keeps_its_place() -> None:
+    async with grown(["one\n\n$$\nE = m"]) as pilot:
+        assert screen_lines(pilot) == ["one", "E = m"]
+        await pilot.app.query_one(AnswerMarkdown).append("c^2\n$$\n\ntwo")
+        await pilot.pause()
+        assert screen_lines(pilot) == ["one", "E = mc²", "two"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ It differs from Textual's widget in its parser (see `rules`) and in these points
 
 - Links never open by themselves.
 - The language of a code block that names none is not guessed. Guessing would load every lexer, at every token.
-  Other words on the block's first line are shown above the code.
+  What the block's first line says is shown above the code, with a mark that copies it.
 - Table cells have no tooltips, because Textual would read a tooltip's text as markup. Cells are wrapped, not cut, and
   stand one below the other where there is no room for columns.
 - A numbered list keeps the numbers that were written, if they ascend.
@@ -12,22 +12,19 @@ It differs from Textual's widget in its parser (see `rules`) and in these points
 """
 
 from collections.abc import Iterable
-from functools import cache
 from itertools import pairwise
 
-from pygments.lexers import get_all_lexers
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.await_complete import AwaitComplete
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Label, Markdown
+from textual.widgets import Markdown
 from textual.widgets._markdown import (
     MarkdownBlock,
     MarkdownBullet,
     MarkdownBulletList,
-    MarkdownFence,
     MarkdownList,
     MarkdownListItem,
     MarkdownOrderedList,
@@ -36,6 +33,7 @@ from textual.widgets._markdown import (
     MarkdownTableContent,
 )
 
+from tui_llama.widgets.markdown.code_block import CodeBlock
 from tui_llama.widgets.markdown.rules import markdown_parser
 
 _NARROWEST_COLUMN = 6  # cells; the margins take three of them
@@ -96,40 +94,6 @@ class PlainTable(MarkdownTable):
         await MarkdownBlock._update_from_block(self, block)
 
 
-@cache
-def _languages() -> frozenset[str]:
-    """Returns all names of languages that can be highlighted."""
-    return frozenset(alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases)
-
-
-class CodeBlock(MarkdownFence):
-    """A code block that is highlighted only if it names a language."""
-
-    @classmethod
-    def highlight(cls, code: str, language: str, ansi: bool = False, dark: bool = False) -> Content:
-        """Returns the code in colours, or plain if `language` is empty."""
-        first_word = language.strip().partition(" ")[0]
-        return super().highlight(code, first_word or "text", ansi, dark)
-
-    def compose(self) -> ComposeResult:
-        """Yields the caption, which is hidden if it is empty, and the code."""
-        caption = self._caption
-        yield Label(caption, classes="caption", markup=False, expand=True).set_class(not caption, "-none")
-        yield from super().compose()
-
-    @property
-    def _caption(self) -> str:
-        first_word, _, rest = self.lexer.strip().partition(" ")
-        return rest.strip() if first_word.lower() in _languages() else self.lexer.strip()
-
-    def set_content(self, content: Content) -> None:
-        """Replaces the code and its caption."""
-        super().set_content(content)
-        for label in self.query(".caption").results(Label):
-            label.update(self._caption)
-            label.set_class(not self._caption, "-none")
-
-
 class GrowingList(MarkdownList):
     """A list that keeps its finished items when it grows and builds only the last one again."""
 
@@ -184,6 +148,21 @@ class AnswerMarkdown(Markdown):
 
     def __init__(self, markdown: str | None = None) -> None:
         super().__init__(markdown, parser_factory=markdown_parser, open_links=False)
+
+    @property
+    def whole_source(self) -> str:
+        """The whole answer."""
+        return self.source
+
+    @property
+    def first_code_number(self) -> int:
+        """The number of the first code block, among those of the whole answer."""
+        return 1
+
+    @property
+    def continues_code(self) -> bool:
+        """Whether the first code block goes on with one above this widget."""
+        return False
 
     def update(self, markdown: str) -> AwaitComplete:
         """Shows another text, to which more may be appended."""

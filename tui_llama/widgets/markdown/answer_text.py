@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
+from tui_llama.widgets.markdown.code import code_blocks
 from tui_llama.widgets.markdown.pieces import LONG_CHARACTERS, Piece, pieces
 
 _OPEN_AT_FIRST: Final = 4  # pieces at the end of a text that is there as a whole
@@ -25,6 +26,8 @@ class AnswerPart(AnswerMarkdown):
         self.piece = piece
         self.is_open = is_open
         self._folded_width = 0
+        self._counted: Piece | None = None
+        self._code_count = 0
 
     async def on_mount(self, event: events.Mount) -> None:
         """Shows the piece."""
@@ -38,6 +41,34 @@ class AnswerPart(AnswerMarkdown):
         if not self.is_open and event.size.width != self._folded_width:
             self._folded_width = event.size.width
             self.styles.height = _rows(self.piece.text, event.size.width - _MARGIN_CELLS)
+
+    @property
+    def whole_source(self) -> str:
+        """The whole answer."""
+        return self.parent.source if isinstance(self.parent, AnswerText) else self.piece.source
+
+    @property
+    def continues_code(self) -> bool:
+        """Whether this part begins inside of a code block."""
+        return self.piece.before.startswith(("```", "~~~"))
+
+    @property
+    def first_code_number(self) -> int:
+        """The number of the first code block, among those of the whole answer."""
+        above = 0
+        for part in self.parent.parts if isinstance(self.parent, AnswerText) else ():
+            if part is self:
+                break
+            above += part.code_count
+        return 1 + above - self.continues_code
+
+    @property
+    def code_count(self) -> int:
+        """How many code blocks begin here."""
+        if self._counted is not self.piece:
+            self._counted = self.piece
+            self._code_count = len(code_blocks(self.piece.text)) - self.continues_code
+        return self._code_count
 
     async def grow(self, text: str) -> None:
         """Adds text at the end."""

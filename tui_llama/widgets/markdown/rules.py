@@ -7,7 +7,9 @@ never miss them, but the reader of an answer must be able to see all of it. So e
 The parser decodes entities after the text was sanitized. So the decoded text is sanitized once more.
 """
 
+import re
 from functools import cache
+from itertools import pairwise
 from typing import Final
 
 from markdown_it import MarkdownIt
@@ -17,6 +19,7 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
 from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.markdown.formulas import add_formulas, formula_rows
 
 # Cells of a row that the marks of lists and quotations may take: half of the narrowest usable screen. Deeper blocks are
 # shown as they were written.
@@ -28,6 +31,8 @@ _SAFE_LEVELS: Final = 4  # two nested lists with the largest numbers, 12 cells e
 # The limit of cells keeps blocks far below this level. Nested brackets may reach it, and are text from there on.
 _MOST_LEVELS: Final = 64
 _RULE: Final = "───"
+_TASK: Final = re.compile(r"\[([ xX])\](?: |$)")
+_BOXES: Final = {" ": "☐", "x": "☑"}
 
 
 @cache
@@ -37,10 +42,29 @@ def markdown_parser() -> MarkdownIt:
     parser.disable(["linkify", "reference"])
     parser.block.ruler.before("table", "too_deep", _too_deep)
     parser.block.ruler.at("table", _table_with_all_cells, {"alt": ["paragraph", "reference"]})
+    add_formulas(parser)
+    parser.core.ruler.push("show_formulas", _show_formulas)
+    parser.core.ruler.push("show_tasks", _show_tasks)
     parser.core.ruler.push("show_targets", _show_targets)
     parser.core.ruler.push("keep_line_breaks", _keep_line_breaks)
     parser.core.ruler.push("keep_rules_in_place", _keep_rules_in_place)
     return parser
+
+
+def _show_formulas(state: StateCore) -> None:
+    """Fills in the paragraphs of formulas, which the parser of paragraphs must not read."""
+    for token in state.tokens:
+        if "rows" in token.meta:
+            token.children = formula_rows(token.meta["rows"])
+
+
+def _show_tasks(state: StateCore) -> None:
+    """Draws the boxes of tasks: a list item that begins with [ ] or [x]."""
+    for (first, second), token in zip(pairwise(state.tokens), state.tokens[2:], strict=False):
+        if first.type == "list_item_open" and second.type == "paragraph_open" and token.children:
+            text = token.children[0]
+            if text.type == "text" and (match := _TASK.match(text.content)):
+                text.content = f"{_BOXES[match[1].lower()]} {text.content[match.end() :]}"
 
 
 def _keep_line_breaks(state: StateCore) -> None:
