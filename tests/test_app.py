@@ -254,14 +254,15 @@ async def test_reading_the_prompt_can_be_stopped() -> None:
         assert driver.answers == ["", "next"]
 
 
-async def test_a_message_cannot_be_sent_while_an_answer_comes_and_stays_written() -> None:
+async def test_a_message_that_is_sent_while_an_answer_comes_is_queued() -> None:
     gate = Gate()
     async with opened(replies=[[*spoken("a")[:2], gate]]) as driver:
         await driver.send("hi")
         await driver.until_state("answering")
         await driver.send("impatient")
-        assert driver.written == "impatient"
+        assert driver.written == ""
         assert driver.questions == ["hi"]
+        assert "impatient" in driver.screen_text()
 
 
 # --- failing ----------------------------------------------------------------------------------------------------

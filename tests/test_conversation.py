@@ -18,27 +18,36 @@ from tui_llama.conversation import (
     DeleteMessage,
     EditAnswer,
     EditMessage,
+    EngineGranted,
     EngineLostAtRest,
     EngineLostInLoad,
     EngineLostInTurn,
     Event,
     FinishAnswer,
+    FreeEngine,
+    JoinQueue,
     Late,
+    LeaveQueue,
     LoadAdvanced,
+    LoadBegan,
     LoadEvent,
     LoadFailed,
     LoadModel,
     ModelReady,
     OpenChat,
     PromptAdvanced,
+    QueueMessage,
     Quit,
     Regenerate,
     ReplaceMessage,
     ReplyFailed,
     ReplyFinished,
+    ReportLoss,
     Retry,
+    ReturnQueued,
     SaveMessage,
     SendMessage,
+    SendQueued,
     SetAnswerAside,
     ShowFailure,
     ShowMessage,
@@ -49,6 +58,7 @@ from tui_llama.conversation import (
     Stop,
     StopLoading,
     StopReply,
+    TakeBack,
     TextArrived,
     TurnEvent,
     TurnMachine,
@@ -64,11 +74,12 @@ PATHS: dict[State, tuple[Event, ...]] = {
     State.LOADING: (LoadModel("m"),),
     State.WAITING: (LoadModel("m"), SendMessage("hi")),
     State.READY: (LoadModel("m"), ModelReady(1)),
-    State.READING: (LoadModel("m"), ModelReady(1), SendMessage("hi")),
-    State.ANSWERING: (LoadModel("m"), ModelReady(1), SendMessage("hi"), TextArrived(1, "a")),
-    State.STOPPING: (LoadModel("m"), ModelReady(1), SendMessage("hi"), Stop()),
-    State.FAILED: (LoadModel("m"), ModelReady(1), SendMessage("hi"), ReplyFailed(1, "no")),
-    State.LOST: (LoadModel("m"), ModelReady(1), SendMessage("hi"), EngineLostInTurn(1, "gone")),
+    State.QUEUED: (LoadModel("m"), ModelReady(1), SendMessage("hi")),
+    State.READING: (LoadModel("m"), ModelReady(1), SendMessage("hi"), EngineGranted(1)),
+    State.ANSWERING: (LoadModel("m"), ModelReady(1), SendMessage("hi"), EngineGranted(1), TextArrived(1, "a")),
+    State.STOPPING: (LoadModel("m"), ModelReady(1), SendMessage("hi"), EngineGranted(1), Stop()),
+    State.FAILED: (LoadModel("m"), ModelReady(1), SendMessage("hi"), EngineGranted(1), ReplyFailed(1, "no")),
+    State.LOST: (LoadModel("m"), ModelReady(1), SendMessage("hi"), EngineGranted(1), EngineLostInTurn(1, "gone")),
     State.CLOSED: (Quit(),),
 }
 
@@ -76,18 +87,31 @@ PATHS: dict[State, tuple[Event, ...]] = {
 USER_MAY: dict[State, set[type[Event]]] = {
     State.NO_MODEL: {LoadModel, Retry, ChangePath, OpenChat, Quit},
     State.LOADING: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, ChangePath, OpenChat, Quit},
-    State.WAITING: {LoadModel, Stop, Quit},
+    State.WAITING: {LoadModel, SendMessage, TakeBack, Stop, Quit},
     State.READY: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, ChangePath, OpenChat, Quit},
-    State.READING: {Stop, Quit},
-    State.ANSWERING: {Stop, Quit},
-    State.STOPPING: {Stop, Quit},
+    State.QUEUED: {LoadModel, SendMessage, TakeBack, Stop, Quit},
+    State.READING: {SendMessage, TakeBack, Stop, Quit},
+    State.ANSWERING: {SendMessage, TakeBack, Stop, Quit},
+    State.STOPPING: {SendMessage, TakeBack, Stop, Quit},
     State.FAILED: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, ChangePath, OpenChat, Quit},
     State.LOST: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, ChangePath, OpenChat, Quit},
     State.CLOSED: set(),
 }
 # The engine may report anything at any time, but for a prompt that is read after the answer has begun.
 ENGINE_MAY_NOT = {(State.ANSWERING, PromptAdvanced)}
-USER_EVENTS = (LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, Stop, ChangePath, OpenChat, Quit)
+USER_EVENTS = (
+    LoadModel,
+    SendMessage,
+    EditMessage,
+    Regenerate,
+    Retry,
+    Continue,
+    TakeBack,
+    Stop,
+    ChangePath,
+    OpenChat,
+    Quit,
+)
 
 
 def machine_in(state: State) -> TurnMachine:
@@ -108,10 +132,13 @@ def example(event_type: type[Event], machine: TurnMachine) -> Event:
         Regenerate: Regenerate(),
         Retry: Retry(),
         Continue: Continue(),
+        TakeBack: TakeBack(),
         Stop: Stop(),
         ChangePath: ShowMessage(3),
         OpenChat: OpenChat(),
         Quit: Quit(),
+        LoadBegan: LoadBegan(load + 1),
+        EngineGranted: EngineGranted(turn + 1),
         LoadAdvanced: LoadAdvanced(load),
         ModelReady: ModelReady(load),
         LoadFailed: LoadFailed(load, "bad file", "try another"),
@@ -132,7 +159,11 @@ def is_expected_legal(state: State, event_type: type[Event]) -> bool:
     if event_type in USER_EVENTS:
         return event_type in USER_MAY[state]
     if event_type is EngineLostAtRest:
-        return state in (State.READY, State.FAILED)
+        return state in (State.READY, State.QUEUED, State.FAILED)
+    if event_type is LoadBegan:
+        return state not in (State.READING, State.ANSWERING, State.STOPPING, State.CLOSED)
+    if event_type is EngineGranted:
+        return state is State.QUEUED
     return (state, event_type) not in ENGINE_MAY_NOT
 
 
@@ -174,7 +205,7 @@ def test_the_answer_of_a_server_fails_as_one_of_an_engine_and_can_be_tried_again
     assert machine.state is other.state
     assert TRANSITIONS[state, kind].remark.endswith(SERVER_FAILURES[kind])
     again = Regenerate if state is State.STOPPING else Retry
-    assert machine.handle(again()) == (SetAnswerAside(), StartReply(2))
+    assert machine.handle(again()) == (SetAnswerAside(), JoinQueue())
 
 
 @pytest.mark.parametrize("state", State)
@@ -201,27 +232,29 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
         "a turn from the message to the end",
         State.READY,
         [
-            (SendMessage("hi"), (SaveMessage("hi"), StartReply(1))),
+            (SendMessage("hi"), (SaveMessage("hi"), JoinQueue())),
+            (EngineGranted(1), (StartReply(1),)),
             (PromptAdvanced(1), ()),
             (TextArrived(1, "a", (5,)), (AppendText(1, "a", (5,)),)),
             (TextArrived(1, "b", (6,)), (AppendText(1, "b", (6,)),)),
             (
                 ReplyFinished(1, StopReason.LENGTH, USAGE),
-                (FinishAnswer(1, StopReason.LENGTH, USAGE),),
+                (FinishAnswer(1, StopReason.LENGTH, USAGE), FreeEngine(), SendQueued()),
             ),
-            (SendMessage("more"), (SaveMessage("more"), StartReply(2))),
+            (SendMessage("more"), (SaveMessage("more"), JoinQueue())),
+            (EngineGranted(2), (StartReply(2),)),
         ],
     ),
     (
         "a stop keeps what was shown and drops what comes after",
         State.ANSWERING,
         [
-            (Stop(), (StopReply(1),)),
+            (Stop(), (StopReply(1), ReturnQueued())),
             (TextArrived(1, "late"), ()),
-            (Stop(), ()),
+            (Stop(), (ReturnQueued(),)),
             (
                 ReplyFinished(1, StopReason.END_OF_GENERATION, USAGE),
-                (FinishAnswer(1, StopReason.STOPPED, USAGE),),
+                (FinishAnswer(1, StopReason.STOPPED, USAGE), FreeEngine(), SendQueued()),
             ),
             (TextArrived(1, "later still"), ()),
         ],
@@ -232,26 +265,29 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
         [
             (SendMessage("hi"), (SaveMessage("hi"),)),
             (LoadAdvanced(1), ()),
-            (ModelReady(1), (StartReply(1),)),
+            (ModelReady(1), (JoinQueue(),)),
+            (EngineGranted(1), (StartReply(1),)),
         ],
     ),
     (
         "a message that waits can be taken back, and asked for again",
         State.WAITING,
         [
-            (Stop(), ()),
+            (Stop(), (ReturnQueued(),)),
             (Regenerate(), (SetAnswerAside(),)),
-            (ModelReady(1), (StartReply(1),)),
+            (ModelReady(1), (JoinQueue(),)),
+            (EngineGranted(1), (StartReply(1),)),
         ],
     ),
     (
         "a model whose load failed is loaded again, and an answer may wait for it",
         State.WAITING,
         [
-            (LoadFailed(1, "refused", "start it"), (ShowFailure("refused", "start it"),)),
+            (LoadFailed(1, "refused", "start it"), (ShowFailure("refused", "start it"), ReturnQueued())),
             (Retry(), (StartLoading(2, None),)),
             (Regenerate(), (SetAnswerAside(),)),
-            (ModelReady(2), (StartReply(1),)),
+            (ModelReady(2), (JoinQueue(),)),
+            (EngineGranted(1), (StartReply(1),)),
         ],
     ),
     (
@@ -260,7 +296,8 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
         [
             (LoadModel("other"), (StopLoading(), StartLoading(2, "other"))),
             (LoadFailed(1, "stopped"), ()),
-            (ModelReady(2), (StartReply(1),)),
+            (ModelReady(2), (JoinQueue(),)),
+            (EngineGranted(1), (StartReply(1),)),
         ],
     ),
     (
@@ -269,9 +306,10 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
         [
             (
                 ReplyFailed(1, "bad", "try"),
-                (FinishAnswer(1, StopReason.FAILED, None), ShowFailure("bad", "try")),
+                (FinishAnswer(1, StopReason.FAILED, None), ShowFailure("bad", "try"), FreeEngine(), ReturnQueued()),
             ),
-            (Retry(), (SetAnswerAside(), StartReply(2))),
+            (Retry(), (SetAnswerAside(), JoinQueue())),
+            (EngineGranted(2), (StartReply(2),)),
             (TextArrived(1, "of the failed one"), ()),
             (TextArrived(2, "good", (1,)), (AppendText(2, "good", (1,)),)),
         ],
@@ -282,10 +320,11 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
         [
             (
                 EngineLostInTurn(1, "gone"),
-                (FinishAnswer(1, StopReason.FAILED, None), ShowFailure("gone", "")),
+                (FinishAnswer(1, StopReason.FAILED, None), ShowFailure("gone", ""), ReturnQueued(), ReportLoss()),
             ),
             (SendMessage("still there?"), (SaveMessage("still there?"), StartLoading(2, None))),
-            (ModelReady(2), (StartReply(2),)),
+            (ModelReady(2), (JoinQueue(),)),
+            (EngineGranted(2), (StartReply(2),)),
         ],
     ),
     (
@@ -294,7 +333,7 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
         [
             (
                 EngineLostInTurn(1, "gone"),
-                (FinishAnswer(1, StopReason.STOPPED, None), ShowFailure("gone", "")),
+                (FinishAnswer(1, StopReason.STOPPED, None), ShowFailure("gone", ""), ReturnQueued(), ReportLoss()),
             ),
             (Retry(), (SetAnswerAside(), StartLoading(2, None))),
         ],
@@ -302,71 +341,125 @@ STEPS: list[tuple[str, State, list[tuple[Event, tuple[Action, ...]]]]] = [
     (
         "another version of an answer",
         State.READY,
-        [(Regenerate(), (SetAnswerAside(), StartReply(1)))],
+        [(Regenerate(), (SetAnswerAside(), JoinQueue()))],
     ),
     (
         "an answer that was cut off goes on in a turn of its own",
         State.READY,
         [
-            (Continue(), (StartReply(1),)),
+            (Continue(), (JoinQueue(),)),
+            (EngineGranted(1), (StartReply(1),)),
             (PromptAdvanced(1), ()),
             (TextArrived(1, "more", (8,)), (AppendText(1, "more", (8,)),)),
-            (ReplyFinished(1, StopReason.LOOP, USAGE), (FinishAnswer(1, StopReason.LOOP, USAGE),)),
-            (Continue(), (StartReply(2),)),
+            (
+                ReplyFinished(1, StopReason.LOOP, USAGE),
+                (FinishAnswer(1, StopReason.LOOP, USAGE), FreeEngine(), SendQueued()),
+            ),
+            (Continue(), (JoinQueue(),)),
+            (EngineGranted(2), (StartReply(2),)),
         ],
     ),
     (
         "a failed answer can go on",
         State.FAILED,
-        [(Continue(), (StartReply(2),))],
+        [(Continue(), (JoinQueue(),)), (EngineGranted(2), (StartReply(2),))],
     ),
     (
         "an answer waits for the model before it goes on, and that can be taken back",
         State.LOADING,
         [
             (Continue(), ()),
-            (Stop(), ()),
+            (Stop(), (ReturnQueued(),)),
             (Continue(), ()),
-            (ModelReady(1), (StartReply(1),)),
+            (ModelReady(1), (JoinQueue(),)),
+            (EngineGranted(1), (StartReply(1),)),
         ],
     ),
     (
         "an answer goes on with an engine that was lost",
         State.LOST,
-        [(Continue(), (StartLoading(2, None),)), (ModelReady(2), (StartReply(2),))],
+        [(Continue(), (StartLoading(2, None),)), (ModelReady(2), (JoinQueue(),)), (EngineGranted(2), (StartReply(2),))],
     ),
     (
         "an edited message is answered like a new one",
         State.READY,
-        [(EditMessage(2, "rather"), (ReplaceMessage(2, "rather"), StartReply(1)))],
+        [(EditMessage(2, "rather"), (ReplaceMessage(2, "rather"), JoinQueue()))],
     ),
     (
         "an edited message waits for an engine that was lost",
         State.LOST,
         [
             (EditMessage(0, "rather"), (ReplaceMessage(0, "rather"), StartLoading(2, None))),
-            (ModelReady(2), (StartReply(2),)),
+            (ModelReady(2), (JoinQueue(),)),
+            (EngineGranted(2), (StartReply(2),)),
         ],
     ),
     (
         "quitting keeps the partial answer",
         State.ANSWERING,
         [
-            (Quit(), (StopReply(1), FinishAnswer(1, StopReason.STOPPED, None))),
+            (Quit(), (StopReply(1), FinishAnswer(1, StopReason.STOPPED, None), ReturnQueued())),
             (TextArrived(1, "late"), ()),
             (ReplyFinished(1, StopReason.STOPPED, USAGE), ()),
         ],
     ),
     (
-        "another chat forgets the failure",
+        "a message that is sent during an answer is queued, and sent when the answer ends",
+        State.ANSWERING,
+        [
+            (SendMessage("and"), (QueueMessage("and"),)),
+            (TextArrived(1, "a", (5,)), (AppendText(1, "a", (5,)),)),
+            (
+                ReplyFinished(1, StopReason.LENGTH, USAGE),
+                (FinishAnswer(1, StopReason.LENGTH, USAGE), FreeEngine(), SendQueued()),
+            ),
+            (SendMessage("and"), (SaveMessage("and"), JoinQueue())),
+            (EngineGranted(4), (StartReply(4),)),
+        ],
+    ),
+    (
+        "a queued message can be taken back, and one that is sent after the stop is sent when that is done",
+        State.READING,
+        [
+            (SendMessage("and"), (QueueMessage("and"),)),
+            (TakeBack(), (ReturnQueued(),)),
+            (Stop(), (StopReply(1), ReturnQueued())),
+            (SendMessage("rather"), (QueueMessage("rather"),)),
+            (
+                ReplyFinished(1, StopReason.STOPPED, USAGE),
+                (FinishAnswer(1, StopReason.STOPPED, USAGE), FreeEngine(), SendQueued()),
+            ),
+        ],
+    ),
+    (
+        "a chat that waits for another one's answer can be taken back",
+        State.QUEUED,
+        [(Stop(), (LeaveQueue(), ReturnQueued())), (Regenerate(), (SetAnswerAside(), JoinQueue()))],
+    ),
+    (
+        "a chat that waits for another one's answer goes on with the engine that was lost there",
+        State.QUEUED,
+        [
+            (EngineLostAtRest(), (LeaveQueue(), StartLoading(2, None))),
+            (ModelReady(2), (JoinQueue(),)),
+            (EngineGranted(7), (StartReply(7),)),
+        ],
+    ),
+    (
+        "a chat that waits for another one's answer waits for the model that is loaded there",
+        State.QUEUED,
+        [(LoadBegan(5), (LeaveQueue(),)), (ModelReady(1), ()), (ModelReady(5), (JoinQueue(),))],
+    ),
+    (
+        "another branch forgets the failure",
         State.FAILED,
-        [(OpenChat(), ()), (SendMessage("new"), (SaveMessage("new"), StartReply(2)))],
+        [(OpenChat(), ()), (SendMessage("new"), (SaveMessage("new"), JoinQueue()))],
     ),
     (
         "a file that cannot be loaded leaves no model",
         State.WAITING,
         [
-            (LoadFailed(1, "bad", "try"), (ShowFailure("bad", "try"),)),
+            (LoadFailed(1, "bad", "try"), (ShowFailure("bad", "try"), ReturnQueued())),
             (LoadModel("good"), (StartLoading(2, "good"),)),
         ],
     ),
@@ -410,8 +503,11 @@ def test_in_any_sequence_of_events_answers_open_and_close_in_pairs(
             match action:
                 case StartReply(turn=turn):
                     assert not open_turns
+                    assert event_type is EngineGranted
                     open_turns.append(turn)
                     started.append(turn)
+                case SendQueued() | JoinQueue() | FreeEngine() | ReportLoss():
+                    assert not open_turns
                 case AppendText(turn=turn) | StopReply(turn=turn):
                     assert open_turns == [turn]
                 case FinishAnswer(turn=turn):
@@ -420,7 +516,8 @@ def test_in_any_sequence_of_events_answers_open_and_close_in_pairs(
                 case StartLoading() | SetAnswerAside() | SaveMessage() | ReplaceMessage():
                     assert not open_turns
         assert machine.answer_is_open == bool(open_turns)
-        assert machine.allows(SendMessage) <= (not open_turns)
+        assert machine.allows(EditMessage) <= (not open_turns)
+        assert machine.allows(TakeBack) >= bool(open_turns)
     assert started == list(range(1, len(started) + 1))
     assert machine.numbers.turn == len(started)
 
@@ -430,10 +527,27 @@ def test_after_a_stop_every_end_leads_back_to_ready(noise: list[str]) -> None:
     machine = machine_in(State.STOPPING)
     events: dict[str, Event] = {"token": TextArrived(1, "x"), "stop": Stop(), "progress": PromptAdvanced(1)}
     for name in noise:
-        assert machine.handle(events[name]) == ()
+        assert machine.handle(events[name]) == ((ReturnQueued(),) if name == "stop" else ())
     machine.handle(ReplyFinished(1, StopReason.END_OF_GENERATION, USAGE))
     assert machine.state is State.READY
 
 
 def test_the_page_in_docs_is_drawn_from_this_table() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_chat_that_is_opened_beside_another_one_knows_the_engine_and_has_no_turn(state: State) -> None:
+    machine = TurnMachine.beside(machine_in(state))
+    assert machine.allows(Stop) is False
+    assert machine.model_is_loading == (state in (State.LOADING, State.WAITING))
+    assert machine.numbers == machine_in(state).numbers
+
+
+def test_numbers_that_were_given_out_before_are_illegal() -> None:
+    machine = machine_in(State.FAILED)
+    with pytest.raises(IllegalTransitionError, match="began before"):
+        machine.handle(LoadBegan(1))
+    machine.handle(Retry())
+    with pytest.raises(IllegalTransitionError, match="given out before"):
+        machine.handle(EngineGranted(1))

@@ -58,6 +58,7 @@ from tui_llama.turn.live_chats import LiveChats
 from tui_llama.widgets.attached.chip import Chip
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.message_view import UserMessage
+from tui_llama.widgets.queued_message import QueuedMessage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -122,7 +123,7 @@ class ChatApp(CommandActions):
         self.journal = self._saving.journal
         host = EngineHost(engine_factory, settings, self.journal, self.run_beside)
         chat = make_chat(self._saving, settings, is_incognito=is_incognito)
-        chats = self.live_chats = LiveChats(host, TurnDriver(host, settings, chat, self.transcript, self.run_beside))
+        chats = self.live_chats = LiveChats(host, chat, self.transcript, self.run_beside)
         run = self._run_alone
         pending = PendingAttachments()
         self._attachments = AttachmentsController(pending, chats, self.transcript, self, run)
@@ -201,7 +202,7 @@ class ChatApp(CommandActions):
         self._leaving.end_if_told()
 
     def _flush_answer(self) -> None:
-        self.turn_driver.chat.flush()
+        self.live_chats.flush()
 
     async def _begin(self) -> None:
         """Loads the model that was asked for or used last, or lets the user choose."""
@@ -273,6 +274,7 @@ class ChatApp(CommandActions):
         self._status.show()
         self._idle_prefill.start_if_at_rest()
         self._attachments.look()
+        self._chats.show_marks()
 
     def show_status(self) -> None:
         """See `StateView`."""
@@ -303,6 +305,15 @@ class ChatApp(CommandActions):
     def _complete(self) -> None:
         if self.can_draw:
             self.chat_screen.composer.complete()
+
+    @on(Composer.QueuedRequested)
+    @on(QueuedMessage.BackWanted)
+    def _take_back(self) -> None:
+        self._turn.take_back()
+
+    def return_message(self, message: conversation.SendMessage) -> None:
+        """See `TranscriptView`."""
+        self._turn.return_message(message)
 
     @on(Composer.LaterRequested)
     def _edit_later(self) -> None:

@@ -23,6 +23,12 @@ Rules beside the table:
     and none waits. After it, nothing has failed any more, because the failed answer may not be there.
  *  `StartReply` answers the user's last message, however the turn began: sent, edited, retried or regenerated. Only
     after `Continue` is the last message an answer, and then the engine continues that answer.
+ *  Each chat that is alive has a machine, and all share one engine, which serves one reply at a time. A chat that wants
+    it joins the queue of chats and is `QUEUED` until `EngineGranted`, which comes at once if the engine is free.
+    `FreeEngine` lets the next one have it. What becomes of a load is told to all machines. While one of them has an
+    open answer, none of them loads.
+ *  A message that is sent while an answer is awaited or open is queued. It is sent when the answer ends, and goes back
+    to where it was written when the answer is stopped or fails.
 
 This module knows no engine, store, screen or clock. The page docs/state-machine.md is drawn from the table.
 """
@@ -45,6 +51,7 @@ class State(StrEnum):
     LOADING = "loading"
     WAITING = "waiting for the model"
     READY = "ready"
+    QUEUED = "waiting for another chat's answer"
     READING = "reading the prompt"
     ANSWERING = "answering"
     STOPPING = "stopping"
@@ -55,6 +62,23 @@ class State(StrEnum):
 
 ANSWER_IS_OPEN = frozenset({State.READING, State.ANSWERING, State.STOPPING})
 MODEL_IS_LOADING = frozenset({State.LOADING, State.WAITING})
+
+STATE_BESIDE: Mapping[State, State] = MappingProxyType(
+    {
+        State.NO_MODEL: State.NO_MODEL,
+        State.LOADING: State.LOADING,
+        State.WAITING: State.LOADING,
+        State.READY: State.READY,
+        State.QUEUED: State.READY,
+        State.READING: State.READY,
+        State.ANSWERING: State.READY,
+        State.STOPPING: State.READY,
+        State.FAILED: State.READY,
+        State.LOST: State.LOST,
+        State.CLOSED: State.CLOSED,
+    }
+)
+"""The state in which a chat begins that is opened beside one in this state: the engine is the same."""
 
 
 # --- events -------------------------------------------------------------------------------------------------
@@ -109,6 +133,10 @@ class Continue(Event, frozen=True):
     """The user wants more of the last answer, which was cut off. Whether there can be more is not known here."""
 
 
+class TakeBack(Event, frozen=True):
+    """The user takes back what is queued, to edit it."""
+
+
 class Stop(Event, frozen=True):
     """The user stops the answer, or cancels an answer that waits for the model."""
 
@@ -147,11 +175,23 @@ class Undo(ChangePath, frozen=True):
 
 
 class OpenChat(Event, frozen=True):
-    """The user opens another chat, new or old."""
+    """The user goes to another branch or version of the chat. Another chat has a machine of its own."""
 
 
 class Quit(Event, frozen=True):
     """The program ends."""
+
+
+class LoadBegan(Event, frozen=True):
+    """Another chat has a model loaded, as load number `load`."""
+
+    load: int
+
+
+class EngineGranted(Event, frozen=True):
+    """The engine is this chat's for an answer, as turn number `turn`."""
+
+    turn: int
 
 
 class LoadAdvanced(LoadEvent, frozen=True):
@@ -300,6 +340,37 @@ class ShowPath(Action, frozen=True):
     change: ChangePath
 
 
+class QueueMessage(Action, frozen=True):
+    """Keep the message until the answer ends, behind what is queued already."""
+
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+class SendQueued(Action, frozen=True):
+    """Send what is queued, if anything is."""
+
+
+class ReturnQueued(Action, frozen=True):
+    """Put what is queued, if anything is, back to where it was written."""
+
+
+class JoinQueue(Action, frozen=True):
+    """Wait for the engine behind the chats that wait for it; it may be free."""
+
+
+class LeaveQueue(Action, frozen=True):
+    """Wait for the engine no longer."""
+
+
+class FreeEngine(Action, frozen=True):
+    """Let the next chat that waits have the engine."""
+
+
+class ReportLoss(Action, frozen=True):
+    """Tell the other chats that the engine's process has ended."""
+
+
 class SetAnswerAside(Action, frozen=True):
     """Remove the last answer, if there is one, from the conversation. It stays in the store."""
 
@@ -387,6 +458,11 @@ def _show_path(_numbers: Numbers, event: Event) -> Action:
     return ShowPath(event)
 
 
+def _queue_message(_numbers: Numbers, event: Event) -> Action:
+    assert isinstance(event, SendMessage)
+    return QueueMessage(event.text, event.attachments)
+
+
 def _append_text(numbers: Numbers, event: Event) -> Action:
     assert isinstance(event, TextArrived)
     return AppendText(numbers.turn, event.text, event.token_ids, event.thought)
@@ -417,6 +493,13 @@ SAVE_MESSAGE = Effect("SaveMessage", _save_message)
 REPLACE_MESSAGE = Effect("ReplaceMessage", _replace_message)
 SHOW_PATH = Effect("ShowPath", _show_path)
 SET_ANSWER_ASIDE = Effect("SetAnswerAside", lambda _numbers, _event: SetAnswerAside())
+QUEUE_MESSAGE = Effect("QueueMessage", _queue_message)
+SEND_QUEUED = Effect("SendQueued", lambda _numbers, _event: SendQueued())
+RETURN_QUEUED = Effect("ReturnQueued", lambda _numbers, _event: ReturnQueued())
+JOIN_QUEUE = Effect("JoinQueue", lambda _numbers, _event: JoinQueue())
+LEAVE_QUEUE = Effect("LeaveQueue", lambda _numbers, _event: LeaveQueue())
+FREE_ENGINE = Effect("FreeEngine", lambda _numbers, _event: FreeEngine())
+REPORT_LOSS = Effect("ReportLoss", lambda _numbers, _event: ReportLoss())
 START_REPLY = Effect("StartReply", lambda numbers, _event: StartReply(numbers.turn))
 STOP_REPLY = Effect("StopReply", lambda numbers, _event: StopReply(numbers.turn))
 APPEND_TEXT = Effect("AppendText", _append_text)
@@ -431,6 +514,15 @@ _TableKey = tuple[State, type[Event]]
 
 def _rows(state: State, rows: Mapping[type[Event], Row]) -> dict[_TableKey, Row]:
     return {(state, event_type): row for event_type, row in rows.items()}
+
+
+def _queueing(states: Iterable[State]) -> dict[_TableKey, Row]:
+    """Returns rows for a message that is sent while an answer is awaited or open."""
+    rows: dict[_TableKey, Row] = {}
+    for state in states:
+        rows[state, SendMessage] = Row(state, (QUEUE_MESSAGE,), "sent when the answer ends")
+        rows[state, TakeBack] = Row(state, (RETURN_QUEUED,))
+    return rows
 
 
 def _too_late(states: Iterable[State], event_types: Iterable[type[Event]]) -> dict[_TableKey, Row]:
@@ -476,9 +568,11 @@ _TURN_REPORTS: tuple[type[TurnEvent], ...] = (
     *SERVER_FAILURES,
     EngineLostInTurn,
 )
-_FAILED_READING = Row(State.FAILED, (FINISH_AS_FAILED, SHOW_FAILURE))
-_FAILED_ANSWERING = Row(State.FAILED, (FINISH_AS_FAILED, SHOW_FAILURE), "the partial answer is kept")
-_FAILED_STOPPING = Row(State.READY, (FINISH_AS_STOPPED, SHOW_FAILURE))
+_END_FAILED = (FINISH_AS_FAILED, SHOW_FAILURE, FREE_ENGINE, RETURN_QUEUED)
+_END_LOST = (FINISH_AS_FAILED, SHOW_FAILURE, RETURN_QUEUED, REPORT_LOSS)
+_FAILED_READING = Row(State.FAILED, _END_FAILED)
+_FAILED_ANSWERING = Row(State.FAILED, _END_FAILED, "the partial answer is kept")
+_FAILED_STOPPING = Row(State.READY, (FINISH_AS_STOPPED, SHOW_FAILURE, FREE_ENGINE, RETURN_QUEUED))
 _NOT_LOADING = tuple(state for state in State if state not in MODEL_IS_LOADING)
 _NOT_REPLYING = tuple(state for state in State if state not in ANSWER_IS_OPEN)
 
@@ -486,9 +580,11 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
     _too_late(State, (Late,))
     | _too_late(_NOT_LOADING, _LOAD_REPORTS)
     | _too_late(_NOT_REPLYING, _TURN_REPORTS)
+    | _queueing((State.WAITING, State.QUEUED, State.READING, State.ANSWERING, State.STOPPING))
     | _rows(
         State.NO_MODEL,
         {
+            LoadBegan: Row(State.LOADING),
             LoadModel: Row(State.LOADING, (START_LOADING,)),
             Retry: Row(State.LOADING, (START_LOADING,), "the model whose load failed"),
             ChangePath: Row(State.NO_MODEL, (SHOW_PATH,)),
@@ -499,6 +595,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
     | _rows(
         State.LOADING,
         {
+            LoadBegan: Row(State.LOADING, remark="another model instead"),
             LoadModel: Row(State.LOADING, (STOP_LOADING, START_LOADING), "another model instead"),
             SendMessage: Row(State.WAITING, (SAVE_MESSAGE,), "the message waits for the model"),
             EditMessage: Row(State.WAITING, (REPLACE_MESSAGE,)),
@@ -517,22 +614,24 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
         State.WAITING,
         {
             LoadModel: Row(State.WAITING, (STOP_LOADING, START_LOADING), "the answer now waits for this model"),
-            Stop: Row(State.LOADING, remark="the message stays, unanswered"),
-            Quit: Row(State.CLOSED, (STOP_LOADING,)),
+            LoadBegan: Row(State.WAITING, remark="the answer now waits for this model"),
+            Stop: Row(State.LOADING, (RETURN_QUEUED,), "the message stays, unanswered"),
+            Quit: Row(State.CLOSED, (STOP_LOADING, RETURN_QUEUED)),
             LoadAdvanced: Row(State.WAITING),
-            ModelReady: Row(State.READING, (START_REPLY,), "the waiting answer begins"),
-            LoadFailed: Row(State.NO_MODEL, (SHOW_FAILURE,), "the message stays, unanswered"),
-            EngineLostInLoad: Row(State.LOST, (SHOW_FAILURE,), "the message stays, unanswered"),
+            ModelReady: Row(State.QUEUED, (JOIN_QUEUE,), "the waiting answer begins"),
+            LoadFailed: Row(State.NO_MODEL, (SHOW_FAILURE, RETURN_QUEUED), "the message stays, unanswered"),
+            EngineLostInLoad: Row(State.LOST, (SHOW_FAILURE, RETURN_QUEUED), "the message stays, unanswered"),
         },
     )
     | _rows(
         State.READY,
         {
+            LoadBegan: Row(State.LOADING),
             LoadModel: Row(State.LOADING, (START_LOADING,)),
-            SendMessage: Row(State.READING, (SAVE_MESSAGE, START_REPLY)),
-            EditMessage: Row(State.READING, (REPLACE_MESSAGE, START_REPLY)),
-            Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
-            Continue: Row(State.READING, (START_REPLY,), "the last answer goes on"),
+            SendMessage: Row(State.QUEUED, (SAVE_MESSAGE, JOIN_QUEUE)),
+            EditMessage: Row(State.QUEUED, (REPLACE_MESSAGE, JOIN_QUEUE)),
+            Regenerate: Row(State.QUEUED, (SET_ANSWER_ASIDE, JOIN_QUEUE)),
+            Continue: Row(State.QUEUED, (JOIN_QUEUE,), "the last answer goes on"),
             ChangePath: Row(State.READY, (SHOW_PATH,)),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
@@ -540,38 +639,53 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
         },
     )
     | _rows(
+        State.QUEUED,
+        {
+            LoadModel: Row(State.WAITING, (LEAVE_QUEUE, START_LOADING), "the answer now waits for this model"),
+            LoadBegan: Row(State.WAITING, (LEAVE_QUEUE,), "the answer now waits for this model"),
+            Stop: Row(State.READY, (LEAVE_QUEUE, RETURN_QUEUED), "the message stays, unanswered"),
+            Quit: Row(State.CLOSED, (LEAVE_QUEUE, RETURN_QUEUED)),
+            EngineGranted: Row(State.READING, (START_REPLY,)),
+            EngineLostAtRest: Row(State.WAITING, (LEAVE_QUEUE, START_LOADING), "the engine starts again"),
+        },
+    )
+    | _rows(
         State.READING,
         {
-            Stop: Row(State.STOPPING, (STOP_REPLY,)),
-            Quit: Row(State.CLOSED, (STOP_REPLY, FINISH_AS_STOPPED)),
+            Stop: Row(State.STOPPING, (STOP_REPLY, RETURN_QUEUED)),
+            Quit: Row(State.CLOSED, (STOP_REPLY, FINISH_AS_STOPPED, RETURN_QUEUED)),
             PromptAdvanced: Row(State.READING),
             TextArrived: Row(State.ANSWERING, (APPEND_TEXT,), "the first token"),
-            ReplyFinished: Row(State.READY, (FINISH_AS_REPORTED,), "an empty answer"),
+            ReplyFinished: Row(State.READY, (FINISH_AS_REPORTED, FREE_ENGINE, SEND_QUEUED), "an empty answer"),
             ReplyFailed: _FAILED_READING,
-            EngineLostInTurn: Row(State.LOST, (FINISH_AS_FAILED, SHOW_FAILURE)),
+            EngineLostInTurn: Row(State.LOST, _END_LOST),
         },
     )
     | _rows(
         State.ANSWERING,
         {
-            Stop: Row(State.STOPPING, (STOP_REPLY,)),
-            Quit: Row(State.CLOSED, (STOP_REPLY, FINISH_AS_STOPPED), "the partial answer is kept"),
+            Stop: Row(State.STOPPING, (STOP_REPLY, RETURN_QUEUED)),
+            Quit: Row(State.CLOSED, (STOP_REPLY, FINISH_AS_STOPPED, RETURN_QUEUED), "the partial answer is kept"),
             TextArrived: Row(State.ANSWERING, (APPEND_TEXT,)),
-            ReplyFinished: Row(State.READY, (FINISH_AS_REPORTED,)),
+            ReplyFinished: Row(State.READY, (FINISH_AS_REPORTED, FREE_ENGINE, SEND_QUEUED)),
             ReplyFailed: _FAILED_ANSWERING,
-            EngineLostInTurn: Row(State.LOST, (FINISH_AS_FAILED, SHOW_FAILURE), "the partial answer is kept"),
+            EngineLostInTurn: Row(State.LOST, _END_LOST, "the partial answer is kept"),
         },
     )
     | _rows(
         State.STOPPING,
         {
-            Stop: Row(State.STOPPING, remark="already stopping"),
-            Quit: Row(State.CLOSED, (FINISH_AS_STOPPED,)),
+            Stop: Row(State.STOPPING, (RETURN_QUEUED,), "already stopping"),
+            Quit: Row(State.CLOSED, (FINISH_AS_STOPPED, RETURN_QUEUED)),
             PromptAdvanced: Row(State.STOPPING, remark=_TOO_LATE),
             TextArrived: Row(State.STOPPING, remark="a token after the stop: dropped"),
-            ReplyFinished: Row(State.READY, (FINISH_AS_STOPPED,), "counts as stopped, whatever the engine reports"),
+            ReplyFinished: Row(
+                State.READY,
+                (FINISH_AS_STOPPED, FREE_ENGINE, SEND_QUEUED),
+                "counts as stopped, whatever the engine reports",
+            ),
             ReplyFailed: _FAILED_STOPPING,
-            EngineLostInTurn: Row(State.LOST, (FINISH_AS_STOPPED, SHOW_FAILURE)),
+            EngineLostInTurn: Row(State.LOST, (FINISH_AS_STOPPED, SHOW_FAILURE, RETURN_QUEUED, REPORT_LOSS)),
         },
     )
     | _server_failures(State.READING, _FAILED_READING)
@@ -580,12 +694,13 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
     | _rows(
         State.FAILED,
         {
+            LoadBegan: Row(State.LOADING),
             LoadModel: Row(State.LOADING, (START_LOADING,)),
-            SendMessage: Row(State.READING, (SAVE_MESSAGE, START_REPLY)),
-            EditMessage: Row(State.READING, (REPLACE_MESSAGE, START_REPLY)),
-            Regenerate: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
-            Retry: Row(State.READING, (SET_ANSWER_ASIDE, START_REPLY)),
-            Continue: Row(State.READING, (START_REPLY,), "the last answer goes on"),
+            SendMessage: Row(State.QUEUED, (SAVE_MESSAGE, JOIN_QUEUE)),
+            EditMessage: Row(State.QUEUED, (REPLACE_MESSAGE, JOIN_QUEUE)),
+            Regenerate: Row(State.QUEUED, (SET_ANSWER_ASIDE, JOIN_QUEUE)),
+            Retry: Row(State.QUEUED, (SET_ANSWER_ASIDE, JOIN_QUEUE)),
+            Continue: Row(State.QUEUED, (JOIN_QUEUE,), "the last answer goes on"),
             ChangePath: Row(State.READY, (SHOW_PATH,)),
             OpenChat: Row(State.READY),
             Quit: Row(State.CLOSED),
@@ -595,6 +710,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
     | _rows(
         State.LOST,
         {
+            LoadBegan: Row(State.LOADING),
             LoadModel: Row(State.LOADING, (START_LOADING,)),
             SendMessage: Row(State.WAITING, (SAVE_MESSAGE, START_LOADING), "the engine starts again"),
             EditMessage: Row(State.WAITING, (REPLACE_MESSAGE, START_LOADING)),
@@ -613,7 +729,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
 
 
 class TurnMachine:
-    """The state and the numbers of one conversation.
+    """The state and the numbers of one chat that is alive.
 
     Attributes:
         state: The current state.
@@ -627,10 +743,13 @@ class TurnMachine:
         Regenerate,
         Retry,
         Continue,
+        TakeBack,
         Stop,
         ChangePath,
         OpenChat,
         Quit,
+        LoadBegan,
+        EngineGranted,
         *_LOAD_REPORTS,
         *_TURN_REPORTS,
         EngineLostAtRest,
@@ -640,6 +759,13 @@ class TurnMachine:
     def __init__(self) -> None:
         self.state = State.NO_MODEL
         self.numbers = Numbers()
+
+    @classmethod
+    def beside(cls, other: "TurnMachine") -> "TurnMachine":
+        """Returns the machine of a chat that is opened beside another one, with the same engine."""
+        machine = cls()
+        machine.state, machine.numbers = STATE_BESIDE[other.state], other.numbers
+        return machine
 
     @property
     def answer_is_open(self) -> bool:
@@ -664,13 +790,24 @@ class TurnMachine:
         row = TRANSITIONS.get((self.state, self._kind(event)))
         if row is None:
             raise IllegalTransitionError(f"{type(event).__name__} makes no sense while {self.state.value}")
-        numbers = Numbers(
-            load=self.numbers.load + (START_LOADING in row.effects),
-            turn=self.numbers.turn + (START_REPLY in row.effects),
-        )
+        numbers = self._numbers_after(event, starts_loading=START_LOADING in row.effects)
         actions = tuple(effect.make(numbers, event) for effect in row.effects)
         self.state, self.numbers = row.next_state, numbers
         return actions
+
+    def _numbers_after(self, event: Event, *, starts_loading: bool) -> Numbers:
+        """Returns the numbers of the load and turn that the event leaves current."""
+        load, turn = self.numbers.load, self.numbers.turn
+        match event:
+            case LoadBegan(load=number) if number <= load:
+                raise IllegalTransitionError(f"Load number {number} began before")
+            case EngineGranted(turn=number) if number <= turn:
+                raise IllegalTransitionError(f"Turn number {number} was given out before")
+            case LoadBegan(load=number):
+                return Numbers(number, turn)
+            case EngineGranted(turn=number):
+                return Numbers(load, number)
+        return Numbers(load + starts_loading, turn)
 
     def _kind(self, event: Event) -> type[Event]:
         """Returns the event's own type, or `Late` if its load or turn is over."""

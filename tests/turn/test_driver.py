@@ -66,6 +66,12 @@ class RecordingView:
     def finish_answer(self, entry: Entry) -> None:
         self.told.append(f"answer ends: {entry.stop_reason}")
 
+    def show_queued(self, text: str) -> None:
+        self.told.append(f"queued: {text}")
+
+    def return_message(self, message: conversation.SendMessage) -> None:
+        self.told.append(f"returned: {message.text}")
+
     def add_notice(self, text: str) -> None:
         self.told.append(f"notice: {text}")
 
@@ -89,8 +95,7 @@ class Driven:
         self.engines_made = 0
         self.tasks: list[asyncio.Task[None]] = []
         host = EngineHost(self._make_engine, Settings(), journal, self._spawn)
-        self.driver = TurnDriver(host, Settings(), OpenChat(journal), self.view, self._spawn)
-        self.chats = LiveChats(host, self.driver)
+        self.chats = LiveChats(host, OpenChat(journal), self.view, self._spawn)
 
     def _make_engine(self) -> ScriptedEngine:
         self.engines_made += 1
@@ -103,6 +108,17 @@ class Driven:
         """Returns when all loads and replies have ended, those that they began as well."""
         while pending := [task for task in self.tasks if not task.done()]:
             await asyncio.gather(*pending)
+
+    @property
+    def driver(self) -> TurnDriver:
+        """What drives the turns of the chat on the screen."""
+        return self.chats.shown
+
+    def open_chat(self) -> TurnDriver:
+        """Opens an empty chat, and returns its driver."""
+        self.chats.bring_to_front(self.chats.begin(OpenChat(self.journal)))
+        self.chats.draw_on_screen(answer_was_open=False)
+        return self.driver
 
     def state(self) -> State:
         """Where the conversation stands."""
@@ -136,7 +152,8 @@ async def driven(
 ) -> AsyncIterator[Driven]:
     """A driver with a chat in a store in memory, and an engine that replays the replies."""
     failures: list[Exception] = []
-    journal = Journal(Store(IN_MEMORY), failures.append, is_incognito=True)
+    store = Store(IN_MEMORY)
+    journal = Journal(store, failures.append)
     harness = Driven(engine or ScriptedEngine(replies=replies), journal)
     if is_loaded:
         await harness.load()
@@ -144,6 +161,7 @@ async def driven(
     await harness.chats.host.close()
     await harness.rest()
     await journal.close()
+    store.close()
     assert failures == []
 
 
@@ -224,7 +242,7 @@ async def test_an_answer_that_a_server_cuts_off_is_kept_and_can_be_asked_for_aga
 
 async def test_a_request_names_the_sampling_settings_that_the_user_has_set() -> None:
     async with driven(spoken("One")) as it:
-        it.driver.requests.settings = Settings(
+        it.chats.host.settings = Settings(
             sampling=SamplingSettings(top_k=7), given=frozenset({"sampling.top_k", "theme", "max_tokens"})
         )
         await it.ask("hi")
@@ -262,7 +280,7 @@ async def test_a_message_that_is_sent_early_is_answered_when_the_model_is_there(
         await gate.reached()
         it.driver.dispatch(conversation.SendMessage("hi"))
         assert it.view.told == ["user: hi"]
-        assert not it.driver.wish(conversation.SendMessage("and"))
+        assert not it.driver.wish(conversation.Regenerate())
         gate.open()
         await it.rest()
         assert it.view.told[1:3] == ["answer begins", "+yes"]
@@ -318,12 +336,12 @@ async def test_whoever_waits_for_the_stop_goes_on_when_no_answer_is_open() -> No
         it.driver.dispatch(conversation.SendMessage("hi"))
         await gate.reached()
         with pytest.raises(IllegalTransitionError):
-            it.driver.open_chat(OpenChat(it.journal))
+            it.driver.follow_path()
         await it.driver.stop_and_wait()
         assert it.state() is State.READY
         assert it.view.told[-1] == f"answer ends: {StopReason.STOPPED}"
-        it.driver.open_chat(OpenChat(it.journal))
-        assert it.driver.chat.is_empty
+        it.driver.follow_path()
+        assert it.state() is State.READY
 
 
 async def test_a_turn_that_is_stopped_before_the_engine_was_asked_asks_nothing() -> None:
@@ -435,12 +453,13 @@ async def test_that_a_chat_is_tokenised_again_is_told_once_for_each_model_and_ch
             it.driver.tell(TOKENISED_AGAIN)
         await it.load(OTHER_MODEL)
         it.driver.tell(TOKENISED_AGAIN)
-        it.driver.open_chat(OpenChat(it.journal))
+        it.open_chat()
         it.driver.tell(TOKENISED_AGAIN)
-        assert it.view.told == [f"notice: {TOKENISED_AGAIN}"] * 3
+        told = [line for line in it.view.told if line.startswith("notice")]
+        assert told == [f"notice: {TOKENISED_AGAIN}"] * 3
         for _ in range(2):
             it.driver.tell("anything else")
-        assert it.view.told[3:] == ["notice: anything else"] * 2
+        assert it.view.told[-2:] == ["notice: anything else"] * 2
 
 
 async def test_the_price_of_a_message_is_that_of_what_stands_before_it() -> None:

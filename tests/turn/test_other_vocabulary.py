@@ -230,9 +230,9 @@ def has_finished(driver: LocalDriver, count: int) -> bool:
 
 async def cut_off(driver: LocalDriver, text: str, tokens: int) -> None:
     """Asks for an answer that is cut off after some tokens."""
-    driver.app.turn_driver.requests.settings = replace(driver.app.turn_driver.requests.settings, max_tokens=tokens)
+    driver.app.live_chats.host.settings = replace(driver.app.live_chats.host.settings, max_tokens=tokens)
     await driver.ask(text)
-    driver.app.turn_driver.requests.settings = replace(driver.app.turn_driver.requests.settings, max_tokens=None)
+    driver.app.live_chats.host.settings = replace(driver.app.live_chats.host.settings, max_tokens=None)
 
 
 async def test_an_answer_that_was_cut_off_goes_on_from_its_text_with_another_vocabulary() -> None:
@@ -265,7 +265,7 @@ async def test_an_answer_goes_on_with_the_first_model_after_the_other_has_writte
         await cut_off(driver, "first", 3)
         for model in (second, first):
             await change_to(driver, model)
-            driver.app.turn_driver.requests.settings = replace(driver.app.turn_driver.requests.settings, max_tokens=3)
+            driver.app.live_chats.host.settings = replace(driver.app.live_chats.host.settings, max_tokens=3)
             count = len(driver.engine.finished)
             await driver.pilot.press("f5")
             await driver.until(partial(has_finished, driver, count + 1), "more of it")

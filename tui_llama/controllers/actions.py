@@ -103,6 +103,10 @@ class CommandActions(PreferenceActions):
         """Opens what is written in the user's own editor."""
         self._editor.open()
 
+    def action_take_back(self) -> None:
+        """Takes back what is queued, to edit it."""
+        self._turn.take_back()
+
     def action_stop(self) -> None:
         """Handles Esc: stops what can be stopped, or leaves a message that is edited, and never does anything else."""
         if not self._turn.stop_or_leave_editing():

@@ -1,6 +1,6 @@
 """Opens, renames and deletes chats, and goes from one branch or version of a chat to another."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,17 +15,25 @@ from tui_llama.chats.store import Store
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, ScreenView
+from tui_llama.conversation import State
 from tui_llama.errors import StoreError
 from tui_llama.screens.presenting import shown_messages
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
 if TYPE_CHECKING:
+    from textual.screen import Screen
+
     from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
     from tui_llama.settings import Settings
 
 
 class ChatsView(ScreenView, DialogView, HintView, Protocol):
     """The app, as the controller uses it."""
+
+    @property
+    def screen_stack(self) -> "Sequence[Screen[Any]]":
+        """The screens that are open, the chat first."""
+        ...
 
     def show_state(self) -> None:
         """Shows what stands around the messages, and lets idle prefill begin or end."""
@@ -89,33 +97,51 @@ class ChatsController(OfShownChat):
         await self._open(chat_ids[position])
 
     async def _open(self, chat_id: str | None, *, is_incognito: bool = False) -> None:
-        """Leaves this chat for another, or for a new one; an answer under way is stopped and kept."""
-        driver = self._turn_driver
-        await driver.stop_and_wait()
-        try:
-            chat = (
-                make_chat(self._saving, self.settings, driver.model_path, is_incognito=is_incognito)
-                if chat_id is None
-                else await OpenChat.restore(self._journal, chat_id)
-            )
-        except StoreError as error:
-            self._saving.note_failure(error)
-            return
-        if not driver.allows(conversation.OpenChat):
-            await chat.leave()
-            return
-        left = driver.chat
-        await self._show_path(chat)
-        await left.leave()
+        """Leaves this chat for another, or for a new one; its answer goes on, unless nothing of it is to be kept."""
+        chats, left = self._live_chats, self._turn_driver
+        driver = chats.find(chat_id)
+        if driver is None:
+            try:
+                chat = (
+                    make_chat(self._saving, self.settings, left.model_path, is_incognito=is_incognito)
+                    if chat_id is None
+                    else await OpenChat.restore(self._journal, chat_id)
+                )
+            except StoreError as error:
+                self._saving.note_failure(error)
+                return
+            if self._turn_driver.state is State.CLOSED:
+                await chat.leave()
+                return
+            left, driver = self._turn_driver, chats.begin(chat)
+        if self._editing.is_editing:
+            self._editing.put_back()
+        chats.bring_to_front(driver)
+        self._view.show_state()  # with its draft, before what comes back to it
+        await self._draw()
+        if left.chat.is_incognito and left is not self._turn_driver:
+            await chats.end(left)
+        await chats.let_go_of_idle()
 
-    async def _show_path(self, chat: OpenChat) -> None:
-        """Shows a chat from its end, as it is now."""
-        self._turn_driver.open_chat(chat)
+    async def _show_path(self) -> None:
+        """Shows another path of the chat on the screen."""
+        self._turn_driver.follow_path()
+        await self._draw()
+
+    async def _draw(self) -> None:
+        """Draws the chat on the screen from its end; what happens in it meanwhile is drawn as well."""
         if not self._view.can_draw:
             return
         if self._editing.is_editing:
             self._editing.put_back()
-        await self._view.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
+        driver, drawn, answer_was_open = self._turn_driver, [-1], False
+        while drawn != (there := [entry.message_id for entry in driver.chat.entries]):
+            drawn, answer_was_open = there, driver.answer_is_open
+            chat = driver.chat
+            await self._view.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
+            if driver is not self._turn_driver or not self._view.can_draw:
+                return
+        self._live_chats.draw_on_screen(answer_was_open=answer_was_open)
         self._saving.show_again()
         self._view.show_state()
 
@@ -140,12 +166,28 @@ class ChatsController(OfShownChat):
 
         summaries = await list_chats(self._journal)
         open_chat_id = self._turn_driver.chat.chat_id
-        return [ListedChat(summary, is_open=summary.chat_id == open_chat_id) for summary in summaries]
+        marks = self._live_chats.marks()
+        return [
+            ListedChat(summary, summary.chat_id == open_chat_id, marks.get(summary.chat_id)) for summary in summaries
+        ]
+
+    def show_marks(self) -> None:
+        """Shows in the list of chats, if that is open, what goes on in them now."""
+        from tui_llama.screens.dialogs.chat_list import ChatList
+
+        chat_lists = [screen for screen in self._view.screen_stack if isinstance(screen, ChatList)]
+        if chat_lists and chat_lists[0].show_marks(self._live_chats.marks()):
+            self._view.run_beside(partial(self._list_again, chat_lists[0]), "lists")
+
+    async def _list_again(self, chat_list: "ChatList") -> None:
+        chat_list.replace_items(await self._listed_chats())
 
     async def rename_listed(self, chat_list: "ChatList", chat_id: str, title: str) -> None:
         """Renames a chat of the list, and shows the list as it is then."""
-        if chat_id == self._turn_driver.chat.chat_id:
-            self._rename_open(title)
+        driver = self._live_chats.find(chat_id)
+        if driver is not None:
+            driver.chat.rename(title)
+            self._view.show_status()
         else:
             try:
                 await rename_chat(self._journal, chat_id, title)
@@ -192,12 +234,18 @@ class ChatsController(OfShownChat):
         self._view.push_screen(AskWhether("Delete this chat for good?", title, "Delete"), delete)
 
     async def _delete(self, chat_id: str | None) -> None:
-        chat = self._turn_driver.chat
-        if chat_id == chat.chat_id:
-            await self._open(None)
-            if self._turn_driver.chat is chat:  # something was asked in it meanwhile
+        """Deletes a chat; what goes on in it is stopped first."""
+        chats, driver = self._live_chats, self._live_chats.find(chat_id)
+        is_stored = driver is None or not driver.chat.is_incognito
+        if driver is not None:
+            await driver.stop_and_wait()
+            if driver is self._turn_driver:
+                await self._open(None)
+            if driver is self._turn_driver:  # another chat could not be opened
                 return
-        if chat_id is not None and not (chat_id == chat.chat_id and chat.is_incognito):
+            await chats.end(driver)
+        if chat_id is not None and is_stored:
+            chats.forget(chat_id)
             delete_chat(self._journal, chat_id, partial(chat_prompt_cache.forget_chat, chat_id))
 
     # --- its versions and branches --------------------------------------------------------------------------------
@@ -209,10 +257,12 @@ class ChatsController(OfShownChat):
 
     async def _show_version(self, step: int) -> None:
         driver = self._turn_driver
+        if not self._live_chats.is_drawn:  # this came in the way of drawing it
+            await self._draw()
         if not driver.allows(conversation.OpenChat) or not await driver.chat.turn_to_version(step):
             return
-        if driver.allows(conversation.OpenChat):
-            await self._show_path(driver.chat)
+        if driver is self._turn_driver and driver.allows(conversation.OpenChat):
+            await self._show_path()
 
     def list_branches(self) -> None:
         """Opens the list of the ways that the open chat went."""
@@ -236,8 +286,8 @@ class ChatsController(OfShownChat):
         driver = self._turn_driver
         await driver.stop_and_wait()
         await driver.chat.turn_to_branch(tip_message_id)
-        if driver.allows(conversation.OpenChat):
-            await self._show_path(driver.chat)
+        if driver is self._turn_driver and driver.allows(conversation.OpenChat):
+            await self._show_path()
 
 
 def make_chat(

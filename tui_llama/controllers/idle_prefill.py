@@ -62,7 +62,7 @@ class IdlePrefillController(OfShownChat):
     def start_if_at_rest(self) -> None:
         """Begins idle prefill if the turn is ready and the user edits no message; otherwise ends it."""
         driver = self._turn_driver
-        is_at_rest = driver.state is State.READY and not self._view.is_editing
+        is_at_rest = driver.state is State.READY and not driver.engine_is_taken and not self._view.is_editing
         is_wanted = self.settings.read_ahead == "on" and driver.capabilities.can_prefill_idle
         if is_at_rest and is_wanted and self._view.can_draw:
             self._reading.rest(self._draft.sendable)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tui_llama import conversation
 from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.models import ModelsController
@@ -104,7 +103,7 @@ class LeavingController(OfShownChat):
 
     async def _quit(self) -> None:
         """Asks first where something would be lost; once more if the last of an answer could not be stored."""
-        self._turn_driver.chat.flush()
+        self._live_chats.flush()
         self._draft.keep()
         if not await self._saving.may_end():
             return
@@ -156,9 +155,8 @@ class LeavingController(OfShownChat):
     # --- the end --------------------------------------------------------------------------------------------------
 
     def end_turn(self) -> None:
-        """Tells the turn that the program ends, unless it knows."""
-        if self._turn_driver.allows(conversation.Quit):
-            self._turn_driver.dispatch(conversation.Quit())
+        """Tells all turns that the program ends, unless they know."""
+        self._live_chats.quit()
 
     def _end(self) -> None:
         saved, why_lost = self._saving.saved_file, self._saving.why_lost
@@ -171,9 +169,9 @@ class LeavingController(OfShownChat):
             await asyncio.wait_for(self._close(), CLOSING_SECONDS)
 
     async def _close(self) -> None:
-        self._turn_driver.chat.flush()
+        self._live_chats.flush()
         self._idle_prefill.stop()
         # Side by side: a download that is slow to end must not take the time in which the engine saves.
         await asyncio.gather(self._models.close(), self._live_chats.host.close())
-        await self._turn_driver.chat.leave()
+        await self._live_chats.close()
         await self._saving.journal.close()

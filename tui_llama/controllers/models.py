@@ -131,9 +131,9 @@ class ModelsController(OfShownChat):
     # --- loading --------------------------------------------------------------------------------------------------
 
     def load(self, path: str) -> None:
-        """Loads a model in place of the one that is there; an answer under way is stopped and kept."""
+        """Loads a model in place of the one that is there; answers under way are stopped and kept."""
         self._remember_servers(path)
-        self._run("chats", partial(self._load, path))
+        self._run("load", partial(self._load, path))
 
     def _remember_servers(self, path: str = "") -> None:
         """Keeps the servers of the model that was loaded last and of another one in the list of models."""
@@ -151,9 +151,8 @@ class ModelsController(OfShownChat):
             self._view.show_hint(f"{error}. {error.hint}")
 
     async def _load(self, path: str) -> None:
-        if self._turn_driver.state is not State.WAITING:
-            await self._turn_driver.stop_and_wait()
-        self._view.wish(LoadModel(path))
+        async with self._live_chats.engine_cleared():
+            self._view.wish(LoadModel(path))
 
     async def find_last_used(self, journal: Journal) -> str | None:
         """Returns the path or address of the model used last; None where its file is gone or none was used."""

@@ -11,6 +11,7 @@ from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.views import ScreenView
 from tui_llama.conversation import State
+from tui_llama.screens.marks import marks_words
 from tui_llama.screens.presenting import advice, chat_title, download_words, model_line, stages
 from tui_llama.text_safety import sanitize_line
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
@@ -22,6 +23,7 @@ HINT_SECONDS = 4.0
 _MOODS: Final = {
     State.LOADING: Mood.BUSY,
     State.WAITING: Mood.BUSY,
+    State.QUEUED: Mood.BUSY,
     State.READING: Mood.BUSY,
     State.ANSWERING: Mood.BUSY,
     State.STOPPING: Mood.BUSY,
@@ -80,7 +82,8 @@ class StatusController(OfShownChat):
         if not self._view.can_draw:
             return  # what takes its time may come back while the screen is taken down
         driver, screen = self._turn_driver, self._view.chat_screen
-        screen.titles.show_titles(chat_title(driver.chat), model_line(driver.model))
+        marks = marks_words(self._live_chats.marks().values())
+        screen.titles.show_titles(chat_title(driver.chat), model_line(driver.model), marks)
         screen.show_busy(driver.allows(conversation.Stop), is_editing=self._editing.is_editing)
         screen.system_prompt.show_text(driver.chat.system_prompt)
         self._show_status()

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from tui_llama.chats.open_chat import Entry
 from tui_llama.controllers.views import ScreenView, StateView
+from tui_llama.conversation import SendMessage
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.presenting import note_of, shown_message, shown_messages
 from tui_llama.turn.driver import TurnDriver
@@ -17,6 +18,10 @@ class TranscriptView(ScreenView, StateView, Protocol):
     @property
     def turn_driver(self) -> TurnDriver:
         """What carries out the turns of the chat on the screen."""
+        ...
+
+    def return_message(self, message: SendMessage) -> None:
+        """Puts a message that was queued, with its attachments, back to where messages are written."""
         ...
 
 
@@ -73,6 +78,15 @@ class TranscriptController:
     def finish_answer(self, entry: Entry) -> None:
         """Ends the answer with a note of how it ended."""
         self._draw(lambda screen: screen.transcript.finish_answer(note_of(entry, is_last=True)))
+
+    def show_queued(self, text: str) -> None:
+        """Shows what will be sent when the answer ends."""
+        self._draw(lambda screen: screen.show_queued(text))
+
+    def return_message(self, message: SendMessage) -> None:
+        """Has the app put it back to where messages are written."""
+        if self._view.can_draw:
+            self._view.return_message(message)
 
     # --- remarks --------------------------------------------------------------------------------------------------
 

@@ -60,6 +60,20 @@ class TurnController(OfShownChat):
             self._view.chat_screen.composer.accept()
             self._pending.clear()
 
+    def return_message(self, message: conversation.SendMessage) -> None:
+        """Puts a message that was queued before what is written, with its attachments."""
+        self._view.chat_screen.composer.put_before(message.text)
+        for attachment in message.attachments:
+            self._pending.add(attachment)
+
+    def take_back(self) -> None:
+        """Takes back the message that waits for the end of the answer, to edit it."""
+        driver = self._turn_driver
+        if driver.queued.text and driver.allows(conversation.TakeBack):
+            driver.dispatch(conversation.TakeBack())
+        else:
+            self._view.show_hint("No message is queued. Enter during an answer queues one.")
+
     def stop_or_leave_editing(self) -> bool:
         """Stops the turn, or leaves the message that is edited; returns whether there was one of them."""
         if self._turn_driver.allows(conversation.Stop):

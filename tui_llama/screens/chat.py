@@ -20,13 +20,14 @@ from tui_llama.widgets.completion.suggestion_list import SuggestionList
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.empty_state import EmptyState
 from tui_llama.widgets.message_view import ShownMessage
+from tui_llama.widgets.queued_message import QueuedMessage
 from tui_llama.widgets.status_line import StatusLine
 from tui_llama.widgets.system_prompt import SystemPromptEntry
 from tui_llama.widgets.title_bar import TitleBar
 from tui_llama.widgets.transcript import Transcript
 
 _IDLE_KEYS = "Enter send · Ctrl+J new line · F1 help"
-_BUSY_KEYS = "Esc stop · F1 help"
+_BUSY_KEYS = "Enter queue · Esc stop · F1 help"
 _EDITING_KEYS = "Enter send · Alt+↑↓ another · Esc leave"
 
 
@@ -71,6 +72,7 @@ class ChatScreen(LastingFocus, Screen[None]):
             yield Transcript(id="transcript")
             yield Static("↓ new text", id="more")
             yield SuggestionList(id="suggestions")
+        yield QueuedMessage(id="queued")
         yield AttachedBar(id="attached")
         yield Composer(id="composer")
         yield StatusLine(id="status")
@@ -143,6 +145,11 @@ class ChatScreen(LastingFocus, Screen[None]):
         """Adds a message of the user to the transcript."""
         self.remove_class("-empty")
         self.transcript.add_message(message)
+
+    def show_queued(self, text: str) -> None:
+        """Shows what will be sent when the answer ends; nothing if `text` is empty."""
+        self.query_one("#queued", QueuedMessage).show_message(text)
+        self.composer.up_takes_back = bool(text)
 
     def show_busy(self, is_busy: bool, *, is_editing: bool = False) -> None:
         """Shows the keys that are useful now.

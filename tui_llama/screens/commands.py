@@ -146,6 +146,7 @@ COMMANDS = (
         "ctrl+g,f4",
         "Ctrl+G",
     ),
+    Command("take_back", "Take back", "Edit the message that is queued", ("unqueue",)),
     Command("stop", "Stop", "Stop the answer and keep its text", ("stop",), "escape", "Esc"),
     Command("show_prompt", "Prompt", "Show the exact prompt of the model", ("prompt",)),
     Command(
@@ -190,7 +191,7 @@ COMMANDS = (
 
 # The help also lists these keys: those of the composer, and what general keys do there.
 COMPOSER_KEYS = (
-    ("Enter", "Send"),
+    ("Enter", "Send; during an answer: when it ends"),
     ("Ctrl+J, Alt+Enter", "New line; also Shift+Enter, or \\ and Enter"),
     ("↑ ↓", "Messages that were sent before, in this chat and in others"),
     ("/", "All commands as a list; // begins a message with a slash"),
@@ -198,7 +199,7 @@ COMPOSER_KEYS = (
     ("Alt+↑ Alt+↓", "Edit an earlier message, go back to a later one"),
     ("@", "Attach a file; its path is completed"),
     ("Shift+Tab, Backspace", "To the attachments, with Backspace where no text is written"),
-    ("Esc", "Stop the answer"),
+    ("Esc", "Stop the answer; a queued message comes back"),
     ("Ctrl+C", "Copy, or stop, or clear, or quit"),
     ("Ctrl+_, Alt+Z", "Undo; Ctrl+Y redoes"),
     ("Ctrl+Z", "Suspend the program; fg in the shell brings it back"),

@@ -5,6 +5,7 @@ no two things happen at once. Loading and replying run beside it and come back a
 it tells a `TurnView` what is to be seen.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -23,6 +24,7 @@ from tui_llama.engine.protocol import Engine, ReplyEvent
 from tui_llama.engine.requests import CompleteRequest, IdlePrefillRequest, ReplyRequest
 from tui_llama.errors import EngineLostError, IllegalTransitionError, UserError
 from tui_llama.turn.engine_host import NO_END, EngineHost
+from tui_llama.turn.message_queue import MessageQueue
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices, load_failure_hint
 from tui_llama.turn.path_changes import change_path
@@ -30,7 +32,7 @@ from tui_llama.turn.requests import RequestMaker
 from tui_llama.turn.view import TurnView
 
 if TYPE_CHECKING:
-    from tui_llama.settings import Settings
+    pass
 
 MakeRequest: TypeAlias = Callable[[int, OpenChat], Awaitable[ReplyRequest | CompleteRequest]]
 
@@ -59,12 +61,15 @@ class TurnDriver:
 
     Args:
         host: Has the engine and the model.
-        settings: As the user set them.
         chat: The chat.
-        view: Shows the turns.
+        view: Shows the turns; another one when the chat comes to the screen or leaves it.
         spawn: Runs work that has a name; work that is ended at once may never begin.
+        beside: The driver of a chat that is alive; None if there is none.
 
     Attributes:
+        chat: The chat.
+        view: Shows the turns.
+        queued: What will be sent when the answer ends.
         requests: Makes the requests to the engine.
         meter: The figures of the turn.
     """
@@ -72,24 +77,56 @@ class TurnDriver:
     def __init__(
         self,
         host: EngineHost,
-        settings: "Settings",
         chat: OpenChat,
         view: TurnView,
         spawn: Callable[[Callable[[], Coroutine[Any, Any, None]], str], object],
+        beside: "TurnDriver | None" = None,
     ) -> None:
         self._host = host
-        self._view = view
         self._spawn = spawn
-        self._machine = TurnMachine()
-        self._notices = Notices(view.add_notice)
-        self.requests = RequestMaker(settings, lambda: host.model, self.tell)
+        self._machine: TurnMachine = TurnMachine() if beside is None else TurnMachine.beside(beside._machine)
+        self._notices = Notices(self.add_notice, host.told_of_models)
+        self._answer_has_ended = asyncio.Event()
+        self.view = view
+        self.requests = RequestMaker(lambda: host.settings, lambda: host.model, self.tell)
         self.chat = chat
+        self.queued = MessageQueue()
         self.meter = TurnMeter()
+        if beside is not None:
+            self._begin_beside(beside)
+
+    def _begin_beside(self, other: "TurnDriver") -> None:
+        """Takes over what the figures of another chat know of the model."""
+        self.meter.start_load(self._host.server_name())
+        if self.model is not None:
+            self.meter.note_model(self.model.context_size)
+        elif other.model_is_loading:
+            self.meter.take_over_load(other.meter)
+        self._note_last_usage()
+
+    def _note_last_usage(self) -> None:
+        answer = self.chat.last_answer
+        self.meter.start_chat(answer.usage if answer else None)
 
     @property
     def state(self) -> State:
         """The state of the conversation."""
         return self._machine.state
+
+    @property
+    def is_busy(self) -> bool:
+        """True while an answer is awaited or open."""
+        return self.allows(conversation.Stop)
+
+    @property
+    def answer_is_open(self) -> bool:
+        """True while the last message is an answer that grows."""
+        return self._machine.answer_is_open
+
+    @property
+    def engine_is_taken(self) -> bool:
+        """True while the engine answers in a chat, this one or another."""
+        return self._host.is_answering
 
     @property
     def model_is_loading(self) -> bool:
@@ -124,7 +161,7 @@ class TurnDriver:
             IllegalTransitionError: the machine does not allow it; nothing has changed.
         """
         self._carry_out(event)
-        self._view.show_state()
+        self.view.show_state()
 
     def wish(self, event: conversation.Event) -> bool:
         """Dispatches what the user wants if it is possible now, and says whether it was."""
@@ -134,30 +171,29 @@ class TurnDriver:
         self.dispatch(event)
         return True
 
-    def open_chat(self, chat: OpenChat) -> None:
-        """Goes to another chat, or to another branch of this one.
+    def follow_path(self) -> None:
+        """Goes on from the path of the chat, which is another one now.
 
         Raises:
             IllegalTransitionError: an answer is under way or awaited.
         """
         self._machine.handle(conversation.OpenChat())
-        if chat is not self.chat:
-            self._notices.start_chat()
-        self.chat = chat
-        answer = chat.last_answer
-        self.meter.start_chat(answer.usage if answer else None)
+        self._note_last_usage()
 
     def tell(self, notice: str, *, is_lasting: bool = False) -> None:
         """Shows a notice of a turn or of idle prefill; one that lasts, once for each model."""
         self._notices.tell(notice, self.model_path, is_lasting=is_lasting)
 
     async def stop_and_wait(self) -> None:
-        """Ends the turn; when it returns, no answer is open and none waits."""
-        if self.allows(conversation.Stop):
+        """Ends the turn; when it returns, no answer is open and none is awaited."""
+        while self.is_busy:  # again if something was sent meanwhile
             self.dispatch(conversation.Stop())
-        if self._machine.answer_is_open:
-            async with self._host.is_free:
-                return
+            await self.answer_ended()
+
+    async def answer_ended(self) -> None:
+        """Returns when no answer is open."""
+        if self.answer_is_open:
+            await self._answer_has_ended.wait()
 
     def _carry_out(self, event: conversation.Event) -> None:
         for action in self._machine.handle(event):
@@ -165,30 +201,24 @@ class TurnDriver:
 
     def _notice_a_lost_engine(self) -> None:
         """Starts an engine again that ended between two requests, as it does with one that ended in a turn."""
-        if not self._host.engine.is_alive and self.allows(conversation.EngineLostAtRest):
-            self._view.add_notice("The engine had ended; it is started again.")
-            self.dispatch(conversation.EngineLostAtRest())
+        is_lost = not self._host.engine.is_alive and not self._host.is_answering
+        if is_lost and self.allows(conversation.EngineLostAtRest):
+            self.add_notice("The engine had ended; it is started again.")
+            self._host.report_loss()
 
     def _perform(self, action: conversation.Action) -> None:
-        chat, view = self.chat, self._view
+        chat, view = self.chat, self.view
         match action:
             case conversation.StartLoading(load=load, model_path=path):
-                self._host.start_loading(load, path)
+                self._host.start_loading(self, load, path)
             case conversation.StopLoading() | conversation.StopReply():
                 self._host.cancel()
             case conversation.SaveMessage(text=text, attachments=attachments):
                 view.add_message(chat.add_message(text, attachments))
             case conversation.ReplaceMessage(position=position, text=text, attachments=attachments):
                 view.replace_message(position, chat.replace_message(position, text, attachments))
-            case conversation.ShowPath(change=change):
-                change_path(chat, change)
-                answer = chat.last_answer
-                self.meter.start_chat(answer.usage if answer else None)
-                view.show_path(chat.entries)
-            case conversation.SetAnswerAside():
-                if chat.set_answer_aside():
-                    view.remove_last_answer()
             case conversation.StartReply(turn=number):
+                self._answer_has_ended.clear()
                 self.meter.start_turn()
                 self._spawn(partial(self._reply, number, chat, self._open_answer()), f"turn {number}")
             case conversation.AppendText(text=text, token_ids=token_ids, thought=thought):
@@ -201,9 +231,50 @@ class TurnDriver:
                 entry = chat.finish_answer(reason, usage)
                 self.meter.note_usage(usage)
                 view.finish_answer(entry)
+                self._answer_has_ended.set()
             case conversation.ShowFailure(message=message, hint=hint):
                 server = self.meter.server if self.state is State.NO_MODEL else ""
                 view.add_failure(message, load_failure_hint(hint, server))
+            case conversation.ShowPath() | conversation.SetAnswerAside():
+                self._perform_on_path(action)
+            case _:
+                self._perform_in_queue(action)
+
+    def _perform_on_path(self, action: conversation.ShowPath | conversation.SetAnswerAside) -> None:
+        """Carries out an action that takes messages away from what is shown."""
+        match action:
+            case conversation.ShowPath(change=change):
+                change_path(self.chat, change)
+                self._note_last_usage()
+                self.view.show_path(self.chat.entries)
+            case conversation.SetAnswerAside():
+                if self.chat.set_answer_aside():
+                    self.view.remove_last_answer()
+
+    def _perform_in_queue(self, action: conversation.Action) -> None:
+        """Carries out an action about what waits: this chat for the engine, or a message for the end of an answer."""
+        match action:
+            case conversation.JoinQueue():
+                self._host.join(self)
+            case conversation.LeaveQueue():
+                self._host.leave(self)
+            case conversation.FreeEngine():
+                self._host.free()
+            case conversation.ReportLoss():
+                self._host.report_loss()
+            case conversation.QueueMessage(text=text, attachments=attachments):
+                self.queued.add(text, attachments)
+                self.view.show_queued(self.queued.text)
+            case conversation.SendQueued():
+                message = self.queued.take()
+                if message is not None:
+                    self.view.show_queued("")
+                    self._carry_out(message)
+            case conversation.ReturnQueued():
+                message = self.queued.take()
+                if message is not None:
+                    self.view.show_queued("")
+                    self.view.return_message(message)
 
     # --- what the host tells of the engine ----------------------------------------------------------------------
 
@@ -215,7 +286,7 @@ class TurnDriver:
         """See `EngineUser`."""
         self.meter.note_load(event.stage, event.done, event.total)
         self._carry_out(conversation.LoadAdvanced(load))
-        self._view.show_figures()
+        self.view.show_figures()
 
     def note_model(self, model: ModelInfo) -> None:
         """See `EngineUser`."""
@@ -228,11 +299,11 @@ class TurnDriver:
 
     def add_notice(self, text: str) -> None:
         """See `EngineUser`."""
-        self._view.add_notice(text)
+        self.view.add_notice(text)
 
     def add_failure(self, message: str, hint: str) -> None:
         """See `EngineUser`."""
-        self._view.add_failure(message, hint)
+        self.view.add_failure(message, hint)
 
     # --- replying -----------------------------------------------------------------------------------------------
 
@@ -240,9 +311,9 @@ class TurnDriver:
         """Opens an answer, or the last one again; returns what makes the request for it."""
         chat = self.chat
         if not chat.ends_in_answer:
-            self._view.begin_answer(chat.begin_answer())
+            self.view.begin_answer(chat.begin_answer())
             return self.requests.reply
-        self._view.reopen_answer(chat.reopen_answer())
+        self.view.reopen_answer(chat.reopen_answer())
         return self.requests.continuation
 
     async def _reply(self, number: int, chat: OpenChat, make_request: MakeRequest) -> None:
@@ -274,11 +345,11 @@ class TurnDriver:
             case events.PromptProgress(reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause):
                 self.meter.note_prompt(reused, done, total, monotonic(), cause)
                 self._carry_out(conversation.PromptAdvanced(number))
-                self._view.show_figures()
+                self.view.show_figures()
             case events.TextPiece(text=text, token_ids=token_ids, thought=thought):
                 was_answering = self.state is State.ANSWERING
                 self._carry_out(conversation.TextArrived(number, text, token_ids, thought))
-                self._view.show_figures() if was_answering else self._view.show_state()
+                self.view.show_figures() if was_answering else self.view.show_state()
             case events.Notice(text=text, is_lasting=is_lasting):
                 self.tell(text, is_lasting=is_lasting)
             case events.Finished(stop_reason=reason, usage=usage):

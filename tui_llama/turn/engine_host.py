@@ -6,8 +6,8 @@ model. The host knows the drivers only as `EngineUser`s.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +35,10 @@ class EngineUser(Protocol):
     @property
     def model_is_loading(self) -> bool:
         """True while the chat's machine knows of a load that is under way."""
+        ...
+
+    def allows(self, event_type: type[conversation.Event]) -> bool:
+        """Tells whether an event of this kind is legal now."""
         ...
 
     def dispatch(self, event: conversation.Event) -> None:
@@ -76,12 +80,13 @@ class EngineHost:
         spawn: Runs work that has a name; work that is ended at once may never begin.
 
     Attributes:
+        settings: As the user set them; they may change.
         engine: The engine.
         is_free: Held by whoever asks the engine something.
         model: The loaded model; None while none is loaded.
         model_path: The file of the last request to load, or the address of a server's model.
         load: The number of the last load.
-        settings: As the user set them.
+        told_of_models: The notices of models that the user was given.
     """
 
     def __init__(
@@ -97,9 +102,14 @@ class EngineHost:
         self._journal = journal
         self._spawn = spawn
         self._users: list[EngineUser] = []
+        self._queue: list[EngineUser] = []
+        self._answering: EngineUser | None = None
+        self._turn = 0
+        self._hold_count = 0
         self.model: ModelInfo | None = None
         self.model_path = ""
         self.load = 0
+        self.told_of_models: set[tuple[str, str]] = set()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -120,15 +130,65 @@ class EngineHost:
         """Tells a chat nothing any more."""
         self._users = [other for other in self._users if other is not user]
 
+    # --- whose turn it is ---------------------------------------------------------------------------------------
+
+    @property
+    def is_answering(self) -> bool:
+        """True while a chat has the engine for an answer."""
+        return self._answering is not None
+
+    def join(self, user: EngineUser) -> None:
+        """Lets a chat have the engine as soon as those before it had it, which may be at once."""
+        self._queue.append(user)
+        self._grant()
+
+    def leave(self, user: EngineUser) -> None:
+        """Takes a chat out of the queue."""
+        self._queue = [other for other in self._queue if other is not user]
+
+    def free(self) -> None:
+        """Lets the next chat of the queue have the engine, since the answer has ended."""
+        self._answering = None
+        self._grant()
+
+    def report_loss(self) -> None:
+        """Tells the chats that do not know it that the engine's process has ended."""
+        self._answering = None
+        for user in tuple(self._users):
+            if user.allows(conversation.EngineLostAtRest):
+                user.dispatch(conversation.EngineLostAtRest())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lets no chat of the queue have the engine inside the block."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self._hold_count -= 1
+            self._grant()
+
+    def hold(self) -> None:
+        """Lets no chat of the queue have the engine any more."""
+        self._hold_count += 1
+
+    def _grant(self) -> None:
+        if self._queue and self._answering is None and not self._hold_count:
+            self._answering = self._queue.pop(0)
+            self._turn += 1
+            self._answering.dispatch(conversation.EngineGranted(self._turn))
+
     # --- loading ------------------------------------------------------------------------------------------------
 
-    def start_loading(self, load: int, path: str | None) -> None:
-        """Begins load number `load`; None stands for the model that was loaded before."""
+    def start_loading(self, starter: EngineUser, load: int, path: str | None) -> None:
+        """Begins load number `load` for a chat; None stands for the model that was loaded before."""
         self.load = load
         self.model_path = path or self.model_path
         self.model = None
-        for user in self._users:
+        for user in tuple(self._users):
             user.note_load_began(self.server_name())
+            if user is not starter:
+                user.dispatch(conversation.LoadBegan(load))
         self._spawn(partial(self._load, load, self.model_path), f"load {load}")
 
     def server_name(self) -> str:

@@ -41,6 +41,10 @@ class TurnMeter:
         self._is_loaded = False
         self._load_stage, self._load_fraction = "", 0.0
 
+    def take_over_load(self, other: "TurnMeter") -> None:
+        """Notes that loading is as far as another meter knows."""
+        self._load_stage, self._load_fraction = other._load_stage, other._load_fraction
+
     def note_load(self, stage: str, done: int, total: int) -> None:
         """Notes the progress of loading in this stage."""
         self._load_stage = stage

@@ -15,16 +15,13 @@ class Notices:
 
     Args:
         add_notice: Shows one line.
+        told_of_models: The notices of models that were told, each with the model; shared by all chats.
     """
 
-    def __init__(self, add_notice: Callable[[str], None]) -> None:
+    def __init__(self, add_notice: Callable[[str], None], told_of_models: set[tuple[str, str]]) -> None:
         self._add_notice = add_notice
-        self._told_of_models: set[tuple[str, str]] = set()
+        self._told_of_models = told_of_models
         self._models_told_of_tokens: set[str] = set()
-
-    def start_chat(self) -> None:
-        """Forgets what was told of the chat before: another one is open."""
-        self._models_told_of_tokens.clear()
 
     def tell(self, notice: str, model_path: str, *, is_lasting: bool = False) -> None:
         """Shows a notice of a turn or of idle prefill.

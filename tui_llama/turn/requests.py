@@ -26,26 +26,26 @@ class RequestMaker:
     """Makes requests; asks nobody.
 
     Args:
-        settings: As the user set them.
+        settings: Returns the settings as the user set them.
         loaded_model: Returns the model that is loaded, or None.
         tell: Learns what the user should know of a request.
-
-    Attributes:
-        settings: As the user set them.
     """
 
     def __init__(
-        self, settings: "Settings", loaded_model: Callable[[], ModelInfo | None], tell: Callable[[str], None]
+        self,
+        settings: "Callable[[], Settings]",
+        loaded_model: Callable[[], ModelInfo | None],
+        tell: Callable[[str], None],
     ) -> None:
-        self.settings = settings
+        self._settings = settings
         self._loaded_model = loaded_model
         self._tell = tell
 
     @property
     def of_model(self) -> "Settings":
         """The settings for the loaded model."""
-        model = self._loaded_model()
-        return self.settings if model is None else self.settings.for_model(model.path)
+        model, settings = self._loaded_model(), self._settings()
+        return settings if model is None else settings.for_model(model.path)
 
     async def reply(self, number: int, chat: OpenChat) -> ReplyRequest:
         """Returns what asks for an answer, the one that is open, as turn `number`."""

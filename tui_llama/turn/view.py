@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tui_llama.chats.open_chat import Entry
+from tui_llama.conversation import SendMessage
 
 
 class TurnView(Protocol):
@@ -39,6 +40,14 @@ class TurnView(Protocol):
 
     def finish_answer(self, entry: Entry) -> None:
         """Shows how the answer ended."""
+        ...
+
+    def show_queued(self, text: str) -> None:
+        """Shows the messages that will be sent when the answer ends, or none if `text` is empty."""
+        ...
+
+    def return_message(self, message: SendMessage) -> None:
+        """Puts a message that was queued back to where messages are written."""
         ...
 
     def add_notice(self, text: str) -> None:

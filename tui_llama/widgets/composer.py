@@ -76,6 +76,9 @@ class Composer(EditorArea):
     class LaterRequested(Message):
         """Posted when Alt+Down is pressed: goes from an earlier message that is being edited to a later one."""
 
+    class QueuedRequested(Message):
+        """Posted when Up is pressed in an empty composer while a message is queued: asks for it back."""
+
     class LeaveRequested(Message):
         """Posted when Ctrl+D is pressed in an empty composer."""
 
@@ -103,6 +106,8 @@ class Composer(EditorArea):
             highlight_cursor_line=False,
             compact=True,
         )
+        self.up_takes_back = False
+        """Whether Up in an empty composer posts `QueuedRequested`."""
         self._history: list[str] = []  # the older texts, then those of this chat
         self._older_history: list[str] = []
         self._older_count = 0
@@ -143,6 +148,15 @@ class Composer(EditorArea):
         self.text = text
         self.move_cursor(self.document.end)
         self.completer.leave()
+
+    def put_before(self, text: str) -> None:
+        """Puts a text before what is written, with a blank line between them; the cursor is behind it."""
+        written = self.text
+        self.replace_text(text)
+        if written:
+            end = self.cursor_location
+            self.insert(f"\n\n{written}")
+            self.move_cursor(end)
 
     def accept(self) -> None:
         """Moves the text into the history and clears the composer."""
@@ -285,6 +299,8 @@ class Composer(EditorArea):
         """Moves the cursor up, or from the first line to the message that was sent before."""
         if select or not self.navigator.is_first_wrapped_line(self.cursor_location):
             super().action_cursor_up(select)
+        elif self.up_takes_back and not self.text:
+            self.post_message(self.QueuedRequested())
         else:
             self._recall(self._history_position - 1)
 

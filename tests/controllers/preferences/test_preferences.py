@@ -66,7 +66,7 @@ async def test_a_number_is_asked_for_checked_written_and_used() -> None:
         await driver.until(lambda: driver.app.screen is screen and "next answer" in said(screen))
 
         assert written().sampling.temperature == 0.25
-        assert driver.app.turn_driver.requests.settings.sampling.temperature == 0.25
+        assert driver.app.live_chats.host.settings.sampling.temperature == 0.25
         assert "0.25 · settings file" in driver.screen_text()
 
 

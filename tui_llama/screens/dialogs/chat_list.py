@@ -1,6 +1,6 @@
 """The list of chats, from which the user opens, renames and deletes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
 
@@ -13,14 +13,20 @@ from tui_llama.chats.stored import ChatSummary
 from tui_llama.screens.dialogs.ask_text import AskText
 from tui_llama.screens.dialogs.ask_whether import AskWhether
 from tui_llama.screens.dialogs.pick import PickDialog, count_and_time, two_sides
+from tui_llama.screens.marks import MARK_SIGNS
 from tui_llama.text_safety import sanitize_line
+from tui_llama.turn.live_chats import Mark
 
 
 class ListedChat(msgspec.Struct, frozen=True):
-    """A chat of the list, and whether it is the open one. The title and the model's name are not trusted."""
+    """A chat of the list, and whether it is the open one. The title and the model's name are not trusted.
+
+    `mark` says what goes on in it while another one is open; None for nothing.
+    """
 
     chat: ChatSummary
     is_open: bool
+    mark: Mark | None = None
 
 
 class ChatList(PickDialog[ListedChat, str | None]):
@@ -58,13 +64,20 @@ class ChatList(PickDialog[ListedChat, str | None]):
     def __init__(self, chats: Sequence[ListedChat], now: datetime) -> None:
         super().__init__(chats)
         self._now = now
+        self._marks = {item.chat.chat_id: item.mark for item in chats if item.mark is not None}
 
     def line(self, item: ListedChat, width: int) -> Content:
         """Returns the title, and on the right the number of messages and the time."""
-        mark = "● " if item.is_open else "  "
+        mark = "● " if item.is_open else f"{MARK_SIGNS[item.mark]} " if item.mark is not None else "  "
         title = sanitize_line(item.chat.title) or "Untitled"
         detail = count_and_time(item.chat.message_count, item.chat.updated_at, self._now, width)
-        return two_sides(mark + title, detail, width)
+        words = f"{item.mark.value}  " if item.mark is not None else ""
+        return two_sides(mark + title, words + detail, width)
+
+    def show_marks(self, marks: Mapping[str, Mark]) -> bool:
+        """Takes what goes on in the chats now; tells whether that is something else than what is listed."""
+        is_new, self._marks = marks != self._marks, dict(marks)
+        return is_new
 
     def words(self, item: ListedChat) -> str:
         """Returns the title and the model's name."""
