@@ -117,7 +117,6 @@ class ChatsController(OfShownChat):
         if self._editing.is_editing:
             self._editing.put_back()
         chats.bring_to_front(driver)
-        self._view.show_state()  # with its draft, before what comes back to it
         await self._draw()
         if left.chat.is_incognito and left is not self._turn_driver:
             await chats.end(left)
@@ -141,9 +140,9 @@ class ChatsController(OfShownChat):
             await self._view.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
             if driver is not self._turn_driver or not self._view.can_draw:
                 return
+        self._view.show_state()  # and its draft, before what comes back to where that is written
         self._live_chats.draw_on_screen(answer_was_open=answer_was_open)
         self._saving.show_again()
-        self._view.show_state()
 
     # --- the list -------------------------------------------------------------------------------------------------
 
