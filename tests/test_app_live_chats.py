@@ -1,0 +1,138 @@
+"""Several chats alive, and messages that are queued, as the user sees them."""
+
+from tests.fakes.chat_app import Driver, opened, spoken
+from tui_llama.engine.events import Failed
+from tui_llama.engine.scripted import Gate, Step
+from tui_llama.screens.dialogs.chat_list import ChatList
+
+
+def gated(gate: Gate, *pieces: str) -> list[Step]:
+    """A reply that stands at the gate after its first piece."""
+    steps = spoken(*pieces)
+    return [*steps[:2], gate, *steps[2:]]
+
+
+async def begin(driver: Driver, gate: Gate, text: str = "hi") -> None:
+    """Sends a message, and waits until its answer stands at the gate."""
+    await driver.send(text)
+    await gate.reached()
+    await driver.until_state("answering")
+
+
+async def test_an_answer_goes_on_while_another_chat_is_read_and_is_marked() -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "One", " two"), spoken("yes")]) as driver:
+        await begin(driver, gate)
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        await driver.until(lambda: "◐ 1 answering" in driver.screen_text())
+        await driver.send("and me?")
+        await driver.until_state("waiting for another chat's answer")
+        gate.open()
+        await driver.until(lambda: driver.answers == ["yes"])
+        await driver.until(lambda: "✓ 1 finished" in driver.screen_text())
+        await driver.until_state("ready")
+        await driver.pilot.press("ctrl+s")
+        await driver.until(lambda: isinstance(driver.app.screen, ChatList))
+        await driver.until(lambda: "✓ hi" in driver.screen_text())
+        await driver.pilot.press("escape", "ctrl+pagedown")
+        await driver.until(lambda: driver.answers == ["One two"])
+        await driver.until(lambda: "finished" not in driver.screen_text())
+
+
+async def test_the_list_shows_at_once_that_an_answer_has_ended() -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "One", " two")]) as driver:
+        await begin(driver, gate)
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        await driver.pilot.press("ctrl+s")
+        await driver.until(lambda: "◐ hi" in driver.screen_text())
+        gate.open()
+        await driver.until(lambda: "✓ hi" in driver.screen_text())
+
+
+async def test_whoever_comes_back_sees_the_answer_grow() -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "One", " two")]) as driver:
+        await begin(driver, gate)
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.answers == ["One"] and driver.views[-1].is_live)
+        await driver.until_state("answering")
+        gate.open()
+        await driver.until(lambda: driver.answers == ["One two"] and not driver.views[-1].is_live)
+        await driver.until_state("ready")
+
+
+async def test_an_answer_that_failed_unseen_is_told_when_its_chat_is_opened() -> None:
+    gate = Gate()
+    async with opened(replies=[[*spoken("One")[:2], gate, Failed(0, "no memory")]]) as driver:
+        await begin(driver, gate)
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        gate.open()
+        await driver.until(lambda: "! 1 failed" in driver.screen_text())
+        assert driver.remarks == []
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.remarks == ["no memory"])
+        await driver.until_state("failed")
+
+
+async def test_what_is_sent_during_an_answer_is_shown_and_sent_when_that_ends() -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "One"), spoken("two")]) as driver:
+        await begin(driver, gate)
+        await driver.send("and then?")
+        await driver.until(lambda: "queued" in driver.screen_text())
+        assert driver.questions == ["hi"]
+        gate.open()
+        await driver.until(lambda: driver.answers == ["One", "two"])
+        assert driver.questions == ["hi", "and then?"]
+        assert "queued" not in driver.screen_text()
+
+
+async def test_up_takes_what_is_queued_back_and_esc_keeps_it() -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "One")]) as driver:
+        await begin(driver, gate)
+        await driver.send("and then?")
+        await driver.pilot.press("up")
+        await driver.until(lambda: driver.written == "and then?")
+        assert "queued" not in driver.screen_text()
+        await driver.pilot.press("enter")
+        await driver.until(lambda: driver.written == "")
+        await driver.write("more")
+        await driver.pilot.press("escape")
+        await driver.until_state("ready")
+        assert driver.written == "and then?\n\nmore"
+        assert driver.questions == ["hi"]
+
+
+async def test_an_incognito_chat_ends_when_another_one_is_opened() -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "secret")], is_incognito=True) as driver:
+        await begin(driver, gate)
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        await driver.until_state("ready")
+        await driver.until(lambda: not driver.app.turn_driver.engine_is_taken)
+        assert len(list(driver.app.live_chats)) == 1
+        assert "answering" not in driver.screen_text()
+
+
+async def test_a_chat_that_is_answered_can_be_deleted() -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "One"), spoken("yes")]) as driver:
+        await begin(driver, gate)
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        await driver.pilot.press("ctrl+s")
+        await driver.until(lambda: "◐ hi" in driver.screen_text())
+        await driver.pilot.press("delete")
+        await driver.until(lambda: "Delete this chat" in driver.screen_text())
+        await driver.pilot.press("y")
+        await driver.until(lambda: driver.app.live_chats.marks() == {}, "the end of the answer")
+        await driver.at_rest()
+        assert driver.store.list_chats() == []
