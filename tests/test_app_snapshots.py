@@ -256,4 +256,4 @@ def test_help(store: Store, snap_compare: Compare) -> None:
         await until_status(pilot, "ready")
         await pilot.press("f1")
 
-    assert snap_compare(app(store), terminal_size=(80, 36), run_before=before)
+    assert snap_compare(app(store), terminal_size=(60, 20), run_before=before)

@@ -97,6 +97,8 @@ class ChatApp(CommandActions):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
+        # Here, so that it also explains a dialog.
+        Binding("f1", "help", "Help", show=False, priority=True, id="help"),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
     ]
 

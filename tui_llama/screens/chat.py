@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from tui_llama.screens.commands import COMMANDS
+from tui_llama.screens.keys import hints
 from tui_llama.screens.keys.keymap import NO_KEY, Keymap
 from tui_llama.screens.lasting_focus import LastingFocus
 from tui_llama.widgets.attached.attached_bar import AttachedBar
@@ -26,9 +27,7 @@ from tui_llama.widgets.system_prompt import SystemPromptEntry
 from tui_llama.widgets.title_bar import TitleBar
 from tui_llama.widgets.transcript import Transcript
 
-_IDLE_KEYS = "Enter send · Ctrl+J new line · F1 help"
-_BUSY_KEYS = "Enter queue · Esc stop · F1 help"
-_EDITING_KEYS = "Enter send · Alt+↑↓ another · Esc leave"
+_HINT_FRAME = 6  # columns of the composer's edge that no hint takes
 
 
 class ChatScreen(LastingFocus, Screen[None]):
@@ -63,6 +62,11 @@ class ChatScreen(LastingFocus, Screen[None]):
         ),
     ]
 
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.keymap = Keymap()
+        self._hints: Sequence[hints.Hint] = hints.IDLE
+
     def compose(self) -> ComposeResult:
         """Yields the parts from top to bottom."""
         yield TitleBar(id="titles")
@@ -71,10 +75,12 @@ class ChatScreen(LastingFocus, Screen[None]):
             yield SystemPromptEntry(id="system")
             yield Transcript(id="transcript")
             yield Static("↓ new text", id="more")
-            yield SuggestionList(id="suggestions")
-        yield QueuedMessage(id="queued")
-        yield AttachedBar(id="attached")
-        yield Composer(id="composer")
+            with Vertical(id="suggesting"):
+                yield SuggestionList(id="suggestions")
+        with Vertical(id="writing"):
+            yield QueuedMessage(id="queued")
+            yield AttachedBar(id="attached")
+            yield Composer(id="composer")
         yield StatusLine(id="status")
 
     def on_mount(self) -> None:
@@ -159,7 +165,17 @@ class ChatScreen(LastingFocus, Screen[None]):
             is_editing: Whether the user edits an earlier message.
         """
         self.set_class(is_busy, "-busy")
-        self.composer.border_subtitle = _EDITING_KEYS if is_editing else _BUSY_KEYS if is_busy else _IDLE_KEYS
+        self._hints = hints.EDITING if is_editing else hints.BUSY if is_busy else hints.IDLE
+        self._show_hints()
+
+    @on(events.DescendantFocus)
+    @on(events.Resize)
+    def _show_hints(self) -> None:
+        """Shows the keys of what has the focus."""
+        composer = self.composer
+        is_elsewhere = self.focused is not None and self.focused is not composer
+        useful = (hints.hints_of_focus(self) if is_elsewhere else []) or self._hints
+        composer.border_subtitle = hints.written(useful, self.keymap, self.size.width - _HINT_FRAME)
 
     @on(AttachedBar.Left)
     def _go_on_writing(self) -> None:
@@ -175,9 +191,11 @@ class ChatScreen(LastingFocus, Screen[None]):
 
     def use_keymap(self, keymap: Keymap) -> None:
         """Takes other keys for the commands. A key that the user has chosen wins over those of what has the focus."""
+        self.keymap = keymap
         self.app.set_keymap(keymap.bound())
         for bindings in self._bindings.key_to_bindings.values():
             bindings[:] = [replace(each, priority=each.id in keymap.keys) if each.id else each for each in bindings]
+        self._show_hints()
 
     # --- following the answer -----------------------------------------------------------------------------------
 

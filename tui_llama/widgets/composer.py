@@ -88,6 +88,10 @@ class Composer(EditorArea):
     class KeyPressed(Message):
         """Posted when any key is pressed."""
 
+    HELP = """The composer
+    Here you write. Enter sends; while an answer comes, your text waits here. A slash begins a command, and a list shows
+    which there are. What you write is kept, also if the program ends.
+    """
     # Ctrl+Z undoes in other programs; here it suspends the program. Terminals have several names for Ctrl+_ and Ctrl+/.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+underscore,ctrl+shift+underscore,ctrl+shift+minus,ctrl+slash,alt+z", "undo", show=False),

@@ -19,8 +19,9 @@ from tui_llama.screens.dialogs.ask_whether import AskWhether
 from tui_llama.screens.dialogs.branch_list import BranchList
 from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
 from tui_llama.screens.dialogs.dialog import Dialog
-from tui_llama.screens.dialogs.help import HelpScreen
+from tui_llama.screens.dialogs.help import FocusHelp, HelpScreen
 from tui_llama.screens.dialogs.model_picker import ListedModel, ModelPicker
+from tui_llama.screens.keys.keymap import Keymap
 
 NOW = datetime(2026, 3, 14, 12, 0, tzinfo=UTC)
 NOTHING = object()
@@ -169,7 +170,7 @@ async def test_a_question_is_answered_by_keys_and_the_harmless_one_has_the_focus
     [
         lambda: ChatList(CHATS * 30, NOW),
         lambda: ModelPicker(MODELS * 30, Path("/models")),
-        HelpScreen,
+        lambda: HelpScreen(FocusHelp("", "", ()), Keymap()),
         lambda: AskText("Rename chat", "t" * 200),
         lambda: AskWhether("Delete this chat for good?", "t" * 200, "Delete"),
     ],

@@ -62,13 +62,13 @@ def test_without_a_file_the_keys_are_those_of_the_preset(file: Path) -> None:
 
 
 def test_the_file_replaces_single_keys(file: Path) -> None:
-    file.write_text('leader = "ctrl+b"\n[keys]\nnew_chat = "ctrl+t, f9"\n[after_leader]\nn = ""\nx = "quit"\n')
+    file.write_text('leader = "ctrl+b"\n[keys]\nnew_chat = "ctrl+alt+t, f19"\n[after_leader]\nn = ""\nx = "quit"\n')
     keymap, problems = read_keymap("leader", file)
 
     assert problems == []
-    assert keymap.keys["new_chat"] == "ctrl+t,f9" and keymap.keys["leader"] == "ctrl+b"
+    assert keymap.keys["new_chat"] == "ctrl+alt+t,f19" and keymap.keys["leader"] == "ctrl+b"
     assert "n" not in keymap.letters and keymap.letters["x"] == "quit"
-    assert keymap.shown_name("new_chat") == "Ctrl+T"
+    assert keymap.shown_name("new_chat") == "Ctrl+Alt+T"
     assert keymap.shown_name("quit") == "Ctrl+Q"
     assert keymap.shown_name("rename_chat") == "Ctrl+B t"
 

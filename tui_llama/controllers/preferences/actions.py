@@ -45,10 +45,13 @@ class PreferenceActions(TerminalApp):
         self.push_screen(LeaderMenu(keymap), run)
 
     def action_help(self) -> None:
-        """Shows the keys and commands."""
-        from tui_llama.screens.dialogs.help import HelpScreen
+        """Explains what has the focus, and shows the keys and commands; closes the help if it is open."""
+        from tui_llama.screens.dialogs.help import HelpScreen, help_of_focus
 
-        self.push_screen(HelpScreen())
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+        else:
+            self.push_screen(HelpScreen(help_of_focus(self.screen), self._appearance.keymap))
 
     def on_theme_picker_looked(self, event: "ThemePicker.Looked") -> None:
         """Shows a theme that is not chosen yet."""

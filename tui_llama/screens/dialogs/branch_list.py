@@ -20,6 +20,9 @@ class BranchList(PickDialog[StoredBranch, int | None]):
         now: The present time, which decides what is "today".
     """
 
+    HELP = """Branches
+    The ways that this chat went. Each begins where a message was edited or answered again; none is lost.
+    """
     TITLE_TEXT = "Branches of this chat"
     KEYS = "Enter open · Esc close"
 

@@ -37,6 +37,9 @@ class ChatList(PickDialog[ListedChat, str | None]):
         now: The present time, which decides what is "today".
     """
 
+    HELP = """Chats
+    All chats, the newest first. Type a part of a title or of a model's name to find one.
+    """
     TITLE_TEXT = "Chats"
     KEYS = "Enter open · F2 rename · Del delete · Esc close"
     BINDINGS: ClassVar[list[BindingType]] = [

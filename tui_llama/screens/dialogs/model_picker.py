@@ -70,6 +70,9 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
         models_folder: The folder in which the program finds a model file.
     """
 
+    HELP = """Models
+    The models on this machine and on your servers, and those that can be fetched. Type a part of a name to find one.
+    """
     TITLE_TEXT = "Models"
     PLACEHOLDER = "Type to search, a path, a URL or hf:OWNER/REPOSITORY"
     KEYS = "Enter load/get · Del cancel/remove · Esc close"

@@ -73,6 +73,11 @@ class SettingsScreen(PickDialog[SettingRow, None]):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"pick--mark", "pick--value"}
+    HELP = """Settings
+    All settings by what they are about. A dot marks what somebody has set, and behind the value stands where. Tab goes
+    from those of everything to those of the loaded model and of the open chat. Changes are written into the settings
+    file, whose comments stay. Type to find a setting.
+    """
     TITLE_TEXT = "Settings"
     PLACEHOLDER = "Type to search; “set” finds what you have set"
     KEYS = "Enter change · Del reset · Tab scope · Esc close"

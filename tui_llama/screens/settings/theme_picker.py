@@ -25,6 +25,10 @@ class ThemePicker(PickDialog[ListedTheme, str | None]):
         current: The name of the present theme.
     """
 
+    HELP = """Themes
+    The colours of the program. The theme under the cursor is shown at once. Your own are files in the folder that is
+    named here.
+    """
     TITLE_TEXT = "Theme"
     KEYS = "↑ ↓ look · Enter keep · Esc as before"
 
