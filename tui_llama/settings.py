@@ -276,6 +276,13 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
             extra=option("-s", "--system", applies=Applies.NEW_CHAT),
         ),
     ] = ""
+    persona: Annotated[
+        str,
+        Meta(
+            description="Name of the persona of new chats; empty: none.",
+            extra=option("--persona", metavar="NAME", applies=Applies.NEW_CHAT),
+        ),
+    ] = ""
     sampling: SamplingSettings = SamplingSettings()
     given: frozenset[str] = frozenset()
     """The names, such as "sampling.temperature", of the settings that somebody has set, even to their defaults."""

@@ -13,7 +13,7 @@ import msgspec
 
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.chosen_sampling import choose_sampling
-from tui_llama.cli.reply_output import show_reply_event
+from tui_llama.cli.reply_output import StartOfReply, show_reply_event
 from tui_llama.engine.events import TOKENISED_AGAIN, Failed, LoadProgress
 from tui_llama.engine.requests import CompleteRequest, LoadRequest, ReplyRequest
 from tui_llama.errors import EngineError
@@ -23,13 +23,21 @@ from tui_llama.servers.address import is_server_address
 if TYPE_CHECKING:
     from tui_llama.chats.find_chat import StoredChat
     from tui_llama.engine.local import LocalEngine
+    from tui_llama.personas.persona import Persona
     from tui_llama.settings import Settings
 
 _TURN = 1
 
 
 def ask(
-    model: str, settings: "Settings", question: str, stop_texts: tuple[str, ...], *, ignore_eos: bool = False
+    model: str,
+    settings: "Settings",
+    question: str,
+    stop_texts: tuple[str, ...],
+    *,
+    ignore_eos: bool = False,
+    reply_start: str = "",
+    persona: "Persona | None" = None,
 ) -> None:
     """Prints the answer to one question.
 
@@ -39,6 +47,8 @@ def ask(
         question: The user's message.
         stop_texts: Texts that end the answer.
         ignore_eos: Whether the model may not end the answer itself.
+        reply_start: How the answer begins; it is printed, too.
+        persona: Says how the model is to think; the rest of it is in the settings already. None for no persona.
 
     Raises:
         UserError: the model cannot be loaded or the answer failed.
@@ -53,7 +63,12 @@ def ask(
         overflow=settings.overflow(),
         ignore_eos=ignore_eos,
         loop_guard=_has_loop_guard(settings, ignore_eos),
+        reply_start=reply_start,
     )
+    if persona is not None:
+        request = msgspec.structs.replace(
+            request, thinking=persona.thinking or request.thinking, thinking_tokens=persona.thinking_tokens
+        )
     if is_server_address(model):
         from tui_llama.cli.servers.answer import answer_by_server
 
@@ -168,7 +183,9 @@ def _load(engine: "LocalEngine", request: LoadRequest, output: "Output") -> None
 
 
 def _reply(engine: "LocalEngine", request: ReplyRequest | CompleteRequest, output: "Output") -> None:
+    start = StartOfReply(request, output)
     for event in engine.reply(request, _never):
+        start.print_before(event)
         show_reply_event(event, output)
 
 

@@ -31,6 +31,7 @@ from tui_llama.cli.commands.tokenize import tokenize
 from tui_llama.cli.errors import ShownError, TellingGroup
 from tui_llama.cli.model_choice import given_model
 from tui_llama.cli.options import ENGINE, GENERATING, MODEL_OPTION, PLACEMENT, SERVER_OPTION, given, setting_options
+from tui_llama.cli.persona import chosen_persona, options_with
 from tui_llama.cli.servers.choice import refuse_options_of_our_engine, server_model
 from tui_llama.errors import ModelFileError, UserError
 from tui_llama.servers.address import Server, is_server_address
@@ -48,7 +49,7 @@ _WITHOUT_SCREEN = 'Without the screen, use: tui-llama ask "question"'
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
 @MODEL_OPTION
 @SERVER_OPTION
-@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "prompt_cache_mib")
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "prompt_cache_mib", "persona")
 @click.option("--incognito", is_flag=True, default=None, help="Begin with an incognito chat: nothing of it is saved.")
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:
@@ -105,6 +106,9 @@ def _open_screen(options: Mapping[str, object]) -> None:
         raise click.UsageError(f"The screen cannot be drawn on this terminal: {plain}. {_WITHOUT_SCREEN}")
     standard_streams.give_screen_a_terminal()
     settings = settings_from(options)
+    persona = chosen_persona(settings)  # a name that is wrong is told before the screen is there
+    if persona is not None and "persona" in options:
+        options = options_with(persona, options)
     model = server_model(options, settings) or given_model(options)  # None: the app takes the one last used, or asks
     if model is not None and is_server_address(model):
         refuse_options_of_our_engine(options)

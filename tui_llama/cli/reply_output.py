@@ -3,6 +3,7 @@
 from tui_llama.chat import StopReason
 from tui_llama.engine.events import Failed, Finished, Notice, PromptProgress, TextPiece
 from tui_llama.engine.protocol import ReplyEvent
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.errors import EngineError
 from tui_llama.output import Output
 
@@ -23,6 +24,25 @@ def show_reply_event(event: ReplyEvent, output: Output) -> None:
         raise EngineError(event.message, event.hint)
     elif isinstance(event, Finished) and (words := _cut_off_words(event)):
         output.notice(words)
+
+
+class StartOfReply:
+    """The given start of a reply, which engines do not tell again; it is printed once the reply has begun.
+
+    Args:
+        request: What was asked for.
+        output: Where the answer goes.
+    """
+
+    def __init__(self, request: ReplyRequest | CompleteRequest, output: Output) -> None:
+        self._text = request.reply_start if isinstance(request, ReplyRequest) else ""
+        self._output = output
+
+    def print_before(self, event: ReplyEvent) -> None:
+        """Prints the start before the first event of the answer itself."""
+        if self._text and isinstance(event, TextPiece | Finished):
+            self._output.result(self._text)
+            self._text = ""
 
 
 def _cut_off_words(event: Finished) -> str:

@@ -12,6 +12,7 @@ from tui_llama.chats.journal import Journal
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.chats.record import delete_chat, list_chats, rename_chat
 from tui_llama.chats.store import Store
+from tui_llama.controllers.choosing.default_persona import give_persona, why_no_persona
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, ScreenView
@@ -118,6 +119,8 @@ class ChatsController(OfShownChat):
             self._editing.put_back()
         chats.bring_to_front(driver)
         await self._draw()
+        if chat_id is None and (why := why_no_persona(driver.chat, self.settings)):
+            self._view.show_hint(why)
         if left.chat.is_incognito and left is not self._turn_driver:
             await chats.end(left)
         await chats.let_go_of_idle()
@@ -292,8 +295,11 @@ class ChatsController(OfShownChat):
 def make_chat(
     saving: SavingController, settings: "Settings", model_path: str = "", *, is_incognito: bool = False
 ) -> OpenChat:
-    """Returns an empty chat; an incognito one has a store of its own, in memory."""
+    """Returns an empty chat with the persona of the settings; an incognito one has a store of its own, in memory."""
     journal = saving.journal
     if is_incognito:
         journal = Journal(Store(IN_MEMORY), saving.note_failure, is_incognito=True)
-    return OpenChat(journal, model_path=model_path, system_prompt=settings.system_prompt)
+    chat = OpenChat(journal, model_path=model_path, system_prompt=settings.system_prompt)
+    if settings.persona:
+        give_persona(chat, settings.persona)
+    return chat

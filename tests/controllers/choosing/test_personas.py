@@ -12,6 +12,7 @@ from tui_llama.personas.persona import Persona
 from tui_llama.screens.dialogs.ask_text import AskText
 from tui_llama.screens.dialogs.ask_whether import AskWhether
 from tui_llama.screens.dialogs.choosing.persona_list import PersonaList
+from tui_llama.settings import Settings
 
 PIRATE = Persona(
     "Pirate",
@@ -138,4 +139,24 @@ async def test_a_model_that_is_not_here_is_named_and_the_chat_keeps_its_own() ->
 async def test_a_name_that_no_persona_has_is_told() -> None:
     async with opened(size=(140, 24)) as driver:
         await driver.send("/persona nobody")
+        await driver.until(lambda: "There is no persona nobody" in driver.status)
+
+
+async def test_new_chats_begin_with_the_persona_of_the_settings() -> None:
+    save_persona(PIRATE)
+    settings = Settings(theme="llama-dusk", persona="pirate", system_prompt="Of the settings")
+    async with opened(settings=settings, size=(140, 24)) as driver:
+        chat = driver.app.turn_driver.chat
+        assert (chat.choices, chat.system_prompt) == (PIRATE.choices(), "You are a pirate.")
+        await driver.ask("hi")
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: not driver.questions)
+        assert driver.app.turn_driver.chat.choices.persona == "Pirate"
+
+
+async def test_a_persona_of_the_settings_that_is_gone_is_told_with_the_next_new_chat() -> None:
+    settings = Settings(theme="llama-dusk", persona="nobody", system_prompt="Of the settings")
+    async with opened(settings=settings, size=(140, 24)) as driver:
+        assert driver.app.turn_driver.chat.system_prompt == "Of the settings"
+        await driver.pilot.press("ctrl+n")
         await driver.until(lambda: "There is no persona nobody" in driver.status)

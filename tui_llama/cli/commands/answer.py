@@ -17,12 +17,19 @@ from tui_llama.cli.options import (
     given,
     setting_options,
 )
+from tui_llama.cli.persona import chosen_persona, options_with, settings_with
 
 
 @click.command()
 @MODEL_OPTION
 @SERVER_OPTION
-@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens", "system_prompt")
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens", "system_prompt", "persona")
+@click.option(
+    "--start-reply",
+    "reply_start",
+    metavar="TEXT",
+    help="Begin the answer with this text; the model goes on behind it.",
+)
 @STOP_OPTIONS
 @click.option(
     *("-f", "--file", "files"),
@@ -44,9 +51,21 @@ def ask(
 
     text = with_files(question_text(question), files)
     options = {**group_options, **given(options)}
-    settings = settings_from(options)
+    settings, reply_start = settings_from(options), str(options.get("reply_start", ""))
+    persona = chosen_persona(settings)
+    if persona is not None:
+        settings, options = settings_with(persona, settings, options), options_with(persona, options)
+        reply_start = reply_start or persona.reply_start
     model = answering_model(options, settings)
-    headless.ask(model, settings, text, _stop_texts(options), ignore_eos=bool(options.get("ignore_eos")))
+    headless.ask(
+        model,
+        settings,
+        text,
+        _stop_texts(options),
+        ignore_eos=bool(options.get("ignore_eos")),
+        reply_start=reply_start,
+        persona=persona,
+    )
 
 
 @click.command()

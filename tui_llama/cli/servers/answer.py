@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from tui_llama.chat import SamplingSettings
-from tui_llama.cli.reply_output import show_reply_event
+from tui_llama.cli.reply_output import StartOfReply, show_reply_event
 from tui_llama.engine.events import Failed, LoadProgress, ModelLoaded, Notice
 from tui_llama.engine.protocol import LoadEvent, ReplyEvent
 from tui_llama.engine.requests import LoadRequest, ReplyRequest
@@ -51,7 +51,9 @@ async def _answer(address: str, settings: "Settings", request: ReplyRequest, out
     try:
         await _load(engine, address, output)
         async with aclosing(cast("AsyncGenerator[ReplyEvent, None]", engine.reply(request))) as events:
+            start = StartOfReply(request, output)
             async for event in events:
+                start.print_before(event)
                 show_reply_event(event, output)
     finally:
         await engine.close()
