@@ -116,8 +116,29 @@ def test_a_long_paste_is_sent_whole(program: Program) -> None:
     program.tmux.until_shown(READY)
     with Store(paths.database_file()) as store:
         (chat,) = store.list_chats()
-        told = "\n".join(f"{message.text}" for message in store.messages(chat.chat_id))
-    assert all(line in told for line in lines)
+        message = store.messages(chat.chat_id)[0]
+    assert [each.text for each in message.attachments] == ["\n".join(lines)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_dropped_file_is_attached_and_says_later_that_it_has_changed(
+    program: Program, size: tuple[int, int], tmp_path: Path
+) -> None:
+    notes = tmp_path / "a b.txt"
+    notes.write_bytes("The llama is called Bruno. Caf\u00e9.\r\n".encode("latin-1"))
+    program.start(size)
+    program.tmux.paste(f"'{notes}' ")
+    program.tmux.until_shown("a b.txt  34 bytes ·")
+    program.ask("What is the name of the llama?")
+    program.tmux.until_shown("Bruno")
+    notes.write_text("another llama")
+    program.tmux.keys("C-q")
+    assert program.ends() == 0
+    program.start(size)
+    program.tmux.keys("C-s")
+    program.tmux.until_shown("What is the name")
+    program.tmux.keys("Enter")
+    program.tmux.until_shown("file changed")
 
 
 def test_any_bytes_and_any_size_leave_the_program_in_order(program: Program) -> None:

@@ -35,9 +35,9 @@ class FileState(StrEnum):
     """How the file of an attachment compares with what was attached. The value is its name on the screen."""
 
     SAME = ""
-    CHANGED = "changed on disk"
-    GONE = "gone from disk"
-    UNREADABLE = "unreadable now"
+    CHANGED = "file changed"
+    GONE = "file gone"
+    UNREADABLE = "file unreadable"
 
 
 def read_attachment(path: Path) -> Attachment:

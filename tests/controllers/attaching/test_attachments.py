@@ -347,8 +347,8 @@ async def test_a_chat_comes_back_the_same_and_says_what_has_changed(store: Store
     async with opened(store=store, replies=[spoken("again")]) as driver:
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.app.turn_driver.chat.chat_id == chat_id, "the chat")
-        await driver.until(lambda: "changed on disk" in driver.questions[0], "the change")
-        await driver.until(lambda: "gone from disk" in driver.questions[0], "the loss")
+        await driver.until(lambda: "file changed" in driver.questions[0], "the change")
+        await driver.until(lambda: "file gone" in driver.questions[0], "the loss")
         await driver.ask("And?")
         assert asked_messages(driver)[0] == sent[0]
 
