@@ -62,14 +62,15 @@ class TurnController(OfShownChat):
 
     def return_message(self, message: conversation.SendMessage) -> None:
         """Puts a message that was queued before what is written, with its attachments."""
-        self._view.chat_screen.composer.put_before(message.text)
+        if message.text:
+            self._view.chat_screen.composer.put_before(message.text)
         for attachment in message.attachments:
             self._pending.add(attachment)
 
     def take_back(self) -> None:
         """Takes back the message that waits for the end of the answer, to edit it."""
         driver = self._turn_driver
-        if driver.queued.text and driver.allows(conversation.TakeBack):
+        if driver.queued.shown and driver.allows(conversation.TakeBack):
             driver.dispatch(conversation.TakeBack())
         else:
             self._view.show_hint("No message is queued. Enter during an answer queues one.")

@@ -264,7 +264,7 @@ class TurnDriver:
                 self._host.report_loss()
             case conversation.QueueMessage(text=text, attachments=attachments):
                 self.queued.add(text, attachments)
-                self.view.show_queued(self.queued.text)
+                self.view.show_queued(self.queued.shown)
             case conversation.SendQueued():
                 message = self.queued.take()
                 if message is not None:

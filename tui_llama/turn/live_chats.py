@@ -120,7 +120,7 @@ class LiveChats:
             view.reopen_answer(entries[-1])
             if not self.shown.answer_is_open:
                 view.finish_answer(entries[-1])
-        view.show_queued(self.shown.queued.text)
+        view.show_queued(self.shown.queued.shown)
         hidden = self._hidden.pop(self.shown, None)
         self.shown.view = view
         if hidden is not None:

@@ -17,12 +17,18 @@ class MessageQueue:
 
     def add(self, text: str, attachments: tuple[Attachment, ...] = ()) -> None:
         """Adds a message behind the others."""
-        self.text = f"{self.text}\n\n{text}" if self.text else text
+        self.text = "\n\n".join(part for part in (self.text, text) if part)
         self._attachments += attachments
+
+    @property
+    def shown(self) -> str:
+        """What is attached, a line each, and the text; empty if there is nothing. Not safe to print."""
+        names = [f"▪ {attachment.name}" for attachment in self._attachments]
+        return "\n".join([*names, *([self.text] if self.text else [])])
 
     def take(self) -> SendMessage | None:
         """Returns all of them as one message, and is empty then; None if there is none."""
-        if not self.text:
+        if not self.shown:
             return None
         message = SendMessage(self.text, self._attachments)
         self.text, self._attachments = "", ()

@@ -11,6 +11,7 @@ from tests.fakes.chat_app import Driver, opened, spoken
 from tui_llama.attachments.prompt_text import with_attachments
 from tui_llama.attachments.reading import read_attachment
 from tui_llama.chats.store import Store
+from tui_llama.engine.scripted import Gate
 from tui_llama.screens.dialogs.attached_texts import AttachedTexts
 
 PASTE = "".join(f"line {number}\n" for number in range(100))
@@ -406,3 +407,22 @@ async def test_pictures_of_chips_fit_a_narrow_and_a_wide_screen() -> None:
             line = next(row for row in driver.screen_text().splitlines() if "main.py" in row or "▪" in row)
             assert line.rstrip().endswith("  ×")
             assert ("t as text" in line) == (width == 120)
+
+
+async def test_attachments_wait_with_their_message_for_the_end_of_an_answer() -> None:
+    gate = Gate()
+    async with opened(replies=[[*spoken("one")[:2], gate, spoken("one")[-1]], spoken("two")]) as driver:
+        await driver.send("hi")
+        await driver.until(lambda: driver.answers == ["one"], "the answer begins")
+        await attach(driver, "notes.txt")
+        await driver.pilot.press("enter")
+        await attached(driver)
+        await driver.until(lambda: "▪ notes.txt" in driver.screen_text(), "the queue")
+        await driver.pilot.press("up")
+        await attached(driver, "notes.txt")
+        await driver.write("And?")
+        await driver.pilot.press("enter")
+        await attached(driver)
+        gate.open()
+        await driver.until(lambda: driver.answers == ["one", "two"], "both answers")
+        assert asked_messages(driver)[-1] == with_attachments("And?", (read_attachment(Path("notes.txt")),))
