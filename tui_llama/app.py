@@ -32,6 +32,7 @@ from tui_llama.controllers.composing.external_editor import ExternalEditorContro
 from tui_llama.controllers.composing.history import HistoryController
 from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.composing.slash_completion import SlashCompletion
+from tui_llama.controllers.composing.token_counts import TokenCountsController
 from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
@@ -134,6 +135,7 @@ class ChatApp(CommandActions):
         self._draft = DraftController(self.journal, chats, self, run)
         self._draft.attached, self._draft.show_attached = pending.given, pending.replace
         self._idle_prefill = IdlePrefillController(chats, self._draft, settings, self, run)
+        self._counts = TokenCountsController(chats, self._draft, self._idle_prefill, self, run)
         self._editing = EditingController(chats, self._idle_prefill, pending, self, run)
         self.models = ModelsController(models, settings, chats, self.transcript, self, run)
         self._turn = TurnController(chats, self._editing, self._idle_prefill, self.models, pending, self)
@@ -273,6 +275,7 @@ class ChatApp(CommandActions):
         """See `StateView`."""
         self._draft.follow()
         self._history.follow()
+        self._counts.follow()
         self._status.show()
         self._idle_prefill.start_if_at_rest()
         self._attachments.look()
@@ -301,6 +304,7 @@ class ChatApp(CommandActions):
         if not self.screen_stack:  # a report that was under way when the screen was taken down
             return
         self._draft.keep_soon()
+        self._counts.follow()
         self._idle_prefill.go_on()
         self._editing.ask_price()
 

@@ -269,9 +269,9 @@ async def test_opening_another_chat_leaves_the_edit() -> None:
         await driver.write("half")
         await driver.pilot.press("alt+up", "ctrl+n")
         await driver.until(lambda: driver.questions == [])
-        assert driver.written == "half"
-        await driver.pilot.press("enter")
-        await driver.until(lambda: driver.questions == ["half"])
+        assert driver.written == ""
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.questions == ["one"] and driver.written == "half")
 
 
 # --- branches ---------------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """Lets the engine do idle prefill while there is nothing else to do, and ends it when there is."""
 
+from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from tui_llama.controllers.draft import DraftController
-from tui_llama.controllers.views import RunAlone, ScreenView
+from tui_llama.controllers.views import Result, RunAlone, ScreenView
 from tui_llama.conversation import State
 from tui_llama.engine.protocol import Engine
 from tui_llama.engine.requests import IdlePrefillRequest
@@ -72,6 +73,15 @@ class IdlePrefillController(OfShownChat):
     def go_on(self) -> None:
         """Follows the draft, which has changed."""
         self._reading.edit(self._draft.sendable)
+
+    @property
+    def is_reading(self) -> bool:
+        """True while the engine reads ahead."""
+        return self._reading.is_reading
+
+    async def give_way(self, work: Awaitable[Result]) -> Result:
+        """Returns what other work of the engine returns; goes on reading ahead afterwards."""
+        return await self._reading.give_way(work)
 
     def hold(self) -> None:
         """Ends it until the draft is another one, or there was something else to do."""

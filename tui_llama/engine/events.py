@@ -153,7 +153,8 @@ class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
 
     Reading takes about `read_seconds`, which is None until this engine has read something and knows its speed. `prompt`
     is the whole prompt as it is fed token by token, if the request asks for it; the template that has rendered it comes
-    from `template_source`.
+    from `template_source`. The text of its last message has `message_tokens`, and the oldest `left_out_messages` after
+    the system prompt do not fit into it.
     """
 
     kept_tokens: Count
@@ -161,6 +162,8 @@ class PromptEstimate(msgspec.Struct, frozen=True, tag=True):
     read_seconds: Seconds | None
     prompt: tuple[PromptPart, ...] = ()
     template_source: str = ""
+    message_tokens: Count = 0
+    left_out_messages: Count = 0
 
 
 class Tokenized(msgspec.Struct, frozen=True, tag=True):

@@ -358,7 +358,8 @@ def _demo_estimate(request: EstimateRequest) -> PromptEstimate:
     tokens = _prompt_tokens(request)
     kept = min(len(request.ledger), tokens - 1)
     if not request.shows_prompt:
-        return PromptEstimate(kept, tokens - kept, None)
+        message_tokens = len(request.messages[-1].text) // 4 if request.messages else 0
+        return PromptEstimate(kept, tokens - kept, None, message_tokens=message_tokens)
     parts = tuple(PromptPart(f"{message.role}: {message.text}\n") for message in prompt_messages(request.messages))
     return PromptEstimate(kept, tokens - kept, None, parts, "demonstration")
 

@@ -197,6 +197,11 @@ class ChatScreen(LastingFocus, Screen[None]):
             bindings[:] = [replace(each, priority=each.id in keymap.keys) if each.id else each for each in bindings]
         self._show_hints()
 
+    def show_count(self, words: str, *, is_warning: bool = False) -> None:
+        """Shows the tokens of what is being written in the border of the composer; empty words show nothing."""
+        self.composer.set_class(is_warning, "-overflowing")
+        self.composer.border_title = words
+
     # --- following the answer -----------------------------------------------------------------------------------
 
     @on(Transcript.FollowChanged)

@@ -8,7 +8,8 @@ when that ends. No timer runs while there is nothing to ask.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypeAlias
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from tui_llama.engine.events import Failed, IdlePrefillFinished, IdlePrefillProgress, Notice
 from tui_llama.engine.protocol import Engine
@@ -16,6 +17,7 @@ from tui_llama.engine.requests import IdlePrefillRequest
 from tui_llama.errors import EngineLostError, UserError
 
 REST_SECONDS = 0.3
+Result = TypeVar("Result")
 
 _LONGEST_WORD = 32
 _UNFINISHED_CHARACTERS = 8
@@ -104,18 +106,34 @@ class IdlePrefillScheduler:
             self._drop()
             self._on_progress(0, 0)
 
-    def _start(self) -> None:
-        self._running = self._spawn(self._run)
+    @property
+    def is_reading(self) -> bool:
+        """True while the engine reads."""
+        return self._being_read is not None
+
+    async def give_way(self, work: Awaitable[Result]) -> Result:
+        """Returns what other work of the engine returns, which would end idle prefill; goes on with it afterwards."""
+        was_wanted = self._running is not None
+        self._drop()
+        try:
+            return await work
+        finally:
+            if was_wanted and self._part is not None and self._running is None and not self._is_held:
+                self._start(rests=False)
+
+    def _start(self, *, rests: bool = True) -> None:
+        self._running = self._spawn(partial(self._run, rests))
 
     def _drop(self) -> None:
         if self._running is not None:
             self._running.cancel()
         self._running = self._being_read = None
 
-    async def _run(self) -> None:
-        """Reads until what is written is read."""
+    async def _run(self, rests: bool) -> None:
+        """Reads until what is written is read; each time after a rest, which may be left out the first time."""
         while True:
-            await asyncio.sleep(REST_SECONDS)
+            await asyncio.sleep(REST_SECONDS if rests else 0)
+            rests = True
             asked_for = await self._make_request(self._part or "")
             if asked_for is None:
                 self._on_progress(0, 0)

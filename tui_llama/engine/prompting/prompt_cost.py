@@ -57,7 +57,14 @@ def estimate_prompt(
     if prompt_cache is not None and request.chat_id is not None:
         kept = max(kept, prompt_cache.stored_length(reusable, bytes.fromhex(request.chat_id)))
     read = len(token_ids) - kept
-    estimate = PromptEstimate(kept, read, speed.seconds_for(read))
+    message_tokens = len(model.tokenizer.tokenize(request.messages[-1].text)) if request.messages else 0
+    estimate = PromptEstimate(
+        kept,
+        read,
+        speed.seconds_for(read),
+        message_tokens=message_tokens,
+        left_out_messages=prompt.left_out_messages,
+    )
     if not request.shows_prompt:
         return estimate
     parts = prompt_parts(token_ids, model.tokenizer)
