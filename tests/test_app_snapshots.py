@@ -156,6 +156,7 @@ def test_attachments(store: Store, snap_compare: Compare) -> None:
         await paste(pilot, 300)
         await wait_until(pilot, lambda: all("tokens" in each.render().plain for each in pilot.app.query(Chip)))
         await pilot.press(*"And these?", "shift+tab")
+        await wait_until(pilot, lambda: "draft 459" in str(chat.chat_screen.composer.border_title))
 
     assert snap_compare(chat, terminal_size=SIZE, run_before=before)
 
