@@ -42,5 +42,5 @@ class SystemPromptEntry(VerticalScroll, can_focus=False):
             text = Content.assemble(("▾ System prompt", "bold"), "\n", drawn(self._text))
         else:
             line = sanitize_line(" ".join(self._text[:1000].split()))
-            text = Content.assemble(("▸ System prompt", "bold"), f"  {line}")
+            text = Content.assemble(("▸ System prompt", "bold"), f" · {line}")
         self.query_one(Static).update(text)

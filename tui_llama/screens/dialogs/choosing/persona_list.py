@@ -27,7 +27,7 @@ class PersonaList(PickDialog[Persona, str | None]):
     """
 
     TITLE_TEXT = "Personas"
-    KEYS = "Enter take · Ctrl+S save this chat's choices · Del delete · Esc close"
+    KEYS = "Enter take · Ctrl+S save · Del delete · Esc close"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save", show=False, priority=True),
         Binding("delete,ctrl+x", "delete", "Delete", show=False, priority=True),
