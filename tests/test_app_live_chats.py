@@ -136,3 +136,33 @@ async def test_a_chat_that_is_answered_can_be_deleted() -> None:
         await driver.until(lambda: driver.app.live_chats.marks() == {}, "the end of the answer")
         await driver.at_rest()
         assert driver.store.list_chats() == []
+
+
+async def test_what_is_queued_is_the_draft_after_a_crash() -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "One"), spoken("two")]) as driver:
+        await begin(driver, gate)
+        await driver.send("and then?")
+        await driver.write("more")
+        chat_id = driver.app.turn_driver.chat.chat_id
+        assert chat_id is not None
+        await driver.until(lambda: driver.store.draft(chat_id).text == "and then?\n\nmore", "both on the disk")
+        gate.open()
+        await driver.until(lambda: driver.answers == ["One", "two"])
+        await driver.until(lambda: driver.store.draft(chat_id).text == "more", "only what is not sent")
+
+
+async def test_what_is_queued_in_a_chat_that_is_not_seen_comes_back_to_its_draft() -> None:
+    gate = Gate()
+    async with opened(replies=[[*spoken("One")[:2], gate, Failed(0, "no memory")]]) as driver:
+        await begin(driver, gate)
+        await driver.send("and then?")
+        await driver.write("more")
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [] and driver.written == "")
+        gate.open()
+        await driver.until(lambda: "! 1 failed" in driver.screen_text())
+        assert driver.written == ""
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.remarks == ["no memory"])
+        assert driver.written == "and then?\n\nmore"

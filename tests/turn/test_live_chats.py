@@ -7,6 +7,7 @@ from tests.fakes.chat_app import MODEL, spoken
 from tests.turn.test_driver import OTHER_MODEL, Driven, driven, texts
 from tui_llama import conversation
 from tui_llama.chat import StopReason
+from tui_llama.chats.open_chat import OpenChat
 from tui_llama.conversation import State
 from tui_llama.engine.events import Failed, ModelLoaded
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
@@ -128,13 +129,16 @@ async def test_what_is_queued_comes_back_when_the_answer_fails_unseen() -> None:
         await gate.reached()
         first.dispatch(conversation.SendMessage("and"))
         it.open_chat()
+        put_back: list[tuple[OpenChat, str]] = []
+        it.chats.put_back = lambda chat, message: put_back.append((chat, message.text))
         gate.open()
         await it.rest()
+        assert put_back == [(first.chat, "and")]
         assert it.chats.marks() == {first.chat.chat_id: Mark.FAILED}
         it.view.told.clear()
         it.chats.bring_to_front(first)
         it.chats.draw_on_screen(answer_was_open=False)
-        assert it.view.told == ["queued: ", "failure: no memory", "returned: and"]
+        assert it.view.told == ["queued: ", "failure: no memory"]
         assert it.chats.marks() == {}
 
 

@@ -9,6 +9,7 @@ from tui_llama.chats.journal import Journal
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import StoredDraft
 from tui_llama.controllers.views import RunAlone, ScreenView
+from tui_llama.conversation import SendMessage
 from tui_llama.screens.commands import parse_slash, unescaped
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 
@@ -39,12 +40,14 @@ class DraftKeeper:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._drafts: dict[str, StoredDraft] = {}
+        self._queued: dict[str, StoredDraft] = {}
+        self._written: dict[str, StoredDraft] = {}  # what is queued and the draft, which the disk has as one
         self._stored: dict[str, StoredDraft] = {}  # changed on the journal's thread
 
     @property
     def has_unstored_text(self) -> bool:
         """True if something is written that the disk does not have."""
-        drafts = self._drafts.items()
+        drafts = self._written.items()
         return any(draft != _NOTHING and self._stored.get(chat_id) != draft for chat_id, draft in drafts)
 
     def known(self, chat_id: str) -> StoredDraft | None:
@@ -58,20 +61,38 @@ class DraftKeeper:
             if chat_id == NEW_CHAT:
                 self._journal.write(_forget_old)
             self._drafts.setdefault(chat_id, kept)
+            self._written.setdefault(chat_id, kept)
             self._stored.setdefault(chat_id, kept)
         return self._drafts[chat_id]
 
     def keep(self, chat_id: str, draft: StoredDraft) -> None:
         """Writes the draft of a chat, unless it is what is kept already."""
-        if draft == self._drafts.get(chat_id, _NOTHING):
-            return
         self._drafts[chat_id] = draft
+        self._write(chat_id)
+
+    def keep_queued(self, chat_id: str, queued: StoredDraft) -> None:
+        """Writes what is queued in a chat, before its draft: after a crash, both are the draft."""
+        self._queued[chat_id] = queued
+        self._write(chat_id)
+
+    def _write(self, chat_id: str) -> None:
+        whole = _joined(self._queued.get(chat_id, _NOTHING), self._drafts.get(chat_id, _NOTHING))
+        if whole == self._written.get(chat_id, _NOTHING):
+            return
+        self._written[chat_id] = whole
 
         def store_it(store: Store) -> None:
-            store.keep_draft(chat_id, draft.text, draft.attachments)
-            self._stored[chat_id] = draft
+            store.keep_draft(chat_id, whole.text, whole.attachments)
+            self._stored[chat_id] = whole
 
         self._journal.write(store_it, self)
+
+
+def _joined(first: StoredDraft, second: StoredDraft) -> StoredDraft:
+    """Returns both as one, with a blank line between them."""
+    text = "\n\n".join(text for text in (first.text, second.text) if text)
+    more = tuple(attachment for attachment in second.attachments if attachment not in first.attachments)
+    return StoredDraft(text, first.attachments + more)
 
 
 def _read(store: Store, chat_id: str) -> StoredDraft:
@@ -153,6 +174,26 @@ class DraftController(OfShownChat):
         self._show(known or _NOTHING)
         if known is None:
             self._run("draft", self.restore)
+
+    def keep_queued(self, chat: "OpenChat", message: SendMessage | None) -> None:
+        """Keeps what is queued in a chat, which is alive but may not be shown; None if nothing is."""
+        chat_id = _id_of(chat)
+        if chat_id is not None:
+            queued = _NOTHING if message is None else StoredDraft(message.text, message.attachments)
+            self._keeper.keep_queued(chat_id, queued)
+
+    def put_back(self, chat: "OpenChat", message: SendMessage) -> None:
+        """Puts a message that was queued in a chat before its draft, while the chat is not drawn on the screen."""
+        chat_id = _id_of(chat)
+        if chat_id is None:
+            return
+        if chat is self._shown_chat:  # its draft is there already
+            self._keep_as(chat_id)
+        returned = StoredDraft(message.text, message.attachments)
+        whole = _joined(returned, self._keeper.known(chat_id) or _NOTHING)
+        self._keeper.keep(chat_id, whole)
+        if chat is self._shown_chat and self._view.can_draw:
+            self._show(whole)
 
     def keep_soon(self) -> None:
         """Keeps the draft a little later: once for everything that is written meanwhile.

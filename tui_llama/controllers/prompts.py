@@ -52,6 +52,9 @@ class PromptsController(OfShownChat):
             if not self._turn_driver.capabilities.can_estimate:
                 self._view.show_hint(why_no_prompt(self._turn_driver.model))
                 return
+            if self._turn_driver.engine_is_taken:
+                self._view.show_hint("The engine answers in another chat. Try again when it has ended.")
+                return
             self._run("lists", self._show_prompt)
         elif self._turn_driver.state is State.NO_MODEL:
             self._view.show_hint(no_model_hint(self._turn_driver.model_path))

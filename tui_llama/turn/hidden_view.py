@@ -12,21 +12,22 @@ class HiddenView:
 
     Args:
         on_change: Called when the state may be another one.
+        on_return: Called with a message that was queued and is not sent.
 
     Attributes:
         has_news: Whether an answer has ended.
     """
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None], on_return: Callable[[SendMessage], None]) -> None:
         self._on_change = on_change
+        self._on_return = on_return
         self._remarks: list[tuple[str, str] | str] = []
-        self._returned: SendMessage | None = None
         self.has_news = False
 
     @property
     def has_to_be_shown(self) -> bool:
         """True if something must be shown that the store does not have."""
-        return bool(self._remarks) or self._returned is not None
+        return bool(self._remarks)
 
     def show_in(self, view: TurnView) -> None:
         """Shows in another view what had to wait."""
@@ -35,8 +36,6 @@ class HiddenView:
                 view.add_notice(remark)
             else:
                 view.add_failure(*remark)
-        if self._returned is not None:
-            view.return_message(self._returned)
 
     # --- as a view ----------------------------------------------------------------------------------------------
 
@@ -69,8 +68,8 @@ class HiddenView:
         """Draws nothing: the driver has it."""
 
     def return_message(self, message: SendMessage) -> None:
-        """Remembers it for when the chat is on the screen."""
-        self._returned = message
+        """Passes it on."""
+        self._on_return(message)
 
     def add_notice(self, text: str) -> None:
         """Remembers it for when the chat is on the screen."""

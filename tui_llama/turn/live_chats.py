@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_llama import conversation
 from tui_llama.chats.open_chat import OpenChat
-from tui_llama.conversation import State
+from tui_llama.conversation import SendMessage, State
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.engine_host import EngineHost
 from tui_llama.turn.hidden_view import HiddenView
@@ -48,6 +48,8 @@ class LiveChats:
     Attributes:
         host: Has the engine that they share.
         shown: The driver of the chat on the screen.
+        keep_queued: Keeps what is queued in a chat.
+        put_back: Keeps a message that was queued in a chat that does not draw on the screen, and is not sent.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class LiveChats:
         self._spawn = spawn
         self._hidden: dict[TurnDriver, HiddenView] = {}
         self._finished: set[str] = set()
-        self.shown = TurnDriver(host, chat, screen_view, spawn)
+        self.keep_queued: Callable[[OpenChat, SendMessage | None], None] = lambda _chat, _message: None
+        self.put_back: Callable[[OpenChat, SendMessage], None] = lambda _chat, _message: None
+        self.shown = self._watched(TurnDriver(host, chat, screen_view, spawn))
         host.bring_to_front(self.shown)
 
     # --- which there are ----------------------------------------------------------------------------------------
@@ -90,16 +94,23 @@ class LiveChats:
 
     def begin(self, chat: OpenChat) -> TurnDriver:
         """Returns a driver for another chat, which is not on the screen yet."""
-        view = HiddenView(self._note_change)
-        driver = TurnDriver(self.host, chat, view, self._spawn, beside=self.shown)
+        view = self._hidden_view(chat)
+        driver = self._watched(TurnDriver(self.host, chat, view, self._spawn, beside=self.shown))
         self._hidden[driver] = view
+        return driver
+
+    def _hidden_view(self, chat: OpenChat) -> HiddenView:
+        return HiddenView(self._note_change, lambda message: self.put_back(chat, message))
+
+    def _watched(self, driver: TurnDriver) -> TurnDriver:
+        driver.queued.on_change = lambda: self.keep_queued(driver.chat, driver.queued.message)
         return driver
 
     def bring_to_front(self, driver: TurnDriver) -> None:
         """Makes this the chat on the screen; `draw_on_screen` lets it draw there."""
         left = self.shown
         if left is not driver and left not in self._hidden:
-            left.view = self._hidden[left] = HiddenView(self._note_change)
+            left.view = self._hidden[left] = self._hidden_view(left.chat)
         self.shown = driver
         self._finished.discard(driver.chat.chat_id or "")
         self.host.bring_to_front(driver)

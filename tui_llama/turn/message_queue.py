@@ -1,5 +1,7 @@
 """What the user sent while an answer is awaited or open."""
 
+from collections.abc import Callable
+
 from tui_llama.chat import Attachment
 from tui_llama.conversation import SendMessage
 
@@ -9,16 +11,24 @@ class MessageQueue:
 
     Attributes:
         text: Their text; empty if there is none.
+        on_change: Called when there are others.
     """
 
     def __init__(self) -> None:
         self.text = ""
+        self.on_change: Callable[[], None] = lambda: None
         self._attachments: tuple[Attachment, ...] = ()
 
     def add(self, text: str, attachments: tuple[Attachment, ...] = ()) -> None:
         """Adds a message behind the others."""
         self.text = "\n\n".join(part for part in (self.text, text) if part)
         self._attachments += attachments
+        self.on_change()
+
+    @property
+    def message(self) -> SendMessage | None:
+        """All of them as one message; None if there is none."""
+        return SendMessage(self.text, self._attachments) if self.shown else None
 
     @property
     def shown(self) -> str:
@@ -28,8 +38,8 @@ class MessageQueue:
 
     def take(self) -> SendMessage | None:
         """Returns all of them as one message, and is empty then; None if there is none."""
-        if not self.shown:
-            return None
-        message = SendMessage(self.text, self._attachments)
-        self.text, self._attachments = "", ()
+        message = self.message
+        if message is not None:
+            self.text, self._attachments = "", ()
+            self.on_change()
         return message
