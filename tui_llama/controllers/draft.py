@@ -67,8 +67,9 @@ class DraftKeeper:
 
     def keep(self, chat_id: str, draft: StoredDraft) -> None:
         """Writes the draft of a chat, unless it is what is kept already."""
-        self._drafts[chat_id] = draft
-        self._write(chat_id)
+        if draft != self._drafts.get(chat_id, _NOTHING):  # nothing may be written where nobody knows yet
+            self._drafts[chat_id] = draft
+            self._write(chat_id)
 
     def keep_queued(self, chat_id: str, queued: StoredDraft) -> None:
         """Writes what is queued in a chat, before its draft: after a crash, both are the draft."""
