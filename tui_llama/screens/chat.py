@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
+from textual.widgets import Input, Static, TextArea
 
 from tui_llama.screens.commands import COMMANDS
 from tui_llama.screens.keys import hints
@@ -176,6 +176,13 @@ class ChatScreen(LastingFocus, Screen[None]):
         is_elsewhere = self.focused is not None and self.focused is not composer
         useful = (hints.hints_of_focus(self) if is_elsewhere else []) or self._hints
         composer.border_subtitle = hints.written(useful, self.keymap, self.size.width - _HINT_FRAME)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Lets what is pasted, or dropped, arrive in the composer where what has the focus takes no text."""
+        if not isinstance(self.focused, TextArea | Input):
+            event.stop()
+            self.composer.focus()
+            self.composer.post_message(events.Paste(event.text))
 
     @on(AttachedBar.Left)
     def _go_on_writing(self) -> None:

@@ -212,8 +212,9 @@ class Composer(EditorArea):
         self.replace(self.document.folded(text), *self.selection, maintain_selection_offset=False)
 
     def action_paste(self) -> None:
-        """Inserts the text that was copied in this program."""
-        self.write(self.app.clipboard)
+        """Inserts the text that was copied in this program, as if it came from outside."""
+        if not self.take_paste(self.app.clipboard):
+            self.write(self.app.clipboard)
 
     def action_cut(self) -> None:
         """Deletes and copies the selection, or the line if nothing is selected."""

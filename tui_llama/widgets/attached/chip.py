@@ -15,8 +15,6 @@ from tui_llama.widgets.cutting import cut
 
 _MARK = "▪ "
 _REMOVE = "×"
-_KEYS = "Enter show · x remove · t as text  "
-_WIDE = 90  # cells; with less room the keys would take that of the name
 _GAP = "  "
 
 
@@ -26,12 +24,12 @@ class Chip(Widget, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"chip--detail", "chip--remove"}
     ALLOW_SELECT: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("delete,backspace,x", "remove", "Remove", show=False),
-        Binding("enter,space", "show", "Show", show=False),
-        Binding("t", "write", "As text", show=False),
+        Binding("enter,space", "show", "Show"),
+        Binding("x,delete,backspace", "remove", "Remove"),
+        Binding("t", "write", "As text"),
         Binding("up,left", "move(-1)", "Previous", show=False),
         Binding("down,right", "move(1)", "Next", show=False),
-        Binding("escape", "move(0)", "Leave", show=False),
+        Binding("escape", "move(0)", "Leave"),
     ]
 
     class Wanted(Message):
@@ -65,16 +63,13 @@ class Chip(Widget, can_focus=True):
 
     def render(self) -> Content:
         """Returns the line, as wide as the widget."""
-        right = _REMOVE
-        if self.has_focus and self.content_size.width >= _WIDE:
-            right = _KEYS + _REMOVE
-        room = max(0, self.content_size.width - len(right) - len(_GAP))
+        room = max(0, self.content_size.width - len(_GAP + _REMOVE))
         details = Content.styled(attached_words(self.attachment, self._facts), ".chip--detail")
         name_room = max(room // 3, room - len(_MARK + _GAP) - details.cell_length)
         name = cut(Content(sanitize_line(self.attachment.name)), name_room)
         line = cut(Content.assemble(_MARK, name, _GAP, details), room)
         blank = Content(" " * (room - line.cell_length) + _GAP)
-        return Content.assemble(line, blank, Content.styled(right, ".chip--remove"))
+        return Content.assemble(line, blank, Content.styled(_REMOVE, ".chip--remove"))
 
     def on_click(self, event: events.Click) -> None:
         """Removes the attachment if the click is on the cross; else shows it."""
