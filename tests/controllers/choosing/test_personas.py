@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tui_llama import paths
-from tui_llama.chat import Role, Thinking
+from tui_llama.chat import ChatChoices, Role, Thinking
 from tui_llama.engine.requests import ReplyRequest
 from tui_llama.models.library import FoundModel
 from tui_llama.personas.folder import find_persona, read_personas, save_persona
@@ -160,3 +160,13 @@ async def test_a_persona_of_the_settings_that_is_gone_is_told_with_the_next_new_
         assert driver.app.turn_driver.chat.system_prompt == "Of the settings"
         await driver.pilot.press("ctrl+n")
         await driver.until(lambda: "There is no persona nobody" in driver.status)
+
+
+async def test_none_takes_back_what_was_chosen_but_not_the_system_prompt() -> None:
+    save_persona(PIRATE)
+    async with opened(size=(140, 24)) as driver:
+        await driver.send("/persona Pirate")
+        await driver.until(lambda: driver.app.turn_driver.chat.choices.persona == "Pirate")
+        await driver.send("/persona none")
+        await driver.until(lambda: driver.app.turn_driver.chat.choices == ChatChoices())
+        assert driver.app.turn_driver.chat.system_prompt == "You are a pirate."

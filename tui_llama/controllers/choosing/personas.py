@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tui_llama import paths
 from tui_llama.chat import ChatChoices
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tui_llama.models.source import ModelSource
     from tui_llama.personas.persona import Persona
     from tui_llama.screens.dialogs.choosing.persona_list import PersonaList
+
+
+NO_PERSONA: Final = "none"
+"""The word behind `/persona` that takes a persona back, unless one is called so."""
 
 
 class PersonasView(DialogView, HintView, StateView, Protocol):
@@ -73,8 +77,11 @@ class PersonasController(OfShownChat):
         await self._view.push_screen(dialog, chosen)
 
     async def _take_named(self, name: str) -> None:
-        from tui_llama.personas.folder import find_persona
+        from tui_llama.personas.folder import find_persona, has_persona
 
+        if name.casefold() == NO_PERSONA and not has_persona(name):
+            self._take_none()
+            return
         try:
             persona = await asyncio.to_thread(find_persona, name)
         except SettingsError as error:
@@ -97,6 +104,14 @@ class PersonasController(OfShownChat):
 
         question = f"Take the persona {persona.name}?"
         await self._view.push_screen(AskWhether(question, told, "Take"), take)
+
+    def _take_none(self) -> None:
+        """Takes back all that was chosen for the chat; its system prompt and its model stay."""
+        chat = self._turn_driver.chat
+        chat.set_choices(ChatChoices())
+        chat.next_reply_start = ""
+        self._view.show_hint("This chat takes your settings again. F9 changes its system prompt.")
+        self._view.show_state()
 
     async def _take(self, persona: "Persona") -> None:
         """Lets the chat choose what the persona chooses, and nothing else; then its model is loaded."""
@@ -202,7 +217,8 @@ def persona_choices(_typed: str) -> Sequence[Choice]:
     """Returns the personas that may be named behind `/persona`."""
     from tui_llama.personas.folder import read_personas
 
-    return [Choice(each.name, each.description) for each in read_personas().personas]
+    personas = [Choice(each.name, each.description) for each in read_personas().personas]
+    return [*personas, Choice(NO_PERSONA, "Take back what was chosen for this chat")]
 
 
 def _plain(name: str) -> str:
