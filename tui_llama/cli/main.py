@@ -22,6 +22,7 @@ from tui_llama.cli.commands.answer import ask, complete
 from tui_llama.cli.commands.bench import bench
 from tui_llama.cli.commands.cache import cache
 from tui_llama.cli.commands.doctor import doctor
+from tui_llama.cli.commands.keys import keys
 from tui_llama.cli.commands.models import models, pull, set_up
 from tui_llama.cli.commands.serve import serve
 from tui_llama.cli.commands.servers import servers
@@ -60,7 +61,7 @@ def command_line(context: click.Context, /, **options: object) -> None:
 
 
 for _command in (
-    ask, complete, serve, tokenize, state, bench, cache, pull, models, servers, set_up, doctor, settings_command,
+    ask, complete, serve, tokenize, state, bench, cache, pull, models, servers, set_up, doctor, keys, settings_command,
 ):  # fmt: skip
     command_line.add_command(_command)
 

@@ -78,15 +78,7 @@ class Keymap(msgspec.Struct, frozen=True):
 PRESETS: Final = {
     "default": Keymap(),
     "leader": Keymap({LEADER: "ctrl+x"}, _LETTERS, "leader"),
-    "vim": Keymap(
-        {
-            LEADER: "ctrl+w",
-            "stop": "escape,ctrl+left_square_bracket",
-            "list_chats": "ctrl+s,ctrl+o,ctrl+6",
-        },
-        _LETTERS,
-        "vim",
-    ),
+    "vim": Keymap({LEADER: "ctrl+w"}, _LETTERS, "vim"),
 }
 """The keymaps to begin with. Those of the user's file replace single keys of them."""
 
