@@ -67,7 +67,7 @@ class UserMessage(Static):
             super().__init__()
             self.attachments = attachments
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "show_attachments", "Show attachments", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "show_attachments", "Attachments")]
 
     def __init__(
         self,
@@ -116,6 +116,10 @@ class UserMessage(Static):
         elif is_long(self._text):
             event.stop()
             self.post_message(self.WholeWanted(self._text))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
+        """Leaves the keys to others where there are no attachments to show."""
+        return action != "show_attachments" or bool(self._attachments)
 
     def action_show_attachments(self) -> None:
         """Posts that the attachments are wanted, if there are any."""
