@@ -555,7 +555,7 @@ async def test_incognito_chats_may_be_left_at_any_time(store: Store) -> None:
             await driver.write("more ")
             await driver.ask(f"secret {number}")
             await driver.write("a draft that is read ahead")
-            await driver.pilot.press("alt+up")
+            await driver.pilot.press("alt+up", "k", "e")
             driver.app.action_incognito()
             driver.app.action_new_chat()
         await driver.until(lambda: "New chat" in driver.screen_text())

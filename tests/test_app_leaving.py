@@ -143,7 +143,6 @@ async def test_nothing_draws_when_the_screen_is_gone_while_another_chat_is_opene
         went_on = go_on_without_a_screen(driver, gate, monkeypatch)
         driver.app.action_new_chat()
         driver.app.action_list_chats()
-        driver.app.action_list_branches()
     driver.app.transcript.show_trouble("told too late", "")
     assert went_on
     assert stored(store)[0] == "One"

@@ -83,7 +83,7 @@ async def test_everything_that_one_can_do_with_a_chat_can_be_done_while_nothing_
         await driver.pilot.press("ctrl+r")
         await driver.until(lambda: driver.answers == ["two"])
         await driver.until_state("ready")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.write(", once more")
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.answers == ["three"])

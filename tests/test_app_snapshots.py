@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 import pytest
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Tree
 
 from tests.fakes.chat_app import MODEL, spoken, wait_until
 from tests.fakes.models import FakeModels, found_models
 from tests.fakes.served_models import ADDRESS, HOME, served_model
 from tui_llama.app import ChatApp
+from tui_llama.chat import Role
 from tui_llama.chats.store import Store
-from tui_llama.chats.stored import ChatSummary, StoredBranch
+from tui_llama.chats.stored import ChatSummary, TreeMessage
 from tui_llama.engine.events import (
     Failed,
     FailureCause,
@@ -28,8 +29,8 @@ from tui_llama.engine.remote.models import ServerModel
 from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
 from tui_llama.errors import EngineError
 from tui_llama.models.library import FoundModel
-from tui_llama.screens.dialogs.branch_list import BranchList
 from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
+from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
 from tui_llama.screens.dialogs.model_picker import ModelPicker
 from tui_llama.servers.address import Server
 from tui_llama.settings import Settings
@@ -135,7 +136,7 @@ def test_editing(store: Store, snap_compare: Compare) -> None:
 
     async def before(pilot: Pilot[None]) -> None:
         await ask(pilot, "What is a llama?")
-        await pilot.press("alt+up")
+        await pilot.press("up")
         await until_status(pilot, "keeps")
 
     assert snap_compare(chat, terminal_size=SIZE, run_before=before)
@@ -161,16 +162,32 @@ def test_attachments(store: Store, snap_compare: Compare) -> None:
     assert snap_compare(chat, terminal_size=SIZE, run_before=before)
 
 
-def test_branch_list(store: Store, snap_compare: Compare) -> None:
+def test_tree(store: Store, snap_compare: Compare) -> None:
+    said = (
+        (1, None, Role.USER, "What is a llama?"),
+        (2, 1, Role.ASSISTANT, "A camelid of the Andes."),
+        (3, 2, Role.USER, "And an alpaca, with all that one should know of it, its wool and its temper included?"),
+        (4, 3, Role.ASSISTANT, "Smaller."),
+        (5, 2, Role.USER, "And a vicuña?"),
+        (6, 5, Role.ASSISTANT, "Smaller still, and wild."),
+        (7, 5, Role.ASSISTANT, "The wild one of them."),
+        (8, 7, Role.USER, "Where does it live?"),
+    )
+
     async def before(pilot: Pilot[None]) -> None:
         await until_status(pilot, "ready")
-        branches = [
-            StoredBranch(9, "And an alpaca, with all that one should know of it?", "Smaller.", 4, NOON),
-            StoredBranch(5, "What is a llama?", "A camelid of the Andes.", 2, NOON),
-        ]
-        await pilot.app.push_screen(BranchList(branches, 9, NOON))
-        await wait_until(pilot, lambda: pilot.app.screen.query_one(OptionList).option_count)
-        still_cursor(pilot)
+        messages = [TreeMessage(number, parent, role, text, NOON) for number, parent, role, text in said]
+        await pilot.app.push_screen(ChatTree(messages, [1, 2, 5, 7, 8]))
+        await wait_until(pilot, lambda: pilot.app.screen.query_one(Tree).cursor_line == 7)
+
+    assert snap_compare(app(store), terminal_size=SIZE, run_before=before)
+
+
+def test_message_in_focus(store: Store, snap_compare: Compare) -> None:
+    async def before(pilot: Pilot[None]) -> None:
+        await ask(pilot, "What is a llama?")
+        await pilot.press("alt+up")
+        await wait_until(pilot, lambda: pilot.app.screen.query(".-in-focus"))
 
     assert snap_compare(app(store), terminal_size=SIZE, run_before=before)
 

@@ -37,6 +37,8 @@ from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.leaving import LeavingController
+from tui_llama.controllers.messages.acts import MessagesController
+from tui_llama.controllers.messages.other_answers import OtherAnswers
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.preferences.appearance import AppearanceController
 from tui_llama.controllers.preferences.preferences import PreferencesController
@@ -59,6 +61,7 @@ from tui_llama.turn.live_chats import LiveChats
 from tui_llama.widgets.attached.chip import Chip
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.message_view import UserMessage
+from tui_llama.widgets.messages.cursor import MessageCursor
 from tui_llama.widgets.queued_message import QueuedMessage
 
 if TYPE_CHECKING:
@@ -155,6 +158,8 @@ class ChatApp(CommandActions):
         self._system_prompt = SystemPromptController(chats, self._draft, self._idle_prefill, self, run)
         self._personas = PersonasController(chats, self._system_prompt, self.models, models, self, run)
         self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
+        self._other_answers = OtherAnswers(chats, self._turn, self.models, self)
+        self._messages = MessagesController(chats, self._editing, self._turn, self._texts, self._other_answers, self)
         self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
         self._chats = ChatsController(chats, self._saving, self._editing, settings, self, run)
         self._status = StatusController(chats, self.models, self._editing, self._saving, self)
@@ -323,8 +328,9 @@ class ChatApp(CommandActions):
         self._turn.return_message(message)
 
     @on(Composer.LaterRequested)
-    def _edit_later(self) -> None:
-        self._editing.edit_later()
+    def _leave_editing(self) -> None:
+        if self._editing.is_editing:
+            self._editing.leave()
 
     # --- what the user wants ------------------------------------------------------------------------------------
 
@@ -406,7 +412,27 @@ class ChatApp(CommandActions):
 
     @on(Composer.VersionRequested)
     def _show_version(self, event: Composer.VersionRequested) -> None:
-        self._chats.show_version(event.step)
+        self._messages.show_version_of_last(event.step)
+
+    @on(Composer.EditLastRequested)
+    def _edit_last(self, event: Composer.EditLastRequested) -> None:
+        if self._editing.can_edit_last:
+            self._editing.edit_last()
+        else:
+            event.composer.recall_before()
+
+    @on(MessageCursor.ActWanted)
+    def _act_on_message(self, event: MessageCursor.ActWanted) -> None:
+        self._messages.act(event.act, event.position)
+
+    @on(MessageCursor.FocusMoved)
+    def _show_message_hints(self, event: MessageCursor.FocusMoved) -> None:
+        if self.can_draw:
+            self._messages.show_hints(event.position)
+
+    @on(MessageCursor.LeaveWanted)
+    def _write_again(self) -> None:
+        self._messages.write_again()
 
     async def on_chat_list_rename_wanted(self, event: "ChatList.RenameWanted") -> None:
         """Renames a chat of the list."""

@@ -98,7 +98,7 @@ async def test_a_chat_that_is_open_over_midnight_keeps_its_day(clock: Clock) -> 
         clock.set("2026-11-28 00:01:00", NEW_YORK)
         await driver.ask("second")
         await driver.until(lambda: "ready" in driver.status and driver.engine.ahead_requests, "reading ahead")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.write("!")
         await driver.pilot.press("enter")
         await driver.until(lambda: len(driver.engine.requests) == 3, "the edited message")

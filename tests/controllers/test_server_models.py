@@ -345,7 +345,7 @@ async def test_each_failure_of_a_server_keeps_the_text_and_can_be_tried_again(ca
 async def test_the_price_of_an_edit_is_not_asked_of_a_server_and_nothing_is_said_in_its_place() -> None:
     async with on_server(served("Hello", usage=SERVER_USAGE), served("Again")) as driver:
         await driver.ask("hi")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.until_state("editing")
         assert await driver.app.turn_driver.estimate(0, "hi there") is None
         assert "keeps" not in driver.status

@@ -114,7 +114,7 @@ async def test_an_edited_message_costs_what_was_said_before(starter_model: Path)
     async with chatting(starter_model, replace(GREEDY, max_tokens=12)) as driver:
         for text in (SHORT, "Name a river in Spain.", "Name one more."):
             await driver.ask(text)
-        await driver.pilot.press("alt+up", "alt+up")
+        await driver.pilot.press("alt+up", "k", "k", "k", "e")
         driver.app.chat_screen.composer.replace_text(edited)
         await driver.until(lambda: _priced(driver) == edited, "the price")
         price = driver.engine.estimates[-1][1]

@@ -9,7 +9,7 @@ from tui_llama.engine.events import ModelLoaded, PromptEstimate
 from tui_llama.engine.requests import EstimateRequest, ReplyRequest
 from tui_llama.engine.scripted import Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import EngineError
-from tui_llama.screens.dialogs.branch_list import BranchList
+from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
 from tui_llama.turn import editing, idle_prefill
 from tui_llama.widgets.message_view import UserMessage
 from tui_llama.widgets.transcript import MOUNTED_AT_FIRST
@@ -43,7 +43,7 @@ async def replace_written(driver: Driver, text: str) -> None:
 async def test_an_edited_message_is_answered_in_place_of_the_old_one_which_is_kept() -> None:
     async with opened(replies=[spoken("a"), spoken("b"), spoken("c")]) as driver:
         await say(driver, "one", "two")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         assert driver.written == "two"
         await driver.until(lambda: edited(driver) == ["two"])
         await replace_written(driver, "second")
@@ -69,10 +69,8 @@ async def test_an_edited_message_is_answered_in_place_of_the_old_one_which_is_ke
 async def test_the_very_first_message_can_be_edited() -> None:
     async with opened(replies=[spoken("a"), spoken("b"), spoken("c")]) as driver:
         await say(driver, "one", "two")
-        await driver.pilot.press("alt+up", "alt+up")
+        await driver.pilot.press("alt+up", "home", "e")
         assert driver.written == "one"
-        await driver.pilot.press("alt+up")
-        assert "This is the first message." in driver.status
         await replace_written(driver, "first")
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.answers == ["c"])
@@ -86,7 +84,7 @@ async def test_what_an_edit_costs_is_told_before_it_is_sent() -> None:
     engine = ScriptedEngine(replies=[spoken("a"), spoken("b")], estimate=price)
     async with opened(engine=engine, size=(100, 24)) as driver:
         await say(driver, "one", "two")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.until_state("editing  keeps 4,100 · reads 320 · about 3 s")
         await driver.write("!")
         await driver.until_state("reads 321")
@@ -108,7 +106,7 @@ async def test_a_message_that_could_not_be_sent_says_so_in_place_of_the_price() 
 
     async with opened(engine=ScriptedEngine(replies=[spoken("a")], estimate=refuse), size=(100, 24)) as driver:
         await say(driver, "one")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.until_state("editing  the prompt has 9,000 tokens")
         assert driver.written == "one"
 
@@ -117,7 +115,7 @@ async def test_nothing_is_read_ahead_while_a_message_is_edited() -> None:
     async with opened(replies=[spoken("a")]) as driver:
         await say(driver, "one")
         await driver.until(lambda: driver.engine.idle_prefill_requests)
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.write(" and more of it")
         await driver.until(lambda: driver.engine.estimate_requests)
         count = len(driver.engine.idle_prefill_requests)
@@ -132,14 +130,13 @@ async def test_leaving_an_edit_brings_back_what_was_being_written(key: str) -> N
     async with opened(replies=[spoken("a")]) as driver:
         await say(driver, "one")
         await driver.write("half a question")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("alt+up", "alt+up", "e")
         await replace_written(driver, "one, changed")
         await driver.pilot.press(key)
         await driver.until(lambda: edited(driver) == [])
         assert driver.written == "half a question"
         assert driver.questions == ["one"]
         assert "ready" in driver.status
-        await replace_written(driver, "")
         await driver.pilot.press("up")
         assert driver.written == "one, changed"
 
@@ -147,7 +144,7 @@ async def test_leaving_an_edit_brings_back_what_was_being_written(key: str) -> N
 async def test_a_message_that_was_not_changed_is_not_sent() -> None:
     async with opened(replies=[spoken("a")]) as driver:
         await say(driver, "one")
-        await driver.pilot.press("alt+up", "enter")
+        await driver.pilot.press("up", "enter")
         assert "Nothing was changed" in driver.status
         assert len(driver.engine.reply_requests) == 1
 
@@ -165,7 +162,7 @@ async def test_nothing_is_edited_while_the_engine_is_busy() -> None:
     async with opened(replies=[[*spoken("a")[:2], gate, *spoken("a")[2:]]]) as driver:
         await driver.send("one")
         await driver.until_state("answering")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("alt+up", "home", "e")
         await driver.until_state("Wait until the model is ready")
         assert driver.written == ""
         gate.open()
@@ -179,7 +176,7 @@ async def test_an_edit_while_a_model_loads_waits_for_it(store: Store) -> None:
     async with opened(engine=engine, store=store, until_ready=False) as driver:
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.questions == ["one"])
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.write("!")
         await driver.pilot.press("enter")
         await driver.until_state("your message waits")
@@ -194,7 +191,7 @@ async def test_an_edit_starts_an_engine_that_was_lost() -> None:
         await say(driver, "one")
         await driver.send("two")
         await driver.until_state("engine lost")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.write("!")
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.answers == ["a", "c"])
@@ -204,7 +201,7 @@ async def test_an_edit_starts_an_engine_that_was_lost() -> None:
 async def test_an_incognito_chat_can_be_edited_and_has_branches() -> None:
     async with opened(replies=[spoken("a"), spoken("b"), spoken("c")], is_incognito=True) as driver:
         await say(driver, "one", "two")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.write("!")
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.answers == ["a", "c"])
@@ -215,8 +212,8 @@ async def test_an_incognito_chat_can_be_edited_and_has_branches() -> None:
         assert driver.store.list_chats() == []
         await driver.until_state("ready")
         await driver.send("/branches")
-        await driver.until(lambda: "Branches of this chat" in driver.screen_text())
-        await driver.pilot.press("down", "enter")
+        await driver.until(lambda: "2/2 You: two!" in driver.screen_text())
+        await driver.pilot.press("k", "k", "enter")
         await driver.until(lambda: driver.answers == ["a", "b"])
         assert driver.store.list_chats() == []
 
@@ -232,8 +229,7 @@ async def test_a_message_far_up_is_shown_when_it_is_edited(store: Store) -> None
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.questions[-1:] == [f"question {turns - 1}"])
         assert "question 1" not in driver.questions
-        for _ in range(turns - 1):
-            await driver.pilot.press("alt+up")
+        await driver.pilot.press("alt+up", "home", "down", "j", "e")
         await driver.until(lambda: edited(driver) == ["question 1"])
         await driver.until(lambda: "▌ question 1 " in driver.screen_text())
         await driver.write("!")
@@ -251,8 +247,10 @@ async def test_going_up_fast_marks_the_last_one_and_leaves_older_messages_to_be_
     async with opened(store=store, size=(80, 16)) as driver:
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.questions[-1:] == [f"question {turns - 1}"])
-        for _ in range(turns - 3):
-            driver.app.action_edit_message()
+        driver.app.action_focus_messages()
+        for _ in range(2 * turns - 7):
+            driver.app.chat_screen.transcript.action_move_focus(-1)
+        driver.app.chat_screen.transcript.action_act("EDIT")
         await driver.until(lambda: edited(driver) == ["question 3"])
         await driver.until(lambda: "▌ question 3 " in driver.screen_text())
         for _ in range(8):
@@ -267,7 +265,7 @@ async def test_opening_another_chat_leaves_the_edit() -> None:
     async with opened(replies=[spoken("a")]) as driver:
         await say(driver, "one")
         await driver.write("half")
-        await driver.pilot.press("alt+up", "ctrl+n")
+        await driver.pilot.press("alt+up", "k", "e", "ctrl+n")
         await driver.until(lambda: driver.questions == [])
         assert driver.written == ""
         await driver.pilot.press("ctrl+pagedown")
@@ -280,18 +278,19 @@ async def test_opening_another_chat_leaves_the_edit() -> None:
 async def test_another_branch_is_opened_and_goes_on_where_it_was() -> None:
     async with opened(replies=[spoken("a"), spoken("b"), spoken("c"), spoken("d")]) as driver:
         await say(driver, "one", "two")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await replace_written(driver, "second")
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.answers == ["a", "c"])
         await driver.until_state("ready")
         await driver.send("/branches")
-        await driver.until(lambda: isinstance(driver.app.screen, BranchList))
-        await driver.until(lambda: "two → b" in driver.screen_text())
-        assert "● second → c" in driver.screen_text()
-        await driver.pilot.press("down", "enter")
+        await driver.until(lambda: isinstance(driver.app.screen, ChatTree))
+        await driver.until(lambda: "● ▾ 2/2 You: second" in driver.screen_text())
+        assert "○ ▾ 1/2 You: two" in driver.screen_text()
+        await driver.pilot.press("up", "up", "enter")
         await driver.until(lambda: driver.answers == ["a", "b"])
         assert driver.questions == ["one", "two\nversion 1 of 2"]
+        await driver.pilot.press("escape")
         await driver.ask("three")
         request = driver.engine.reply_requests[-1]
         assert isinstance(request, ReplyRequest)
@@ -302,9 +301,9 @@ async def test_the_branch_that_is_shown_is_not_opened_again() -> None:
     async with opened(replies=[spoken("a")]) as driver:
         await say(driver, "one")
         await driver.send("/branches")
-        await driver.until(lambda: isinstance(driver.app.screen, BranchList))
+        await driver.until(lambda: isinstance(driver.app.screen, ChatTree))
         await driver.pilot.press("enter")
-        await driver.until(lambda: not isinstance(driver.app.screen, BranchList))
+        await driver.until(lambda: not isinstance(driver.app.screen, ChatTree))
         assert driver.answers == ["a"]
 
 
@@ -313,5 +312,5 @@ async def test_an_empty_chat_has_no_branches() -> None:
         await driver.send("/branches")
         await driver.until(lambda: "This chat has no messages yet." in driver.screen_text())
         await driver.pilot.press("escape")
-        await driver.until(lambda: not isinstance(driver.app.screen, BranchList))
+        await driver.until(lambda: not isinstance(driver.app.screen, ChatTree))
         assert driver.questions == []

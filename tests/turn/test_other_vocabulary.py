@@ -198,7 +198,7 @@ async def test_an_edited_message_is_priced_and_answered_by_a_model_with_another_
         await driver.ask("first")
         await driver.ask("second")
         await change_to(driver, second)
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.until_state("editing  keeps 0 · reads 51")
         await driver.write(" thoughts")
         await driver.pilot.press("enter")

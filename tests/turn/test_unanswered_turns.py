@@ -124,7 +124,7 @@ async def test_an_earlier_message_can_be_edited_after_one_that_was_not_answered(
         await driver.send("two")
         await driver.until(lambda: driver.answers[-1:] == ["yes"])
         await driver.until_state("ready")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.write(" and a half")
         await driver.until_state("reads")
         await driver.pilot.press("enter")

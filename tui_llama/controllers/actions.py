@@ -12,6 +12,8 @@ from tui_llama.controllers.composing.model_choices import ModelChoices
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.leaving import LeavingController
+from tui_llama.controllers.messages.acts import MessagesController
+from tui_llama.controllers.messages.other_answers import OtherAnswers
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.preferences.actions import PreferenceActions
 from tui_llama.controllers.prompts import PromptsController
@@ -31,6 +33,8 @@ class CommandActions(PreferenceActions):
     _history: HistoryController
     _idle_prefill: IdlePrefillController
     _leaving: LeavingController
+    _messages: MessagesController
+    _other_answers: OtherAnswers
     _prompts: PromptsController
     _personas: PersonasController
     _reply_start: ReplyStartController
@@ -59,17 +63,29 @@ class CommandActions(PreferenceActions):
         """Opens the chat above this one in the list, which is newer."""
         self._chats.open_neighbour(-1)
 
-    def action_regenerate(self) -> None:
+    def action_regenerate(self, how: str = "") -> None:
         """Asks for another answer to the last message; after a failure, for the one that failed."""
-        self._turn.regenerate()
+        self._other_answers.answer(how)
 
     def action_continue_answer(self) -> None:
         """Asks for more of the last answer, from where it was cut off."""
         self._turn.continue_answer()
 
+    def action_focus_messages(self) -> None:
+        """Gives the focus to the last message, or to the one that is edited."""
+        self._messages.focus_last()
+
     def action_edit_message(self) -> None:
-        """Goes to the user's last message, or to the one before the message that is being edited."""
-        self._editing.edit_earlier()
+        """Puts the user's last message where the user writes."""
+        self._editing.edit_last()
+
+    def action_undo(self) -> None:
+        """Undoes the last edit, deletion, new branch or title."""
+        self._messages.undo()
+
+    def action_show_tree(self) -> None:
+        """Shows the tree of the chat."""
+        self._messages.show_tree()
 
     def action_begin_today(self) -> None:
         """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""
@@ -90,10 +106,6 @@ class CommandActions(PreferenceActions):
     def action_choose_persona(self, name: str = "") -> None:
         """Takes a persona; lists them where none is named."""
         self._personas.take_or_list(name)
-
-    def action_list_branches(self) -> None:
-        """Opens the list of the ways that this chat went."""
-        self._chats.list_branches()
 
     def action_search_history(self) -> None:
         """Opens the list of the messages that were sent before."""

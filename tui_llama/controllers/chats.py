@@ -5,7 +5,6 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tui_llama import conversation
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.database.file import IN_MEMORY
 from tui_llama.chats.journal import Journal
@@ -249,47 +248,6 @@ class ChatsController(OfShownChat):
         if chat_id is not None and is_stored:
             chats.forget(chat_id)
             delete_chat(self._journal, chat_id, partial(chat_prompt_cache.forget_chat, chat_id))
-
-    # --- its versions and branches --------------------------------------------------------------------------------
-
-    def show_version(self, step: int) -> None:
-        """Shows another version of the last answer, `step` after this one; the chat goes on from there."""
-        if self._turn_driver.allows(conversation.OpenChat):
-            self._run("chats", partial(self._show_version, step))
-
-    async def _show_version(self, step: int) -> None:
-        driver = self._turn_driver
-        if not self._live_chats.is_drawn:  # this came in the way of drawing it
-            await self._draw()
-        if not driver.allows(conversation.OpenChat) or not await driver.chat.turn_to_version(step):
-            return
-        if driver is self._turn_driver and driver.allows(conversation.OpenChat):
-            await self._show_path()
-
-    def list_branches(self) -> None:
-        """Opens the list of the ways that the open chat went."""
-        self._run("lists", self._list_branches)
-
-    async def _list_branches(self) -> None:
-        from tui_llama.screens.dialogs.branch_list import BranchList
-
-        branches = await self._turn_driver.chat.branches()
-        entries = self._turn_driver.chat.entries
-        here = entries[-1].message_id if entries else None
-
-        def chosen(tip_message_id: int | None) -> None:
-            if tip_message_id is not None and tip_message_id != here:
-                self._run("chats", partial(self._show_branch, tip_message_id))
-
-        await self._view.push_screen(BranchList(branches, here, datetime.now().astimezone()), chosen)
-
-    async def _show_branch(self, tip_message_id: int) -> None:
-        """Goes to another way that the chat went; an answer under way is stopped and kept."""
-        driver = self._turn_driver
-        await driver.stop_and_wait()
-        await driver.chat.turn_to_branch(tip_message_id)
-        if driver is self._turn_driver and driver.allows(conversation.OpenChat):
-            await self._show_path()
 
 
 def make_chat(

@@ -71,42 +71,51 @@ class EditingController(OfShownChat):
         """True while the user edits a message."""
         return self._editing.position is not None
 
-    def edit_earlier(self) -> None:
-        """Goes to the user's last message, or to the one before the message that is being edited."""
-        self._edit(-1)
+    @property
+    def edits_answer(self) -> bool:
+        """True while the message that is edited is an answer."""
+        position = self.position
+        return position is not None and self._turn_driver.chat.entries[position].role is Role.ASSISTANT
 
-    def edit_later(self) -> None:
-        """Goes back to a later message; does nothing while none is edited."""
-        if self.is_editing:
-            self._edit(1)
+    def edit_last(self) -> None:
+        """Edits the user's last message, or tells why that is not possible."""
+        entries = self._turn_driver.chat.entries
+        own = [number for number, entry in enumerate(entries) if entry.role is Role.USER]
+        if own:
+            self.edit(own[-1])
+        else:
+            self._view.show_hint("There is no message to edit yet.")
 
-    def _edit(self, step: int) -> None:
-        """Puts an earlier message where the user writes; behind the last of them is what was there before.
+    @property
+    def can_edit_last(self) -> bool:
+        """True if the user's last message can be edited now."""
+        chat = self._turn_driver.chat
+        return bool(chat.user_texts) and self._turn_driver.allows(conversation.EditMessage)
+
+    def edit(self, position: int) -> None:
+        """Puts a message where the user writes.
 
         There is no idle prefill meanwhile, so that leaving the message costs nothing.
         """
-        positions = [number for number, entry in enumerate(self._turn_driver.chat.entries) if entry.role is Role.USER]
-        if not positions:
-            self._view.show_hint("There is no message to edit yet.")
-        elif self._turn_driver.state is State.NO_MODEL:
-            self._view.show_hint(no_model_hint(self._turn_driver.model_path))
-        elif not self._turn_driver.allows(conversation.EditMessage):
+        driver, entries = self._turn_driver, self._turn_driver.chat.entries
+        is_own = entries[position].role is Role.USER
+        if is_own and driver.state is State.NO_MODEL:
+            self._view.show_hint(no_model_hint(driver.model_path))
+        elif not driver.allows(conversation.EditMessage if is_own else conversation.EditAnswer):
             self._view.show_hint("Wait until the model is ready; Esc stops an answer.")
-        elif step < 0 and self.position == positions[0]:
-            self._view.show_hint("This is the first message.")
         else:
             self._remember()
-            position = self._editing.move(positions, step, self._view.chat_screen.composer.text)
-            if position is None:
-                self.leave()
-            else:
-                self._show(position)
+            self._editing.begin(position, self._view.chat_screen.composer.text)
+            self._show(position)
 
     def _show(self, position: int) -> None:
         self._idle_prefill.stop()
-        entry = self._turn_driver.chat.entries[position]
-        self._view.chat_screen.composer.replace_text(entry.text)
-        self._pending.edit(entry.attachments)
+        composer = self._view.chat_screen.composer
+        composer.replace_text(self._turn_driver.chat.entries[position].text)
+        composer.border_title = "Editing the answer" if self.edits_answer else "Editing your message"
+        composer.set_class(self.edits_answer, "-answer")
+        self._pending.edit(self._turn_driver.chat.entries[position].attachments)
+        composer.focus()
         self._mark(position)
         self.ask_price()
 
@@ -119,7 +128,10 @@ class EditingController(OfShownChat):
 
     def put_back(self) -> None:
         """Ends editing, with what was being written before in the composer again."""
-        self._view.chat_screen.composer.replace_text(self._editing.end())
+        composer = self._view.chat_screen.composer
+        composer.border_title = None
+        composer.remove_class("-answer")
+        composer.replace_text(self._editing.end())
         self._pending.end_edit()
 
     def _remember(self) -> None:
@@ -133,19 +145,42 @@ class EditingController(OfShownChat):
         self._view.show_status()
 
     def send(self, position: int, text: str) -> None:
-        """Sends the text in place of the message that is edited, number `position`, unless it is the same."""
+        """Sends the text in place of the message that is edited, number `position`, unless it is the same.
+
+        An edited answer is not sent, but kept as a version: F5 goes on from it.
+        """
         entry, attachments = self._turn_driver.chat.entries[position], self._pending.attachments
         if (text, attachments) == (entry.text, entry.attachments):
             self._view.show_hint("Nothing was changed; Ctrl+R answers the last message again.")
-            return
-        if self._view.wish(conversation.EditMessage(position, text, attachments)):
-            self._view.chat_screen.composer.remember(text)
-            self.put_back()
-            self._view.show_status()
+        elif entry.role is Role.ASSISTANT:
+            if self._save(conversation.EditAnswer(position, text), text):
+                version = self._turn_driver.chat.entries[position].version
+                self._view.show_hint(f"Saved as version {version}. F5 goes on from it; /undo takes it back.")
+        else:
+            self._save(conversation.EditMessage(position, text, attachments), text)
+
+    def save_answer(self) -> None:
+        """Keeps the answer that is edited as a version, if anything was changed, and ends editing."""
+        position, text = self.position, self._view.chat_screen.composer.text
+        if position is None or text == self._turn_driver.chat.entries[position].text or not text.strip():
+            self.leave()
+        else:
+            self._save(conversation.EditAnswer(position, text), text)
+
+    def _save(self, event: conversation.Event, text: str) -> bool:
+        if not self._view.wish(event):
+            return False
+        self._view.chat_screen.composer.remember(text)
+        self.put_back()
+        self._view.show_status()
+        return True
 
     def ask_price(self) -> None:
-        """Asks what sending the message as it is written now would cost."""
-        self._editing.ask_price(self._pending.message(self._view.chat_screen.composer.text))
+        """Asks what sending the message as it is written now would cost; an edited answer is not sent."""
+        if self.edits_answer:
+            self._note_price("the old text stays as a version")
+        else:
+            self._editing.ask_price(self._pending.message(self._view.chat_screen.composer.text))
 
     async def _estimate(self, position: int, text: str) -> PromptEstimate | None:
         return await self._turn_driver.estimate(position, text)

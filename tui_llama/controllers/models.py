@@ -6,7 +6,7 @@ long as the program runs.
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -130,10 +130,13 @@ class ModelsController(OfShownChat):
 
     # --- loading --------------------------------------------------------------------------------------------------
 
-    def load(self, path: str) -> None:
-        """Loads a model in place of the one that is there; answers under way are stopped and kept."""
+    def load(self, path: str, then: Callable[[], object] = lambda: None) -> None:
+        """Loads a model in place of the one that is there; answers under way are stopped and kept.
+
+        Once the load has begun, `then` is called.
+        """
         self._remember_servers(path)
-        self._run("load", partial(self._load, path))
+        self._run("load", partial(self._load, path, then))
 
     def _remember_servers(self, path: str = "") -> None:
         """Keeps the servers of the model that was loaded last and of another one in the list of models."""
@@ -150,9 +153,10 @@ class ModelsController(OfShownChat):
         except SettingsError as error:
             self._view.show_hint(f"{error}. {error.hint}")
 
-    async def _load(self, path: str) -> None:
+    async def _load(self, path: str, then: Callable[[], object]) -> None:
         async with self._live_chats.engine_cleared():
-            self._view.wish(LoadModel(path))
+            if self._view.wish(LoadModel(path)):
+                then()
 
     async def find_last_used(self, journal: Journal) -> str | None:
         """Returns the path or address of the model used last; None where its file is gone or none was used."""
@@ -186,8 +190,11 @@ class ModelsController(OfShownChat):
 
     # --- the list -----------------------------------------------------------------------------------------------
 
-    def open_picker(self) -> None:
-        """Shows what there is on this machine, on servers and to fetch, first without what takes time to find out."""
+    def open_picker(self, then: Callable[[], object] = lambda: None) -> None:
+        """Shows what there is on this machine, on servers and to fetch, first without what takes time to find out.
+
+        Once the user has chosen a model and its load has begun, `then` is called.
+        """
         if self.picker is not None:
             return
         from tui_llama.screens.dialogs.model_picker import ModelPicker
@@ -196,7 +203,12 @@ class ModelsController(OfShownChat):
         self._remember_servers()
         picker = ModelPicker(None, paths.models_folder())
         picker.move_to(self._fresh_path)
-        self._view.push_screen(picker, lambda path: self.load(path) if path else None)
+
+        def chosen(path: str | None) -> None:
+            if path:
+                self.load(path, then)
+
+        self._view.push_screen(picker, chosen)
         self._run("lists", partial(self._fill, asks_servers=True))
 
     async def _fill(self, *, asks_servers: bool = False) -> None:

@@ -93,6 +93,14 @@ class TextsController(OfShownChat):
         else:
             self._view.show_hint(f"{name} was copied {copied.words}.")
 
+    def copy_message(self, position: int) -> None:
+        """Copies message number `position` as it was written."""
+        self.copy(self._turn_driver.chat.entries[position].text, "The message")
+
+    def copy_code_of(self, position: int) -> None:
+        """Copies the last code block of message number `position`."""
+        self.copy_code(self._turn_driver.chat.entries[position].text)
+
     def show_last_long(self) -> None:
         """Shows all of the user's last message of which only the beginning is shown."""
         long_texts = [text for text in self._turn_driver.chat.user_texts if is_long(text)]

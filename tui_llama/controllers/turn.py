@@ -1,8 +1,10 @@
 """Carries out what the user wants of the turn: send, stop, answer again, go on."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from tui_llama import conversation
+from tui_llama.chat import Role
 from tui_llama.controllers.attaching.pending import PendingAttachments
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.idle_prefill import IdlePrefillController
@@ -11,6 +13,8 @@ from tui_llama.controllers.views import HintView, ScreenView, WishView
 from tui_llama.conversation import State
 from tui_llama.screens.presenting import no_model_hint, why_not_continued
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
+
+NOTHING: Final[Mapping[str, float | int | None]] = {}
 
 
 class TurnControllerView(ScreenView, HintView, WishView, Protocol):
@@ -91,18 +95,40 @@ class TurnController(OfShownChat):
         if was_reading:  # nor is it to be read while nobody waits for it
             self._idle_prefill.hold()
 
-    def regenerate(self) -> None:
-        """Asks for another answer to the last message; after a failure, for the answer or the model that failed."""
+    def regenerate(self, position: int | None = None, sampling: Mapping[str, float | int | None] = NOTHING) -> None:
+        """Asks for another answer; after a failure, for the answer or the model that failed.
+
+        Args:
+            position: The number of the answer, or of the user's message; None for the last.
+            sampling: How this answer alone chooses its tokens, by the names of `SamplingSettings`.
+        """
+        driver = self._turn_driver
         if self._editing.is_editing:
             self._editing.leave()
         if self._models.is_missing:
             self._load_again()
-        elif self._turn_driver.chat.is_empty:
+            return
+        if driver.chat.is_empty:
             self._view.show_hint("There is no message to answer yet.")
-        elif self._turn_driver.allows(conversation.Retry):
-            self._turn_driver.dispatch(conversation.Retry())
-        else:
-            self._view.wish(conversation.Regenerate())
+            return
+        if position is not None and not self._go_to_question(position):
+            return
+        driver.requests.once = sampling
+        if driver.allows(conversation.Retry):
+            driver.dispatch(conversation.Retry())
+        elif not self._view.wish(conversation.Regenerate()):
+            driver.requests.once = {}
+
+    def _go_to_question(self, position: int) -> bool:
+        """Lets the path end in the user's message to answer, unless it is the last anyway; says whether it does."""
+        entries = self._turn_driver.chat.entries
+        asked = position - (entries[position].role is Role.ASSISTANT)
+        if asked < 0:
+            self._view.show_hint("Nothing was asked before this answer.")
+            return False
+        if asked == len(entries) - 1 - self._turn_driver.chat.ends_in_answer:
+            return True
+        return self._view.wish(conversation.Branch(asked))
 
     def _load_again(self) -> None:
         """Loads the model whose load failed; the last message waits for it where it has no answer."""
@@ -114,16 +140,28 @@ class TurnController(OfShownChat):
         if not driver.chat.is_empty and not driver.chat.ends_in_answer:
             driver.dispatch(conversation.Regenerate())
 
-    def continue_answer(self) -> None:
-        """Asks for more of the last answer, from where it was cut off."""
-        driver = self._turn_driver
-        if self._editing.is_editing:
+    def continue_answer(self, position: int | None = None) -> None:
+        """Asks for more of an answer, from where it was cut off; one that is edited is kept as it is written now.
+
+        An answer that something follows stays as it is: a copy of it goes on.
+
+        Args:
+            position: The number of the answer; None for the last.
+        """
+        driver, view = self._turn_driver, self._view
+        if self._editing.edits_answer:
+            self._editing.save_answer()
+        elif self._editing.is_editing:
             self._editing.leave()
         if self._models.is_missing:
-            self._view.show_hint(no_model_hint(driver.model_path))
+            view.show_hint(no_model_hint(driver.model_path))
             return
-        why_not = why_not_continued(driver.chat, driver.model) if driver.allows(conversation.Continue) else ""
+        may = driver.allows(conversation.Continue)
+        why_not = why_not_continued(driver.chat, driver.model, position) if may else ""
         if why_not:
-            self._view.show_hint(why_not)
-        else:
-            self._view.wish(conversation.Continue())
+            view.show_hint(why_not)
+            return
+        at = len(driver.chat.entries) - 1 if position is None else position
+        is_followed = may and (at < len(driver.chat.entries) - 1 or driver.chat.entries[at].is_replied_to)
+        if not is_followed or view.wish(conversation.EditAnswer(at, driver.chat.entries[at].text)):
+            view.wish(conversation.Continue())

@@ -66,6 +66,7 @@ class ChatScreen(LastingFocus, Screen[None]):
         super().__init__(id=id)
         self.keymap = Keymap()
         self._hints: Sequence[hints.Hint] = hints.IDLE
+        self._message_keys = ""
 
     def compose(self) -> ComposeResult:
         """Yields the parts from top to bottom."""
@@ -165,7 +166,8 @@ class ChatScreen(LastingFocus, Screen[None]):
             is_editing: Whether the user edits an earlier message.
         """
         self.set_class(is_busy, "-busy")
-        self._hints = hints.EDITING if is_editing else hints.BUSY if is_busy else hints.IDLE
+        editing = hints.EDITING_ANSWER if self.composer.has_class("-answer") else hints.EDITING
+        self._hints = editing if is_editing else hints.BUSY if is_busy else hints.IDLE
         self._show_hints()
 
     @on(events.DescendantFocus)
@@ -175,7 +177,12 @@ class ChatScreen(LastingFocus, Screen[None]):
         composer = self.composer
         is_elsewhere = self.focused is not None and self.focused is not composer
         useful = (hints.hints_of_focus(self) if is_elsewhere else []) or self._hints
-        composer.border_subtitle = hints.written(useful, self.keymap, self.size.width - _HINT_FRAME)
+        composer.border_subtitle = self._message_keys or hints.written(useful, self.keymap, self.size.width - _HINT_FRAME)
+
+    def show_message_keys(self, words: str) -> None:
+        """Shows what can be done with the message in focus; empty: none has it."""
+        self._message_keys = words
+        self._show_hints()
 
     def on_paste(self, event: events.Paste) -> None:
         """Lets what is pasted, or dropped, arrive in the composer where what has the focus takes no text."""

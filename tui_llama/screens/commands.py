@@ -8,6 +8,8 @@ from difflib import get_close_matches
 
 import msgspec
 
+from tui_llama.widgets.messages.acts import ACT_KEYS, MOVE_KEYS
+
 
 class Choice(msgspec.Struct, frozen=True):
     """An argument that a slash command may have; neither text needs to be safe to print."""
@@ -43,6 +45,14 @@ class Command(msgspec.Struct, frozen=True):
     choice_source: str = ""
 
 
+REGENERATE_CHOICES = (
+    Choice("menu", "choose how"),
+    Choice("hotter", "more varied"),
+    Choice("colder", "more focused"),
+    Choice("sampling", "type the values for this answer, or write temperature=1.2"),
+    Choice("model", "choose another model"),
+)
+
 COMMANDS = (
     Command("new_chat", "New chat", "Begin an empty chat", ("new", "clear"), "ctrl+n", "Ctrl+N"),
     Command("incognito", "Incognito chat", "Begin a chat that is not saved", ("incognito",)),
@@ -72,6 +82,8 @@ COMMANDS = (
         ("regen", "retry"),
         "ctrl+r",
         "Ctrl+R",
+        argument="how",
+        choices=REGENERATE_CHOICES,
     ),
     Command(
         "continue_answer",
@@ -82,12 +94,22 @@ COMMANDS = (
         "F5",
     ),
     Command(
-        "edit_message",
-        "Edit message",
-        "Replace an earlier message; the old one is kept",
-        ("edit",),
+        "focus_messages",
+        "Messages",
+        "Go to the messages: edit, copy, delete, branch …",
+        ("messages",),
         "alt+up",
         "Alt+↑",
+    ),
+    Command("edit_message", "Edit message", "Replace your last message; the old one is kept", ("edit",)),
+    Command("undo", "Undo", "Undo the last edit, deletion, branch or title", ("undo",), "alt+u", "Alt+U"),
+    Command(
+        "show_tree",
+        "Tree",
+        "Show where this chat forks, go there",
+        ("tree", "branches", "branch"),
+        "alt+t",
+        "Alt+T",
     ),
     Command(
         "begin_today",
@@ -129,7 +151,6 @@ COMMANDS = (
         argument="name",
         choice_source="personas",
     ),
-    Command("list_branches", "Branches", "Open another branch of this chat", ("branches", "branch")),
     Command(
         "search_history",
         "Earlier messages",
@@ -193,10 +214,10 @@ COMMANDS = (
 COMPOSER_KEYS = (
     ("Enter", "Send; during an answer: when it ends"),
     ("Ctrl+J, Alt+Enter", "New line; also Shift+Enter, or \\ and Enter"),
+    ("↑", "Edit your last message, when no text is written"),
     ("↑ ↓", "Messages that were sent before, in this chat and in others"),
     ("/", "All commands as a list; // begins a message with a slash"),
     ("← →", "Other versions of the last answer, when no text is written"),
-    ("Alt+↑ Alt+↓", "Edit an earlier message, go back to a later one"),
     ("@", "Attach a file; its path is completed"),
     ("Shift+Tab, Backspace", "To the attachments, with Backspace where no text is written"),
     ("Esc", "Stop the answer; a queued message comes back"),
@@ -211,6 +232,9 @@ TRANSCRIPT_KEYS = (
     ("Ctrl+Home, Ctrl+End", "Towards the beginning, to the end"),
     ("End", "Follow the answer again"),
 )
+
+# The help lists these as well: they act on the message in focus.
+MESSAGE_KEYS = (*MOVE_KEYS, *((each.shown_keys, each.explanation) for each in ACT_KEYS))
 
 _NEAR_ENOUGH = 0.6
 _SLASH_COMMAND = re.compile(r"/(\?|[A-Za-z]+)(?:[ \t]+(.*))?")

@@ -34,6 +34,7 @@ _ENDINGS = {
     StopReason.STOPPED: "stopped",
     StopReason.FAILED: "failed",
     StopReason.LOOP: "ended: it repeats itself",
+    StopReason.EDITED: "edited",
 }
 _NO_MODEL_HINT: Final = "There is no model yet. Ctrl+L shows which you can get."
 _NOT_NOW: Final = {
@@ -64,6 +65,8 @@ def note_of(entry: Entry, *, is_last: bool = False) -> str:
 
 def why_not_now(event: conversation.Event) -> str:
     """Says that what the user wants cannot be done now."""
+    if isinstance(event, conversation.ChangePath):
+        return "Wait for the answer, or stop it with Esc."
     return _NOT_NOW.get(type(event), "This is not possible now.")
 
 
@@ -72,16 +75,16 @@ def no_model_hint(model_path: str) -> str:
     return f"The model is not loaded. {LOAD_AGAIN}; Ctrl+L shows others." if model_path else _NO_MODEL_HINT
 
 
-def why_not_continued(chat: OpenChat, model: ModelInfo | None) -> str:
-    """Says why this model cannot continue the last answer; empty if it can, as far as is known."""
-    if not chat.ends_in_answer:
+def why_not_continued(chat: OpenChat, model: ModelInfo | None, position: int | None = None) -> str:
+    """Says why this model cannot continue an answer, by default the last; empty if it can, as far as is known."""
+    if position is None and not chat.ends_in_answer:
         return "There is no answer to continue." if chat.is_empty else "There is no answer yet; Ctrl+R asks for one."
-    answer = chat.entries[-1]
+    answer = chat.entries[-1 if position is None else position]
+    if answer.role is not Role.ASSISTANT:
+        return "Only an answer can be continued; r asks for one."
     if answer.stop_reason in ENDED_BY_ITSELF:
         return "This answer is complete; there is nothing to continue."
-    if answer.is_replied_to:
-        return "This answer has a reply in another branch, so it cannot be continued."
-    if not answer.text and (not chat.has_prompt or not _has_exact_tokens(model)):
+    if not answer.text and (not answer.prompt_is_known or not _has_exact_tokens(model)):
         return "There is nothing of this answer yet; Ctrl+R answers again."
     if model is not None and not model.capabilities.can_continue:
         return model.capabilities.why_not_continue or f"{model.server or 'The engine'} cannot continue an answer."

@@ -4,7 +4,7 @@ The price is asked for as soon as the text has rested for a moment. Knows neithe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TypeAlias
 
@@ -41,22 +41,12 @@ class Editing:
         self._priced_text: str | None = None
         self.position: int | None = None
 
-    def move(self, positions: Sequence[int], step: int, draft: str) -> int | None:
-        """Goes on to the message `step` further, of those at `positions`, from behind the last.
-
-        Returns:
-            The position of that message; the same as before where there is none before it, None behind the last.
-        """
+    def begin(self, position: int, draft: str) -> None:
+        """Edits the message of that number; `draft` comes back at the end, unless another message is edited now."""
         if self.position is None:
             self._draft = draft
-        at = len(positions) if self.position is None else positions.index(self.position)
-        at = max(0, at + step)
-        if at < len(positions):
-            self.position = positions[at]
-            self._priced_text = None
-        else:
-            self.position = None
-        return self.position
+        self._drop()
+        self.position, self._priced_text = position, None
 
     def end(self) -> str:
         """Leaves the message as it was; returns what was being written before it was edited."""

@@ -1,6 +1,6 @@
 """Makes the engine's requests of a chat, of the user's settings and of the model that is loaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,9 @@ class RequestMaker:
         settings: Returns the settings as the user set them.
         loaded_model: Returns the model that is loaded, or None.
         tell: Learns what the user should know of a request.
+
+    Attributes:
+        once: How the next answer alone chooses its tokens, by the names of `SamplingSettings`.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class RequestMaker:
         self._settings = settings
         self._loaded_model = loaded_model
         self._tell = tell
+        self.once: Mapping[str, float | int | None] = {}
 
     @property
     def of_model(self) -> "Settings":
@@ -51,14 +55,16 @@ class RequestMaker:
         """Returns what asks for an answer, the one that is open, as turn `number`."""
         settings, reply_start = self.of_model, chat.entries[-1].text
         fed = self._fed(await chat.ledger())
+        sampling, given_sampling = self.sampling(chat).sampling, self._given_sampling(chat)
+        self.once = {}
         return ReplyRequest(
             turn=number,
             messages=chat.prompt_messages(),
             ledger=fed.token_ids,
             vocabulary=fed.vocabulary,
             begun_at=date_text(chat.begun_at),
-            sampling=self.sampling(chat).sampling,
-            given_sampling=self._given_sampling(chat),
+            sampling=sampling,
+            given_sampling=given_sampling,
             max_tokens=settings.max_tokens,
             chat_id=chat.stored_owner_id,
             draft_max=settings.draft_max,
@@ -168,7 +174,7 @@ class RequestMaker:
     def _given_sampling(self, chat: OpenChat) -> tuple[str, ...]:
         """The names of the sampling settings that the user has set, for this chat or at all."""
         names, given = SamplingSettings.__struct_fields__, self.of_model.given
-        return tuple(name for name in names if name in chat.choices.sampling or f"sampling.{name}" in given)
+        return tuple(name for name in names if name in self._chosen(chat) or f"sampling.{name}" in given)
 
     def sampling(self, chat: OpenChat) -> "ChosenSampling":
         """Returns how the next answer of a chat chooses its tokens, and where each value comes from.
@@ -178,9 +184,12 @@ class RequestMaker:
         """
         from tui_llama.chosen_sampling import choose_sampling  # here: the first frame does without the catalogue
 
+        return choose_sampling(self.of_model, self._loaded_model(), self._chosen(chat))
+
+    def _chosen(self, chat: OpenChat) -> Mapping[str, float | int | None]:
+        """Returns what was chosen for the next answer of the chat, or for all of them."""
         names = SamplingSettings.__struct_fields__
-        chosen = {name: value for name, value in chat.choices.sampling.items() if name in names}
-        return choose_sampling(self.of_model, self._loaded_model(), chosen)
+        return {name: value for name, value in {**chat.choices.sampling, **self.once}.items() if name in names}
 
     def sampling_of_model(self) -> "ChosenSampling":
         """Returns the same for a chat for which nothing was chosen."""

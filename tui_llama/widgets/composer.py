@@ -74,7 +74,14 @@ class Composer(EditorArea):
             self.step = step
 
     class LaterRequested(Message):
-        """Posted when Alt+Down is pressed: goes from an earlier message that is being edited to a later one."""
+        """Posted when Alt+Down is pressed: leaves a message that is being edited."""
+
+    class EditLastRequested(Message):
+        """Posted when Up is pressed while nothing is written: asks for the user's last message, to edit it."""
+
+        def __init__(self, composer: "Composer") -> None:
+            super().__init__()
+            self.composer = composer
 
     class QueuedRequested(Message):
         """Posted when Up is pressed in an empty composer while a message is queued: asks for it back."""
@@ -306,8 +313,14 @@ class Composer(EditorArea):
             super().action_cursor_up(select)
         elif self.up_takes_back and not self.text:
             self.post_message(self.QueuedRequested())
+        elif not self.text and self._history_position == len(self._history):
+            self.post_message(self.EditLastRequested(self))
         else:
-            self._recall(self._history_position - 1)
+            self.recall_before()
+
+    def recall_before(self) -> None:
+        """Brings back the message that was sent before the one that is shown."""
+        self._recall(self._history_position - 1)
 
     def action_cursor_down(self, select: bool = False) -> None:
         """Moves the cursor down, or from the last line to the message that was sent next."""

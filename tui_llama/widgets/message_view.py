@@ -136,10 +136,6 @@ class UserMessage(Static):
         """The message as a whole; only answers have several parts."""
         return (self,)
 
-    def mark_edited(self, is_edited: bool) -> None:
-        """Marks the message, or removes the mark, if another version of it is being written."""
-        self.set_class(is_edited, "-edited")
-
 
 def _short_name(attachment: Attachment) -> str:
     """Returns the name of an attachment, or the last part of a long path, as far as there is room."""

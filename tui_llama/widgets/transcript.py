@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.reactive import Reactive, ReactiveType, var
 from textual.widget import Widget
 
 from tui_llama.widgets.message_view import AnswerView, FactsOf, Remark, ShownMessage, UserMessage
+from tui_llama.widgets.messages.cursor import MessageCursor
 
 MOUNTED_AT_FIRST = 16
 MOUNTED_AT_A_TIME = 8
@@ -24,7 +24,7 @@ _NEAR = 2  # lines from the end; a user who scrolls down to here wants to follow
 _FAR_SCREENS = 3  # messages at least so far below the view may be unmounted
 
 
-class Transcript(VerticalScroll, can_focus=False):
+class Transcript(MessageCursor):
     """The messages of one chat.
 
     Attributes:
@@ -74,11 +74,8 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def replace(self, messages: Sequence[ShownMessage]) -> None:
         """Shows other messages at once, scrolled to the end; what comes after this call is drawn below them."""
-        newest = messages[-MOUNTED_AT_FIRST:]
-        self._older = list(messages[: len(messages) - len(newest)])
         self._live = self._marked = None
-        self.remove_children()
-        self.mount_all(map(self._view, newest))
+        self._mount_instead(list(messages))
         self.follow()
 
     def add_message(self, message: ShownMessage) -> None:
@@ -116,16 +113,14 @@ class Transcript(VerticalScroll, can_focus=False):
         Must not be cancelled. If it is called again before it is done, the newest call wins.
         """
         self._marked = position
-        for marked in self.query(UserMessage):
-            marked.mark_edited(False)
+        for marked in self._message_views():
+            marked.set_class(False, "-edited")
         if position is None:
             self.follow()
             return
         view = await self.reveal(position)
-        if view is None or self._marked != position:
-            return
-        if isinstance(view, UserMessage):
-            view.mark_edited(True)
+        if view is not None and self._marked == position:
+            view.set_class(True, "-edited")
 
     async def reveal(self, position: int) -> UserMessage | AnswerView | None:
         """Mounts message number `position` if it is not mounted, and scrolls to it. The end is no longer followed.
@@ -174,6 +169,19 @@ class Transcript(VerticalScroll, can_focus=False):
         """Draws what is known of attachments again: it is more now."""
         for message in self.query(UserMessage):
             message.redraw_attached()
+
+    @property
+    def message_count(self) -> int:
+        """The number of messages, those that are not mounted included."""
+        return len(self._older) + len(self._message_views()) + len(self._newer)
+
+    async def bring_up(self, position: int) -> Widget | None:
+        """See `MessageCursor`. The end is followed while the last message is in focus, and with no other."""
+        if position == self.message_count - 1 and not self._is_mounting:
+            self.follow()
+            views = self._message_views()
+            return views[-1] if views else None
+        return await self.reveal(position)
 
     def add_remark(self, remark: Remark) -> None:
         """Adds a remark at the end, but above a live answer that has no text yet."""

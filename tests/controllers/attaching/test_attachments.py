@@ -320,7 +320,7 @@ async def test_editing_a_message_keeps_its_attachments_and_puts_the_others_back(
         await attach(driver, "notes.txt")
         await driver.ask("What?")
         await attach(driver, "src/main.py")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await attached(driver, "notes.txt")
         assert driver.written == "What?"
         await driver.write(" And why?")
@@ -336,7 +336,7 @@ async def test_a_message_whose_attachments_were_removed_is_another_message() -> 
     async with opened(replies=[spoken("one"), spoken("two")]) as driver:
         await attach(driver, "notes.txt")
         await driver.ask("What?")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await attached(driver, "notes.txt")
         await driver.pilot.press("shift+tab", "x")
         await attached(driver)

@@ -13,10 +13,9 @@ from textual.widgets import Input, OptionList, Static
 
 from tests.fakes.chat_app import opened
 from tests.fakes.models import found_models
-from tui_llama.chats.stored import ChatSummary, StoredBranch
+from tui_llama.chats.stored import ChatSummary
 from tui_llama.screens.dialogs.ask_text import AskText
 from tui_llama.screens.dialogs.ask_whether import AskWhether
-from tui_llama.screens.dialogs.branch_list import BranchList
 from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.screens.dialogs.help import FocusHelp, HelpScreen
@@ -59,11 +58,6 @@ def chat(title: str, age: timedelta = timedelta(), *, is_open: bool = False) -> 
 
 
 CHATS = [chat("Llamas in the Andes", is_open=True), chat("Rain", timedelta(days=3)), chat("Old", timedelta(days=400))]
-BRANCHES = [
-    StoredBranch(7, "a question\n\nthat is rather long, longer than a line", "the\nanswer", 4, NOW),
-    StoredBranch(5, "a question", "\x1b[31manother answer", 2, NOW - timedelta(days=3)),
-    StoredBranch(3, "unanswered", "", 1, NOW - timedelta(days=400)),
-]
 MODELS = [ListedModel(f"/m/{name}.gguf", name, size="1.0 GB Q4_K") for name in ("Alpha", "Beta")]
 
 
@@ -194,23 +188,3 @@ async def test_the_picker_opens_by_itself_when_no_model_is_known() -> None:
         await driver.pilot.press("down", "enter")
         await driver.until_state("ready")
         assert driver.engine.load_requests[0].model_path == "/models/model-2.gguf"
-
-
-# --- branches ---------------------------------------------------------------------------------------------------
-
-
-async def test_a_branch_is_told_by_its_last_question_and_answer_and_is_chosen_by_enter() -> None:
-    async with shown(BranchList(BRANCHES, 7, NOW)) as (app, pilot):
-        first, second, third = lines(app)
-        assert first.startswith("● a question that is") and "… → the answer" in first and first.endswith("12:00")
-        assert second.startswith("  a question → another answer") and "2 messages" in second
-        assert "→" not in third and third.endswith("2025-02-07")
-        await pilot.press(*"another", "enter")
-        assert app.result == 5
-
-
-async def test_a_list_of_branches_says_why_it_is_empty() -> None:
-    async with shown(BranchList([], None, NOW)) as (app, pilot):
-        assert advice(app) == "This chat has no messages yet."
-        await pilot.press("x")
-        assert advice(app) == "No branch has this text in its last question or answer."

@@ -58,7 +58,7 @@ async def test_an_edited_message_is_shown_in_its_place() -> None:
     async with opened(engine=ScriptedEngine(replies=[spoken("a"), spoken("b")], estimate=parts)) as driver:
         await driver.ask("one")
         await driver.ask("two")
-        await driver.pilot.press("alt+up")
+        await driver.pilot.press("up")
         await driver.write("!")
         assert (await show_prompt(driver)).content.plain == "<s>oneatwo!</s>"
 

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui_llama.screens.commands import COMMANDS, COMPOSER_KEYS, TRANSCRIPT_KEYS
+from tui_llama.screens.commands import COMMANDS, COMPOSER_KEYS, MESSAGE_KEYS, TRANSCRIPT_KEYS
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.screens.keys.hints import bindings_of_focus
 from tui_llama.screens.keys.keymap import Keymap
@@ -119,6 +119,8 @@ class HelpScreen(Dialog[None]):
                     yield HelpTable(COMPOSER_KEYS)
                     yield Static("Reading", classes="heading")
                     yield HelpTable(TRANSCRIPT_KEYS)
+                    yield Static("On a message", classes="heading")
+                    yield HelpTable(MESSAGE_KEYS)
                 with Vertical(classes="column"):
                     yield Static("Commands", classes="heading")
                     yield HelpTable(list(self._command_rows()))

@@ -19,13 +19,13 @@ class Hint(NamedTuple):
 
 IDLE: Final = (Hint("enter", "send"), Hint("ctrl+j", "new line"), Hint("help", "help"))
 BUSY: Final = (Hint("enter", "queue"), Hint("stop", "stop"), Hint("help", "help"))
-EDITING: Final = (
-    Hint("enter", "send"),
-    Hint("edit_message", "earlier"),
-    Hint("alt+down", "later"),
+EDITING: Final = (Hint("enter", "send"), Hint("stop", "leave"))
+EDITING_ANSWER: Final = (
+    Hint("enter", "keep as a version"),
+    Hint("continue_answer", "go on from it"),
     Hint("stop", "leave"),
 )
-"""What is useful in the composer: at rest, while there is something to stop, and in an earlier message."""
+"""What is useful in the composer: at rest, while there is something to stop, in an earlier message, in an answer."""
 
 _GENERAL: Final = (Input, OptionList, TextArea)
 """Widgets whose keys are those of any text or list."""

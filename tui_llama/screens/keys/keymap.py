@@ -36,7 +36,7 @@ _LETTERS: Final = {
     "e": "edit_message",
     "y": "copy_answer",
     "p": "show_prompt",
-    "b": "list_branches",
+    "b": "show_tree",
     "t": "rename_chat",
     "s": "settings",
     "h": "help",

@@ -1,0 +1,280 @@
+"""Moving by message, and acting on the one in focus: edit, continue, delete, branch, versions, undo, the tree."""
+
+import pytest
+
+from tests.fakes.chat_app import Driver, opened, spoken
+from tui_llama.chat import StopReason, Usage
+from tui_llama.chats.store import Store
+from tui_llama.engine.events import Finished, PromptEncoded, TextPiece
+from tui_llama.engine.requests import CompleteRequest, ReplyRequest
+from tui_llama.engine.scripted import Gate, Step
+from tui_llama.screens.dialogs.messages.answer_again import AnswerAgain
+from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
+from tui_llama.widgets.message_view import AnswerView, UserMessage
+
+
+def in_focus(driver: Driver) -> list[str]:
+    """The texts of the messages that are marked as in focus."""
+    views = driver.app.chat_screen.query(".-in-focus")
+    return [view.shown.text for view in views if isinstance(view, UserMessage | AnswerView) and not view._pruning]
+
+
+def cut_off(*pieces: str) -> list[Step]:
+    """The script of a reply that ends at the token limit."""
+    events: list[Step] = [PromptEncoded(0, 0, (1, 2, 3))]
+    events += [TextPiece(0, piece, (10 + index,)) for index, piece in enumerate(pieces)]
+    return [*events, Finished(0, StopReason.LENGTH, Usage(generated_tokens=2, context_used=9))]
+
+
+async def asked(driver: Driver, *texts: str) -> None:
+    for text in texts:
+        await driver.ask(text)
+
+
+async def go_to(driver: Driver, text: str, *keys: str) -> None:
+    await driver.pilot.press(*keys)
+    await driver.until(lambda: in_focus(driver) == [text], f"{text} in focus")
+
+
+# --- the focus --------------------------------------------------------------------------------------------------
+
+
+async def test_alt_up_goes_to_the_messages_and_the_draft_stays() -> None:
+    async with opened(replies=[spoken("a"), spoken("b")]) as driver:
+        await asked(driver, "one", "two")
+        await driver.write("half")
+        await go_to(driver, "b", "alt+up")
+        await go_to(driver, "two", "alt+up")
+        await go_to(driver, "a", "k")
+        await go_to(driver, "one", "home")
+        await go_to(driver, "one", "up")
+        await go_to(driver, "a", "j")
+        await go_to(driver, "b", "end")
+        assert "e edit · c continue" in driver.screen_text()
+        await driver.pilot.press("down")
+        await driver.until(lambda: in_focus(driver) == [])
+        await driver.pilot.press("!")
+        assert driver.written == "half!"
+        assert "e edit" not in driver.screen_text()
+
+
+@pytest.mark.parametrize("key", ["escape", "tab"])
+async def test_a_key_goes_back_to_what_is_written(key: str) -> None:
+    async with opened(replies=[spoken("a")]) as driver:
+        await asked(driver, "one")
+        await go_to(driver, "a", "alt+up")
+        await driver.pilot.press(key, "x")
+        assert driver.written == "x"
+        assert in_focus(driver) == []
+
+
+async def test_a_click_on_a_message_does_not_take_the_keys_away() -> None:
+    async with opened(replies=[spoken("a")]) as driver:
+        await asked(driver, "one")
+        await driver.pilot.click(UserMessage)
+        await driver.pilot.press("d", "e")
+        assert driver.written == "de"
+        assert driver.questions == ["one"]
+
+
+async def test_without_messages_there_is_nothing_to_go_to() -> None:
+    async with opened() as driver:
+        await driver.pilot.press("alt+up", "x")
+        assert driver.written == "x"
+
+
+# --- edits ------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_is_edited_kept_as_a_version_and_gone_on_from(store: Store) -> None:
+    async with opened(replies=[spoken("a"), spoken("b"), spoken(", and more")], store=store) as driver:
+        await asked(driver, "one", "two")
+        await go_to(driver, "a", "alt+up", "k", "k")
+        await driver.pilot.press("e")
+        assert driver.written == "a"
+        assert "Editing the answer" in driver.screen_text()
+        await driver.write("h!")
+        await driver.pilot.press("enter")
+        await driver.until(lambda: driver.answers == ["ah!"])
+        assert driver.notes == ["edited · version 2 of 2"]
+        assert driver.written == ""
+        assert len(driver.engine.reply_requests) == 2
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["ah!, and more"])
+        request = driver.engine.reply_requests[-1]
+        assert isinstance(request, CompleteRequest)
+        assert (request.answer, request.messages[-1].text) == ("ah!", "ah!")
+        await driver.until_state("ready")
+    (chat,) = store.list_chats()
+    assert [message.text for message in store.messages(chat.chat_id)] == ["one", "ah!, and more"]
+
+
+async def test_f5_while_an_answer_is_edited_keeps_it_and_goes_on() -> None:
+    async with opened(replies=[spoken("a"), spoken(" c")]) as driver:
+        await asked(driver, "one")
+        await driver.pilot.press("alt+up", "e")
+        await driver.write("b")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["ab c"])
+
+
+async def test_an_answer_that_is_followed_goes_on_in_a_copy() -> None:
+    async with opened(replies=[cut_off("a"), spoken("b"), spoken("bc")]) as driver:
+        await asked(driver, "one", "two")
+        await go_to(driver, "a", "alt+up", "home", "j")
+        await driver.pilot.press("c")
+        await driver.until(lambda: driver.answers == ["abc"])
+        await driver.until_state("ready")
+        assert driver.notes == ["version 2 of 2"]
+        request = driver.engine.reply_requests[-1]
+        assert isinstance(request, CompleteRequest)
+        assert (request.ledger, request.answer_tokens) == ((1, 2, 3, 10), 1)
+        await go_to(driver, "abc", "alt+up")
+        await driver.pilot.press("left")
+        await driver.until(lambda: driver.answers == ["a", "b"])
+
+
+async def test_up_where_nothing_is_written_edits_the_last_message_and_else_is_the_history() -> None:
+    async with opened(replies=[spoken("a")]) as driver:
+        await asked(driver, "one")
+        await driver.pilot.press("up")
+        assert "Editing your message" in driver.screen_text()
+        await driver.pilot.press("escape")
+        assert driver.written == ""
+
+
+# --- deleting, branching, undoing -------------------------------------------------------------------------------
+
+
+async def test_a_message_is_deleted_with_what_follows_and_undo_brings_it_back(store: Store) -> None:
+    async with opened(replies=[spoken("a"), spoken("b")], store=store) as driver:
+        await asked(driver, "one", "two")
+        await go_to(driver, "two", "alt+up", "k")
+        await driver.pilot.press("d")
+        await driver.until(lambda: driver.answers == ["a"])
+        assert "2 messages are deleted" in driver.status
+        await driver.until(lambda: in_focus(driver) == ["a"])
+        await driver.at_rest()
+    async with opened(store=store) as driver:
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.answers == ["a"])
+        await driver.send("/undo")
+        await driver.until(lambda: driver.answers == ["a", "b"])
+        assert "Undone: the deletion." in driver.status
+        await driver.pilot.press("alt+u")
+        assert "There is nothing to undo." in driver.status
+
+
+async def test_another_branch_is_begun_from_any_message() -> None:
+    async with opened(replies=[spoken("a"), spoken("b"), spoken("c")]) as driver:
+        await asked(driver, "one", "two")
+        await go_to(driver, "a", "alt+up", "k", "k")
+        await driver.pilot.press("b")
+        await driver.until(lambda: driver.answers == ["a"])
+        await driver.ask("three")
+        assert driver.questions == ["one", "three\nversion 2 of 2"]
+        await go_to(driver, "three", "alt+up", "k")
+        assert "←→ 2/2" in driver.screen_text()
+        await driver.pilot.press("left")
+        await driver.until(lambda: driver.answers == ["a", "b"])
+        await driver.until(lambda: in_focus(driver) == ["two"])
+        await driver.pilot.press("right")
+        await driver.until(lambda: driver.answers == ["a", "c"])
+
+
+async def test_a_title_is_undone_by_a_key() -> None:
+    async with opened(replies=[spoken("a")]) as driver:
+        await asked(driver, "one")
+        await driver.send("/rename Numbers")
+        await driver.until(lambda: "Numbers" in driver.screen_text())
+        await driver.pilot.press("alt+u")
+        await driver.until(lambda: "Numbers" not in driver.screen_text())
+
+
+async def test_nothing_is_changed_while_an_answer_comes() -> None:
+    gate = Gate()
+    async with opened(replies=[spoken("a"), [*spoken("b")[:2], gate, *spoken("b")[2:]]]) as driver:
+        await asked(driver, "one")
+        await driver.send("two")
+        await driver.until_state("answering")
+        for key in "dbu":
+            await driver.pilot.press("alt+up", "home", key)
+            await driver.until_state("Wait for the answer" if key != "u" else "nothing to undo")
+        assert driver.questions == ["one", "two"]
+        gate.open()
+        await driver.until_state("ready")
+
+
+async def test_a_message_is_copied() -> None:
+    async with opened(replies=[spoken("a")]) as driver:
+        await asked(driver, "one")
+        await driver.pilot.press("alt+up", "k", "y")
+        assert driver.app.clipboard == "one"
+
+
+# --- other answers ----------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_in_the_middle_is_given_again_in_the_way_that_is_chosen() -> None:
+    async with opened(replies=[spoken("a"), spoken("b"), spoken("c")]) as driver:
+        await asked(driver, "one", "two")
+        await go_to(driver, "a", "alt+up", "k", "k")
+        await driver.pilot.press("r")
+        await driver.until(lambda: isinstance(driver.app.screen, AnswerAgain))
+        await driver.until(lambda: "More varied" in driver.screen_text())
+        await driver.pilot.press("down", "enter")
+        await driver.until(lambda: driver.answers == ["c"])
+        await driver.until_state("ready")
+        assert driver.notes == ["version 2 of 2"]
+        first, _, last = driver.engine.reply_requests
+        assert isinstance(last, ReplyRequest)
+        assert [message.text for message in last.messages] == ["one"]
+        assert last.sampling.temperature == pytest.approx(first.sampling.temperature + 0.4)
+        assert "temperature" in last.given_sampling
+
+
+async def test_values_for_one_answer_are_given_with_the_command_and_hold_for_it_alone() -> None:
+    async with opened(replies=[spoken("a"), spoken("b"), spoken("c")]) as driver:
+        await asked(driver, "one")
+        await driver.send("/regen temp=1.5 top-k=7")
+        await driver.until(lambda: driver.answers == ["b"])
+        await driver.until_state("ready")
+        await driver.send("/regen")
+        await driver.until(lambda: driver.answers == ["c"])
+        _, second, third = (request.sampling for request in driver.engine.reply_requests)
+        assert (second.temperature, second.top_k) == (1.5, 7)
+        assert (third.temperature, third.top_k) != (1.5, 7)
+
+
+@pytest.mark.parametrize(("values", "told"), [("warm=1", "Write values such as"), ("temp=warm", "must be a number")])
+async def test_values_that_make_no_sense_are_explained(values: str, told: str) -> None:
+    async with opened(replies=[spoken("a")]) as driver:
+        await asked(driver, "one")
+        await driver.send(f"/regen {values}")
+        await driver.until_state(told)
+        assert len(driver.engine.reply_requests) == 1
+
+
+# --- the tree ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_tree_shows_the_forks_and_goes_to_any_message() -> None:
+    async with opened(replies=[spoken("a"), spoken("b"), spoken("c")], size=(100, 30)) as driver:
+        await asked(driver, "one")
+        await driver.send("/regen")
+        await driver.until(lambda: driver.answers == ["b"])
+        await driver.until_state("ready")
+        await driver.ask("two")
+        await driver.pilot.press("alt+t")
+        await driver.until(lambda: isinstance(driver.app.screen, ChatTree))
+        await driver.until(lambda: "○ 1/2 Model: a" in driver.screen_text())
+        assert "● ▾ 2/2 Model: b" in driver.screen_text()
+        await driver.pilot.press("up", "up", "up", "enter")
+        await driver.until(lambda: driver.answers == ["a"])
+        await driver.until(lambda: in_focus(driver) == ["a"])
+        await driver.pilot.press("alt+t")
+        await driver.until(lambda: isinstance(driver.app.screen, ChatTree))
+        await driver.until(lambda: "○ ▾ 2/2 Model: b" in driver.screen_text())
+        await driver.pilot.press("escape")
+        await driver.until(lambda: not isinstance(driver.app.screen, ChatTree))
+        assert driver.answers == ["a"]

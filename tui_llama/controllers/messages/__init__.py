@@ -1,0 +1,1 @@
+"""What the user does with single messages: edit, delete, branch, versions, the tree, other answers."""

@@ -1,0 +1,193 @@
+"""The tree of a chat: where it forks, and what was said on each of its branches."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import msgspec
+from rich.style import Style
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static, Tree
+from textual.widgets.tree import TreeNode
+
+from tui_llama.chat import Role
+from tui_llama.chats.stored import TreeMessage
+from tui_llama.screens.dialogs.dialog import Dialog
+from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.cutting import cut
+
+_LONGEST_SAID = 160
+_SHORTEST_LABEL = 12
+
+
+class TreeLine(msgspec.Struct, frozen=True):
+    """A message as a line of the tree, sanitized. `number` tells which version it is, such as "2/3"."""
+
+    message_id: int
+    number: str
+    who: str
+    said: str
+    is_shown: bool
+
+
+class MessageTree(Tree[TreeLine]):
+    """A tree whose lines are messages."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"message-tree--mark", "message-tree--who", "message-tree--other"}
+
+    def render_label(self, node: TreeNode[TreeLine], base_style: Style, style: Style) -> Text:
+        """Returns a line: whether the message is shown, which version it is, who said it, and how it begins."""
+        line = node.data
+        if line is None:
+            return Text()
+        text_style = style if line.is_shown else style + self._style("other", style)
+        fold = ("▾ " if node.is_expanded else "▸ ") if node.allow_expand and node.children else ""
+        label = Text.assemble(
+            ("● " if line.is_shown else "○ ", style + self._style("mark" if line.is_shown else "other", style)),
+            (fold, text_style),
+            (f"{line.number} " if line.number else "", style + Style(bold=True)),
+            (f"{line.who}: ", style + self._style("who" if line.is_shown else "other", style)),
+            (line.said, text_style),
+        )
+        label.truncate(max(_SHORTEST_LABEL, self.size.width - self._indent(node)), overflow="ellipsis")
+        return label
+
+    def _indent(self, node: TreeNode[TreeLine]) -> int:
+        """Returns the columns of the guides before a line."""
+        depth = -1
+        while node.parent is not None and node.parent is not self.root:
+            node, depth = node.parent, depth + 1
+        return (depth + 1) * self.guide_depth
+
+    def _style(self, name: str, style: Style) -> Style:
+        """Returns the colour of a part of a line; its background is that of the line."""
+        return Style(color=self.get_component_rich_style(f"message-tree--{name}").color, bgcolor=style.bgcolor)
+
+
+class ChatTree(Dialog[int | None]):
+    """A dialog whose result is the id of the message to go to, or None.
+
+    What follows a message without a fork stands below it on the same level; only versions in one place stand deeper. So
+    a long chat that never forked is a plain list.
+
+    Args:
+        messages: All messages of the chat, parents before what follows them; their texts are not trusted.
+        path: The ids of the messages that are shown, the first of them first.
+    """
+
+    BINDINGS = [  # noqa: RUF012 - declared so by the base class
+        Binding("right,l", "expand", "Unfold", show=False),
+        Binding("left,h", "collapse", "Fold", show=False),
+        Binding("j", "tree('cursor_down')", "Down", show=False),
+        Binding("k", "tree('cursor_up')", "Up", show=False),
+    ]
+
+    def __init__(self, messages: Sequence[TreeMessage], path: Sequence[int]) -> None:
+        super().__init__()
+        self._messages = messages
+        self._path = frozenset(path)
+        self._tip = path[-1] if path else None
+
+    def compose(self) -> ComposeResult:
+        """Yields the tree and the keys."""
+        with Vertical(classes="dialog -tree") as box:
+            box.border_title = "The tree of this chat"
+            tree = MessageTree("", id="tree")
+            tree.show_root = False
+            tree.guide_depth = 3
+            tree.auto_expand = False
+            yield tree
+            advice = Static("This chat has no messages yet.", classes="advice", markup=False)
+            advice.display = not self._messages
+            yield advice
+            yield Static("Enter go there · ←→ fold · ● the path that is shown · Esc close", classes="keys")
+
+    def on_mount(self) -> None:
+        """Fills the tree, with the cursor on the end of the path that is shown."""
+        tree = self.tree
+        tree.display = bool(self._messages)
+        followers: defaultdict[int | None, list[TreeMessage]] = defaultdict(list)
+        for message in self._messages:
+            followers[message.parent_id].append(message)
+        nodes: dict[int, TreeNode[TreeLine]] = {}
+        waiting = [(tree.root, followers[None])]
+        while waiting:
+            place, versions = waiting.pop()
+            waiting += self._add(place, versions, followers, nodes)
+        tree.focus()
+        if self._tip in nodes:
+            self.call_after_refresh(self._show_tip, nodes[self._tip])
+
+    def _add(
+        self,
+        place: TreeNode[TreeLine],
+        versions: Sequence[TreeMessage],
+        followers: Mapping[int | None, list[TreeMessage]],
+        nodes: dict[int, TreeNode[TreeLine]],
+    ) -> list[tuple[TreeNode[TreeLine], list[TreeMessage]]]:
+        """Adds what follows in one place, up to the next forks; returns those with the nodes that they are below."""
+        forks: list[tuple[TreeNode[TreeLine], list[TreeMessage]]] = []
+        for number, version in enumerate(versions, 1):
+            is_fork = len(versions) > 1
+            line = self._line(version, f"{number}/{len(versions)}" if is_fork else "")
+            below = place.add("", line, expand=True) if is_fork else place
+            nodes[version.message_id] = below if is_fork else place.add_leaf("", line)
+            following = followers.get(version.message_id, [])
+            while len(following) == 1:
+                nodes[following[0].message_id] = below.add_leaf("", self._line(following[0]))
+                following = followers.get(following[0].message_id, [])
+            if following:
+                forks.append((below, following))
+            elif is_fork and not below.children:
+                below.allow_expand = False
+        return forks
+
+    def _line(self, message: TreeMessage, number: str = "") -> TreeLine:
+        said = sanitize_line(" ".join(message.beginning.split())) or "…"
+        return TreeLine(
+            message.message_id,
+            number,
+            "You" if message.role is Role.USER else "Model",
+            cut(Content(said), _LONGEST_SAID).plain,
+            is_shown=message.message_id in self._path,
+        )
+
+    def _show_tip(self, node: TreeNode[TreeLine]) -> None:
+        self.tree.move_cursor(node)
+        self.tree.scroll_to_node(node, animate=False)
+
+    @property
+    def tree(self) -> MessageTree:  # type: ignore[override] # Textual's is a drawing of the widgets, for debugging
+        """The tree."""
+        return self.query_one("#tree", MessageTree)
+
+    @on(Tree.NodeSelected)
+    def _choose(self, event: "Tree.NodeSelected[TreeLine]") -> None:
+        event.stop()
+        if event.node.data is not None:
+            self.dismiss(event.node.data.message_id)
+
+    def action_expand(self) -> None:
+        """Unfolds the fork under the cursor."""
+        node = self.tree.cursor_node
+        if node is not None and node.allow_expand:
+            node.expand()
+
+    def action_collapse(self) -> None:
+        """Folds the fork under the cursor, or goes to the one that it is below."""
+        tree, node = self.tree, self.tree.cursor_node
+        if node is None:
+            return
+        if node.allow_expand and node.is_expanded:
+            node.collapse()
+        elif node.parent is not None and node.parent is not tree.root:
+            tree.move_cursor(node.parent)
+
+    def action_tree(self, action: str) -> None:
+        """Moves the cursor of the tree."""
+        getattr(self.tree, f"action_{action}")()

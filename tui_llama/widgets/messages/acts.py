@@ -1,0 +1,57 @@
+"""What can be done with the message in focus, each declared once: for its key, the hints below it, and the help."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+
+class Act(StrEnum):
+    """One thing to do with a message."""
+
+    EDIT = "edit"
+    CONTINUE = "continue"
+    COPY = "copy"
+    COPY_CODE = "copy code"
+    REGENERATE = "regenerate"
+    BRANCH = "branch"
+    DELETE = "delete"
+    OLDER = "older version"
+    NEWER = "newer version"
+    UNDO = "undo"
+
+
+class ActKey(msgspec.Struct, frozen=True):
+    """The keys of an act: by Textual's names, as people write them, and one line for the help."""
+
+    act: Act
+    keys: str
+    shown_keys: str
+    explanation: str
+
+
+ACT_KEYS: Final = (
+    ActKey(Act.EDIT, "e", "e", "Edit the message; the old text stays as a version"),
+    ActKey(Act.CONTINUE, "c", "c", "Go on with an answer that was cut off or edited"),
+    ActKey(Act.COPY, "y", "y", "Copy the message"),
+    ActKey(Act.COPY_CODE, "Y,shift+y", "Y", "Copy the last code in the message"),
+    ActKey(Act.REGENERATE, "r", "r", "Answer again: the same way, or another"),
+    ActKey(Act.BRANCH, "b", "b", "Go on from here: what follows stays as a branch"),
+    ActKey(Act.DELETE, "d,delete", "d", "Delete the message and what follows it"),
+    ActKey(Act.OLDER, "left", "←", "The version before"),
+    ActKey(Act.NEWER, "right", "→", "The version after"),
+    ActKey(Act.UNDO, "u", "u", "Undo the last edit, deletion, branch or title"),
+)
+
+MOVE_KEYS: Final = (
+    ("↑ ↓, k j", "The message before, after; also Alt+↑ Alt+↓"),
+    ("Home, End", "The first message, the last"),
+    ("Esc, Tab", "Back to what is written"),
+)
+
+
+def hints(*, is_answer: bool, version: int, version_count: int) -> str:
+    """Returns the keys that are useful for a message, for the line below the text that is written."""
+    versions = [f"←→ {version}/{version_count}"] if version_count > 1 else []
+    go_on = ["c continue"] if is_answer else []
+    return " · ".join([*versions, "e edit", *go_on, "r again", "y copy", "b branch", "d delete", "u undo"])
