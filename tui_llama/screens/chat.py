@@ -177,7 +177,9 @@ class ChatScreen(LastingFocus, Screen[None]):
         composer = self.composer
         is_elsewhere = self.focused is not None and self.focused is not composer
         useful = (hints.hints_of_focus(self) if is_elsewhere else []) or self._hints
-        composer.border_subtitle = self._message_keys or hints.written(useful, self.keymap, self.size.width - _HINT_FRAME)
+        composer.border_subtitle = self._message_keys or hints.written(
+            useful, self.keymap, self.size.width - _HINT_FRAME
+        )
 
     def show_message_keys(self, words: str) -> None:
         """Shows what can be done with the message in focus; empty: none has it."""
