@@ -423,9 +423,8 @@ async def test_an_answer_of_which_there_is_nothing_cannot_go_on(store: Store) ->
         assert (driver.answers, driver.notes) == ([""], ["failed"])
 
 
-async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is() -> None:
-    cut = StopReason.LENGTH
-    replies = [ended(cut, "first"), spoken("reply"), ended(cut, "second")]
+async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is_and_a_copy_goes_on() -> None:
+    replies = [ended(StopReason.LENGTH, "first"), spoken("reply"), spoken("firstly")]
     async with opened(replies=replies) as driver:
         await driver.ask("hi")
         await driver.ask("and then")
@@ -435,12 +434,11 @@ async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is() 
         await driver.until(lambda: driver.questions == [])
         await open_newest_chat(driver)
         assert driver.answers == ["first"]
-        await assert_f5_only_hints(driver, "This answer has a reply in another branch")
-        await driver.pilot.press("ctrl+r")
-        await driver.until(lambda: driver.answers == ["second"])
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["firstfirstly"])
+        await driver.until_state("ready")
         await driver.pilot.press("left")
-        await driver.until(lambda: driver.answers == ["first"])
-        await assert_f5_only_hints(driver, "This answer has a reply in another branch")
+        await driver.until(lambda: driver.answers == ["first", "reply"])
 
 
 async def test_a_message_without_an_answer_is_no_answer(store: Store) -> None:

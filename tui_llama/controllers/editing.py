@@ -112,7 +112,7 @@ class EditingController(OfShownChat):
         self._idle_prefill.stop()
         composer = self._view.chat_screen.composer
         composer.replace_text(self._turn_driver.chat.entries[position].text)
-        composer.border_title = "Editing the answer" if self.edits_answer else "Editing your message"
+        self._view.chat_screen.show_edited("Editing the answer" if self.edits_answer else "Editing your message")
         composer.set_class(self.edits_answer, "-answer")
         self._pending.edit(self._turn_driver.chat.entries[position].attachments)
         composer.focus()
@@ -129,7 +129,7 @@ class EditingController(OfShownChat):
     def put_back(self) -> None:
         """Ends editing, with what was being written before in the composer again."""
         composer = self._view.chat_screen.composer
-        composer.border_title = None
+        self._view.chat_screen.show_edited("")
         composer.remove_class("-answer")
         composer.replace_text(self._editing.end())
         self._pending.end_edit()

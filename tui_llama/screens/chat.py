@@ -66,7 +66,7 @@ class ChatScreen(LastingFocus, Screen[None]):
         super().__init__(id=id)
         self.keymap = Keymap()
         self._hints: Sequence[hints.Hint] = hints.IDLE
-        self._message_keys = ""
+        self._message_keys = self._count = self._edited = ""
 
     def compose(self) -> ComposeResult:
         """Yields the parts from top to bottom."""
@@ -216,7 +216,16 @@ class ChatScreen(LastingFocus, Screen[None]):
     def show_count(self, words: str, *, is_warning: bool = False) -> None:
         """Shows the tokens of what is being written in the border of the composer; empty words show nothing."""
         self.composer.set_class(is_warning, "-overflowing")
-        self.composer.border_title = words
+        self._count = words
+        self._show_title()
+
+    def show_edited(self, words: str) -> None:
+        """Shows in the border of the composer what is being edited; empty words for nothing."""
+        self._edited = words
+        self._show_title()
+
+    def _show_title(self) -> None:
+        self.composer.border_title = " · ".join(filter(None, (self._edited, self._count)))
 
     # --- following the answer -----------------------------------------------------------------------------------
 
