@@ -193,10 +193,11 @@ class ChatApp(CommandActions):
 
     def on_load(self) -> None:
         """Comes before anything is mounted, so that a signal ends the program in order from the beginning."""
+        self.hold_input()
         self._leaving.listen_for_signals()
 
     @on(ChatScreen.Ready)
-    def _start(self) -> None:
+    async def _start(self) -> None:
         """Begins the work of the app; nothing of that delays the first frame."""
         if self._is_left:
             return  # an interrupt has ended the program while the screen was mounted
@@ -209,6 +210,8 @@ class ChatApp(CommandActions):
         for notice in filter(None, (self._first_notice, *self._appearance.problems)):
             self.transcript.add_notice(notice)
         self.run_beside(self._begin, "begin")
+        self.chat_screen.set_focus(self.chat_screen.composer)
+        await self.release_input()
         self._leaving.end_if_told()
 
     def _flush_answer(self) -> None:

@@ -5,9 +5,10 @@ import base64
 import os
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from textual import on
+from textual import events, on
 from textual.app import App
 from textual.driver import Driver
 
@@ -24,6 +25,33 @@ class TerminalApp(App[None]):
     """
 
     has_lent_terminal = False
+    _early_input: "list[events.Key | events.Paste] | None" = None
+
+    def hold_input(self) -> None:
+        """Keeps what is typed from now on until `release_input`: there may be nothing yet that could take it."""
+        self._early_input = []
+
+    async def release_input(self) -> None:
+        """Hands on what was typed meanwhile, in order.
+
+        Before the program reads the terminal, that sends Enter as a line feed and marks no paste. So text of several
+        lines comes as one paste, whose line ends stay in it.
+        """
+        early, self._early_input = self._early_input or [], None
+        for is_text, keys in groupby(early, _is_text):
+            if is_text:
+                text = "".join(event.character or "" for event in keys if isinstance(event, events.Key))
+                await self.on_event(events.Paste(text))
+            else:
+                for event in keys:
+                    await self.on_event(event)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Handles an event, or keeps it: see `hold_input`."""
+        if self._early_input is not None and isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self._early_input.append(event)
+        else:
+            await super().on_event(event)
 
     async def run_in_terminal(self, command: Sequence[str]) -> int:
         """Gives the terminal to a command, and takes it back when that ends; meanwhile all else goes on.
@@ -99,3 +127,7 @@ class TerminalApp(App[None]):
                 if task is None or task.cancelling():
                     raise
         self._next_callbacks.clear()  # which would wait for the same removals
+
+
+def _is_text(event: events.Key | events.Paste) -> bool:
+    return isinstance(event, events.Key) and (event.is_printable or event.character == "\n")
