@@ -442,3 +442,19 @@ async def test_an_answer_that_was_killed_in_its_start_goes_on_by_its_text(store:
     assert chat.chat_id is not None
     again = await OpenChat.restore(journal, chat.chat_id)
     assert (again.entries[-1].text, again.has_prompt) == ("Sure", False)
+
+
+async def test_a_start_that_is_given_during_an_answer_is_for_the_next_one(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    chat.add_message("one")
+    chat.begin_answer()
+    chat.next_reply_start = "Once"
+    chat.finish_answer(StopReason.LENGTH, None)
+    assert chat.reply_start == "Once"
+    chat.reopen_answer()
+    chat.finish_answer(StopReason.LENGTH, None)
+    assert chat.reply_start == "Once"
+    chat.add_message("two")
+    assert chat.begin_answer().text == "Once"
+    chat.finish_answer(StopReason.LENGTH, None)
+    assert chat.reply_start == ""

@@ -29,13 +29,14 @@ class AnsweredPath(ChatPath):
         self._piece_count = 0
         self._ending_before: tuple[StopReason, Usage | None] | None = None
         self._usage_before: Usage | None = None
+        self._begun_once = ""
         self._refusal: StoreError | None = None
         """Why the open answer, which was to go on, is not open on the disk; known when the journal is settled."""
 
     def begin_answer(self) -> Entry:
         """Begins an answer to the last message; its text begins as the chat's answers are to begin."""
         chat_id, question, made_at, text = self._record.chat_id, self.entries[-1], new_moment(), self.reply_start
-        self._piece_count = 0
+        self._piece_count, self._begun_once = 0, self.next_reply_start
 
         def change(store: Store, id_there: IdThere) -> int:
             return store.begin_answer(chat_id, id_there(question.message_id), text, made_at=made_at)
@@ -51,7 +52,7 @@ class AnsweredPath(ChatPath):
 
     def reopen_answer(self) -> Entry:
         """Opens the last answer, which was cut off, so that it can go on."""
-        entry = self.entries[-1]
+        entry, self._begun_once = self.entries[-1], ""
         entry.text = shown = entry.text.rstrip(DAMAGED_CHARACTER)
         if not shown:
             entry.thought = entry.thought.rstrip(DAMAGED_CHARACTER)
@@ -149,7 +150,8 @@ class AnsweredPath(ChatPath):
             usage = _with_thought_of(self._usage_before, usage)
         self._usage_before = None
         entry.stop_reason, entry.usage = stop_reason, usage
-        if stop_reason is not StopReason.FAILED:  # an answer that failed is asked for again as it was
+        # One that was given meanwhile is for the next answer, and an answer that failed is asked for again as it was.
+        if stop_reason is not StopReason.FAILED and self.next_reply_start == self._begun_once:
             self.next_reply_start = ""
 
         def change(store: Store, id_there: IdThere) -> None:
