@@ -27,6 +27,7 @@ from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.set_argument import sampling_choices
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
+from tui_llama.controllers.choosing.thinking import ThinkingController
 from tui_llama.controllers.commands import CommandsController
 from tui_llama.controllers.composing.external_editor import ExternalEditorController
 from tui_llama.controllers.composing.history import HistoryController
@@ -160,6 +161,7 @@ class ChatApp(CommandActions):
         self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
         self._other_answers = OtherAnswers(chats, self._turn, self.models, self)
         self._messages = MessagesController(chats, self._editing, self._turn, self._texts, self._other_answers, self)
+        self._thinking = ThinkingController(chats, self)
         self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
         self._chats = ChatsController(chats, self._saving, self._editing, settings, self, run)
         self._status = StatusController(chats, self.models, self._editing, self._saving, self)

@@ -141,6 +141,10 @@ class Stop(Event, frozen=True):
     """The user stops the answer, or cancels an answer that waits for the model."""
 
 
+class AnswerNow(Event, frozen=True):
+    """The user wants the thought that the model is in to end, and the text of its answer to begin."""
+
+
 class ChangePath(Event, frozen=True):
     """The user changes which messages are shown, and asks for no answer. Its kinds share the rows of this event."""
 
@@ -390,6 +394,12 @@ class StopReply(Action, frozen=True):
     turn: int
 
 
+class CloseThought(Action, frozen=True):
+    """Ask the engine to close the thought of the answer, so that its text begins."""
+
+    turn: int
+
+
 class AppendText(Action, frozen=True):
     """Add a piece to the open answer; `thought` precedes `text`."""
 
@@ -502,6 +512,7 @@ FREE_ENGINE = Effect("FreeEngine", lambda _numbers, _event: FreeEngine())
 REPORT_LOSS = Effect("ReportLoss", lambda _numbers, _event: ReportLoss())
 START_REPLY = Effect("StartReply", lambda numbers, _event: StartReply(numbers.turn))
 STOP_REPLY = Effect("StopReply", lambda numbers, _event: StopReply(numbers.turn))
+CLOSE_THOUGHT = Effect("CloseThought", lambda numbers, _event: CloseThought(numbers.turn))
 APPEND_TEXT = Effect("AppendText", _append_text)
 FINISH_AS_REPORTED = Effect("FinishAnswer (as reported)", _finish_as_reported)
 FINISH_AS_STOPPED = Effect("FinishAnswer (stopped)", _finish_as_stopped)
@@ -664,6 +675,7 @@ TRANSITIONS: Mapping[_TableKey, Row] = MappingProxyType(
     | _rows(
         State.ANSWERING,
         {
+            AnswerNow: Row(State.ANSWERING, (CLOSE_THOUGHT,), "nothing happens outside a thought"),
             Stop: Row(State.STOPPING, (STOP_REPLY, RETURN_QUEUED)),
             Quit: Row(State.CLOSED, (STOP_REPLY, FINISH_AS_STOPPED, RETURN_QUEUED), "the partial answer is kept"),
             TextArrived: Row(State.ANSWERING, (APPEND_TEXT,)),

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from tui_llama.chat import SamplingSettings
+from tui_llama.chat import SamplingSettings, Thinking
 from tui_llama.declarations import MOST, Applies, Group, Setting, Switch, Value, declared_in, option
 from tui_llama.engine.requests import (
     CACHE_TYPES,
@@ -191,6 +191,27 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         ]
         | None
     ) = _REPLY.max_tokens
+    thinking: Annotated[
+        str,
+        Meta(
+            description="Whether a model thinks before it answers, and how hard, as far as it lets one choose.",
+            extra=option(
+                "--thinking", choices=tuple(Thinking), group=Group.ANSWERS, applies=Applies.AT_ONCE, per_model=True
+            ),
+        ),
+    ] = "default"
+    thinking_tokens: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=MOST,
+                description="Largest number of tokens of a thought, after which the answer begins; -1: no limit.",
+                extra=option("--thinking-tokens", per_model=True),
+            ),
+        ]
+        | None
+    ) = None
     draft_max: Annotated[
         int,
         Meta(

@@ -60,7 +60,7 @@ class RecordingView:
     def reopen_answer(self, entry: Entry) -> None:
         self.told.append(f"answer goes on: {entry.text}")
 
-    def append(self, text: str) -> None:
+    def append(self, text: str, thought: str) -> None:
         self.told.append(f"+{text}")
 
     def finish_answer(self, entry: Entry) -> None:

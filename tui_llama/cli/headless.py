@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tui_llama.chat import ChatMessage, Role
+from tui_llama.chat import ChatMessage, Role, Thinking
 from tui_llama.chosen_sampling import choose_sampling
 from tui_llama.cli.reply_output import StartOfReply, show_reply_event
 from tui_llama.engine.events import TOKENISED_AGAIN, Failed, LoadProgress
@@ -64,10 +64,14 @@ def ask(
         ignore_eos=ignore_eos,
         loop_guard=_has_loop_guard(settings, ignore_eos),
         reply_start=reply_start,
+        thinking=Thinking(settings.thinking),
+        thinking_tokens=settings.thinking_tokens,
     )
     if persona is not None:
         request = msgspec.structs.replace(
-            request, thinking=persona.thinking or request.thinking, thinking_tokens=persona.thinking_tokens
+            request,
+            thinking=persona.thinking or request.thinking,
+            thinking_tokens=request.thinking_tokens if persona.thinking_tokens is None else persona.thinking_tokens,
         )
     if is_server_address(model):
         from tui_llama.cli.servers.answer import answer_by_server

@@ -31,7 +31,16 @@ from tui_llama.cli.commands.state import state
 from tui_llama.cli.commands.tokenize import tokenize
 from tui_llama.cli.errors import ShownError, TellingGroup
 from tui_llama.cli.model_choice import given_model
-from tui_llama.cli.options import ENGINE, GENERATING, MODEL_OPTION, PLACEMENT, SERVER_OPTION, given, setting_options
+from tui_llama.cli.options import (
+    ENGINE,
+    GENERATING,
+    MODEL_OPTION,
+    PLACEMENT,
+    SERVER_OPTION,
+    THINKING,
+    given,
+    setting_options,
+)
 from tui_llama.cli.persona import chosen_persona, options_with
 from tui_llama.cli.servers.choice import refuse_options_of_our_engine, server_model
 from tui_llama.errors import ModelFileError, UserError
@@ -50,7 +59,7 @@ _WITHOUT_SCREEN = 'Without the screen, use: tui-llama ask "question"'
 @click.version_option(__version__, "-V", "--version", prog_name="tui-llama")
 @MODEL_OPTION
 @SERVER_OPTION
-@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "prompt_cache_mib", "persona")
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, *THINKING, "prompt_cache_mib", "persona")
 @click.option("--incognito", is_flag=True, default=None, help="Begin with an incognito chat: nothing of it is saved.")
 @click.pass_context
 def command_line(context: click.Context, /, **options: object) -> None:

@@ -20,6 +20,7 @@ PLACEMENT: Final = ("cpu_mask", "cpu_range", "priority", "poll", "numa")
 CHOOSING: Final = tuple(setting.name for setting in SETTINGS.values() if setting.name.startswith(f"{SAMPLING}."))
 OVERFLOW: Final = ("context_overflow", "keep_tokens", "group_size", "group_width")
 GENERATING: Final = (*CHOOSING, "draft_max", *OVERFLOW, "loop_guard")
+THINKING: Final = ("thinking", "thinking_tokens")
 
 
 def setting_options(*names: str) -> Callable[[Command], Command]:

@@ -6,6 +6,7 @@ from tui_llama.controllers.choosing.personas import PersonasController
 from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
+from tui_llama.controllers.choosing.thinking import ThinkingController
 from tui_llama.controllers.composing.external_editor import ExternalEditorController
 from tui_llama.controllers.composing.history import HistoryController
 from tui_llama.controllers.composing.model_choices import ModelChoices
@@ -41,6 +42,7 @@ class CommandActions(PreferenceActions):
     _sampling: SamplingController
     _system_prompt: SystemPromptController
     _texts: TextsController
+    _thinking: ThinkingController
     _turn: TurnController
 
     def action_new_chat(self) -> None:
@@ -118,6 +120,18 @@ class CommandActions(PreferenceActions):
     def action_take_back(self) -> None:
         """Takes back what is queued, to edit it."""
         self._turn.take_back()
+
+    def action_choose_thinking(self, choice: str = "") -> None:
+        """Lets the model think in this chat or not; tells what is in effect where no choice is given."""
+        self._thinking.choose(choice)
+
+    def action_answer_now(self) -> None:
+        """Ends the thought that the model is in, so that it answers."""
+        self._thinking.answer_now()
+
+    def action_fold_thoughts(self) -> None:
+        """Folds all thoughts, or unfolds them."""
+        self._thinking.fold_all()
 
     def action_stop(self) -> None:
         """Handles Esc: stops what can be stopped, or leaves a message that is edited, and never does anything else."""

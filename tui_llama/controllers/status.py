@@ -114,6 +114,9 @@ class StatusController(OfShownChat):
         mood = _MOODS.get(state, Mood.CALM)
         words = meter.words(state)
         figures = " · ".join(part for part in (self._chosen.words(), meter.figures(state)) if part)
+        last = self._turn_driver.chat.entries[-1:]
+        if state is State.ANSWERING and last and last[0].thought and not last[0].text:
+            words = "thinking · Alt+A answers now" if self._turn_driver.capabilities.can_answer_now else "thinking"
         if state is State.NO_MODEL and self._models.is_looking:
             words, mood = "looking for models", Mood.BUSY
         if self._editing.is_editing:

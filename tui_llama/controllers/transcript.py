@@ -7,7 +7,7 @@ from tui_llama.chats.open_chat import Entry
 from tui_llama.controllers.views import ScreenView, StateView
 from tui_llama.conversation import SendMessage
 from tui_llama.screens.chat import ChatScreen
-from tui_llama.screens.presenting import note_of, shown_message, shown_messages
+from tui_llama.screens.presenting import note_of, shown_message, shown_messages, thought_words
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.widgets.message_view import Remark
 
@@ -65,19 +65,20 @@ class TranscriptController:
 
     def begin_answer(self, entry: Entry) -> None:
         """Adds an answer that grows, with what is given of it."""
-        self._draw(lambda screen: screen.transcript.begin_answer(entry.text))
+        self._draw(lambda screen: screen.transcript.begin_answer(entry.text, entry.thought))
 
     def reopen_answer(self, entry: Entry) -> None:
         """Lets the last answer grow again."""
-        self._draw(lambda screen: screen.transcript.reopen_answer(entry.text))
+        self._draw(lambda screen: screen.transcript.reopen_answer(entry.text, entry.thought))
 
-    def append(self, text: str) -> None:
-        """Adds more of the answer."""
-        self._draw(lambda screen: screen.transcript.append(text))
+    def append(self, text: str, thought: str) -> None:
+        """Adds more of the answer, and of the thought before it."""
+        self._draw(lambda screen: screen.transcript.append(text, thought))
 
     def finish_answer(self, entry: Entry) -> None:
         """Ends the answer with a note of how it ended."""
-        self._draw(lambda screen: screen.transcript.finish_answer(note_of(entry, is_last=True)))
+        note = note_of(entry, is_last=True)
+        self._draw(lambda screen: screen.transcript.finish_answer(note, thought_words(entry)))
 
     def show_queued(self, text: str) -> None:
         """Shows what will be sent when the answer ends."""

@@ -168,6 +168,23 @@ COMMANDS = (
         "Ctrl+G",
     ),
     Command("take_back", "Take back", "Edit the message that is queued", ("unqueue",)),
+    Command(
+        "choose_thinking",
+        "Thinking",
+        "Let the model think in this chat or not: on, off, low, medium, high, or at most so many tokens",
+        ("think",),
+        argument="choice",
+        choices=(
+            Choice("on"),
+            Choice("off"),
+            Choice("low"),
+            Choice("medium"),
+            Choice("high"),
+            Choice("default", "As in the settings"),
+        ),
+    ),
+    Command("answer_now", "Answer now", "End the thought; the answer begins", ("answer",), "alt+a,ctrl+enter", "Alt+A"),
+    Command("fold_thoughts", "Fold thoughts", "Show thoughts whole, or as one line", ("thoughts",), "ctrl+t", "Ctrl+T"),
     Command("stop", "Stop", "Stop the answer and keep its text", ("stop",), "escape", "Esc"),
     Command("show_prompt", "Prompt", "Show the exact prompt of the model", ("prompt",)),
     Command(

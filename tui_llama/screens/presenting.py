@@ -129,7 +129,22 @@ def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
 
 def shown_message(entry: Entry, *, is_last: bool = False) -> ShownMessage:
     """Returns a message as the transcript takes it."""
-    return ShownMessage(entry.role is Role.ASSISTANT, entry.text, note_of(entry, is_last=is_last), entry.attachments)
+    return ShownMessage(
+        entry.role is Role.ASSISTANT,
+        entry.text,
+        note_of(entry, is_last=is_last),
+        entry.attachments,
+        entry.thought,
+        thought_words(entry),
+    )
+
+
+def thought_words(entry: Entry) -> str:
+    """Returns what is known of the cost of an answer's thought, such as "12 s · 340 tokens"; empty if nothing is."""
+    usage = entry.usage
+    if not entry.thought or usage is None or not usage.thought_tokens:
+        return ""
+    return f"{usage.thought_seconds:.0f} s · {usage.thought_tokens} tokens"
 
 
 def model_line(model: ModelInfo | None) -> str:

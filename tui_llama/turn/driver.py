@@ -211,8 +211,8 @@ class TurnDriver:
         match action:
             case conversation.StartLoading(load=load, model_path=path):
                 self._host.start_loading(self, load, path)
-            case conversation.StopLoading() | conversation.StopReply():
-                self._host.cancel()
+            case conversation.StopLoading() | conversation.StopReply() | conversation.CloseThought():
+                self._tell_engine(action)
             case conversation.SaveMessage(text=text, attachments=attachments):
                 view.add_message(chat.add_message(text, attachments))
             case conversation.ReplaceMessage(position=position, text=text, attachments=attachments):
@@ -226,7 +226,7 @@ class TurnDriver:
                     chat.end_answer_tokens()
                 chat.append(text, token_ids, thought)
                 self.meter.note_tokens(len(token_ids), monotonic())
-                view.append(text)
+                view.append(text, thought)
             case conversation.FinishAnswer(stop_reason=reason, usage=usage):
                 entry = chat.finish_answer(reason, usage)
                 self.meter.note_usage(usage)
@@ -275,6 +275,13 @@ class TurnDriver:
                 if message is not None:
                     self.view.show_queued("")
                     self.view.return_message(message)
+
+    def _tell_engine(self, action: conversation.Action) -> None:
+        """Tells the engine, in the middle of its work, to stop it or to close the thought that it is in."""
+        if isinstance(action, conversation.CloseThought):
+            self._host.answer_now()
+        else:
+            self._host.cancel()
 
     # --- what the host tells of the engine ----------------------------------------------------------------------
 

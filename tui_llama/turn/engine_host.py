@@ -257,6 +257,13 @@ class EngineHost:
         except EngineError as error:
             self._in_front.add_failure(str(error), error.hint)
 
+    def answer_now(self) -> None:
+        """Lets the engine close the thought that it is in."""
+        try:
+            self.engine.answer_now()
+        except EngineError as error:
+            self._in_front.add_failure(str(error), error.hint)
+
     async def close(self) -> None:
         """Ends the engine, if there is one."""
         with suppress(EngineError):  # the program ends, so nobody can be told; the log has it

@@ -57,7 +57,7 @@ class HiddenView:
     def reopen_answer(self, entry: Entry) -> None:
         """Draws nothing: the chat has it."""
 
-    def append(self, text: str) -> None:
+    def append(self, text: str, thought: str) -> None:
         """Draws nothing: the chat has it."""
 
     def finish_answer(self, entry: Entry) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from tui_llama.chat import ChatMessage, Role, SamplingSettings
+from tui_llama.chat import ChatMessage, Role, SamplingSettings, Thinking
 from tui_llama.chats.chat_date import date_text
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.chats.open_chat import OpenChat
@@ -70,6 +70,8 @@ class RequestMaker:
             draft_max=settings.draft_max,
             overflow=settings.overflow(),
             loop_guard=settings.loop_guard == "on",
+            thinking=self.thinking(chat)[0],
+            thinking_tokens=self.thinking(chat)[1],
             reply_start=reply_start,
         )
 
@@ -98,6 +100,8 @@ class RequestMaker:
             loop_guard=settings.loop_guard == "on" and not may_repeat,
             answer=chat.entries[-1].text,
             answer_thought=chat.entries[-1].thought,
+            thinking=self.thinking(chat)[0],
+            thinking_tokens=self.thinking(chat)[1],
             answer_tokens=answer_tokens if fed.token_ids and not fed.lacks_newest else 0,
             messages=() if has_tokens else chat.messages(),
         )
@@ -115,6 +119,7 @@ class RequestMaker:
             max_tokens=settings.max_tokens,
             chat_id=chat.owner_id,
             overflow=settings.overflow(),
+            thinking=self.thinking(chat)[0],
             reply_start=chat.reply_start,
         )
 
@@ -145,8 +150,16 @@ class RequestMaker:
             chat_id=chat.owner_id,
             overflow=settings.overflow(),
             shows_prompt=shows_prompt,
+            thinking=self.thinking(chat)[0],
             reply_start=chat.reply_start,
         )
+
+    def thinking(self, chat: OpenChat) -> tuple[Thinking, int | None]:
+        """Returns whether the model is to think in a chat, and the most tokens of a thought; None for no limit."""
+        settings, choices = self.of_model, chat.choices
+        thinking = Thinking(settings.thinking) if choices.thinking is None else choices.thinking
+        most_tokens = settings.thinking_tokens if choices.thinking_tokens is None else choices.thinking_tokens
+        return thinking, most_tokens
 
     @property
     def _vocabulary(self) -> str:

@@ -34,8 +34,8 @@ class TurnView(Protocol):
         """Lets the last answer grow again, with nothing below it any more."""
         ...
 
-    def append(self, text: str) -> None:
-        """Shows more of the answer."""
+    def append(self, text: str, thought: str) -> None:
+        """Shows more of the answer, and of the thought before it."""
         ...
 
     def finish_answer(self, entry: Entry) -> None:

@@ -23,6 +23,7 @@ from tui_llama.chat import Attachment
 from tui_llama.text_safety import TextSanitizer, drawn, sanitize, sanitize_line
 from tui_llama.widgets.cutting import cut
 from tui_llama.widgets.long_text import beginning, extent, is_long
+from tui_llama.widgets.thought_view import ThoughtView
 
 if TYPE_CHECKING:
     from tui_llama.widgets.markdown.answer_text import AnswerText
@@ -41,13 +42,15 @@ FactsOf: TypeAlias = Callable[[Attachment], AttachedFacts | None]
 class ShownMessage(msgspec.Struct, frozen=True):
     """A message as the transcript takes it. `note` is shown below it: stopped, interrupted, version 2 of 3 …
 
-    Its attachments are shown above it, folded.
+    Its attachments are shown above it, folded, and so is the thought before an answer; `thought_words` tell its cost.
     """
 
     is_answer: bool
     text: str
     note: str = ""
     attachments: tuple[Attachment, ...] = ()
+    thought: str = ""
+    thought_words: str = ""
 
 
 class UserMessage(Static):
@@ -165,6 +168,8 @@ class AnswerView(Vertical):
         note: The note below it.
         is_live: Whether more text will come, until `finish` is called.
         on_grown: Is called after more text was drawn.
+        thought: The thought before the text.
+        thought_words: What is known of the thought's cost.
     """
 
     def __init__(
@@ -174,14 +179,19 @@ class AnswerView(Vertical):
         *,
         is_live: bool = False,
         on_grown: Callable[[], None] | None = None,
+        thought: str = "",
+        thought_words: str = "",
     ) -> None:
         super().__init__()
+        self.thought_view = ThoughtView(thought, thought_words, is_live=is_live and not text)
+        self._pending_thought: list[str] = []
         self._text = sanitize(text)
         self._note = sanitize_line(note)
         self._has_ended = not is_live
         self._on_grown = on_grown
         self._sanitizer = TextSanitizer()
         self._pending: list[str] = []
+        self._thought_words = ""
         self._more = asyncio.Event()
         self.set_class(is_live, "-live")
         self.set_class(not text, "-empty")
@@ -191,6 +201,7 @@ class AnswerView(Vertical):
         # Imported here because the first frame needs no Markdown, and the import is slow.
         from tui_llama.widgets.markdown.answer_text import AnswerText
 
+        yield self.thought_view
         yield Static("· · ·", classes="pending")
         yield AnswerText(self._text, is_growing=self.is_live)
         yield Static(self._note, classes="note", markup=False)
@@ -205,7 +216,10 @@ class AnswerView(Vertical):
     def shown(self) -> ShownMessage:
         """The data from which the same view can be made again."""
         text = self.markdown.source if self.is_mounted else self._text
-        return ShownMessage(is_answer=True, text=text, note=self._note)
+        thought = self.thought_view
+        return ShownMessage(
+            is_answer=True, text=text, note=self._note, thought=thought.thought, thought_words=thought.words
+        )
 
     @property
     def parts(self) -> Sequence[Widget]:
@@ -233,15 +247,24 @@ class AnswerView(Vertical):
 
         return self.query_one(AnswerText)
 
-    def append(self, text: str) -> None:
-        """Adds text to the answer. It is drawn soon."""
+    def append(self, text: str, thought: str = "") -> None:
+        """Adds text to the answer, and to the thought before it. Both are drawn soon."""
+        if thought:
+            self._pending_thought.append(thought)
+            self._more.set()
         safe = self._sanitizer.push(text)
         if safe:
             self._pending.append(safe)
             self._more.set()
 
-    def finish(self, note: str) -> None:
-        """Ends the answer after the last `append`. `note` tells how it ended; it may be empty."""
+    def finish(self, note: str, thought_words: str = "") -> None:
+        """Ends the answer after the last `append`.
+
+        Args:
+            note: How it ended; may be empty.
+            thought_words: What is known of the cost of its thought.
+        """
+        self._thought_words = thought_words
         self._pending.append(self._sanitizer.finish())
         self._note = sanitize_line(note)
         self._has_ended = True
@@ -276,7 +299,17 @@ class AnswerView(Vertical):
         started_at = thread_time()
         self._more.clear()
         text, self._pending = "".join(self._pending), []
+        thought, self._pending_thought = "".join(self._pending_thought), []
+        if thought:
+            self.thought_view.append(thought)
+            self.add_class("-thinking")
+            if not text:
+                self._report_growth()
+                await self._drawn()
         if text:
+            if self.has_class("-empty"):
+                self.thought_view.finish()
+            self.remove_class("-thinking")
             self.remove_class("-empty")
             await self.markdown.append(text)
             self._report_growth()
@@ -291,6 +324,8 @@ class AnswerView(Vertical):
 
     async def _draw_end(self) -> None:
         await self.markdown.finish()
+        self.thought_view.finish(self._thought_words)
+        self.remove_class("-thinking")
         self._draw_note()
         self.remove_class("-live")
         self._report_growth()

@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from tui_llama.widgets.message_view import AnswerView, FactsOf, Remark, ShownMessage, UserMessage
 from tui_llama.widgets.messages.cursor import MessageCursor
+from tui_llama.widgets.thought_view import ThoughtView
 
 MOUNTED_AT_FIRST = 16
 MOUNTED_AT_A_TIME = 8
@@ -189,26 +190,33 @@ class Transcript(MessageCursor):
         waiting = self._live if self._live is not None and self._live.has_class("-empty") else None
         self.mount(remark, before=waiting)
 
-    def begin_answer(self, text: str = "") -> None:
-        """Adds a live answer at the end. It begins with `text` and grows."""
+    def begin_answer(self, text: str = "", thought: str = "") -> None:
+        """Adds a live answer at the end. It begins with `text`, behind `thought`, and grows."""
         self._mount_end()
-        self._live = AnswerView(text, is_live=True, on_grown=self._grown)
+        self._live = AnswerView(text, is_live=True, on_grown=self._grown, thought=thought)
         self.mount(self._live)
 
-    def reopen_answer(self, text: str) -> None:
+    def reopen_answer(self, text: str, thought: str = "") -> None:
         """Makes the last answer grow again from `text`, and removes the remarks below it."""
         self.remove_last_answer()
-        self.begin_answer(text)
+        self.begin_answer(text, thought)
 
-    def append(self, text: str) -> None:
-        """Adds text to the live answer."""
+    def append(self, text: str, thought: str = "") -> None:
+        """Adds text to the live answer, and to the thought before it."""
         if self._live is not None:
-            self._live.append(text)
+            self._live.append(text, thought)
 
-    def finish_answer(self, note: str) -> None:
-        """Ends the live answer, with a note below it."""
+    def fold_thoughts(self) -> None:
+        """Folds all thoughts; unfolds them if all are folded."""
+        views = [view for view in self.query(ThoughtView) if view.thought]
+        is_folded = not all(view.is_folded for view in views)
+        for view in views:
+            view.fold(is_folded)
+
+    def finish_answer(self, note: str, thought_words: str = "") -> None:
+        """Ends the live answer, with a note below it and the cost of its thought."""
         if self._live is not None:
-            self._live.finish(note)
+            self._live.finish(note, thought_words)
         self._live = None
 
     def change_last_note(self, note: str) -> None:
@@ -286,7 +294,7 @@ class Transcript(MessageCursor):
 
     def _view(self, message: ShownMessage) -> Widget:
         if message.is_answer:
-            return AnswerView(message.text, message.note)
+            return AnswerView(message.text, message.note, thought=message.thought, thought_words=message.thought_words)
         return UserMessage(message.text, message.note, message.attachments, self.facts_of)
 
     def _message_views(self) -> list[UserMessage | AnswerView]:

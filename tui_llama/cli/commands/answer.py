@@ -14,6 +14,7 @@ from tui_llama.cli.options import (
     PLACEMENT,
     SERVER_OPTION,
     STOP_OPTIONS,
+    THINKING,
     given,
     setting_options,
 )
@@ -23,7 +24,7 @@ from tui_llama.cli.persona import chosen_persona, options_with, settings_with
 @click.command()
 @MODEL_OPTION
 @SERVER_OPTION
-@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens", "system_prompt", "persona")
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, *THINKING, "max_tokens", "system_prompt", "persona")
 @click.option(
     "--start-reply",
     "reply_start",

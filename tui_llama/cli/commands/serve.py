@@ -15,6 +15,7 @@ from tui_llama.cli.options import (
     GENERATING,
     MODEL_OPTION,
     PLACEMENT,
+    THINKING,
     given,
     setting_options,
     value_option,
@@ -74,7 +75,7 @@ _KEYS: Final = with_options(
 @click.option("--any-model", is_flag=True, help="Answer requests whatever model they name.")
 @_ADDRESS
 @_KEYS
-@setting_options(*ENGINE, *PLACEMENT, *GENERATING, "max_tokens", "prompt_cache_mib")
+@setting_options(*ENGINE, *PLACEMENT, *GENERATING, *THINKING, "max_tokens", "prompt_cache_mib")
 @click.pass_obj
 def serve(group_options: dict[str, object], /, **options: object) -> None:
     """Serves a model to editors, agents and other programs over OpenAI's protocol.

@@ -32,7 +32,16 @@ class ChosenWords(OfShownChat):
         chat = self._turn_driver.chat
         persona = sanitize_line(chat.choices.persona)
         start = f"begins {quoted(chat.reply_start)}" if chat.reply_start else ""
-        return " · ".join(part for part in (persona, *self._sampling(), start) if part)
+        return " · ".join(part for part in (persona, *self._sampling(), self._thinking(), start) if part)
+
+    def _thinking(self) -> str:
+        choices, words = self._turn_driver.chat.choices, []
+        thinking, most_tokens = self._turn_driver.requests.thinking(self._turn_driver.chat)
+        if choices.thinking is not None:
+            words.append(f"think {thinking}")
+        if choices.thinking_tokens is not None:
+            words.append(f"think ≤ {most_tokens}")
+        return " · ".join(words)
 
     def _sampling(self) -> list[str]:
         chat = self._turn_driver.chat

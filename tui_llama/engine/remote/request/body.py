@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tui_llama.chat import ChatMessage, Role
+from tui_llama.chat import ChatMessage, Role, Thinking
 from tui_llama.engine.events import FailureCause
 from tui_llama.engine.remote.dialects import Dialect
 from tui_llama.engine.remote.failures import RemoteEngineError
@@ -50,7 +50,10 @@ def request_body(
     }
     sampling, unknown = _sampling(request, dialect)
     values, unknown_values = _template_values(request, dialect)
-    body |= sampling | values | _limits(request, dialect) | _bounds(request, dialect)
+    thinking = _thinking(request.thinking, dialect)
+    if request.thinking is not Thinking.DEFAULT and not thinking:
+        unknown_values.append("thinking")
+    body |= sampling | thinking | values | _limits(request, dialect) | _bounds(request, dialect)
     if goes_on:
         body |= _continuation(request, messages[-1].text, dialect)
     if dialect.tells_progress:
@@ -120,6 +123,17 @@ def _template_values(request: ReplyRequest | CompleteRequest, dialect: Dialect) 
         sent.setdefault("reasoning_effort", "none")
         del others["enable_thinking"]
     return sent, list(others)
+
+
+def _thinking(choice: Thinking, dialect: Dialect) -> dict[str, Any]:
+    """Returns the fields that tell a server whether, and how hard, to think; none if it knows no such choice."""
+    if choice in (Thinking.LOW, Thinking.MEDIUM, Thinking.HIGH):
+        return {"reasoning_effort": str(choice)}
+    if choice is Thinking.DEFAULT:
+        return {}
+    if dialect.takes_template_values:
+        return {"chat_template_kwargs": {"enable_thinking": choice is Thinking.ON}}
+    return {"reasoning_effort": "none"} if dialect.name == "ollama" and choice is Thinking.OFF else {}
 
 
 def _continuation(request: ReplyRequest | CompleteRequest, answer: str, dialect: Dialect) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def _message(message: ChatMessage, dialect: Dialect, goes_on: bool) -> dict[str,
     is_sent_whole = goes_on and (cuts_thinking or dialect.continues_whole)
     if message.role is Role.ASSISTANT and not is_sent_whole:
         thinking, text, _has_ended = split_thinking(message.text)
+        thinking = thinking or message.thought
     sent: dict[str, Any] = {"role": str(message.role), "content": _content(clean_text(text), message.images)}
     if thinking:
         sent.update(dict.fromkeys(dialect.thinking_names, clean_text(thinking)))

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tui_llama.chat import ChatMessage, Role
+from tui_llama.chat import ChatMessage, Role, Thinking
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.requests import CompleteRequest, Overflow, OverflowMode, ReplyRequest
 from tui_llama.serve.openai.answer_text.tool_formats import ToolFormat, Tools, tool_format
@@ -79,6 +79,8 @@ def _reply(
         template_values=values,
         top_probabilities=asked_of_tokens,
         keeps_template=True,
+        thinking=Thinking(settings.thinking),
+        thinking_tokens=settings.thinking_tokens,
     )
 
 
