@@ -697,6 +697,29 @@ async def test_copy_puts_the_last_answer_on_the_clipboard() -> None:
         await driver.ask("hi")
         await driver.send("/copy")
         assert driver.app.clipboard == "**exactly** this"
+        await driver.until(lambda: "was copied" in driver.status, "the way that was taken")
+
+
+async def test_copy_takes_a_code_block_by_its_number() -> None:
+    async with opened(replies=[spoken("```\none\n```\n\n```sh\ntwo\n```\n\nend")]) as driver:
+        await driver.ask("hi")
+        await driver.send("/copy code")
+        assert driver.app.clipboard == "two"
+        await driver.send("/copy code 1")
+        assert driver.app.clipboard == "one"
+        await driver.send("/copy code 3")
+        await driver.until(lambda: "has 2 code blocks" in driver.status)
+        await driver.send("/copy something")
+        await driver.until(lambda: "/copy code 2" in driver.status)
+        assert driver.app.clipboard == "one"
+
+
+async def test_a_key_shows_the_answer_as_it_was_written() -> None:
+    async with opened(replies=[spoken("**strong** $x^2$")]) as driver:
+        await driver.ask("hi")
+        assert "strong x²" in driver.screen_text()
+        await driver.pilot.press("alt+m")
+        await driver.until(lambda: "**strong** $x^2$" in driver.screen_text())
 
 
 # --- what is not trusted ----------------------------------------------------------------------------------------

@@ -146,6 +146,10 @@ class CommandActions(PreferenceActions):
         """Copies the last answer as it was written, or the code block of it that is named."""
         self._texts.copy_answer(what)
 
+    def action_raw_answer(self) -> None:
+        """Shows the last answer as it was written, with the marks of its Markdown."""
+        self._texts.show_raw()
+
     def action_whole_message(self) -> None:
         """Shows all of the last message of which only the beginning is shown."""
         self._texts.show_last_long()

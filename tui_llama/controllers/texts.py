@@ -101,6 +101,14 @@ class TextsController(OfShownChat):
         """Copies the last code block of message number `position`."""
         self.copy_code(self._turn_driver.chat.entries[position].text)
 
+    def show_raw(self) -> None:
+        """Shows the last answer as it was written, with the marks of its Markdown."""
+        answer = self._turn_driver.chat.last_answer
+        if answer is None:
+            self._view.show_hint("There is no answer to show yet.")
+        else:
+            self.show_whole(answer.text)
+
     def show_last_long(self) -> None:
         """Shows all of the user's last message of which only the beginning is shown."""
         long_texts = [text for text in self._turn_driver.chat.user_texts if is_long(text)]

@@ -194,6 +194,7 @@ COMMANDS = (
         ("copy",),
         argument="code number",
     ),
+    Command("raw_answer", "Raw answer", "Show the last answer as it was written", ("raw",), "alt+m", "Alt+M"),
     Command("whole_message", "Whole message", "Show the whole of your last long message", ("whole",)),
     Command(
         "attach_file",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FRAME_SECONDS = 0.045  # at most 22 updates a second
 LONGEST_FRAME_SECONDS = 0.4
-REST_FOR_WORK = 3.0  # seconds of pause for each second of drawing, so that drawing takes a quarter of one core
+REST_FOR_WORK = 7.0  # seconds of pause for each second of drawing, so that drawing takes an eighth of one core
 _NOTE_STYLE = "italic $foreground 50%"
 _ATTACHED_STYLE = "$foreground 60%"
 _NAME_CELLS = 28

@@ -13,8 +13,8 @@ from tui_llama.widgets.markdown.pieces import LONG_CHARACTERS, Piece, pieces
 
 _OPEN_AT_FIRST: Final = 4  # pieces at the end of a text that is there as a whole
 _MARGIN_CELLS: Final = 4  # left and right of the text
-_NEAR_SCREENS: Final = 2  # parts so near to the view are laid out
-_FAR_SCREENS: Final = 4  # parts so far from the view are folded away
+_NEAR_SCREENS: Final = 1  # parts so near to the view are laid out
+_FAR_SCREENS: Final = 1.5  # parts so far from the view are folded away
 _REPARSED: Final = ("```", "~~~", "|")
 
 
