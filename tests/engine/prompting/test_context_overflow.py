@@ -13,11 +13,18 @@ from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tests.naive.context import GroupedPositions, ReversedGroupedPositions, shifted_answer
 from tui_llama.chat import ChatMessage, Role, SamplingSettings, StopReason
 from tui_llama.engine import open_model
-from tui_llama.engine.events import Failed, Finished, ModelLoaded, Notice, PromptEncoded, TextPiece
+from tui_llama.engine.events import Failed, Finished, ModelLoaded, Notice, PromptEncoded, PromptEstimate, TextPiece
 from tui_llama.engine.local import LocalEngine
 from tui_llama.engine.model.model import Model
 from tui_llama.engine.protocol import ReplyEvent
-from tui_llama.engine.requests import CompleteRequest, LoadRequest, Overflow, OverflowMode, ReplyRequest
+from tui_llama.engine.requests import (
+    CompleteRequest,
+    EstimateRequest,
+    LoadRequest,
+    Overflow,
+    OverflowMode,
+    ReplyRequest,
+)
 
 GREEDY = SamplingSettings(temperature=0.0)
 STOP, SHIFT = Overflow(OverflowMode.STOP), Overflow(OverflowMode.SHIFT)
@@ -33,6 +40,19 @@ def engine_with(model: FakeModel, folder: Path | str = "") -> LocalEngine:
     engine = LocalEngine(FakeOpener(model), itertools.count(0.0).__next__)
     assert isinstance(engine.load(LoadRequest(model.info.path, prompt_cache_folder=str(folder)), never), ModelLoaded)
     return engine
+
+
+def test_an_estimate_counts_the_message_and_says_what_would_be_left_out() -> None:
+    engine = engine_with(FakeModel(context_size=256))
+    said = [ChatMessage(Role.USER if number % 2 == 0 else Role.ASSISTANT, "x" * 60) for number in range(8)]
+    for messages, left_out in ((said[:1], 0), ((*said, ChatMessage(Role.USER, "short")), 8)):
+        estimate = engine.estimate(EstimateRequest(tuple(messages)))
+        assert isinstance(estimate, PromptEstimate)
+        assert estimate.message_tokens == len(messages[-1].text)
+        events = list(engine.reply(ReplyRequest(1, tuple(messages), sampling=GREEDY, max_tokens=1), never))
+        (prompt,) = [event for event in events if isinstance(event, PromptEncoded)]
+        assert prompt.left_out_messages == estimate.left_out_messages == left_out
+        assert len(prompt.token_ids) == estimate.kept_tokens + estimate.read_tokens
 
 
 # --- a chat that goes on and on -----------------------------------------------------------------------------
