@@ -63,7 +63,7 @@ async def run(steps: list[tuple[str, int]]) -> None:
     journal = Journal(store, failures.append)
     chat = OpenChat(journal)
     say(chat, "first")
-    paths = []
+    paths: list[list[tuple[int, str]]] = []
     for at, (what, number) in enumerate(steps):
         if what == "say":
             say(chat, f"question {at}")
