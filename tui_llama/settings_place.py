@@ -7,7 +7,6 @@ from pathlib import Path
 from tui_llama import paths
 from tui_llama.declarations import Setting, Value
 from tui_llama.settings import ModelSettings, Settings
-from tui_llama.settings_changes import remove_value, set_value
 from tui_llama.settings_sources import SettingValue, load_models, load_servers, load_values, settings_of
 
 
@@ -41,10 +40,14 @@ class SettingsPlace:
 
     def change(self, setting: Setting, value: Value, model_name: str = "") -> None:
         """Sets a setting in the file, for one model or for all. Raises SettingsError if that cannot be."""
+        from tui_llama.settings_changes import set_value  # here: the first frame does without
+
         set_value(self.file, setting, value, model_name)
 
     def reset(self, setting: Setting, model_name: str = "") -> None:
         """Removes a setting from the file, for one model or for all. Raises SettingsError if that cannot be."""
+        from tui_llama.settings_changes import remove_value
+
         remove_value(self.file, setting, model_name)
 
 

@@ -12,7 +12,7 @@ def test_hints_are_written_with_the_keys_of_the_keymap() -> None:
     assert written(IDLE, DEFAULT, 80) == "Enter send · Ctrl+J new line · F1 help"
     assert written(IDLE, Keymap({"help": "ctrl+k"}), 80) == "Enter send · Ctrl+J new line · Ctrl+K help"
     assert written(IDLE, Keymap({"help": ""}), 80) == "Enter send · Ctrl+J new line"
-    assert written(EDITING, DEFAULT, 80) == "Enter send · Alt+↑ earlier · Alt+↓ later · Esc leave"
+    assert written(EDITING, DEFAULT, 80) == "Enter send · Esc leave"
 
 
 def test_where_there_is_no_room_the_last_one_stays() -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from textual.screen import Screen
-from textual.widgets import Input, OptionList, TextArea
 
 from tui_llama.screens.keys.keymap import NO_KEY, Keymap
 from tui_llama.screens.keys.names import is_key, spelled
@@ -27,8 +26,6 @@ EDITING_ANSWER: Final = (
 )
 """What is useful in the composer: at rest, while there is something to stop, in an earlier message, in an answer."""
 
-_GENERAL: Final = (Input, OptionList, TextArea)
-"""Widgets whose keys are those of any text or list."""
 _GENERAL_ACTIONS: Final = frozenset({"app.focus_next", "app.focus_previous", "screen.copy_text"})
 _SEPARATOR: Final = " · "
 
@@ -54,10 +51,13 @@ def hints_of_focus(screen: Screen[Any]) -> list[Hint]:
 
 def bindings_of_focus(screen: Screen[Any], *, shown_only: bool = False) -> Iterator[tuple[str, str]]:
     """Yields a key of each binding that what has the focus has besides the screen, and what it does."""
+    from textual.widgets import Input, OptionList, TextArea  # here: the first frame does without the first
+
+    of_any_text_or_list = (Input, OptionList, TextArea)
     seen: set[tuple[str, str]] = set()
     for key, (node, binding, is_enabled, _) in screen.active_bindings.items():
         what = (binding.action, binding.description)
-        is_general = node is screen.app or isinstance(node, _GENERAL) or binding.action in _GENERAL_ACTIONS
+        is_general = node is screen.app or isinstance(node, of_any_text_or_list) or binding.action in _GENERAL_ACTIONS
         is_own = not is_general and (node is not screen or screen.is_modal)
         is_wanted = is_own and is_enabled and binding.description and (binding.show or not shown_only)
         if is_wanted and what not in seen and not key.startswith(NO_KEY):
