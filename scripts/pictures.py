@@ -1,9 +1,9 @@
-"""Writes docs/screenshot.svg for the README: the running program, which answers with the starter model.
+"""Writes the README's pictures to docs/pictures: the running program, which answers with the starter model.
 
-python -m scripts.screenshot
+python -m scripts.pictures
 
-The script fetches the starter if it is not on this machine yet. The picture shows the speed of the machine that draws
-it.
+The script fetches the starter if it is not on this machine yet. The pictures show the speed of the machine that draws
+them.
 """
 
 import asyncio
@@ -24,22 +24,23 @@ from tui_llama.models.starter.fetch import fetch_starter
 from tui_llama.settings import Settings
 from tui_llama.widgets.message_view import AnswerView
 
-PICTURE = Path(__file__).resolve().parent.parent / "docs" / "screenshot.svg"
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 SIZE = (96, 30)
 QUESTIONS = ("What is photosynthesis?", "Write a Python function that adds two numbers.")
+EDITED = "Write a Python function that multiplies two numbers."
 SEED = 1
 _PAUSE_SECONDS = 0.05
 _MOST_SECONDS = 120.0
 
 
-async def picture(model_path: str) -> str:
-    """Returns the app's screen after two questions, as SVG."""
-    settings = with_seed(Settings(), SEED)
+async def pictures(model_path: str) -> dict[str, str]:
+    """Returns the pictures by their names, as SVG: a chat, its tree after an edit, and the settings."""
+    drawn: dict[str, str] = {}
     with Store(paths.database_file()) as store:
         app = ChatApp(
             engine_factory=EngineWorker,
             store=store,
-            settings=settings,
+            settings=with_seed(Settings(), SEED),
             model_path=model_path,
             models=ThisMachine(),
         )
@@ -51,7 +52,26 @@ async def picture(model_path: str) -> str:
                 app.chat_screen.composer.insert(question)
                 await pilot.press("enter")
                 await _until(app, pilot, partial(_has_answered, app, count))
-            return app.export_screenshot(title="tui_llama")
+            drawn["chat"] = app.export_screenshot(title="tui_llama")
+            await pilot.press("up")  # in the empty composer: the last message is edited
+            await _until(app, pilot, lambda: app.chat_screen.composer.text == QUESTIONS[-1])
+            app.chat_screen.composer.replace_text(EDITED)
+            await pilot.press("enter")
+            await _until(app, pilot, partial(_has_answered, app, len(QUESTIONS)))
+            drawn["tree"] = await _over_the_chat(app, pilot, "show_tree")
+            drawn["settings"] = await _over_the_chat(app, pilot, "settings")
+    return drawn
+
+
+async def _over_the_chat(app: ChatApp, pilot: Pilot[None], action: str) -> str:
+    """Returns the picture of a dialog, which is closed again."""
+    await app.run_action(action)
+    await _until(app, pilot, lambda: app.screen is not app.chat_screen)
+    await pilot.pause()
+    drawn = app.export_screenshot(title="tui_llama")
+    await pilot.press("escape")
+    await _until(app, pilot, lambda: app.screen is app.chat_screen)
+    return drawn
 
 
 def with_seed(settings: Settings, seed: int) -> Settings:
@@ -77,14 +97,16 @@ async def _until(app: ChatApp, pilot: Pilot[None], condition: Callable[[], bool]
 
 
 def main() -> None:
-    """Draws the picture with the starter of this machine, in a temporary home."""
+    """Draws the pictures with the starter of this machine, in a temporary home."""
     starter = fetch_starter(lambda progress: None).path
     kernels = str(paths.kernel_cache_folder())
     with tempfile.TemporaryDirectory() as home:
         os.environ[paths.KERNEL_CACHE_VARIABLE] = kernels
         os.environ[paths.HOME_VARIABLE] = home
-        PICTURE.write_text(asyncio.run(picture(starter)), encoding="utf-8")
-    print(PICTURE)
+        for name, picture in asyncio.run(pictures(starter)).items():
+            file = FOLDER / f"{name}.svg"
+            file.write_text(picture, encoding="utf-8")
+            print(file)
 
 
 if __name__ == "__main__":
