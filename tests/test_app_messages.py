@@ -1,6 +1,7 @@
 """Moving by message, and acting on the one in focus: edit, continue, delete, branch, versions, undo, the tree."""
 
 import pytest
+from textual import events
 
 from tests.fakes.chat_app import Driver, opened, spoken
 from tui_llama.chat import StopReason, Usage
@@ -180,6 +181,14 @@ async def test_another_branch_is_begun_from_any_message() -> None:
         await driver.until(lambda: in_focus(driver) == ["two"])
         await driver.pilot.press("right")
         await driver.until(lambda: driver.answers == ["a", "c"])
+
+
+async def test_a_key_with_alt_is_no_text_though_the_terminal_sends_its_letter() -> None:
+    async with opened(replies=[spoken("a")]) as driver:
+        await asked(driver, "one")
+        driver.app.post_message(events.Key("alt+u", "u"))
+        await driver.until_state("nothing to undo")
+        assert driver.written == ""
 
 
 async def test_a_title_is_undone_by_a_key() -> None:

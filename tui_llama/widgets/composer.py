@@ -273,6 +273,9 @@ class Composer(EditorArea):
             self.post_message(self.ScrollRequested(_SCROLL_KEYS[event.key]))
         elif event.key in _VERSION_KEYS and not self.text:
             self.post_message(self.VersionRequested(_VERSION_KEYS[event.key]))
+        elif event.key.startswith("alt+") and event.is_printable:
+            event.prevent_default()  # a terminal sends the letter along: it is a key of a command, and no text
+            return
         elif event.key == "alt+down":
             self.post_message(self.LaterRequested())
         elif event.key == "backspace" and not self.text:
