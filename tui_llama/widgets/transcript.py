@@ -63,7 +63,7 @@ class Transcript(MessageCursor):
 
     async def show(self, messages: Sequence[ShownMessage]) -> None:
         """Shows the messages of another chat, scrolled to the end."""
-        newest = messages[-MOUNTED_AT_FIRST:]
+        newest = self._newest(messages)
         self._older, self._newer = list(messages[: len(messages) - len(newest)]), []
         self._live = self._marked = None
         self._is_mounting = True
@@ -78,6 +78,17 @@ class Transcript(MessageCursor):
         self._live = self._marked = None
         self._mount_instead(list(messages))
         self.follow()
+
+    def _newest(self, messages: Sequence[ShownMessage]) -> Sequence[ShownMessage]:
+        """Returns the messages at the end that fill the screen and some more: those that are mounted at first."""
+        screen = self.screen.size
+        count = rows = 0
+        for message in reversed(messages[-MOUNTED_AT_FIRST:]):
+            count += 1
+            rows += message.text.count("\n") + len(message.text) // max(1, screen.width) + 2
+            if rows > 2 * screen.height:
+                break
+        return messages[len(messages) - count :]
 
     def add_message(self, message: ShownMessage) -> None:
         """Adds a message of the user at the end and follows the end."""
