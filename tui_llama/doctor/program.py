@@ -16,7 +16,7 @@ TITLE: Final = "Program"
 
 NEEDED_PACKAGES: Final = (
     *("click", "gguf", "httpx2", "jinja2", "llvmlite", "markdown-it-py", "msgspec", "numba", "numpy"),
-    *("platformdirs", "pygments", "rich", "sentencepiece", "textual", "tokenizers", "wcwidth"),
+    *("platformdirs", "rich", "sentencepiece", "textual", "tokenizers", "wcwidth"),
 )
 OPTIONAL_PACKAGES: Final = ("huggingface_hub", "keyring", "prometheus_client", "starlette", "uvicorn")
 
