@@ -292,6 +292,10 @@ class ChatApp(CommandActions):
         self._attachments.look()
         self._chats.show_marks()
 
+    def follow_draft(self) -> None:
+        """See `ChatsView`."""
+        self._draft.follow()
+
     def show_status(self) -> None:
         """See `StateView`."""
         self._status.show()

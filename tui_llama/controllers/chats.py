@@ -35,6 +35,10 @@ class ChatsView(ScreenView, DialogView, HintView, Protocol):
         """The screens that are open, the chat first."""
         ...
 
+    def follow_draft(self) -> None:
+        """Puts the draft of the chat that is shown now where messages are written."""
+        ...
+
     def show_state(self) -> None:
         """Shows what stands around the messages, and lets idle prefill begin or end."""
         ...
@@ -117,6 +121,7 @@ class ChatsController(OfShownChat):
         if self._editing.is_editing:
             self._editing.put_back()
         chats.bring_to_front(driver)
+        self._view.follow_draft()  # what is written from now on is for this chat
         await self._draw()
         if chat_id is None and (why := why_no_persona(driver.chat, self.settings)):
             self._view.show_hint(why)

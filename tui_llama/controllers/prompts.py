@@ -90,7 +90,9 @@ class PromptsController(OfShownChat):
         from tui_llama.screens.dialogs.ask_whether import AskWhether
 
         chat = self._turn_driver.chat
-        cost = await self._cost_of_today() if self._turn_driver.capabilities.can_estimate else ""
+        driver = self._turn_driver
+        can_tell = driver.capabilities.can_estimate and not driver.engine_is_taken  # by the answer of another chat
+        cost = await self._cost_of_today() if can_tell else ""
 
         def begin_today(is_certain: bool | None) -> None:
             if is_certain and self._turn_driver.chat is chat:
