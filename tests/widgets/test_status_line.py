@@ -15,6 +15,10 @@ class StatusApp(App[None]):
         yield StatusLine()
 
 
+class HintApp(StatusApp):
+    CSS = "StatusLine { height: 1; } StatusLine.-hint { height: auto; }"
+
+
 @pytest.mark.parametrize(
     ("width", "shown"),
     [
@@ -31,3 +35,16 @@ async def test_where_there_is_no_room_whole_figures_are_left_out(width: int, sho
         line = pilot.app.query_one(StatusLine)
         line.show_status(Status("ready", FIGURES, "12 / 345"))
         assert line.render().plain.removesuffix("12 / 345").removesuffix("context ").rstrip() == shown
+
+
+async def test_a_hint_that_is_longer_than_the_line_stands_on_two() -> None:
+    async with HintApp().run_test(size=(60, 6)) as pilot:
+        line = pilot.app.query_one(StatusLine)
+        hint = "There is no command /fooo. /help lists all. //fooo sends it as text."
+        line.show_hint(hint, 3600)
+        await pilot.pause()
+        assert line.render().plain == hint
+        assert line.size.height == 2
+        line.clear_hint()
+        await pilot.pause()
+        assert line.size.height == 1

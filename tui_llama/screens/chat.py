@@ -27,7 +27,7 @@ from tui_llama.widgets.system_prompt import SystemPromptEntry
 from tui_llama.widgets.title_bar import TitleBar
 from tui_llama.widgets.transcript import Transcript
 
-_HINT_FRAME = 6  # columns of the composer's edge that no hint takes
+_HINT_FRAME = 8  # columns of the composer's edge that no hint takes
 
 
 class ChatScreen(LastingFocus, Screen[None]):
@@ -66,7 +66,8 @@ class ChatScreen(LastingFocus, Screen[None]):
         super().__init__(id=id)
         self.keymap = Keymap()
         self._hints: Sequence[hints.Hint] = hints.IDLE
-        self._message_keys = self._count = self._edited = ""
+        self._message_keys: Sequence[str] = ()
+        self._count = self._edited = ""
 
     def compose(self) -> ComposeResult:
         """Yields the parts from top to bottom."""
@@ -177,13 +178,13 @@ class ChatScreen(LastingFocus, Screen[None]):
         composer = self.composer
         is_elsewhere = self.focused is not None and self.focused is not composer
         useful = (hints.hints_of_focus(self) if is_elsewhere else []) or self._hints
-        composer.border_subtitle = self._message_keys or hints.written(
-            useful, self.keymap, self.size.width - _HINT_FRAME
-        )
+        room = self.size.width - _HINT_FRAME
+        message_keys = hints.fitting(self._message_keys, room)
+        composer.border_subtitle = message_keys or hints.written(useful, self.keymap, room)
 
-    def show_message_keys(self, words: str) -> None:
-        """Shows what can be done with the message in focus; empty: none has it."""
-        self._message_keys = words
+    def show_message_keys(self, keys: Sequence[str]) -> None:
+        """Shows what can be done with the message in focus, the most useful first; empty: none has it."""
+        self._message_keys = keys
         self._show_hints()
 
     def on_paste(self, event: events.Paste) -> None:

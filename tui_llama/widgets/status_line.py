@@ -62,12 +62,17 @@ class StatusLine(Bar):
             self._hint_timer = None
         self._show()
 
+    def render(self) -> Content:
+        """Returns both sides of the status; a hint is as many lines as it needs."""
+        return Content.styled(self._hint, ".bar--strong") if self._hint else super().render()
+
     def _show(self) -> None:
         self.set_class(bool(self._hint), "-hint")
         status = self._status
         left = Content.styled(self._hint or f"● {status.words}", ".bar--strong")
         if self._hint:
             self.show(left, Content(""))
+            self.refresh(layout=True)
         else:
             label = "context " if status.context else ""
             figures = status.figures.split(FIGURE_GAP)

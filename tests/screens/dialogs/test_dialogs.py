@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from textual.widgets import Input, OptionList, Static
 
 from tests.fakes.chat_app import opened
 from tests.fakes.models import found_models
+from tui_llama import screens
 from tui_llama.chats.stored import ChatSummary
 from tui_llama.screens.dialogs.ask_text import AskText
 from tui_llama.screens.dialogs.ask_whether import AskWhether
@@ -188,3 +191,27 @@ async def test_the_picker_opens_by_itself_when_no_model_is_known() -> None:
         await driver.pilot.press("down", "enter")
         await driver.until_state("ready")
         assert driver.engine.load_requests[0].model_path == "/models/model-2.gguf"
+
+
+def kinds_of_dialogs() -> list[type[Dialog[Any]]]:
+    for module in walk_packages(screens.__path__, f"{screens.__name__}."):
+        import_module(module.name)
+    kinds = list(Dialog.__subclasses__())
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return [kind for kind in kinds if kind.__module__.startswith(screens.__name__)]
+
+
+def test_f1_explains_every_dialog() -> None:
+    kinds = kinds_of_dialogs()
+    assert len(kinds) > 15
+    assert {kind.__name__ for kind in kinds if not kind.HELP} == {"HelpScreen", "PickDialog"}
+
+
+async def test_the_list_of_chats_says_one_message_of_one() -> None:
+    chats = [ListedChat(ChatSummary(f"{count}", "Rain", "model.gguf", count, NOW), False) for count in (1, 2)]
+    async with shown(ChatList(chats, NOW)) as (app, _):
+        one, two = lines(app)
+        assert "   1 message  " in one
+        assert "   2 messages  " in two
+        assert len(one) == len(two)

@@ -1,8 +1,10 @@
 """The hints name keys that are useful now, with the user's own keys, and fit."""
 
-from tests.fakes.chat_app import opened
+import pytest
+
+from tests.fakes.chat_app import opened, spoken
 from tui_llama.engine.scripted import Gate, ScriptedEngine
-from tui_llama.screens.keys.hints import EDITING, IDLE, Hint, written
+from tui_llama.screens.keys.hints import EDITING, EDITING_ANSWER, IDLE, Hint, written
 from tui_llama.screens.keys.keymap import Keymap
 
 DEFAULT = Keymap()
@@ -30,3 +32,21 @@ async def test_the_edge_of_the_composer_says_how_to_stop_while_something_goes_on
         await driver.send("Hello")
         await driver.until(lambda: str(composer.border_subtitle).startswith("Enter queue · Esc stop"))
         gate.open()
+
+
+@pytest.mark.parametrize("size", [(60, 20), (100, 30)])
+async def test_hints_are_left_out_and_never_cut(size: tuple[int, int]) -> None:
+    async with opened(engine=ScriptedEngine(replies=[spoken("One.")]), size=size) as driver:
+        await driver.send("Hello")
+        await driver.until_state("ready")
+        composer = driver.app.chat_screen.composer
+        await driver.pilot.press("alt+up")
+        await driver.until(lambda: "e edit" in str(composer.border_subtitle))
+        message_keys = str(composer.border_subtitle)
+        await driver.pilot.press("e")
+        await driver.until(lambda: "Esc leave" in str(composer.border_subtitle))
+        room = composer.size.width - 2  # the line leaves a column beside each corner
+        for shown in (message_keys, str(composer.border_subtitle)):
+            assert len(shown) <= room
+        assert message_keys.endswith("u undo")
+        assert str(composer.border_subtitle) == written(EDITING_ANSWER, DEFAULT, 80)

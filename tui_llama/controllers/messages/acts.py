@@ -79,13 +79,13 @@ class MessagesController(OfShownChat):
     def show_hints(self, position: int | None) -> None:
         """Shows what can be done with the message in focus; None: none has it."""
         entries = self._turn_driver.chat.entries
-        words = ""
+        keys: list[str] = []
         if position is not None and position < len(entries):
             entry = entries[position]
-            words = hints(
+            keys = hints(
                 is_answer=entry.role is Role.ASSISTANT, version=entry.version, version_count=entry.version_count
             )
-        self._view.chat_screen.show_message_keys(words)
+        self._view.chat_screen.show_message_keys(keys)
 
     def act(self, act: Act, position: int) -> None:
         """Does something with message number `position`, which may be gone by now."""

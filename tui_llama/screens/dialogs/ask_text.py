@@ -17,6 +17,10 @@ class AskText(Dialog[str | None]):
         text: The text in the line at first.
     """
 
+    HELP = """A line of text
+    Enter keeps what the line says.
+    """
+
     def __init__(self, question: str, text: str = "") -> None:
         super().__init__()
         self._question = question

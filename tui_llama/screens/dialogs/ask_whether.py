@@ -21,6 +21,9 @@ class AskWhether(Dialog[bool | None]):
         yes: The label of the button that does it.
     """
 
+    HELP = """A question
+    Nothing is done before you have said yes.
+    """
     AUTO_FOCUS = "#no"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes", show=False),

@@ -24,6 +24,9 @@ class AttachedTexts(Dialog[None]):
         position: The number of the one that is shown first.
     """
 
+    HELP = """Attachments
+    The texts that go to the model with a message, as it gets them.
+    """
     AUTO_FOCUS = ".rows"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "copy", "Copy", show=False),

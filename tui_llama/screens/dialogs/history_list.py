@@ -22,6 +22,9 @@ class HistoryList(PickDialog[StoredText, str | None]):
         now: The present time, which decides what is "today".
     """
 
+    HELP = """Earlier messages
+    What you have sent before, in all chats, the newest first. Type a part of a message to find it.
+    """
     TITLE_TEXT = "Earlier messages"
     KEYS = "Enter write it again · Esc close"
 

@@ -264,7 +264,8 @@ def two_sides(left: str, right: str, width: int, *, is_dimmed: bool = False) -> 
 def count_and_time(count: int, moment: datetime, now: datetime, width: int) -> str:
     """Returns the number of messages and the time, or only the time where the line is short."""
     time = short_time(moment, now)
-    return f"{count:>4} messages  {time:>10}" if width > 50 else time
+    messages = "message " if count == 1 else "messages"
+    return f"{count:>4} {messages}  {time:>10}" if width > 50 else time
 
 
 def short_time(moment: datetime, now: datetime) -> str:

@@ -61,6 +61,9 @@ class PromptView(Dialog[None]):
             its texts is trusted.
     """
 
+    HELP = """The prompt
+    What the model gets, to the letter: the messages in use, and what the template writes around them.
+    """
     AUTO_FOCUS = ".tables"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy_prompt", "Copy", show=False)]
 

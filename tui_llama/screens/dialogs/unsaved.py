@@ -31,6 +31,9 @@ class AskUnsaved(Dialog[Unsaved | None]):
         can_stay: Whether the program may still go on.
     """
 
+    HELP = """Not saved
+    Something could not be written to the disk. Save it elsewhere, try again, or lose it.
+    """
     AUTO_FOCUS = "#again"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "answer('again')", "Try again", show=False),

@@ -44,6 +44,9 @@ class TextRows(ScrollView, can_focus=True):
 class WholeText(Dialog[None]):
     """A dialog with a long text and the keys."""
 
+    HELP = """A long message
+    The whole of a message that the chat shows only in part.
+    """
     AUTO_FOCUS = ".rows"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy", show=False)]
 

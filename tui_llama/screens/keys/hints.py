@@ -21,7 +21,7 @@ BUSY: Final = (Hint("enter", "queue"), Hint("stop", "stop"), Hint("help", "help"
 EDITING: Final = (Hint("enter", "send"), Hint("stop", "leave"))
 EDITING_ANSWER: Final = (
     Hint("enter", "keep as a version"),
-    Hint("continue_answer", "go on from it"),
+    Hint("continue_answer", "go on"),
     Hint("stop", "leave"),
 )
 """What is useful in the composer: at rest, while there is something to stop, in an earlier message, in an answer."""
@@ -38,10 +38,15 @@ def written(hints: Sequence[Hint], keymap: Keymap, width: int) -> str:
         keymap: The keys.
         width: The cells that there are.
     """
-    parts = [f"{key} {hint.words}" for hint in hints if (key := _shown(hint.key, keymap))]
-    while len(parts) > 1 and len(_SEPARATOR.join(parts)) > width:
-        del parts[-2]
-    return _SEPARATOR.join(parts)
+    return fitting([f"{key} {hint.words}" for hint in hints if (key := _shown(hint.key, keymap))], width)
+
+
+def fitting(parts: Sequence[str], width: int) -> str:
+    """Returns the parts on one line of `width` cells; where needed, the last ones but the very last are left out."""
+    kept = list(parts)
+    while len(kept) > 1 and len(_SEPARATOR.join(kept)) > width:
+        del kept[-2]
+    return _SEPARATOR.join(kept)
 
 
 def hints_of_focus(screen: Screen[Any]) -> list[Hint]:

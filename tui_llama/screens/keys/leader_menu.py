@@ -53,6 +53,9 @@ class LetterTable(Widget):
 class LeaderMenu(Dialog[str | None]):
     """A box whose result is the name of the command that was chosen by its letter, or None."""
 
+    HELP = """The leader key
+    A letter does what stands behind it.
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "dismiss_dialog", "Close", show=False, priority=True)
     ]

@@ -18,6 +18,9 @@ from tui_llama.widgets.line_input import LineInput
 class PickValue(PickDialog[str, str | None]):
     """A list of the allowed values, whose result is the chosen one, or None."""
 
+    HELP = """A value
+    The values that the setting may have.
+    """
     KEYS = "Enter choose · Esc cancel"
 
     def __init__(self, row: SettingRow) -> None:
@@ -52,6 +55,10 @@ class PickValue(PickDialog[str, str | None]):
 
 class AskValue(Dialog[str | None]):
     """A line whose result is a text that the setting allows, or None if the user has left it."""
+
+    HELP = """A value
+    What the setting may be stands below the line.
+    """
 
     def __init__(self, row: SettingRow) -> None:
         super().__init__()
@@ -88,6 +95,10 @@ class AskValue(Dialog[str | None]):
 
 class AskLongText(Dialog[str | None]):
     """A text of several lines, whose result is the text, or None if the user has left it."""
+
+    HELP = """A text
+    Enter begins a new line; Ctrl+S keeps the text.
+    """
 
     def __init__(self, row: SettingRow) -> None:
         super().__init__()

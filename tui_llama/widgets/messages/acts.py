@@ -50,8 +50,8 @@ MOVE_KEYS: Final = (
 )
 
 
-def hints(*, is_answer: bool, version: int, version_count: int) -> str:
+def hints(*, is_answer: bool, version: int, version_count: int) -> list[str]:
     """Returns the keys that are useful for a message, for the line below the text that is written."""
     versions = [f"←→ {version}/{version_count}"] if version_count > 1 else []
     go_on = ["c continue"] if is_answer else []
-    return " · ".join([*versions, "e edit", *go_on, "r again", "y copy", "b branch", "d delete", "u undo"])
+    return [*versions, "e edit", *go_on, "r again", "y copy", "b branch", "d delete", "u undo"]

@@ -26,6 +26,9 @@ class PersonaList(PickDialog[Persona, str | None]):
         folder: Where the files lie.
     """
 
+    HELP = """Personas
+    System prompt, sampling, model, thinking and start of replies under one name, each in a file.
+    """
     TITLE_TEXT = "Personas"
     KEYS = "Enter take · Ctrl+S save · Del delete · Esc close"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -19,6 +19,9 @@ class ListedSetting(msgspec.Struct, frozen=True):
 class SamplingList(PickDialog[ListedSetting, str | None]):
     """A dialog whose result is the name of the setting to change, or None."""
 
+    HELP = """Sampling
+    How tokens are chosen in this chat, and where each value comes from. What is set here holds for this chat only.
+    """
     TITLE_TEXT = "Sampling in this chat"
     KEYS = "Enter change · Esc close"
 

@@ -32,6 +32,9 @@ class WriteText(Dialog[Written | None]):
         on_changed: Is called with the text whenever it has changed, and once at first.
     """
 
+    HELP = """A text
+    Write as in the composer: Enter begins a new line. Ctrl+S does what the first button says.
+    """
     AUTO_FOCUS = "EditorArea"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "press_first", "Save", show=False, priority=True),

@@ -23,6 +23,9 @@ class AnswerAgain(PickDialog[Way, str | None]):
         ways: The ways, the most usual first.
     """
 
+    HELP = """Answer again
+    The ways in which the model can answer the message once more. The old answer stays as a version.
+    """
     TITLE_TEXT = "Answer again"
     PLACEHOLDER = "Enter answers again as before"
     KEYS = "Enter choose · Esc close · the old answer stays as a version"

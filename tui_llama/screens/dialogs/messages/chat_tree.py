@@ -80,6 +80,9 @@ class ChatTree(Dialog[int | None]):
         path: The ids of the messages that are shown, the first of them first.
     """
 
+    HELP = """The tree
+    All messages of the chat. Where it forks, the versions stand below each other with their numbers.
+    """
     BINDINGS = [  # noqa: RUF012 - declared so by the base class
         Binding("right,l", "expand", "Unfold", show=False),
         Binding("left,h", "collapse", "Fold", show=False),
