@@ -425,10 +425,7 @@ class ChatApp(CommandActions):
 
     @on(Composer.EditLastRequested)
     def _edit_last(self, event: Composer.EditLastRequested) -> None:
-        if self._editing.can_edit_last:
-            self._editing.edit_last()
-        else:
-            event.composer.recall_before()
+        self._editing.go_up(event.composer)
 
     @on(MessageCursor.ActWanted)
     def _act_on_message(self, event: MessageCursor.ActWanted) -> None:

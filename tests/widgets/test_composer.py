@@ -153,3 +153,22 @@ async def test_lines_that_made_a_scroll_bar_can_be_undone_and_done_again() -> No
         composer.redo()
         await pilot.pause()
         assert composer.text == "one" + "\nline" * 40 and composer.cursor_location[0] == 40
+
+
+@pytest.mark.parametrize(
+    ("burst", "expected"),
+    [
+        ("\x7f\x7f/mo", "/mo"),
+        ("\x15/mo", "/mo"),
+        ("\x1b[D!", "a!b"),
+        ("\x1b[H!", "!ab"),
+    ],
+)
+async def test_keys_that_come_all_at_once_count_in_their_order(burst: str, expected: str) -> None:
+    """As over a slow line, or from a program that types."""
+    async with opened() as (app, composer, pilot):
+        composer.insert("ab")
+        for message in XTermParser().feed(burst):
+            app.post_message(message)
+        await pilot.pause()
+        assert composer.text == expected

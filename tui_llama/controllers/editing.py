@@ -14,6 +14,7 @@ from tui_llama.engine.events import PromptEstimate
 from tui_llama.screens.presenting import no_model_hint
 from tui_llama.turn.editing import Editing
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
+from tui_llama.widgets.composer import Composer
 
 
 class EditingView(ScreenView, HintView, WishView, Protocol):
@@ -86,11 +87,22 @@ class EditingController(OfShownChat):
         else:
             self._view.show_hint("There is no message to edit yet.")
 
-    @property
-    def can_edit_last(self) -> bool:
-        """True if the user's last message can be edited now."""
-        chat = self._turn_driver.chat
-        return bool(chat.user_texts) and self._turn_driver.allows(conversation.EditMessage)
+    def go_up(self, composer: Composer) -> None:
+        """Edits the user's last message; if that is edited and unchanged, goes on to the messages sent before it.
+
+        A text that was written since, and not sent, comes first.
+        """
+        own = self._turn_driver.chat.user_texts[-1:]
+        if composer.is_last_edited:
+            if [composer.text] == own:
+                self.leave()
+                composer.recall_before()
+            composer.recall_before()
+        elif own == [composer.newest_text] and self._turn_driver.allows(conversation.EditMessage):
+            self.edit_last()
+            composer.is_last_edited = True
+        else:
+            composer.recall_before()
 
     def edit(self, position: int) -> None:
         """Puts a message where the user writes.
@@ -114,6 +126,7 @@ class EditingController(OfShownChat):
         composer.replace_text(self._turn_driver.chat.entries[position].text)
         self._view.chat_screen.show_edited("Editing the answer" if self.edits_answer else "Editing your message")
         composer.set_class(self.edits_answer, "-answer")
+        composer.is_last_edited = False
         self._pending.edit(self._turn_driver.chat.entries[position].attachments)
         composer.focus()
         self._mark(position)
@@ -131,6 +144,7 @@ class EditingController(OfShownChat):
         composer = self._view.chat_screen.composer
         self._view.chat_screen.show_edited("")
         composer.remove_class("-answer")
+        composer.is_last_edited = False
         composer.replace_text(self._editing.end())
         self._pending.end_edit()
 

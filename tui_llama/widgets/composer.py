@@ -77,7 +77,10 @@ class Composer(EditorArea):
         """Posted when Alt+Down is pressed: leaves a message that is being edited."""
 
     class EditLastRequested(Message):
-        """Posted when Up is pressed while nothing is written: asks for the user's last message, to edit it."""
+        """Posted when Up is pressed while nothing is written: asks for the user's last message, to edit it.
+
+        Also posted when Up is pressed again, while that message is edited and `is_last_edited`.
+        """
 
         def __init__(self, composer: "Composer") -> None:
             super().__init__()
@@ -119,6 +122,8 @@ class Composer(EditorArea):
         )
         self.up_takes_back = False
         """Whether Up in an empty composer posts `QueuedRequested`."""
+        self.is_last_edited = False
+        """Whether what is written is the user's last message, which Up has put here."""
         self._history: list[str] = []  # the older texts, then those of this chat
         self._older_history: list[str] = []
         self._older_count = 0
@@ -263,34 +268,51 @@ class Composer(EditorArea):
     async def _on_key(self, event: events.Key) -> None:
         self._wake()
         self.post_message(self.KeyPressed())
-        if self.completer.press(event.key):
-            pass
-        elif event.key == "enter":
-            self._enter()
-        elif event.key in NEW_LINE_KEYS:
-            self.insert("\n")
-        elif event.key in _SCROLL_KEYS:
-            self.post_message(self.ScrollRequested(_SCROLL_KEYS[event.key]))
-        elif event.key in _VERSION_KEYS and not self.text:
-            self.post_message(self.VersionRequested(_VERSION_KEYS[event.key]))
-        elif event.key.startswith("alt+") and event.is_printable:
+        if event.key.startswith("alt+") and event.is_printable and event.key not in NEW_LINE_KEYS:
             event.prevent_default()  # a terminal sends the letter along: it is a key of a command, and no text
             return
-        elif event.key == "alt+down":
+        if not (self.completer.press(event.key) or self._takes(event)):
+            await super()._on_key(event)
+            if event.is_printable or not await self._acts_on(event.key):
+                return
+        event.stop()
+        event.prevent_default()
+
+    def _takes(self, event: events.Key) -> bool:
+        """Does what a key does here and in no other text area; tells whether it does anything."""
+        key = event.key
+        if key == "enter":
+            self._enter()
+        elif key in NEW_LINE_KEYS:
+            self.insert("\n")
+        elif key in _SCROLL_KEYS:
+            self.post_message(self.ScrollRequested(_SCROLL_KEYS[key]))
+        elif key in _VERSION_KEYS and not self.text:
+            self.post_message(self.VersionRequested(_VERSION_KEYS[key]))
+        elif key == "alt+down":
             self.post_message(self.LaterRequested())
-        elif event.key == "backspace" and not self.text:
+        elif key == "backspace" and not self.text:
             self.post_message(self.BackRequested())
-        elif event.key == "ctrl+d" and not self.text:
+        elif key == "ctrl+d" and not self.text:
             self.post_message(self.LeaveRequested())
-        elif event.key == "end" and self.cursor_at_end_of_text:
+        elif key == "end" and self.cursor_at_end_of_text:
             self.post_message(self.ScrollRequested("scroll_end"))
         elif event.character is not None and unicodedata.category(event.character) == "Cf":
             self.write(event.character)  # a joiner or a direction mark, which Textual does not insert as text
         else:
-            await super()._on_key(event)
-            return
-        event.stop()
-        event.prevent_default()
+            return False
+        return True
+
+    async def _acts_on(self, key: str) -> bool:
+        """Carries out what is bound to a key here, before the next key comes; tells whether anything was.
+
+        Textual would do so only once the key has gone up to the app. Where many keys come at once, over a slow line or
+        from a program, the letters behind it would be written before it.
+        """
+        for binding in self._bindings.key_to_bindings.get(key, ()):
+            if not binding.priority and await self.app.run_action(binding.action, self):
+                return True
+        return False
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Inserts the text as it was copied, unless it becomes something else than text."""
@@ -316,10 +338,15 @@ class Composer(EditorArea):
             super().action_cursor_up(select)
         elif self.up_takes_back and not self.text:
             self.post_message(self.QueuedRequested())
-        elif not self.text and self._history_position == len(self._history):
+        elif (not self.text or self.is_last_edited) and self._history_position == len(self._history):
             self.post_message(self.EditLastRequested(self))
         else:
             self.recall_before()
+
+    @property
+    def newest_text(self) -> str:
+        """The text to which Up would go first; empty if there is none."""
+        return self._history[-1] if self._history else ""
 
     def recall_before(self) -> None:
         """Brings back the message that was sent before the one that is shown."""

@@ -84,3 +84,20 @@ async def test_what_is_said_in_an_incognito_chat_is_not_among_them(store: Store)
         await driver.until(lambda: not driver.app.turn_driver.chat.is_incognito)
         await driver.at_rest()
         assert "a secret" not in driver.app.chat_screen.composer._history
+
+
+async def test_a_text_that_was_cleared_comes_before_the_last_message(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        await driver.ask("about llamas")
+        await driver.write("never mind")
+        await driver.pilot.press("ctrl+c")
+        assert await texts_after(driver, "up") == ["never mind"]
+
+
+async def test_up_from_a_changed_last_message_keeps_the_change(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        await with_history(driver, 3)
+        await driver.ask("about llamas")
+        await driver.pilot.press("up", "!")
+        assert await texts_after(driver, "up") == ["about llamas"]
+        assert (await texts_after(driver, "down"))[-1] == "about llamas!"
