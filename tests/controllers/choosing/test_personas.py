@@ -40,7 +40,7 @@ async def test_a_persona_is_taken_with_all_that_it_chooses() -> None:
         assert (request.sampling.temperature, request.reply_start) == (0.9, "Arr, ")
         await driver.until(lambda: driver.answers == ["Arr, matey"])
         figures = driver.app.chat_screen.status._status.figures
-        assert figures.startswith("Pirate · temperature 0.9 · begins “Arr,”")
+        assert figures.startswith("Pirate · temperature 0.9 · think off · begins “Arr,”")
 
 
 async def test_the_list_shows_what_each_chooses_and_which_file_is_broken() -> None:
