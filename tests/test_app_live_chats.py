@@ -1,9 +1,17 @@
 """Several chats alive, and messages that are queued, as the user sees them."""
 
+from collections.abc import Callable, Sequence
+from unittest.mock import patch
+
+import pytest
+
 from tests.fakes.chat_app import Driver, opened, spoken
+from tui_llama.conversation import State
 from tui_llama.engine.events import Failed
 from tui_llama.engine.scripted import Gate, Step
+from tui_llama.screens.dialogs.ask_whether import AskWhether
 from tui_llama.screens.dialogs.chat_list import ChatList
+from tui_llama.widgets.message_view import ShownMessage
 
 
 def gated(gate: Gate, *pieces: str) -> list[Step]:
@@ -166,3 +174,82 @@ async def test_what_is_queued_in_a_chat_that_is_not_seen_comes_back_to_its_draft
         await driver.pilot.press("ctrl+pagedown")
         await driver.until(lambda: driver.remarks == ["no memory"])
         assert driver.written == "and then?\n\nmore"
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+async def test_an_answer_that_goes_on_while_its_chat_is_drawn_is_shown(has_ended: bool) -> None:
+    first_gate, gate = Gate(), Gate()
+    more = spoken(" more", " text")
+    replies = [[*spoken("One")[:2], Failed(0, "no")], gated(first_gate, "yes"), [*more[:2], gate, *more[2:]]]
+    async with opened(replies=replies) as driver:
+        await driver.send("hi")
+        await driver.until_state("failed")
+        first = driver.app.turn_driver
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        await begin(driver, first_gate, "hello")
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.answers == ["One"])
+        driver.app.action_continue_answer()
+        await driver.until_state("waiting for another chat's answer")
+        await driver.pilot.press("ctrl+pageup")
+        await driver.until(lambda: driver.answers == ["yes"])
+        show_chat = driver.app.chat_screen.show_chat
+
+        async def show_slowly(messages: Sequence[ShownMessage], history: Sequence[str]) -> None:
+            await show_chat(messages, history)
+            first_gate.open()
+            await gate.reached()
+            if has_ended:
+                gate.open()
+                while first.is_busy:
+                    await driver.app.journal.settle()
+
+        with patch.object(driver.app.chat_screen, "show_chat", show_slowly):
+            await driver.pilot.press("ctrl+pagedown")
+            await driver.until(lambda: driver.answers == (["One more text"] if has_ended else ["One more"]))
+        gate.open()
+        await driver.until_state("ready")
+        assert driver.answers == ["One more text"]
+        assert not driver.views[-1].is_live
+
+
+async def test_the_chat_that_was_asked_about_is_deleted_although_another_one_is_shown_by_then() -> None:
+    async with opened(replies=[spoken("One"), spoken("two")]) as driver:
+        await driver.ask("hi")
+        driver.app.action_delete_chat()
+        await driver.until(lambda: isinstance(driver.app.screen, AskWhether))
+        driver.app.action_new_chat()
+        await driver.until(lambda: driver.questions == [])
+        driver.app._turn.send("other")
+        await driver.until(lambda: driver.answers == ["two"])
+        driver.app.screen.dismiss(True)
+        await driver.until(lambda: not isinstance(driver.app.screen, AskWhether))
+        await driver.at_rest()
+        assert [chat.title for chat in driver.store.list_chats()] == ["other"]
+
+
+async def test_a_model_that_is_chosen_for_an_answer_answers_in_no_other_chat() -> None:
+    async with opened(replies=[spoken("One"), spoken("two")]) as driver:
+        await driver.ask("hi")
+        loaded: list[Callable[[], object]] = []
+        with patch.object(driver.app.models, "open_picker", loaded.append):
+            driver.app.action_regenerate("model")
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        await driver.ask("other")
+        loaded[0]()
+        await driver.at_rest()
+        assert len(driver.engine.reply_requests) == 2
+
+
+async def test_an_incognito_chat_ends_although_nobody_waited_for_the_chat_after_it() -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "One", " two")], is_incognito=True) as driver:
+        await begin(driver, gate)
+        incognito = driver.app.turn_driver
+        driver.app.action_new_chat()
+        await driver.until(lambda: driver.app.turn_driver is not incognito)
+        driver.app.action_new_chat()
+        await driver.until(lambda: list(driver.app.live_chats) == [driver.app.turn_driver])
+        assert incognito.state is State.READY

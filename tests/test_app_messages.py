@@ -6,9 +6,9 @@ from textual import events
 from tests.fakes.chat_app import Driver, opened, spoken
 from tui_llama.chat import StopReason, Usage
 from tui_llama.chats.store import Store
-from tui_llama.engine.events import Finished, PromptEncoded, TextPiece
+from tui_llama.engine.events import Finished, ModelLoaded, PromptEncoded, TextPiece
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
-from tui_llama.engine.scripted import Gate, Step
+from tui_llama.engine.scripted import Gate, ScriptedEngine, Step, demo_model
 from tui_llama.screens.dialogs.messages.answer_again import AnswerAgain
 from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
 from tui_llama.widgets.message_view import AnswerView, UserMessage
@@ -287,3 +287,18 @@ async def test_the_tree_shows_the_forks_and_goes_to_any_message() -> None:
         await driver.pilot.press("escape")
         await driver.until(lambda: not isinstance(driver.app.screen, ChatTree))
         assert driver.answers == ["a"]
+
+
+async def test_sampling_that_was_chosen_for_an_answer_is_not_that_of_the_next_message() -> None:
+    gate = Gate()
+    engine = ScriptedEngine(load=[gate, ModelLoaded(demo_model("/models/small.gguf"))], replies=[spoken("One")])
+    async with opened(engine=engine, until_ready=False) as driver:
+        await gate.reached()
+        await driver.send("hi")
+        driver.app.action_stop()
+        driver.app.action_regenerate("temperature=1.7")
+        driver.app.action_stop()
+        await driver.send("and now?")
+        gate.open()
+        await driver.until(lambda: driver.answers == ["One"])
+        assert engine.reply_requests[0].sampling.temperature != 1.7

@@ -142,6 +142,7 @@ class ChatApp(CommandActions):
         self._idle_prefill = IdlePrefillController(chats, self._draft, settings, self, run)
         self._counts = TokenCountsController(chats, self._draft, self._idle_prefill, self, run)
         self._editing = EditingController(chats, self._idle_prefill, pending, self, run)
+        self._draft.unsent = self._editing.unsent
         self.models = ModelsController(models, settings, chats, self.transcript, self, run)
         self._turn = TurnController(chats, self._editing, self._idle_prefill, self.models, pending, self)
         self._commands = CommandsController(self._turn, self)
@@ -334,7 +335,10 @@ class ChatApp(CommandActions):
 
     def return_message(self, message: conversation.SendMessage) -> None:
         """See `TranscriptView`."""
-        self._turn.return_message(message)
+        if self.can_draw:
+            self._turn.return_message(message)
+        else:
+            self._draft.put_back(self.turn_driver.chat, message)
 
     @on(Composer.LaterRequested)
     def _leave_editing(self) -> None:

@@ -68,3 +68,17 @@ def test_an_exported_thought_is_a_quotation_before_its_answer(store: Store, tmp_
     written = save_chats([store], str(tmp_path / "chats.md")).read_text()
 
     assert written.endswith("## Answer\n\n> One.\n>\n> Two.\n\nBecause.\n")
+
+
+def test_no_tokens_write_a_thought_that_a_server_has_written(store: Store) -> None:
+    chat_id = store.create_chat()
+    question = store.add_user_message(chat_id, "why?")
+    answer = store.begin_answer(chat_id, question)
+    store.set_answer_prompt(answer, 0, (1, 2), "a")
+    store.append_to_answer(answer, "so", (3,))
+    store.finish_answer(answer, StopReason.LENGTH, None)
+    thought = store.begin_answer(chat_id, store.add_user_message(chat_id, "really?"))
+    store.append_to_answer(thought, "", (), thought="hm")
+    assert not store.ledger(thought).writes_end_in("a")
+    store.finish_answer(thought, StopReason.STOPPED, None)
+    assert not store.ledger(thought).writes_end_in("a")

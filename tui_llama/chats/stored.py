@@ -69,6 +69,12 @@ class StoredDraft(msgspec.Struct, frozen=True):
     text: str = ""
     attachments: tuple[Attachment, ...] = ()
 
+    def before(self, other: "StoredDraft") -> "StoredDraft":
+        """Returns this one and the other behind it as one, with a blank line between their texts."""
+        text = "\n\n".join(text for text in (self.text, other.text) if text)
+        more = tuple(attachment for attachment in other.attachments if attachment not in self.attachments)
+        return StoredDraft(text, self.attachments + more)
+
 
 class StoredText(msgspec.Struct, frozen=True):
     """A text that the user has sent in some chat; neither it nor `chat_title` is safe to print."""

@@ -117,7 +117,7 @@ class ChatsController(OfShownChat):
             if self._turn_driver.state is State.CLOSED:
                 await chat.leave()
                 return
-            left, driver = self._turn_driver, chats.begin(chat)
+            driver = chats.begin(chat)
         if self._editing.is_editing:
             self._editing.put_back()
         chats.bring_to_front(driver)
@@ -125,8 +125,7 @@ class ChatsController(OfShownChat):
         await self._draw()
         if chat_id is None and (why := why_no_persona(driver.chat, self.settings)):
             self._view.show_hint(why)
-        if left.chat.is_incognito and left is not self._turn_driver:
-            await chats.end(left)
+        await chats.end_incognito()
         await chats.let_go_of_idle()
 
     async def _show_path(self) -> None:
@@ -140,15 +139,15 @@ class ChatsController(OfShownChat):
             return
         if self._editing.is_editing:
             self._editing.put_back()
-        driver, drawn, answer_was_open = self._turn_driver, [-1], False
-        while drawn != (there := [entry.message_id for entry in driver.chat.entries]):
-            drawn, answer_was_open = there, driver.answer_is_open
-            chat = driver.chat
+        driver, chat, drawn, answer_was_open, end = self._turn_driver, self._turn_driver.chat, [-1], False, ""
+        while drawn != (there := [entry.message_id for entry in chat.entries]):
+            drawn, answer_was_open, end = there, driver.answer_is_open, chat.end
             await self._view.chat_screen.show_chat(shown_messages(chat.entries), chat.user_texts)
             if driver is not self._turn_driver or not self._view.can_draw:
                 return
         self._view.show_state()  # and its draft, before what comes back to where that is written
-        self._live_chats.draw_on_screen(answer_was_open=answer_was_open)
+        has_gone_on = chat.ends_in_answer and chat.end != end
+        self._live_chats.draw_on_screen(answer_was_open=answer_was_open or has_gone_on)
         self._saving.show_again()
 
     # --- the list -------------------------------------------------------------------------------------------------
@@ -211,33 +210,35 @@ class ChatsController(OfShownChat):
     def rename(self, title: str = "") -> None:
         """Gives the open chat another title; asks for one where it is empty."""
         if title:
-            self._rename_open(title)
+            self._rename(self._turn_driver.chat, title)
             return
         from tui_llama.screens.dialogs.ask_text import AskText
 
+        chat = self._turn_driver.chat
+
         def rename(answer: str | None) -> None:
             if answer:
-                self._rename_open(answer)
+                self._rename(chat, answer)
 
-        self._view.push_screen(AskText("Rename chat", self._turn_driver.chat.title), rename)
+        self._view.push_screen(AskText("Rename chat", chat.title), rename)
 
-    def _rename_open(self, title: str) -> None:
-        self._turn_driver.chat.rename(title)
+    def _rename(self, chat: OpenChat, title: str) -> None:
+        chat.rename(title)
         self._view.show_status()
 
     def delete(self) -> None:
         """Deletes the open chat, if the user means it."""
-        if self._turn_driver.chat.is_empty:
+        chat = self._turn_driver.chat  # the one that the user is asked about, whichever is shown by then
+        if chat.is_empty:
             self._view.show_hint("This chat is empty; there is nothing to delete.")
             return
         from tui_llama.screens.dialogs.ask_whether import AskWhether
 
         def delete(is_certain: bool | None) -> None:
             if is_certain:
-                self._view.run_beside(partial(self._delete, self._turn_driver.chat.chat_id), "chats")
+                self._view.run_beside(partial(self._delete, chat.chat_id), "deletions")
 
-        title = self._turn_driver.chat.title
-        self._view.push_screen(AskWhether("Delete this chat for good?", title, "Delete"), delete)
+        self._view.push_screen(AskWhether("Delete this chat for good?", chat.title, "Delete"), delete)
 
     async def _delete(self, chat_id: str | None) -> None:
         """Deletes a chat; what goes on in it is stopped first."""

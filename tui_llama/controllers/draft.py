@@ -63,6 +63,7 @@ class DraftKeeper:
             self._drafts.setdefault(chat_id, kept)
             self._written.setdefault(chat_id, kept)
             self._stored.setdefault(chat_id, kept)
+            return kept
         return self._drafts[chat_id]
 
     def keep(self, chat_id: str, draft: StoredDraft) -> None:
@@ -77,7 +78,7 @@ class DraftKeeper:
         self._write(chat_id)
 
     def _write(self, chat_id: str) -> None:
-        whole = _joined(self._queued.get(chat_id, _NOTHING), self._drafts.get(chat_id, _NOTHING))
+        whole = self._queued.get(chat_id, _NOTHING).before(self._drafts.get(chat_id, _NOTHING))
         if whole == self._written.get(chat_id, _NOTHING):
             return
         self._written[chat_id] = whole
@@ -87,13 +88,6 @@ class DraftKeeper:
             self._stored[chat_id] = whole
 
         self._journal.write(store_it, self)
-
-
-def _joined(first: StoredDraft, second: StoredDraft) -> StoredDraft:
-    """Returns both as one, with a blank line between them."""
-    text = "\n\n".join(text for text in (first.text, second.text) if text)
-    more = tuple(attachment for attachment in second.attachments if attachment not in first.attachments)
-    return StoredDraft(text, first.attachments + more)
 
 
 def _read(store: Store, chat_id: str) -> StoredDraft:
@@ -132,6 +126,7 @@ class DraftController(OfShownChat):
     Attributes:
         attached: Returns what is attached to the draft.
         show_attached: Shows what was attached to a draft that is restored.
+        unsent: Returns what would be lost now, of what is written: while a message is edited, also what was set aside.
     """
 
     def __init__(self, journal: Journal, live_chats: LiveChats, view: DraftView, run: RunAlone) -> None:
@@ -144,6 +139,7 @@ class DraftController(OfShownChat):
         self._is_due = False
         self.attached: Callable[[], Sequence[Attachment]] = tuple
         self.show_attached: Callable[[Sequence[Attachment]], None] = lambda _attachments: None
+        self.unsent: Callable[[StoredDraft], StoredDraft] = lambda written: written
 
     @property
     def sendable(self) -> str:
@@ -152,14 +148,19 @@ class DraftController(OfShownChat):
         return with_attachments("" if parse_slash(text) else unescaped(text), self.attached())
 
     async def restore(self) -> None:
-        """Puts the kept draft of the chat into the composer, unless something is written there."""
+        """Puts the kept draft of the chat into the composer, before what is written there meanwhile."""
         chat, chat_id = self._turn_driver.chat, _id_of(self._turn_driver.chat)
         if chat_id is None:
             return
         draft = await self._keeper.restore(chat_id)
-        is_empty = not self._view.chat_screen.composer.text and not self.attached()
-        if draft != _NOTHING and is_empty and self._view.can_draw and chat is self._turn_driver.chat:
+        if draft == _NOTHING or not self._view.can_draw or chat is not self._turn_driver.chat:
+            return
+        written = StoredDraft(self._view.chat_screen.composer.text, tuple(self.attached()))
+        if written == _NOTHING:
             self._show(draft)
+        elif written != draft:
+            self.show_attached(draft.before(written).attachments)
+            self._view.chat_screen.composer.put_above(draft.text)
 
     def _show(self, draft: StoredDraft) -> None:
         self.show_attached(draft.attachments)
@@ -191,7 +192,7 @@ class DraftController(OfShownChat):
         if chat is self._shown_chat:  # its draft is there already
             self._keep_as(chat_id)
         returned = StoredDraft(message.text, message.attachments)
-        whole = _joined(returned, self._keeper.known(chat_id) or _NOTHING)
+        whole = returned.before(self._keeper.known(chat_id) or _NOTHING)
         self._keeper.keep(chat_id, whole)
         if chat is self._shown_chat and self._view.can_draw:
             self._show(whole)
@@ -224,8 +225,8 @@ class DraftController(OfShownChat):
 
     def _keep_as(self, chat_id: str | None) -> None:
         if chat_id is not None and self._view.chat_screen.has_composer:
-            text = self._view.chat_screen.composer.text
-            self._keeper.keep(chat_id, StoredDraft(text, tuple(self.attached())))
+            written = StoredDraft(self._view.chat_screen.composer.text, tuple(self.attached()))
+            self._keeper.keep(chat_id, self.unsent(written))
 
 
 def _id_of(chat: "OpenChat") -> str | None:

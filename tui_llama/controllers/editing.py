@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from tui_llama import conversation
 from tui_llama.chat import Role
+from tui_llama.chats.stored import StoredDraft
 from tui_llama.controllers.attaching.pending import PendingAttachments
 from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView, WishView
@@ -147,6 +148,20 @@ class EditingController(OfShownChat):
         composer.is_last_edited = False
         composer.replace_text(self._editing.end())
         self._pending.end_edit()
+
+    def unsent(self, written: StoredDraft) -> StoredDraft:
+        """Returns what would be lost if the program ended now: what was set aside, then what is changed, if anything.
+
+        Args:
+            written: What is in the composer, with its attachments.
+        """
+        position = self.position
+        if position is None:
+            return written
+        before = StoredDraft(self._editing.draft, self._pending.set_aside)
+        entry = self._turn_driver.chat.entries[position]
+        is_changed = (written.text, written.attachments) != (entry.text, entry.attachments)
+        return before.before(written) if is_changed else before
 
     def _remember(self) -> None:
         """Keeps what was written of another version: Up brings it back."""

@@ -85,9 +85,8 @@ class TranscriptController:
         self._draw(lambda screen: screen.show_queued(text))
 
     def return_message(self, message: SendMessage) -> None:
-        """Has the app put it back to where messages are written."""
-        if self._view.can_draw:
-            self._view.return_message(message)
+        """Has the app put it back to where messages are written, or keep it for the next start."""
+        self._view.return_message(message)
 
     # --- remarks --------------------------------------------------------------------------------------------------
 

@@ -214,8 +214,10 @@ class TurnDriver:
             case conversation.StopLoading() | conversation.StopReply() | conversation.CloseThought():
                 self._tell_engine(action)
             case conversation.SaveMessage(text=text, attachments=attachments):
+                self.requests.once = {}  # it was for an answer that did not begin
                 view.add_message(chat.add_message(text, attachments))
             case conversation.ReplaceMessage(position=position, text=text, attachments=attachments):
+                self.requests.once = {}
                 view.replace_message(position, chat.replace_message(position, text, attachments))
             case conversation.StartReply(turn=number):
                 self._answer_has_ended.clear()
@@ -320,6 +322,7 @@ class TurnDriver:
         if not chat.ends_in_answer:
             self.view.begin_answer(chat.begin_answer())
             return self.requests.reply
+        self.requests.once = {}
         self.view.reopen_answer(chat.reopen_answer())
         return self.requests.continuation
 

@@ -25,6 +25,7 @@ class Editing:
 
     Attributes:
         position: The number of the message, None while none is edited.
+        draft: What was being written before.
     """
 
     def __init__(
@@ -37,14 +38,14 @@ class Editing:
         self._spawn = spawn
         self._on_price = on_price
         self._running: Running | None = None
-        self._draft = ""
+        self.draft = ""
         self._priced_text: str | None = None
         self.position: int | None = None
 
     def begin(self, position: int, draft: str) -> None:
         """Edits the message of that number; `draft` comes back at the end, unless another message is edited now."""
         if self.position is None:
-            self._draft = draft
+            self.draft = draft
         self._drop()
         self.position, self._priced_text = position, None
 
@@ -52,7 +53,7 @@ class Editing:
         """Leaves the message as it was; returns what was being written before it was edited."""
         self._drop()
         self.position = self._priced_text = None
-        draft, self._draft = self._draft, ""
+        draft, self.draft = self.draft, ""
         return draft
 
     def ask_price(self, text: str) -> None:

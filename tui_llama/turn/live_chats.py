@@ -124,10 +124,10 @@ class LiveChats:
         """Lets the chat on the screen draw there, where its messages are drawn; begins with what had to wait.
 
         Args:
-            answer_was_open: Whether the last of these messages was an answer that grew.
+            answer_was_open: Whether the last of these messages was an answer that grew, or has grown since.
         """
         entries, view = self.shown.chat.entries, self._screen_view
-        if answer_was_open:
+        if answer_was_open or self.shown.answer_is_open:
             view.reopen_answer(entries[-1])
             if not self.shown.answer_is_open:
                 view.finish_answer(entries[-1])
@@ -151,6 +151,12 @@ class LiveChats:
         await driver.stop_and_wait()
         if driver in self._hidden:
             await self._let_go(driver)
+
+    async def end_incognito(self) -> None:
+        """Ends the incognito chats that are not on the screen: nobody can come back to them."""
+        for driver in tuple(self._hidden):
+            if driver.chat.is_incognito and driver is not self.shown:
+                await self.end(driver)
 
     def forget(self, chat_id: str) -> None:
         """Forgets that an answer has ended in this chat, which is deleted."""

@@ -174,6 +174,12 @@ class Composer(EditorArea):
             self.insert(f"\n\n{written}")
             self.move_cursor(end)
 
+    def put_above(self, text: str) -> None:
+        """Puts a text before what is written, with a blank line between them; the user goes on writing behind it."""
+        if text:
+            place = self.document.folded(f"{text}\n\n" if self.text else text)
+            self.replace(place, (0, 0), (0, 0), maintain_selection_offset=True)
+
     def accept(self) -> None:
         """Moves the text into the history and clears the composer."""
         self.remember(self.text)

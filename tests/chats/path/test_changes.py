@@ -209,3 +209,19 @@ async def test_only_so_many_steps_are_remembered(journal: Journal) -> None:
 async def test_a_chat_without_messages_has_nothing_to_undo(journal: Journal) -> None:
     chat = OpenChat(journal)
     assert (chat.undo(), chat.tree(), chat.tip) == (None, [], None)
+
+
+async def test_undoing_an_edit_keeps_the_version_that_has_gone_on(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    answered(chat, "one", "two")
+    chat.replace_answer(1, "too")
+    chat.reopen_answer()
+    chat.append(" long", ())
+    chat.finish_answer(StopReason.LENGTH, None)
+    assert chat.undo() is Change.EDIT
+    assert (texts(chat), places(chat)) == (["one", "two"], [(1, 1), (1, 2)])
+    newer = chat.version_beside(1, 1)
+    assert newer is not None
+    chat.show_message(newer)
+    assert texts(chat) == ["one", "too long"]
+    assert (await reopened(chat, journal)).entries == chat.entries

@@ -57,8 +57,8 @@ class ChangedPath(AnsweredPath):
             return store.add_answer_version(id_there(replaced.message_id), text, made_at=made_at)
 
         made_id = self._made(change)
-        self._undo_steps.push(UndoStep(Change.EDIT, tip_before, made_id=made_id))
         self._take_path()
+        self._undo_steps.push(UndoStep(Change.EDIT, tip_before, made_id=made_id, made_text=self.end))
         return self.entries[-1]
 
     # --- deletions ----------------------------------------------------------------------------------------------
@@ -137,7 +137,8 @@ class ChangedPath(AnsweredPath):
     def undo(self) -> Change | None:
         """Undoes the last change; returns which, or None where there is none.
 
-        A version that was made stays where something was said below it: then only the path is as it was before.
+        A version that was made stays where something was said below it, or where it has gone on: then only the path is
+        as it was before.
         """
         step = self._undo_steps.pop() or self._last_deletion()
         if step is None:
@@ -147,11 +148,13 @@ class ChangedPath(AnsweredPath):
             super().rename(step.title_before)
             return step.change
 
+        has_gone_on = self._has_gone_on(step)
+
         def change(store: Store, id_there: IdThere) -> None:
             tip_there = None if tip is None else id_there(tip)
             if step.deleted_at is not None:
                 store.bring_back(chat_id, step.deleted_at, tip_there)
-            elif step.made_id is not None:
+            elif step.made_id is not None and not has_gone_on:
                 store.remove_version(id_there(step.made_id), chat_id, tip_there)
             else:
                 store.set_tip(chat_id, tip_there)
@@ -161,6 +164,13 @@ class ChangedPath(AnsweredPath):
             self._show_path_to(self._record.memory.newest_tip_below(tip))
         self._take_path()
         return step.change
+
+    def _has_gone_on(self, step: UndoStep) -> bool:
+        """Tells whether the answer that the user has edited was continued since."""
+        if step.made_id is None or not step.made_text:
+            return False
+        made = self._record.memory.messages(self._record.chat_id, step.made_id)[-1]
+        return made.thought + made.text != step.made_text
 
     def _last_deletion(self) -> UndoStep | None:
         """Returns the last deletion before the chat was opened."""

@@ -61,6 +61,11 @@ class ChatPath(ChatFacts):
         return bool(self.entries) and self.entries[-1].role is Role.ASSISTANT
 
     @property
+    def end(self) -> str:
+        """What the last message says, with what was thought before it; empty where there is none."""
+        return self.entries[-1].thought + self.entries[-1].text if self.entries else ""
+
+    @property
     def user_texts(self) -> list[str]:
         """The texts of the user's messages, the oldest first."""
         return [entry.text for entry in self.entries if entry.role is Role.USER]

@@ -22,13 +22,15 @@ class UndoStep:
     """One change, and what was there before it.
 
     `tip_before` ended the path; None: it was before any first message. With `reaches_end`, the path goes on from there
-    to its end. `made_id` is the version that was made; `deleted_at` is the moment at which messages were deleted;
+    to its end. `made_id` is the version that was made, and `made_text` what an answer said then; `deleted_at` is the
+    moment at which messages were deleted;
     `title_before` is the title that was replaced.
     """
 
     change: Change
     tip_before: int | None = None
     made_id: int | None = None
+    made_text: str = ""
     deleted_at: int | None = None
     title_before: str = ""
     reaches_end: bool = False

@@ -25,6 +25,11 @@ class PendingAttachments:
         """What is attached now."""
         return self._attachments
 
+    @property
+    def set_aside(self) -> tuple[Attachment, ...]:
+        """What was attached before an earlier message was edited."""
+        return self._set_aside or ()
+
     def given(self) -> tuple[Attachment, ...]:
         """Returns what is attached now."""
         return self._attachments

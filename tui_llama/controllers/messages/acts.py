@@ -154,11 +154,12 @@ class MessagesController(OfShownChat):
         """Shows the tree of the chat; the user may go anywhere in it."""
         from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
 
+        chat = self._turn_driver.chat
+
         def chosen(message_id: int | None) -> None:
-            if message_id is not None:
+            if message_id is not None and self._turn_driver.chat is chat:
                 self.go_to(message_id)
 
-        chat = self._turn_driver.chat
         self._view.push_screen(ChatTree(chat.tree(), [entry.message_id for entry in chat.entries]), chosen)
 
     def undo(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.turn import TurnController
@@ -10,6 +10,9 @@ from tui_llama.controllers.views import DialogView, HintView, ScreenView
 from tui_llama.errors import SettingsError
 from tui_llama.settings import SETTINGS
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
+
+if TYPE_CHECKING:
+    from tui_llama.chats.open_chat import OpenChat
 
 AGAIN: Final = ("again", "same")
 _VARIED: Final = ("hotter", "varied")
@@ -53,8 +56,10 @@ class OtherAnswers(OfShownChat):
             Way("model", "Another model …", "choose it; it answers when it is loaded"),
         )
 
+        chat = self._turn_driver.chat
+
         def chosen(way: str | None) -> None:
-            if way is not None:
+            if way is not None and self._turn_driver.chat is chat:
                 self._view.chat_screen.composer.focus()
                 self.answer(way, position)
 
@@ -72,11 +77,16 @@ class OtherAnswers(OfShownChat):
         elif word == "sampling":
             self._ask_for_sampling(position)
         elif word == "model":
-            self._models.open_picker(partial(self._turn.regenerate, position))
+            self._models.open_picker(partial(self._regenerate_in, self._turn_driver.chat, position))
         elif word == "menu":
             self.choose(position)
         else:
             self._answer_with(way, position)
+
+    def _regenerate_in(self, chat: "OpenChat", position: int | None) -> None:
+        """Answers again with the model that loads now, unless the user has gone to another chat meanwhile."""
+        if self._turn_driver.chat is chat:
+            self._turn.regenerate(position)
 
     @property
     def _temperature(self) -> float:
@@ -86,8 +96,10 @@ class OtherAnswers(OfShownChat):
     def _ask_for_sampling(self, position: int | None) -> None:
         from tui_llama.screens.dialogs.ask_text import AskText
 
+        chat = self._turn_driver.chat
+
         def answer(values: str | None) -> None:
-            if values:
+            if values and self._turn_driver.chat is chat:
                 self._answer_with(values, position)
 
         before = f"temperature={self._temperature:g}"

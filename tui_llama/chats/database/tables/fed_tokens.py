@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from tui_llama.chat import Role
 from tui_llama.chats.database.file import DAMAGED_HINT
 from tui_llama.chats.database.tables.messages import PATH_QUERY, path_to, pieces_of
-from tui_llama.chats.database.tables.rows import ID_BYTES, MessageRow, blob_from_ids, checked, full_ids, ids_from_blob
+from tui_llama.chats.database.tables.rows import (
+    ID_BYTES,
+    MessageRow,
+    blob_from_ids,
+    checked,
+    full_ids,
+    full_text,
+    full_thought,
+    ids_from_blob,
+)
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
 from tui_llama.errors import CallerError, StoreError
 
@@ -17,7 +26,8 @@ def read_ledger(database: sqlite3.Connection, tip: int | None) -> Ledger:
     fed: defaultdict[str, list[int]] = defaultdict(list)
     newest, lacks_end = UNKNOWN_VOCABULARY, False
     for message, pieces in path_to(database, tip):
-        lacks_end = message.role is Role.ASSISTANT and bool(message.text) and not full_ids(message, pieces)
+        says_something = bool(full_text(message, pieces) or full_thought(message, pieces))
+        lacks_end = message.role is Role.ASSISTANT and says_something and not full_ids(message, pieces)
         if message.kept_tokens is None:
             continue
         newest = message.vocabulary or UNKNOWN_VOCABULARY
