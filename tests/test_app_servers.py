@@ -99,6 +99,26 @@ async def test_progress_and_cached_tokens_are_shown_where_a_server_tells_them() 
         assert driver.status.endswith(f"/ {CONTEXT_SIZE:,}")
 
 
+async def test_a_servers_thought_is_folded_above_its_answer_and_a_cut_one_goes_on() -> None:
+    cut = [said.chunk({"reasoning_content": "They"}), said.chunk({}, "length")]
+    rest = [said.chunk({"reasoning_content": " hum."}), *said.plain()]
+    async with LLAMA_SERVER.server() as server, chatting_on(server.url) as driver:
+        await driver.until_state("ready")
+        server.answer(stream(*cut), stream(*rest), stream(*said.plain()))
+        await driver.send("hi")
+        await driver.until(lambda: "thought for" in driver.screen_text(), "the folded thought")
+        await driver.until_state("ready")
+        await driver.pilot.press("f5")
+        await driver.until(lambda: driver.answers == ["".join(said.ANSWER)], "the answer")
+        await driver.until_state("ready")
+        assert driver.app.turn_driver.chat.entries[-1].thought == "They hum."
+        assert server.last.json["continue_final_message"] == "reasoning_content"
+        await driver.send("/think off")
+        await driver.ask("and then?")
+        assert server.last.json["chat_template_kwargs"] == {"enable_thinking": False}
+        assert server.last.json["messages"][1]["reasoning_content"] == "They hum."
+
+
 async def test_a_server_that_is_loading_its_model_is_waited_for() -> None:
     async with LLAMA_SERVER.server() as server:
         server.serve("GET", MODELS, LOADING)

@@ -84,7 +84,8 @@ def why_not_continued(chat: OpenChat, model: ModelInfo | None, position: int | N
         return "Only an answer can be continued; r asks for one."
     if answer.stop_reason in ENDED_BY_ITSELF:
         return "This answer is complete; there is nothing to continue."
-    if not answer.text and (not answer.prompt_is_known or not _has_exact_tokens(model)):
+    has_begun = answer.prompt_is_known if _has_exact_tokens(model) else bool(answer.thought)
+    if not answer.text and not has_begun:
         return "There is nothing of this answer yet; Ctrl+R answers again."
     if model is not None and not model.capabilities.can_continue:
         return model.capabilities.why_not_continue or f"{model.server or 'The engine'} cannot continue an answer."
@@ -142,9 +143,10 @@ def shown_message(entry: Entry, *, is_last: bool = False) -> ShownMessage:
 def thought_words(entry: Entry) -> str:
     """Returns what is known of the cost of an answer's thought, such as "12 s · 340 tokens"; empty if nothing is."""
     usage = entry.usage
-    if not entry.thought or usage is None or not usage.thought_tokens:
+    if not entry.thought or usage is None or not (usage.thought_tokens or usage.thought_seconds):
         return ""
-    return f"{usage.thought_seconds:.0f} s · {usage.thought_tokens} tokens"
+    seconds = f"{usage.thought_seconds:.0f} s"
+    return f"{seconds} · {usage.thought_tokens} tokens" if usage.thought_tokens else seconds
 
 
 def model_line(model: ModelInfo | None) -> str:

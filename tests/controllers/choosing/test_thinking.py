@@ -47,6 +47,13 @@ async def test_a_thought_is_shown_while_it_comes_and_then_folds() -> None:
         assert driver.app.turn_driver.chat.entries[-1].text == "Because."
 
 
+async def test_the_time_of_a_thought_is_told_where_its_tokens_are_not() -> None:
+    usage = msgspec.structs.replace(USAGE, thought_tokens=0)
+    async with opened(replies=[(*thinking()[:-1], Finished(0, StopReason.END_OF_GENERATION, usage))]) as driver:
+        await driver.ask("Why?")
+        await driver.until(lambda: drawn(driver) == "▸ thought for 12 s")
+
+
 async def test_ctrl_t_unfolds_all_and_enter_the_one_in_focus() -> None:
     async with opened(replies=[thinking()]) as driver:
         await driver.ask("Why?")

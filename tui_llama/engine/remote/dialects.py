@@ -4,9 +4,11 @@ A dialect is found by `probe.find_server_facts`, or named in the settings. `plai
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+
+from tui_llama.chat import Thinking
 
 
 class Dialect(msgspec.Struct, frozen=True):
@@ -17,10 +19,11 @@ class Dialect(msgspec.Struct, frozen=True):
         title: The name for people.
         sampling: The server's names of those fields of `chat.SamplingSettings` that it knows.
         thinking_names: The names under which it takes the thinking of earlier answers; empty: it takes none.
+        thinking: The choices of thinking that it knows beside the default, and the fields that tell them.
+        thinking_limit: Its name of the most tokens of a thought; empty: it knows none.
         continue_fields: The fields of a request that continues the last answer; empty: it cannot be done.
         continues_thinking: It continues an answer that was cut in its thinking, with this value of
-            `continue_final_message`; empty: such an answer is sent as it is, with the mark of its thinking.
-        continues_whole: It continues only the content of a message, so the thinking of that one is sent in it.
+            `continue_final_message`; empty: such an answer is sent with its thought in the text, behind the mark.
         why_not_continue: Why it cannot, as a sentence.
         grammar_path: The names of the nested fields that hold a grammar; empty: it takes none.
         takes_template_values: It passes `chat_template_kwargs` on to the chat template.
@@ -35,9 +38,10 @@ class Dialect(msgspec.Struct, frozen=True):
     title: str
     sampling: Mapping[str, str]
     thinking_names: tuple[str, ...] = ()
+    thinking: Mapping[Thinking, Mapping[str, Any]] = {}
+    thinking_limit: str = ""
     continue_fields: Mapping[str, bool] = {}
     continues_thinking: str = ""
-    continues_whole: bool = False
     why_not_continue: str = ""
     grammar_path: tuple[str, ...] = ()
     takes_template_values: bool = False
@@ -52,6 +56,14 @@ _OPENAI_SAMPLING: Final = {
     name: name for name in ("seed", "temperature", "top_p", "frequency_penalty", "presence_penalty")
 }
 _MORE_SAMPLING: Final = {**_OPENAI_SAMPLING, "top_k": "top_k", "min_p": "min_p"}
+_EFFORTS: Final[Mapping[Thinking, Mapping[str, Any]]] = {
+    effort: {"reasoning_effort": str(effort)} for effort in (Thinking.LOW, Thinking.MEDIUM, Thinking.HIGH)
+}
+_TEMPLATE_CHOICES: Final[Mapping[Thinking, Mapping[str, Any]]] = {
+    Thinking.OFF: {"chat_template_kwargs": {"enable_thinking": False}},
+    Thinking.ON: {"chat_template_kwargs": {"enable_thinking": True}},
+    **_EFFORTS,
+}
 _CONTINUES: Final = {"add_generation_prompt": False, "continue_final_message": True}
 
 LLAMA_SERVER: Final = Dialect(
@@ -61,21 +73,23 @@ LLAMA_SERVER: Final = Dialect(
     thinking_names=("reasoning_content",),
     continue_fields=_CONTINUES,
     continues_thinking="reasoning_content",
+    thinking=_TEMPLATE_CHOICES,
+    thinking_limit="reasoning_budget_tokens",
     grammar_path=("grammar",),
     takes_template_values=True,
     can_ignore_end=True,
     tells_progress=True,
     tells_images=True,
 )
-OWN_SERVER: Final = msgspec.structs.replace(
-    LLAMA_SERVER, title="tui-llama", continues_thinking="", continues_whole=True, grammar_path=()
-)
+OWN_SERVER: Final = msgspec.structs.replace(LLAMA_SERVER, title="tui-llama", thinking_limit="", grammar_path=())
 """The dialect of this program's own server: llama-server's, so that nobody has to name it in the settings."""
 VLLM: Final = Dialect(
     name="vllm",
     title="vLLM",
     sampling={**_MORE_SAMPLING, "repeat_penalty": "repetition_penalty"},
     thinking_names=("reasoning", "reasoning_content"),
+    thinking=_TEMPLATE_CHOICES,
+    thinking_limit="thinking_token_budget",
     continue_fields=_CONTINUES,
     grammar_path=("structured_outputs", "grammar"),
     takes_template_values=True,
@@ -86,6 +100,7 @@ SGLANG: Final = Dialect(
     title="SGLang",
     sampling={**_MORE_SAMPLING, "repeat_penalty": "repetition_penalty"},
     thinking_names=("reasoning_content",),
+    thinking=_TEMPLATE_CHOICES,
     # Without this flag SGLang makes a message of the user out of the answer, and says nothing.
     continue_fields={"continue_final_message": True},
     grammar_path=("ebnf",),
@@ -97,6 +112,7 @@ OLLAMA: Final = Dialect(
     title="Ollama",
     sampling=_OPENAI_SAMPLING,
     thinking_names=("reasoning",),
+    thinking={Thinking.OFF: {"reasoning_effort": "none"}, **_EFFORTS},
     why_not_continue="Ollama continues an answer with some models only, and does not tell with which.",
     tells_images=True,
     may_cut_prompt=True,
@@ -105,6 +121,7 @@ LM_STUDIO: Final = Dialect(
     name="lmstudio",
     title="LM Studio",
     sampling={**_OPENAI_SAMPLING, "top_k": "top_k", "repeat_penalty": "repeat_penalty"},
+    thinking=_EFFORTS,
     why_not_continue="LM Studio does not say whether it continues an answer.",
     has_probabilities=False,
     tells_images=True,
@@ -114,6 +131,7 @@ PLAIN: Final = Dialect(
     name="plain",
     title="This server",
     sampling=_OPENAI_SAMPLING,
+    thinking=_EFFORTS,
     why_not_continue="OpenAI's protocol has no way to continue an answer.",
     may_cut_prompt=True,
 )

@@ -241,6 +241,7 @@ def model_info(facts: "ServerFacts", server: Server) -> ModelInfo:
         template_source="",
         template_marks=(OPENING, CLOSING, CALL_OPENING),
         server=server.name,
+        thinking=tuple(dialect.thinking),
         capabilities=Capabilities(
             has_exact_tokens=False,
             can_estimate=False,

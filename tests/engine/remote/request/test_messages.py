@@ -38,22 +38,18 @@ def test_thinking_of_the_user_is_the_users_text() -> None:
     assert sent(message, LLAMA_SERVER)["content"] == THOUGHT.text
 
 
-@pytest.mark.parametrize("dialect", [VLLM, SGLANG, OWN_SERVER])
+@pytest.mark.parametrize("dialect", [VLLM, SGLANG])
 def test_an_answer_that_goes_on_within_its_thinking_is_sent_as_it_is(dialect: Dialect) -> None:
     assert sent(CUT, dialect, goes_on=True) == {"role": "assistant", "content": CUT.text}
 
 
-def test_llama_server_goes_on_within_the_thinking_beside_the_text() -> None:
-    assert sent(CUT, LLAMA_SERVER, goes_on=True) == {
+@pytest.mark.parametrize("dialect", [LLAMA_SERVER, OWN_SERVER])
+def test_llama_server_and_ours_go_on_within_the_thinking_beside_the_text(dialect: Dialect) -> None:
+    assert sent(CUT, dialect, goes_on=True) == {
         "role": "assistant",
         "content": "",
         "reasoning_content": "Hm, the user",
     }
-
-
-def test_our_own_server_continues_the_content_with_the_thinking_in_it() -> None:
-    assert sent(THOUGHT, OWN_SERVER, goes_on=True) == {"role": "assistant", "content": THOUGHT.text}
-    assert sent(THOUGHT, OWN_SERVER)["reasoning_content"] == "Hm."
 
 
 def test_images_come_before_the_text_and_may_be_alone() -> None:
@@ -83,6 +79,12 @@ def test_a_chat_is_put_in_order_and_calls_of_tools_are_left_alone() -> None:
     assert in_order(messages, PLAIN) == (ChatMessage(Role.USER, "Hello\n\nHello\n\nThere?"),)
     calls = (QUESTION, ChatMessage(Role.ASSISTANT, "", fields='{"tool_calls": []}'), ChatMessage(Role.TOOL, "42"))
     assert in_order(calls, PLAIN) == calls
+
+
+def test_an_answer_that_goes_on_within_its_thought_is_left_in_order() -> None:
+    begun = ChatMessage(Role.ASSISTANT, "", thought="Hm")
+    assert in_order((QUESTION, begun), VLLM) == (QUESTION, begun)
+    assert in_order((QUESTION, begun, QUESTION), VLLM) == (ChatMessage(Role.USER, "Hello\n\nHello"),)
 
 
 @pytest.mark.parametrize("dialect", [PLAIN, LM_STUDIO])

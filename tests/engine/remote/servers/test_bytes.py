@@ -17,7 +17,7 @@ from tests.engine.remote.remote_chat import (
     failure_of,
 )
 from tests.fakes import openai_streams as wire
-from tests.fakes.engine_events import finish_of, text_of
+from tests.fakes.engine_events import finish_of, text_of, thought_of
 from tests.fakes.openai_dialects import LLAMA_SERVER, PLAIN
 from tests.fakes.openai_server import Cut, Framing, packets, response, stream
 from tui_llama.engine.events import Failed, FailureCause, Finished, TextPiece
@@ -29,6 +29,7 @@ STREAMS: dict[str, list[bytes]] = {
     "vllm": wire.vllm(thoughts=wire.THOUGHT),
     "sglang": wire.sglang(thoughts=wire.THOUGHT),
     "ollama": wire.ollama(thoughts=wire.THOUGHT),
+    "in marks": wire.plain(("<thi", "nk>\nLet", " me…\n</think", ">\n", *wire.ANSWER)),
 }
 
 
@@ -39,7 +40,7 @@ def facts_of(events: list[ReplyEvent]) -> tuple[object, ...]:
     usage = last.usage
     others = [event for event in events[:-1] if not isinstance(event, TextPiece)]
     counts = usage.reused_tokens, usage.read_tokens, usage.generated_tokens, usage.context_used
-    return text_of(events), others, last.stop_reason, counts, usage.knows_tokens, usage.knows_reused
+    return text_of(events), thought_of(events), others, last.stop_reason, counts, usage.knows_tokens, usage.knows_reused
 
 
 async def said(chat: Chat, sent: list[bytes], framing: Framing = Framing.CHUNKED) -> tuple[object, ...]:

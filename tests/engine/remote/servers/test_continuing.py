@@ -6,6 +6,7 @@ import pytest
 
 from tests.engine.remote.remote_chat import QUESTION, TURN, chatting, ended_well, failure_of, reply_request
 from tests.fakes import openai_streams as wire
+from tests.fakes.engine_events import thought_of
 from tests.fakes.openai_dialects import LLAMA_SERVER, LM_STUDIO, OLLAMA, PLAIN, SGLANG, VLLM, Kind
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.events import FailureCause
@@ -49,6 +50,43 @@ async def test_an_answer_that_was_cut_behind_its_last_thought_goes_on_with_its_t
     async with chatting(kind) as chat:
         events = await chat.ask(wire.plain(("Softly.",)), request=continuation("<think>\nThey hum."))
         ended_well(events, f"{closing}Softly.")
+
+
+CUT_THOUGHTS = {
+    "llama-server": {"content": "", "reasoning_content": "They hum."},
+    "vllm": {"content": "<think>\nThey hum."},
+    "sglang": {"content": "<think>\nThey hum."},
+}
+
+
+@pytest.mark.parametrize("kind", [LLAMA_SERVER, VLLM, SGLANG], ids=lambda kind: kind.name)
+async def test_an_answer_that_was_cut_in_its_thought_goes_on_there(kind: Kind) -> None:
+    messages = (QUESTION, ChatMessage(Role.ASSISTANT, "", thought="They hum."))
+    request = CompleteRequest(TURN, "", answer="", answer_thought="They hum.", messages=messages)
+    beside = [wire.chunk({"reasoning_content": " Do they?\n"}), *wire.plain(("\nSoftly.",))]
+    async with chatting(kind) as chat:
+        events = await chat.ask(beside, request=request)
+        ended_well(events, "Softly.")
+        assert thought_of(events) == " Do they?"
+        assert chat.sent["messages"][-1] == {"role": "assistant", **CUT_THOUGHTS[kind.name]}
+        if kind is LLAMA_SERVER:
+            assert chat.sent["continue_final_message"] == "reasoning_content"
+            return
+        events = await chat.ask(wire.plain((" Do they?\n</th", "ink>\n\n", "Softly.")), request=request)
+        ended_well(events, "Softly.")
+        assert thought_of(events) == " Do they?"
+
+
+@pytest.mark.parametrize("kind", [LLAMA_SERVER, VLLM, SGLANG], ids=lambda kind: kind.name)
+async def test_an_answer_that_was_cut_in_its_text_is_sent_with_its_thought_beside_it(kind: Kind) -> None:
+    messages = (QUESTION, ChatMessage(Role.ASSISTANT, BEGUN, thought="They hum."))
+    request = CompleteRequest(TURN, "", answer=BEGUN, answer_thought="They hum.", messages=messages)
+    async with chatting(kind) as chat:
+        events = await chat.ask(wire.plain((" <think>", "softly.")), request=request)
+        ended_well(events, " <think>softly.")
+        assert thought_of(events) == ""
+        assert chat.sent["messages"][-1]["content"] == BEGUN
+        assert chat.sent["messages"][-1]["reasoning_content"] == "They hum."
 
 
 @pytest.mark.parametrize("kind", [PLAIN, OLLAMA, LM_STUDIO], ids=lambda kind: kind.name)

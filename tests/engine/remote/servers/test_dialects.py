@@ -4,15 +4,25 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.engine.remote.remote_chat import ANSWER, KEY, QUESTION, chat_with, chatting, ended_well, sampled
+from tests.engine.remote.remote_chat import (
+    ANSWER,
+    KEY,
+    QUESTION,
+    chat_with,
+    chatting,
+    ended_well,
+    reply_request,
+    sampled,
+)
 from tests.fakes import openai_streams as wire
-from tests.fakes.engine_events import finish_of, notices_of, text_of, usage_of
+from tests.fakes.engine_events import finish_of, notices_of, text_of, thought_of, usage_of
 from tests.fakes.openai_dialects import (
     CONTEXT_SIZE,
     KINDS,
     LLAMA_SERVER,
     LM_STUDIO,
     MODEL,
+    OLLAMA,
     PLAIN,
     SGLANG,
     TRAINED_CONTEXT_SIZE,
@@ -23,8 +33,9 @@ from tests.fakes.openai_dialects import (
     models,
 )
 from tests.fakes.openai_server import MODELS, FakeServer
-from tui_llama.chat import StopReason
+from tui_llama.chat import StopReason, Thinking
 from tui_llama.engine.events import PromptProgress
+from tui_llama.engine.remote.dialects import DIALECTS
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
@@ -181,24 +192,84 @@ THINKING = {
 
 
 @pytest.mark.parametrize("events_sent", THINKING.values(), ids=THINKING.keys())
-async def test_thoughts_stand_before_the_answer_in_their_marks(events_sent: list[bytes]) -> None:
+async def test_thoughts_are_told_beside_the_answer(events_sent: list[bytes]) -> None:
     async with chatting(PLAIN) as chat:
-        text = text_of(await chat.ask(events_sent))
-        before, _, after = text.partition("</think>")
-        assert before.removeprefix("<think>").strip() == THOUGHT
-        assert after.strip() == ANSWER
+        events = await chat.ask(events_sent)
+        ended_well(events, ANSWER)
+        assert thought_of(events) == THOUGHT
 
 
-async def test_a_thought_in_the_text_that_never_ends_stays_as_it_is() -> None:
+async def test_a_thought_in_the_text_that_never_ends_is_a_thought() -> None:
     async with chatting(PLAIN) as chat:
-        ended_well(await chat.ask([*wire.texts(("<thi", "nk>", *wire.THOUGHT)), wire.STOP]), f"<think>{THOUGHT}")
+        events = await chat.ask([*wire.texts(("<thi", "nk>", *wire.THOUGHT)), wire.STOP])
+        ended_well(events, "")
+        assert thought_of(events) == THOUGHT
 
 
 async def test_thoughts_without_an_answer_are_told_apart_from_one() -> None:
     async with chatting(PLAIN) as chat:
-        text = text_of(await chat.ask([wire.chunk({"reasoning": "Hm"}), wire.chunk({}, "length")]))
-        assert text.startswith("<think>")
-        assert text.removeprefix("<think>").removesuffix("</think>").strip() == "Hm"
+        events = await chat.ask([wire.chunk({"reasoning": "Hm"}), wire.chunk({}, "length")])
+        assert (thought_of(events), text_of(events)) == ("Hm", "")
+
+
+async def test_the_tokens_of_a_thought_are_those_that_the_server_tells() -> None:
+    async with chatting(SGLANG) as chat:
+        usage = finish_of(await chat.ask(wire.sglang(thoughts=wire.THOUGHT))).usage
+        assert usage.thought_tokens == 3
+        assert 0 <= usage.thought_seconds <= usage.generate_seconds
+        assert finish_of(await chat.ask(wire.plain())).usage.thought_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [
+        (LLAMA_SERVER, "off on low medium high"),
+        (VLLM, "off on low medium high"),
+        (SGLANG, "off on low medium high"),
+        (OLLAMA, "off low medium high"),
+        (LM_STUDIO, "low medium high"),
+        (PLAIN, "low medium high"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+async def test_the_choices_of_thinking_are_those_that_are_sent(kind: Kind, known: str) -> None:
+    async with chatting(kind) as chat:
+        assert " ".join(chat.loaded.model.thinking) == known
+        for choice in Thinking:
+            events = await chat.ask(wire.plain(), request=reply_request(thinking=choice))
+            is_known = choice in chat.loaded.model.thinking
+            assert ("reasoning_effort" in chat.sent or "chat_template_kwargs" in chat.sent) == is_known
+            assert bool(notices_of(events)) == (not is_known and choice is not Thinking.DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (LLAMA_SERVER, "reasoning_budget_tokens"),
+        (VLLM, "thinking_token_budget"),
+        (SGLANG, ""),
+        (OLLAMA, ""),
+        (LM_STUDIO, ""),
+        (PLAIN, ""),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+async def test_the_limit_of_a_thought_is_sent_or_said_to_be_unknown(kind: Kind, name: str) -> None:
+    async with chatting(kind) as chat:
+        events = await chat.ask(wire.plain(), request=reply_request(thinking_tokens=500))
+        if name:
+            assert chat.sent[name] == 500
+            assert not notices_of(events)
+        else:
+            assert 500 not in chat.sent.values()
+            assert notices_of(events) == [f"{DIALECTS[kind.name].title} does not know thinking_tokens; it is not sent."]
+
+
+async def test_a_choice_of_thinking_and_values_for_the_template_are_sent_together() -> None:
+    request = reply_request(thinking=Thinking.OFF, template_values='{"tone": "dry"}')
+    async with chatting(LLAMA_SERVER) as chat:
+        await chat.ask(wire.plain(), request=request)
+        assert chat.sent["chat_template_kwargs"] == {"enable_thinking": False, "tone": "dry"}
 
 
 # --- what the server can do -----------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tests.engine.remote.remote_chat import (
     reply_request,
 )
 from tests.fakes import openai_streams as wire
-from tests.fakes.engine_events import finish_of, text_of
+from tests.fakes.engine_events import finish_of, text_of, thought_of
 from tests.fakes.openai_dialects import LLAMA_SERVER, LOADING, MODEL, PLAIN, VLLM
 from tests.fakes.openai_server import CHAT, MODELS, Cut, Script, raw, response, stream
 from tests.patience import HANG_SECONDS
@@ -129,10 +129,10 @@ async def test_a_stop_in_a_thought_keeps_what_came() -> None:
         events: list[ReplyEvent] = []
         async for event in chat.engine.reply(reply_request()):
             events.append(event)
-            if "Let me" in text_of(events) and isinstance(event, TextPiece):
+            if "Let me" in thought_of(events) and isinstance(event, TextPiece):
                 chat.engine.cancel()
         assert finish_of(events).stop_reason == StopReason.STOPPED
-        assert text_of(events).startswith("<think>\nLet me")
+        assert thought_of(events) == "Let me"
         assert await chat.server.last.was_left()
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.engine_events import text_of, thought_of
 from tui_llama.chat import StopReason
-from tui_llama.engine.events import Finished, Notice, PromptProgress, TextPiece
+from tui_llama.engine.events import Finished, Notice, PromptProgress
 from tui_llama.engine.protocol import ReplyEvent
 from tui_llama.engine.remote.failures import RemoteEngineError
 from tui_llama.engine.remote.stream.answer import Answer
@@ -18,10 +19,6 @@ def answered(*chunks: Chunk, context_size: int = 100, **fields: Any) -> list[Rep
     answer = Answer(ReplyRequest(1, (), **fields), "box", UsageMeter(context_size))
     events = [event for chunk in chunks for event in answer.take(chunk)]
     return [*events, *answer.end(context_size)]
-
-
-def text_of(events: list[ReplyEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TextPiece))
 
 
 def reason_of(events: list[ReplyEvent]) -> StopReason:
@@ -80,10 +77,17 @@ def test_an_answer_that_the_server_broke_off_can_go_on() -> None:
     assert reason_of(answered(Chunk(text="Hel"), Chunk(finish_reason="abort"))) is StopReason.LENGTH
 
 
-def test_thinking_that_was_cut_stays_open_and_other_is_closed() -> None:
-    for reason in ("length", "abort"):
-        assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason=reason))) == "<think>\nHm"
-    assert text_of(answered(Chunk(thinking="Hm"), Chunk(finish_reason="stop"))) == "<think>\nHm\n</think>\n\n"
+def test_a_thought_has_a_place_of_its_own_whatever_ends_the_answer() -> None:
+    for reason in ("length", "abort", "stop"):
+        events = answered(Chunk(thinking="Hm"), Chunk(finish_reason=reason))
+        assert (thought_of(events), text_of(events)) == ("Hm", "")
+
+
+def test_calls_stand_in_the_text_behind_a_thought() -> None:
+    call = Chunk(calls=(CallPiece(0, "look", "{}"),))
+    events = answered(Chunk(text="<think>Hm</thi"), Chunk(text="nk>"), call, Chunk(finish_reason="tool_calls"))
+    assert thought_of(events) == "Hm"
+    assert text_of(events).startswith("<tool_call>")
 
 
 def test_pieces_of_calls_are_joined() -> None:

@@ -23,6 +23,34 @@ def measured(usage: Any = None, timings: Any = None, token_moments: tuple[float,
     return meter.usage()
 
 
+def test_a_thought_takes_the_time_up_to_the_text_behind_it() -> None:
+    moments = iter((1.0, 2.0, 3.0, 4.0, 6.0, 9.0))
+    meter = UsageMeter(4096, lambda: next(moments))
+    meter.note_request()
+    meter.note_token(is_thought=True)
+    meter.note_token()
+    assert meter.usage().thought_seconds == 1.0
+    meter.note_token(is_text=True)
+    meter.note_token(is_text=True)
+    meter.note_report({**USAGE, "completion_tokens_details": {"reasoning_tokens": 15}}, None)
+    assert (meter.usage().thought_seconds, meter.usage().thought_tokens) == (3.0, 15)
+
+
+@pytest.mark.parametrize(
+    ("told", "tokens"),
+    [
+        ({"reasoning_tokens": 7}, 7),
+        ({"completion_tokens_details": {"reasoning_tokens": 7}}, 7),
+        ({"reasoning_tokens": 700}, 20),
+        ({"reasoning_tokens": "x", "completion_tokens_details": None}, 0),
+        ({}, 0),
+    ],
+)
+def test_the_tokens_of_a_thought_are_told_by_two_names(told: Any, tokens: int) -> None:
+    assert measured({**USAGE, **told}).thought_tokens == tokens
+    assert measured({"reasoning_tokens": 7}).thought_tokens == 0
+
+
 def test_usage_and_timings_are_told() -> None:
     assert measured(USAGE, {**TIMINGS, "draft_n": 9, "draft_n_accepted": 5}) == Usage(
         reused_tokens=60,

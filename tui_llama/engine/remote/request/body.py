@@ -17,6 +17,7 @@ from tui_llama.engine.remote.stream.json_values import NotJsonError, decode_json
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 
 _TOP_LEVEL_VALUES = ("tools", "reasoning_effort")
+_KWARGS = "chat_template_kwargs"
 
 
 class RequestBody(msgspec.Struct, frozen=True):
@@ -50,15 +51,15 @@ def request_body(
     }
     sampling, unknown = _sampling(request, dialect)
     values, unknown_values = _template_values(request, dialect)
-    thinking = _thinking(request.thinking, dialect)
-    if request.thinking is not Thinking.DEFAULT and not thinking:
-        unknown_values.append("thinking")
+    thinking, unknown_thinking = _thinking(request, dialect)
+    if isinstance(kwargs := values.get(_KWARGS), dict):
+        values[_KWARGS] = {**thinking.get(_KWARGS, {}), **kwargs}
     body |= sampling | thinking | values | _limits(request, dialect) | _bounds(request, dialect)
     if goes_on:
-        body |= _continuation(request, messages[-1].text, dialect)
+        body |= _continuation(request, messages[-1], dialect)
     if dialect.tells_progress:
         body["return_progress"] = True
-    return RequestBody(body, (*unknown, *unknown_values))
+    return RequestBody(body, (*unknown, *unknown_values, *unknown_thinking))
 
 
 def _sampling(request: ReplyRequest | CompleteRequest, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
@@ -118,25 +119,30 @@ def _template_values(request: ReplyRequest | CompleteRequest, dialect: Dialect) 
     sent = {name: value for name, value in values.items() if name in _TOP_LEVEL_VALUES}
     others = {name: value for name, value in values.items() if name not in _TOP_LEVEL_VALUES}
     if others and dialect.takes_template_values:
-        return {**sent, "chat_template_kwargs": others}, []
+        return {**sent, _KWARGS: others}, []
     if dialect.name == "ollama" and others.get("enable_thinking") is False:
         sent.setdefault("reasoning_effort", "none")
         del others["enable_thinking"]
     return sent, list(others)
 
 
-def _thinking(choice: Thinking, dialect: Dialect) -> dict[str, Any]:
-    """Returns the fields that tell a server whether, and how hard, to think; none if it knows no such choice."""
-    if choice in (Thinking.LOW, Thinking.MEDIUM, Thinking.HIGH):
-        return {"reasoning_effort": str(choice)}
-    if choice is Thinking.DEFAULT:
-        return {}
-    if dialect.takes_template_values:
-        return {"chat_template_kwargs": {"enable_thinking": choice is Thinking.ON}}
-    return {"reasoning_effort": "none"} if dialect.name == "ollama" and choice is Thinking.OFF else {}
+def _thinking(request: ReplyRequest | CompleteRequest, dialect: Dialect) -> tuple[dict[str, Any], list[str]]:
+    """Returns the fields that say whether, how hard and how long to think, and the names of what is unknown of it."""
+    sent: dict[str, Any] = {}
+    unknown: list[str] = []
+    if request.thinking in dialect.thinking:
+        sent |= dialect.thinking[request.thinking]
+    elif request.thinking is not Thinking.DEFAULT:
+        unknown.append("thinking")
+    if request.thinking_tokens is not None:
+        if dialect.thinking_limit:
+            sent[dialect.thinking_limit] = request.thinking_tokens
+        else:
+            unknown.append("thinking_tokens")
+    return sent, unknown
 
 
-def _continuation(request: ReplyRequest | CompleteRequest, answer: str, dialect: Dialect) -> dict[str, Any]:
+def _continuation(request: ReplyRequest | CompleteRequest, answer: ChatMessage, dialect: Dialect) -> dict[str, Any]:
     if not dialect.continue_fields and isinstance(request, ReplyRequest):
         raise _refused(
             f"the start of the reply cannot be given to {dialect.title}: {dialect.why_not_continue.rstrip('.')}",

@@ -9,14 +9,14 @@ from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.prompting.prompt_messages import prompt_messages
 from tui_llama.engine.remote.dialects import Dialect
 from tui_llama.engine.remote.stream.json_values import NotJsonError, clean_text, decode_json
-from tui_llama.engine.remote.stream.thinking import split_thinking
+from tui_llama.engine.remote.stream.thinking import OPENING, split_thinking
 from tui_llama.errors import EngineError
 
 
 def request_messages(messages: Sequence[ChatMessage], dialect: Dialect, goes_on: bool = False) -> list[dict[str, Any]]:
     """Returns the messages in the form of a request.
 
-    The thinking at the start of an answer is taken out and goes under the names that the dialect has for it, if any.
+    The thought of an answer goes under the names that the dialect has for it, if any.
 
     Args:
         messages: The conversation.
@@ -27,9 +27,10 @@ def request_messages(messages: Sequence[ChatMessage], dialect: Dialect, goes_on:
     return [_message(message, dialect, goes_on and place == last) for place, message in enumerate(messages)]
 
 
-def stands_in_thinking(answer: str) -> bool:
-    """Tells whether an answer was cut in its thinking."""
-    return not split_thinking(answer)[2]
+def stands_in_thinking(answer: ChatMessage) -> bool:
+    """Tells whether an answer was cut in its thought."""
+    _thinking, text, has_ended = split_thinking(answer.text)
+    return not has_ended or (bool(answer.thought) and not text.strip())
 
 
 def in_order(messages: Sequence[ChatMessage], dialect: Dialect) -> tuple[ChatMessage, ...]:
@@ -37,11 +38,14 @@ def in_order(messages: Sequence[ChatMessage], dialect: Dialect) -> tuple[ChatMes
 
     A server that takes no thinking is sent none, and no answer that was stopped before its first word.
 
-    Whoever sends calls of tools or images has put the messages in order, and joining them would lose both.
+    Whoever sends calls of tools or images has put the messages in order, and joining them would lose both. An answer
+    that goes on within its thought has no word yet, and stays.
     """
     sent = tuple(messages) if dialect.thinking_names else _without_thinking(messages)
     if any(message.images or message.fields or message.role is Role.TOOL for message in sent):
         return sent
+    if sent and sent[-1].role is Role.ASSISTANT and sent[-1].thought and not sent[-1].text.strip():
+        return (*prompt_messages(sent[:-1]), sent[-1])
     return prompt_messages(sent)
 
 
@@ -59,11 +63,11 @@ def _without_thinking(messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...
 
 def _message(message: ChatMessage, dialect: Dialect, goes_on: bool) -> dict[str, Any]:
     text, thinking = message.text, ""
-    cuts_thinking = stands_in_thinking(text) and not dialect.continues_thinking
-    is_sent_whole = goes_on and (cuts_thinking or dialect.continues_whole)
-    if message.role is Role.ASSISTANT and not is_sent_whole:
+    if message.role is Role.ASSISTANT:
         thinking, text, _has_ended = split_thinking(message.text)
         thinking = thinking or message.thought
+        if goes_on and stands_in_thinking(message) and not dialect.continues_thinking:
+            text, thinking = f"{OPENING}\n{thinking}", ""
     sent: dict[str, Any] = {"role": str(message.role), "content": _content(clean_text(text), message.images)}
     if thinking:
         sent.update(dict.fromkeys(dialect.thinking_names, clean_text(thinking)))

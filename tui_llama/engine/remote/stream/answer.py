@@ -31,7 +31,7 @@ class Answer:
         server: The server's name.
         meter: Measures the answer.
         key: The key that was sent, which no message may have.
-        is_thinking_apart: The server continues an answer in its thinking beside the text.
+        is_thinking_apart: The server continues an answer in its thought beside the text.
     """
 
     def __init__(
@@ -64,26 +64,26 @@ class Answer:
         self._meter.note_report(chunk.usage, chunk.timings)
         if chunk.progress is not None:
             yield self._progress(chunk.progress)
-        text = self._thinking.add(chunk.thinking, chunk.text)
+        thought, text = self._thinking.add(chunk.thinking, chunk.text)
         for call in chunk.calls:
             self._add_call(call)
         if chunk.thinking or chunk.text or chunk.calls or chunk.probabilities:
             self.has_begun = True
-            self._meter.note_token()
+            self._meter.note_token(is_thought=bool(thought), is_text=bool(text))
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self._stop_text = chunk.stop_text or self._stop_text
         self._has_text = self._has_text or bool(text)
-        if text or chunk.probabilities:
+        if thought or text or chunk.probabilities:
             wants = self._request.top_probabilities is not None
-            yield TextPiece(self._request.turn, text, (), chunk.probabilities if wants else ())
+            yield TextPiece(self._request.turn, text, (), chunk.probabilities if wants else (), thought)
 
     def end(self, context_size: int) -> Iterator[ReplyEvent]:
         """Yields the last events of an answer that has a reason for its end: what is held back, notices, the end."""
         can_go_on = self.finish_reason in (*_CUT, _BROKEN_OFF)
-        rest = "" if can_go_on else self._thinking.finish()
-        rest += self._calls_text(follows_text=self._has_text and not rest)
-        if rest:
-            yield TextPiece(self._request.turn, rest, ())
+        thought, rest = self._thinking.finish(can_go_on)
+        rest += self._calls_text(follows_text=self._has_text or bool(rest))
+        if thought or rest:
+            yield TextPiece(self._request.turn, rest, (), thought=thought)
         if notice := self._notice():
             yield Notice(notice)
         yield Finished(self._request.turn, self._stop_reason(context_size), self._meter.usage())
@@ -150,9 +150,11 @@ def _thinking_of(request: ReplyRequest | CompleteRequest, is_apart: bool) -> Thi
         return ThinkingText(has_text=bool(request.reply_start))
     if not request.messages:
         return ThinkingText()
-    answer = continued_messages(request)[-1].text
-    _thinking, text, has_ended = split_thinking(answer)
-    return ThinkingText(is_open=not has_ended, has_text=bool(text.strip()), is_apart=is_apart)
+    answer = continued_messages(request)[-1]
+    _thinking, text, has_ended = split_thinking(answer.text)
+    has_text = bool(text.strip())
+    is_open = not has_ended or (bool(answer.thought) and not has_text)
+    return ThinkingText(is_open, has_text, is_apart, keeps_marks=not has_ended)
 
 
 def begun_messages(request: ReplyRequest) -> tuple[ChatMessage, ...]:

@@ -1,77 +1,153 @@
-"""The thinking of a model in the text of an answer: how it gets in when it streams, and out when it is sent back.
+"""The thought of a model in an answer as it streams, and in answers that are sent back.
 
-Servers send thinking beside the text, under two names. In the text of an answer it stands in front, in the form in
-which local models write it: `<think>`, a line feed, the thinking, a line feed, `</think>` and an empty line. So every
-reader of answers knows one form, and a chat may change between engines.
+Servers send a thought beside the text, under two names, or in front of the text between `<think>` and `</think>`. Both
+become a thought beside the text. Answers that an older version of this program has kept have it in their text.
 """
 
-from typing import Final
+from enum import Enum, auto
+from typing import Final, NamedTuple
 
 OPENING: Final = "<think>"
 CLOSING: Final = "</think>"
+_BEHIND: Final = f"\n{CLOSING}\n\n"
+_MOST_BLANKS: Final = 256  # white space before the text that is waited for a mark
+
+
+class Parts(NamedTuple):
+    """The next part of the thought, and the next part of the text behind it."""
+
+    thought: str = ""
+    text: str = ""
+
+
+class _State(Enum):
+    BEFORE = auto()
+    IN_MARKS = auto()
+    APART = auto()  # thinks beside the text, or has ended its thought and has no text yet
+    ANSWERS = auto()
 
 
 class ThinkingText:
-    """Joins the pieces of thinking and of text to one text.
+    """Parts the thought and the text of one answer, however their pieces are cut.
 
-    White space at both ends of the thinking is left out, because servers differ in it.
+    White space at both ends of a thought is left out, because servers differ in it. Marks in the text count only at its
+    start, and only if no thought came beside it.
 
     Args:
-        is_open: The answer that goes on is within its thinking.
+        is_open: The answer that goes on is within its thought.
         has_text: The answer that goes on is in its text.
-        is_apart: The server sends thinking beside the text where an answer goes on within it, too. So the first piece
-            of text ends the thinking, even if no piece of thinking came before.
+        is_apart: The server sends a thought beside the text where an answer goes on within it, too. So the first piece
+            of text ends the thought, even if no piece of it came before.
+        keeps_marks: The answer that goes on has its thought in its text, in marks; so has what is added.
     """
 
-    def __init__(self, is_open: bool = False, has_text: bool = False, is_apart: bool = False) -> None:
-        self._is_open = is_open
-        self._has_text = has_text
-        self._was_thinking = is_open and is_apart
-        self._held_back = ""  # white space that may turn out to be the end of the thinking
+    def __init__(
+        self, is_open: bool = False, has_text: bool = False, is_apart: bool = False, keeps_marks: bool = False
+    ) -> None:
+        if is_open:
+            self._state = _State.APART if is_apart else _State.IN_MARKS
+        else:
+            self._state = _State.ANSWERS if has_text else _State.BEFORE
+        self._has_thought, self._has_text = is_open, has_text
+        self._begins = False  # the first letter of a thought is still to come
+        self._held_back = ""  # may turn out to be a mark, or white space at the end of the thought
+        self._keeps_marks = keeps_marks
 
-    def add(self, thinking: str, text: str) -> str:
-        """Returns what comes to the answer by a piece of thinking and a piece of text, each of them perhaps empty."""
-        return self._add_thinking(thinking) + self._add_text(text)
+    def add(self, thinking: str, text: str) -> Parts:
+        """Returns what a piece of thinking and a piece of text add, each of them perhaps empty."""
+        beside, behind = self._add_thinking(thinking), self._add_text(text)
+        parts = Parts(beside.thought + behind.thought, beside.text + behind.text)
+        return self._marked(parts) if self._keeps_marks else parts
 
-    def finish(self) -> str:
-        """Returns what ends the thinking, if the model has ended it without a text."""
-        return self._close() if self._was_thinking and self._is_open else ""
+    def finish(self, can_go_on: bool = False) -> Parts:
+        """Returns what was held back, when no more will come; `can_go_on`: the answer was cut."""
+        held, self._held_back = self._held_back, ""
+        text = held if self._state is _State.BEFORE else ""
+        thought = held.rstrip() if self._state is _State.IN_MARKS else ""
+        if not self._keeps_marks:
+            return Parts(thought, text)
+        is_closed = can_go_on or self._state is not _State.APART
+        return Parts("", thought + text + ("" if is_closed else _BEHIND))
 
-    def _add_thinking(self, piece: str) -> str:
+    def _marked(self, parts: Parts) -> Parts:
+        """Returns what is added to a thought in the text; the text behind it has the closing mark before it."""
+        closing = _BEHIND if parts.text else ""
+        self._keeps_marks = not parts.text
+        return Parts("", parts.thought + closing + parts.text)
+
+    def _add_thinking(self, piece: str) -> Parts:
+        if not piece or (self._state is _State.ANSWERS and not piece.strip()):
+            return Parts()
+        text = ""
+        if self._state is not _State.APART:
+            if self._state is _State.BEFORE and self._held_back.strip():
+                text, self._has_text = self._held_back, True
+            if self._state is not _State.IN_MARKS:
+                self._held_back, self._begins = "", True
+            self._state = _State.APART
+        return Parts(self._thought(piece), text)
+
+    def _add_text(self, piece: str) -> Parts:
         if not piece:
-            return ""
-        self._was_thinking = True
-        opening = ""
-        if not self._is_open:
-            piece = piece.lstrip()
+            return Parts()
+        if self._state is _State.BEFORE:
+            return self._before(piece)
+        if self._state is _State.IN_MARKS:
+            return self._in_marks(piece)
+        if self._state is _State.APART:
+            piece = piece.lstrip("\r\n")
             if not piece:
-                return ""
-            opening = ("\n\n" if self._has_text else "") + f"{OPENING}\n"
-            self._is_open, self._has_text = True, False
-        said = (self._held_back + piece).rstrip()
-        self._held_back = (self._held_back + piece)[len(said) :]
-        return opening + said
-
-    def _add_text(self, piece: str) -> str:
-        if not piece:
-            return ""
-        if self._is_open and not self._was_thinking:
-            return piece  # the server does not tell thinking from text, and the text has the mark that ends it
-        if not self._was_thinking or self._has_text:
-            self._has_text = True
-            return piece
-        piece = piece.lstrip("\r\n")
-        if not piece:
-            return ""
-        closing = self._close()
+                return Parts()
+            self._state, self._held_back = _State.ANSWERS, ""
+            piece = f"\n\n{piece}" if self._has_text else piece
         self._has_text = True
-        return closing + piece
+        return Parts(text=piece)
 
-    def _close(self) -> str:
-        if not self._is_open:
-            return ""
-        self._is_open, self._held_back = False, ""
-        return f"\n{CLOSING}\n\n"
+    def _before(self, piece: str) -> Parts:
+        """Looks for the mark at the start of the text."""
+        waiting = self._held_back + piece
+        start = waiting.lstrip()
+        may_be_mark = len(waiting) - len(start) <= _MOST_BLANKS
+        if may_be_mark and OPENING.startswith(start):
+            self._held_back = waiting
+            return Parts()
+        self._held_back = ""
+        if may_be_mark and start.startswith(OPENING):
+            self._state, self._begins = _State.IN_MARKS, True
+            return self._add_text(start.removeprefix(OPENING))
+        self._state, self._has_text = _State.ANSWERS, True
+        return Parts(text=waiting)
+
+    def _in_marks(self, piece: str) -> Parts:
+        """Looks for the mark that ends the thought."""
+        thought, closing, rest = (self._held_back + piece).partition(CLOSING)
+        self._held_back = ""
+        if closing:
+            said = self._thought(thought)
+            self._state, self._held_back, self._begins = _State.APART, "", True
+            return Parts(said, self._add_text(rest).text)
+        certain = len(thought) - _possible_length(thought)
+        said = self._thought(thought[:certain])
+        self._held_back += thought[certain:]
+        return Parts(said)
+
+    def _thought(self, piece: str) -> str:
+        """Returns what a piece adds to the thought, and holds back white space that may be its end."""
+        waiting = self._held_back + piece
+        if self._begins:
+            waiting = waiting.lstrip()
+        said = waiting.rstrip()
+        self._held_back = waiting[len(said) :]
+        is_another = bool(said) and self._begins and self._has_thought
+        self._begins = self._begins and not said
+        self._has_thought = self._has_thought or bool(said)
+        return f"\n\n{said}" if is_another else said
+
+
+def _possible_length(text: str) -> int:
+    """Returns how many characters at the end may be the beginning of the closing mark."""
+    lengths = range(min(len(CLOSING) - 1, len(text)), 0, -1)
+    return next((length for length in lengths if CLOSING.startswith(text[-length:])), 0)
 
 
 def split_thinking(answer: str) -> tuple[str, str, bool]:

@@ -24,6 +24,9 @@ class UsageMeter:
         self._begun_at = clock()
         self._first_at: float | None = None
         self._last_at = 0.0
+        self._thought_at: float | None = None
+        self._thought_end = 0.0
+        self._has_text = False
         self._usage: Any = None
         self._timings: Any = None
 
@@ -36,11 +39,16 @@ class UsageMeter:
         """Notes that the request is sent now."""
         self._begun_at = self._clock()
 
-    def note_token(self) -> None:
-        """Notes that a piece of the answer has come now."""
+    def note_token(self, *, is_thought: bool = False, is_text: bool = False) -> None:
+        """Notes that a piece of the answer has come now, and what it has of the thought and of the text."""
         self._last_at = self._clock()
         if self._first_at is None:
             self._first_at = self._last_at
+        if is_thought and self._thought_at is None:
+            self._thought_at = self._last_at
+        if is_thought or not self._has_text:
+            self._thought_end = self._last_at
+        self._has_text = self._has_text or is_text
 
     def note_report(self, usage: Any, timings: Any) -> None:
         """Notes what the server tells; each None if a chunk does not have it."""
@@ -58,8 +66,14 @@ class UsageMeter:
             context_size=self._context_size,
             drafted_tokens=count_at(self._timings, "draft_n") or 0,
             accepted_tokens=count_at(self._timings, "draft_n_accepted") or 0,
+            thought_seconds=0.0 if self._thought_at is None else max(0.0, self._thought_end - self._thought_at),
+            thought_tokens=min(self._thought_tokens(), counts.get("generated_tokens", 0)),
             first_token_seconds=None if self._first_at is None else max(0.0, self._first_at - self._begun_at),
         )
+
+    def _thought_tokens(self) -> int:
+        told = count_at(self._usage, "completion_tokens_details", "reasoning_tokens")
+        return told or count_at(self._usage, "reasoning_tokens") or 0
 
     def _counts(self) -> dict[str, Any]:
         """Returns the counts of tokens: by the usage, else by the timings."""
