@@ -214,3 +214,16 @@ async def test_quitting_keeps_what_there_is_of_every_chat() -> None:
         assert await stored(it, first) == ["hi", "One"]
         assert await stored(it, second) == ["and me?"]
         assert len(it.engine.reply_requests) == 1
+
+
+async def test_a_chat_whose_request_is_made_when_the_program_ends_stays_until_that_is_over() -> None:
+    async with driven() as it:
+        first = it.driver
+        first.dispatch(conversation.SendMessage("hi"))
+        assert first.state is State.READING
+        it.open_chat()
+        it.chats.quit()
+        await it.chats.let_go_of_idle()
+        await it.rest()
+        assert await stored(it, first) == ["hi", ""]
+        assert it.engine.reply_requests == []

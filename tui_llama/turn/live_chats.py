@@ -163,6 +163,8 @@ class LiveChats:
         self._finished.discard(chat_id)
 
     async def _let_go(self, driver: TurnDriver) -> None:
+        if driver.state is State.CLOSED:
+            return  # a request may still be made of its messages; `close` comes when nothing runs any more
         del self._hidden[driver]
         self.host.let_go(driver)
         await driver.chat.leave()
