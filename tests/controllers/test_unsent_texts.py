@@ -31,6 +31,16 @@ async def test_a_draft_that_is_set_aside_for_an_edit_is_kept_with_what_was_chang
     assert store.draft(store.list_chats()[0].chat_id).text == kept
 
 
+async def test_a_draft_is_kept_while_an_older_message_is_shown(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        await driver.ask("first")
+        await driver.write("my draft")
+        await driver.pilot.press("up")
+        await driver.until(lambda: driver.written == "first")
+        await driver.pilot.press("ctrl+q")
+    assert store.draft(store.list_chats()[0].chat_id).text == "my draft"
+
+
 async def test_only_the_draft_is_left_when_the_edit_is_left(store: Store) -> None:
     async with opened(store=store, replies=[spoken("one")]) as driver:
         await driver.ask("first")

@@ -225,7 +225,7 @@ class DraftController(OfShownChat):
 
     def _keep_as(self, chat_id: str | None) -> None:
         if chat_id is not None and self._view.chat_screen.has_composer:
-            written = StoredDraft(self._view.chat_screen.composer.text, tuple(self.attached()))
+            written = StoredDraft(self._view.chat_screen.composer.unsent_text, tuple(self.attached()))
             self._keeper.keep(chat_id, self.unsent(written))
 
 

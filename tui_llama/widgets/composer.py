@@ -165,6 +165,13 @@ class Composer(EditorArea):
         self.move_cursor(self.document.end)
         self.completer.leave()
 
+    @property
+    def unsent_text(self) -> str:
+        """What the user has written: while an older message is shown as it was sent, what was written before."""
+        position = self._history_position
+        is_recalled = position < len(self._history) and self.text == self._history[position]
+        return self._draft if is_recalled and self._draft else self.text
+
     def put_before(self, text: str) -> None:
         """Puts a text before what is written, with a blank line between them; the cursor is behind it."""
         written = self.text
