@@ -1,11 +1,14 @@
 """Moving by message, and acting on the one in focus: edit, continue, delete, branch, versions, undo, the tree."""
 
+from datetime import UTC, datetime
+
 import pytest
 from textual import events
 
 from tests.fakes.chat_app import Driver, opened, spoken
-from tui_llama.chat import StopReason, Usage
+from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats.store import Store
+from tui_llama.chats.stored import TreeMessage
 from tui_llama.engine.events import Finished, ModelLoaded, PromptEncoded, TextPiece
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import Gate, ScriptedEngine, Step, demo_model
@@ -287,6 +290,27 @@ async def test_the_tree_shows_the_forks_and_goes_to_any_message() -> None:
         await driver.pilot.press("escape")
         await driver.until(lambda: not isinstance(driver.app.screen, ChatTree))
         assert driver.answers == ["a"]
+
+
+class CursorAtTheStart(ChatTree):
+    """The tree, which notes where its cursor is before it has been drawn, when waiting keys may come."""
+
+    said = ""
+
+    def on_mount(self, event: events.Mount) -> None:  # type: ignore[override]
+        super().on_mount()
+        event.prevent_default()  # Textual would call that of the base class as well
+        node = self.tree.cursor_node
+        self.said = node.data.said if node is not None and node.data is not None else ""
+
+
+async def test_the_cursor_of_the_tree_is_on_the_end_of_the_path_before_any_key_comes() -> None:
+    moment = datetime(2026, 3, 14, tzinfo=UTC)
+    said = [TreeMessage(1, None, Role.USER, "one", moment), TreeMessage(2, 1, Role.ASSISTANT, "a", moment)]
+    async with opened() as driver:
+        tree = CursorAtTheStart(said, [1, 2])
+        await driver.app.push_screen(tree)
+        assert tree.said == "a"
 
 
 async def test_sampling_that_was_chosen_for_an_answer_is_not_that_of_the_next_message() -> None:

@@ -1,5 +1,6 @@
 """A real terminal to work the program in: tmux, which types, pastes, resizes and tells what stands on the screen."""
 
+import os
 import re
 import subprocess
 import time
@@ -104,7 +105,10 @@ class Tmux:
         return ("tmux", "-S", str(self._socket))
 
     def _run(self, *arguments: str) -> str:
-        return subprocess.run([*self._command, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+        # A size in the environment, as other tests leave it there, would be stronger than that of the window.
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        command = [*self._command, *arguments]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
 
 @contextmanager

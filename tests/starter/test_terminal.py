@@ -3,15 +3,19 @@
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from tests.fakes.tmux import Tmux, tmux_at
 from tui_llama import paths
+from tui_llama.chat import Role
 from tui_llama.chats.store import Store
 
 pytestmark = [pytest.mark.starter, pytest.mark.slow]
@@ -30,7 +34,7 @@ class Program:
         self._home = home
         self._modes_before = ""
 
-    def start(self, size: tuple[int, int] = (100, 30), *options: str) -> None:
+    def start(self, size: tuple[int, int] = (100, 30), *options: str, max_tokens: int = 24) -> None:
         """Starts it, again if it has ended, and waits until it can answer."""
         self.tmux.stop()
         environment = {
@@ -38,7 +42,7 @@ class Program:
             paths.KERNEL_CACHE_VARIABLE: os.environ[paths.KERNEL_CACHE_VARIABLE],
             "TERM": "tmux-256color",
             "LANG": "C.UTF-8",
-            "TUI_LLAMA_MAX_TOKENS": "24",
+            "TUI_LLAMA_MAX_TOKENS": str(max_tokens),
         }
         command = [sys.executable, "-m", "tui_llama", "-m", str(self._model), "--temp", "0", *options]
         folder = Path(__file__).resolve().parents[2]
@@ -47,7 +51,9 @@ class Program:
         self._modes_before = self.tmux.modes
         self.tmux.stop()
         self.tmux.start(command, environment, size, folder)
-        self.tmux.until_shown(READY)
+        screen = self.tmux.until_shown(READY)
+        (line,) = (line for line in screen.splitlines() if READY in line)
+        assert len(line) >= size[0] - 2  # the program takes the whole window
 
     def ends(self) -> int:
         """Waits for its end, which must leave the terminal as it was; returns its exit status."""
@@ -59,9 +65,18 @@ class Program:
         """Sends a message and waits for the end of its answer; returns the screen."""
         self.tmux.type(text)
         self.tmux.until_shown(text[-20:])
+        before = complete_messages()
         self.tmux.keys("Enter")
-        self.tmux.until(lambda screen: READY not in screen, "an answer that begins")
+        self.tmux.until(lambda _screen: complete_messages() == before + 2, "an answer on the disk")
         return self.tmux.until_shown(READY)
+
+
+def complete_messages() -> int:
+    """Returns the number of messages on the disk that are whole, while the program writes there."""
+    database = f"file:{quote(str(paths.database_file()))}?mode=ro"
+    with closing(sqlite3.connect(database, uri=True)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM messages WHERE state = 'complete'").fetchone()
+    return int(count)
 
 
 @pytest.fixture
@@ -139,6 +154,81 @@ def test_a_dropped_file_is_attached_and_says_later_that_it_has_changed(
     program.tmux.until_shown("What is the name")
     program.tmux.keys("Enter")
     program.tmux.until_shown("file changed")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_answer_is_edited_continued_and_undone(program: Program, size: tuple[int, int]) -> None:
+    program.start(size)
+    program.ask("Say hello in one short sentence.")
+    program.tmux.keys("M-Up")
+    program.tmux.until_shown("e edit")
+    program.tmux.keys("e")
+    program.tmux.until_shown("Editing the answer")
+    program.tmux.type(" And llamas")
+    program.tmux.until_shown("And llamas")
+    program.tmux.keys("Enter")
+    program.tmux.until_shown("edited · version 2 of 2")
+    program.tmux.keys("F5")
+    words = ("And llamas", "version 2 of 2", " generated")
+    program.tmux.until(
+        lambda screen: "edited" not in screen and READY in screen and all(each in screen for each in words),
+        "an answer that goes on",
+    )
+    program.tmux.keys("M-u")
+    screen = program.tmux.until(lambda screen: "version 1 of 2" in screen, "the answer before the edit")
+    assert "And llamas" not in screen
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_chat_forks_and_its_tree_leads_back(program: Program, size: tuple[int, int]) -> None:
+    program.start(size)
+    program.ask("Say hello in one short sentence.")
+    program.ask("Thanks a lot.")
+    program.tmux.keys("M-Up")
+    program.tmux.until_shown("c continue")
+    program.tmux.keys("k", "k")
+    program.tmux.keys("b")
+    program.tmux.until(lambda screen: "Thanks a lot." not in screen, "a branch")
+    program.tmux.until_shown(READY)
+    program.ask("Tell me more.")
+    program.tmux.keys("M-t")
+    tree = program.tmux.until_shown("2/2 You: Tell me more.")
+    assert "1/2 You: Thanks a lot." in tree
+    program.tmux.keys("Up", "Up", "Enter")
+    program.tmux.until(lambda screen: "The tree" not in screen and "Thanks a lot." in screen, "the first branch")
+    program.tmux.keys("k", "Right")
+    program.tmux.until(lambda screen: "Thanks a lot." not in screen and "Tell me more." in screen, "the version after")
+
+
+def test_a_message_that_is_sent_during_an_answer_waits_for_its_end(program: Program) -> None:
+    program.start(max_tokens=200)
+    program.tmux.type("First question: tell me a long story.")
+    program.tmux.until_shown("a long story.")
+    program.tmux.keys("Enter")
+    program.tmux.until_shown("Enter queue")
+    program.tmux.type("Second question")
+    program.tmux.keys("Enter")
+    program.tmux.until(lambda _screen: complete_messages() == 4, "both answers")
+    program.tmux.until(lambda screen: "queued" not in screen and READY in screen, "nothing queued")
+    with Store(paths.database_file()) as store:
+        (chat,) = store.list_chats()
+        asked = [message.text for message in store.messages(chat.chat_id) if message.role is Role.USER]
+    assert asked == ["First question: tell me a long story.", "Second question"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_path_is_completed_and_attached_and_taken_off_again(program: Program, size: tuple[int, int]) -> None:
+    program.start(size)
+    program.tmux.type("@Makef")
+    program.tmux.until_shown("   Makefile")
+    program.tmux.keys("Tab")
+    program.tmux.until_shown("Makefile  ")
+    program.tmux.until(lambda screen: " lines · " in screen, "the size of what is attached")
+    program.tmux.keys("BTab")
+    program.tmux.until_shown("x remove")
+    program.tmux.keys("x")
+    screen = program.tmux.until(lambda screen: " lines · " not in screen, "nothing attached")
+    assert "@Makefile" in screen
 
 
 def test_any_bytes_and_any_size_leave_the_program_in_order(program: Program) -> None:

@@ -123,8 +123,9 @@ class ChatTree(Dialog[int | None]):
             place, versions = waiting.pop()
             waiting += self._add(place, versions, followers, nodes)
         tree.focus()
-        if self._tip in nodes:
-            self.call_after_refresh(self._show_tip, nodes[self._tip])
+        if self._tip in nodes and tree.last_line >= 0:  # asked for its last line, the tree numbers all of them
+            tree.move_cursor(nodes[self._tip])  # at once: keys may be waiting already
+            self.call_after_refresh(self._show_cursor)
 
     def _add(
         self,
@@ -160,9 +161,9 @@ class ChatTree(Dialog[int | None]):
             is_shown=message.message_id in self._path,
         )
 
-    def _show_tip(self, node: TreeNode[TreeLine]) -> None:
-        self.tree.move_cursor(node)
-        self.tree.scroll_to_node(node, animate=False)
+    def _show_cursor(self) -> None:
+        if self.tree.cursor_node is not None:
+            self.tree.scroll_to_node(self.tree.cursor_node, animate=False)
 
     @property
     def tree(self) -> MessageTree:  # type: ignore[override] # Textual's is a drawing of the widgets, for debugging
