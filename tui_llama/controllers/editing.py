@@ -12,6 +12,7 @@ from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView, WishView
 from tui_llama.conversation import State
 from tui_llama.engine.events import PromptEstimate
+from tui_llama.screens.commands import parse_slash
 from tui_llama.screens.presenting import no_model_hint
 from tui_llama.turn.editing import Editing
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
@@ -91,15 +92,15 @@ class EditingController(OfShownChat):
     def go_up(self, composer: Composer) -> None:
         """Edits the user's last message; if that is edited and unchanged, goes on to the messages sent before it.
 
-        A text that was written since, and not sent, comes first.
+        A text that was written since, and not sent, comes first; a command does not.
         """
-        own = self._turn_driver.chat.user_texts[-1:]
+        own, newest = self._turn_driver.chat.user_texts[-1:], composer.newest_text
         if composer.is_last_edited:
             if [composer.text] == own:
                 self.leave()
                 composer.recall_before()
             composer.recall_before()
-        elif own == [composer.newest_text] and self._turn_driver.allows(conversation.EditMessage):
+        elif (own == [newest] or (own and parse_slash(newest))) and self._turn_driver.allows(conversation.EditMessage):
             self.edit_last()
             composer.is_last_edited = True
         else:
