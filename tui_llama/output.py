@@ -21,13 +21,16 @@ class Output:
     Args:
         results: The stream of the result. On a terminal the result ends in a newline.
         messages: The stream of everything else.
+        shows_thoughts: Whether a model's thought is shown beside the result, on a terminal only.
     """
 
-    def __init__(self, results: TextIO, messages: TextIO) -> None:
+    def __init__(self, results: TextIO, messages: TextIO, *, shows_thoughts: bool = True) -> None:
         self._results = results
         self._messages = messages
         self._sanitizer = TextSanitizer() if results.isatty() else None
         self._shows_progress = messages.isatty()
+        self._thoughts = TextSanitizer() if shows_thoughts and messages.isatty() else None
+        self._is_in_thought = False
         self._progress_is_shown = False
         self._at_line_start = True
         self._notices: set[str] = set()
@@ -41,6 +44,7 @@ class Output:
                 self._write(self._sanitizer.finish())
         finally:
             self._clear_progress()
+            self._end_thought()
             if self._results.isatty() and not self._at_line_start:
                 self._write("\n")
 
@@ -59,8 +63,17 @@ class Output:
             return
         self._notices.add(text)
         self._clear_progress()
+        self._end_thought()
         self._messages.write(f"note: {sanitize_line(text)}\n")
         self._messages.flush()
+
+    def thought(self, text: str) -> None:
+        """Prints a part of the thought before the result, dimmed, if thoughts are shown."""
+        if text and self._thoughts is not None:
+            self._clear_progress()
+            self._messages.write(f"\x1b[2m{self._thoughts.push(text)}\x1b[22m")
+            self._messages.flush()
+            self._is_in_thought = True
 
     def result(self, text: str) -> None:
         """Prints a part of the result, sanitized if it goes to a terminal.
@@ -75,6 +88,7 @@ class Output:
         if not text:
             return
         self._clear_progress()
+        self._end_thought()
         try:
             self._results.write(text)
             self._results.flush()
@@ -83,6 +97,12 @@ class Output:
         except OSError as error:
             raise UserError(f"the result cannot be written: {error.strerror}") from error
         self._at_line_start = text.endswith("\n")
+
+    def _end_thought(self) -> None:
+        if self._is_in_thought:
+            self._messages.write("\n\n")
+            self._messages.flush()
+            self._is_in_thought = False
 
     def _clear_progress(self) -> None:
         if self._progress_is_shown:

@@ -196,7 +196,15 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
         Meta(
             description="Whether a model thinks before it answers, and how hard, as far as it lets one choose.",
             extra=option(
-                "--thinking", choices=tuple(Thinking), group=Group.ANSWERS, applies=Applies.AT_ONCE, per_model=True
+                "--thinking",
+                choices=tuple(Thinking),
+                group=Group.ANSWERS,
+                applies=Applies.AT_ONCE,
+                per_model=True,
+                switches=(
+                    Switch("--think", Thinking.ON.value, "Think before the answer."),
+                    Switch("--no-think", Thinking.OFF.value, "Do not think before the answer."),
+                ),
             ),
         ),
     ] = "default"

@@ -62,7 +62,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What the engine would have been asked, without one."""
     requests: Asked = []
 
-    def run(load: LoadRequest, settings: Settings, request: ReplyRequest | CompleteRequest) -> None:
+    def run(
+        load: LoadRequest, settings: Settings, request: ReplyRequest | CompleteRequest, shows_thoughts: bool = True
+    ) -> None:
         sampling = choose_sampling(settings, None).sampling
         requests.append((load, msgspec.structs.replace(request, sampling=sampling)))
 
@@ -489,6 +491,23 @@ def test_what_a_terminal_would_obey_does_not_reach_it() -> None:
         output.result("a\x1b[3")
         output.result("1mb\x07c\n")
     assert results.getvalue() == "abc\n"
+
+
+@pytest.mark.parametrize("shows_thoughts", [True, False])
+def test_a_thought_is_dimmed_beside_the_result_on_a_terminal_only(shows_thoughts: bool) -> None:
+    results, terminal, pipe = io.StringIO(), FakeTerminal(), io.StringIO()
+    for messages in (terminal, pipe):
+        output = Output(results, messages, shows_thoughts=shows_thoughts)
+        with output.closing():
+            output.thought("")
+            output.thought("Hm\x1b[2J")
+            output.result("Yes")
+    shown = terminal.getvalue()
+    assert results.getvalue() == "YesYes"
+    assert pipe.getvalue() == ""
+    assert shown.startswith("\x1b[2mHm") == shows_thoughts
+    assert shown.endswith("\n\n") == shows_thoughts
+    assert "\x1b[2J" not in shown
 
 
 def test_on_a_terminal_progress_is_one_line_that_goes_away() -> None:

@@ -85,3 +85,15 @@ def test_the_start_is_printed_once_before_the_answer() -> None:
         start.print_before(event)
         output.result(event.text if isinstance(event, TextPiece) else "")
     assert output.text == "Sure, yes"
+
+
+@pytest.mark.parametrize(("option", "thinking"), [((), "off"), (("--think",), "on"), (("--no-think",), "off")])
+def test_whether_to_think_is_said_on_the_command_line_before_the_persona(
+    option: tuple[str, ...], thinking: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    save_persona(PIRATE)
+    arguments = ["ask", "hi", "-m", "small.gguf", "--persona", "pirate", "--hide-think", *option]
+    _result, asked = run(arguments, monkeypatch, tmp_path)
+    persona, settings = asked[0]["persona"], asked[0]["settings"]
+    assert (persona.thinking or settings.thinking) == thinking
+    assert not asked[0]["shows_thoughts"]

@@ -38,6 +38,7 @@ def ask(
     ignore_eos: bool = False,
     reply_start: str = "",
     persona: "Persona | None" = None,
+    shows_thoughts: bool = True,
 ) -> None:
     """Prints the answer to one question.
 
@@ -49,6 +50,7 @@ def ask(
         ignore_eos: Whether the model may not end the answer itself.
         reply_start: How the answer begins; it is printed, too.
         persona: Says how the model is to think; the rest of it is in the settings already. None for no persona.
+        shows_thoughts: Whether a thought is printed beside the answer, on a terminal.
 
     Raises:
         UserError: the model cannot be loaded or the answer failed.
@@ -76,9 +78,9 @@ def ask(
     if is_server_address(model):
         from tui_llama.cli.servers.answer import answer_by_server
 
-        answer_by_server(model, settings, request)
+        answer_by_server(model, settings, request, shows_thoughts=shows_thoughts)
     else:
-        _run(settings.load_request(model), settings, request)
+        _run(settings.load_request(model), settings, request, shows_thoughts=shows_thoughts)
 
 
 def complete(
@@ -133,8 +135,10 @@ def _has_loop_guard(settings: "Settings", ignore_eos: bool) -> bool:
     return settings.loop_guard == "on" and not ignore_eos
 
 
-def _run(load: LoadRequest, settings: "Settings", request: ReplyRequest | CompleteRequest) -> None:
-    with opened_engine(load) as (engine, output):
+def _run(
+    load: LoadRequest, settings: "Settings", request: ReplyRequest | CompleteRequest, *, shows_thoughts: bool = True
+) -> None:
+    with opened_engine(load, shows_thoughts=shows_thoughts) as (engine, output):
         _answer(engine, settings, request, output)
 
 
@@ -148,7 +152,7 @@ def _answer(
 
 
 @contextmanager
-def opened_engine(load: LoadRequest) -> Iterator[tuple["LocalEngine", Output]]:
+def opened_engine(load: LoadRequest, *, shows_thoughts: bool = True) -> Iterator[tuple["LocalEngine", Output]]:
     """Opens an engine with a model, and the output; prints the progress of loading and the model's notices there.
 
     Notices about the chat template are left to `tell_of_template`.
@@ -160,7 +164,7 @@ def opened_engine(load: LoadRequest) -> Iterator[tuple["LocalEngine", Output]]:
     from tui_llama.engine.local import LocalEngine
 
     engine = LocalEngine()
-    output = Output(sys.stdout, sys.stderr)
+    output = Output(sys.stdout, sys.stderr, shows_thoughts=shows_thoughts)
     with output.closing():
         _load(engine, load, output)
         yield engine, output

@@ -17,6 +17,7 @@ def show_reply_event(event: ReplyEvent, output: Output) -> None:
     if isinstance(event, PromptProgress):
         output.progress(f"reading the prompt: {event.done_tokens} of {event.total_tokens} tokens")
     elif isinstance(event, TextPiece):
+        output.thought(event.thought)
         output.result(event.text)
     elif isinstance(event, Notice):
         output.notice(event.text)

@@ -247,6 +247,11 @@ class AnswerView(Vertical):
 
         return self.query_one(AnswerText)
 
+    def action_unfold(self) -> None:
+        """Folds the thought before the answer, or unfolds it and shows its beginning."""
+        self.thought_view.action_toggle_thought()
+        self.thought_view.scroll_visible(animate=False, top=True)
+
     def append(self, text: str, thought: str = "") -> None:
         """Adds text to the answer, and to the thought before it. Both are drawn soon."""
         if thought:

@@ -67,6 +67,16 @@ async def test_ctrl_t_unfolds_all_and_enter_the_one_in_focus() -> None:
         await driver.until(lambda: "Let me" in drawn(driver))
 
 
+async def test_space_unfolds_the_thought_of_the_message_in_focus() -> None:
+    async with opened(replies=[thinking()]) as driver:
+        await driver.ask("Why?")
+        await driver.until(lambda: "340" in drawn(driver))
+        await driver.pilot.press("alt+up", "space")
+        await driver.until(lambda: drawn(driver).endswith("Let me see."))
+        await driver.pilot.press("space")
+        await driver.until(lambda: "Let me" not in drawn(driver))
+
+
 async def test_answer_now_closes_the_thought() -> None:
     gate = ThoughtGate()
     async with opened(replies=[thinking(gate)]) as driver:

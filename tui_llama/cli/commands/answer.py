@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import click
+import msgspec
 
 from tui_llama.cli.command_settings import settings_from
 from tui_llama.cli.input_text import question_text, text_or_input, with_files
@@ -33,6 +34,9 @@ from tui_llama.cli.persona import chosen_persona, options_with, settings_with
 )
 @STOP_OPTIONS
 @click.option(
+    *("--hide-think", "hides_thoughts"), is_flag=True, default=None, help="Do not show the thought before the answer."
+)
+@click.option(
     *("-f", "--file", "files"),
     multiple=True,
     metavar="FILE",
@@ -57,6 +61,7 @@ def ask(
     if persona is not None:
         settings, options = settings_with(persona, settings, options), options_with(persona, options)
         reply_start = reply_start or persona.reply_start
+        persona = msgspec.structs.replace(persona, **dict.fromkeys(options.keys() & THINKING))  # as with the rest
     model = answering_model(options, settings)
     headless.ask(
         model,
@@ -66,6 +71,7 @@ def ask(
         ignore_eos=bool(options.get("ignore_eos")),
         reply_start=reply_start,
         persona=persona,
+        shows_thoughts=not options.get("hides_thoughts"),
     )
 
 

@@ -26,20 +26,21 @@ if TYPE_CHECKING:
     from tui_llama.settings import Settings
 
 
-def answer_by_server(address: str, settings: "Settings", request: ReplyRequest) -> None:
+def answer_by_server(address: str, settings: "Settings", request: ReplyRequest, *, shows_thoughts: bool = True) -> None:
     """Prints a server's answer.
 
     Args:
         address: The address of the model.
         settings: What was set and given. Of the sampling, the server is told no more than that.
         request: What to answer; its sampling is replaced.
+        shows_thoughts: Whether a thought is printed beside the answer, on a terminal.
 
     Raises:
         UserError: the server cannot be reached, has no such model, or the answer failed.
     """
     chosen = tuple(name for name in SamplingSettings.__struct_fields__ if f"{SAMPLING}.{name}" in settings.given)
     request = msgspec.structs.replace(request, sampling=settings.sampling, given_sampling=chosen)
-    output = Output(sys.stdout, sys.stderr)
+    output = Output(sys.stdout, sys.stderr, shows_thoughts=shows_thoughts)
     with output.closing():
         asyncio.run(_answer(address, settings, request, output))
 

@@ -46,6 +46,7 @@ ACT_KEYS: Final = (
 MOVE_KEYS: Final = (
     ("↑ ↓, k j", "The message before, after; also Alt+↑ Alt+↓"),
     ("Home, End", "The first message, the last"),
+    ("Enter, Space", "Fold or unfold the thought before the answer"),
     ("Esc, Tab", "Back to what is written"),
 )
 

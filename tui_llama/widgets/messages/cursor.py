@@ -25,6 +25,7 @@ class MessageCursor(VerticalScroll, can_focus=True):
         Binding("down,j,alt+down", "move_focus(1)", "Message after", show=False, id="message_after"),
         Binding("home,g", "focus_first", "First message", show=False, id="message_first"),
         Binding("end,G,shift+g", "focus_last", "Last message", show=False, id="message_last"),
+        Binding("enter,space", "unfold", "Fold or unfold the thought", show=False, id="message_unfold"),
         Binding("escape,tab,i", "leave", "Back to what is written", show=False, id="message_leave"),
         *(
             Binding(each.keys, f"act('{each.act.name}')", each.explanation, show=False, id=f"message_{each.act.name}")
@@ -137,6 +138,11 @@ class MessageCursor(VerticalScroll, can_focus=True):
     def action_leave(self) -> None:
         """Goes back to what is written."""
         self.post_message(self.LeaveWanted())
+
+    async def action_unfold(self) -> None:
+        """Folds or unfolds what is folded in the message in focus, if anything is."""
+        if self._focused_view is not None:
+            await self._focused_view.run_action("unfold")
 
     def action_act(self, name: str) -> None:
         """Asks for something to be done with the message in focus."""
