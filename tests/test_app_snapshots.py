@@ -12,12 +12,13 @@ from tests.fakes.chat_app import MODEL, spoken, wait_until
 from tests.fakes.models import FakeModels, found_models
 from tests.fakes.served_models import ADDRESS, HOME, served_model
 from tui_llama.app import ChatApp
-from tui_llama.chat import Role
+from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import ChatSummary, TreeMessage
 from tui_llama.engine.events import (
     Failed,
     FailureCause,
+    Finished,
     LoadProgress,
     LoadStage,
     ModelLoaded,
@@ -267,6 +268,20 @@ def test_an_answer_that_a_server_cut_off(store: Store, snap_compare: Compare) ->
         await ask(pilot, "What is a llama?", "failed")
 
     assert snap_compare(chat, terminal_size=SIZE, run_before=before)
+
+
+def test_a_folded_thought(store: Store, snap_compare: Compare) -> None:
+    usage = Usage(generated_tokens=345, generate_seconds=20.0, thought_tokens=340, thought_seconds=12.2)
+    reply: list[Step] = [
+        TextPiece(0, "", (1,), thought="Let me see."),
+        TextPiece(0, "Blue light is scattered most.", (2,)),
+        Finished(0, StopReason.END_OF_GENERATION, usage),
+    ]
+
+    async def before(pilot: Pilot[None]) -> None:
+        await ask(pilot, "Why?")
+
+    assert snap_compare(app(store, replies=[reply]), terminal_size=(60, 20), run_before=before)
 
 
 def test_help(store: Store, snap_compare: Compare) -> None:
