@@ -54,6 +54,7 @@ from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.palette import Palette
 from tui_llama.screens.presenting import why_not_now
 from tui_llama.settings_place import SettingsPlace, place_of_this_user
+from tui_llama.system.daemon_threads import import_in_thread
 from tui_llama.system.endings import TERMINAL_GONE_STATUS
 from tui_llama.terminal.gone import TerminalGone
 from tui_llama.turn.driver import TurnDriver
@@ -216,6 +217,7 @@ class ChatApp(CommandActions):
         self.chat_screen.set_focus(self.chat_screen.composer)
         await self.release_input()
         self._leaving.end_if_told()
+        self.call_after_refresh(import_in_thread, "tui_llama.widgets.markdown.answer_text")
 
     def _flush_answer(self) -> None:
         self.live_chats.flush()

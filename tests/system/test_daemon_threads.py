@@ -3,10 +3,12 @@
 import asyncio
 import contextvars
 import threading
+from pathlib import Path
 
 import pytest
 
-from tui_llama.system.daemon_threads import in_daemon_thread
+from tests.patience import HANG_SECONDS
+from tui_llama.system.daemon_threads import import_in_thread, in_daemon_thread
 
 
 async def test_it_returns_and_raises_what_the_work_does() -> None:
@@ -45,3 +47,12 @@ def test_the_end_of_the_loop_does_not_wait_for_the_work() -> None:
     assert not has_ended.is_set()
     may_end.set()  # what it says now, nobody hears
     threads[0].join()
+
+
+def test_a_module_is_imported_in_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_module_of_a_test.py").write_text("import threading\nthreading.was_imported.set()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    was_imported = threading.Event()
+    monkeypatch.setattr(threading, "was_imported", was_imported, raising=False)
+    import_in_thread("slow_module_of_a_test")
+    assert was_imported.wait(HANG_SECONDS)

@@ -17,7 +17,7 @@ from tui_llama.text_safety import sanitize_line
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 from tui_llama.widgets.status_line import Mood, Status
 
-STATUS_SECONDS: Final = 0.1
+STATUS_SECONDS: Final = 0.25  # quick enough to read; each time costs a frame
 HINT_SECONDS = 4.0
 
 _MOODS: Final = {

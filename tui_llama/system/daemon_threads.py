@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
@@ -36,3 +37,8 @@ async def in_daemon_thread(work: Callable[[], _Result]) -> _Result:
 
     threading.Thread(target=run, name="waiting", daemon=True).start()
     return await future
+
+
+def import_in_thread(module: str) -> None:
+    """Begins to import a module that will be needed soon, so that nobody has to wait for it then."""
+    threading.Thread(target=import_module, args=(module,), name="import", daemon=True).start()

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tui_llama.widgets.markdown.answer_text import AnswerText
 
 FRAME_SECONDS = 0.045  # at most 22 updates a second
-LONGEST_FRAME_SECONDS = 0.4
-REST_FOR_WORK = 7.0  # seconds of pause for each second of drawing, so that drawing takes an eighth of one core
+LONGEST_FRAME_SECONDS = 0.5
+REST_FOR_WORK = 8.0  # seconds of pause for each second of work, so that the work takes an eighth of one core
 _NOTE_STYLE = "italic $foreground 50%"
 _ATTACHED_STYLE = "$foreground 60%"
 _NAME_CELLS = 28
@@ -290,18 +290,20 @@ class AnswerView(Vertical):
                 raise
 
     async def _draw_until_the_end(self) -> None:
+        worked_until = thread_time()
         while not self._has_ended:
             await self._more.wait()
-            busy_seconds = await self._draw_pending()
+            await self._draw_pending()
+            # Counted from the last pause on: what is folded away and shown elsewhere is drawn during the pause.
+            worked_from, worked_until = worked_until, thread_time()
             if not self._has_ended:
-                rest = min(REST_FOR_WORK * busy_seconds, LONGEST_FRAME_SECONDS)
+                rest = min(REST_FOR_WORK * (worked_until - worked_from), LONGEST_FRAME_SECONDS)
                 await asyncio.sleep(max(FRAME_SECONDS, rest))
         await self._draw_pending()
         await self._draw_end()
 
-    async def _draw_pending(self) -> float:
-        """Draws the gathered text. Returns the seconds of work that it took, up to the terminal."""
-        started_at = thread_time()
+    async def _draw_pending(self) -> None:
+        """Draws the gathered text, up to the terminal."""
         self._more.clear()
         text, self._pending = "".join(self._pending), []
         thought, self._pending_thought = "".join(self._pending_thought), []
@@ -316,10 +318,10 @@ class AnswerView(Vertical):
                 self.thought_view.finish()
             self.remove_class("-thinking")
             self.remove_class("-empty")
-            await self.markdown.append(text)
-            self._report_growth()
+            with self.app.batch_update():  # else it may be arranged twice
+                await self.markdown.append(text)
+                self._report_growth()
             await self._drawn()
-        return thread_time() - started_at
 
     async def _drawn(self) -> None:
         """Waits until the next refresh is done."""

@@ -85,6 +85,22 @@ async def test_the_parts_of_a_long_answer_that_are_far_away_are_folded_and_keep_
             await wait_until(pilot, lambda: sum("Paragraph" in row for row in rows(pilot)) >= 13)
 
 
+async def test_neighbours_that_are_folded_away_share_one_place_whatever_the_length() -> None:
+    source = "".join(f"Paragraph number {number}.\n\n" for number in range(900))
+    async with shown(Transcript, height=30) as pilot:
+        transcript = pilot.app.query_one(Transcript)
+        await transcript.show([ShownMessage(is_answer=True, text=source)])
+        text = transcript.query_one(AnswerText)
+        await wait_until(pilot, lambda: text.parts[-1].is_open and not text.parts[0].is_open)
+        transcript.scroll_to(y=transcript.max_scroll_y // 2, animate=False, immediate=True)
+        await wait_until(pilot, lambda: sum("Paragraph" in row for row in rows(pilot)) >= 13)
+        await wait_until(pilot, lambda: not text.parts[-1].is_open)
+        displayed = [part for part in text.parts if part.display]
+        assert len(text.parts) > 12
+        assert len([part for part in displayed if not part.is_open]) == 2
+        assert text.virtual_size.height == 2 * 900
+
+
 async def test_a_chat_of_many_messages_mounts_a_bounded_number_of_them_both_ways() -> None:
     messages = [ShownMessage(number % 2 == 1, f"message {number}") for number in range(400)]
     async with shown(Transcript, height=20) as pilot:

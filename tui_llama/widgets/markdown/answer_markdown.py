@@ -114,13 +114,20 @@ class GrowingBulletList(MarkdownBulletList, GrowingList):
 
 
 class GrowingOrderedList(MarkdownOrderedList, GrowingList):
-    """A numbered list. It shows the numbers that were written if they ascend, else it counts on from the first."""
+    """A numbered list. It shows the numbers that were written if they ascend, else it counts on from the first.
+
+    Attributes:
+        least_digits: The numbers are padded at least to so many cells.
+    """
+
+    least_digits = 0
 
     def compose(self) -> ComposeResult:
         """Yields each item with its number."""
         items = [block for block in self._blocks if isinstance(block, MarkdownListItem)]
         numbers = _ascending([int(item.bullet) for item in items])
         width = max((len(str(number)) for number in numbers), default=0)
+        width = max(width, self.least_digits)
         for number, item in zip(numbers, items, strict=True):
             bullet = MarkdownBullet()
             bullet.symbol = f" {number:>{width}}. "

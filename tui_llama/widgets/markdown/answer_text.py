@@ -1,31 +1,49 @@
-"""The text of an answer of any length: one Markdown widget for each piece. Pieces far away are not laid out."""
+"""The text of an answer of any length: one Markdown widget for each piece. Pieces far away are not laid out.
 
+Neighbours that are folded away share one place: the first of them is as high as all, and the others are not displayed.
+So the number of widgets that Textual arranges depends on the view, and not on the length of the answer.
+"""
+
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Final
 
+from markdown_it.token import Token
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.css.scalar import Scalar
+from textual.widgets._markdown import MarkdownBlock
 
-from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
+from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown, GrowingOrderedList
 from tui_llama.widgets.markdown.code import code_blocks
 from tui_llama.widgets.markdown.pieces import LONG_CHARACTERS, Piece, pieces
 
 _OPEN_AT_FIRST: Final = 4  # pieces at the end of a text that is there as a whole
 _MARGIN_CELLS: Final = 4  # left and right of the text
 _NEAR_SCREENS: Final = 1  # parts so near to the view are laid out
-_FAR_SCREENS: Final = 1.5  # parts so far from the view are folded away
+_FAR_SCREENS: Final = 1.25  # parts so far from the view are folded away
+_LIST_DIGITS: Final = 3  # room for the numbers of a list that is cut; how many items will come is not known
 _REPARSED: Final = ("```", "~~~", "|")
 
 
 class AnswerPart(AnswerMarkdown):
-    """One piece of an answer. While it is folded away, it is empty and as high as its text is."""
+    """One piece of an answer. While it is folded away, it is empty.
+
+    Attributes:
+        piece: What it shows.
+        is_open: Whether it is laid out, and not folded away.
+        folded_rows: The height of its text while it is folded away; 0 if that is not known yet.
+        folded_width: The width of the whole text for which `folded_rows` holds.
+    """
 
     def __init__(self, piece: Piece, *, is_open: bool = True) -> None:
         super().__init__()
         self.piece = piece
         self.is_open = is_open
-        self._folded_width = 0
+        self.folded_rows = 0
+        self.folded_width = 0
         self._counted: Piece | None = None
         self._code_count = 0
 
@@ -35,12 +53,6 @@ class AnswerPart(AnswerMarkdown):
         if self.is_open:
             await self.update(self.piece.text)
             self._join()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Estimates the height of a folded part if it was measured at another width, or never."""
-        if not self.is_open and event.size.width != self._folded_width:
-            self._folded_width = event.size.width
-            self.styles.height = _rows(self.piece.text, event.size.width - _MARGIN_CELLS)
 
     @property
     def whole_source(self) -> str:
@@ -87,14 +99,36 @@ class AnswerPart(AnswerMarkdown):
         await self.update(self.piece.text)
         self._join()
         self.styles.clear_rule("height")
+        self.display = True
         self.refresh(layout=True)
 
-    async def fold(self) -> None:
-        """Removes the blocks and keeps their place."""
+    async def fold(self, width: int) -> None:
+        """Removes the blocks. `width` is that of the whole text."""
         self.is_open = False
-        self._folded_width = self.size.width
-        self.styles.height = self.outer_size.height
+        self.folded_width, self.folded_rows = width, self.outer_size.height
         await self.remove_children()
+
+    def estimate(self, width: int) -> None:
+        """Estimates the height of a folded part if it was measured at another width, or never."""
+        if width != self.folded_width:
+            self.folded_width, self.folded_rows = width, _rows(self.piece.text, width - _MARGIN_CELLS)
+
+    def stand_for(self, rows: int) -> None:
+        """Takes so many rows while it is folded away; none: another part takes its place too."""
+        if bool(rows) != self.display:
+            self.display = bool(rows)
+        if rows and self.styles.height != Scalar.from_number(rows):
+            self.styles.height = rows
+
+    def _parse_markdown(self, tokens: Iterable[Token]) -> Iterable[MarkdownBlock]:
+        """Yields the blocks. The numbers of a list that goes on in another part stand in one column there too."""
+        siblings = self.parent.parts if isinstance(self.parent, AnswerText) else []
+        above = siblings[siblings.index(self) - 1] if self in siblings[1:] else None
+        is_part_of_more = self.piece.is_joined or (above is not None and above.piece.is_joined)
+        for block in super()._parse_markdown(tokens):
+            if is_part_of_more and isinstance(block, GrowingOrderedList):
+                block.least_digits = _LIST_DIGITS
+            yield block
 
     def _join(self) -> None:
         """Removes the blank line below the last block if the next part goes on with it."""
@@ -146,18 +180,39 @@ class AnswerText(Vertical):
             top: The first row of the view, counted from the beginning of this widget.
             height: The height of the view, in rows.
         """
-        has_opened = False
+        to_open, to_fold, bottom = list[AnswerPart](), list[AnswerPart](), 0
         for part in self.parts[:-1] if self._is_growing else self.parts:
-            region = part.virtual_region
-            if not region.height:
-                continue
-            distance = max(top - region.bottom, region.y - (top + height))
-            if not part.is_open and distance < _NEAR_SCREENS * height:
-                await part.open()
-                has_opened = True
-            elif part.is_open and distance > _FAR_SCREENS * height:
-                await part.fold()
-        return has_opened
+            rows = part.virtual_region.height if part.is_open else part.folded_rows
+            above, bottom = bottom, bottom + rows
+            distance = max(top - bottom, above - (top + height))
+            if rows and not part.is_open and distance < _NEAR_SCREENS * height:
+                to_open.append(part)
+            elif rows and part.is_open and distance > _FAR_SCREENS * height:
+                to_fold.append(part)
+        if to_open or to_fold:
+            with self.app.batch_update():
+                for part in to_open:
+                    await part.open()
+                for part in to_fold:
+                    await part.fold(self.size.width)
+                self._gather()
+        return bool(to_open)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Estimates the heights of the folded parts, if the width is another one."""
+        for part in self.parts:
+            if not part.is_open:
+                part.estimate(event.size.width)
+        self._gather()
+
+    def _gather(self) -> None:
+        """Lets the first of folded neighbours take the place of them all."""
+        for is_open, run in groupby(self.parts, lambda part: part.is_open):
+            if not is_open:
+                first, *others = run
+                first.stand_for(first.folded_rows + sum(part.folded_rows for part in others))
+                for part in others:
+                    part.stand_for(0)
 
     async def finish(self) -> None:
         """Lays the last part out as a whole if that may look different. Nothing more will come."""
@@ -180,4 +235,4 @@ class AnswerText(Vertical):
 
 def _rows(text: str, width: int) -> int:
     """Returns about how many rows the text takes."""
-    return sum(max(1, -(-cell_len(line) // max(1, width))) for line in text.split("\n"))
+    return sum(max(1, -(-cell_len(line) // max(1, width))) for line in text.removesuffix("\n").split("\n"))

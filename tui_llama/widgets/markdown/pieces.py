@@ -17,8 +17,8 @@ from markdown_it.token import Token
 
 from tui_llama.widgets.markdown.rules import markdown_parser
 
-LONG_CHARACTERS: Final = 2_000  # from here on a piece is cut
-_SHORTEST: Final = 700  # characters of the first half
+LONG_CHARACTERS: Final = 1_200  # from here on a piece is cut
+_SHORTEST: Final = 500  # characters of the first half
 _LONG_PARAGRAPH: Final = 4_000  # characters of a paragraph that is cut between its sentences
 _PLACES_AND_MARKS: Final = re.compile(r"(?P<place>\n(?=.)|[.!?。！？] (?=\S))|(?P<mark>[*_`~$]+|[\[\]])")
 _CLOSING: Final = {"]": "["}
