@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from textual import events
+from textual._xterm_parser import XTermParser
 
 from tests.fakes.chat_app import Driver, opened, spoken
 from tui_llama.chat import Role, StopReason, Usage
@@ -326,3 +327,13 @@ async def test_sampling_that_was_chosen_for_an_answer_is_not_that_of_the_next_me
         gate.open()
         await driver.until(lambda: driver.answers == ["One"])
         assert engine.reply_requests[0].sampling.temperature != 1.7
+
+
+async def test_what_is_typed_right_behind_enter_is_a_message_of_its_own() -> None:
+    """All keys come before the program has dealt with the first Enter, as over a slow line."""
+    async with opened(replies=[spoken("one"), spoken("two")]) as driver:
+        for message in XTermParser().feed("first\rsecond\rthird"):
+            driver.app.post_message(message)
+        await driver.until(lambda: driver.answers == ["one", "two"])
+        assert driver.questions == ["first", "second"]
+        assert driver.written == "third"

@@ -361,7 +361,10 @@ class ChatApp(CommandActions):
         """Carries out a command, or sends a message; a message that cannot be sent stays in the composer."""
         if not self.screen_stack:  # as above; what was written is the draft of the next start
             return
-        await self._commands.submit(event.text)
+        try:
+            await self._commands.submit(event.text)
+        finally:
+            self.chat_screen.composer.settle(event)
 
     @on(Composer.LeaveRequested)
     async def _leave(self) -> None:

@@ -129,6 +129,7 @@ class Composer(EditorArea):
         self._older_count = 0
         self._history_position = 0
         self._draft = ""
+        self._submitted: list[Composer.Submitted] = []  # those with which the program has not dealt yet
         self.completer = Completer(self)
         self.take_paste: Callable[[str], bool] = lambda _text: False
         self.sends_without_text = False
@@ -188,10 +189,19 @@ class Composer(EditorArea):
             self.replace(place, (0, 0), (0, 0), maintain_selection_offset=True)
 
     def accept(self) -> None:
-        """Moves the text into the history and clears the composer."""
-        self.remember(self.text)
+        """Moves the text that was submitted, or else the whole text, into the history and clears it away.
+
+        What was typed behind a submitted text, before the program came to it, stays.
+        """
+        taken = self._submitted.pop(0).text if self._submitted else self.text
+        self.remember(taken)
         self._draft = ""
-        self.text = ""
+        self.replace_text(self.text.replace(taken, "", 1) if taken in self.text else "")
+
+    def settle(self, submitted: Submitted) -> None:
+        """Notes that the program has dealt with what was submitted; a text that it did not accept stays."""
+        if submitted in self._submitted:
+            self._submitted.remove(submitted)
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
         """Scrolls to the cursor, if its line exists.
@@ -340,8 +350,12 @@ class Composer(EditorArea):
         line = self.document.get_line(row)
         if column == len(line) and line.endswith("\\"):
             self.replace("\n", (row, column - 1), (row, column), maintain_selection_offset=False)
-        elif self.text.strip() or self.sends_without_text:
-            self.post_message(self.Submitted(self.text))
+            return
+        text = self.text.removeprefix("".join(submitted.text for submitted in self._submitted))
+        if text.strip() or (self.sends_without_text and not self._submitted):
+            submitted = self.Submitted(text)
+            self._submitted.append(submitted)
+            self.post_message(submitted)
 
     # --- history ------------------------------------------------------------------------------------------------
 
