@@ -63,6 +63,7 @@ async def test_a_program_gets_the_text_as_it_is(tmp_path: Path, monkeypatch: pyt
     a_program(tmp_path, "xclip", f'cat > "{tmp_path}/got"')
     written: list[str] = []
     copied = await copy("$(touch x) 'é'\n", {"DISPLAY": ":0"}, written.append, tmp_path / "file", "linux")
+    assert copied is not None
     assert copied.words == "by xclip"
     assert (tmp_path / "got").read_text() == "$(touch x) 'é'\n"
     assert not written
@@ -74,6 +75,7 @@ async def test_the_next_way_is_taken_if_a_program_fails(tmp_path: Path, monkeypa
     a_program(tmp_path, "xsel", "exit 1")
     written: list[str] = []
     copied = await copy("x", {"DISPLAY": ":0"}, written.append, tmp_path / "file", "linux")
+    assert copied is not None
     assert "OSC 52" in copied.words and not copied.is_certain
     assert written == [f"\x1b]52;c;{encoded('x')}\a"]
 
@@ -82,5 +84,7 @@ async def test_the_last_way_is_a_file(tmp_path: Path) -> None:
     written: list[str] = []
     file = tmp_path / "folder" / "copied.txt"
     copied = await copy("words", {"TERM": "linux"}, written.append, file, "linux")
+    assert copied is not None
     assert file.read_text() == "words" and str(file) in copied.words
+    assert await copy("words", {"TERM": "linux"}, written.append, None, "linux") is None
     assert not written

@@ -85,13 +85,15 @@ class TextsController(OfShownChat):
     async def _copy(self, text: str, name: str) -> None:
         from tui_llama.system import clipboard
 
-        file = paths.data_folder() / "copied.txt"
+        # Of an incognito chat nothing comes onto the disk.
+        file = None if self._turn_driver.chat.is_incognito else paths.data_folder() / "copied.txt"
         try:
             copied = await clipboard.copy(text, os.environ, self._view.write_sequence, file)
         except OSError as error:
             self._view.show_hint(f"{name} could not be copied: {file} cannot be written ({error.strerror}).")
         else:
-            self._view.show_hint(f"{name} was copied {copied.words}.")
+            way = "not copied: nothing here reaches a clipboard" if copied is None else f"copied {copied.words}"
+            self._view.show_hint(f"{name} was {way}.")
 
     def copy_message(self, position: int) -> None:
         """Copies message number `position` as it was written."""

@@ -90,16 +90,23 @@ def sequence(text: str, environment: Mapping[str, str]) -> str:
 
 
 async def copy(
-    text: str, environment: Mapping[str, str], write: Callable[[str], None], file: Path, platform: str = sys.platform
-) -> Copied:
+    text: str,
+    environment: Mapping[str, str],
+    write: Callable[[str], None],
+    file: Path | None,
+    platform: str = sys.platform,
+) -> Copied | None:
     """Copies `text` by the best way there is.
 
     Args:
         text: Any text.
         environment: The variables of this process.
         write: Writes a sequence to the terminal.
-        file: Where the text is put if nothing else works.
+        file: Where the text is put if nothing else works; None: nowhere.
         platform: As `sys.platform` names it.
+
+    Returns:
+        The way; None if there is none.
 
     Raises:
         OSError: The file, the last way, cannot be written.
@@ -111,6 +118,8 @@ async def copy(
     if by_terminal:
         write(by_terminal)
         return Copied("through the terminal (OSC 52), if it allows that", is_certain=False)
+    if file is None:
+        return None
     await asyncio.to_thread(replace_own_file, file, text.encode("utf-8", "replace"))
     return Copied(f"into {file}, because nothing here reaches a clipboard")
 
