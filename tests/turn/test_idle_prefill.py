@@ -346,8 +346,9 @@ async def test_escape_at_rest_stops_what_is_read_ahead() -> None:
         await driver.until(lambda: "reading ahead 100 / 9,000" in driver.status)
         await driver.pilot.press("escape")
         await driver.until(lambda: "reading ahead" not in driver.status)
+        asked = len(engine.idle_prefill_requests)
         await driver.write(" three")
-        await driver.until(lambda: len(engine.idle_prefill_requests) == 2)
+        await driver.until(lambda: len(engine.idle_prefill_requests) > asked)
         assert last_asked(driver).draft == "one two"
 
 
