@@ -71,7 +71,10 @@ def test_options_of_our_engine_are_refused_by_their_flags(name: str, flag: str) 
 
 
 def test_options_that_a_server_knows_are_not_refused() -> None:
-    refuse_options_of_our_engine({"temperature": 1.0, "max_tokens": 5, "stop_texts": ("a",), "system_prompt": "b"})
+    known = {"temperature": 1.0, "max_tokens": 5, "stop_texts": ("a",), "system_prompt": "b"}
+    refuse_options_of_our_engine(known)
+    with pytest.raises(click.UsageError, match=r"^--threads cannot be used"):  # and is the only one that is named
+        refuse_options_of_our_engine({**known, "threads": 2})
 
 
 # --- ask, and commands that need a file
