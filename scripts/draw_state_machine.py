@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from tui_llama.conversation import SERVER_FAILURES, TRANSITIONS, Event, Late, Row, State
+from tui_llama.conversation import SERVER_FAILURES, TRANSITIONS, Event, Late, State
+from tui_llama.turn_vocabulary.rows import Row
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "state-machine.md"
 
