@@ -149,15 +149,16 @@ class ChatApp(CommandActions):
         self._commands = CommandsController(self._turn, self)
         self.model_choices = ModelChoices(models, settings.servers, self.run_beside, self._complete)
         self._paths = PathCompletion(PathLookup(run, self._complete), self._attachments.attach_typed)
+        self._texts = TextsController(chats, self, run)
         self._slash_completion = SlashCompletion(
             {
+                "messages": self._texts.message_choices,
                 "models": self.model_choices.choices,
                 "paths": self._paths.choices,
                 "sampling": sampling_choices,
                 "personas": persona_choices,
             }
         )
-        self._texts = TextsController(chats, self, run)
         self._system_prompt = SystemPromptController(chats, self._draft, self._idle_prefill, self, run)
         self._personas = PersonasController(chats, self._system_prompt, self.models, models, self, run)
         self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
@@ -409,6 +410,10 @@ class ChatApp(CommandActions):
     def _show_attachments(self, event: UserMessage.AttachmentsWanted) -> None:
         self._attachments.show_all(event.attachments)
 
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copies what a dialog or an editor asks to, the same way as all else, and tells which way that was."""
+        self._texts.copy(text, "The text")
+
     def on_code_block_copy_wanted(self, event: "CodeBlock.CopyWanted") -> None:
         """Copies the code of a block whose mark was clicked."""
         self._texts.copy_code(event.text, event.number)
@@ -439,6 +444,10 @@ class ChatApp(CommandActions):
     @on(MessageCursor.ActWanted)
     def _act_on_message(self, event: MessageCursor.ActWanted) -> None:
         self._messages.act(event.act, event.position)
+
+    @on(MessageCursor.CodeWanted)
+    def _copy_code_of_message(self, event: MessageCursor.CodeWanted) -> None:
+        self._texts.copy_code_of(event.position, event.number)
 
     @on(MessageCursor.FocusMoved)
     def _show_message_hints(self, event: MessageCursor.FocusMoved) -> None:

@@ -143,12 +143,12 @@ class CommandActions(PreferenceActions):
         self._prompts.show_prompt()
 
     def action_copy_answer(self, what: str = "") -> None:
-        """Copies the last answer as it was written, or the code block of it that is named."""
+        """Copies the message in focus, else the last answer, as it was written; or the code block that is named."""
         self._texts.copy_answer(what)
 
-    def action_raw_answer(self) -> None:
-        """Shows the last answer as it was written, with the marks of its Markdown."""
-        self._texts.show_raw()
+    def action_raw_answer(self, which: str = "") -> None:
+        """Shows a message as it was written: the one that is named or in focus, else the last answer."""
+        self._texts.show_raw(which)
 
     def action_whole_message(self) -> None:
         """Shows all of the last message of which only the beginning is shown."""

@@ -1,8 +1,6 @@
 """Textual's app, mended for real terminals: how they are read, drawn again, copied to and left."""
 
 import asyncio
-import base64
-import os
 import sys
 from collections.abc import Sequence
 from itertools import groupby
@@ -99,13 +97,6 @@ class TerminalApp(App[None]):
     def _draw_all(self) -> None:
         """Draws all: after the program was suspended, the terminal shows nothing of what did not change meanwhile."""
         self.screen.refresh()
-
-    def copy_to_clipboard(self, text: str) -> None:
-        """Asks the terminal to copy; inside tmux, which would keep it to itself, the terminal around it too."""
-        super().copy_to_clipboard(text)
-        if os.environ.get("TMUX") and self._driver is not None:
-            encoded = base64.b64encode(text.encode()).decode()
-            self._driver.write(f"\x1bPtmux;\x1b\x1b]52;c;{encoded}\a\x1b\\")
 
     def keep_for_paste(self, text: str) -> None:
         """Keeps a text that the editor's key for pasting inserts, whatever the terminal does with it."""

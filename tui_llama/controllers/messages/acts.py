@@ -51,6 +51,7 @@ class MessagesController(OfShownChat):
             Act.CONTINUE: self._then_write(turn.continue_answer),
             Act.COPY: texts.copy_message,
             Act.COPY_CODE: texts.copy_code_of,
+            Act.RAW: texts.show_raw_of,
             Act.REGENERATE: other_answers.choose,
             Act.BRANCH: self.branch,
             Act.DELETE: self.delete,

@@ -13,6 +13,7 @@ class Act(StrEnum):
     CONTINUE = "continue"
     COPY = "copy"
     COPY_CODE = "copy code"
+    RAW = "raw"
     REGENERATE = "regenerate"
     BRANCH = "branch"
     DELETE = "delete"
@@ -35,6 +36,7 @@ ACT_KEYS: Final = (
     ActKey(Act.CONTINUE, "c", "c", "Go on with an answer that was cut off or edited"),
     ActKey(Act.COPY, "y", "y", "Copy the message"),
     ActKey(Act.COPY_CODE, "Y,shift+y", "Y", "Copy the last code in the message"),
+    ActKey(Act.RAW, "m", "m", "Show the message as it was written"),
     ActKey(Act.REGENERATE, "r", "r", "Answer again: the same way, or another"),
     ActKey(Act.BRANCH, "b", "b", "Go on from here: what follows stays as a branch"),
     ActKey(Act.DELETE, "d,delete", "d", "Delete the message and what follows it"),
@@ -47,6 +49,7 @@ MOVE_KEYS: Final = (
     ("↑ ↓, k j", "The message before, after; also Alt+↑ Alt+↓"),
     ("Home, End", "The first message, the last"),
     ("Enter, Space", "Fold or unfold the thought before the answer"),
+    ("1 … 9", "Copy the code block of that number in the message"),
     ("Esc, Tab", "Back to what is written"),
 )
 
@@ -55,4 +58,4 @@ def hints(*, is_answer: bool, version: int, version_count: int) -> list[str]:
     """Returns the keys that are useful for a message, for the line below the text that is written."""
     versions = [f"←→ {version}/{version_count}"] if version_count > 1 else []
     go_on = ["c continue"] if is_answer else []
-    return [*versions, "e edit", *go_on, "r again", "y copy", "b branch", "d delete", "u undo"]
+    return [*versions, "e edit", *go_on, "r again", "y copy", "b branch", "d delete", "m raw", "u undo"]

@@ -28,6 +28,11 @@ class MessageCursor(VerticalScroll, can_focus=True):
         Binding("enter,space", "unfold", "Fold or unfold the thought", show=False, id="message_unfold"),
         Binding("escape,tab,i", "leave", "Back to what is written", show=False, id="message_leave"),
         *(
+            # The help of what has the focus tells of the first only.
+            Binding(f"{number}", f"copy_code({number})", "Copy code block 1 … 9" if number == 1 else "", show=False)
+            for number in range(1, 10)
+        ),
+        *(
             Binding(each.keys, f"act('{each.act.name}')", each.explanation, show=False, id=f"message_{each.act.name}")
             for each in ACT_KEYS
         ),
@@ -40,6 +45,14 @@ class MessageCursor(VerticalScroll, can_focus=True):
             super().__init__()
             self.act = act
             self.position = position
+
+    class CodeWanted(Message):
+        """Posted when the user wants to copy code block `number`, counted from 1, of message number `position`."""
+
+        def __init__(self, position: int, number: int) -> None:
+            super().__init__()
+            self.position = position
+            self.number = number
 
     class FocusMoved(Message):
         """Posted when another message has the focus; `position` is None when none has it any more."""
@@ -148,3 +161,8 @@ class MessageCursor(VerticalScroll, can_focus=True):
         """Asks for something to be done with the message in focus."""
         if self._in_focus is not None:
             self.post_message(self.ActWanted(Act[name], self._in_focus))
+
+    def action_copy_code(self, number: int) -> None:
+        """Asks for a code block of the message in focus to be copied."""
+        if self._in_focus is not None:
+            self.post_message(self.CodeWanted(self._in_focus, number))
