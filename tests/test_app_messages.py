@@ -13,8 +13,10 @@ from tui_llama.chats.stored import TreeMessage
 from tui_llama.engine.events import Finished, ModelLoaded, PromptEncoded, TextPiece
 from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import Gate, ScriptedEngine, Step, demo_model
+from tui_llama.screens.dialogs.ask_whether import AskWhether
 from tui_llama.screens.dialogs.messages.answer_again import AnswerAgain
 from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
+from tui_llama.screens.dialogs.messages.delete_message import DeleteMessage
 from tui_llama.widgets.message_view import AnswerView, UserMessage
 
 
@@ -151,11 +153,20 @@ async def test_up_where_nothing_is_written_edits_the_last_message_and_else_is_th
 # --- deleting, branching, undoing -------------------------------------------------------------------------------
 
 
+async def delete(driver: Driver, key: str) -> None:
+    """Deletes the message in focus, with a key of the dialog."""
+    await driver.pilot.press("d")
+    await driver.until(lambda: isinstance(driver.app.screen, DeleteMessage))
+    await driver.until(lambda: "Only this (o)" in driver.screen_text())
+    await driver.pilot.press(key)
+    await driver.until(lambda: not isinstance(driver.app.screen, DeleteMessage))
+
+
 async def test_a_message_is_deleted_with_what_follows_and_undo_brings_it_back(store: Store) -> None:
     async with opened(replies=[spoken("a"), spoken("b")], store=store) as driver:
         await asked(driver, "one", "two")
         await go_to(driver, "two", "alt+up", "k")
-        await driver.pilot.press("d")
+        await delete(driver, "a")
         await driver.until(lambda: driver.answers == ["a"])
         assert "2 messages are deleted" in driver.status
         await driver.until(lambda: in_focus(driver) == ["a"])
@@ -168,6 +179,64 @@ async def test_a_message_is_deleted_with_what_follows_and_undo_brings_it_back(st
         assert "Undone: the deletion." in driver.status
         await driver.pilot.press("alt+u")
         assert "There is nothing to undo." in driver.status
+
+
+@pytest.mark.parametrize("size", [(60, 20), (100, 30)])
+async def test_a_message_is_deleted_alone_what_follows_stays_and_undo_brings_it_back(
+    store: Store, size: tuple[int, int]
+) -> None:
+    replies = [spoken("a"), spoken("b"), spoken("c")]
+    async with opened(replies=replies, store=store, size=size) as driver:
+        await asked(driver, "one", "two")
+        await go_to(driver, "a", "alt+up", "home", "j")
+        await driver.pilot.press("d")
+        await driver.until(lambda: "2 messages follow it." in driver.screen_text())
+        await driver.until(lambda: "The next answer then keeps" in driver.screen_text())
+        await driver.pilot.press("enter")  # on the button that has the focus
+        await driver.until(lambda: driver.answers == ["b"])
+        assert driver.questions == ["one", "two"]
+        assert "The message is deleted" in driver.status
+        await driver.pilot.press("escape")
+        await driver.ask("three")
+        request = driver.engine.reply_requests[-1]
+        assert isinstance(request, ReplyRequest)
+        assert [message.text for message in request.messages] == ["one", "two", "b", "three"]
+        await driver.at_rest()
+    async with opened(store=store) as driver:
+        await driver.pilot.press("ctrl+pagedown")
+        await driver.until(lambda: driver.answers == ["b", "c"])
+        await driver.send("/undo")
+        await driver.until(lambda: driver.answers == ["a", "b", "c"])
+
+
+async def test_a_deletion_can_be_called_off() -> None:
+    async with opened(replies=[spoken("a")]) as driver:
+        await asked(driver, "one")
+        for key in ("n", "escape"):
+            await go_to(driver, "one", "alt+up", "home")
+            await delete(driver, key)
+            assert (driver.questions, driver.answers) == (["one"], ["a"])
+
+
+async def test_the_last_message_is_deleted_by_a_command_and_then_the_chat_whose_messages_are_all_gone(
+    store: Store,
+) -> None:
+    async with opened(replies=[spoken("a")], store=store) as driver:
+        await asked(driver, "one")
+        for _ in range(2):
+            await driver.send("/delete message")
+        await driver.until(lambda: (driver.questions, driver.answers) == ([], []))
+        await driver.send("/delete message")
+        await driver.until_state("There is no message to delete.")
+        await driver.send("/delete everything")
+        await driver.until_state("Write /delete for this chat")
+        await driver.send("/delete")
+        await driver.until(lambda: isinstance(driver.app.screen, AskWhether))
+        await driver.pilot.press("y")
+        await driver.at_rest()
+        await driver.until(lambda: store.list_chats() == [])
+        await driver.send("/delete")
+        await driver.until_state("This chat is empty")
 
 
 async def test_another_branch_is_begun_from_any_message() -> None:
@@ -204,18 +273,56 @@ async def test_a_title_is_undone_by_a_key() -> None:
         await driver.until(lambda: "Numbers" not in driver.screen_text())
 
 
-async def test_nothing_is_changed_while_an_answer_comes() -> None:
+def half_answered(gate: Gate) -> list[list[Step]]:
+    """Two replies, the second of which waits in its middle."""
+    return [spoken("a"), [*spoken("b", "c")[:2], gate, *spoken("b", "c")[2:]]]
+
+
+async def asks_to_stop(driver: Driver, key: str) -> None:
+    await driver.until(lambda: isinstance(driver.app.screen, AskWhether))
+    await driver.until(lambda: "Stop the answer first?" in driver.screen_text())
+    await driver.pilot.press(key)
+    await driver.until(lambda: not isinstance(driver.app.screen, AskWhether))
+
+
+async def test_while_an_answer_comes_nothing_is_changed_unless_the_user_lets_it_be_stopped() -> None:
     gate = Gate()
-    async with opened(replies=[spoken("a"), [*spoken("b")[:2], gate, *spoken("b")[2:]]]) as driver:
+    async with opened(replies=half_answered(gate)) as driver:
         await asked(driver, "one")
         await driver.send("two")
         await driver.until_state("answering")
-        for key in "dbu":
-            await driver.pilot.press("alt+up", "home", key)
-            await driver.until_state("Wait for the answer" if key != "u" else "nothing to undo")
+        await go_to(driver, "one", "alt+up", "home")
+        await driver.pilot.press("b")
+        await asks_to_stop(driver, "n")
+        await driver.until_state("answering")
         assert driver.questions == ["one", "two"]
+        await driver.pilot.press("d")
+        await driver.until(lambda: "Only this (o)" in driver.screen_text())
+        await driver.pilot.press("a")
+        await asks_to_stop(driver, "escape")
+        assert driver.questions == ["one", "two"]
+        await driver.pilot.press("u")
+        await driver.until_state("nothing to undo")
         gate.open()
         await driver.until_state("ready")
+        assert driver.answers == ["a", "bc"]
+
+
+async def test_an_answer_is_stopped_for_another_branch_and_its_text_is_kept(store: Store) -> None:
+    gate = Gate()
+    async with opened(replies=half_answered(gate), store=store) as driver:
+        await asked(driver, "one")
+        await driver.send("/regen")
+        await driver.until(lambda: driver.answers == ["b"])
+        await go_to(driver, "b", "alt+up")
+        await driver.pilot.press("left")
+        await asks_to_stop(driver, "y")
+        gate.open()
+        await driver.until(lambda: driver.answers == ["a"])
+        await driver.until_state("ready")
+        await driver.pilot.press("right")
+        await driver.until(lambda: driver.answers == ["b"])
+        assert driver.notes == ["stopped · version 2 of 2"]
 
 
 async def test_a_message_is_copied() -> None:

@@ -163,7 +163,9 @@ class ChatApp(CommandActions):
         self._personas = PersonasController(chats, self._system_prompt, self.models, models, self, run)
         self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
         self._other_answers = OtherAnswers(chats, self._turn, self.models, self)
-        self._messages = MessagesController(chats, self._editing, self._turn, self._texts, self._other_answers, self)
+        self._messages = MessagesController(
+            chats, self._editing, self._turn, self._texts, self._other_answers, self._draft, self
+        )
         self._thinking = ThinkingController(chats, self)
         self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
         self._chats = ChatsController(chats, self._saving, self._editing, settings, self, run)

@@ -33,7 +33,8 @@ class Ledger(msgspec.Struct, frozen=True):
     Attributes:
         by_vocabulary: The ids of each vocabulary, by its fingerprint.
         newest_vocabulary: That of the newest answer whose tokens are known.
-        lacks_end: Whether the path ends in an answer whose text has no ids, or ids of its beginning only.
+        lacks_end: Whether the path ends in an answer whose text has no ids, ids of its beginning only, or ids that go
+            on from a message that was deleted since then.
     """
 
     by_vocabulary: Mapping[str, tuple[int, ...]] = {}

@@ -96,13 +96,18 @@ class StoredBranch(msgspec.Struct, frozen=True):
 
 
 class TreeMessage(msgspec.Struct, frozen=True):
-    """A message in the tree of its chat; `beginning` are the first 200 characters of its text, not safe to print."""
+    """A message in the tree of its chat; `beginning` are the first 200 characters of its text, not safe to print.
+
+    `version` counts from 1, of `version_count` messages in the same place.
+    """
 
     message_id: int
     parent_id: int | None
     role: Role
     beginning: str
     created_at: datetime
+    version: int = 1
+    version_count: int = 1
 
 
 class Deletion(msgspec.Struct, frozen=True):

@@ -173,9 +173,13 @@ class CommandActions(PreferenceActions):
         """Gives this chat another title; asks for it where none is given."""
         self._chats.rename(title)
 
-    def action_delete_chat(self) -> None:
-        """Deletes this chat, if the user means it."""
-        self._chats.delete()
+    def action_delete_chat(self, what: str = "") -> None:
+        """Deletes this chat, if the user means it; or its last message."""
+        word = what.strip().lower()
+        if word in ("", "chat"):
+            self._chats.delete()
+        else:
+            self._messages.deletions.delete_named(word)
 
     def action_choose_model(self, path: str = "") -> None:
         """Loads the model of that name, path or address of a server, or lets the user choose one."""

@@ -229,7 +229,7 @@ class ChatsController(OfShownChat):
     def delete(self) -> None:
         """Deletes the open chat, if the user means it."""
         chat = self._turn_driver.chat  # the one that the user is asked about, whichever is shown by then
-        if chat.is_empty:
+        if chat.chat_id is None:  # one whose messages were all deleted still has them
             self._view.show_hint("This chat is empty; there is nothing to delete.")
             return
         from tui_llama.screens.dialogs.ask_whether import AskWhether

@@ -216,7 +216,14 @@ COMMANDS = (
     Command("show_attached", "Attachments", "Show what is attached to your message, or was to the last", ("attached",)),
     Command("detach", "Detach", "Attach nothing to your next message", ("detach",)),
     Command("rename_chat", "Rename chat", "Give this chat another title", ("rename",), argument="title"),
-    Command("delete_chat", "Delete chat", "Delete this chat for good", ("delete",)),
+    Command(
+        "delete_chat",
+        "Delete",
+        "Delete this chat for good, or its last message: /delete message",
+        ("delete",),
+        argument="what",
+        choices=(Choice("chat", "this chat, for good"), Choice("message", "the last message; undo brings it back")),
+    ),
     Command(
         "choose_model",
         "Model",

@@ -415,6 +415,11 @@ class TurnDriver:
         text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
         return await self._estimate(len(self.chat.entries), text, system_prompt=system_prompt)
 
+    async def estimate_without(self, position: int, draft: str) -> PromptEstimate | None:
+        """Returns what the next reply would have to read without message `position`; the rest as for today's date."""
+        text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
+        return await self._estimate(len(self.chat.entries), text, without=position)
+
     async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
         """Returns what the model is given; None while there is nothing to give, or no model that could tell.
 
@@ -439,6 +444,7 @@ class TurnDriver:
         *,
         begun_at: datetime | None = None,
         system_prompt: str | None = None,
+        without: int | None = None,
         shows_prompt: bool = False,
     ) -> PromptEstimate | None:
         """Asks for the price of a prompt: the conversation before message `position`, and `text` behind it if any."""
@@ -447,6 +453,6 @@ class TurnDriver:
             if self.model is None or self.model_is_loading or not self.capabilities.can_estimate:
                 return None
             request = await self.requests.estimate(
-                chat, position, text, begun_at, system_prompt, shows_prompt=shows_prompt
+                chat, position, text, begun_at, system_prompt, without, shows_prompt=shows_prompt
             )
             return await self._host.engine.estimate(request)

@@ -14,6 +14,8 @@ def change_path(chat: OpenChat, change: conversation.ChangePath) -> None:
     match change:
         case conversation.EditAnswer(position=position, text=text):
             chat.replace_answer(position, text)
+        case conversation.DeleteMessage(position=position, is_alone=True):
+            chat.delete_message_alone(position)
         case conversation.DeleteMessage(position=position):
             chat.delete_message(position)
         case conversation.Branch(position=position):

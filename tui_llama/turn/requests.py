@@ -102,7 +102,7 @@ class RequestMaker:
             answer_thought=chat.entries[-1].thought,
             thinking=self.thinking(chat)[0],
             thinking_tokens=self.thinking(chat)[1],
-            answer_tokens=answer_tokens if fed.token_ids and not fed.lacks_newest else 0,
+            answer_tokens=answer_tokens if fed.token_ids and not fed.lacks_newest and not ledger.lacks_end else 0,
             messages=() if has_tokens else chat.messages(),
         )
 
@@ -130,19 +130,20 @@ class RequestMaker:
         text: str,
         begun_at: datetime | None = None,
         system_prompt: str | None = None,
+        without: int | None = None,
         *,
         shows_prompt: bool = False,
     ) -> EstimateRequest:
         """Returns the request for the price of a prompt, and for the prompt itself if `shows_prompt`.
 
-        The prompt has the conversation before message number `position`, and `text` behind it if there is any. A
-        moment and a system prompt stand in place of the chat's own.
+        The prompt has the conversation before message number `position`, but not message number `without`, and `text`
+        behind it if there is any. A moment and a system prompt stand in place of the chat's own.
         """
         settings = self.of_model
         fed = self._fed_in(await chat.ledger_before(position))
         question = (ChatMessage(Role.USER, text),) if text else ()
         return EstimateRequest(
-            messages=(*chat.messages_before(position, system_prompt), *question),
+            messages=(*chat.messages_before(position, system_prompt, without), *question),
             ledger=fed.token_ids,
             vocabulary=fed.vocabulary,
             begun_at=date_text(begun_at or chat.begun_at),

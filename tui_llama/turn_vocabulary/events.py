@@ -81,9 +81,10 @@ class EditAnswer(ChangePath, frozen=True):
 
 
 class DeleteMessage(ChangePath, frozen=True):
-    """The user deletes message number `position` and all that follows it."""
+    """The user deletes message number `position`, alone or with all that follows it."""
 
     position: int
+    is_alone: bool = False
 
 
 class Branch(ChangePath, frozen=True):

@@ -12,7 +12,10 @@ from tui_llama.chats.open_chat import OpenChat
 from tui_llama.chats.store import Store
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["say", "edit", "delete", "branch", "version", "undo"]), st.integers(0, 9)), max_size=14
+    st.tuples(
+        st.sampled_from(["say", "edit", "delete", "delete alone", "branch", "version", "undo"]), st.integers(0, 9)
+    ),
+    max_size=14,
 )
 
 
@@ -36,6 +39,8 @@ def change(chat: OpenChat, what: str, number: int, text: str) -> bool:
     position = number % len(chat.entries)
     if what == "delete":
         chat.delete_message(position)
+    elif what == "delete alone":
+        chat.delete_message_alone(position)
     elif what == "branch":
         chat.branch_after(position)
     elif chat.entries[position].role is Role.USER:
@@ -50,7 +55,9 @@ def check_soundness(chat: OpenChat) -> None:
     before = None
     for entry in chat.entries:
         assert tree[entry.message_id].parent_id == before
-        beside = [each for each in tree.values() if each.parent_id == before and each.role is entry.role]
+        shown = tree[entry.message_id]
+        assert (shown.version, shown.version_count) == (entry.version, entry.version_count)
+        beside = [each for each in tree.values() if each.parent_id == before]
         assert [each.message_id for each in beside].index(entry.message_id) + 1 == entry.version
         assert len(beside) == entry.version_count
         before = entry.message_id
@@ -76,7 +83,7 @@ async def run(steps: list[tuple[str, int]]) -> None:
             if expected is not None:
                 assert chat.undo() is not None
                 assert path(chat) == expected
-        elif what in ("edit", "delete", "branch"):
+        elif what in ("edit", "delete", "delete alone", "branch"):
             before = path(chat)
             if change(chat, what, number, f"text {at}"):
                 paths.append(before)

@@ -225,3 +225,71 @@ async def test_undoing_an_edit_keeps_the_version_that_has_gone_on(journal: Journ
     chat.show_message(newer)
     assert texts(chat) == ["one", "too long"]
     assert (await reopened(chat, journal)).entries == chat.entries
+
+
+# --- a message deleted alone ------------------------------------------------------------------------------------
+
+
+async def test_what_follows_a_message_that_is_deleted_alone_stays_on_all_branches(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    answered(chat, "one", "two")
+    answered(chat, "three", "four")
+    chat.branch_after(1)
+    answered(chat, "third", "fourth")
+    chat.delete_message_alone(1)
+    assert texts(chat) == ["one", "third", "fourth"]
+    assert places(chat) == [(1, 1), (2, 2), (1, 1)]
+    assert (await reopened(chat, journal)).entries == chat.entries
+    chat.show_message(chat.version_beside(1, -1) or 0)
+    assert texts(chat) == ["one", "three", "four"]
+    assert [message.text for message in chat.messages()] == ["one", "three", "four"]
+    assert {(each.beginning, each.version, each.version_count) for each in chat.tree()} == {
+        ("one", 1, 1),
+        ("three", 1, 2),
+        ("four", 1, 1),
+        ("third", 2, 2),
+        ("fourth", 1, 1),
+    }
+    assert chat.undoable is Change.DELETION
+    again = await reopened(chat, journal)
+    assert chat.undo() is again.undo() is Change.DELETION
+    assert texts(chat) == [*texts(again)[:2], "third", "fourth"] == ["one", "two", "third", "fourth"]
+
+
+async def test_an_answer_below_a_deleted_message_goes_on_from_its_text(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    answered(chat, "one", "two")
+    answered(chat, "three", "four")
+    assert not (await chat.ledger_to_go_on())[0].lacks_end
+    chat.delete_message_alone(1)
+    assert (await chat.ledger_to_go_on())[0].lacks_end  # its tokens were read behind what is deleted
+    answer_again(chat, "fourth")
+    assert not (await chat.ledger_to_go_on())[0].lacks_end
+
+
+async def test_a_message_deleted_alone_at_the_end_of_the_path_gives_way_to_what_follows_it(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    answered(chat, "one", "two")
+    answered(chat, "three", "four")
+    chat.branch_after(1)
+    chat.delete_message_alone(1)
+    assert texts(chat) == ["one", "three", "four"]
+    chat.delete_message_alone(2)  # which nothing follows
+    assert texts(chat) == ["one", "three"]
+    chat.delete_message_alone(0)
+    assert texts(chat) == ["three"]
+    for expected in (["one", "three"], ["one", "three", "four"], ["one", "two"]):
+        chat.undo()
+        assert texts(chat) == expected
+
+
+async def test_own_messages_and_answers_in_one_place_are_versions_of_each_other(journal: Journal) -> None:
+    chat = OpenChat(journal)
+    answered(chat, "one", "two")
+    chat.branch_after(0)
+    chat.add_message("or rather")
+    assert places(chat) == [(1, 1), (2, 2)]
+    chat.show_message(chat.version_beside(1, -1) or 0)
+    assert texts(chat) == ["one", "two"]
+    assert places(chat) == [(1, 1), (1, 2)]
+    assert [(each.version, each.version_count) for each in chat.tree()] == [(1, 1), (1, 2), (2, 2)]

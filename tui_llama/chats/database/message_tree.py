@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from tui_llama.chat import Attachment, Role
 from tui_llama.chats.database.store_file import StoreFile
 from tui_llama.chats.database.tables import chats, deletions, messages
-from tui_llama.chats.database.tables.rows import message_from_row
 from tui_llama.chats.stored import Deletion, StoredBranch, StoredMessage, TreeMessage
 from tui_llama.chats.stored_text import title_of
 from tui_llama.errors import CallerError
@@ -24,7 +23,7 @@ class MessageTree(StoreFile):
             if tip_message_id is not None:
                 messages.require_message(database, chat_id, tip_message_id)
                 tip = tip_message_id
-            return [message_from_row(message, pieces) for message, pieces in messages.path_to(database, tip)]
+            return messages.shown_path_to(database, tip)
 
     def all_messages(self, chat_id: str) -> list[StoredMessage]:
         """Returns every message of the chat, on all branches, oldest first."""
@@ -32,7 +31,7 @@ class MessageTree(StoreFile):
             return messages.all_messages(database, chat_id)
 
     def versions(self, message_id: int) -> list[int]:
-        """Returns the messages with the same parent and role as this one, itself included, oldest first."""
+        """Returns the messages in the same place as this one, itself included, oldest first; none if it is deleted."""
         with self._transaction("DEFERRED") as database:
             return messages.versions_of(database, message_id)
 
@@ -132,6 +131,16 @@ class MessageTree(StoreFile):
             count = deletions.delete_below(database, message_id, deleted_at)
             self._move_tip(database, chat_id, tip_message_id)
             return count
+
+    def delete_message(self, message_id: int, deleted_at: int, tip_message_id: int | None) -> None:
+        """Deletes a message alone, and moves the tip: what follows it stands below the message before it from now on.
+
+        The arguments are those of `delete_messages`.
+        """
+        with self._transaction() as database:
+            chat_id = messages.message_row(database, message_id).chat_id
+            deletions.delete_alone(database, message_id, deleted_at)
+            self._move_tip(database, chat_id, tip_message_id)
 
     def bring_back(self, chat_id: str, deleted_at: int, tip_message_id: int | None) -> None:
         """Takes back the deletion of that moment, and moves the tip."""

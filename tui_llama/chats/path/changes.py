@@ -99,6 +99,26 @@ class ChangedPath(AnsweredPath):
         self._take_path()
         return count
 
+    def delete_message_alone(self, position: int) -> None:
+        """Deletes entry number `position`; what follows it, on every branch, follows the entry before it from now on.
+
+        The tokens of what follows were read behind the deleted message, so they are read again.
+        """
+        memory, tip_before, deleted_at = self._record.memory, self.tip, new_moment()
+        message_id = self.entries[position].message_id
+        is_last = position == len(self.entries) - 1
+        tip = memory.newest_tip_below(message_id) if is_last else tip_before
+        if tip == message_id:  # nothing follows it anywhere
+            self.delete_message(position)
+            return
+
+        def change(store: Store, id_there: IdThere) -> None:
+            store.delete_message(id_there(message_id), deleted_at, None if tip is None else id_there(tip))
+
+        self._record.change(change)
+        self._undo_steps.push(UndoStep(Change.DELETION, tip_before, deleted_at=deleted_at))
+        self._take_path()
+
     # --- other paths --------------------------------------------------------------------------------------------
 
     def branch_after(self, position: int) -> None:

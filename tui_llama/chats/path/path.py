@@ -78,11 +78,17 @@ class ChatPath(ChatFacts):
         """Returns the system prompt and the whole path, to which the user's next message will be added."""
         return self.messages_before(len(self.entries))
 
-    def messages_before(self, position: int, system_prompt: str | None = None) -> tuple[ChatMessage, ...]:
-        """Returns the system prompt, or another one in its place, and what was said before entry number `position`."""
+    def messages_before(
+        self, position: int, system_prompt: str | None = None, without: int | None = None
+    ) -> tuple[ChatMessage, ...]:
+        """Returns the system prompt, or another one in its place, and what was said before entry number `position`.
+
+        The entry number `without`, if it is given, is left out.
+        """
         told = self.system_prompt if system_prompt is None else system_prompt
         system = [ChatMessage(Role.SYSTEM, told)] if told else []
-        return (*system, *map(message_of, self.entries[:position]))
+        said = [message_of(entry) for number, entry in enumerate(self.entries[:position]) if number != without]
+        return (*system, *said)
 
     async def ledger(self) -> Ledger:
         """Returns the tokens that were fed to models before the answer that is open."""

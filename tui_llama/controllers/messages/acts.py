@@ -1,12 +1,15 @@
 """Carries out what the user wants of the message in focus, and of the path that it is on."""
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 from tui_llama import conversation
 from tui_llama.chat import Role
+from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.messages.deletions import Deletions
 from tui_llama.controllers.messages.other_answers import OtherAnswers
+from tui_llama.controllers.messages.path_changes import PathChanges
 from tui_llama.controllers.texts import TextsController
 from tui_llama.controllers.turn import TurnController
 from tui_llama.controllers.views import DialogView, HintView, ScreenView, WishView
@@ -21,6 +24,10 @@ class MessagesView(ScreenView, DialogView, HintView, WishView, Protocol):
         """Shows everything around the messages as it is now."""
         ...
 
+    def run_beside(self, work: Callable[[], Coroutine[Any, Any, None]], group: str) -> object:
+        """Runs work beside others of its group."""
+        ...
+
 
 class MessagesController(OfShownChat):
     """The messages of the chat on the screen, one of which may have the focus.
@@ -31,7 +38,11 @@ class MessagesController(OfShownChat):
         turn: Answers again, and goes on.
         texts: Copies messages.
         other_answers: Lets the user choose how to answer again.
+        draft: What is written.
         view: The app.
+
+    Attributes:
+        deletions: Deletes messages.
     """
 
     def __init__(
@@ -41,11 +52,14 @@ class MessagesController(OfShownChat):
         turn: TurnController,
         texts: TextsController,
         other_answers: OtherAnswers,
+        draft: DraftController,
         view: MessagesView,
     ) -> None:
         super().__init__(live_chats)
         self._editing = editing
         self._view = view
+        self._changes = PathChanges(live_chats, editing, view)
+        self.deletions = Deletions(live_chats, self._changes, draft, self._focus_near, view)
         self._acts: Mapping[Act, Callable[[int], None]] = {
             Act.EDIT: editing.edit,
             Act.CONTINUE: self._then_write(turn.continue_answer),
@@ -54,7 +68,7 @@ class MessagesController(OfShownChat):
             Act.RAW: texts.show_raw_of,
             Act.REGENERATE: other_answers.choose,
             Act.BRANCH: self.branch,
-            Act.DELETE: self.delete,
+            Act.DELETE: self.deletions.delete,
             Act.OLDER: lambda position: self.show_version(position, -1),
             Act.NEWER: lambda position: self.show_version(position, 1),
             Act.UNDO: lambda _position: self.undo(),
@@ -106,50 +120,51 @@ class MessagesController(OfShownChat):
         """Lets the user go on from message number `position`; what follows it stays as a branch."""
         entries = self._turn_driver.chat.entries
         is_last, is_answer = position == len(entries) - 1, entries[position].role is Role.ASSISTANT
-        if is_last and is_answer:
-            self._view.show_hint("This is the end of the chat; just write.")
-        elif is_last or self._change(conversation.Branch(position)):
+
+        def tell() -> None:
             self._view.show_hint(
                 "A new branch: write what comes next. /undo goes back."
                 if is_answer
                 else "A new branch: Ctrl+R answers your message again. /undo goes back."
             )
-        self._view.chat_screen.composer.focus()
+            self._view.chat_screen.composer.focus()
 
-    def delete(self, position: int) -> None:
-        """Deletes message number `position` with all that follows it, and tells how many messages that were."""
-        chat = self._turn_driver.chat
-        count = chat.count_below(position)
-        if self._change(conversation.DeleteMessage(position)):
-            what = "The message is deleted" if count == 1 else f"{count} messages are deleted"
-            self._view.show_hint(f"{what}; u or /undo brings {'it' if count == 1 else 'them'} back.")
-            self._focus_near(position)
+        if is_last and is_answer:
+            self._view.show_hint("This is the end of the chat; just write.")
+            self._view.chat_screen.composer.focus()
+        elif is_last:
+            tell()
+        else:
+            self._changes.make(conversation.Branch(position), tell)
 
     def show_version(self, position: int, step: int) -> None:
         """Shows another version of message number `position`, `step` after this one; the chat goes on from there."""
-        chat = self._turn_driver.chat
-        if not self._turn_driver.allows(conversation.ShowMessage):
-            self._view.wish(conversation.ShowMessage(0))  # which tells why not
-            return
-        version = chat.version_beside(position, step)
-        if version is not None and self._change(conversation.ShowMessage(version)):
-            self._focus_near(position)
+        version = self._turn_driver.chat.version_beside(position, step)
+        if version is None:
+            self._view.show_hint("There is no other version on this side.")
+        else:
+            self._changes.make(conversation.ShowMessage(version), lambda: self._focus_near(position))
 
     def show_version_of_last(self, step: int) -> None:
         """Shows another version of the last answer, while nothing is written; the user goes on writing."""
         chat = self._turn_driver.chat
-        if chat.ends_in_answer and self._turn_driver.allows(conversation.ShowMessage):
-            version = chat.version_beside(len(chat.entries) - 1, step)
-            if version is not None:
-                self._change(conversation.ShowMessage(version))
+        version = chat.version_beside(len(chat.entries) - 1, step) if chat.ends_in_answer else None
+        if version is not None:
+            self._changes.make(conversation.ShowMessage(version))
 
     def go_to(self, message_id: int) -> None:
         """Shows the path through a message, and gives that message the focus."""
-        if self._change(conversation.ShowMessage(message_id)):
+
+        def focus() -> None:
             entries = self._turn_driver.chat.entries
             at = next((number for number, entry in enumerate(entries) if entry.message_id == message_id), None)
             if at is not None:
                 self._view.chat_screen.transcript.focus_message(at)
+
+        if any(entry.message_id == message_id for entry in self._turn_driver.chat.entries):
+            focus()
+        else:
+            self._changes.make(conversation.ShowMessage(message_id), focus)
 
     def show_tree(self) -> None:
         """Shows the tree of the chat; the user may go anywhere in it."""
@@ -168,19 +183,15 @@ class MessagesController(OfShownChat):
         what = self._turn_driver.chat.undoable
         if what is None:
             self._view.show_hint("There is nothing to undo.")
-        elif self._change(conversation.Undo()):
+            return
+
+        def tell() -> None:
             self._view.show_hint(f"Undone: {what.value}.")
             in_focus = self._view.chat_screen.transcript.in_focus
             if in_focus is not None:
                 self._focus_near(in_focus)
 
-    def _change(self, change: conversation.ChangePath) -> bool:
-        """Changes the path; what is edited is left first, since it may not be there any more."""
-        if self._turn_driver.allows(type(change)) and self._editing.is_editing:
-            self._editing.leave()
-        is_done = self._view.wish(change)
-        self._view.show_status()
-        return is_done
+        self._changes.make(conversation.Undo(), tell)
 
     def _focus_near(self, position: int) -> None:
         transcript = self._view.chat_screen.transcript

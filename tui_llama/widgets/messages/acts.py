@@ -39,7 +39,7 @@ ACT_KEYS: Final = (
     ActKey(Act.RAW, "m", "m", "Show the message as it was written"),
     ActKey(Act.REGENERATE, "r", "r", "Answer again: the same way, or another"),
     ActKey(Act.BRANCH, "b", "b", "Go on from here: what follows stays as a branch"),
-    ActKey(Act.DELETE, "d,delete", "d", "Delete the message and what follows it"),
+    ActKey(Act.DELETE, "d,delete", "d", "Delete the message, alone or with what follows it"),
     ActKey(Act.OLDER, "left", "←", "The version before"),
     ActKey(Act.NEWER, "right", "→", "The version after"),
     ActKey(Act.UNDO, "u", "u", "Undo the last edit, deletion, branch or title"),

@@ -1,5 +1,9 @@
 """Messages that were deleted, versions that the user has written, and the tree without what was deleted."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from tui_llama.chat import Role, StopReason, Usage
@@ -143,3 +147,52 @@ def test_the_tree_has_the_beginnings_of_all_messages(store: Store) -> None:
         (first, None, "x" * 200),
         (answer, first, "two"),
     ]
+
+
+def test_a_message_deleted_alone_leaves_no_gap_for_anybody(store: Store) -> None:
+    chat_id = store.create_chat()
+    first, answer = answered(store, chat_id, "one", "two")
+    asked, last = answered(store, chat_id, "three", "four")
+    ledger = store.ledger(last)
+    moment = new_moment()
+    store.delete_message(answer, moment, last)
+    store.delete_message(answer, new_moment(), last)  # again, as after a lost word: the first moment counts
+    shown = [(first, None), (asked, first), (last, asked)]
+    assert [(each.message_id, each.parent_id) for each in store.messages(chat_id)] == shown
+    assert [(each.message_id, each.parent_id) for each in store.all_messages(chat_id)] == shown
+    assert [(each.message_id, each.parent_id) for each in store.tree(chat_id)] == shown
+    assert [(each.tip_message_id, each.message_count) for each in store.branches(chat_id)] == [(last, 3)]
+    assert (store.versions(answer), store.versions(asked)) == ([], [asked])
+    assert store.newest_tip_below(first) == last
+    assert store.ledger(last).newest_ids == ledger.newest_ids
+    store.bring_back(chat_id, moment, last)
+    assert texts(store, chat_id) == ["one", "two", "three", "four"]
+    assert store.ledger(last) == ledger
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_deleted_message_stays_for_undo_and_is_gone_for_good_with_its_chat(tmp_path: Path, is_alone: bool) -> None:
+    file = tmp_path / "chats.sqlite3"
+    with closing(Store(file)) as store:
+        chat_id = store.create_chat()
+        first, answer = answered(store, chat_id, "one", "a secret answer")
+        answered(store, chat_id, "three", "a secret sequel")
+        if is_alone:
+            store.delete_message(answer, new_moment(), first + 3)
+        else:
+            store.delete_messages(answer, new_moment(), first)
+        assert "a secret answer" not in texts(store, chat_id)
+        assert count_rows(file) == [4, 0, 1]
+        store.delete_chat(chat_id)
+        assert count_rows(file) == [0, 0, 0]
+    left = b"".join(each.read_bytes() for each in tmp_path.iterdir() if each.is_file())
+    assert b"secret" not in left
+
+
+def count_rows(file: Path) -> list[int]:
+    """Returns how many messages, pieces of answers and chats a database has, deleted or not."""
+    with closing(sqlite3.connect(file)) as database:
+        return [
+            database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("messages", "answer_pieces", "chats")
+        ]

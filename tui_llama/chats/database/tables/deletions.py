@@ -31,6 +31,13 @@ def delete_below(database: sqlite3.Connection, message_id: int, deleted_at: int)
     return int(row[0])
 
 
+def delete_alone(database: sqlite3.Connection, message_id: int, deleted_at: int) -> None:
+    """Deletes a message and nothing that follows it, unless it is deleted already."""
+    database.execute(
+        "UPDATE messages SET deleted_at = ? WHERE message_id = ? AND deleted_at IS NULL", (deleted_at, message_id)
+    )
+
+
 def bring_back(database: sqlite3.Connection, chat_id: str, deleted_at: int) -> None:
     """Takes back the deletion of that moment."""
     database.execute(

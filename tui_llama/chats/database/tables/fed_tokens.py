@@ -22,12 +22,17 @@ from tui_llama.errors import CallerError, StoreError
 
 
 def read_ledger(database: sqlite3.Connection, tip: int | None) -> Ledger:
-    """Returns every token that was fed to a model on the path to `tip`, as fed and as generated."""
+    """Returns every token that was fed to a model on the path to `tip`, as fed and as generated.
+
+    Messages that were deleted since then are among them.
+    """
     fed: defaultdict[str, list[int]] = defaultdict(list)
-    newest, lacks_end = UNKNOWN_VOCABULARY, False
+    newest, lacks_end, last_deletion = UNKNOWN_VOCABULARY, False, 0
     for message, pieces in path_to(database, tip):
+        last_deletion = max(last_deletion, message.deleted_at or 0)
         says_something = bool(full_text(message, pieces) or full_thought(message, pieces))
-        lacks_end = message.role is Role.ASSISTANT and says_something and not full_ids(message, pieces)
+        has_own_ids = bool(full_ids(message, pieces)) and message.created_at > last_deletion
+        lacks_end = message.role is Role.ASSISTANT and says_something and not has_own_ids
         if message.kept_tokens is None:
             continue
         newest = message.vocabulary or UNKNOWN_VOCABULARY

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from tui_llama.chat import Attachment, Role, StopReason
 from tui_llama.chats.database.moments import new_moment
+from tui_llama.chats.database.tables import places
 from tui_llama.chats.database.tables.chats import move_tip, require_chat, touch
 from tui_llama.chats.database.tables.rows import (
     BranchRow,
@@ -39,20 +40,10 @@ PATH_QUERY = """
     )
 """
 
-_BRANCHES_QUERY = """
-    WITH RECURSIVE tree (message_id, message_count) AS (
-        SELECT message_id, 1 FROM messages WHERE chat_id = ? AND parent_id IS NULL AND deleted_at IS NULL
-        UNION ALL
-        SELECT messages.message_id, message_count + 1 FROM messages JOIN tree ON messages.parent_id = tree.message_id
-        WHERE deleted_at IS NULL
-    )
-    SELECT last.message_id, last.role, last.text, before.text AS text_before, message_count, last.created_at
-    FROM tree JOIN messages AS last USING (message_id)
-    LEFT JOIN messages AS before ON before.message_id = last.parent_id
-    WHERE NOT EXISTS (
-        SELECT 1 FROM messages AS next WHERE next.parent_id = last.message_id AND next.deleted_at IS NULL
-    )
-    ORDER BY last.message_id DESC LIMIT ?
+_BRANCH_QUERY = """
+    SELECT last.message_id, last.role, last.text, before.text AS text_before, ? AS message_count, last.created_at
+    FROM messages AS last LEFT JOIN messages AS before ON before.message_id = ?
+    WHERE last.message_id = ?
 """
 
 _PIECES = "(SELECT group_concat({}, '') FROM (SELECT * FROM answer_pieces WHERE message_id = ? ORDER BY piece_id))"
@@ -182,7 +173,7 @@ def fold_pieces(database: sqlite3.Connection, message_id: int) -> None:
 
 
 def path_to(database: sqlite3.Connection, tip: int | None) -> list[tuple[MessageRow, list[PieceRow]]]:
-    """Returns the messages from the first to `tip`, each with the pieces that were not folded into it yet."""
+    """Returns the messages from the first to `tip`, deleted ones too, each with the pieces not folded into it yet."""
     messages = database.execute(
         f"{PATH_QUERY} SELECT messages.* FROM messages JOIN path USING (message_id) ORDER BY message_id", (tip,)
     ).fetchall()
@@ -197,37 +188,38 @@ def path_to(database: sqlite3.Connection, tip: int | None) -> list[tuple[Message
     return [(message, pieces[message.message_id]) for message in (checked(row, MessageRow) for row in messages)]
 
 
+def shown_path_to(database: sqlite3.Connection, tip: int | None) -> list[StoredMessage]:
+    """Returns the messages from the first to `tip` that are not deleted."""
+    shown: list[StoredMessage] = []
+    for message, pieces in path_to(database, tip):
+        if message.deleted_at is None:
+            shown.append(message_from_row(message, pieces, shown[-1].message_id if shown else None))
+    return shown
+
+
 def all_messages(database: sqlite3.Connection, chat_id: str) -> list[StoredMessage]:
     """Returns every message of a chat, on all branches, oldest first."""
     require_chat(database, chat_id)
     rows = database.execute(
         "SELECT * FROM messages WHERE chat_id = ? AND deleted_at IS NULL ORDER BY message_id", (chat_id,)
     ).fetchall()
+    parents = places.shown_parents(database, chat_id)
     messages = [checked(row, MessageRow) for row in rows]
-    return [message_from_row(message, pieces_of(database, message.message_id)) for message in messages]
+    return [
+        message_from_row(message, pieces_of(database, message.message_id), parents[message.message_id])
+        for message in messages
+    ]
 
 
 def versions_of(database: sqlite3.Connection, message_id: int) -> list[int]:
-    """Returns the messages with the same parent and role as this one, itself included, oldest first."""
+    """Returns the messages in the same place as this one, itself included, oldest first; see `places.versions_of`."""
     message = message_row(database, message_id)
-    rows = database.execute(
-        "SELECT message_id FROM messages WHERE chat_id = ? AND parent_id IS ? AND role = ? AND deleted_at IS NULL"
-        " ORDER BY message_id",
-        (message.chat_id, message.parent_id, message.role),
-    )
-    return [row["message_id"] for row in rows.fetchall()]
+    return all_versions(database, message.chat_id).get(message_id, [])
 
 
 def all_versions(database: sqlite3.Connection, chat_id: str) -> dict[int, list[int]]:
-    """Returns the messages in the same place as each message of a chat, as `versions_of` does."""
-    rows = database.execute(
-        "SELECT message_id, parent_id, role FROM messages WHERE chat_id = ? AND deleted_at IS NULL ORDER BY message_id",
-        (chat_id,),
-    ).fetchall()
-    places: defaultdict[tuple[int | None, str], list[int]] = defaultdict(list)
-    for row in rows:
-        places[row["parent_id"], row["role"]].append(row["message_id"])
-    return {row["message_id"]: places[row["parent_id"], row["role"]] for row in rows}
+    """Returns the same for each message of a chat."""
+    return places.versions_of(places.shown_parents(database, chat_id))
 
 
 def is_replied_to(database: sqlite3.Connection, message_id: int) -> bool:
@@ -242,12 +234,15 @@ def tree_of(database: sqlite3.Connection, chat_id: str) -> list[TreeMessage]:
     require_chat(database, chat_id)
     rows = database.execute(
         f"""
-        SELECT message_id, parent_id, role, created_at, substr(text, 1, {BEGINNING}) AS beginning
+        SELECT message_id, role, created_at, substr(text, 1, {BEGINNING}) AS beginning
         FROM messages WHERE chat_id = ? AND deleted_at IS NULL ORDER BY message_id
         """,
         (chat_id,),
-    )
-    return [tree_message_from_row(checked(row, TreeRow)) for row in rows.fetchall()]
+    ).fetchall()
+    parents = places.shown_parents(database, chat_id)
+    versions = places.versions_of(parents)
+    messages = [checked(row, TreeRow) for row in rows]
+    return [tree_message_from_row(row, parents[row.message_id], versions[row.message_id]) for row in messages]
 
 
 def newest_tip_below(database: sqlite3.Connection, message_id: int) -> int:
@@ -259,17 +254,24 @@ def newest_tip_below(database: sqlite3.Connection, message_id: int) -> int:
             SELECT ?
             UNION
             SELECT messages.message_id FROM messages JOIN below ON messages.parent_id = below.message_id
-            WHERE deleted_at IS NULL
         )
-        SELECT max(message_id) FROM below
+        SELECT max(message_id) FROM messages JOIN below USING (message_id) WHERE deleted_at IS NULL
         """,
         (message_id,),
     ).fetchone()
-    return int(row[0])
+    return message_id if row[0] is None else int(row[0])
 
 
 def branches_of(database: sqlite3.Connection, chat_id: str, limit: int) -> list[StoredBranch]:
     """Returns the branches of a chat: the `limit` newest, newest first."""
     require_chat(database, chat_id)
-    rows = database.execute(_BRANCHES_QUERY, (chat_id, limit)).fetchall()
+    parents = places.shown_parents(database, chat_id)
+    depths: dict[int | None, int] = {None: 0}
+    for message_id, parent_id in parents.items():  # parents come first
+        depths[message_id] = depths[parent_id] + 1
+    followed = set(parents.values())
+    tips = [message_id for message_id in parents if message_id not in followed]
+    rows = (
+        database.execute(_BRANCH_QUERY, (depths[tip], parents[tip], tip)).fetchone() for tip in tips[: -limit - 1 : -1]
+    )
     return [branch_from_row(checked(row, BranchRow)) for row in rows]

@@ -53,6 +53,7 @@ class MessageRow(msgspec.Struct, frozen=True):
     vocabulary: str | None
     attachments: str
     thought: str
+    deleted_at: int | None
 
 
 class BranchRow(msgspec.Struct, frozen=True):
@@ -70,7 +71,6 @@ class TreeRow(msgspec.Struct, frozen=True):
     """A message of the tree, with the beginning of its text."""
 
     message_id: int
-    parent_id: int | None
     role: Role
     beginning: str
     created_at: int
@@ -139,11 +139,11 @@ def summary_from_row(row: ChatRow, message_count: int) -> ChatSummary:
     )
 
 
-def message_from_row(row: MessageRow, pieces: list[PieceRow]) -> StoredMessage:
-    """Returns the message of a row and of the pieces that were not folded into it yet."""
+def message_from_row(row: MessageRow, pieces: list[PieceRow], parent_id: int | None) -> StoredMessage:
+    """Returns the message of a row and of the pieces that were not folded into it yet, below the message of that id."""
     return StoredMessage(
         message_id=row.message_id,
-        parent_id=row.parent_id,
+        parent_id=parent_id,
         role=row.role,
         text=full_text(row, pieces),
         thought=full_thought(row, pieces),
@@ -169,9 +169,12 @@ def branch_from_row(row: BranchRow) -> StoredBranch:
     )
 
 
-def tree_message_from_row(row: TreeRow) -> TreeMessage:
-    """Returns the message of the tree that a row stands for."""
-    return TreeMessage(row.message_id, row.parent_id, row.role, row.beginning, time_from(row.created_at))
+def tree_message_from_row(row: TreeRow, parent_id: int | None, versions: Sequence[int]) -> TreeMessage:
+    """Returns the message of the tree that a row stands for, in its place."""
+    version = versions.index(row.message_id) + 1
+    return TreeMessage(
+        row.message_id, parent_id, row.role, row.beginning, time_from(row.created_at), version, len(versions)
+    )
 
 
 def _begun_at(row: ChatRow) -> datetime:

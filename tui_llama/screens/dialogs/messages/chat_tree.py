@@ -136,9 +136,9 @@ class ChatTree(Dialog[int | None]):
     ) -> list[tuple[TreeNode[TreeLine], list[TreeMessage]]]:
         """Adds what follows in one place, up to the next forks; returns those with the nodes that they are below."""
         forks: list[tuple[TreeNode[TreeLine], list[TreeMessage]]] = []
-        for number, version in enumerate(versions, 1):
+        for version in versions:
             is_fork = len(versions) > 1
-            line = self._line(version, f"{number}/{len(versions)}" if is_fork else "")
+            line = self._line(version, f"{version.version}/{version.version_count}" if is_fork else "")
             below = place.add("", line, expand=True) if is_fork else place
             nodes[version.message_id] = below if is_fork else place.add_leaf("", line)
             following = followers.get(version.message_id, [])
