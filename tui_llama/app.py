@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from tui_llama.screens.dialogs.choosing.persona_list import PersonaList
     from tui_llama.screens.dialogs.model_picker import ModelPicker
     from tui_llama.settings import Settings
-    from tui_llama.widgets.markdown.code_block import CodeBlock
+    from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
 
 JOURNAL_SECONDS = 0.5
 
@@ -416,7 +416,7 @@ class ChatApp(CommandActions):
         """Copies what a dialog or an editor asks to, the same way as all else, and tells which way that was."""
         self._texts.copy(text, "The text")
 
-    def on_code_block_copy_wanted(self, event: "CodeBlock.CopyWanted") -> None:
+    def on_answer_markdown_copy_wanted(self, event: "AnswerMarkdown.CopyWanted") -> None:
         """Copies the code of a block whose mark was clicked."""
         self._texts.copy_code(event.text, event.number)
 

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 from textual import events, on
 from textual.app import App
 from textual.driver import Driver
+from textual.widget import Widget
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.screen import Screen
+
+# Textual would arrange the screen a second time whenever any widget has another size. What may have to be arranged then
+# are scroll bars that come or go, and those ask for it themselves.
+Widget.virtual_size._layout = False
 
 
 class TerminalApp(App[None]):

@@ -226,14 +226,14 @@ class AnswerView(Vertical):
         """The widgets of which the text is made, from top to bottom."""
         return self.markdown.parts if self.is_mounted else ()
 
-    async def tend(self, top: float, height: int) -> bool:
+    def tend(self, top: float, height: int) -> bool:
         """Lays out the parts near the view, folds those far away. Returns whether any were laid out.
 
         Args:
             top: The first row of the view, counted from the beginning of this widget.
             height: The height of the view, in rows.
         """
-        return await self.markdown.tend(top - self.markdown.virtual_region.y, height)
+        return self.markdown.tend(top - self.markdown.virtual_region.y, height)
 
     @property
     def is_live(self) -> bool:
@@ -300,7 +300,7 @@ class AnswerView(Vertical):
                 rest = min(REST_FOR_WORK * (worked_until - worked_from), LONGEST_FRAME_SECONDS)
                 await asyncio.sleep(max(FRAME_SECONDS, rest))
         await self._draw_pending()
-        await self._draw_end()
+        self._draw_end()
 
     async def _draw_pending(self) -> None:
         """Draws the gathered text, up to the terminal."""
@@ -329,8 +329,8 @@ class AnswerView(Vertical):
         self.call_after_refresh(drawn.set)
         await drawn.wait()
 
-    async def _draw_end(self) -> None:
-        await self.markdown.finish()
+    def _draw_end(self) -> None:
+        self.markdown.finish()
         self.thought_view.finish(self._thought_words)
         self.remove_class("-thinking")
         self._draw_note()

@@ -370,14 +370,14 @@ class Transcript(MessageCursor):
             self._is_tending = True
             self.call_after_refresh(self._tend)
 
-    async def _tend(self) -> None:
+    def _tend(self) -> None:
         self._is_tending = False
         if self._is_mounting or not self.is_attached:
             return
         height = self.size.height
         keep_in_view = None if self.is_following else self._keeper_of_first_in_view()
         changed = [
-            await view.tend(self.scroll_y - view.virtual_region.y, height)
+            view.tend(self.scroll_y - view.virtual_region.y, height)
             for view in self._message_views()
             if isinstance(view, AnswerView) and view.is_mounted
         ]

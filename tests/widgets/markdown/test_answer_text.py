@@ -55,7 +55,7 @@ async def test_an_answer_in_parts_looks_like_one_in_a_single_part(kind: str) -> 
         text = pilot.app.query_one(AnswerText)
         for start in range(0, len(source), 700):
             await text.append(source[start : start + 700])
-        await text.finish()
+        text.finish()
         await pilot.pause()
         assert text.source == source
         assert len(text.parts) > 1

@@ -55,7 +55,7 @@ async def test_every_word_is_shown(seed: int, width: int) -> None:
         for _ in range(DOCUMENTS):
             odd = OddMarkdown(random)
             source = odd.document()
-            await answer.update(source)
+            answer.update(source)
             await pilot.pause()
             assert not missing(odd.words, screen_rows(pilot)), source
 
@@ -68,9 +68,9 @@ async def test_every_word_of_an_answer_that_grows_is_shown(seed: int) -> None:
         for _ in range(DOCUMENTS):
             odd = OddMarkdown(random)
             source = odd.document()
-            await answer.update("")
+            answer.update("")
             for piece in pieces(source, random):
-                await answer.append(piece)
+                answer.append(piece)
             await pilot.pause()
             assert not missing(odd.words, screen_rows(pilot)), source
 

@@ -1,165 +1,113 @@
-"""A Markdown widget for answers. It trusts nothing that a model writes, and shows all of it.
+"""The Markdown of an answer as one widget. It trusts nothing that a model writes, and shows all of it.
 
-It differs from Textual's widget in its parser (see `rules`) and in these points:
+Textual's own widget makes one widget for each paragraph, bullet and cell. Arranging those took a tenth of a second for
+each addition to an answer, so this one draws its rows itself. An addition costs the last block, and the rows that it
+changes.
 
-- Links never open by themselves.
-- The language of a code block that names none is not guessed. Guessing would load every lexer, at every token.
-  What the block's first line says is shown above the code, with a mark that copies it.
-- Table cells have no tooltips, because Textual would read a tooltip's text as markup. Cells are wrapped, not cut, and
-  stand one below the other where there is no room for columns.
-- A numbered list keeps the numbers that were written, if they ascend.
-- A list that grows keeps its finished items and builds only the last one again.
+Links never open by themselves: where they lead is shown. Code is coloured only if the answer names its language,
+because guessing would load every lexer. What the first line of a code block says stands above the code, with a mark
+that copies it.
 """
 
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import accumulate
+from typing import ClassVar
 
-from rich.cells import cell_len
-from textual import events
-from textual.app import ComposeResult
-from textual.await_complete import AwaitComplete
-from textual.containers import Horizontal, Vertical
+import msgspec
+from rich.segment import Segment
+from textual import events, highlight
 from textual.content import Content
-from textual.widgets import Markdown
-from textual.widgets._markdown import (
-    MarkdownBlock,
-    MarkdownBullet,
-    MarkdownBulletList,
-    MarkdownList,
-    MarkdownListItem,
-    MarkdownOrderedList,
-    MarkdownTable,
-    MarkdownTableCellContents,
-    MarkdownTableContent,
-)
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.style import Style
+from textual.widget import Widget
 
-from tui_llama.widgets.markdown.code_block import CodeBlock
+from tui_llama.widgets.markdown.building import Builder
+from tui_llama.widgets.markdown.rows import Block, Line, Row
 from tui_llama.widgets.markdown.rules import markdown_parser
 
-_NARROWEST_COLUMN = 6  # cells; the margins take three of them
+_BLANK_ROW = Row(Content(""))
 
 
-class PlainTableContent(MarkdownTableContent):
-    """The cells of a table, without tooltips, in columns or one below the other."""
-
-    def compose(self) -> ComposeResult:
-        """Yields the headers, then the cells of each row."""
-        for header in self.headers:
-            yield MarkdownTableCellContents(header, classes="header")
-        for row_number, row in enumerate(self.rows, 1):
-            for column_number, cell in enumerate(row, 1):
-                yield MarkdownTableCellContents(
-                    cell, classes=f"row{row_number} cell", name=f"cell{row_number}.{column_number}"
-                )
-            self.last_row = row_number
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Chooses columns as wide as their longest word, else columns of equal width, else a single column.
-
-        Columns of equal width break words.
-        """
-        count, width = len(self.headers), event.size.width
-        has_columns = count * _NARROWEST_COLUMN < width
-        fits = sum(map(_longest_word, zip(self.headers, *self.rows, strict=False))) + 3 * count < width
-        self.styles.grid_size_columns = count if has_columns else 1
-        self.styles.grid_columns = "auto" if fits and has_columns else "1fr"
-
-    async def _update_rows(self, updated_rows: list[list[Content]]) -> None:
-        self.rows[self.last_row - 1 :] = updated_rows
-        columns = self.styles.grid_size_columns
-        await super()._update_rows(updated_rows)
-        self.styles.grid_size_columns = columns
-
-
-def _longest_word(cells: Iterable[Content]) -> int:
-    """Returns the width of the longest word, in cells of the terminal."""
-    return max((cell_len(word) for cell in cells for word in cell.plain.split()), default=0)
-
-
-class PlainTable(MarkdownTable):
-    """A table whose cells are a `PlainTableContent`."""
-
-    def compose(self) -> ComposeResult:
-        """Yields the one widget that holds the cells."""
-        self._headers, self._rows = self._get_headers_and_rows()
-        yield PlainTableContent(self._headers, self._rows)
-
-    async def _update_from_block(self, block: MarkdownBlock) -> None:
-        """Adds only the new rows if `block` is the same table with more rows, else builds the table again."""
-        if isinstance(block, MarkdownTable):
-            headers, rows = block._get_headers_and_rows()
-            if headers == self._headers and len(rows) >= len(self._rows):
-                await super()._update_from_block(block)
-                return
-        await MarkdownBlock._update_from_block(self, block)
-
-
-class GrowingList(MarkdownList):
-    """A list that keeps its finished items when it grows and builds only the last one again."""
-
-    async def _update_from_block(self, block: MarkdownBlock) -> None:
-        items, count = list(self.children), len(block._blocks)
-        is_same_list = type(block) is type(self) and 0 < len(items) <= count
-        # Numbers are padded to the width of the longest, so one more digit changes all items.
-        if not is_same_list or len(str(count)) != len(str(len(items))):
-            await super()._update_from_block(block)
-            return
-        await items[-1].remove()
-        await self.mount_all(list(block.compose())[len(items) - 1 :])
-
-
-# Textual's class comes first, because Textual inherits styles only along the first base of each class.
-class GrowingBulletList(MarkdownBulletList, GrowingList):
-    """A list with bullets that keeps its finished items."""
-
-
-class GrowingOrderedList(MarkdownOrderedList, GrowingList):
-    """A numbered list. It shows the numbers that were written if they ascend, else it counts on from the first.
+class _Placed(msgspec.Struct):
+    """A block of the answer.
 
     Attributes:
-        least_digits: The numbers are padded at least to so many cells.
+        block: The block.
+        source_line: The line of the text where it begins, from 0.
+        code_count: How many code blocks stand above it.
+        lines: Its lines as they are copied.
+        rows: Its rows for the width at which it was drawn last, with an empty one below.
     """
 
-    least_digits = 0
-
-    def compose(self) -> ComposeResult:
-        """Yields each item with its number."""
-        items = [block for block in self._blocks if isinstance(block, MarkdownListItem)]
-        numbers = _ascending([int(item.bullet) for item in items])
-        width = max((len(str(number)) for number in numbers), default=0)
-        width = max(width, self.least_digits)
-        for number, item in zip(numbers, items, strict=True):
-            bullet = MarkdownBullet()
-            bullet.symbol = f" {number:>{width}}. "
-            yield Horizontal(bullet, Vertical(*item._blocks))
-        self._blocks.clear()
+    block: Block
+    source_line: int
+    code_count: int
+    lines: list[Line]
+    rows: list[Row]
 
 
-def _ascending(numbers: list[int]) -> list[int]:
-    if all(number < next_number for number, next_number in pairwise(numbers)):
-        return numbers
-    return [numbers[0] + place for place in range(len(numbers))]
+class AnswerMarkdown(Widget):
+    """Markdown that may grow at its end.
 
+    Args:
+        markdown: The text that there is already.
+    """
 
-class AnswerMarkdown(Markdown):
-    """The Markdown of an answer, complete or growing."""
-
-    BLOCKS = {  # noqa: RUF012 - declared without ClassVar by the base class
-        **Markdown.BLOCKS,
-        "bullet_list_open": GrowingBulletList,
-        "ordered_list_open": GrowingOrderedList,
-        "table_open": PlainTable,
-        "fence": CodeBlock,
-        "code_block": CodeBlock,
+    DEFAULT_CSS = "AnswerMarkdown { width: 1fr; height: auto; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "bullet",
+        "caption",
+        "code",
+        "code_inline",
+        "em",
+        "heading",
+        "heading-1",
+        "link",
+        "quotation",
+        "quotation-mark",
+        "rule",
+        "s",
+        "strong",
+        "table-header",
     }
 
-    def __init__(self, markdown: str | None = None) -> None:
-        super().__init__(markdown, parser_factory=markdown_parser, open_links=False)
+    class CopyWanted(Message):
+        """Posted when the user wants to copy code block `number` of the answer `text`. Numbers count from 1."""
+
+        def __init__(self, text: str, number: int) -> None:
+            super().__init__()
+            self.text = text
+            self.number = number
+
+    def __init__(self, markdown: str = "") -> None:
+        super().__init__()
+        self._source = markdown
+        self._blocks: list[_Placed] = []
+        self._width = 0
+        self._rows: list[Row] = []
+        self._first_lines: list[int] = []  # the number of the first line of each row's block, in the whole widget
+        self._strips: dict[int, Strip] = {}
+        self._strip_key: object = None
+        self._highlighted_in: type[highlight.HighlightTheme] | None = None
+
+    def on_mount(self) -> None:
+        """Reads the text that there is already."""
+        self.update(self._source)
+
+    # --- the text -----------------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> str:
+        """The text as it was written."""
+        return self._source
 
     @property
     def whole_source(self) -> str:
-        """The whole answer."""
-        return self.source
+        """The whole answer, of which this may be a part."""
+        return self._source
 
     @property
     def first_code_number(self) -> int:
@@ -171,12 +119,178 @@ class AnswerMarkdown(Markdown):
         """Whether the first code block goes on with one above this widget."""
         return False
 
-    def update(self, markdown: str) -> AwaitComplete:
-        """Shows another text, to which more may be appended."""
-        return AwaitComplete(self._updated(super().update(markdown)))
+    @property
+    def is_joined(self) -> bool:
+        """Whether the widget below goes on with the last block, so that no row stays empty between them."""
+        return False
 
-    async def _updated(self, update: AwaitComplete) -> None:
-        await update
-        # Textual would go on with the last line, and lose the lines of the last block before it.
-        blocks = [child for child in self.children if isinstance(child, MarkdownBlock)]
-        self._last_parsed_line = blocks[-1].source_range[0] if blocks else 0
+    @property
+    def least_digits(self) -> int:
+        """The numbers of lists are padded at least to so many cells."""
+        return 0
+
+    def update(self, markdown: str) -> None:
+        """Shows another text."""
+        self._source = markdown
+        self._read_from(0)
+
+    def append(self, markdown: str) -> None:
+        """Adds text at the end. Only the last block is read again: later text never changes the others."""
+        self._source += markdown
+        self._read_from(len(self._blocks) - 1)
+
+    def _read_from(self, first: int) -> None:
+        """Reads the text again from block number `first` on, and draws what has changed."""
+        kept = self._blocks[: max(0, first)]
+        again = self._blocks[max(0, first) :]
+        line, code_count = (again[0].source_line, again[0].code_count) if again else (0, 0)
+        builder = Builder(
+            self._highlight,
+            self.first_code_number,
+            continues_code=self.continues_code,
+            least_digits=self.least_digits,
+            first_index=code_count,
+        )
+        text = self._source.split("\n", line)[-1] if line else self._source
+        read = [
+            _Placed(block, line + block_line, count, list(block.lines), [])
+            for block_line, block, count in builder.blocks(markdown_parser().parse(text))
+        ]
+        self._blocks = kept + read
+        self._draw_again(sum(len(each.rows) for each in kept))
+
+    def _draw_again(self, first_row: int) -> None:
+        """Lays the blocks out again that have no rows; rows before number `first_row` stay as they are."""
+        height = len(self._rows)
+        self._lay_out(self._width)
+        for row in [row for row in self._strips if row >= first_row]:
+            del self._strips[row]
+        if len(self._rows) == height and self._width:
+            self.refresh(Region(0, first_row, self._width, height - first_row))
+        else:
+            self.refresh(layout=True)
+
+    def _highlight(self, code: str, language: str) -> Content:
+        """Returns code in the colours of the theme; plain if no language is named."""
+        self._highlighted_in = self._code_theme
+        name = language.partition(" ")[0] or "text"
+        return highlight.highlight(code, language=name, theme=self._highlighted_in)
+
+    @property
+    def _code_theme(self) -> type[highlight.HighlightTheme]:
+        if not self.app.native_ansi_color:
+            return highlight.HighlightTheme
+        is_dark = self.app.current_theme.dark
+        return highlight.ANSIDarkHighlightTheme if is_dark else highlight.ANSILightHighlightTheme
+
+    # --- rows ---------------------------------------------------------------------------------------------------
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Returns how many rows the text takes."""
+        self._lay_out(width)
+        return len(self._rows)
+
+    def _lay_out(self, width: int) -> None:
+        """Cuts the blocks into rows that are `width` cells wide."""
+        if width != self._width:
+            self._strips.clear()
+            self._width = width
+            for placed in self._blocks:
+                placed.rows = []
+        if not width:
+            return
+        last = len(self._blocks) - 1
+        for number, placed in enumerate(self._blocks):
+            if not placed.rows:
+                placed.rows = [*placed.block.rows(width)]
+                if number < last or not self.is_joined:
+                    placed.rows.append(_BLANK_ROW)
+        self._rows = [row for placed in self._blocks for row in placed.rows]
+        first_lines = accumulate((len(placed.lines) for placed in self._blocks), initial=0)
+        self._first_lines = [
+            first for placed, first in zip(self._blocks, first_lines, strict=False) for _row in placed.rows
+        ]
+
+    def render_line(self, y: int) -> Strip:
+        """Returns one row."""
+        key = (self.visual_style, self.text_selection)
+        if key != self._strip_key:
+            self._strips.clear()
+            self._strip_key = key
+        if (strip := self._strips.get(y)) is None:
+            strip = self._strips[y] = self._strip(y)
+        return strip
+
+    def _strip(self, y: int) -> Strip:
+        width, style = self.size.width, self.visual_style
+        if y >= len(self._rows):
+            return Strip.blank(width, style.rich_style)
+        row = self._rows[y]
+        segments = list(self._segments(row.marks, style, None))
+        if row.fill:
+            style = self.get_visual_style(row.fill)
+        if row.copies is not None:
+            style += Style.from_meta({"copies": row.copies})
+        if row.indent:
+            segments.append(Segment(" " * row.indent, style.rich_style))
+        if row.line is None:
+            segments += self._segments(row.text, style, None)
+        else:
+            line = self._first_lines[y] + row.line
+            segments += self._segments(self._with_selection(row, line), style, (row.offset, line))
+        return Strip(segments).adjust_cell_length(width, style.rich_style)
+
+    def _segments(self, content: Content, style: Style, place: tuple[int, int] | None) -> Iterable[Segment]:
+        """Yields the parts of a row. `place` is where it begins, in its line, and the number of the line."""
+        for text, text_style in content.render(style, end="", parse_style=self._get_style):
+            whole = style + text_style
+            if not text:
+                continue
+            if place is None:
+                yield Segment(text, whole.rich_style)
+            else:
+                yield Segment(text, whole.rich_style_with_offset(*place))
+                place = (place[0] + len(text), place[1])
+
+    # --- selecting ----------------------------------------------------------------------------------------------
+
+    def _with_selection(self, row: Row, line: int) -> Content:
+        selection = self.text_selection
+        if selection is None or (span := selection.get_span(line)) is None:
+            return row.text
+        start, end = span
+        length = len(row.text.plain)
+        first, last = max(0, start - row.offset), length if end == -1 else min(length, end - row.offset)
+        if first >= last:
+            return row.text
+        style = Style.from_styles(self.screen.get_component_styles("screen--selection"))
+        return row.text.stylize(style, first, last)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Returns the selected text with the line breaks that were written, and with the marks of whole lines."""
+        selected = []
+        number = 0
+        for placed in self._blocks:
+            for line in placed.lines:
+                if (span := selection.get_span(number)) is not None:
+                    start, end = span
+                    text = line.text[start:] if end == -1 else line.text[start:end]
+                    selected.append((line.mark if start == 0 else "") + text)
+                number += 1
+            if selected and placed is not self._blocks[-1] and selection.get_span(number) is not None:
+                selected.append("")
+        return "\n".join(selected), "\n\n"
+
+    def on_click(self, event: events.Click) -> None:
+        """Posts `CopyWanted` if the row above some code is clicked."""
+        index = event.style.meta.get("copies")
+        if index is not None:
+            event.stop()
+            self.post_message(self.CopyWanted(self.whole_source, self.first_code_number + index))
+
+    def notify_style_update(self) -> None:
+        """Draws everything again in the colours of another theme."""
+        super().notify_style_update()
+        self._strips.clear()
+        if self._blocks and self._code_theme != self._highlighted_in:
+            self.update(self._source)

@@ -4,19 +4,16 @@ Neighbours that are folded away share one place: the first of them is as high as
 So the number of widgets that Textual arranges depends on the view, and not on the length of the answer.
 """
 
-from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
-from markdown_it.token import Token
 from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.css.scalar import Scalar
-from textual.widgets._markdown import MarkdownBlock
 
-from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown, GrowingOrderedList
+from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
 from tui_llama.widgets.markdown.code import code_blocks
 from tui_llama.widgets.markdown.pieces import LONG_CHARACTERS, Piece, pieces
 
@@ -25,7 +22,6 @@ _MARGIN_CELLS: Final = 4  # left and right of the text
 _NEAR_SCREENS: Final = 1  # parts so near to the view are laid out
 _FAR_SCREENS: Final = 1.25  # parts so far from the view are folded away
 _LIST_DIGITS: Final = 3  # room for the numbers of a list that is cut; how many items will come is not known
-_REPARSED: Final = ("```", "~~~", "|")
 
 
 class AnswerPart(AnswerMarkdown):
@@ -39,20 +35,13 @@ class AnswerPart(AnswerMarkdown):
     """
 
     def __init__(self, piece: Piece, *, is_open: bool = True) -> None:
-        super().__init__()
+        super().__init__(piece.text if is_open else "")
         self.piece = piece
         self.is_open = is_open
         self.folded_rows = 0
         self.folded_width = 0
         self._counted: Piece | None = None
         self._code_count = 0
-
-    async def on_mount(self, event: events.Mount) -> None:
-        """Shows the piece."""
-        event.prevent_default()  # the base class would show its own text now
-        if self.is_open:
-            await self.update(self.piece.text)
-            self._join()
 
     @property
     def whole_source(self) -> str:
@@ -82,31 +71,41 @@ class AnswerPart(AnswerMarkdown):
             self._code_count = len(code_blocks(self.piece.text)) - self.continues_code
         return self._code_count
 
-    async def grow(self, text: str) -> None:
+    @property
+    def is_joined(self) -> bool:
+        """Whether the next part goes on with the last block."""
+        return self.piece.is_joined
+
+    @property
+    def least_digits(self) -> int:
+        """The numbers of a list that goes on in another part stand in one column there too."""
+        siblings = self.parent.parts if isinstance(self.parent, AnswerText) else []
+        above = siblings[siblings.index(self) - 1] if self in siblings[1:] else None
+        return _LIST_DIGITS if self.is_joined or (above is not None and above.is_joined) else 0
+
+    def grow(self, text: str) -> None:
         """Adds text at the end."""
         self.piece = Piece(self.piece.source + text, self.piece.before)
-        await self.append(text)
+        self.append(text)
 
-    async def become(self, piece: Piece) -> None:
+    def become(self, piece: Piece) -> None:
         """Shows another piece in place of this one."""
         self.piece = piece
-        await self.update(piece.text)
-        self._join()
+        self.update(piece.text)
 
-    async def open(self) -> None:
+    def open(self) -> None:
         """Lays the text out again."""
         self.is_open = True
-        await self.update(self.piece.text)
-        self._join()
+        self.update(self.piece.text)
         self.styles.clear_rule("height")
         self.display = True
         self.refresh(layout=True)
 
-    async def fold(self, width: int) -> None:
-        """Removes the blocks. `width` is that of the whole text."""
+    def fold(self, width: int) -> None:
+        """Forgets the blocks. `width` is that of the whole text."""
         self.is_open = False
         self.folded_width, self.folded_rows = width, self.outer_size.height
-        await self.remove_children()
+        self.update("")
 
     def estimate(self, width: int) -> None:
         """Estimates the height of a folded part if it was measured at another width, or never."""
@@ -119,22 +118,6 @@ class AnswerPart(AnswerMarkdown):
             self.display = bool(rows)
         if rows and self.styles.height != Scalar.from_number(rows):
             self.styles.height = rows
-
-    def _parse_markdown(self, tokens: Iterable[Token]) -> Iterable[MarkdownBlock]:
-        """Yields the blocks. The numbers of a list that goes on in another part stand in one column there too."""
-        siblings = self.parent.parts if isinstance(self.parent, AnswerText) else []
-        above = siblings[siblings.index(self) - 1] if self in siblings[1:] else None
-        is_part_of_more = self.piece.is_joined or (above is not None and above.piece.is_joined)
-        for block in super()._parse_markdown(tokens):
-            if is_part_of_more and isinstance(block, GrowingOrderedList):
-                block.least_digits = _LIST_DIGITS
-            yield block
-
-    def _join(self) -> None:
-        """Removes the blank line below the last block if the next part goes on with it."""
-        if self.piece.is_joined:
-            for block in list(self.children)[-1:]:
-                block.add_class("-joined")
 
 
 class AnswerText(Vertical):
@@ -169,11 +152,11 @@ class AnswerText(Vertical):
     async def append(self, text: str) -> None:
         """Adds text at the end."""
         last = self.parts[-1]
-        await last.grow(text)
+        last.grow(text)
         if len(last.piece.source) >= self._cut_at:
             await self._cut(last)
 
-    async def tend(self, top: float, height: int) -> bool:
+    def tend(self, top: float, height: int) -> bool:
         """Lays out the parts near the view, folds those far away. Returns whether any were laid out.
 
         Args:
@@ -192,9 +175,9 @@ class AnswerText(Vertical):
         if to_open or to_fold:
             with self.app.batch_update():
                 for part in to_open:
-                    await part.open()
+                    part.open()
                 for part in to_fold:
-                    await part.fold(self.size.width)
+                    part.fold(self.size.width)
                 self._gather()
         return bool(to_open)
 
@@ -214,12 +197,9 @@ class AnswerText(Vertical):
                 for part in others:
                     part.stand_for(0)
 
-    async def finish(self) -> None:
-        """Lays the last part out as a whole if that may look different. Nothing more will come."""
+    def finish(self) -> None:
+        """Says that nothing more will come."""
         self._is_growing = False
-        last = self.parts[-1]
-        if any(mark in last.piece.source for mark in _REPARSED):
-            await last.become(last.piece)
 
     async def _cut(self, last: AnswerPart) -> None:
         """Leaves the finished blocks of the last part behind and goes on with a new one."""
@@ -228,7 +208,7 @@ class AnswerText(Vertical):
             self._cut_at = len(last.piece.source) * 5 // 4
             return
         with self.app.batch_update():
-            await last.become(finished)
+            last.become(finished)
             await self.mount_all(map(AnswerPart, begun))
         self._cut_at = max(LONG_CHARACTERS, len(begun[-1].source) * 5 // 4)
 

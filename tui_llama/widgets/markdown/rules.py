@@ -24,13 +24,12 @@ from tui_llama.widgets.markdown.formulas import add_formulas, formula_rows
 # Cells of a row that the marks of lists and quotations may take: half of the narrowest usable screen. Deeper blocks are
 # shown as they were written.
 INDENTATION_CELLS: Final = 28
-_QUOTATION_CELLS: Final = 3
+_QUOTATION_CELLS: Final = 2
 _BULLET_CELLS: Final = 2
-_NUMBER_CELLS: Final = 3  # without its digits
+_NUMBER_CELLS: Final = 2  # without its digits
 _SAFE_LEVELS: Final = 4  # two nested lists with the largest numbers, 12 cells each
 # The limit of cells keeps blocks far below this level. Nested brackets may reach it, and are text from there on.
 _MOST_LEVELS: Final = 64
-_RULE: Final = "───"
 _TASK: Final = re.compile(r"\[([ xX])\](?: |$)")
 _BOXES: Final = {" ": "☐", "x": "☑"}
 
@@ -47,7 +46,6 @@ def markdown_parser() -> MarkdownIt:
     parser.core.ruler.push("show_tasks", _show_tasks)
     parser.core.ruler.push("show_targets", _show_targets)
     parser.core.ruler.push("keep_line_breaks", _keep_line_breaks)
-    parser.core.ruler.push("keep_rules_in_place", _keep_rules_in_place)
     return parser
 
 
@@ -73,33 +71,6 @@ def _keep_line_breaks(state: StateCore) -> None:
         for child in token.children or ():
             if child.type == "softbreak":
                 child.type = "hardbreak"
-
-
-def _keep_rules_in_place(state: StateCore) -> None:
-    """Turns a horizontal rule inside a list or a quotation into a line of text.
-
-    The widget would move the rule out of its list or quotation.
-    """
-    shown: list[Token] = []
-    for token in state.tokens:
-        shown += _rule_as_text(token) if token.type == "hr" and token.level > 0 else [token]
-    state.tokens = shown
-
-
-def _rule_as_text(rule: Token) -> list[Token]:
-    return [
-        Token("paragraph_open", "p", 1, level=rule.level, map=rule.map, block=True),
-        Token(
-            "inline",
-            "",
-            0,
-            level=rule.level + 1,
-            map=rule.map,
-            block=True,
-            children=[Token("text", "", 0, content=_RULE)],
-        ),
-        Token("paragraph_close", "p", -1, level=rule.level, block=True),
-    ]
 
 
 # --- what is nested too deep ----------------------------------------------------------------------------------------
