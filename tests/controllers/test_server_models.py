@@ -347,7 +347,7 @@ async def test_the_price_of_an_edit_is_not_asked_of_a_server_and_nothing_is_said
         await driver.ask("hi")
         await driver.pilot.press("up")
         await driver.until_state("editing")
-        assert await driver.app.turn_driver.estimate(0, "hi there") is None
+        assert await driver.app.turn_driver.questions.estimate(0, "hi there") is None
         assert "keeps" not in driver.status
         assert "first token" not in driver.status
         await driver.write(" there")
@@ -368,7 +368,7 @@ async def test_a_server_is_not_asked_to_read_ahead() -> None:
     async with on_server(served("Hello"), settings=replace(SETTINGS, read_ahead="on")) as driver:
         await driver.ask("hi")
         await driver.write("and then ")
-        assert await driver.app.turn_driver.idle_prefill_request("and then") is None
+        assert await driver.app.turn_driver.questions.idle_prefill_request("and then") is None
         assert driver.engine.idle_prefill_requests == []
 
 

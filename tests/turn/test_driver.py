@@ -29,9 +29,10 @@ from tui_llama.engine.requests import CompleteRequest, ReplyRequest
 from tui_llama.engine.scripted import AfterCancel, Gate, Loss, ScriptedEngine, Step, demo_model
 from tui_llama.errors import IllegalTransitionError
 from tui_llama.settings import Settings
-from tui_llama.turn.driver import REPLY_FAILURES, TurnDriver
+from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.engine_host import EngineHost
 from tui_llama.turn.live_chats import LiveChats
+from tui_llama.turn.reply import REPLY_FAILURES
 
 OTHER_MODEL = "/models/other.gguf"
 
@@ -464,12 +465,12 @@ async def test_that_a_chat_is_tokenised_again_is_told_once_for_each_model_and_ch
 
 async def test_the_price_of_a_message_is_that_of_what_stands_before_it() -> None:
     async with driven(spoken("a"), spoken("b"), is_loaded=False) as it:
-        assert await it.driver.estimate(0, "hi") is None  # there is no model to ask
+        assert await it.driver.questions.estimate(0, "hi") is None  # there is no model to ask
         await it.load()
         await it.ask("one")
         await it.ask("two")
-        assert await it.driver.estimate(2, "  ") is None
-        assert await it.driver.estimate(2, "other") is not None
+        assert await it.driver.questions.estimate(2, "  ") is None
+        assert await it.driver.questions.estimate(2, "other") is not None
         (request,) = it.engine.estimate_requests
         assert [message.text for message in request.messages] == ["one", "a", "other"]
         assert tuple(request.ledger) == (1, 2, 3, 10)

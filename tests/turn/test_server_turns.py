@@ -182,7 +182,7 @@ async def test_a_server_is_not_asked_to_read_ahead_and_a_local_model_is_again() 
         await driver.until(lambda: driver.engine.ahead_requests, "reading ahead")
         await change_to_server(driver)
         await driver.ask("second")
-        assert await driver.app.turn_driver.idle_prefill_request("and") is None
+        assert await driver.app.turn_driver.questions.idle_prefill_request("and") is None
         assert server.idle_prefill_requests == []
         await change_to(driver, model)
         before = len(driver.engine.ahead_requests)

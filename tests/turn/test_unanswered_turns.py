@@ -53,7 +53,7 @@ class Troubled:
 
 async def prompt_of(driver: Driver) -> str:
     """What the last answer's model was given."""
-    prompt = await driver.app.turn_driver.prompt("", None)
+    prompt = await driver.app.turn_driver.questions.prompt("", None)
     assert prompt is not None
     return "".join(part.text for part in prompt.prompt)
 

@@ -213,7 +213,7 @@ class EditingController(OfShownChat):
             self._editing.ask_price(self._pending.message(self._view.chat_screen.composer.text))
 
     async def _estimate(self, position: int, text: str) -> PromptEstimate | None:
-        return await self._turn_driver.estimate(position, text)
+        return await self._turn_driver.questions.estimate(position, text)
 
     def _note_price(self, price: PromptEstimate | str | None) -> None:
         self.price = self._turn_driver.meter.price(price) if isinstance(price, PromptEstimate) else price or ""

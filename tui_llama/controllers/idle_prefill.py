@@ -55,7 +55,7 @@ class IdlePrefillController(OfShownChat):
         )
 
     async def _make_request(self, draft: str) -> tuple[Engine, IdlePrefillRequest] | None:
-        return await self._turn_driver.idle_prefill_request(draft)
+        return await self._turn_driver.questions.idle_prefill_request(draft)
 
     def _tell(self, notice: str) -> None:
         self._turn_driver.tell(notice)

@@ -67,7 +67,7 @@ class PromptsController(OfShownChat):
         from tui_llama.screens.dialogs.prompt_view import PromptView
 
         try:
-            prompt = await self._turn_driver.prompt(self._draft.sendable, self._editing.position)
+            prompt = await self._turn_driver.questions.prompt(self._draft.sendable, self._editing.position)
         except UserError as error:
             self._view.show_hint(str(error))
             return
@@ -105,7 +105,7 @@ class PromptsController(OfShownChat):
     async def _cost_of_today(self) -> str:
         """Says what the next answer would cost, as a sentence with a blank before it."""
         try:
-            estimate = await self._turn_driver.estimate_of_today(self._draft.sendable)
+            estimate = await self._turn_driver.questions.estimate_of_today(self._draft.sendable)
             price = "unknown" if estimate is None else self._turn_driver.meter.price(estimate)
         except UserError as error:
             price = f"unknown, because {error}"

@@ -1,59 +1,29 @@
-"""Drives the turns: carries out the machine's actions, and makes its events of what the engine reports.
+"""Drives the turns: carries out what the machine says, and tells a `TurnView` what is to be seen.
 
 Everything that changes the conversation passes `dispatch`, on the event loop and without waiting in between, so that
-no two things happen at once. Loading and replying run beside it and come back as events. The driver knows no widgets:
-it tells a `TurnView` what is to be seen.
+no two things happen at once. Loading (`engine_host`) and replying (`reply`) run beside it and come back as events. The
+driver knows no widgets.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import datetime
-from functools import partial
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from tui_llama import conversation
-from tui_llama.chat import StopReason, Usage
-from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.open_chat import OpenChat
 from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import events
 from tui_llama.engine.descriptions import Capabilities, ModelInfo
-from tui_llama.engine.events import FailureCause, PromptEstimate
-from tui_llama.engine.protocol import Engine, ReplyEvent
-from tui_llama.engine.requests import CompleteRequest, IdlePrefillRequest, ReplyRequest
-from tui_llama.errors import EngineLostError, IllegalTransitionError, UserError
-from tui_llama.turn.engine_host import NO_END, EngineHost
+from tui_llama.turn.engine_host import EngineHost
 from tui_llama.turn.message_queue import MessageQueue
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices, load_failure_hint
 from tui_llama.turn.path_changes import change_path
+from tui_llama.turn.questions import Questions
+from tui_llama.turn.reply import MakeRequest, Reply
 from tui_llama.turn.requests import RequestMaker
 from tui_llama.turn.view import TurnView
-
-if TYPE_CHECKING:
-    pass
-
-MakeRequest: TypeAlias = Callable[[int, OpenChat], Awaitable[ReplyRequest | CompleteRequest]]
-
-_ANY_MESSAGE = "And?"
-"""Stands for what will be said next, where nothing is written yet."""
-
-REPLY_FAILURES: Mapping[FailureCause, type[conversation.ReplyFailed]] = {
-    FailureCause.ENGINE: conversation.ReplyFailed,
-    FailureCause.NOT_FOUND: conversation.ServerNotFound,
-    FailureCause.REFUSED: conversation.ConnectionRefused,
-    FailureCause.NOT_TRUSTED: conversation.ServerNotTrusted,
-    FailureCause.KEY_REFUSED: conversation.KeyRefused,
-    FailureCause.NO_SUCH_MODEL: conversation.NoSuchModel,
-    FailureCause.BUSY: conversation.ServerBusy,
-    FailureCause.SERVER_ERROR: conversation.ServerError,
-    FailureCause.CUT_OFF: conversation.StreamCutOff,
-    FailureCause.ERROR_IN_STREAM: conversation.ErrorInStream,
-    FailureCause.NO_END: conversation.StreamWithoutEnd,
-    FailureCause.SILENT: conversation.ServerSilent,
-}
-"""The machine's event for each cause of a failed reply."""
 
 
 class TurnDriver:
@@ -71,6 +41,7 @@ class TurnDriver:
         view: Shows the turns.
         queued: What will be sent when the answer ends.
         requests: Makes the requests to the engine.
+        questions: What the engine is asked beside the turns.
         meter: The figures of the turn.
     """
 
@@ -90,6 +61,7 @@ class TurnDriver:
         self.view = view
         self.requests = RequestMaker(lambda: host.settings, lambda: host.model, self.tell)
         self.chat = chat
+        self.questions = Questions(host, chat, self.requests, lambda: self.model_is_loading)
         self.queued = MessageQueue()
         self.meter = TurnMeter()
         if beside is not None:
@@ -160,7 +132,7 @@ class TurnDriver:
         Raises:
             IllegalTransitionError: the machine does not allow it; nothing has changed.
         """
-        self._carry_out(event)
+        self.advance(event)
         self.view.show_state()
 
     def wish(self, event: conversation.Event) -> bool:
@@ -184,6 +156,10 @@ class TurnDriver:
         """Shows a notice of a turn or of idle prefill; one that lasts, once for each model."""
         self._notices.tell(notice, self.model_path, is_lasting=is_lasting)
 
+    def tell_what_is_left_out(self, message_count: int) -> None:
+        """Says how many messages do not fit into the prompt, if it changes."""
+        self._notices.tell_what_is_left_out(self.chat, message_count)
+
     async def stop_and_wait(self) -> None:
         """Ends the turn; when it returns, no answer is open and none is awaited."""
         while self.is_busy:  # again if something was sent meanwhile
@@ -195,7 +171,8 @@ class TurnDriver:
         if self.answer_is_open:
             await self._answer_has_ended.wait()
 
-    def _carry_out(self, event: conversation.Event) -> None:
+    def advance(self, event: conversation.Event) -> None:
+        """Does what the machine says of the event, where it comes too often for all of the state to be shown."""
         for action in self._machine.handle(event):
             self._perform(action)
 
@@ -222,7 +199,7 @@ class TurnDriver:
             case conversation.StartReply(turn=number):
                 self._answer_has_ended.clear()
                 self.meter.start_turn()
-                self._spawn(partial(self._reply, number, chat, self._open_answer()), f"turn {number}")
+                self._spawn(Reply(number, self._host, self, self._open_answer()).run, f"turn {number}")
             case conversation.AppendText(text=text, token_ids=token_ids, thought=thought):
                 if (text or thought) and chat.has_prompt and not self.capabilities.has_exact_tokens:
                     chat.end_answer_tokens()
@@ -271,7 +248,7 @@ class TurnDriver:
                 message = self.queued.take()
                 if message is not None:
                     self.view.show_queued("")
-                    self._carry_out(message)
+                    self.advance(message)
             case conversation.ReturnQueued():
                 message = self.queued.take()
                 if message is not None:
@@ -294,7 +271,7 @@ class TurnDriver:
     def note_load_progress(self, load: int, event: events.LoadProgress) -> None:
         """See `EngineUser`."""
         self.meter.note_load(event.stage, event.done, event.total)
-        self._carry_out(conversation.LoadAdvanced(load))
+        self.advance(conversation.LoadAdvanced(load))
         self.view.show_figures()
 
     def note_model(self, model: ModelInfo) -> None:
@@ -325,134 +302,3 @@ class TurnDriver:
         self.requests.once = {}
         self.view.reopen_answer(chat.reopen_answer())
         return self.requests.continuation
-
-    async def _reply(self, number: int, chat: OpenChat, make_request: MakeRequest) -> None:
-        """Asks for an answer; what becomes of it are events of this number."""
-        async with self._host.is_free:
-            try:
-                request = await make_request(number, chat)
-                if self.state is not State.READING:
-                    # Stopped before the engine was asked.
-                    self.dispatch(conversation.ReplyFinished(number, StopReason.STOPPED, Usage()))
-                    return
-                self.meter.note_asked(monotonic())
-                async for event in self._host.engine.reply(request):
-                    self._take_reply_event(number, event)
-                if self._machine.answer_is_open:
-                    self.dispatch(conversation.ReplyFailed(number, NO_END))
-            except EngineLostError as error:
-                self.dispatch(conversation.EngineLostInTurn(number, str(error), error.hint))
-            except UserError as error:
-                self.dispatch(conversation.ReplyFailed(number, str(error), error.hint))
-            except IllegalTransitionError as error:
-                self._host.cancel()
-                self.dispatch(conversation.ReplyFailed(number, f"The engine got out of step: {error}."))
-
-    def _take_reply_event(self, number: int, event: ReplyEvent) -> None:
-        match event:
-            case events.PromptEncoded():
-                self._take_prompt(event)
-            case events.PromptProgress(reused_tokens=reused, done_tokens=done, total_tokens=total, reread_cause=cause):
-                self.meter.note_prompt(reused, done, total, monotonic(), cause)
-                self._carry_out(conversation.PromptAdvanced(number))
-                self.view.show_figures()
-            case events.TextPiece(text=text, token_ids=token_ids, thought=thought):
-                was_answering = self.state is State.ANSWERING
-                self._carry_out(conversation.TextArrived(number, text, token_ids, thought))
-                self.view.show_figures() if was_answering else self.view.show_state()
-            case events.Notice(text=text, is_lasting=is_lasting):
-                self.tell(text, is_lasting=is_lasting)
-            case events.Finished(stop_reason=reason, usage=usage):
-                self.dispatch(conversation.ReplyFinished(number, reason, usage))
-            case events.Failed(message=message, hint=hint, cause=cause):
-                self.dispatch(REPLY_FAILURES[cause](number, message, hint))
-
-    def _take_prompt(self, event: events.PromptEncoded) -> None:
-        kept, token_ids, vocabulary = event.kept_tokens, event.token_ids, event.vocabulary
-        if event.answer_tokens is not None:
-            self.chat.set_answer_tokens(kept, token_ids, vocabulary, event.answer_tokens)
-        elif not self.chat.has_prompt:
-            self.chat.set_prompt(kept, token_ids, vocabulary)
-        else:  # an answer that goes on has had its prompt
-            return
-        self._notices.tell_what_is_left_out(self.chat, event.left_out_messages)
-
-    # --- what is asked beside the turn --------------------------------------------------------------------------
-
-    async def idle_prefill_request(self, draft: str) -> tuple[Engine, IdlePrefillRequest] | None:
-        """Returns whom to ask for idle prefill, and the request for it; None if there is nothing to read."""
-        chat = self.chat
-        if not self.capabilities.can_prefill_idle or (not draft and not chat.messages()):
-            return None
-        async with self._host.is_free:  # a reply that has just ended may not have let go of it yet
-            request = await self.requests.idle_prefill(chat, draft)
-        return self._host.engine, request
-
-    async def estimate(self, position: int, text: str) -> PromptEstimate | None:
-        """Returns what a reply to `text` in place of message `position` would have to read; None if nobody knows.
-
-        Raises:
-            EngineError: there can be no such reply.
-            EngineLostError: the engine's process ended.
-        """
-        return await self._estimate(position, text) if text.strip() else None
-
-    async def estimate_of_today(self, draft: str) -> PromptEstimate | None:
-        """Returns what the next reply would have to read if the model were told today's date; None if nobody knows.
-
-        Args:
-            draft: What the user will say next, as far as it is written.
-
-        Raises:
-            EngineError: there can be no such reply.
-            EngineLostError: the engine's process ended.
-        """
-        text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
-        return await self._estimate(len(self.chat.entries), text, begun_at=local_now())
-
-    async def estimate_of_system_prompt(self, draft: str, system_prompt: str) -> PromptEstimate | None:
-        """Returns what the next reply would have to read with another system prompt; the rest as for today's date."""
-        text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
-        return await self._estimate(len(self.chat.entries), text, system_prompt=system_prompt)
-
-    async def estimate_without(self, position: int, draft: str) -> PromptEstimate | None:
-        """Returns what the next reply would have to read without message `position`; the rest as for today's date."""
-        text = (draft if draft.strip() else _ANY_MESSAGE) if self.chat.ends_in_answer else ""
-        return await self._estimate(len(self.chat.entries), text, without=position)
-
-    async def prompt(self, draft: str, position: int | None) -> PromptEstimate | None:
-        """Returns what the model is given; None while there is nothing to give, or no model that could tell.
-
-        Args:
-            draft: The message that is being written. Where there is none, it is the prompt of the last answer.
-            position: The number of the message that the draft is to replace; None where it is a new one.
-
-        Raises:
-            EngineError: there can be no such prompt.
-            EngineLostError: the engine's process ended.
-        """
-        count = len(self.chat.entries)
-        if not draft.strip():
-            count -= self.chat.ends_in_answer
-            return await self._estimate(count, "", shows_prompt=True) if count else None
-        return await self._estimate(count if position is None else position, draft, shows_prompt=True)
-
-    async def _estimate(
-        self,
-        position: int,
-        text: str,
-        *,
-        begun_at: datetime | None = None,
-        system_prompt: str | None = None,
-        without: int | None = None,
-        shows_prompt: bool = False,
-    ) -> PromptEstimate | None:
-        """Asks for the price of a prompt: the conversation before message `position`, and `text` behind it if any."""
-        chat = self.chat
-        async with self._host.is_free:
-            if self.model is None or self.model_is_loading or not self.capabilities.can_estimate:
-                return None
-            request = await self.requests.estimate(
-                chat, position, text, begun_at, system_prompt, without, shows_prompt=shows_prompt
-            )
-            return await self._host.engine.estimate(request)

@@ -98,7 +98,7 @@ class SystemPromptController(OfShownChat):
     async def price(self, text: str) -> str:
         """Returns what the next answer would cost with this system prompt, such as "keeps 30 · reads 900"."""
         try:
-            estimate = await self._turn_driver.estimate_of_system_prompt(self._draft.sendable, text.strip())
+            estimate = await self._turn_driver.questions.estimate_of_system_prompt(self._draft.sendable, text.strip())
         except UserError as error:
             return f"cannot be given: {error}"
         return "costs nobody knows what" if estimate is None else self._turn_driver.meter.price(estimate)

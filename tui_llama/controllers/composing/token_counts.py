@@ -79,7 +79,7 @@ class TokenCountsController(OfShownChat):
         if not self._can_count:
             return
         try:
-            estimate = await self._idle_prefill.give_way(driver.estimate(len(driver.chat.entries), text))
+            estimate = await self._idle_prefill.give_way(driver.questions.estimate(len(driver.chat.entries), text))
         except EngineLostError:
             return  # told when the message is sent, which starts the engine again
         except UserError as error:

@@ -97,7 +97,7 @@ class Deletions(OfShownChat):
             dialog.tell_price("The server reads again what follows it.")
             return
         try:
-            estimate = await driver.estimate_without(position, self._draft.sendable)
+            estimate = await driver.questions.estimate_without(position, self._draft.sendable)
         except UserError:
             return  # what it says is of the next message, which is not what is asked here
         if estimate is not None:
