@@ -180,7 +180,23 @@ class ChatScreen(LastingFocus, Screen[None]):
         useful = (hints.hints_of_focus(self) if is_elsewhere else []) or self._hints
         room = self.size.width - _HINT_FRAME
         message_keys = hints.fitting(self._message_keys, room)
+        if composer.has_class("-below"):
+            return
         composer.border_subtitle = message_keys or hints.written(useful, self.keymap, room)
+
+    @on(events.ScreenSuspend)
+    def _lie_below(self) -> None:
+        """Draws no frame under the edge of a dialog, which would cut it, and no keys that go to the dialog now."""
+        if self.has_composer:
+            self.composer.add_class("-below")
+            self.composer.border_title = self.composer.border_subtitle = ""
+
+    @on(events.ScreenResume)
+    def _lie_above(self) -> None:
+        if self.has_composer:
+            self.composer.remove_class("-below")
+            self._show_title()
+            self._show_hints()
 
     def show_message_keys(self, keys: Sequence[str]) -> None:
         """Shows what can be done with the message in focus, the most useful first; empty: none has it."""
@@ -226,7 +242,8 @@ class ChatScreen(LastingFocus, Screen[None]):
         self._show_title()
 
     def _show_title(self) -> None:
-        self.composer.border_title = " · ".join(filter(None, (self._edited, self._count)))
+        if not self.composer.has_class("-below"):
+            self.composer.border_title = " · ".join(filter(None, (self._edited, self._count)))
 
     # --- following the answer -----------------------------------------------------------------------------------
 

@@ -4,12 +4,15 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual import events, on
 from textual.app import App
 from textual.driver import Driver
 from textual.widget import Widget
+
+from tui_llama.terminal.colourless import Colourless, forget_empty_variable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,6 +32,12 @@ class TerminalApp(App[None]):
 
     has_lent_terminal = False
     _early_input: "list[events.Key | events.Paste] | None" = None
+
+    def __init__(self, css_path: "Sequence[Path]" = ()) -> None:
+        forget_empty_variable()
+        super().__init__(css_path=list(css_path))
+        if self.no_color:
+            self._filters = [Colourless()]  # in place of Textual's, which leave shades of grey
 
     def hold_input(self) -> None:
         """Keeps what is typed from now on until `release_input`: there may be nothing yet that could take it."""

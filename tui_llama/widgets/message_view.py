@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 FRAME_SECONDS = 0.045  # at most 22 updates a second
 LONGEST_FRAME_SECONDS = 0.5
 REST_FOR_WORK = 8.0  # seconds of pause for each second of work, so that the work takes an eighth of one core
-_NOTE_STYLE = "italic $foreground 50%"
-_ATTACHED_STYLE = "$foreground 60%"
+_NOTE_STYLE = "italic $faint-words"
+_ATTACHED_STYLE = "$quiet-words"
 _NAME_CELLS = 28
 _ATTACHED = "attached"  # marks the lines of attachments for clicks
 

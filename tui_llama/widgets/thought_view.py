@@ -12,8 +12,8 @@ from tui_llama.text_safety import sanitize, sanitize_line
 
 _SHOWN_WHILE_THINKING: Final = 1200
 """Characters of a thought under way: its end. Drawing all of it again and again would take longer and longer."""
-_HEAD_STYLE: Final = "$foreground 60%"
-_THOUGHT_STYLE: Final = "italic $foreground 45%"
+_HEAD_STYLE: Final = "$quiet-words"
+_THOUGHT_STYLE: Final = "italic $faint-words"
 
 
 class ThoughtView(Static, can_focus=True):

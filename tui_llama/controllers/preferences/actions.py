@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from tui_llama.controllers.preferences.appearance import AppearanceController
 from tui_llama.controllers.preferences.preferences import PreferencesController
+from tui_llama.screens.readable_colours import readable_variables
 from tui_llama.terminal.app import TerminalApp
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ class PreferenceActions(TerminalApp):
     _preferences: PreferencesController
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Returns the variables of the style sheets that are settings; Textual asks once before there are any."""
-        return self._appearance.variables() if hasattr(self, "_appearance") else {}
+        """Returns the variables of the style sheets: readable colours, and settings once there are any."""
+        texts = readable_variables(self.current_theme, has_colours=not self.no_color)
+        return {**texts, **(self._appearance.variables() if hasattr(self, "_appearance") else {})}
 
     def action_settings(self) -> None:
         """Opens the settings."""
