@@ -62,9 +62,9 @@ from tui_llama.turn.engine_host import EngineHost
 from tui_llama.turn.live_chats import LiveChats
 from tui_llama.widgets.attached.chip import Chip
 from tui_llama.widgets.composer import Composer
+from tui_llama.widgets.composing.queued_messages import QueuedMessages
 from tui_llama.widgets.message_view import UserMessage
 from tui_llama.widgets.messages.cursor import MessageCursor
-from tui_llama.widgets.queued_message import QueuedMessage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -334,14 +334,22 @@ class ChatApp(CommandActions):
             self.chat_screen.composer.complete()
 
     @on(Composer.QueuedRequested)
-    @on(QueuedMessage.BackWanted)
     def _take_back(self) -> None:
         self._turn.take_back()
+
+    @on(QueuedMessages.BackWanted)
+    def _take_back_chosen(self, event: QueuedMessages.BackWanted) -> None:
+        self._turn.take_back(event.number)
+
+    @on(QueuedMessages.ChangeWanted)
+    def _change_queue(self, event: QueuedMessages.ChangeWanted) -> None:
+        self._turn.change_queue(event.number, event.place)
 
     def return_message(self, message: conversation.SendMessage) -> None:
         """See `TranscriptView`."""
         if self.can_draw:
             self._turn.return_message(message)
+            self._draft.keep()  # before it leaves the queue
         else:
             self._draft.put_back(self.turn_driver.chat, message)
 
@@ -384,7 +392,8 @@ class ChatApp(CommandActions):
             pass
         elif composer.text:
             composer.accept()
-            self.show_hint("Cleared; ↑ brings it back.")
+            left = "The earlier draft is back" if composer.text else "Cleared"
+            self.show_hint(f"{left}; ↑ brings back what was written.")
         elif self._attachments.remove_all():
             self.show_hint("Nothing is attached any more.")
         else:

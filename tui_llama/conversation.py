@@ -247,6 +247,7 @@ class TurnMachine:
         Retry,
         Continue,
         TakeBack,
+        ChangeQueue,
         Stop,
         ChangePath,
         OpenChat,

@@ -67,8 +67,8 @@ class RecordingView:
     def finish_answer(self, entry: Entry) -> None:
         self.told.append(f"answer ends: {entry.stop_reason}")
 
-    def show_queued(self, text: str) -> None:
-        self.told.append(f"queued: {text}")
+    def show_queued(self, texts: Sequence[str]) -> None:
+        self.told.append(f"queued: {' | '.join(texts)}")
 
     def return_message(self, message: conversation.SendMessage) -> None:
         self.told.append(f"returned: {message.text}")

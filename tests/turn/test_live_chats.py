@@ -97,10 +97,12 @@ async def test_a_message_that_is_sent_during_an_answer_is_sent_when_that_ends() 
         await gate.reached()
         it.driver.dispatch(conversation.SendMessage("and"))
         it.driver.dispatch(conversation.SendMessage("also"))
-        assert it.view.told[-2:] == ["queued: and", "queued: and\n\nalso"]
+        assert it.view.told[-2:] == ["queued: and", "queued: and | also"]
         gate.open()
         await it.rest()
-        assert it.view.told[-6:-3] == [f"answer ends: {StopReason.END_OF_GENERATION}", "queued: ", "user: and\n\nalso"]
+        assert it.view.told[-6:-2] == [
+            *(f"answer ends: {StopReason.END_OF_GENERATION}", "user: and\n\nalso", "answer begins", "queued: "),
+        ]
         assert texts(await it.stored()) == ["hi", "One", "and\n\nalso", "two"]
 
 
@@ -111,13 +113,46 @@ async def test_what_is_queued_comes_back_when_it_is_taken_back_or_the_answer_is_
         await gate.reached()
         it.driver.dispatch(conversation.SendMessage("and"))
         it.driver.dispatch(conversation.TakeBack())
-        assert it.view.told[-2:] == ["queued: ", "returned: and"]
+        assert it.view.told[-2:] == ["returned: and", "queued: "]
         it.driver.dispatch(conversation.SendMessage("rather"))
         it.driver.dispatch(conversation.Stop())
-        assert it.view.told[-2:] == ["queued: ", "returned: rather"]
+        assert it.view.told[-2:] == ["returned: rather", "queued: "]
         it.driver.dispatch(conversation.SendMessage("after the stop"))
         await it.rest()
         assert texts(await it.stored()) == ["hi", "One", "after the stop", "two"]
+
+
+async def test_queued_messages_are_moved_removed_and_taken_back_one_by_one() -> None:
+    gate = Gate()
+    async with driven([*spoken("One")[:2], gate, *spoken("One")[2:]], spoken("two")) as it:
+        it.driver.dispatch(conversation.SendMessage("hi"))
+        await gate.reached()
+        for text in ("a", "b", "a", "c"):
+            it.driver.dispatch(conversation.SendMessage(text))
+        it.driver.dispatch(conversation.ChangeQueue(3, 0))
+        assert it.view.told[-1] == "queued: c | a | b | a"
+        it.driver.dispatch(conversation.ChangeQueue(1, None))
+        it.driver.dispatch(conversation.ChangeQueue(9, None))
+        it.driver.dispatch(conversation.ChangeQueue(0, 9))
+        assert it.view.told[-1] == "queued: b | a | c"
+        it.driver.dispatch(conversation.TakeBack(1))
+        assert it.view.told[-2:] == ["returned: a", "queued: b | c"]
+        gate.open()
+        await it.rest()
+        assert texts(await it.stored()) == ["hi", "One", "b\n\nc", "two"]
+
+
+async def test_what_is_queued_is_on_the_disk_at_every_moment_until_it_is_sent() -> None:
+    gate = Gate()
+    async with driven([*spoken("One")[:2], gate, *spoken("One")[2:]], spoken("two")) as it:
+        it.driver.dispatch(conversation.SendMessage("hi"))
+        await gate.reached()
+        kept: list[tuple[bool, int]] = []
+        it.chats.keep_queued = lambda chat, message: kept.append((message is not None, len(chat.entries)))
+        it.driver.dispatch(conversation.SendMessage("and"))
+        gate.open()
+        await it.rest()
+        assert kept == [(True, 2), (False, 4)], "it is among the messages before it leaves the queue"
 
 
 async def test_what_is_queued_comes_back_when_the_answer_fails_unseen() -> None:

@@ -1,10 +1,12 @@
 """Keeps what is written and not sent, for each chat, over the end of the program, however that comes."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tui_llama.attachments.prompt_text import with_attachments
 from tui_llama.chat import Attachment
+from tui_llama.chats.database.unsent_texts import LeftDraft, new_program
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import StoredDraft
@@ -26,10 +28,14 @@ DRAFT_SECONDS = 0.5
 """The longest time for which something written is in memory only."""
 
 _NOTHING: Final = StoredDraft()
+_NOTHING_LEFT: Final = LeftDraft()
 
 
 class DraftKeeper:
     """Keeps the drafts; an owner of writes, since one that is never stored is a loss.
+
+    What earlier programs have left in a chat stays where it is, until it is shown: then it is a part of this program's
+    draft. Programs that run beside this one keep theirs.
 
     Attributes:
         chat_id: Of no chat: it writes for all.
@@ -39,10 +45,12 @@ class DraftKeeper:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._program = new_program()
         self._drafts: dict[str, StoredDraft] = {}
         self._queued: dict[str, StoredDraft] = {}
         self._written: dict[str, StoredDraft] = {}  # what is queued and the draft, which the disk has as one
         self._stored: dict[str, StoredDraft] = {}  # changed on the journal's thread
+        self._left: dict[str, LeftDraft] = {}  # what was read; as above
 
     @property
     def has_unstored_text(self) -> bool:
@@ -50,32 +58,47 @@ class DraftKeeper:
         drafts = self._written.items()
         return any(draft != _NOTHING and self._stored.get(chat_id) != draft for chat_id, draft in drafts)
 
-    def known(self, chat_id: str) -> StoredDraft | None:
-        """Returns the draft of a chat if it is in memory."""
-        return self._drafts.get(chat_id)
+    def known(self, chat_id: str) -> StoredDraft:
+        """Returns the draft of a chat as far as it is in memory."""
+        return self._drafts.get(chat_id, _NOTHING)
 
-    async def restore(self, chat_id: str) -> StoredDraft:
-        """Returns what is written in a chat and not sent; nothing if nobody knows."""
-        if chat_id not in self._drafts:
-            kept = await self._journal.read_or(lambda store: _read(store, chat_id), _NOTHING)
-            if chat_id == NEW_CHAT:
-                self._journal.write(_forget_old)
-            self._drafts.setdefault(chat_id, kept)
-            self._written.setdefault(chat_id, kept)
-            self._stored.setdefault(chat_id, kept)
-            return kept
-        return self._drafts[chat_id]
+    def has_left(self, chat_id: str) -> bool:
+        """True if earlier programs have left something in a chat that was not shown, as far as anybody knows."""
+        return chat_id not in self._left or self._left[chat_id].draft != _NOTHING
+
+    async def read(self, chat_id: str) -> None:
+        """Finds out what earlier programs have left in a chat; nothing if nobody knows."""
+
+        def read_it(store: Store) -> None:
+            if chat_id not in self._left:
+                self._left[chat_id] = _read(store, chat_id)
+
+        if chat_id not in self._left:
+            await self._journal.read_or(read_it, None)
+
+    def take_left(self, chat_id: str) -> StoredDraft:
+        """Returns what earlier programs have left in a chat, once: it belongs to the draft of this program now."""
+        left = self._left.get(chat_id, _NOTHING_LEFT)
+        if left.draft != _NOTHING:
+            self._left[chat_id] = _NOTHING_LEFT
+            whole = left.draft.before(self._written.get(chat_id, _NOTHING))
+            self._written[chat_id] = self._stored[chat_id] = whole
+            self._journal.write(partial(_take, chat_id=chat_id, left=left, program=self._program), self)
+        return left.draft
 
     def keep(self, chat_id: str, draft: StoredDraft) -> None:
         """Writes the draft of a chat, unless it is what is kept already."""
-        if draft != self._drafts.get(chat_id, _NOTHING):  # nothing may be written where nobody knows yet
-            self._drafts[chat_id] = draft
-            self._write(chat_id)
+        self._drafts[chat_id] = draft
+        self._write(chat_id)
 
     def keep_queued(self, chat_id: str, queued: StoredDraft) -> None:
         """Writes what is queued in a chat, before its draft: after a crash, both are the draft."""
         self._queued[chat_id] = queued
         self._write(chat_id)
+
+    def end(self) -> None:
+        """Leaves the drafts for the next program."""
+        self._journal.write(lambda store: store.end_program(self._program))
 
     def _write(self, chat_id: str) -> None:
         whole = self._queued.get(chat_id, _NOTHING).before(self._drafts.get(chat_id, _NOTHING))
@@ -84,30 +107,35 @@ class DraftKeeper:
         self._written[chat_id] = whole
 
         def store_it(store: Store) -> None:
-            store.keep_draft(chat_id, whole.text, whole.attachments)
+            store.keep_draft(chat_id, whole.text, whole.attachments, program=self._program)
             self._stored[chat_id] = whole
 
         self._journal.write(store_it, self)
 
 
-def _read(store: Store, chat_id: str) -> StoredDraft:
-    kept = store.draft(chat_id)
-    if chat_id == NEW_CHAT and kept == _NOTHING:
-        return StoredDraft(store.preference(OLD_KEY) or "")
-    return kept
+def _read(store: Store, chat_id: str) -> LeftDraft:
+    left = store.left_draft(chat_id)
+    if chat_id == NEW_CHAT and left.draft == _NOTHING:
+        return LeftDraft(StoredDraft(store.preference(OLD_KEY) or ""))
+    return left
 
 
-def _forget_old(store: Store) -> None:
-    """Moves what an earlier version has kept to where it is looked for now."""
-    old = store.preference(OLD_KEY)
-    if old:
-        if store.draft(NEW_CHAT) == _NOTHING:
-            store.keep_draft(NEW_CHAT, old)
+def _take(store: Store, chat_id: str, left: LeftDraft, program: int) -> None:
+    """Makes what was left the beginning of this program's draft; also what an earlier version has kept elsewhere."""
+    if chat_id == NEW_CHAT and store.preference(OLD_KEY):
+        if not left.programs:
+            store.keep_draft(NEW_CHAT, left.draft.text, program=program)
         store.set_preference(OLD_KEY, "")
+    store.take_left_draft(chat_id, left, program)
 
 
 class DraftView(ScreenView, Protocol):
     """The app, as the controller uses it."""
+
+    @property
+    def is_editing(self) -> bool:
+        """True while the user edits an earlier message."""
+        ...
 
     def set_timer(self, delay: float, callback: Callable[[], None]) -> object:
         """Calls back once, after `delay` seconds."""
@@ -148,19 +176,26 @@ class DraftController(OfShownChat):
         return with_attachments("" if parse_slash(text) else unescaped(text), self.attached())
 
     async def restore(self) -> None:
-        """Puts the kept draft of the chat into the composer, before what is written there meanwhile."""
+        """Puts what earlier programs have left in the chat into the composer, before what is written there meanwhile.
+
+        While an earlier message is edited there, it stays where it is.
+        """
         chat, chat_id = self._turn_driver.chat, _id_of(self._turn_driver.chat)
         if chat_id is None:
             return
-        draft = await self._keeper.restore(chat_id)
-        if draft == _NOTHING or not self._view.can_draw or chat is not self._turn_driver.chat:
+        await self._keeper.read(chat_id)
+        if not self._view.can_draw or chat is not self._shown_chat or self._view.is_editing:
+            return
+        left = self._keeper.take_left(chat_id)
+        if left == _NOTHING:
             return
         written = StoredDraft(self._view.chat_screen.composer.text, tuple(self.attached()))
         if written == _NOTHING:
-            self._show(draft)
-        elif written != draft:
-            self.show_attached(draft.before(written).attachments)
-            self._view.chat_screen.composer.put_above(draft.text)
+            self._show(left)
+        else:
+            self.show_attached(left.before(written).attachments)
+            self._view.chat_screen.composer.put_above(left.text)
+        self.keep()
 
     def _show(self, draft: StoredDraft) -> None:
         self.show_attached(draft.attachments)
@@ -172,9 +207,11 @@ class DraftController(OfShownChat):
             return
         self._keep_as(self._shown_id)
         self._shown_chat, self._shown_id = self._turn_driver.chat, _id_of(self._turn_driver.chat)
-        known = _NOTHING if self._shown_id is None else self._keeper.known(self._shown_id)
-        self._show(known or _NOTHING)
-        if known is None:
+        if self._shown_id is None:
+            self._show(_NOTHING)
+            return
+        self._show(self._keeper.known(self._shown_id))
+        if self._keeper.has_left(self._shown_id):
             self._run("draft", self.restore)
 
     def keep_queued(self, chat: "OpenChat", message: SendMessage | None) -> None:
@@ -192,7 +229,7 @@ class DraftController(OfShownChat):
         if chat is self._shown_chat:  # its draft is there already
             self._keep_as(chat_id)
         returned = StoredDraft(message.text, message.attachments)
-        whole = returned.before(self._keeper.known(chat_id) or _NOTHING)
+        whole = returned.before(self._keeper.known(chat_id))
         self._keeper.keep(chat_id, whole)
         if chat is self._shown_chat and self._view.can_draw:
             self._show(whole)
@@ -222,6 +259,10 @@ class DraftController(OfShownChat):
             self._keeper.keep(self._shown_id, _NOTHING)
         self._shown_id = chat_id
         self._keep_as(chat_id)
+
+    def end(self) -> None:
+        """Leaves the drafts for the next program; nothing is written any more."""
+        self._keeper.end()
 
     def _keep_as(self, chat_id: str | None) -> None:
         if chat_id is not None and self._view.chat_screen.has_composer:

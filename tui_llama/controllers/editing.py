@@ -119,7 +119,7 @@ class EditingController(OfShownChat):
             self._view.show_hint("Wait until the model is ready; Esc stops an answer.")
         else:
             self._remember()
-            self._editing.begin(position, self._view.chat_screen.composer.text)
+            self._editing.begin(position, self._view.chat_screen.composer.set_aside())
             self._show(position)
 
     def _show(self, position: int) -> None:

@@ -174,4 +174,5 @@ class LeavingController(OfShownChat):
         # Side by side: a download that is slow to end must not take the time in which the engine saves.
         await asyncio.gather(self._models.close(), self._live_chats.host.close())
         await self._live_chats.close()
+        self._draft.end()
         await self._saving.journal.close()

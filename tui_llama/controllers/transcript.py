@@ -41,6 +41,10 @@ class TranscriptController:
         if self._view.can_draw:
             how(self._view.chat_screen)
 
+    @property
+    def _can_continue(self) -> bool:
+        return self._view.turn_driver.capabilities.can_continue
+
     # --- messages -------------------------------------------------------------------------------------------------
 
     def add_message(self, entry: Entry) -> None:
@@ -57,7 +61,7 @@ class TranscriptController:
 
     def show_path(self, entries: Sequence[Entry]) -> None:
         """Shows another path of the chat."""
-        self._draw(lambda screen: screen.show_path(shown_messages(entries)))
+        self._draw(lambda screen: screen.show_path(shown_messages(entries, can_continue=self._can_continue)))
 
     def remove_last_answer(self) -> None:
         """Takes the last answer away, and what was told of it."""
@@ -77,12 +81,12 @@ class TranscriptController:
 
     def finish_answer(self, entry: Entry) -> None:
         """Ends the answer with a note of how it ended."""
-        note = note_of(entry, is_last=True)
+        note = note_of(entry, is_last=True, can_continue=self._can_continue)
         self._draw(lambda screen: screen.transcript.finish_answer(note, thought_words(entry)))
 
-    def show_queued(self, text: str) -> None:
+    def show_queued(self, texts: Sequence[str]) -> None:
         """Shows what will be sent when the answer ends."""
-        self._draw(lambda screen: screen.show_queued(text))
+        self._draw(lambda screen: screen.show_queued(texts))
 
     def return_message(self, message: SendMessage) -> None:
         """Has the app put it back to where messages are written, or keep it for the next start."""

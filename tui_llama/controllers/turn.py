@@ -71,13 +71,24 @@ class TurnController(OfShownChat):
         for attachment in message.attachments:
             self._pending.add(attachment)
 
-    def take_back(self) -> None:
-        """Takes back the message that waits for the end of the answer, to edit it."""
+    def take_back(self, number: int | None = None) -> None:
+        """Takes back a message that waits for the end of the answer, to edit it: that of this number, or the last."""
         driver = self._turn_driver
         if driver.queued.shown and driver.allows(conversation.TakeBack):
-            driver.dispatch(conversation.TakeBack())
+            driver.dispatch(conversation.TakeBack(len(driver.queued) - 1 if number is None else number))
+            self._view.chat_screen.composer.focus()
         else:
             self._view.show_hint("No message is queued. Enter during an answer queues one.")
+
+    def change_queue(self, number: int, place: int | None) -> None:
+        """Moves a message that waits to another place, or removes it; the message comes back by Up."""
+        driver = self._turn_driver
+        gone = driver.queued.at(number) if place is None else []
+        if driver.allows(conversation.ChangeQueue):
+            driver.dispatch(conversation.ChangeQueue(number, place))
+            for message in gone:
+                self._view.chat_screen.composer.remember(message.text)
+                self._view.show_hint("Removed; ↑ brings its text back.")
 
     def stop_or_leave_editing(self) -> bool:
         """Stops the turn, or leaves the message that is edited; returns whether there was one of them."""

@@ -10,18 +10,19 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
-from tui_llama.screens.commands import COMMANDS
+from tui_llama.screens.commands import COMMANDS, parse_slash
 from tui_llama.screens.keys import hints
 from tui_llama.screens.keys.keymap import NO_KEY, Keymap
 from tui_llama.screens.lasting_focus import LastingFocus
 from tui_llama.widgets.attached.attached_bar import AttachedBar
 from tui_llama.widgets.completion.suggestion_list import SuggestionList
 from tui_llama.widgets.composer import Composer
+from tui_llama.widgets.composing.queued_messages import QueuedMessages
 from tui_llama.widgets.empty_state import EmptyState
 from tui_llama.widgets.message_view import ShownMessage
-from tui_llama.widgets.queued_message import QueuedMessage
 from tui_llama.widgets.status_line import StatusLine
 from tui_llama.widgets.system_prompt import SystemPromptEntry
 from tui_llama.widgets.title_bar import TitleBar
@@ -49,6 +50,8 @@ class ChatScreen(LastingFocus, Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         # With priority, because the composer and Textual's screen would only copy.
         Binding("ctrl+c,super+c", "app.interrupt", "Copy, stop, clear or quit", show=False, priority=True),
+        Binding("tab", "go_round(1)", "Next part", show=False),
+        Binding("shift+tab", "go_round(-1)", "Previous part", show=False),
         # Those without a key too: the keymap gives them one.
         *(
             Binding(
@@ -67,7 +70,7 @@ class ChatScreen(LastingFocus, Screen[None]):
         self.keymap = Keymap()
         self._hints: Sequence[hints.Hint] = hints.IDLE
         self._message_keys: Sequence[str] = ()
-        self._count = self._edited = ""
+        self._count = self._edited = self._shown_hints = ""
 
     def compose(self) -> ComposeResult:
         """Yields the parts from top to bottom."""
@@ -80,7 +83,7 @@ class ChatScreen(LastingFocus, Screen[None]):
             with Vertical(id="suggesting"):
                 yield SuggestionList(id="suggestions")
         with Vertical(id="writing"):
-            yield QueuedMessage(id="queued")
+            yield QueuedMessages(id="queued")
             yield AttachedBar(id="attached")
             yield Composer(id="composer")
         yield StatusLine(id="status")
@@ -154,10 +157,15 @@ class ChatScreen(LastingFocus, Screen[None]):
         self.remove_class("-empty")
         self.transcript.add_message(message)
 
-    def show_queued(self, text: str) -> None:
-        """Shows what will be sent when the answer ends; nothing if `text` is empty."""
-        self.query_one("#queued", QueuedMessage).show_message(text)
-        self.composer.up_takes_back = bool(text)
+    @property
+    def queued(self) -> QueuedMessages:
+        """The messages that will be sent when the answer ends."""
+        return self.query_one("#queued", QueuedMessages)
+
+    def show_queued(self, texts: Sequence[str]) -> None:
+        """Shows what will be sent when the answer ends: each message, in order."""
+        self.queued.show(texts)
+        self.composer.up_takes_back = bool(texts)
 
     def show_busy(self, is_busy: bool, *, is_editing: bool = False) -> None:
         """Shows the keys that are useful now.
@@ -173,23 +181,35 @@ class ChatScreen(LastingFocus, Screen[None]):
 
     @on(events.DescendantFocus)
     @on(events.Resize)
+    @on(SuggestionList.Changed)
+    @on(Composer.Changed, "#composer")
     def _show_hints(self) -> None:
         """Shows the keys of what has the focus."""
         composer = self.composer
         is_elsewhere = self.focused is not None and self.focused is not composer
-        useful = (hints.hints_of_focus(self) if is_elsewhere else []) or self._hints
+        useful = (hints.hints_of_focus(self) if is_elsewhere else []) or self._composer_hints
         room = self.size.width - _HINT_FRAME
-        message_keys = hints.fitting(self._message_keys, room)
         if composer.has_class("-below"):
             return
-        composer.border_subtitle = message_keys or hints.written(useful, self.keymap, room)
+        words = hints.fitting(self._message_keys, room) or hints.written(useful, self.keymap, room)
+        if words != self._shown_hints:  # each one that is set is drawn
+            composer.border_subtitle = self._shown_hints = words
+
+    @property
+    def _composer_hints(self) -> Sequence[hints.Hint]:
+        """The keys that are useful where the user writes: Enter may take a suggestion, or run a command."""
+        composer = self.composer
+        if composer.completer.enter_takes:
+            return hints.TAKING
+        usual = [hints.RUN, *self._hints[1:]] if parse_slash(composer.text) else self._hints
+        return [usual[0], *hints.SUGGESTING] if composer.completer.is_open else usual
 
     @on(events.ScreenSuspend)
     def _lie_below(self) -> None:
         """Draws no frame under the edge of a dialog, which would cut it, and no keys that go to the dialog now."""
         if self.has_composer:
             self.composer.add_class("-below")
-            self.composer.border_title = self.composer.border_subtitle = ""
+            self.composer.border_title = self.composer.border_subtitle = self._shown_hints = ""
 
     @on(events.ScreenResume)
     def _lie_above(self) -> None:
@@ -210,7 +230,26 @@ class ChatScreen(LastingFocus, Screen[None]):
             self.composer.focus()
             self.composer.post_message(events.Paste(event.text))
 
+    def action_go_round(self, step: int) -> None:
+        """Gives the focus to the next part of the screen from top to bottom, or to the one before: round and round."""
+        parts: dict[Widget, bool] = {
+            self.transcript: self.transcript.message_count > 0,
+            self.queued: self.queued.display,
+        }
+        parts |= {self.attached: self.attached.display, self.composer: True}
+        there = [part for part, is_there in parts.items() if is_there]
+        has_focus = [part.has_focus or part.has_focus_within for part in there]
+        at = has_focus.index(True) if True in has_focus else len(there) - 1
+        wanted = there[(at + step) % len(there)]
+        if wanted is not self.attached:
+            wanted.focus()
+        elif step < 0:
+            self.attached.focus_last()
+        else:
+            self.attached.focus_first()
+
     @on(AttachedBar.Left)
+    @on(QueuedMessages.Left)
     def _go_on_writing(self) -> None:
         self.composer.focus()
 

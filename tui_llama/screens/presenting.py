@@ -53,14 +53,25 @@ _STARTER_ADVICE = ("A very small model to try this with · Ctrl+L: better ones",
 _LOST_ADVICE = ("Your next message starts the engine again.",)
 
 
-def note_of(entry: Entry, *, is_last: bool = False) -> str:
-    """Returns the note below a message: how it ended, which key continues the last one, and which version it is."""
+def note_of(entry: Entry, *, is_last: bool = False, can_continue: bool = True) -> str:
+    """Returns the note below a message: how it ended, which key continues the last one, and which version it is.
+
+    Args:
+        entry: The message.
+        is_last: Whether nothing follows it.
+        can_continue: Whether the engine can continue an answer.
+    """
     ending = "interrupted" if entry.is_interrupted else ""
     if entry.stop_reason is not None:
         ending = _ENDINGS.get(entry.stop_reason, "")
     version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
-    key = _GO_ON if is_last and entry.stop_reason is StopReason.LOOP else ""
+    key = _GO_ON if ending and is_last and can_continue and _has_a_rest(entry) else ""
     return " · ".join(part for part in (ending, key, version) if part)
+
+
+def _has_a_rest(entry: Entry) -> bool:
+    """Tells whether an answer that has not ended by itself can go on: it has begun, and the context has room."""
+    return bool(entry.text or entry.thought) and entry.stop_reason is not StopReason.CONTEXT_FULL
 
 
 def why_not_now(event: conversation.Event) -> str:
@@ -122,18 +133,18 @@ def _ledger_tokens(usage: Usage) -> int:
     return usage.reused_tokens + usage.read_tokens + usage.generated_tokens
 
 
-def shown_messages(entries: Iterable[Entry]) -> list[ShownMessage]:
+def shown_messages(entries: Iterable[Entry], *, can_continue: bool = True) -> list[ShownMessage]:
     """Returns the messages as the transcript takes them, without system messages."""
     shown = [entry for entry in entries if entry.role is not Role.SYSTEM]
-    return [shown_message(entry, is_last=entry is shown[-1]) for entry in shown]
+    return [shown_message(entry, is_last=entry is shown[-1], can_continue=can_continue) for entry in shown]
 
 
-def shown_message(entry: Entry, *, is_last: bool = False) -> ShownMessage:
-    """Returns a message as the transcript takes it."""
+def shown_message(entry: Entry, *, is_last: bool = False, can_continue: bool = True) -> ShownMessage:
+    """Returns a message as the transcript takes it; the rest as for `note_of`."""
     return ShownMessage(
         entry.role is Role.ASSISTANT,
         entry.text,
-        note_of(entry, is_last=is_last),
+        note_of(entry, is_last=is_last, can_continue=can_continue),
         entry.attachments,
         entry.thought,
         thought_words(entry),

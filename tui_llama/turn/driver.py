@@ -16,7 +16,7 @@ from tui_llama.conversation import State, TurnMachine
 from tui_llama.engine import events
 from tui_llama.engine.descriptions import Capabilities, ModelInfo
 from tui_llama.turn.engine_host import EngineHost
-from tui_llama.turn.message_queue import MessageQueue
+from tui_llama.turn.message_queue import MessageQueue, joined
 from tui_llama.turn.meter import TurnMeter
 from tui_llama.turn.notices import Notices, load_failure_hint
 from tui_llama.turn.path_changes import change_path
@@ -242,18 +242,23 @@ class TurnDriver:
             case conversation.ReportLoss():
                 self._host.report_loss()
             case conversation.QueueMessage(text=text, attachments=attachments):
-                self.queued.add(text, attachments)
+                self.queued.add(conversation.SendMessage(text, attachments))
                 self.view.show_queued(self.queued.shown)
             case conversation.SendQueued():
-                message = self.queued.take()
-                if message is not None:
-                    self.view.show_queued("")
-                    self.advance(message)
-            case conversation.ReturnQueued():
-                message = self.queued.take()
-                if message is not None:
-                    self.view.show_queued("")
-                    self.view.return_message(message)
+                self._take_out_of_queue(None, self.advance)
+            case conversation.ReturnQueued(number=number):
+                self._take_out_of_queue(number, self.view.return_message)
+            case conversation.ChangeQueued(number=number, place=place):
+                self.queued.change(number, place)
+                self.view.show_queued(self.queued.shown)
+
+    def _take_out_of_queue(self, number: int | None, receive: Callable[[conversation.SendMessage], None]) -> None:
+        """Hands on what is queued, as one message, before it leaves the queue: so the disk has it at every moment."""
+        messages = self.queued.at(number)
+        if messages:
+            receive(joined(messages))
+            self.queued.remove(messages)
+            self.view.show_queued(self.queued.shown)
 
     def _tell_engine(self, action: conversation.Action) -> None:
         """Tells the engine, in the middle of its work, to stop it or to close the thought that it is in."""

@@ -64,7 +64,7 @@ class HiddenView:
         """Remembers that there is something new to read."""
         self.has_news = True
 
-    def show_queued(self, text: str) -> None:
+    def show_queued(self, texts: Sequence[str]) -> None:
         """Draws nothing: the driver has it."""
 
     def return_message(self, message: SendMessage) -> None:

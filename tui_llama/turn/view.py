@@ -42,8 +42,8 @@ class TurnView(Protocol):
         """Shows how the answer ended."""
         ...
 
-    def show_queued(self, text: str) -> None:
-        """Shows the messages that will be sent when the answer ends, or none if `text` is empty."""
+    def show_queued(self, texts: Sequence[str]) -> None:
+        """Shows the messages that will be sent when the answer ends, in order."""
         ...
 
     def return_message(self, message: SendMessage) -> None:

@@ -54,7 +54,16 @@ class SendQueued(Action, frozen=True):
 
 
 class ReturnQueued(Action, frozen=True):
-    """Put what is queued, if anything is, back to where it was written."""
+    """Put what is queued, if anything is, back to where it was written: message number `number`, or all of them."""
+
+    number: int | None = None
+
+
+class ChangeQueued(Action, frozen=True):
+    """Move a message among those that are queued, or remove it where `place` is None."""
+
+    number: int
+    place: int | None
 
 
 class JoinQueue(Action, frozen=True):

@@ -58,7 +58,16 @@ class Continue(Event, frozen=True):
 
 
 class TakeBack(Event, frozen=True):
-    """The user takes back what is queued, to edit it."""
+    """The user takes back message number `number` of those that are queued, to edit it; all where it is None."""
+
+    number: int | None = None
+
+
+class ChangeQueue(Event, frozen=True):
+    """The user moves message number `number` of those that are queued to place `place`, or removes it: None."""
+
+    number: int
+    place: int | None
 
 
 class Stop(Event, frozen=True):

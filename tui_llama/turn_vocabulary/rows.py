@@ -11,6 +11,7 @@ from tui_llama.chat import StopReason
 from tui_llama.turn_vocabulary.actions import (
     Action,
     AppendText,
+    ChangeQueued,
     CloseThought,
     FinishAnswer,
     FreeEngine,
@@ -33,6 +34,7 @@ from tui_llama.turn_vocabulary.actions import (
 from tui_llama.turn_vocabulary.events import (
     SERVER_FAILURES,
     ChangePath,
+    ChangeQueue,
     EditMessage,
     EngineLostInLoad,
     EngineLostInTurn,
@@ -94,6 +96,15 @@ def _queue_message(_numbers: Numbers, event: Event) -> Action:
     return QueueMessage(event.text, event.attachments)
 
 
+def _return_queued(_numbers: Numbers, event: Event) -> Action:
+    return ReturnQueued(event.number if isinstance(event, TakeBack) else None)
+
+
+def _change_queued(_numbers: Numbers, event: Event) -> Action:
+    assert isinstance(event, ChangeQueue)
+    return ChangeQueued(event.number, event.place)
+
+
 def _append_text(numbers: Numbers, event: Event) -> Action:
     assert isinstance(event, TextArrived)
     return AppendText(numbers.turn, event.text, event.token_ids, event.thought)
@@ -126,7 +137,8 @@ SHOW_PATH = Effect("ShowPath", _show_path)
 SET_ANSWER_ASIDE = Effect("SetAnswerAside", lambda _numbers, _event: SetAnswerAside())
 QUEUE_MESSAGE = Effect("QueueMessage", _queue_message)
 SEND_QUEUED = Effect("SendQueued", lambda _numbers, _event: SendQueued())
-RETURN_QUEUED = Effect("ReturnQueued", lambda _numbers, _event: ReturnQueued())
+RETURN_QUEUED = Effect("ReturnQueued", _return_queued)
+CHANGE_QUEUED = Effect("ChangeQueued", _change_queued)
 JOIN_QUEUE = Effect("JoinQueue", lambda _numbers, _event: JoinQueue())
 LEAVE_QUEUE = Effect("LeaveQueue", lambda _numbers, _event: LeaveQueue())
 FREE_ENGINE = Effect("FreeEngine", lambda _numbers, _event: FreeEngine())
@@ -155,6 +167,7 @@ def queueing(states: Iterable[State]) -> dict[TableKey, Row]:
     for state in states:
         rows[state, SendMessage] = Row(state, (QUEUE_MESSAGE,), "sent when the answer ends")
         rows[state, TakeBack] = Row(state, (RETURN_QUEUED,))
+        rows[state, ChangeQueue] = Row(state, (CHANGE_QUEUED,))
     return rows
 
 

@@ -17,6 +17,7 @@ from textual.widgets import TextArea
 
 from tui_llama.widgets.completion.completer import Completer
 from tui_llama.widgets.completion.suggestion import CursorPlace
+from tui_llama.widgets.composing.sent_history import SentHistory
 from tui_llama.widgets.editor_area import EditorArea
 
 # A terminal without the kitty protocol sends this for Alt+Enter. Textual would drop the Alt, and Enter would send a
@@ -44,6 +45,7 @@ class Composer(EditorArea):
     effect. The cursor moves by grapheme clusters, which people see as one character. See `editor_text`.
 
     Attributes:
+        sent: The messages that were sent.
         completer: Suggests what can be written at the cursor.
         take_paste: Is asked whether it takes a pasted text; what it does not take is written.
         sends_without_text: Whether Enter sends a message without a text: something is attached to it.
@@ -124,11 +126,7 @@ class Composer(EditorArea):
         """Whether Up in an empty composer posts `QueuedRequested`."""
         self.is_last_edited = False
         """Whether what is written is the user's last message, which Up has put here."""
-        self._history: list[str] = []  # the older texts, then those of this chat
-        self._older_history: list[str] = []
-        self._older_count = 0
-        self._history_position = 0
-        self._draft = ""
+        self.sent = SentHistory()
         self._submitted: list[Composer.Submitted] = []  # those with which the program has not dealt yet
         self.completer = Completer(self)
         self.take_paste: Callable[[str], bool] = lambda _text: False
@@ -138,27 +136,29 @@ class Composer(EditorArea):
 
     def set_history(self, texts: Sequence[str]) -> None:
         """Sets the texts of this chat through which Up goes, oldest first."""
-        self._history, self._older_count = list(texts), 0
-        self._history_position = len(self._history)
-        self.set_older_history(self._older_history)
+        self.sent.set(texts)
 
     def set_older_history(self, texts: Sequence[str]) -> None:
         """Sets the texts through which Up goes behind those of this chat, oldest first."""
-        own = self._history[self._older_count :]
-        known = set(own)
-        older = [text for text in texts if text not in known]
-        self._history_position += len(older) - self._older_count
-        self._older_history, self._older_count = list(texts), len(older)
-        self._history = [*older, *own]
+        self.sent.set_older(texts)
 
     def remember(self, text: str) -> None:
         """Adds a text to the history, so that Up brings it back.
 
         A text that is blank or equal to the newest one is not added.
         """
-        if text.strip() and (not self._history or self._history[-1] != text):
-            self._history.append(text)
-        self._history_position = len(self._history)
+        self.sent.remember(text)
+
+    def recall(self, text: str) -> None:
+        """Shows a text that was sent, as Up does; what is written comes back when it is sent, or by Down."""
+        self.sent.go_to(text, self.text)
+        self.replace_text(text)
+
+    def set_aside(self) -> str:
+        """Returns what is written, for the caller to bring it back: something else will be written here."""
+        written = self.unsent_text
+        self.sent.end()
+        return written
 
     def replace_text(self, text: str) -> None:
         """Replaces the whole text and puts the cursor at its end."""
@@ -169,9 +169,7 @@ class Composer(EditorArea):
     @property
     def unsent_text(self) -> str:
         """What the user has written: while an older message is shown as it was sent, what was written before."""
-        position = self._history_position
-        is_recalled = position < len(self._history) and self.text == self._history[position]
-        return self._draft if is_recalled and self._draft else self.text
+        return self.sent.unsent(self.text)
 
     def put_before(self, text: str) -> None:
         """Puts a text before what is written, with a blank line between them; the cursor is behind it."""
@@ -191,12 +189,14 @@ class Composer(EditorArea):
     def accept(self) -> None:
         """Moves the text that was submitted, or else the whole text, into the history and clears it away.
 
-        What was typed behind a submitted text, before the program came to it, stays.
+        What was typed behind a submitted text, before the program came to it, stays; and what was written before an
+        older message was brought back comes back.
         """
         taken = self._submitted.pop(0).text if self._submitted else self.text
+        behind = self.text.replace(taken, "", 1) if taken in self.text else ""
+        draft = self.sent.end()
         self.remember(taken)
-        self._draft = ""
-        self.replace_text(self.text.replace(taken, "", 1) if taken in self.text else "")
+        self.replace_text("\n\n".join(part for part in (draft, behind) if part))
 
     def settle(self, submitted: Submitted) -> None:
         """Notes that the program has dealt with what was submitted; a text that it did not accept stays."""
@@ -365,7 +365,7 @@ class Composer(EditorArea):
             super().action_cursor_up(select)
         elif self.up_takes_back and not self.text:
             self.post_message(self.QueuedRequested())
-        elif (not self.text or self.is_last_edited) and self._history_position == len(self._history):
+        elif (not self.text or self.is_last_edited) and self.sent.is_at_draft:
             self.post_message(self.EditLastRequested(self))
         else:
             self.recall_before()
@@ -373,23 +373,20 @@ class Composer(EditorArea):
     @property
     def newest_text(self) -> str:
         """The text to which Up would go first; empty if there is none."""
-        return self._history[-1] if self._history else ""
+        return self.sent.newest
 
     def recall_before(self) -> None:
         """Brings back the message that was sent before the one that is shown."""
-        self._recall(self._history_position - 1)
+        self._recall(1)
 
     def action_cursor_down(self, select: bool = False) -> None:
         """Moves the cursor down, or from the last line to the message that was sent next."""
         if select or not self.navigator.is_last_wrapped_line(self.cursor_location):
             super().action_cursor_down(select)
         else:
-            self._recall(self._history_position + 1)
+            self._recall(-1)
 
-    def _recall(self, position: int) -> None:
-        if not 0 <= position <= len(self._history):
-            return
-        if self._history_position == len(self._history):
-            self._draft = self.text
-        self._history_position = position
-        self.replace_text(self._draft if position == len(self._history) else self._history[position])
+    def _recall(self, by: int) -> None:
+        text = self.sent.step(by, self.text)
+        if text is not None:
+            self.replace_text(text)

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from time import thread_time
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.css.query import NoMatches
@@ -70,8 +69,6 @@ class UserMessage(Static):
             super().__init__()
             self.attachments = attachments
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "show_attachments", "Attachments")]
-
     def __init__(
         self,
         text: str,
@@ -120,9 +117,12 @@ class UserMessage(Static):
             event.stop()
             self.post_message(self.WholeWanted(self._text))
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
-        """Leaves the keys to others where there are no attachments to show."""
-        return action != "show_attachments" or bool(self._attachments)
+    def action_unfold(self) -> None:
+        """Shows what is folded here: the attachments, or else all of a message that is shown in part."""
+        if self._attachments:
+            self.action_show_attachments()
+        elif is_long(self._text):
+            self.post_message(self.WholeWanted(self._text))
 
     def action_show_attachments(self) -> None:
         """Posts that the attachments are wanted, if there are any."""

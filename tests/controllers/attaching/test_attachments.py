@@ -13,7 +13,6 @@ from tui_llama.attachments.reading import read_attachment
 from tui_llama.chats.store import Store
 from tui_llama.engine.scripted import Gate
 from tui_llama.screens.dialogs.attached_texts import AttachedTexts
-from tui_llama.widgets.message_view import UserMessage
 
 PASTE = "".join(f"line {number}\n" for number in range(100))
 
@@ -387,11 +386,13 @@ async def test_the_attachments_of_a_message_that_has_the_focus_are_shown_by_key(
     async with opened(replies=[spoken("ok")]) as driver:
         await attach(driver, "notes.txt")
         await driver.ask("What is this?")
-        message = driver.app.chat_screen.query_one(UserMessage)
-        message.can_focus = True
-        message.focus()
+        await driver.pilot.press("alt+up", "up")
+        await driver.until(lambda: "Enter attached" in driver.screen_text(), "the key")
         await driver.pilot.press(key)
         await driver.until(lambda: "some notes" in driver.screen_text(), "the content")
+        await driver.pilot.press("escape")
+        await driver.until(lambda: not isinstance(driver.app.screen, AttachedTexts), "the chat")
+        assert driver.app.chat_screen.transcript.in_focus == 0
 
 
 async def test_attached_says_when_there_is_nothing() -> None:

@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
 
 async def with_history(driver: Driver, count: int) -> None:
     composer = driver.app.chat_screen.composer
-    await driver.until(lambda: len(composer._history) == count, "the history")
+    await driver.until(lambda: len(composer.sent) == count, "the history")
 
 
 async def texts_after(driver: Driver, *keys: str) -> list[str]:
@@ -47,7 +47,7 @@ async def test_up_goes_through_this_chat_first_then_through_the_others(store: St
         assert await texts_after(driver, "up", "up", "up") == ["about llamas", "same", "about\nalpacas"]
         await driver.pilot.press("ctrl+n")
         await driver.until_state("ready")
-        await driver.until(lambda: driver.app.chat_screen.composer._older_history[-1:] == ["about llamas"])
+        await driver.until(lambda: driver.app.chat_screen.composer.sent._older[-1:] == ["about llamas"])
         assert (await texts_after(driver, "up"))[-1] == "about llamas"
 
 
@@ -74,7 +74,7 @@ async def test_a_message_is_found_by_its_words_and_written_again(store: Store) -
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.written == "about\nalpacas")
         assert driver.app.chat_screen.composer.cursor_at_end_of_text
-        assert await texts_after(driver, "up", "up") == ["about\nalpacas", "half"]
+        assert await texts_after(driver, "down", "down") == ["same", "half"]
 
 
 async def test_what_is_said_in_an_incognito_chat_is_not_among_them(store: Store) -> None:
@@ -83,7 +83,7 @@ async def test_what_is_said_in_an_incognito_chat_is_not_among_them(store: Store)
         await driver.pilot.press("ctrl+n")
         await driver.until(lambda: not driver.app.turn_driver.chat.is_incognito)
         await driver.at_rest()
-        assert "a secret" not in driver.app.chat_screen.composer._history
+        assert "a secret" not in driver.app.chat_screen.composer.sent._texts
 
 
 async def test_a_text_that_was_cleared_comes_before_the_last_message(store: Store) -> None:
@@ -101,3 +101,55 @@ async def test_up_from_a_changed_last_message_keeps_the_change(store: Store) -> 
         await driver.pilot.press("up", "!")
         assert await texts_after(driver, "up") == ["about llamas"]
         assert (await texts_after(driver, "down"))[-1] == "about llamas!"
+
+
+async def test_the_draft_comes_back_when_a_message_that_stood_in_its_place_is_sent(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one"), spoken("two"), spoken("three")]) as driver:
+        await with_history(driver, 3)
+        await driver.ask("about llamas")
+        await driver.write("my draft")
+        await driver.pilot.press("up", "enter")
+        await driver.until(lambda: len(driver.engine.reply_requests) == 2)
+        assert driver.written == "my draft"
+        await driver.until_state("ready")
+        await driver.pilot.press("alt+r")
+        await driver.until(lambda: isinstance(driver.app.screen, HistoryList))
+        await driver.pilot.press(*"alpacas", "enter")
+        await driver.until(lambda: driver.written == "about\nalpacas")
+        await driver.pilot.press("enter")
+        await driver.until(lambda: len(driver.engine.reply_requests) == 3)
+        assert driver.written == "my draft"
+
+
+async def test_the_draft_comes_back_when_an_older_message_is_cleared_or_another_one_edited(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        await with_history(driver, 3)
+        await driver.ask("about llamas")
+        await driver.write("my draft")
+        await driver.pilot.press("up", "!", "ctrl+c")
+        assert driver.written == "my draft"
+        await driver.pilot.press("up")
+        driver.app.action_edit_message()
+        await driver.pilot.press("escape")
+        assert driver.written == "my draft"
+
+
+async def test_a_changed_older_message_is_kept_beside_the_draft(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one")]) as driver:
+        await with_history(driver, 3)
+        await driver.ask("about llamas")
+        await driver.write("my draft")
+        await driver.pilot.press("up", "!")
+        chat_id = driver.app.turn_driver.chat.chat_id
+        assert chat_id is not None
+        await driver.pilot.press("ctrl+q")
+    assert store.draft(chat_id).text == "my draft\n\nabout llamas!"
+
+
+async def test_what_is_changed_in_an_older_message_is_there_when_one_comes_back_to_it(store: Store) -> None:
+    async with opened(store=store) as driver:
+        await with_history(driver, 3)
+        await driver.write("d")
+        assert await texts_after(driver, "up", "!", "up", "down", "down") == [
+            *("same", "same!", "about\nalpacas", "same!", "d"),
+        ]

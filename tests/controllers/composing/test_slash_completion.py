@@ -111,3 +111,20 @@ async def test_models_are_suggested_by_name_and_loaded_by_it() -> None:
         await driver.pilot.press("enter")
         await driver.until(lambda: len(driver.engine.load_requests) == 2, "another model")
         assert driver.engine.load_requests[-1].model_path == "/models/model-2.gguf"
+
+
+async def test_the_hints_follow_what_enter_does_while_suggestions_are_shown() -> None:
+    async with opened(size=(100, 30)) as driver:
+
+        async def until_hints(words: str) -> None:
+            await driver.until(lambda: words in driver.screen_text(), words)
+
+        await until_hints("Enter send · Ctrl+J new line")
+        await driver.pilot.press(*"/chat")
+        await until_hints("Enter take · ↓ next · Esc close")
+        await driver.pilot.press("s")  # written whole: Enter carries it out
+        await until_hints("Enter run · Tab take · ↓ next · Esc close")
+        await driver.pilot.press("escape")
+        await until_hints("Enter run · Ctrl+J new line")
+        await driver.pilot.press(*["backspace"] * 6)
+        await until_hints("Enter send · Ctrl+J new line")

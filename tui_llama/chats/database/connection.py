@@ -67,7 +67,7 @@ class StoreConnection:
             self.sqlite.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
 
     def release_answer(self, message_id: int) -> None:
-        """Says that this process writes the answer no more; does nothing where it did not."""
+        """Says that this process writes the answer no more, or that its program ends; does nothing where it did not."""
         with self._lock, explained(self._path):
             self.answer_locks.release(message_id)
 

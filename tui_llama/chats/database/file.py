@@ -136,6 +136,8 @@ def _store_error(error: sqlite3.Error, path: Path) -> StoreError:
 class AnswerLocks:
     """Byte locks in one empty file: byte 0 while opening, byte `message_id` while that answer is written.
 
+    A running program holds the byte of its number, too, which is larger than all ids of messages.
+
     POSIX record locks: the kernel drops them when the process ends, however it ends. They belong to the
     process, so what this process holds is remembered here. What is in memory has no file, and no other process.
     """
@@ -164,6 +166,11 @@ class AnswerLocks:
         """Says that this process is writing the answer. Raises OSError when another one is."""
         self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, message_id)
         self._held.add(message_id)
+
+    def hold(self, number: int) -> None:
+        """Does what `acquire` does, if this process has not done it already."""
+        if number not in self._held:
+            self.acquire(number)
 
     def release(self, message_id: int) -> None:
         """Says that the answer has ended; does nothing for one that this process is not writing."""

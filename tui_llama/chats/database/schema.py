@@ -98,6 +98,34 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        # Each running program has a draft of its own in each chat, so that none writes over another's; 0: none that
+        # runs. What is attached is written once, and drafts name it: they are written at every pause in the typing.
+        "CREATE TABLE draft_attachments (attachment_id TEXT PRIMARY KEY NOT NULL, content TEXT NOT NULL)",
+        """
+        CREATE TABLE drafts_of_programs (
+            chat_id TEXT NOT NULL,
+            program INTEGER NOT NULL,
+            text TEXT NOT NULL,
+            attachments TEXT NOT NULL DEFAULT '[]',  -- JSON: ids of draft_attachments
+            written_at INTEGER NOT NULL,
+            PRIMARY KEY (chat_id, program)
+        )
+        """,
+        "UPDATE drafts SET attachments = '[]' WHERE NOT json_valid(attachments)",
+        """
+        INSERT INTO draft_attachments
+        SELECT drafts.chat_id || '/' || each.key, each.value FROM drafts, json_each(drafts.attachments) AS each
+        """,
+        """
+        INSERT INTO drafts_of_programs
+        SELECT chat_id, 0, text, (
+            SELECT json_group_array(drafts.chat_id || '/' || each.key) FROM json_each(drafts.attachments) AS each
+        ), written_at FROM drafts
+        """,
+        "DROP TABLE drafts",
+        "ALTER TABLE drafts_of_programs RENAME TO drafts",
+    ),
 )
 
 

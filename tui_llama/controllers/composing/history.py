@@ -61,8 +61,6 @@ class HistoryController(OfShownChat):
 
         def chosen(text: str | None) -> None:
             if text is not None:
-                composer = self._view.chat_screen.composer
-                composer.remember(composer.text)
-                composer.replace_text(text)
+                self._view.chat_screen.composer.recall(text)
 
         await self._view.push_screen(HistoryList(texts, datetime.now().astimezone()), chosen)

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from tui_llama import conversation
 from tui_llama.chat import Role
+from tui_llama.chats.open_chat import Entry
 from tui_llama.controllers.draft import DraftController
 from tui_llama.controllers.editing import EditingController
 from tui_llama.controllers.messages.deletions import Deletions
@@ -14,6 +15,7 @@ from tui_llama.controllers.texts import TextsController
 from tui_llama.controllers.turn import TurnController
 from tui_llama.controllers.views import DialogView, HintView, ScreenView, WishView
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
+from tui_llama.widgets.long_text import is_long
 from tui_llama.widgets.messages.acts import Act, hints
 
 
@@ -98,7 +100,10 @@ class MessagesController(OfShownChat):
         if position is not None and position < len(entries):
             entry = entries[position]
             keys = hints(
-                is_answer=entry.role is Role.ASSISTANT, version=entry.version, version_count=entry.version_count
+                is_answer=entry.role is Role.ASSISTANT,
+                version=entry.version,
+                version_count=entry.version_count,
+                folded=_folded(entry),
             )
         self._view.chat_screen.show_message_keys(keys)
 
@@ -197,3 +202,12 @@ class MessagesController(OfShownChat):
         transcript = self._view.chat_screen.transcript
         if transcript.has_focus:
             transcript.focus_message(position)
+
+
+def _folded(entry: Entry) -> str:
+    """Returns in a word what is folded in a message as it is drawn; empty if nothing is."""
+    if entry.thought:
+        return "thought"
+    if entry.attachments:
+        return "attached"
+    return "whole" if entry.role is Role.USER and is_long(entry.text) else ""

@@ -26,6 +26,13 @@ EDITING_ANSWER: Final = (
 )
 """What is useful in the composer: at rest, while there is something to stop, in an earlier message, in an answer."""
 
+RUN: Final = Hint("enter", "run")
+"""What Enter does with a command."""
+
+TAKING: Final = (Hint("enter", "take"), Hint("down", "next"), Hint("escape", "close"))
+SUGGESTING: Final = (Hint("tab", "take"), Hint("down", "next"), Hint("escape", "close"))
+"""What is useful while suggestions are shown: where Enter takes one, and behind what Enter does where it takes none."""
+
 _GENERAL_ACTIONS: Final = frozenset({"app.focus_next", "app.focus_previous", "screen.copy_text"})
 _SEPARATOR: Final = " · "
 

@@ -46,6 +46,11 @@ class AttachedBar(VerticalScroll, can_focus=False):
         self._focus(len(self.chips) - 1)
         return bool(self.chips)
 
+    def focus_first(self) -> bool:
+        """Gives the focus to the first line; returns whether there is one."""
+        self._focus(0)
+        return bool(self.chips)
+
     def _focus(self, position: int) -> None:
         chips = self.chips
         if 0 <= position < len(chips):

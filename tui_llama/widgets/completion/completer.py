@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tui_llama.widgets.completion.suggestion import Completion, CursorPlace, Provider, Suggestion
+from tui_llama.widgets.completion.suggestion import Completion, CursorPlace, Provider
 from tui_llama.widgets.completion.suggestion_list import SuggestionList
 
 _STEPS = {"up": -1, "down": 1}
@@ -44,6 +44,16 @@ class Completer:
         """True if suggestions are on the screen."""
         return self.popup is not None and self.popup.is_open
 
+    @property
+    def enter_takes(self) -> bool:
+        """True if Enter takes a suggestion: one is chosen, and not written already. Else Enter is for the text."""
+        chosen = self.popup.chosen if self.popup is not None else None
+        completion, place = self._completion, self._editor.cursor_place
+        if not self.is_open or chosen is None or completion is None or place is None:
+            return False
+        written = place.before[len(place.before) - completion.replaced :]
+        return chosen.on_taken is not None or written.rstrip() != chosen.insert.rstrip()
+
     def update(self) -> None:
         """Shows what is suggested for the cursor now."""
         popup = self.popup
@@ -84,19 +94,10 @@ class Completer:
             if self.popup.chosen is None:
                 self.popup.move(1)
             self.take()
+        elif not self.enter_takes:
+            return False
         else:
-            return self._enter(self.popup.chosen)
-        return True
-
-    def _enter(self, chosen: Suggestion | None) -> bool:
-        """Takes the chosen suggestion, unless none is chosen or it is written already: then Enter is for the text."""
-        completion, place = self._completion, self._editor.cursor_place
-        if chosen is None or completion is None or place is None:
-            return False
-        written = place.before[len(place.before) - completion.replaced :]
-        if chosen.on_taken is None and written.rstrip() == chosen.insert.rstrip():
-            return False
-        self.take()
+            self.take()
         return True
 
     def take(self) -> None:

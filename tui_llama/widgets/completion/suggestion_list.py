@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from textual.content import Content
 from textual.events import Resize
+from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
@@ -19,6 +20,9 @@ class SuggestionList(OptionList, can_focus=False):
     """Shows suggestions, one on each line: its label, its explanation, and its detail at the right end."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"suggestion-list--explanation", "suggestion-list--detail"}
+
+    class Changed(Message):
+        """Posted when it is opened or closed, or another suggestion is under its cursor: keys do something else."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, compact=True, markup=False)
@@ -42,12 +46,14 @@ class SuggestionList(OptionList, can_focus=False):
         if self.is_open and suggestions == self._suggestions:
             if chooses_first and self.highlighted is None:
                 self.highlighted = 0
+                self.post_message(self.Changed())
             return
         self._suggestions = suggestions
         with self.app.batch_update():
             self._fill()
             self.highlighted = 0 if chooses_first else None
             self.display = True
+        self.post_message(self.Changed())
 
     def close(self) -> None:
         """Takes it off the screen."""
@@ -55,12 +61,14 @@ class SuggestionList(OptionList, can_focus=False):
             self.display = False
             self._suggestions = ()
             self.clear_options()
+            self.post_message(self.Changed())
 
     def move(self, step: int) -> None:
         """Moves the cursor by `step` lines, round the ends."""
         count = len(self._suggestions)
         before = -1 if self.highlighted is None and step > 0 else self.highlighted or 0
         self.highlighted = (before + step) % count
+        self.post_message(self.Changed())
 
     def on_resize(self, event: Resize) -> None:
         """Stands above the composer, in the middle, and draws the lines again, because each is made for one width."""

@@ -48,14 +48,22 @@ ACT_KEYS: Final = (
 MOVE_KEYS: Final = (
     ("↑ ↓, k j", "The message before, after; also Alt+↑ Alt+↓"),
     ("Home, End", "The first message, the last"),
-    ("Enter, Space", "Fold or unfold the thought before the answer"),
+    ("Enter, Space", "Fold or show what is folded: the thought, what is attached, the rest of a long message"),
+<<<<<<< HEAD
     ("1 … 9", "Copy the code block of that number in the message"),
     ("Esc, Tab", "Back to what is written"),
+=======
+    ("Esc", "Back to what is written"),
+>>>>>>> 1bcb703 (Edit, move and remove queued messages one by one, and go round the screen by Tab)
 )
 
 
-def hints(*, is_answer: bool, version: int, version_count: int) -> list[str]:
-    """Returns the keys that are useful for a message, for the line below the text that is written."""
+def hints(*, is_answer: bool, version: int, version_count: int, folded: str = "") -> list[str]:
+    """Returns the keys that are useful for a message, for the line below the text that is written.
+
+    `folded` says what is folded in it, in a word; empty if nothing is.
+    """
     versions = [f"←→ {version}/{version_count}"] if version_count > 1 else []
     go_on = ["c continue"] if is_answer else []
-    return [*versions, "e edit", *go_on, "r again", "y copy", "b branch", "d delete", "m raw", "u undo"]
+    folds = [f"Enter {folded}"] if folded else []
+    return [*versions, *folds, "e edit", *go_on, "r again", "y copy", "b branch", "d delete", "m raw", "u undo"]

@@ -25,8 +25,8 @@ class MessageCursor(VerticalScroll, can_focus=True):
         Binding("down,j,alt+down", "move_focus(1)", "Message after", show=False, id="message_after"),
         Binding("home,g", "focus_first", "First message", show=False, id="message_first"),
         Binding("end,G,shift+g", "focus_last", "Last message", show=False, id="message_last"),
-        Binding("enter,space", "unfold", "Fold or unfold the thought", show=False, id="message_unfold"),
-        Binding("escape,tab,i", "leave", "Back to what is written", show=False, id="message_leave"),
+        Binding("enter,space", "unfold", "Show or fold what is folded in it", show=False, id="message_unfold"),
+        Binding("escape,i", "leave", "Back to what is written", show=False, id="message_leave"),
         *(
             # The help of what has the focus tells of the first only.
             Binding(f"{number}", f"copy_code({number})", "Copy code block 1 … 9" if number == 1 else "", show=False)

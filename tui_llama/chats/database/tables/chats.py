@@ -4,6 +4,7 @@ import sqlite3
 
 from tui_llama.chat import ChatChoices
 from tui_llama.chats.database.moments import present
+from tui_llama.chats.database.tables.drafts import delete_drafts
 from tui_llama.chats.database.tables.rows import ChatRow, chat_from_row, checked, choices_text, summary_from_row
 from tui_llama.chats.stored import Chat, ChatSummary
 from tui_llama.chats.stored_text import storable
@@ -103,6 +104,6 @@ def touch(database: sqlite3.Connection, chat_id: str) -> None:
 def delete_chat(database: sqlite3.Connection, chat_id: str) -> None:
     """Removes a chat with its messages and its draft; raises as `chat_row`."""
     require_chat(database, chat_id)
-    database.execute("DELETE FROM drafts WHERE chat_id = ?", (chat_id,))
+    delete_drafts(database, chat_id)
     database.execute("DELETE FROM messages WHERE chat_id = ?", (chat_id,))
     database.execute("DELETE FROM chats WHERE chat_id = ?", (chat_id,))
