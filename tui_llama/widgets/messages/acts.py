@@ -49,12 +49,8 @@ MOVE_KEYS: Final = (
     ("↑ ↓, k j", "The message before, after; also Alt+↑ Alt+↓"),
     ("Home, End", "The first message, the last"),
     ("Enter, Space", "Fold or show what is folded: the thought, what is attached, the rest of a long message"),
-<<<<<<< HEAD
     ("1 … 9", "Copy the code block of that number in the message"),
-    ("Esc, Tab", "Back to what is written"),
-=======
     ("Esc", "Back to what is written"),
->>>>>>> 1bcb703 (Edit, move and remove queued messages one by one, and go round the screen by Tab)
 )
 
 
