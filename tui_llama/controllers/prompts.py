@@ -100,7 +100,7 @@ class PromptsController(OfShownChat):
                 self._idle_prefill.start_if_at_rest()
 
         told = f"It was {chat.begun_at:%Y-%m-%d} so far.{cost}"
-        self._view.push_screen(AskWhether("Tell the model today's date?", told, "Today"), begin_today)
+        self._view.push_screen(AskWhether("Tell the model today's date?", told, "Today", is_harmful=False), begin_today)
 
     async def _cost_of_today(self) -> str:
         """Says what the next answer would cost, as a sentence with a blank before it."""

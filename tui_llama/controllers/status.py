@@ -119,6 +119,8 @@ class StatusController(OfShownChat):
             words = "thinking · Alt+A answers now" if self._turn_driver.capabilities.can_answer_now else "thinking"
         if state is State.NO_MODEL and self._models.is_looking:
             words, mood = "looking for models", Mood.BUSY
+        if state is State.NO_MODEL and fetch is not None:
+            mood = Mood.BUSY
         if self._editing.is_editing:
             words, figures = "editing", self._editing.price
         if self._saving.is_in_trouble:

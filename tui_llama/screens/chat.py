@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -28,7 +29,7 @@ from tui_llama.widgets.system_prompt import SystemPromptEntry
 from tui_llama.widgets.title_bar import TitleBar
 from tui_llama.widgets.transcript import Transcript
 
-_HINT_FRAME = 8  # columns of the composer's edge that no hint takes
+_EDGE_FRAME = 6  # columns of the composer's edge that no words take: corners, lines and blanks
 
 
 class ChatScreen(LastingFocus, Screen[None]):
@@ -188,7 +189,7 @@ class ChatScreen(LastingFocus, Screen[None]):
         composer = self.composer
         is_elsewhere = self.focused is not None and self.focused is not composer
         useful = (hints.hints_of_focus(self) if is_elsewhere else []) or self._composer_hints
-        room = self.size.width - _HINT_FRAME
+        room = self._edge_room
         if composer.has_class("-below"):
             return
         words = hints.fitting(self._message_keys, room) or hints.written(useful, self.keymap, room)
@@ -278,11 +279,25 @@ class ChatScreen(LastingFocus, Screen[None]):
     def show_edited(self, words: str) -> None:
         """Shows in the border of the composer what is being edited; empty words for nothing."""
         self._edited = words
+        self.composer.set_class(bool(words), "-editing")
         self._show_title()
 
+    @on(events.Resize)
     def _show_title(self) -> None:
-        if not self.composer.has_class("-below"):
-            self.composer.border_title = " · ".join(filter(None, (self._edited, self._count)))
+        """Shows what is edited and the count. Where there is no room for all, the last part of the count stays."""
+        if self.composer.has_class("-below"):
+            return
+        words = " · ".join(filter(None, (self._edited, self._count)))
+        while cell_len(words) > self._edge_room and " · " in words:
+            words = words.partition(" · ")[2]
+        self.composer.border_title = words
+
+    @property
+    def _edge_room(self) -> int:
+        """The columns that words have in an edge of the composer."""
+        styles = self.composer.styles
+        most = styles.max_width.value if styles.max_width is not None else self.size.width
+        return min(self.size.width - styles.margin.width, int(most)) - _EDGE_FRAME
 
     # --- following the answer -----------------------------------------------------------------------------------
 

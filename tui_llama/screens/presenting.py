@@ -47,8 +47,8 @@ _NOT_NOW: Final = {
 }
 _GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command.name == "continue_answer")
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
-_LOADING_ADVICE = ("You can write meanwhile: your message waits for the model.",)
-_COMING_ADVICE = ("You can write meanwhile, and send it when the model is here.",)
+_LOADING_ADVICE = ("Write meanwhile: your message waits for the model.",)
+_COMING_ADVICE = ("Write meanwhile, and send it when the model is here.",)
 _STARTER_ADVICE = ("A very small model to try this with · Ctrl+L: better ones",)
 _LOST_ADVICE = ("Your next message starts the engine again.",)
 

@@ -22,7 +22,7 @@ def count_of(estimate: PromptEstimate, context_size: int) -> DraftCount:
     draft = min(estimate.message_tokens, total)
     left_out = estimate.left_out_messages
     if left_out:
-        messages = "message" if left_out == 1 else f"{left_out:,} messages"
-        return DraftCount(f"draft {draft:,} · context full: the oldest {messages} would be left out", is_warning=True)
+        oldest = "the oldest message" if left_out == 1 else f"{left_out:,} oldest messages"
+        return DraftCount(f"draft {draft:,} · context full: {oldest} would be left out", is_warning=True)
     room = max(0, context_size - total)
     return DraftCount(f"draft {draft:,} · chat {total - draft:,} · room {room:,}")

@@ -22,7 +22,7 @@ def test_draft_chat_and_room_add_up_to_the_context() -> None:
 
 
 def test_what_would_be_left_out_is_said_before_it_is() -> None:
-    for left_out, words in ((1, "the oldest message would"), (4, "the oldest 4 messages would")):
+    for left_out, words in ((1, "the oldest message would"), (4, "4 oldest messages would")):
         count = count_of(PromptEstimate(0, 4000, None, message_tokens=99, left_out_messages=left_out), 8192)
         assert count.is_warning and f"draft 99 · context full: {words} be left out" == count.words
 
@@ -49,7 +49,7 @@ async def test_a_warning_says_what_would_be_left_out_or_why_it_cannot_be_sent() 
 
     async with opened(engine=ScriptedEngine(estimate=estimate)) as driver:
         await driver.write("a")
-        await driver.until(lambda: "the oldest 3 messages would be left out" in counts(driver))
+        await driver.until(lambda: "3 oldest messages would be left out" in counts(driver))
         assert driver.app.chat_screen.composer.has_class("-overflowing")
         await driver.write("b")
         await driver.until(lambda: "the prompt has 9000 tokens" in counts(driver))

@@ -48,5 +48,5 @@ async def test_hints_are_left_out_and_never_cut(size: tuple[int, int]) -> None:
         room = composer.size.width - 2  # the line leaves a column beside each corner
         for shown in (message_keys, str(composer.border_subtitle)):
             assert len(shown) <= room
-        assert message_keys.endswith("u undo")
+        assert message_keys.endswith("Esc back")
         assert str(composer.border_subtitle) == written(EDITING_ANSWER, DEFAULT, 80)

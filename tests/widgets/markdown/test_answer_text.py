@@ -21,7 +21,7 @@ class AnswerApp(App[None]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The widths that the settings give to the styles."""
-        return {"text-width": "104", "composer-width": "108"}
+        return {"text-width": "104"}
 
     def __init__(self, make: Callable[[], AnswerText | AnswerMarkdown | Transcript]) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ class MarkdownApp(App[None]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The widths that the settings give to the styles."""
-        return {"text-width": "104", "composer-width": "108"}
+        return {"text-width": "104"}
 
     def compose(self) -> ComposeResult:
         yield AnswerMarkdown()

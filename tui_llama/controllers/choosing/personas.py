@@ -103,7 +103,7 @@ class PersonasController(OfShownChat):
                 self._run("lists", partial(self._take, persona))
 
         question = f"Take the persona {persona.name}?"
-        await self._view.push_screen(AskWhether(question, told, "Take"), take)
+        await self._view.push_screen(AskWhether(question, told, "Take", is_harmful=False), take)
 
     def _take_none(self) -> None:
         """Takes back all that was chosen for the chat; its system prompt and its model stay."""

@@ -71,7 +71,8 @@ class TokenCountsController(OfShownChat):
         driver = self._turn_driver
         can_tell = driver.capabilities.can_estimate and driver.capabilities.has_exact_tokens
         is_at_rest = driver.state is State.READY and not self._view.is_editing
-        return can_tell and is_at_rest and bool(self._draft.sendable.strip())
+        text = self._draft.sendable.strip()
+        return can_tell and is_at_rest and bool(text) and text != "/"  # which begins a command
 
     async def _count(self) -> None:
         await asyncio.sleep(REST_SECONDS if self._idle_prefill.is_reading else COUNT_SECONDS)

@@ -52,8 +52,8 @@ class OtherAnswers(OfShownChat):
             Way("again", "Again", f"temperature {temperature:g}"),
             Way("hotter", "More varied", f"temperature {varied:g}"),
             Way("colder", "More focused", f"temperature {focused:g}" if focused else "always the likeliest token"),
-            Way("sampling", "Other sampling …", "type the values for this answer"),
-            Way("model", "Another model …", "choose it; it answers when it is loaded"),
+            Way("sampling", "Other sampling …", "type values for this answer"),
+            Way("model", "Another model …", "answers when it is loaded"),
         )
 
         chat = self._turn_driver.chat

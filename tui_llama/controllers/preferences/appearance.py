@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tui_llama.settings import Settings
 
 DEFAULT_THEME: Final = "llama-dusk"
-_COMPOSER_FRAME: Final = 4  # columns of the composer's border and padding
 
 
 class AppearanceController:
@@ -48,8 +47,7 @@ class AppearanceController:
 
     def variables(self) -> dict[str, str]:
         """Returns what style sheets use of the settings."""
-        width = self._settings.text_width
-        return {"text-width": str(width), "composer-width": str(width + _COMPOSER_FRAME)}
+        return {"text-width": str(self._settings.text_width)}
 
     def show_screen(self) -> None:
         """Gives the chat's screen, which is there now, its room and keys."""

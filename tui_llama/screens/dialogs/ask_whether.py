@@ -19,6 +19,7 @@ class AskWhether(Dialog[bool | None]):
         question: The title, which says what would be done.
         detail: The thing to which it would be done; not trusted.
         yes: The label of the button that does it.
+        is_harmful: Whether something is lost by it, so that the button warns.
     """
 
     HELP = """A question
@@ -31,11 +32,12 @@ class AskWhether(Dialog[bool | None]):
         Binding("left,right", "app.focus_next", "Other button", show=False),
     ]
 
-    def __init__(self, question: str, detail: str, yes: str) -> None:
+    def __init__(self, question: str, detail: str, yes: str, *, is_harmful: bool = True) -> None:
         super().__init__()
         self._question = question
         self._detail = sanitize_line(detail)
         self._yes = yes
+        self._is_harmful = is_harmful
 
     def compose(self) -> ComposeResult:
         """Yields the detail and two buttons. The harmless button has the focus."""
@@ -43,7 +45,8 @@ class AskWhether(Dialog[bool | None]):
             box.border_title = self._question
             yield Static(self._detail, markup=False)
             with Horizontal(classes="buttons"):
-                yield Button(f"{self._yes} (y)", id="yes", variant="error", compact=True)
+                variant = "error" if self._is_harmful else "default"
+                yield Button(f"{self._yes} (y)", id="yes", variant=variant, compact=True)
                 yield Button("No (n)", id="no", compact=True)
 
     @on(Button.Pressed)

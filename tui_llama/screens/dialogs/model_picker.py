@@ -74,7 +74,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
     The models on this machine and on your servers, and those that can be fetched. Type a part of a name to find one.
     """
     TITLE_TEXT = "Models"
-    PLACEHOLDER = "Type to search, a path, a URL or hf:OWNER/REPOSITORY"
+    PLACEHOLDER = "Search, a path, a URL or hf:OWNER/REPOSITORY"
     KEYS = "Enter load/get · Del cancel/remove · Esc close"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete,ctrl+x", "drop", "Cancel, remove", show=False, priority=True)
@@ -218,7 +218,7 @@ class ModelPicker(PickDialog[ListedModel, str | None]):
 
         verb = "Load" if item.is_here else "Get"
         question = f"{verb} {sanitize_line(item.title)} anyway?"
-        self.app.push_screen(AskWhether(question, item.warning, verb), go_on)
+        self.app.push_screen(AskWhether(question, item.warning, verb, is_harmful=False), go_on)
 
     def _ask_whether_to_remove(self, item: ListedModel) -> None:
         def remove(is_certain: bool | None) -> None:

@@ -232,7 +232,9 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
         below = self.query_one(".details", Static)
         words = self.details(item) if item is not None else ""
         below.display = bool(words)
-        below.update(words)
+        rows = below.styles.max_height
+        width = self.query_one(LineInput).size.width
+        below.update(_beginning(words, width, int(rows.value)) if rows is not None and width else words)
 
     @on(Input.Submitted)
     def _enter(self) -> None:
@@ -251,6 +253,15 @@ class PickDialog(Dialog[Result], Generic[Item, Result]):
     def action_move(self, action: str) -> None:
         """Moves the cursor of the list while the focus stays in the filter."""
         getattr(self.query_one(OptionList), f"action_{action}")()
+
+
+def _beginning(text: str, width: int, most_rows: int) -> Content:
+    """Returns as much of a text as there are rows for; an ellipsis says that there is more."""
+    rows = Content(text).wrap(width)
+    if len(rows) <= most_rows:
+        return Content(text)
+    last = Content.assemble(rows[most_rows - 1].rstrip(), " …")
+    return Content("\n").join([*rows[: most_rows - 1], last if last.cell_length <= width else cut(last, width)])
 
 
 def two_sides(left: str, right: str, width: int, *, is_dimmed: bool = False) -> Content:

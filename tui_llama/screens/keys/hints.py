@@ -33,7 +33,9 @@ TAKING: Final = (Hint("enter", "take"), Hint("down", "next"), Hint("escape", "cl
 SUGGESTING: Final = (Hint("tab", "take"), Hint("down", "next"), Hint("escape", "close"))
 """What is useful while suggestions are shown: where Enter takes one, and behind what Enter does where it takes none."""
 
-_GENERAL_ACTIONS: Final = frozenset({"app.focus_next", "app.focus_previous", "screen.copy_text"})
+_GENERAL_ACTIONS: Final = frozenset(
+    {"app.focus_next", "app.focus_previous", "screen.copy_text", "page_left", "page_right"}
+)
 _SEPARATOR: Final = " · "
 
 

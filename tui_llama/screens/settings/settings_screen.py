@@ -18,6 +18,7 @@ from tui_llama.widgets.cutting import cut
 
 _THEME = "theme"
 _NARROW = 56
+_TAB_GAP = "   "
 
 
 class ScopeTabs(Widget):
@@ -46,18 +47,19 @@ class ScopeTabs(Widget):
     def render(self) -> Content:
         """Returns the line."""
         tabs = [
-            (f" {scope.value} ", ".scope-tabs--chosen" if scope is self._chosen else ".scope-tabs--other")
+            (scope.value, ".scope-tabs--chosen" if scope is self._chosen else ".scope-tabs--other")
             for scope in self._scopes
         ]
-        line = Content.assemble(*(part for tab in tabs for part in (tab, " ")))
-        subject = Content.styled(self._subject, ".scope-tabs--other")
-        return Content.assemble(line, " ", cut(subject, max(0, self.content_size.width - line.cell_length - 1)))
+        line = Content.assemble(*(part for tab in tabs for part in (tab, _TAB_GAP)))
+        room = max(0, self.content_size.width - line.cell_length)
+        subject = cut(Content.styled(self._subject, ".scope-tabs--other"), room)
+        return Content.assemble(line, " " * (room - subject.cell_length), subject)
 
     def on_click(self, event: events.Click) -> None:
         """Finds the scope under the mouse."""
         place = 0
         for scope in self._scopes:
-            place += len(scope.value) + 3
+            place += len(scope.value) + len(_TAB_GAP)
             if event.x < place:
                 self.post_message(self.Clicked(scope))
                 return

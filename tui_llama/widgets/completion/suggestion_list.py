@@ -14,6 +14,7 @@ from tui_llama.widgets.completion.suggestion import Suggestion
 from tui_llama.widgets.cutting import cut
 
 _GAP = 2
+_PADDING = 3  # columns of a line's padding, as the style sheet has it
 
 
 class SuggestionList(OptionList, can_focus=False):
@@ -82,7 +83,7 @@ class SuggestionList(OptionList, can_focus=False):
 
     @property
     def _room(self) -> int:
-        return max(0, self.scrollable_content_region.width)
+        return max(0, self.scrollable_content_region.width - _PADDING)
 
     def _fill(self) -> None:
         self._line_width = self._room

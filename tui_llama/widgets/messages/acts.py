@@ -62,4 +62,5 @@ def hints(*, is_answer: bool, version: int, version_count: int, folded: str = ""
     versions = [f"←→ {version}/{version_count}"] if version_count > 1 else []
     go_on = ["c continue"] if is_answer else []
     folds = [f"Enter {folded}"] if folded else []
-    return [*versions, *folds, "e edit", *go_on, "r again", "y copy", "b branch", "d delete", "m raw", "u undo"]
+    acts = ["e edit", *go_on, "r again", "y copy", "b branch", "d delete", "m raw", "u undo"]
+    return [*versions, *folds, *acts, "Esc back"]

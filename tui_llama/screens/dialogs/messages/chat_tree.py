@@ -108,7 +108,7 @@ class ChatTree(Dialog[int | None]):
             advice = Static("This chat has no messages yet.", classes="advice", markup=False)
             advice.display = not self._messages
             yield advice
-            yield Static("Enter go there · ←→ fold · ● the path that is shown · Esc close", classes="keys")
+            yield Static("Enter go there · ←→ fold · ● shown now · Esc close", classes="keys")
 
     def on_mount(self) -> None:
         """Fills the tree, with the cursor on the end of the path that is shown."""
