@@ -45,8 +45,9 @@ class AskWhether(Dialog[bool | None]):
             box.border_title = self._question
             yield Static(self._detail, markup=False)
             with Horizontal(classes="buttons"):
-                variant = "error" if self._is_harmful else "default"
-                yield Button(f"{self._yes} (y)", id="yes", variant=variant, compact=True)
+                yield Button(
+                    f"{self._yes} (y)", id="yes", variant="error" if self._is_harmful else "default", compact=True
+                )
                 yield Button("No (n)", id="no", compact=True)
 
     @on(Button.Pressed)
