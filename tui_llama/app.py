@@ -16,7 +16,6 @@ from textual.worker import Worker
 from tui_llama import conversation, paths
 from tui_llama.chats import chat_prompt_cache
 from tui_llama.chats.store import Store
-from tui_llama.controllers.actions import CommandActions
 from tui_llama.controllers.attaching.attachments import AttachmentsController
 from tui_llama.controllers.attaching.path_completion import PathCompletion
 from tui_llama.controllers.attaching.path_lookup import PathLookup
@@ -49,6 +48,7 @@ from tui_llama.controllers.status import StatusController
 from tui_llama.controllers.texts import TextsController
 from tui_llama.controllers.transcript import TranscriptController
 from tui_llama.controllers.turn import TurnController
+from tui_llama.controllers.widget_reports import WidgetReports
 from tui_llama.engine.protocol import Engine
 from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.palette import Palette
@@ -60,26 +60,18 @@ from tui_llama.terminal.gone import TerminalGone
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.engine_host import EngineHost
 from tui_llama.turn.live_chats import LiveChats
-from tui_llama.widgets.attached.chip import Chip
 from tui_llama.widgets.composer import Composer
-from tui_llama.widgets.composing.queued_messages import QueuedMessages
-from tui_llama.widgets.message_view import UserMessage
-from tui_llama.widgets.messages.cursor import MessageCursor
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tui_llama.models.source import ModelSource
-    from tui_llama.screens.dialogs.chat_list import ChatList
-    from tui_llama.screens.dialogs.choosing.persona_list import PersonaList
-    from tui_llama.screens.dialogs.model_picker import ModelPicker
     from tui_llama.settings import Settings
-    from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
 
 JOURNAL_SECONDS = 0.5
 
 
-class ChatApp(CommandActions):
+class ChatApp(WidgetReports):
     """The chat, full screen.
 
     Args:
@@ -132,8 +124,17 @@ class ChatApp(CommandActions):
         host = EngineHost(engine_factory, settings, self.journal, self.run_beside)
         chat = make_chat(self._saving, settings, is_incognito=is_incognito)
         chats = self.live_chats = LiveChats(host, chat, self.transcript, self.run_beside)
-        run = self._run_alone
-        pending = PendingAttachments()
+        self.models = ModelsController(models, settings, chats, self.transcript, self, self._run_alone)
+        self._appearance = AppearanceController(self, settings)
+        self._wire_writing(chats, settings)
+        self._wire_messages(chats)
+        self._wire_choices(chats, models)
+        self._wire_completion(models, settings)
+        self._wire_program(chats, settings, settings_place or place_of_this_user())
+
+    def _wire_writing(self, chats: LiveChats, settings: "Settings") -> None:
+        """Makes what helps to write a message, and what sends it."""
+        run, pending = self._run_alone, PendingAttachments()
         self._attachments = AttachmentsController(pending, chats, self.transcript, self, run)
         self._editor = ExternalEditorController(self, run)
         self._history = HistoryController(self.journal, chats, self, run)
@@ -144,12 +145,31 @@ class ChatApp(CommandActions):
         self._counts = TokenCountsController(chats, self._draft, self._idle_prefill, self, run)
         self._editing = EditingController(chats, self._idle_prefill, pending, self, run)
         self._draft.unsent = self._editing.unsent
-        self.models = ModelsController(models, settings, chats, self.transcript, self, run)
         self._turn = TurnController(chats, self._editing, self._idle_prefill, self.models, pending, self)
         self._commands = CommandsController(self._turn, self)
-        self.model_choices = ModelChoices(models, settings.servers, self.run_beside, self._complete)
-        self._paths = PathCompletion(PathLookup(run, self._complete), self._attachments.attach_typed)
+
+    def _wire_messages(self, chats: LiveChats) -> None:
+        """Makes what acts on the messages of a chat, and shows what is behind them."""
+        run = self._run_alone
         self._texts = TextsController(chats, self, run)
+        self._other_answers = OtherAnswers(chats, self._turn, self.models, self)
+        self._messages = MessagesController(
+            chats, self._editing, self._turn, self._texts, self._other_answers, self._draft, self
+        )
+        self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
+
+    def _wire_choices(self, chats: LiveChats, models: "ModelSource") -> None:
+        """Makes what is chosen for one chat."""
+        run = self._run_alone
+        self._system_prompt = SystemPromptController(chats, self._draft, self._idle_prefill, self, run)
+        self._personas = PersonasController(chats, self._system_prompt, self.models, models, self, run)
+        self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
+        self._thinking = ThinkingController(chats, self)
+
+    def _wire_completion(self, models: "ModelSource", settings: "Settings") -> None:
+        """Makes what completes the word that is written."""
+        self.model_choices = ModelChoices(models, settings.servers, self.run_beside, self._complete)
+        self._paths = PathCompletion(PathLookup(self._run_alone, self._complete), self._attachments.attach_typed)
         self._slash_completion = SlashCompletion(
             {
                 "messages": self._texts.message_choices,
@@ -159,25 +179,15 @@ class ChatApp(CommandActions):
                 "personas": persona_choices,
             }
         )
-        self._system_prompt = SystemPromptController(chats, self._draft, self._idle_prefill, self, run)
-        self._personas = PersonasController(chats, self._system_prompt, self.models, models, self, run)
-        self._sampling, self._reply_start = SamplingController(chats, self), ReplyStartController(chats, self)
-        self._other_answers = OtherAnswers(chats, self._turn, self.models, self)
-        self._messages = MessagesController(
-            chats, self._editing, self._turn, self._texts, self._other_answers, self._draft, self
-        )
-        self._thinking = ThinkingController(chats, self)
-        self._prompts = PromptsController(chats, self._draft, self._editing, self._idle_prefill, self, run)
+
+    def _wire_program(self, chats: LiveChats, settings: "Settings", settings_place: SettingsPlace) -> None:
+        """Makes what is about the program as a whole: its chats, its status, its end, its settings."""
+        run = self._run_alone
         self._chats = ChatsController(chats, self._saving, self._editing, settings, self, run)
         self._status = StatusController(chats, self.models, self._editing, self._saving, self)
         self._leaving = LeavingController(chats, self._saving, self._draft, self._idle_prefill, self.models, self, run)
-        self._appearance = AppearanceController(self, settings)
         self._preferences = PreferencesController(
-            settings_place or place_of_this_user(),
-            self._appearance,
-            chats,
-            (self._chats, self.models, self._idle_prefill),
-            self,
+            settings_place, self._appearance, chats, (self._chats, self.models, self._idle_prefill), self
         )
 
     @property
@@ -333,18 +343,6 @@ class ChatApp(CommandActions):
         if self.can_draw:
             self.chat_screen.composer.complete()
 
-    @on(Composer.QueuedRequested)
-    def _take_back(self) -> None:
-        self._turn.take_back()
-
-    @on(QueuedMessages.BackWanted)
-    def _take_back_chosen(self, event: QueuedMessages.BackWanted) -> None:
-        self._turn.take_back(event.number)
-
-    @on(QueuedMessages.ChangeWanted)
-    def _change_queue(self, event: QueuedMessages.ChangeWanted) -> None:
-        self._turn.change_queue(event.number, event.place)
-
     def return_message(self, message: conversation.SendMessage) -> None:
         """See `TranscriptView`."""
         if self.can_draw:
@@ -352,11 +350,6 @@ class ChatApp(CommandActions):
             self._draft.keep()  # before it leaves the queue
         else:
             self._draft.put_back(self.turn_driver.chat, message)
-
-    @on(Composer.LaterRequested)
-    def _leave_editing(self) -> None:
-        if self._editing.is_editing:
-            self._editing.leave()
 
     # --- what the user wants ------------------------------------------------------------------------------------
 
@@ -377,14 +370,6 @@ class ChatApp(CommandActions):
         finally:
             self.chat_screen.composer.settle(event)
 
-    @on(Composer.LeaveRequested)
-    async def _leave(self) -> None:
-        await self.action_quit()
-
-    @on(Composer.KeyPressed)
-    def _disarm_quit(self) -> None:
-        self._leaving.disarm()
-
     async def action_interrupt(self) -> None:
         """Handles Ctrl+C: copies the selection, else stops, else clears the composer, else asks for another to quit."""
         composer = self.chat_screen.composer
@@ -399,35 +384,9 @@ class ChatApp(CommandActions):
         else:
             self._leaving.quit_when_asked_twice()
 
-    @on(UserMessage.WholeWanted)
-    def _whole_wanted(self, event: UserMessage.WholeWanted) -> None:
-        self._texts.show_whole(event.text)
-
-    # --- attachments --------------------------------------------------------------------------------------------
-
-    @on(Chip.RemoveWanted)
-    def _remove_attachment(self, event: Chip.RemoveWanted) -> None:
-        self._attachments.remove(event.attachment)
-
-    @on(Chip.ShowWanted)
-    def _show_attachment(self, event: Chip.ShowWanted) -> None:
-        self._attachments.show(event.attachment)
-
-    @on(Chip.WriteWanted)
-    def _write_attachment(self, event: Chip.WriteWanted) -> None:
-        self._attachments.write_as_text(event.attachment)
-
-    @on(UserMessage.AttachmentsWanted)
-    def _show_attachments(self, event: UserMessage.AttachmentsWanted) -> None:
-        self._attachments.show_all(event.attachments)
-
     def copy_to_clipboard(self, text: str) -> None:
         """Copies what a dialog or an editor asks to, the same way as all else, and tells which way that was."""
         self._texts.copy(text, "The text")
-
-    def on_answer_markdown_copy_wanted(self, event: "AnswerMarkdown.CopyWanted") -> None:
-        """Copies the code of a block whose mark was clicked."""
-        self._texts.copy_code(event.text, event.number)
 
     def action_command_palette(self) -> None:
         """Opens the palette of commands."""
@@ -441,66 +400,3 @@ class ChatApp(CommandActions):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Yields the commands of the palette: those of keys and slashes."""
         yield from self._commands.listed()
-
-    # --- chats --------------------------------------------------------------------------------------------------
-
-    @on(Composer.VersionRequested)
-    def _show_version(self, event: Composer.VersionRequested) -> None:
-        self._messages.show_version_of_last(event.step)
-
-    @on(Composer.EditLastRequested)
-    def _edit_last(self, event: Composer.EditLastRequested) -> None:
-        self._editing.go_up(event.composer)
-
-    @on(MessageCursor.ActWanted)
-    def _act_on_message(self, event: MessageCursor.ActWanted) -> None:
-        self._messages.act(event.act, event.position)
-
-    @on(MessageCursor.CodeWanted)
-    def _copy_code_of_message(self, event: MessageCursor.CodeWanted) -> None:
-        self._texts.copy_code_of(event.position, event.number)
-
-    @on(MessageCursor.FocusMoved)
-    def _show_message_hints(self, event: MessageCursor.FocusMoved) -> None:
-        if self.can_draw:
-            self._messages.show_hints(event.position)
-
-    @on(MessageCursor.LeaveWanted)
-    def _write_again(self) -> None:
-        self._messages.write_again()
-
-    async def on_chat_list_rename_wanted(self, event: "ChatList.RenameWanted") -> None:
-        """Renames a chat of the list."""
-        await self._chats.rename_listed(event.chat_list, event.chat_id, event.title)
-
-    async def on_chat_list_delete_wanted(self, event: "ChatList.DeleteWanted") -> None:
-        """Deletes a chat of the list."""
-        await self._chats.delete_listed(event.chat_list, event.chat_id)
-
-    # --- personas -----------------------------------------------------------------------------------------------
-
-    async def on_persona_list_save_wanted(self, event: "PersonaList.SaveWanted") -> None:
-        """Keeps what is chosen in the chat as a persona."""
-        await self._personas.save(event.persona_list, event.name)
-
-    async def on_persona_list_delete_wanted(self, event: "PersonaList.DeleteWanted") -> None:
-        """Deletes a persona of the list."""
-        await self._personas.delete(event.persona_list, event.name)
-
-    # --- models -------------------------------------------------------------------------------------------------
-
-    def on_model_picker_fetch_wanted(self, event: "ModelPicker.FetchWanted") -> None:
-        """Fetches a model while the chat goes on."""
-        self.models.start_fetch(event.name, event.title)
-
-    def on_model_picker_cancel_wanted(self) -> None:
-        """Ends the download."""
-        self.models.cancel_fetch()
-
-    def on_model_picker_remove_wanted(self, event: "ModelPicker.RemoveWanted") -> None:
-        """Removes a file; the user was asked."""
-        self.models.remove(event.path)
-
-    def on_model_picker_refused(self, event: "ModelPicker.Refused") -> None:
-        """Says why nothing was done."""
-        self.show_hint(event.reason)
