@@ -82,7 +82,10 @@ class Settings(msgspec.Struct, frozen=True, eq=False):
     keymap: Annotated[
         str,
         Meta(
-            description="The keys to begin with. Those of your keymap file replace them one by one.",
+            description=(
+                "The keys to begin with; your keymap file replaces them one by one. vim also edits your text in two "
+                "modes."
+            ),
             extra=option(choices=("default", "leader", "vim"), group=Group.KEYS, applies=Applies.AT_ONCE),
         ),
     ] = "default"

@@ -200,6 +200,8 @@ class ChatScreen(LastingFocus, Screen[None]):
     def _composer_hints(self) -> Sequence[hints.Hint]:
         """The keys that are useful where the user writes: Enter may take a suggestion, or run a command."""
         composer = self.composer
+        if composer.is_in_normal_mode:
+            return [hints.WRITE, *self._hints]
         if composer.completer.enter_takes:
             return hints.TAKING
         usual = [hints.RUN, *self._hints[1:]] if parse_slash(composer.text) else self._hints
@@ -265,6 +267,7 @@ class ChatScreen(LastingFocus, Screen[None]):
     def use_keymap(self, keymap: Keymap) -> None:
         """Takes other keys for the commands. A key that the user has chosen wins over those of what has the focus."""
         self.keymap = keymap
+        self.composer.use_modes(keymap.name == "vim")
         self.app.set_keymap(keymap.bound())
         for bindings in self._bindings.key_to_bindings.values():
             bindings[:] = [replace(each, priority=each.id in keymap.keys) if each.id else each for each in bindings]
@@ -287,7 +290,8 @@ class ChatScreen(LastingFocus, Screen[None]):
         """Shows what is edited and the count. Where there is no room for all, the last part of the count stays."""
         if self.composer.has_class("-below"):
             return
-        words = " · ".join(filter(None, (self._edited, self._count)))
+        mode = hints.NORMAL_MODE if self.composer.is_in_normal_mode else ""
+        words = " · ".join(filter(None, (mode, self._edited, self._count)))
         while cell_len(words) > self._edge_room and " · " in words:
             words = words.partition(" · ")[2]
         self.composer.border_title = words
@@ -298,6 +302,12 @@ class ChatScreen(LastingFocus, Screen[None]):
         styles = self.composer.styles
         most = styles.max_width.value if styles.max_width is not None else self.size.width
         return min(self.size.width - styles.margin.width, int(most)) - _EDGE_FRAME
+
+    @on(Composer.ModeChanged)
+    def _show_mode(self) -> None:
+        self.composer.set_class(self.composer.is_in_normal_mode, "-normal")
+        self._show_title()
+        self._show_hints()
 
     # --- following the answer -----------------------------------------------------------------------------------
 

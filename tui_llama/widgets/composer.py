@@ -18,7 +18,7 @@ from textual.widgets import TextArea
 from tui_llama.widgets.completion.completer import Completer
 from tui_llama.widgets.completion.suggestion import CursorPlace
 from tui_llama.widgets.composing.sent_history import SentHistory
-from tui_llama.widgets.editor_area import EditorArea
+from tui_llama.widgets.modal.modal_area import ModalArea
 
 # A terminal without the kitty protocol sends this for Alt+Enter. Textual would drop the Alt, and Enter would send a
 # message that the user wanted to go on with. As Ctrl+J it makes a new line.
@@ -38,7 +38,7 @@ _SCROLL_KEYS = {
 }
 
 
-class Composer(EditorArea):
+class Composer(ModalArea):
     """A text area that grows with its text and remembers the messages that were sent.
 
     The text is kept exactly as it was written, with its control characters. It is drawn in a form in which they have no
@@ -274,7 +274,7 @@ class Composer(EditorArea):
 
     def complete(self) -> None:
         """Shows what is suggested for the cursor now, if anything is."""
-        if self.has_focus:
+        if self.has_focus and not self.is_in_normal_mode:
             self.completer.update()
 
     @on(TextArea.Changed)
@@ -294,7 +294,7 @@ class Composer(EditorArea):
         if event.key.startswith("alt+") and event.is_printable and event.key not in NEW_LINE_KEYS:
             event.prevent_default()  # a terminal sends the letter along: it is a key of a command, and no text
             return
-        if not (self.completer.press(event.key) or self._takes(event)):
+        if not (self.completer.press(event.key) or self.takes_in_modes(event) or self._takes(event)):
             await super()._on_key(event)
             if event.is_printable or not await self._acts_on(event.key):
                 return

@@ -119,6 +119,10 @@ class Transcript(MessageCursor):
     def _all_shown(self) -> list[ShownMessage]:
         return [*self._older, *(view.shown for view in self._message_views()), *self._newer]
 
+    def is_own(self, position: int) -> bool:
+        """See `MessageCursor`."""
+        return not self._all_shown()[position].is_answer
+
     async def mark(self, position: int | None) -> None:
         """Marks message number `position` as being edited and scrolls to it. None removes the mark and follows the end.
 

@@ -33,6 +33,10 @@ TAKING: Final = (Hint("enter", "take"), Hint("down", "next"), Hint("escape", "cl
 SUGGESTING: Final = (Hint("tab", "take"), Hint("down", "next"), Hint("escape", "close"))
 """What is useful while suggestions are shown: where Enter takes one, and behind what Enter does where it takes none."""
 
+WRITE: Final = Hint("i", "write")
+NORMAL_MODE: Final = "normal mode"
+"""With modes, as vim has them, while letters move and change: how to write again, and what the mode is called."""
+
 _GENERAL_ACTIONS: Final = frozenset(
     {"app.focus_next", "app.focus_previous", "screen.copy_text", "page_left", "page_right"}
 )

@@ -47,7 +47,9 @@ ACT_KEYS: Final = (
 
 MOVE_KEYS: Final = (
     ("↑ ↓, k j", "The message before, after; also Alt+↑ Alt+↓"),
-    ("Home, End", "The first message, the last"),
+    ("{ }", "Your own message before, after"),
+    ("Home, End, g G", "The first message, the last"),
+    ("Ctrl+U, Ctrl+D", "Half a page up, down"),
     ("Enter, Space", "Fold or show what is folded: the thought, what is attached, the rest of a long message"),
     ("1 … 9", "Copy the code block of that number in the message"),
     ("Esc", "Back to what is written"),

@@ -23,6 +23,10 @@ class MessageCursor(VerticalScroll, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k,alt+up", "move_focus(-1)", "Message before", show=False, id="message_before"),
         Binding("down,j,alt+down", "move_focus(1)", "Message after", show=False, id="message_after"),
+        Binding("left_curly_bracket", "move_to_own(-1)", "Your message before", show=False, id="message_own_before"),
+        Binding("right_curly_bracket", "move_to_own(1)", "Your message after", show=False, id="message_own_after"),
+        Binding("ctrl+u", "half_page(-1)", "Half a page up", show=False, id="message_half_up"),
+        Binding("ctrl+d", "half_page(1)", "Half a page down", show=False, id="message_half_down"),
         Binding("home,g", "focus_first", "First message", show=False, id="message_first"),
         Binding("end,G,shift+g", "focus_last", "Last message", show=False, id="message_last"),
         Binding("enter,space", "unfold", "Show or fold what is folded in it", show=False, id="message_unfold"),
@@ -75,6 +79,10 @@ class MessageCursor(VerticalScroll, can_focus=True):
     @property
     def message_count(self) -> int:
         """The number of messages, those that are not mounted included."""
+        raise NotImplementedError
+
+    def is_own(self, position: int) -> bool:
+        """Tells whether message number `position` is the user's."""
         raise NotImplementedError
 
     async def bring_up(self, position: int) -> Widget | None:
@@ -139,6 +147,18 @@ class MessageCursor(VerticalScroll, can_focus=True):
             self.action_leave()
         else:
             self.focus_message(position)
+
+    def action_move_to_own(self, step: int) -> None:
+        """Goes to the user's own message before, or after; stays where there is none."""
+        position = self.message_count if self._in_focus is None else self._in_focus
+        while 0 <= (position := position + step) < self.message_count:
+            if self.is_own(position):
+                self.focus_message(position)
+                return
+
+    def action_half_page(self, step: int) -> None:
+        """Scrolls by half of what is seen."""
+        self.scroll_relative(y=step * max(1, self.size.height // 2))
 
     def action_focus_first(self) -> None:
         """Goes to the first message."""

@@ -1,0 +1,1 @@
+"""Editing in two modes, as vim has it: moving and changing by letters, or writing."""
