@@ -9,7 +9,7 @@ from textual.css.query import NoMatches
 from tests.fakes.chat_app import MODEL, Driver, opened, spoken
 from tui_llama.chat import StopReason
 from tui_llama.chats.store import MessageState, Store
-from tui_llama.controllers.draft import NEW_CHAT
+from tui_llama.controllers.composing.draft import NEW_CHAT
 from tui_llama.controllers.leaving import LeavingController
 from tui_llama.engine.events import LoadProgress, LoadStage, ModelLoaded, Notice, PromptProgress
 from tui_llama.engine.scripted import AfterCancel, Gate, ScriptedEngine, Step, demo_model

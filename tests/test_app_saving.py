@@ -17,7 +17,7 @@ from tests.fakes.flaky_store import Fault, FlakyStore
 from tui_llama import paths
 from tui_llama.chats import journal
 from tui_llama.chats.store import Store
-from tui_llama.controllers import draft
+from tui_llama.controllers.composing import draft
 from tui_llama.controllers.saving import NOT_SAVED, SAVED_AGAIN
 from tui_llama.engine.scripted import Gate
 from tui_llama.screens.dialogs.ask_text import AskText

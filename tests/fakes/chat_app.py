@@ -140,7 +140,7 @@ class Driver(ScreenDriver):
 async def unhurried() -> AsyncIterator[None]:
     """Removes time limits in the block: what the program limits to a few seconds may take `HANG_SECONDS` in a test."""
     with ExitStack() as patches:
-        for limit in ("leaving.CLOSING_SECONDS", "leaving.QUIT_ARMED_SECONDS", "status.HINT_SECONDS"):
+        for limit in ("leaving.CLOSING_SECONDS", "leaving.QUIT_ARMED_SECONDS", "showing.status.HINT_SECONDS"):
             patches.enter_context(patch(f"tui_llama.controllers.{limit}", HANG_SECONDS))
         yield
 

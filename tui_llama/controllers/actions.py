@@ -7,19 +7,19 @@ from tui_llama.controllers.choosing.reply_start import ReplyStartController
 from tui_llama.controllers.choosing.sampling import SamplingController
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
 from tui_llama.controllers.choosing.thinking import ThinkingController
+from tui_llama.controllers.composing.editing import EditingController
 from tui_llama.controllers.composing.external_editor import ExternalEditorController
 from tui_llama.controllers.composing.history import HistoryController
 from tui_llama.controllers.composing.model_choices import ModelChoices
-from tui_llama.controllers.editing import EditingController
-from tui_llama.controllers.idle_prefill import IdlePrefillController
 from tui_llama.controllers.leaving import LeavingController
+from tui_llama.controllers.loading.models import ModelsController
 from tui_llama.controllers.messages.acts import MessagesController
 from tui_llama.controllers.messages.other_answers import OtherAnswers
-from tui_llama.controllers.models import ModelsController
 from tui_llama.controllers.preferences.actions import PreferenceActions
-from tui_llama.controllers.prompts import PromptsController
-from tui_llama.controllers.texts import TextsController
-from tui_llama.controllers.turn import TurnController
+from tui_llama.controllers.showing.texts import TextsController
+from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
+from tui_llama.controllers.turns.prompts import PromptsController
+from tui_llama.controllers.turns.turn import TurnController
 
 
 class CommandActions(PreferenceActions):

@@ -12,7 +12,7 @@ from tui_llama.chats.open_chat import OpenChat
 from tui_llama.chats.record import delete_chat, list_chats, rename_chat
 from tui_llama.chats.store import Store
 from tui_llama.controllers.choosing.default_persona import give_persona, why_no_persona
-from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.composing.editing import EditingController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, ScreenView
 from tui_llama.conversation import State

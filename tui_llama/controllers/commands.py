@@ -6,7 +6,7 @@ from typing import Protocol
 
 from textual.app import SystemCommand
 
-from tui_llama.controllers.turn import TurnController
+from tui_llama.controllers.turns.turn import TurnController
 from tui_llama.controllers.views import HintView, ScreenView
 from tui_llama.screens.commands import COMMANDS, find_slash, nearest_slash, parse_slash, unescaped
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tui_llama.controllers.draft import DraftController
-from tui_llama.controllers.idle_prefill import IdlePrefillController
-from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.composing.draft import DraftController
+from tui_llama.controllers.loading.models import ModelsController
 from tui_llama.controllers.saving import SavingController
+from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView
 from tui_llama.system.endings import endings
 from tui_llama.turn.live_chats import LiveChats, OfShownChat

@@ -9,7 +9,7 @@ from tui_llama import paths
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.record import ChatRecord, Deletion, unstored_chats
 from tui_llama.chats.store import ChatSummary, Store
-from tui_llama.controllers.draft import DraftKeeper
+from tui_llama.controllers.composing.draft import DraftKeeper
 from tui_llama.controllers.views import RemarkView, Result
 from tui_llama.errors import StateFileError, StoreConflictError, StoreError, UserError
 

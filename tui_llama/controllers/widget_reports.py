@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from tui_llama.controllers.actions import CommandActions
-from tui_llama.controllers.status import StatusController
+from tui_llama.controllers.showing.status import StatusController
 from tui_llama.widgets.attached.chip import Chip
 from tui_llama.widgets.composer import Composer
 from tui_llama.widgets.composing.queued_messages import QueuedMessages

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tui_llama import paths
 from tui_llama.chat import ChatChoices
 from tui_llama.controllers.choosing.system_prompt import SystemPromptController
-from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.loading.models import ModelsController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, StateView
 from tui_llama.errors import SettingsError
 from tui_llama.screens.commands import Choice

@@ -4,8 +4,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from tui_llama.controllers.draft import DraftController
-from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.composing.draft import DraftController
+from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone, StateView
 from tui_llama.errors import UserError
 from tui_llama.turn.idle_prefill import REST_SECONDS

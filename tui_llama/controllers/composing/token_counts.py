@@ -3,8 +3,8 @@
 import asyncio
 from typing import Protocol
 
-from tui_llama.controllers.draft import DraftController
-from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.composing.draft import DraftController
+from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import RunAlone, ScreenView
 from tui_llama.conversation import State
 from tui_llama.errors import EngineLostError, UserError

@@ -6,13 +6,13 @@ from typing import Any, Protocol
 from tui_llama import conversation
 from tui_llama.chat import Role
 from tui_llama.chats.open_chat import Entry
-from tui_llama.controllers.draft import DraftController
-from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.composing.draft import DraftController
+from tui_llama.controllers.composing.editing import EditingController
 from tui_llama.controllers.messages.deletions import Deletions
 from tui_llama.controllers.messages.other_answers import OtherAnswers
 from tui_llama.controllers.messages.path_changes import PathChanges
-from tui_llama.controllers.texts import TextsController
-from tui_llama.controllers.turn import TurnController
+from tui_llama.controllers.showing.texts import TextsController
+from tui_llama.controllers.turns.turn import TurnController
 from tui_llama.controllers.views import DialogView, HintView, ScreenView, WishView
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 from tui_llama.widgets.long_text import is_long

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tui_llama import conversation
 from tui_llama.chats.open_chat import OpenChat
-from tui_llama.controllers.draft import DraftController
+from tui_llama.controllers.composing.draft import DraftController
 from tui_llama.controllers.messages.path_changes import PathChanges
 from tui_llama.controllers.views import DialogView, HintView
 from tui_llama.errors import UserError

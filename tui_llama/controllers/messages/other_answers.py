@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tui_llama.controllers.models import ModelsController
-from tui_llama.controllers.turn import TurnController
+from tui_llama.controllers.loading.models import ModelsController
+from tui_llama.controllers.turns.turn import TurnController
 from tui_llama.controllers.views import DialogView, HintView, ScreenView
 from tui_llama.errors import SettingsError
 from tui_llama.settings import SETTINGS

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tui_llama import conversation
 from tui_llama.chats.open_chat import OpenChat
-from tui_llama.controllers.editing import EditingController
+from tui_llama.controllers.composing.editing import EditingController
 from tui_llama.controllers.views import DialogView, HintView, WishView
 from tui_llama.turn.live_chats import LiveChats, OfShownChat
 

@@ -8,7 +8,7 @@ from tui_llama import conversation
 from tui_llama.chat import Role
 from tui_llama.chats.stored import StoredDraft
 from tui_llama.controllers.attaching.pending import PendingAttachments
-from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, RunAlone, ScreenView, WishView
 from tui_llama.conversation import State
 from tui_llama.engine.events import PromptEstimate

@@ -4,9 +4,9 @@ from typing import Protocol
 
 from tui_llama import conversation
 from tui_llama.chats.chat_date import local_now
-from tui_llama.controllers.draft import DraftController
-from tui_llama.controllers.editing import EditingController
-from tui_llama.controllers.idle_prefill import IdlePrefillController
+from tui_llama.controllers.composing.draft import DraftController
+from tui_llama.controllers.composing.editing import EditingController
+from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import DialogView, HintView, RunAlone
 from tui_llama.conversation import State
 from tui_llama.errors import UserError

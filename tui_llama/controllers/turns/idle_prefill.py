@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from tui_llama.controllers.draft import DraftController
+from tui_llama.controllers.composing.draft import DraftController
 from tui_llama.controllers.views import Result, RunAlone, ScreenView
 from tui_llama.conversation import State
 from tui_llama.engine.protocol import Engine

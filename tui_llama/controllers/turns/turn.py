@@ -6,9 +6,9 @@ from typing import Final, Protocol
 from tui_llama import conversation
 from tui_llama.chat import Role
 from tui_llama.controllers.attaching.pending import PendingAttachments
-from tui_llama.controllers.editing import EditingController
-from tui_llama.controllers.idle_prefill import IdlePrefillController
-from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.composing.editing import EditingController
+from tui_llama.controllers.loading.models import ModelsController
+from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import HintView, ScreenView, WishView
 from tui_llama.conversation import State
 from tui_llama.screens.presenting import no_model_hint, why_not_continued

@@ -10,8 +10,8 @@ from tui_llama.chats.database import schema
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import StoredDraft
 from tui_llama.chats.stored_text import attachments_json
-from tui_llama.controllers import draft
-from tui_llama.controllers.draft import NEW_CHAT, OLD_KEY
+from tui_llama.controllers.composing import draft
+from tui_llama.controllers.composing.draft import NEW_CHAT, OLD_KEY
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tui_llama import paths
 from tui_llama.chat import StopReason
 from tui_llama.chats.chat_date import local_now
 from tui_llama.chats.store import LAST_MODEL, Store
-from tui_llama.controllers import prompts
+from tui_llama.controllers.turns import prompts
 from tui_llama.engine.events import Failed, FailureCause, LoadProgress, LoadStage, ModelLoaded, TextPiece
 from tui_llama.engine.remote.models import ServerModel
 from tui_llama.engine.scripted import Gate, ScriptedEngine, Step

@@ -7,7 +7,7 @@ import pytest
 from tests.fakes.chat_app import opened, spoken
 from tests.test_app_live_chats import begin, gated
 from tui_llama.chats.store import Store
-from tui_llama.controllers.draft import NEW_CHAT
+from tui_llama.controllers.composing.draft import NEW_CHAT
 from tui_llama.engine.scripted import Gate
 
 

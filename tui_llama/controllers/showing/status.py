@@ -6,8 +6,8 @@ from typing import Final, Protocol
 
 from tui_llama import conversation
 from tui_llama.controllers.choosing.chosen_words import ChosenWords
-from tui_llama.controllers.editing import EditingController
-from tui_llama.controllers.models import ModelsController
+from tui_llama.controllers.composing.editing import EditingController
+from tui_llama.controllers.loading.models import ModelsController
 from tui_llama.controllers.saving import SavingController
 from tui_llama.controllers.views import ScreenView
 from tui_llama.conversation import State

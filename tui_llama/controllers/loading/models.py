@@ -18,7 +18,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.chats.journal import Journal
 from tui_llama.chats.store import LAST_MODEL
-from tui_llama.controllers.server_models import ServerModels
+from tui_llama.controllers.loading.server_models import ServerModels
 from tui_llama.controllers.views import DialogView, HintView, RemarkView, RunAlone, StateView, WishView
 from tui_llama.conversation import LoadModel, State
 from tui_llama.engine.descriptions import ModelFacts

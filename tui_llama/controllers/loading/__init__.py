@@ -1,0 +1,1 @@
+"""Chooses, loads and fetches models."""

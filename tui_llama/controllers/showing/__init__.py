@@ -1,0 +1,1 @@
+"""Draws the conversation and what stands around it."""

@@ -1,0 +1,1 @@
+"""Sends and stops, prefills ahead, and shows what the model is given."""
