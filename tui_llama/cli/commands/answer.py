@@ -90,6 +90,8 @@ def ask(
 def complete(group_options: dict[str, object], /, text: str | None, chat_id: str | None, **options: object) -> None:
     """Continues TEXT exactly as it is ("-": standard input); prints only the continuation.
 
+    A thought is part of the text here, marks and all, so there are no options for thinking; ask has them.
+
     With --continue, the chat is not changed, and its model is used unless you name one.
     """
     options = {**group_options, **given(options)}

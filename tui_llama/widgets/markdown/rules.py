@@ -19,6 +19,7 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
 from tui_llama.text_safety import sanitize_line
+from tui_llama.widgets.markdown.emphasis import add_emphasis
 from tui_llama.widgets.markdown.formulas import add_formulas, formula_rows
 
 # Cells of a row that the marks of lists and quotations may take: half of the narrowest usable screen. Deeper blocks are
@@ -41,6 +42,7 @@ def markdown_parser() -> MarkdownIt:
     parser.disable(["linkify", "reference"])
     parser.block.ruler.before("table", "too_deep", _too_deep)
     parser.block.ruler.at("table", _table_with_all_cells, {"alt": ["paragraph", "reference"]})
+    add_emphasis(parser)
     add_formulas(parser)
     parser.core.ruler.push("show_formulas", _show_formulas)
     parser.core.ruler.push("show_tasks", _show_tasks)

@@ -10,6 +10,7 @@ from tests.serve.openai.asking import CHAT, MODEL, QUESTION, Asker
 from tui_llama.chat import ChatMessage, Role, SamplingSettings
 from tui_llama.engine.prompt_cache.owner import is_served_owner
 from tui_llama.engine.requests import CompleteRequest, OverflowMode, ReplyRequest
+from tui_llama.serve.openai.request.bodies import THOUGHT_LIMITS
 from tui_llama.settings import Settings
 
 WEATHER = {
@@ -42,6 +43,21 @@ async def test_a_plain_question_has_the_users_settings() -> None:
     assert (request.overflow.mode, request.loop_guard, request.begun_at) == (OverflowMode.STOP, False, "")
     assert (request.template_values, request.top_probabilities, request.stop_texts) == ("", None, ())
     assert request.keeps_template
+
+
+@pytest.mark.parametrize("field", THOUGHT_LIMITS)
+async def test_a_thought_is_limited_by_the_names_of_other_servers(field: str) -> None:
+    settings = Settings(thinking_tokens=300)
+    assert (await reply_to(settings)).thinking_tokens == 300
+    assert (await reply_to(settings, **{field: 20})).thinking_tokens == 20
+    assert (await reply_to(settings, **{field: 0})).thinking_tokens == 0
+    assert (await reply_to(settings, **{field: -1})).thinking_tokens is None
+
+
+async def test_a_continued_thought_is_limited_too() -> None:
+    begun = [*QUESTION, {"role": "assistant", "content": "", "reasoning_content": "Let me"}]
+    request = await continued(messages=begun, continue_final_message="reasoning_content", thinking_token_budget=20)
+    assert request.thinking_tokens == 20
 
 
 async def test_what_the_model_recommends_counts_where_nobody_says_anything_else() -> None:

@@ -4,13 +4,22 @@ Fields that change no answer, such as `user` and `metadata`, are not declared an
 the answer and that the server does not know yet are declared, here and in `unfollowed`, so that they can be refused.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from tui_llama.serve.openai.request.unfollowed import UnfollowedFields
 
 Json: TypeAlias = Any
+
+THOUGHT_LIMITS: Final = (
+    "reasoning_budget_tokens",
+    "thinking_budget_tokens",
+    "thinking_token_budget",
+    "thinking_budget",
+    "reasoning_budget",
+)
+"""The names for the most tokens of a thought: llama-server's, vLLM's and older ones. The first given one counts."""
 
 
 class StreamOptions(msgspec.Struct):
@@ -43,6 +52,11 @@ class CommonBody(UnfollowedFields, kw_only=True):
     repeat_last_n: int | None = None
     stop: str | list[str] | None = None
     ignore_eos: bool | None = None
+    reasoning_budget_tokens: int | None = None
+    thinking_budget_tokens: int | None = None
+    thinking_token_budget: int | None = None
+    thinking_budget: int | None = None
+    reasoning_budget: int | None = None
     logprobs: bool | int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -14,7 +14,13 @@ from tui_llama.serve.openai.request.asked import AskedChat, answer_form
 from tui_llama.serve.openai.request.bodies import ChatBody
 from tui_llama.serve.openai.request.messages import chat_messages
 from tui_llama.serve.openai.request.refusals import check_chat, check_sizes, unsupported, wrong
-from tui_llama.serve.openai.request.values import asked_sampling, most_tokens, stop_texts, top_probabilities
+from tui_llama.serve.openai.request.values import (
+    asked_sampling,
+    most_thinking_tokens,
+    most_tokens,
+    stop_texts,
+    top_probabilities,
+)
 from tui_llama.settings import Settings
 
 _KEPT_VARIABLES: Final = frozenset({"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
@@ -80,7 +86,7 @@ def _reply(
         top_probabilities=asked_of_tokens,
         keeps_template=True,
         thinking=Thinking(settings.thinking),
-        thinking_tokens=settings.thinking_tokens,
+        thinking_tokens=most_thinking_tokens(body, settings.thinking_tokens),
     )
 
 

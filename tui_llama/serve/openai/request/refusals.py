@@ -11,7 +11,7 @@ from tui_llama.engine.events import Failed
 from tui_llama.engine.process.border import LOG_HINT
 from tui_llama.serve.http.errors import FAILED, INVALID, NOT_FOUND, ApiError
 from tui_llama.serve.model_name import is_called
-from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody, TextBody
+from tui_llama.serve.openai.request.bodies import THOUGHT_LIMITS, ChatBody, CommonBody, TextBody
 from tui_llama.serve.openai.request.unfollowed import INSTEAD, OFF_VALUES
 
 NOT_SUPPORTED: Final = "unsupported_parameter"
@@ -203,6 +203,9 @@ def check_text(body: TextBody) -> None:
         ApiError: a field asks for what the server cannot do.
     """
     check_common(body)
+    for name in THOUGHT_LIMITS:
+        if getattr(body, name) not in (None, -1):
+            raise unsupported(name, f"A text has no thought, so {name} limits none. Ask for a chat completion.")
     if body.suffix:
         raise unsupported("suffix", "The server cannot fill in text before a suffix.")
     if body.echo and body.logprobs not in (None, False):

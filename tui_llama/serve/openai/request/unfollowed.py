@@ -13,7 +13,6 @@ _NUMBER_OFF: Final = (None, 0)
 _FLAG_OFF: Final = (None, False)
 _FLAG_ON: Final = (None, True)
 _LIST_OFF: Final[tuple[Json, ...]] = (None, [])
-_UNLIMITED: Final = (None, -1)
 
 
 class UnfollowedFields(msgspec.Struct, kw_only=True):
@@ -33,11 +32,7 @@ class UnfollowedFields(msgspec.Struct, kw_only=True):
     bad_words: Json = None
     use_beam_search: Json = None
     lora: Json = None
-    reasoning_budget: Json = None
-    reasoning_budget_tokens: Json = None
-    thinking_budget: Json = None
-    thinking_budget_tokens: Json = None
-    thinking_token_budget: Json = None
+    reasoning_budget_message: Json = None
     enable_thinking: Json = None
     cache_prompt: Json = None
     n_probs: Json = None
@@ -55,8 +50,7 @@ OFF_VALUES: Final[dict[str, tuple[Json, ...]]] = {
     "top_n_sigma": (None, 0, -1),
     "samplers": (None, [], ""),
     **dict.fromkeys(("stop_token_ids", "bad_words", "lora"), _LIST_OFF),
-    **dict.fromkeys(("reasoning_budget", "reasoning_budget_tokens", "thinking_budget"), _UNLIMITED),
-    **dict.fromkeys(("thinking_budget_tokens", "thinking_token_budget"), _UNLIMITED),
+    "reasoning_budget_message": (None, ""),
     **dict.fromkeys(("enable_thinking", "cache_prompt"), _FLAG_ON),
     **dict.fromkeys(("use_beam_search", "post_sampling_probs", "include_stop_str_in_output"), _FLAG_OFF),
     **dict.fromkeys(("prompt_logprobs", "return_tokens", "return_token_ids"), _FLAG_OFF),

@@ -9,7 +9,7 @@ from tui_llama.chosen_sampling import SamplingSource, choose_sampling
 from tui_llama.declarations import MOST
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.errors import SettingsError
-from tui_llama.serve.openai.request.bodies import ChatBody, CommonBody
+from tui_llama.serve.openai.request.bodies import THOUGHT_LIMITS, ChatBody, CommonBody
 from tui_llama.serve.openai.request.refusals import unsupported, wrong
 from tui_llama.settings import SETTINGS, Settings
 
@@ -74,6 +74,26 @@ def most_tokens(body: CommonBody, otherwise: int | None) -> int | None:
     """
     for name in ("max_completion_tokens", "max_tokens", "n_predict"):  # the newest name wins
         value: int | None = getattr(body, name, None)
+        if value is None:
+            continue
+        if not _OFF <= value <= MOST:
+            raise wrong(name, f"{name} must be 0 or more, or -1 for no limit.")
+        return None if value == _OFF else value
+    return otherwise
+
+
+def most_thinking_tokens(body: CommonBody, otherwise: int | None) -> int | None:
+    """Returns the most tokens of the thought before the answer; None is no limit.
+
+    Args:
+        body: The request; -1 is no limit there.
+        otherwise: The limit where the request says nothing.
+
+    Raises:
+        ApiError: the number is not allowed.
+    """
+    for name in THOUGHT_LIMITS:
+        value: int | None = getattr(body, name)
         if value is None:
             continue
         if not _OFF <= value <= MOST:
