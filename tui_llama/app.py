@@ -54,13 +54,15 @@ from tui_llama.screens.chat import ChatScreen
 from tui_llama.screens.palette import Palette
 from tui_llama.screens.presenting import why_not_now
 from tui_llama.settings_place import SettingsPlace, place_of_this_user
-from tui_llama.system.daemon_threads import import_in_thread
+from tui_llama.system.daemon_threads import begin_in_thread
 from tui_llama.system.endings import TERMINAL_GONE_STATUS
+from tui_llama.system.garbage import search_seldom
 from tui_llama.terminal.gone import TerminalGone
 from tui_llama.turn.driver import TurnDriver
 from tui_llama.turn.engine_host import EngineHost
 from tui_llama.turn.live_chats import LiveChats
 from tui_llama.widgets.composer import Composer
+from tui_llama.widgets.markdown.preparing import prepare_answers
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -230,7 +232,7 @@ class ChatApp(WidgetReports):
         self.chat_screen.set_focus(self.chat_screen.composer)
         await self.release_input()
         self._leaving.end_if_told()
-        self.call_after_refresh(import_in_thread, "tui_llama.widgets.markdown.answer_text")
+        self.call_after_refresh(begin_in_thread, prepare_answers, search_seldom)
 
     def _flush_answer(self) -> None:
         self.live_chats.flush()

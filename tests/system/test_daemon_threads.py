@@ -3,12 +3,11 @@
 import asyncio
 import contextvars
 import threading
-from pathlib import Path
 
 import pytest
 
 from tests.patience import HANG_SECONDS
-from tui_llama.system.daemon_threads import import_in_thread, in_daemon_thread
+from tui_llama.system.daemon_threads import begin_in_thread, in_daemon_thread
 
 
 async def test_it_returns_and_raises_what_the_work_does() -> None:
@@ -49,10 +48,14 @@ def test_the_end_of_the_loop_does_not_wait_for_the_work() -> None:
     threads[0].join()
 
 
-def test_a_module_is_imported_in_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "slow_module_of_a_test.py").write_text("import threading\nthreading.was_imported.set()\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    was_imported = threading.Event()
-    monkeypatch.setattr(threading, "was_imported", was_imported, raising=False)
-    import_in_thread("slow_module_of_a_test")
-    assert was_imported.wait(HANG_SECONDS)
+def test_work_is_done_in_another_thread_one_after_the_other() -> None:
+    done: list[tuple[str, threading.Thread]] = []
+    is_done = threading.Event()
+    begin_in_thread(
+        lambda: done.append(("first", threading.current_thread())),
+        lambda: done.append(("second", threading.current_thread())),
+        is_done.set,
+    )
+    assert is_done.wait(HANG_SECONDS)
+    assert [name for name, _thread in done] == ["first", "second"]
+    assert threading.main_thread() not in [thread for _name, thread in done]

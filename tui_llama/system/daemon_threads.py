@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
@@ -39,6 +38,11 @@ async def in_daemon_thread(work: Callable[[], _Result]) -> _Result:
     return await future
 
 
-def import_in_thread(module: str) -> None:
-    """Begins to import a module that will be needed soon, so that nobody has to wait for it then."""
-    threading.Thread(target=import_module, args=(module,), name="import", daemon=True).start()
+def begin_in_thread(*works: Callable[[], object]) -> None:
+    """Begins work that will be needed soon, one after the other, so that nobody has to wait for it then."""
+
+    def run() -> None:
+        for work in works:
+            work()
+
+    threading.Thread(target=run, name="prepare", daemon=True).start()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from textual.message import Message
-from textual.reactive import Reactive, ReactiveType, var
+from textual.reactive import var
 from textual.widget import Widget
 
 from tui_llama.widgets.message_view import AnswerView, FactsOf, Remark, ShownMessage, UserMessage
@@ -20,6 +20,7 @@ from tui_llama.widgets.thought_view import ThoughtView
 
 MOUNTED_AT_FIRST = 16
 MOUNTED_AT_A_TIME = 8
+MOUNTED_BESIDE = 2  # few, so that a key waits for them no longer than for a frame
 MOST_MOUNTED = 48
 _NEAR = 2  # lines from the end; a user who scrolls down to here wants to follow again
 _FAR_SCREENS = 3  # messages at least so far below the view may be unmounted
@@ -72,6 +73,7 @@ class Transcript(MessageCursor):
             await self.mount_all(map(self._view, newest))
         self._is_mounting = False
         self.follow()
+        self.call_after_refresh(self._fill)
 
     def replace(self, messages: Sequence[ShownMessage]) -> None:
         """Shows other messages at once, scrolled to the end; what comes after this call is drawn below them."""
@@ -80,13 +82,13 @@ class Transcript(MessageCursor):
         self.follow()
 
     def _newest(self, messages: Sequence[ShownMessage]) -> Sequence[ShownMessage]:
-        """Returns the messages at the end that fill the screen and some more: those that are mounted at first."""
+        """Returns the messages at the end that fill the screen: those that are mounted at first, before it is drawn."""
         screen = self.screen.size
         count = rows = 0
         for message in reversed(messages[-MOUNTED_AT_FIRST:]):
             count += 1
             rows += message.text.count("\n") + len(message.text) // max(1, screen.width) + 2
-            if rows > 2 * screen.height:
+            if rows > screen.height:
                 break
         return messages[len(messages) - count :]
 
@@ -261,16 +263,6 @@ class Transcript(MessageCursor):
         self.anchor()
         self.call_after_refresh(self._let_go_of_older)
 
-    def set_reactive(self, reactive: Reactive[ReactiveType], value: ReactiveType) -> None:
-        """Sets an attribute, but keeps scroll positions from being negative.
-
-        Textual would scroll an anchored container that is not full yet above its top.
-        """
-        if reactive in (Widget.scroll_y, Widget.scroll_target_y) and isinstance(value, int | float):
-            super().set_reactive(reactive, max(0, value))  # type: ignore[misc] # a number is a number
-        else:
-            super().set_reactive(reactive, value)
-
     def watch_is_following(self, is_following: bool) -> None:
         """Releases Textual's anchor when the end is no longer followed, and posts `FollowChanged`.
 
@@ -315,6 +307,29 @@ class Transcript(MessageCursor):
     def _message_views(self) -> list[UserMessage | AnswerView]:
         """Returns the mounted views of messages, in order. Remarks may stand between them."""
         return [view for view in self.children if isinstance(view, UserMessage | AnswerView) and not view._pruning]
+
+    async def _fill(self) -> None:
+        """Mounts what the user may soon scroll up to: a few messages, and after the next refresh a few more."""
+        if not (self.is_following and self._older and len(self.children) < MOUNTED_AT_FIRST):
+            return
+        if self.max_scroll_y > self.size.height > 0:
+            return
+        if not self._is_mounting:
+            self._is_mounting = True
+            async with self.batch():
+                batch = self._older[-MOUNTED_BESIDE:]
+                del self._older[-MOUNTED_BESIDE:]
+                top = self.children[0] if self.children else None
+                pushed_down = partial(self._pushed_down, top, top.virtual_region.y if top else 0)
+                await self.mount_all(map(self._view, batch), before=top)
+            self._is_mounting = False
+            self.call_after_refresh(pushed_down)
+        self.call_after_refresh(self._fill)
+
+    def _pushed_down(self, view: Widget | None, row: int) -> None:
+        """Scrolls as far as `view` was pushed down from its `row`, if the user has begun to scroll meanwhile."""
+        if view is not None and view.is_attached and not self.is_following:
+            self.scroll_to(y=self.scroll_y + view.virtual_region.y - row, animate=False, immediate=True)
 
     async def _mount_older(self, count: int = MOUNTED_AT_A_TIME) -> None:
         if self._is_mounting or not self._older:

@@ -3,14 +3,14 @@
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widget import Widget
 
 from tui_llama.widgets.messages.acts import ACT_KEYS, Act
+from tui_llama.widgets.messages.end_scroll import EndScroll
 
 
-class MessageCursor(VerticalScroll, can_focus=True):
+class MessageCursor(EndScroll, can_focus=True):
     """The part of the transcript that knows which message is in focus; None is while the keys go elsewhere.
 
     The mouse never moves the focus here: whoever selects a text goes on writing.

@@ -1,11 +1,12 @@
 """Copies of whole chats, from one database into another, where messages have other ids."""
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tui_llama.chats.database.file import DAMAGED_HINT
 from tui_llama.chats.database.tables.chats import chat_row, move_tip
-from tui_llama.chats.database.tables.rows import MessageRow, PieceRow, checked, insert
+from tui_llama.chats.database.tables.rows import MessageRow, PieceRow, checked, insert, insert_all, last_id
 from tui_llama.errors import StoreError
 
 
@@ -45,10 +46,9 @@ def write_rows(database: sqlite3.Connection, rows: ChatRows) -> dict[int, int]:
     """
     copies: dict[int | None, int | None] = {None: None}
     insert(database, "chats", {**dict(rows.chat), "tip_message_id": None})
-    for message in rows.messages:
-        checked(message, MessageRow)
-        columns = {**dict(message), "parent_id": _copied(copies, message["parent_id"])}
-        copies[columns.pop("message_id")] = insert(database, "messages", columns)
+    if rows.messages:
+        names = [*rows.messages[0].keys()]
+        insert_all(database, "messages", names, _copied_messages(rows.messages, last_id(database, "messages"), copies))
     for piece in rows.pieces:
         checked(piece, PieceRow)
         columns = {**dict(piece), "message_id": copies[piece["message_id"]]}
@@ -56,6 +56,20 @@ def write_rows(database: sqlite3.Connection, rows: ChatRows) -> dict[int, int]:
         insert(database, "answer_pieces", columns)
     move_tip(database, rows.chat["chat_id"], _copied(copies, rows.chat["tip_message_id"]))
     return {before: after for before, after in copies.items() if before is not None and after is not None}
+
+
+def _copied_messages(
+    messages: Sequence[sqlite3.Row], last: int, copies: dict[int | None, int | None]
+) -> Iterator[tuple[object, ...]]:
+    """Yields the values of each row, with ids that follow on `last`, and enters them into `copies`."""
+    names = [*messages[0].keys()]
+    own, parent = names.index("message_id"), names.index("parent_id")
+    for message_id, message in enumerate(messages, last + 1):
+        checked(message, MessageRow)
+        values = [*message]
+        values[own], values[parent] = message_id, _copied(copies, message[parent])
+        copies[message[own]] = message_id
+        yield tuple(values)
 
 
 def _copied(copies: dict[int | None, int | None], message_id: int | None) -> int | None:
