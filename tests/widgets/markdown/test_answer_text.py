@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from tests.fakes.chat_app import wait_until
 from tests.widgets.markdown.test_pieces import CODE, ITEMS, KINDS, PARAGRAPHS
 from tui_llama import paths
+from tui_llama.screens.readable_colours import readable_variables
 from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
 from tui_llama.widgets.markdown.answer_text import AnswerText
 from tui_llama.widgets.message_view import ShownMessage
@@ -20,8 +21,8 @@ class AnswerApp(App[None]):
     CSS_PATH = [paths.style_folder() / "app.tcss", paths.style_folder() / "widgets.tcss"]  # noqa: RUF012
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The widths that the settings give to the styles."""
-        return {"text-width": "104"}
+        """The widths that the settings give to the styles, and the colours of the theme."""
+        return {**readable_variables(self.current_theme), "text-width": "104"}
 
     def __init__(self, make: Callable[[], AnswerText | AnswerMarkdown | Transcript]) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from tests.widgets.markdown.odd_markdown import OddMarkdown
 from tui_llama import paths
+from tui_llama.screens.readable_colours import readable_variables
 from tui_llama.widgets.markdown.answer_markdown import AnswerMarkdown
 
 DOCUMENTS = 5
@@ -20,8 +21,8 @@ class MarkdownApp(App[None]):
     CSS_PATH = [paths.style_folder() / "app.tcss", paths.style_folder() / "widgets.tcss"]  # noqa: RUF012
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The widths that the settings give to the styles."""
-        return {"text-width": "104"}
+        """The widths that the settings give to the styles, and the colours of the theme."""
+        return {**readable_variables(self.current_theme), "text-width": "104"}
 
     def compose(self) -> ComposeResult:
         yield AnswerMarkdown()

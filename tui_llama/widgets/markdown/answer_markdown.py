@@ -213,6 +213,8 @@ class AnswerMarkdown(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Returns one row."""
+        if self.size.width != self._width:  # Textual remembers the heights of earlier widths and asks for none then
+            self._lay_out(self.size.width)
         key = (self.visual_style, self.text_selection)
         if key != self._strip_key:
             self._strips.clear()
