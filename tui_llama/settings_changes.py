@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from tui_llama.declarations import Setting, Value, as_toml
 from tui_llama.errors import SettingsError
-from tui_llama.files.toml_file import parsed, parsed_or_none, read_text, write_text
+from tui_llama.files.toml_file import changing, parsed, parsed_or_none, read_text, write_text
 from tui_llama.settings_sources import MODELS
 
 _LINE: Final = re.compile(r"[^\n]*\n|[^\n]+")  # not `splitlines`, which knows more ends of lines than TOML
@@ -33,7 +33,8 @@ def set_value(file: Path, setting: Setting, value: Value, model_name: str = "") 
     Raises:
         SettingsError: the file cannot be read or written, or the place of the setting in it cannot be found.
     """
-    _change(file, setting, as_toml(value), model_name)
+    with changing(file):
+        _change(file, setting, as_toml(value), model_name)
 
 
 def remove_value(file: Path, setting: Setting, model_name: str = "") -> None:
@@ -41,7 +42,8 @@ def remove_value(file: Path, setting: Setting, model_name: str = "") -> None:
 
     Does nothing if it is not there.
     """
-    _change(file, setting, None, model_name)
+    with changing(file):
+        _change(file, setting, None, model_name)
 
 
 def _change(file: Path, setting: Setting, value: str | None, model_name: str) -> None:

@@ -1,7 +1,9 @@
 """Servers come into the settings file and out of it, and everything else there stays as it is."""
 
+import fcntl
 import shlex
 import stat
+import threading
 import tomllib
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.patience import HANG_SECONDS
 from tui_llama.errors import SettingsError
+from tui_llama.files import toml_file
 from tui_llama.servers.address import Server
 from tui_llama.servers.settings_file import add_server, remove_server
 from tui_llama.settings_sources import load_servers
@@ -41,6 +45,32 @@ def test_the_first_server_makes_the_file(file: Path) -> None:
     assert text(file) == SECTION
     assert load_servers(file) == (HOME,)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_two_servers_that_are_added_at_once_are_both_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second comes between the reading and the writing of the first: it has to wait there."""
+    second = threading.Thread(target=add_server, args=(file, DESK))
+    waits_or_is_done = threading.Event()
+    lock, replace_file = fcntl.flock, toml_file.replace_own_file
+
+    def watched_lock(descriptor: int, operation: int) -> None:
+        if threading.current_thread() is second:
+            waits_or_is_done.set()
+        lock(descriptor, operation)
+
+    def replace_late(path: Path, content: bytes) -> None:
+        if threading.current_thread() is not second:
+            second.start()
+            assert waits_or_is_done.wait(HANG_SECONDS)
+        replace_file(path, content)
+        waits_or_is_done.set()
+
+    monkeypatch.setattr(fcntl, "flock", watched_lock)
+    monkeypatch.setattr(toml_file, "replace_own_file", replace_late)
+    add_server(file, HOME)
+    second.join(HANG_SECONDS)
+
+    assert load_servers(file) == (HOME, DESK)
 
 
 @pytest.mark.parametrize(

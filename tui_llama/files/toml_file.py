@@ -6,11 +6,14 @@ the text proves the change by parsing the text before and after it.
 
 import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tui_llama import paths
 from tui_llama.errors import SettingsError
+from tui_llama.files.one_at_a_time import alone_in
 from tui_llama.files.own_files import replace_own_file
 
 
@@ -48,6 +51,21 @@ def parsed_or_none(text: str) -> dict[str, Any] | None:
         return tomllib.loads(text, parse_float=str)
     except (ValueError, RecursionError):
         return None
+
+
+@contextmanager
+def changing(file: Path) -> Iterator[None]:
+    """Keeps other programs that change the file waiting, from before it is read until it is written.
+
+    Raises:
+        SettingsError: the folder of the file cannot be made or opened.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone_in(file.resolve().parent))
+        except OSError as error:
+            raise _not_writable(file, error) from error
+        yield
 
 
 def write_text(file: Path, text: str) -> None:

@@ -4,12 +4,11 @@ The record is a small JSON file in the data folder. A file counts as ours only w
 else has put in its place since is not.
 """
 
-import fcntl
 import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ import msgspec
 
 from tui_llama import paths
 from tui_llama.errors import UserError
+from tui_llama.files.one_at_a_time import alone_in
 from tui_llama.files.own_files import replace_own_file
 
 _FILE_NAME: Final = "pulled-models.json"
@@ -157,17 +157,14 @@ def _file() -> Path:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Keeps other programs and threads from changing the record meanwhile; locks its folder, which leaves no file."""
-    try:
-        descriptor = os.open(paths.make_private_folder(paths.data_folder()), os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"{_file()} cannot be written: {error.strerror}", "Check the folder's permissions.") from error
-    try:
-        with suppress(OSError):  # a file system without locks: two at once are rare
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    """Keeps other programs and threads from changing the record meanwhile."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone_in(paths.data_folder()))
+        except OSError as error:
+            cause = error.strerror
+            raise UserError(f"{_file()} cannot be written: {cause}", "Check the folder's permissions.") from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _read() -> list[_Pulled]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tui_llama.errors import SettingsError
-from tui_llama.files.toml_file import check_writable, parsed, parsed_or_none, read_text, write_text
+from tui_llama.files.toml_file import changing, check_writable, parsed, parsed_or_none, read_text, write_text
 from tui_llama.servers.address import Server
 from tui_llama.servers.declared import SERVERS, check_servers, fields_of, section_text
 
@@ -29,7 +29,8 @@ def add_server(file: Path, server: Server) -> None:
     Raises:
         SettingsError: a server of that name or that URL is there, or the file cannot be read or written.
     """
-    write_text(file, _text_with(file, server))
+    with changing(file):
+        write_text(file, _text_with(file, server))
 
 
 def check_addition(file: Path, server: Server) -> None:
@@ -73,6 +74,11 @@ def remove_server(file: Path, name: str) -> None:
     Raises:
         SettingsError: there is no such server, or the file cannot be read or written.
     """
+    with changing(file):
+        _remove(file, name)
+
+
+def _remove(file: Path, name: str) -> None:
     before = read_text(file)
     content = parsed(before, file)
     servers = _servers(content)
