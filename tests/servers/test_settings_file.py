@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.patience import HANG_SECONDS
 from tui_llama.errors import SettingsError
-from tui_llama.files import toml_file
+from tui_llama.files.own_files import replace_own_file
 from tui_llama.servers.address import Server
 from tui_llama.servers.settings_file import add_server, remove_server
 from tui_llama.settings_sources import load_servers
@@ -51,7 +51,7 @@ def test_two_servers_that_are_added_at_once_are_both_there(file: Path, monkeypat
     """The second comes between the reading and the writing of the first: it has to wait there."""
     second = threading.Thread(target=add_server, args=(file, DESK))
     waits_or_is_done = threading.Event()
-    lock, replace_file = fcntl.flock, toml_file.replace_own_file
+    lock = fcntl.flock
 
     def watched_lock(descriptor: int, operation: int) -> None:
         if threading.current_thread() is second:
@@ -62,11 +62,11 @@ def test_two_servers_that_are_added_at_once_are_both_there(file: Path, monkeypat
         if threading.current_thread() is not second:
             second.start()
             assert waits_or_is_done.wait(HANG_SECONDS)
-        replace_file(path, content)
+        replace_own_file(path, content)
         waits_or_is_done.set()
 
     monkeypatch.setattr(fcntl, "flock", watched_lock)
-    monkeypatch.setattr(toml_file, "replace_own_file", replace_late)
+    monkeypatch.setattr("tui_llama.files.toml_file.replace_own_file", replace_late)
     add_server(file, HOME)
     second.join(HANG_SECONDS)
 
