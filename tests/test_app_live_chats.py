@@ -6,6 +6,7 @@ from unittest.mock import patch
 import pytest
 
 from tests.fakes.chat_app import Driver, opened, spoken
+from tui_llama.chats.store import Store
 from tui_llama.conversation import State
 from tui_llama.engine.events import Failed
 from tui_llama.engine.scripted import Gate, Step
@@ -46,6 +47,37 @@ async def test_an_answer_goes_on_while_another_chat_is_read_and_is_marked() -> N
         await driver.pilot.press("escape", "ctrl+pagedown")
         await driver.until(lambda: driver.answers == ["One two"])
         await driver.until(lambda: "finished" not in driver.screen_text())
+
+
+async def test_that_an_answer_was_not_read_is_marked_at_the_next_start_until_it_is(store: Store) -> None:
+    gate = Gate()
+    async with opened(replies=[gated(gate, "One", " two")], store=store) as driver:
+        await begin(driver, gate)
+        await driver.pilot.press("ctrl+n")
+        await driver.until(lambda: driver.questions == [])
+        gate.open()
+        await driver.until(lambda: "✓ 1 finished" in driver.screen_text())
+        await driver.at_rest()
+    for _ in range(2):  # also at the start after the next
+        async with opened(store=store) as driver:
+            await driver.until(lambda: "✓ 1 finished" in driver.screen_text())
+    async with opened(store=store) as driver:
+        await driver.pilot.press("ctrl+s")
+        await driver.until(lambda: "✓ hi" in driver.screen_text())
+        await driver.pilot.press("enter")
+        await driver.until(lambda: driver.answers == ["One two"])
+        await driver.until(lambda: "finished" not in driver.screen_text())
+        await driver.at_rest()
+    assert store.unread_chats() == []
+    async with opened(store=store) as driver:
+        await driver.at_rest()
+        assert "finished" not in driver.screen_text()
+
+
+async def test_an_answer_that_was_seen_is_not_marked_at_the_next_start(store: Store) -> None:
+    async with opened(replies=[spoken("One")], store=store) as driver:
+        await driver.ask("hi")
+    assert store.unread_chats() == []
 
 
 async def test_the_list_shows_at_once_that_an_answer_has_ended() -> None:

@@ -247,6 +247,9 @@ class ChatApp(WidgetReports):
         if path is not None and self.models.is_missing:
             self.turn_driver.dispatch(conversation.LoadModel(path))
         await self._draft.restore()
+        nothing: list[str] = []
+        self.live_chats.note_unread(await self.journal.read_or(lambda store: store.unread_chats(), nothing))
+        self.show_status()
         self.journal.write(chat_prompt_cache.forget_orphans)  # after what the user waits for: it starts a process
         if path is None:
             await self.models.choose_first()

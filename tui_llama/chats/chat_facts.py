@@ -27,6 +27,7 @@ class ChatFacts:
         system_prompt: What the model is told before all messages; empty for nothing.
         choices: What was chosen for this chat in place of the settings.
         next_reply_start: How the next answer begins, and no other one; empty for as the choices say. It is not stored.
+        is_unread: Whether an answer has ended in it, while another chat was on the screen, that nobody has seen.
         is_incognito: Whether it has a journal of its own, which writes nothing to the disk and tells no other chat.
     """
 
@@ -42,12 +43,13 @@ class ChatFacts:
         self.choices = ChatChoices()
         self.next_reply_start = ""
         self._begun_at: datetime | None = None
+        self.is_unread = False
 
     def _take_facts(self) -> None:
         """Takes over what the record has."""
         chat = self._record.memory.chat(self._record.chat_id)
         self.title, self.model_path, self.system_prompt = chat.title, chat.model_path, chat.system_prompt
-        self.choices, self._begun_at = chat.choices, chat.begun_at
+        self.choices, self._begun_at, self.is_unread = chat.choices, chat.begun_at, chat.is_unread
 
     def _make_chat(self, begun_at: datetime) -> None:
         """Makes the chat in the record as it is now."""
@@ -108,6 +110,12 @@ class ChatFacts:
         """Lets the chat's next answers be given as chosen."""
         self.choices = choices
         self._change_chat(lambda store, chat_id: store.set_chat_choices(chat_id, choices))
+
+    def set_unread(self, *, is_unread: bool) -> None:
+        """Remembers whether an answer has ended in the chat that nobody has seen."""
+        if is_unread != self.is_unread:
+            self.is_unread = is_unread
+            self._change_chat(lambda store, chat_id: store.set_chat_unread(chat_id, is_unread=is_unread))
 
     def _change_chat(self, change: Callable[[Store, str], None]) -> None:
         """Changes the chat, whose id the change is given; a new chat is made as it is by then."""

@@ -117,7 +117,16 @@ class Store(MessageTree, UnsentTexts):
         """Remembers what was chosen for the chat in place of the settings."""
         self._set_chat_column(chat_id, "choices", choices_text(choices))
 
-    def _set_chat_column(self, chat_id: str, column: str, value: str) -> None:
+    def set_chat_unread(self, chat_id: str, *, is_unread: bool) -> None:
+        """Remembers whether an answer has ended in the chat that nobody has seen."""
+        self._set_chat_column(chat_id, "is_unread", int(is_unread))
+
+    def unread_chats(self) -> list[str]:
+        """Returns the ids of those chats."""
+        with self._transaction("DEFERRED") as database:
+            return chats.unread_chats(database)
+
+    def _set_chat_column(self, chat_id: str, column: str, value: str | int) -> None:
         with self._transaction() as database:
             chats.set_column(database, chat_id, column, value)
 

@@ -31,6 +31,7 @@ class Chat(msgspec.Struct, frozen=True):
     """A chat without its messages. `tip_message_id` ends the path that is shown; None: nothing was said.
 
     `begun_at` is what the model is told when it asks for the date: local time of then, with its offset from UTC.
+    `is_unread` tells that an answer has ended in it which nobody has seen.
     """
 
     chat_id: str
@@ -42,6 +43,7 @@ class Chat(msgspec.Struct, frozen=True):
     created_at: datetime
     updated_at: datetime
     begun_at: datetime
+    is_unread: bool = False
 
 
 class StoredMessage(msgspec.Struct, frozen=True):

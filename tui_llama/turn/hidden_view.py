@@ -13,14 +13,18 @@ class HiddenView:
     Args:
         on_change: Called when the state may be another one.
         on_return: Called with a message that was queued and is not sent.
+        on_news: Called when an answer has ended.
 
     Attributes:
         has_news: Whether an answer has ended.
     """
 
-    def __init__(self, on_change: Callable[[], None], on_return: Callable[[SendMessage], None]) -> None:
+    def __init__(
+        self, on_change: Callable[[], None], on_return: Callable[[SendMessage], None], on_news: Callable[[], None]
+    ) -> None:
         self._on_change = on_change
         self._on_return = on_return
+        self._on_news = on_news
         self._remarks: list[tuple[str, str] | str] = []
         self.has_news = False
 
@@ -63,6 +67,7 @@ class HiddenView:
     def finish_answer(self, entry: Entry) -> None:
         """Remembers that there is something new to read."""
         self.has_news = True
+        self._on_news()
 
     def show_queued(self, texts: Sequence[str]) -> None:
         """Draws nothing: the driver has it."""

@@ -4,7 +4,7 @@ A chat leaves the screen, and stays alive until its answers have ended and every
 shown. All of them share one engine; the turn table says who has it and who waits.
 """
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,10 @@ class LiveChats:
         return driver
 
     def _hidden_view(self, chat: OpenChat) -> HiddenView:
-        return HiddenView(self._note_change, lambda message: self.put_back(chat, message))
+        def note_news() -> None:
+            chat.set_unread(is_unread=True)
+
+        return HiddenView(self._note_change, lambda message: self.put_back(chat, message), note_news)
 
     def _watched(self, driver: TurnDriver) -> TurnDriver:
         driver.queued.on_change = lambda: self.keep_queued(driver.chat, driver.queued.message)
@@ -113,6 +116,7 @@ class LiveChats:
             left.view = self._hidden[left] = self._hidden_view(left.chat)
         self.shown = driver
         self._finished.discard(driver.chat.chat_id or "")
+        driver.chat.set_unread(is_unread=False)
         self.host.bring_to_front(driver)
 
     @property
@@ -157,6 +161,10 @@ class LiveChats:
         for driver in tuple(self._hidden):
             if driver.chat.is_incognito and driver is not self.shown:
                 await self.end(driver)
+
+    def note_unread(self, chat_ids: Iterable[str]) -> None:
+        """Marks chats in which an answer had ended that nobody had seen when the program ended the last time."""
+        self._finished |= {chat_id for chat_id in chat_ids if self.find(chat_id) is None}
 
     def forget(self, chat_id: str) -> None:
         """Forgets that an answer has ended in this chat, which is deleted."""

@@ -126,6 +126,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE drafts",
         "ALTER TABLE drafts_of_programs RENAME TO drafts",
     ),
+    (
+        # Whether an answer has ended in the chat while another one was on the screen, and nobody has seen it yet.
+        "ALTER TABLE chats ADD COLUMN is_unread INTEGER NOT NULL DEFAULT 0 CHECK (is_unread IN (0, 1))",
+    ),
 )
 
 

@@ -85,7 +85,12 @@ def insert_chat(
     )
 
 
-def set_column(database: sqlite3.Connection, chat_id: str, column: str, value: str) -> None:
+def unread_chats(database: sqlite3.Connection) -> list[str]:
+    """Returns the ids of the chats in which an answer has ended that nobody has seen."""
+    return [row["chat_id"] for row in database.execute("SELECT chat_id FROM chats WHERE is_unread").fetchall()]
+
+
+def set_column(database: sqlite3.Connection, chat_id: str, column: str, value: str | int) -> None:
     """Changes one column of a chat; raises as `chat_row`."""
     require_chat(database, chat_id)
     database.execute(f"UPDATE chats SET {column} = ? WHERE chat_id = ?", (value, chat_id))

@@ -35,6 +35,7 @@ class ChatRow(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
     begun_at: str
+    is_unread: int
 
 
 class MessageRow(msgspec.Struct, frozen=True):
@@ -133,6 +134,7 @@ def chat_from_row(row: ChatRow) -> Chat:
         created_at=time_from(row.created_at),
         updated_at=time_from(row.updated_at),
         begun_at=_begun_at(row),
+        is_unread=bool(row.is_unread),
     )
 
 
