@@ -11,6 +11,7 @@ from tui_llama.conversation import (
     SERVER_FAILURES,
     TRANSITIONS,
     Action,
+    AnswerNow,
     AppendText,
     Branch,
     ChangePath,
@@ -93,7 +94,7 @@ USER_MAY: dict[State, set[type[Event]]] = {
     State.READY: {LoadModel, SendMessage, EditMessage, Regenerate, Continue, ChangePath, OpenChat, Quit},
     State.QUEUED: {LoadModel, SendMessage, TakeBack, ChangeQueue, Stop, Quit},
     State.READING: {SendMessage, TakeBack, ChangeQueue, Stop, Quit},
-    State.ANSWERING: {SendMessage, TakeBack, ChangeQueue, Stop, Quit},
+    State.ANSWERING: {SendMessage, TakeBack, ChangeQueue, Stop, AnswerNow, Quit},
     State.STOPPING: {SendMessage, TakeBack, ChangeQueue, Stop, Quit},
     State.FAILED: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, ChangePath, OpenChat, Quit},
     State.LOST: {LoadModel, SendMessage, EditMessage, Regenerate, Retry, Continue, ChangePath, OpenChat, Quit},
@@ -111,6 +112,7 @@ USER_EVENTS = (
     TakeBack,
     ChangeQueue,
     Stop,
+    AnswerNow,
     ChangePath,
     OpenChat,
     Quit,
@@ -138,6 +140,7 @@ def example(event_type: type[Event], machine: TurnMachine) -> Event:
         TakeBack: TakeBack(),
         ChangeQueue: ChangeQueue(0, None),
         Stop: Stop(),
+        AnswerNow: AnswerNow(),
         ChangePath: ShowMessage(3),
         OpenChat: OpenChat(),
         Quit: Quit(),
@@ -169,6 +172,10 @@ def is_expected_legal(state: State, event_type: type[Event]) -> bool:
     if event_type is EngineGranted:
         return state is State.QUEUED
     return (state, event_type) not in ENGINE_MAY_NOT
+
+
+def test_every_event_of_the_table_is_walked_below() -> None:
+    assert {event_type for _, event_type in TRANSITIONS} == set(TurnMachine.EVENT_TYPES)
 
 
 @pytest.mark.parametrize("event_type", TurnMachine.EVENT_TYPES, ids=lambda kind: kind.__name__)

@@ -249,6 +249,7 @@ class TurnMachine:
         TakeBack,
         ChangeQueue,
         Stop,
+        AnswerNow,
         ChangePath,
         OpenChat,
         Quit,

@@ -55,6 +55,27 @@ def ask(
     Raises:
         UserError: the model cannot be loaded or the answer failed.
     """
+    request = _question_request(
+        settings, question, stop_texts, ignore_eos=ignore_eos, reply_start=reply_start, persona=persona
+    )
+    if is_server_address(model):
+        from tui_llama.cli.servers.answer import answer_by_server
+
+        answer_by_server(model, settings, request, shows_thoughts=shows_thoughts)
+    else:
+        _run(settings.load_request(model), settings, request, shows_thoughts=shows_thoughts)
+
+
+def _question_request(
+    settings: "Settings",
+    question: str,
+    stop_texts: tuple[str, ...],
+    *,
+    ignore_eos: bool,
+    reply_start: str,
+    persona: "Persona | None",
+) -> ReplyRequest:
+    """Returns the request for the answer to one question; the arguments are those of `ask`."""
     system = (ChatMessage(Role.SYSTEM, settings.system_prompt),) if settings.system_prompt else ()
     request = ReplyRequest(
         turn=_TURN,
@@ -69,18 +90,13 @@ def ask(
         thinking=Thinking(settings.thinking),
         thinking_tokens=settings.thinking_tokens,
     )
-    if persona is not None:
-        request = msgspec.structs.replace(
-            request,
-            thinking=persona.thinking or request.thinking,
-            thinking_tokens=request.thinking_tokens if persona.thinking_tokens is None else persona.thinking_tokens,
-        )
-    if is_server_address(model):
-        from tui_llama.cli.servers.answer import answer_by_server
-
-        answer_by_server(model, settings, request, shows_thoughts=shows_thoughts)
-    else:
-        _run(settings.load_request(model), settings, request, shows_thoughts=shows_thoughts)
+    if persona is None:
+        return request
+    return msgspec.structs.replace(
+        request,
+        thinking=persona.thinking or request.thinking,
+        thinking_tokens=request.thinking_tokens if persona.thinking_tokens is None else persona.thinking_tokens,
+    )
 
 
 def complete(

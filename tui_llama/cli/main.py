@@ -51,6 +51,7 @@ from tui_llama.system.terminals import is_plain
 
 if TYPE_CHECKING:
     from tui_llama.engine.protocol import Engine
+    from tui_llama.settings import Settings
 
 _WITHOUT_SCREEN = 'Without the screen, use: tui-llama ask "question"'
 
@@ -119,11 +120,7 @@ def _open_screen(options: Mapping[str, object]) -> None:
     persona = chosen_persona(settings)  # a name that is wrong is told before the screen is there
     if persona is not None and "persona" in options:
         options = options_with(persona, options)
-    model = server_model(options, settings) or given_model(options)  # None: the app takes the one last used, or asks
-    if model is not None and is_server_address(model):
-        refuse_options_of_our_engine(options)
-    elif model is not None and not paths.is_file(Path(model)):
-        raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
+    model = _model_to_begin_with(options, settings)
     # Nothing of what is imported becomes garbage: looking for some would delay the first frame by a tenth, and
     # every later search would go through it again.
     gc.disable()
@@ -148,6 +145,16 @@ def _open_screen(options: Mapping[str, object]) -> None:
         )
         app.run()
     sys.exit(app.ending_status or app.return_code or 0)
+
+
+def _model_to_begin_with(options: Mapping[str, object], settings: "Settings") -> str | None:
+    """Returns the model that was named; None where the app takes the one used last, or asks."""
+    model = server_model(options, settings) or given_model(options)
+    if model is not None and is_server_address(model):
+        refuse_options_of_our_engine(options)
+    elif model is not None and not paths.is_file(Path(model)):
+        raise ModelFileError(f"{model}: no such file", "Check the name, or start without -m to pick a model.")
+    return model
 
 
 def make_engine(servers: Iterable[Server]) -> "Engine":

@@ -15,8 +15,9 @@ from tests.fakes.fake_model import byte_tokenizer
 from tests.fakes.tiny_model import CHATML_TEMPLATE, make_tiny_model
 from tui_llama.chat import ChatMessage, Role
 from tui_llama.engine.gguf.file import open_gguf
-from tui_llama.engine.templates.chat_template import KNOWN_MARKS, ChatTemplate, template_from_gguf
+from tui_llama.engine.templates.chat_template import KNOWN_MARKS, ChatTemplate
 from tui_llama.engine.templates.known import KNOWN_TEMPLATES, recognize_template, template_of_vocabulary
+from tui_llama.engine.templates.model_template import template_from_gguf
 from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
 from tui_llama.engine.tokenizer.tokenizer import Tokenizer, open_tokenizer
 from tui_llama.errors import EngineError

@@ -33,7 +33,8 @@ from tui_llama.engine.plan.plan import Plan, PlanBuilder, PlanStep
 from tui_llama.engine.plan.runner import PlanRunner
 from tui_llama.engine.requests import DEFAULT_CONTEXT_SIZE, LoadRequest
 from tui_llama.engine.state_file import StateShape
-from tui_llama.engine.templates.chat_template import ChatTemplate, template_from_gguf
+from tui_llama.engine.templates.chat_template import ChatTemplate
+from tui_llama.engine.templates.model_template import template_from_gguf
 from tui_llama.engine.tensors.hyperparameters import read_hyperparameters
 from tui_llama.engine.tensors.kv_cache import CacheShape, KeyValueCache
 from tui_llama.engine.tensors.rotary import FREQUENCY_FACTORS, RotaryTable

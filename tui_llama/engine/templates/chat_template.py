@@ -1,4 +1,4 @@
-"""Turns messages into the text format that a model was trained on, with the model file's chat template or a known one.
+"""Turns messages into the text format that a model was trained on, with a chat template.
 
 Jinja is imported when a template is first opened. sandbox.py bounds what a template may do and cost.
 """
@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from tui_llama.chat import ChatMessage, Role
-from tui_llama.engine.gguf.file import GgufFile
 from tui_llama.engine.templates.given_values import GivenValuesError, message_fields
-from tui_llama.engine.templates.known import (
-    KNOWN_TEMPLATES,
-    PLAIN_STOP_TEXTS,
-    PLAIN_TEMPLATE,
-    recognize_template,
-    template_of_vocabulary,
-)
 from tui_llama.engine.templates.manners import (
     MANNERS,
     NOTHING_GIVEN,
@@ -31,7 +23,6 @@ from tui_llama.engine.templates.manners import (
 from tui_llama.engine.templates.message_marks import space_before, without_marks
 from tui_llama.engine.templates.others_places import others_places
 from tui_llama.engine.templates.rendered_prompt import RenderedPrompt
-from tui_llama.engine.templates.template_text import stored_template
 from tui_llama.engine.templates.thinking.knowledge import TemplateThinking
 from tui_llama.engine.templates.tool_places import (
     TOOL_TRIES,
@@ -40,7 +31,7 @@ from tui_llama.engine.templates.tool_places import (
     find_tool_places,
     uses_tools,
 )
-from tui_llama.engine.tokenizer.tokenizer import Span, Tokenizer
+from tui_llama.engine.tokenizer.tokenizer import Span
 from tui_llama.errors import EngineError
 
 if TYPE_CHECKING:
@@ -50,6 +41,9 @@ KNOWN_MARKS: Final = (
     "<think>", "</think>", "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "<|channel|>", "[THINK]"
 )  # fmt: skip
 """Texts by which models of several families mark thoughts and tool calls."""
+
+BUILT_IN: Final = "built in: "
+"""Begins the source of a template of ours."""
 
 _HINT = "Try another copy or a newer conversion of the model."
 _PROBE = "a message to be found again"
@@ -213,7 +207,7 @@ class ChatTemplate:
             rendered = fallback.render(messages, add_generation_prompt=add_generation_prompt, now=now, values=values)
         except GivenValuesError:
             raise error from None  # the reason is that the model's own template has failed
-        self._tell(_replaced_words(error, fallback))
+        self._tell(replaced_words(error, fallback))
         self._has_fallen_back = True
         return rendered
 
@@ -332,69 +326,10 @@ class ChatTemplate:
         return self._blanks
 
 
-def template_from_gguf(file: GgufFile, tokenizer: Tokenizer) -> ChatTemplate:
-    """Opens the chat template of a model file; a known or a plain one if the file has none that works.
-
-    A template that works, but not with all messages, gets the known or plain one as its fallback.
-    """
-    text, odd = stored_template(file)
-    if not text:
-        notice = f"{odd or 'The model file has no chat template'}; a plain one is used, and answers may be worse."
-        return _plain_template(tokenizer, notice)
-    fallback = _fallback(text, tokenizer)
-    try:
-        template = _open(text, "model file", tokenizer, odd, fallback=fallback)
-        template.check()
-    except EngineError as error:
-        return _fallback(text, tokenizer, _replaced_words(error, fallback))
-    return template
-
-
-def _fallback(text: str, tokenizer: Tokenizer, notice: str = "") -> ChatTemplate:
-    """Opens the known template that a text stands for, or else the vocabulary; the plain one if neither fits one.
-
-    llama.cpp falls back on ChatML. A model that has no tokens for ChatML would read its marks letter by letter and
-    never end an answer, so this function does not.
-    """
-    name = recognize_template(text) or template_of_vocabulary(lambda mark: tokenizer.token_id(mark) is not None)
-    if name is None:
-        return _plain_template(tokenizer, notice)
-    return _open(KNOWN_TEMPLATES[name], _built_in(name), tokenizer, notice)
-
-
-def _plain_template(tokenizer: Tokenizer, notice: str) -> ChatTemplate:
-    return _open(PLAIN_TEMPLATE, "plain", tokenizer, notice, PLAIN_STOP_TEXTS)
-
-
-def _built_in(name: str) -> str:
-    return f"built in: {name}"
-
-
-def _replaced_words(error: EngineError, fallback: ChatTemplate) -> str:
+def replaced_words(error: EngineError, fallback: ChatTemplate) -> str:
+    """Says that another template is used, because one has failed with `error`."""
     reason = str(error).rstrip(".")
-    return f"{reason}; the {fallback.source.removeprefix(_built_in(''))} template is used instead."
-
-
-def _open(
-    text: str,
-    source: str,
-    tokenizer: Tokenizer,
-    notice: str = "",
-    stop_texts: Sequence[str] = (),
-    fallback: ChatTemplate | None = None,
-) -> ChatTemplate:
-    return ChatTemplate(
-        text,
-        source,
-        bos_text="" if tokenizer.bos_id is None else tokenizer.token_text(tokenizer.bos_id),
-        eos_text="" if tokenizer.eos_id is None else tokenizer.token_text(tokenizer.eos_id),
-        adds_bos=tokenizer.add_bos,
-        adds_eos=tokenizer.add_eos,
-        notices=(notice,) if notice else (),
-        stop_texts=stop_texts,
-        fallback=fallback,
-        control_spans=tokenizer.control_spans,
-    )
+    return f"{reason}; the {fallback.source.removeprefix(BUILT_IN)} template is used instead."
 
 
 def _compile(text: str) -> "SandboxedTemplate":
