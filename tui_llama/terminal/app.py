@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.screen import Screen
 
-# Textual would arrange the screen a second time whenever any widget has another size. What may have to be arranged then
-# are scroll bars that come or go, and those ask for it themselves.
-Widget.virtual_size._layout = False
+# Textual would arrange the screen a second time whenever any widget has another size, and draw each once more. What may
+# have to be arranged then are scroll bars that come or go, and those ask for it themselves.
+Widget.virtual_size._layout = Widget.virtual_size._repaint = False
 
 
 class TerminalApp(App[None]):

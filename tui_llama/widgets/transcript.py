@@ -33,6 +33,7 @@ class Transcript(MessageCursor):
         facts_of: Returns what is known of an attachment of a message; None: nothing.
     """
 
+    BLANK = True  # it draws nothing behind the messages, and has no border
     is_following: var[bool] = var(True, init=False)
 
     class FollowChanged(Message):

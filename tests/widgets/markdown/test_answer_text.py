@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from tests.fakes.chat_app import wait_until
 from tests.widgets.markdown.test_pieces import CODE, ITEMS, KINDS, PARAGRAPHS
@@ -131,3 +132,26 @@ async def test_a_chat_of_many_messages_mounts_a_bounded_number_of_them_both_ways
 
 def test_the_samples_are_long_enough() -> None:
     assert min(map(len, (CODE, ITEMS, PARAGRAPHS))) > 9000
+
+
+async def test_more_words_in_the_last_row_change_only_that_row_and_arrange_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arranged = list[Screen]()
+    async with shown(AnswerText, height=30) as pilot:
+        text = pilot.app.query_one(AnswerText)
+        await text.append("- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nThe")
+        await pilot.pause()
+        refresh = Screen._refresh_layout
+        monkeypatch.setattr(
+            Screen, "_refresh_layout", lambda screen, *rest, **named: (arranged.append(screen), refresh(screen))
+        )
+        await text.append(" end")
+        await pilot.pause()
+        assert "The end" in "\n".join(rows(pilot))
+        assert not arranged
+        await text.append("\nor not")
+        await pilot.pause()
+        assert "or not" in "\n".join(rows(pilot))
+        assert len(arranged) == 1
+        assert list(text.query("*")) == text.parts  # one widget for each part, whatever stands in it

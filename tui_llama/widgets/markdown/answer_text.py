@@ -126,6 +126,8 @@ class AnswerText(Vertical):
     `append` and `finish` must not run at the same time.
     """
 
+    BLANK = True  # it draws nothing behind its parts, and has no border
+
     def __init__(self, text: str = "", *, is_growing: bool = False) -> None:
         super().__init__()
         self._is_growing = is_growing
