@@ -1,12 +1,17 @@
 """Moving by message, and acting on the one in focus: edit, continue, delete, branch, versions, undo, the tree."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
+import msgspec
 import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
 
 from tests.fakes.chat_app import Driver, opened, spoken
+from tests.fakes.stored_prompts import cache_on
+from tests.fakes.stored_prompts import store as save_tokens
+from tui_llama import paths
 from tui_llama.chat import Role, StopReason, Usage
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import TreeMessage
@@ -398,6 +403,41 @@ async def test_the_tree_shows_the_forks_and_goes_to_any_message() -> None:
         await driver.pilot.press("escape")
         await driver.until(lambda: not isinstance(driver.app.screen, ChatTree))
         assert driver.answers == ["a"]
+
+
+async def test_the_tree_marks_what_has_keys_and_values_on_the_disk(home_folder: Path) -> None:
+    cache = cache_on(paths.prompt_cache_folder())
+    model = msgspec.structs.replace(
+        demo_model("/models/small.gguf"), prompt_cache_folder=str(paths.prompt_cache_folder() / cache.folder)
+    )
+    engine = ScriptedEngine(load=[ModelLoaded(model)], replies=[spoken("a"), spoken("b", "c")])
+    async with opened(engine=engine, size=(100, 30)) as driver:
+        await asked(driver, "one")
+        await driver.send("/regen")
+        await driver.until(lambda: driver.answers == ["bc"])
+        await driver.until_state("ready")
+        await driver.send("/tree")
+        await driver.until(lambda: "No keys and values on disk for this model" in driver.screen_text())
+        await driver.pilot.press("escape")
+        save_tokens(cache, [1, 2, 3, 10], bytes.fromhex(driver.app.turn_driver.chat.owner_id or ""))
+        await driver.send("/tree")
+        await driver.until(lambda: "▪ keys and values on disk" in driver.screen_text())
+        marks = {
+            said: next(line for line in driver.screen_text().splitlines() if said in line).rstrip(" │┃▏▎▐").rstrip()[-1]
+            for said in ("You: one", "1/2 Model: a", "2/2 Model: bc")
+        }
+        assert marks == {"You: one": "▪", "1/2 Model: a": "▪", "2/2 Model: bc": "▪"}
+
+
+@pytest.mark.parametrize(("server", "told"), [("", "prompt cache is off"), ("vLLM", "vLLM keeps keys and values")])
+async def test_the_tree_says_why_nothing_is_marked(server: str, told: str) -> None:
+    model = msgspec.structs.replace(demo_model("/models/small.gguf"), server=server)
+    engine = ScriptedEngine(load=[ModelLoaded(model)], replies=[spoken("a")])
+    async with opened(engine=engine, size=(60, 20)) as driver:
+        await asked(driver, "one")
+        await driver.send("/tree")
+        await driver.until(lambda: told in driver.screen_text())
+        assert "▪" not in driver.screen_text()
 
 
 class CursorAtTheStart(ChatTree):

@@ -26,6 +26,7 @@ from tui_llama.engine.events import (
     PromptProgress,
     TextPiece,
 )
+from tui_llama.engine.prompt_cache.stored_tree import Stored
 from tui_llama.engine.remote.models import ServerModel
 from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
 from tui_llama.errors import EngineError
@@ -177,8 +178,14 @@ def test_tree(store: Store, snap_compare: Compare) -> None:
 
     async def before(pilot: Pilot[None]) -> None:
         await until_status(pilot, "ready")
-        messages = [TreeMessage(number, parent, role, text, NOON) for number, parent, role, text in said]
-        await pilot.app.push_screen(ChatTree(messages, [1, 2, 5, 7, 8]))
+        versions = {3: (1, 2), 5: (2, 2), 6: (1, 2), 7: (2, 2)}
+        messages = [
+            TreeMessage(number, parent, role, text, NOON, *versions.get(number, (1, 1)))
+            for number, parent, role, text in said
+        ]
+        tree = ChatTree(messages, [1, 2, 5, 7, 8])
+        tree.show_stored({1: Stored.ALL, 2: Stored.ALL, 3: Stored.ALL, 5: Stored.ALL, 6: Stored.PART})
+        await pilot.app.push_screen(tree)
         await wait_until(pilot, lambda: pilot.app.screen.query_one(Tree).cursor_line == 7)
 
     assert snap_compare(app(store), terminal_size=SIZE, run_before=before)

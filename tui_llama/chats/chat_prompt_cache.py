@@ -4,7 +4,7 @@ Some belong to no chat: those of the programs that `tui-llama serve` answers. On
 """
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from tui_llama import paths
 from tui_llama.chats.store import ALL_CHATS, Store
 from tui_llama.engine.prompt_cache.owner import is_served_owner
+from tui_llama.engine.prompt_cache.stored_tree import FedNode, Stored, StoredTreeAnswer, StoredTreeRequest
 from tui_llama.engine.requests import LoadRequest
 from tui_llama.errors import StateFileError
 from tui_llama.files.locks import cause_of
@@ -59,6 +60,57 @@ def forget_orphans(store: Store) -> None:
         _ask(orphans)
 
 
+def stored_messages(
+    folder: str, owner_id: str, nodes: Sequence[FedNode], outdated: Collection[int]
+) -> dict[int, Stored]:
+    """Returns how much of each message has stored keys and values; a message without known tokens is left out.
+
+    What the user said is read with the prompt of the answer to it. So it is stored as far as one of those prompts is.
+
+    Args:
+        folder: That of the loaded model in the prompt cache.
+        owner_id: The chat.
+        nodes: Its messages with their tokens, parents first.
+        outdated: Those whose tokens follow a message that was deleted since then: they are read again.
+
+    Raises:
+        StateFileError: the disk refused, or the process that looks there ended.
+    """
+    parts = _stored_parts(StoredTreeRequest(folder, owner_id, nodes))
+    by_id = {node.node_id: node for node in nodes}
+    stored: dict[int, Stored] = {}
+    for node_id, (prompt, generated) in parts.items():
+        if node_id in outdated:
+            continue
+        stored[node_id] = generated
+        above = by_id.get(by_id[node_id].parent_id or 0)
+        while above is not None and above.kept_tokens is None:
+            stored[above.node_id] = max(stored.get(above.node_id, Stored.NOTHING), prompt)
+            above = by_id.get(above.parent_id or 0)
+    return stored
+
+
+def _stored_parts(request: StoredTreeRequest) -> Mapping[int, tuple[Stored, Stored]]:
+    with explained(_NOT_LOOKED_UP):
+        ended = subprocess.run(
+            child_command(_TREE_CHILD),
+            input=msgspec.msgpack.encode(request),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            check=False,
+        )
+    try:
+        answer = msgspec.msgpack.decode(ended.stdout, type=StoredTreeAnswer)
+    except msgspec.DecodeError as error:
+        raise StateFileError(f"{_NOT_LOOKED_UP} (its process ended with status {ended.returncode}).") from error
+    if answer.cause:
+        raise StateFileError(f"{_NOT_LOOKED_UP} ({answer.cause}).")
+    return answer.nodes
+
+
+_NOT_LOOKED_UP = "What is stored of this chat could not be found out"
+_TREE_CHILD = "tui_llama.engine.prompt_cache.stored_tree_process"
 _NOT_REMOVED = "The stored prompt of a deleted chat could not be removed"
 _CHILD = "tui_llama.engine.prompt_cache.owners_process"
 """The module that reads segments, by its name: to import it would load NumPy into the process that draws."""

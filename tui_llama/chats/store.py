@@ -28,6 +28,7 @@ from tui_llama.chats.database.unsent_texts import UnsentTexts
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, Ledger
 from tui_llama.chats.stored import Chat, ChatSummary, MessageState, StoredBranch, StoredMessage, new_chat_id
 from tui_llama.chats.stored_text import storable
+from tui_llama.engine.prompt_cache.stored_tree import FedNode
 
 LAST_MODEL = "last_model"
 """The preference that names the model file used last."""
@@ -269,6 +270,11 @@ class Store(MessageTree, UnsentTexts):
         with self._transaction("DEFERRED") as database:
             messages.message_row(database, message_id)
             return fed_tokens.read_ledger(database, message_id)
+
+    def fed_tree(self, chat_id: str, vocabulary: str) -> tuple[list[FedNode], set[int]]:
+        """Returns the tokens of one vocabulary that were fed for each message of a chat, see `fed_tokens.fed_tree`."""
+        with self._transaction("DEFERRED") as database:
+            return fed_tokens.fed_tree(database, chat_id, vocabulary)
 
     def generated_token_count(self, message_id: int) -> int:
         """Returns how many tokens at the end of an answer's ledger it has generated itself."""

@@ -87,7 +87,7 @@ class CommandActions(PreferenceActions):
 
     def action_show_tree(self) -> None:
         """Shows the tree of the chat."""
-        self._messages.show_tree()
+        self._messages.tree.show()
 
     def action_begin_today(self) -> None:
         """Lets the model be told today's date from now on; asks first, since much may have to be read again for it."""

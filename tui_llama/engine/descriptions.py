@@ -47,7 +47,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     empty where it cannot be told.
 
     `sampling` is the file's recommendation, by the names of `chat.SamplingSettings`; it is not checked. `vocabulary` is
-    the vocabulary's fingerprint: two are equal only if token ids mean the same in both.
+    the vocabulary's fingerprint: two are equal only if token ids mean the same in both. `prompt_cache_folder` is the
+    folder in which the keys and values of this model are stored; empty where none are.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     template_marks: tuple[str, ...] = ()
     thinking: tuple[Thinking, ...] = ()
     capabilities: Capabilities = Capabilities()
+    prompt_cache_folder: str = ""
 
 
 class ModelFacts(msgspec.Struct, frozen=True):

@@ -13,6 +13,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from tui_llama.engine.descriptions import ModelInfo
 from tui_llama.engine.events import (
     TOKENISED_AGAIN,
@@ -133,7 +135,11 @@ class LocalEngine:
             return Failed(None, str(error), error.hint)
         finally:
             gc.enable()
-        return ModelLoaded(self._model.info, (*self._model.notices, *cache_notices))
+        info, folder = self._model.info, ""
+        if self._prompt_cache is not None:
+            folder = str(Path(request.prompt_cache_folder) / self._prompt_cache.folder)
+        info = msgspec.structs.replace(info, prompt_cache_folder=folder)
+        return ModelLoaded(info, (*self._model.notices, *cache_notices))
 
     def reply(
         self, request: ReplyRequest | CompleteRequest, should_stop: ShouldStop, should_answer: ShouldStop = never

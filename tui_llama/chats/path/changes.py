@@ -1,8 +1,10 @@
 """What the user changes of a path: edited answers, deleted messages, other versions and branches; and undoing it."""
 
+import asyncio
 from collections.abc import Sequence
 
 from tui_llama.chat import Attachment
+from tui_llama.chats.chat_prompt_cache import stored_messages
 from tui_llama.chats.database.moments import new_moment
 from tui_llama.chats.entry import Entry, entries_of
 from tui_llama.chats.journal import Journal
@@ -11,6 +13,8 @@ from tui_llama.chats.path.undo import Change, UndoStep, UndoSteps
 from tui_llama.chats.record import ChatRecord, IdThere
 from tui_llama.chats.store import Store
 from tui_llama.chats.stored import TreeMessage
+from tui_llama.engine.descriptions import ModelInfo
+from tui_llama.engine.prompt_cache.stored_tree import Stored
 
 
 class ChangedPath(AnsweredPath):
@@ -35,6 +39,20 @@ class ChangedPath(AnsweredPath):
         """Returns all messages of the chat, parents before what follows them."""
         memory = self._record.memory
         return memory.tree(self._record.chat_id) if memory.has_chat(self._record.chat_id) else []
+
+    async def stored_messages(self, model: ModelInfo) -> dict[int, Stored]:
+        """Returns how much of each message has keys and values on the disk that this model may use for the chat.
+
+        Messages of which nothing is known, such as answers of a server, are left out.
+
+        Raises:
+            StateFileError: the disk refused, or the process that looks there ended.
+        """
+        owner, chat_id, vocabulary = self.owner_id, self._record.chat_id, model.vocabulary
+        if owner is None or self.chat_id is None or not model.prompt_cache_folder:
+            return {}
+        nodes, outdated = await self._read(lambda memory: memory.fed_tree(chat_id, vocabulary))
+        return await asyncio.to_thread(stored_messages, model.prompt_cache_folder, owner, nodes, outdated)
 
     # --- edits --------------------------------------------------------------------------------------------------
 

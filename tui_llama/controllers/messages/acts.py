@@ -11,6 +11,7 @@ from tui_llama.controllers.composing.editing import EditingController
 from tui_llama.controllers.messages.deletions import Deletions
 from tui_llama.controllers.messages.other_answers import OtherAnswers
 from tui_llama.controllers.messages.path_changes import PathChanges
+from tui_llama.controllers.messages.tree import TreeController
 from tui_llama.controllers.showing.texts import TextsController
 from tui_llama.controllers.turns.turn import TurnController
 from tui_llama.controllers.views import DialogView, HintView, ScreenView, WishView
@@ -44,6 +45,7 @@ class MessagesController(OfShownChat):
         view: The app.
 
     Attributes:
+        tree: Shows the tree of the chat.
         deletions: Deletes messages.
     """
 
@@ -61,6 +63,7 @@ class MessagesController(OfShownChat):
         self._editing = editing
         self._view = view
         self._changes = PathChanges(live_chats, editing, view)
+        self.tree = TreeController(live_chats, self.go_to, view)
         self.deletions = Deletions(live_chats, self._changes, draft, self._focus_near, view)
         self._acts: Mapping[Act, Callable[[int], None]] = {
             Act.EDIT: editing.edit,
@@ -170,18 +173,6 @@ class MessagesController(OfShownChat):
             focus()
         else:
             self._changes.make(conversation.ShowMessage(message_id), focus)
-
-    def show_tree(self) -> None:
-        """Shows the tree of the chat; the user may go anywhere in it."""
-        from tui_llama.screens.dialogs.messages.chat_tree import ChatTree
-
-        chat = self._turn_driver.chat
-
-        def chosen(message_id: int | None) -> None:
-            if message_id is not None and self._turn_driver.chat is chat:
-                self.go_to(message_id)
-
-        self._view.push_screen(ChatTree(chat.tree(), [entry.message_id for entry in chat.entries]), chosen)
 
     def undo(self) -> None:
         """Undoes the last edit, deletion, branch or title, and tells which."""

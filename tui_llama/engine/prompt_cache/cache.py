@@ -95,6 +95,11 @@ class PromptCache:
         self._reader = SegmentReader(storage, self._folder, shape, self._tree)
         self._told_problem = ""
 
+    @property
+    def folder(self) -> str:
+        """The name of the folder of this model's segments."""
+        return self._folder
+
     # --- out of the cache ---------------------------------------------------------------------------------------
 
     def stored_length(self, token_ids: Sequence[int], owner: bytes | None = None) -> int:

@@ -18,6 +18,7 @@ from tui_llama.chats.database.tables.rows import (
     ids_from_blob,
 )
 from tui_llama.chats.ledger import UNKNOWN_VOCABULARY, FedTokens, Ledger
+from tui_llama.engine.prompt_cache.stored_tree import FedNode
 from tui_llama.errors import CallerError, StoreError
 
 
@@ -42,6 +43,35 @@ def read_ledger(database: sqlite3.Connection, tip: int | None) -> Ledger:
         del ids[message.kept_tokens :]
         ids += ids_from_blob(message.prompt_ids + full_ids(message, pieces))
     return Ledger({vocabulary: tuple(ids) for vocabulary, ids in fed.items()}, newest, lacks_end)
+
+
+def fed_tree(database: sqlite3.Connection, chat_id: str, vocabulary: str) -> tuple[list[FedNode], set[int]]:
+    """Returns the tokens of one vocabulary that were fed for each message of a chat, parents first; see `read_ledger`.
+
+    Deleted messages are among them.
+
+    Returns:
+        The messages, and the ids of those whose tokens follow a message that was deleted since then.
+    """
+    rows = database.execute("SELECT * FROM messages WHERE chat_id = ? ORDER BY message_id", (chat_id,)).fetchall()
+    messages = [checked(row, MessageRow) for row in rows]
+    known = {message.vocabulary or UNKNOWN_VOCABULARY for message in messages if message.kept_tokens is not None}
+    wanted = vocabulary if vocabulary in known else UNKNOWN_VOCABULARY
+    last_deletions: dict[int | None, int] = {}
+    outdated: set[int] = set()
+    for message in messages:
+        last = max(last_deletions.get(message.parent_id, 0), message.deleted_at or 0)
+        last_deletions[message.message_id] = last
+        if message.created_at <= last:
+            outdated.add(message.message_id)
+    return [_fed_node(database, message, wanted) for message in messages], outdated
+
+
+def _fed_node(database: sqlite3.Connection, message: MessageRow, vocabulary: str) -> FedNode:
+    if message.kept_tokens is None or (message.vocabulary or UNKNOWN_VOCABULARY) != vocabulary:
+        return FedNode(message.message_id, message.parent_id)
+    generated = full_ids(message, pieces_of(database, message.message_id))
+    return FedNode(message.message_id, message.parent_id, message.kept_tokens, message.prompt_ids, generated)
 
 
 def fed_count(database: sqlite3.Connection, tip: int | None, vocabulary: str) -> int | None:

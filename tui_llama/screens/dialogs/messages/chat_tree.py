@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, Final
 
 import msgspec
 from rich.style import Style
@@ -17,12 +18,18 @@ from textual.widgets.tree import TreeNode
 
 from tui_llama.chat import Role
 from tui_llama.chats.stored import TreeMessage
+from tui_llama.engine.prompt_cache.stored_tree import Stored
 from tui_llama.screens.dialogs.dialog import Dialog
 from tui_llama.text_safety import sanitize_line
 from tui_llama.widgets.cutting import cut
 
 _LONGEST_SAID = 160
 _SHORTEST_LABEL = 12
+_STORED_WIDTH = 2  # of the mark at the end of a line
+_STORED_MARKS: Final = {Stored.NOTHING: " ", Stored.PART: "▫", Stored.ALL: "▪"}
+_LEGEND = "▪ keys and values on disk · ▫ in part"
+_NOTHING_STORED = "No keys and values on disk for this model."
+_LOOKING = "Looking at what is on disk …"
 
 
 class TreeLine(msgspec.Struct, frozen=True):
@@ -38,7 +45,10 @@ class TreeLine(msgspec.Struct, frozen=True):
 class MessageTree(Tree[TreeLine]):
     """A tree whose lines are messages."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"message-tree--mark", "message-tree--who", "message-tree--other"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *("message-tree--mark", "message-tree--who", "message-tree--other", "message-tree--stored")
+    }
+    stored: Mapping[int, Stored] = MappingProxyType({})
 
     def render_label(self, node: TreeNode[TreeLine], base_style: Style, style: Style) -> Text:
         """Returns a line: whether the message is shown, which version it is, who said it, and how it begins."""
@@ -54,8 +64,20 @@ class MessageTree(Tree[TreeLine]):
             (f"{line.who}: ", style + self._style("who" if line.is_shown else "other", style)),
             (line.said, text_style),
         )
-        label.truncate(max(_SHORTEST_LABEL, self.size.width - self._indent(node)), overflow="ellipsis")
-        return label
+        width = max(_SHORTEST_LABEL, self.scrollable_content_region.width - self._indent(node)) - _STORED_WIDTH
+        label.truncate(width, overflow="ellipsis")
+        label.append(" " * (width - label.cell_len + 1), style)
+        mark = _STORED_MARKS[self.stored.get(line.message_id, Stored.NOTHING)]
+        return label.append(mark, style + self._style("stored", style))
+
+    def show_stored(self, stored: Mapping[int, Stored]) -> None:
+        """Marks the messages whose keys and values are on the disk."""
+        self.stored = stored
+        waiting = [*self.root.children]
+        while waiting:
+            node = waiting.pop()
+            waiting += node.children
+            node.refresh()
 
     def _indent(self, node: TreeNode[TreeLine]) -> int:
         """Returns the columns of the guides before a line."""
@@ -82,6 +104,7 @@ class ChatTree(Dialog[int | None]):
 
     HELP = """The tree
     All messages of the chat. Where it forks, the versions stand below each other with their numbers.
+    A small square at the end of a line: the message's keys and values are on disk, and are not computed again.
     """
     BINDINGS = [  # noqa: RUF012 - declared so by the base class
         Binding("right,l", "expand", "Unfold", show=False),
@@ -95,6 +118,8 @@ class ChatTree(Dialog[int | None]):
         self._messages = messages
         self._path = frozenset(path)
         self._tip = path[-1] if path else None
+        self._stored: Mapping[int, Stored] = {}
+        self._legend = _LOOKING
 
     def compose(self) -> ComposeResult:
         """Yields the tree and the keys."""
@@ -108,6 +133,9 @@ class ChatTree(Dialog[int | None]):
             advice = Static("This chat has no messages yet.", classes="advice", markup=False)
             advice.display = not self._messages
             yield advice
+            legend = Static(self._legend, classes="legend", markup=False)
+            legend.display = bool(self._messages)
+            yield legend
             yield Static("Enter go there · ←→ fold · ● shown now · Esc close", classes="keys")
 
     def on_mount(self) -> None:
@@ -122,6 +150,7 @@ class ChatTree(Dialog[int | None]):
         while waiting:
             place, versions = waiting.pop()
             waiting += self._add(place, versions, followers, nodes)
+        tree.show_stored(self._stored)
         tree.focus()
         if self._tip in nodes and tree.last_line >= 0:  # asked for its last line, the tree numbers all of them
             tree.move_cursor(nodes[self._tip])  # at once: keys may be waiting already
@@ -160,6 +189,19 @@ class ChatTree(Dialog[int | None]):
             cut(Content(said), _LONGEST_SAID).plain,
             is_shown=message.message_id in self._path,
         )
+
+    def show_stored(self, stored: Mapping[int, Stored], why_not: str = "") -> None:
+        """Marks what is on the disk and explains the marks; may be called before the dialog is drawn.
+
+        Args:
+            stored: How much of the messages has keys and values on the disk.
+            why_not: Why there are no marks, as a sentence; empty if there can be some.
+        """
+        self._stored = stored
+        self._legend = why_not or (_LEGEND if any(stored.values()) else _NOTHING_STORED)
+        if self.is_attached and self.query(".legend"):
+            self.tree.show_stored(stored)
+            self.query_one(".legend", Static).update(self._legend)
 
     def _show_cursor(self) -> None:
         if self.tree.cursor_node is not None:
