@@ -108,7 +108,7 @@ async def test_an_answer_is_edited_kept_as_a_version_and_gone_on_from(store: Sto
         await driver.write("h!")
         await driver.pilot.press("enter")
         await driver.until(lambda: driver.answers == ["ah!"])
-        assert driver.notes == ["edited · version 2 of 2"]
+        assert driver.notes == ["edited · F5 goes on · version 2 of 2"]
         assert driver.written == ""
         assert len(driver.engine.reply_requests) == 2
         await driver.pilot.press("f5")
@@ -327,7 +327,7 @@ async def test_an_answer_is_stopped_for_another_branch_and_its_text_is_kept(stor
         await driver.until_state("ready")
         await driver.pilot.press("right")
         await driver.until(lambda: driver.answers == ["b"])
-        assert driver.notes == ["stopped · version 2 of 2"]
+        assert driver.notes == ["stopped · F5 goes on · version 2 of 2"]
 
 
 async def test_a_message_is_copied() -> None:

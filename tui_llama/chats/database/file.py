@@ -105,7 +105,8 @@ def explained(path: Path) -> Iterator[None]:
         raise CallerError(f"The store was used wrongly: {error}") from error
     except sqlite3.Error as error:
         raise _store_error(error, path) from error
-    except (msgspec.ValidationError, msgspec.DecodeError, struct.error, OverflowError) as error:
+    except (msgspec.ValidationError, msgspec.DecodeError, struct.error, OverflowError, UnicodeDecodeError) as error:
+        # The last of them: SQLite names what is damaged by bytes of the file, which need not be text.
         raise StoreError(f"The database of your chats is damaged: {path}", DAMAGED_HINT) from error
     except OSError as error:
         if lacks_locks(error):
