@@ -143,3 +143,13 @@ async def test_a_key_shows_the_answer_as_it_was_written() -> None:
         assert "strong x²" in driver.screen_text()
         await driver.pilot.press("alt+m")
         await driver.until(lambda: "**strong** $x^2$" in driver.screen_text())
+
+
+async def test_bytes_that_are_not_utf_8_are_explained() -> None:
+    async with opened(size=(120, 30)) as driver:
+        await driver.pilot.press("\ufffd")
+        await driver.until(lambda: "not UTF-8" in driver.status, "a hint")
+        assert driver.written == "\ufffd"
+        await driver.pilot.press("a")
+        driver.app.post_message(events.Paste("caf\ufffd"))
+        await driver.until(lambda: "not UTF-8" in driver.status, "a hint")

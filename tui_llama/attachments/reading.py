@@ -55,16 +55,6 @@ def read_attachment(path: Path) -> Attachment:
     return Attachment(name, text, str(_absolute(path)), hashlib.sha256(content).hexdigest())
 
 
-def read_typed(paths: Sequence[Path]) -> Attachment:
-    """Returns the file at the first of these paths at which there is anything.
-
-    Raises:
-        AttachmentError: there is nothing at any of them, or as `read_attachment`.
-    """
-    there = next((path for path in paths if os.path.lexists(path)), None)
-    return read_attachment(there if there is not None else paths[-1])
-
-
 def read_dropped(rows: Sequence[Sequence[Path]]) -> list[Attachment] | None:
     """Returns the files of the first of these rows of paths at all of which there is something; None if none is one.
 
@@ -122,7 +112,8 @@ def _content(path: Path, name: str) -> bytes:
 def _require_file(status: os.stat_result, name: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "no file")
-        raise AttachmentError(f"{name} is {kind}.", "Only files can be attached.")
+        hint = f"{name}/* attaches the files in it." if kind == "a folder" else "Only files can be attached."
+        raise AttachmentError(f"{name} is {kind}.", hint)
     if status.st_size > LONGEST_BYTES:
         raise _too_long(name, f"{status.st_size / 1e6:,.0f} MB")
 

@@ -22,8 +22,15 @@ def typed_paths(text: str) -> tuple[Path, ...]:
     """Returns the paths that somebody may mean who types this after a command, the likeliest first."""
     text = text.strip()
     words = _quoted(text)
-    readings = (_addressed(text), text, words[0] if len(words) == 1 else "")
+    if address := _addressed(text):
+        return (_expanded(address),)
+    readings = (text, words[0] if len(words) == 1 else "")
     return tuple(dict.fromkeys(_expanded(reading) for reading in readings if reading))
+
+
+def typed_words(text: str) -> tuple[Path, ...]:
+    """Returns the paths that somebody may mean who types several of them, as a shell would part them."""
+    return tuple(_expanded(_addressed(word) or word) for word in _quoted(text))
 
 
 def dropped_paths(text: str) -> tuple[tuple[Path, ...], ...]:

@@ -43,6 +43,10 @@ class WidgetReports(CommandActions):
     def _change_queue(self, event: QueuedMessages.ChangeWanted) -> None:
         self._turn.change_queue(event.number, event.place)
 
+    @on(Composer.DamagedInput)
+    def _tell_of_damage(self) -> None:
+        self.show_hint("The terminal sends characters that are not UTF-8, and � stands for them. Set it to UTF-8.")
+
     @on(Composer.LaterRequested)
     def _leave_editing(self) -> None:
         if self._editing.is_editing:

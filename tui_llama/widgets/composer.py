@@ -29,6 +29,7 @@ NEW_LINE_KEYS = frozenset(
     {"ctrl+j", *(f"{key}+{name}" for key in ("shift", "alt", "ctrl") for name in ("enter", "\r"))}
 )
 BLINKING_SECONDS = 10.0
+_DAMAGED = "\ufffd"
 _VERSION_KEYS = {"left": -1, "right": 1}
 _SCROLL_KEYS = {
     "pageup": "page_up",
@@ -97,6 +98,9 @@ class Composer(ModalArea):
     class BackRequested(Message):
         """Posted when Backspace is pressed in an empty composer."""
 
+    class DamagedInput(Message):
+        """Posted when the terminal has sent bytes that are no UTF-8, in place of which the text has U+FFFD."""
+
     class KeyPressed(Message):
         """Posted when any key is pressed."""
 
@@ -143,10 +147,7 @@ class Composer(ModalArea):
         self.sent.set_older(texts)
 
     def remember(self, text: str) -> None:
-        """Adds a text to the history, so that Up brings it back.
-
-        A text that is blank or equal to the newest one is not added.
-        """
+        """Adds a text to the history, so that Up brings it back; not one that is blank or the newest already."""
         self.sent.remember(text)
 
     def recall(self, text: str) -> None:
@@ -291,6 +292,7 @@ class Composer(ModalArea):
     async def _on_key(self, event: events.Key) -> None:
         self._wake()
         self.post_message(self.KeyPressed())
+        self._look_for_damage(event.character or "")
         if event.key.startswith("alt+") and event.is_printable and event.key not in NEW_LINE_KEYS:
             event.prevent_default()  # a terminal sends the letter along: it is a key of a command, and no text
             return
@@ -342,8 +344,13 @@ class Composer(ModalArea):
         self._wake()
         event.stop()
         event.prevent_default()
+        self._look_for_damage(event.text)
         if not self.take_paste(event.text):
             self.write(event.text)
+
+    def _look_for_damage(self, text: str) -> None:
+        if _DAMAGED in text:
+            self.post_message(self.DamagedInput())
 
     def _enter(self) -> None:
         row, column = self.cursor_location

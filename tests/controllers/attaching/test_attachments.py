@@ -448,3 +448,37 @@ async def test_attachments_wait_with_their_message_for_the_end_of_an_answer() ->
         gate.open()
         await driver.until(lambda: driver.answers == ["one", "two"], "both answers")
         assert asked_messages(driver)[-1] == with_attachments("And?", (read_attachment(Path("notes.txt")),))
+
+
+async def test_a_file_that_is_attached_while_an_answer_is_edited_waits_for_the_next_message(store: Store) -> None:
+    async with opened(store=store, replies=[spoken("one"), spoken("two")], size=(120, 30)) as driver:
+        await driver.ask("hi")
+        await driver.write("draft")
+        await driver.pilot.press("alt+up", "e")
+        await driver.until(lambda: driver.written == "one", "the answer")
+        driver.app._attachments.attach_typed("notes.txt")
+        await driver.until(lambda: "waits for your next message" in driver.status, "a hint")
+        assert chips(driver) == []
+        driver.app.post_message(events.Paste(PASTE))  # an answer has no attachments: it is text
+        await driver.until(lambda: driver.written == f"one{PASTE}", "the paste")
+        await driver.pilot.press("escape")
+        await attached(driver, "notes.txt")
+        assert driver.written == "draft"
+        await driver.pilot.press("enter")
+        await driver.until(lambda: driver.answers == ["one", "two"], "the answer")
+        assert asked_messages(driver)[-1] == with_attachments("draft", (read_attachment(Path("notes.txt")),))
+
+
+async def test_the_newest_attachment_is_seen_and_a_file_that_has_changed_is_attached_anew() -> None:
+    async with opened(size=(100, 30)) as driver:
+        for number in range(8):
+            Path(f"file{number}.txt").write_text("x")
+        await driver.send("/read file*.txt")
+        await driver.until(lambda: len(chips(driver)) == 8, "all")
+        await driver.until(lambda: "file7.txt" in driver.screen_text(), "the last")
+        Path("file3.txt").write_text("another text")
+        await driver.send("/read file3.txt")
+        await driver.until(lambda: chips(driver)[-1] == "file3.txt", "the file as it is now")
+        assert chips(driver).count("file3.txt") == 1
+        await driver.send("/read file3.txt")
+        await driver.until(lambda: "file3.txt is attached already." in driver.status, "a hint")

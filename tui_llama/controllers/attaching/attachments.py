@@ -7,8 +7,9 @@ from itertools import chain
 from typing import Any, Final, Protocol, TypeVar
 
 from tui_llama.attachments.pasted import is_long_paste, pasted_attachment
-from tui_llama.attachments.reading import read_dropped, read_typed
-from tui_llama.attachments.typed_paths import dropped_paths, typed_paths
+from tui_llama.attachments.reading import read_dropped
+from tui_llama.attachments.several import ReadFiles, read_typed
+from tui_llama.attachments.typed_paths import dropped_paths
 from tui_llama.chat import Attachment
 from tui_llama.controllers.attaching.facts import AttachmentFacts
 from tui_llama.controllers.attaching.pending import PendingAttachments
@@ -72,10 +73,9 @@ class AttachmentsController(OfShownChat):
     # --- attaching ----------------------------------------------------------------------------------------------
 
     def attach_typed(self, text: str) -> None:
-        """Attaches the file at a path that was typed."""
-        paths = typed_paths(text)
-        if paths:
-            self._view.run_beside(partial(self._attach, partial(read_typed, paths), text), "attach")
+        """Attaches the files that are meant by what was typed: a path, several, or a pattern."""
+        if text.strip():
+            self._view.run_beside(partial(self._attach, text), "attach")
 
     def begin_path(self) -> None:
         """Begins a path in the text, so that files are suggested."""
@@ -83,11 +83,27 @@ class AttachmentsController(OfShownChat):
         composer.focus()
         composer.write("@" if not composer.text or composer.text[-1].isspace() else " @")
 
-    async def _attach(self, read: Callable[[], Attachment], text: str) -> None:
+    async def _attach(self, text: str) -> None:
         try:
-            self._pending.add(await _in_time(read, text))
+            self._add(await _in_time(partial(read_typed, text), text))
         except AttachmentError as error:
             self._refuse(error)
+
+    def _add(self, files: ReadFiles) -> None:
+        """Attaches files, and says what was not attached, or not to the message that is being written."""
+        said = [str(refusal) for refusal in files.refusals]
+        is_kept_for_next = not self._pending.takes_more
+        for attachment in files.attachments:
+            if attachment in self._pending.kept:
+                said.append(f"{attachment.name} is attached already.")
+            else:
+                self._pending.add(attachment)
+        if is_kept_for_next and files.attachments:
+            said.append("An answer has no attachments: this one waits for your next message.")
+        elif said and files.attachments and files.refusals:
+            said.insert(0, f"{len(files.attachments)} attached.")
+        if said and self._view.can_draw:
+            self._view.show_hint(" ".join(said))
 
     def take_paste(self, text: str) -> bool:
         """Takes a pasted text if it is long, or looks like dropped files; returns whether it did.
@@ -98,7 +114,7 @@ class AttachmentsController(OfShownChat):
         rows = dropped_paths(text)
         if rows and not parse_slash(composer.text):
             self._view.run_beside(partial(self._take_dropped, text, rows), "attach")
-        elif is_long_paste(text):
+        elif is_long_paste(text) and self._pending.takes_more:
             self._take_long(text)
         else:
             return False
@@ -110,9 +126,8 @@ class AttachmentsController(OfShownChat):
             attachments = await _in_time(partial(read_dropped, rows), text)
         except AttachmentError as error:
             refusal = error
-        for attachment in attachments or ():
-            self._pending.add(attachment)
-        if attachments is None and is_long_paste(text):
+        self._add(ReadFiles(tuple(attachments or ())))
+        if attachments is None and is_long_paste(text) and self._pending.takes_more:
             self._take_long(text)
         elif attachments is None and self._view.can_draw:
             self._view.chat_screen.composer.write(text)

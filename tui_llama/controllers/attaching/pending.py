@@ -9,7 +9,8 @@ from tui_llama.chat import Attachment
 class PendingAttachments:
     """What will be sent with the next message.
 
-    While an earlier message is edited, these are that message's, and what was attached before is set aside.
+    While an earlier message is edited, these are that message's, and what was attached before is set aside. An answer
+    has no attachments: what is attached while one is edited waits with what was set aside.
 
     Attributes:
         on_change: Called whenever they are others.
@@ -18,6 +19,7 @@ class PendingAttachments:
     def __init__(self) -> None:
         self._attachments: tuple[Attachment, ...] = ()
         self._set_aside: tuple[Attachment, ...] | None = None
+        self._takes_more = True
         self.on_change: Callable[[], None] = lambda: None
 
     @property
@@ -30,6 +32,16 @@ class PendingAttachments:
         """What was attached before an earlier message was edited."""
         return self._set_aside or ()
 
+    @property
+    def takes_more(self) -> bool:
+        """False while an answer is edited: what is attached waits for the next message."""
+        return self._takes_more
+
+    @property
+    def kept(self) -> tuple[Attachment, ...]:
+        """Those to which `add` adds."""
+        return self._attachments if self._takes_more else self.set_aside
+
     def given(self) -> tuple[Attachment, ...]:
         """Returns what is attached now."""
         return self._attachments
@@ -39,9 +51,15 @@ class PendingAttachments:
         return with_attachments(text, self._attachments)
 
     def add(self, attachment: Attachment) -> None:
-        """Attaches something more; the same once more changes nothing."""
-        if attachment not in self._attachments:
-            self.replace((*self._attachments, attachment))
+        """Attaches something more, in place of the same file as it was before; the same once more changes nothing."""
+        if attachment in self.kept:
+            return
+        others = [each for each in self.kept if not each.path or each.path != attachment.path]
+        if self._takes_more:
+            self.replace((*others, attachment))
+        else:
+            self._set_aside = (*others, attachment)
+            self.on_change()
 
     def remove(self, attachment: Attachment) -> None:
         """Attaches it no longer."""
@@ -57,8 +75,9 @@ class PendingAttachments:
             self._attachments = tuple(attachments)
             self.on_change()
 
-    def edit(self, attachments: Sequence[Attachment]) -> None:
-        """Attaches what belongs to an earlier message that is edited now."""
+    def edit(self, attachments: Sequence[Attachment], *, takes_more: bool = True) -> None:
+        """Attaches what belongs to an earlier message that is edited now; `takes_more` where that can have others."""
+        self._takes_more = takes_more
         if self._set_aside is None:
             self._set_aside = self._attachments
         self.replace(attachments)
@@ -66,5 +85,6 @@ class PendingAttachments:
     def end_edit(self) -> None:
         """Attaches again what was attached before any message was edited."""
         before, self._set_aside = self._set_aside, None
+        self._takes_more = True
         if before is not None:
             self.replace(before)

@@ -129,7 +129,7 @@ class EditingController(OfShownChat):
         self._view.chat_screen.show_edited("Editing the answer" if self.edits_answer else "Editing your message")
         composer.set_class(self.edits_answer, "-answer")
         composer.is_last_edited = False
-        self._pending.edit(self._turn_driver.chat.entries[position].attachments)
+        self._pending.edit(self._turn_driver.chat.entries[position].attachments, takes_more=not self.edits_answer)
         composer.focus()
         self._mark(position)
         self.ask_price()

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Protocol
 
+from tui_llama.chat import Role
 from tui_llama.controllers.composing.draft import DraftController
 from tui_llama.controllers.turns.idle_prefill import IdlePrefillController
 from tui_llama.controllers.views import RunAlone, ScreenView
@@ -87,7 +88,8 @@ class TokenCountsController(OfShownChat):
             self._show(DraftCount(sanitize_line(str(error)), is_warning=True))
             return
         if estimate is not None and driver.model is not None and self._can_count:
-            self._show(count_of(estimate, driver.model.context_size))
+            texts = [entry.text for entry in driver.chat.entries if entry.role is not Role.SYSTEM]
+            self._show(count_of(estimate, driver.model.context_size, texts))
 
     def _show(self, count: DraftCount) -> None:
         if self._view.can_draw:

@@ -34,7 +34,10 @@ class AttachedBar(VerticalScroll, can_focus=False):
         if [chip.attachment for chip in before] != wanted:
             kept = {id(chip.attachment): chip for chip in before}
             self.remove_children([chip for chip in before if id(chip.attachment) not in {id(each) for each in wanted}])
-            self.mount_all(Chip(*each) for each in attachments if id(each[0]) not in kept)
+            added = [Chip(*each) for each in attachments if id(each[0]) not in kept]
+            self.mount_all(added)
+            if added:  # else nobody sees that there is one more
+                self.call_after_refresh(self.scroll_end, animate=False)
         self.display = bool(attachments)
         for chip in self.chips:
             chip.refresh()
