@@ -147,7 +147,7 @@ async def test_a_key_shows_the_answer_as_it_was_written() -> None:
 
 async def test_bytes_that_are_not_utf_8_are_explained() -> None:
     async with opened(size=(120, 30)) as driver:
-        await driver.pilot.press("\ufffd")
+        await driver.pilot.press("replacement_character")
         await driver.until(lambda: "not UTF-8" in driver.status, "a hint")
         assert driver.written == "\ufffd"
         await driver.pilot.press("a")

@@ -46,6 +46,7 @@ _NOT_NOW: Final = {
     conversation.Stop: "There is nothing to stop.",
 }
 _GO_ON = next(f"{command.shown_keys} goes on" for command in COMMANDS if command.name == "continue_answer")
+_AGAIN = next(f"{command.shown_keys} answers again" for command in COMMANDS if command.name == "regenerate")
 _READY_ADVICE = ("Write a message and press Enter.", "Ctrl+S chats · Ctrl+L model · F1 help")
 _LOADING_ADVICE = ("Write meanwhile: your message waits for the model.",)
 _COMING_ADVICE = ("Write meanwhile, and send it when the model is here.",)
@@ -65,13 +66,17 @@ def note_of(entry: Entry, *, is_last: bool = False, can_continue: bool = True) -
     if entry.stop_reason is not None:
         ending = _ENDINGS.get(entry.stop_reason, "")
     version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
-    key = _GO_ON if ending and is_last and can_continue and _has_a_rest(entry) else ""
+    key = _next_key(entry, can_continue=can_continue) if ending and is_last else ""
     return " · ".join(part for part in (ending, key, version) if part)
 
 
-def _has_a_rest(entry: Entry) -> bool:
-    """Tells whether an answer that has not ended by itself can go on: it has begun, and the context has room."""
-    return bool(entry.text or entry.thought) and entry.stop_reason is not StopReason.CONTEXT_FULL
+def _next_key(entry: Entry, *, can_continue: bool) -> str:
+    """Says which key is useful behind an answer that has not ended by itself; empty where the context is full."""
+    if entry.stop_reason is StopReason.CONTEXT_FULL:
+        return ""
+    if not (entry.text or entry.thought):
+        return _AGAIN
+    return _GO_ON if can_continue else ""
 
 
 def why_not_now(event: conversation.Event) -> str:

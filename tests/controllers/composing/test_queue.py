@@ -25,7 +25,7 @@ def shown(driver: Driver) -> tuple[str, ...]:
 
 async def test_keys_move_and_remove_what_is_queued() -> None:
     async with queued("first", "second", "third") as (driver, gate):
-        assert "3 queued" in driver.screen_text()
+        assert "3 queued · ↑ edits the last" in driver.screen_text()
         await driver.pilot.press("shift+tab", "shift+up", "shift+up")
         await driver.until(lambda: shown(driver) == ("third", "first", "second"), "the order")
         await driver.until(lambda: "Enter edit · x remove" in driver.screen_text(), "the keys")

@@ -30,7 +30,7 @@ def test_what_would_be_left_out_is_said_before_it_is() -> None:
 def test_the_last_message_that_would_be_left_out_is_named() -> None:
     estimate = PromptEstimate(0, 4000, None, message_tokens=9, left_out_messages=2)
     texts = ("first", "The second\nmessage, which is a long one", "third")
-    assert "would be left out, up to “The second message, which…”" in count_of(estimate, 8192, texts).words
+    assert "would be left out, up to “The second message, whic…”" in count_of(estimate, 8192, texts).words
 
 
 async def test_the_draft_is_counted_with_the_chat_and_the_count_goes_with_it() -> None:

@@ -29,8 +29,8 @@ class QueuedMessages(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,e", "edit", "Edit"),
         Binding("x,d,delete,backspace", "remove", "Remove"),
-        Binding("K,shift+k,shift+up", "shift(-1)", "Move", key_display="Shift+↑↓"),
-        Binding("J,shift+j,shift+down", "shift(1)", "Move down", show=False),
+        Binding("shift+up,K,shift+k", "shift(-1)", "Move"),
+        Binding("shift+down,J,shift+j", "shift(1)", "Move down", show=False),
         Binding("up,k", "choose(-1)", "The one before", show=False),
         Binding("down,j", "choose(1)", "The one after", show=False),
         Binding("escape,i", "leave", "Leave"),
@@ -87,8 +87,8 @@ class QueuedMessages(Widget, can_focus=True):
 
     def _lines_of_several(self) -> list[Content]:
         first = max(0, min(self._chosen - 1, len(self._texts) - SHOWN_LINES))
-        hint = "sent when the answer ends · ↑ edits the last, Shift+Tab chooses"
-        lines = [Content.styled(f"{len(self._texts)} queued · {hint}", ".queued--words")]
+        words = f"{len(self._texts)} queued · ↑ edits the last · Shift+Tab chooses"
+        lines = [Content.styled(words, ".queued--words")]
         for number, text in list(enumerate(self._texts))[first : first + SHOWN_LINES]:
             line = Content(f"{number + 1} {sanitize_line(' '.join(text.split()))}")
             lines.append(line.stylize(".queued--chosen") if self.has_focus and number == self._chosen else line)
