@@ -100,7 +100,7 @@ async def test_an_answer_that_a_crash_cut_off_is_marked(store: Store) -> None:
         await driver.pilot.press("ctrl+s")
         await driver.until(lambda: "before the crash" in driver.screen_text())
         await driver.pilot.press("enter")
-        await driver.until(lambda: driver.notes == ["interrupted"])
+        await driver.until(lambda: driver.notes == ["interrupted · F5 goes on"])
         assert driver.answers == ["I was saying"]
         assert reopened.messages(chat_id)[-1].state is MessageState.INTERRUPTED
     reopened.close()

@@ -107,7 +107,7 @@ async def test_a_loop_that_was_let_go_on_and_stopped_goes_on_without_the_guard_a
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["aa and"])
         await driver.pilot.press("escape")
-        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.until(lambda: driver.notes == ["stopped · F5 goes on"])
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["aa and on"])
         assert not continuation(driver).loop_guard
@@ -164,7 +164,7 @@ async def test_an_answer_at_the_limit_goes_on_by_a_command_as_often_as_one_likes
         for text in ("ab", "abc"):
             await driver.send(slash)
             await driver.until(lambda text=text: driver.answers == [text])  # type: ignore[misc] # the lambda's default
-            await driver.until(lambda: driver.notes == ["ended at the token limit"])
+            await driver.until(lambda: driver.notes == ["ended at the token limit · F5 goes on"])
             await driver.until_state("ready")
         assert continuation(driver).ledger == (1, 2, 3, 10, 20)
         assert continuation(driver).answer_tokens == 2
@@ -178,13 +178,13 @@ async def test_a_stopped_answer_goes_on_and_can_be_stopped_again() -> None:
         await driver.send("hi")
         await driver.until(lambda: driver.answers == ["Half"])
         await driver.pilot.press("escape")
-        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.until(lambda: driver.notes == ["stopped · F5 goes on"])
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["Half and half"])
         assert driver.notes == [""]
         assert "answering" in driver.status
         await driver.pilot.press("escape")
-        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.until(lambda: driver.notes == ["stopped · F5 goes on"])
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["Half and half whole"])
         assert continuation(driver).ledger == (1, 2, 3, 10, 20)
@@ -221,7 +221,7 @@ async def test_going_on_that_fails_keeps_the_answer_and_can_be_tried_again() -> 
         await driver.ask("hi")
         await driver.pilot.press("f5")
         await driver.until_state("failed")
-        await driver.until(lambda: driver.notes == ["ended at the token limit"])
+        await driver.until(lambda: driver.notes == ["ended at the token limit · F5 goes on"])
         assert driver.answers == ["a"]
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["ab"])
@@ -262,7 +262,7 @@ async def test_another_version_of_an_answer_goes_on_as_that_version() -> None:
     async with opened(replies=[spoken("first"), ended(cut, "second"), more(" half")]) as driver:
         await driver.ask("hi")
         await driver.pilot.press("ctrl+r")
-        await driver.until(lambda: driver.notes == ["ended at the token limit · version 2 of 2"])
+        await driver.until(lambda: driver.notes == ["ended at the token limit · F5 goes on · version 2 of 2"])
         await driver.pilot.press("f5")
         await driver.until(lambda: driver.answers == ["second half"])
         await driver.until(lambda: driver.notes == ["version 2 of 2"])
@@ -304,7 +304,7 @@ async def test_an_answer_that_a_crash_cut_off_goes_on_and_may_be_cut_off_again(s
     with Store(paths.database_file()) as reopened:
         async with opened(store=reopened, replies=[[*more(" that", first_token=4)[:-1], gate]]) as driver:
             await open_newest_chat(driver)
-            await driver.until(lambda: driver.notes == ["interrupted"])
+            await driver.until(lambda: driver.notes == ["interrupted · F5 goes on"])
             await driver.pilot.press("f5")
             await driver.until(lambda: driver.answers == ["I was saying that"])
             assert continuation(driver).ledger == (1, 2, 3)
@@ -324,7 +324,7 @@ async def test_an_answer_waits_for_the_model_to_go_on(store: Store) -> None:
         await open_newest_chat(driver)
         await driver.pilot.press("f5")
         await driver.until_state("waits")
-        assert driver.notes == ["ended at the token limit"]
+        assert driver.notes == ["ended at the token limit · F5 goes on"]
         gate.open()
         await driver.until(lambda: driver.answers == ["ab"])
 

@@ -113,7 +113,7 @@ async def test_stopping_keeps_the_partial_answer(key: str) -> None:
         await driver.until(lambda: driver.answers == ["Half an"])
         await driver.pilot.press(key)
         await driver.until_state("ready")
-        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.until(lambda: driver.notes == ["stopped · F5 goes on"])
         assert driver.answers == ["Half an"]
         chat_id = driver.store.list_chats()[0].chat_id
         await driver.app.journal.settle()
@@ -128,7 +128,7 @@ async def test_what_comes_after_a_stop_is_ignored() -> None:
         await driver.send("hi")
         await driver.until(lambda: driver.answers == ["kept"])
         await driver.pilot.press("escape")
-        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.until(lambda: driver.notes == ["stopped · F5 goes on"])
         assert driver.answers == ["kept"]
 
 
@@ -162,7 +162,7 @@ async def test_after_a_lost_engine_the_partial_answer_is_kept_and_the_next_messa
     async with opened(engine=engine) as driver:
         await driver.send("hi")
         await driver.until_state("engine lost")
-        await driver.until(lambda: driver.notes == ["failed"])
+        await driver.until(lambda: driver.notes == ["failed · F5 goes on"])
         assert driver.answers == ["Half"]
         await driver.until(lambda: driver.remarks[0].startswith("The engine ended."))
         await driver.ask("still there?")

@@ -76,7 +76,7 @@ async def test_what_there_is_of_a_stopped_answer_is_kept(starter_model: Path) ->
         await driver.send(LOOPING)
         await driver.until(lambda: driver.answers and len(driver.answers[0].split()) > 5, "some of an answer")
         await driver.pilot.press("escape")
-        await driver.until(lambda: driver.notes == ["stopped"])
+        await driver.until(lambda: driver.notes == ["stopped · F5 goes on"])
         await driver.until_state("ready")
         (part,) = driver.answers
         _, stored = await driver.stored_messages()

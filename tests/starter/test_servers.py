@@ -83,7 +83,7 @@ async def test_a_chat_on_llama_server_is_stopped_and_goes_on(starter_model: Path
             await driver.until(lambda: driver.answers and len(driver.answers[0].split()) > 3, "some of an answer")
             await driver.pilot.press("escape")
             await driver.until_state("ready")
-            await driver.until(lambda: driver.notes == ["stopped"], "the note below it")
+            await driver.until(lambda: driver.notes == ["stopped · F5 goes on"], "the note below it")
             (part,) = driver.answers
             await driver.pilot.press("f5")
             await driver.until(lambda: len(driver.answers[0]) > len(part) + 10, "more of the answer")

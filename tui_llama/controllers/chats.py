@@ -142,7 +142,7 @@ class ChatsController(OfShownChat):
         driver, chat, drawn, answer_was_open, end = self._turn_driver, self._turn_driver.chat, [-1], False, ""
         while drawn != (there := [entry.message_id for entry in chat.entries]):
             drawn, answer_was_open, end = there, driver.answer_is_open, chat.end
-            shown = shown_messages(chat.entries, can_continue=driver.capabilities.can_continue)
+            shown = shown_messages(chat.entries, driver.model)
             await self._view.chat_screen.show_chat(shown, chat.user_texts)
             if driver is not self._turn_driver or not self._view.can_draw:
                 return

@@ -45,7 +45,8 @@ class WidgetReports(CommandActions):
 
     @on(Composer.DamagedInput)
     def _tell_of_damage(self) -> None:
-        self.show_hint("The terminal sends characters that are not UTF-8, and � stands for them. Set it to UTF-8.")
+        words = "The terminal sends characters that are not UTF-8, and � stands for them; set it to UTF-8."
+        self._status.show_hint(words)
 
     @on(Composer.LaterRequested)
     def _leave_editing(self) -> None:

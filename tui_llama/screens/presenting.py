@@ -54,29 +54,27 @@ _STARTER_ADVICE = ("A very small model to try this with · Ctrl+L: better ones",
 _LOST_ADVICE = ("Your next message starts the engine again.",)
 
 
-def note_of(entry: Entry, *, is_last: bool = False, can_continue: bool = True) -> str:
+def note_of(entry: Entry, *, is_last: bool = False, model: ModelInfo | None = None) -> str:
     """Returns the note below a message: how it ended, which key continues the last one, and which version it is.
 
     Args:
         entry: The message.
         is_last: Whether nothing follows it.
-        can_continue: Whether the engine can continue an answer.
+        model: The loaded model, which may not be able to continue it; None: as far as is known, it is.
     """
     ending = "interrupted" if entry.is_interrupted else ""
     if entry.stop_reason is not None:
         ending = _ENDINGS.get(entry.stop_reason, "")
     version = f"version {entry.version} of {entry.version_count}" if entry.version_count > 1 else ""
-    key = _next_key(entry, can_continue=can_continue) if ending and is_last else ""
+    key = _next_key(entry, model) if ending and is_last else ""
     return " · ".join(part for part in (ending, key, version) if part)
 
 
-def _next_key(entry: Entry, *, can_continue: bool) -> str:
-    """Says which key is useful behind an answer that has not ended by itself; empty where the context is full."""
-    if entry.stop_reason is StopReason.CONTEXT_FULL:
-        return ""
-    if not (entry.text or entry.thought):
-        return _AGAIN
-    return _GO_ON if can_continue else ""
+def _next_key(entry: Entry, model: ModelInfo | None) -> str:
+    """Says which key is useful behind an answer that has not ended by itself; empty if none is."""
+    if not _why_not_gone_on(entry, model):
+        return _GO_ON
+    return _AGAIN if not (entry.text or entry.thought) else ""
 
 
 def why_not_now(event: conversation.Event) -> str:
@@ -95,7 +93,11 @@ def why_not_continued(chat: OpenChat, model: ModelInfo | None, position: int | N
     """Says why this model cannot continue an answer, by default the last; empty if it can, as far as is known."""
     if position is None and not chat.ends_in_answer:
         return "There is no answer to continue." if chat.is_empty else "There is no answer yet; Ctrl+R asks for one."
-    answer = chat.entries[-1 if position is None else position]
+    return _why_not_gone_on(chat.entries[-1 if position is None else position], model)
+
+
+def _why_not_gone_on(answer: Entry, model: ModelInfo | None) -> str:
+    """Says why this model cannot go on with a message; empty if it can, as far as is known."""
     if answer.role is not Role.ASSISTANT:
         return "Only an answer can be continued; r asks for one."
     if answer.stop_reason in ENDED_BY_ITSELF:
@@ -138,18 +140,18 @@ def _ledger_tokens(usage: Usage) -> int:
     return usage.reused_tokens + usage.read_tokens + usage.generated_tokens
 
 
-def shown_messages(entries: Iterable[Entry], *, can_continue: bool = True) -> list[ShownMessage]:
+def shown_messages(entries: Iterable[Entry], model: ModelInfo | None = None) -> list[ShownMessage]:
     """Returns the messages as the transcript takes them, without system messages."""
     shown = [entry for entry in entries if entry.role is not Role.SYSTEM]
-    return [shown_message(entry, is_last=entry is shown[-1], can_continue=can_continue) for entry in shown]
+    return [shown_message(entry, is_last=entry is shown[-1], model=model) for entry in shown]
 
 
-def shown_message(entry: Entry, *, is_last: bool = False, can_continue: bool = True) -> ShownMessage:
+def shown_message(entry: Entry, *, is_last: bool = False, model: ModelInfo | None = None) -> ShownMessage:
     """Returns a message as the transcript takes it; the rest as for `note_of`."""
     return ShownMessage(
         entry.role is Role.ASSISTANT,
         entry.text,
-        note_of(entry, is_last=is_last, can_continue=can_continue),
+        note_of(entry, is_last=is_last, model=model),
         entry.attachments,
         entry.thought,
         thought_words(entry),

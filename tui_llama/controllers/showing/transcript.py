@@ -41,10 +41,6 @@ class TranscriptController:
         if self._view.can_draw:
             how(self._view.chat_screen)
 
-    @property
-    def _can_continue(self) -> bool:
-        return self._view.turn_driver.capabilities.can_continue
-
     # --- messages -------------------------------------------------------------------------------------------------
 
     def add_message(self, entry: Entry) -> None:
@@ -61,7 +57,7 @@ class TranscriptController:
 
     def show_path(self, entries: Sequence[Entry]) -> None:
         """Shows another path of the chat."""
-        self._draw(lambda screen: screen.show_path(shown_messages(entries, can_continue=self._can_continue)))
+        self._draw(lambda screen: screen.show_path(shown_messages(entries, self._view.turn_driver.model)))
 
     def remove_last_answer(self) -> None:
         """Takes the last answer away, and what was told of it."""
@@ -81,7 +77,7 @@ class TranscriptController:
 
     def finish_answer(self, entry: Entry) -> None:
         """Ends the answer with a note of how it ended."""
-        note = note_of(entry, is_last=True, can_continue=self._can_continue)
+        note = note_of(entry, is_last=True, model=self._view.turn_driver.model)
         self._draw(lambda screen: screen.transcript.finish_answer(note, thought_words(entry)))
 
     def show_queued(self, texts: Sequence[str]) -> None:
