@@ -420,7 +420,7 @@ async def test_an_answer_of_which_there_is_nothing_cannot_go_on(store: Store) ->
     async with opened(store=store) as driver:
         await open_newest_chat(driver)
         await assert_f5_only_hints(driver, "There is nothing of this answer yet; Ctrl+R answers again.")
-        assert (driver.answers, driver.notes) == ([""], ["failed"])
+        assert (driver.answers, driver.notes) == ([""], ["failed · Ctrl+R answers again"])
 
 
 async def test_an_answer_that_was_replied_to_on_another_branch_stays_as_it_is_and_a_copy_goes_on() -> None:
@@ -457,7 +457,7 @@ async def test_without_a_model_nothing_goes_on(store: Store) -> None:
         await driver.until_state("no model")
         await open_newest_chat(driver)
         await assert_f5_only_hints(driver, "The model is not loaded. Ctrl+R tries it again")
-        assert (driver.answers, driver.notes) == (["a"], ["ended at the token limit"])
+        assert (driver.answers, driver.notes) == (["a"], ["ended at the token limit · F5 goes on"])
 
 
 @pytest.mark.parametrize("way", ["/edit", "/prompt"])
