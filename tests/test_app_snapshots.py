@@ -28,7 +28,7 @@ from tui_llama.engine.events import (
 )
 from tui_llama.engine.prompt_cache.stored_tree import Stored
 from tui_llama.engine.remote.models import ServerModel
-from tui_llama.engine.scripted import Gate, LoadScript, ReplyScript, ScriptedEngine, Step
+from tui_llama.engine.scripted import EstimateScript, Gate, LoadScript, ReplyScript, ScriptedEngine, Step
 from tui_llama.errors import EngineError
 from tui_llama.models.library import FoundModel
 from tui_llama.screens.dialogs.chat_list import ChatList, ListedChat
@@ -53,13 +53,15 @@ def app(
     models: Sequence[FoundModel] | FakeModels = (),
     theme: str = "",
     servers: tuple[Server, ...] = (),
+    system_prompt: str = "",
+    estimate: EstimateScript | None = None,
 ) -> ChatApp:
     """The app with nothing that moves by itself."""
-    engine = ScriptedEngine(load=load, replies=replies)
+    engine = ScriptedEngine(load=load, replies=replies, estimate=estimate)
     chat = ChatApp(
         engine_factory=lambda: engine,
         store=store,
-        settings=Settings(theme=theme, servers=servers),
+        settings=Settings(theme=theme, servers=servers, system_prompt=system_prompt),
         model_path=model_path,
         models=models if isinstance(models, FakeModels) else FakeModels(models),
     )

@@ -209,7 +209,7 @@ class ChatScreen(LastingFocus, Screen[None]):
 
     @on(events.ScreenSuspend)
     def _lie_below(self) -> None:
-        """Draws no frame under the edge of a dialog, which would cut it, and no keys that go to the dialog now."""
+        """Draws no frame under the edge of a dialog, which would cut it, no cursor, and no keys that go to it now."""
         if self.has_composer:
             self.composer.add_class("-below")
             self.composer.border_title = self.composer.border_subtitle = self._shown_hints = ""

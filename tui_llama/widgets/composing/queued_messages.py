@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
 
@@ -73,8 +74,14 @@ class QueuedMessages(Widget, can_focus=True):
 
     def render(self) -> Content:
         """Returns the lines."""
-        lines = self._lines_of_one() if len(self._texts) == 1 else self._lines_of_several()
-        return Content("\n").join(cut(line, self.content_size.width) for line in lines)
+        return Content("\n").join(cut(line, self.content_size.width) for line in self._lines())
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Returns the number of lines: each will be cut to the width."""
+        return len(self._lines())
+
+    def _lines(self) -> list[Content]:
+        return self._lines_of_one() if len(self._texts) == 1 else self._lines_of_several()
 
     def _lines_of_one(self) -> list[Content]:
         lines = [sanitize_line(line) for line in self._texts[0].split("\n") if line.strip()]
