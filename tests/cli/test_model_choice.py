@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.fakes.no_models import hide_models
 from tui_llama import paths
 from tui_llama.chats.find_chat import StoredChat
 from tui_llama.chats.ledger import Ledger
 from tui_llama.chats.store import Store
 from tui_llama.cli.model_choice import answering_model, last_model, model_called, model_file, named_model, starter_model
 from tui_llama.errors import UserError
-from tui_llama.models import library
 from tui_llama.models.starter.file import STARTER_FILE
 from tui_llama.settings import Settings
 
@@ -19,8 +19,7 @@ from tui_llama.settings import Settings
 @pytest.fixture
 def models_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Our folder with three models, and no other folder with any."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
+    hide_models(monkeypatch, tmp_path)
     folder = paths.make_private_folder(paths.models_folder())
     for name in ("Qwen3-4B-Q8_0.gguf", "Qwen3-4B-Instruct-2507-Q4_K_M.gguf", STARTER_FILE):
         (folder / name).write_bytes(b"GGUF" + bytes(20))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.no_models import hide_models
 from tests.fakes.text_terminal import FakeTerminal
 from tests.fakes.tiny_model import make_tiny_model
 from tests.patience import HANG_SECONDS
@@ -18,7 +19,7 @@ from tui_llama.engine.model.common_kernels import STARTER_FORMATS, kernels_for
 from tui_llama.engine.toolchain.loader import load_kernels
 from tui_llama.engine.toolchain.object_store import Kernel
 from tui_llama.errors import EngineError, UserError
-from tui_llama.models import library, machine
+from tui_llama.models import machine
 from tui_llama.models.catalogue import STARTER
 from tui_llama.models.downloads import Downloaded, DownloadError, DownloadStoppedError, Progress, ReportProgress
 from tui_llama.output import Output
@@ -62,17 +63,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
     monkeypatch.setattr(set_up, "pull", pull)
     monkeypatch.setattr("tui_llama.engine.toolchain.loader.load_kernels", load_or_compile)
     monkeypatch.setattr(machine, "measured_machine", lambda: work.asked.append("measure"))
-    monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for variable in (
-        "HF_HOME",
-        "HF_HUB_CACHE",
-        "HUGGINGFACE_HUB_CACHE",
-        "XDG_CACHE_HOME",
-        "LLAMA_CACHE",
-        "OLLAMA_MODELS",
-    ):
-        monkeypatch.delenv(variable, raising=False)
+    hide_models(monkeypatch, tmp_path)
     return work
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.no_models import hide_models
 from tests.fakes.openai_dialects import CONTEXT_SIZE, LLAMA_SERVER, MODEL
 from tests.fakes.tiny_model import make_tiny_model
 from tests.patience import HANG_SECONDS
 from tui_llama import paths
 from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.errors import UserError
-from tui_llama.models import library, machine, pull
+from tui_llama.models import machine, pull
 from tui_llama.models import source as sources
 from tui_llama.models.downloads import DownloadFailed
 from tui_llama.models.machine import Machine
@@ -25,8 +26,7 @@ from tui_llama.servers.address import Server
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSource:
-    monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
-    monkeypatch.setenv("HOME", str(tmp_path))
+    hide_models(monkeypatch, tmp_path)
     return ThisMachine()
 
 

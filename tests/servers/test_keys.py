@@ -12,8 +12,9 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends.chainer import ChainerBackend
-from keyring.errors import KeyringLocked, NoKeyringError, PasswordDeleteError
+from keyring.errors import KeyringLocked, NoKeyringError
 
+from tests.fakes.memory_keyring import MemoryKeyring, keyring_in_memory
 from tui_llama.errors import SettingsError
 from tui_llama.servers import keys
 from tui_llama.servers.address import Server
@@ -25,40 +26,10 @@ KEY = "sk-very-secret"
 IN_KEYRING = Server("home", URL, key_in_keyring=True)
 
 
-class MemoryKeyring(KeyringBackend):
-    """A keyring in memory that can be made to fail."""
-
-    priority = 1.0
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.entries: dict[tuple[str, str], str] = {}
-        self.fault: Exception | None = None
-
-    def get_password(self, service: str, username: str) -> str | None:
-        self._fail()
-        return self.entries.get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self._fail()
-        self.entries[service, username] = password
-
-    def delete_password(self, service: str, username: str) -> None:
-        self._fail()
-        if self.entries.pop((service, username), None) is None:
-            raise PasswordDeleteError
-
-    def _fail(self) -> None:
-        if self.fault is not None:
-            raise self.fault
-
-
 @pytest.fixture
 def memory() -> Iterator[MemoryKeyring]:
-    before, memory = keyring.get_keyring(), MemoryKeyring()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
+    with keyring_in_memory() as memory:
+        yield memory
 
 
 def command(statements: str, *arguments: str) -> Server:

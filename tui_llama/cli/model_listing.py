@@ -8,6 +8,7 @@ import msgspec
 
 from tui_llama.chosen_sampling import choose_sampling, entry_of
 from tui_llama.cli.model_choice import model_called
+from tui_llama.cli.table import print_table
 from tui_llama.engine.descriptions import ModelFacts
 from tui_llama.engine.model.facts import read_model_facts
 from tui_llama.models.described import DescribedModel, OfferedModel, context_words, describe
@@ -23,7 +24,6 @@ from tui_llama.text_safety import sanitize_line
 
 _NAMED_BY_HAND: Final = "a path that you gave"
 _LABEL_WIDTH: Final = 13
-_GAP: Final = "  "
 
 
 def describe_found(settings: Settings, machine: Machine) -> list[DescribedModel]:
@@ -53,10 +53,10 @@ def print_lists(
         for each in (*map(_found_as_data, found), *map(_offer_as_data, offered)):
             output.result(msgspec.json.encode(each).decode() + "\n")
         return
-    _print_table(output, [_found_cells(model) for model in found])
+    print_table(output, [_found_cells(model) for model in found])
     if offered:
         output.result(("\n" if found else "") + "Available with tui-llama pull NAME:\n")
-        _print_table(output, [_offer_cells(model) for model in offered])
+        print_table(output, [_offer_cells(model) for model in offered])
 
 
 def print_model(output: Output, settings: Settings, found: FoundModel) -> None:
@@ -125,14 +125,6 @@ def _offer_cells(model: OfferedModel) -> tuple[str, ...]:
     note = model.fit.refusal or model.fit.speed_words
     context = context_words(entry.context_size)
     return (entry.name, size_words(entry.size_bytes), entry.quantization, context, entry.licence, note, entry.good_for)
-
-
-def _print_table(output: Output, rows: Sequence[tuple[str, ...]]) -> None:
-    rows = [tuple(sanitize_line(cell) for cell in row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        output.result(_GAP.join(cells).rstrip() + "\n")
 
 
 def _found_as_data(model: DescribedModel) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 
 from tests.fakes.gguf_bytes import gguf_bytes, scalar
 from tests.fakes.models import MACHINE
+from tests.fakes.no_models import hide_models
 from tests.fakes.text_terminal import FakeTerminal
 from tests.fakes.tiny_model import make_tiny_model
 from tui_llama import paths
 from tui_llama.cli import model_listing
 from tui_llama.cli.main import command_line
 from tui_llama.engine.gguf.file import ValueType
-from tui_llama.models import library
 from tui_llama.models.catalogue import load_catalogue
 from tui_llama.models.downloads import Downloaded, DownloadError, Progress, ReportProgress
 from tui_llama.models.machine import Machine
@@ -46,17 +46,7 @@ def use_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
         monkeypatch.setattr(model_listing, "measured_machine", lambda: machine)
         monkeypatch.setattr("tui_llama.models.machine.measured_machine", lambda: machine)
 
-    monkeypatch.setattr(library, "OLLAMA_SERVICE_FOLDER", tmp_path / "service")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for variable in (
-        "HF_HOME",
-        "HF_HUB_CACHE",
-        "HUGGINGFACE_HUB_CACHE",
-        "XDG_CACHE_HOME",
-        "LLAMA_CACHE",
-        "OLLAMA_MODELS",
-    ):
-        monkeypatch.delenv(variable, raising=False)
+    hide_models(monkeypatch, tmp_path)
     use(MACHINE)
     return use
 

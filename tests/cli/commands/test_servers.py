@@ -6,7 +6,8 @@ import keyring
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.servers.test_keys import KEY, MemoryKeyring
+from tests.fakes.memory_keyring import MemoryKeyring, keyring_in_memory
+from tests.servers.test_keys import KEY
 from tui_llama import paths
 from tui_llama.cli.main import command_line
 from tui_llama.servers.address import Server
@@ -18,10 +19,8 @@ URL = "http://10.0.0.2:8080/v1"
 
 @pytest.fixture
 def memory() -> Iterator[MemoryKeyring]:
-    before, memory = keyring.get_keyring(), MemoryKeyring()
-    keyring.set_keyring(memory)
-    yield memory
-    keyring.set_keyring(before)
+    with keyring_in_memory() as memory:
+        yield memory
 
 
 def run(*arguments: str, stdin: str | bytes = "") -> Result:

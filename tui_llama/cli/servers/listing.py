@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from tui_llama.cli.table import print_table
 from tui_llama.output import Output
 from tui_llama.servers.address import Server
 from tui_llama.servers.declared import key_place
 from tui_llama.servers.keys import key_of
-from tui_llama.text_safety import sanitize_line
 
 _ANSWER_SECONDS: Final = 10.0
-_GAP: Final = "  "
 
 
 def print_servers(output: Output, servers: Sequence[Server]) -> None:
@@ -19,7 +18,7 @@ def print_servers(output: Output, servers: Sequence[Server]) -> None:
     if not servers:
         output.notice("no server is in the settings file; tui-llama servers add NAME URL adds one")
         return
-    _print_table(output, [(server.name, server.url, key_place(server), server.dialect) for server in servers])
+    print_table(output, [(server.name, server.url, key_place(server), server.dialect) for server in servers])
 
 
 def print_models(output: Output, server: Server) -> None:
@@ -43,12 +42,4 @@ def print_models(output: Output, server: Server) -> None:
         )
         for model in models
     ]
-    _print_table(output, rows)
-
-
-def _print_table(output: Output, rows: Sequence[tuple[str, ...]]) -> None:
-    rows = [tuple(sanitize_line(cell) for cell in row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        output.result(_GAP.join(cells).rstrip() + "\n")
+    print_table(output, rows)
